@@ -1,0 +1,1 @@
+"""DeepLense's lens populations: Model A and Model B."""

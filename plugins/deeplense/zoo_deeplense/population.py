@@ -1,0 +1,253 @@
+"""Draws scenes from a table of priors: halo, shear, source, and no substructure, sub-haloes or a vortex."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import UsageError
+from zoo.lensing.cosmology import einstein_radius
+from zoo.lensing.draws import Draws
+from zoo.lensing.instrument import Instrument
+from zoo.lensing.priors import Prior, parse_prior
+from zoo.lensing.scenes import Array, Exposure, Isothermal, PointMasses, Scenes, Sersic, Shear
+
+NO_SUBSTRUCTURE, SUBHALO, VORTEX = 0, 1, 2
+
+_SWITCHES = ("conserve_mass", "lens_light")
+_OPTIONAL = ("mass_fraction", "subhalo_mass_fraction", "snr", "peak")
+_PLAIN = ("image_size", "pixel_scale", "over_sampling", "psf", "psf_width", "vortex_points")
+# Physical limits of every prior's support: (lowest, highest), checked on what is drawn.
+_LIMITS = {
+    "lens_redshift": (1e-3, 20), "source_redshift": (1e-3, 20), "total_mass": (1e6, 1e16),
+    "halo_axis_ratio": (0.05, 1), "shear": (0, 0.9),
+    "source_radius": (0, np.inf), "source_axis_ratio": (0.05, 1), "source_index": (0.3, 10),
+    "source_effective_radius": (1e-3, np.inf), "source_intensity": (1e-12, np.inf),
+    "lens_light_axis_ratio": (0.05, 1), "lens_light_index": (0.3, 10),
+    "lens_light_effective_radius": (1e-3, np.inf), "lens_light_intensity": (0, np.inf),
+    "mass_scale": (0, np.inf), "mass_fraction": (0, 0.99), "vortex_mass_fraction": (0, 0.99),
+    "subhalo_mass_fraction": (0, 0.99), "vortex_length": (0, np.inf), "subhalo_radius": (0, np.inf),
+    "subhalo_mass_low": (1, 1e16), "subhalo_mass_high": (1, 1e16),
+    "exposure_seconds": (1e-6, np.inf), "sky": (0, np.inf), "snr": (0.1, 1e5), "peak": (1e-6, np.inf),
+}  # fmt: skip
+_MOST_POINTS = 10_000
+
+
+def build(**params: Any) -> LensPopulation:
+    """Return the population that a table describes (see `zoo_deeplense.tables`).
+
+    Raises:
+        UsageError: a value is no prior, or physically impossible.
+    """
+    return LensPopulation(params)
+
+
+class LensPopulation:
+    """Three classes of lenses that differ in their substructure only.
+
+    Args:
+        params: a whole table: every key of `zoo_deeplense.tables.MODEL_A`.
+    """
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self.instrument = Instrument(
+            image_size=params["image_size"],
+            pixel_scale=params["pixel_scale"],
+            over_sampling=params["over_sampling"],
+            psf=params["psf"],
+            psf_width=params["psf_width"],
+        )
+        self.switches: dict[str, bool] = {}
+        for name in _SWITCHES:
+            if not isinstance(params[name], bool):
+                raise UsageError(f"{name}={params[name]!r} must be true or false.")
+            self.switches[name] = params[name]
+        self.vortex_points = params["vortex_points"]
+        if type(self.vortex_points) is not int or not 1 <= self.vortex_points <= _MOST_POINTS:
+            raise UsageError(f"vortex_points={self.vortex_points!r} must be a whole number from 1 to {_MOST_POINTS}.")
+        self.priors: dict[str, Prior | None] = {
+            name: None if value is None and name in _OPTIONAL else parse_prior(value, name=name)
+            for name, value in params.items()
+            if name not in _SWITCHES and name not in _PLAIN
+        }
+        if params["snr"] is None and params["peak"] is None:
+            raise UsageError("snr and peak are both unset: one of them must say how bright the source is.")
+
+    def sample(self, indices: NDArray[np.int64], seed: str) -> Scenes:
+        """Return the scenes of these images; labels come in shuffled triples, so classes are balanced.
+
+        Args:
+            indices: [n] image indices.
+            seed: names the stream.
+
+        Raises:
+            UsageError: a drawn value is physically impossible.
+        """
+        draws = Draws(seed, indices)
+        total = einstein_radius(
+            self._draw("total_mass", draws),
+            lens_redshift := self._draw("lens_redshift", draws),
+            source_redshift := self._draw("source_redshift", draws),
+        )
+        if np.any(source_redshift <= lens_redshift):
+            raise UsageError("source_redshift must lie above lens_redshift for every image.")
+        label = _balanced_labels(seed, draws.indices)
+        points, fraction = self._substructure(label, total, draws)
+        halo_mass = 1 - fraction if self.switches["conserve_mass"] else np.ones_like(fraction)
+        zeros = np.zeros(len(label))
+        source_radius, source_polar = (
+            self._draw("source_radius", draws),
+            self._draw("source_polar_angle", draws),
+        )
+        shear, shear_angle = self._draw("shear", draws), self._draw("shear_angle", draws)
+        parameters = {
+            "lens_redshift": lens_redshift,
+            "source_redshift": source_redshift,
+            "total_einstein_radius": total,
+            "substructure_mass_fraction": fraction,
+            "substructure_count": (points.einstein_radius > 0).sum(1).astype(np.float64),
+            "vortex_length": np.where(label == VORTEX, self._draw("vortex_length", draws), np.nan),
+            "shear": shear,
+            "shear_angle": shear_angle,
+        }
+        return Scenes(
+            label=label,
+            halo=Isothermal(
+                einstein_radius=total * np.sqrt(halo_mass),
+                axis_ratio=self._draw("halo_axis_ratio", draws),
+                angle=self._draw("halo_angle", draws),
+                x=zeros,
+                y=zeros,
+            ),
+            shear=Shear(gamma_1=shear * np.cos(2 * shear_angle), gamma_2=shear * np.sin(2 * shear_angle)),
+            points=points,
+            source=self._sersic(
+                "source",
+                draws,
+                x=source_radius * np.cos(source_polar),
+                y=source_radius * np.sin(source_polar),
+            ),
+            lens_light=self._sersic("lens_light", draws, x=zeros, y=zeros) if self.switches["lens_light"] else None,
+            exposure=Exposure(
+                seconds=self._draw("exposure_seconds", draws),
+                sky=self._draw("sky", draws),
+                snr=self._draw("snr", draws),
+                peak=self._draw("peak", draws),
+            ),
+            parameters=parameters,
+        )
+
+    def _draw(self, name: str, draws: Draws) -> Array:
+        """Return [n] values of a parameter, NaN where it is unset."""
+        return self._draw_slots(name, draws, slots=1)[:, 0]
+
+    def _draw_slots(self, name: str, draws: Draws, *, slots: int) -> Array:
+        """Return [n, slots] values of a parameter, NaN where it is unset."""
+        prior = self.priors[name]
+        if prior is None:
+            return np.full((len(draws), slots), np.nan)
+        values = prior.draw(draws, name, slots=slots)
+        low, high = _LIMITS.get(name, (-np.inf, np.inf))
+        if values.size and (values.min() < low or values.max() > high):
+            raise UsageError(
+                f"{name}: the prior reaches {values.min():g} to {values.max():g}; "
+                f"the possible range is {low:g} to {high:g}."
+            )
+        return values
+
+    def _sersic(self, name: str, draws: Draws, *, x: Array, y: Array) -> Sersic:
+        return Sersic(
+            x=x,
+            y=y,
+            axis_ratio=self._draw(f"{name}_axis_ratio", draws),
+            angle=self._draw(f"{name}_angle", draws),
+            index=self._draw(f"{name}_index", draws),
+            effective_radius=self._draw(f"{name}_effective_radius", draws),
+            intensity=self._draw(f"{name}_intensity", draws),
+        )
+
+    def _substructure(self, label: NDArray[np.int64], total: Array, draws: Draws) -> tuple[PointMasses, Array]:
+        """Return all point masses, and [n] the fraction of the total mass that they hold."""
+        scale = self._draw("mass_scale", draws)
+        both = self._draw("mass_fraction", draws)
+        vortex_x, vortex_y = self._vortex_positions(draws)
+        vortex_fraction = np.where(np.isnan(both), self._draw("vortex_mass_fraction", draws), both) * scale
+        vortex_mass = np.repeat(vortex_fraction[:, None] / self.vortex_points, self.vortex_points, axis=1)
+        subhalo_x, subhalo_y, subhalo_mass = self._subhaloes(draws)
+        wanted = np.where(np.isnan(both), self._draw("subhalo_mass_fraction", draws), both)
+        drawn = subhalo_mass.sum(1)
+        rescale = np.where(np.isnan(wanted) | (drawn == 0), 1.0, wanted / np.where(drawn == 0, 1.0, drawn))
+        subhalo_mass = subhalo_mass * (rescale * scale)[:, None]
+
+        count = max(self.vortex_points, subhalo_mass.shape[1])
+        x, y, mass = (np.zeros((len(label), count)) for _ in range(3))
+        for which, parts in (
+            (VORTEX, (vortex_x, vortex_y, vortex_mass)),
+            (SUBHALO, (subhalo_x, subhalo_y, subhalo_mass)),
+        ):
+            chosen = label == which
+            for whole, part in zip((x, y, mass), parts, strict=True):
+                whole[chosen, : part.shape[1]] = part[chosen]
+        fraction = mass.sum(1)
+        if len(fraction) and fraction.max() >= 1:
+            raise UsageError(
+                f"The substructure of one image holds {fraction.max():.2f} of the total mass.",
+                hint="Lower mass_scale, mass_fraction or subhalo_mass_high.",
+            )
+        # Equal shares: theta_i = theta_E sqrt(m_i / M), so that the N masses of a vortex add up to its mass.
+        return PointMasses(x=x, y=y, einstein_radius=total[:, None] * np.sqrt(mass)), fraction
+
+    def _vortex_positions(self, draws: Draws) -> tuple[Array, Array]:
+        """Return x and y [n, vortex_points] of equal masses in the middles of equal pieces of the string."""
+        length, angle = self._draw("vortex_length", draws), self._draw("vortex_angle", draws)
+        along = ((np.arange(self.vortex_points) + 0.5) / self.vortex_points - 0.5) * length[:, None]
+        x = self._draw("vortex_x", draws)[:, None] + along * np.cos(angle)[:, None]
+        y = self._draw("vortex_y", draws)[:, None] + along * np.sin(angle)[:, None]
+        return x, y
+
+    def _subhaloes(self, draws: Draws) -> tuple[Array, Array, Array]:
+        """Return x, y and mass [n, most sub-haloes of any image]; mass in units of the total, 0 beyond the count."""
+        count = self._draw("subhalo_count", draws)
+        if np.any(count < 0) or np.any(count > _MOST_POINTS):
+            raise UsageError(f"subhalo_count must lie between 0 and {_MOST_POINTS}.")
+        slots = max(1, int(count.max(initial=0)))
+        # Uniform in radius, not in area, as P2 has it: dense towards the centre.
+        radius = self._draw_slots("subhalo_radius", draws, slots=slots)
+        angle = draws.unit("subhalo_polar_angle", slots=slots) * 2 * np.pi
+        mass = _power_law(
+            draws.unit("subhalo_mass", slots=slots),
+            low=self._draw("subhalo_mass_low", draws)[:, None],
+            high=self._draw("subhalo_mass_high", draws)[:, None],
+            exponent=self._draw("beta", draws)[:, None],
+        )
+        present = np.arange(slots) < count[:, None]
+        return (
+            radius * np.cos(angle),
+            radius * np.sin(angle),
+            mass * present / self._draw("total_mass", draws)[:, None],
+        )
+
+
+def _power_law(unit: Array, *, low: Array, high: Array, exponent: Array) -> Array:
+    """Return draws from dN/dm ~ m^exponent between low and high, by inversion.
+
+    Raises:
+        UsageError: low is not below high.
+    """
+    if np.any(low >= high):
+        raise UsageError("subhalo_mass_low must lie below subhalo_mass_high.")
+    power = exponent + 1
+    flat = np.abs(power) < 1e-9  # dN/dm ~ 1/m: uniform in the logarithm
+    safe = np.where(flat, 1.0, power)
+    inverse = (low**safe + unit * (high**safe - low**safe)) ** (1 / safe)
+    return np.where(flat, low * (high / low) ** unit, inverse)
+
+
+def _balanced_labels(seed: str, indices: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return [n] labels: each run of three images holds each class once, in an order of its own."""
+    triple, place = indices // np.uint64(3), (indices % np.uint64(3)).astype(np.int64)
+    keys = Draws(seed, triple).bits("label order", slots=3)
+    return np.argsort(keys, axis=1)[np.arange(len(indices)), place].astype(np.int64)

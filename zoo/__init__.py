@@ -1,0 +1,63 @@
+"""zoo: simulate strong lenses, train networks on them, and compare the networks honestly.
+
+Importing this package costs next to nothing; everything below is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.api import bench, create_model, list_datasets, list_models, list_simulators, open_dataset
+    from zoo.errors import ZooError
+    from zoo.hookspecs import hookimpl
+    from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "bench": "zoo.api",
+    "create_model": "zoo.api",
+    "list_datasets": "zoo.api",
+    "list_models": "zoo.api",
+    "list_simulators": "zoo.api",
+    "open_dataset": "zoo.api",
+    "ZooError": "zoo.errors",
+    "hookimpl": "zoo.hookspecs",
+    "DatasetSpec": "zoo.specs",
+    "LauncherSpec": "zoo.specs",
+    "MetricSpec": "zoo.specs",
+    "ModelSpec": "zoo.specs",
+    "SimulatorSpec": "zoo.specs",
+}
+
+__all__ = [
+    "DatasetSpec",
+    "LauncherSpec",
+    "MetricSpec",
+    "ModelSpec",
+    "SimulatorSpec",
+    "ZooError",
+    "__version__",
+    "bench",
+    "create_model",
+    "hookimpl",
+    "list_datasets",
+    "list_models",
+    "list_simulators",
+    "open_dataset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home on first use (PEP 562)."""
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'zoo' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,184 @@
+"""The public Python interface: what the command line does, as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo import registry
+from zoo.errors import UsageError, nearest
+from zoo.host import Host, load_plugins
+from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from zoo.data.split import Split
+
+
+@cache
+def _default_host() -> Host:
+    """Return the plugins of this process, found once."""
+    return load_plugins()
+
+
+def list_models(
+    pattern: str = "*", *, tag: str | None = None, group: str | None = None, host: Host | None = None
+) -> list[str]:
+    """Return the ids of the networks that fit a wildcard pattern, a tag and a symmetry group."""
+    specs = registry.listed(host or _default_host(), ModelSpec, pattern=pattern, tag=tag, group=group)
+    return [spec.id for spec in specs]
+
+
+def list_datasets(pattern: str = "*", *, tag: str | None = None, host: Host | None = None) -> list[str]:
+    """Return the ids of the data sets that fit a wildcard pattern and a tag."""
+    return [spec.id for spec in registry.listed(host or _default_host(), DatasetSpec, pattern=pattern, tag=tag)]
+
+
+def list_simulators(pattern: str = "*", *, host: Host | None = None) -> list[str]:
+    """Return the ids of the simulators that fit a wildcard pattern."""
+    return [spec.id for spec in registry.listed(host or _default_host(), SimulatorSpec, pattern=pattern)]
+
+
+def create_model(
+    name: str,
+    *,
+    in_chans: int = 1,
+    num_classes: int = 3,
+    image_size: int = 150,
+    host: Host | None = None,
+    **hparams: Any,
+) -> nn.Module:
+    """Return a freshly initialised network that maps images [N, C, H, W] to logits [N, K].
+
+    Args:
+        name: id or bare name, such as "p4m".
+        in_chans: C.
+        num_classes: K.
+        image_size: H and W in pixels.
+        host: the plugins; default: all installed ones.
+        hparams: hyper-parameters that differ from the model's defaults; see `zoo show NAME`.
+
+    Raises:
+        UsageError: an unknown name or hyper-parameter, or an impossible value.
+        MissingError: a plugin or library that the model needs is absent.
+    """
+    spec = registry.find(host or _default_host(), ModelSpec, name)
+    for hparam in hparams:
+        if hparam not in spec.defaults:
+            raise UsageError(f"{spec.id} has no hyper-parameter '{hparam}'.{nearest(hparam, spec.defaults)}")
+    build = registry.load_target(spec)
+    model: nn.Module = build(
+        in_chans=in_chans, num_classes=num_classes, image_size=image_size, **{**spec.defaults, **hparams}
+    )
+    return model
+
+
+def open_dataset(
+    name: str,
+    *,
+    split: str = "train",
+    images: int = 1000,
+    simulator: str | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    host: Host | None = None,
+    **params: Any,
+) -> Split:
+    """Return images with labels, ids and parameters; those that are not in the cache are simulated first.
+
+    Args:
+        name: id or bare name, such as "modelB".
+        split: "train", "val" or "test".
+        images: how many.
+        simulator: id or name; default: caustics.
+        seed: another seed gives other images of the same kind.
+        device: "auto", "cpu" or "cuda", for the simulator.
+        host: the plugins; default: all installed ones.
+        params: parameters and priors that differ from the defaults; see `zoo show NAME`.
+
+    Raises:
+        UsageError: an unknown name or parameter, or an impossible value.
+        MissingError: a plugin or library that is needed is absent.
+        DataError: the cache cannot be written.
+    """
+    from zoo.data.open import Dataset
+    from zoo.data.recipe import SPLITS
+    from zoo.harness.plan import DEFAULT_SIMULATOR, make_recipe, resolve_device
+
+    host = host or _default_host()
+    if split not in SPLITS:
+        raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
+    if type(images) is not int or images < 1:
+        raise UsageError(f"images={images!r} must be a whole number, at least 1.")
+    spec = registry.find(host, DatasetSpec, name)
+    for param in params:
+        if param not in spec.params:
+            raise UsageError(f"{spec.id} has no parameter '{param}'.{nearest(param, spec.params)}")
+    recipe = make_recipe(
+        host,
+        spec,
+        params={**spec.params, **params},
+        simulator=simulator or DEFAULT_SIMULATOR,
+        device=resolve_device(device),
+        seed=seed,
+    )
+    return Dataset(host, recipe, dict.fromkeys(SPLITS, images)).split(split)
+
+
+def bench(
+    model: str | Sequence[str],
+    data: str | Sequence[str],
+    *,
+    seeds: Sequence[int] = (0,),
+    budget: str | None = None,
+    simulator: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    rule: str = "val_auc",
+    settings: Mapping[str, Any] | None = None,
+    store: str | Path = "results",
+    force: bool = False,
+    host: Host | None = None,
+) -> list[dict[str, Any]]:
+    """Train and score every model on every data set with every seed; return one result a cell.
+
+    Cells that are in the store already are returned at once. A cell that fails has status "failed" and an
+    "error"; the others still run.
+
+    Args:
+        model, data: names, comma lists, wildcards, or sequences of them.
+        seeds: of initialisation, order and augmentation.
+        budget: "smoke", "laptop" or "paper"; default: the one that suits the device.
+        simulator: id or name; default: caustics.
+        device: "auto", "cpu", "cuda" or "mps".
+        precision: "auto", "fp32", "tf32" or "bf16".
+        rule: "val_auc" or "last": which epoch's weights are kept.
+        settings: as `--set` on the command line: {"lr": 3e-4, "data.snr": 50}.
+        store: folder of the results.
+        force: run cells again that are in the store.
+        host: the plugins; default: all installed ones.
+
+    Raises:
+        UsageError: an unknown name or an impossible value.
+        MissingError: a plugin or library that is needed is absent.
+        DataError: the store cannot be written.
+    """
+    from zoo.harness.matrix import run_matrix
+    from zoo.harness.plan import DEFAULT_SIMULATOR, Request, make_plan
+
+    host = host or _default_host()
+    request = Request(
+        models=[model] if isinstance(model, str) else model,
+        data=[data] if isinstance(data, str) else data,
+        seeds=seeds,
+        budget=budget,
+        simulator=simulator or DEFAULT_SIMULATOR,
+        device=device,
+        precision=precision,
+        rule=rule,
+        settings=settings or {},
+    )
+    return run_matrix(host, make_plan(host, request), store=Path(store), device=device, force=force)

@@ -1,0 +1,101 @@
+"""The command `zoo`. Nothing heavy is imported here: listing must answer at once."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from zoo import __version__
+from zoo.cli.bench import bench, run_cell
+from zoo.cli.context import host_of
+from zoo.cli.inspect import env, plugins, show
+from zoo.cli.listing import list_datasets, list_launchers, list_models, list_simulators
+from zoo.cli.report import report
+from zoo.errors import UsageError, ZooError, nearest
+
+
+class ZooGroup(click.Group):
+    """The built-in commands, and those that plugins add."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return built-in commands in their order, then the plugins' ones."""
+        return [*self.commands, *_plugin_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; plugins are asked only for names that are not built in."""
+        return self.commands.get(cmd_name) or _plugin_commands(ctx).get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or name the nearest one."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            names = self.list_commands(ctx)
+            raise UsageError(f"There is no command '{args[0]}'.{nearest(args[0], names)}", hint="See: zoo --help")
+        return super().resolve_command(ctx, args)
+
+
+def _plugin_commands(ctx: click.Context) -> dict[str, click.Command]:
+    """Return the commands of all plugins; one that cannot give them is named and left out."""
+    commands: dict[str, click.Command] = {}
+    for implementation in host_of(ctx).manager.hook.zoo_commands.get_hookimpls():
+        try:
+            offered: Any = implementation.function()
+            for command in offered:
+                if command.name is not None and command.name not in cli.commands:
+                    commands.setdefault(command.name, command)
+        except Exception as error:
+            logging.getLogger(__name__).warning("plugin %s: zoo_commands: %s", implementation.plugin_name, error)
+    return commands
+
+
+@click.group(cls=ZooGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="zoo")
+@click.option("--plugin", "files", multiple=True, metavar="FILE.py", help="Also load a plugin from this file.")
+@click.pass_context
+def cli(ctx: click.Context, files: tuple[str, ...]) -> None:
+    """Simulate strong lenses, train networks on them, and compare the networks honestly.
+
+    \b
+    zoo list-models                            what there is
+    zoo bench --model p4m --data modelB        train and score it
+    """
+    if files:
+        known = [path for path in os.environ.get("ZOO_PLUGIN_FILES", "").split(os.pathsep) if path]
+        # By the environment, so that the processes which run the cells load them too.
+        os.environ["ZOO_PLUGIN_FILES"] = os.pathsep.join([*known, *(os.path.abspath(path) for path in files)])
+
+
+for command in (
+    bench, report, list_models, list_datasets, list_simulators, list_launchers, show, plugins, env, run_cell,
+):  # fmt: skip
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 fine, 1 failed, 2 wrong usage, 3 something missing, 130 interrupted."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    try:
+        code = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False) or 0
+    except ZooError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = error.exit_code
+    except click.exceptions.Exit as exit_request:
+        code = exit_request.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted. Nothing is lost: the same command goes on from here.", err=True)
+        code = 130
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

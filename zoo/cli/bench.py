@@ -1,0 +1,160 @@
+"""`zoo bench`: plan, run, show. `zoo run-cell`: what a launcher starts for each cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.harness.cell import Cell
+
+
+@click.command()
+@click.option("--model", "models", multiple=True, required=True, help="Ids, names or wildcards, by commas.")
+@click.option("--data", "data", multiple=True, required=True, help="Ids, names or wildcards, by commas.")
+@click.option("--seeds", default="0", show_default=True, help="Whole numbers by commas, or a range such as 0-4.")
+@click.option("--budget", help="smoke (seconds), laptop (minutes) or paper; default: laptop, on a GPU paper.")
+@click.option("--simulator", default="caustics/caustics", show_default=True, help="Who renders the images.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--precision", default="auto", show_default=True, help="auto, fp32, tf32 or bf16.")
+@click.option("--rule", default="val_auc", show_default=True, help="Which epoch is kept: val_auc or last.")
+@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="lr=3e-4, model.width=8, data.snr=50, ...")
+@click.option("--launcher", default="core/local", show_default=True, help="What runs the cells.")
+@click.option("--store", default="results", show_default=True, help="Folder of the results.")
+@click.option("--force", is_flag=True, help="Run again what is in the store.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results (or the plan) as JSON.")
+@click.pass_context
+def bench(
+    ctx: click.Context,
+    models: tuple[str, ...],
+    data: tuple[str, ...],
+    seeds: str,
+    budget: str | None,
+    simulator: str,
+    device: str,
+    precision: str,
+    rule: str,
+    pairs: tuple[str, ...],
+    launcher: str,
+    store: str,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Train and score every model on every data set.
+
+    What is in the store already is shown at once; running the same command again goes on where it stopped.
+    """
+    from zoo.harness.plan import Request, make_plan
+    from zoo.harness.settings import parse_settings
+
+    host = host_of(ctx)
+    warn_of_broken(host)
+    cells = make_plan(
+        host,
+        Request(
+            models=models,
+            data=data,
+            seeds=_seeds(seeds),
+            budget=budget,
+            simulator=simulator,
+            device=device,
+            precision=precision,
+            rule=rule,
+            settings=parse_settings(list(pairs)),
+        ),
+    )
+    _print_plan(cells, Path(store), force=force)
+    if dry_run:
+        if as_json:
+            print_json([cell.to_json() for cell in cells])
+        return
+
+    from zoo.cli.watch import Watcher
+    from zoo.harness.matrix import run_matrix
+
+    with Watcher() as watcher:
+        found = run_matrix(
+            host, cells, store=Path(store), device=device, launcher=launcher, force=force, watch=watcher.watch
+        )
+    _finish(found, cells, Path(store), as_json=as_json)
+    if any(result["status"] != "ok" for result in found):
+        ctx.exit(1)
+
+
+def _finish(found: list[dict[str, Any]], cells: list[Cell], store: Path, *, as_json: bool) -> None:
+    """Print the table or JSON, and draw the pictures."""
+    from zoo.report.plots import draw_all
+    from zoo.report.tables import make_tables, to_rich
+
+    located = [{**result, "run_dir": str(store / cell.folder)} for result, cell in zip(found, cells, strict=True)]
+    if as_json:
+        print_json(located)
+    else:
+        out = console()
+        for table in make_tables(located):
+            out.print(to_rich(table))
+            for note in table.notes:
+                out.print(f"[dim]{note}[/dim]")
+    for result in located:
+        if result["status"] != "ok":
+            click.echo(f"\n{result['cell']['model']} {result['status']}: {result.get('error', '')}", err=True)
+    for path in draw_all(located, store / "figures"):
+        click.echo(f"wrote {path}", err=True)
+
+
+def _print_plan(cells: list[Cell], store: Path, *, force: bool) -> None:
+    """Say on stderr what will be done."""
+    from zoo.harness.budget import BUDGETS
+    from zoo.harness.store import done
+
+    stored = 0 if force else sum(done(store, cell) is not None for cell in cells)
+    out = console(stderr=True)
+    first = cells[0]
+    out.print(
+        f"[bold]{len(cells)} cell{'s' if len(cells) != 1 else ''}[/bold], {stored} of them in {store} already · "
+        f"budget {first.budget} · {first.precision} · images on {first.recipe['device_type']}"
+    )
+    for cell in cells if len(cells) <= 24 else []:
+        out.print(f"  {cell.model} on {cell.data}, seed {cell.seed}  [dim]{cell.run_id}[/dim]")
+    out.print(f"[dim]{BUDGETS[first.budget].note}[/dim]")
+
+
+def _seeds(text: str) -> list[int]:
+    """Read "0,1,2" or "0-4".
+
+    Raises:
+        UsageError: neither.
+    """
+    seeds: list[int] = []
+    try:
+        for part in text.split(","):
+            low, dash, high = part.partition("-")
+            seeds += range(int(low), int(high) + 1) if dash else [int(low)]
+    except ValueError:
+        seeds = []
+    if not seeds or len(seeds) > 10_000:
+        raise UsageError(f"--seeds {text!r} is not a list of whole numbers.", hint="For example: --seeds 0,1,2 or 0-4")
+    return seeds
+
+
+@click.command("run-cell", hidden=True)
+@click.argument("path", metavar="CELL.json", type=click.Path(path_type=Path))
+@click.option("--device", default="auto", help="auto, cpu, cuda or mps.")
+@click.option("--force", is_flag=True, help="Run again although there is a result.")
+@click.pass_context
+def run_cell(ctx: click.Context, path: Path, device: str, force: bool) -> None:
+    """Run one cell in this process; the result goes beside its file."""
+    from zoo.harness import run
+    from zoo.harness.cell import Cell
+    from zoo.harness.plan import resolve_device
+
+    result = run.run_cell(host_of(ctx), Cell.read(path), path.parent, device=resolve_device(device), force=force)
+    if result["status"] != "ok":
+        ctx.exit(1)

@@ -1,0 +1,45 @@
+"""What all commands share: the plugins of this invocation, and where text goes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from zoo.host import Host
+
+
+def host_of(ctx: click.Context) -> Host:
+    """Return the plugins, found once for each invocation."""
+    root = ctx.find_root()
+    if root.obj is None:
+        from zoo.host import load_plugins
+
+        root.obj = load_plugins()
+    host: Host = root.obj
+    return host
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console; a pipe gets lines as long as they need to be."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else 200, highlight=False)
+
+
+def print_json(content: Any) -> None:
+    """Print JSON to stdout."""
+    click.echo(json.dumps(content, indent=2, sort_keys=True))
+
+
+def warn_of_broken(host: Host) -> None:
+    """Say on stderr which plugins are broken; they never stop a command that does without them."""
+    broken = [record.name for record in host.records.values() if record.state == "broken"]
+    if broken:
+        click.echo(f"note: broken plugin {', '.join(broken)}; see: zoo plugins --errors", err=True)

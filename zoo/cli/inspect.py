@@ -1,0 +1,149 @@
+"""`zoo show`, `zoo plugins` and `zoo env`: what one thing is, what is installed, and whether it is well."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.context import console, host_of, print_json
+from zoo.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+    from zoo.specs import Spec
+
+
+@click.command()
+@click.argument("name", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def show(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Show all about a model, data set, simulator or launcher."""
+    spec = _find_any(host_of(ctx), name)
+    if as_json:
+        print_json({"kind": spec.kind, **spec.to_json()})
+        return
+    from rich.markdown import Markdown
+    from rich.markup import escape
+    from rich.table import Table
+
+    out = console()
+    out.print(f"[bold]{spec.id}[/bold]  {spec.kind}\n{escape(spec.summary)}\n")
+    if spec.card:
+        out.print(Markdown(spec.card))
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for key, value in spec.to_json().items():
+        if key in ("id", "summary", "card") or value in (None, [], {}, ""):
+            continue
+        if isinstance(value, dict):
+            table.add_row(f"[bold]{key}[/bold]", "")
+            for inner, inner_value in value.items():
+                table.add_row(f"  {inner}", escape(str(inner_value)))
+        else:
+            table.add_row(f"[bold]{key}[/bold]", escape(", ".join(value) if isinstance(value, list) else str(value)))
+    out.print(table)
+
+
+def _find_any(host: Host, name: str) -> Spec:
+    """Return the spec of any kind that a name means.
+
+    Raises:
+        UsageError: nothing has this name.
+        MissingError: what has it lacks a dependency.
+    """
+    from zoo import registry
+    from zoo.specs import DatasetSpec, LauncherSpec, ModelSpec, SimulatorSpec
+
+    errors: list[UsageError | MissingError] = []
+    for kind in (ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec):
+        try:
+            return registry.find(host, kind, name)
+        except (UsageError, MissingError) as error:
+            errors.append(error)
+    # The most telling one: something missing or ambiguous, else the kind with a near name, else the first.
+    raise next(
+        (error for error in errors if isinstance(error, MissingError) or "ambiguous" in str(error)),
+        next((error for error in errors if "Did you mean" in str(error)), errors[0]),
+    )
+
+
+@click.command()
+@click.option("--errors", is_flag=True, help="Import every target too, and print the tracebacks of what fails.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
+    """List plugins and whether they are well."""
+    host = host_of(ctx)
+    rows: list[dict[str, Any]] = [
+        asdict(record) | {"target_errors": _target_errors(host, record.name) if errors else []}
+        for record in host.records.values()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    out = console()
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("plugin", "distribution", "version", "state", "offers", "import ms", "error"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        state = "broken" if row["target_errors"] else row["state"]
+        color = {"ok": "green", "broken": "red", "disabled": "yellow"}[state]
+        problem = row["error"] or "; ".join(entry["error"] for entry in row["target_errors"])
+        table.add_row(
+            row["name"], row["distribution"], row["version"], f"[{color}]{state}[/{color}]", str(row["specs"]),
+            f"{row['import_ms']:.1f}", escape(problem),
+        )  # fmt: skip
+    out.print(table)
+    if errors:
+        for row in rows:
+            for trace in filter(None, [row["trace"], *(entry["trace"] for entry in row["target_errors"])]):
+                out.print(f"\n[bold red]{row['name']}[/bold red] ({row['distribution']} {row['version']})")
+                out.print(escape(trace))
+
+
+def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
+    """Import every target of a plugin; return id, error and traceback of each that fails."""
+    failures = []
+    for specs in host.specs.values():
+        for spec in specs.values():
+            if spec.namespace != namespace:
+                continue
+            try:
+                spec.load()
+            except Exception as error:
+                message = f"{spec.id}: target {spec.target}: {type(error).__name__}: {error}"
+                failures.append({"id": spec.id, "error": message, "trace": traceback.format_exc()})
+    return failures
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def env(ctx: click.Context, as_json: bool) -> None:
+    """Show machine, versions, folders and plugins: paste it into a bug report."""
+    import zoo
+    from zoo.environment import describe
+    from zoo.paths import cache_dir
+
+    content = {
+        "zoo": zoo.__version__,
+        **describe(),
+        "cache": str(cache_dir()),
+        "plugins": {record.name: f"{record.version} {record.state}" for record in host_of(ctx).records.values()},
+    }
+    if as_json:
+        print_json(content)
+        return
+    for key, value in content.items():
+        if isinstance(value, dict):
+            click.echo(f"{key}:")
+            for inner, inner_value in value.items():
+                click.echo(f"  {inner:18} {inner_value}")
+        else:
+            click.echo(f"{key:20} {value}")

@@ -1,0 +1,110 @@
+"""Shows running cells: bars on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from zoo.cli.context import console
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from zoo.harness.matrix import CellState
+
+LINE_SECONDS = 15.0
+
+
+class Watcher:
+    """A context in which `watch` shows the cells on stderr."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = console(stderr=True)
+        self._live = sys.stderr.isatty()
+        self._progress = Progress(
+            TextColumn("[bold]{task.fields[name]}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._live,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._told: dict[str, tuple[str, float]] = {}
+        self._ended: set[str] = set()
+
+    def __enter__(self) -> Watcher:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def watch(self, states: list[CellState]) -> None:
+        """Show the state of every cell; called several times a second."""
+        for state in states:
+            run_id, name = state.cell.run_id, f"{state.cell.model} on {state.cell.data}"
+            if len({other.cell.seed for other in states}) > 1:
+                name += f", seed {state.cell.seed}"
+            if state.state == "ended" and run_id not in self._ended and state.result is not None:
+                self._ended.add(run_id)
+                if run_id in self._tasks:
+                    self._progress.remove_task(self._tasks.pop(run_id))
+                self._console.print(f"{name}: {_outcome(state.result)}")
+            elif state.state == "running":
+                text = describe(state.progress)
+                done, total = state.progress.get("done", 0), state.progress.get("total") or 1
+                if run_id not in self._tasks:
+                    self._tasks[run_id] = self._progress.add_task(text, name=name, total=1.0)
+                self._progress.update(self._tasks[run_id], description=text, completed=done / total)
+                if not self._live:
+                    self._log(
+                        run_id,
+                        name,
+                        text,
+                        key=f"{state.progress.get('phase')}{state.progress.get('epoch', '')}",
+                    )
+
+    def _log(self, run_id: str, name: str, text: str, *, key: str) -> None:
+        """Print a line when the phase or epoch changes, or after a while."""
+        last_key, last_time = self._told.get(run_id, ("", 0.0))
+        now = time.monotonic()
+        if key != last_key or now - last_time > LINE_SECONDS:
+            self._told[run_id] = (key, now)
+            self._console.print(f"{name}: {text}")
+
+
+def describe(progress: dict[str, Any]) -> str:
+    """Return what a cell does, how fast, and how long it will take."""
+    if not progress:
+        return "starting"
+    phase, done, total = progress["phase"], progress["done"], progress["total"]
+    seconds = progress.get("seconds", 0.0)
+    left = f", {_duration(seconds / done * (total - done))} left" if done and seconds > 0.5 else ""
+    if phase.startswith("simulate"):
+        rate = f", {done / seconds:,.0f} images/s" if done and seconds > 0 else ""
+        return f"{phase} {done:,.0f}/{total:,.0f}{rate}{left}"
+    if phase == "train":
+        text = f"epoch {progress['epoch']}/{progress['epochs']}"
+        if "val_auc" in progress:
+            text += f", loss {progress['train_loss']:.3f}, val AUC {progress['val_auc']:.4f}"
+        return text + left
+    return str(phase)
+
+
+def _outcome(result: dict[str, Any]) -> str:
+    if result["status"] == "ok":
+        return f"macro AUC {result['test']['auc']['macro']:.4f} in {_duration(result['seconds'])}"
+    return f"[red]{result['status']}[/red]"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

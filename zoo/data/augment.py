@@ -1,0 +1,59 @@
+"""Augmentation on the device: the exact symmetries of the square, or rotations by any angle."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.errors import UsageError, nearest
+
+AUGMENTATIONS = ("none", "d4", "rotate")
+
+
+def augment(images: Tensor, kind: str, *, generator: torch.Generator) -> Tensor:
+    """Return each image under a random transformation of its own.
+
+    Args:
+        images: [n, C, H, W], square.
+        kind: "none"; "d4", one of the eight rotations by 90 degrees and reflections, which moves pixels and
+            interpolates nothing; "rotate", any angle and reflection, bilinear.
+        generator: on the CPU.
+
+    Raises:
+        UsageError: an unknown kind.
+    """
+    if kind == "none":
+        return images
+    if kind == "d4":
+        return _random_d4(images, generator)
+    if kind == "rotate":
+        return _random_rotation(images, generator)
+    raise UsageError(f"augment={kind!r} is not one of {', '.join(AUGMENTATIONS)}.{nearest(kind, AUGMENTATIONS)}")
+
+
+def transform_d4(images: Tensor, element: int) -> Tensor:
+    """Return images under element 0 to 7 of D4: rotated by element % 4 quarter turns, mirrored from 4 on."""
+    turned = torch.rot90(images, element % 4, (-2, -1))
+    return turned.flip(-1) if element >= 4 else turned
+
+
+def _random_d4(images: Tensor, generator: torch.Generator) -> Tensor:
+    elements = torch.randint(8, (len(images),), generator=generator)
+    result = torch.empty_like(images)
+    for element in range(8):
+        chosen = (elements == element).nonzero()[:, 0].to(images.device)
+        result[chosen] = transform_d4(images[chosen], element)
+    return result
+
+
+def _random_rotation(images: Tensor, generator: torch.Generator) -> Tensor:
+    angle = torch.rand(len(images), generator=generator) * 2 * math.pi
+    mirror = torch.randint(2, (len(images),), generator=generator) * 2.0 - 1.0
+    zero = torch.zeros_like(angle)
+    cos, sin = angle.cos(), angle.sin()
+    matrix = torch.stack([torch.stack([cos * mirror, -sin, zero], -1), torch.stack([sin * mirror, cos, zero], -1)], 1)
+    grid = F.affine_grid(matrix.to(images), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)

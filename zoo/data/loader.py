@@ -1,0 +1,138 @@
+"""Batches on the device: images that fit stay there, others stream from the mapped shards."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zoo.data.split import Split
+
+RESIDENT_SHARE = 0.5
+"""Share of the free memory that images may take before they are streamed."""
+
+
+class Batches:
+    """A split, ready to be read in batches.
+
+    Args:
+        split: images and labels on disk.
+        device: where the batches are wanted.
+        resident: keep all images on the device; None decides by the memory that is free.
+    """
+
+    def __init__(self, split: Split, *, device: torch.device, resident: bool | None = None) -> None:
+        self.device = device
+        self.labels = torch.as_tensor(np.asarray(split.labels), device=device)
+        self._pieces = split.pieces
+        self._starts = np.cumsum([0] + [len(piece) for piece in self._pieces])
+        size = sum(piece.nbytes for piece in self._pieces)
+        self.resident = size < RESIDENT_SHARE * free_memory(device) if resident is None else resident
+        self._images: Tensor | None = None
+        if self.resident:
+            self._images = torch.empty((len(self), *split.image_shape), device=device)
+            for start, piece in zip(self._starts, self._pieces, strict=False):
+                self._images[start : start + len(piece)] = _tensor(piece)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def gather(self, index: Tensor) -> Tensor:
+        """Return the images [n, C, H, W] on the device.
+
+        Args:
+            index: [n] positions in the split, on the CPU.
+        """
+        if self._images is not None:
+            return self._images.index_select(0, index.to(self.device))
+        wanted = index.numpy()
+        rows = np.empty((len(wanted), *self._pieces[0].shape[1:]), np.float32)
+        which = np.searchsorted(self._starts, wanted, side="right") - 1
+        for piece in np.unique(which):
+            chosen = which == piece
+            rows[chosen] = self._pieces[piece][wanted[chosen] - self._starts[piece]]
+        host = torch.from_numpy(rows)
+        if self.device.type == "cuda":
+            return host.pin_memory().to(self.device, non_blocking=True)
+        return host.to(self.device)
+
+    def batches(
+        self, batch_size: int, *, shuffle: torch.Generator | None = None, drop_last: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images and labels.
+
+        Args:
+            batch_size: images in a batch.
+            shuffle: CPU generator of the order; None keeps the order of the split.
+            drop_last: leave out a last, smaller batch (never the only one).
+        """
+        order = torch.arange(len(self)) if shuffle is None else torch.randperm(len(self), generator=shuffle)
+        stop = len(self)
+        if drop_last and stop > batch_size:
+            stop -= stop % batch_size
+        pieces = [order[start : min(start + batch_size, stop)] for start in range(0, stop, batch_size)]
+        images = map(self.gather, pieces) if self.resident else _ahead(self, pieces)
+        for index, batch in zip(pieces, images, strict=True):
+            yield batch, self.labels[index.to(self.device)]
+
+
+def _ahead(batches: Batches, pieces: Sequence[Tensor], *, depth: int = 3) -> Iterator[Tensor]:
+    """Yield gathered batches that a thread reads ahead, so that disk and device work at the same time."""
+    ready: queue.Queue[Tensor | BaseException] = queue.Queue(maxsize=depth)
+    stopped = threading.Event()
+
+    def offer(item: Tensor | BaseException) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def read() -> None:
+        try:
+            for piece in pieces:
+                if not offer(batches.gather(piece)):
+                    return
+        except BaseException as error:  # handed over to the reader's side
+            offer(error)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    try:
+        for _ in pieces:
+            item = ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    """Return a CPU tensor with a copy of a read-only mapped array."""
+    return torch.from_numpy(np.array(array, dtype=np.float32))
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the free bytes of the device, or of the machine for the CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 8 << 30  # not Linux: assume a laptop

@@ -1,0 +1,145 @@
+"""Makes the shards of a recipe that are not there yet: population -> simulator -> noise -> file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.recipe import Recipe
+from zoo.data.shards import SHARD_SIZE, DamagedShard, read_shard, shard_path, write_shard
+from zoo.errors import DataError, UsageError
+from zoo.lensing.draws import Draws
+from zoo.lensing.observe import observe
+from zoo.paths import cache_dir, make_dir, write_text
+
+if TYPE_CHECKING:
+    from zoo.lensing.population import Population
+
+logger = logging.getLogger(__name__)
+Progress = Callable[[int, int], None]
+
+
+def split_folder(recipe: Recipe, split: str) -> Path:
+    """Return the cache folder of a recipe's split."""
+    return cache_dir() / "datasets" / recipe.hash / split
+
+
+def ensure_shards(
+    recipe: Recipe,
+    split: str,
+    count: int,
+    *,
+    population: Population,
+    render: Callable[..., Any],
+    device: str,
+    expected_images: int,
+    progress: Progress | None = None,
+) -> list[dict[str, NDArray[Any]]]:
+    """Return all shards of the first `count` images of a split, making those that are missing or damaged.
+
+    Safe to interrupt at any moment and to run in several processes at once: a shard appears whole, and one
+    process at a time makes them.
+
+    Args:
+        recipe: what the images are.
+        split: "train", "val" or "test".
+        count: how many images are needed; whole shards are made.
+        population, render: the targets that the recipe names.
+        device: to render on.
+        expected_images: of all splits together, so that the simulator may choose how to work once and for all.
+        progress: called with images made so far in this call, and images to be made in it.
+
+    Raises:
+        DataError: the cache cannot be written.
+        UsageError: a parameter is impossible.
+    """
+    import filelock
+
+    folder = make_dir(split_folder(recipe, split))
+    write_text(folder.parent / "recipe.json", _pretty(recipe))
+    numbers = range(-(-count // SHARD_SIZE))
+    try:
+        with filelock.FileLock(folder / ".lock"):
+            found = {number: _found(shard_path(folder, number), recipe) for number in numbers}
+            missing = [number for number, shard in found.items() if shard is None]
+            for done, number in enumerate(missing):
+                if progress is not None:
+                    progress(done * SHARD_SIZE, len(missing) * SHARD_SIZE)
+                arrays = _simulate(
+                    recipe, split, number, population=population, render=render, device=device,
+                    expected_images=expected_images,
+                )  # fmt: skip
+                path = shard_path(folder, number)
+                write_shard(path, arrays, recipe_hash=recipe.hash)
+                found[number] = read_shard(path, recipe_hash=recipe.hash, verify=False)
+            if progress is not None and missing:
+                progress(len(missing) * SHARD_SIZE, len(missing) * SHARD_SIZE)
+    except OSError as error:
+        raise DataError(
+            f"Cannot use the folder {folder}: {error}.", hint="Choose another with the variable ZOO_CACHE."
+        ) from error
+    return [shard for shard in found.values() if shard is not None]
+
+
+def _found(path: Path, recipe: Recipe) -> dict[str, NDArray[Any]] | None:
+    try:
+        return read_shard(path, recipe_hash=recipe.hash)
+    except FileNotFoundError:
+        return None
+    except DamagedShard as error:
+        logger.warning("%s It is made again.", error)
+        return None
+
+
+def _simulate(
+    recipe: Recipe,
+    split: str,
+    number: int,
+    *,
+    population: Population,
+    render: Callable[..., Any],
+    device: str,
+    expected_images: int,
+) -> dict[str, NDArray[Any]]:
+    indices = np.arange(number * SHARD_SIZE, (number + 1) * SHARD_SIZE)
+    stream = recipe.stream(split)
+    scenes = population.sample(indices, stream)
+    rendered = render(scenes, population.instrument, device=device, expected_images=expected_images)
+    size = population.instrument.image_size
+    if tuple(rendered.source.shape) != (len(scenes), size, size):
+        raise DataError(
+            f"Simulator {recipe.simulator} returned images of shape {tuple(rendered.source.shape)} "
+            f"where {(len(scenes), size, size)} was asked for."
+        )
+    observed = observe(rendered, scenes.exposure, draws=Draws(stream, indices))
+    image = observed.image.cpu().numpy()
+    if not np.isfinite(image).all():
+        bad = int(np.flatnonzero(~np.isfinite(image).all(axis=(1, 2)))[0])
+        raise UsageError(f"Image {indices[bad]} of split {split} of {recipe.dataset} is not finite.")
+    columns = {
+        **scenes.parameters,
+        "snr": observed.snr.cpu().numpy(),
+        "scale": observed.scale.cpu().numpy(),
+        "sky": scenes.exposure.sky,
+        "halo_einstein_radius": scenes.halo.einstein_radius,
+        "source_x": scenes.source.x,
+        "source_y": scenes.source.y,
+        "source_effective_radius": scenes.source.effective_radius,
+        "source_axis_ratio": scenes.source.axis_ratio,
+    }
+    return {
+        "image": image[:, None],
+        "label": scenes.label,
+        **{f"parameter.{name}": np.asarray(values, np.float64) for name, values in columns.items()},
+    }
+
+
+def _pretty(recipe: Recipe) -> str:
+    import json
+
+    return json.dumps(recipe.to_json(), indent=2, sort_keys=True) + "\n"

@@ -1,0 +1,69 @@
+"""One split of a data set, opened: mapped images, labels, ids and parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Images that stay on disk until they are used.
+
+    Args:
+        name: "train", "val" or "test".
+        classes: the labels' names.
+        pieces: arrays [n_i, C, H, W] float32 whose concatenation is the split.
+        labels: [N] int64.
+        ids: N texts.
+        parameters: name -> [N] float64.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    pieces: list[NDArray[np.float32]]
+    labels: NDArray[np.int64]
+    ids: list[str]
+    parameters: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        channels, height, width = self.pieces[0].shape[1:]
+        return channels, height, width
+
+    @property
+    def images(self) -> NDArray[np.float32]:
+        """[N, C, H, W], copied into memory."""
+        return np.concatenate(self.pieces)
+
+    def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean and standard deviation of each channel over all pixels."""
+        count = sum(piece.shape[0] * piece.shape[2] * piece.shape[3] for piece in self.pieces)
+        mean = sum(piece.sum((0, 2, 3), dtype=np.float64) for piece in self.pieces) / count
+        # Two passes: the difference of large sums would lose the small variance of a bright, flat image.
+        squares = sum(((piece - mean[:, None, None]) ** 2).sum((0, 2, 3), dtype=np.float64) for piece in self.pieces)
+        return np.asarray(mean), np.sqrt(np.asarray(squares) / count)
+
+
+def from_shards(name: str, classes: tuple[str, ...], shards: list[dict[str, NDArray[Any]]], count: int) -> Split:
+    """Return the first `count` images of some shards as a split."""
+    pieces, left = [], count
+    for shard in shards:
+        pieces.append(shard["image"][:left])
+        left -= len(pieces[-1])
+    columns = {key: np.concatenate([shard[key] for shard in shards])[:count] for key in shards[0] if key != "image"}
+    return Split(
+        name=name,
+        classes=classes,
+        pieces=pieces,
+        labels=columns.pop("label"),
+        ids=[f"{name}-{i:07d}" for i in range(count)],
+        parameters={key.removeprefix("parameter."): values for key, values in columns.items()},
+    )

@@ -1,0 +1,69 @@
+"""What a result was made with: machine, Python, libraries."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from typing import Any
+
+LIBRARIES = (
+    "torch", "torchvision", "numpy", "timm", "escnn", "e2cnn", "caustics", "autolens", "lenstronomy",
+    "torchmetrics", "lightning-fabric", "safetensors", "pluggy",
+)  # fmt: skip
+
+
+def describe(*, accelerator: bool = True) -> dict[str, Any]:
+    """Return machine, Python and library versions.
+
+    Args:
+        accelerator: import torch to ask for the GPU and its settings.
+    """
+    environment: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
+    }
+    if accelerator:
+        import torch
+
+        environment["threads"] = torch.get_num_threads()
+        environment["cuda"] = torch.version.cuda
+        environment["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return environment
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory that this process has held (on CUDA: the most that tensors have held there)."""
+    if "torch" in sys.modules:
+        import torch
+
+        if torch.cuda.is_initialized():
+            return int(torch.cuda.max_memory_allocated())
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

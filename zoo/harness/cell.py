@@ -1,0 +1,98 @@
+"""A cell: one model on one data set with one seed, as pure data that any process can run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.data.recipe import Recipe, short_hash
+from zoo.errors import DataError
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """Everything that decides a result.
+
+    Args:
+        model, model_version: the model's id and its spec's version.
+        hparams: its resolved hyper-parameters.
+        recipe: of the images (`Recipe.to_json()`).
+        sizes: split -> images.
+        training: resolved settings (`TrainingSettings`).
+        seed: of initialisation, order and augmentation.
+        budget: name of the budget that the sizes come from.
+        rule: "val_auc" or "last": which epoch's weights are kept.
+        precision: "fp32", "tf32" or "bf16".
+        versions: distribution -> version, of the core and of the plugins that take part.
+    """
+
+    model: str
+    model_version: int
+    hparams: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    sizes: Mapping[str, int]
+    training: Mapping[str, Any]
+    seed: int
+    budget: str
+    rule: str
+    precision: str
+    versions: Mapping[str, str]
+
+    @property
+    def run_id(self) -> str:
+        """16 hex digits: equal cells have equal results."""
+        return short_hash({"schema": SCHEMA, **asdict(self)})
+
+    @property
+    def data(self) -> str:
+        """The data set's id."""
+        return str(self.recipe["dataset"])
+
+    @property
+    def folder(self) -> Path:
+        """Where its results lie inside a store."""
+        return Path(self.data.replace("/", "."), self.model.replace("/", "."), self.run_id)
+
+    def open_recipe(self) -> Recipe:
+        """Return the recipe as an object."""
+        return Recipe(**self.recipe)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; `Cell.from_json` gives the cell back."""
+        return {"schema": SCHEMA, "run_id": self.run_id, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Cell:
+        """Return the cell that `to_json` described.
+
+        Raises:
+            DataError: another schema, or fields that do not fit their run_id.
+        """
+        values = dict(content)
+        schema, run_id = values.pop("schema", None), values.pop("run_id", None)
+        if schema != SCHEMA:
+            raise DataError(f"A cell of schema {schema} cannot be read; this zoo writes schema {SCHEMA}.")
+        try:
+            cell = cls(**values)
+        except TypeError as error:
+            raise DataError(f"Not a cell: {error}.") from error
+        if run_id != cell.run_id:
+            raise DataError(f"The cell {run_id} has been altered: its content is that of {cell.run_id}.")
+        return cell
+
+    @classmethod
+    def read(cls, path: Path) -> Cell:
+        """Return the cell in a JSON file.
+
+        Raises:
+            DataError: there is no file, or no cell in it.
+        """
+        try:
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, AttributeError) as error:
+            raise DataError(f"Cannot read a cell from {path}: {error}.") from error

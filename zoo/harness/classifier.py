@@ -1,0 +1,82 @@
+"""A network together with the normalisation of its training images, so that weights never travel without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo import registry
+from zoo.errors import TrainingError, ZooError
+from zoo.specs import ModelSpec
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+
+class Classifier(nn.Module):
+    """Standardise images channel by channel, then apply the network.
+
+    Args:
+        network: maps [N, C, H, W] to logits [N, K].
+        mean, std: [C], of the pixels of the training split.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, *, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", mean.float()[:, None, None])
+        self.register_buffer("std", std.float()[:, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [N, K] for raw images [N, C, H, W]."""
+        logits: Tensor = self.network((images - self.mean) / self.std)
+        return logits
+
+
+def build_classifier(
+    host: Host,
+    model: str,
+    hparams: Mapping[str, Any],
+    *,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    mean: Tensor | None = None,
+    std: Tensor | None = None,
+) -> Classifier:
+    """Return an untrained classifier.
+
+    Args:
+        host: the plugins.
+        model: id.
+        hparams: resolved hyper-parameters.
+        image_shape: channels, height, width; images are square.
+        num_classes: K.
+        mean, std: [C], default 0 and 1, to be filled from a file of weights.
+
+    Raises:
+        TrainingError: the model's own code raises, or returns no module.
+    """
+    channels, height, width = image_shape
+    if height != width:
+        raise TrainingError(f"{model} takes square images, not {height} x {width}.")
+    spec = registry.find(host, ModelSpec, model)
+    build = registry.load_target(spec)
+    try:
+        network = build(in_chans=channels, num_classes=num_classes, image_size=height, **hparams)
+    except ZooError:
+        raise
+    except Exception as error:
+        raise TrainingError(f"{model} cannot be built: {type(error).__name__}: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise TrainingError(f"{model}: {spec.target} returned a {type(network).__name__}, not a torch.nn.Module.")
+    return Classifier(
+        network,
+        mean=torch.zeros(channels) if mean is None else mean,
+        std=torch.ones(channels) if std is None else std,
+    )

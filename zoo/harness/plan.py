@@ -1,0 +1,224 @@
+"""From what a user asks for to a list of cells: names and wildcards times data sets times seeds."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import zoo
+from zoo import registry
+from zoo.data.recipe import SPLITS, Recipe
+from zoo.errors import MissingError, UsageError, nearest
+from zoo.harness.budget import find_budget
+from zoo.harness.cell import Cell
+from zoo.harness.settings import PRECISIONS, RULES, SETTING_NAMES, TrainingSettings
+from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+DEFAULT_SIMULATOR = "caustics/caustics"
+SIZE_SETTINGS = {f"{split}_images": split for split in SPLITS}
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What `zoo bench` and `zoo.bench` are asked for.
+
+    Args:
+        models, data: names, comma lists, wildcards.
+        seeds: one cell for each.
+        budget: "smoke", "laptop", "paper", or None for the one that suits the device.
+        simulator: id or name.
+        device: "auto", "cpu", "cuda" or "mps".
+        precision: "auto" (bf16 on CUDA, else fp32), "fp32", "tf32" or "bf16".
+        rule: which epoch's weights are kept.
+        settings: name -> value, as given by --set: training settings, model hyper-parameters, "data.NAME",
+            "train_images", "val_images", "test_images".
+    """
+
+    models: Sequence[str]
+    data: Sequence[str]
+    seeds: Sequence[int] = (0,)
+    budget: str | None = None
+    simulator: str = DEFAULT_SIMULATOR
+    device: str = "auto"
+    precision: str = "auto"
+    rule: str = "val_auc"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def make_plan(host: Host, request: Request) -> list[Cell]:
+    """Return the cells of a request, in the order data set, model, seed.
+
+    Raises:
+        UsageError: an unknown name or an impossible value.
+        MissingError: a plugin or library that is needed is absent.
+    """
+    if request.rule not in RULES:
+        raise UsageError(f"rule '{request.rule}' is not one of {', '.join(RULES)}.")
+    device = resolve_device(request.device)
+    precision = _resolve_precision(request.precision, device)
+    budget = find_budget(request.budget or ("paper" if device == "cuda" else "laptop"))
+    models = registry.match(host, ModelSpec, request.models)
+    datasets = registry.match(host, DatasetSpec, request.data)
+    seeds = list(dict.fromkeys(request.seeds))
+    if not seeds or any(type(seed) is not int or not 0 <= seed < 2**31 for seed in seeds):
+        raise UsageError(f"seeds {list(request.seeds)} must be whole numbers from 0 to 2147483647.")
+    _check_names(request.settings, models, datasets)
+    sizes = {**budget.sizes}
+    for name, split in SIZE_SETTINGS.items():
+        if name in request.settings:
+            value = request.settings[name]
+            if type(value) is not int or value < 1:
+                raise UsageError(f"{name}={value!r} must be a whole number of images, at least 1.")
+            sizes[split] = value
+
+    cells = []
+    for dataset in datasets:
+        params = _data_params(dataset, budget.data, request.settings)
+        recipe = make_recipe(host, dataset, params=params, simulator=request.simulator, device=device)
+        for model in models:
+            training = {
+                **model.training,
+                **budget.training,
+                **{name: request.settings[name] for name in SETTING_NAMES if name in request.settings},
+            }
+            hparams = {
+                name: _setting(request.settings, name, default, prefix="model.")
+                for name, default in model.defaults.items()
+            }
+            cells += [
+                Cell(
+                    model=model.id,
+                    model_version=model.version,
+                    hparams=hparams,
+                    recipe=recipe.to_json(),
+                    sizes=sizes,
+                    training=asdict(TrainingSettings(**training)),
+                    seed=seed,
+                    budget=budget.name,
+                    rule=request.rule,
+                    precision=precision,
+                    versions=_versions(host, model.id, dataset.id, recipe.simulator),
+                )
+                for seed in seeds
+            ]
+    return cells
+
+
+def _setting(settings: Mapping[str, Any], name: str, default: Any, *, prefix: str) -> Any:
+    """Return the value given for a name with its prefix, or bare, or the default."""
+    return settings.get(prefix + name, settings.get(name, default))
+
+
+def _data_params(dataset: DatasetSpec, budget: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a data set's parameters: its defaults, then the budget's, then the user's."""
+    given = {name.removeprefix("data."): value for name, value in settings.items() if name.startswith("data.")}
+    return {name: given.get(name, budget.get(name, default)) for name, default in dataset.params.items()}
+
+
+def make_recipe(
+    host: Host, dataset: DatasetSpec, *, params: Mapping[str, Any], simulator: str, device: str, seed: int = 0
+) -> Recipe:
+    """Return the recipe of a data set.
+
+    Args:
+        host: the plugins.
+        dataset: its spec.
+        params: all of its parameters.
+        simulator: id or name; used where the data set is simulated.
+        device: a resolved one; images are rendered there if the simulator can.
+        seed: of the images.
+
+    Raises:
+        UsageError: the simulator is unknown.
+        MissingError: its plugin is absent.
+    """
+    if not dataset.simulated:
+        return Recipe(dataset=dataset.id, dataset_version=dataset.version, params=params, seed=seed)
+    engine = registry.find(host, SimulatorSpec, simulator)
+    return Recipe(
+        dataset=dataset.id,
+        dataset_version=dataset.version,
+        params=params,
+        simulator=engine.id,
+        simulator_version=engine.version,
+        seed=seed,
+        device_type="cuda" if device == "cuda" and engine.device == "any" else "cpu",
+    )
+
+
+def _check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datasets: Sequence[DatasetSpec]) -> None:
+    """Refuse settings that nothing in the request knows.
+
+    Raises:
+        UsageError: with the nearest name that is known.
+    """
+    data_names = {f"data.{name}" for spec in datasets for name in spec.params}
+    model_names = {name for spec in models for name in spec.defaults}
+    known = {
+        *SETTING_NAMES,
+        *SIZE_SETTINGS,
+        *model_names,
+        *(f"model.{name}" for name in model_names),
+        *data_names,
+    }
+    for name in settings:
+        if name in known:
+            continue
+        if f"data.{name}" in data_names:
+            raise UsageError(f"--set {name}: this is a parameter of the data.", hint=f"Write: --set data.{name}=...")
+        where = ", ".join(spec.id for spec in [*models, *datasets])
+        raise UsageError(f"--set {name}: no such setting of {where}.{nearest(name, known)}", hint="See: zoo show ID")
+
+
+def resolve_device(device: str) -> str:
+    """Return "cpu", "cuda" or "mps".
+
+    Raises:
+        UsageError: an unknown name.
+        MissingError: the device is not there.
+    """
+    if device not in DEVICES:
+        raise UsageError(f"device '{device}' is not one of {', '.join(DEVICES)}.{nearest(device, DEVICES)}")
+    if device == "cpu" or (device == "auto" and _surely_no_gpu()):
+        return "cpu"
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    available = torch.cuda.is_available() if device == "cuda" else torch.backends.mps.is_available()
+    if not available:
+        raise MissingError(f"device '{device}' is not available on this machine.", hint="Try: --device cpu")
+    return device
+
+
+def _surely_no_gpu() -> bool:
+    """Whether a look at the device files says so; importing torch to ask would cost seconds."""
+    nodes = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+    return platform.system() == "Linux" and not any(Path(node).exists() for node in nodes)
+
+
+def _resolve_precision(precision: str, device: str) -> str:
+    if precision == "auto":
+        return "bf16" if device == "cuda" else "fp32"
+    if precision not in PRECISIONS:
+        raise UsageError(
+            f"precision '{precision}' is not one of auto, {', '.join(PRECISIONS)}.{nearest(precision, PRECISIONS)}"
+        )
+    return precision
+
+
+def _versions(host: Host, *ids: str | None) -> dict[str, str]:
+    """Return distribution -> version of the core and of the plugins that these ids come from."""
+    versions = {"lens-zoo": zoo.__version__}
+    for full_id in ids:
+        record = host.records.get(full_id.partition("/")[0]) if full_id else None
+        if record is not None and record.version != "file":
+            versions[record.distribution] = record.version
+    return dict(sorted(versions.items()))

@@ -1,0 +1,254 @@
+"""Runs one cell in this process: images, training, and only then the test split and the scores."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo import registry
+from zoo.data.loader import Batches
+from zoo.data.open import Dataset
+from zoo.data.split import Split
+from zoo.environment import describe, peak_memory_bytes
+from zoo.errors import ZooError
+from zoo.harness import store
+from zoo.harness.cell import SCHEMA, Cell
+from zoo.harness.classifier import Classifier, build_classifier
+from zoo.harness.progress import ProgressFile
+from zoo.harness.score import count_cost, inference_rate, measure_equivariance, score
+from zoo.harness.settings import TrainingSettings
+from zoo.harness.train import BEST, CHECKPOINT, make_fabric, predict, train
+from zoo.paths import written_whole
+from zoo.specs import MetricSpec, ModelSpec
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES_PER_CLASS = 4
+
+
+def run_cell(host: Host, cell: Cell, run_dir: Path, *, device: str, force: bool = False) -> store.Result:
+    """Run a cell and write its result, unless it is there already. One process at a time runs a cell.
+
+    Args:
+        host: the plugins.
+        cell: what to run.
+        run_dir: its folder, which holds cell.json.
+        device: "cpu", "cuda" or "mps".
+        force: run it again from the start although there is a result.
+
+    Returns:
+        The content of result.json: status "ok", "failed" or "oom".
+
+    Raises:
+        DataError: the store cannot be written.
+        KeyboardInterrupt: it was interrupted; running it again continues.
+    """
+    with filelock.FileLock(run_dir / ".lock"):
+        stored = store.read_result(run_dir)
+        if stored is not None and stored["status"] == "ok" and not force:
+            return stored
+        (run_dir / store.RESULT).unlink(missing_ok=True)
+        for leftover in [
+            *run_dir.glob(".*.part"),
+            *([run_dir / CHECKPOINT, run_dir / BEST] if force else []),
+        ]:
+            leftover.unlink(missing_ok=True)
+        host.tell("zoo_run_started", cell=cell.to_json(), run_dir=run_dir)
+        started = time.perf_counter()
+        result: store.Result = {"schema": SCHEMA, "run_id": cell.run_id, "cell": cell.to_json()}
+        try:
+            result |= _run(host, cell, run_dir, torch.device(device))
+            result["status"] = "ok"
+        except (Exception, SystemExit) as error:
+            oom = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+            result["status"] = "oom" if oom else "failed"
+            text = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+            result |= {"error": text, "traceback": traceback.format_exc()}
+            logger.error("%s on %s failed: %s", cell.model, cell.data, text, exc_info=not isinstance(error, ZooError))
+        result["seconds"] = time.perf_counter() - started
+        result["environment"] = describe()
+        store.write_json(run_dir / store.RESULT, result)
+        host.tell("zoo_run_finished", cell=cell.to_json(), run_dir=run_dir, result=result)
+        return result
+
+
+def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[str, Any]:
+    """Return the scores and costs of a cell; leaves weights, predictions and examples in its folder."""
+    progress = ProgressFile(run_dir / store.PROGRESS)
+    simulated: dict[str, float] = {"images": 0, "seconds": 0.0}
+
+    def simulating(split: str, done: int, total: int) -> None:
+        progress.tell(f"simulate {split}", done, total)
+        if done == total:
+            simulated["images"] += total
+
+    clock = time.perf_counter()
+    data = Dataset(host, cell.open_recipe(), cell.sizes, progress=simulating)
+    train_split, val_split = data.split("train"), data.split("val")
+    simulated["seconds"] += time.perf_counter() - clock
+    _write_examples(run_dir / store.EXAMPLES, train_split)
+
+    settings = TrainingSettings(**cell.training)
+    mean, std = (torch.as_tensor(values) for values in train_split.moments())
+    torch.manual_seed(cell.seed)
+    classifier = build_classifier(
+        host,
+        cell.model,
+        cell.hparams,
+        image_shape=train_split.image_shape,
+        num_classes=len(train_split.classes),
+        mean=mean,
+        std=std.clamp_min(1e-12),
+    ).to(device)
+    fabric = make_fabric(device, cell.precision)
+    spec = registry.find(host, ModelSpec, cell.model)
+    probe = torch.from_numpy(np.array(val_split.pieces[0][:64])).to(device)
+    cost: dict[str, Any] = dict(count_cost(classifier, probe[:1]))
+    equivariance = {"initial": measure_equivariance(classifier, probe, spec.group)}
+
+    history_path = run_dir / store.HISTORY
+    history: list[dict[str, float]] = []
+
+    def epoch_ended(entry: dict[str, float]) -> None:
+        history.append(entry)
+        host.tell(
+            "zoo_epoch_ended",
+            cell=cell.to_json(),
+            run_dir=run_dir,
+            epoch=int(entry["epoch"]),
+            metrics=dict(entry),
+        )
+
+    def step_ended(epoch: int, step: int, steps: int) -> None:
+        last = {name: history[-1][name] for name in ("train_loss", "val_auc")} if history else {}
+        progress.tell(
+            "train",
+            (epoch - 1) * steps + step,
+            settings.epochs * steps,
+            epoch=epoch,
+            epochs=settings.epochs,
+            **last,
+        )
+
+    train_data = Batches(train_split, device=device)
+    val_data = Batches(val_split, device=device)
+    weights, full_history, chosen_epoch = train(
+        classifier,
+        train_data,
+        val_data,
+        settings,
+        seed=cell.seed,
+        rule=cell.rule,
+        fabric=fabric,
+        run_dir=run_dir,
+        epoch_ended=epoch_ended,
+        step_ended=step_ended,
+    )
+    classifier.load_state_dict(weights)
+    classifier.to(device).eval()
+    with written_whole(history_path) as temporary:
+        temporary.write_text("".join(json.dumps(entry) + "\n" for entry in full_history), encoding="utf-8")
+    _write_weights(run_dir / store.WEIGHTS, classifier, cell, train_split)
+
+    # The weights are fixed and on disk: now, and not before, the test split is opened.
+    clock = time.perf_counter()
+    test_split = data.split("test")
+    simulated["seconds"] += time.perf_counter() - clock
+    progress.tell("score", 0, 1)
+    test_logits, test_labels = predict(classifier, Batches(test_split, device=device), fabric=fabric)
+    val_logits, val_labels = predict(classifier, val_data, fabric=fabric)
+    equivariance["trained"] = measure_equivariance(classifier, probe, spec.group)
+    cost |= {
+        "train_images_per_second": float(np.median([entry["train_images_per_second"] for entry in full_history])),
+        "train_seconds": sum(entry["train_seconds"] for entry in full_history),
+        "inference_images_per_second": inference_rate(classifier, probe),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "resident": train_data.resident,
+        "simulated_images": simulated["images"],
+        "simulation_seconds": simulated["seconds"] if simulated["images"] else 0.0,
+    }
+    _write_predictions(
+        run_dir / store.PREDICTIONS,
+        {"test": (test_split, test_logits, test_labels), "val": (val_split, val_logits, val_labels)},
+    )
+    scores = score(test_logits, test_labels, test_split.classes)
+    scores["extra"] = _extra_metrics(host, test_logits, test_labels)
+    for finished in (CHECKPOINT, BEST, store.PROGRESS):
+        (run_dir / finished).unlink(missing_ok=True)
+    return {
+        "classes": list(test_split.classes),
+        "test": scores,
+        "val": {"auc": full_history[chosen_epoch - 1]["val_auc"], "epoch": chosen_epoch},
+        "equivariance": {"group": spec.group, "declared": spec.equivariance, **equivariance},
+        "cost": cost,
+        "data": {
+            "recipe_hash": cell.open_recipe().hash,
+            "image_shape": list(train_split.image_shape),
+            "counts": {
+                split.name: np.bincount(split.labels).tolist() for split in (train_split, val_split, test_split)
+            },
+        },
+        "device": str(device),
+    }
+
+
+def _extra_metrics(host: Host, logits: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Return the scores that plugins add; one that fails is logged and left out."""
+    extra: dict[str, Any] = {}
+    for spec in host.specs_of(MetricSpec):
+        try:
+            values = registry.load_target(spec)(logits.double().softmax(1).numpy(), labels.numpy())
+            extra[spec.id] = {name: float(value) for name, value in values.items()}
+        except Exception:
+            logger.warning("metric %s failed", spec.id, exc_info=True)
+    return extra
+
+
+def _write_weights(path: Path, classifier: Classifier, cell: Cell, split: Split) -> None:
+    """Write the weights with everything that is needed to build the classifier again."""
+    from safetensors.torch import save_file
+
+    about = {
+        "model": cell.model,
+        "hparams": dict(cell.hparams),
+        "classes": list(split.classes),
+        "image_shape": list(split.image_shape),
+        "run_id": cell.run_id,
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
+    with written_whole(path) as temporary:
+        save_file(tensors, temporary, metadata={"zoo": json.dumps(about, sort_keys=True)})
+
+
+def _write_predictions(path: Path, splits: dict[str, tuple[Split, Tensor, Tensor]]) -> None:
+    arrays: dict[str, Any] = {}
+    ids = {}
+    for name, (split, logits, labels) in splits.items():
+        arrays[f"{name}.logits"] = logits.numpy()
+        arrays[f"{name}.labels"] = labels.numpy()
+        arrays |= {f"{name}.parameter.{key}": values for key, values in split.parameters.items()}
+        ids[f"{name}.ids"] = json.dumps(split.ids)
+    store.write_arrays(path, arrays, ids)
+
+
+def _write_examples(path: Path, split: Split) -> None:
+    """Keep a few training images of each class, so that a report can show what the data look like."""
+    first = np.concatenate([np.flatnonzero(split.labels == k)[:EXAMPLES_PER_CLASS] for k in range(len(split.classes))])
+    starts = np.cumsum([0] + [len(piece) for piece in split.pieces])
+    which = np.searchsorted(starts, first, side="right") - 1
+    images = np.stack([split.pieces[p][i - starts[p]] for i, p in zip(first, which, strict=True)])
+    store.write_arrays(
+        path, {"images": images, "labels": split.labels[first]}, {"classes": json.dumps(list(split.classes))}
+    )

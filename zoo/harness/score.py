@@ -1,0 +1,116 @@
+"""Scores of a trained classifier: from logits and labels to numbers with intervals, and what it cost."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.data.augment import transform_d4
+from zoo.harness.stats import bootstrap_auc
+
+QUARTER_TURNS = range(4)
+SQUARE_SYMMETRIES = range(8)
+
+
+def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the scores of one split.
+
+    Areas under the ROC curve come from softmax probabilities, never from raw logits, whose one-vs-rest order
+    differs from image to image.
+
+    Args:
+        logits: [N, K] on the CPU.
+        labels: [N].
+        classes: K names.
+
+    Returns:
+        "auc" (class -> one-vs-rest area, and "macro", "micro"), "accuracy", "log_loss", "ece" (15 bins),
+        "confusion" [true][predicted], and "intervals" (95 %, bootstrap over images).
+    """
+    from torchmetrics.functional.classification import (
+        binary_auroc,
+        multiclass_auroc,
+        multiclass_calibration_error,
+        multiclass_confusion_matrix,
+    )
+
+    count = len(classes)
+    probabilities = logits.double().softmax(1)
+    per_class = multiclass_auroc(probabilities, labels, num_classes=count, average="none", thresholds=None)
+    one_hot = nn.functional.one_hot(labels, count)
+    intervals = bootstrap_auc(probabilities.numpy(), labels.numpy())
+    names = {f"auc_{k}": f"auc.{name}" for k, name in enumerate(classes)} | {"auc_macro": "auc.macro"}
+    return {
+        "auc": {
+            **{name: float(per_class[k]) for k, name in enumerate(classes)},
+            "macro": float(per_class.mean()),
+            "micro": float(binary_auroc(probabilities.flatten(), one_hot.flatten(), thresholds=None)),
+        },
+        "accuracy": float((probabilities.argmax(1) == labels).double().mean()),
+        "log_loss": float(nn.functional.cross_entropy(logits.double(), labels)),
+        "ece": float(multiclass_calibration_error(probabilities, labels, num_classes=count, n_bins=15)),
+        "confusion": multiclass_confusion_matrix(probabilities.argmax(1), labels, num_classes=count).tolist(),
+        "intervals": {names.get(name, name): list(interval) for name, interval in intervals.items()},
+        "images": len(labels),
+    }
+
+
+@torch.inference_mode()
+def measure_equivariance(classifier: nn.Module, images: Tensor, group: str | None) -> dict[str, Any]:
+    """Return how far the logits are from invariant under the exact symmetries of the pixel grid.
+
+    Args:
+        classifier: in float32.
+        images: [n, C, H, W].
+        group: the model's; "p4" is measured under the four rotations, everything else under all eight elements.
+
+    Returns:
+        "error": the largest |f(g x) - f(x)| over the largest |f(x)|; "flips": the share of images whose
+        class changes under some element; "elements": how many were tried.
+    """
+    classifier.eval()
+    elements = QUARTER_TURNS if group == "p4" else SQUARE_SYMMETRIES
+    reference = classifier(images)
+    largest, flipped = 0.0, torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    for element in elements:
+        transformed = classifier(transform_d4(images, element))
+        largest = max(largest, float((transformed - reference).abs().max()))
+        flipped |= transformed.argmax(1) != reference.argmax(1)
+    scale = float(reference.abs().max())
+    return {
+        "error": largest / scale if scale else math.inf,
+        "flips": float(flipped.double().mean()),
+        "elements": len(elements),
+    }
+
+
+def count_cost(classifier: nn.Module, image: Tensor) -> dict[str, int]:
+    """Return "parameters" and "macs" (multiply-accumulates of one forward pass of one image [1, C, H, W])."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    classifier.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        classifier(image)
+    return {
+        "parameters": sum(parameter.numel() for parameter in classifier.parameters()),
+        "macs": counter.get_total_flops() // 2,
+    }
+
+
+@torch.inference_mode()
+def inference_rate(classifier: nn.Module, images: Tensor, *, seconds: float = 1.0) -> float:
+    """Return images per second of forward passes over one batch [n, C, H, W], measured for about `seconds`."""
+    classifier.eval()
+    classifier(images)
+    done, started = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < seconds or not done:
+        classifier(images)
+        if images.is_cuda:
+            torch.cuda.synchronize(images.device)
+        done += len(images)
+    return done / max(elapsed, 1e-9)

@@ -1,0 +1,108 @@
+"""The training settings: their defaults, and what values they may have."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from zoo.errors import UsageError, nearest
+
+CHOICES = {
+    "augment": ("none", "d4", "rotate"),
+    "schedule": ("one-cycle", "cosine", "constant"),
+}
+RULES = ("val_auc", "last")
+PRECISIONS = ("fp32", "tf32", "bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a network is trained.
+
+    Args:
+        epochs: passes over the training images.
+        batch_size: images a step.
+        lr: AdamW's highest learning rate.
+        weight_decay: AdamW's.
+        schedule: "one-cycle" (rises for three tenths of the steps, then falls to 0), "cosine" (rises for a
+            twentieth), "constant".
+        clip: largest norm of the gradient; 0 switches clipping off.
+        ema: decay of the moving average of the weights, which is what is validated, tested and saved;
+            0 switches it off.
+        augment: "none", "d4" or "rotate"; see `zoo.data.augment`.
+        label_smoothing: of the cross entropy.
+        patience: stop after so many epochs without a better validation AUC; 0 never stops early.
+    """
+
+    epochs: int = 10
+    batch_size: int = 64
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    schedule: str = "one-cycle"
+    clip: float = 1.0
+    ema: float = 0.998
+    augment: str = "d4"
+    label_smoothing: float = 0.0
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        for name, lowest, highest in (
+            ("epochs", 1, 100_000), ("batch_size", 1, 1_000_000), ("patience", 0, 100_000),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if type(value) is not int or not lowest <= value <= highest:
+                raise UsageError(f"{name}={value!r} must be a whole number from {lowest} to {highest}.")
+        for name, low, high in (
+            ("lr", 0.0, 1e6), ("weight_decay", 0.0, 1e6), ("clip", 0.0, math.inf),
+            ("ema", 0.0, 0.999999), ("label_smoothing", 0.0, 0.999),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+                raise UsageError(f"{name}={value!r} must be a number from {low:g} to {high:g}.")
+        for name, allowed in CHOICES.items():
+            value = getattr(self, name)
+            if value not in allowed:
+                raise UsageError(f"{name}={value!r} is not one of {', '.join(allowed)}.{nearest(str(value), allowed)}")
+
+
+SETTING_NAMES = tuple(field.name for field in fields(TrainingSettings))
+
+
+def learning_rate_factor(step: int, total: int, schedule: str) -> float:
+    """Return the share of the highest learning rate at a step from 0 to total - 1."""
+    if schedule == "constant":
+        return 1.0
+    rise = (0.3 if schedule == "one-cycle" else 0.05) * total
+    if step < rise:
+        start = 0.04  # of the highest rate, as in Smith & Topin's one-cycle policy (arXiv:1708.07120)
+        return start + (1 - start) * 0.5 * (1 - math.cos(math.pi * step / rise))
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1.0, total - rise)))
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """Read `--set NAME=VALUE`; a value is JSON where it can be, text where not.
+
+    Raises:
+        UsageError: a pair without name or "=", or a name given twice.
+    """
+    import json
+
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise UsageError(
+                f"--set {pair!r} is not of the form NAME=VALUE.",
+                hint="For example: --set lr=3e-4 --set data.snr=50",
+            )
+        if name in settings:
+            raise UsageError(f"--set {name} is given twice.")
+        try:
+            settings[name] = json.loads(text)
+        except ValueError:
+            settings[name] = {"True": True, "False": False, "None": None}.get(text, text)
+        if isinstance(settings[name], float) and not math.isfinite(settings[name]):
+            raise UsageError(f"--set {pair!r}: {text} is not a finite number.")
+    return settings

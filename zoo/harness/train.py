@@ -1,0 +1,259 @@
+"""Trains a classifier on the train split and picks its weights on the validation split. No test data come here.
+
+Every epoch ends with a checkpoint from which training goes on to the same result bit by bit: order, augmentation
+and dropout of an epoch are seeded by (seed, epoch), and the learning rate is a function of the step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from zoo.data.augment import augment
+from zoo.data.loader import Batches
+from zoo.errors import TrainingError
+from zoo.harness.classifier import Classifier
+from zoo.harness.settings import TrainingSettings, learning_rate_factor
+from zoo.lensing.draws import stable_hash
+from zoo.paths import written_whole
+
+EpochReport = Callable[[dict[str, float]], None]
+StepReport = Callable[[int, int, int], None]
+
+CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
+FABRIC_PRECISION = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed"}
+
+
+def make_fabric(device: torch.device, precision: str) -> Fabric:
+    """Return a Fabric for one device; "tf32" lets matrix products of float32 use the tensor cores."""
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    accelerator: Any = device.type
+    return Fabric(accelerator=accelerator, devices=1, precision=FABRIC_PRECISION[precision])  # type: ignore[arg-type]
+
+
+@dataclass
+class _State:
+    """What changes from epoch to epoch beside tensors; kept in the checkpoint's header."""
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = 0
+    best_auc: float = float("-inf")
+    history: list[dict[str, float]] | None = None
+
+
+def train(
+    classifier: Classifier,
+    train_data: Batches,
+    val_data: Batches,
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    rule: str,
+    fabric: Fabric,
+    run_dir: Path,
+    epoch_ended: EpochReport,
+    step_ended: StepReport,
+) -> tuple[dict[str, Tensor], list[dict[str, float]], int]:
+    """Train, or go on from the checkpoint in `run_dir`.
+
+    Args:
+        classifier: freshly built from `seed`, on the device.
+        train_data, val_data: on the same device.
+        settings: of the training.
+        seed: of order, augmentation and dropout.
+        rule: "val_auc" keeps the epoch with the highest macro validation AUC (the first of equals), "last" the last.
+        fabric: precision and device.
+        run_dir: where checkpoints are kept.
+        epoch_ended: called with the epoch's entry of the history.
+        step_ended: called with epoch, step of the epoch and steps in an epoch.
+
+    Returns:
+        The chosen weights, the history (one entry an epoch), and the chosen epoch, counted from 1.
+
+    Raises:
+        TrainingError: the loss is not finite; names the epoch.
+    """
+    average = AveragedModel(classifier, multi_avg_fn=_moving_average(settings.ema), use_buffers=True)
+    parameters = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+    module, fabric_optimizer = fabric.setup(classifier, optimizer)
+    batch_size = min(settings.batch_size, len(train_data))
+    steps = len(train_data) // batch_size
+    state = _State(history=[])
+    with contextlib.suppress(FileNotFoundError):
+        state = _load(run_dir / CHECKPOINT, classifier, average, optimizer, parameters)
+    history = state.history or []
+
+    while state.epoch < settings.epochs and not _exhausted(state, settings):
+        started = time.perf_counter()
+        epoch = state.epoch + 1
+        torch.manual_seed(stable_hash(f"{seed}/{epoch}/dropout") >> 1)
+        shuffle = torch.Generator().manual_seed(stable_hash(f"{seed}/{epoch}/order") >> 1)
+        transform = torch.Generator().manual_seed(stable_hash(f"{seed}/{epoch}/augment") >> 1)
+        module.train()
+        loss_sum = torch.zeros((), device=train_data.device)
+        batches = train_data.batches(batch_size, shuffle=shuffle, drop_last=True)
+        for number, (images, labels) in enumerate(batches, start=1):
+            rate = settings.lr * learning_rate_factor(state.step, steps * settings.epochs, settings.schedule)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            logits = module(augment(images, settings.augment, generator=transform))
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
+            fabric.backward(loss)
+            if settings.clip:
+                fabric.clip_gradients(module, fabric_optimizer, max_norm=settings.clip, error_if_nonfinite=False)
+            fabric_optimizer.step()
+            fabric_optimizer.zero_grad()
+            average.update_parameters(classifier)
+            loss_sum += loss.detach()
+            state.step += 1
+            if number % 10 == 0 or number == steps:
+                _check_finite(loss_sum, epoch, number)
+                step_ended(epoch, number, steps)
+        train_seconds = time.perf_counter() - started
+        logits, labels = predict(average.module, val_data, fabric=fabric)
+        entry = {
+            "epoch": epoch,
+            "train_loss": float(loss_sum) / steps,
+            "lr": rate,
+            **_validate(logits, labels, epoch),
+            "train_seconds": train_seconds,
+            "train_images_per_second": steps * batch_size / train_seconds,
+            "seconds": time.perf_counter() - started,
+        }
+        history.append(entry)
+        state.epoch = epoch
+        if entry["val_auc"] > state.best_auc or state.best_epoch == 0:
+            state.best_auc, state.best_epoch = entry["val_auc"], epoch
+            _save(run_dir / BEST, average.module.state_dict())
+        state.history = history
+        _checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizer, parameters)
+        epoch_ended(entry)
+
+    if rule == "val_auc":
+        return load_file(run_dir / BEST), history, state.best_epoch
+    return average.module.state_dict(), history, state.epoch
+
+
+@torch.inference_mode()
+def predict(module: nn.Module, data: Batches, *, fabric: Fabric, batch_size: int = 256) -> tuple[Tensor, Tensor]:
+    """Return logits [N, K] in float32 and labels [N], both on the CPU, in the order of the split."""
+    module.eval()
+    logits, labels = [], []
+    with fabric.autocast():
+        for images, batch_labels in data.batches(batch_size):
+            logits.append(module(images).float().cpu())
+            labels.append(batch_labels.cpu())
+    return torch.cat(logits), torch.cat(labels)
+
+
+def _exhausted(state: _State, settings: TrainingSettings) -> bool:
+    return bool(settings.patience) and state.epoch - state.best_epoch >= settings.patience
+
+
+def _check_finite(loss_sum: Tensor, epoch: int, step: int) -> None:
+    if not torch.isfinite(loss_sum):
+        raise TrainingError(
+            f"The loss became {float(loss_sum)} in epoch {epoch}, step {step}.",
+            hint="Try a lower rate: --set lr=1e-4",
+        )
+
+
+def _validate(logits: Tensor, labels: Tensor, epoch: int) -> dict[str, float]:
+    from torchmetrics.functional.classification import multiclass_auroc
+
+    if not torch.isfinite(logits).all():
+        raise TrainingError(f"The validation logits are not finite after epoch {epoch}.", hint="Try: --set lr=1e-4")
+    auc = multiclass_auroc(logits.softmax(1), labels, num_classes=logits.shape[1], average="macro", thresholds=None)
+    return {
+        "val_loss": float(F.cross_entropy(logits, labels)),
+        "val_auc": float(auc),
+        "val_accuracy": float((logits.argmax(1) == labels).float().mean()),
+    }
+
+
+def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
+    """Return the update of an exponential moving average that forgets its start.
+
+    The decay of step t is min(decay, (1 + t) / (10 + t)): a fixed decay would keep the random initial weights
+    for 1 / (1 - decay) steps, longer than a short training lasts.
+    """
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        step = int(count)
+        weight = 1 - min(decay, (1 + step) / (10 + step)) if decay else 1.0
+        # torch hands over the tensors of one type at a time.
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, weight)
+        else:
+            for old, new in zip(averaged, current, strict=True):
+                old.copy_(new)
+
+    return update
+
+
+def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with written_whole(path) as temporary:
+        save_file(plain, temporary, metadata=metadata)
+
+
+def _checkpoint(
+    path: Path,
+    state: _State,
+    classifier: nn.Module,
+    average: AveragedModel,
+    optimizer: torch.optim.Optimizer,
+    parameters: list[nn.Parameter],
+) -> None:
+    tensors = {f"model.{name}": tensor for name, tensor in classifier.state_dict().items()}
+    tensors |= {f"average.{name}": tensor.clone() for name, tensor in average.state_dict().items()}
+    for index, parameter in enumerate(parameters):
+        for name, value in optimizer.state[parameter].items():
+            tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
+    _save(path, tensors, {"state": json.dumps(vars(state))})
+
+
+def _load(
+    path: Path,
+    classifier: nn.Module,
+    average: AveragedModel,
+    optimizer: torch.optim.Optimizer,
+    parameters: list[nn.Parameter],
+) -> _State:
+    """Fill everything from a checkpoint.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if not path.exists():
+        raise FileNotFoundError(path)
+    with safe_open(path, framework="pt") as file:
+        state = _State(**json.loads(file.metadata()["state"]))
+    tensors = load_file(path)
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+    classifier.load_state_dict(part("model."))
+    average.load_state_dict(part("average."))
+    for index, parameter in enumerate(parameters):
+        for name, value in part(f"optimizer.{index}.").items():
+            optimizer.state[parameter][name] = value if name == "step" else value.to(parameter.device)
+    return state

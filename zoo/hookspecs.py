@@ -1,0 +1,99 @@
+"""Every hook that a plugin may implement. This module costs pluggy and the standard library only.
+
+A plugin is a module named in the entry-point group `zoo.plugins`. It implements any of these functions,
+each marked `@hookimpl`; leave out the arguments that you do not use. Hooks that collect return lists of
+specs; hooks that tell (`zoo_run_started` and so on) return nothing, and one that raises is logged, never fatal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click import Command
+
+    from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
+
+PROJECT = "zoo"
+ENTRY_POINT_GROUP = "zoo.plugins"
+API_VERSION = 1
+"""Raised when a hook changes so that old plugins cannot work. A plugin may state `ZOO_API_VERSION = 1`."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def zoo_models() -> list[ModelSpec]:  # type: ignore[empty-body]
+    """Return the networks that this plugin offers."""
+
+
+@hookspec(firstresult=True)
+def zoo_resolve_model(name: str) -> ModelSpec | None:
+    """Return a spec for a model that is not listed one by one, or None if it is not yours.
+
+    Args:
+        name: the full id as the user wrote it, such as "timm/resnet26d".
+    """
+
+
+@hookspec
+def zoo_datasets() -> list[DatasetSpec]:  # type: ignore[empty-body]
+    """Return the populations and image sets that this plugin offers."""
+
+
+@hookspec
+def zoo_simulators() -> list[SimulatorSpec]:  # type: ignore[empty-body]
+    """Return the lens simulators that this plugin offers."""
+
+
+@hookspec
+def zoo_launchers() -> list[LauncherSpec]:  # type: ignore[empty-body]
+    """Return the ways to run cells that this plugin offers."""
+
+
+@hookspec
+def zoo_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
+    """Return additional scores, computed from the stored test predictions of every run."""
+
+
+@hookspec
+def zoo_commands() -> list[Command]:  # type: ignore[empty-body]
+    """Return click commands to be added to `zoo`."""
+
+
+@hookspec
+def zoo_run_started(cell: dict[str, Any], run_dir: Path) -> None:
+    """A cell starts to run, in the process that runs it.
+
+    Args:
+        cell: the content of cell.json.
+        run_dir: where its files are written.
+    """
+
+
+@hookspec
+def zoo_epoch_ended(cell: dict[str, Any], run_dir: Path, epoch: int, metrics: dict[str, float]) -> None:
+    """An epoch ended.
+
+    Args:
+        cell: the content of cell.json.
+        run_dir: where its files are written.
+        epoch: counted from 1.
+        metrics: train_loss, val_loss, val_auc, val_accuracy, lr, seconds.
+    """
+
+
+@hookspec
+def zoo_run_finished(cell: dict[str, Any], run_dir: Path, result: dict[str, Any]) -> None:
+    """A cell ended, well or not.
+
+    Args:
+        cell: the content of cell.json.
+        run_dir: where its files are written.
+        result: the content of result.json.
+    """

@@ -1,0 +1,1 @@
+"""Ways to run cells: here, and by plugins on clusters."""

@@ -1,0 +1,102 @@
+"""What an instrument does to the light: pixels, over-sampling and the point spread function."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import UsageError, nearest
+
+PSFS = ("gaussian", "airy", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instrument:
+    """A camera.
+
+    Args:
+        image_size: pixels on a side.
+        pixel_scale: arcsec per pixel.
+        over_sampling: rays per pixel and axis, averaged.
+        psf: "gaussian", "airy" or "none".
+        psf_width: arcsec; the Gaussian's sigma, or the radius of the Airy disk's first zero.
+
+    Raises:
+        UsageError: a value is impossible.
+    """
+
+    image_size: int = 150
+    pixel_scale: float = 0.05
+    over_sampling: int = 2
+    psf: str = "gaussian"
+    psf_width: float = 0.1
+
+    def __post_init__(self) -> None:
+        _whole("image_size", self.image_size, low=8, high=4096)
+        _whole("over_sampling", self.over_sampling, low=1, high=32)
+        if self.psf not in PSFS:
+            raise UsageError(f"psf={self.psf!r} is not one of {', '.join(PSFS)}.{nearest(str(self.psf), PSFS)}")
+        for name in ("pixel_scale", "psf_width"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+                raise UsageError(f"{name}={value!r} must be a positive number of arcsec.")
+        if self.psf_radius_pixels > self.image_size:
+            raise UsageError(
+                f"psf_width={self.psf_width:g} arcsec is wider than the image of {self.field_of_view:g} arcsec."
+            )
+
+    @property
+    def field_of_view(self) -> float:
+        """Side of the image in arcsec."""
+        return self.image_size * self.pixel_scale
+
+    @property
+    def psf_radius_pixels(self) -> int:
+        """Half width of the PSF's kernel: 4 sigma, or the third dark ring of the Airy pattern (93.8 % of the light)."""
+        if self.psf == "none":
+            return 0
+        reach = 4.0 if self.psf == "gaussian" else 10.1735 / 3.8317
+        return max(1, math.ceil(reach * self.psf_width / self.pixel_scale))
+
+    def psf_kernel(self) -> NDArray[np.float64]:
+        """Return the PSF sampled at pixel centres, [2r + 1, 2r + 1], with sum 1."""
+        radius = self.psf_radius_pixels
+        if radius == 0:
+            return np.ones((1, 1))
+        offset = np.arange(-radius, radius + 1) * self.pixel_scale
+        distance = np.hypot(offset[:, None], offset)
+        if self.psf == "gaussian":
+            kernel = np.exp(-0.5 * (distance / self.psf_width) ** 2)
+        else:
+            argument = 3.8317059702075123 * distance / self.psf_width
+            kernel = np.ones_like(argument)
+            outside = argument > 0
+            kernel[outside] = (2 * _bessel_j1(argument[outside]) / argument[outside]) ** 2
+        return kernel / kernel.sum()
+
+    def ray_grid(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return x and y of the rays in arcsec, [s] each: the image padded by the PSF's radius on every side.
+
+        s = (image_size + 2 * psf_radius_pixels) * over_sampling; the field is centred on 0. Rendering beyond
+        the edge keeps the light that the PSF scatters into the image.
+        """
+        count = (self.image_size + 2 * self.psf_radius_pixels) * self.over_sampling
+        axis: NDArray[np.float64] = (np.arange(count, dtype=np.float64) - (count - 1) / 2) * (
+            self.pixel_scale / self.over_sampling
+        )
+        return axis, axis.copy()
+
+
+def _whole(name: str, value: Any, *, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise UsageError(f"{name}={value!r} must be a whole number from {low} to {high}.")
+
+
+def _bessel_j1(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return J_1 by the trapezoidal rule on Bessel's integral, which converges exponentially (x < 30 here)."""
+    angle = (np.arange(64) + 0.5) * (np.pi / 64)
+    return np.cos(angle - x[..., None] * np.sin(angle)).mean(-1)

@@ -1,0 +1,94 @@
+"""From a noiseless image to an observed one: scale to the wanted SNR, add sky and Poisson noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zoo.lensing.draws import Draws
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoo.lensing.scenes import Exposure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """What a simulator returns: noiseless, PSF-convolved surface brightness averaged over each pixel.
+
+    Args:
+        source: [n, H, W] the lensed source.
+        lens_light: [n, H, W] the lens galaxy's light, or None.
+    """
+
+    source: Tensor
+    lens_light: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What the core stores.
+
+    Args:
+        image: [n, H, W] float32, counts per second with the mean sky subtracted.
+        snr: [n] peak of the noiseless lensed source over the noise of that pixel.
+        scale: [n] counts per second per unit of surface brightness.
+    """
+
+    image: Tensor
+    snr: Tensor
+    scale: Tensor
+
+
+def observe(rendered: Rendered, exposure: Exposure, *, draws: Draws) -> Observed:
+    """Scale, expose and read out.
+
+    The signal-to-noise ratio of an image is defined once, here, as S t / sqrt((S + L + B) t) in the pixel
+    where the noiseless lensed source is brightest: S is the source there, L the lens light, B the sky (all
+    counts per second), t the exposure in seconds. Where a scene wants an SNR, the sky's brightness is
+    fixed and source and lens light are scaled together until it holds; the condition is quadratic in the scale.
+
+    Args:
+        rendered: noiseless images.
+        exposure: of the same n scenes.
+        draws: of the same n scenes; noise i depends on its seed, its index and the type of device.
+    """
+    import torch
+
+    source = rendered.source.float()
+    device = source.device
+
+    def column(values: np.ndarray) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.float64, device=device)
+
+    seconds, sky = column(exposure.seconds), column(exposure.sky)
+    snr, peak = column(exposure.snr), column(exposure.peak)
+    brightest = source.flatten(1).max(1)
+    source_peak = brightest.values.double()
+    light_peak = source_peak
+    if rendered.lens_light is not None:
+        lens_light = rendered.lens_light.float()
+        light_peak = source_peak + lens_light.flatten(1).gather(1, brightest.indices[:, None])[:, 0].double()
+        source_and_lens = source + lens_light
+    else:
+        source_and_lens = source
+
+    # (scale S)^2 t = snr^2 (scale (S + L) + B), solved for the positive scale.
+    half = snr**2 * light_peak / (2 * seconds * source_peak**2)
+    scale_for_snr = half + torch.sqrt(half**2 + snr**2 * sky / (seconds * source_peak**2))
+    scale_for_peak = torch.where(peak.isnan(), torch.ones_like(peak), peak / source_peak)
+    scale = torch.where(snr.isnan(), scale_for_peak, scale_for_snr)
+
+    per_image = (slice(None), None, None)
+    scale_, sky_, seconds_ = (values.float()[per_image] for values in (scale, sky, seconds))
+    mean_counts = (source_and_lens * scale_ + sky_) * seconds_
+    counts = torch.empty_like(mean_counts)
+    generator = torch.Generator(device=device)
+    for i, seed in enumerate((draws.bits("noise")[:, 0] >> np.uint64(1)).tolist()):
+        counts[i] = torch.poisson(mean_counts[i], generator=generator.manual_seed(seed))
+    image = counts / seconds_ - sky_
+    measured = scale * source_peak * seconds / torch.sqrt((scale * light_peak + sky) * seconds)
+    return Observed(image=image, snr=measured.float(), scale=scale.float())

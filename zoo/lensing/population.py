@@ -1,0 +1,31 @@
+"""What a population is: anything that can say what is on the sky in image i, and through what it is seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from zoo.lensing.instrument import Instrument
+    from zoo.lensing.scenes import Scenes
+
+
+@runtime_checkable
+class Population(Protocol):
+    """A data set that is simulated: the target of a `DatasetSpec` may return one."""
+
+    @property
+    def instrument(self) -> Instrument:
+        """Pixels, PSF and over-sampling, the same for all images."""
+        ...
+
+    def sample(self, indices: NDArray[np.int64], seed: str) -> Scenes:
+        """Return the scenes of these images; scene i depends on (seed, i) and the parameters only.
+
+        Args:
+            indices: [n] image indices.
+            seed: names the stream: data seed and split.
+        """
+        ...

@@ -1,0 +1,148 @@
+"""What is on the sky: batches of lenses, sources and point masses as plain NumPy arrays of shape [n]."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Isothermal:
+    """Singular isothermal ellipsoids; a sphere where axis_ratio is 1.
+
+    Args:
+        einstein_radius: [n] arcsec, of the intermediate axis: the mean of kappa inside the ellipse with
+            semi-axes einstein_radius * sqrt(q) and einstein_radius / sqrt(q) is 1.
+        axis_ratio: [n] minor over major axis, in (0, 1].
+        angle: [n] of the major axis.
+        x, y: [n] centre.
+    """
+
+    einstein_radius: Array
+    axis_ratio: Array
+    angle: Array
+    x: Array
+    y: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shear:
+    """External shear: alpha = (gamma_1 x + gamma_2 y, gamma_2 x - gamma_1 y).
+
+    Args:
+        gamma_1, gamma_2: [n].
+    """
+
+    gamma_1: Array
+    gamma_2: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointMasses:
+    """Point masses of each scene, padded with zero Einstein radii to a common count.
+
+    Args:
+        x, y: [n, p] position.
+        einstein_radius: [n, p]; 0 where there is no mass.
+    """
+
+    x: Array
+    y: Array
+    einstein_radius: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sersic:
+    """Elliptical Sersic light: I = I_e exp(-b_n [(R / R_e)^(1/n) - 1]), R^2 = q x'^2 + y'^2 / q.
+
+    Args:
+        x, y: [n] centre.
+        axis_ratio: [n] minor over major axis.
+        angle: [n] of the major axis.
+        index: [n] Sersic index.
+        effective_radius: [n] half-light radius on the intermediate axis.
+        intensity: [n] surface brightness at the effective radius.
+    """
+
+    x: Array
+    y: Array
+    axis_ratio: Array
+    angle: Array
+    index: Array
+    effective_radius: Array
+    intensity: Array
+
+    @property
+    def b(self) -> Array:
+        """[n] the constant b_n that puts half of the light inside the effective radius."""
+        return sersic_b(self.index)
+
+
+def sersic_b(index: Array) -> Array:
+    """Return b_n by the asymptotic series of Ciotti & Bertin (1999), eq. 18; good to 1e-6 for n > 0.5."""
+    n = np.asarray(index, dtype=np.float64)
+    return 2 * n - 1 / 3 + 4 / (405 * n) + 46 / (25515 * n**2) + 131 / (1148175 * n**3) - 2194697 / (30690717750 * n**4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """How each scene is observed.
+
+    Args:
+        seconds: [n] exposure time.
+        sky: [n] background, counts per second and pixel.
+        snr: [n] wanted ratio of the lensed source's peak to the noise of that pixel, or NaN.
+        peak: [n] wanted peak of the lensed source in counts per second where snr is NaN, or NaN for no scaling.
+    """
+
+    seconds: Array
+    sky: Array
+    snr: Array
+    peak: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenes:
+    """n scenes.
+
+    Args:
+        label: [n] int64 index into the data set's classes.
+        halo, shear, points, source, exposure: see there.
+        lens_light: the lens galaxy's own light, or None.
+        parameters: name -> [n], everything worth storing beside the image (redshifts, masses, counts, ...).
+    """
+
+    label: NDArray[np.int64]
+    halo: Isothermal
+    shear: Shear
+    points: PointMasses
+    source: Sersic
+    exposure: Exposure
+    lens_light: Sersic | None = None
+    parameters: dict[str, Array] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __getitem__(self, index: Any) -> Scenes:
+        """Return the scenes that a slice or an index array selects."""
+        selected: Scenes = _select(self, np.arange(len(self))[index].reshape(-1))
+        return selected
+
+
+def _select(value: Any, index: NDArray[np.int64]) -> Any:
+    """Index every array inside nested dataclasses and dictionaries."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        changes = {f.name: _select(getattr(value, f.name), index) for f in dataclasses.fields(value)}
+        return dataclasses.replace(value, **changes)
+    if isinstance(value, dict):
+        return {key: _select(item, index) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return value[index]
+    return value

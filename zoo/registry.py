@@ -1,0 +1,179 @@
+"""From what a user types to a spec: bare names, wildcards, nearest names, missing dependencies."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib.util
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from zoo.errors import MissingError, UsageError, nearest
+from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+S = TypeVar("S", bound=Spec)
+logger = logging.getLogger(__name__)
+
+LIST_COMMANDS: dict[type[Spec], str] = {
+    ModelSpec: "zoo list-models",
+    DatasetSpec: "zoo list-datasets",
+    SimulatorSpec: "zoo list-simulators",
+    LauncherSpec: "zoo list-launchers",
+    MetricSpec: "zoo plugins",
+}
+# Namespaces of first-party plugins that may not be installed.
+OFFERED_BY = {
+    "autolens": "lens-zoo-autolens",
+    "caustics": "lens-zoo-caustics",
+    "deeplense": "lens-zoo-deeplense",
+    "e2cnn": "lens-zoo-steerable",
+    "escnn": "lens-zoo-steerable",
+    "gconv": "lens-zoo-gconv",
+    "lenstronomy": "lens-zoo-lenstronomy",
+    "timm": "lens-zoo-timm",
+}
+_WILDCARDS = frozenset("*?[")
+
+
+def is_pattern(name: str) -> bool:
+    """Whether the text holds a wildcard: * ? or [."""
+    return bool(_WILDCARDS & set(name))
+
+
+def listed(
+    host: Host, kind: type[S], *, pattern: str = "*", tag: str | None = None, group: str | None = None
+) -> list[S]:
+    """Return the registered specs that fit.
+
+    Args:
+        host: the plugins.
+        kind: ModelSpec, DatasetSpec, ...
+        pattern: matched against the full id and the bare name, ignoring case.
+        tag: only specs with this tag.
+        group: only models of this symmetry group.
+    """
+    lowered = pattern.lower()
+    return [
+        cast(S, spec)
+        for spec in host.specs_of(kind)
+        if (fnmatch.fnmatchcase(spec.id.lower(), lowered) or fnmatch.fnmatchcase(spec.name.lower(), lowered))
+        and (tag is None or tag in spec.tags)
+        and (group is None or getattr(spec, "group", None) == group)
+    ]
+
+
+def find(host: Host, kind: type[S], name: str) -> S:
+    """Return the one spec that a full id or an unambiguous bare name means.
+
+    Raises:
+        UsageError: no such thing, or several.
+        MissingError: its plugin is absent, disabled or broken, or a library that it requires is absent.
+    """
+    wanted = name.strip().lower()
+    found = [cast(S, spec) for spec in host.specs_of(kind) if wanted in (spec.id.lower(), spec.name.lower())]
+    exact = [spec for spec in found if spec.id.lower() == wanted]
+    found = exact or found
+    if len(found) > 1:
+        found = _settle(host, kind, name, found)
+    if not found and kind is ModelSpec and "/" in wanted:
+        resolved = host.resolve_model(name.strip())
+        found = [] if resolved is None else [cast(S, resolved)]
+    if not found:
+        raise _unknown(host, kind, name.strip())
+    _check_requires(found[0])
+    return found[0]
+
+
+def match(host: Host, kind: type[S], names: Iterable[str]) -> list[S]:
+    """Return the specs that names, comma lists and wildcards mean, each once, in the order given.
+
+    Raises:
+        UsageError: a name is unknown, or a pattern matches nothing.
+        MissingError: see `find`.
+    """
+    chosen: dict[str, S] = {}
+    for text in names:
+        for name in filter(None, (part.strip() for part in text.split(","))):
+            if not is_pattern(name):
+                specs = [find(host, kind, name)]
+            elif not (specs := listed(host, kind, pattern=name)):
+                raise UsageError(f"No {kind.kind} matches '{name}'.", hint=f"See: {LIST_COMMANDS[kind]}")
+            for spec in specs:
+                _check_requires(spec)
+                chosen.setdefault(spec.id, spec)
+    if not chosen:
+        raise UsageError(f"No {kind.kind} is named.", hint=f"See: {LIST_COMMANDS[kind]}")
+    return list(chosen.values())
+
+
+def load_target(spec: Spec) -> Any:
+    """Import what a spec points to.
+
+    Raises:
+        MissingError: the import fails, or the attribute does not exist.
+    """
+    try:
+        return spec.load()
+    except Exception as error:
+        raise MissingError(
+            f"{spec.kind} {spec.id} cannot be loaded from {spec.target}: {type(error).__name__}: {error}",
+            hint="See: zoo plugins --errors",
+        ) from error
+
+
+def _settle(host: Host, kind: type[S], name: str, found: list[S]) -> list[S]:
+    """Let the first-party plugin win a bare name.
+
+    Raises:
+        UsageError: none or several of them are first-party.
+    """
+    own = [spec for spec in found if host.records[spec.namespace].first_party]
+    if len(own) != 1:
+        ids = ", ".join(spec.id for spec in found)
+        raise UsageError(f"{kind.kind} '{name}' is ambiguous: {ids}.", hint="Give one of these full ids.")
+    others = ", ".join(spec.id for spec in found if spec is not own[0])
+    logger.warning("'%s' is taken to be %s; there is also %s", name, own[0].id, others)
+    return own
+
+
+def _check_requires(spec: Spec) -> None:
+    missing = [name for name in spec.requires if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingError(
+            f"{spec.kind} {spec.id} needs {', '.join(missing)}, which is not installed.",
+            hint=f"Install it: pip install {' '.join(missing)}",
+        )
+
+
+def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingError:
+    """Return the error that says best why a name means nothing."""
+    namespace, slash, _ = name.lower().partition("/")
+    if slash:
+        record = host.records.get(namespace)
+        if record is not None and record.state == "broken":
+            return MissingError(
+                f"{kind.kind} '{name}': its plugin is broken: {record.error}",
+                hint="See: zoo plugins --errors",
+            )
+        if record is not None and record.state == "disabled":
+            return MissingError(
+                f"{kind.kind} '{name}': the plugin {namespace} is disabled.",
+                hint="Check the variables ZOO_PLUGINS and ZOO_DISABLE_PLUGINS.",
+            )
+        if record is None and namespace in OFFERED_BY:
+            package = OFFERED_BY[namespace]
+            return MissingError(
+                f"{kind.kind} '{name}': the plugin {package} is not installed.",
+                hint=f"Install it: pip install {package}",
+            )
+    specs = host.specs_of(kind)
+    if not specs:
+        return MissingError(
+            f"No plugin offers a {kind.kind}.",
+            hint="Install one, such as: pip install lens-zoo-gconv; see: zoo plugins",
+        )
+    names = [spec.id for spec in specs] + [spec.name for spec in specs]
+    return UsageError(f"Unknown {kind.kind} '{name}'.{nearest(name, names)}", hint=f"See: {LIST_COMMANDS[kind]}")

@@ -1,0 +1,124 @@
+"""Pictures of results: ROC curves of the models, and what the images of each class look like."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.harness.stats import roc_curve
+from zoo.harness.store import EXAMPLES, PREDICTIONS, read_arrays
+from zoo.paths import make_dir, written_whole
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+"""Okabe & Ito's palette, told apart by colour-blind readers too."""
+
+
+def draw_roc(results: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Draw one-vs-rest ROC curves, a panel for each class and a line for each result.
+
+    Args:
+        results: good ones of one table, each with "run_dir".
+        path: of the PNG.
+
+    Raises:
+        DataError: predictions are missing or damaged, or the file cannot be written.
+    """
+    figure_of, pyplot_close = _pyplot()
+    classes = results[0]["classes"]
+    figure, axes = figure_of(1, len(classes), figsize=(4.2 * len(classes), 4.4), sharey=True, squeeze=False)
+    for index, result in enumerate(results):
+        arrays, _ = read_arrays(Path(result["run_dir"]) / PREDICTIONS)
+        logits, labels = arrays["test.logits"].astype(np.float64), arrays["test.labels"]
+        exponent = np.exp(logits - logits.max(1, keepdims=True))
+        probabilities = exponent / exponent.sum(1, keepdims=True)
+        seed = result["cell"]["seed"]
+        for k, axis in enumerate(axes[0]):
+            false_rate, true_rate = roc_curve(probabilities[:, k], labels == k)
+            auc = result["test"]["auc"][classes[k]]
+            name = result["cell"]["model"] + (f" (seed {seed})" if seed else "")
+            axis.plot(false_rate, true_rate, color=COLORS[index % len(COLORS)], lw=1.6, label=f"{name}  {auc:.4f}")
+    for k, axis in enumerate(axes[0]):
+        axis.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls="--")
+        axis.set(title=classes[k].replace("_", " "), xlabel="false positive rate", xlim=(0, 1), ylim=(0, 1.005))
+        axis.legend(loc="lower right", fontsize=8, title="model, AUC", title_fontsize=8, frameon=False)
+        axis.set_aspect("equal")
+    axes[0][0].set_ylabel("true positive rate")
+    cell = results[0]["cell"]
+    figure.suptitle(f"{cell['recipe']['dataset']}, budget {cell['budget']}, one class against the rest", fontsize=11)
+    return _save(figure, path, pyplot_close)
+
+
+def draw_examples(run_dir: Path, path: Path, *, title: str) -> Path:
+    """Draw a few training images of each class.
+
+    Args:
+        run_dir: of a good result.
+        path: of the PNG.
+        title: above the picture.
+
+    Raises:
+        DataError: the examples are missing or damaged, or the file cannot be written.
+    """
+    arrays, metadata = read_arrays(run_dir / EXAMPLES)
+    classes = json.loads(metadata["classes"])
+    images, labels = arrays["images"], arrays["labels"]
+    columns = max(int((labels == k).sum()) for k in range(len(classes)))
+    figure_of, pyplot_close = _pyplot()
+    figure, axes = figure_of(len(classes), columns, figsize=(2.1 * columns, 2.2 * len(classes)), squeeze=False)
+    for k, name in enumerate(classes):
+        for axis, image in zip(axes[k], images[labels == k], strict=False):
+            # A square-root stretch from the sky up shows the faint arcs beside the bright ones.
+            axis.imshow(np.sqrt(np.clip(image[0], 0, None)), cmap="inferno", origin="lower", interpolation="nearest")
+        for axis in axes[k]:
+            axis.set(xticks=[], yticks=[])
+        axes[k][0].set_ylabel(name.replace("_", " "), fontsize=11)
+    figure.suptitle(title, fontsize=11)
+    return _save(figure, path, pyplot_close)
+
+
+def draw_all(results: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+    """Draw the ROC curves and examples of every data set and budget in these results.
+
+    Args:
+        results: any; failed ones are left out.
+        folder: where the PNGs go.
+    """
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for result in results:
+        if result["status"] == "ok":
+            key = (result["cell"]["recipe"]["dataset"], result["cell"]["budget"])
+            groups.setdefault(key, []).append(result)
+    paths = []
+    for (dataset, budget), group in groups.items():
+        make_dir(folder)
+        stem = f"{dataset.replace('/', '.')}-{budget}"
+        ranked = sorted(group, key=lambda result: -result["test"]["auc"]["macro"])
+        paths.append(draw_roc(ranked, folder / f"roc-{stem}.png"))
+        paths.append(
+            draw_examples(
+                Path(ranked[0]["run_dir"]), folder / f"images-{stem}.png", title=f"{dataset}, budget {budget}"
+            )
+        )
+    return paths
+
+
+def _pyplot() -> tuple[Any, Any]:
+    """Return pyplot's subplots and close on a backend that needs no screen."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    return pyplot.subplots, pyplot.close
+
+
+def _save(figure: Any, path: Path, close: Any) -> Path:
+    figure.tight_layout()
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, dpi=130, format="png")
+    close(figure)
+    return path

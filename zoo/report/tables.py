@@ -1,0 +1,128 @@
+"""Tables of results. A table holds one data set at one size under one rule; budgets never mix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo.harness.budget import BUDGETS
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultTable:
+    """One table.
+
+    Args:
+        title: data set, budget, sizes and what else the rows share.
+        columns: headings.
+        rows: texts, best macro AUC first, failed cells last.
+        notes: what a reader must know.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str]
+
+
+def make_tables(results: Iterable[Result]) -> list[ResultTable]:
+    """Return a table for each data set, budget, sizes, rule and precision that occur."""
+    groups: dict[tuple[Any, ...], list[Result]] = {}
+    for result in results:
+        cell = result["cell"]
+        key = (
+            cell["recipe"]["dataset"],
+            cell["budget"],
+            tuple(cell["sizes"].items()),
+            cell["rule"],
+            cell["precision"],
+            repr(sorted(cell["recipe"]["params"].items())),
+            cell["recipe"]["simulator"],
+        )
+        groups.setdefault(key, []).append(result)
+    return [_table(group) for _, group in sorted(groups.items(), key=lambda item: repr(item[0]))]
+
+
+def _table(results: list[Result]) -> ResultTable:
+    cell = results[0]["cell"]
+    good = [result for result in results if result["status"] == "ok"]
+    bad = [result for result in results if result["status"] != "ok"]
+    classes = good[0]["classes"] if good else []
+    sizes = cell["sizes"]
+    params = cell["recipe"]["params"]
+    shown = [
+        f"{name} {params[name]}" for name in ("image_size", "pixel_scale", "mass_scale", "snr") if params.get(name)
+    ]
+    title = (
+        f"{cell['recipe']['dataset']} · budget {cell['budget']} · {sizes['train']:,} training, {sizes['val']:,} "
+        f"validation, {sizes['test']:,} test images · rule {cell['rule']} · {cell['precision']}"
+        + (f"\n{', '.join(shown)}" if shown else "")
+    )
+    columns = [
+        "model", "seed", "parameters", "MACs", *(f"AUC {name}" for name in classes), "AUC macro", "95 %",
+        "accuracy", "equivariance error", "train images/s", "minutes",
+    ]  # fmt: skip
+    rows = [_row(result, classes) for result in sorted(good, key=lambda result: -result["test"]["auc"]["macro"])]
+    rows += [
+        [_name(result), str(result["cell"]["seed"]), result["status"], *[""] * (len(columns) - 3)] for result in bad
+    ]
+    notes = [BUDGETS[cell["budget"]].note] if cell["budget"] in BUDGETS else []
+    notes += [f"{_name(result)}: {str(result.get('error', '')).splitlines()[0]}" for result in bad]
+    return ResultTable(title=title, columns=columns, rows=rows, notes=notes)
+
+
+def _name(result: Result) -> str:
+    return str(result["cell"]["model"])
+
+
+def _row(result: Result, classes: Sequence[str]) -> list[str]:
+    test, cost = result["test"], result["cost"]
+    low, high = test["intervals"]["auc.macro"]
+    return [
+        _name(result),
+        str(result["cell"]["seed"]),
+        f"{cost['parameters']:,}",
+        _short(cost["macs"]),
+        *(f"{test['auc'][name]:.4f}" for name in classes),
+        f"{test['auc']['macro']:.4f}",
+        f"{low:.4f} to {high:.4f}",
+        f"{test['accuracy']:.3f}",
+        f"{result['equivariance']['trained']['error']:.0e}",
+        f"{cost['train_images_per_second']:,.0f}",
+        f"{result['seconds'] / 60:.1f}",
+    ]
+
+
+def _short(number: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {letter}"
+    return f"{number:.0f}"
+
+
+def to_rich(table: ResultTable) -> Table:
+    """Return the table for a terminal."""
+    from rich.table import Table
+
+    rich_table = Table(title=table.title, title_justify="left", title_style="bold", header_style="bold")
+    for index, column in enumerate(table.columns):
+        rich_table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    for row in table.rows:
+        rich_table.add_row(*row)
+    return rich_table
+
+
+def to_markdown(table: ResultTable) -> str:
+    """Return the table as Markdown."""
+    lines = ["### " + table.title.replace("\n", " · "), ""]
+    lines.append("| " + " | ".join(table.columns) + " |")
+    lines.append("|" + "|".join(" --- " if index == 0 else " ---: " for index in range(len(table.columns))) + "|")
+    lines += ["| " + " | ".join(row) + " |" for row in table.rows]
+    lines += ["", *(f"*{note}*" for note in table.notes)]
+    return "\n".join(lines)

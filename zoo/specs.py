@@ -1,0 +1,164 @@
+"""What a plugin registers: frozen, JSON-plain descriptions that say where code is and load none of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_]*/[A-Za-z0-9][A-Za-z0-9_.+-]*")
+TARGET_PATTERN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The part that all specs share.
+
+    Args:
+        id: "namespace/name"; the namespace is the name of the plugin's entry point.
+        target: "module:attribute", imported only when the thing is used.
+        summary: one line for lists.
+        version: raise it when scores or images stop being comparable with older ones.
+        tags: free words to filter by.
+        requires: import names that the target needs beyond the core; checked without importing them.
+        card: Markdown for `zoo show`: what it is, where it comes from, what it is good for.
+
+    Raises:
+        ValueError: a field has the wrong form.
+    """
+
+    kind: ClassVar[str] = "thing"
+
+    id: str
+    target: str
+    summary: str = ""
+    version: int = 1
+    tags: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    card: str = ""
+
+    def __post_init__(self) -> None:
+        if not ID_PATTERN.fullmatch(self.id):
+            raise ValueError(f"{self.kind} id {self.id!r} is not of the form namespace/name")
+        if not TARGET_PATTERN.fullmatch(self.target):
+            raise ValueError(f"{self.id}: target {self.target!r} is not of the form module:attribute")
+        for spec_field in dataclasses.fields(self):
+            value = getattr(self, spec_field.name)
+            if isinstance(value, Mapping):
+                object.__setattr__(self, spec_field.name, MappingProxyType(dict(value)))
+            elif isinstance(value, list):
+                object.__setattr__(self, spec_field.name, tuple(value))
+
+    @property
+    def namespace(self) -> str:
+        """The part of the id before the slash."""
+        return self.id.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The part of the id after the slash."""
+        return self.id.partition("/")[2]
+
+    def load(self) -> Any:
+        """Import the target and return it."""
+        module_name, _, attribute = self.target.partition(":")
+        loaded: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            loaded = getattr(loaded, part)
+        return loaded
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dictionary of plain values; `type(spec)(**spec.to_json())` gives the spec back."""
+        plain: dict[str, Any] = {}
+        for spec_field in dataclasses.fields(self):
+            value = getattr(self, spec_field.name)
+            if isinstance(value, Mapping):
+                value = dict(value)
+            elif isinstance(value, tuple):
+                value = list(value)
+            plain[spec_field.name] = value
+        return plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec(Spec):
+    """A network. Its target is called as
+
+    `build(*, in_chans: int, num_classes: int, image_size: int, **hparams) -> torch.nn.Module`
+
+    and the module maps float images [N, C, H, W] to logits [N, K].
+
+    Args:
+        task: what it does; "classification" so far.
+        group: the symmetry that it claims: "p4", "p4m", "c8", "d8", "so2", "o2" or None.
+        equivariance: "exact", "approximate" or None.
+        defaults: its hyper-parameters and their values; `--set` may change only these.
+        search_space: for `zoo tune`: name -> list of choices, or {"low", "high", "log"}.
+        weights: name -> file of trained weights inside the plugin's package.
+        training: training settings that suit this model where the user sets none (lr, weight_decay, ...).
+    """
+
+    kind: ClassVar[str] = "model"
+
+    task: str = "classification"
+    group: str | None = None
+    equivariance: str | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    search_space: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Spec):
+    """A data set. Its target is called as `build(**params)` and returns a population, which the core
+    simulates (`zoo.lensing.population.Population`), or images that exist (`zoo.data.images.ImageSet`).
+
+    Args:
+        classes: the labels' names in label order.
+        task: "classification" so far.
+        simulated: whether the target returns a population, so that a simulator is needed.
+        params: every parameter and prior with its default; `--set data.NAME=VALUE` may change only these.
+    """
+
+    kind: ClassVar[str] = "data set"
+
+    classes: tuple[str, ...]
+    simulated: bool = False
+    task: str = "classification"
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatorSpec(Spec):
+    """A lens simulator. Its target is called as
+
+    `render(scenes, instrument, *, device, expected_images) -> zoo.lensing.observe.Rendered`
+
+    and returns noiseless, PSF-convolved images; noise is added by the core.
+
+    Args:
+        device: where it can run: "cpu" or "any".
+    """
+
+    kind: ClassVar[str] = "simulator"
+
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LauncherSpec(Spec):
+    """A way to run cells. Its target is called without arguments and returns a `zoo.launch.base.Launcher`."""
+
+    kind: ClassVar[str] = "launcher"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSpec(Spec):
+    """One more score. Its target is called as `metric(probabilities [N, K], labels [N]) -> dict of floats`."""
+
+    kind: ClassVar[str] = "metric"
