@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import DataError
+from zoo.data.recipe import SPLITS
+from zoo.errors import DataError, nearest
 from zoo.lensing.draws import stable_hash
 
 
@@ -25,7 +26,7 @@ class ImageSet:
         metadata: name -> [N], one column per parameter.
 
     Raises:
-        DataError: lengths or shapes do not fit.
+        DataError: lengths or shapes do not fit, an id occurs twice, or a split has another name.
     """
 
     images: NDArray[np.float32]
@@ -41,6 +42,11 @@ class ImageSet:
         columns = {"labels": self.labels, "ids": self.ids, **self.metadata}
         if self.split is not None:
             columns["split"] = self.split
+            unknown = sorted({str(mark) for mark in self.split} - set(SPLITS))
+            if unknown:
+                raise DataError(
+                    f"split holds {unknown[0]!r}, which is not one of {', '.join(SPLITS)}.{nearest(unknown[0], SPLITS)}"
+                )
         for name, values in columns.items():
             if len(values) != count:
                 raise DataError(f"{name} has {len(values)} entries for {count} images.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 SPLITS = ("train", "val", "test")
@@ -43,7 +43,8 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; `Recipe(**recipe.to_json())` gives the recipe back."""
-        return {**asdict(self), "params": dict(self.params)}
+        plain = {recipe_field.name: getattr(self, recipe_field.name) for recipe_field in fields(self)}
+        return plain | {"params": dict(self.params)}
 
     @property
     def hash(self) -> str:

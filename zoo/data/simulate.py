@@ -65,6 +65,8 @@ def ensure_shards(
     numbers = range(-(-count // SHARD_SIZE))
     try:
         with filelock.FileLock(folder / ".lock"):
+            for stale in folder.glob(".*.part"):  # left by a process that was killed while it wrote
+                stale.unlink(missing_ok=True)
             found = {number: _found(shard_path(folder, number), recipe) for number in numbers}
             missing = [number for number, shard in found.items() if shard is None]
             for done, number in enumerate(missing):

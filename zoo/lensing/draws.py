@@ -53,4 +53,5 @@ class Draws:
 
     def unit(self, name: str, *, slots: int = 1) -> NDArray[np.float64]:
         """Return [n, slots] numbers uniform in the open interval (0, 1)."""
-        return ((self.bits(name, slots=slots) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+        # 52 bits: with 53 the added half would round the largest word up to 1.
+        return ((self.bits(name, slots=slots) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52

@@ -44,7 +44,9 @@ class Instrument:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 raise UsageError(f"{name}={value!r} must be a positive number of arcsec.")
-        if self.psf_radius_pixels > self.image_size:
+        if self.psf != "none" and (
+            self.psf_width > self.image_size * self.pixel_scale or self.psf_radius_pixels > self.image_size
+        ):
             raise UsageError(
                 f"psf_width={self.psf_width:g} arcsec is wider than the image of {self.field_of_view:g} arcsec."
             )

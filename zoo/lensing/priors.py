@@ -69,11 +69,11 @@ def parse_prior(value: object, *, name: str) -> Prior:
     text = str(value)
     try:
         numbers = tuple(float(part) for part in text.split(":"))
-        if len(numbers) == 2:
-            return _checked("U", numbers, name=name)
-        return _checked("Fixed", numbers[:1], name=name)
     except ValueError:
-        match = _FORM.fullmatch(text)
+        numbers = ()
+    if len(numbers) in (1, 2):
+        return _checked("Fixed" if len(numbers) == 1 else "U", numbers, name=name)
+    match = _FORM.fullmatch(text)
     forms = ", ".join(f"{form}({'a, b' if count == 2 else 'a'})" for form, count in _ARGUMENTS.items())
     if match is None:
         raise UsageError(f"{name}={text!r} is not a number or a prior.", hint=f"Priors are: {forms}, or low:high.")

@@ -1,0 +1,279 @@
+"""One cell from plan to result: what is stored, what an interruption costs, how failures are told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+import zoo
+from zoo.harness import run, store
+from zoo.harness.classifier import build_classifier
+from zoo.harness.plan import Request, make_plan
+from zoo.harness.run import run_cell
+from zoo.host import load_plugins
+
+TOY = Path(__file__).parent / "toyzoo.py"
+SMALL = {"train_images": 300, "val_images": 90, "test_images": 120, "epochs": 3, "batch_size": 30, "augment": "none"}
+
+
+@pytest.fixture(scope="module")
+def host():
+    return load_plugins(files=[TOY], environment={})
+
+
+@pytest.fixture
+def plan(host):
+    def make(model="toyzoo/tiny", **settings):
+        [cell] = make_plan(
+            host,
+            Request(
+                models=[model], data=["toyzoo/stripes"], budget="smoke", device="cpu", settings={**SMALL, **settings}
+            ),
+        )
+        return cell
+
+    return make
+
+
+@pytest.fixture
+def run_in(host, tmp_path):
+    def go(cell, folder="store", **options):
+        run_dir = store.prepare_run(tmp_path / folder, cell)
+        return run_cell(host, cell, run_dir, device="cpu", **options), run_dir
+
+    return go
+
+
+def test_result_is_complete_and_true(plan, run_in, host):
+    cell = plan(epochs=8, lr=0.02)
+    result, run_dir = run_in(cell)
+    assert result["status"] == "ok"
+    assert result == json.loads((run_dir / store.RESULT).read_text())
+    assert result["test"]["auc"]["macro"] > 0.9
+    assert np.sum(result["test"]["confusion"]) == result["test"]["images"] == 120
+    low, high = result["test"]["intervals"]["auc.macro"]
+    assert low < result["test"]["auc"]["macro"] < high
+    assert not {path.name for path in run_dir.iterdir()} & {"checkpoint.safetensors", "best.safetensors"}
+
+    # The scores follow from the stored predictions, and those from the stored weights and the images.
+    arrays, metadata = store.read_arrays(run_dir / store.PREDICTIONS)
+    accuracy = (arrays["test.logits"].argmax(1) == arrays["test.labels"]).mean()
+    assert accuracy == pytest.approx(result["test"]["accuracy"], abs=1e-6)
+    with safe_open(run_dir / store.WEIGHTS, framework="pt") as file:
+        about = json.loads(file.metadata()["zoo"])
+    classifier = build_classifier(
+        host,
+        about["model"],
+        about["hparams"],
+        image_shape=tuple(about["image_shape"]),
+        num_classes=len(about["classes"]),
+    )
+    classifier.load_state_dict(load_file(run_dir / store.WEIGHTS))
+    import toyzoo
+
+    images = toyzoo.stripes(count=600).images[arrays["test.parameter.index"].astype(int)]
+    with torch.no_grad():
+        logits = classifier.eval()(torch.from_numpy(images))
+    assert torch.allclose(logits, torch.from_numpy(arrays["test.logits"]), atol=1e-5)
+
+    # No image is in two splits.
+    test_ids, val_ids = (set(json.loads(metadata[f"{split}.ids"])) for split in ("test", "val"))
+    assert len(test_ids) == 120
+    assert len(val_ids) == 90
+    assert not test_ids & val_ids
+
+
+def test_normalisation_comes_from_the_train_split(plan, run_in):
+    _, run_dir = run_in(plan())
+    weights = load_file(run_dir / store.WEIGHTS)
+    import toyzoo
+
+    content = toyzoo.stripes(count=600)
+    arrays, metadata = store.read_arrays(run_dir / store.PREDICTIONS)
+    used = {int(name.split("-")[1]) for split in ("test", "val") for name in json.loads(metadata[f"{split}.ids"])}
+    rest = np.array([i for i in range(600) if i not in used])
+    # 300 of the images that are in neither other split; their moments are close to those of all of them.
+    assert weights["mean"].item() == pytest.approx(content.images[rest].mean(), abs=0.01)
+    assert weights["std"].item() == pytest.approx(content.images[rest].std(), abs=0.01)
+
+
+def test_test_split_is_opened_after_the_weights_are_written(plan, run_in, monkeypatch):
+    opened = []
+    original = run.Dataset.split
+
+    def watched(self, name):
+        folder = next(iter(watched.run_dirs), None)
+        opened.append((name, folder is not None and (folder / store.WEIGHTS).exists()))
+        return original(self, name)
+
+    cell = plan()
+    watched.run_dirs = []
+    monkeypatch.setattr(run.Dataset, "split", watched)
+    prepare = store.prepare_run
+    monkeypatch.setattr(
+        store, "prepare_run", lambda *args, **kw: watched.run_dirs.append(prepare(*args, **kw)) or watched.run_dirs[-1]
+    )
+    run_in(cell)
+    assert opened == [("train", False), ("val", False), ("test", True)]
+
+
+def test_same_cell_gives_the_same_result_and_seeds_differ(plan, run_in, host):
+    first, first_dir = run_in(plan(), "one")
+    second, second_dir = run_in(plan(), "two")
+    assert first["test"] == second["test"]
+    assert (first_dir / store.WEIGHTS).read_bytes() == (second_dir / store.WEIGHTS).read_bytes()
+    [other] = make_plan(
+        host,
+        Request(
+            models=["toyzoo/tiny"], data=["toyzoo/stripes"], seeds=[1], budget="smoke", device="cpu", settings=SMALL
+        ),
+    )
+    third, _ = run_in(other, "three")
+    assert third["test"]["log_loss"] != first["test"]["log_loss"]
+
+
+@pytest.mark.parametrize("stop_after", [1, 2])
+def test_interrupted_training_goes_on_to_the_same_bits(plan, run_in, host, monkeypatch, stop_after):
+    whole, whole_dir = run_in(plan(augment="d4"), "whole")
+    original = host.tell
+
+    def interrupting(event, **arguments):
+        if event == "zoo_epoch_ended" and arguments["epoch"] == stop_after:
+            raise KeyboardInterrupt
+        original(event, **arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(host, "tell", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            run_in(plan(augment="d4"), "cut")
+    epochs = []
+    monkeypatch.setattr(
+        host, "tell", lambda event, **arguments: epochs.append(arguments.get("epoch")) if "epoch" in event else None
+    )
+    resumed, resumed_dir = run_in(plan(augment="d4"), "cut")
+    assert epochs == list(range(stop_after + 1, 4))
+    assert resumed["test"] == whole["test"]
+    assert (whole_dir / store.WEIGHTS).read_bytes() == (resumed_dir / store.WEIGHTS).read_bytes()
+    assert len((resumed_dir / store.HISTORY).read_text().splitlines()) == 3
+
+
+def test_a_stored_result_is_not_run_again_unless_forced(plan, run_in, host, monkeypatch):
+    cell = plan()
+    first, run_dir = run_in(cell)
+    monkeypatch.setattr(run, "_run", lambda *_: pytest.fail("ran again"))
+    second, _ = run_in(cell)
+    assert second == first
+    monkeypatch.setattr(run, "_run", lambda *_: {"test": "forced"})
+    assert run_cell(host, cell, run_dir, device="cpu", force=True)["test"] == "forced"
+
+
+def test_rules(plan, run_in, host):
+    result, run_dir = run_in(plan(epochs=6, lr=0.05))
+    history = [json.loads(line) for line in (run_dir / store.HISTORY).read_text().splitlines()]
+    best = max(range(6), key=lambda i: (history[i]["val_auc"], -i)) + 1
+    assert result["val"]["epoch"] == best
+    [cell] = make_plan(
+        host,
+        Request(
+            models=["toyzoo/tiny"],
+            data=["toyzoo/stripes"],
+            budget="smoke",
+            device="cpu",
+            rule="last",
+            settings={**SMALL, "epochs": 6, "lr": 0.05},
+        ),
+    )
+    last, _ = run_in(cell)
+    assert last["val"]["epoch"] == 6
+
+
+def test_early_stopping(plan, run_in):
+    _, run_dir = run_in(plan(epochs=40, lr=0.0, patience=2))
+    # With a learning rate of 0 the first epoch is the best for ever.
+    assert len((run_dir / store.HISTORY).read_text().splitlines()) <= 10
+
+
+def test_streamed_images_train_to_the_same_weights(plan, run_in, monkeypatch):
+    resident, resident_dir = run_in(plan(), "resident")
+    monkeypatch.setattr("zoo.data.loader.RESIDENT_SHARE", 0.0)
+    streamed, streamed_dir = run_in(plan(), "streamed")
+    assert resident["cost"]["resident"]
+    assert not streamed["cost"]["resident"]
+    assert (resident_dir / store.WEIGHTS).read_bytes() == (streamed_dir / store.WEIGHTS).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "status", "words"),
+    [
+        ("toyzoo/explodes", {}, "failed", ["loss became nan", "epoch 1", "lr"]),
+        ("toyzoo/explodes", {"after": 25}, "failed", ["loss became nan", "epoch 3"]),
+        ("toyzoo/raises", {}, "failed", ["toyzoo/raises cannot be built", "no such luck"]),
+        ("toyzoo/no_module", {}, "failed", ["returned a str", "torch.nn.Module"]),
+        ("toyzoo/out_of_memory", {}, "failed", ["MemoryError"]),
+    ],
+)
+def test_failures_are_results_with_a_cause(plan, run_in, model, settings, status, words):
+    result, run_dir = run_in(plan(model, **settings))
+    assert result["status"] == status
+    for word in words:
+        assert word in result["error"]
+    assert "Traceback" in result["traceback"]
+    assert store.read_result(run_dir)["status"] == status
+    assert store.done(run_dir.parents[2], plan(model, **settings)) is None  # so that it is tried again
+
+
+def test_bench_goes_on_after_a_crash(host, tmp_path, monkeypatch):
+    """The Python interface, with processes of their own: one cell dies, the other ends, a repetition is free."""
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(TOY))
+    request = {"budget": "smoke", "device": "cpu", "settings": SMALL, "store": tmp_path / "results", "host": host}
+    killed, good = zoo.bench(["kills_itself", "tiny"], "stripes", **request)
+    assert killed["status"] == "failed"
+    assert "ended without a result" in killed["error"]
+    assert good["status"] == "ok"
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["toyzoo.stripes"]
+    monkeypatch.setattr("zoo.launch.local.subprocess.Popen", lambda *_, **__: pytest.fail("started a process"))
+    assert zoo.bench("tiny", "stripes", **request) == [good]
+
+
+def test_killed_while_training_and_run_again(plan, host, tmp_path, monkeypatch):
+    """kill -9 in the middle of training: nothing looks done, and the rest of the epochs are enough."""
+    cell = plan(epochs=60, train_images=300, batch_size=4)
+    run_dir = store.prepare_run(tmp_path, cell)
+    command = [sys.executable, "-m", "zoo", "--plugin", str(TOY), "run-cell", str(run_dir / store.CELL)]
+    process = subprocess.Popen([*command, "--device", "cpu"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 120
+    while not (run_dir / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.stdout.read().decode()
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert store.read_result(run_dir) is None
+    epochs = []
+    monkeypatch.setattr(host, "tell", lambda event, **arguments: epochs.append(arguments.get("epoch")))
+    result = run_cell(host, cell, run_dir, device="cpu")
+    assert result["status"] == "ok"
+    assert [epoch for epoch in epochs if epoch][0] > 1
+    assert [epoch for epoch in epochs if epoch][-1] == 60
+    assert not list(run_dir.glob("*.part"))
+
+
+def test_python_interface(host):
+    assert zoo.list_models("tiny", host=host) == ["toyzoo/tiny"]
+    model = zoo.create_model("toyzoo/tiny", image_size=12, width=7, host=host)
+    assert model(torch.zeros(2, 1, 12, 12)).shape == (2, 3)
+    with pytest.raises(zoo.ZooError, match="Did you mean 'width'"):
+        zoo.create_model("toyzoo/tiny", image_size=12, widht=7, host=host)
+    split = zoo.open_dataset("stripes", split="test", images=50, host=host)
+    assert split.images.shape == (50, 1, 12, 12)

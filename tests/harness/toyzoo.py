@@ -1,0 +1,91 @@
+"""A plugin file for the harness's tests: images that a tiny network learns at once, and models that fail."""
+
+from zoo.hookspecs import hookimpl
+from zoo.specs import DatasetSpec, ModelSpec
+
+
+@hookimpl
+def zoo_models():
+    return [
+        ModelSpec(id=f"toyzoo/{name}", target=f"toyzoo:{name}", defaults=defaults)
+        for name, defaults in (
+            ("tiny", {"width": 4, "dropout": 0.2}),
+            ("explodes", {"after": 3}),
+            ("raises", {}),
+            ("no_module", {}),
+            ("kills_itself", {}),
+            ("out_of_memory", {}),
+        )
+    ]
+
+
+@hookimpl
+def zoo_datasets():
+    return [DatasetSpec(id="toyzoo/stripes", target="toyzoo:stripes", classes=("a", "b", "c"), params={"count": 600})]
+
+
+def tiny(*, in_chans, num_classes, image_size, width, dropout):
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Conv2d(in_chans, width, 3, padding=1),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(width * 16, num_classes),
+    )
+
+
+def explodes(*, in_chans, num_classes, image_size, after):
+    import torch
+    from torch import nn
+
+    class Explodes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(in_chans * image_size**2, num_classes)
+            self.calls = 0
+
+        def forward(self, images):
+            self.calls += self.training
+            logits = self.linear(images.flatten(1))
+            return logits * torch.nan if self.calls > after else logits
+
+    return Explodes()
+
+
+def raises(*, in_chans, num_classes, image_size):
+    raise RuntimeError("no such luck")
+
+
+def no_module(*, in_chans, num_classes, image_size):
+    return "a network"
+
+
+def kills_itself(*, in_chans, num_classes, image_size):
+    import os
+    import signal
+
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def out_of_memory(*, in_chans, num_classes, image_size):
+    raise MemoryError
+
+
+def stripes(*, count):
+    """Return noise with a bright row band that says the class."""
+    import numpy as np
+
+    from zoo.data.images import ImageSet
+
+    generator = np.random.default_rng(0)
+    labels = np.arange(count) % 3
+    images = generator.normal(size=(count, 1, 12, 12)).astype(np.float32)
+    for k in range(3):
+        images[labels == k, :, 4 * k : 4 * k + 4] += 0.35
+    return ImageSet(
+        images=images, labels=labels, ids=[f"stripe-{i}" for i in range(count)], metadata={"index": np.arange(count)}
+    )

@@ -1,0 +1,153 @@
+"""Checks of the contracts in `zoo.specs`, for plugin authors: each raises ConformanceError with what is wrong.
+
+from zoo.host import load_plugins
+from zoo.testing.conformance import check_model
+
+def test_my_model():
+    check_model(load_plugins(), "mine/my_model")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo import registry
+from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+
+class ConformanceError(AssertionError):
+    """A contract is broken."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConformanceError(message)
+
+
+def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65), tolerance: float = 1e-4) -> None:
+    """Build, run, train one step, save and load a model.
+
+    Checks the shape and type of the logits, that batches do not mix in evaluation, that a training step changes
+    the weights and keeps everything finite, that the state dict has the same keys in both modes and brings back
+    the same logits, and that a model which is declared exactly invariant is.
+
+    Args:
+        host: the plugins.
+        name: id or bare name.
+        image_sizes: each is tried.
+        tolerance: largest allowed relative error of float32 logits under the declared group.
+
+    Raises:
+        ConformanceError: a contract is broken.
+        UsageError: the model is unknown or refuses one of the sizes.
+    """
+    import torch
+
+    from zoo.harness.score import measure_equivariance
+
+    spec = registry.find(host, ModelSpec, name)
+    build = registry.load_target(spec)
+    for size in image_sizes:
+        label = f"{spec.id} at {size} x {size}"
+        torch.manual_seed(0)
+        model = build(in_chans=1, num_classes=3, image_size=size, **spec.defaults)
+        _require(isinstance(model, torch.nn.Module), f"{label}: build returned a {type(model).__name__}")
+        images = torch.randn(4, 1, size, size)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        before = [parameter.detach().clone() for parameter in model.parameters()]
+        model.train()
+        logits = model(images)
+        _require(logits.shape == (4, 3), f"{label}: logits of shape {tuple(logits.shape)}, not (4, 3)")
+        _require(logits.dtype == torch.float32, f"{label}: logits of type {logits.dtype}, not float32")
+        torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2, 0])).backward()
+        optimizer.step()
+        changed = any(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+        _require(changed, f"{label}: a training step changes no weight")
+        train_keys = set(model.state_dict())
+        model.eval()
+        with torch.no_grad():
+            together = model(images)
+            alone = torch.cat([model(image[None]) for image in images])
+        _require(bool(torch.isfinite(together).all()), f"{label}: logits are not finite after a training step")
+        scale = float(together.abs().max()) or 1.0
+        _require(
+            float((together - alone).abs().max()) <= 1e-3 * scale,
+            f"{label}: in evaluation an image's logits depend on the other images of its batch",
+        )
+        _require(
+            set(model.state_dict()) == train_keys,
+            f"{label}: the state dict has other keys in evaluation than in training",
+        )
+        copy = build(in_chans=1, num_classes=3, image_size=size, **spec.defaults)
+        copy.load_state_dict(model.state_dict())
+        copy.eval()
+        with torch.no_grad():
+            restored = copy(images)
+        _require(
+            float((together - restored).abs().max()) <= 1e-5 * scale,
+            f"{label}: a state dict, saved and loaded, gives other logits",
+        )
+        if spec.equivariance == "exact":
+            error = measure_equivariance(model, images, spec.group)["error"]
+            _require(error <= tolerance, f"{label}: declared exact under {spec.group}, measured error {error:.1e}")
+
+
+def check_dataset(host: Host, name: str) -> None:
+    """Sample a population, or read an image set, and look for what breaks training or leaks the label.
+
+    Raises:
+        ConformanceError: a contract is broken.
+    """
+    from zoo.data.images import ImageSet
+    from zoo.lensing.population import Population
+
+    spec = registry.find(host, DatasetSpec, name)
+    _require(len(spec.classes) >= 2, f"{spec.id}: fewer than two classes")
+    content: Any = registry.load_target(spec)(**spec.params)
+    if spec.simulated:
+        _require(isinstance(content, Population), f"{spec.id}: simulated, but its target returns no Population")
+        indices = np.arange(60)
+        scenes = content.sample(indices, "conformance")
+        again = content.sample(indices[20:30], "conformance")
+        other = content.sample(indices, "another stream")
+        labels = scenes.label
+        _require(bool((labels[20:30] == again.label).all()), f"{spec.id}: a label depends on the batch")
+        _require(np.array_equal(scenes.source.x[20:30], again.source.x), f"{spec.id}: a scene depends on the batch")
+        _require(not np.array_equal(scenes.source.x, other.source.x), f"{spec.id}: streams share their scenes")
+    else:
+        _require(isinstance(content, ImageSet), f"{spec.id}: its target returns no ImageSet")
+        labels = np.asarray(content.labels)
+        _require(str(content.images.dtype) == "float32", f"{spec.id}: images of type {content.images.dtype}")
+    _require(
+        set(np.unique(labels)) == set(range(len(spec.classes))),
+        f"{spec.id}: labels {sorted(set(labels.tolist()))} for {len(spec.classes)} classes",
+    )
+
+
+def check_simulator(host: Host, name: str, dataset: str) -> None:
+    """Render a few scenes of a data set and check shapes, finiteness and independence of the batch.
+
+    Raises:
+        ConformanceError: a contract is broken.
+    """
+    spec = registry.find(host, SimulatorSpec, name)
+    render = registry.load_target(spec)
+    population = registry.load_target(registry.find(host, DatasetSpec, dataset))(
+        **{**registry.find(host, DatasetSpec, dataset).params, "image_size": 32, "pixel_scale": 0.2}
+    )
+    scenes = population.sample(np.arange(6), "conformance")
+
+    def images(chosen: Any) -> Any:
+        return render(chosen, population.instrument, device="cpu", expected_images=6).source.numpy()
+
+    together = images(scenes)
+    _require(together.shape == (6, 32, 32), f"{spec.id}: images of shape {together.shape}, not (6, 32, 32)")
+    _require(bool(np.isfinite(together).all()), f"{spec.id}: images are not finite")
+    _require(bool((together.max((1, 2)) > 0).all()), f"{spec.id}: an image is empty")
+    _require(np.array_equal(together[2:4], images(scenes[2:4])), f"{spec.id}: an image depends on its batch")
