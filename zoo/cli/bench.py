@@ -70,7 +70,7 @@ def bench(
             settings=parse_settings(list(pairs)),
         ),
     )
-    _print_plan(cells, Path(store), force=force)
+    stored = _print_plan(cells, Path(store), force=force)
     if dry_run:
         if as_json:
             print_json([cell.to_json() for cell in cells])
@@ -83,12 +83,12 @@ def bench(
         found = run_matrix(
             host, cells, store=Path(store), device=device, launcher=launcher, force=force, watch=watcher.watch
         )
-    _finish(found, cells, Path(store), as_json=as_json)
+    _finish(found, cells, Path(store), as_json=as_json, ran=force or stored < len(cells))
     if any(result["status"] != "ok" for result in found):
         ctx.exit(1)
 
 
-def _finish(found: list[dict[str, Any]], cells: list[Cell], store: Path, *, as_json: bool) -> None:
+def _finish(found: list[dict[str, Any]], cells: list[Cell], store: Path, *, as_json: bool, ran: bool) -> None:
     """Print the table or JSON, and draw the pictures."""
     from zoo.report.plots import draw_all
     from zoo.report.tables import make_tables, to_rich
@@ -99,18 +99,18 @@ def _finish(found: list[dict[str, Any]], cells: list[Cell], store: Path, *, as_j
     else:
         out = console()
         for table in make_tables(located):
-            out.print(to_rich(table))
+            out.print(to_rich(table, width=out.width))
             for note in table.notes:
                 out.print(f"[dim]{note}[/dim]")
     for result in located:
         if result["status"] != "ok":
             click.echo(f"\n{result['cell']['model']} {result['status']}: {result.get('error', '')}", err=True)
-    for path in draw_all(located, store / "figures"):
-        click.echo(f"wrote {path}", err=True)
+    for path in draw_all(located, store / "figures", again=ran):
+        click.echo(f"picture: {path}", err=True)
 
 
-def _print_plan(cells: list[Cell], store: Path, *, force: bool) -> None:
-    """Say on stderr what will be done."""
+def _print_plan(cells: list[Cell], store: Path, *, force: bool) -> int:
+    """Say on stderr what will be done; return how many cells are stored already."""
     from zoo.harness.budget import BUDGETS
     from zoo.harness.store import done
 
@@ -124,6 +124,7 @@ def _print_plan(cells: list[Cell], store: Path, *, force: bool) -> None:
     for cell in cells if len(cells) <= 24 else []:
         out.print(f"  {cell.model} on {cell.data}, seed {cell.seed}  [dim]{cell.run_id}[/dim]")
     out.print(f"[dim]{BUDGETS[first.budget].note}[/dim]")
+    return stored
 
 
 def _seeds(text: str) -> list[int]:

@@ -36,7 +36,7 @@ def report(store: str, as_markdown: bool, as_json: bool, figures: str | None) ->
                 click.echo(to_markdown(table) + "\n")
                 continue
             out = console()
-            out.print(to_rich(table))
+            out.print(to_rich(table, width=out.width))
             for note in table.notes:
                 out.print(f"[dim]{note}[/dim]", highlight=False)
     if figures is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.recipe import short_hash
 from zoo.harness.stats import roc_curve
 from zoo.harness.store import EXAMPLES, PREDICTIONS, read_arrays
 from zoo.paths import make_dir, written_whole
@@ -80,29 +81,37 @@ def draw_examples(run_dir: Path, path: Path, *, title: str) -> Path:
     return _save(figure, path, pyplot_close)
 
 
-def draw_all(results: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+def draw_all(results: Sequence[Mapping[str, Any]], folder: Path, *, again: bool = True) -> list[Path]:
     """Draw the ROC curves and examples of every data set and budget in these results.
 
+    The names of the files hold a hash of the runs that they show.
+
     Args:
-        results: any; failed ones are left out.
+        results: any, each with "run_dir"; failed ones are left out.
         folder: where the PNGs go.
+        again: draw also what has been drawn before.
+
+    Returns:
+        The paths of all pictures.
     """
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for result in results:
         if result["status"] == "ok":
-            key = (result["cell"]["recipe"]["dataset"], result["cell"]["budget"])
+            cell = result["cell"]
+            key = (cell["recipe"]["dataset"], cell["budget"], result["data"]["recipe_hash"])
             groups.setdefault(key, []).append(result)
     paths = []
-    for (dataset, budget), group in groups.items():
+    for (dataset, budget, _), group in groups.items():
         make_dir(folder)
-        stem = f"{dataset.replace('/', '.')}-{budget}"
+        runs = short_hash(sorted(result["run_id"] for result in group))[:8]
+        stem = f"{dataset.replace('/', '.')}-{budget}-{runs}.png"
         ranked = sorted(group, key=lambda result: -result["test"]["auc"]["macro"])
-        paths.append(draw_roc(ranked, folder / f"roc-{stem}.png"))
-        paths.append(
-            draw_examples(
-                Path(ranked[0]["run_dir"]), folder / f"images-{stem}.png", title=f"{dataset}, budget {budget}"
-            )
-        )
+        roc, images = folder / f"roc-{stem}", folder / f"images-{stem}"
+        if again or not roc.exists():
+            draw_roc(ranked, roc)
+        if again or not images.exists():
+            draw_examples(Path(ranked[0]["run_dir"]), images, title=f"{dataset}, budget {budget}")
+        paths += [roc, images]
     return paths
 
 

@@ -13,6 +13,18 @@ if TYPE_CHECKING:
 
 Result = Mapping[str, Any]
 
+_LEAST_IMPORTANT = (
+    "MACs",
+    "run",
+    "train images/s",
+    "seed",
+    "parameters",
+    "minutes",
+    "95 %",
+    "accuracy",
+    "equivariance error",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResultTable:
@@ -65,8 +77,8 @@ def _table(results: list[Result]) -> ResultTable:
         + (f"\n{', '.join(shown)}" if shown else "")
     )
     columns = [
-        "model", "seed", "parameters", "MACs", *(f"AUC {name}" for name in classes), "AUC macro", "95 %",
-        "accuracy", "equivariance error", "train images/s", "minutes",
+        "model", "seed", "parameters", "MACs", *(f"AUC {name.replace('_', ' ')}" for name in classes), "AUC macro", "95 %",
+        "accuracy", "equivariance error", "train images/s", "minutes", "run",
     ]  # fmt: skip
     rows = [_row(result, classes) for result in sorted(good, key=lambda result: -result["test"]["auc"]["macro"])]
     rows += [
@@ -96,6 +108,7 @@ def _row(result: Result, classes: Sequence[str]) -> list[str]:
         f"{result['equivariance']['trained']['error']:.0e}",
         f"{cost['train_images_per_second']:,.0f}",
         f"{result['seconds'] / 60:.1f}",
+        result["run_id"][:8],
     ]
 
 
@@ -106,16 +119,26 @@ def _short(number: float) -> str:
     return f"{number:.0f}"
 
 
-def to_rich(table: ResultTable) -> Table:
-    """Return the table for a terminal."""
+def to_rich(table: ResultTable, *, width: int) -> Table:
+    """Return the table for a terminal; the columns that matter least are left out where it is narrow."""
     from rich.table import Table
 
+    shown = list(range(len(table.columns)))
+    for name in (None, *_LEAST_IMPORTANT):
+        shown = [index for index in shown if table.columns[index] != name]
+        if sum(_column_width(table, index) + 3 for index in shown) < width:
+            break
     rich_table = Table(title=table.title, title_justify="left", title_style="bold", header_style="bold")
-    for index, column in enumerate(table.columns):
-        rich_table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    for index in shown:
+        rich_table.add_column(table.columns[index], justify="left" if index == 0 else "right", overflow="fold")
     for row in table.rows:
-        rich_table.add_row(*row)
+        rich_table.add_row(*(row[index] for index in shown))
     return rich_table
+
+
+def _column_width(table: ResultTable, index: int) -> int:
+    """Return the width of a column whose heading may break at blanks."""
+    return max(len(word) for word in [*table.columns[index].split(), *(row[index] for row in table.rows)])
 
 
 def to_markdown(table: ResultTable) -> str:
