@@ -1,0 +1,186 @@
+"""The engine: same bits in any batch, bounded memory, two paths with one result."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import zoo_caustics.plugin
+from zoo_caustics import compiling, simulator
+from zoo_caustics.simulator import render
+
+from zoo.errors import UsageError
+from zoo.lensing.instrument import Instrument
+from zoo.lensing.scenes import PointMasses, Scenes
+
+SMALL = Instrument(image_size=24, pixel_scale=0.15, psf_width=0.15)
+DEFAULT = Instrument()
+
+
+@pytest.fixture(scope="module")
+def has_compiled_path() -> bool:
+    """Compile once for this file; the code stays in zoo's cache folder between runs."""
+    if not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
+        pytest.skip("no C++ compiler on this machine: the compiled path cannot be tested")
+    assert compiling.compiled_brightness("cpu") is not None
+    return True
+
+
+@pytest.fixture(params=["eager", "compiled"])
+def compiled(request: pytest.FixtureRequest) -> bool:
+    return request.param == "compiled" and request.getfixturevalue("has_compiled_path")
+
+
+def padded(scenes: Scenes, *, front: int, back: int) -> Scenes:
+    """Add places without a mass on both sides of the real ones."""
+
+    def wider(values: np.ndarray, fill: float) -> np.ndarray:
+        return np.pad(values, ((0, 0), (front, back)), constant_values=fill)
+
+    points = scenes.points
+    return dataclasses.replace(
+        scenes,
+        points=PointMasses(
+            x=wider(points.x, 0.3), y=wider(points.y, 0.0), einstein_radius=wider(points.einstein_radius, 0.0)
+        ),
+    )
+
+
+def mixed_scenes(make_scenes: Callable[..., Scenes]) -> Scenes:
+    """Return ten scenes with 0 to 9 masses."""
+    scenes = make_scenes(10, masses=9, lens_light={})
+    radius = np.where(np.arange(9) < np.arange(10)[:, None], scenes.points.einstein_radius, 0.0)
+    return dataclasses.replace(scenes, points=dataclasses.replace(scenes.points, einstein_radius=radius))
+
+
+def test_an_image_does_not_depend_on_its_batch(make_scenes: Callable[..., Scenes], compiled: bool) -> None:
+    scenes = mixed_scenes(make_scenes)
+    whole = render(scenes, SMALL, device="cpu", compiled=compiled)
+    order = np.array([7, 2, 9])
+    some = render(scenes[order], SMALL, device="cpu", compiled=compiled)
+    assert torch.equal(some.source, whole.source[order])
+    assert whole.lens_light is not None
+    assert some.lens_light is not None
+    assert torch.equal(some.lens_light, whole.lens_light[order])
+    for i in range(len(scenes)):
+        assert torch.equal(render(scenes[i], SMALL, device="cpu", compiled=compiled).source[0], whole.source[i])
+
+
+def test_padding_changes_no_bit(make_scenes: Callable[..., Scenes], compiled: bool) -> None:
+    scenes = mixed_scenes(make_scenes)
+    plain = render(scenes, SMALL, device="cpu", compiled=compiled).source
+    for front, back in ((0, 1), (3, 30), (1, 0)):
+        wider = padded(scenes, front=front, back=back)
+        assert torch.equal(render(wider, SMALL, device="cpu", compiled=compiled).source, plain)
+
+
+def test_compiled_equals_eager(make_scenes: Callable[..., Scenes], has_compiled_path: bool) -> None:
+    """Both are float32; where they differ, a ray passes close to a mass and its rounding is magnified."""
+    for instrument in (SMALL, dataclasses.replace(SMALL, over_sampling=3, psf="airy", image_size=31)):
+        scenes = make_scenes(8, masses=25, source={"effective_radius": 0.8, "index": 1.0})
+        eager = render(scenes, instrument, device="cpu", compiled=False).source
+        fused = render(scenes, instrument, device="cpu", compiled=True).source
+        error = (fused - eager).abs().amax((1, 2)) / eager.amax((1, 2))
+        assert error.max() < 1e-6
+
+
+def test_bands_of_rows_give_the_same_image(make_scenes: Callable[..., Scenes], monkeypatch: pytest.MonkeyPatch) -> None:
+    scenes = make_scenes(2, masses=3)
+    whole = render(scenes, SMALL, device="cpu", dtype=torch.float64).source
+    monkeypatch.setitem(simulator.RAYS_AT_A_TIME, "cpu", 700)
+    bands = render(scenes, SMALL, device="cpu", dtype=torch.float64).source
+    torch.testing.assert_close(bands, whole, rtol=0, atol=1e-13)
+
+
+def test_rays_on_a_centre_are_finite(make_scenes: Callable[..., Scenes]) -> None:
+    instrument = Instrument(image_size=9, pixel_scale=0.25, over_sampling=1, psf="none")  # a ray at exactly 0, 0
+    for axis_ratio in (0.7, 1.0):
+        halo = {"einstein_radius": 1.0, "axis_ratio": axis_ratio, "x": 0.0, "y": 0.0}
+        scenes = make_scenes(1, halo=halo, source={"x": 0.0, "y": 0.0})
+        points = PointMasses(x=np.array([[0.25, 0.0]]), y=np.array([[0.5, 0.0]]), einstein_radius=np.full((1, 2), 0.1))
+        scenes = dataclasses.replace(scenes, points=points)
+        for dtype in (torch.float32, torch.float64):
+            assert render(scenes, instrument, device="cpu", dtype=dtype).source.isfinite().all()
+
+
+def test_no_scenes_give_no_images(make_scenes: Callable[..., Scenes]) -> None:
+    assert render(make_scenes(3, masses=2)[:0], SMALL, device="cpu").source.shape == (0, 24, 24)
+
+
+def test_a_missing_device_is_said(make_scenes: Callable[..., Scenes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="no CUDA device"):
+        render(make_scenes(), SMALL, device="cuda")
+
+
+def test_only_long_runs_compile(make_scenes: Callable[..., Scenes], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(simulator, "compiled_brightness", lambda kind: asked.append(kind))
+    scenes = make_scenes(2)
+    render(scenes, DEFAULT, device="cpu")
+    render(scenes, DEFAULT, device="cpu", expected_images=100)
+    render(scenes, DEFAULT, device="cpu", expected_images=75_000, dtype=torch.float64)
+    assert asked == []
+    render(scenes, DEFAULT, device="cpu", expected_images=75_000)
+    assert asked == ["cpu"]
+
+
+def test_a_failing_compiler_is_said_once_and_survived(
+    make_scenes: Callable[..., Scenes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no compiler here\nand a long trace")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    monkeypatch.setattr(simulator, "compiled_brightness", functools.cache(compiling.compiled_brightness.__wrapped__))
+    scenes = make_scenes(2, masses=2)
+    with caplog.at_level(logging.WARNING):
+        images = [render(scenes, SMALL, device="cpu", compiled=True).source for _ in range(2)]
+    assert [record.getMessage().count("no compiler here") for record in caplog.records] == [1]
+    assert torch.equal(images[0], images[1])
+    assert torch.equal(images[0], render(scenes, SMALL, device="cpu", compiled=False).source)
+
+
+_MEMORY = """
+import importlib.util, resource, sys
+from zoo.lensing.instrument import Instrument
+from zoo_caustics import simulator
+spec = importlib.util.spec_from_file_location("scenes_for_tests", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+simulator.RAYS_AT_A_TIME["cpu"] = 100_000
+
+def render(size, over_sampling, *scenes, **options):
+    instrument = Instrument(image_size=size, over_sampling=over_sampling, pixel_scale=7 / size)
+    simulator.render(module._scenes(*scenes, **options), instrument, device="cpu")
+
+render(48, 2, 2, masses=2)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+render(48, 2, 100, masses=25)
+render(600, 4, 1)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in kB on Linux only")
+def test_memory_does_not_grow_with_masses_or_rays(request: pytest.FixtureRequest) -> None:
+    """In one piece, 2500 masses on 11,000 rays take 110 MB an array, and an image of 6 million rays 24 MB."""
+    conftest = request.path.with_name("conftest.py")
+    done = subprocess.run([sys.executable, "-c", _MEMORY, conftest], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 60
+
+
+def test_plugin_registers_without_heavy_imports() -> None:
+    [spec] = zoo_caustics.plugin.zoo_simulators()
+    assert spec.load() is render
+    code = "import sys, zoo_caustics.plugin; print({'torch', 'numpy', 'caustics'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

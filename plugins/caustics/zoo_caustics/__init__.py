@@ -1,0 +1,1 @@
+"""The default lens simulator: caustics' physics, batched and compiled, on CPU and GPU."""

@@ -1,0 +1,70 @@
+"""When to compile the ray loop, how, and what to do where it cannot be compiled."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from zoo.errors import ZooError
+from zoo_caustics.rays import brightness_eager, brightness_fused
+
+Brightness = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+COMPILE_SECONDS = 15.0  # with an empty cache, two cores; benchmarks/simulate.py measures it
+SECONDS_GAINED_PER_RAY = {
+    "cpu": 3e-8,
+    "cuda": 1e-9,
+}  # 25 masses; the first measured there, the second estimated
+LEAST_MASSES = 2  # the compiler would make code of its own for a length of 0 or 1
+_SAMPLE_RAYS, _SAMPLE_MASSES = 110_224, 25  # sizes that the compiler plans for; others run the same code
+
+_log = logging.getLogger(__name__)
+
+
+def pays_to_compile(*, rays_per_image: int, images: int, device_type: str) -> bool:
+    """Say whether compiling saves more time than it costs.
+
+    It looks at the size of the whole run only, never at the scenes at hand or at what a cache happens to hold,
+    so that all images of one data set come from the same code.
+    """
+    return SECONDS_GAINED_PER_RAY[device_type] * rays_per_image * images > COMPILE_SECONDS
+
+
+@functools.cache
+def compiled_brightness(device_type: str) -> Brightness | None:
+    """Compile `brightness_fused` for any number of rays and masses; None, and one warning, where that fails.
+
+    The code is kept on disk in TORCHINDUCTOR_CACHE_DIR (default: `inductor` in zoo's cache folder): compiled
+    once per machine, then read in a few seconds.
+    """
+    from zoo.paths import cache_dir
+
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "inductor"))
+    chunk = 1 if device_type == "cpu" else 8
+    # Always the same sample, so that the code does not depend on what is rendered first.
+    parameters = torch.full((chunk, 15), 0.5, device=device_type)
+    masses = torch.full((_SAMPLE_MASSES, chunk, 3), 0.5, device=device_type)
+    x = torch.linspace(-1, 1, _SAMPLE_RAYS, device=device_type)
+    y = x.flip(0)
+    for tensor in (masses, x, y):
+        torch._dynamo.mark_dynamic(tensor, 0)
+    if chunk > 1:
+        torch._dynamo.mark_dynamic(parameters, 0)
+        torch._dynamo.mark_dynamic(masses, 1)
+    try:
+        fused: Brightness = torch.compile(brightness_fused, fullgraph=True)
+        with torch.no_grad():
+            compiled, plain = fused(parameters, masses, x, y), brightness_eager(parameters, masses, x, y)
+        error = float((compiled - plain).abs().max() / plain.abs().max())
+        if not error < 1e-3:
+            raise ZooError(f"the compiled code is wrong by {error:.1e}")
+    except Exception as failure:  # a compiler can fail in any way; there is always the other path
+        reason = next(iter(str(failure).strip().splitlines()), type(failure).__name__)
+        _log.warning("caustics: torch.compile failed, rendering goes on uncompiled and slower (%s)", reason)
+        return None
+    return fused

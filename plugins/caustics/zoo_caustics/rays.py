@@ -1,0 +1,128 @@
+"""The brightness that each ray meets: deflection by halo, shear and point masses, then the Sersic law.
+
+The formulas are caustics' pure functions (Stone et al. 2024, arXiv:2406.15542); this module converts
+conventions and sums the point masses. Every function broadcasts, so it can be run as it stands or inside
+`torch.compile`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from caustics.lenses.func import (
+    reduced_deflection_angle_external_shear,
+    reduced_deflection_angle_point,
+    reduced_deflection_angle_sie,
+    reduced_deflection_angle_sis,
+)
+from caustics.light.func import brightness_sersic
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zoo.lensing.scenes import PointMasses, Scenes, Sersic
+
+# Core radii in arcsec, far below the rounding of any ray's distance: they change nothing, except that a ray
+# which falls exactly on a centre is not deflected by it, where 0 would be divided by 0. The point's core is
+# squared in a denominator, and its square must not underflow float32.
+HALO_CORE = 1e-30
+POINT_CORE = 1e-15
+
+
+def source_parameters(scenes: Scenes) -> NDArray[np.float64]:
+    """Return [n, 15] numbers in the order in which `_brightness` unpacks them: halo, shear, source.
+
+    `Isothermal.einstein_radius` is caustics' `Rein`: both put a mean kappa of 1 inside the ellipse with the
+    semi-axes Rein sqrt(q) and Rein / sqrt(q).
+    """
+    halo, shear = scenes.halo, scenes.shear
+    lens = [halo.x, halo.y, halo.axis_ratio, halo.angle, halo.einstein_radius, shear.gamma_1, shear.gamma_2]
+    return np.stack([*lens, *_sersic(scenes.source)], axis=1)
+
+
+def unlensed_parameters(light: Sersic) -> NDArray[np.float64]:
+    """Return [n, 15] numbers as `source_parameters` does, for light that no mass deflects."""
+    zero, one = np.zeros_like(light.x), np.ones_like(light.x)
+    return np.stack([zero, zero, one, zero, zero, zero, zero, *_sersic(light)], axis=1)
+
+
+def _sersic(light: Sersic) -> list[NDArray[np.float64]]:
+    # caustics measures R along the major axis, R^2 = x'^2 + (y' / q)^2; ours is sqrt(q) times that.
+    major_radius = light.effective_radius / np.sqrt(light.axis_ratio)
+    return [
+        light.x,
+        light.y,
+        light.axis_ratio,
+        light.angle,
+        light.index,
+        major_radius,
+        light.intensity,
+        light.b,
+    ]
+
+
+def packed_masses(points: PointMasses) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return [p, n, 3] x, y and Einstein radius, the real masses first in each scene, and [n] their counts."""
+    empty = points.einstein_radius == 0
+    order = np.argsort(empty, axis=1, kind="stable")
+    columns = [np.take_along_axis(values, order, axis=1).T for values in (points.x, points.y, points.einstein_radius)]
+    return np.stack(columns, axis=-1), np.count_nonzero(~empty, axis=1)
+
+
+def brightness_eager(parameters: Tensor, masses: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Return the brightness at each ray, adding one mass after the other to stay in the cache.
+
+    Args:
+        parameters: [c, 15], see `source_parameters`.
+        masses: [p, c, 3], see `packed_masses`.
+        x, y: arcsec, broadcastable to the shape of the rays.
+
+    Returns:
+        [c, *rays].
+    """
+    sum_x: Tensor | float = 0.0
+    sum_y: Tensor | float = 0.0
+    for mass in masses:
+        mass_x, mass_y, einstein_radius = _columns(mass, x.dim())
+        alpha_x, alpha_y = reduced_deflection_angle_point(mass_x, mass_y, einstein_radius, x, y, POINT_CORE)
+        sum_x = alpha_x + sum_x
+        sum_y = alpha_y + sum_y
+    return _brightness(parameters, x, y, sum_x, sum_y)
+
+
+def brightness_fused(parameters: Tensor, masses: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Return what `brightness_eager` does, written for `torch.compile`: a sum over the slowest axis.
+
+    The compiler makes of it one loop over the rays, in vector registers, around one loop over the masses. It
+    chooses so because the rays are the only axis that is contiguous in memory; see the strides of `masses`.
+    """
+    mass_x, mass_y, einstein_radius = _columns(masses, x.dim())
+    alpha_x, alpha_y = reduced_deflection_angle_point(mass_x, mass_y, einstein_radius, x, y, POINT_CORE)
+    return _brightness(parameters, x, y, alpha_x.sum(0), alpha_y.sum(0))
+
+
+def _columns(table: Tensor, ray_axes: int) -> tuple[Tensor, ...]:
+    """Split the last axis of a table and append axes of length 1, to broadcast against rays."""
+    return tuple(column.reshape(*column.shape, *(1,) * ray_axes) for column in table.unbind(-1))
+
+
+def _brightness(
+    parameters: Tensor, x: Tensor, y: Tensor, points_alpha_x: Tensor | float, points_alpha_y: Tensor | float
+) -> Tensor:
+    (halo_x, halo_y, halo_q, halo_angle, einstein_radius, gamma_1, gamma_2, *sersic) = _columns(parameters, x.dim())
+    ellipse = reduced_deflection_angle_sie(halo_x, halo_y, halo_q, halo_angle, einstein_radius, x, y, HALO_CORE)
+    sphere = reduced_deflection_angle_sis(halo_x, halo_y, einstein_radius, x, y, HALO_CORE)
+    # caustics puts q = 1 - 1e-6 for a sphere, which costs six digits; a sphere is exact here.
+    spherical = halo_q == 1
+    alpha_x = torch.where(spherical, sphere[0], ellipse[0])
+    alpha_y = torch.where(spherical, sphere[1], ellipse[1])
+    shear_x, shear_y = reduced_deflection_angle_external_shear(0.0, 0.0, gamma_1, gamma_2, x, y)
+    beta_x = x - alpha_x - shear_x - points_alpha_x
+    beta_y = y - alpha_y - shear_y - points_alpha_y
+    source_x, source_y, axis_ratio, angle, index, effective_radius, intensity, b = sersic
+    return brightness_sersic(
+        source_x, source_y, axis_ratio, angle, index, effective_radius, intensity, beta_x, beta_y, b
+    )

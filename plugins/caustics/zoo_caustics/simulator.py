@@ -1,0 +1,127 @@
+"""Render scenes to noiseless images: rays in, pixels out, in chunks of bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.errors import UsageError
+from zoo.lensing.observe import Rendered
+from zoo_caustics.compiling import LEAST_MASSES, Brightness, compiled_brightness, pays_to_compile
+from zoo_caustics.psf import psf_convolution
+from zoo_caustics.rays import brightness_eager, packed_masses, source_parameters, unlensed_parameters
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zoo.lensing.instrument import Instrument
+    from zoo.lensing.scenes import Scenes
+
+# Rays in work at a time. On a CPU one scene after the other, in bands of rows if it is larger than this; on a
+# CUDA device as many scenes as fit. One ray takes some 50 bytes of intermediate results.
+RAYS_AT_A_TIME = {"cpu": 1_000_000, "cuda": 8_000_000}
+
+
+def render(
+    scenes: Scenes,
+    instrument: Instrument,
+    *,
+    device: str,
+    expected_images: int | None = None,
+    dtype: torch.dtype = torch.float32,
+    compiled: bool | None = None,
+) -> Rendered:
+    """Render the lensed source and the lens light of every scene.
+
+    The lens equation is beta = theta - alpha(halo) - alpha(shear) - sum alpha(point masses). Pixel values are
+    means over the pixel's rays, then convolved with the PSF. Image i depends on scene i, the instrument, the
+    kind of device and the choice of path (compiled or not) only.
+
+    Args:
+        scenes: n scenes.
+        instrument: pixels, over-sampling, PSF.
+        device: "cpu" or "cuda[:i]"; for any other kind the images are rendered on the CPU and moved.
+        expected_images: how many images this run will render in all its calls, to decide whether compiling
+            pays; None stands for n.
+        dtype: of the computation and of the result; float64 is for comparisons and never compiled.
+        compiled: True or False to choose the path, None to decide by `expected_images`.
+
+    Returns:
+        [n, H, W] surface brightness, in the unit of `Sersic.intensity`; no lens light gives None.
+
+    Raises:
+        UsageError: the device is not there.
+    """
+    target = torch.device(device)
+    if target.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device={device!r}, but torch sees no CUDA device.", hint="Use device 'cpu' or 'auto'.")
+    work = target if target.type == "cuda" else torch.device("cpu")
+    rays_per_image = len(instrument.ray_grid()[0]) ** 2
+    if compiled is None:
+        images = len(scenes) if expected_images is None else expected_images
+        compiled = pays_to_compile(rays_per_image=rays_per_image, images=images, device_type=work.type)
+    fused = compiled_brightness(work.type) if compiled and dtype == torch.float32 else None
+    draw = _painter(instrument, device=work, dtype=dtype, fused=fused)
+    with torch.no_grad():
+        masses, counts = packed_masses(scenes.points)
+        source = draw(source_parameters(scenes), masses, counts)
+        lens_light = None
+        if scenes.lens_light is not None:
+            lens_light = draw(unlensed_parameters(scenes.lens_light), masses[:0], np.zeros_like(counts)).to(target)
+    return Rendered(source=source.to(target), lens_light=lens_light)
+
+
+def _painter(
+    instrument: Instrument, *, device: torch.device, dtype: torch.dtype, fused: Brightness | None
+) -> Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]], Tensor]:
+    """Return a function of parameters [n, 15], masses [p, n, 3] and their counts [n] that gives [n, H, W]."""
+    over = instrument.over_sampling
+    x_axis, y_axis = (torch.as_tensor(axis, dtype=dtype, device=device) for axis in instrument.ray_grid())
+    padded = len(x_axis) // over
+    # The rays of a pixel come first, so that the mean over them adds whole planes.
+    x = x_axis.reshape(padded, over).T.reshape(1, over, 1, padded).contiguous()
+    y = y_axis.reshape(padded, over).T.reshape(over, 1, padded, 1).contiguous()
+    limit = RAYS_AT_A_TIME[device.type]
+    rows = min(padded, max(1, limit // (over**2 * padded)))
+    chunk = 1 if device.type == "cpu" else max(LEAST_MASSES, limit // (over**2 * padded**2))
+    convolve = psf_convolution(instrument.psf_kernel(), size=padded, device=device)
+
+    def pixels(parameters: Tensor, masses: Tensor, y_band: Tensor) -> Tensor:
+        """Return [c, rows, padded], the means over the rays of each pixel."""
+        shape = (over, over, y_band.shape[2], padded)
+        if fused is None:
+            brightness = brightness_eager(parameters, masses, x, y_band)
+        else:
+            flat_x, flat_y = x.expand(shape).reshape(-1), y_band.expand(shape).reshape(-1)
+            brightness = fused(parameters, masses, flat_x, flat_y)
+        return brightness.reshape(-1, over**2, *shape[2:]).mean(1)
+
+    def draw(parameters: NDArray[np.float64], masses: NDArray[np.float64], counts: NDArray[np.int64]) -> Tensor:
+        images = torch.empty(len(parameters), instrument.image_size, instrument.image_size, dtype=dtype, device=device)
+        least = 0 if fused is None else LEAST_MASSES
+        missing = max(0, least - len(masses))
+        masses = np.concatenate([masses, np.zeros((missing, *masses.shape[1:]))])
+        all_parameters = torch.as_tensor(parameters, dtype=dtype, device=device)
+        all_masses = torch.as_tensor(masses, dtype=dtype, device=device)
+        for chosen in _chunks(counts, chunk=chunk):
+            most = max(least, int(counts[chosen].max()))
+            indices = torch.as_tensor(chosen, device=device)
+            some_parameters = all_parameters[indices]
+            some_masses = all_masses[:most, indices].contiguous()
+            bands = [pixels(some_parameters, some_masses, band) for band in y.split(rows, dim=2)]
+            images.index_copy_(0, indices, convolve(torch.cat(bands, dim=1)))
+        return images
+
+    return draw
+
+
+def _chunks(counts: NDArray[np.int64], *, chunk: int) -> Iterator[NDArray[np.int64]]:
+    """Yield index arrays of `chunk` scenes with similar numbers of masses; the last repeats a scene."""
+    order = np.argsort(counts, kind="stable")
+    for start in range(0, len(order), chunk):
+        indices = order[start : start + chunk]
+        yield np.pad(indices, (0, chunk - len(indices)), mode="edge")
