@@ -1,0 +1,56 @@
+"""The groups obey the axioms and act on pixels as torch's own turns and flips do."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from zoo_gconv.groups import GROUPS, MIRROR, P4, P4M, ROTATION, multiply
+
+groups = pytest.mark.parametrize("group", GROUPS.values(), ids=GROUPS)
+
+
+def elements(count):
+    return st.tuples(*[st.integers(0, P4M.order - 1)] * count)
+
+
+@given(elements(3))
+def test_p4m_composition_is_associative(abc):
+    a, b, c = abc
+    t = P4M.composition
+    assert t[t[a][b]][c] == t[a][t[b][c]]
+
+
+@given(elements(2))
+def test_p4m_inverse_of_a_product_is_the_reversed_product(ab):
+    a, b = ab
+    t, inverse = P4M.composition, P4M.inverse
+    assert inverse[t[a][b]] == t[inverse[b]][inverse[a]]
+
+
+@groups
+def test_identity_and_inverse(group):
+    t = group.composition
+    for a in range(group.order):
+        assert t[0][a] == t[a][0] == a
+        assert t[group.inverse[a]][a] == t[a][group.inverse[a]] == 0
+
+
+def test_orders_and_the_relations_that_define_the_dihedral_group():
+    assert [group.order for group in GROUPS.values()] == [1, 4, 8]
+    assert len(set(P4M.elements)) == 8
+    half_turn = multiply(ROTATION, ROTATION)
+    assert multiply(MIRROR, multiply(ROTATION, MIRROR)) == multiply(half_turn, ROTATION)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("element", range(8))
+def test_action_on_pixels_is_torchs(size, element):
+    """L_r f = f(r^-1 x); element 4*m + k is k quarter turns after m mirrors."""
+    image = torch.arange(size**2).view(size, size)
+    expected = torch.rot90(image.flip(-1) if element >= 4 else image, element % 4)
+    read = P4M.moved_pixels(P4M.inverse[element], size)
+    assert torch.equal(image.flatten()[read].view(size, size), expected)
+
+
+def test_p4_is_the_first_half_of_p4m():
+    assert P4M.elements[:4] == P4.elements

@@ -1,0 +1,161 @@
+"""The networks keep their promise at every size, and the plain twin does not."""
+
+import copy
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from zoo_gconv import models
+from zoo_gconv.plugin import DEFAULTS, zoo_models
+
+from zoo.errors import UsageError
+
+NAMES = ["p4", "p4m", "z2"]
+SIZES = [64, 65, 75, 128, 129, 150]
+
+
+def build(name, *, image_size=64, **hparams):
+    torch.manual_seed(0)
+    return getattr(models, name)(in_chans=1, num_classes=3, image_size=image_size, **hparams)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Each network after some steps on random labels, at an even and an odd size in turn."""
+    networks = {}
+    for name in NAMES:
+        network = build(name).train()
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
+        for step in range(6):
+            size = 32 + step % 2
+            loss = torch.nn.functional.cross_entropy(network(torch.randn(16, 1, size, size)), torch.randint(3, (16,)))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        networks[name] = network.eval()
+    return networks
+
+
+def relative_spread(network, size, dtype, *, mirrors):
+    """max |logits(g x) - logits(x)| over the group, in units of the largest logit."""
+    network = copy.deepcopy(network).to(dtype).eval()
+    generator = torch.Generator().manual_seed(size)
+    # Smooth blobs: pure noise looks the same to a pooled network from every side.
+    blobs = torch.randn(2, 1, 6, 6, generator=generator, dtype=torch.float64)
+    images = torch.nn.functional.interpolate(blobs, size=(size, size), mode="bilinear").to(dtype)
+    orbit = [images.rot90(k, (-2, -1)) for k in range(4)]
+    if mirrors:
+        orbit += [turned.flip(-1) for turned in orbit]
+    with torch.no_grad():
+        logits = torch.stack([network(moved) for moved in orbit])
+    return ((logits - logits[0]).abs().max() / logits[0].abs().max()).item()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("state", ["untrained", "trained"])
+@pytest.mark.parametrize("name", ["p4", "p4m"])
+def test_logits_are_invariant(trained, name, state, size):
+    network = trained[name] if state == "trained" else build(name)
+    mirrors = name == "p4m"
+    assert relative_spread(network, size, torch.float64, mirrors=mirrors) <= 1e-9
+    assert relative_spread(network, size, torch.float32, mirrors=mirrors) <= 1e-4
+
+
+@pytest.mark.parametrize("size", [64, 65])
+@pytest.mark.parametrize(("name", "mirrors"), [("z2", False), ("p4", True)])
+def test_less_symmetric_networks_fail_the_same_check(trained, name, mirrors, size):
+    assert relative_spread(trained[name], size, torch.float64, mirrors=mirrors) > 1e-3
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean"])
+def test_other_shapes_of_network_are_invariant(pooling):
+    network = build("p4m", image_size=33, widths=[2, 3, 4], kernel_sizes=[3, 5, 1], strides=[1, 2, 1], pooling=pooling)
+    assert relative_spread(network, 33, torch.float64, mirrors=True) <= 1e-9
+
+
+def test_translation_by_the_total_stride_leaves_logits_unchanged():
+    """All padding is zero: an image that is zero near its border can move by whole output pixels."""
+    network = build("z2").double().eval()
+    images = torch.zeros(1, 1, 128, 128, dtype=torch.float64)
+    images[..., 60:68, 60:68] = torch.rand(8, 8, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(network(images.roll(8, -1)), network(images), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("other", ["p4", "z2"])
+def test_twins_hold_the_same_number_of_parameters(other):
+    counts = {name: sum(p.numel() for p in build(name).parameters()) for name in ("p4m", other)}
+    assert 20_000 <= counts["p4m"] <= 40_000
+    assert counts[other] == pytest.approx(counts["p4m"], rel=0.02)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_state_survives_safetensors_and_the_mode(trained, name, tmp_path):
+    network = trained[name]
+    keys = list(network.state_dict())
+    assert list(copy.deepcopy(network).train().state_dict()) == keys
+    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    other = build(name)
+    other.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    images = torch.randn(2, 1, 40, 40)
+    with torch.no_grad():
+        assert torch.equal(other.eval()(images), network(images))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_learns(name):
+    network = build(name, image_size=32).train()
+    network(torch.randn(4, 1, 32, 32)).square().sum().backward()
+    for key, parameter in network.named_parameters():
+        assert parameter.grad.abs().sum() > 0, key
+
+
+@pytest.mark.parametrize("spec", zoo_models(), ids=lambda spec: spec.id)
+def test_every_choice_of_the_search_space_builds(spec):
+    for name, choices in spec.search_space.items():
+        values = choices if isinstance(choices, list) else [choices["low"], choices["high"]]
+        for value in values:
+            network = spec.load()(in_chans=2, num_classes=4, image_size=64, **{name: value})
+            assert network.eval()(torch.zeros(1, 2, 64, 64)).shape == (1, 4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_number_stands_for_all_convolutions(name):
+    depth = len(DEFAULTS[name]["widths"])
+    one, many = build(name, kernel_sizes=3), build(name, kernel_sizes=[3] * depth)
+    assert repr(one) == repr(many)
+
+
+@pytest.mark.parametrize(
+    ("hparams", "message"),
+    [
+        ({"width": [8]}, r"no hyper-parameter 'width'; it has widths, .* Did you mean 'widths'"),
+        ({"widths": []}, r"widths is \[\], but must be a list of whole numbers"),
+        ({"widths": "8"}, r"widths is '8'"),
+        ({"widths": [8, 0, 8, 8]}, r"widths is \[8, 0, 8, 8\], but must be .* 1 or more"),
+        ({"widths": [8, 8.0, 8, 8]}, r"widths is"),
+        ({"kernel_sizes": 4}, r"kernel_sizes is \[4, .*odd and positive"),
+        ({"kernel_sizes": [5, 3]}, r"kernel_sizes is \[5, 3\], but must be a whole number, or one for each of"),
+        ({"strides": 3}, r"strides is \[3, .*1 or 2"),
+        ({"dropout": 1.0}, r"dropout is 1.0, but must be a number from 0"),
+        ({"dropout": "a"}, r"dropout is 'a'"),
+        ({"image_size": 0}, r"image_size is 0"),
+        ({"image_size": 4}, r"image_size is 4, but must be larger: convolution 1 of \d has a kernel of \d"),
+        ({"image_size": 8, "strides": 2}, r"image_size is 8, .* sees \d pixels"),
+    ],
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_what_cannot_be_built_is_refused_in_words(name, hparams, message):
+    with pytest.raises(UsageError, match=message):
+        build(name, **hparams)
+
+
+@pytest.mark.parametrize("name", ["p4", "p4m"])
+def test_unknown_pooling_is_refused_in_words(name):
+    with pytest.raises(UsageError, match="pooling is 'mex', but must be 'max' or 'mean'"):
+        build(name, pooling="mex")
+
+
+def test_plain_twin_has_no_group_to_pool_over():
+    with pytest.raises(UsageError, match="gconv/z2: no hyper-parameter 'pooling'"):
+        build("z2", pooling="max")
