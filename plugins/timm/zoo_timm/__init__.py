@@ -1,0 +1,1 @@
+"""Baselines from timm: ResNet, VGG, DenseNet, ConvNeXt, ViT and any other."""

@@ -1,0 +1,211 @@
+"""Register a few baselines from timm by name, and answer for every other timm architecture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.hookspecs import hookimpl
+from zoo.specs import ModelSpec
+
+NAMESPACE = "timm"
+TARGET = "zoo_timm.models:build"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """One row of the table below.
+
+    Args:
+        architecture: timm's full name.
+        summary: one line for lists.
+        paper: authors, year, title, arXiv number.
+        note: what a user should know before trusting its score.
+        drop_rate: dropout in front of the classifier.
+        drop_path_rate: stochastic depth (arXiv:1603.09382); None where the network has none.
+        lr, weight_decay: AdamW's; the lr suits training from scratch.
+        tags: free words.
+    """
+
+    architecture: str
+    summary: str
+    paper: str
+    note: str
+    drop_rate: float = 0.0
+    drop_path_rate: float | None = None
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    tags: tuple[str, ...] = ("convolutional",)
+
+
+# Dropout and stochastic depth are the papers' own where they name a value; learning rates are for batches of
+# about 64. Transformers want the larger weight decay (Touvron et al. 2021, table 9: 0.05).
+BASELINES: dict[str, Baseline] = {
+    "resnet18": Baseline(
+        architecture="resnet18",
+        summary="residual network of 18 layers, the usual first baseline",
+        paper="He et al. 2016, *Deep Residual Learning for Image Recognition*, arXiv:1512.03385",
+        note="The network that most published DeepLense baselines build on.",
+        drop_path_rate=0.0,
+    ),
+    "resnet50": Baseline(
+        architecture="resnet50",
+        summary="residual network of 50 layers with bottlenecks",
+        paper="He et al. 2016, *Deep Residual Learning for Image Recognition*, arXiv:1512.03385",
+        note="Worth its cost over resnet18 only with tens of thousands of images.",
+        drop_path_rate=0.0,
+    ),
+    "vgg16_bn": Baseline(
+        architecture="vgg16_bn",
+        summary="16 plain 3x3 layers with batch norm; by far the most parameters",
+        paper="Simonyan & Zisserman 2015, *Very Deep Convolutional Networks*, arXiv:1409.1556",
+        note="Three quarters of the parameters sit in one 7x7 layer behind the convolutions; maps smaller than "
+        "7x7 (images below 224 pixels) are stretched to it by average pooling.",
+        drop_rate=0.5,
+        lr=3e-4,
+    ),
+    "densenet121": Baseline(
+        architecture="densenet121",
+        summary="121 densely connected layers, few parameters for their depth",
+        paper="Huang et al. 2017, *Densely Connected Convolutional Networks*, arXiv:1608.06993",
+        note="Slow on a CPU for its size: it makes many small maps.",
+    ),
+    "efficientnet_b1": Baseline(
+        architecture="efficientnet_b1",
+        summary="depth-wise convolutions scaled by one rule",
+        paper="Tan & Le 2019, *EfficientNet: Rethinking Model Scaling*, arXiv:1905.11946",
+        note="Few operations, but memory-bound: GPUs run it slower than its MACs promise.",
+        drop_rate=0.2,
+        drop_path_rate=0.2,
+    ),
+    "convnext_atto": Baseline(
+        architecture="convnext_atto",
+        summary="the smallest ConvNeXt: 7x7 depth-wise layers, layer norm",
+        paper="Liu et al. 2022, *A ConvNet for the 2020s*, arXiv:2201.03545; the atto size is timm's",
+        note="Its first layer takes 4x4 pixels at once, so detail below four pixels meets one linear layer only.",
+        drop_path_rate=0.1,
+        weight_decay=0.05,
+    ),
+    "vit_tiny": Baseline(
+        architecture="vit_tiny_patch16_224",
+        summary="plain vision transformer, patches of 16 pixels",
+        paper="Dosovitskiy et al. 2021, *An Image is Worth 16x16 Words*, arXiv:2010.11929; the tiny size is "
+        "DeiT's (Touvron et al. 2021, arXiv:2012.12877)",
+        note="Needs many images or pretrained weights; at 64 pixels it sees 16 patches only.",
+        drop_path_rate=0.1,
+        lr=5e-4,
+        weight_decay=0.05,
+        tags=("transformer",),
+    ),
+    "swin_tiny": Baseline(
+        architecture="swin_tiny_patch4_window7_224",
+        summary="transformer with shifted 7x7 windows over patches of 4 pixels",
+        paper="Liu et al. 2021, *Swin Transformer*, arXiv:2103.14030",
+        note="Windows shrink where a stage's map is smaller than 7x7 (images below 224 pixels).",
+        drop_path_rate=0.2,
+        lr=3e-4,
+        weight_decay=0.05,
+        tags=("transformer",),
+    ),
+    "coatnet_nano": Baseline(
+        architecture="coatnet_nano_rw_224",
+        summary="convolutions first, attention with relative positions after",
+        paper="Dai et al. 2021, *CoAtNet: Marrying Convolution and Attention*, arXiv:2106.04803; the nano size "
+        "is timm's",
+        note="Most image sizes are padded to the next multiple of 16 or 32.",
+        drop_path_rate=0.1,
+        lr=3e-4,
+        weight_decay=0.05,
+        tags=("convolutional", "transformer"),
+    ),
+}
+
+_CARD = """\
+{about}
+
+One input channel or any other number; K classes. Where the image size does not suit the network, the image is
+padded on all sides by reflection to the next size that does; no pixel is cut off or resampled.
+
+`architecture` is timm's name; it is stored with every run. To use another network, name another model
+(`timm/NAME` for any of timm's names) instead of setting it. `pretrained=true` loads timm's default weights from
+the hub, `pretrained=FILE` a local .safetensors, .pth or .pt file, also the weights of an earlier run; a first
+layer for RGB is summed over its channels, and a head for other classes is replaced.
+
+Source: {source}
+"""
+
+
+def _listed(name: str, baseline: Baseline) -> ModelSpec:
+    defaults: dict[str, Any] = {
+        "architecture": baseline.architecture,
+        "pretrained": False,
+        "drop_rate": baseline.drop_rate,
+    }
+    search_space: dict[str, Any] = {"drop_rate": [0.0, 0.2, 0.5]}
+    if baseline.drop_path_rate is not None:
+        defaults["drop_path_rate"] = baseline.drop_path_rate
+        search_space["drop_path_rate"] = {"low": 0.0, "high": 0.3, "log": False}
+    return ModelSpec(
+        id=f"{NAMESPACE}/{name}",
+        target=TARGET,
+        summary=baseline.summary,
+        tags=("baseline", *baseline.tags),
+        requires=("timm",),
+        card=_CARD.format(about=baseline.note, source=f"{baseline.paper}; written by timm."),
+        defaults=defaults,
+        search_space=search_space,
+        training={"lr": baseline.lr, "weight_decay": baseline.weight_decay},
+    )
+
+
+@hookimpl
+def zoo_models() -> list[ModelSpec]:
+    """Return the baselines of the table."""
+    return [_listed(name, baseline) for name, baseline in BASELINES.items()]
+
+
+@hookimpl
+def zoo_resolve_model(name: str) -> ModelSpec | None:
+    """Return the spec of any timm architecture, such as "timm/resnet26d" or "timm/resnet50.a1_in1k".
+
+    A name of the table, or timm's full name of one, gives the listed spec, so that one network has one id. A name
+    with a tag means those weights: `pretrained` is then true unless timm has none under that tag.
+
+    Args:
+        name: the full id as the user wrote it; upper and lower case are the same.
+
+    Raises:
+        UsageError: the namespace is ours, but timm knows no such name. Only timm can say which of its 1,300 names
+            is the nearest, so that this plugin raises and does not leave it to the core.
+        MissingError: timm cannot be imported.
+    """
+    namespace, _, wanted = name.strip().partition("/")
+    if namespace.lower() != NAMESPACE or not wanted:
+        return None
+    for short, baseline in BASELINES.items():
+        if wanted.lower() in (short, baseline.architecture):
+            return _listed(short, baseline)
+
+    from zoo_timm.architectures import find_architecture, has_weights
+
+    architecture = find_architecture(wanted, also=tuple(BASELINES))
+    tag = architecture.partition(".")[2]
+    return ModelSpec(
+        id=f"{NAMESPACE}/{architecture}",
+        target=TARGET,
+        summary="an architecture of timm" + (f", with its weights '{tag}'" if tag else ""),
+        tags=("baseline",),
+        requires=("timm",),
+        card=_CARD.format(
+            about="This architecture is not in the plugin's table: its dropout is timm's default, and nobody has "
+            "tuned its training for lenses.",
+            source="see `timm.models`, which names the paper in the module of each architecture.",
+        ),
+        # None: timm's own default, since not every architecture has either.
+        defaults={
+            "architecture": architecture,
+            "pretrained": bool(tag) and has_weights(architecture),
+            "drop_rate": None,
+            "drop_path_rate": None,
+        },
+    )

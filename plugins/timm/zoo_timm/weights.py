@@ -1,0 +1,285 @@
+"""Load trained weights into a timm network: whole, or not at all.
+
+Only two things may differ between the weights and the network: the number of input channels (timm sums the
+kernels of the first convolution for one channel) and the number of classes (the head is then made anew, and
+the log says so). Position tables of transformers are resampled by timm to the network's image size.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import DataError, MissingError, UsageError
+from zoo_timm.architectures import has_weights, import_timm, weight_tags
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+HUB_TIMEOUT_SECONDS = 5.0
+# A run's own file holds the network behind wrappers, beside the constants that normalise its images.
+_WRAPPERS = ("module.", "network.")
+_NORMALISATION = frozenset({"mean", "std"})
+
+
+def load_network(
+    architecture: str,
+    source: bool | str,
+    *,
+    create: Callable[..., nn.Module],
+    blueprint: nn.Module,
+    in_chans: int,
+    num_classes: int,
+) -> nn.Module:
+    """Return a network with trained weights.
+
+    Args:
+        architecture: timm's name.
+        source: True for timm's own weights, else a file.
+        create: makes the network from `num_classes` and further arguments of `timm.create_model`.
+        blueprint: the network wanted, on the meta device.
+        in_chans: channels of the network.
+        num_classes: K.
+
+    Raises:
+        UsageError: no such file or weights, or they do not fit; the message names the keys.
+        MissingError: the hub is out of reach.
+        DataError: the file is damaged.
+    """
+    path = fetch_from_hub(architecture) if source is True else Path(str(source)).expanduser()
+    state = read_state(path)
+    heads = layer_names(blueprint, "classifier")
+    classes_in_file = next((len(state[f"{h}.weight"]) for h in heads if f"{h}.weight" in state), 0)
+    channels_in_file = _channels(state, blueprint, in_chans=in_chans, path=path)
+    _, *height_and_width = timm_config(blueprint)["input_size"]
+    # timm loads loosely as soon as class counts differ. Built for the file's own classes it loads strictly, and
+    # the head is replaced after that.
+    arguments: dict[str, Any] = {
+        "num_classes": classes_in_file,
+        "pretrained": True,
+        "pretrained_cfg_overlay": {
+            "state_dict": state,
+            "num_classes": classes_in_file,
+            "label_offset": 0,
+            "input_size": (channels_in_file, *height_and_width),
+            "custom_load": False,
+        },
+    }
+    expected = {key: tuple(value.shape) for key, value in blueprint.state_dict().items()}
+    adapted = {f"{name}.weight" for name in layer_names(blueprint, "first_conv")}
+    headless = {key for head in heads for key in (f"{head}.weight", f"{head}.bias")}
+    try:
+        try:
+            network = create(**arguments, pretrained_strict=True)
+        except TypeError as error:
+            # Some architectures pass a strictness of their own; then only a whole set of keys will do.
+            if "pretrained_strict" not in str(error):
+                raise
+            if set(state) - headless != set(expected) - headless:
+                raise KeyError("the keys differ") from None
+            network = create(**arguments)
+    except Exception as error:
+        raise UsageError(
+            f"{path} does not fit timm/{architecture}: "
+            + _differences(state, expected, ignore=adapted | headless, error=error),
+            hint="Give a file of this architecture, or pretrained=false.",
+        ) from error
+    # timm keeps what it was given in the network; the weights need not stay in memory twice.
+    timm_config(network).pop("state_dict", None)
+
+    if channels_in_file != in_chans:
+        logger.info("%s: first layer adapted from %d to %d channels", path.name, channels_in_file, in_chans)
+    if classes_in_file != num_classes:
+        network.reset_classifier(num_classes)  # type: ignore[operator]
+        logger.warning(
+            "%s: head %s for %d classes left out; a new one for %d classes starts at random",
+            path.name,
+            " and ".join(heads),
+            classes_in_file,
+            num_classes,
+        )
+    return network
+
+
+def timm_config(network: nn.Module) -> dict[str, Any]:
+    """Return what timm writes on each of its networks about its weights and layers."""
+    config: Any = network.pretrained_cfg
+    return config
+
+
+def layer_names(network: nn.Module, role: str) -> tuple[str, ...]:
+    """Return the names of the layers that timm calls "first_conv" or "classifier" of a network."""
+    named = timm_config(network).get(role)
+    return (named,) if isinstance(named, str) else tuple(named or ())
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a file of weights; wrappers around the network's own keys are taken off.
+
+    Args:
+        path: .safetensors, or what torch.save wrote: a state dict, or one under "state_dict" or "model".
+
+    Raises:
+        UsageError: no such file, or another suffix.
+        DataError: the file is damaged, holds more than weights, or holds none.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"pretrained={str(path)!r}: the file must end in {', '.join(SUFFIXES)}.")
+    if not path.is_file():
+        raise UsageError(f"pretrained={str(path)!r}: there is no such file.")
+    content: Any
+    try:
+        if path.suffix.lower() == ".safetensors":
+            from safetensors.torch import load_file
+
+            content = load_file(path)
+        else:
+            # Without weights_only a file could run code of its own.
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [""]
+        raise DataError(
+            f"{path} cannot be read as weights: {type(error).__name__}: {reason[0]}",
+            hint="Save plain weights: torch.save(model.state_dict(), FILE)",
+        ) from error
+    for name in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    if not isinstance(content, Mapping) or not content:
+        raise DataError(f"{path} holds no weights.")
+    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
+        raise DataError(f"{path} holds other things than named weights.")
+    return _unwrapped(dict(content))
+
+
+def fetch_from_hub(architecture: str) -> Path:
+    """Return the file of timm's weights, from the hub's cache on disk or else from the hub.
+
+    Raises:
+        UsageError: timm knows no weights of the architecture.
+        MissingError: the hub cannot be reached, or does not give the file.
+    """
+    if not has_weights(architecture):
+        tags = weight_tags(architecture)
+        raise UsageError(
+            f"timm knows no weights of '{architecture}'." + (f" There are: {', '.join(tags)}." if tags else ""),
+            hint="Start at random with pretrained=false, or give pretrained=FILE.",
+        )
+    config = import_timm().models.get_pretrained_cfg(architecture)
+    if not config.hf_hub_id:
+        raise MissingError(
+            f"The weights of timm/{architecture} are not on the hub but at {config.url}.",
+            hint="Fetch that file and give pretrained=FILE.",
+        )
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    repository, _, revision = config.hf_hub_id.partition("@")
+    names = [config.hf_hub_filename] if config.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+    for name in names:
+        try:
+            return Path(
+                huggingface_hub.hf_hub_download(repository, name, revision=revision or None, local_files_only=True)
+            )
+        except LocalEntryNotFoundError:
+            continue
+
+    hint = "Give a local file: --set pretrained=FILE, or start at random: --set pretrained=false"
+    _reach_hub(architecture, hint=hint)
+    for name in names:
+        try:
+            return Path(huggingface_hub.hf_hub_download(repository, name, revision=revision or None))
+        except Exception as error:
+            # The file may have the other name, but a lost connection comes as a kind of EntryNotFoundError too.
+            if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+                continue
+            raise MissingError(
+                f"The hub does not give the weights of timm/{architecture}: {type(error).__name__}: {error}",
+                hint=hint,
+            ) from error
+    raise MissingError(f"{repository} on the hub has no {' and no '.join(names)}.", hint=hint)
+
+
+def _reach_hub(architecture: str, *, hint: str) -> None:
+    """Knock once: the hub's own client would try for most of a minute before it gave up.
+
+    Raises:
+        MissingError: nobody answers, or the user has forbidden it by HF_HUB_OFFLINE.
+    """
+    from huggingface_hub import constants, get_session
+
+    reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else ""
+    if not reason:
+        try:
+            get_session().head(constants.ENDPOINT, timeout=HUB_TIMEOUT_SECONDS)
+            return
+        except Exception as error:  # the client is httpx in newer releases and requests in older ones
+            reason = f"{type(error).__name__}: {error}"
+    raise MissingError(
+        f"The pretrained weights of timm/{architecture} are not in the hub's cache on this machine, and no hub "
+        f"can be reached at {constants.ENDPOINT} ({reason}).",
+        hint=hint,
+    )
+
+
+def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Take the wrappers' prefixes off, and with them the constants that stand beside the network."""
+    for prefix in _WRAPPERS * 2:
+        network = {key: value for key, value in state.items() if key not in _NORMALISATION}
+        if network and all(key.startswith(prefix) for key in network):
+            state = {key.removeprefix(prefix): value for key, value in network.items()}
+    return state
+
+
+def _channels(state: Mapping[str, Tensor], blueprint: nn.Module, *, in_chans: int, path: Path) -> int:
+    """Return the input channels that the weights were trained for.
+
+    Raises:
+        UsageError: they cannot be adapted, as the first layer is no convolution.
+    """
+    for name in layer_names(blueprint, "first_conv"):
+        key = f"{name}.weight"
+        layer = blueprint.get_submodule(name)
+        if key not in state:
+            continue
+        weight = state[key]
+        if isinstance(layer, nn.Conv2d) and weight.ndim == 4:
+            # Stems that fold pixels into channels have several channels of the layer for one of the image.
+            return max(1, weight.shape[1] * layer.groups * in_chans // layer.in_channels)
+        if weight.shape != layer.weight.shape:
+            raise UsageError(
+                f"{path}: the first layer {name} is no convolution; it cannot be adapted to {in_chans} channels."
+            )
+        return in_chans
+    return int(timm_config(blueprint)["input_size"][0])
+
+
+def _differences(
+    state: Mapping[str, Tensor],
+    expected: Mapping[str, tuple[int, ...]],
+    *,
+    ignore: Iterable[str],
+    error: Exception,
+) -> str:
+    """Return in one line which keys are missing, which are too many and which have another shape."""
+    ignored = set(ignore)
+    lists = {
+        "missing": [key for key in expected if key not in state and key not in ignored],
+        "unexpected": [key for key in sorted(state) if key not in expected and key not in ignored],
+        "of another shape": [
+            f"{key} {tuple(state[key].shape)} for {shape}"
+            for key, shape in expected.items()
+            if key in state and key not in ignored and tuple(state[key].shape) != shape
+        ],
+    }
+    parts = [
+        f"{len(keys)} {what} ({', '.join(keys[:4])}{', ...' if len(keys) > 4 else ''})"
+        for what, keys in lists.items()
+        if keys
+    ]
+    return "; ".join(parts) if parts else f"{type(error).__name__}: {str(error)[:300]}"
