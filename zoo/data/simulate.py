@@ -18,6 +18,7 @@ from zoo.lensing.observe import observe
 from zoo.paths import cache_dir, make_dir, write_text
 
 if TYPE_CHECKING:
+    from zoo.lensing.observe import Rendered
     from zoo.lensing.population import Population
 
 logger = logging.getLogger(__name__)
@@ -118,11 +119,14 @@ def _simulate(
             f"Simulator {recipe.simulator} returned images of shape {tuple(rendered.source.shape)} "
             f"where {(len(scenes), size, size)} was asked for."
         )
+    # Before the noise: a Poisson draw of a rate that is no number raises, on CUDA beyond repair.
+    if len(bad := np.flatnonzero(_unusable(rendered))):
+        raise UsageError(
+            f"Image {indices[bad[0]]} of split {split} of {recipe.dataset} as {recipe.simulator} renders it "
+            "is not finite, negative, or shows no source."
+        )
     observed = observe(rendered, scenes.exposure, draws=Draws(stream, indices))
     image = observed.image.cpu().numpy()
-    if not np.isfinite(image).all():
-        bad = int(np.flatnonzero(~np.isfinite(image).all(axis=(1, 2)))[0])
-        raise UsageError(f"Image {indices[bad]} of split {split} of {recipe.dataset} is not finite.")
     columns = {
         **scenes.parameters,
         "snr": observed.snr.cpu().numpy(),
@@ -139,6 +143,17 @@ def _simulate(
         "label": scenes.label,
         **{f"parameter.{name}": np.asarray(values, np.float64) for name, values in columns.items()},
     }
+
+
+def _unusable(rendered: Rendered) -> NDArray[np.bool_]:
+    """Return [n] whether an image cannot be exposed; values below 0 by rounding alone are allowed."""
+    source = rendered.source.flatten(1)
+    bad = ~(source.amax(1) > 0)
+    for light in (source, None if rendered.lens_light is None else rendered.lens_light.flatten(1)):
+        if light is not None:
+            bad |= ~light.isfinite().all(1) | (light.amin(1) < -1e-5 * light.amax(1).abs())
+    result: NDArray[np.bool_] = bad.cpu().numpy()
+    return result
 
 
 def _pretty(recipe: Recipe) -> str:

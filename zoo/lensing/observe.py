@@ -84,7 +84,7 @@ def observe(rendered: Rendered, exposure: Exposure, *, draws: Draws) -> Observed
 
     per_image = (slice(None), None, None)
     scale_, sky_, seconds_ = (values.float()[per_image] for values in (scale, sky, seconds))
-    mean_counts = (source_and_lens * scale_ + sky_) * seconds_
+    mean_counts = ((source_and_lens * scale_ + sky_) * seconds_).clamp(min=0)  # a convolution may round below 0
     counts = torch.empty_like(mean_counts)
     generator = torch.Generator(device=device)
     for i, seed in enumerate((draws.bits("noise")[:, 0] >> np.uint64(1)).tolist()):

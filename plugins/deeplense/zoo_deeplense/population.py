@@ -30,7 +30,7 @@ _LIMITS = {
     "lens_light_effective_radius": (1e-3, np.inf), "lens_light_intensity": (0, np.inf),
     "mass_scale": (0, np.inf), "mass_fraction": (0, 0.99), "vortex_mass_fraction": (0, 0.99),
     "subhalo_mass_fraction": (0, 0.99), "vortex_length": (0, np.inf), "subhalo_radius": (0, np.inf),
-    "subhalo_mass_low": (1, 1e16), "subhalo_mass_high": (1, 1e16),
+    "subhalo_mass_low": (1, 1e16), "subhalo_mass_high": (1, 1e16), "beta": (-10, 10),
     "exposure_seconds": (1e-6, np.inf), "sky": (0, np.inf), "snr": (0.1, 1e5), "peak": (1e-6, np.inf),
 }  # fmt: skip
 _MOST_POINTS = 10_000
@@ -87,13 +87,10 @@ class LensPopulation:
             UsageError: a drawn value is physically impossible.
         """
         draws = Draws(seed, indices)
-        total = einstein_radius(
-            self._draw("total_mass", draws),
-            lens_redshift := self._draw("lens_redshift", draws),
-            source_redshift := self._draw("source_redshift", draws),
-        )
+        lens_redshift, source_redshift = self._draw("lens_redshift", draws), self._draw("source_redshift", draws)
         if np.any(source_redshift <= lens_redshift):
             raise UsageError("source_redshift must lie above lens_redshift for every image.")
+        total = einstein_radius(self._draw("total_mass", draws), lens_redshift, source_redshift)
         label = _balanced_labels(seed, draws.indices)
         points, fraction = self._substructure(label, total, draws)
         halo_mass = 1 - fraction if self.switches["conserve_mass"] else np.ones_like(fraction)
@@ -178,7 +175,7 @@ class LensPopulation:
         vortex_mass = np.repeat(vortex_fraction[:, None] / self.vortex_points, self.vortex_points, axis=1)
         subhalo_x, subhalo_y, subhalo_mass = self._subhaloes(draws)
         wanted = np.where(np.isnan(both), self._draw("subhalo_mass_fraction", draws), both)
-        drawn = subhalo_mass.sum(1)
+        drawn = _sum(subhalo_mass)
         rescale = np.where(np.isnan(wanted) | (drawn == 0), 1.0, wanted / np.where(drawn == 0, 1.0, drawn))
         subhalo_mass = subhalo_mass * (rescale * scale)[:, None]
 
@@ -191,7 +188,7 @@ class LensPopulation:
             chosen = label == which
             for whole, part in zip((x, y, mass), parts, strict=True):
                 whole[chosen, : part.shape[1]] = part[chosen]
-        fraction = mass.sum(1)
+        fraction = _sum(mass)
         if len(fraction) and fraction.max() >= 1:
             raise UsageError(
                 f"The substructure of one image holds {fraction.max():.2f} of the total mass.",
@@ -210,7 +207,7 @@ class LensPopulation:
 
     def _subhaloes(self, draws: Draws) -> tuple[Array, Array, Array]:
         """Return x, y and mass [n, most sub-haloes of any image]; mass in units of the total, 0 beyond the count."""
-        count = self._draw("subhalo_count", draws)
+        count = np.floor(self._draw("subhalo_count", draws))
         if np.any(count < 0) or np.any(count > _MOST_POINTS):
             raise UsageError(f"subhalo_count must lie between 0 and {_MOST_POINTS}.")
         slots = max(1, int(count.max(initial=0)))
@@ -229,6 +226,11 @@ class LensPopulation:
             radius * np.sin(angle),
             mass * present / self._draw("total_mass", draws)[:, None],
         )
+
+
+def _sum(masses: Array) -> Array:
+    """Return the sum over axis 1, from left to right: numpy's own order depends on how far the batch is padded."""
+    return np.cumsum(masses, axis=1)[:, -1]
 
 
 def _power_law(unit: Array, *, low: Array, high: Array, exponent: Array) -> Array:

@@ -1,0 +1,151 @@
+"""Image sets that exist already: what is refused, and who is dealt into which split."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zoo.data.images import ImageSet, assign_splits
+from zoo.errors import DataError
+
+
+def image_set(count: int, **changes) -> ImageSet:
+    fields = {
+        "images": np.zeros((count, 1, 2, 2), np.float32),
+        "labels": np.zeros(count, np.int64),
+        "ids": [f"image-{i}" for i in range(count)],
+    }
+    return ImageSet(**(fields | changes))
+
+
+def sizes(train: int, val: int, test: int) -> dict[str, int]:
+    return {"train": train, "val": val, "test": test}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": np.zeros((4, 2, 2), np.float32)}, r"images must be \[N, C, H, W\], not of shape \(4, 2, 2\)"),
+        ({"labels": np.zeros(3, np.int64)}, "labels has 3 entries for 4 images"),
+        ({"ids": ["a", "b"]}, "ids has 2 entries for 4 images"),
+        ({"ids": ["a", "b", "c", "a"]}, "ids must be unique"),
+        ({"split": ["train"] * 5}, "split has 5 entries for 4 images"),
+        ({"metadata": {"snr": np.zeros(1)}}, "snr has 1 entries for 4 images"),
+        ({"split": ["train", "train", "valid", "test"]}, "split holds 'valid', which is not one of train, val, test"),
+        ({"split": ["training"] * 4}, "Did you mean 'train'"),
+        ({"split": ["train", "", "val", "test"]}, "split holds ''"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes, message):
+    with pytest.raises(DataError, match=message):
+        image_set(4, **changes)
+
+
+wanted = st.builds(sizes, *[st.integers(1, 60)] * 3)
+
+
+@settings(deadline=None)
+@given(wanted, st.integers(0, 200), st.integers(0, 5))
+def test_free_images_are_dealt_into_disjoint_splits_of_the_wanted_sizes(sizes, spare, seed):
+    count = sum(sizes.values()) + spare
+    chosen = assign_splits(image_set(count), sizes, seed=seed)
+    assert {split: len(index) for split, index in chosen.items()} == sizes
+    dealt = np.concatenate(list(chosen.values()))
+    assert len(set(dealt.tolist())) == len(dealt)
+    assert set(dealt.tolist()) <= set(range(count))
+
+
+@settings(deadline=None)
+@given(wanted, st.lists(st.sampled_from(["train", "val", "test"]), min_size=3, max_size=80), st.integers(0, 5))
+def test_marked_images_keep_their_mark(sizes, marks, seed):
+    try:
+        chosen = assign_splits(image_set(len(marks), split=marks), sizes, seed=seed)
+    except DataError as error:
+        empty = str(error).partition("split '")[2].partition("'")[0]
+        assert empty not in marks or (empty != "test" and "val" not in marks)
+        return
+    dealt = np.concatenate(list(chosen.values()))
+    assert len(set(dealt.tolist())) == len(dealt)
+    own_validation = "val" in marks
+    for split, index in chosen.items():
+        source = split if own_validation or split != "val" else "train"
+        assert {marks[i] for i in index} == {source}
+        assert len(index) <= sizes[split]
+    assert len(chosen["test"]) == min(sizes["test"], marks.count("test"))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 100), st.integers(0, 5))
+def test_a_larger_training_set_changes_neither_test_nor_validation(more, seed):
+    images = image_set(300)
+    small = assign_splits(images, sizes(50, 20, 30), seed=seed)
+    large = assign_splits(images, sizes(50 + more, 20, 30), seed=seed)
+    np.testing.assert_array_equal(large["test"], small["test"])
+    np.testing.assert_array_equal(large["val"], small["val"])
+    np.testing.assert_array_equal(large["train"][:50], small["train"])
+
+
+def test_another_validation_size_leaves_the_test_set():
+    images = image_set(300)
+    few, many = (assign_splits(images, sizes(50, count, 30), seed=0) for count in (20, 90))
+    np.testing.assert_array_equal(few["test"], many["test"])
+
+
+def test_a_larger_test_set_holds_the_smaller_one():
+    images = image_set(300)
+    small, large = (assign_splits(images, sizes(50, 20, count), seed=0)["test"] for count in (30, 60))
+    assert set(small) < set(large)
+
+
+def test_splits_follow_the_ids_and_not_the_order_of_the_files():
+    images = image_set(100)
+    shuffled = np.random.default_rng(0).permutation(100)
+    reordered = image_set(100, ids=[images.ids[i] for i in shuffled])
+    for split, index in assign_splits(images, sizes(50, 20, 30), seed=0).items():
+        other = assign_splits(reordered, sizes(50, 20, 30), seed=0)[split]
+        assert [images.ids[i] for i in index] == [reordered.ids[i] for i in other]
+
+
+def test_another_seed_deals_anew_and_no_split_follows_the_order_of_the_images():
+    images = image_set(900)
+    first, second = (assign_splits(images, sizes(300, 300, 300), seed=seed)["test"] for seed in (0, 1))
+    assert 60 < len(set(first) & set(second)) < 140  # 100 by chance, standard deviation 7
+    assert 375 < first.mean() < 525  # 449.5 by chance, standard deviation 12
+
+
+@pytest.mark.parametrize(("count", "expected"), [(100, (50, 20, 30)), (50, (25, 10, 15)), (10, (5, 2, 3))])
+def test_too_few_images_reduce_every_split_in_proportion(count, expected):
+    chosen = assign_splits(image_set(count), sizes(500, 200, 300), seed=0)
+    assert tuple(len(chosen[split]) for split in ("train", "val", "test")) == expected
+    assert len(set(np.concatenate(list(chosen.values())).tolist())) == count
+
+
+def test_validation_is_cut_from_the_training_part_where_none_is_marked():
+    marks = ["train"] * 60 + ["test"] * 30
+    chosen = assign_splits(image_set(90, split=marks), sizes(40, 10, 100), seed=0)
+    assert {split: len(index) for split, index in chosen.items()} == sizes(40, 10, 30)
+    fewer = assign_splits(image_set(90, split=marks), sizes(500, 100, 100), seed=0)
+    assert {split: len(index) for split, index in fewer.items()} == sizes(50, 10, 30)
+
+
+@pytest.mark.parametrize(
+    ("marks", "missing"),
+    [
+        (["train"] * 9, "test"),
+        (["test"] * 9, "val"),
+        (["train"] * 5 + ["test"] * 4, None),
+        (["val", "test"] * 5, "train"),
+    ],
+)
+def test_a_split_without_images_is_named(marks, missing):
+    images = image_set(len(marks), split=marks)
+    if missing is None:
+        assert assign_splits(images, sizes(3, 1, 1), seed=0)
+        return
+    with pytest.raises(DataError, match=f"no image for the split '{missing}'"):
+        assign_splits(images, sizes(3, 1, 1), seed=0)
+
+
+def test_two_images_cannot_fill_three_splits():
+    with pytest.raises(DataError, match=r"2 images in all"):
+        assign_splits(image_set(2), sizes(1, 1, 1), seed=0)

@@ -1,0 +1,57 @@
+"""Everything that first-party plugins register keeps the contracts; and the kit notices what does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zoo import registry
+from zoo.host import load_plugins
+from zoo.specs import DatasetSpec, ModelSpec
+from zoo.testing.conformance import ConformanceError, check_dataset, check_model, check_simulator
+
+HOST = load_plugins(environment={})
+# Plugin timm runs its own, larger models; one of them stands for the contract here.
+MODELS = [spec.id for spec in registry.listed(HOST, ModelSpec) if spec.namespace != "timm"] + ["timm/resnet18"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models(name: str) -> None:
+    check_model(HOST, name)
+
+
+@pytest.mark.parametrize("name", [spec.id for spec in registry.listed(HOST, DatasetSpec)])
+def test_datasets(name: str) -> None:
+    check_dataset(HOST, name)
+
+
+def test_simulator() -> None:
+    check_simulator(HOST, "caustics", "modelB")
+
+
+FAULTS = {
+    "logits of shape": "return nn.Sequential(nn.Flatten(), nn.Linear(image_size**2, 2))",
+    "changes no weight": "net = nn.Sequential(nn.Flatten(), nn.Linear(image_size**2, 3));"
+    "net.register_forward_hook(lambda m, i, o: o * 0 + net[1].weight.sum() * 0); return net",
+    "other images of its batch": "return nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False), "
+    "nn.Flatten(), nn.Linear(image_size**2, 3))",
+    "declared exact under p4m": "return nn.Sequential(nn.Flatten(), nn.Linear(image_size**2, 3))",
+}
+
+
+@pytest.mark.parametrize("complaint", FAULTS)
+def test_the_kit_notices(complaint: str, tmp_path: Path) -> None:
+    name = f"faulty{list(FAULTS).index(complaint)}"
+    source = tmp_path / f"{name}.py"
+    source.write_text(
+        "from zoo import ModelSpec, hookimpl\n"
+        "def build(*, in_chans, num_classes, image_size):\n"
+        "    from torch import nn\n"
+        f"    {FAULTS[complaint]}\n"
+        "@hookimpl\n"
+        "def zoo_models():\n"
+        f"    return [ModelSpec(id='{name}/net', target='{name}:build', group='p4m', equivariance='exact')]\n"
+    )
+    with pytest.raises(ConformanceError, match=complaint):
+        check_model(load_plugins(files=[source], environment={}), f"{name}/net", image_sizes=(16,))
