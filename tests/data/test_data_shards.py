@@ -32,15 +32,15 @@ def same(read: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> bool:
 def scratch(tmp_path_factory):
     """A path to write damaged shards to, and the content of a good one."""
     path = shard_path(tmp_path_factory.mktemp("shards"), 0)
-    write_shard(path, arrays(), recipe_hash=RECIPE)
+    write_shard(path, arrays(), identity=RECIPE)
     return path.with_name("damaged.safetensors"), path.read_bytes()
 
 
 def test_round_trip(tmp_path):
     path = shard_path(tmp_path, 12)
     assert path.name == "000012.safetensors"
-    write_shard(path, arrays(), recipe_hash=RECIPE)
-    assert same(read_shard(path, recipe_hash=RECIPE), arrays())
+    write_shard(path, arrays(), identity=RECIPE)
+    assert same(read_shard(path, identity=RECIPE), arrays())
     assert [file.name for file in tmp_path.iterdir()] == ["000012.safetensors"]
 
 
@@ -51,26 +51,26 @@ def test_it_is_a_plain_safetensors_file(scratch):
 
 def test_arrays_in_any_memory_order_and_empty_ones(tmp_path):
     wanted = {"image": np.asfortranarray(arrays()["image"]), "label": np.arange(6)[::2], "nothing": np.zeros((0, 4))}
-    write_shard(shard_path(tmp_path, 0), wanted, recipe_hash=RECIPE)
-    assert same(read_shard(shard_path(tmp_path, 0), recipe_hash=RECIPE), wanted)
+    write_shard(shard_path(tmp_path, 0), wanted, identity=RECIPE)
+    assert same(read_shard(shard_path(tmp_path, 0), identity=RECIPE), wanted)
 
 
 def test_what_is_read_cannot_be_changed(tmp_path):
-    write_shard(shard_path(tmp_path, 0), arrays(), recipe_hash=RECIPE)
-    read = read_shard(shard_path(tmp_path, 0), recipe_hash=RECIPE)
+    write_shard(shard_path(tmp_path, 0), arrays(), identity=RECIPE)
+    read = read_shard(shard_path(tmp_path, 0), identity=RECIPE)
     with pytest.raises(ValueError, match="read-only"):
         read["image"][0] = 0
 
 
 def test_a_missing_file_is_not_a_damaged_one(tmp_path):
     with pytest.raises(FileNotFoundError):
-        read_shard(shard_path(tmp_path, 0), recipe_hash=RECIPE)
+        read_shard(shard_path(tmp_path, 0), identity=RECIPE)
 
 
 def test_another_recipe(tmp_path):
-    write_shard(shard_path(tmp_path, 0), arrays(), recipe_hash=RECIPE)
-    with pytest.raises(DamagedShard, match=r"000000\.safetensors is damaged: it is of another recipe"):
-        read_shard(shard_path(tmp_path, 0), recipe_hash="fedcba9876543210")
+    write_shard(shard_path(tmp_path, 0), arrays(), identity=RECIPE)
+    with pytest.raises(DamagedShard, match=r"000000\.safetensors is damaged: it is another shard"):
+        read_shard(shard_path(tmp_path, 0), identity="fedcba9876543210")
 
 
 def test_every_single_flipped_bit_is_noticed_or_harmless(scratch):
@@ -82,7 +82,7 @@ def test_every_single_flipped_bit_is_noticed_or_harmless(scratch):
             damaged[position] ^= 1 << bit
             path.write_bytes(damaged)
             try:
-                assert same(read_shard(path, recipe_hash=RECIPE), arrays())
+                assert same(read_shard(path, identity=RECIPE), arrays())
             except DamagedShard:
                 noticed += 1
     assert noticed > 0.95 * 8 * len(content)  # blanks that pad the header may change and still be blanks
@@ -96,7 +96,7 @@ def test_any_replaced_stretch_of_bytes_is_noticed_or_harmless(scratch, data):
     stop = data.draw(st.integers(start, len(content)))
     path.write_bytes(content[:start] + data.draw(st.binary(max_size=40)) + content[stop:])
     with contextlib.suppress(DamagedShard):
-        assert same(read_shard(path, recipe_hash=RECIPE), arrays())
+        assert same(read_shard(path, identity=RECIPE), arrays())
 
 
 @pytest.mark.parametrize("extra", [b"\0", b"more"])
@@ -104,7 +104,7 @@ def test_bytes_too_many(scratch, extra):
     path, content = scratch
     path.write_bytes(content + extra)
     with pytest.raises(DamagedShard):
-        read_shard(path, recipe_hash=RECIPE)
+        read_shard(path, identity=RECIPE)
 
 
 def test_every_truncation_is_noticed(scratch):
@@ -112,7 +112,7 @@ def test_every_truncation_is_noticed(scratch):
     for length in range(len(content)):
         path.write_bytes(content[:length])
         with pytest.raises(DamagedShard):
-            read_shard(path, recipe_hash=RECIPE)
+            read_shard(path, identity=RECIPE)
 
 
 @settings(deadline=None)
@@ -121,7 +121,7 @@ def test_garbage_is_noticed(scratch, garbage):
     path, _ = scratch
     path.write_bytes(garbage)
     with pytest.raises(DamagedShard):
-        read_shard(path, recipe_hash=RECIPE)
+        read_shard(path, identity=RECIPE)
 
 
 @pytest.mark.parametrize("header", [b"[]", b"1", b"null", b'{"__metadata__":1}', b"[" * 100_000, b"9" * 5000, b"\xff"])
@@ -129,12 +129,12 @@ def test_headers_that_are_json_but_no_header(scratch, header):
     path, _ = scratch
     path.write_bytes(len(header).to_bytes(8, "little") + header)
     with pytest.raises(DamagedShard):
-        read_shard(path, recipe_hash=RECIPE)
+        read_shard(path, identity=RECIPE)
 
 
 def test_the_checksum_covers_names_types_and_shapes(tmp_path):
     path = shard_path(tmp_path, 0)
-    write_shard(path, arrays(), recipe_hash=RECIPE)
+    write_shard(path, arrays(), identity=RECIPE)
     with safetensors.safe_open(path, "np") as file:
         metadata = file.metadata()
     renamed = {name.replace("snr", "sky"): array for name, array in arrays().items()}
@@ -143,5 +143,5 @@ def test_the_checksum_covers_names_types_and_shapes(tmp_path):
     for other in (renamed, reshaped, retyped):
         path.write_bytes(safetensors.numpy.save(other, metadata=metadata))
         with pytest.raises(DamagedShard, match="checksum"):
-            read_shard(path, recipe_hash=RECIPE)
-        read_shard(path, recipe_hash=RECIPE, verify=False)  # so it was the checksum that noticed
+            read_shard(path, identity=RECIPE)
+        read_shard(path, identity=RECIPE, verify=False)  # so it was the checksum that noticed

@@ -242,7 +242,7 @@ def test_one_process_killed_then_two_at_once(cache, tmp_path, monkeypatch):
     ]
     folder = split_folder(RECIPE, "train")
     assert names(folder) == [".lock", *(f"{number:06d}.safetensors" for number in range(4))]
-    made = [read_shard(shard_path(folder, number), recipe_hash=RECIPE.hash) for number in range(4)]
+    made = [read_shard(shard_path(folder, number), identity=f"{RECIPE.hash}/train/{number}") for number in range(4)]
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "elsewhere"))
     assert equal(made, make(900))
 

@@ -90,7 +90,7 @@ def test_result_is_complete_and_true(plan, run_in, host):
     # No image is in two splits.
     test_ids, val_ids = (set(json.loads(metadata[f"{split}.ids"])) for split in ("test", "val"))
     assert len(test_ids) == 120
-    assert len(val_ids) == 90
+    assert len(val_ids) == 60
     assert not test_ids & val_ids
 
 
@@ -100,7 +100,7 @@ def test_normalisation_comes_from_the_train_split(plan, run_in):
     import toyzoo
 
     content = toyzoo.stripes(count=600)
-    arrays, metadata = store.read_arrays(run_dir / store.PREDICTIONS)
+    _, metadata = store.read_arrays(run_dir / store.PREDICTIONS)
     used = {int(name.split("-")[1]) for split in ("test", "val") for name in json.loads(metadata[f"{split}.ids"])}
     rest = np.array([i for i in range(600) if i not in used])
     # 300 of the images that are in neither other split; their moments are close to those of all of them.
@@ -264,7 +264,7 @@ def test_killed_while_training_and_run_again(plan, host, tmp_path, monkeypatch):
     monkeypatch.setattr(host, "tell", lambda event, **arguments: epochs.append(arguments.get("epoch")))
     result = run_cell(host, cell, run_dir, device="cpu")
     assert result["status"] == "ok"
-    assert [epoch for epoch in epochs if epoch][0] > 1
+    assert next(epoch for epoch in epochs if epoch) > 1
     assert [epoch for epoch in epochs if epoch][-1] == 60
     assert not list(run_dir.glob("*.part"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,13 +55,15 @@ class ImageSet:
             raise DataError("ids must be unique: equal ids could put one image into two splits.")
 
 
-def assign_splits(image_set: ImageSet, sizes: Mapping[str, int], *, seed: int) -> dict[str, NDArray[np.int64]]:
-    """Return split -> image indices, at most the wanted sizes; no image is in two of them.
+TEST_SHARE, VAL_SHARE = 0.2, 0.1
 
-    Images without a split are ordered by a hash of (seed, id) and dealt out test first, then validation,
-    then training, so a larger training set never changes the test set. Images that come with a split keep it,
-    except that validation images are taken from the training part where none are marked. Where there are too
-    few images for the wanted sizes, all sizes are reduced in proportion.
+
+def assign_splits(image_set: ImageSet, sizes: Mapping[str, int], *, seed: int) -> dict[str, NDArray[np.int64]]:
+    """Return split -> image indices, at most the wanted sizes.
+
+    Every image belongs to one split for ever, whatever sizes are wanted. Images that come with a split keep it.
+    The others are ordered by a hash of (seed, id): the first fifth is for testing, the next tenth for validation,
+    the rest for training. Where no image is marked for validation, the first tenth of the training part is.
 
     Raises:
         DataError: a split would be empty.
@@ -68,26 +71,17 @@ def assign_splits(image_set: ImageSet, sizes: Mapping[str, int], *, seed: int) -
     keys = np.array([stable_hash(f"{seed}\0{name}") for name in image_set.ids], dtype=np.uint64)
     order = np.argsort(keys, kind="stable")
     marks = np.array(image_set.split if image_set.split is not None else ["" for _ in image_set.ids])
-    pools = {split: order[marks[order] == split] for split in ("train", "val", "test")}
+    pools = {split: order[marks[order] == split] for split in SPLITS}
     free = order[marks[order] == ""]
-    chosen: dict[str, NDArray[np.int64]] = {}
     if len(free):
-        share = min(1.0, len(free) / sum(sizes.values()))
-        start = 0
-        for split in ("test", "val"):
-            stop = start + int(sizes[split] * share)
-            chosen[split] = free[start:stop]
-            start = stop
-        chosen["train"] = free[start : start + int(sizes["train"] * share)]
-    else:
-        chosen["test"] = pools["test"][: sizes["test"]]
-        train = pools["train"]
-        chosen["val"] = pools["val"][: sizes["val"]]
-        if not len(pools["val"]):
-            share = min(1.0, len(train) / (sizes["train"] + sizes["val"]))
-            val_count = int(sizes["val"] * share)
-            chosen["val"], train = train[:val_count], train[val_count:]
-        chosen["train"] = train[: sizes["train"]]
+        test_end = math.ceil(TEST_SHARE * len(free))
+        val_end = test_end + math.ceil(VAL_SHARE * len(free))
+        regions = {"test": free[:test_end], "val": free[test_end:val_end], "train": free[val_end:]}
+        pools = {split: np.concatenate([pools[split], regions[split]]) for split in SPLITS}
+    elif not len(pools["val"]):
+        val_end = math.ceil(VAL_SHARE * len(pools["train"]))
+        pools |= {"val": pools["train"][:val_end], "train": pools["train"][val_end:]}
+    chosen = {split: pools[split][: sizes[split]] for split in SPLITS}
     for split, indices in chosen.items():
         if not len(indices):
             raise DataError(f"The data set has no image for the split '{split}' ({len(keys)} images in all).")

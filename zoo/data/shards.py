@@ -23,7 +23,7 @@ _DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
 
 
 class DamagedShard(DataError):
-    """The file is not the shard that was written: truncated, altered, or of another recipe."""
+    """The file is not the shard that was written: truncated, altered, or another one."""
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -31,13 +31,13 @@ def shard_path(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.safetensors"
 
 
-def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]], *, recipe_hash: str) -> None:
+def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]], *, identity: str) -> None:
     """Write a shard.
 
     Args:
         path: from `shard_path`.
         arrays: name -> [n, ...] of float32, float64 or int64.
-        recipe_hash: of the recipe that made it.
+        identity: what it is: recipe, split and number.
 
     Raises:
         DataError: the file cannot be written.
@@ -46,29 +46,29 @@ def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]], *, recipe_hash: 
 
     plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     header, offset = _split(safetensors.numpy.save(plain))
-    metadata = {"sha256": _digest(header, offset), "recipe": recipe_hash}
+    metadata = {"sha256": _digest(header, offset), "identity": identity}
     with written_whole(path) as temporary:
         temporary.write_bytes(safetensors.numpy.save(plain, metadata=metadata))
 
 
-def read_shard(path: Path, *, recipe_hash: str, verify: bool = True) -> dict[str, NDArray[Any]]:
+def read_shard(path: Path, *, identity: str, verify: bool = True) -> dict[str, NDArray[Any]]:
     """Return a shard's arrays, mapped from disk.
 
     Args:
         path: from `shard_path`.
-        recipe_hash: the recipe that it must be of.
+        identity: what it must be.
         verify: compare the content with its SHA-256.
 
     Raises:
-        DamagedShard: it is truncated, altered, or of another recipe.
+        DamagedShard: it is truncated, altered, or another one.
         FileNotFoundError: it is not there.
     """
     content = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else np.zeros(0, np.uint8)
     try:
         header, data = _split(content)
         metadata = header.get("__metadata__", {})
-        if metadata.get("recipe") != recipe_hash:
-            raise ValueError("it is of another recipe")
+        if metadata.get("identity") != identity:
+            raise ValueError("it is another shard")
         if verify and _digest(header, data) != metadata.get("sha256"):
             raise ValueError("its checksum does not fit")
         return {name: _view(data, entry) for name, entry in header.items() if name != "__metadata__"}

@@ -68,7 +68,7 @@ def ensure_shards(
         with filelock.FileLock(folder / ".lock"):
             for stale in folder.glob(".*.part"):  # left by a process that was killed while it wrote
                 stale.unlink(missing_ok=True)
-            found = {number: _found(shard_path(folder, number), recipe) for number in numbers}
+            found = {number: _found(shard_path(folder, number), identity(recipe, split, number)) for number in numbers}
             missing = [number for number, shard in found.items() if shard is None]
             for done, number in enumerate(missing):
                 if progress is not None:
@@ -78,8 +78,8 @@ def ensure_shards(
                     expected_images=expected_images,
                 )  # fmt: skip
                 path = shard_path(folder, number)
-                write_shard(path, arrays, recipe_hash=recipe.hash)
-                found[number] = read_shard(path, recipe_hash=recipe.hash, verify=False)
+                write_shard(path, arrays, identity=identity(recipe, split, number))
+                found[number] = read_shard(path, identity=identity(recipe, split, number), verify=False)
             if progress is not None and missing:
                 progress(len(missing) * SHARD_SIZE, len(missing) * SHARD_SIZE)
     except OSError as error:
@@ -89,9 +89,14 @@ def ensure_shards(
     return [shard for shard in found.values() if shard is not None]
 
 
-def _found(path: Path, recipe: Recipe) -> dict[str, NDArray[Any]] | None:
+def identity(recipe: Recipe, split: str, number: int) -> str:
+    """Return what a shard says that it is: a file copied to another place is noticed."""
+    return f"{recipe.hash}/{split}/{number}"
+
+
+def _found(path: Path, expected: str) -> dict[str, NDArray[Any]] | None:
     try:
-        return read_shard(path, recipe_hash=recipe.hash)
+        return read_shard(path, identity=expected)
     except FileNotFoundError:
         return None
     except DamagedShard as error:

@@ -77,7 +77,8 @@ def _table(results: list[Result]) -> ResultTable:
         + (f"\n{', '.join(shown)}" if shown else "")
     )
     columns = [
-        "model", "seed", "parameters", "MACs", *(f"AUC {name.replace('_', ' ')}" for name in classes), "AUC macro", "95 %",
+        "model", "seed", "parameters", "MACs",
+        *(f"AUC {name.replace('_', ' ')}" for name in classes), "AUC macro", "95 %",
         "accuracy", "equivariance error", "train images/s", "minutes", "run",
     ]  # fmt: skip
     rows = [_row(result, classes) for result in sorted(good, key=lambda result: -result["test"]["auc"]["macro"])]
