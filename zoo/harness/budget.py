@@ -41,7 +41,7 @@ BUDGETS = {
         Budget(
             name="laptop",
             sizes={"train": 9216, "val": 1024, "test": 2048},
-            training={"epochs": 5, "batch_size": 64},
+            training={"epochs": 8, "batch_size": 64},
             data={"image_size": 64, "pixel_scale": 0.1, "mass_scale": 4.0},
             note=(
                 "a laptop-size problem: 64 x 64 pixels of 0.1 arcsec, every substructure mass times 4, 9,216 "

@@ -56,7 +56,7 @@ def _spec(name: str, *, symmetry: str, promise: str, filters: str, tags: tuple[s
         equivariance=None if plain else "exact",
         defaults=defaults,
         search_space=search_space,
-        training={"lr": 1e-2, "weight_decay": 1e-4},
+        training={"lr": 5e-3, "weight_decay": 1e-4},
     )
 
 
