@@ -11,7 +11,10 @@ from zoo.cli.context import console, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from zoo.harness.cell import Cell
+    from zoo.host import Host
 
 
 @click.command()
@@ -70,7 +73,7 @@ def bench(
             settings=parse_settings(list(pairs)),
         ),
     )
-    stored = _print_plan(cells, Path(store), force=force)
+    stored = _print_plan(host, cells, Path(store), force=force)
     if dry_run:
         if as_json:
             print_json([cell.to_json() for cell in cells])
@@ -109,7 +112,7 @@ def _finish(found: list[dict[str, Any]], cells: list[Cell], store: Path, *, as_j
         click.echo(f"picture: {path}", err=True)
 
 
-def _print_plan(cells: list[Cell], store: Path, *, force: bool) -> int:
+def _print_plan(host: Host, cells: list[Cell], store: Path, *, force: bool) -> int:
     """Say on stderr what will be done; return how many cells are stored already."""
     from zoo.harness.budget import BUDGETS
     from zoo.harness.store import done
@@ -121,10 +124,23 @@ def _print_plan(cells: list[Cell], store: Path, *, force: bool) -> int:
         f"[bold]{len(cells)} cell{'s' if len(cells) != 1 else ''}[/bold], {stored} of them in {store} already · "
         f"budget {first.budget} · {first.precision} · images on {first.recipe['device_type']}"
     )
+    for recipe in {cell.data: cell.recipe for cell in cells}.values():
+        changed = _changed_params(host, recipe)
+        if changed:
+            out.print(f"  {recipe['dataset']} with {', '.join(changed)}", markup=False)
     for cell in cells if len(cells) <= 24 else []:
         out.print(f"  {cell.model} on {cell.data}, seed {cell.seed}  [dim]{cell.run_id}[/dim]")
     out.print(f"[dim]{BUDGETS[first.budget].note}[/dim]")
     return stored
+
+
+def _changed_params(host: Host, recipe: Mapping[str, Any]) -> list[str]:
+    """Return "name=value" of the parameters that differ from the data set's own, by the budget or by --set."""
+    from zoo import registry
+    from zoo.specs import DatasetSpec
+
+    defaults = registry.find(host, DatasetSpec, recipe["dataset"]).params
+    return [f"{name}={value}" for name, value in recipe["params"].items() if value != defaults.get(name)]
 
 
 def _seeds(text: str) -> list[int]:
@@ -152,6 +168,7 @@ def _seeds(text: str) -> list[int]:
 @click.pass_context
 def run_cell(ctx: click.Context, path: Path, device: str, force: bool) -> None:
     """Run one cell in this process; the result goes beside its file."""
+
     from zoo.harness import run
     from zoo.harness.cell import Cell
     from zoo.harness.plan import resolve_device

@@ -44,9 +44,9 @@ BUDGETS = {
             training={"epochs": 8, "batch_size": 64},
             data={"image_size": 64, "pixel_scale": 0.1, "mass_scale": 4.0},
             note=(
-                "a laptop-size problem: 64 x 64 pixels of 0.1 arcsec, every substructure mass times 4, 9,216 "
-                "training images; the paper-size problem (150 x 150, true masses, 67,500 images) needs a GPU: "
-                "--budget paper"
+                "a laptop-size problem: smaller images and, unless --set says otherwise, four times the published "
+                "substructure mass; the paper-size problem (150 x 150 pixels, published masses, 67,500 training "
+                "images) needs a GPU: --budget paper"
             ),
         ),
         Budget(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import zoo
 from zoo import registry
-from zoo.data.recipe import SPLITS, Recipe
-from zoo.errors import MissingError, UsageError, nearest
+from zoo.data.recipe import SPLITS, Recipe, canonical_json
+from zoo.errors import MissingError, UsageError, ZooError, nearest
 from zoo.harness.budget import find_budget
 from zoo.harness.cell import Cell
 from zoo.harness.settings import PRECISIONS, RULES, SETTING_NAMES, TrainingSettings
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_SIMULATOR = "caustics/caustics"
 SIZE_SETTINGS = {f"{split}_images": split for split in SPLITS}
 DEVICES = ("auto", "cpu", "cuda", "mps")
+TRIAL_SCENES = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ def make_plan(host: Host, request: Request) -> list[Cell]:
         MissingError: a plugin or library that is needed is absent.
     """
     if request.rule not in RULES:
-        raise UsageError(f"rule '{request.rule}' is not one of {', '.join(RULES)}.")
+        raise UsageError(f"rule '{request.rule}' is not one of {', '.join(RULES)}.{nearest(request.rule, RULES)}")
     device = resolve_device(request.device)
     precision = _resolve_precision(request.precision, device)
     budget = find_budget(request.budget or ("paper" if device == "cuda" else "laptop"))
@@ -82,6 +83,7 @@ def make_plan(host: Host, request: Request) -> list[Cell]:
     for dataset in datasets:
         params = _data_params(dataset, budget.data, request.settings)
         recipe = make_recipe(host, dataset, params=params, simulator=request.simulator, device=device)
+        _try_population(dataset, recipe)
         for model in models:
             training = {
                 **model.training,
@@ -89,8 +91,7 @@ def make_plan(host: Host, request: Request) -> list[Cell]:
                 **{name: request.settings[name] for name in SETTING_NAMES if name in request.settings},
             }
             hparams = {
-                name: _setting(request.settings, name, default, prefix="model.")
-                for name, default in model.defaults.items()
+                name: _hparam(request.settings, name, default) for name, default in model.defaults.items()
             }
             cells += [
                 Cell(
@@ -111,9 +112,10 @@ def make_plan(host: Host, request: Request) -> list[Cell]:
     return cells
 
 
-def _setting(settings: Mapping[str, Any], name: str, default: Any, *, prefix: str) -> Any:
-    """Return the value given for a name with its prefix, or bare, or the default."""
-    return settings.get(prefix + name, settings.get(name, default))
+def _hparam(settings: Mapping[str, Any], name: str, default: Any) -> Any:
+    """Return the value given for "model.NAME", or for the bare name where that is no setting of the trainer."""
+    bare = default if name in SETTING_NAMES or name in SIZE_SETTINGS else settings.get(name, default)
+    return settings.get(f"model.{name}", bare)
 
 
 def _data_params(dataset: DatasetSpec, budget: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,12 +155,41 @@ def make_recipe(
     )
 
 
+def _try_population(dataset: DatasetSpec, recipe: Recipe) -> None:
+    """Draw a few scenes of a simulated data set, so that impossible parameters stop the plan and not its cells.
+
+    Raises:
+        UsageError: a parameter is impossible.
+        MissingError: the data set cannot be loaded.
+    """
+    if not dataset.simulated:
+        return  # opening images that exist may take long
+    import numpy as np
+
+    build = registry.load_target(dataset)
+    try:
+        build(**recipe.params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
+    except UsageError as error:
+        raise UsageError(f"{dataset.id}: {error.args[0]}", hint=error.hint) from error
+    except ZooError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"{dataset.id} cannot be drawn with these parameters: {type(error).__name__}: {error}",
+            hint=f"See: zoo show {dataset.id}",
+        ) from error
+
+
 def _check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datasets: Sequence[DatasetSpec]) -> None:
     """Refuse settings that nothing in the request knows.
 
     Raises:
-        UsageError: with the nearest name that is known.
+        UsageError: with the nearest name that is known; a hyper-parameter given twice; a value that is not JSON.
     """
+    try:
+        canonical_json(dict(settings))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"A setting is not a finite number, text or list of them: {error}.") from error
     data_names = {f"data.{name}" for spec in datasets for name in spec.params}
     model_names = {name for spec in models for name in spec.defaults}
     known = {
@@ -169,6 +200,9 @@ def _check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datas
         *data_names,
     }
     for name in settings:
+        bare = name.removeprefix("model.")
+        if name != bare and bare in settings and bare not in SETTING_NAMES:
+            raise UsageError(f"--set {bare} and --set {name} are the same hyper-parameter, given twice.")
         if name in known:
             continue
         if f"data.{name}" in data_names:

@@ -20,11 +20,11 @@ from lightning_fabric import Fabric
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from zoo.data.augment import augment
 from zoo.data.loader import Batches
 from zoo.errors import TrainingError
+from zoo.harness.average import MovingAverage
 from zoo.harness.classifier import Classifier
 from zoo.harness.settings import TrainingSettings, learning_rate_factor
 from zoo.lensing.draws import stable_hash
@@ -88,7 +88,7 @@ def train(
     Raises:
         TrainingError: the loss is not finite; names the epoch.
     """
-    average = AveragedModel(classifier, multi_avg_fn=_moving_average(settings.ema), use_buffers=True)
+    average = MovingAverage(classifier, decay=settings.ema)
     parameters = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
     module, fabric_optimizer = fabric.setup(classifier, optimizer)
@@ -119,9 +119,9 @@ def train(
                 fabric.clip_gradients(module, fabric_optimizer, max_norm=settings.clip, error_if_nonfinite=False)
             fabric_optimizer.step()
             fabric_optimizer.zero_grad()
-            average.update_parameters(classifier)
             loss_sum += loss.detach()
             state.step += 1
+            average.update(classifier, step=state.step)
             if number % 10 == 0 or number == steps:
                 _check_finite(loss_sum, epoch, number)
                 step_ended(epoch, number, steps)
@@ -187,27 +187,6 @@ def _validate(logits: Tensor, labels: Tensor, epoch: int) -> dict[str, float]:
     }
 
 
-def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
-    """Return the update of an exponential moving average that forgets its start.
-
-    The decay of step t is min(decay, (1 + t) / (10 + t)): a fixed decay would keep the random initial weights
-    for 1 / (1 - decay) steps, longer than a short training lasts.
-    """
-
-    @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        step = int(count)
-        weight = 1 - min(decay, (1 + step) / (10 + step)) if decay else 1.0
-        # torch hands over the tensors of one type at a time.
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, weight)
-        else:
-            for old, new in zip(averaged, current, strict=True):
-                old.copy_(new)
-
-    return update
-
-
 def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with written_whole(path) as temporary:
@@ -218,12 +197,12 @@ def _checkpoint(
     path: Path,
     state: _State,
     classifier: nn.Module,
-    average: AveragedModel,
+    average: MovingAverage,
     optimizer: torch.optim.Optimizer,
     parameters: list[nn.Parameter],
 ) -> None:
     tensors = {f"model.{name}": tensor for name, tensor in classifier.state_dict().items()}
-    tensors |= {f"average.{name}": tensor.clone() for name, tensor in average.state_dict().items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in average.module.state_dict().items()}
     for index, parameter in enumerate(parameters):
         for name, value in optimizer.state[parameter].items():
             tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
@@ -233,7 +212,7 @@ def _checkpoint(
 def _load(
     path: Path,
     classifier: nn.Module,
-    average: AveragedModel,
+    average: MovingAverage,
     optimizer: torch.optim.Optimizer,
     parameters: list[nn.Parameter],
 ) -> _State:
@@ -252,7 +231,7 @@ def _load(
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
     classifier.load_state_dict(part("model."))
-    average.load_state_dict(part("average."))
+    average.module.load_state_dict(part("average."))
     for index, parameter in enumerate(parameters):
         for name, value in part(f"optimizer.{index}.").items():
             optimizer.state[parameter][name] = value if name == "step" else value.to(parameter.device)

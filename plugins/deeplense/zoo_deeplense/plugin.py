@@ -8,8 +8,8 @@ CLASSES = ("no_substructure", "subhalo", "vortex")
 
 _CARD = """\
 Strong-lens images in three classes: a smooth halo, a halo with sub-haloes (point masses), and a halo with a
-superfluid vortex (a straight string of equal point masses). The total mass is the same in every class, so that
-neither flux nor ring size gives the class away.
+superfluid vortex (a straight string of equal point masses). Halo and substructure together hold the same mass in
+every class: substructure is not added on top, which would make the ring larger and give the class away.
 
 The parameters are those of Alexander et al. 2020 (arXiv:2008.12731), checked against the released images.
 `mass_scale` multiplies every substructure mass: small networks on few images need 4, large ones decide at 1.

@@ -1,0 +1,44 @@
+"""An exponential moving average of a module's weights, which is what is validated, tested and saved."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+
+class MovingAverage:
+    """Keep `module`, an average of another module over its training steps.
+
+    torch's own `AveragedModel` asks the device for its step count at every update, which makes the processor
+    wait for the GPU; here the step is given.
+
+    Args:
+        module: to be averaged; it is copied.
+        decay: of the average; 0 keeps the latest weights.
+    """
+
+    def __init__(self, module: nn.Module, *, decay: float) -> None:
+        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, *, step: int) -> None:
+        """Take in the weights after a step, counted from 1.
+
+        The decay of step t is min(decay, t / (9 + t)): a fixed decay would keep the random initial weights
+        for 1 / (1 - decay) steps, longer than a short training lasts. Batch norm's running statistics are
+        averaged too; counters are copied.
+        """
+        averaged, current = list(_tensors(self.module)), list(_tensors(module))
+        weight = 1 - min(self.decay, step / (9 + step)) if self.decay else 1.0
+        floats = [index for index, tensor in enumerate(averaged) if tensor.is_floating_point()]
+        torch._foreach_lerp_([averaged[i] for i in floats], [current[i] for i in floats], weight)
+        for old, new in zip(averaged, current, strict=True):
+            if not old.is_floating_point():
+                old.copy_(new)
+
+
+def _tensors(module: nn.Module) -> list[torch.Tensor]:
+    return [*module.parameters(), *module.buffers()]
