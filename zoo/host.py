@@ -6,6 +6,7 @@ Only one that passes joins the shared manager, so nothing of a broken plugin is 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import logging
@@ -22,7 +23,7 @@ from typing import Any
 import pluggy
 
 from zoo import hookspecs
-from zoo.errors import UsageError, nearest
+from zoo.errors import MissingError, UsageError, ZooError, nearest
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ FIRST_PARTY = frozenset(
         "-timm",
     )
 )
+_ERROR_LENGTH = 400  # characters of the one line that the table of `zoo plugins` shows
 COLLECTED: dict[str, type[Spec]] = {
     "zoo_models": ModelSpec,
     "zoo_datasets": DatasetSpec,
@@ -104,16 +106,35 @@ class Host:
         for implementation in getattr(self.manager.hook, event).get_hookimpls():
             try:
                 implementation.function(**{name: arguments[name] for name in implementation.argnames})
-            except Exception:
+            except (Exception, SystemExit):
                 logger.warning("plugin %s failed in %s", implementation.plugin_name, event, exc_info=True)
 
     def resolve_model(self, name: str) -> ModelSpec | None:
-        """Ask the plugin that owns the namespace for a model that is not listed."""
+        """Ask the plugin that owns the namespace for a model that is not listed.
+
+        Raises:
+            MissingError: the plugin's hook fails, or returns something else than a model of its own.
+        """
         namespace = name.partition("/")[0].lower()
         for implementation in self.manager.hook.zoo_resolve_model.get_hookimpls():
-            if implementation.plugin_name == namespace:
+            if implementation.plugin_name != namespace:
+                continue
+            try:
                 resolved = implementation.function(**({"name": name} if implementation.argnames else {}))
-                return resolved if isinstance(resolved, ModelSpec) else None
+            except ZooError:
+                raise
+            except (Exception, SystemExit) as error:
+                raise MissingError(
+                    f"model '{name}': plugin {namespace} failed in zoo_resolve_model: {type(error).__name__}: {error}",
+                    hint="See: zoo plugins",
+                ) from error
+            if resolved is None or (isinstance(resolved, ModelSpec) and resolved.namespace == namespace):
+                return resolved
+            raise MissingError(
+                f"model '{name}': zoo_resolve_model of plugin {namespace} returned {resolved!r:.100}, "
+                f"which is no ModelSpec of the namespace '{namespace}'.",
+                hint="See: zoo plugins",
+            )
         return None
 
 
@@ -154,7 +175,7 @@ def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str
 
 
 def _names(environment: dict[str, str], variable: str) -> list[str]:
-    return [name.strip() for name in environment.get(variable, "").split(",") if name.strip()]
+    return [name.strip().lower() for name in environment.get(variable, "").split(",") if name.strip()]
 
 
 def _new_manager() -> pluggy.PluginManager:
@@ -166,13 +187,28 @@ def _new_manager() -> pluggy.PluginManager:
 def _installed() -> list[_Candidate]:
     """Return the entry points, first-party ones first, so that a third party cannot take their namespace."""
     candidates = []
-    for point in importlib.metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP):
-        distribution = point.dist.name if point.dist else "?"
-        version = point.dist.version if point.dist else "?"
+    for point in _entry_points():
+        distribution = version = "?"
+        # Half-removed packages leave folders without metadata behind.
+        with contextlib.suppress(Exception):
+            distribution, version = point.dist.name, point.dist.version  # type: ignore[union-attr]
         candidates.append(
             _Candidate(name=point.name.lower(), distribution=distribution, version=version, load=point.load)
         )
     return sorted(candidates, key=lambda c: (c.distribution not in FIRST_PARTY, c.name, c.distribution))
+
+
+def _entry_points() -> list[importlib.metadata.EntryPoint]:
+    """Return the entry points of zoo's group, in spite of distributions whose metadata cannot be read."""
+    try:
+        return list(importlib.metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP))
+    except Exception:
+        logger.warning("the metadata of an installed distribution are damaged; its plugins are left out")
+    points = []
+    for distribution in importlib.metadata.distributions():
+        with contextlib.suppress(Exception):
+            points += list(distribution.entry_points.select(group=hookspecs.ENTRY_POINT_GROUP))
+    return points
 
 
 def _from_file(path: Path) -> _Candidate:
@@ -211,23 +247,23 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
         if candidate.name in host.records:
             owner = host.records[candidate.name].distribution
             raise ImportError(f"the namespace '{candidate.name}' is taken by {owner}")
-        module = candidate.load()
+        # A plugin that prints while it is imported would spoil what `--json` writes to stdout.
+        with contextlib.redirect_stdout(sys.stderr):
+            module = candidate.load()
         import_ms = (time.perf_counter() - started) * 1e3
         wanted = getattr(module, "ZOO_API_VERSION", hookspecs.API_VERSION)
         if wanted != hookspecs.API_VERSION:
             raise ImportError(f"it needs plugin API {wanted}; this zoo offers {hookspecs.API_VERSION}")
         trial = _new_manager()
         trial.register(module, name=candidate.name)
-        unknown = [name for name in vars(module) if name.startswith("zoo_") and _is_unknown_hook(trial, module, name)]
-        if unknown:
-            raise pluggy.PluginValidationError(
-                module, f"unknown hook '{unknown[0]}'.{nearest(unknown[0], _hook_names(trial))}"
-            )
-        trial.check_pending()
-        collected = _collect(trial, candidate.name)
+        _check_hooks(trial, module)
+        with contextlib.redirect_stdout(sys.stderr):
+            collected = _collect(trial, candidate.name)
         host.manager.register(module, name=candidate.name)
     except (Exception, SystemExit) as problem:
-        error = f"{type(problem).__name__}: {problem}".splitlines()[0]
+        # pluggy says in the second and third line what is wrong.
+        lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+        error = f"{type(problem).__name__}: {'; '.join(lines)}"[:_ERROR_LENGTH]
         trace = traceback.format_exc()
         collected = []
     for spec in collected:
@@ -244,13 +280,21 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
     )
 
 
-def _hook_names(manager: pluggy.PluginManager) -> list[str]:
-    return [name for name in vars(manager.hook) if name.startswith("zoo_")]
+def _check_hooks(trial: pluggy.PluginManager, module: ModuleType) -> None:
+    """Refuse what pluggy would ignore: marked functions of an unknown name, and hooks without the mark.
 
-
-def _is_unknown_hook(manager: pluggy.PluginManager, module: ModuleType, name: str) -> bool:
-    """Whether a marked function implements no hook; pluggy alone would only say that it is pending."""
-    return manager.parse_hookimpl_opts(module, name) is not None and name not in _hook_names(manager)
+    Raises:
+        PluginValidationError: with the nearest name that is known.
+    """
+    # Not vars(trial.hook), where pluggy notes every name that it meets.
+    known = [name for name in vars(hookspecs) if name.startswith("zoo_")]
+    for name, value in vars(module).items():
+        marked = name.startswith("zoo_") and trial.parse_hookimpl_opts(module, name) is not None
+        if marked and name not in known:
+            raise pluggy.PluginValidationError(module, f"unknown hook '{name}'.{nearest(name, known)}")
+        if name in known and not marked and callable(value):
+            raise pluggy.PluginValidationError(module, f"'{name}' lacks the mark @hookimpl")
+    trial.check_pending()
 
 
 def _collect(trial: pluggy.PluginManager, namespace: str) -> list[Spec]:

@@ -117,7 +117,7 @@ def load_target(spec: Spec) -> Any:
     """
     try:
         return spec.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise MissingError(
             f"{spec.kind} {spec.id} cannot be loaded from {spec.target}: {type(error).__name__}: {error}",
             hint="See: zoo plugins --errors",
@@ -140,12 +140,19 @@ def _settle(host: Host, kind: type[S], name: str, found: list[S]) -> list[S]:
 
 
 def _check_requires(spec: Spec) -> None:
-    missing = [name for name in spec.requires if importlib.util.find_spec(name) is None]
+    missing = [name for name in spec.requires if not _is_there(name)]
     if missing:
         raise MissingError(
             f"{spec.kind} {spec.id} needs {', '.join(missing)}, which is not installed.",
             hint=f"Install it: pip install {' '.join(missing)}",
         )
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # "a.b" where a is absent; a module without a spec
+        return False
 
 
 def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingError:

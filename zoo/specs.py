@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_]*/[A-Za-z0-9][A-Za-z0-9_.+-]*")
 TARGET_PATTERN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+EQUIVARIANCES = ("exact", "approximate")
+DEVICES = ("cpu", "any")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,10 @@ class Spec:
                 object.__setattr__(self, spec_field.name, MappingProxyType(dict(value)))
             elif isinstance(value, list):
                 object.__setattr__(self, spec_field.name, tuple(value))
+            # One value that cannot be printed, filtered or written as JSON would break the lists of all plugins.
+            allowed, fits = _FORMS[str(spec_field.type)]
+            if not fits(getattr(self, spec_field.name)):
+                raise ValueError(f"{self.id}: {spec_field.name} must be {allowed}, not {value!r}")
 
     @property
     def namespace(self) -> str:
@@ -84,6 +91,39 @@ class Spec:
         return plain
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether JSON can hold a value: text, finite number, truth value, None, and lists and mappings of them."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_plain(inner) for key, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
+
+
+# What the annotation of a field allows: in words, and as a test.
+_FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "str": ("a text", lambda value: isinstance(value, str)),
+    "str | None": ("a text or None", lambda value: value is None or isinstance(value, str)),
+    "int": ("a whole number", lambda value: type(value) is int),
+    "bool": ("True or False", lambda value: isinstance(value, bool)),
+    # A forgotten comma makes ("timm") a text, whose letters would each be taken for a name.
+    "tuple[str, ...]": (
+        "a list of texts",
+        lambda value: isinstance(value, tuple) and all(isinstance(entry, str) for entry in value),
+    ),
+    "Mapping[str, Any]": (
+        "a mapping from names to values that JSON can hold",
+        lambda value: isinstance(value, Mapping) and _is_plain(value),
+    ),
+    "Mapping[str, str]": (
+        "a mapping from names to texts",
+        lambda value: (
+            isinstance(value, Mapping) and all(isinstance(text, str) for pair in value.items() for text in pair)
+        ),
+    ),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):
     """A network. Its target is called as
@@ -111,6 +151,12 @@ class ModelSpec(Spec):
     search_space: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.equivariance not in (None, *EQUIVARIANCES):
+            allowed = ", ".join(EQUIVARIANCES)
+            raise ValueError(f"{self.id}: equivariance must be one of {allowed} or None, not {self.equivariance!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +194,11 @@ class SimulatorSpec(Spec):
     kind: ClassVar[str] = "simulator"
 
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.device not in DEVICES:
+            raise ValueError(f"{self.id}: device must be one of {', '.join(DEVICES)}, not {self.device!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

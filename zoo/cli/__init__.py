@@ -13,11 +13,13 @@ import click
 
 from zoo import __version__
 from zoo.cli.bench import bench, run_cell
-from zoo.cli.context import host_of
+from zoo.cli.context import host_of, warn_of_broken
 from zoo.cli.inspect import env, plugins, show
 from zoo.cli.listing import list_datasets, list_launchers, list_models, list_simulators
 from zoo.cli.report import report
 from zoo.errors import UsageError, ZooError, nearest
+
+_COMMANDS = "zoo.plugin_commands"
 
 
 class ZooGroup(click.Group):
@@ -37,39 +39,64 @@ class ZooGroup(click.Group):
         """Find the command, or name the nearest one."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             names = self.list_commands(ctx)
+            warn_of_broken(host_of(ctx))
             raise UsageError(f"There is no command '{args[0]}'.{nearest(args[0], names)}", hint="See: zoo --help")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader of our output that goes away, as `| head` does, is no failure."""
+        try:
+            return super().invoke(ctx)
+        except (BrokenPipeError, SystemExit) as error:
+            # rich turns a broken pipe into SystemExit(1).
+            if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
+                raise
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
 
 
 def _plugin_commands(ctx: click.Context) -> dict[str, click.Command]:
     """Return the commands of all plugins; one that cannot give them is named and left out."""
-    commands: dict[str, click.Command] = {}
+    if _COMMANDS in ctx.meta:
+        return dict(ctx.meta[_COMMANDS])
+    commands: dict[str, click.Command] = ctx.meta.setdefault(_COMMANDS, {})
     for implementation in host_of(ctx).manager.hook.zoo_commands.get_hookimpls():
         try:
             offered: Any = implementation.function()
             for command in offered:
+                if not isinstance(command, click.Command):
+                    raise TypeError(f"{command!r} is no click command")
                 if command.name is not None and command.name not in cli.commands:
                     commands.setdefault(command.name, command)
-        except Exception as error:
-            logging.getLogger(__name__).warning("plugin %s: zoo_commands: %s", implementation.plugin_name, error)
+        except (Exception, SystemExit) as error:
+            logging.getLogger(__name__).warning(
+                "plugin %s: zoo_commands: %s: %s", implementation.plugin_name, type(error).__name__, error
+            )
     return commands
+
+
+def _add_files(ctx: click.Context, option: click.Parameter, files: tuple[str, ...]) -> None:
+    """Put files into the environment, so that the processes which run the cells load them too."""
+    if files:
+        known = [path for path in os.environ.get("ZOO_PLUGIN_FILES", "").split(os.pathsep) if path]
+        os.environ["ZOO_PLUGIN_FILES"] = os.pathsep.join([*known, *(os.path.abspath(path) for path in files)])
 
 
 @click.group(cls=ZooGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="zoo")
-@click.option("--plugin", "files", multiple=True, metavar="FILE.py", help="Also load a plugin from this file.")
-@click.pass_context
-def cli(ctx: click.Context, files: tuple[str, ...]) -> None:
+@click.option(
+    "--plugin", "files", multiple=True, metavar="FILE.py", help="Also load a plugin from this file.",
+    # Before --help, and before the command is looked up: the file may offer it.
+    is_eager=True, expose_value=False, callback=_add_files,
+)  # fmt: skip
+def cli() -> None:
     """Simulate strong lenses, train networks on them, and compare the networks honestly.
 
     \b
     zoo list-models                            what there is
     zoo bench --model p4m --data modelB        train and score it
     """
-    if files:
-        known = [path for path in os.environ.get("ZOO_PLUGIN_FILES", "").split(os.pathsep) if path]
-        # By the environment, so that the processes which run the cells load them too.
-        os.environ["ZOO_PLUGIN_FILES"] = os.pathsep.join([*known, *(os.path.abspath(path) for path in files)])
 
 
 for command in (
@@ -94,8 +121,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted. Nothing is lost: the same command goes on from here.", err=True)
         code = 130
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     sys.exit(code)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from zoo.harness.cell import Cell
     from zoo.host import Host
 
+_MOST_SEEDS = 10_000
+
 
 @click.command()
 @click.option("--model", "models", multiple=True, required=True, help="Ids, names or wildcards, by commas.")
@@ -54,11 +56,14 @@ def bench(
 
     What is in the store already is shown at once; running the same command again goes on where it stopped.
     """
+    from zoo import registry
     from zoo.harness.plan import Request, make_plan
     from zoo.harness.settings import parse_settings
+    from zoo.specs import LauncherSpec
 
     host = host_of(ctx)
     warn_of_broken(host)
+    registry.find(host, LauncherSpec, launcher)
     cells = make_plan(
         host,
         Request(
@@ -104,7 +109,7 @@ def _finish(found: list[dict[str, Any]], cells: list[Cell], store: Path, *, as_j
         for table in make_tables(located):
             out.print(to_rich(table, width=out.width))
             for note in table.notes:
-                out.print(f"[dim]{note}[/dim]")
+                out.print(note, style="dim", markup=False)
     for result in located:
         if result["status"] != "ok":
             click.echo(f"\n{result['cell']['model']} {result['status']}: {result.get('error', '')}", err=True)
@@ -114,6 +119,8 @@ def _finish(found: list[dict[str, Any]], cells: list[Cell], store: Path, *, as_j
 
 def _print_plan(host: Host, cells: list[Cell], store: Path, *, force: bool) -> int:
     """Say on stderr what will be done; return how many cells are stored already."""
+    from rich.markup import escape
+
     from zoo.harness.budget import BUDGETS
     from zoo.harness.store import done
 
@@ -121,8 +128,8 @@ def _print_plan(host: Host, cells: list[Cell], store: Path, *, force: bool) -> i
     out = console(stderr=True)
     first = cells[0]
     out.print(
-        f"[bold]{len(cells)} cell{'s' if len(cells) != 1 else ''}[/bold], {stored} of them in {store} already · "
-        f"budget {first.budget} · {first.precision} · images on {first.recipe['device_type']}"
+        f"[bold]{len(cells)} cell{'s' if len(cells) != 1 else ''}[/bold], {stored} of them in {escape(str(store))} "
+        f"already · budget {first.budget} · {first.precision} · images on {first.recipe['device_type']}"
     )
     for recipe in {cell.data: cell.recipe for cell in cells}.values():
         changed = _changed_params(host, recipe)
@@ -149,16 +156,19 @@ def _seeds(text: str) -> list[int]:
     Raises:
         UsageError: neither.
     """
-    seeds: list[int] = []
+    ranges: list[range] = []
     try:
         for part in text.split(","):
             low, dash, high = part.partition("-")
-            seeds += range(int(low), int(high) + 1) if dash else [int(low)]
+            ranges.append(range(int(low), int(high if dash else low) + 1))
     except ValueError:
-        seeds = []
-    if not seeds or len(seeds) > 10_000:
+        ranges = []
+    if not ranges or not all(ranges):
         raise UsageError(f"--seeds {text!r} is not a list of whole numbers.", hint="For example: --seeds 0,1,2 or 0-4")
-    return seeds
+    # By stop - start: len() of a range beyond 2**63 raises.
+    if sum(seeds.stop - seeds.start for seeds in ranges) > _MOST_SEEDS:
+        raise UsageError(f"--seeds {text!r} are more than {_MOST_SEEDS:,} seeds.")
+    return [seed for seeds in ranges for seed in seeds]
 
 
 @click.command("run-cell", hidden=True)
@@ -169,10 +179,12 @@ def _seeds(text: str) -> list[int]:
 def run_cell(ctx: click.Context, path: Path, device: str, force: bool) -> None:
     """Run one cell in this process; the result goes beside its file."""
 
-    from zoo.harness import run
     from zoo.harness.cell import Cell
     from zoo.harness.plan import resolve_device
 
-    result = run.run_cell(host_of(ctx), Cell.read(path), path.parent, device=resolve_device(device), force=force)
+    cell, device = Cell.read(path), resolve_device(device)
+    from zoo.harness import run  # torch, seconds: not before the cell is known to be one
+
+    result = run.run_cell(host_of(ctx), cell, path.parent, device=device, force=force)
     if result["status"] != "ok":
         ctx.exit(1)

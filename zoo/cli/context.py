@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,16 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_json(content: Any) -> None:
-    """Print JSON to stdout."""
-    click.echo(json.dumps(content, indent=2, sort_keys=True))
+    """Print JSON to stdout; numbers that JSON does not know (NaN, infinity) become null."""
+    click.echo(json.dumps(_finite(content), indent=2, sort_keys=True, allow_nan=False))
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    return [_finite(value) for value in content] if isinstance(content, (list, tuple)) else content
 
 
 def warn_of_broken(host: Host) -> None:

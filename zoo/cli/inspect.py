@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Show all about a model, data set, simulator or launcher."""
+    """Show all about a model, data set, simulator, launcher or metric."""
     spec = _find_any(host_of(ctx), name)
     if as_json:
         print_json({"kind": spec.kind, **spec.to_json()})
@@ -55,10 +55,12 @@ def _find_any(host: Host, name: str) -> Spec:
         MissingError: what has it lacks a dependency.
     """
     from zoo import registry
-    from zoo.specs import DatasetSpec, LauncherSpec, ModelSpec, SimulatorSpec
+    from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
 
     errors: list[UsageError | MissingError] = []
-    for kind in (ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec):
+    for kind in (ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec, MetricSpec):
+        if errors and not host.specs_of(kind):
+            continue  # that no plugin offers a metric says nothing about a name
         try:
             return registry.find(host, kind, name)
         except (UsageError, MissingError) as error:
@@ -71,14 +73,14 @@ def _find_any(host: Host, name: str) -> Spec:
 
 
 @click.command()
-@click.option("--errors", is_flag=True, help="Import every target too, and print the tracebacks of what fails.")
+@click.option("--errors", is_flag=True, help="Import all targets and commands too; print the tracebacks of what fails.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
     """List plugins and whether they are well."""
     host = host_of(ctx)
     rows: list[dict[str, Any]] = [
-        asdict(record) | {"target_errors": _target_errors(host, record.name) if errors else []}
+        asdict(record) | {"target_errors": _target_errors(host, record.name) if errors and record.state == "ok" else []}
         for record in host.records.values()
     ]
     if as_json:
@@ -96,27 +98,38 @@ def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
         color = {"ok": "green", "broken": "red", "disabled": "yellow"}[state]
         problem = row["error"] or "; ".join(entry["error"] for entry in row["target_errors"])
         table.add_row(
-            row["name"], row["distribution"], row["version"], f"[{color}]{state}[/{color}]", str(row["specs"]),
+            row["name"], escape(row["distribution"]), row["version"], f"[{color}]{state}[/{color}]", str(row["specs"]),
             f"{row['import_ms']:.1f}", escape(problem),
         )  # fmt: skip
     out.print(table)
     if errors:
         for row in rows:
             for trace in filter(None, [row["trace"], *(entry["trace"] for entry in row["target_errors"])]):
-                out.print(f"\n[bold red]{row['name']}[/bold red] ({row['distribution']} {row['version']})")
+                out.print(f"\n[bold red]{row['name']}[/bold red] ({escape(row['distribution'])} {row['version']})")
                 out.print(escape(trace))
 
 
 def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
-    """Import every target of a plugin; return id, error and traceback of each that fails."""
+    """Import every target and command of a plugin; return id, error and traceback of each that fails."""
     failures = []
+    for implementation in host.manager.hook.zoo_commands.get_hookimpls():
+        if implementation.plugin_name != namespace:
+            continue
+        try:
+            offered: Any = implementation.function()
+            for command in offered:
+                if not isinstance(command, click.Command):
+                    raise TypeError(f"{command!r} is no click command")
+        except (Exception, SystemExit) as error:
+            message = f"zoo_commands: {type(error).__name__}: {error}"
+            failures.append({"id": f"{namespace}/zoo_commands", "error": message, "trace": traceback.format_exc()})
     for specs in host.specs.values():
         for spec in specs.values():
             if spec.namespace != namespace:
                 continue
             try:
                 spec.load()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 message = f"{spec.id}: target {spec.target}: {type(error).__name__}: {error}"
                 failures.append({"id": spec.id, "error": message, "trace": traceback.format_exc()})
     return failures
@@ -135,7 +148,7 @@ def env(ctx: click.Context, as_json: bool) -> None:
         "zoo": zoo.__version__,
         **describe(),
         "cache": str(cache_dir()),
-        "plugins": {record.name: f"{record.version} {record.state}" for record in host_of(ctx).records.values()},
+        "plugins": {name: f"{record.version} {record.state}" for name, record in host_of(ctx).records.items()},
     }
     if as_json:
         print_json(content)

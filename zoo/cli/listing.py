@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.cli.context import host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from zoo.specs import Spec
 
 Column = tuple[str, Callable[[Any], str]]
+_LEAST_WIDTH = 24
 
 
 def _print(
@@ -45,14 +49,29 @@ def _print(
     if as_json:
         print_json([spec.to_json() for spec in specs])
         return
-    from rich.table import Table
+    rows = [[value(spec) for _, value in columns] for spec in specs]
+    for number, line in enumerate(_aligned([[heading for heading, _ in columns], *rows], width=_terminal_width())):
+        click.echo(line if number else click.style(line, bold=True))
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading, _ in columns:
-        table.add_column(heading, overflow="fold", no_wrap=heading == "id")
-    for spec in specs:
-        table.add_row(*(value(spec) for _, value in columns))
-    console().print(table)
+
+def _aligned(rows: Sequence[Sequence[str]], *, width: int) -> list[str]:
+    """Return the rows as lines with aligned columns; the last column is folded where it reaches beyond the width.
+
+    rich has prettier tables, but importing it takes as long as all the rest of listing.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    indent = sum(widths) + 2 * len(widths)
+    lines = []
+    for row in rows:
+        start = "".join(f"{text:<{size}}  " for text, size in zip(row, widths, strict=False))
+        folded = textwrap.wrap(row[-1], max(width - indent, _LEAST_WIDTH)) or [""]
+        lines += [f"{start if number == 0 else ' ' * indent}{part}".rstrip() for number, part in enumerate(folded)]
+    return lines
+
+
+def _terminal_width() -> int:
+    """Return the columns of the terminal; a pipe gets lines as long as they need to be."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
 
 
 _pattern = click.argument("pattern", default="*")

@@ -38,7 +38,7 @@ def report(store: str, as_markdown: bool, as_json: bool, figures: str | None) ->
             out = console()
             out.print(to_rich(table, width=out.width))
             for note in table.notes:
-                out.print(f"[dim]{note}[/dim]", highlight=False)
+                out.print(note, style="dim", markup=False)
     if figures is not None:
         from zoo.report.plots import draw_all
 

@@ -73,6 +73,8 @@ class Cell:
         Raises:
             DataError: another schema, or fields that do not fit their run_id.
         """
+        if not isinstance(content, Mapping):
+            raise DataError(f"Not a cell: {type(content).__name__} in place of an object.")
         values = dict(content)
         schema, run_id = values.pop("schema", None), values.pop("run_id", None)
         if schema != SCHEMA:

@@ -64,16 +64,18 @@ def run_matrix(
         watch: called several times a second with the state of every cell.
 
     Raises:
+        UsageError: the launcher is unknown.
         DataError: the store cannot be written.
         KeyboardInterrupt: after the running cells have been stopped.
     """
+    launcher_spec = registry.find(host, LauncherSpec, launcher)
     stored = {cell.run_id: result_store.done(store, cell) for cell in cells} if not force else {}
     todo = [cell for cell in {cell.run_id: cell for cell in cells}.values() if not stored.get(cell.run_id)]
     handles: dict[str, str] = {}
     engine: Launcher | None = None
     if todo:
         make_dir(store)
-        engine = registry.load_target(registry.find(host, LauncherSpec, launcher))()
+        engine = registry.load_target(launcher_spec)()
         jobs = [
             _job(result_store.prepare_run(store, cell, force=force), device=resolve_device(device), force=force)
             for cell in todo

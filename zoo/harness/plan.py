@@ -90,9 +90,7 @@ def make_plan(host: Host, request: Request) -> list[Cell]:
                 **budget.training,
                 **{name: request.settings[name] for name in SETTING_NAMES if name in request.settings},
             }
-            hparams = {
-                name: _hparam(request.settings, name, default) for name, default in model.defaults.items()
-            }
+            hparams = {name: _hparam(request.settings, name, default) for name, default in model.defaults.items()}
             cells += [
                 Cell(
                     model=model.id,
@@ -119,7 +117,8 @@ def _hparam(settings: Mapping[str, Any], name: str, default: Any) -> Any:
 
 
 def _data_params(dataset: DatasetSpec, budget: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a data set's parameters: its defaults, then the budget's, then the user's."""
+    """Return a data set's parameters: its defaults, then the budget's if it is simulated, then the user's."""
+    budget = budget if dataset.simulated else {}
     given = {name.removeprefix("data."): value for name, value in settings.items() if name.startswith("data.")}
     return {name: given.get(name, budget.get(name, default)) for name, default in dataset.params.items()}
 

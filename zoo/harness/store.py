@@ -42,7 +42,8 @@ def read_result(run_dir: Path) -> Result | None:
         result = json.loads((run_dir / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return result if isinstance(result, dict) and result.get("schema") == SCHEMA else None
+    whole = isinstance(result, dict) and {"status", "cell", "run_id"} <= result.keys()
+    return result if whole and result.get("schema") == SCHEMA else None
 
 
 def done(store: Path, cell: Cell) -> Result | None:

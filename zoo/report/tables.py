@@ -51,7 +51,7 @@ def make_tables(results: Iterable[Result]) -> list[ResultTable]:
         key = (
             cell["recipe"]["dataset"],
             cell["budget"],
-            tuple(cell["sizes"].items()),
+            tuple(sorted(cell["sizes"].items())),
             cell["rule"],
             cell["precision"],
             repr(sorted(cell["recipe"]["params"].items())),
@@ -86,7 +86,9 @@ def _table(results: list[Result]) -> ResultTable:
         [_name(result), str(result["cell"]["seed"]), result["status"], *[""] * (len(columns) - 3)] for result in bad
     ]
     notes = [BUDGETS[cell["budget"]].note] if cell["budget"] in BUDGETS else []
-    notes += [f"{_name(result)}: {str(result.get('error', '')).splitlines()[0]}" for result in bad]
+    notes += [
+        f"{_name(result)}: {(str(result.get('error', '')).splitlines() or ['no cause is known'])[0]}" for result in bad
+    ]
     return ResultTable(title=title, columns=columns, rows=rows, notes=notes)
 
 
@@ -130,8 +132,19 @@ def to_rich(table: ResultTable, *, width: int) -> Table:
         if sum(_column_width(table, index) + 3 for index in shown) < width:
             break
     rich_table = Table(title=table.title, title_justify="left", title_style="bold", header_style="bold")
+    # Left alone, rich takes room from the widest column and folds names; so break headings ourselves, last ones first.
+    spare = width - 1 - sum(_column_width(table, index) + 3 for index in shown)
     for index in shown:
-        rich_table.add_column(table.columns[index], justify="left" if index == 0 else "right", overflow="fold")
+        narrowest = _column_width(table, index)
+        missing = max(0, len(table.columns[index]) - narrowest)
+        fixed = narrowest + missing if missing <= spare else narrowest
+        spare -= fixed - narrowest
+        rich_table.add_column(
+            table.columns[index],
+            justify="left" if index == 0 else "right",
+            overflow="fold",
+            width=fixed if spare >= 0 else None,
+        )
     for row in table.rows:
         rich_table.add_row(*(row[index] for index in shown))
     return rich_table

@@ -1,0 +1,231 @@
+"""What a user can get wrong on the command line: the exit code, the words, and that nothing was begun."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from zoo.cli import main
+
+TOY = Path(__file__).parents[1] / "harness" / "toyzoo.py"
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path, monkeypatch):
+    """A cache and a store of their own, no processes, and an environment that is put back."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(TOY))
+    for name in ("ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_PARENT_PID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("zoo.launch.local._start", lambda job: pytest.fail(f"started {job.command}"))
+
+
+@pytest.fixture
+def fail(capsys, tmp_path):
+    """Run zoo, which must fail cleanly; return what it says on stderr."""
+
+    def run(*words, code=2):
+        with pytest.raises(SystemExit) as exit_request:
+            main([str(word) for word in words])
+        told = capsys.readouterr()
+        assert exit_request.value.code == code, told.err
+        assert told.out == ""
+        assert "Traceback" not in told.err
+        assert not (tmp_path / "results").exists()
+        assert not (tmp_path / "cache").exists()
+        return told.err
+
+    return run
+
+
+def bench(*words, model="toyzoo/tiny", data="modelB"):
+    return ("bench", "--model", model, "--data", data, "--device", "cpu", "--budget", "smoke", *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (bench(model="gconv/p4n"), 2, ["Unknown model 'gconv/p4n'", "Did you mean 'gconv/p4", "zoo list-models"]),
+        (bench(model="zzz*"), 2, ["No model matches 'zzz*'", "zoo list-models"]),
+        (bench(model=","), 2, ["No model is named"]),
+        (bench(model="escnn/c8"), 3, ["lens-zoo-steerable is not installed", "pip install lens-zoo-steerable"]),
+        (bench(data="modelC"), 2, ["Unknown data set 'modelC'", "Did you mean 'model", "zoo list-datasets"]),
+        (bench("--simulator", "causticz"), 2, ["Unknown simulator 'causticz'", "'caustics'", "zoo list-simulators"]),
+        (bench("--launcher", "locale"), 2, ["Unknown launcher 'locale'", "'local'", "zoo list-launchers"]),
+        (bench("--launcher", "locale", "--dry-run"), 2, ["Unknown launcher 'locale'"]),
+        (bench("--budget", "smok"), 2, ["budget 'smok'", "smoke, laptop, paper", "Did you mean 'smoke'?"]),
+        (bench("--device", "cude"), 2, ["device 'cude'", "auto, cpu, cuda, mps", "Did you mean 'cuda'"]),
+        (bench("--precision", "fp31"), 2, ["precision 'fp31'", "auto, fp32, tf32, bf16", "Did you mean 'fp32'"]),
+        (bench("--rule", "val_auk"), 2, ["rule 'val_auk'", "val_auc, last", "Did you mean 'val_auc'?"]),
+        (("bnech",), 2, ["There is no command 'bnech'", "Did you mean 'bench'?", "zoo --help"]),
+        (("bench", "--modle", "p4m"), 2, ["No such option", "--modle", "--model"]),
+        (("bench", "--data", "modelB"), 2, ["Missing option '--model'"]),
+        (("bench", "--model"), 2, ["--model", "requires an argument"]),
+        (("list-models", "a", "b"), 2, ["unexpected extra argument"]),
+        (("list-models", "p5*"), 2, ["No model fits 'p5*'", "zoo list-models"]),
+        (("list-models", "--group", "e8"), 2, ["group 'e8'"]),
+        (("list-datasets", "--tag", "nothing"), 2, ["tag 'nothing'"]),
+        (("show", "p4mm"), 2, ["Did you mean", "p4m"]),
+        (("show",), 2, ["Missing argument 'ID'"]),
+        (("report",), 2, ["There are no results in results", "zoo bench"]),
+        (("report", "--md", "--json"), 2, ["--md and --json exclude each other"]),
+        (("--plugin", "absent.py", "list-models"), 2, ["absent.py", "no such file"]),
+        (("run-cell", "absent/cell.json"), 1, ["Cannot read a cell from absent/cell.json", "No such file"]),
+    ],
+)
+def test_a_mistake_is_named(fail, words, code, said):
+    told = fail(*words, code=code)
+    for word in said:
+        assert word in told
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        ("lr", ["not of the form NAME=VALUE", "--set lr=3e-4"]),
+        ("=3", ["not of the form NAME=VALUE"]),
+        ("epoch=3", ["no such setting of toyzoo/tiny, deeplense/modelB", "Did you mean 'epochs'"]),
+        ("model.widht=3", ["Did you mean 'model.width'", "zoo show ID"]),
+        ("data.image_sise=32", ["Did you mean 'data.image_size'"]),
+        ("snr=20", ["a parameter of the data", "Write: --set data.snr=..."]),
+        ("lr=NaN", ["not a finite number"]),
+        ("lr=Infinity", ["not a finite number"]),
+        ("lr=1e999", ["not a finite number"]),
+        ("model.width=[1, NaN]", ["not a finite number"]),
+        ("lr=abc", ["lr='abc' must be a number"]),
+        ("lr=true", ["lr=True must be a number"]),
+        ("lr=-1", ["lr=-1 must be a number from 0"]),
+        ("lr=", ["lr='' must be a number"]),
+        ("epochs=2.5", ["epochs=2.5 must be a whole number"]),
+        ("epochs=-3", ["epochs=-3 must be a whole number from 1"]),
+        ("batch_size=0", ["batch_size=0 must be"]),
+        ("ema=1", ["ema=1 must be"]),
+        ("augment=rotated", ["augment='rotated' is not one of none, d4, rotate", "Did you mean 'rotate'"]),
+        ("schedule=one_cycle", ["Did you mean 'one-cycle'"]),
+        ("train_images=0", ["train_images=0 must be a whole number of images"]),
+        ("test_images=1.5", ["test_images=1.5 must be"]),
+        ("val_images=many", ["val_images='many' must be"]),
+        ("data.image_size=5", ["deeplense/modelB", "image_size=5", "8 to 4096"]),
+        ("data.image_size=big", ["image_size='big' must be a whole number"]),
+        ("data.image_size=[32]", ["image_size=[32]"]),
+        ("data.snr=-3", ["snr", "-3", "0.1"]),
+        ("data.snr=U(3)", ["snr='U(3)'"]),
+        ("data.snr=Uniform(1, 2)", ["unknown prior 'Uniform'"]),
+        ("data.snr=1" + "0" * 400, ["cannot be drawn", "zoo show deeplense/modelB"]),
+        ("data.mass_fraction=5", ["mass_fraction", "0.99"]),
+        ("data.psf=moffat", ["psf='moffat' is not one of"]),
+        ("data.lens_redshift=3", ["source_redshift must lie above lens_redshift"]),
+    ],
+)
+def test_an_impossible_setting_stops_the_plan(fail, pair, said):
+    told = fail(*bench("--set", pair))
+    for word in said:
+        assert word in told
+
+
+def test_a_setting_given_twice(fail):
+    assert "--set lr is given twice" in fail(*bench("--set", "lr=1e-3", "--set", "lr=1e-4"))
+    told = fail(*bench("--set", "width=2", "--set", "model.width=3"))
+    assert "width and --set model.width are the same hyper-parameter" in told
+
+
+@pytest.mark.parametrize("seeds", ["", "a", "1.5", "-1", "3-1", "0-", "0,,1", "0-99999999999999999999", "0-10000"])
+def test_seeds_that_are_none(fail, seeds):
+    assert f"--seeds {seeds!r}" in fail(*bench("--seeds", seeds))
+
+
+def test_a_seed_too_large(fail):
+    assert "from 0 to 2147483647" in fail(*bench("--seeds", "2147483648"))
+
+
+def test_a_device_that_is_absent(fail, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    told = fail("bench", "--model", "toyzoo/tiny", "--data", "modelB", "--device", "cuda", code=3)
+    assert "'cuda' is not available" in told
+    assert "--device cpu" in told
+
+
+def test_a_store_that_cannot_be_written(fail, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    told = fail(*bench("--store", tmp_path / "file" / "results"), code=1)
+    assert "Cannot create the folder" in told
+    assert "--store DIR" in told
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_broken_plugin_is_named_and_does_not_stop_others(tmp_path, monkeypatch, capsys):
+    bad = tmp_path / "badzoo[red].py"
+    bad.write_text("import no_such_module_anywhere\n")
+    with pytest.raises(SystemExit) as exit_request:
+        main(["--plugin", str(bad), "list-models"])
+    told = capsys.readouterr()
+    assert exit_request.value.code == 0
+    assert "toyzoo/tiny" in told.out
+    assert "broken plugin badzoo[red]" in told.err
+    with pytest.raises(SystemExit):
+        main(["--plugin", str(bad), "plugins", "--errors"])
+    shown = capsys.readouterr().out
+    assert "No module named 'no_such_module_anywhere'" in shown
+    assert "badzoo[red]" in shown.replace("\n", "")
+
+
+def test_a_file_without_hooks_is_no_plugin_of_any_model(tmp_path, capsys):
+    (tmp_path / "emptyzoo.py").write_text("")
+    with pytest.raises(SystemExit) as exit_request:
+        main(["--plugin", "emptyzoo.py", "plugins", "--json"])
+    assert exit_request.value.code == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (rows["emptyzoo"]["state"], rows["emptyzoo"]["specs"]) == ("ok", 0)
+
+
+@pytest.fixture
+def cell_file(tmp_path, capsys):
+    """A folder of a cell as a launcher finds it."""
+    with pytest.raises(SystemExit):
+        main([*bench("--dry-run", "--json", data="toyzoo/stripes")])
+    [content] = json.loads(capsys.readouterr().out)
+    path = tmp_path / "cell.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda cell: {**cell, "seed": 7}, "has been altered"),
+        (lambda cell: {**cell, "hparams": {"width": 400}}, "has been altered"),
+        (lambda cell: {**cell, "schema": 99}, "schema 99 cannot be read"),
+        (lambda cell: {key: value for key, value in cell.items() if key != "seed"}, "'seed'"),
+        (lambda cell: {**cell, "colour": "red"}, "'colour'"),
+        (lambda cell: [cell], "Not a cell: list"),
+        (lambda cell: 5, "Not a cell: int"),
+    ],
+)
+def test_run_cell_refuses_what_is_no_cell(fail, cell_file, change, said):
+    cell_file.write_text(json.dumps(change(json.loads(cell_file.read_text()))))
+    assert said in fail("run-cell", cell_file, code=1)
+    assert [path.name for path in cell_file.parent.iterdir()] == ["cell.json"]
+
+
+def test_run_cell_refuses_what_is_no_json(fail, cell_file):
+    cell_file.write_bytes(b"\xff{")
+    assert "Cannot read a cell" in fail("run-cell", cell_file, code=1)
+
+
+def test_run_cell_of_an_impossible_model_fails_with_its_cause(tmp_path, capsys, monkeypatch):
+    sizes = [word for split in ("train", "val", "test") for word in ("--set", f"{split}_images=60")]
+    with pytest.raises(SystemExit):
+        main([*bench("--set", "width=-1", *sizes, "--dry-run", "--json", data="toyzoo/stripes")])
+    [content] = json.loads(capsys.readouterr().out)
+    (tmp_path / "cell.json").write_text(json.dumps(content))
+    with pytest.raises(SystemExit) as exit_request:
+        main(["run-cell", str(tmp_path / "cell.json"), "--device", "cpu"])
+    assert exit_request.value.code == 1
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["status"] == "failed"
+    assert "toyzoo/tiny cannot be built" in result["error"]

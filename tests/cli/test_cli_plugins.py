@@ -1,0 +1,135 @@
+"""What plugins do to the command line: files named by --plugin, commands of their own, and faults in both."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from zoo.cli import main
+
+COMMANDS = """
+from zoo import MetricSpec, hookimpl
+
+@hookimpl
+def zoo_metrics():
+    return [MetricSpec(id="{name}/metric", target="json:dumps", summary="a metric")]
+
+@hookimpl
+def zoo_commands():
+    import click
+
+    @click.command()
+    def hello():
+        "Say hello."
+        click.echo("hello from {name}")
+
+    @click.command("env")
+    def impostor():
+        click.echo("not the real one")
+
+    return [hello, impostor]
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Write a plugin file and return its path."""
+    monkeypatch.chdir(tmp_path)
+    # Set, then removed: what the command line puts there is taken back after the test.
+    for name in ("ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_PLUGIN_FILES"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+    def write(name, code=COMMANDS):
+        path = tmp_path / f"{name}.py"
+        path.write_text(code.replace("{name}", name))
+        return str(path)
+
+    path, modules = list(sys.path), set(sys.modules)
+    yield write
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def zoo(capsys):
+    """Run zoo; return stdout and stderr."""
+
+    def run(*words, code=0):
+        with pytest.raises(SystemExit) as request:
+            main(list(words))
+        told = capsys.readouterr()
+        assert request.value.code == code, told.err
+        return told.out, told.err
+
+    return run
+
+
+def test_a_file_adds_a_command_but_replaces_none(plugin, zoo):
+    path = plugin("filecommands")
+    assert zoo("--plugin", path, "hello") == ("hello from filecommands\n", "")
+    help_text, _ = zoo("--plugin", path, "--help")
+    assert "Say hello." in help_text
+    assert help_text.count("\n  env ") == 1
+    assert "not the real one" not in zoo("--plugin", path, "env", "--json")[0]
+
+
+def test_a_command_of_a_file_is_unknown_without_it(plugin, zoo):
+    plugin("filecommands")
+    _, err = zoo("helo", code=2)
+    assert "There is no command 'helo'" in err
+    _, err = zoo("--plugin", "filecommands.py", "helo", code=2)
+    assert "Did you mean 'hello'" in err
+
+
+def test_a_file_that_does_not_exist(zoo, plugin):
+    out, err = zoo("--plugin", "nothing.py", "list-models", code=2)
+    assert out == ""
+    assert "nothing.py: there is no such file" in err
+
+
+def test_a_broken_file_is_a_note(plugin, zoo):
+    out, err = zoo("--plugin", plugin("sickfile", "1 / 0"), "list-models")
+    assert "gconv/p4m" in out
+    assert "broken plugin sickfile; see: zoo plugins --errors" in err
+    out, _ = zoo("plugins", "--json")  # the variable is still set: this is the same process
+    _, err = zoo("nosuch", code=2)
+    assert "broken plugin sickfile" in err  # the command may have been its own
+    [row] = [row for row in json.loads(out) if row["name"] == "sickfile"]
+    assert row["error"] == "ZeroDivisionError: division by zero"
+    assert "1 / 0" in row["trace"]
+
+
+@pytest.mark.parametrize("fault", ["raise SystemExit(5)", "return 3", "return ['hello']", "import nothing_like_it"])
+def test_commands_that_cannot_be_had_are_named_and_left_out(plugin, zoo, caplog, fault):
+    bad = plugin("badcommands", f"from zoo import hookimpl\n@hookimpl\ndef zoo_commands():\n    {fault}\n")
+    good = plugin("goodcommands")
+    assert zoo("--plugin", bad, "--plugin", good, "hello")[0] == "hello from goodcommands\n"
+    assert "plugin badcommands: zoo_commands: " in caplog.text
+    assert caplog.text.count("plugin badcommands") == 1  # although a command is looked up more than once
+    _, err = zoo("nosuch", code=2)
+    assert "There is no command 'nosuch'" in err
+
+
+def test_metrics_can_be_shown(plugin, zoo):
+    out, _ = zoo("--plugin", plugin("filemetrics"), "show", "filemetrics/metric", "--json")
+    assert json.loads(out)["kind"] == "metric"
+
+
+def test_the_nearest_name_is_given_where_few_plugins_are_loaded(plugin, zoo, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "gconv")
+    _, err = zoo("show", "p4n", code=2)
+    assert "Unknown model 'p4n'. Did you mean" in err
+    monkeypatch.setenv("ZOO_PLUGINS", "gcnov")
+    _, err = zoo("list-models", code=2)
+    assert "ZOO_PLUGINS names 'gcnov', which is not installed. Did you mean 'gconv'" in err
+
+
+def test_a_disabled_launcher(plugin, zoo, monkeypatch):
+    monkeypatch.setenv("ZOO_DISABLE_PLUGINS", "core")
+    _, err = zoo("bench", "--model", "p4m", "--data", "modelA", "--device", "cpu", code=3)
+    assert "the plugin core is disabled" in err

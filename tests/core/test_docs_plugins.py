@@ -1,0 +1,168 @@
+"""The plugin guide is executed: each of its examples is a plugin that works, and it knows every hook."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zoo import hookspecs, registry
+from zoo.cli import main
+from zoo.host import load_plugins
+from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
+from zoo.testing.conformance import check_dataset, check_model, check_simulator
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
+MODULES = dict(re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)^```", GUIDE, flags=re.M | re.S))
+HOOKS = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("zoo_") and callable(hook)}
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Return the plugins, with one module of the guide as a file."""
+
+    def from_guide(name):
+        (tmp_path / name).write_text(MODULES[name])
+        host = load_plugins(files=[tmp_path / name], environment={})
+        record = host.records[name.removesuffix(".py")]
+        assert record.state == "ok", record.trace
+        return host
+
+    return from_guide
+
+
+def test_every_hook_stands_in_the_table_with_its_arguments():
+    rows = re.findall(r"^\| `(zoo_\w+)\((.*?)\)` \|", GUIDE, flags=re.M)
+    documented = {name: [word for word in arguments.split(", ") if word] for name, arguments in rows}
+    assert documented == {name: list(inspect.signature(hook).parameters) for name, hook in HOOKS.items()}
+    assert len(rows) == len(documented)
+
+
+def test_the_guide_names_no_hook_that_there_is_not():
+    assert set(re.findall(r"\bzoo_(?:models|resolve|data|sim|laun|metr|comm|run|epoch)\w*", GUIDE)) == set(HOOKS)
+
+
+def test_every_target_contract_of_the_specs_is_in_the_guide():
+    for kind in (ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec, MetricSpec):
+        assert re.search(rf"^\| `{kind.__name__}` \|", GUIDE, flags=re.M)
+        contract = re.search(r"`(\w+)\(", inspect.getdoc(kind) or "")
+        if contract:
+            assert f"`{contract.group(1)}(" in GUIDE
+
+
+def test_every_variable_of_the_host_is_in_the_guide():
+    source = inspect.getsource(sys.modules["zoo.host"])
+    variables = set(re.findall(r'"(ZOO_[A-Z_]+)"', source))
+    assert variables >= {"ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_PLUGIN_FILES", "ZOO_API_VERSION"}
+    for variable in variables:
+        assert variable in GUIDE
+
+
+def test_the_first_example_installs_trains_and_answers(tmp_path):
+    """Its pyproject and its module are all that it takes: built and installed by pip, seen, trained for an epoch."""
+    source, site = tmp_path / "source", tmp_path / "site"
+    source.mkdir()
+    pyproject = re.search(r"^`pyproject.toml`:\n\n```toml\n(.*?)^```", GUIDE, flags=re.M | re.S).group(1)
+    assert tomllib.loads(pyproject)["project"]["entry-points"]["zoo.plugins"] == {"mynets": "mynets"}
+    assert len(MODULES["mynets.py"].splitlines()) <= 20
+    (source / "pyproject.toml").write_text(pyproject)
+    (source / "mynets.py").write_text(MODULES["mynets.py"])
+    (tmp_path / "myimages.py").write_text(MODULES["myimages.py"])
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    subprocess.run([*command, "--target", str(site), str(source)], check=True, capture_output=True)
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "zoo", "--plugin", "myimages.py", "bench", "--model", "mynets/tiny", "--data",
+            "myimages/discs", "--budget", "smoke", "--device", "cpu", "--set", "width=16", "--json",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site), "ZOO_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    [result] = json.loads(done.stdout)
+    assert result["status"] == "ok"
+    assert result["cell"]["hparams"] == {"width": 16}
+    assert result["cell"]["versions"]["my-lens-nets"] == "0.1"
+
+
+def test_network(load):
+    check_model(load("mynets.py"), "mynets/tiny")
+
+
+def test_images(load):
+    check_dataset(load("myimages.py"), "myimages/discs")
+
+
+def test_population(load):
+    host = load("mylenses.py")
+    check_dataset(host, "mylenses/lump")
+    check_simulator(host, "caustics", "mylenses/lump")
+
+
+def test_simulator(load):
+    host = load("mysimulator.py")
+    check_simulator(host, "mysimulator/unlensed", "modelB")
+
+
+def test_metric(load):
+    [spec] = registry.listed(load("mymetric.py"), MetricSpec)
+    # Certain and right: 0; evenly undecided between three: (2/3)^2 + 2 (1/3)^2 = 2/3.
+    assert registry.load_target(spec)(np.eye(3), np.arange(3)) == {"brier": 0}
+    assert registry.load_target(spec)(np.full((1, 3), 1 / 3), np.array([1]))["brier"] == pytest.approx(2 / 3)
+
+
+def test_launcher(load, tmp_path):
+    from zoo.launch.base import Job
+
+    [spec] = [spec for spec in registry.listed(load("mylauncher.py"), LauncherSpec) if spec.namespace == "mylauncher"]
+    launcher = registry.load_target(spec)()
+    jobs = []
+    for name, code in (("quick", "print('done')"), ("slow", "import time; time.sleep(300)")):
+        (tmp_path / name).mkdir()
+        jobs.append(Job(run_dir=tmp_path / name, command=(sys.executable, "-c", code)))
+    quick, slow = launcher.submit(jobs)
+    launcher.processes[quick].wait()
+    assert launcher.poll([quick, slow]) == ["ended", "running"]
+    assert (tmp_path / "quick" / "log.txt").read_text() == "done\n"
+    launcher.cancel([quick, slow])
+    assert launcher.poll([slow]) == ["ended"]
+
+
+def test_command_and_event(load, tmp_path, monkeypatch, capsys, caplog):
+    host = load("mycommand.py")
+    host.tell("zoo_epoch_ended", cell={}, run_dir=tmp_path, epoch=3, metrics={"val_auc": 0.75})
+    assert "epoch 3: validation AUC 0.750" in caplog.text
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", "")
+    for words, said in ((["greet", "you"], "hello you\n"), (["--help"], "Greet somebody.")):
+        with pytest.raises(SystemExit) as request:
+            main(["--plugin", str(tmp_path / "mycommand.py"), *words])
+        assert request.value.code == 0
+        assert said in capsys.readouterr().out
+
+
+def test_the_commands_of_the_guide_exist(capsys):
+    """Every `zoo VERB --option` in the guide's shell blocks is one that the help knows."""
+    lines = "".join(re.findall(r"^```bash\n(.*?)^```", GUIDE, flags=re.M | re.S)).splitlines()
+    commands = [line for line in map(textwrap.dedent, lines) if line.startswith("zoo ")]
+    assert len(commands) >= 4
+    for line in commands:
+        words = [word for word in line.split()[1:] if word not in ("--plugin", "mynets.py")]
+        with pytest.raises(SystemExit) as request:
+            main([words[0], "--help"])
+        assert request.value.code == 0
+        told = capsys.readouterr().out
+        for option in words[1:]:
+            assert not option.startswith("--") or option in told

@@ -1,0 +1,316 @@
+"""Finding plugins and keeping the broken ones out: what the environment chooses, who owns a namespace, what is told."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+
+import pytest
+
+from zoo.errors import MissingError, UsageError
+from zoo.host import FIRST_PARTY, load_plugins
+from zoo.specs import LauncherSpec, ModelSpec
+
+NETWORK = """
+from zoo import ModelSpec, hookimpl
+
+@hookimpl
+def zoo_models():
+    return [ModelSpec(id="{name}/net", target="torch.nn:Identity")]
+"""
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder on the path where distributions can be laid down; nothing else counts as installed."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    everything = importlib.metadata.entry_points
+    monkeypatch.setattr(
+        importlib.metadata,
+        "entry_points",
+        lambda **wanted: [p for p in everything(**wanted) if str(folder) in str(getattr(p.dist, "_path", ""))],
+    )
+    before = set(sys.modules)
+    yield folder
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and str(folder) in str(sys.modules[name].__file__):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def lay(site):
+    """Lay down a distribution of one module, and its entry points."""
+
+    def down(distribution, *, points, code=NETWORK, module=None, version="1.0"):
+        module = module or distribution.replace("-", "_") + "_plugin"
+        name = next(iter(points))
+        (site / f"{module}.py").write_text(code.replace("{name}", name))
+        info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        lines = "".join(f"{key} = {value or module}\n" for key, value in points.items())
+        (info / "entry_points.txt").write_text(f"[zoo.plugins]\n{lines}")
+        return info
+
+    return down
+
+
+def states(host):
+    return {name: record.state for name, record in host.records.items()}
+
+
+def test_the_record_of_a_good_plugin(lay):
+    lay("nice-nets", points={"nice": None}, version="3.4")
+    host = load_plugins(environment={})
+    record = host.records["nice"]
+    assert (record.distribution, record.version, record.state, record.specs) == ("nice-nets", "3.4", "ok", 1)
+    assert record.error == record.trace == ""
+    assert record.import_ms > 0
+    assert not record.first_party
+    assert [spec.id for spec in host.specs_of(ModelSpec)] == ["nice/net"]
+    assert host.specs_of(LauncherSpec) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "loaded"),
+    [
+        ({}, {"one", "two", "three"}),
+        ({"ZOO_PLUGINS": "one"}, {"one"}),
+        ({"ZOO_PLUGINS": " One , THREE,"}, {"one", "three"}),
+        ({"ZOO_PLUGINS": ""}, {"one", "two", "three"}),
+        ({"ZOO_DISABLE_PLUGINS": "two,Three"}, {"one"}),
+        ({"ZOO_DISABLE_PLUGINS": "nobody"}, {"one", "two", "three"}),
+        ({"ZOO_PLUGINS": "one,two", "ZOO_DISABLE_PLUGINS": "two"}, {"one"}),
+    ],
+)
+def test_the_environment_chooses(lay, environment, loaded):
+    for name in ("one", "two", "three"):
+        lay(f"dist-{name}", points={name: None})
+    host = load_plugins(environment=environment)
+    assert {name for name, state in states(host).items() if state == "ok"} == loaded
+    assert {name for name, state in states(host).items() if state == "disabled"} == {"one", "two", "three"} - loaded
+    assert {spec.namespace for spec in host.specs_of(ModelSpec)} == loaded
+
+
+def test_a_disabled_plugin_is_not_imported(lay):
+    lay("dist-one", points={"one": None}, code="raise SystemExit('imported')")
+    assert states(load_plugins(environment={"ZOO_DISABLE_PLUGINS": "one"})) == {"one": "disabled"}
+    assert "dist_one_plugin" not in sys.modules
+
+
+def test_a_wanted_plugin_that_is_not_installed(lay):
+    lay("dist-one", points={"gconv": None})
+    with pytest.raises(UsageError, match=r"ZOO_PLUGINS names 'gcnov'.*Did you mean 'gconv'"):
+        load_plugins(environment={"ZOO_PLUGINS": "gcnov"})
+
+
+def test_a_namespace_taken_twice_stays_with_the_first(lay):
+    lay("a-dist", points={"same": None})
+    lay("b-dist", points={"same": None})
+    host = load_plugins(environment={})
+    assert host.records["same"].distribution == "a-dist"
+    second = host.records["same (b-dist)"]
+    assert (second.state, second.specs) == ("broken", 0)
+    assert "the namespace 'same' is taken by a-dist" in second.error
+    assert len(host.specs_of(ModelSpec)) == 1
+
+
+def test_first_party_comes_first_whatever_its_name(lay):
+    assert "lens-zoo-gconv" in FIRST_PARTY
+    lay("aaa", points={"gconv": None})
+    lay("lens-zoo-gconv", points={"gconv": None})
+    lay("lens-zoo-gconv-improved", points={"improved": None})
+    host = load_plugins(environment={})
+    assert host.records["gconv"].distribution == "lens-zoo-gconv"
+    assert host.records["gconv"].first_party
+    assert host.records["gconv (aaa)"].state == "broken"
+    assert not host.records["improved"].first_party  # no privilege by a name alike
+
+
+def test_upper_case_entry_points_own_the_lower_case_namespace(lay):
+    lay("dist-one", points={"Mine": None}, code=NETWORK.replace("{name}", "mine"))
+    host = load_plugins(environment={})
+    assert states(host) == {"mine": "ok"}
+
+
+def test_half_removed_and_damaged_distributions(lay, site, monkeypatch):
+    lay("dist-good", points={"good": None})
+    removed = lay("dist-removed", points={"removed": None})
+    (removed / "METADATA").unlink()
+    host = load_plugins(environment={})
+    assert host.records["good"].state == "ok"
+    assert set(host.records) == {"good", "removed"}
+
+
+def test_entry_points_that_cannot_be_read_cost_only_their_own(lay, site):
+    """In a process of its own: this breaks the standard library's look-up of all entry points."""
+    lay("dist-good", points={"good": None})
+    damaged = lay("dist-damaged", points={"damaged": None})
+    (damaged / "entry_points.txt").write_text("[zoo.plugins]\nno equals sign\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "zoo", "list-models"],
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "good/net" in done.stdout
+    assert "gconv/p4m" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("@hookimpl\ndef zoo_models(): return ['net']", "TypeError: zoo_models must return ModelSpecs, not str"),
+        ("@hookimpl\ndef zoo_models(): return 3", "TypeError: zoo_models must return a list of ModelSpec, not int"),
+        ("@hookimpl\ndef zoo_models(): yield None", "not generator"),
+        ("@hookimpl\ndef zoo_modles(): return []", "unknown hook 'zoo_modles'. Did you mean 'zoo_models'"),
+        ("@hookimpl\ndef my_models(): return []", "unknown hook 'my_models'"),
+        ("def zoo_datasets(): return []", "'zoo_datasets' lacks the mark @hookimpl"),
+        ("@hookimpl\ndef zoo_epoch_ended(epochs): pass", "zoo_epoch_ended"),
+        ("ZOO_API_VERSION = 99", "it needs plugin API 99; this zoo offers 1"),
+        (
+            "@hookimpl\ndef zoo_models(): return [ModelSpec(id='one/n', target='a:b', requires=('timm'))]",
+            "one/n: requires must be a list of texts",
+        ),
+        (
+            "@hookimpl\ndef zoo_models(): return [ModelSpec(id='one/n', target='a:b', defaults={'f': print})]",
+            "defaults",
+        ),
+    ],
+)
+def test_faults_leave_nothing_behind(lay, code, error):
+    good = "\n@hookimpl\ndef zoo_launchers(): return [LauncherSpec(id='one/here', target='a:b')]\n"
+    lay("dist-one", points={"one": None}, code="from zoo import LauncherSpec, ModelSpec, hookimpl\n" + good + code)
+    host = load_plugins(environment={})
+    record = host.records["one"]
+    assert record.state == "broken"
+    assert error in record.error
+    assert "Traceback" in record.trace
+    assert host.specs == {}
+    assert host.manager.get_plugins() == set()
+
+
+def test_a_hook_that_returns_nothing_offers_nothing(lay):
+    lay("dist-one", points={"one": None}, code="from zoo import hookimpl\n@hookimpl\ndef zoo_models(): return None")
+    host = load_plugins(environment={})
+    assert (host.records["one"].state, host.records["one"].specs) == ("ok", 0)
+
+
+def test_an_interrupt_while_plugins_load_is_not_swallowed(lay):
+    lay("dist-one", points={"one": None}, code="raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        load_plugins(environment={})
+
+
+def test_one_id_for_two_kinds_of_things(lay):
+    code = (
+        "from zoo import LauncherSpec, ModelSpec, hookimpl\n"
+        "@hookimpl\ndef zoo_models(): return [ModelSpec(id='one/x', target='a:b')]\n"
+        "@hookimpl\ndef zoo_launchers(): return [LauncherSpec(id='one/x', target='a:b')]\n"
+    )
+    lay("dist-one", points={"one": None}, code=code)
+    host = load_plugins(environment={})
+    assert host.records["one"].specs == 2
+    assert len(host.specs_of(ModelSpec)) == len(host.specs_of(LauncherSpec)) == 1
+
+
+def test_what_a_plugin_prints_goes_to_stderr(lay, capsys):
+    lay("dist-one", points={"one": None}, code="print('noise')\n" + NETWORK + "    print('more noise')")
+    load_plugins(environment={})
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "noise" in told.err
+
+
+# Files
+
+
+def test_a_file_is_a_plugin(site, tmp_path):
+    path = tmp_path / "filezoo.py"
+    path.write_text(NETWORK.replace("{name}", "filezoo"))
+    host = load_plugins(files=[path, path], environment={"ZOO_PLUGIN_FILES": str(path)})
+    assert states(host) == {"filezoo": "ok"}  # once, though it is named three times
+    assert host.records["filezoo"].version == "file"
+    assert host.records["filezoo"].distribution == str(path)
+    assert [spec.id for spec in host.specs_of(ModelSpec)] == ["filezoo/net"]
+
+
+def test_a_file_that_does_not_exist(tmp_path):
+    with pytest.raises(UsageError, match=r"--plugin .*nothing\.py: there is no such file"):
+        load_plugins(files=[tmp_path / "nothing.py"], environment={})
+
+
+def test_broken_files_are_records_and_can_be_mended(site, tmp_path):
+    path = tmp_path / "patient.py"
+    path.write_text("import nothing_like_it")
+    assert states(load_plugins(files=[path], environment={})) == {"patient": "broken"}
+    path.write_text(NETWORK.replace("{name}", "patient"))
+    assert states(load_plugins(files=[path], environment={})) == {"patient": "ok"}
+
+
+def test_a_file_does_not_replace_a_module_that_is_loaded(site, tmp_path):
+    path = tmp_path / "json.py"
+    path.write_text(NETWORK.replace("{name}", "json"))
+    host = load_plugins(files=[path], environment={})
+    assert "a module named 'json' is already loaded" in host.records["json"].error
+    import json
+
+    assert json.dumps([]) == "[]"
+
+
+def test_a_file_cannot_take_an_installed_namespace(lay, tmp_path):
+    lay("dist-one", points={"one": None})
+    (tmp_path / "one.py").write_text(NETWORK.replace("{name}", "one"))
+    host = load_plugins(files=[tmp_path / "one.py"], environment={})
+    assert host.records["one"].distribution == "dist-one"
+    assert "taken by dist-one" in host.records[f"one ({tmp_path / 'one.py'})"].error
+
+
+# Events and models that are not listed
+
+
+def test_events_reach_every_plugin_although_one_raises(lay, tmp_path, caplog):
+    for name, action in (("a", "raise RuntimeError('no')"), ("b", "raise SystemExit(3)"), ("c", "pass")):
+        lay(
+            f"dist-{name}",
+            points={name: None},
+            code="from zoo import hookimpl\n@hookimpl\ndef zoo_epoch_ended(run_dir, epoch):\n"
+            f"    (run_dir / '{name}').write_text(str(epoch))\n    {action}\n",
+        )
+    host = load_plugins(environment={})
+    host.tell("zoo_epoch_ended", cell={}, run_dir=tmp_path, epoch=7, metrics={})
+    assert [(tmp_path / name).read_text() for name in "abc"] == ["7", "7", "7"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"plugin {name} failed in zoo_epoch_ended" for name in "ab"
+    ]
+    assert "RuntimeError: no" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        ("ModelSpec(id=name.lower(), target='a:b')", "mine/anything"),
+        ("None", None),
+        ("ModelSpec(id='other/net', target='a:b')", MissingError),
+        ("'mine/anything'", MissingError),
+        ("1 / 0", MissingError),
+    ],
+)
+def test_models_that_are_not_listed(lay, body, outcome):
+    code = f"from zoo import ModelSpec, hookimpl\n@hookimpl\ndef zoo_resolve_model(name): return {body}"
+    lay("dist-mine", points={"mine": None}, code=code)
+    lay("dist-other", points={"other": None}, code=code.replace(body, "1 / 0"))  # never asked
+    host = load_plugins(environment={})
+    if outcome is MissingError:
+        with pytest.raises(MissingError, match=r"'Mine/Anything'.*plugin mine"):
+            host.resolve_model("Mine/Anything")
+    else:
+        resolved = host.resolve_model("Mine/Anything")
+        assert (resolved and resolved.id) == outcome
+    assert host.resolve_model("nobody/net") is None

@@ -1,0 +1,226 @@
+"""From what a user types to a spec: bare names, who wins them, wildcards, and the message where nothing fits."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from zoo import registry
+from zoo.errors import MissingError, UsageError
+from zoo.host import Host, PluginRecord, _new_manager, load_plugins
+from zoo.registry import OFFERED_BY, find, listed, load_target, match
+from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
+
+
+def make_host(*specs, distributions=None, states=None):
+    """Return a host that holds these specs, as if a plugin for each namespace had registered them."""
+    host = Host(manager=_new_manager())
+    names = {spec.namespace for spec in specs} | set(states or {})
+    for name in sorted(names):
+        host.records[name] = PluginRecord(
+            name=name,
+            distribution=(distributions or {}).get(name, f"dist-{name}"),
+            version="1",
+            state=(states or {}).get(name, "ok"),
+            error="ImportError: no wings" if (states or {}).get(name) == "broken" else "",
+        )
+    for spec in specs:
+        host.specs.setdefault(type(spec), {})[spec.id] = spec
+    return host
+
+
+def model(name, **fields):
+    return ModelSpec(id=name, target="torch.nn:Identity", **fields)
+
+
+HOST = make_host(
+    model("gconv/p4", group="p4", tags=("equivariant",)),
+    model("gconv/p4m", group="p4m", tags=("equivariant", "small")),
+    model("timm/ResNet18"),
+    model("mine/p4m", group="p4m"),
+    model("one/same"),
+    model("two/same"),
+    DatasetSpec(id="deeplense/modelB", target="a:b", classes=("x", "y")),
+    distributions={"gconv": "lens-zoo-gconv", "timm": "lens-zoo-timm", "deeplense": "lens-zoo-deeplense"},
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("gconv/p4", "gconv/p4"),
+        ("p4", "gconv/p4"),
+        ("  P4  ", "gconv/p4"),
+        ("GCONV/P4M", "gconv/p4m"),
+        ("resnet18", "timm/ResNet18"),
+        ("mine/p4m", "mine/p4m"),
+        ("one/same", "one/same"),
+    ],
+)
+def test_names(name, found):
+    assert find(HOST, ModelSpec, name).id == found
+
+
+def test_a_bare_name_is_won_by_the_first_party_with_a_warning(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert find(HOST, ModelSpec, "p4m").id == "gconv/p4m"
+    assert "'p4m' is taken to be gconv/p4m; there is also mine/p4m" in caplog.text
+    caplog.clear()
+    find(HOST, ModelSpec, "gconv/p4m")
+    find(HOST, ModelSpec, "mine/p4m")
+    assert caplog.text == ""
+
+
+def test_two_third_parties_are_ambiguous():
+    with pytest.raises(UsageError, match=r"model 'same' is ambiguous: one/same, two/same\.\nGive one of these full"):
+        find(HOST, ModelSpec, "same")
+
+
+def test_two_first_parties_are_ambiguous():
+    both = {"gconv": "lens-zoo-gconv", "timm": "lens-zoo-timm"}
+    host = make_host(model("gconv/net"), model("timm/net"), model("mine/net"), distributions=both)
+    with pytest.raises(UsageError, match="gconv/net, mine/net, timm/net"):
+        find(host, ModelSpec, "net")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "said"),
+    [
+        (ModelSpec, "p4n", r"Unknown model 'p4n'\. Did you mean .*'p4m'.*\?\nSee: zoo list-models"),
+        (ModelSpec, "gconv/p5", r"Unknown model 'gconv/p5'\. Did you mean .*'gconv/p4'"),
+        (ModelSpec, "resnet", r"Did you mean 'ResNet18'"),
+        (ModelSpec, "zzzzzz", r"Unknown model 'zzzzzz'\.\nSee: zoo list-models"),
+        (ModelSpec, "", r"Unknown model ''"),
+        (DatasetSpec, "modelC", r"Unknown data set 'modelC'\. Did you mean 'modelB'.*\nSee: zoo list-datasets"),
+    ],
+)
+def test_unknown_names(kind, name, said):
+    with pytest.raises(UsageError, match=said) as caught:
+        find(HOST, kind, name)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("kind", [SimulatorSpec, LauncherSpec, MetricSpec])
+def test_a_kind_that_nobody_offers(kind):
+    with pytest.raises(MissingError, match=f"No plugin offers a {kind.kind}") as caught:
+        find(HOST, kind, "anything")
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(("name", "package"), [("escnn/d4", "lens-zoo-steerable"), ("AutoLens/x", "lens-zoo-autolens")])
+def test_first_party_plugins_that_are_not_installed(name, package):
+    with pytest.raises(MissingError, match=f"{package} is not installed") as caught:
+        find(HOST, ModelSpec, name)
+    assert caught.value.hint == f"Install it: pip install {package}"
+    assert caught.value.exit_code == 3
+
+
+def test_every_namespace_that_is_installed_here_is_offered_by_its_own_distribution():
+    for name, record in load_plugins(environment={}).records.items():
+        if name != "core":
+            assert OFFERED_BY[name] == record.distribution
+
+
+def test_broken_and_disabled_plugins_are_named():
+    host = make_host(model("gconv/p4"), states={"gconv": "ok", "sick": "broken", "off": "disabled"})
+    with pytest.raises(MissingError, match=r"model 'sick/net': its plugin is broken: ImportError: no wings") as caught:
+        find(host, ModelSpec, "sick/net")
+    assert "zoo plugins --errors" in caught.value.hint
+    with pytest.raises(MissingError, match="the plugin off is disabled") as caught:
+        find(host, ModelSpec, "off/net")
+    assert "ZOO_DISABLE_PLUGINS" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("requires", "missing"),
+    [
+        (("numpy", "no_such_library"), "no_such_library"),
+        (("no_such_library.part", "no_such_too"), "no_such_library.part no_such_too"),
+        (("json.no_such_part",), "json.no_such_part"),
+    ],
+)
+def test_requirements_that_are_not_installed(requires, missing):
+    host = make_host(model("mine/net", requires=requires), model("mine/other"))
+    with pytest.raises(MissingError) as caught:
+        find(host, ModelSpec, "net")
+    assert "mine/net needs " + missing.replace(" ", ", ") in str(caught.value)
+    assert f"pip install {missing}" in caught.value.hint
+    assert caught.value.exit_code == 3
+    with pytest.raises(MissingError):
+        match(host, ModelSpec, ["mine/*"])
+    assert [spec.id for spec in listed(host, ModelSpec)] == ["mine/net", "mine/other"]  # still shown
+
+
+def test_requirements_are_checked_without_importing_them():
+    import sys
+
+    host = make_host(model("mine/net", requires=("this",)))  # the Zen of Python prints itself when imported
+    find(host, ModelSpec, "net")
+    assert "this" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["p4,timm/resnet18"], ["gconv/p4", "timm/ResNet18"]),
+        (["timm/resnet18", "p4"], ["timm/ResNet18", "gconv/p4"]),
+        (["p4*"], ["gconv/p4", "gconv/p4m", "mine/p4m"]),
+        (["GCONV/*"], ["gconv/p4", "gconv/p4m"]),
+        (["?4"], ["gconv/p4"]),
+        (["[g]conv/p4[m]"], ["gconv/p4m"]),
+        (["p4, p4 ,", "gconv/p4", "gconv/*"], ["gconv/p4", "gconv/p4m"]),
+    ],
+)
+def test_match(names, found):
+    assert [spec.id for spec in match(HOST, ModelSpec, names)] == found
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["q*"], r"No model matches 'q\*'\.\nSee: zoo list-models"),
+        (["p4,nosuch"], "Unknown model 'nosuch'"),
+        ([], "No model is named"),
+        ([" , "], "No model is named"),
+    ],
+)
+def test_match_nothing(names, said):
+    with pytest.raises(UsageError, match=said):
+        match(HOST, ModelSpec, names)
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"group": "p4m"}, ["gconv/p4m", "mine/p4m"]),
+        ({"tag": "equivariant"}, ["gconv/p4", "gconv/p4m"]),
+        ({"tag": "equi"}, []),
+        ({"pattern": "*RES*"}, ["timm/ResNet18"]),
+        ({"pattern": "p4m", "tag": "small"}, ["gconv/p4m"]),
+    ],
+)
+def test_listed(filters, found):
+    assert [spec.id for spec in listed(HOST, ModelSpec, **filters)] == found
+
+
+def test_is_pattern():
+    assert all(map(registry.is_pattern, ("p4*", "?", "[ab]")))
+    assert not any(map(registry.is_pattern, ("p4m", "timm/resnet50.a1_in1k", "")))
+
+
+@pytest.mark.parametrize(
+    ("target", "error"),
+    [
+        ("no_such_module:build", "ModuleNotFoundError"),
+        ("json:no_such_attribute", "AttributeError"),
+        ("exits_when_imported:build", "SystemExit"),
+    ],
+)
+def test_targets_that_cannot_be_loaded(target, error, tmp_path, monkeypatch):
+    (tmp_path / "exits_when_imported.py").write_text("raise SystemExit(1)")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingError, match=f"model mine/net cannot be loaded from {target}: {error}") as caught:
+        load_target(ModelSpec(id="mine/net", target=target))
+    assert "zoo plugins --errors" in caught.value.hint
+    assert caught.value.exit_code == 3

@@ -1,0 +1,147 @@
+"""Specs: JSON there and back, nothing that can be changed, and no value that would break a list later."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from zoo import registry
+from zoo.host import load_plugins
+from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
+
+FULL = [
+    ModelSpec(
+        id="mine/Net_1.5+b-x",
+        target="mine.nets:Family.build",
+        summary="a net",
+        version=3,
+        tags=("small", "new"),
+        requires=("numpy",),
+        card="# Net",
+        group="p4",
+        equivariance="exact",
+        defaults={"width": 8, "act": "relu", "drop": None},
+        search_space={"width": [4, 8], "lr": {"low": 1e-4, "high": 1e-2, "log": True}},
+        weights={"modelA": "weights/a.safetensors"},
+        training={"lr": 1e-3},
+    ),
+    DatasetSpec(id="mine/data", target="mine:data", classes=("a", "b"), simulated=True, params={"snr": "U(1, 2)"}),
+    SimulatorSpec(id="mine/sim", target="mine:sim", device="any"),
+    LauncherSpec(id="mine/launch", target="mine:launch"),
+    MetricSpec(id="mine/metric", target="mine:metric"),
+]
+INSTALLED = load_plugins(environment={})
+
+
+@pytest.mark.parametrize("spec", FULL, ids=lambda spec: spec.kind)
+def test_json_there_and_back(spec: Spec) -> None:
+    plain = json.loads(json.dumps(spec.to_json()))
+    assert type(spec)(**plain) == spec
+    assert set(plain) == {field.name for field in dataclasses.fields(spec)}
+
+
+@pytest.mark.parametrize("kind", [ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec])
+def test_json_of_everything_installed(kind: type[Spec]) -> None:
+    specs = registry.listed(INSTALLED, kind)
+    assert specs
+    for spec in specs:
+        assert kind(**json.loads(json.dumps(spec.to_json()))) == spec
+
+
+@pytest.mark.parametrize("spec", FULL, ids=lambda spec: spec.kind)
+def test_no_field_can_be_set(spec: Spec) -> None:
+    for field in dataclasses.fields(spec):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(spec, field.name, getattr(spec, field.name))
+
+
+def test_mappings_and_lists_are_copied_and_closed() -> None:
+    defaults, tags = {"width": 8}, ["small"]
+    spec = ModelSpec(id="mine/net", target="mine:net", defaults=defaults, tags=tags)  # type: ignore[arg-type]
+    defaults["width"] = 9
+    tags.append("large")
+    assert dict(spec.defaults) == {"width": 8}
+    assert spec.tags == ("small",)
+    with pytest.raises(TypeError):
+        spec.defaults["width"] = 9  # type: ignore[index]
+    given = spec.to_json()
+    given["defaults"]["width"] = 9
+    assert spec.defaults["width"] == 8
+
+
+def test_a_changed_copy_is_checked_again() -> None:
+    assert dataclasses.replace(FULL[0], version=4).version == 4
+    with pytest.raises(ValueError, match="namespace/name"):
+        dataclasses.replace(FULL[0], id="nothing")
+
+
+def test_positional_arguments_are_refused() -> None:
+    with pytest.raises(TypeError):
+        ModelSpec("mine/net", "mine:net")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "name", ["net", "/net", "mine/", "Mine/net", "mi-ne/net", "mine/a/b", "mine/a b", "mine/-a", ""]
+)
+def test_ids_of_another_form(name: str) -> None:
+    with pytest.raises(ValueError, match="namespace/name"):
+        ModelSpec(id=name, target="mine:net")
+
+
+@pytest.mark.parametrize("target", ["mine", "mine:", ":net", "mine/net:build", "mine:net:build", "mine:1net", ""])
+def test_targets_of_another_form(target: str) -> None:
+    with pytest.raises(ValueError, match="module:attribute"):
+        ModelSpec(id="mine/net", target=target)
+
+
+# Each of these would pass silently and break a command for every plugin: a table, a filter or `--json`.
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("summary", None),
+        ("summary", 3),
+        ("card", b"text"),
+        ("version", "1"),
+        ("version", True),
+        ("tags", "small"),
+        ("tags", None),
+        ("tags", (1, 2)),
+        ("requires", "numpy"),
+        ("requires", {"numpy"}),
+        ("group", 4),
+        ("equivariance", "exactly"),
+        ("defaults", None),
+        ("defaults", ["width"]),
+        ("defaults", {"activation": print}),
+        ("defaults", {"shape": {1, 2}}),
+        ("defaults", {3: "width"}),
+        ("defaults", {"width": float("nan")}),
+        ("weights", {"modelA": 1}),
+        ("search_space", {"width": range(3)}),
+    ],
+)
+def test_values_that_are_not_plain(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"mine/net: {field}"):
+        ModelSpec(id="mine/net", target="mine:net", **{field: value})
+
+
+def test_values_that_are_not_plain_in_other_kinds() -> None:
+    with pytest.raises(ValueError, match="mine/data: classes"):
+        DatasetSpec(id="mine/data", target="mine:data", classes="abc")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="mine/data: simulated"):
+        DatasetSpec(id="mine/data", target="mine:data", classes=("a", "b"), simulated="no")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"mine/sim: device.*cpu, any"):
+        SimulatorSpec(id="mine/sim", target="mine:sim", device="gpu")
+
+
+def test_load_imports_the_target_and_its_attributes() -> None:
+    import json.decoder
+
+    assert ModelSpec(id="x/y", target="json.decoder:JSONDecoder.decode").load() is json.decoder.JSONDecoder.decode
+    with pytest.raises(AttributeError):
+        ModelSpec(id="x/y", target="json.decoder:JSONDecoder.encode").load()
+    with pytest.raises(ModuleNotFoundError):
+        ModelSpec(id="x/y", target="json.no_such_module:build").load()

@@ -1,0 +1,76 @@
+"""Small made-up results for the tests of tables and pictures."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from zoo.data.recipe import Recipe
+from zoo.harness import store
+from zoo.harness.cell import SCHEMA, Cell
+
+CLASSES = ("no_substructure", "subhalo", "vortex")
+
+
+def make_cell(model="toyzoo/tiny", *, data="toyzoo/stripes", seed=0, params=None, **changes):
+    """Return a cell; keywords are fields that differ."""
+    values = {
+        "model": model,
+        "model_version": 1,
+        "hparams": {},
+        "recipe": Recipe(dataset=data, dataset_version=1, params=params or {"image_size": 32}).to_json(),
+        "sizes": {"train": 9216, "val": 1024, "test": 2048},
+        "training": {},
+        "seed": seed,
+        "budget": "laptop",
+        "rule": "val_auc",
+        "precision": "fp32",
+        "versions": {},
+    }
+    return Cell(**{**values, **changes})
+
+
+def good(macro, cell=None, **cell_changes):
+    """Return the result of a cell that ended well."""
+    cell = cell or make_cell(**cell_changes)
+    return {
+        "schema": SCHEMA,
+        "status": "ok",
+        "run_id": cell.run_id,
+        "cell": cell.to_json(),
+        "classes": list(CLASSES),
+        "seconds": 150.0,
+        "test": {
+            "auc": {**{name: macro + 0.001 * k for k, name in enumerate(CLASSES)}, "macro": macro, "micro": macro},
+            "intervals": {"auc.macro": [macro - 0.01, macro + 0.01]},
+            "accuracy": 0.75,
+        },
+        "cost": {"parameters": 51234, "macs": 3_210_000, "train_images_per_second": 1234.5},
+        "equivariance": {"trained": {"error": 3e-7}},
+        "data": {"recipe_hash": Recipe(**cell.recipe).hash},
+    }
+
+
+def bad(error, status="failed", **cell_changes):
+    """Return the result of a cell that failed."""
+    cell = make_cell(**cell_changes)
+    return {"schema": SCHEMA, "status": status, "run_id": cell.run_id, "cell": cell.to_json(), "error": error}
+
+
+def stored(folder, result):
+    """Put a good result with predictions and examples into a store; return it with its folder."""
+    cell = Cell.from_json(result["cell"])
+    run_dir = store.prepare_run(folder, cell)
+    generator = np.random.default_rng(cell.seed)
+    labels = np.arange(30) % 3
+    logits = generator.normal(size=(30, 3)) + np.eye(3)[labels]
+    store.write_arrays(run_dir / store.PREDICTIONS, {"test.logits": logits, "test.labels": labels}, {})
+    images = generator.normal(size=(7, 1, 8, 8)).astype(np.float32)
+    store.write_arrays(
+        run_dir / store.EXAMPLES,
+        {"images": images, "labels": np.array([0, 0, 0, 1, 1, 2, 2])},
+        {"classes": json.dumps(CLASSES)},
+    )
+    store.write_json(run_dir / store.RESULT, result)
+    return result | {"run_dir": str(run_dir)}

@@ -1,0 +1,81 @@
+"""Pictures are written whole, named after the runs they show, and not drawn twice without need."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from zoo.errors import DataError
+from zoo.harness.store import PREDICTIONS
+from zoo.report import plots
+from zoo.report.plots import draw_all
+
+_spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
+reportdata = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(reportdata)
+good, bad, stored = reportdata.good, reportdata.bad, reportdata.stored
+
+
+@pytest.fixture
+def results(tmp_path):
+    return [stored(tmp_path / "store", good(0.9 - 0.1 * seed, seed=seed)) for seed in range(2)]
+
+
+def contents(paths):
+    return {path: path.stat().st_mtime_ns for path in paths}
+
+
+def test_pictures_are_whole_pngs(results, tmp_path):
+    from matplotlib import pyplot
+
+    paths = draw_all([*results, bad("no such luck")], tmp_path / "figures")
+    assert [path.name.split("-")[0] for path in paths] == ["roc", "images"]
+    assert sorted((tmp_path / "figures").iterdir()) == sorted(paths)
+    for path in paths:
+        picture = pyplot.imread(path)
+        assert picture.shape[0] > 300
+        assert picture.shape[1] > 300
+        assert picture[..., :3].std() > 0.02
+    assert pyplot.get_fignums() == []
+
+
+def test_pictures_are_drawn_again_only_when_asked(results, tmp_path, monkeypatch):
+    folder = tmp_path / "figures"
+    first = draw_all(results, folder)
+    before = contents(first)
+    with monkeypatch.context() as patch:
+        patch.setattr(plots, "_pyplot", lambda: pytest.fail("drawn again"))
+        assert draw_all(results, folder, again=False) == first
+    assert contents(first) == before
+    first[1].unlink()
+    assert draw_all(results, folder, again=False) == first
+    assert contents(first[:1]) == contents([first[0]])
+    assert first[0].stat().st_mtime_ns == before[first[0]]
+    draw_all(results, folder)
+    assert first[0].stat().st_mtime_ns != before[first[0]]
+
+
+def test_other_runs_make_other_pictures(results, tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "draw_roc", lambda results, path: path.write_text(str(len(results))))
+    monkeypatch.setattr(plots, "draw_examples", lambda run_dir, path, title: path.write_text(title))
+    both = draw_all(results, tmp_path)
+    one = draw_all(results[:1], tmp_path)
+    assert not set(both) & set(one)
+    assert draw_all(results[::-1], tmp_path) == both
+    other = stored(tmp_path / "store", good(0.7, data="toyzoo/dots"))
+    assert len(draw_all([*results, other], tmp_path)) == 4
+    assert (both[0].read_text(), one[0].read_text()) == ("2", "1")
+
+
+def test_nothing_good_draws_nothing(tmp_path):
+    assert draw_all([bad("no such luck")], tmp_path / "figures") == []
+    assert not (tmp_path / "figures").exists()
+
+
+def test_lost_predictions_are_told(results, tmp_path):
+    (Path(results[0]["run_dir"]) / PREDICTIONS).unlink()
+    with pytest.raises(DataError, match=f"Cannot read .*{PREDICTIONS}"):
+        draw_all(results, tmp_path / "figures")
+    assert list((tmp_path / "figures").iterdir()) == []

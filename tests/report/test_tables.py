@@ -1,0 +1,160 @@
+"""Tables: what shares one, the order of rows, and that they fit where they are shown."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from zoo.report.tables import make_tables, to_markdown, to_rich
+
+_spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
+reportdata = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(reportdata)
+good, bad = reportdata.good, reportdata.bad
+
+
+def rendered(table, width):
+    """Return the lines that a terminal of this width shows."""
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None).print(to_rich(table, width=width))
+    return out.getvalue().splitlines()
+
+
+@pytest.fixture
+def table():
+    [table] = make_tables(
+        [
+            good(0.91, model="toyzoo/middle"),
+            bad("RuntimeError: no such luck\n  File ...", model="toyzoo/broken"),
+            good(0.97, model="toyzoo/best"),
+            bad("", "oom", model="toyzoo/large", seed=3),
+            good(0.55, model="toyzoo/worst"),
+        ]
+    )
+    return table
+
+
+def test_best_first_and_failed_last_with_their_cause(table):
+    assert [row[0] for row in table.rows] == [
+        "toyzoo/best",
+        "toyzoo/middle",
+        "toyzoo/worst",
+        "toyzoo/broken",
+        "toyzoo/large",
+    ]
+    assert [row[2] for row in table.rows][3:] == ["failed", "oom"]
+    assert table.notes[-2:] == ["toyzoo/broken: RuntimeError: no such luck", "toyzoo/large: no cause is known"]
+    assert "laptop-size" in table.notes[0]
+    assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
+def test_what_stands_in_a_row(table):
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    run = row.pop("run")
+    assert re.fullmatch(r"[0-9a-f]{8}", run)
+    assert row == {
+        "model": "toyzoo/best",
+        "seed": "0",
+        "parameters": "51,234",
+        "MACs": "3.21 M",
+        "AUC no substructure": "0.9700",
+        "AUC subhalo": "0.9710",
+        "AUC vortex": "0.9720",
+        "AUC macro": "0.9700",
+        "95 %": "0.9600 to 0.9800",
+        "accuracy": "0.750",
+        "equivariance error": "3e-07",
+        "train images/s": "1,234",
+        "minutes": "2.5",
+    }
+
+
+def test_the_title_says_what_the_rows_share(table):
+    for words in ("toyzoo/stripes", "budget laptop", "9,216 training", "2,048 test", "rule val_auc", "fp32"):
+        assert words in table.title
+    assert table.title.endswith("\nimage_size 32")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": "toyzoo/dots"},
+        {"budget": "paper"},
+        {"sizes": {"train": 9216, "val": 1024, "test": 4096}},
+        {"rule": "last"},
+        {"precision": "bf16"},
+        {"params": {"image_size": 64}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_cannot_be_compared_is_in_a_table_of_its_own(change):
+    tables = make_tables([good(0.9), good(0.8, **change), good(0.7, seed=1)])
+    assert sorted(len(table.rows) for table in tables) == [1, 2]
+
+
+def test_what_can_be_compared_shares_a_table():
+    """Seeds and models do, and results read back from JSON, whose keys come in another order."""
+    read_back = good(0.8, seed=1)
+    read_back["cell"]["sizes"] = dict(sorted(read_back["cell"]["sizes"].items()))
+    assert list(read_back["cell"]["sizes"]) != list(good(0.9)["cell"]["sizes"])
+    [table] = make_tables([good(0.9), read_back, good(0.7, model="toyzoo/other"), bad("no", seed=2)])
+    assert [row[1] for row in table.rows] == ["0", "1", "0", "2"]
+
+
+def test_failures_alone_make_a_table_too():
+    [table] = make_tables([bad("no such luck")])
+    assert table.rows[0][:3] == ["toyzoo/tiny", "0", "failed"]
+    assert "toyzoo/tiny" in "\n".join(rendered(table, 80))
+    assert make_tables([]) == []
+
+
+def test_markdown_is_one_whole_table(table):
+    lines = to_markdown(table).splitlines()
+    assert lines[0].startswith("### toyzoo/stripes")
+    body = [line for line in lines if line.startswith("|")]
+    assert {line.count("|") for line in body} == {len(table.columns) + 1}
+    assert re.fullmatch(r"\| --- (\| ---: )+\|", body[1])
+    assert len(body) == 2 + len(table.rows)
+    assert lines[1] == ""
+    assert lines.index(body[-1]) - lines.index(body[0]) == len(body) - 1  # nothing tears it apart
+    assert [line for line in lines if line.startswith("*")] == [f"*{note}*" for note in table.notes]
+
+
+def test_markdown_is_what_a_parser_takes_for_a_table(table):
+    markdown_it = pytest.importorskip("markdown_it")
+    tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(to_markdown(table))
+    assert sum(token.type == "tr_open" for token in tokens) == 1 + len(table.rows)
+    assert sum(token.type == "th_open" for token in tokens) == len(table.columns)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160, 240])
+def test_the_table_fits_its_terminal(table, width):
+    lines = rendered(table, width)
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    for row in table.rows:
+        assert row[0] in text  # names and the score are never folded or left out
+    assert "0.9700" in text
+
+
+def test_narrow_terminals_lose_the_least_important_columns_first(table):
+    shown = {width: {column.header for column in to_rich(table, width=width).columns} for width in range(40, 261, 4)}
+    assert shown[260] == set(table.columns)
+    widths = sorted(shown)
+    for narrow, wide in pairwise(widths):
+        assert shown[narrow] <= shown[wide]
+    assert {"model", "AUC macro", "AUC vortex"} <= shown[40]
+    assert set(table.columns) - {"MACs"} in shown.values()
+
+
+def test_long_headings_break_at_blanks(table):
+    lines = rendered(table, 150)
+    assert not any("no substructure" in line for line in lines)
+    for word in ["AUC", "no", "substructure"]:
+        assert any(re.search(rf"\b{word}\b", line) for line in lines[2:])
