@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -142,9 +144,8 @@ def test_a_seed_too_large(fail):
 
 
 def test_a_device_that_is_absent(fail, monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    absent = SimpleNamespace(is_available=lambda: False)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=absent))  # importing the real one takes seconds
     told = fail("bench", "--model", "toyzoo/tiny", "--data", "modelB", "--device", "cuda", code=3)
     assert "'cuda' is not available" in told
     assert "--device cpu" in told
@@ -161,6 +162,7 @@ def test_a_store_that_cannot_be_written(fail, tmp_path):
 def test_a_broken_plugin_is_named_and_does_not_stop_others(tmp_path, monkeypatch, capsys):
     bad = tmp_path / "badzoo[red].py"
     bad.write_text("import no_such_module_anywhere\n")
+    monkeypatch.setenv("ZOO_PLUGINS", f"core,toyzoo,{bad.stem}")  # --errors imports the targets of all plugins
     with pytest.raises(SystemExit) as exit_request:
         main(["--plugin", str(bad), "list-models"])
     told = capsys.readouterr()

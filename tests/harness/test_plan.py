@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -265,13 +267,12 @@ def test_devices(monkeypatch):
     assert resolve_device("cpu") == "cpu"
     monkeypatch.setattr(plan, "_surely_no_gpu", lambda: True)
     assert resolve_device("auto") == "cpu"
-    import torch
-
     monkeypatch.setattr(plan, "_surely_no_gpu", lambda: False)
     for available, device in ((False, "cpu"), (True, "cuda")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda available=available: available)
+        cuda = SimpleNamespace(is_available=lambda available=available: available)
+        backends = SimpleNamespace(mps=SimpleNamespace(is_available=lambda: False))
+        monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, backends=backends))
         assert resolve_device("auto") == device
     assert resolve_device("cuda") == "cuda"
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(MissingError, match="'mps' is not available"):
         resolve_device("mps")
