@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -71,7 +72,11 @@ def create_model(
             raise UsageError(f"{spec.id} has no hyper-parameter '{hparam}'.{nearest(hparam, spec.defaults)}")
     build = registry.load_target(spec)
     model: nn.Module = build(
-        in_chans=in_chans, num_classes=num_classes, image_size=image_size, **{**spec.defaults, **hparams}
+        # A copy: a builder that changes a list would change the spec.
+        in_chans=in_chans,
+        num_classes=num_classes,
+        image_size=image_size,
+        **copy.deepcopy({**spec.defaults, **hparams}),
     )
     return model
 

@@ -48,7 +48,9 @@ class TrainingError(ZooError):
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """Return " Did you mean 'x' or 'y'?" for the closest candidates, or "" if none is close."""
     by_lower = {candidate.lower(): candidate for candidate in candidates}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+    # One wrong letter of two is half of the name.
+    cutoff = 0.5 if len(name) <= 3 else 0.6
+    close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=cutoff)
     if not close:
         return ""
     return " Did you mean " + " or ".join(f"'{by_lower[match]}'" for match in close) + "?"
