@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,17 +117,16 @@ def draw_all(results: Sequence[Mapping[str, Any]], folder: Path, *, again: bool 
 
 
 def _pyplot() -> tuple[Any, Any]:
-    """Return pyplot's subplots and close on a backend that needs no screen."""
+    """Return pyplot's subplots, with a layout that cuts nothing off, and close, on a backend that needs no screen."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    return pyplot.subplots, pyplot.close
+    return partial(pyplot.subplots, layout="constrained"), pyplot.close
 
 
 def _save(figure: Any, path: Path, close: Any) -> Path:
-    figure.tight_layout()
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png")
     close(figure)
