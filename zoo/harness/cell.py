@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class Cell:
     precision: str
     versions: Mapping[str, str]
 
-    @property
+    @cached_property  # asked for several times a second by whoever watches a matrix
     def run_id(self) -> str:
         """16 hex digits: equal cells have equal results."""
         return short_hash({"schema": SCHEMA, **asdict(self)})
