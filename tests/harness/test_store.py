@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from zoo.cli.watch import describe
 from zoo.data.recipe import Recipe
 from zoo.errors import DataError
 from zoo.harness import progress, store
@@ -115,7 +116,7 @@ def test_progress_is_throttled_but_says_every_phase_and_end(tmp_path, clock):
         file.tell(*arguments, **more)
         return read_progress(path)
 
-    assert told("train", 0, 10) == {"phase": "train", "done": 0, "total": 10, "seconds": 0.0}
+    assert told("train", 0, 10) == {"phase": "train", "done": 0, "total": 10, "seconds": 0.0, "rate": 0.0}
     clock[0] += INTERVAL_SECONDS / 2
     assert told("train", 1, 10)["done"] == 0
     clock[0] += INTERVAL_SECONDS
@@ -123,7 +124,27 @@ def test_progress_is_throttled_but_says_every_phase_and_end(tmp_path, clock):
     assert (entry["done"], entry["epoch"]) == (2, 1)
     assert entry["seconds"] == pytest.approx(1.5 * INTERVAL_SECONDS)
     assert told("train", 10, 10)["done"] == 10
-    assert told("score", 0, 1) == {"phase": "score", "done": 0, "total": 1, "seconds": 0.0}
+    assert told("score", 0, 1) == {"phase": "score", "done": 0, "total": 1, "seconds": 0.0, "rate": 0.0}
+
+
+def test_the_rate_counts_what_was_done_in_this_session_only(tmp_path, clock):
+    """A training that goes on from its checkpoint at step 900 of 1000, ten steps a second: nine seconds are left."""
+    path = tmp_path / store.PROGRESS
+    file = ProgressFile(path)
+    file.tell("simulate train", 0, 512)
+    clock[0] += 2
+    file.tell("simulate train", 512, 512)
+    assert read_progress(path)["rate"] == 256
+    file.tell("train", 900, 1000, epoch=10, epochs=10)
+    clock[0] += 1
+    file.tell("train", 910, 1000, epoch=10, epochs=10)
+    assert read_progress(path)["rate"] == 10
+    assert describe(read_progress(path)) == "epoch 10/10, 9 s left"
+
+
+def test_progress_on_a_full_disk_is_lost_in_silence(tmp_path, clock):
+    ProgressFile(tmp_path / "absent" / store.PROGRESS).tell("train", 0, 10)
+    assert read_progress(tmp_path / "absent" / store.PROGRESS) == {}
 
 
 def test_progress_is_replaced_whole(tmp_path, clock, monkeypatch):

@@ -85,11 +85,11 @@ def describe(progress: dict[str, Any]) -> str:
     if not progress:
         return "starting"
     phase, done, total = progress["phase"], progress["done"], progress["total"]
-    seconds = progress.get("seconds", 0.0)
-    left = f", {_duration(seconds / done * (total - done))} left" if done and seconds > 0.5 else ""
+    rate = progress.get("rate", 0.0)
+    left = f", {_duration((total - done) / rate)} left" if rate and progress["seconds"] > 0.5 else ""
     if phase.startswith("simulate"):
-        rate = f", {done / seconds:,.0f} images/s" if done and seconds > 0 else ""
-        return f"{phase} {done:,.0f}/{total:,.0f}{rate}{left}"
+        speed = f", {rate:,.0f} images/s" if rate else ""
+        return f"{phase} {done:,.0f}/{total:,.0f}{speed}{left}"
     if phase == "train":
         text = f"epoch {progress['epoch']}/{progress['epochs']}"
         if "val_auc" in progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -24,6 +25,7 @@ class ProgressFile:
         self._last = 0.0
         self._phase = ""
         self._phase_started = time.perf_counter()
+        self._done_before = 0.0
         self._parent = os.environ.get(PARENT_VARIABLE)
 
     def tell(self, phase: str, done: float, total: float, **more: Any) -> None:
@@ -40,15 +42,21 @@ class ProgressFile:
         now = time.perf_counter()
         if phase != self._phase:
             self._phase, self._phase_started, self._last = phase, now, 0.0
+            self._done_before = done
         if now - self._last < INTERVAL_SECONDS and done < total:
             return
         self._last = now
         if self._parent is not None and os.getppid() != int(self._parent):
             raise KeyboardInterrupt
-        content = {"phase": phase, "done": done, "total": total, "seconds": now - self._phase_started, **more}
+        seconds = now - self._phase_started
+        # A training that goes on from a checkpoint has most of its steps behind it from the first moment.
+        rate = (done - self._done_before) / seconds if seconds > 0 else 0.0
+        content = {"phase": phase, "done": done, "total": total, "seconds": seconds, "rate": rate, **more}
         temporary = self.path.with_suffix(".part")
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-        os.replace(temporary, self.path)
+        # A courtesy: a full disk is told by whatever has to be written, and not here.
+        with contextlib.suppress(OSError):
+            temporary.write_text(json.dumps(content), encoding="utf-8")
+            os.replace(temporary, self.path)
 
 
 def read_progress(path: Path) -> dict[str, Any]:
