@@ -52,8 +52,13 @@ def written_whole(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        raise DataError(f"Cannot write {path}: {error.strerror or error}.", hint=_ELSEWHERE) from error
+    except Exception as error:
+        from safetensors import SafetensorError  # not at the top: listing imports this module
+
+        if not isinstance(error, (OSError, SafetensorError)):
+            raise
+        cause = getattr(error, "strerror", None) or error
+        raise DataError(f"Cannot write {path}: {cause}.", hint=_ELSEWHERE) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

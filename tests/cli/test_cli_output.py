@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -186,6 +188,27 @@ def test_bench_tells_of_a_failure_on_stderr_and_by_its_exit_code(zoo, tmp_path, 
     out, err = zoo(*bench(), code=1)
     assert "failed" in out
     assert "ended without a result" in out
+
+
+def test_a_terminal_without_the_letters_shows_what_it_can(tmp_path):
+    [content] = json.loads(run_quietly(*bench("--dry-run", "--json")))
+    cell = Cell.from_json(content)
+    run_dir = store.prepare_run(tmp_path / "results", cell)
+    result = {"schema": 1, "run_id": cell.run_id, "cell": cell.to_json(), "status": "failed", "error": "é"}
+    store.write_json(run_dir / store.RESULT, result)
+    shown = run_quietly("report", encoding="ascii")
+    assert "toyzoo/stripes ? budget smoke" in shown
+    assert "failed" in shown
+
+
+def run_quietly(*words, encoding="utf-8"):
+    """Run zoo with a stdout of its own; return what was written there."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    with contextlib.redirect_stdout(stream), pytest.raises(SystemExit) as exit_request:
+        main(list(words))
+    assert exit_request.value.code == 0
+    stream.flush()
+    return stream.buffer.getvalue().decode(encoding)
 
 
 def test_a_reader_that_goes_away_is_no_failure(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,13 +15,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import zoo
+from zoo.errors import DataError
 from zoo.harness import run, store
+from zoo.harness import train as train_module
 from zoo.harness.classifier import build_classifier
 from zoo.harness.plan import Request, make_plan
 from zoo.harness.run import run_cell
+from zoo.harness.train import CHECKPOINT
 from zoo.host import load_plugins
 
 TOY = Path(__file__).parent / "toyzoo.py"
@@ -64,7 +68,7 @@ def test_result_is_complete_and_true(plan, run_in, host):
     assert np.sum(result["test"]["confusion"]) == result["test"]["images"] == 120
     low, high = result["test"]["intervals"]["auc.macro"]
     assert low < result["test"]["auc"]["macro"] < high
-    assert not {path.name for path in run_dir.iterdir()} & {"checkpoint.safetensors", "best.safetensors"}
+    assert not (run_dir / CHECKPOINT).exists()
 
     # The scores follow from the stored predictions, and those from the stored weights and the images.
     arrays, metadata = store.read_arrays(run_dir / store.PREDICTIONS)
@@ -143,20 +147,27 @@ def test_same_cell_gives_the_same_result_and_seeds_differ(plan, run_in, host):
     assert third["test"]["log_loss"] != first["test"]["log_loss"]
 
 
-@pytest.mark.parametrize("stop_after", [1, 2])
-def test_interrupted_training_goes_on_to_the_same_bits(plan, run_in, host, monkeypatch, stop_after):
-    whole, whole_dir = run_in(plan(augment="d4"), "whole")
+@contextlib.contextmanager
+def interrupted(host, monkeypatch, *, after):
+    """A Ctrl-C comes as soon as this epoch has ended."""
     original = host.tell
 
     def interrupting(event, **arguments):
-        if event == "zoo_epoch_ended" and arguments["epoch"] == stop_after:
+        if event == "zoo_epoch_ended" and arguments["epoch"] == after:
             raise KeyboardInterrupt
         original(event, **arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(host, "tell", interrupting)
         with pytest.raises(KeyboardInterrupt):
-            run_in(plan(augment="d4"), "cut")
+            yield
+
+
+@pytest.mark.parametrize("stop_after", [1, 2])
+def test_interrupted_training_goes_on_to_the_same_bits(plan, run_in, host, monkeypatch, stop_after):
+    whole, whole_dir = run_in(plan(augment="d4"), "whole")
+    with interrupted(host, monkeypatch, after=stop_after):
+        run_in(plan(augment="d4"), "cut")
     epochs = []
     monkeypatch.setattr(
         host, "tell", lambda event, **arguments: epochs.append(arguments.get("epoch")) if "epoch" in event else None
@@ -166,6 +177,83 @@ def test_interrupted_training_goes_on_to_the_same_bits(plan, run_in, host, monke
     assert resumed["test"] == whole["test"]
     assert (whole_dir / store.WEIGHTS).read_bytes() == (resumed_dir / store.WEIGHTS).read_bytes()
     assert len((resumed_dir / store.HISTORY).read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "empty", "other run", "other network"])
+def test_a_damaged_checkpoint_is_not_used(plan, run_in, host, monkeypatch, caplog, damage):
+    cell = plan()
+    whole, whole_dir = run_in(cell, "whole")
+    with interrupted(host, monkeypatch, after=2):
+        run_in(cell, "cut")
+    path = whole_dir.parents[3] / "cut" / cell.folder / CHECKPOINT
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "bit":
+        content[-5] ^= 16
+        path.write_bytes(content)
+    else:
+        other = plan(width=5) if damage == "other network" else plan(lr=0.5)
+        with interrupted(host, monkeypatch, after=2):
+            run_in(other, "other")
+        source = whole_dir.parents[3] / "other" / other.folder / CHECKPOINT
+        if damage == "other run":
+            path.write_bytes(source.read_bytes())
+        else:  # as if the model's code had been changed in between
+            monkeypatch.setattr("zoo.harness.train._checksum", lambda *_: "same")
+            with safe_open(source, framework="pt") as file:
+                state = file.metadata()["state"]
+            save_file(load_file(source), path, metadata={"state": state, "checksum": "same"})
+    result, run_dir = run_in(cell, "cut")
+    assert "Training starts again from the first epoch" in caplog.text
+    assert result["test"] == whole["test"]
+    assert (whole_dir / store.WEIGHTS).read_bytes() == (run_dir / store.WEIGHTS).read_bytes()
+
+
+def test_a_run_that_cannot_write_its_result_need_not_train_again(plan, run_in, host, monkeypatch):
+    """The disk is full, or the process killed, after everything else."""
+    write_json = store.write_json
+
+    def full(path, content):
+        if path.name == store.RESULT:
+            raise DataError("No space left on device")
+        write_json(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write_json", full)
+        with pytest.raises(DataError):
+            run_in(plan())
+    epochs = []
+    monkeypatch.setattr(host, "tell", lambda event, **arguments: epochs.append(arguments.get("epoch")))
+    result, run_dir = run_in(plan())
+    assert result["status"] == "ok"
+    assert not any(epochs)
+    assert not (run_dir / CHECKPOINT).exists()
+
+
+def test_the_seconds_of_an_interrupted_run_are_those_of_all_its_sessions(plan, run_in, host, monkeypatch):
+    with interrupted(host, monkeypatch, after=2):
+        run_in(plan())
+    load = train_module._load
+
+    def slow(*arguments):
+        state, best = load(*arguments)
+        for entry in state.history:
+            entry["seconds"] += 1000
+        return state, best
+
+    monkeypatch.setattr(train_module, "_load", slow)
+    result, _ = run_in(plan())
+    assert 2000 < result["seconds"] < 2100
+
+
+def test_a_network_that_cannot_be_built_costs_no_simulation(host, run_in, monkeypatch):
+    [cell] = make_plan(host, Request(models=["raises"], data=["modelB"], budget="laptop", device="cpu"))
+    monkeypatch.setattr(run.Dataset, "split", lambda *_: pytest.fail("simulated"))
+    result, _ = run_in(cell)
+    assert "no such luck" in result["error"]
 
 
 def test_a_stored_result_is_not_run_again_unless_forced(plan, run_in, host, monkeypatch):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import time
 from dataclasses import replace
 
+import filelock
 import numpy as np
 import pytest
 
@@ -75,6 +77,49 @@ def test_results_come_in_order_without_what_is_no_result(tmp_path):
     found = list(store.results(tmp_path))
     assert [result["run_dir"] for result in found] == [str(folder) for folder in good]
     assert all(store.done(tmp_path, cell) is None for cell in cells[2:])
+
+
+def test_what_another_run_or_program_wrote_is_no_result(tmp_path, caplog):
+    other = replace(CELL, seed=1)
+    mine, theirs = put(tmp_path), put(tmp_path, other)
+    (mine / store.RESULT).write_bytes((theirs / store.RESULT).read_bytes())
+    assert store.done(tmp_path, CELL) is None
+    assert store.done(tmp_path, other)
+    altered = json.loads((theirs / store.RESULT).read_text())
+    for content in (
+        {**altered, "cell": {**altered["cell"], "seed": 7}},
+        {**altered, "cell": []},
+        {**altered, "cell": {}},
+        {**altered, "status": None},
+        {**altered, "schema": 0},
+        "ok",
+    ):
+        caplog.clear()
+        (theirs / store.RESULT).write_text(json.dumps(content))
+        assert store.done(tmp_path, other) is None
+        assert [result["run_dir"] for result in store.results(tmp_path)] == [str(mine)]
+        assert str(theirs) in caplog.text
+
+
+def test_a_result_that_another_process_is_writing_is_left_alone(tmp_path):
+    """Two commands for one cell: the second must not remove what the first has just written."""
+    run_dir = put(tmp_path, status="failed")
+    with filelock.FileLock(run_dir / store.LOCK):
+        store.prepare_run(tmp_path, CELL, force=True)
+        assert store.read_result(run_dir)
+    store.prepare_run(tmp_path, CELL)
+    assert store.read_result(run_dir) is None
+
+
+def test_arrays_that_find_the_disk_full(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(DataError, match=r"Cannot write .*arrays.safetensors.*\n.*--store"):
+            store.write_arrays(tmp_path / "arrays.safetensors", {"a": np.zeros(4096)}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_store_has_no_results(tmp_path):

@@ -56,6 +56,15 @@ class Dataset:
                 "a data set is a Population (with `instrument` and `sample`) or an ImageSet."
             )
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width; known before an image is simulated."""
+        if isinstance(self._content, ImageSet):
+            channels, height, width = self._content.images.shape[1:]
+            return channels, height, width
+        size = self._content.instrument.image_size
+        return 1, size, size
+
     def split(self, name: str) -> Split:
         """Return a split: "train", "val" or "test"."""
         content = self._content

@@ -21,17 +21,22 @@ class Classifier(nn.Module):
 
     Args:
         network: maps [N, C, H, W] to logits [N, K].
-        mean, std: [C], of the pixels of the training split.
+        channels: C. Mean 0 and standard deviation 1 stand in until `normalise` or a file of weights says more.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, *, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, network: nn.Module, *, channels: int) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("mean", mean.float()[:, None, None])
-        self.register_buffer("std", std.float()[:, None, None])
+        self.register_buffer("mean", torch.zeros(channels, 1, 1))
+        self.register_buffer("std", torch.ones(channels, 1, 1))
+
+    def normalise(self, *, mean: Tensor, std: Tensor) -> None:
+        """Take mean and standard deviation [C] of the pixels of the training split."""
+        self.mean.copy_(mean[:, None, None])
+        self.std.copy_(std[:, None, None])
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [N, K] for raw images [N, C, H, W]."""
@@ -46,8 +51,6 @@ def build_classifier(
     *,
     image_shape: tuple[int, int, int],
     num_classes: int,
-    mean: Tensor | None = None,
-    std: Tensor | None = None,
 ) -> Classifier:
     """Return an untrained classifier.
 
@@ -57,7 +60,6 @@ def build_classifier(
         hparams: resolved hyper-parameters.
         image_shape: channels, height, width; images are square.
         num_classes: K.
-        mean, std: [C], default 0 and 1, to be filled from a file of weights.
 
     Raises:
         TrainingError: the model's own code raises, or returns no module.
@@ -75,8 +77,4 @@ def build_classifier(
         raise TrainingError(f"{model} cannot be built: {type(error).__name__}: {error}") from error
     if not isinstance(network, nn.Module):
         raise TrainingError(f"{model}: {spec.target} returned a {type(network).__name__}, not a torch.nn.Module.")
-    return Classifier(
-        network,
-        mean=torch.zeros(channels) if mean is None else mean,
-        std=torch.ones(channels) if std is None else std,
-    )
+    return Classifier(network, channels=channels)

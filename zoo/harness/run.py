@@ -26,7 +26,7 @@ from zoo.harness.classifier import Classifier, build_classifier
 from zoo.harness.progress import ProgressFile
 from zoo.harness.score import count_cost, inference_rate, measure_equivariance, score
 from zoo.harness.settings import TrainingSettings
-from zoo.harness.train import BEST, CHECKPOINT, make_fabric, predict, train
+from zoo.harness.train import CHECKPOINT, make_fabric, predict, train
 from zoo.paths import written_whole
 from zoo.specs import MetricSpec, ModelSpec
 
@@ -55,15 +55,12 @@ def run_cell(host: Host, cell: Cell, run_dir: Path, *, device: str, force: bool 
         DataError: the store cannot be written.
         KeyboardInterrupt: it was interrupted; running it again continues.
     """
-    with filelock.FileLock(run_dir / ".lock"):
+    with filelock.FileLock(run_dir / store.LOCK):
         stored = store.read_result(run_dir)
         if stored is not None and stored["status"] == "ok" and not force:
             return stored
         (run_dir / store.RESULT).unlink(missing_ok=True)
-        for leftover in [
-            *run_dir.glob(".*.part"),
-            *([run_dir / CHECKPOINT, run_dir / BEST] if force else []),
-        ]:
+        for leftover in [*run_dir.glob(".*.part"), *([run_dir / CHECKPOINT] if force else [])]:
             leftover.unlink(missing_ok=True)
         host.tell("zoo_run_started", cell=cell.to_json(), run_dir=run_dir)
         started = time.perf_counter()
@@ -77,9 +74,14 @@ def run_cell(host: Host, cell: Cell, run_dir: Path, *, device: str, force: bool 
             text = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
             result |= {"error": text, "traceback": traceback.format_exc()}
             logger.error("%s on %s failed: %s", cell.model, cell.data, text, exc_info=not isinstance(error, ZooError))
-        result["seconds"] = time.perf_counter() - started
+        # Of all sessions, as far as epochs tell: a run that was interrupted is not cheaper than one that was not.
+        result["seconds"] = result.pop("earlier_seconds", 0.0) + time.perf_counter() - started
         result["environment"] = describe()
         store.write_json(run_dir / store.RESULT, result)
+        if result["status"] == "ok":
+            # Not before: a run that is killed, or finds the disk full, in its last moment need not train again.
+            for finished in (CHECKPOINT, store.PROGRESS):
+                (run_dir / finished).unlink(missing_ok=True)
         host.tell("zoo_run_finished", cell=cell.to_json(), run_dir=run_dir, result=result)
         return result
 
@@ -96,22 +98,19 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
 
     clock = time.perf_counter()
     data = Dataset(host, cell.open_recipe(), cell.sizes, progress=simulating)
+    # The network first: hyper-parameters that cannot be built should not cost a simulation.
+    torch.manual_seed(cell.seed)
+    classifier = build_classifier(
+        host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.spec.classes)
+    )
     train_split, val_split = data.split("train"), data.split("val")
     simulated["seconds"] += time.perf_counter() - clock
     _write_examples(run_dir / store.EXAMPLES, train_split)
 
     settings = TrainingSettings(**cell.training)
     mean, std = (torch.as_tensor(values) for values in train_split.moments())
-    torch.manual_seed(cell.seed)
-    classifier = build_classifier(
-        host,
-        cell.model,
-        cell.hparams,
-        image_shape=train_split.image_shape,
-        num_classes=len(train_split.classes),
-        mean=mean,
-        std=std.clamp_min(1e-12),
-    ).to(device)
+    classifier.normalise(mean=mean, std=std.clamp_min(1e-12))
+    classifier.to(device)
     fabric = make_fabric(device, cell.precision)
     spec = registry.find(host, ModelSpec, cell.model)
     probe = torch.from_numpy(np.array(val_split.pieces[0][:64])).to(device)
@@ -185,8 +184,6 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
     )
     scores = score(test_logits, test_labels, test_split.classes)
     scores["extra"] = _extra_metrics(host, test_logits, test_labels)
-    for finished in (CHECKPOINT, BEST, store.PROGRESS):
-        (run_dir / finished).unlink(missing_ok=True)
     return {
         "classes": list(test_split.classes),
         "test": scores,
@@ -201,6 +198,7 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
             },
         },
         "device": str(device),
+        "earlier_seconds": sum(entry["seconds"] for entry in full_history[: -len(history) or None]),
     }
 
 

@@ -1,39 +1,42 @@
 """Trains a classifier on the train split and picks its weights on the validation split. No test data come here.
 
 Every epoch ends with a checkpoint from which training goes on to the same result bit by bit: order, augmentation
-and dropout of an epoch are seeded by (seed, epoch), and the learning rate is a function of the step.
+and dropout of an epoch are seeded by (seed, epoch), and the learning rate is a function of the step. A checkpoint is
+one file that checks itself; from a damaged one nothing is taken.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
+import logging
 import time
+import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zoo.data.augment import augment
 from zoo.data.loader import Batches
-from zoo.errors import TrainingError
+from zoo.errors import DataError, TrainingError
 from zoo.harness.average import MovingAverage
 from zoo.harness.classifier import Classifier
 from zoo.harness.settings import TrainingSettings, learning_rate_factor
 from zoo.lensing.draws import stable_hash
 from zoo.paths import written_whole
 
+logger = logging.getLogger(__name__)
 EpochReport = Callable[[dict[str, float]], None]
 StepReport = Callable[[int, int, int], None]
 
-CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
+CHECKPOINT = "checkpoint.safetensors"
 FABRIC_PRECISION = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed"}
 
 
@@ -47,13 +50,13 @@ def make_fabric(device: torch.device, precision: str) -> Fabric:
 
 @dataclass
 class _State:
-    """What changes from epoch to epoch beside tensors; kept in the checkpoint's header."""
+    """What changes from epoch to epoch beside the tensors of the training; kept in the checkpoint's header."""
 
     epoch: int = 0
     step: int = 0
     best_epoch: int = 0
     best_auc: float = float("-inf")
-    history: list[dict[str, float]] | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
 
 
 def train(
@@ -94,10 +97,14 @@ def train(
     module, fabric_optimizer = fabric.setup(classifier, optimizer)
     batch_size = min(settings.batch_size, len(train_data))
     steps = len(train_data) // batch_size
-    state = _State(history=[])
-    with contextlib.suppress(FileNotFoundError):
-        state = _load(run_dir / CHECKPOINT, classifier, average, optimizer, parameters)
-    history = state.history or []
+    state, best = _State(), average.module.state_dict()
+    try:
+        state, best = _load(run_dir / CHECKPOINT, classifier, average, optimizer, parameters)
+    except FileNotFoundError:
+        pass
+    except DataError as error:
+        logger.warning("%s Training starts again from the first epoch.", error)
+    history = state.history
 
     while state.epoch < settings.epochs and not _exhausted(state, settings):
         started = time.perf_counter()
@@ -140,13 +147,12 @@ def train(
         state.epoch = epoch
         if entry["val_auc"] > state.best_auc or state.best_epoch == 0:
             state.best_auc, state.best_epoch = entry["val_auc"], epoch
-            _save(run_dir / BEST, average.module.state_dict())
-        state.history = history
-        _checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizer, parameters)
+            best = {name: tensor.detach().cpu().clone() for name, tensor in average.module.state_dict().items()}
+        _checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizer, parameters, best)
         epoch_ended(entry)
 
     if rule == "val_auc":
-        return load_file(run_dir / BEST), history, state.best_epoch
+        return best, history, state.best_epoch
     return average.module.state_dict(), history, state.epoch
 
 
@@ -187,12 +193,6 @@ def _validate(logits: Tensor, labels: Tensor, epoch: int) -> dict[str, float]:
     }
 
 
-def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with written_whole(path) as temporary:
-        save_file(plain, temporary, metadata=metadata)
-
-
 def _checkpoint(
     path: Path,
     state: _State,
@@ -200,13 +200,21 @@ def _checkpoint(
     average: MovingAverage,
     optimizer: torch.optim.Optimizer,
     parameters: list[nn.Parameter],
+    best: dict[str, Tensor],
 ) -> None:
-    tensors = {f"model.{name}": tensor for name, tensor in classifier.state_dict().items()}
-    tensors |= {f"average.{name}": tensor for name, tensor in average.module.state_dict().items()}
+    """Write everything that training goes on from.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    tensors = _weights(classifier, average) | {f"best.{name}": tensor for name, tensor in best.items()}
     for index, parameter in enumerate(parameters):
         for name, value in optimizer.state[parameter].items():
             tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
-    _save(path, tensors, {"state": json.dumps(vars(state))})
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(asdict(state))
+    with written_whole(path) as temporary:
+        save_file(plain, temporary, metadata={"state": text, "checksum": _checksum(path, text, plain)})
 
 
 def _load(
@@ -215,17 +223,26 @@ def _load(
     average: MovingAverage,
     optimizer: torch.optim.Optimizer,
     parameters: list[nn.Parameter],
-) -> _State:
-    """Fill everything from a checkpoint.
+) -> tuple[_State, dict[str, Tensor]]:
+    """Fill everything from a checkpoint, or nothing; return the state and the best weights.
 
     Raises:
         FileNotFoundError: there is none.
+        DataError: it is damaged, that of another run, or that of a network which was built differently.
     """
-    if not path.exists():
-        raise FileNotFoundError(path)
-    with safe_open(path, framework="pt") as file:
-        state = _State(**json.loads(file.metadata()["state"]))
-    tensors = load_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise DataError(f"{path} is damaged: {error}.") from error
+    text = metadata.get("state", "")
+    if metadata.get("checksum") != _checksum(path, text, tensors):
+        raise DataError(f"{path} is damaged: its checksum does not fit.")
+    if {name: tensor.shape for name, tensor in tensors.items() if name.startswith(("model.", "average."))} != {
+        name: tensor.shape for name, tensor in _weights(classifier, average).items()
+    }:
+        raise DataError(f"{path} holds other weights than the network has now.")
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
@@ -235,4 +252,18 @@ def _load(
     for index, parameter in enumerate(parameters):
         for name, value in part(f"optimizer.{index}.").items():
             optimizer.state[parameter][name] = value if name == "step" else value.to(parameter.device)
-    return state
+    return _State(**json.loads(text)), part("best.")
+
+
+def _weights(classifier: nn.Module, average: MovingAverage) -> dict[str, Tensor]:
+    tensors = {f"model.{name}": tensor for name, tensor in classifier.state_dict().items()}
+    return tensors | {f"average.{name}": tensor for name, tensor in average.module.state_dict().items()}
+
+
+def _checksum(path: Path, text: str, tensors: dict[str, Tensor]) -> str:
+    """Return a checksum of a checkpoint's content and of the run (its folder's name) that it belongs to."""
+    value = zlib.crc32(f"{path.absolute().parent.name}\0{text}".encode())
+    for name, tensor in sorted(tensors.items()):
+        value = zlib.crc32(name.encode(), value)
+        value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), value)
+    return f"{value:08x}"
