@@ -110,7 +110,7 @@ def open_dataset(
         DataError: the cache cannot be written.
     """
     from zoo.data.open import Dataset
-    from zoo.data.recipe import SPLITS
+    from zoo.data.recipe import SPLITS, canonical_json
     from zoo.harness.plan import DEFAULT_SIMULATOR, make_recipe, resolve_device
 
     host = host or _default_host()
@@ -118,10 +118,16 @@ def open_dataset(
         raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
     if type(images) is not int or images < 1:
         raise UsageError(f"images={images!r} must be a whole number, at least 1.")
+    if type(seed) is not int or not 0 <= seed < 2**63:
+        raise UsageError(f"seed={seed!r} must be a whole number, 0 or more.")
     spec = registry.find(host, DatasetSpec, name)
     for param in params:
         if param not in spec.params:
             raise UsageError(f"{spec.id} has no parameter '{param}'.{nearest(param, spec.params)}")
+    try:
+        canonical_json(params)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"A parameter is not a finite number, text or list of them: {error}.") from error
     recipe = make_recipe(
         host,
         spec,

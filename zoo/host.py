@@ -121,7 +121,8 @@ class Host:
             if implementation.plugin_name != namespace:
                 continue
             try:
-                resolved = implementation.function(**({"name": name} if implementation.argnames else {}))
+                with contextlib.redirect_stdout(sys.stderr):
+                    resolved = implementation.function(**({"name": name} if implementation.argnames else {}))
             except ZooError:
                 raise
             except (Exception, SystemExit) as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import importlib.util
 import logging
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -117,7 +119,9 @@ def load_target(spec: Spec) -> Any:
         MissingError: the import fails, or the attribute does not exist.
     """
     try:
-        return spec.load()
+        # What a plugin prints while it is imported is no data.
+        with contextlib.redirect_stdout(sys.stderr):
+            return spec.load()
     except (Exception, SystemExit) as error:
         raise MissingError(
             f"{spec.kind} {spec.id} cannot be loaded from {spec.target}: {type(error).__name__}: {error}",

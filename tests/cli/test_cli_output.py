@@ -178,13 +178,16 @@ def test_bench_tells_of_a_failure_on_stderr_and_by_its_exit_code(zoo, tmp_path, 
     """The whole command with a process that does not even start python."""
     monkeypatch.setattr(
         "zoo.harness.matrix._job",
-        lambda run_dir, *, device, force: Job(run_dir=run_dir, command=("sh", "-c", "echo gone [/bold]; exit 3")),
+        lambda run_dir, **_: Job(
+            run_dir=run_dir, command=("sh", "-c", "echo WARNING: made again; echo gone [/bold]; exit 3")
+        ),
     )
     out, err = zoo(*bench("--json"), code=1)
     [result] = json.loads(out)
     assert result["status"] == "failed"
     assert "ended without a result" in err
     assert "gone [/bold]" in err
+    assert "\ntoyzoo/tiny on toyzoo/stripes: WARNING: made again\n" in err
     out, err = zoo(*bench(), code=1)
     assert "failed" in out
     assert "ended without a result" in out

@@ -115,6 +115,54 @@ def test_commands_that_cannot_be_had_are_named_and_left_out(plugin, zoo, caplog,
     assert "There is no command 'nosuch'" in err
 
 
+LOUD = """
+from zoo import DatasetSpec, ModelSpec, hookimpl
+
+print("loud at import")
+
+@hookimpl
+def zoo_models():
+    return [ModelSpec(id="{name}/net", target="{name}_target:build")]
+
+@hookimpl
+def zoo_resolve_model(name):
+    print("loud in a hook")
+    return ModelSpec(id=name.lower(), target="{name}_target:build")
+
+@hookimpl
+def zoo_datasets():
+    return [DatasetSpec(id="{name}/sky", target="{name}_target:Sky", classes=("a", "b"), simulated=True)]
+
+@hookimpl
+def zoo_commands():
+    print("loud in a hook")
+    return []
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("bench", "--model", "loud/*,loud/other", "--data", "loud/sky", "--device", "cpu", "--dry-run", "--json"),
+        ("plugins", "--errors", "--json"),
+        ("show", "loud/other", "--json"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_plugins_print_is_no_data(plugin, zoo, words):
+    path = plugin("loud", LOUD)
+    plugin(
+        "loud_target",
+        "print('loud target')\n"
+        "def build(**_): ...\n"
+        "class Sky:\n    def sample(self, indices, seed):\n        print('loud sample')\n",
+    )
+    out, err = zoo("--plugin", path, *words)
+    assert json.loads(out)
+    assert "loud" in err
+    assert "loud at import" in zoo("--plugin", path, "list-models", "--json")[1]
+
+
 def test_metrics_can_be_shown(plugin, zoo):
     out, _ = zoo("--plugin", plugin("filemetrics"), "show", "filemetrics/metric", "--json")
     assert json.loads(out)["kind"] == "metric"

@@ -34,6 +34,8 @@ def sizes(train: int, val: int, test: int) -> dict[str, int]:
         ({"split": ["train"] * 5}, "split has 5 entries for 4 images"),
         ({"metadata": {"snr": np.zeros(1)}}, "snr has 1 entries for 4 images"),
         ({"split": ["train", "train", "valid", "test"]}, "split holds 'valid', which is not one of train, val, test"),
+        ({"labels": np.zeros(4)}, "labels holds float64, and must hold whole numbers"),
+        ({"metadata": {"survey": np.array(["a", "b", "c", "d"])}}, "survey holds <U1, and must hold numbers"),
         ({"split": ["training"] * 4}, "Did you mean 'train'"),
         ({"split": ["train", "", "val", "test"]}, "split holds ''"),
     ],

@@ -94,7 +94,8 @@ def test_every_cell_runs_once_in_order(go, cells):
     assert engine.cancelled == []
     for job, cell in zip(engine.jobs, cells, strict=True):
         assert job.command == (
-            *(sys.executable, "-m", "zoo", "run-cell", str(job.run_dir / store.CELL), "--device", "cpu"),
+            *(sys.executable, "-m", "zoo", "--plugin", str(TOY), "run-cell"),
+            *(str(job.run_dir / store.CELL), "--device", "cpu"),
         )
         assert store.Cell.read(job.run_dir / store.CELL) == cell
 

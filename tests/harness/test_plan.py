@@ -152,6 +152,8 @@ def test_a_training_setting_is_no_hyper_parameter_of_the_same_name(make):
         ({"data.width": 1}, "no such setting"),
         ({"count": 1}, "Write: --set data.count="),
         ({"train_images": True}, "train_images=True"),
+        ({"test_images": 10**15}, "from 1 to 100,000,000"),
+        ({7: 1}, "a name is no text"),
         ({"width": math.nan}, "finite"),
         ({"width": [1, -math.inf]}, "finite"),
         ({"width": object()}, "finite number, text or list"),
@@ -231,6 +233,32 @@ def test_versions_change_the_run_id(make, host, monkeypatch):
     assert one(make()).run_id == before
     distributions = one(make("gconv/p4m", "deeplense/modelA")).versions
     assert list(distributions) == ["lens-zoo", "lens-zoo-caustics", "lens-zoo-deeplense", "lens-zoo-gconv"]
+
+
+def test_an_edited_file_changes_the_run_id(tmp_path):
+    path = tmp_path / "edited.py"
+    path.write_text(TOY.read_text().replace("toyzoo", "edited"))
+
+    def run_id():
+        host = load_plugins(files=[path], environment={})
+        request = Request(models=["edited/tiny"], data=["edited/stripes"], budget="smoke", device="cpu")
+        return one(make_plan(host, request)).run_id
+
+    before = run_id()
+    assert run_id() == before
+    path.write_text(path.read_text().replace("nn.ReLU()", "nn.GELU()"))
+    assert run_id() != before
+
+
+def test_a_plugin_that_sets_what_the_trainer_does_not_know(tmp_path):
+    path = tmp_path / "eager.py"
+    path.write_text(
+        "from zoo import ModelSpec, hookimpl\n@hookimpl\ndef zoo_models():\n"
+        "    return [ModelSpec(id='eager/net', target='eager:net', training={'learning_rat': 1})]\n"
+    )
+    host = load_plugins(files=[path, TOY], environment={})
+    with pytest.raises(UsageError, match=r"eager/net: its plugin sets 'learning_rat', which is no training setting"):
+        make_plan(host, Request(models=["eager/net"], data=["stripes"], budget="smoke", device="cpu"))
 
 
 def test_nothing_else_changes_the_run_id(make, monkeypatch):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import zoo
-from zoo.errors import DataError
+from zoo.errors import DataError, UsageError
 from zoo.harness import run, store
 from zoo.harness import train as train_module
 from zoo.harness.classifier import build_classifier
@@ -322,8 +323,10 @@ def test_failures_are_results_with_a_cause(plan, run_in, model, settings, status
 
 
 def test_bench_goes_on_after_a_crash(host, tmp_path, monkeypatch):
-    """The Python interface, with processes of their own: one cell dies, the other ends, a repetition is free."""
-    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(TOY))
+    """The Python interface, with processes of their own: one cell dies, the other ends, a repetition is free.
+
+    The processes know the plugin's file from the host alone.
+    """
     request = {"budget": "smoke", "device": "cpu", "settings": SMALL, "store": tmp_path / "results", "host": host}
     killed, good = zoo.bench(["kills_itself", "tiny"], "stripes", **request)
     assert killed["status"] == "failed"
@@ -355,6 +358,40 @@ def test_killed_while_training_and_run_again(plan, host, tmp_path, monkeypatch):
     assert next(epoch for epoch in epochs if epoch) > 1
     assert [epoch for epoch in epochs if epoch][-1] == 60
     assert not list(run_dir.glob("*.part"))
+
+
+def test_images_that_cannot_be_trained_on_are_named(plan, run_in, monkeypatch):
+    import toyzoo
+
+    original = toyzoo.stripes
+
+    def bad(*, count):
+        content = original(count=count)
+        if bad.images:
+            content.images[content.labels == 0] = np.nan
+        return content if bad.images else replace(content, labels=content.labels + 1)
+
+    monkeypatch.setattr(toyzoo, "stripes", bad)
+    for bad.images, said in ((True, "toyzoo/stripes: the training images hold values that are not finite"),
+                             (False, "labels from 1 to 3 for 3 classes")):  # fmt: skip
+        result, _ = run_in(plan())
+        assert said in result["error"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"seed": -1}, "seed=-1 must be"),
+        ({"seed": 1.0}, "seed=1.0 must be"),
+        ({"images": 0}, "images=0 must be"),
+        ({"split": "tests"}, "Did you mean 'test'"),
+        ({"count": np.int64(9)}, "not a finite number, text or list"),
+        ({"count": float("nan")}, "not a finite number, text or list"),
+    ],
+)
+def test_impossible_arguments_of_open_dataset(host, options, said):
+    with pytest.raises(UsageError, match=said):
+        zoo.open_dataset("stripes", host=host, **options)
 
 
 def test_python_interface(host):

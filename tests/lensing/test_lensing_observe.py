@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from zoo.errors import UsageError
 from zoo.lensing.draws import Draws
 from zoo.lensing.observe import Observed, Rendered, observe
 from zoo.lensing.scenes import Exposure
@@ -42,6 +43,13 @@ def test_snr_measured_over_many_exposures_is_the_wanted_one(snr, with_lens_light
     assert (pixel.mean() - under) / pixel.std() == pytest.approx(snr, rel=TOLERANCE)
     assert observed.snr.numpy() == pytest.approx(np.full(MANY, snr), rel=1e-5)
     assert scale * source[3, 5] == pytest.approx(pixel.mean() - under, rel=4 / snr / np.sqrt(MANY))
+
+
+@pytest.mark.parametrize("values", [{"sky": 1e300}, {"peak": 1e300}, {"seconds": 1e30}, {"snr": 1e5}, {"sky": np.nan}])
+def test_more_counts_than_can_be_drawn_are_refused(values):
+    """Before: images of NaN, or flat ones, without a word."""
+    with pytest.raises(UsageError, match=r"would collect .* at most 2e\+09"):
+        repeat(blob(0.7), None, 2, **{"peak": 4.0, **values})
 
 
 def test_lens_light_is_scaled_with_the_source():

@@ -64,7 +64,8 @@ def _plugin_commands(ctx: click.Context) -> dict[str, click.Command]:
     commands: dict[str, click.Command] = ctx.meta.setdefault(_COMMANDS, {})
     for implementation in host_of(ctx).manager.hook.zoo_commands.get_hookimpls():
         try:
-            offered: Any = implementation.function()
+            with contextlib.redirect_stdout(sys.stderr):
+                offered: Any = implementation.function()
             for command in offered:
                 if not isinstance(command, click.Command):
                     raise TypeError(f"{command!r} is no click command")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,20 +66,19 @@ def bench(
     host = host_of(ctx)
     warn_of_broken(host)
     registry.find(host, LauncherSpec, launcher)
-    cells = make_plan(
-        host,
-        Request(
-            models=models,
-            data=data,
-            seeds=_seeds(seeds),
-            budget=budget,
-            simulator=simulator,
-            device=device,
-            precision=precision,
-            rule=rule,
-            settings=parse_settings(list(pairs)),
-        ),
+    request = Request(
+        models=models,
+        data=data,
+        seeds=_seeds(seeds),
+        budget=budget,
+        simulator=simulator,
+        device=device,
+        precision=precision,
+        rule=rule,
+        settings=parse_settings(list(pairs)),
     )
+    with contextlib.redirect_stdout(sys.stderr):  # plugins may print
+        cells = make_plan(host, request)
     stored = _print_plan(host, cells, Path(store), force=force)
     if dry_run:
         if as_json:
@@ -87,7 +88,7 @@ def bench(
     from zoo.cli.watch import Watcher
     from zoo.harness.matrix import run_matrix
 
-    with Watcher() as watcher:
+    with contextlib.redirect_stdout(sys.stderr), Watcher() as watcher:
         found = run_matrix(
             host, cells, store=Path(store), device=device, launcher=launcher, force=force, watch=watcher.watch
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import traceback
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -79,10 +81,12 @@ def _find_any(host: Host, name: str) -> Spec:
 def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
     """List plugins and whether they are well."""
     host = host_of(ctx)
-    rows: list[dict[str, Any]] = [
-        asdict(record) | {"target_errors": _target_errors(host, record.name) if errors and record.state == "ok" else []}
-        for record in host.records.values()
-    ]
+    with contextlib.redirect_stdout(sys.stderr):  # plugins may print
+        rows: list[dict[str, Any]] = [
+            asdict(record)
+            | {"target_errors": _target_errors(host, record.name) if errors and record.state == "ok" else []}
+            for record in host.records.values()
+        ]
     if as_json:
         print_json(rows)
         return

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli.context import console
+from zoo.harness.store import LOG
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from zoo.harness.matrix import CellState
 
 LINE_SECONDS = 15.0
+_MOST_WARNINGS = 5
 
 
 class Watcher:
@@ -56,6 +59,8 @@ class Watcher:
                 self._ended.add(run_id)
                 if run_id in self._tasks:
                     self._progress.remove_task(self._tasks.pop(run_id))
+                for line in _warnings(state.run_dir / LOG):
+                    self._console.print(f"{name}: {line}", markup=False)
                 self._console.print(f"{name}: {_outcome(state.result)}")
             elif state.state == "running":
                 text = describe(state.progress)
@@ -96,6 +101,15 @@ def describe(progress: dict[str, Any]) -> str:
             text += f", loss {progress['train_loss']:.3f}, val AUC {progress['val_auc']:.4f}"
         return text + left
     return str(phase)
+
+
+def _warnings(log: Path) -> list[str]:
+    """Return what a cell's process warned of, such as a damaged shard that was made again."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line for line in dict.fromkeys(lines) if line.startswith("WARNING: ")][:_MOST_WARNINGS]
 
 
 def _outcome(result: dict[str, Any]) -> str:

@@ -51,6 +51,11 @@ class ImageSet:
         for name, values in columns.items():
             if len(values) != count:
                 raise DataError(f"{name} has {len(values)} entries for {count} images.")
+        # Everything of a result is stored as numbers; found now, and not after the training.
+        for name, values in {"labels": self.labels, **self.metadata}.items():
+            kind = np.asarray(values).dtype
+            if kind.kind not in ("iu" if name == "labels" else "biuf"):
+                raise DataError(f"{name} holds {kind}, and must hold {'whole ' if name == 'labels' else ''}numbers.")
         if len(set(self.ids)) != count:
             raise DataError("ids must be unique: equal ids could put one image into two splits.")
 

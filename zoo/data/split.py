@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.errors import DataError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
@@ -20,6 +22,9 @@ class Split:
         labels: [N] int64.
         ids: N texts.
         parameters: name -> [N] float64.
+
+    Raises:
+        DataError: a label names no class.
     """
 
     name: str
@@ -28,6 +33,13 @@ class Split:
     labels: NDArray[np.int64]
     ids: list[str]
     parameters: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            raise DataError(
+                f"The split '{self.name}' has labels from {self.labels.min()} to {self.labels.max()} "
+                f"for {len(self.classes)} classes, which are counted from 0."
+            )
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -31,12 +31,14 @@ class CellState:
 
     Args:
         cell: which.
+        run_dir: where its files are.
         state: "stored", "waiting", "running" or "ended".
         progress: what it last said of itself; see `zoo.harness.progress`.
         result: once there is one.
     """
 
     cell: Cell
+    run_dir: Path
     state: str
     progress: dict[str, Any] = field(default_factory=dict)
     result: result_store.Result | None = None
@@ -77,7 +79,12 @@ def run_matrix(
         make_dir(store)
         engine = registry.load_target(launcher_spec)()
         jobs = [
-            _job(result_store.prepare_run(store, cell, force=force), device=resolve_device(device), force=force)
+            _job(
+                result_store.prepare_run(store, cell, force=force),
+                device=resolve_device(device),
+                force=force,
+                files=[record.distribution for record in host.records.values() if record.version == "file"],
+            )
             for cell in todo
         ]
         handles = dict(zip((cell.run_id for cell in todo), engine.submit(jobs), strict=True))
@@ -94,8 +101,10 @@ def run_matrix(
             engine.cancel(list(handles.values()))
 
 
-def _job(run_dir: Path, *, device: str, force: bool) -> Job:
-    command = [sys.executable, "-m", "zoo", "run-cell", str(run_dir / result_store.CELL), "--device", device]
+def _job(run_dir: Path, *, device: str, force: bool, files: Sequence[str]) -> Job:
+    plugins = [word for file in files for word in ("--plugin", str(Path(file).absolute()))]
+    cell = str(run_dir / result_store.CELL)
+    command = [sys.executable, "-m", "zoo", *plugins, "run-cell", cell, "--device", device]
     return Job(run_dir=run_dir, command=(*command, "--force") if force else tuple(command))
 
 
@@ -119,7 +128,7 @@ def _states(
             progress = read_progress(run_dir / result_store.PROGRESS)
         elif state == "ended":
             result = stored[cell.run_id] = result or result_store.read_result(run_dir) or _died(cell, run_dir)
-        states.append(CellState(cell=cell, state=state, progress=progress, result=result))
+        states.append(CellState(cell=cell, run_dir=run_dir, state=state, progress=progress, result=result))
     return states
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,7 @@ DEFAULT_SIMULATOR = "caustics/caustics"
 SIZE_SETTINGS = {f"{split}_images": split for split in SPLITS}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 TRIAL_SCENES = 256
+MOST_IMAGES = 100_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +77,8 @@ def make_plan(host: Host, request: Request) -> list[Cell]:
     for name, split in SIZE_SETTINGS.items():
         if name in request.settings:
             value = request.settings[name]
-            if type(value) is not int or value < 1:
-                raise UsageError(f"{name}={value!r} must be a whole number of images, at least 1.")
+            if type(value) is not int or not 1 <= value <= MOST_IMAGES:
+                raise UsageError(f"{name}={value!r} must be a whole number of images from 1 to {MOST_IMAGES:,}.")
             sizes[split] = value
 
     cells = []
@@ -85,6 +87,13 @@ def make_plan(host: Host, request: Request) -> list[Cell]:
         recipe = make_recipe(host, dataset, params=params, simulator=request.simulator, device=device)
         _try_population(dataset, recipe)
         for model in models:
+            for name in model.training:
+                if name not in SETTING_NAMES:
+                    raise UsageError(
+                        f"{model.id}: its plugin sets '{name}', which is no training setting."
+                        f"{nearest(name, SETTING_NAMES)}",
+                        hint="Tell its author, or leave the model out.",
+                    )
             training = {
                 **model.training,
                 **budget.training,
@@ -187,6 +196,8 @@ def _check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datas
     """
     try:
         canonical_json(dict(settings))
+        if not all(isinstance(name, str) for name in settings):
+            raise TypeError("a name is no text")
     except (TypeError, ValueError) as error:
         raise UsageError(f"A setting is not a finite number, text or list of them: {error}.") from error
     data_names = {f"data.{name}" for spec in datasets for name in spec.params}
@@ -248,10 +259,17 @@ def _resolve_precision(precision: str, device: str) -> str:
 
 
 def _versions(host: Host, *ids: str | None) -> dict[str, str]:
-    """Return distribution -> version of the core and of the plugins that these ids come from."""
+    """Return distribution -> version of the core and of the plugins that these ids come from.
+
+    A plugin that is a file has no version: the hash of its content stands for it, so that an edited network is
+    not given the result of its predecessor.
+    """
     versions = {"lens-zoo": zoo.__version__}
     for full_id in ids:
         record = host.records.get(full_id.partition("/")[0]) if full_id else None
-        if record is not None and record.version != "file":
+        if record is not None and record.version == "file":
+            path = Path(record.distribution)
+            versions[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        elif record is not None:
             versions[record.distribution] = record.version
     return dict(sorted(versions.items()))

@@ -19,7 +19,7 @@ from zoo.data.loader import Batches
 from zoo.data.open import Dataset
 from zoo.data.split import Split
 from zoo.environment import describe, peak_memory_bytes
-from zoo.errors import ZooError
+from zoo.errors import DataError, ZooError
 from zoo.harness import store
 from zoo.harness.cell import SCHEMA, Cell
 from zoo.harness.classifier import Classifier, build_classifier
@@ -109,6 +109,8 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
 
     settings = TrainingSettings(**cell.training)
     mean, std = (torch.as_tensor(values) for values in train_split.moments())
+    if not (mean.isfinite().all() and std.isfinite().all()):
+        raise DataError(f"{cell.data}: the training images hold values that are not finite.")
     classifier.normalise(mean=mean, std=std.clamp_min(1e-12))
     classifier.to(device)
     fabric = make_fabric(device, cell.precision)

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo.errors import UsageError
 from zoo.lensing.draws import Draws
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from zoo.lensing.scenes import Exposure
+
+
+MOST_COUNTS = 2e9
+"""Largest mean of a pixel: CUDA's Poisson generator counts in 32 bits. A peak SNR of 40,000 stays below it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,9 @@ def observe(rendered: Rendered, exposure: Exposure, *, draws: Draws) -> Observed
         rendered: noiseless images.
         exposure: of the same n scenes.
         draws: of the same n scenes; noise i depends on its seed, its index and the type of device.
+
+    Raises:
+        UsageError: a pixel would collect more counts than can be drawn, or a number of them that is not finite.
     """
     import torch
 
@@ -85,6 +93,11 @@ def observe(rendered: Rendered, exposure: Exposure, *, draws: Draws) -> Observed
     per_image = (slice(None), None, None)
     scale_, sky_, seconds_ = (values.float()[per_image] for values in (scale, sky, seconds))
     mean_counts = ((source_and_lens * scale_ + sky_) * seconds_).clamp(min=0)  # a convolution may round below 0
+    if not bool((mean_counts <= MOST_COUNTS).all()):  # so that NaN is refused too
+        raise UsageError(
+            f"A pixel would collect {float(mean_counts.max()):.1e} counts; at most {MOST_COUNTS:.0e} can be drawn.",
+            hint="Lower snr, peak, sky, exposure_seconds or the lens light.",
+        )
     counts = torch.empty_like(mean_counts)
     generator = torch.Generator(device=device)
     for i, seed in enumerate((draws.bits("noise")[:, 0] >> np.uint64(1)).tolist()):

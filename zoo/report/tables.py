@@ -54,11 +54,15 @@ def make_tables(results: Iterable[Result]) -> list[ResultTable]:
             tuple(sorted(cell["sizes"].items())),
             cell["rule"],
             cell["precision"],
-            repr(sorted(cell["recipe"]["params"].items())),
-            cell["recipe"]["simulator"],
+            # All that decides what the images are, versions too; where they were rendered changes their noise only.
+            repr(sorted((name, repr(value)) for name, value in _images(cell["recipe"]).items())),
         )
         groups.setdefault(key, []).append(result)
     return [_table(group) for _, group in sorted(groups.items(), key=lambda item: repr(item[0]))]
+
+
+def _images(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {**recipe, "params": sorted(recipe["params"].items()), "device_type": None}
 
 
 def _table(results: list[Result]) -> ResultTable:
