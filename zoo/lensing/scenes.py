@@ -97,6 +97,22 @@ def sersic_b(index: Array) -> Array:
     )  # fmt: skip
 
 
+def with_sersic_b(light: Sersic, b: Array) -> Sersic:
+    """Return the same brightness at every place, written for an engine whose constant is `b` instead of `light.b`.
+
+    I_e exp(-b_n [(R / R_e)^(1/n) - 1]) keeps its values if b_n / R_e^(1/n) and I_e exp(b_n) are kept.
+
+    Args:
+        light: n profiles.
+        b: [n] the engine's constant for `light.index`.
+    """
+    return dataclasses.replace(
+        light,
+        effective_radius=light.effective_radius * (b / light.b) ** light.index,
+        intensity=light.intensity * np.exp(light.b - b),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
     """How each scene is observed.

@@ -1,0 +1,1 @@
+"""PyAutoLens as a lens simulator, to check the others."""

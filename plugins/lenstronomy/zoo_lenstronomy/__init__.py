@@ -1,0 +1,1 @@
+"""lenstronomy as a lens simulator, to check the others."""

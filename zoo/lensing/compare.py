@@ -1,0 +1,212 @@
+"""How far two simulators are apart: the same scenes, noiseless, image by image."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo import registry
+from zoo.data.recipe import Recipe
+from zoo.errors import DataError, UsageError, nearest
+from zoo.specs import DatasetSpec, SimulatorSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoo.host import Host
+    from zoo.lensing.instrument import Instrument
+    from zoo.lensing.observe import Rendered
+    from zoo.lensing.scenes import Scenes
+
+ALL_CLASSES = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How far two simulators are apart on some scenes. Differences are in units of each image's own peak.
+
+    Args:
+        light: "source" or "lens_light".
+        of: the name of a class, or "all".
+        images: how many scenes.
+        largest: the largest difference of any pixel.
+        rms: root mean square of the differences of all pixels of all images.
+        worst_image: the index, in the training split, of the image that holds the largest difference.
+    """
+
+    light: str
+    of: str
+    images: int
+    largest: float
+    rms: float
+    worst_image: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What `compare_simulators` finds.
+
+    Args:
+        dataset: id.
+        params: parameters that differ from the data set's own.
+        simulators: ids.
+        images: how many scenes.
+        seed: of the scenes.
+        device: that was asked for; a simulator that cannot use it ran on the CPU.
+        agreements: the source, then the lens light if there is any; each over all scenes, then class by class.
+        seconds_per_image: of either simulator, imports and the first image left out.
+    """
+
+    dataset: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    simulators: tuple[str, str]
+    images: int
+    seed: int
+    device: str
+    agreements: tuple[Agreement, ...]
+    seconds_per_image: tuple[float, float]
+
+    @property
+    def largest(self) -> float:
+        """The largest difference of any pixel of any image, source or lens light, in units of its image's peak."""
+        return max(agreement.largest for agreement in self.agreements)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one flat row an agreement: names for a heading -> text or number."""
+        return [
+            {
+                "light": agreement.light.replace("_", " "),
+                "class": agreement.of,
+                "images": agreement.images,
+                "max |d|/peak": agreement.largest,
+                "rms d/peak": agreement.rms,
+                "worst image": agreement.worst_image,
+            }
+            for agreement in self.agreements
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, `largest` among them."""
+        return asdict(self) | {"params": dict(self.params), "largest": self.largest}
+
+
+def compare_simulators(
+    host: Host,
+    dataset: str,
+    simulators: tuple[str, str],
+    *,
+    images: int = 24,
+    params: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Comparison:
+    """Render the first images of a data set's training split with two simulators and compare them pixel by pixel.
+
+    Args:
+        host: the plugins.
+        dataset: id or name of a simulated data set.
+        simulators: ids or names.
+        images: how many scenes.
+        params: parameters that differ from the data set's own.
+        seed: of the images, as in a recipe.
+        device: "cpu" or "cuda"; simulators that cannot use it run on the CPU.
+
+    Raises:
+        UsageError: a name, parameter or number is impossible, or a simulator cannot render such scenes.
+        MissingError: a plugin or library is absent.
+        DataError: a simulator returned images of another shape, or not finite.
+    """
+    spec = registry.find(host, DatasetSpec, dataset)
+    if not spec.simulated:
+        raise UsageError(
+            f"{spec.id} is not simulated: there is nothing to compare.", hint="See: zoo list-datasets --json"
+        )
+    if type(images) is not int or images < 1:
+        raise UsageError(f"images={images!r} must be a whole number, at least 1.")
+    changed = dict(params or {})
+    for name in changed:
+        if name not in spec.params:
+            raise UsageError(f"{spec.id} has no parameter '{name}'.{nearest(name, spec.params)}")
+    population = registry.load_target(spec)(**{**spec.params, **changed})
+    stream = Recipe(dataset=spec.id, dataset_version=spec.version, seed=seed).stream("train")
+    scenes = population.sample(np.arange(images), stream)
+    engines = [registry.find(host, SimulatorSpec, name) for name in simulators]
+    (first, first_seconds), (second, second_seconds) = (
+        _timed(engine, scenes, population.instrument, device=device) for engine in engines
+    )
+    agreements = _agreements("source", first.source, second.source, scenes.label, spec.classes)
+    if first.lens_light is not None and second.lens_light is not None:
+        agreements += _agreements("lens_light", first.lens_light, second.lens_light, scenes.label, spec.classes)
+    return Comparison(
+        dataset=spec.id,
+        params=changed,
+        simulators=(engines[0].id, engines[1].id),
+        images=images,
+        seed=seed,
+        device=device,
+        agreements=tuple(agreements),
+        seconds_per_image=(first_seconds, second_seconds),
+    )
+
+
+def differences(first: Tensor, second: Tensor) -> NDArray[np.float64]:
+    """Return [n, H, W] the differences of images, each over its own peak (the larger of the two; 0 where both are)."""
+    one, other = (light.detach().cpu().numpy().astype(np.float64) for light in (first, second))
+    peak = np.maximum(one.max((1, 2)), other.max((1, 2)))[:, None, None]
+    return (one - other) / np.where(peak == 0, 1.0, peak)
+
+
+def _timed(engine: SimulatorSpec, scenes: Scenes, instrument: Instrument, *, device: str) -> tuple[Rendered, float]:
+    """Return the images of one simulator, and its seconds per image.
+
+    Raises:
+        DataError: they are not what a simulator must return.
+    """
+    render: Callable[..., Rendered] = registry.load_target(engine)
+    where = device if engine.device == "any" else "cpu"
+    render(scenes[:1], instrument, device=where, expected_images=len(scenes))  # imports and caches
+    start = time.perf_counter()
+    rendered = render(scenes, instrument, device=where, expected_images=len(scenes))
+    lights = {"source": rendered.source, "lens light": rendered.lens_light}
+    # Copying to the CPU waits for the device, so it belongs to the time.
+    on_cpu = {name: None if light is None else light.cpu() for name, light in lights.items()}
+    seconds = (time.perf_counter() - start) / len(scenes)
+    wanted = (len(scenes), instrument.image_size, instrument.image_size)
+    for name, light in on_cpu.items():
+        if light is None:
+            if name == "lens light" and scenes.lens_light is not None:
+                raise DataError(f"Simulator {engine.id} returned no lens light, though the scenes have it.")
+        elif tuple(light.shape) != wanted:
+            raise DataError(
+                f"Simulator {engine.id} returned a {name} of shape {tuple(light.shape)} where {wanted} was asked for."
+            )
+        elif not bool(light.isfinite().all()):
+            raise DataError(f"Simulator {engine.id} returned a {name} that is not finite everywhere.")
+    return rendered, seconds
+
+
+def _agreements(
+    light: str, first: Tensor, second: Tensor, label: NDArray[np.int64], classes: tuple[str, ...]
+) -> list[Agreement]:
+    """Return the agreement over all images, then over each class that occurs."""
+    apart = np.abs(differences(first, second))
+    largest, squares = apart.max((1, 2)), (apart**2).mean((1, 2))
+    groups = {ALL_CLASSES: np.arange(len(label))}
+    groups |= {name: np.flatnonzero(label == number) for number, name in enumerate(classes)}
+    return [
+        Agreement(
+            light=light,
+            of=name,
+            images=len(chosen),
+            largest=float(largest[chosen].max()),
+            rms=float(np.sqrt(squares[chosen].mean())),
+            worst_image=int(chosen[largest[chosen].argmax()]),
+        )
+        for name, chosen in groups.items()
+        if len(chosen)
+    ]
