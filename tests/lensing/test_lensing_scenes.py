@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from zoo.lensing.scenes import Exposure, Isothermal, PointMasses, Scenes, Sersic, Shear, sersic_b
+from zoo.lensing.scenes import Exposure, Isothermal, PointMasses, Scenes, Sersic, Shear, sersic_b, with_sersic_b
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,27 @@ def test_half_light_radius_by_quadrature():
 
     inside, total = integrate.quad(light, 0, 1)[0], integrate.quad(light, 0, np.inf)[0]
     assert inside / total == pytest.approx(0.5, abs=1e-6)
+
+
+def test_another_constant_describes_the_same_light():
+    profile = Sersic(
+        x=np.zeros(3),
+        y=np.zeros(3),
+        axis_ratio=np.ones(3),
+        angle=np.zeros(3),
+        index=np.array([0.8, 1.5, 4.0]),
+        effective_radius=np.array([0.3, 1.0, 0.6]),
+        intensity=np.array([1.0, 2.0, 0.5]),
+    )
+    constant = 1.9992 * profile.index - 0.3271
+    written = with_sersic_b(profile, constant)
+    for radius in (0.0, 0.01, 0.5, 3.0):
+
+        def light(of: Sersic, b: np.ndarray, radius: float = radius) -> np.ndarray:
+            return of.intensity * np.exp(-b * ((radius / of.effective_radius) ** (1 / of.index) - 1))
+
+        np.testing.assert_allclose(light(written, constant), light(profile, profile.b), rtol=1e-13)
+    assert not np.allclose(written.effective_radius, profile.effective_radius, rtol=1e-4)
 
 
 def make_scenes(count: int = 5, *, lens_light: bool = True) -> Scenes:

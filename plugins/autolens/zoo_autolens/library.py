@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -22,7 +23,12 @@ _WORKSPACE_CHECK = "PYAUTO_SKIP_WORKSPACE_VERSION_CHECK"
 
 def _import_autolens() -> Any:
     """Return the package `autolens`."""
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), _variable(_WORKSPACE_CHECK, "1"):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stderr(io.StringIO()),
+        _variable(_WORKSPACE_CHECK, "1"),
+        _root_logger_kept(),
+    ):
         warnings.simplefilter("ignore")
         settings = importlib.import_module("autonerves.conf")
         # The first place is that of the user's own settings; each package puts its defaults behind it.
@@ -43,6 +49,16 @@ def _variable(name: str, value: str) -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
+
+
+@contextlib.contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """Give the root logger its handlers back: some of the modules call `logging.basicConfig`."""
+    handlers = logging.root.handlers[:]
+    try:
+        yield
+    finally:
+        logging.root.handlers[:] = handlers
 
 
 al = _import_autolens()

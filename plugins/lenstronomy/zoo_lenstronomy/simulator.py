@@ -95,7 +95,11 @@ def _camera(
             lens_model_class=LensModel(lens_model_list=list(lens)),
             source_model_class=LightModel(light_model_list=LIGHT),
             lens_light_model_class=LightModel(light_model_list=LIGHT),
-            kwargs_numerics={"supersampling_factor": instrument.over_sampling, "supersampling_convolution": False},
+            kwargs_numerics={
+                "supersampling_factor": instrument.over_sampling,
+                "supersampling_convolution": False,
+                "convolution_type": "fft",  # its default, "fft_static", calls NumPy in a way that is deprecated
+            },
         )
 
     def inner(image: NDArray[np.float64]) -> NDArray[np.float64]:
