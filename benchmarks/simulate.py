@@ -1,10 +1,17 @@
-"""Measure the default simulator: compiled, eager, and caustics' own objects under torch.vmap, on the same scenes.
+"""Measure how fast lenses are simulated: our engine, caustics' own objects, lenstronomy and PyAutoLens, side by side.
 
-    python benchmarks/simulate.py
-    python benchmarks/simulate.py --image-size 64 --masses 25 --json
+    python benchmarks/simulate.py                      # the whole table; some minutes on a quiet machine
+    python benchmarks/simulate.py --device cuda        # the same, and the GPU's rows
+    python benchmarks/simulate.py --over-sampling 2 --images 4 --slow-images 1 --rounds 1 --only-speed   # a trial
 
-The three take turns, so that a busy machine slows all alike; the figures are medians over the rounds. Every path is
-given the same rays and the same PSF convolution, and the images are compared before anything is timed.
+Every side renders the same scenes on the same rays with the same PSF, and the images are compared before anything is
+timed. The sides take turns, so that a busy machine slows all alike; figures are medians over the rounds. Slow sides
+render the first few of the scenes only. Nothing is compiled, imported or made once within the time that is measured.
+
+The share of the roofline counts every elementwise operation on a ray as one, whatever it costs (a square root as much
+as an addition), by watching PyTorch run the formulas; the PSF's Fourier transforms and the noise take part in the time
+but not in the count. The roof is what the device can do in float32: two operations (a fused multiply and add) a
+lane and clock.
 """
 
 from __future__ import annotations
@@ -12,22 +19,49 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from zoo.lensing.draws import Draws
 from zoo.lensing.instrument import Instrument
+from zoo.lensing.observe import observe
 from zoo.lensing.scenes import Exposure, Isothermal, PointMasses, Scenes, Sersic, Shear
 
 Render = Callable[[Scenes], torch.Tensor]
+LANES_PER_PROCESSOR = {(8, 0): 64}  # float32 units of a streaming multiprocessor; 128 on the other recent ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One of those that are compared.
+
+    Args:
+        name: of its row.
+        render: from scenes to noiseless images, or to observed ones where `noisy` is true.
+        images: how many of the scenes it renders in each round.
+        device: "cpu" or "cuda".
+        noisy: whether its images carry noise and cannot be compared with the others'.
+        tolerance: how far its images may be from the reference, over the peak.
+    """
+
+    name: str
+    render: Render
+    images: int
+    device: str = "cpu"
+    noisy: bool = False
+    tolerance: float = 1e-4
 
 
 def random_scenes(count: int, *, masses: int, seed: int = 0) -> Scenes:
@@ -58,7 +92,12 @@ def random_scenes(count: int, *, masses: int, seed: int = 0) -> Scenes:
             effective_radius=draw(0.25, 1),
             intensity=np.ones(count),
         ),
-        exposure=Exposure(**{name: np.ones(count) for name in ("seconds", "sky", "snr", "peak")}),
+        exposure=Exposure(
+            seconds=np.full(count, 300.0),
+            sky=np.full(count, 0.1),
+            snr=np.full(count, 25.0),
+            peak=np.full(count, np.nan),
+        ),
     )
 
 
@@ -126,26 +165,176 @@ def caustics_own(instrument: Instrument, *, masses: int, device: str, batch: int
     return render
 
 
-def ours(instrument: Instrument, *, device: str, compiled: bool) -> Render:
-    """Return this plugin's renderer."""
+def engine(target: Callable[..., Any], instrument: Instrument, **options: Any) -> Render:
+    """Return a renderer made of a simulator's target."""
+    return lambda scenes: target(scenes, instrument, **options).source
+
+
+def with_noise(instrument: Instrument, *, device: str) -> Render:
+    """Return a renderer of what a data set stores: our engine, then sky, exposure and noise."""
     from zoo_caustics.simulator import render
 
-    return lambda scenes: render(scenes, instrument, device=device, compiled=compiled).source
+    def observed(scenes: Scenes) -> torch.Tensor:
+        draws = Draws("benchmark", np.arange(len(scenes)))
+        return observe(render(scenes, instrument, device=device, compiled=True), scenes.exposure, draws=draws).image
+
+    return observed
 
 
-def seconds(render: Render, scenes: Scenes, *, device: str) -> tuple[float, float]:
+def sides(instrument: Instrument, arguments: argparse.Namespace) -> list[Side]:
+    """Return everybody who takes part, the reference first."""
+    import zoo_autolens.imaging
+    import zoo_autolens.simulator
+    import zoo_caustics.simulator
+    import zoo_lenstronomy.simulator
+
+    caustics, autolens = zoo_caustics.simulator.render, zoo_autolens.simulator.render
+    many, few = arguments.images, min(arguments.images, arguments.slow_images)
+    found = [
+        Side(name="ours, eager", images=many, render=engine(caustics, instrument, device="cpu", compiled=False)),
+        Side(name="ours, compiled", images=many, render=engine(caustics, instrument, device="cpu", compiled=True)),
+    ]
+    for batch in arguments.vmap_batches:
+        vmap = caustics_own(instrument, masses=arguments.masses, device="cpu", batch=batch)
+        found.append(Side(name=f"caustics, vmap over {batch}", images=many, render=vmap))
+    found += [
+        Side(
+            name="lenstronomy",
+            images=few,
+            render=engine(zoo_lenstronomy.simulator.render, instrument, device="cpu"),
+            tolerance=2.5e-3,  # its own Sersic b_n
+        ),
+        Side(name="autolens, rays reused", images=few, render=engine(autolens, instrument, device="cpu")),
+        Side(
+            name="autolens, SimulatorImaging",
+            images=min(few, arguments.slowest_images),
+            render=engine(zoo_autolens.imaging.render, instrument, device="cpu"),
+            tolerance=1e-3,  # one ray a pixel beyond the edge
+        ),
+    ]
+    if arguments.device != "cpu":
+        device, name = arguments.device, torch.cuda.get_device_name(arguments.device)
+        for label, render, noisy in (
+            ("eager", engine(caustics, instrument, device=device, compiled=False), False),
+            ("compiled", engine(caustics, instrument, device=device, compiled=True), False),
+            ("compiled, with noise", with_noise(instrument, device=device), True),
+        ):
+            found.append(
+                Side(
+                    name=f"ours, {label}, {name}",
+                    images=arguments.gpu_images,
+                    render=render,
+                    device=device,
+                    noisy=noisy,
+                )
+            )
+        batch = arguments.gpu_vmap_batch
+        vmap = caustics_own(instrument, masses=arguments.masses, device=device, batch=batch)
+        label = f"caustics, vmap over {batch}, {name}"
+        found.append(Side(name=label, images=4 * batch, render=vmap, device=device))
+    return found
+
+
+def seconds(side: Side, scenes: Scenes) -> tuple[float, float]:
     """Return the wall time and the processor time of one call."""
     start, processor_start = time.perf_counter(), time.process_time()
-    render(scenes)
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
+    side.render(scenes)
+    if side.device != "cpu":
+        torch.cuda.synchronize(side.device)
     return time.perf_counter() - start, time.process_time() - processor_start
+
+
+def compare(everybody: Sequence[Side], scenes: Scenes, *, count: int) -> dict[str, float]:
+    """Return how far each side's first images are from the first side's, over the peak; it warms all of them up.
+
+    Raises:
+        SystemExit: a side draws something else.
+    """
+    reference: torch.Tensor | None = None
+    found = {}
+    for side in everybody:
+        images = side.render(scenes[: min(count, side.images)]).cpu()
+        if side.noisy:
+            continue
+        reference = images if reference is None else reference
+        expected = reference[: len(images)]
+        found[side.name] = float(((images - expected).abs() / expected.amax((1, 2), keepdim=True)).max())
+        if not found[side.name] <= side.tolerance:
+            raise SystemExit(f"{side.name} differs from {everybody[0].name} by {found[side.name]:.1e} of the peak")
+    return found
+
+
+class OperationCounter(TorchDispatchMode):
+    """Counts elementwise operations and additions of sums while PyTorch runs in it."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if torch.Tag.pointwise in func.tags:
+            self.count += result.numel()
+        elif func.overloadpacket.__name__ == "sum":
+            self.count += args[0].numel() - result.numel()
+        return result
+
+
+def operations_per_ray(masses: int) -> float:
+    """Return the operations that the formulas take for one ray, counted while they run."""
+    from zoo_caustics.rays import brightness_fused
+
+    def counted(rays: int) -> int:
+        x = torch.linspace(-1, 1, rays)
+        with OperationCounter() as counter, torch.no_grad():
+            brightness_fused(torch.full((1, 15), 0.5), torch.full((masses, 1, 3), 0.5), x, x)
+        return counter.count
+
+    # The difference leaves out what is done once a scene.
+    return (counted(2000) - counted(1000)) / 1000
+
+
+def roof(device: str) -> float:
+    """Return the operations a second that the device could do at best in float32."""
+    properties = torch.cuda.get_device_properties(device)
+    query = ["nvidia-smi", "--query-gpu=clocks.max.sm", "--format=csv,noheader,nounits"]
+    megahertz = float(subprocess.run(query, check=True, capture_output=True, text=True).stdout.splitlines()[0])
+    lanes = LANES_PER_PROCESSOR.get((properties.major, properties.minor), 128)
+    return properties.multi_processor_count * lanes * 2 * megahertz * 1e6
+
+
+def measure_speed(arguments: argparse.Namespace, *, over_sampling: int) -> list[dict[str, Any]]:
+    """Return a row for each side: images a second, and how far its images are from the reference."""
+    instrument = Instrument(image_size=arguments.image_size, over_sampling=over_sampling)
+    everybody = sides(instrument, arguments)
+    scenes = random_scenes(max(side.images for side in everybody), masses=arguments.masses)
+    apart = compare(everybody, scenes, count=arguments.images)
+    times: dict[str, list[tuple[float, float]]] = {side.name: [] for side in everybody}
+    for number in range(arguments.rounds):
+        for side in everybody:
+            print(f"over-sampling {over_sampling}, round {number + 1}: {side.name}", file=sys.stderr)
+            times[side.name].append(seconds(side, scenes[: side.images]))
+    rows = []
+    for side in everybody:
+        wall, processor = np.median(times[side.name], axis=0) / side.images
+        row = {
+            "side": side.name,
+            "over_sampling": over_sampling,
+            "images_per_second": 1 / float(wall),
+            # All threads together, and little disturbed by what else the machine does (best with --threads 1).
+            "processor_ms_per_image": 1e3 * float(processor),
+            "largest_difference_over_peak": apart.get(side.name),
+            "images": side.images,
+        }
+        if side.device != "cpu" and side.name.startswith("ours"):
+            operations = operations_per_ray(arguments.masses) * len(instrument.ray_grid()[0]) ** 2
+            row["share_of_roofline"] = operations * row["images_per_second"] / roof(side.device)
+        rows.append(row)
+    return rows
 
 
 def in_new_process(task: str, arguments: argparse.Namespace, *, environment: dict[str, str] | None = None) -> Any:
     """Run one of the tasks below in a process of its own and return what it prints."""
     command = [sys.executable, str(Path(__file__).resolve()), "--task", task]
-    for name in ("device", "image_size", "masses", "over_sampling", "memory_images", "threads"):
+    for name in ("device", "image_size", "masses", "memory_images", "threads"):
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
     output = subprocess.run(
         command, env={**os.environ, **(environment or {})}, stdout=subprocess.PIPE, text=True, check=True
@@ -163,47 +352,31 @@ def measure_compiling(arguments: argparse.Namespace) -> float | None:
 
 
 def measure_memory(arguments: argparse.Namespace) -> float:
-    """Return the peak memory of a whole process that renders one large batch, in MiB."""
-    instrument = Instrument(image_size=arguments.image_size, over_sampling=arguments.over_sampling)
+    """Return the peak memory of a whole process that renders one large batch at over-sampling 2, in MiB."""
+    from zoo_caustics.simulator import render
+
+    instrument = Instrument(image_size=arguments.image_size)
     scenes = random_scenes(arguments.memory_images, masses=arguments.masses)
-    ours(instrument, device=arguments.device, compiled=True)(scenes)
+    render(scenes, instrument, device=arguments.device, compiled=True)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure_speed(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return images per second of the three paths, and how far their images are apart."""
-    instrument = Instrument(image_size=arguments.image_size, over_sampling=arguments.over_sampling)
-    scenes = random_scenes(arguments.images, masses=arguments.masses)
-    device = arguments.device
-    paths: dict[str, Render] = {
-        "compiled": ours(instrument, device=device, compiled=True),
-        "eager": ours(instrument, device=device, compiled=False),
-    }
-    for batch in arguments.vmap_batches:
-        paths[f"vmap_{batch}"] = caustics_own(instrument, masses=arguments.masses, device=device, batch=batch)
-    images = {name: render(scenes) for name, render in paths.items()}  # warms up as well
-    reference = images["eager"]
-    peak = reference.amax((1, 2), keepdim=True)
-    difference = {name: float(((image - reference).abs() / peak).max()) for name, image in images.items()}
-    del images
-
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in paths}
-    for _ in range(arguments.rounds):
-        for name, render in paths.items():
-            times[name].append(seconds(render, scenes, device=device))
-    medians = {name: np.median(taken, axis=0) for name, taken in times.items()}
-    rate = {name: len(scenes) / float(wall) for name, (wall, _) in medians.items()}
-    best = max((name for name in rate if name.startswith("vmap")), key=lambda name: rate[name])
-    return {
-        "images_per_second": rate,
-        # All threads together, and little disturbed by what else the machine does (best with --threads 1).
-        "processor_ms_per_image": {name: 1e3 * float(cpu) / len(scenes) for name, (_, cpu) in medians.items()},
-        "best_vmap": best,
-        "compiled_over_vmap": rate["compiled"] / rate[best],
-        "compiled_over_eager": rate["compiled"] / rate["eager"],
-        "eager_over_vmap": rate["eager"] / rate[best],
-        "largest_difference_from_eager_over_peak": difference,
-    }
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the rows as a Markdown table: images a second, and how many times faster our compiled engine is."""
+    levels = sorted({row["over_sampling"] for row in rows})
+    by_place = {(row["side"], row["over_sampling"]): row for row in rows}
+    ours = {level: by_place["ours, compiled", level]["images_per_second"] for level in levels}
+    header = ["images/s (ours, compiled, is so many times faster)", *(f"over-sampling {level}" for level in levels)]
+    lines = [header, ["---", *["---:"] * len(levels)]]
+    for name in dict.fromkeys(row["side"] for row in rows):
+        cells = []
+        for level in levels:
+            row = by_place[name, level]
+            rate = row["images_per_second"]
+            share = f", {row['share_of_roofline']:.0%} of the roofline" if "share_of_roofline" in row else ""
+            cells.append(f"{rate:,.4g} ({ours[level] / rate:,.3g}){share}")
+        lines.append([name, *cells])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 TASKS = {"compile": measure_compiling, "memory": measure_memory}
@@ -211,13 +384,17 @@ TASKS = {"compile": measure_compiling, "memory": measure_memory}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="cuda adds the GPU's rows")
     parser.add_argument("--image-size", type=int, default=150)
-    parser.add_argument("--over-sampling", type=int, default=2)
+    parser.add_argument("--over-sampling", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--masses", type=int, default=25)
     parser.add_argument("--images", type=int, default=24, help="in each timed call")
+    parser.add_argument("--slow-images", type=int, default=4, help="the same for lenstronomy and autolens")
+    parser.add_argument("--slowest-images", type=int, default=2, help="the same for SimulatorImaging")
+    parser.add_argument("--gpu-images", type=int, default=4096, help="the same for our engine on the GPU")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--vmap-batches", type=int, nargs="+", default=[1, 4, 8])
+    parser.add_argument("--gpu-vmap-batch", type=int, default=64)
     parser.add_argument("--memory-images", type=int, default=2000, help="rendered at once to measure memory")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only-speed", action="store_true", help="skip compile times and memory")
@@ -230,10 +407,12 @@ def main() -> None:
         return
 
     result: dict[str, Any] = {
-        "setting": {name: getattr(arguments, name) for name in ("device", "image_size", "over_sampling", "masses")},
-        "threads": arguments.threads,
+        "setting": {name: getattr(arguments, name) for name in ("image_size", "masses", "threads", "rounds")},
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "torch": torch.__version__,
+        "operations_per_ray": operations_per_ray(arguments.masses),
         "load_before": os.getloadavg()[0],
-        **measure_speed(arguments),
+        "speed": [row for level in arguments.over_sampling for row in measure_speed(arguments, over_sampling=level)],
     }
     if not arguments.only_speed:
         with tempfile.TemporaryDirectory() as folder:
@@ -246,9 +425,10 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(result, indent=2))
         return
+    print(table(result.pop("speed")))
+    print()
     for name, value in result.items():
-        for key, item in value.items() if isinstance(value, dict) else [("", value)]:
-            print(f"{name:42} {key:14} {item:.4g}" if isinstance(item, float) else f"{name:42} {key:14} {item}")
+        print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
 
 
 if __name__ == "__main__":
