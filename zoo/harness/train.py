@@ -265,5 +265,5 @@ def _checksum(path: Path, text: str, tensors: dict[str, Tensor]) -> str:
     value = zlib.crc32(f"{path.absolute().parent.name}\0{text}".encode())
     for name, tensor in sorted(tensors.items()):
         value = zlib.crc32(name.encode(), value)
-        value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), value)
+        value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, value)
     return f"{value:08x}"
