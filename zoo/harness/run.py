@@ -23,8 +23,9 @@ from zoo.errors import DataError, ZooError
 from zoo.harness import store
 from zoo.harness.cell import SCHEMA, Cell
 from zoo.harness.classifier import Classifier, build_classifier
+from zoo.harness.equivariance import declared_symmetry, measure_equivariance
 from zoo.harness.progress import ProgressFile
-from zoo.harness.score import count_cost, inference_rate, measure_equivariance, score
+from zoo.harness.score import count_cost, inference_rate, score
 from zoo.harness.settings import TrainingSettings
 from zoo.harness.train import CHECKPOINT, make_fabric, predict, train
 from zoo.paths import written_whole
@@ -117,7 +118,8 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
     spec = registry.find(host, ModelSpec, cell.model)
     probe = torch.from_numpy(np.array(val_split.pieces[0][:64])).to(device)
     cost: dict[str, Any] = dict(count_cost(classifier, probe[:1]))
-    equivariance = {"initial": measure_equivariance(classifier, probe, spec.group)}
+    group, declared = declared_symmetry(spec, classifier.network)
+    equivariance = {"initial": measure_equivariance(classifier, probe, group)}
 
     history_path = run_dir / store.HISTORY
     history: list[dict[str, float]] = []
@@ -170,7 +172,7 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
     progress.tell("score", 0, 1)
     test_logits, test_labels = predict(classifier, Batches(test_split, device=device), fabric=fabric)
     val_logits, val_labels = predict(classifier, val_data, fabric=fabric)
-    equivariance["trained"] = measure_equivariance(classifier, probe, spec.group)
+    equivariance["trained"] = measure_equivariance(classifier, probe, group)
     cost |= {
         "train_images_per_second": float(np.median([entry["train_images_per_second"] for entry in full_history])),
         "train_seconds": sum(entry["train_seconds"] for entry in full_history),
@@ -190,7 +192,7 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
         "classes": list(test_split.classes),
         "test": scores,
         "val": {"auc": full_history[chosen_epoch - 1]["val_auc"], "epoch": chosen_epoch},
-        "equivariance": {"group": spec.group, "declared": spec.equivariance, **equivariance},
+        "equivariance": {"group": group, "declared": declared, **equivariance},
         "cost": cost,
         "data": {
             "recipe_hash": cell.open_recipe().hash,

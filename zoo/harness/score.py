@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.data.augment import transform_d4
 from zoo.harness.stats import bootstrap_auc
-
-QUARTER_TURNS = range(4)
-SQUARE_SYMMETRIES = range(8)
 
 
 def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Any]:
@@ -57,35 +52,6 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, A
         "confusion": multiclass_confusion_matrix(probabilities.argmax(1), labels, num_classes=count).tolist(),
         "intervals": {names.get(name, name): list(interval) for name, interval in intervals.items()},
         "images": len(labels),
-    }
-
-
-@torch.inference_mode()
-def measure_equivariance(classifier: nn.Module, images: Tensor, group: str | None) -> dict[str, Any]:
-    """Return how far the logits are from invariant under the exact symmetries of the pixel grid.
-
-    Args:
-        classifier: in float32.
-        images: [n, C, H, W].
-        group: the model's; "p4" is measured under the four rotations, everything else under all eight elements.
-
-    Returns:
-        "error": the largest |f(g x) - f(x)| over the largest |f(x)|; "flips": the share of images whose
-        class changes under some element; "elements": how many were tried.
-    """
-    classifier.eval()
-    elements = QUARTER_TURNS if group == "p4" else SQUARE_SYMMETRIES
-    reference = classifier(images)
-    largest, flipped = 0.0, torch.zeros(len(images), dtype=torch.bool, device=images.device)
-    for element in elements:
-        transformed = classifier(transform_d4(images, element))
-        largest = max(largest, float((transformed - reference).abs().max()))
-        flipped |= transformed.argmax(1) != reference.argmax(1)
-    scale = float(reference.abs().max())
-    return {
-        "error": largest / scale if scale else math.inf,
-        "flips": float(flipped.double().mean()),
-        "elements": len(elements),
     }
 
 

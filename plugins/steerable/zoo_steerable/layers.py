@@ -1,0 +1,217 @@
+"""Layers on steerable maps. Only the filters come from escnn or e2cnn; the rest is plain torch.
+
+A map of C fields with d numbers each is a tensor [N, C*d, H, W]; channel c*d + j holds number j of field c, as in
+both libraries. Their modules keep the filter that they have expanded from their weights, as a buffer, from the call of
+`eval()` on: it enters the state dict, and it grows stale where weights change in evaluation mode, as those of a moving
+average do. `SteerableConv` keeps nothing: it expands its filter whenever it is used. And nothing here is a
+GeometricTensor, so every layer is what `torch.nn` users expect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.errors import UsageError
+from zoo_steerable.basis import FilterQuestion, filter_basis
+from zoo_steerable.sampling import blur
+
+
+class SteerableConv(nn.Module):
+    """Convolve with filters that commute with a group (Weiler & Cesa 2019, arXiv:1911.08251).
+
+    The weight is [C_out, C_in, B], for B basis filters between two fields. The state dict also holds `fingerprint`, a
+    few numbers that depend on all of the basis: weights are coefficients, and mean nothing with another basis.
+
+    Args:
+        question: which basis.
+        in_fields, out_fields: C_in and C_out, fields that come in and go out.
+        padding: pixels of zeros on each side; default: the size of the map is kept.
+    """
+
+    filters: Tensor
+    fingerprint: Tensor
+
+    def __init__(
+        self, question: FilterQuestion, in_fields: int, out_fields: int, *, padding: int | None = None
+    ) -> None:
+        super().__init__()
+        basis = filter_basis(question)
+        self.question = question
+        self.in_fields, self.out_fields = in_fields, out_fields
+        self.padding = question.kernel_size // 2 if padding is None else padding
+        deviation = basis.deviation / in_fields**0.5
+        self.weight = nn.Parameter(torch.randn(out_fields, in_fields, len(deviation)) * deviation)
+        self.register_buffer("filters", basis.filters, persistent=False)
+        self.register_buffer("fingerprint", _fingerprint(basis.filters))
+
+    def expand(self) -> Tensor:
+        """Return the planar filter [C_out * d_out, C_in * d_in, k, k]; gradients flow to the weight."""
+        count, outgoing, incoming, size, _ = self.filters.shape
+        # Autocast would round the filter before it is put together, and so differently for each element of the group.
+        with torch.autocast(self.weight.device.type, enabled=False):
+            combined = self.weight.flatten(0, 1) @ self.filters.view(count, -1)
+        blocks = combined.view(self.out_fields, self.in_fields, outgoing, incoming, size, size)
+        return blocks.transpose(1, 2).reshape(self.out_fields * outgoing, self.in_fields * incoming, size, size)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map [N, C_in * d_in, H, W] to [N, C_out * d_out, H, W]."""
+        return F.conv2d(maps, self.expand(), padding=self.padding)
+
+    def export(self) -> nn.Conv2d:
+        """Return the ordinary convolution that computes the same."""
+        bank = self.expand().detach()
+        size = self.question.kernel_size
+        convolution = nn.Conv2d(bank.shape[1], bank.shape[0], size, padding=self.padding, bias=False)
+        convolution.weight = nn.Parameter(bank.clone())
+        return convolution.to(bank.device).train(self.training)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        given = state_dict.get(f"{prefix}fingerprint")
+        if given is not None and not (
+            given.shape == self.fingerprint.shape
+            and torch.allclose(given.to(self.fingerprint), self.fingerprint, atol=1e-3)
+        ):
+            question = self.question
+            raise UsageError(
+                f"The weights '{prefix}weight' belong to another filter basis than that of {question.library} "
+                f"{question.symmetry.name}, {question.kernel_size}x{question.kernel_size} pixels, frequency_cutoff "
+                f"{question.frequency_cutoff}: another group, hyper-parameter or version of the library."
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def extra_repr(self) -> str:
+        """Describe the layer in `repr`."""
+        question = self.question
+        return (
+            f"{question.library} {question.symmetry.name}, {self.in_fields} {question.incoming} -> "
+            f"{self.out_fields} {question.outgoing}, kernel_size={question.kernel_size}, padding={self.padding}"
+        )
+
+
+def _fingerprint(filters: Tensor) -> Tensor:
+    """Return four weighted means of a basis, which tell two bases apart."""
+    values = filters.detach().double().flatten()
+    places = torch.arange(len(values), dtype=torch.float64)
+    waves = torch.stack([(places * step + step).cos() for step in (0.7, 1.3, 2.1, 2.9)])
+    return (waves @ values / values.norm().clamp_min(1e-12)).float()
+
+
+class RegularNorm(nn.BatchNorm2d):
+    """Batch norm with one mean and variance for each regular field, and a non-linearity: permutations keep both.
+
+    Equals the libraries' InnerBatchNorm with ReLU or ELU. The state dict is that of `nn.BatchNorm2d(fields)`.
+
+    Args:
+        fields: C.
+        size: |G|, numbers in a field; 1 for scalars.
+        nonlinearity: "relu" or "elu".
+    """
+
+    def __init__(self, fields: int, size: int, *, nonlinearity: str) -> None:
+        super().__init__(fields)
+        self.size, self.nonlinearity = size, nonlinearity
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Normalise [N, C*|G|, H, W] and apply the non-linearity."""
+        batch, _, height, width = maps.shape
+        normalised = super().forward(maps.reshape(batch, self.num_features, self.size * height, width))
+        activated = F.relu(normalised) if self.nonlinearity == "relu" else F.elu(normalised)
+        return activated.view(maps.shape)
+
+
+class IrrepsNorm(nn.Module):
+    """Batch norm and a non-linearity for fields of irreps: scalars are normalised as usual, vectors by their length.
+
+    "gated" (Weiler et al. 2018, arXiv:1807.02547) multiplies the vector of each frequency by the sigmoid of a gate, a
+    scalar of its own; it maps "gated" fields to "irreps" fields. "norm" (Worrall et al. 2017, arXiv:1612.04642) changes
+    the length of each vector from l to relu(l + b), where b is learned; it maps "irreps" to "irreps". In both, scalars
+    go through ReLU.
+
+    Args:
+        fields: C.
+        frequency: the highest one, at least 1.
+        nonlinearity: "gated" or "norm".
+    """
+
+    running_square: Tensor
+
+    def __init__(self, fields: int, frequency: int, *, nonlinearity: str) -> None:
+        super().__init__()
+        self.fields, self.frequency, self.nonlinearity = fields, frequency, nonlinearity
+        self.scalars = 1 + (frequency if nonlinearity == "gated" else 0)
+        self.scalar_norm = nn.BatchNorm2d(fields * self.scalars)
+        self.scale = nn.Parameter(torch.ones(fields, frequency))
+        if nonlinearity == "norm":
+            self.bias = nn.Parameter(torch.full((fields, frequency), -0.1))
+        self.register_buffer("running_square", torch.ones(fields, frequency))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map [N, C*d_in, H, W] to [N, C*(1 + 2*frequency), H, W]."""
+        batch, _, height, width = maps.shape
+        parts = maps.view(batch, self.fields, -1, height, width)
+        scalars = self.scalar_norm(parts[:, :, : self.scalars].flatten(1, 2)).view(
+            batch, self.fields, -1, height, width
+        )
+        # Lengths and their means in single precision under autocast, too: squares overflow and lose digits first.
+        vectors = parts[:, :, self.scalars :].view(batch, self.fields, self.frequency, 2, height, width).float()
+        vectors = vectors * (self.scale * self._mean_square(vectors).add(1e-5).rsqrt())[..., None, None, None]
+        if self.nonlinearity == "gated":
+            vectors = vectors * scalars[:, :, 1:, None].sigmoid()
+        else:
+            length = vectors.square().sum(3, keepdim=True).add(1e-8).sqrt()
+            vectors = vectors * (F.relu(length + self.bias[..., None, None, None]) / length)
+        vectors = vectors.view(batch, self.fields, 2 * self.frequency, height, width)
+        return torch.cat([F.relu(scalars[:, :, :1]), vectors.to(scalars.dtype)], 2).flatten(1, 2)
+
+    def _mean_square(self, vectors: Tensor) -> Tensor:
+        """Return the mean square of a component [C, frequency], of the batch in training, else the running one."""
+        if not self.training:
+            return self.running_square
+        square = vectors.square().mean((0, 3, 4, 5))
+        with torch.no_grad():
+            self.running_square.lerp_(square, 0.1)  # torch's momentum of batch norm
+        return square
+
+    def extra_repr(self) -> str:
+        """Describe the layer in `repr`."""
+        return f"{self.fields}, frequency={self.frequency}, nonlinearity={self.nonlinearity}"
+
+
+class GroupPool(nn.Module):
+    """Take the largest number of each regular field, which the group keeps: [N, C*|G|, ...] to [N, C, ...].
+
+    Args:
+        size: |G|.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Reduce each field."""
+        return maps.unflatten(1, (-1, self.size)).amax(2)
+
+
+class AntialiasedPool(nn.Module):
+    """Blur with a Gaussian of 5x5 pixels and take every `stride`-th one: the libraries' PointwiseAvgPoolAntialiased.
+
+    Kept for the network of 2021; it is exact at odd sizes only. Elsewhere `zoo_steerable.sampling.halve` serves.
+
+    Args:
+        stride: 1 or 2.
+        padding: pixels of zeros on each side.
+    """
+
+    def __init__(self, *, stride: int, padding: int) -> None:
+        super().__init__()
+        self.stride, self.padding = stride, padding
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map [N, C, H, W] to the smaller [N, C, H', W']."""
+        return blur(maps, (5, 5), stride=self.stride, padding=(self.padding, self.padding))

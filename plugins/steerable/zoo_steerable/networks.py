@@ -1,0 +1,308 @@
+"""The steerable networks: one architecture for every group, and the network published for this task in 2021.
+
+    image -> (disc) -> steerable convolutions -> numbers that the group does not change -> pool over space -> linear
+
+For finite groups the features are regular fields and the last of them are pooled over the group. For so2 and o2
+they are irreps, and the last convolution has scalars only come out. Either way the head sees what turning the image
+does not change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import UsageError
+from zoo_steerable.basis import Field, FilterQuestion
+from zoo_steerable.layers import AntialiasedPool, GroupPool, IrrepsNorm, RegularNorm, SteerableConv
+from zoo_steerable.libraries import LIBRARIES
+from zoo_steerable.sampling import disc, halve
+from zoo_steerable.settings import choose, complete, fit
+from zoo_steerable.specs import PUBLISHED, PUBLISHED_DEFAULTS, defaults_of
+from zoo_steerable.symmetry import NAMES, Symmetry, parse
+
+SCALAR = Field("scalar")
+REGULAR = Field("regular")
+PUBLISHED_PADDING = (1, 2, 2, 2, 2, 1)
+
+
+class SteerableNetwork(nn.Module):
+    """Classify square images [N, C, H, W] into logits [N, K].
+
+    Args:
+        library: "escnn" or "e2cnn", which makes the filters.
+        symmetry: the group.
+        trunk: maps images to numbers that the group does not change, as a map [N, F, h, w]; they still turn in space.
+        head: maps those to logits.
+        invariant: whether the head forgets where on the map a number stood.
+        mask: image size in pixels if images are cut to a disc first.
+    """
+
+    disc: Tensor | None
+    identity: Tensor
+
+    def __init__(
+        self,
+        library: str,
+        symmetry: Symmetry,
+        trunk: nn.Sequential,
+        head: nn.Sequential,
+        *,
+        invariant: bool,
+        mask: int | None,
+    ) -> None:
+        super().__init__()
+        self.library, self.symmetry = library, symmetry
+        # Read by the harness: hyper-parameters decide both, so the spec cannot.
+        self.symmetry_group = symmetry.name
+        self.equivariance = ("exact" if symmetry.exact else "approximate") if invariant else None
+        self.trunk, self.head = trunk, head
+        self.register_buffer("disc", disc(mask) if mask else None, persistent=False)
+        # Written into the state dict, so that weights of another group are refused by name.
+        self.register_buffer(
+            "identity", torch.tensor([LIBRARIES.index(library), symmetry.order, int(symmetry.mirrors)])
+        )
+        self.register_load_state_dict_pre_hook(_refuse_other_group)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map [N, C, H, W] to logits [N, K]."""
+        if self.disc is not None:
+            images = images * (self.disc if images.shape[-2:] == self.disc.shape else disc(images.shape[-1]).to(images))
+        logits: Tensor = self.head(self.trunk(images))
+        return logits
+
+    def export(self) -> nn.Module:
+        """Return the network with ordinary convolutions in place of steerable ones; it computes the same.
+
+        Its filters no longer obey the group if they are trained.
+        """
+        return ExportedNetwork(self)
+
+
+class ExportedNetwork(nn.Module):
+    """A steerable network in planar form.
+
+    Args:
+        network: to be exported.
+    """
+
+    disc: Tensor | None
+
+    def __init__(self, network: SteerableNetwork) -> None:
+        super().__init__()
+        layers = [layer.export() if isinstance(layer, SteerableConv) else layer for layer in network.trunk]
+        self.trunk, self.head = nn.Sequential(*layers), network.head
+        self.register_buffer("disc", network.disc, persistent=False)
+        self.train(network.training)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map [N, C, H, W] to logits [N, K]."""
+        logits: Tensor = self.head(self.trunk(images if self.disc is None else images * self.disc))
+        return logits
+
+
+def _refuse_other_group(module: nn.Module, state_dict: Mapping[str, Tensor], prefix: str, *_: object) -> None:
+    """Compare the library and the group that weights were trained with."""
+    assert isinstance(module, SteerableNetwork)
+    given = state_dict.get(f"{prefix}identity")
+    if (
+        given is not None
+        and given.shape == module.identity.shape
+        and not torch.equal(given.cpu(), module.identity.cpu())
+    ):
+        library, order, mirrors = given.tolist()
+        own = f"{module.library}/{module.symmetry.name}"
+        theirs = f"{LIBRARIES[library]}/{Symmetry(order, bool(mirrors)).name}"
+        raise UsageError(
+            f"Weights of {theirs} cannot be loaded into {own}: their filters are other ones.",
+            hint=f"Build {theirs} with the same hyper-parameters, or train {own}.",
+        )
+
+
+class Halve(nn.Module):
+    """Halve the resolution; see `zoo_steerable.sampling.halve`."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map [N, C, H, W] to [N, C, ceil(H/2), ceil(W/2)]."""
+        return halve(maps)
+
+
+class SpatialMean(nn.Module):
+    """Take the mean over a map, or over its inscribed disc: [N, C, H, W] to [N, C].
+
+    Args:
+        round: over the disc.
+    """
+
+    def __init__(self, *, round: bool) -> None:
+        super().__init__()
+        self.round = round
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Take the mean."""
+        if not self.round:
+            return maps.mean((-2, -1))
+        weights = disc(maps.shape[-1]).to(maps)
+        return (maps * weights).sum((-2, -1)) / weights.sum()
+
+
+@dataclass(frozen=True)
+class Builder:
+    """The target of a spec: builds the network of one library and group.
+
+    Args:
+        library: "escnn" or "e2cnn".
+        name: "c8" and so on; "cn" and "dn" take their order from the hyper-parameters; "c8_2021" is the published one.
+    """
+
+    library: str
+    name: str
+
+    def __call__(self, *, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> SteerableNetwork:
+        """Build the network.
+
+        Args:
+            in_chans: C.
+            num_classes: K.
+            image_size: edge length in pixels that the depth must suit; with the head "invariant" the network takes any
+                size that it suits.
+            hparams: changes to the model's defaults.
+
+        Raises:
+            UsageError: such a network cannot be built.
+            MissingError: the library is needed and is not installed.
+        """
+        model = f"{self.library}/{self.name}"
+        shape: dict[str, Any] = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
+        if self.name in PUBLISHED:
+            values = complete(model, PUBLISHED_DEFAULTS, **shape, hparams=hparams)
+            return _published(model, self.library, _group(self.name.partition("_")[0]), **shape, **values)
+        values = complete(model, defaults_of(self.name), **shape, hparams=hparams)
+        order = values.pop("order", None)
+        symmetry = Symmetry(order, self.name == "dn") if order else _group(self.name)
+        return _build(model, self.library, symmetry, **shape, **values)
+
+
+def _group(name: str) -> Symmetry:
+    symmetry = parse(name)
+    assert symmetry is not None
+    return symmetry
+
+
+def __getattr__(name: str) -> Builder:
+    """Return the builder `escnn_c8`, `e2cnn_d8_2021` and so on, which the specs name."""
+    library, _, model = name.partition("_")
+    if library in LIBRARIES and (model in (*NAMES, "cn", "dn") or model in PUBLISHED):
+        return Builder(library, model)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _build(
+    model: str,
+    library: str,
+    symmetry: Symmetry,
+    *,
+    in_chans: int,
+    num_classes: int,
+    image_size: int,
+    widths: Sequence[int],
+    kernel_sizes: Sequence[int],
+    strides: Sequence[int],
+    frequency_cutoff: float | None,
+    nonlinearity: str,
+    mask: bool,
+    head: str,
+    dropout: float,
+    max_frequency: int = 0,
+) -> SteerableNetwork:
+    """Build the network of one group; arguments as in the specs."""
+    finite = symmetry.order > 0
+    choose(model, "nonlinearity", nonlinearity, ("relu", "elu") if finite else ("gated", "norm"))
+    choose(model, "head", head, ("invariant", "flatten"))
+    last_size = fit(model, image_size, kernel_sizes, strides)
+
+    hidden = REGULAR if finite else Field("irreps", max_frequency)
+    produced = Field("gated", max_frequency) if nonlinearity == "gated" else hidden
+    layers: list[nn.Module] = []
+    field, fields = SCALAR, in_chans
+    for place, (width, kernel_size, stride) in enumerate(zip(widths, kernel_sizes, strides, strict=True), start=1):
+        # A network for so2 ends with scalars: there is no largest one of infinitely many numbers to take.
+        outgoing = SCALAR if place == len(widths) and not finite else produced
+        question = FilterQuestion(
+            library=library, symmetry=symmetry, incoming=field, outgoing=outgoing, kernel_size=kernel_size,
+            frequency_cutoff=frequency_cutoff,
+        )  # fmt: skip
+        layers.append(SteerableConv(question, fields, width))
+        if finite:
+            layers.append(RegularNorm(width, symmetry.size, nonlinearity=nonlinearity))
+        elif outgoing is SCALAR:
+            layers.append(RegularNorm(width, 1, nonlinearity="relu"))
+        else:
+            layers.append(IrrepsNorm(width, max_frequency, nonlinearity=nonlinearity))
+        if stride == 2:
+            layers.append(Halve())
+        field, fields = hidden, width
+    if finite:
+        layers.append(GroupPool(symmetry.size))
+    ending: list[nn.Module] = [SpatialMean(round=mask), nn.Dropout(dropout), nn.Linear(fields, num_classes)]
+    if head == "flatten":
+        ending = [nn.Flatten(), *_dense(fields * last_size**2, num_classes)]
+    return SteerableNetwork(
+        library, symmetry, nn.Sequential(*layers), nn.Sequential(*ending), invariant=head == "invariant",
+        mask=image_size if mask else None,
+    )  # fmt: skip
+
+
+def _published(
+    model: str,
+    library: str,
+    symmetry: Symmetry,
+    *,
+    in_chans: int,
+    num_classes: int,
+    image_size: int,
+    widths: Sequence[int],
+    kernel_sizes: Sequence[int],
+    frequency_cutoff: float | None,
+) -> SteerableNetwork:
+    """Build the network that was published for this task in 2021 (DeepLense, equivariant networks; see the card)."""
+    if len(widths) != len(PUBLISHED_PADDING):
+        raise UsageError(
+            f"{model}: widths is {list(widths)}, but must be six numbers: the network has six convolutions."
+        )
+    layers: list[nn.Module] = []
+    field, fields, size = SCALAR, in_chans, image_size
+    for place, (width, kernel_size, padding) in enumerate(zip(widths, kernel_sizes, PUBLISHED_PADDING, strict=True)):
+        if kernel_size > size + 2 * padding:
+            raise UsageError(
+                f"{model}: image_size is {image_size}, but must be larger: convolution {place + 1} has a kernel of "
+                f"{kernel_size} and sees {size} pixels."
+            )
+        question = FilterQuestion(
+            library=library, symmetry=symmetry, incoming=field, outgoing=REGULAR, kernel_size=kernel_size,
+            frequency_cutoff=frequency_cutoff,
+        )  # fmt: skip
+        layers += [
+            SteerableConv(question, fields, width, padding=padding),
+            RegularNorm(width, symmetry.size, nonlinearity="relu"),
+        ]
+        size += 2 * padding - kernel_size + 1
+        if place in (1, 3):
+            layers.append(AntialiasedPool(stride=2, padding=2))
+            size = (size - 1) // 2 + 1
+        field, fields = REGULAR, width
+    layers += [AntialiasedPool(stride=1, padding=0), GroupPool(symmetry.size)]
+    size -= 4
+    if size < 1:
+        raise UsageError(f"{model}: image_size is {image_size}, but must be 29 or more: the last window has 5 pixels.")
+    head = nn.Sequential(nn.Flatten(), *_dense(fields * size**2, num_classes))
+    return SteerableNetwork(library, symmetry, nn.Sequential(*layers), head, invariant=False, mask=image_size)
+
+
+def _dense(features: int, num_classes: int) -> list[nn.Module]:
+    """Return the published head, which sees where on the map each number stands."""
+    return [nn.Linear(features, 64), nn.BatchNorm1d(64), nn.ELU(), nn.Linear(64, num_classes)]

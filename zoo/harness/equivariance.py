@@ -1,0 +1,286 @@
+"""Measures how far a classifier is from invariant: under pixel symmetries, at angles in between, layer by layer."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.data.augment import transform_d4
+from zoo.specs import ModelSpec
+
+# Multiples of 90 degrees are measured without interpolation; these lie between, and no two of them are alike.
+FREE_ANGLES_DEGREES = (15.0, 35.0, 55.0, 70.0, 110.0, 145.0, 200.0, 310.0)
+ROTATED_IMAGES = 16
+_BLUR_PIXELS = 1.5
+_GROUP = re.compile(r"([cd])(\d+)")
+
+
+@dataclass(frozen=True)
+class Symmetries:
+    """The elements of a group under which a network is measured.
+
+    Args:
+        exact: elements of `zoo.data.augment.transform_d4`, which move pixels onto pixels; the first is the identity.
+        angles_degrees: rotations that need interpolation; empty if the group has none.
+        mirrors: whether the rotations are also tried after a mirror.
+    """
+
+    exact: tuple[int, ...]
+    angles_degrees: tuple[float, ...] = ()
+    mirrors: bool = False
+
+
+def symmetries(group: str | None) -> Symmetries:
+    """Return what there is to measure of a group.
+
+    Args:
+        group: "p4", "p4m", "c8", "d8", "so2", "o2", ...; None and unknown names mean all symmetries of the square.
+    """
+    if group == "p4":
+        return Symmetries(exact=(0, 1, 2, 3))
+    if group in ("so2", "o2"):
+        mirrors = group == "o2"
+        return Symmetries(tuple(range(8 if mirrors else 4)), FREE_ANGLES_DEGREES, mirrors)
+    match = _GROUP.fullmatch(group or "")
+    if match is None:
+        return Symmetries(exact=tuple(range(8)))
+    mirrors, order = match[1] == "d", int(match[2])
+    quarters = tuple(quarter for quarter in range(4) if quarter * order % 4 == 0)
+    angles = tuple(360 * k / order for k in range(order) if 4 * k % order)
+    return Symmetries(quarters + (tuple(4 + q for q in quarters) if mirrors else ()), angles, mirrors)
+
+
+def declared_symmetry(spec: ModelSpec, network: nn.Module) -> tuple[str | None, str | None]:
+    """Return the group that a network claims and how: "exact", "approximate" or None.
+
+    Hyper-parameters may decide either, such as the order of a group or a head that forgets nothing; a network says so
+    in its attributes `symmetry_group` and `equivariance`, and the spec speaks for all others.
+    """
+    return (
+        getattr(network, "symmetry_group", spec.group),
+        getattr(network, "equivariance", spec.equivariance),
+    )
+
+
+@torch.inference_mode()
+def measure_equivariance(classifier: nn.Module, images: Tensor, group: str | None) -> dict[str, Any]:
+    """Return how far the logits are from invariant under a group.
+
+    Args:
+        classifier: in float32.
+        images: [n, C, H, W], square.
+        group: the model's; see `symmetries`.
+
+    Returns:
+        "error": the largest |f(g x) - f(x)| over the largest |f(x)|, over the elements that move pixels onto pixels;
+        "flips": the share of images whose class changes under some of them; "elements": how many were tried.
+        For groups with other angles also "rotations", see `measure_rotations`.
+    """
+    classifier.eval()
+    found = symmetries(group)
+    reference = classifier(images)
+    largest, flipped = 0.0, torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    for element in found.exact:
+        transformed = classifier(transform_d4(images, element))
+        largest = max(largest, float((transformed - reference).abs().max()))
+        flipped |= transformed.argmax(1) != reference.argmax(1)
+    scale = float(reference.abs().max())
+    measured: dict[str, Any] = {
+        "error": largest / scale if scale else math.inf,
+        "flips": float(flipped.double().mean()),
+        "elements": len(found.exact),
+    }
+    if found.angles_degrees:
+        measured["rotations"] = measure_rotations(classifier, images[:ROTATED_IMAGES], found)
+    return measured
+
+
+@torch.inference_mode()
+def measure_rotations(classifier: nn.Module, images: Tensor, found: Symmetries) -> dict[str, Any]:
+    """Return how far the logits are from invariant at angles that need interpolation.
+
+    Interpolation changes an image, and so the logits of a perfectly invariant network, too. To keep this small, images
+    are smoothed first and cut to a disc, so that no corner leaves the frame; and what is left of it is measured: each
+    image is rotated and rotated back. An error near the floor is no more than interpolation.
+
+    Returns:
+        "error": the root of the mean square of f(g x) - f(x) over the spread of f, its standard deviation over the
+        images; "floor": the same for the image turned there and back, an upper estimate of what interpolation makes;
+        "flips": share of (image, element) whose class changes; "angles_degrees"; "mirrors".
+    """
+    smooth = smooth_disc(images)
+    reference = classifier(smooth)
+    # Over the spread, not the largest logit: a constant output is invariant, too, and must not look good by its bias.
+    scale = float(reference.double().std(0).square().mean().sqrt())
+    squares, floors, flips = [], [], []
+    for angle in found.angles_degrees:
+        for mirror in (False, True) if found.mirrors else (False,):
+            turned = rotate(smooth.flip(-1) if mirror else smooth, angle)
+            changed = classifier(turned)
+            squares.append(float((changed - reference).double().square().mean()))
+            flips.append(float((changed.argmax(1) != reference.argmax(1)).double().mean()))
+        floors.append(float((classifier(rotate(rotate(smooth, angle), -angle)) - reference).double().square().mean()))
+    return {
+        "error": _ratio(math.sqrt(sum(squares) / len(squares)), scale),
+        "floor": _ratio(math.sqrt(sum(floors) / len(floors)), scale),
+        "flips": sum(flips) / len(flips),
+        "angles_degrees": list(found.angles_degrees),
+        "mirrors": found.mirrors,
+    }
+
+
+def _ratio(value: float, scale: float) -> float:
+    return value / scale if scale else math.inf
+
+
+def rotate(images: Tensor, angle_degrees: float) -> Tensor:
+    """Return images [N, C, H, W] turned about their centre, in the sense of `torch.rot90`; bicubic, zero outside."""
+    angle = math.radians(angle_degrees)
+    cos, sin = math.cos(angle), math.sin(angle)
+    matrix = images.new_tensor([[cos, -sin, 0.0], [sin, cos, 0.0]]).expand(len(images), 2, 3)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bicubic", padding_mode="zeros", align_corners=False)
+
+
+def smooth_disc(images: Tensor) -> Tensor:
+    """Return square images [N, C, H, W] that interpolation hardly changes: blurred, and cut to the inscribed disc.
+
+    The mean at the rim is taken off, so that the disc ends without an edge in the zeros that rotation fills in.
+    """
+    size = images.shape[-1]
+    channels = images.shape[1]
+    reach = min(math.ceil(3 * _BLUR_PIXELS), (size - 1) // 2)
+    x = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
+    window = (-(x**2) / (2 * _BLUR_PIXELS**2)).exp()
+    window = window / window.sum()
+    padded = F.pad(images, (reach,) * 4, mode="reflect")
+    kernel = torch.outer(window, window).expand(channels, 1, -1, -1)
+    blurred = F.conv2d(padded, kernel, groups=channels)
+    line = torch.linspace(-1, 1, size, dtype=images.dtype, device=images.device) * (size - 1) / size
+    radius = (line[:, None] ** 2 + line**2).sqrt()
+    # 1 up to 0.7 of the radius, then a cosine to 0 at 0.95.
+    inside = 0.5 + 0.5 * (((radius - 0.7) / 0.25).clamp(0, 1) * math.pi).cos()
+    rim = ((radius > 0.85) & (radius < 1)).to(images)
+    # Rotation fills with zeros, so the value outside must be zero.
+    level = (blurred * rim).sum((-2, -1), keepdim=True) / rim.sum()
+    return (blurred - level) * inside
+
+
+def blob_images(count: int, channels: int, size: int, *, seed: int = 0) -> Tensor:
+    """Return smooth random images [count, channels, size, size], of mean 0 and deviation 1: blobs of some pixels."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(count, channels, max(4, size // 6), max(4, size // 6), generator=generator)
+    images = F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=False)
+    return (images - images.mean()) / images.std()
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """How far one layer is from equivariant.
+
+    Args:
+        name: of the module.
+        kind: its class.
+        shape: of what it puts out, without the batch.
+        exact: error under the pixel symmetries of the group.
+        rotations: error at its other angles, or None if it has none.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    exact: float
+    rotations: float | None
+
+
+@torch.inference_mode()
+def measure_layers(network: nn.Module, images: Tensor, group: str | None) -> list[LayerError]:
+    """Return the error of every layer that puts out a map or a vector.
+
+    A group acts on a layer's map by turning it and by mixing its channels in a way that only the layer knows; but
+    permutations and irreps keep the length of the vector at a point. So the map of lengths is compared with the turned
+    map of lengths. An equivariant layer has error 0; so would one whose lengths are right and whose channels are mixed
+    wrongly, so the logits have the last word. Vectors [N, F] are compared as they are.
+
+    Args:
+        network: in float32; put into evaluation mode.
+        images: [n, C, H, W], square.
+        group: see `symmetries`.
+
+    Returns:
+        one entry for each module without children, in the order in which they run; errors are root mean squares over
+        that of the layer's own output.
+    """
+    network.eval()
+    found = symmetries(group)
+    smooth = smooth_disc(images)
+    reference = _outputs(network, images)
+    smooth_reference = _outputs(network, smooth) if found.angles_degrees else {}
+    exact: dict[str, float] = dict.fromkeys(reference, 0.0)
+    for element in found.exact[1:]:
+        for name, (_, output) in _outputs(network, transform_d4(images, element)).items():
+            error = _difference(reference[name][1], output, lambda maps, g=element: transform_d4(maps, g))
+            exact[name] = max(exact[name], error)
+    turned: dict[str, list[float]] = {name: [] for name in reference}
+    for angle in found.angles_degrees:
+        for name, (_, output) in _outputs(network, rotate(smooth, angle)).items():
+            turned[name].append(
+                _difference(smooth_reference[name][1], output, lambda maps, a=angle: rotate(maps, a), disc=True)
+            )
+    return [
+        LayerError(
+            name=name,
+            kind=kind,
+            shape=tuple(output.shape[1:]),
+            exact=exact[name],
+            rotations=math.sqrt(sum(e**2 for e in turned[name]) / len(turned[name])) if turned[name] else None,
+        )
+        for name, (kind, output) in reference.items()
+    ]
+
+
+def _outputs(network: nn.Module, images: Tensor) -> dict[str, tuple[str, Tensor]]:
+    """Return module name -> (class, output) of every module without children that puts out maps or vectors."""
+    outputs: dict[str, tuple[str, Tensor]] = {}
+    handles = []
+    for name, module in network.named_modules():
+        if next(module.children(), None) is not None:
+            continue
+
+        def keep(module: nn.Module, _: object, output: object, name: str = name) -> None:
+            if isinstance(output, Tensor) and output.dim() in (2, 4):
+                # A later layer may work in place.
+                outputs[name] = type(module).__name__, output.clone()
+
+        handles.append(module.register_forward_hook(keep))
+    try:
+        network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return outputs
+
+
+def _difference(
+    reference: Tensor, transformed: Tensor, act: Callable[[Tensor], Tensor], *, disc: bool = False
+) -> float:
+    """Return the relative difference between a layer's output for turned images and its turned output."""
+    if reference.dim() == 4 and reference.shape[-1] == reference.shape[-2]:
+        lengths, expected = (maps.norm(dim=1, keepdim=True) for maps in (transformed, reference))
+        expected = act(expected)
+        if disc:
+            size = lengths.shape[-1]
+            line = (torch.arange(size, device=lengths.device) - (size - 1) / 2) / (size / 2)
+            inside = (line[:, None] ** 2 + line**2 < 0.9**2).to(lengths)
+            lengths, expected = lengths * inside, expected * inside
+    else:
+        lengths, expected = transformed, reference
+    scale = float(expected.double().square().mean().sqrt())
+    return _ratio(float((lengths - expected).double().square().mean().sqrt()), scale)
