@@ -5,9 +5,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torchmetrics.functional.classification import binary_auroc, binary_roc
+from torchmetrics.functional.classification import binary_auroc, binary_roc, multiclass_calibration_error
 
-from zoo.harness.stats import auc_of_resamples, bootstrap_auc, roc_curve
+from zoo.harness.stats import (
+    auc_components,
+    auc_of_resamples,
+    bootstrap_auc,
+    critical_value,
+    holm,
+    macro_components,
+    reliability,
+    roc_band,
+    roc_curve,
+    softmax,
+    two_sided_p,
+)
 
 
 def auc_by_pairs(scores, positive, weights) -> float:
@@ -157,3 +169,110 @@ def test_curve_is_torchmetrics():
     ours = roc_curve(scores, positive)
     np.testing.assert_allclose(ours[0], false_rate, atol=1e-6)
     np.testing.assert_allclose(ours[1], true_rate, atol=1e-6)
+
+
+def delong_by_definition(first, second, positive):
+    """Areas and their covariance from the placements of every pair, as DeLong et al. 1988 write it."""
+    areas, by_hit, by_miss = [], [], []
+    for scores in (first, second):
+        hits, misses = scores[positive][:, None], scores[~positive][None, :]
+        wins = (hits > misses) + 0.5 * (hits == misses)
+        areas.append(wins.mean())
+        by_hit.append(wins.mean(1))
+        by_miss.append(wins.mean(0))
+    return np.array(areas), np.cov(by_hit) / positive.sum() + np.cov(by_miss) / (~positive).sum()
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.booleans()), min_size=4, max_size=30))
+def test_components_are_delongs(case):
+    first, second, positive = (np.array(column) for column in zip(*case, strict=True))
+    positive = positive.astype(bool)
+    if not 2 <= positive.sum() <= len(positive) - 2:
+        return
+    (area_1, one), (area_2, other) = (auc_components(scores * 1.0, positive) for scores in (first, second))
+    areas, covariance = delong_by_definition(first, second, positive)
+    np.testing.assert_allclose([area_1, area_2], areas, atol=1e-12)
+    np.testing.assert_allclose([[one @ one, one @ other], [other @ one, other @ other]], covariance, atol=1e-12)
+
+
+def test_components_give_the_published_error_of_the_ct_readings():
+    """Hanley & McNeil 1982 (Radiology 143, 29), 109 CT images: area 0.893; Stata's roctab (DeLong): error 0.0307."""
+    ratings = np.arange(5.0)
+    scores = np.r_[np.repeat(ratings, [33, 6, 6, 11, 2]), np.repeat(ratings, [3, 2, 2, 11, 33])]
+    area, components = auc_components(scores, np.r_[np.zeros(58, bool), np.ones(51, bool)])
+    assert area == pytest.approx(0.8932, abs=5e-5)
+    assert np.sqrt(components @ components) == pytest.approx(0.0307, abs=5e-5)
+
+
+def test_components_of_what_cannot_be_known():
+    area, components = auc_components(np.arange(4.0), np.zeros(4, bool))
+    assert np.isnan(area)
+    assert not components.any()
+    area, components = auc_components(np.arange(4.0), np.array([False, False, False, True]))
+    assert area == 1
+    assert np.isinf(components).any()
+
+
+def test_macro_components_give_the_paired_bootstraps_error():
+    """The analytic error of a difference of macro AUCs against drawing images anew."""
+    random = np.random.default_rng(5)
+    labels = random.integers(0, 3, 600)
+    shared = random.normal(size=(600, 3)) + 1.5 * np.eye(3)[labels]
+    models = [softmax(shared + 0.8 * random.normal(size=shared.shape)) for _ in range(2)]
+    areas, components = zip(*(macro_components(model, labels) for model in models), strict=True)
+    weights = random.multinomial(600, np.full(600, 1 / 600), size=3000).astype(float)
+    drawn = [
+        [auc_of_resamples(model[:, k], labels == k, weights) for k in range(3)] for model in models
+    ]  # [2, 3, resamples]
+    for row, values in ((0, [model[0] for model in drawn]), (3, [np.mean(model, 0) for model in drawn])):
+        analytic = np.sqrt(((components[0][row] - components[1][row]) ** 2).sum())
+        assert analytic == pytest.approx((values[0] - values[1]).std(), rel=0.06)
+        assert areas[0][row] - areas[1][row] == pytest.approx((values[0] - values[1]).mean(), abs=0.2 * analytic)
+
+
+def test_student_is_scipys():
+    from scipy.stats import norm, t
+
+    for deviation in (0.0, 0.3, 1.0, 2.5, 12.0):
+        for freedom in (1, 1.7, 2, 5.5, 40, 900):
+            assert two_sided_p(deviation, degrees_of_freedom=freedom) == pytest.approx(
+                2 * t.sf(deviation, freedom), rel=1e-6, abs=1e-12
+            )
+        assert two_sided_p(-deviation) == pytest.approx(2 * norm.sf(deviation), rel=1e-9)
+    for freedom in (1, 2, 6.3, np.inf):
+        assert critical_value(0.95, degrees_of_freedom=freedom) == pytest.approx(t.ppf(0.975, freedom), rel=1e-6)
+
+
+def test_holm_by_hand():
+    # Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, never falling.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, np.nan, 0.7])[::2] == pytest.approx([1.0, 1.0])
+    assert np.isnan(holm([0.6, np.nan])[1])
+    assert holm([]) == []
+
+
+def test_band_is_the_plain_bootstrap_and_holds_the_curve():
+    random = np.random.default_rng(6)
+    positive = random.random(800) < 0.4
+    scores = random.normal(size=800) + 1.2 * positive
+    grid = np.linspace(0, 1, 21)
+    curve, low, high = roc_band(scores, positive, grid, resamples=400)
+    drawn = []
+    for _ in range(400):
+        index = random.integers(0, 800, 800)
+        drawn.append(np.interp(grid, *roc_curve(scores[index], positive[index])))
+    expected = np.quantile(drawn, [0.025, 0.975], axis=0)
+    np.testing.assert_allclose(low[2:-2], expected[0, 2:-2], atol=0.025)
+    np.testing.assert_allclose(high[2:-2], expected[1, 2:-2], atol=0.025)
+    assert (low <= curve + 1e-9).all()
+    assert (curve <= high + 1e-9).all()
+
+
+def test_calibration_error_follows_from_the_bins():
+    probabilities, labels = three_classes(700, seed=7, signal=2.0)
+    bins = reliability(probabilities, labels)
+    assert sum(entry["images"] for entry in bins) == 700
+    error = sum(entry["images"] * abs(entry["confidence"] - entry["accuracy"]) for entry in bins) / 700
+    reference = multiclass_calibration_error(torch.tensor(probabilities), torch.tensor(labels), num_classes=3)
+    assert error == pytest.approx(float(reference), abs=1e-6)

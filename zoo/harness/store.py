@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +82,74 @@ def done(store: Path, cell: Cell) -> Result | None:
     return result if good else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """A folder of a store that holds no result that can be shown.
+
+    Args:
+        run_dir: which.
+        cause: why not, in words.
+        unfinished: whether its cell has simply not ended yet.
+    """
+
+    run_dir: Path
+    cause: str
+    unfinished: bool = False
+
+
+def scan(store: Path) -> tuple[list[Result], list[Unreadable]]:
+    """Return every result in a store that can be read, each with its "run_dir", and the folders without one."""
+    found: list[Result] = []
+    rest: list[Unreadable] = []
+    folders = {path.parent for name in (CELL, RESULT) for path in store.glob(f"*/*/*/{name}")}
+    for run_dir in sorted(folders):
+        if not (run_dir / RESULT).exists():
+            rest.append(Unreadable(run_dir=run_dir, cause="it has not ended yet", unfinished=True))
+            continue
+        try:
+            result = _read(run_dir / RESULT)
+        except (OSError, DataError) as error:
+            rest.append(Unreadable(run_dir=run_dir, cause=str(error)))
+            continue
+        problem = _flaw(result)
+        if problem:
+            rest.append(Unreadable(run_dir=run_dir, cause=problem))
+        else:
+            found.append(result | {"run_dir": str(run_dir)})
+    return found, rest
+
+
 def results(store: Path) -> Iterator[Result]:
     """Yield every result in a store that can be read, in the order of the folders; others are named in a warning."""
-    for path in sorted(store.glob(f"*/*/*/{RESULT}")):
-        try:
-            yield _read(path) | {"run_dir": str(path.parent)}
-        except (OSError, DataError) as error:
-            logger.warning("left out: %s", error)
+    found, rest = scan(store)
+    for entry in rest:
+        if not entry.unfinished:
+            logger.warning("left out: %s: %s", entry.run_dir, entry.cause)
+    yield from found
+
+
+_NEEDED = ("status", "run_id", "cell")
+_NEEDED_CELL = ("model", "recipe", "sizes", "training", "seed", "budget", "rule", "precision")
+_NEEDED_IF_OK = (
+    "classes", "seconds", "test.auc.macro", "test.intervals.auc^macro", "test.accuracy", "cost.parameters",
+    "cost.macs", "cost.train_images_per_second", "equivariance.trained.error", "data.recipe_hash",
+)  # fmt: skip
+
+
+def _flaw(result: Result) -> str:
+    """Return why a result that can be read cannot be shown, or ""."""
+    needed = [*_NEEDED, *(f"cell.{name}" for name in _NEEDED_CELL), *("cell.recipe.dataset", "cell.recipe.params")]
+    if result.get("status") == "ok":
+        needed += _NEEDED_IF_OK
+    for path in needed:
+        value: Any = result
+        for part in path.split("."):
+            value = value.get(part.replace("^", ".")) if isinstance(value, dict) else None
+        if value is None:
+            return f"{RESULT} lacks {path.replace('^', '.')}"
+    if result["status"] == "ok" and not result["test"]["auc"].keys() >= set(result["classes"]):
+        return f"{RESULT} lacks the area of a class"
+    return ""
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -104,8 +166,12 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mappi
         save_file(plain, temporary, metadata=dict(metadata))
 
 
-def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+def read_arrays(path: Path, *, only: Sequence[str] | None = None) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Return arrays and metadata of a safetensors file.
+
+    Args:
+        path: of the file.
+        only: names of the arrays that are wanted, all of which it must hold; None reads all.
 
     Raises:
         DataError: it is missing or damaged.
@@ -114,6 +180,7 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            names = file.keys() if only is None else only
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise DataError(f"Cannot read {path}: {error}.") from error

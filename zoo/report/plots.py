@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from zoo.data.recipe import short_hash
-from zoo.harness.stats import roc_curve
+from zoo.harness.stats import roc_curve, softmax
 from zoo.harness.store import EXAMPLES, PREDICTIONS, read_arrays
 from zoo.paths import make_dir, written_whole
 
@@ -34,9 +34,7 @@ def draw_roc(results: Sequence[Mapping[str, Any]], path: Path) -> Path:
     figure, axes = figure_of(1, len(classes), figsize=(4.2 * len(classes), 4.4), sharey=True, squeeze=False)
     for index, result in enumerate(results):
         arrays, _ = read_arrays(Path(result["run_dir"]) / PREDICTIONS)
-        logits, labels = arrays["test.logits"].astype(np.float64), arrays["test.labels"]
-        exponent = np.exp(logits - logits.max(1, keepdims=True))
-        probabilities = exponent / exponent.sum(1, keepdims=True)
+        probabilities, labels = softmax(arrays["test.logits"]), arrays["test.labels"]
         seed = result["cell"]["seed"]
         for k, axis in enumerate(axes[0]):
             false_rate, true_rate = roc_curve(probabilities[:, k], labels == k)

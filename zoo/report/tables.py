@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.harness.budget import BUDGETS
+from zoo.harness.comparison import problem_key
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,24 +46,11 @@ class ResultTable:
 
 def make_tables(results: Iterable[Result]) -> list[ResultTable]:
     """Return a table for each data set, budget, sizes, rule and precision that occur."""
-    groups: dict[tuple[Any, ...], list[Result]] = {}
+    groups: dict[str, list[Result]] = {}
     for result in results:
-        cell = result["cell"]
-        key = (
-            cell["recipe"]["dataset"],
-            cell["budget"],
-            tuple(sorted(cell["sizes"].items())),
-            cell["rule"],
-            cell["precision"],
-            # All that decides what the images are, versions too; where they were rendered changes their noise only.
-            repr(sorted((name, repr(value)) for name, value in _images(cell["recipe"]).items())),
-        )
+        key = problem_key(result["cell"])
         groups.setdefault(key, []).append(result)
-    return [_table(group) for _, group in sorted(groups.items(), key=lambda item: repr(item[0]))]
-
-
-def _images(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    return {**recipe, "params": sorted(recipe["params"].items()), "device_type": None}
+    return [_table(group) for _, group in sorted(groups.items())]
 
 
 def _table(results: list[Result]) -> ResultTable:
