@@ -1,46 +1,97 @@
-"""`zoo report`: tables and pictures of everything in a store."""
+"""`zoo report`: tables, pictures and a page of everything in a store."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from zoo.cli.context import console, print_json
 from zoo.errors import UsageError
 
+if TYPE_CHECKING:
+    from zoo.harness.store import Unreadable
+    from zoo.report.problems import Problem
+
+_MOST_SENTENCES = 15
+
 
 @click.command()
 @click.option("--store", default="results", show_default=True, help="Folder of the results.")
 @click.option("--md", "as_markdown", is_flag=True, help="Print Markdown.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: every number, one line a run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--html", metavar="FILE", help="Also write one self-contained page.")
 @click.option("--figures", metavar="DIR", help="Also draw ROC curves and examples into this folder.")
-def report(store: str, as_markdown: bool, as_json: bool, figures: str | None) -> None:
-    """Show the results in a store, best first, one table for each data set and size."""
-    if as_markdown and as_json:
-        raise UsageError("--md and --json exclude each other.")
-    from zoo.harness.store import results
-    from zoo.report.tables import make_tables, to_markdown, to_rich
+def report(store: str, as_markdown: bool, as_csv: bool, as_json: bool, html: str | None, figures: str | None) -> None:
+    """Show the results in a store, best first, one table for each data set and size, and who differs from whom."""
+    if as_markdown + as_csv + as_json > 1:
+        raise UsageError("--md, --csv and --json exclude each other.")
+    from zoo.harness.store import scan
 
-    found = list(results(Path(store)))
-    if as_json:
-        print_json(found)
-    elif not found:
+    found, rest = scan(Path(store))
+    _name(rest)
+    if not found and not as_json:
         raise UsageError(
             f"There are no results in {store}.",
             hint="Make some: zoo bench --model p4m --data modelB --budget smoke",
         )
-    else:
-        for table in make_tables(found):
-            if as_markdown:
-                click.echo(to_markdown(table) + "\n")
-                continue
-            out = console()
-            out.print(to_rich(table, width=out.width))
-            for note in table.notes:
-                out.print(note, style="dim", markup=False)
+    if as_json:
+        print_json(found)
+    elif as_csv:
+        from zoo.report.tables import to_csv
+
+        click.echo(to_csv(found), nl=False)
+    if html is not None or not (as_json or as_csv):
+        from zoo.report.problems import find_problems
+
+        problems = find_problems(found, store=Path(store))
+        if not (as_json or as_csv):
+            print_problems(problems, as_markdown=as_markdown)
+        if html is not None:
+            from zoo.report.page import write_page
+
+            write_page(problems, rest, Path(html))
+            click.echo(f"wrote {html}", err=True)
     if figures is not None:
         from zoo.report.plots import draw_all
 
         for path in draw_all(found, Path(figures)):
             click.echo(f"wrote {path}", err=True)
+
+
+def print_problems(problems: Sequence[Problem], *, as_markdown: bool = False) -> None:
+    """Print tables, what there is over seeds, and the comparisons in words."""
+    from zoo.report.tables import make_tables, seed_table, to_markdown, to_rich
+
+    out = console()
+    for problem in problems:
+        tables = make_tables(problem.results)
+        over_seeds = seed_table(problem.variants)
+        sentences = problem.sentences()
+        if len(sentences) > _MOST_SENTENCES:
+            more = len(sentences) - _MOST_SENTENCES
+            sentences = [*sentences[:_MOST_SENTENCES], f"... and {more} more pairs; see them all with --html FILE"]
+        for table in [*tables, *([over_seeds] if over_seeds else [])]:
+            if as_markdown:
+                click.echo(to_markdown(table) + "\n")
+                continue
+            out.print(to_rich(table, width=out.width))
+            for note in table.notes:
+                out.print(note, style="dim", markup=False)
+        for sentence in [*sentences, *filter(None, [problem.caution]), *problem.notes]:
+            click.echo(f"- {sentence}" if as_markdown else f"  {sentence}")
+        if sentences or problem.notes:
+            click.echo("")
+
+
+def _name(rest: Sequence[Unreadable]) -> None:
+    """Say on stderr which cells have no result that can be shown."""
+    for entry in [entry for entry in rest if not entry.unfinished]:
+        click.echo(f"note: {entry.run_dir} is left out: {entry.cause}", err=True)
+    unfinished = sum(entry.unfinished for entry in rest)
+    if unfinished:
+        cells = "cells have" if unfinished > 1 else "cell has"
+        click.echo(f"note: {unfinished} {cells} not ended; the command that started them goes on", err=True)

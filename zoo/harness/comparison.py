@@ -139,10 +139,8 @@ class Comparison:
         chance = "corrected p < 0.001" if self.corrected < 0.001 else f"corrected p = {self.corrected:.3f}"
         numbers = f"{self.difference:+.4f}, 95 % {self.low:+.4f} to {self.high:+.4f}, {chance}"
         if self.found:
-            sentence = f"{self.first} has a higher {what} than {self.second}: {numbers}"
-        else:
-            sentence = f"No difference found in {what} between {self.first} and {self.second}: {numbers}"
-        return sentence if min(self.seeds) > 1 else f"{sentence}; a single seed, so its luck is not in this"
+            return f"{self.first} has a higher {what} than {self.second}: {numbers}"
+        return f"No difference found in {what} between {self.first} and {self.second}: {numbers}"
 
 
 def compare_pairs(variants: Sequence[Variant]) -> tuple[list[Comparison], list[str]]:
@@ -151,7 +149,7 @@ def compare_pairs(variants: Sequence[Variant]) -> tuple[list[Comparison], list[s
     The error of a difference has two sources. The images: DeLong's paired variance of the areas averaged over
     seeds, on the same test images. The seeds: each variant's variance between seeds over their number. Both are
     added; the p-value is Student's with Welch and Satterthwaite's degrees of freedom. With one seed only the
-    first source is known, and the sentence says so.
+    first source is known.
 
     Args:
         variants: of one problem; each result has "run_dir".
@@ -235,8 +233,16 @@ def _compare(
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningPoint:
-    """A variant at one training size: mean macro AUC over seeds, spread between them, and a 95 % interval."""
+class Estimate:
+    """The macro AUC of a variant at one training size.
+
+    Args:
+        train_images: training size.
+        auc: mean over seeds.
+        spread: standard deviation between seeds; NaN for one.
+        low, high: 95 % interval over images and, where there are several, over seeds.
+        seeds: how many.
+    """
 
     train_images: int
     auc: float
@@ -246,7 +252,7 @@ class LearningPoint:
     seeds: int
 
 
-def learning_curves(results: Iterable[Result]) -> dict[str, list[LearningPoint]]:
+def learning_curves(results: Iterable[Result]) -> dict[str, list[Estimate]]:
     """Return macro AUC against training size, for variants that occur at several sizes and differ in nothing else.
 
     Args:
@@ -261,23 +267,23 @@ def learning_curves(results: Iterable[Result]) -> dict[str, list[LearningPoint]]
         for result in variant.results:
             by_size.setdefault(result["cell"]["sizes"]["train"], []).append(result)
         if len(by_size) > 1:
-            curves[variant.name] = [_learning_point(size, by_size[size]) for size in sorted(by_size)]
+            curves[variant.name] = [estimate(by_size[size]) for size in sorted(by_size)]
     return curves
 
 
-def _learning_point(size: int, results: Sequence[Result]) -> LearningPoint:
+def estimate(results: Sequence[Result]) -> Estimate:
+    """Return the macro AUC of results that differ in the seed only, with its uncertainty."""
     values = [float(result["test"]["auc"][MACRO]) for result in results]
-    lows, highs = np.array([result["test"]["intervals"]["auc.macro"] for result in results]).T
-    mean, between = _mean(values), spread(values)
-    reach = (
-        0.0 if len(values) == 1 else critical_value(degrees_of_freedom=len(values) - 1) * between / len(values) ** 0.5
-    )
-    return LearningPoint(
-        train_images=size,
+    lows, highs = np.array([result["test"]["intervals"]["auc.macro"] for result in results], dtype=float).T
+    mean, between, reach = _mean(values), spread(values), 0.0
+    if len(values) > 1:
+        reach = critical_value(degrees_of_freedom=len(values) - 1) * between / math.sqrt(len(values))
+    return Estimate(
+        train_images=results[0]["cell"]["sizes"]["train"],
         auc=mean,
         spread=between,
         # Errors of images and of seeds are independent, so their squares add.
-        low=mean - math.hypot(mean - _mean(lows), reach),
-        high=mean + math.hypot(_mean(highs) - mean, reach),
+        low=max(0.0, mean - math.hypot(mean - _mean(lows), reach)),
+        high=min(1.0, mean + math.hypot(_mean(highs) - mean, reach)),
         seeds=len(values),
     )

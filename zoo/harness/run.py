@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo import registry
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXAMPLES_PER_CLASS = 4
+MISTAKES_PER_CLASS = 4
 
 
 def run_cell(host: Host, cell: Cell, run_dir: Path, *, device: str, force: bool = False) -> store.Result:
@@ -186,6 +188,7 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
         run_dir / store.PREDICTIONS,
         {"test": (test_split, test_logits, test_labels), "val": (val_split, val_logits, val_labels)},
     )
+    _write_mistakes(run_dir / store.MISTAKES, test_split, test_logits, test_labels)
     scores = score(test_logits, test_labels, test_split.classes)
     scores["extra"] = _extra_metrics(host, test_logits, test_labels)
     return {
@@ -248,9 +251,32 @@ def _write_predictions(path: Path, splits: dict[str, tuple[Split, Tensor, Tensor
 def _write_examples(path: Path, split: Split) -> None:
     """Keep a few training images of each class, so that a report can show what the data look like."""
     first = np.concatenate([np.flatnonzero(split.labels == k)[:EXAMPLES_PER_CLASS] for k in range(len(split.classes))])
-    starts = np.cumsum([0] + [len(piece) for piece in split.pieces])
-    which = np.searchsorted(starts, first, side="right") - 1
-    images = np.stack([split.pieces[p][i - starts[p]] for i, p in zip(first, which, strict=True)])
     store.write_arrays(
-        path, {"images": images, "labels": split.labels[first]}, {"classes": json.dumps(list(split.classes))}
+        path,
+        {"images": _images_at(split, first), "labels": split.labels[first]},
+        {"classes": json.dumps(list(split.classes))},
     )
+
+
+def _write_mistakes(path: Path, split: Split, logits: Tensor, labels: Tensor) -> None:
+    """Keep the test images of each class that the network gave the least chance, so that a report can show them."""
+    probabilities, truth = logits.double().softmax(1).numpy(), labels.numpy()
+    chance = probabilities[np.arange(len(truth)), truth]
+    worst = np.concatenate(
+        [
+            of_class[np.argsort(chance[of_class], kind="stable")[:MISTAKES_PER_CLASS]]
+            for of_class in (np.flatnonzero(truth == k) for k in range(len(split.classes)))
+        ]
+    )
+    store.write_arrays(
+        path,
+        {"images": _images_at(split, worst), "labels": truth[worst], "probabilities": probabilities[worst]},
+        {"classes": json.dumps(list(split.classes)), "ids": json.dumps([split.ids[i] for i in worst])},
+    )
+
+
+def _images_at(split: Split, index: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return a few images [n, C, H, W] of a split."""
+    starts = np.cumsum([0] + [len(piece) for piece in split.pieces])
+    which = np.searchsorted(starts, index, side="right") - 1
+    return np.stack([split.pieces[p][i - starts[p]] for i, p in zip(index, which, strict=True)])

@@ -21,7 +21,7 @@ from zoo.paths import make_dir, write_text, written_whole
 
 CELL, RESULT, HISTORY, LOG, PROGRESS = "cell.json", "result.json", "history.jsonl", "log.txt", "progress.json"
 WEIGHTS, PREDICTIONS, EXAMPLES = "weights.safetensors", "predictions.safetensors", "examples.safetensors"
-LOCK = ".lock"
+MISTAKES, LOCK = "mistakes.safetensors", ".lock"
 
 Result = dict[str, Any]
 logger = logging.getLogger(__name__)

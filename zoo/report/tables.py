@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.harness.budget import BUDGETS
-from zoo.harness.comparison import problem_key
+from zoo.harness.comparison import Variant, estimate, problem_key
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -112,6 +112,64 @@ def _short(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g} {letter}"
     return f"{number:.0f}"
+
+
+def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
+    """Return mean and spread over seeds, or None where no variant has several."""
+    if all(len(variant.results) == 1 for variant in variants):
+        return None
+    rows = []
+    for variant in variants:
+        value = estimate(variant.results)
+        seeds = ", ".join(str(result["cell"]["seed"]) for result in variant.results)
+        between = f"{value.spread:.4f}" if value.seeds > 1 else "unknown"
+        rows.append([variant.name, seeds, f"{value.auc:.4f}", between, f"{value.low:.4f} to {value.high:.4f}"])
+    return ResultTable(
+        title="Over seeds",
+        columns=["model", "seeds", "mean AUC macro", "spread", "95 % over images and seeds"],
+        rows=rows,
+        notes=[],
+    )
+
+
+def to_csv(results: Iterable[Result]) -> str:
+    """Return every number of every result, unrounded, one line a run; a column for each name that occurs."""
+    import csv
+    import io
+
+    rows = []
+    for result in results:
+        cell = result["cell"]
+        leading = {
+            "data": cell["recipe"]["dataset"],
+            "budget": cell["budget"],
+            "model": cell["model"],
+            "seed": cell["seed"],
+            "status": result["status"],
+            "run_id": result["run_id"],
+        }
+        scores = {name: result[name] for name in ("test", "val", "equivariance", "cost", "seconds") if name in result}
+        inputs = {name: cell[name] for name in ("sizes", "training", "hparams", "rule", "precision") if name in cell}
+        rows.append({**leading, **_flat(scores), **_flat(inputs), "error": result.get("error", "")})
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values by dotted name; a list becomes one text, an interval two columns."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif prefix.endswith("intervals."):
+            flat |= {f"{prefix}{key}.low": value[0], f"{prefix}{key}.high": value[1]}
+        else:
+            flat[f"{prefix}{key}"] = " ".join(map(str, value)) if isinstance(value, list) else value
+    return flat
 
 
 def to_rich(table: ResultTable, *, width: int) -> Table:

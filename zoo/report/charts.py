@@ -1,0 +1,319 @@
+"""The charts of the report's page: each takes variants and what was computed of them, and returns HTML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from zoo.harness.comparison import Comparison, Estimate, Variant, estimate
+from zoo.report.digest import FALSE_RATES
+from zoo.report.svg import Panel, band, dot, frame, line, picture, series_class, short, text, whisker
+
+Digests = Mapping[str, Mapping[str, Any]]
+"""Run id -> `read_digest`."""
+
+_CORNER = 0.2
+
+
+def words(name: str) -> str:
+    """Return a name as words: "no_substructure" becomes "no substructure"."""
+    return name.replace("_", " ")
+
+
+def figure(content: str, caption: str = "") -> str:
+    """Return a chart with what stands under it."""
+    return f"<figure>{content}<figcaption>{escape(caption)}</figcaption></figure>" if content else ""
+
+
+_MOST_LABELS = 8
+_FEWEST_IMAGES = 10
+"""A bin of fewer images says nothing about calibration."""
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def roc_panels(variants: Sequence[Variant], digests: Digests, classes: Sequence[str], *, corner: bool) -> str:
+    """Draw one-vs-rest ROC curves, a panel for each class, a line and a band for each variant.
+
+    Args:
+        variants: to draw.
+        digests: of their runs.
+        classes: one panel each.
+        corner: only false positive rates up to 0.2 and true ones from 0.8.
+    """
+    limits = ((0.0, _CORNER), (1 - _CORNER, 1.0)) if corner else ((0.0, 1.0), (0.0, 1.0))
+    panels = []
+    # The areas of two classes are one number, and their curves mirror images.
+    for name in classes if len(classes) > 2 else classes[1:]:
+        panel = Panel(x=limits[0], y=limits[1])
+        xs = [x for x in FALSE_RATES.tolist() if x <= limits[0][1] + 1e-9]
+        layers = ["", ""]
+        for index, variant in enumerate(variants):
+            curves = [
+                digests[result["run_id"]]["roc"][name]
+                for result in variant.results
+                if name in digests.get(result["run_id"], {}).get("roc", {})
+            ]
+            if not curves:
+                continue
+            mean, low, high = (
+                [max(limits[1][0], _mean([curve[key][at] for curve in curves])) for at in range(len(xs))]
+                for key in ("true", "low", "high")
+            )
+            style = series_class(index)
+            layers[0] += band(panel, xs, low, high, style=style)
+            area = _mean(variant.auc(name))
+            layers[1] += line(panel, xs, mean, style=style, title=f"{variant.name}: AUC {area:.4f}")
+        chance = "" if corner else line(panel, (0, 1), (0, 1), style="chance")
+        axes = frame(panel, x_label="false positive rate", y_label="true positive rate")
+        content = axes + chance + "".join(layers)
+        drawn = picture(content, width=panel.width, height=panel.height, name=f"ROC curves, {words(name)}")
+        panels.append(figure(f"<h4>{escape(words(name))}</h4>{drawn}"))
+    return "".join(panels)
+
+
+def reliability_panel(variants: Sequence[Variant], digests: Digests) -> str:
+    """Draw accuracy against confidence; the diagonal is a network that knows what it does not know."""
+    panel = Panel(x=(0.0, 1.0), y=(0.0, 1.0))
+    content = frame(panel, x_label="confidence", y_label="accuracy") + line(panel, (0, 1), (0, 1), style="chance")
+    for index, variant in enumerate(variants):
+        bins = [
+            entry for result in variant.results for entry in digests.get(result["run_id"], {}).get("reliability", ())
+        ]
+        merged: dict[int, list[Mapping[str, float]]] = {}
+        for entry in bins:
+            merged.setdefault(math.ceil(entry["confidence"] * 15), []).append(entry)
+        points = []
+        for _, entries in sorted(merged.items()):
+            images = sum(entry["images"] for entry in entries)
+            if images < _FEWEST_IMAGES:
+                continue
+            points.append(
+                [sum(entry["images"] * entry[key] for entry in entries) / images for key in ("confidence", "accuracy")]
+                + [images / len(variant.results)]
+            )
+        if not points:
+            continue
+        style = series_class(index)
+        content += line(panel, [p[0] for p in points], [p[1] for p in points], style=style, title=variant.name)
+        for confidence, accuracy, images in points:
+            label = f"{variant.name}: {images:.0f} images, confidence {confidence:.2f}, accuracy {accuracy:.2f}"
+            content += dot(panel, confidence, accuracy, style=style, title=label, radius=2.5)
+    return figure(
+        picture(content, width=panel.width, height=panel.height, name="Reliability diagram"),
+        "Accuracy of the images that a network is so sure of, in bins a fifteenth wide; bins of fewer than ten "
+        "images are left out. On the dashed line confidence means what it says.",
+    )
+
+
+def slice_panels(variants: Sequence[Variant], digests: Digests) -> str:
+    """Draw AUC against the physics of the scenes, a panel for each parameter and the class that has it."""
+    found: dict[tuple[str, str], list[tuple[int, list[dict[str, Any]]]]] = {}
+    labels = {}
+    for index, variant in enumerate(variants):
+        entries: dict[tuple[str, str], list[list[dict[str, Any]]]] = {}
+        for result in variant.results:
+            for entry in digests.get(result["run_id"], {}).get("slices", ()):
+                key = (entry["parameter"], entry["class"])
+                labels[key] = entry["label"]
+                entries.setdefault(key, []).append(entry["bins"])
+        for key, of_seeds in entries.items():
+            if len({len(bins) for bins in of_seeds}) == 1:
+                found.setdefault(key, []).append((index, [_mean_bin(bins) for bins in zip(*of_seeds, strict=True)]))
+    panels = []
+    for key, series in found.items():
+        xs = [entry["middle"] for _, bins in series for entry in bins]
+        lows = [entry["interval"][0] for _, bins in series for entry in bins]
+        floor = max(0.0, math.floor((min(lows) - 0.01) * 20) / 20)
+        margin = (max(xs) - min(xs)) * 0.06 or 1.0
+        panel = Panel(x=(min(xs) - margin, max(xs) + margin), y=(floor, 1.0), height=260)
+        name, subject = labels[key], "macro AUC" if key[1] == "macro" else f"AUC {words(key[1])}"
+        content = frame(panel, x_label=name, y_label=subject)
+        for index, bins in series:
+            style = series_class(index)
+            content += line(panel, [b["middle"] for b in bins], [b["auc"] for b in bins], style=style)
+            for entry in bins:
+                low, high = entry["interval"]
+                content += whisker(panel, entry["middle"], low, high, style=style)
+                where = f"{short(entry['low'])} to {short(entry['high'])}, {entry['images']} images"
+                label = f"{variants[index].name}: {where}, AUC {entry['auc']:.4f}"
+                content += dot(panel, entry["middle"], entry["auc"], style=style, title=label, radius=3)
+        drawn = picture(content, width=panel.width, height=panel.height, name=f"{subject} by {name}")
+        title = "all classes" if key[1] == "macro" else words(key[1])
+        panels.append(figure(f"<h4>{escape(title)}</h4>{drawn}"))
+    return "".join(panels)
+
+
+def _mean_bin(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the mean of one slice over seeds, whose images are the same."""
+    interval = [_mean([entry["interval"][side] for entry in bins]) for side in (0, 1)]
+    return {**bins[0], "auc": _mean([entry["auc"] for entry in bins]), "interval": interval}
+
+
+def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str]) -> str:
+    """Draw macro AUC against training size.
+
+    Args:
+        curves: name -> estimates.
+        names: of the page's series, whose colours the curves share by model.
+    """
+    if not curves:
+        return ""
+    points = [point for curve in curves.values() for point in curve]
+    sizes = sorted({point.train_images for point in points})
+    floor = max(0.0, math.floor((min(point.low for point in points) - 0.01) * 20) / 20)
+    panel = Panel(x=(sizes[0] / 1.15, sizes[-1] * 1.15), y=(floor, 1.0), width=520, log_x=True)
+    content = frame(panel, x_label="training images", y_label="macro AUC", x_ticks=sizes if len(sizes) <= 6 else None)
+    for order, (name, curve) in enumerate(curves.items()):
+        style = series_class(names.index(name) if name in names else len(names) + order)
+        xs = [point.train_images for point in curve]
+        content += band(panel, xs, [point.low for point in curve], [point.high for point in curve], style=style)
+        content += line(panel, xs, [point.auc for point in curve], style=style, title=name)
+        for point in curve:
+            seeds = f"{point.seeds} seed{'s' if point.seeds > 1 else ''}"
+            label = f"{name}: {point.train_images:,} images, {seeds}, macro AUC {point.auc:.4f}"
+            content += dot(panel, point.train_images, point.auc, style=style, title=label)
+    return figure(
+        picture(content, width=panel.width, height=panel.height, name="Learning curves"),
+        "Each curve joins runs that differ in the number of training images only; 95 % band over images and seeds.",
+    )
+
+
+def cost_panels(variants: Sequence[Variant]) -> str:
+    """Draw macro AUC against parameters, operations and training time; a line joins what nothing beats at its cost."""
+    estimates = [estimate(variant.results) for variant in variants]
+    floor = max(0.0, math.floor((min(point.low for point in estimates) - 0.005) * 50) / 50)
+    panels = []
+    for label, key in (
+        ("parameters", "parameters"),
+        ("multiply-accumulates an image", "macs"),
+        ("training seconds", "train_seconds"),
+    ):
+        costs = [
+            _mean([float(result["cost"].get(key) or math.nan) for result in variant.results]) for variant in variants
+        ]
+        known = [cost for cost in costs if math.isfinite(cost) and cost > 0]
+        if not known:
+            continue
+        panel = Panel(x=(min(known) / 1.6, max(known) * 1.6), y=(floor, 1.0), height=260, log_x=True)
+        content = frame(panel, x_label=label, y_label="macro AUC")
+        best, front = -1.0, []
+        for cost, point in sorted(zip(costs, estimates, strict=True), key=lambda pair: (pair[0], -pair[1].auc)):
+            if cost > 0 and point.auc > best:
+                front.append((cost, point.auc))
+                best = point.auc
+        content += line(panel, [x for x, _ in front], [y for _, y in front], style="chance")
+        for index, (variant, cost, point) in enumerate(zip(variants, costs, estimates, strict=True)):
+            if cost > 0:
+                style = series_class(index)
+                content += whisker(panel, cost, point.low, point.high, style=style)
+                title = f"{variant.name}: {short(cost)} {label}, macro AUC {point.auc:.4f}"
+                content += dot(panel, cost, point.auc, style=style, title=title, radius=5.5)
+                if len(variants) <= _MOST_LABELS:
+                    at, left = panel.across(cost), panel.across(cost) > panel.width * 0.6
+                    label = variant.name.partition("/")[2] or variant.name
+                    place = (at - 10, "end") if left else (at + 10, "start")
+                    content += text(place[0], panel.up(point.auc) + 4, label, style=f"tick {style}", anchor=place[1])
+        panels.append(figure(picture(content, width=panel.width, height=panel.height, name=f"Macro AUC by {label}")))
+    return "".join(panels)
+
+
+def interval_bar(low: float, middle: float, high: float, *, limits: tuple[float, float], style: str, zero: bool) -> str:
+    """Return a small horizontal interval for a row of a table; `zero` marks where 0 is."""
+    panel = Panel(x=limits, y=(0, 1), width=150, height=18, left=4, right=4, top=0, bottom=0)
+    rule = f'<path class="zero" d="M{panel.across(0):.1f} 1V17"/>' if zero else ""
+    content = f'<path class="whisker {style}" d="M{panel.across(low):.1f} 9H{panel.across(high):.1f}"/>'
+    return picture(
+        rule + content + dot(panel, middle, 0.5, style=style, radius=3.8),
+        width=panel.width,
+        height=panel.height,
+        name=f"{middle:.4f}, 95 % {low:.4f} to {high:.4f}",
+    )
+
+
+def difference_rows(comparisons: Sequence[Comparison]) -> str:
+    """Return a table of differences with their intervals, clearest first."""
+    reach = max((max(abs(one.low), abs(one.high)) for one in comparisons), default=1.0) or 1.0
+    rows = []
+    for one in sorted(comparisons, key=lambda one: (not one.found, -one.difference)):
+        style, verdict = ("found", "higher") if one.found else ("unclear", "no difference found")
+        bar = interval_bar(one.low, one.difference, one.high, limits=(-reach, reach), style=style, zero=True)
+        chance = "&lt; 0.001" if one.corrected < 0.001 else f"{one.corrected:.3f}"
+        rows.append(
+            f'<tr><td class="pair"><b>{escape(one.first)}</b> against {escape(one.second)}</td>'
+            f'<td class="bar">{bar}</td><td class="number">{one.difference:+.4f}</td><td class="number">{chance}</td>'
+            f'<td><span class="verdict {style}">{verdict}</span></td></tr>'
+        )
+    head = "<tr><th>pair</th><th>difference, 95 %</th><th></th><th>p (Holm)</th><th></th></tr>"
+    return f'<div class="scroll"><table class="pairs"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def confusion_tables(variants: Sequence[Variant], classes: Sequence[str]) -> str:
+    """Return confusion matrices, rows the truth, in per cent of a row, summed over seeds."""
+    blocks = []
+    for index, variant in enumerate(variants):
+        matrices = [result["test"].get("confusion") for result in variant.results]
+        if not all(matrices):
+            continue
+        total = [[sum(matrix[i][j] for matrix in matrices) for j in range(len(classes))] for i in range(len(classes))]
+        head = "".join(f"<th>{escape(words(name))}</th>" for name in classes)
+        rows = ""
+        for i, name in enumerate(classes):
+            shares = [count / (sum(total[i]) or 1) for count in total[i]]
+            cells = "".join(
+                f'<td class="{"hit" if i == j else "miss"}" style="--share:{share:.3f}" title="{total[i][j]:,} images">'
+                f"{100 * share:.1f}</td>"
+                for j, share in enumerate(shares)
+            )
+            rows += f"<tr><th>{escape(words(name))}</th>{cells}</tr>"
+        blocks.append(
+            f'<figure class="s s{index}"><h4><i class="swatch c{index % 10}"></i>{escape(variant.name)}</h4>'
+            f'<table class="confusion"><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></figure>'
+        )
+    return "".join(blocks)
+
+
+def equivariance_panel(variants: Sequence[Variant]) -> str:
+    """Draw the error of the logits under the symmetries of the pixel grid, before and after training."""
+    rows: list[tuple[int, Variant, float, float, float]] = []
+    for index, variant in enumerate(variants):
+        measured = [result.get("equivariance", {}) for result in variant.results]
+        before, after, flips = (
+            max((float(part.get(when, {}).get(key, math.nan)) for part in measured), default=math.nan)
+            for when, key in (("initial", "error"), ("trained", "error"), ("trained", "flips"))
+        )
+        if math.isfinite(after):
+            rows.append((index, variant, before, after, flips))
+    if not rows:
+        return ""
+    values = [value for _, _, before, after, _ in rows for value in (before, after) if 0 < value < math.inf]
+    low, high = min([1e-8, *values]) / 2, max([1.0, *values]) * 2
+    height, step = 44 + 34 * len(rows), 34
+    panel = Panel(x=(low, high), y=(0, 1), width=520, height=height, log_x=True, left=16, top=4)
+    bottom = height - panel.bottom
+    content = ""
+    for power in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1, 2):
+        at = panel.across(10.0**power)
+        content += f'<path class="grid" d="M{at:.1f} 4V{bottom:.1f}"/>'
+        content += text(at, bottom + 16, f"1e{power}" if power else "1", style="tick", anchor="middle")
+    content += text(260, height - 6, "error of the logits, relative", style="axis", anchor="middle")
+    for row, (index, variant, before, after, flips) in enumerate(rows):
+        at = 4 + step * row + 25
+        style = series_class(index)
+        share = f"  ({100 * flips:.1f} % of the images change class)" if math.isfinite(flips) and flips else ""
+        group = variant.results[0].get("equivariance", {}).get("group") or "no symmetry claimed"
+        content += text(16, at - 11, f"{variant.name} · {group}{share}", style=f"row {style}")
+        places = [panel.across(min(max(value, low), high)) for value in (before, after) if not math.isnan(value)]
+        content += f'<path class="whisker {style}" d="M{places[0]:.1f} {at}H{places[-1]:.1f}"/>'
+        if not math.isnan(before):
+            content += f'<circle class="hollow {style}" cx="{places[0]:.1f}" cy="{at}" r="4.5"/>'
+        content += f'<circle class="dot {style}" cx="{places[-1]:.1f}" cy="{at}" r="4.5"/>'
+    return figure(
+        picture(content, width=panel.width, height=height, name="Equivariance error before and after training"),
+        "Largest change of the logits under quarter turns and mirrors, over their size: hollow before training, "
+        "filled after. Rounding is about 1e-7.",
+    )

@@ -1,0 +1,169 @@
+"""What a report draws of one run, computed from its predictions once and kept beside its result."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import DataError
+from zoo.harness.stats import Array, auc_components, critical_value, macro_components, reliability, roc_band, softmax
+from zoo.harness.store import PREDICTIONS, read_arrays, write_json
+
+VERSION = 1
+DIGEST = "report.json"
+FALSE_RATES = np.linspace(0, 1, 61) ** 2
+"""Where ROC curves are kept: close together near 0, where good networks differ."""
+
+PHYSICS = {
+    "snr": "peak signal-to-noise ratio",
+    "substructure_mass_fraction": "share of the mass in substructure",
+    "substructure_count": "number of masses",
+    "vortex_length": "length of the vortex (arcsec)",
+}
+SLICES = 5
+
+
+def read_digest(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return curves, calibration and slices of a good result; computed only where they are not kept yet.
+
+    Args:
+        result: with "run_dir".
+
+    Returns:
+        "roc" (class -> "true", "low", "high" at `FALSE_RATES`), "reliability" (see `stats.reliability`), and
+        "slices" (see `slice_scores`).
+
+    Raises:
+        DataError: predictions are missing or damaged.
+    """
+    run_dir = Path(result["run_dir"])
+    source = run_dir / PREDICTIONS
+    try:
+        about = source.stat()
+    except OSError as error:
+        raise DataError(f"Cannot read {source}: {error.strerror or error}.") from error
+    mark = [VERSION, about.st_size, about.st_mtime_ns]
+    try:
+        kept = json.loads((run_dir / DIGEST).read_text(encoding="utf-8"))
+        if kept["mark"] == mark:
+            return dict(kept)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    arrays, _ = read_arrays(source)
+    digest = {"mark": mark, **_digest(arrays, result["classes"])}
+    keep(run_dir / DIGEST, digest)
+    return digest
+
+
+def keep(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file that saves work next time; a store that cannot be written to is none the worse."""
+    try:
+        write_json(path, content)
+    except DataError:
+        return
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]], classes: Sequence[str]) -> dict[str, Any]:
+    probabilities, labels = softmax(arrays["test.logits"]), arrays["test.labels"]
+    roc = {}
+    for k, name in enumerate(classes):
+        positive = labels == k
+        if positive.any() and not positive.all():
+            curve, low, high = roc_band(probabilities[:, k], positive, FALSE_RATES)
+            roc[name] = {
+                key: np.round(values, 5).tolist() for key, values in (("true", curve), ("low", low), ("high", high))
+            }
+    prefix = "test.parameter."
+    parameters = {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
+    return {
+        "roc": roc,
+        "reliability": reliability(probabilities, labels),
+        "slices": slice_scores(probabilities, labels, classes, parameters),
+    }
+
+
+def slice_scores(
+    probabilities: Array,
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    parameters: Mapping[str, NDArray[Any]],
+) -> list[dict[str, Any]]:
+    """Return areas under the ROC curve in slices of the scenes' parameters, as many images in each.
+
+    A parameter that varies in every class, such as the SNR, slices all images: the area is the macro average
+    within the slice. One that only some classes have, such as the length of a vortex, slices the images of such
+    a class: they are told from all images of the other classes.
+
+    Args:
+        probabilities: [N, K].
+        labels: [N].
+        classes: K names.
+        parameters: name -> [N]; those of `PHYSICS`, or the first four where a data set has none of them.
+
+    Returns:
+        One entry for each parameter and class that it slices: "parameter", "label", "class" (or "macro"), and
+        "bins" with "low", "high", "middle" (the median), "auc", "interval" and "images".
+    """
+    numeric = {
+        name: np.asarray(values, dtype=np.float64)
+        for name, values in parameters.items()
+        if np.asarray(values).dtype.kind in "fiub"
+    }
+    varying = {
+        name: [k for k in range(len(classes)) if _varies(values[labels == k])] for name, values in numeric.items()
+    }
+    chosen = [name for name in PHYSICS if varying.get(name)] or [name for name in varying if varying[name]][:4]
+    entries = []
+    for name in chosen:
+        values, label = numeric[name], PHYSICS.get(name, name.replace("_", " "))
+        everywhere = len(varying[name]) == len(classes)
+        for k in [None] if everywhere else varying[name]:
+            inside = np.isfinite(values) & (np.ones(len(labels), bool) if k is None else labels == k)
+            edges = np.unique(np.quantile(values[inside], np.linspace(0, 1, SLICES + 1)))
+            bins = []
+            for low, high in pairwise(edges.tolist()):
+                within = inside & (values >= low) & ((values < high) | (high == edges[-1]) & (values == high))
+                if not within.any():
+                    continue
+                if k is None:
+                    areas, components = macro_components(probabilities[within], labels[within])
+                    area, component = float(areas[-1]), components[-1]
+                else:
+                    used = within | (labels != k)
+                    area, component = auc_components(probabilities[used, k], labels[used] == k)
+                if math.isfinite(area):
+                    bins.append(
+                        {
+                            "low": float(low),
+                            "high": float(high),
+                            "middle": float(np.median(values[within])),
+                            "auc": area,
+                            "interval": _interval(area, float(component @ component) ** 0.5),
+                            "images": int(within.sum()),
+                        }
+                    )
+            if len(bins) > 1:
+                entries.append(
+                    {"parameter": name, "label": label, "class": "macro" if k is None else classes[k], "bins": bins}
+                )
+    return entries
+
+
+def _varies(values: Array) -> bool:
+    finite = values[np.isfinite(values)]
+    return len(finite) > 1 and bool((finite != finite[0]).any())
+
+
+def _interval(area: float, error: float) -> list[float]:
+    """Return a 95 % interval that stays inside 0 and 1: symmetric in the logit."""
+    if not 0 < area < 1 or not math.isfinite(error):
+        return [area, area] if math.isfinite(error) else [0.0, 1.0]
+    middle, reach = math.log(area / (1 - area)), critical_value() * error / (area * (1 - area))
+    return [1 / (1 + math.exp(-middle + sign * reach)) for sign in (1, -1)]

@@ -1,0 +1,402 @@
+"""The report as one HTML file: it needs no server, no network and no other file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import zoo
+from zoo.errors import DataError
+from zoo.harness.budget import BUDGETS
+from zoo.harness.comparison import MACRO, Variant, estimate
+from zoo.harness.store import EXAMPLES, MISTAKES, Unreadable, read_arrays
+from zoo.paths import make_dir, write_text
+from zoo.report import charts
+from zoo.report.charts import Digests, words
+from zoo.report.digest import read_digest
+from zoo.report.problems import Problem
+from zoo.report.svg import SERIES, series_class, short
+from zoo.report.thumbnails import data_address
+
+MOST_SERIES = 12
+"""Variants that the charts of one problem show; the table shows all."""
+
+_TITLE = "Which dark matter? Networks on strong lenses, compared"
+
+
+def write_page(problems: Sequence[Problem], rest: Sequence[Unreadable], path: Path, *, title: str = _TITLE) -> None:
+    """Write the page.
+
+    Args:
+        problems: what to show.
+        rest: folders of the store that hold no result that can be shown; they are named.
+        path: of the HTML file.
+        title: heading of the page.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    make_dir(path.absolute().parent)
+    write_text(path, _page(problems, rest, title))
+
+
+def _page(problems: Sequence[Problem], rest: Sequence[Unreadable], title: str) -> str:
+    here = Path(__file__)
+    style, script = (here.with_name(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    names = _names(problems)
+    links = "".join(f'<a href="#p{index}">{escape(name)}</a>' for index, name in enumerate(names))
+    sections = "".join(
+        _section(problem, name, f"p{index}") for index, (problem, name) in enumerate(zip(problems, names, strict=True))
+    )
+    runs = sum(len(problem.results) for problem in problems)
+    models = {variant.model for problem in problems for variant in problem.variants}
+    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="color-scheme" content="light dark">
+<title>{escape(title)}</title>
+<style>{style}</style>
+</head>
+<body>
+<header>
+<div class="wrap">
+<button id="theme" type="button" aria-label="Switch between light and dark">light / dark</button>
+<h1>{escape(title)}</h1>
+<p class="lead">{runs:,} runs of {len(models)} network{"s" if len(models) != 1 else ""} on {len(problems)}
+problem{"s" if len(problems) != 1 else ""}. Every network of a problem saw the same images, and was tested once, on
+images that were opened after its weights were fixed.</p>
+<nav>{links}<a href="#environment">environment</a></nav>
+</div>
+</header>
+<main class="wrap">
+{sections}
+{_environment(problems, rest)}
+</main>
+<footer class="wrap">Written by <code>zoo report --html</code>, zoo {escape(zoo.__version__)}.</footer>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+
+def _names(problems: Sequence[Problem]) -> list[str]:
+    """Return a short name for each problem, with as much as tells it from the others."""
+    cells = [problem.results[0]["cell"] for problem in problems]
+    names = []
+    for cell in cells:
+        dataset = cell["recipe"]["dataset"].rpartition("/")[2]
+        same = [other for other in cells if other["recipe"]["dataset"] == cell["recipe"]["dataset"]]
+        told = [
+            label
+            for label, key in (
+                (str(cell["budget"]), lambda other: other["budget"]),
+                (f"{cell['sizes']['train']:,} images", lambda other: other["sizes"]["train"]),
+                (f"rule {cell['rule']}", lambda other: other["rule"]),
+                (str(cell["precision"]), lambda other: other["precision"]),
+            )
+            if len({key(other) for other in same}) > 1
+        ]
+        told += [
+            f"{name} {value}"
+            for name, value in cell["recipe"]["params"].items()
+            if any(other["recipe"]["params"].get(name) != value for other in same)
+            and len({other["budget"] for other in same}) == 1
+        ]
+        names.append(" · ".join([dataset, *told]))
+    return names
+
+
+def _section(problem: Problem, name: str, anchor: str) -> str:
+    cell = problem.results[0]["cell"]
+    sizes, recipe = cell["sizes"], cell["recipe"]
+    about = [
+        f"{recipe['dataset']}",
+        f"budget {cell['budget']}",
+        f"{sizes['train']:,} training, {sizes['val']:,} validation, {sizes['test']:,} test images",
+        f"rule {cell['rule']}",
+        f"{cell['precision']}",
+        *(f"{key} {recipe['params'][key]}" for key in ("image_size", "pixel_scale", "mass_scale", "snr")
+          if recipe["params"].get(key)),
+    ]  # fmt: skip
+    note = BUDGETS[cell["budget"]].note if cell["budget"] in BUDGETS else ""
+    failed = [result for result in problem.results if result["status"] != "ok"]
+    parts = [
+        f'<section id="{anchor}"><h2>{escape(name)}</h2><p class="about">{escape(" · ".join(about))}</p>',
+        f'<p class="note">{escape(note)}</p>' if note else "",
+    ]
+    if problem.variants:
+        parts.append(_results(problem, anchor))
+    if failed:
+        rows = "".join(
+            f"<tr><td>{escape(result['cell']['model'])}</td><td>{result['cell']['seed']}</td>"
+            f"<td>{escape(result['status'])}</td><td>{escape(str(result.get('error', 'no cause is known')))}</td></tr>"
+            for result in failed
+        )
+        parts.append(
+            '<h3>Failed</h3><div class="scroll"><table><thead><tr><th>model</th><th>seed</th><th>status</th>'
+            f"<th>cause</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        )
+    return "".join([*parts, "</section>"])
+
+
+def _results(problem: Problem, anchor: str) -> str:
+    """Return table and charts of the variants that ended well."""
+    digests, lost = _digests(problem.variants)
+    shown = problem.variants[:MOST_SERIES]
+    classes = shown[0].results[0]["classes"]
+    pairs = [one for one in problem.comparisons if one.score == MACRO]
+    legend = "".join(
+        f'<button type="button" class="key" data-series="{index}" aria-pressed="true">'
+        f'<i class="swatch c{index % SERIES}"></i>{escape(variant.name)}</button>'
+        for index, variant in enumerate(shown)
+    )
+    limited = f" The charts show the best {MOST_SERIES}." if len(problem.variants) > MOST_SERIES else ""
+    curve = charts.learning_panel(problem.curves, [variant.name for variant in shown])
+    slices = charts.slice_panels(shown, digests)
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in [*problem.notes, *lost])
+    roc_whole, roc_corner = (charts.roc_panels(shown, digests, classes, corner=corner) for corner in (False, True))
+    blocks = [
+        f'<p class="headline">{_headline(problem)}</p>',
+        _table(problem.variants, classes),
+        notes,
+        f'<div class="legend" role="group" aria-label="Networks shown in the charts">{legend}</div>'
+        f'<p class="about">Press a network to hide it.{limited}</p>',
+        f"<h3>ROC curves</h3><p>One class against the rest, mean over seeds, with 95 % bootstrap bands over images.</p>"
+        f'<div class="tabs" data-tabs><button type="button" aria-pressed="true" data-tab="whole">whole</button>'
+        f'<button type="button" aria-pressed="false" data-tab="corner">corner</button></div>'
+        f'<div class="grid" data-panel="whole">{roc_whole}</div>'
+        f'<div class="grid" data-panel="corner" hidden>{roc_corner}</div>',
+        f"<h3>Who is better?</h3>{_fold(charts.difference_rows(pairs), f'{len(pairs)} pairs', len(pairs) > 10)}"
+        "<p>Difference of macro AUC on the same test images, with the error of the images (DeLong) and, where there "
+        "are several seeds, of the seeds; p-values corrected for the number of pairs (Holm).</p>"
+        if pairs
+        else "",
+        f"<h3>Learning curves</h3>{curve}" if curve else "",
+        f"<h3>By the physics of the scene</h3><p>In slices of as many images each. Masses and vortices: images of that "
+        f'class against all others.</p><div class="grid">{slices}</div>'
+        if slices
+        else "",
+        f'<h3>Confusion</h3><p>Per cent of a true class (rows).</p><div class="grid">'
+        f"{charts.confusion_tables(shown, classes)}</div>",
+        f'<div class="two"><div><h3>Calibration</h3>{charts.reliability_panel(shown, digests)}</div>'
+        f"<div><h3>Equivariance</h3>{charts.equivariance_panel(shown)}</div></div>",
+        f"<h3>Cost against score</h3><p>The dashed line joins networks that nothing cheaper beats.</p>"
+        f'<div class="grid">{charts.cost_panels(shown)}</div>',
+        _images(problem.variants),
+        _runs(problem.variants),
+    ]
+    return f'<div class="problem" data-problem="{anchor}">{"".join(blocks)}</div>'
+
+
+def _fold(content: str, label: str, folded: bool) -> str:
+    return f"<details><summary>{escape(label)}</summary>{content}</details>" if folded else content
+
+
+def _digests(variants: Sequence[Variant]) -> tuple[Digests, list[str]]:
+    digests, lost = {}, []
+    for variant in variants:
+        for result in variant.results:
+            try:
+                digests[result["run_id"]] = read_digest(result)
+            except DataError as error:
+                lost.append(f"{variant.name}: no curves, because: {error}")
+    return digests, lost
+
+
+def _headline(problem: Problem) -> str:
+    """Say who leads, and over whom beyond chance."""
+    best = problem.variants[0]
+    value = estimate(best.results)
+    several = f", mean of {value.seeds} seeds" if value.seeds > 1 else ""
+    lead = (
+        f"<b>{escape(best.name)}</b> reaches the highest macro AUC, <b>{value.auc:.4f}</b> "
+        f"(95 % {value.low:.4f} to {value.high:.4f}{several})."
+    )
+    mine = [one for one in problem.comparisons if one.score == MACRO and best.name in (one.first, one.second)]
+    ahead = [one.second for one in mine if one.found and one.first == best.name]
+    level = [one.second if one.first == best.name else one.first for one in mine if not one.found]
+    if ahead:
+        lead += f" It is ahead of {_listed(ahead)} beyond chance."
+    if level:
+        lead += f" No difference was found to {_listed(level)}."
+    if mine and value.seeds == 1:
+        lead += " With a single seed, the luck of a training run is not in these intervals."
+    return lead
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [escape(name) for name in names[:6]] + ([f"{len(names) - 6} more"] if len(names) > 6 else [])
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _table(variants: Sequence[Variant], classes: Sequence[str]) -> str:
+    estimates = [estimate(variant.results) for variant in variants]
+    limits = (min(value.low for value in estimates), max(value.high for value in estimates))
+    limits = limits if limits[1] > limits[0] else (0.0, 1.0)
+    per_class = classes if len(classes) > 2 else []
+    headings = [
+        "model", "seeds", "macro AUC", "95 %", *(words(name) for name in per_class), "accuracy", "calibration error",
+        "equivariance error", "parameters", "MACs", "train images/s", "minutes",
+    ]  # fmt: skip
+    rows = []
+    for index, (variant, value) in enumerate(zip(variants, estimates, strict=True)):
+        style = series_class(index) if index < MOST_SERIES else "none"
+        swatch = f'<i class="swatch c{index % SERIES}"></i>' if index < MOST_SERIES else ""
+        spread = f" <small>± {value.spread:.4f}</small>" if value.seeds > 1 else ""
+        bar = charts.interval_bar(value.low, value.auc, value.high, limits=limits, style=style, zero=False)
+        mean = {key: _mean_of(variant.results, key) for key in _COLUMNS}
+        cells = [
+            (variant.name, f"{swatch}{escape(variant.name)}"),
+            (value.seeds, str(value.seeds)),
+            (value.auc, f"<b>{value.auc:.4f}</b>{spread}"),
+            (value.low, f'<span title="{value.low:.4f} to {value.high:.4f}">{bar}</span>'),
+            *((area, f"{area:.4f}") for area in (sum(variant.auc(name)) / value.seeds for name in per_class)),
+            *((mean[key], _text(mean[key], form)) for key, form in _COLUMNS.items()),
+        ]
+        rows.append(
+            "<tr>"
+            + "".join(
+                f'<td data-value="{escape(str(raw), quote=True)}"{"" if column else " class=name"}>{shown}</td>'
+                for column, (raw, shown) in enumerate(cells)
+            )
+            + "</tr>"
+        )
+    head = "".join(
+        f'<th scope="col" aria-sort="{"descending" if heading == "macro AUC" else "none"}">'
+        f'<button type="button">{escape(heading)}</button></th>'
+        for heading in headings
+    )
+    return (
+        f'<div class="scroll"><table class="sortable"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+_COLUMNS = {
+    "test.accuracy": "{:.3f}",
+    "test.ece": "{:.3f}",
+    "equivariance.trained.error": "{:.0e}",
+    "cost.parameters": "{:,.0f}",
+    "cost.macs": "short",
+    "cost.train_images_per_second": "{:,.0f}",
+    "seconds": "minutes",
+}
+
+
+def _mean_of(results: Sequence[Mapping[str, Any]], path: str) -> float:
+    values = []
+    for result in results:
+        value: Any = result
+        for part in path.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        values.append(float(value) if isinstance(value, (int, float)) else math.nan)
+    return sum(values) / len(values)
+
+
+def _text(value: float, form: str) -> str:
+    if not math.isfinite(value):
+        return "–"
+    return short(value) if form == "short" else f"{value / 60:.1f}" if form == "minutes" else form.format(value)
+
+
+def _images(variants: Sequence[Variant]) -> str:
+    """Return examples of the data, and the test images that the best network was most wrong about."""
+    blocks = []
+    run_dirs = [Path(result["run_dir"]) for variant in variants for result in variant.results]
+    for run_dir in run_dirs:
+        try:
+            arrays, metadata = read_arrays(run_dir / EXAMPLES)
+            classes = json.loads(metadata["classes"])
+        except (DataError, KeyError, ValueError):
+            continue
+        rows = ""
+        for k, name in enumerate(classes):
+            images = "".join(
+                f'<img src="{data_address(image[0])}" alt="">' for image in arrays["images"][arrays["labels"] == k]
+            )
+            rows += f"<figure><h4>{escape(words(name))}</h4><div class=thumbs>{images}</div></figure>"
+        blocks.append(f'<h3>What the images look like</h3><div class="grid">{rows}</div>')
+        break
+    best = variants[0]
+    try:
+        arrays, metadata = read_arrays(Path(best.results[0]["run_dir"]) / MISTAKES)
+        classes, ids = json.loads(metadata["classes"]), json.loads(metadata["ids"])
+        order = arrays["probabilities"][range(len(ids)), arrays["labels"]].argsort()
+        rows = ""
+        for index in order:
+            truth, guess = arrays["labels"][index], arrays["probabilities"][index].argmax()
+            given = arrays["probabilities"][index][truth]
+            verdict = "rightly" if truth == guess else f"taken for {words(classes[guess])}"
+            rows += (
+                f'<figure class="mistake"><img src="{data_address(arrays["images"][index][0])}" alt="">'
+                f"<figcaption><b>{escape(words(classes[truth]))}</b><br>{escape(verdict)}<br>"
+                f"given {100 * given:.1g} %<br><small>{escape(ids[index])}</small></figcaption></figure>"
+            )
+        blocks.append(
+            f"<h3>Where {escape(best.name)} is most wrong</h3><p>Test images of each class to whose truth it gave the "
+            f'least chance.</p><div class="mistakes">{rows}</div>'
+        )
+    except (DataError, KeyError, ValueError, IndexError):
+        pass
+    return "".join(blocks)
+
+
+def _runs(variants: Sequence[Variant]) -> str:
+    """Return what decided each run, folded."""
+    rows = ""
+    for variant in variants:
+        for result in variant.results:
+            cell = result["cell"]
+            settings = {**cell.get("hparams", {}), **cell["training"]}
+            decided = ", ".join(f"{key} {value}" for key, value in settings.items())
+            rows += (
+                f"<tr><td>{escape(cell['model'])}</td><td>{cell['seed']}</td>"
+                f"<td>{result['test']['auc'][MACRO]:.4f}</td><td>{result.get('val', {}).get('epoch', '–')}</td>"
+                f"<td><code>{escape(result['run_id'])}</code></td><td class=settings>{escape(decided)}</td></tr>"
+            )
+    head = "<tr><th>model</th><th>seed</th><th>macro AUC</th><th>epoch kept</th><th>run</th><th>settings</th></tr>"
+    table = f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+    return f"<details><summary>Every run and its settings</summary>{table}</details>"
+
+
+def _environment(problems: Sequence[Problem], rest: Sequence[Unreadable]) -> str:
+    """Return machines and versions, and the folders that could not be shown."""
+    kinds: dict[str, tuple[dict[str, Any], int]] = {}
+    for problem in problems:
+        for result in problem.results:
+            flat = _flat({**result.get("environment", {}), "distributions": result["cell"].get("versions", {})})
+            key = json.dumps(flat, sort_keys=True, default=str)
+            kinds[key] = (flat, kinds.get(key, (flat, 0))[1] + 1)
+    blocks = ""
+    for flat, count in kinds.values():
+        rows = "".join(f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>" for key, value in flat.items())
+        summary = f"{count} run{'s' if count > 1 else ''} on {flat.get('gpu') or flat.get('processor', 'a machine')}"
+        blocks += (
+            f"<details><summary>{escape(summary)}, torch {escape(str(flat.get('torch', '?')))}</summary>"
+            f'<div class="scroll"><table class="plain">{rows}</table></div></details>'
+        )
+    if rest:
+        items = "".join(
+            f"<li><code>{escape('/'.join(entry.run_dir.parts[-3:]))}</code>: {escape(entry.cause)}</li>"
+            for entry in rest
+        )
+        blocks += f"<details><summary>{len(rest)} cells without a result to show</summary><ul>{items}</ul></details>"
+    return f'<section id="environment"><h2>Environment</h2>{blocks}</section>'
+
+
+def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value)
+        else:
+            flat[key] = value
+    return flat
