@@ -82,6 +82,18 @@ class PointGroup:
             for column in coordinates
         ]
 
+    def grid_offset(self, element: int) -> tuple[int, int]:
+        """Say where an element carries the grid of every second pixel of an even square.
+
+        The identity's grid is 0, 2, 4, ... on both axes, half a pixel before the centre of the square; an element
+        moves it to 0, 2, 4, ... or 1, 3, 5, ... Grids of an odd square hold their centre and stay where they are.
+
+        Returns:
+            first row and first column, 0 or 1 each.
+        """
+        (a, b), (c, d) = self.elements[element]
+        return (1 - a - b) // 2, (1 - c - d) // 2
+
     def lifting_table(self, kernel_size: int) -> list[list[int]]:
         """Index the taps of a planar filter: table[r][x] = r^-1 x.
 

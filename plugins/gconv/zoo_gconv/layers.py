@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_gconv.groups import P4, P4M, Z2, PointGroup
-from zoo_gconv.sampling import blur_bank
+from zoo_gconv.sampling import blur_bank, shift_bank
 
 
 class _PlanarBank(nn.Module):
@@ -30,9 +30,12 @@ class _PlanarBank(nn.Module):
     Args:
         in_features: C_in, features (not channels) that come in.
         out_features: C_out.
-        kernel_size: k, odd.
-        stride: 1, or 2 to give the mean over windows two pixels wide of what stride 1 gives. The window is
-            folded into the bank, so the full-resolution map is never made.
+        kernel_size: k, odd; without padding even as well.
+        stride: 1, or 2 to halve the resolution, rounded up.
+        downsampling: what stride 2 makes of what stride 1 gives: "mean", over windows two pixels wide, or "stride",
+            every second pixel of each element's own grid; see `zoo_gconv.sampling`. Either is folded into the
+            bank, so the full-resolution map is never made.
+        padding: k // 2 zeros on each side; if False none, for stride 1 only.
         bias: learn one constant per output feature, shared by the group as equivariance demands.
     """
 
@@ -47,15 +50,22 @@ class _PlanarBank(nn.Module):
         kernel_size: int,
         *,
         stride: int = 1,
+        downsampling: str = "mean",
+        padding: bool = True,
         bias: bool = False,
     ) -> None:
         super().__init__()
-        if kernel_size < 1 or kernel_size % 2 == 0:
+        if kernel_size < 1 or (padding and kernel_size % 2 == 0):
             raise ValueError(f"kernel_size is {kernel_size}; it must be odd, so that the kernel has a centre")
         if stride not in (1, 2):
             raise ValueError(f"stride is {stride}; it must be 1 or 2")
+        if downsampling not in ("mean", "stride"):
+            raise ValueError(f"downsampling is {downsampling!r}; it must be 'mean' or 'stride'")
+        if stride == 2 and not padding:
+            raise ValueError("stride is 2; without padding it must be 1")
         self.in_features, self.out_features = in_features, out_features
-        self.kernel_size, self.stride = kernel_size, stride
+        self.kernel_size, self.stride, self.downsampling = kernel_size, stride, downsampling
+        self.padding = kernel_size // 2 if padding else 0
         self.weight = nn.Parameter(torch.empty(self._weight_shape()))
         self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
         self.register_buffer("table", torch.tensor(self._make_table()), persistent=False)
@@ -104,10 +114,13 @@ class _PlanarBank(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Map [N, C_in*|G_in|, H, W] to [N, C_out*|G|, H, W], or to half of H and W, rounded up."""
         bank = self.filter_bank()
-        padding = self.kernel_size // 2
+        padding = self.padding
         bias = None if self.bias is None else self.bias.repeat_interleave(self.group.order)
         if self.stride == 1:
             return F.conv2d(maps, bank, bias, padding=padding)
+        if self.downsampling == "stride":
+            bank = shift_bank(bank, self.group, maps.shape[-2:])
+            return F.conv2d(maps, bank, bias, stride=2, padding=padding)
         bank, extra = blur_bank(bank, maps.shape[-2:])
         return F.conv2d(maps, bank, bias, stride=2, padding=(padding + extra[0], padding + extra[1]))
 

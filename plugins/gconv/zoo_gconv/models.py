@@ -84,7 +84,7 @@ def p4(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> G
         in_chans: C.
         num_classes: K.
         image_size: edge length in pixels that the depth must suit; the network takes any size it suits.
-        hparams: changes to `zoo_gconv.plugin.DEFAULTS["p4"]`.
+        hparams: changes to `zoo_gconv.catalogue.NETWORKS["p4"].defaults`.
 
     Raises:
         UsageError: such a network cannot be built.

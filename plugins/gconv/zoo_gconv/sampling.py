@@ -1,11 +1,17 @@
 """Down-sampling by two that commutes with p4m exactly, for odd and for even image sizes.
 
-The window is two pixels wide in both cases. An even line of pixels is divided into pairs, with weights
+Means: the window is two pixels wide in both cases. An even line of pixels is divided into pairs, with weights
 (1/2, 1/2). An odd line has no such division that a mirror keeps: there the window is centred on the pixels
 0, 2, 4, ... and holds half of each neighbour, (1/4, 1/2, 1/4). Both choices map onto themselves when the line
 is reversed; a fixed stride would sample other pixels of the mirrored line. The window also damps what
 the coarser grid cannot hold (Zhang 2019, arXiv:1904.11486), and a network trained at one parity sees the same band
 at the other.
+
+Strides: an odd line has a grid of every second pixel, 0, 2, ..., that a mirror keeps. An even line has none: a mirror
+exchanges 0, 2, 4, ... and 1, 3, 5, ... So on the group each element samples the grid onto which it carries the
+identity's: the map of element r is then the turned result of the planar stride on the turned-back image,
+s_r = L_r s(L_r^-1 f), and s(L_g f) has at element r the map L_r s(L_{g^-1 r}^-1 f) = L_g s_{g^-1 r}: the group only
+permutes the maps and turns them, as everywhere else. This is the stride that a planar network has, lifted.
 """
 
 from __future__ import annotations
@@ -15,6 +21,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from zoo_gconv.groups import PointGroup
 
 
 def window(size: int, *, like: Tensor) -> Tensor:
@@ -50,3 +58,62 @@ def blur_bank(bank: Tensor, image_shape: Sequence[int]) -> tuple[Tensor, tuple[i
     blurred = bank.flatten(2) @ blurred_units.flatten(1)
     extra = (image_shape[0] % 2, image_shape[1] % 2)
     return blurred.view(*bank.shape[:2], *blurred_units.shape[-2:]), extra
+
+
+def shift_bank(bank: Tensor, group: PointGroup, image_shape: Sequence[int]) -> Tensor:
+    """Move each element's filters onto its own grid: conv2d with the result at stride 2 samples that grid.
+
+    Args:
+        bank: [C_out*|G|, I, k, k], row o*|G| + r for element r.
+        group: G.
+        image_shape: height and width of the maps that will be convolved.
+
+    Returns:
+        the bank [C_out*|G|, I, k or k + 1, k or k + 1], one larger along an axis of even length; padding as before.
+    """
+    even = [1 - size % 2 for size in image_shape]
+    if not any(even):
+        return bank
+    filters = bank.unflatten(0, (-1, group.order)).unbind(1)
+    shifted = []
+    for element, filter_of_element in enumerate(filters):
+        row, column = (offset * on for offset, on in zip(group.grid_offset(element), even, strict=True))
+        shifted.append(F.pad(filter_of_element, (column, even[1] - column, row, even[0] - row)))
+    return torch.stack(shifted, 1).flatten(0, 1)
+
+
+def group_max_pool(maps: Tensor, group: PointGroup) -> Tensor:
+    """Take the maximum of 3x3 windows around every second pixel of each element's own grid.
+
+    That is `max_pool2d(maps, 3, stride=2, padding=1)`, the pooling in the stem of a ResNet, lifted to the group.
+
+    Args:
+        maps: [N, C*|G|, H, W].
+        group: G.
+
+    Returns:
+        [N, C*|G|, ceil(H/2), ceil(W/2)].
+    """
+    even = [1 - size % 2 for size in maps.shape[-2:]]
+    if not any(even):
+        return F.max_pool2d(maps, 3, stride=2, padding=1)
+    pooled = []
+    for element, of_element in enumerate(maps.unflatten(1, (-1, group.order)).unbind(2)):
+        row, column = (offset * on for offset, on in zip(group.grid_offset(element), even, strict=True))
+        # On an odd axis both sides are padded, on an even one the side away from which the grid begins.
+        padding = (1 - column, column if even[1] else 1, 1 - row, row if even[0] else 1)
+        pooled.append(F.max_pool2d(F.pad(of_element, padding, value=-torch.inf), 3, stride=2))
+    return torch.stack(pooled, 2).flatten(1, 2)
+
+
+def max_pool(maps: Tensor) -> Tensor:
+    """Take the maximum of the windows of `downsample`: pairs of an even line, triples 0, 2, 4, ... of an odd one.
+
+    Args:
+        maps: [N, C, H, W].
+
+    Returns:
+        [N, C, ceil(H/2), ceil(W/2)].
+    """
+    odd = maps.shape[-2] % 2, maps.shape[-1] % 2
+    return F.max_pool2d(maps, (2 + odd[0], 2 + odd[1]), stride=2, padding=odd)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from zoo.errors import UsageError, nearest
-from zoo_gconv.plugin import DEFAULTS
+from zoo_gconv.catalogue import NETWORKS
 
 
 def complete(
     model: str, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Fill in the defaults and check every value.
+    """Fill in the defaults of "p4", "p4m" or "z2" and check every value.
 
     Args:
-        model: "p4", "p4m" or "z2".
+        model: its name in the catalogue.
         in_chans: channels of the images.
         num_classes: number of logits.
         image_size: edge length of the images in pixels; it is checked, and then not needed.
@@ -27,52 +27,92 @@ def complete(
     Raises:
         UsageError: unknown name, or a value outside its range.
     """
-    defaults = DEFAULTS[model]
-
-    def refuse(name: str, value: object, allowed: str) -> NoReturn:
-        raise UsageError(f"gconv/{model}: {name} is {value!r}, but must be {allowed}.")
-
-    for name in hparams:
-        if name not in defaults:
-            known = ", ".join(defaults)
-            raise UsageError(f"gconv/{model}: no hyper-parameter '{name}'; it has {known}.{nearest(name, defaults)}")
-    values = {**defaults, **hparams}
-
-    for name, value in (("in_chans", in_chans), ("num_classes", num_classes), ("image_size", image_size)):
-        if not _is_whole(value) or value < 1:
-            refuse(name, value, "a whole number, 1 or more")
-
+    values = _merged(model, in_chans=in_chans, num_classes=num_classes, image_size=image_size, hparams=hparams)
     widths = values["widths"]
-    if not _is_list(widths) or not widths or any(width < 1 for width in widths):
-        refuse("widths", widths, "a list of whole numbers, 1 or more, one for each convolution")
+    _check_counts(model, "widths", widths, "one for each convolution")
     for name in ("kernel_sizes", "strides"):
         if _is_whole(values[name]):
             values[name] = [values[name]] * len(widths)
         if not _is_list(values[name]) or len(values[name]) != len(widths):
-            refuse(name, values[name], f"a whole number, or one for each of the {len(widths)} widths {list(widths)}")
+            allowed = f"a whole number, or one for each of the {len(widths)} widths {list(widths)}"
+            _refuse(model, name, values[name], allowed)
     kernel_sizes, strides = values["kernel_sizes"], values["strides"]
     if any(kernel_size < 1 or kernel_size % 2 == 0 for kernel_size in kernel_sizes):
-        refuse("kernel_sizes", kernel_sizes, "odd and positive, so that a kernel has a centre to turn about")
+        _refuse(model, "kernel_sizes", kernel_sizes, "odd and positive, so that a kernel has a centre to turn about")
     if any(stride not in (1, 2) for stride in strides):
-        refuse("strides", strides, "1 or 2 each")
+        _refuse(model, "strides", strides, "1 or 2 each")
 
     size = image_size
     for place, (kernel_size, stride) in enumerate(zip(kernel_sizes, strides, strict=True), start=1):
         if kernel_size > size:
-            refuse(
-                "image_size",
-                image_size,
+            allowed = (
                 f"larger: convolution {place} of {len(widths)} has a kernel of {kernel_size} and sees {size} pixels; "
-                "smaller kernel_sizes or fewer strides of 2 would do as well",
+                "smaller kernel_sizes or fewer strides of 2 would do as well"
             )
+            _refuse(model, "image_size", image_size, allowed)
         size = -(-size // stride)
+    return values
 
+
+def complete_resnet(
+    model: str, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Do the same for "p4_resnet18" or "p4m_resnet18": the keyword arguments of `zoo_gconv.resnet.GroupResNet`."""
+    values = _merged(model, in_chans=in_chans, num_classes=num_classes, image_size=image_size, hparams=hparams)
+    _check_counts(model, "widths", values["widths"], "one for each of the four stages", length=4)
+    # 16 pixels are one pixel after the third stage, and the fourth would have nothing to halve.
+    if image_size < 17:
+        _refuse(model, "image_size", image_size, "17 or more for five halvings")
+    return values
+
+
+def complete_convnext(
+    model: str, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Do the same for "p4m_convnext" or "octic": arguments of `zoo_gconv.convnext.GroupConvNeXt`."""
+    values = _merged(model, in_chans=in_chans, num_classes=num_classes, image_size=image_size, hparams=hparams)
+    widths, blocks, kernel_size = values["widths"], values["blocks"], values["kernel_size"]
+    _check_counts(model, "widths", widths, "one for each stage")
+    _check_counts(model, "blocks", blocks, f"one for each of the {len(widths)} widths", length=len(widths))
+    if not _is_whole(kernel_size) or kernel_size < 1 or kernel_size % 2 == 0:
+        _refuse(model, "kernel_size", kernel_size, "odd and positive, so that a kernel has a centre to turn about")
+    smallest = max(kernel_size, 2 ** (len(widths) + 1))
+    if image_size < smallest:
+        reason = f"{smallest} or more, for {len(widths) + 1} halvings and a kernel of {kernel_size}"
+        _refuse(model, "image_size", image_size, reason)
+    return values
+
+
+def _merged(
+    model: str, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return defaults and settings in one; check names, shapes, and the values that many networks have."""
+    defaults = NETWORKS[model].defaults
+    for name in hparams:
+        if name not in defaults:
+            known = ", ".join(defaults)
+            raise UsageError(f"gconv/{model}: no hyper-parameter '{name}'; it has {known}.{nearest(name, defaults)}")
+    for name, value in (("in_chans", in_chans), ("num_classes", num_classes), ("image_size", image_size)):
+        if not _is_whole(value) or value < 1:
+            _refuse(model, name, value, "a whole number, 1 or more")
+    values = {**defaults, **hparams}
     if "pooling" in values and values["pooling"] not in ("max", "mean"):
-        refuse("pooling", values["pooling"], "'max' or 'mean'")
+        _refuse(model, "pooling", values["pooling"], "'max' or 'mean'")
     dropout = values["dropout"]
     if not (_is_whole(dropout) or isinstance(dropout, float)) or not 0 <= dropout < 1:
-        refuse("dropout", dropout, "a number from 0 up to, but not including, 1")
+        _refuse(model, "dropout", dropout, "a number from 0 up to, but not including, 1")
     return {"in_chans": in_chans, "num_classes": num_classes, **values}
+
+
+def _refuse(model: str, name: str, value: object, allowed: str) -> NoReturn:
+    raise UsageError(f"gconv/{model}: {name} is {value!r}, but must be {allowed}.")
+
+
+def _check_counts(model: str, name: str, value: Sequence[int], meaning: str, *, length: int | None = None) -> None:
+    """Refuse anything but a list of whole numbers from 1, of a certain length if there is one."""
+    wrong = not _is_list(value) or not value or any(count < 1 for count in value)
+    if wrong or (length is not None and len(value) != length):
+        _refuse(model, name, value, f"a list of whole numbers, 1 or more, {meaning}")
 
 
 def _is_whole(value: object) -> bool:

@@ -1,0 +1,173 @@
+"""The networks of this plugin as plain data: what they are, promise and can be told. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+EXACT = "at every image size, odd or even, trained or not, up to rounding"
+PROMISES = {
+    "p4": f"The logits do not change when the image is turned by 90, 180 or 270 degrees: {EXACT}.",
+    "p4m": f"The logits do not change when the image is turned by quarter turns or mirrored: {EXACT}.",
+}
+COHEN = "Cohen & Welling 2016, *Group Equivariant Convolutional Networks*, arXiv:1602.07576; written anew."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """One row of the catalogue.
+
+    Args:
+        group: "p4", "p4m", or None for a control without a symmetry.
+        target: "module:function".
+        summary: one line for lists.
+        body: what it is, where it comes from and what it is good for, in Markdown.
+        defaults: every hyper-parameter and its value.
+        search_space: for `zoo tune`.
+        training: learning rate and weight decay that suit it.
+        tags: free words.
+    """
+
+    group: str | None
+    target: str
+    summary: str
+    body: str
+    defaults: Mapping[str, Any]
+    search_space: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=lambda: {"lr": 5e-3, "weight_decay": 1e-4})
+    tags: tuple[str, ...] = ()
+
+    @property
+    def card(self) -> str:
+        """The text of `zoo show`."""
+        promise = PROMISES[self.group] if self.group else "A control: no symmetry but translations."
+        return f"{promise}\n\n{self.body.strip()}\n"
+
+
+SHARED: dict[str, Any] = {
+    # Every second convolution halves the resolution; the one after it works on what the halving left.
+    "kernel_sizes": [5, 3, 3, 3, 3, 3],
+    "strides": [2, 1, 2, 1, 2, 1],
+    "dropout": 0.0,
+}
+SMALL_SEARCH: dict[str, Any] = {
+    "kernel_sizes": [[5, 3, 3, 3, 3, 3], [7, 3, 3, 3, 3, 3], [7, 3, 5, 3, 3, 3], [7, 5, 5, 5, 3, 3]],
+    "strides": [[2, 1, 2, 1, 2, 1], [2, 1, 2, 1, 1, 1], [2, 2, 1, 2, 1, 1], [1, 2, 2, 1, 2, 1]],
+    "dropout": {"low": 0.0, "high": 0.5, "log": False},
+}
+POOLING_SEARCH: dict[str, Any] = {"pooling": ["max", "mean"]}
+DROPOUT_SEARCH: dict[str, Any] = {"dropout": {"low": 0.0, "high": 0.5, "log": False}}
+
+SMALL_BODY = f"""
+One lifting convolution and 5 group convolutions, each with batch norm and ReLU; down-sampling is folded into the
+filters, so no full-resolution map is made. The head pools over the group, then over space. p4, p4m and z2 differ in
+nothing but the group and the widths, chosen for equal parameter counts.
+
+Source: {COHEN}
+"""
+
+RESNET_BODY = f"""
+ResNet-18 with every convolution a group convolution; strides and max pool are those of the planar network, each group
+element on its own grid. {{size}} `init=FILE` or `init=timm/resnet18` starts from a planar ResNet's weights.
+
+Sources: He et al. 2016, *Deep Residual Learning for Image Recognition*, arXiv:1512.03385; {COHEN}
+"""
+EQUAL_WIDTH = "As many channels as the planar ResNet-18, so about its cost, and a fraction 1/|G| of its parameters."
+EQUAL_PARAMETERS = "As many parameters as the planar ResNet-18, at |G| times its cost."
+
+
+def _resnet(group: str, widths: list[int], *, wide: bool) -> Network:
+    size = EQUAL_PARAMETERS if wide else EQUAL_WIDTH
+    return Network(
+        group=group,
+        target=f"zoo_gconv.resnet:{group}_resnet18",
+        summary=f"ResNet-18 on {group}, {'equal parameters' if wide else 'equal channels'}",
+        body=RESNET_BODY.format(size=size),
+        defaults={"widths": widths, "dropout": 0.0, "pooling": "mean"},
+        search_space={**POOLING_SEARCH, **DROPOUT_SEARCH},
+        training={"lr": 1e-3, "weight_decay": 1e-2},
+        tags=("equivariant", "residual", *(["large"] if wide else [])),
+    )
+
+
+CONVNEXT_BODY = """
+ConvNeXt with group convolutions: depthwise filters turned with each element, group layer norm, GELU and pointwise
+layers {pointwise}. Halving is a depthwise convolution folded with a mean that the group keeps.
+
+Sources: Liu et al. 2022, *A ConvNet for the 2020s*, arXiv:2201.03545; {more}
+"""
+DENSE = "that mix all group elements by a dense matrix"
+OCTIC = """in the Fourier basis of D4, where they fall into blocks: 5.33 times fewer operations than the dense layers of
+`p4m_convnext`, for the same functions"""
+OCTIC_SOURCES = """Nordström et al. 2025, *Stronger ViTs With Octic Equivariance*, arXiv:2505.15441; Bökman et al. 2025,
+*Flopping for FLOPs*, arXiv:2502.05169 (the idea, for transformers); written anew."""
+
+
+def _convnext(pointwise: str, more: str, *, name: str, summary: str, widths: list[int], blocks: list[int]) -> Network:
+    return Network(
+        group="p4m",
+        target=f"zoo_gconv.convnext:{name}",
+        summary=summary,
+        body=CONVNEXT_BODY.format(pointwise=pointwise, more=more),
+        defaults={"widths": widths, "blocks": blocks, "kernel_size": 7, "dropout": 0.0, "pooling": "mean"},
+        search_space={"kernel_size": [3, 5, 7], **POOLING_SEARCH, **DROPOUT_SEARCH},
+        training={"lr": 1e-3, "weight_decay": 1e-2},
+        tags=("equivariant",),
+    )
+
+
+NETWORKS: dict[str, Network] = {
+    # A layer's parameters grow as |G| * width^2, so equal counts ask for widths in the ratio 1 / sqrt(|G|).
+    # Rounding is spread over the layers so that the three counts agree within two per cent; a test holds this.
+    "p4": Network(
+        group="p4",
+        target="zoo_gconv.models:p4",
+        summary="group convolutions, quarter turns, 6 layers, plain torch",
+        body=SMALL_BODY,
+        defaults={"widths": [8, 8, 12, 14, 14, 20], **SHARED, "pooling": "max"},
+        search_space={**SMALL_SEARCH, **POOLING_SEARCH},
+        tags=("equivariant", "small"),
+    ),
+    "p4m": Network(
+        group="p4m",
+        target="zoo_gconv.models:p4m",
+        summary="group convolutions, quarter turns and mirrors, 6 layers, plain torch",
+        body=SMALL_BODY,
+        defaults={"widths": [6, 6, 8, 10, 10, 14], **SHARED, "pooling": "max"},
+        search_space={**SMALL_SEARCH, **POOLING_SEARCH},
+        tags=("equivariant", "small"),
+    ),
+    "z2": Network(
+        group=None,
+        target="zoo_gconv.models:z2",
+        summary="plain convolutions, twin of p4 and p4m, 6 layers, plain torch",
+        body=SMALL_BODY,
+        defaults={"widths": [17, 17, 23, 28, 27, 40], **SHARED},
+        search_space=SMALL_SEARCH,
+        tags=("baseline", "small"),
+    ),
+    "p4_resnet18": _resnet("p4", [16, 32, 64, 128], wide=False),
+    "p4_resnet18_wide": _resnet("p4", [32, 64, 128, 256], wide=True),
+    "p4m_resnet18": _resnet("p4m", [8, 16, 32, 64], wide=False),
+    # 64 / sqrt(8) and its multiples, rounded.
+    "p4m_resnet18_wide": _resnet("p4m", [23, 45, 91, 181], wide=True),
+    # 40 to 320 channels are those of the smallest ConvNeXt in use, "atto" of timm.
+    "p4m_convnext": _convnext(
+        DENSE,
+        COHEN,
+        name="p4m_convnext",
+        summary="ConvNeXt on p4m, dense pointwise layers",
+        widths=[5, 10, 20, 40],
+        blocks=[2, 2, 6, 2],
+    ),
+    # 256, 512 and 1,024 channels: wide enough for the blocks to pay, and little work at these resolutions.
+    "octic": _convnext(
+        OCTIC,
+        OCTIC_SOURCES,
+        name="octic",
+        summary="ConvNeXt on p4m in the Fourier basis of D4: wide and cheap",
+        widths=[32, 64, 128],
+        blocks=[2, 2, 2],
+    ),
+}

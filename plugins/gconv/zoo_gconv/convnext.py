@@ -1,0 +1,210 @@
+"""ConvNeXt on p4m, with its pointwise layers dense (`p4m_convnext`) or in the Fourier basis of D4 (`octic`).
+
+    image -> 5x5 lifting convolution, stride 2 -> GELU -> halving -> blocks -> halving -> blocks ... -> head
+    block     x + MLP(norm(depthwise convolution(x)))
+    halving   pointwise(depthwise convolution of stride 2(norm(x)))
+    head      mean over space -> norm -> pool over the group -> linear
+
+The two networks are the same functions of different parameters; `octic` computes them with fewer operations. Every
+layer commutes with quarter turns and mirrors at every image size, so the logits are invariant.
+
+Layout: channel r*C + c holds feature c at element r, and memory is channels-last, so that all features of one pixel
+at one element are neighbours: a pointwise layer sees rows [N*H*W, 8, C] without a copy.
+
+Source: Liu et al. 2022, *A ConvNet for the 2020s*, arXiv:2201.03545 (the planar network; layer scale and stochastic
+depth are left out); Cohen & Welling 2016, arXiv:1602.07576 (group convolutions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo_gconv.fourier import ORDER, OcticLinear, OcticMLP, RegularLinear, RegularMLP
+from zoo_gconv.groups import P4M
+from zoo_gconv.layers import GroupPool, P4MConvZ2
+from zoo_gconv.sampling import blur_bank
+from zoo_gconv.settings import complete_convnext
+
+
+class DepthwiseGroupConv(nn.Module):
+    """Convolve each feature's map at element r with the feature's filter turned by r.
+
+    That is a group convolution whose filter is zero but at the identity element, psi_c(y, s) = psi_c(y) delta(s, e): as
+    many operations as the planar depthwise layer, and pointwise layers mix the elements. Maps are [N, 8*C, H, W],
+    element by element.
+
+    Args:
+        features: C.
+        kernel_size: k, odd.
+        stride: 1, or 2 to give the mean over windows two pixels wide (`zoo_gconv.sampling`).
+    """
+
+    table: Tensor
+
+    def __init__(self, features: int, kernel_size: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.features, self.kernel_size, self.stride = features, kernel_size, stride
+        self.weight = nn.Parameter(torch.empty(features, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(features))
+        self.register_buffer("table", torch.tensor(P4M.lifting_table(kernel_size)), persistent=False)
+        nn.init.normal_(self.weight, std=1 / kernel_size)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map [N, 8*C, H, W] to the same shape, or to half of H and W, rounded up."""
+        filters = self.weight.flatten(1)[:, self.table].transpose(0, 1).reshape(-1, 1, *self.weight.shape[1:])
+        bias = self.bias.repeat(ORDER)
+        padding = self.kernel_size // 2
+        if self.stride == 1:
+            return F.conv2d(maps, filters, bias, padding=padding, groups=len(filters))
+        filters, extra = blur_bank(filters, maps.shape[-2:])
+        paddings = (padding + extra[0], padding + extra[1])
+        return F.conv2d(maps, filters, bias, stride=2, padding=paddings, groups=len(filters))
+
+    def extra_repr(self) -> str:
+        """Describe the layer in `repr`."""
+        return f"{self.features}, kernel_size={self.kernel_size}, stride={self.stride}"
+
+
+class GroupLayerNorm(nn.Module):
+    """Normalise the 8*C numbers of each pixel; scale and shift are one number a feature, as equivariance demands.
+
+    Args:
+        features: C.
+    """
+
+    def __init__(self, features: int, *, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.features, self.eps = features, eps
+        self.weight = nn.Parameter(torch.ones(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise [..., 8*C] over its last axis."""
+        weight, bias = self.weight.repeat(ORDER), self.bias.repeat(ORDER)
+        return F.layer_norm(features, (ORDER * self.features,), weight, bias, self.eps)
+
+    def extra_repr(self) -> str:
+        """Describe the layer in `repr`."""
+        return f"{self.features}"
+
+
+class Block(nn.Module):
+    """The residual block of ConvNeXt.
+
+    Args:
+        features: C.
+        kernel_size: of the depthwise convolution.
+        mlp: maps [M, 8, C] to [M, 8, C].
+    """
+
+    def __init__(self, features: int, *, kernel_size: int, mlp: nn.Module) -> None:
+        super().__init__()
+        self.depthwise = DepthwiseGroupConv(features, kernel_size)
+        self.norm = GroupLayerNorm(features)
+        self.mlp = mlp
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map [N, 8*C, H, W] to the same shape."""
+        rows = self.norm(self.depthwise(maps).permute(0, 2, 3, 1))
+        residual = self.mlp(rows.flatten(0, 2).unflatten(1, (ORDER, -1)))
+        return maps + residual.flatten(1).view(rows.shape).permute(0, 3, 1, 2)
+
+
+class Halving(nn.Module):
+    """Halve the resolution by a depthwise convolution, then change the features.
+
+    Args:
+        in_features: C.
+        out_features: C'.
+        linear: `OcticLinear` or `RegularLinear`.
+    """
+
+    def __init__(self, in_features: int, out_features: int, *, linear: type[OcticLinear] | type[RegularLinear]) -> None:
+        super().__init__()
+        self.norm = GroupLayerNorm(in_features)
+        self.depthwise = DepthwiseGroupConv(in_features, 3, stride=2)
+        self.pointwise = linear(in_features, out_features)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map [N, 8*C, H, W] to [N, 8*C', ceil(H/2), ceil(W/2)]."""
+        maps = self.depthwise(self.norm(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+        pixels = maps.permute(0, 2, 3, 1)
+        rows = self.pointwise(pixels.flatten(0, 2).unflatten(1, (ORDER, -1)))
+        return rows.reshape(*pixels.shape[:3], -1).permute(0, 3, 1, 2)
+
+
+class GroupConvNeXt(nn.Module):
+    """Classify images [N, C, H, W] into logits [N, K] that quarter turns and mirrors leave unchanged.
+
+    Args:
+        linear, mlp: the pointwise layers: octic or regular ones.
+        in_chans: C.
+        num_classes: K.
+        widths: features of each stage, each a stack of eight channels.
+        blocks: number of blocks of each stage.
+        kernel_size: of the depthwise convolutions in the blocks, odd.
+        dropout: probability of dropping a pooled feature in the head.
+        pooling: reduction over the group in the head, "max" or "mean".
+    """
+
+    def __init__(
+        self,
+        linear: type[OcticLinear] | type[RegularLinear],
+        mlp: type[OcticMLP] | type[RegularMLP],
+        *,
+        in_chans: int,
+        num_classes: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        kernel_size: int,
+        dropout: float,
+        pooling: str,
+    ) -> None:
+        super().__init__()
+        self.stem = P4MConvZ2(in_chans, widths[0], 5, stride=2)
+        stages: list[nn.Module] = []
+        features = widths[0]
+        for width, count in zip(widths, blocks, strict=True):
+            stages.append(Halving(features, width, linear=linear))
+            stages += [Block(width, kernel_size=kernel_size, mlp=mlp(width)) for _ in range(count)]
+            features = width
+        self.stages = nn.Sequential(*stages)
+        self.norm = GroupLayerNorm(features)
+        self.group_pool = GroupPool(ORDER, pooling)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(features, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map [N, C, H, W] to logits [N, K]."""
+        # The lifting convolution gives channel c*8 + r.
+        maps = F.gelu(self.stem(images)).unflatten(1, (-1, ORDER)).transpose(1, 2).flatten(1, 2)
+        maps = self.stages(maps.contiguous(memory_format=torch.channels_last))
+        features = self.norm(maps.mean((-2, -1))).unflatten(1, (ORDER, -1)).transpose(1, 2).flatten(1)
+        return self.classifier(self.dropout(self.group_pool(features)))
+
+
+def p4m_convnext(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupConvNeXt:
+    """Build the network with dense pointwise layers.
+
+    Args:
+        in_chans: C.
+        num_classes: K.
+        image_size: edge length in pixels that the depth must suit; the network takes any size it suits.
+        hparams: changes to `zoo_gconv.catalogue.NETWORKS["p4m_convnext"].defaults`.
+
+    Raises:
+        UsageError: such a network cannot be built.
+    """
+    shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
+    return GroupConvNeXt(RegularLinear, RegularMLP, **complete_convnext("p4m_convnext", **shape, hparams=hparams))
+
+
+def octic(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupConvNeXt:
+    """Build the network with pointwise layers in the Fourier basis. All else as for `p4m_convnext`."""
+    shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
+    return GroupConvNeXt(OcticLinear, OcticMLP, **complete_convnext("octic", **shape, hparams=hparams))
