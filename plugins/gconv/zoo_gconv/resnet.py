@@ -14,6 +14,7 @@ networks of group convolutions).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -30,6 +31,7 @@ from zoo_gconv.layers import (
     P4MConvP4M,
     P4MConvZ2,
 )
+from zoo_gconv.pretrained import start
 from zoo_gconv.sampling import group_max_pool
 from zoo_gconv.settings import complete_resnet
 
@@ -141,10 +143,17 @@ def p4_resnet18(*, in_chans: int, num_classes: int, image_size: int, **hparams: 
         UsageError: such a network cannot be built.
     """
     shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
-    return GroupResNet(P4ConvZ2, P4ConvP4, **complete_resnet("p4_resnet18", **shape, hparams=hparams))
+    return _build(P4ConvZ2, P4ConvP4, complete_resnet("p4_resnet18", **shape, hparams=hparams))
 
 
 def p4m_resnet18(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupResNet:
     """Build the ResNet-18 that is invariant under quarter turns and mirrors. All else as for `p4_resnet18`."""
     shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
-    return GroupResNet(P4MConvZ2, P4MConvP4M, **complete_resnet("p4m_resnet18", **shape, hparams=hparams))
+    return _build(P4MConvZ2, P4MConvP4M, complete_resnet("p4m_resnet18", **shape, hparams=hparams))
+
+
+def _build(lifting: type[LiftingConv], convolution: type[GroupConv], settings: dict[str, Any]) -> GroupResNet:
+    """Build from complete settings; `init` among them starts from planar weights."""
+    init = settings.pop("init")
+    build = partial(GroupResNet, lifting, convolution)
+    return build(**settings) if init is None else start(build, settings, source=init)

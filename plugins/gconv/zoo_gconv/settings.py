@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from zoo.errors import UsageError, nearest
-from zoo_gconv.catalogue import NETWORKS
+from zoo_gconv.catalogue import EQUAL_CHANNELS, NETWORKS
 
 
 def complete(
@@ -57,12 +57,35 @@ def complete(
 def complete_resnet(
     model: str, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Do the same for "p4_resnet18" or "p4m_resnet18": the keyword arguments of `zoo_gconv.resnet.GroupResNet`."""
+    """Do the same for "p4_resnet18" or "p4m_resnet18".
+
+    Returns:
+        the keyword arguments of `zoo_gconv.resnet.GroupResNet`, and "init"; widths None with init mean the file's own.
+    """
     values = _merged(model, in_chans=in_chans, num_classes=num_classes, image_size=image_size, hparams=hparams)
-    _check_counts(model, "widths", values["widths"], "one for each of the four stages", length=4)
+    init = values["init"]
+    if init is not None and (not isinstance(init, str) or not init):
+        _refuse(model, "init", init, "null, a file of weights, or timm/resnet18")
+    if values["widths"] is None and init is None:
+        values["widths"] = EQUAL_CHANNELS[model]
+    if values["widths"] is not None:
+        _check_counts(model, "widths", values["widths"], "one for each of the four stages", length=4)
     # 16 pixels are one pixel after the third stage, and the fourth would have nothing to halve.
     if image_size < 17:
         _refuse(model, "image_size", image_size, "17 or more for five halvings")
+    return values
+
+
+def complete_cnn(
+    model: str, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Do the same for "z2cnn", "p4cnn", "p4mcnn" or "p4cnn_pooled": arguments of `zoo_gconv.p4cnn.GroupCNN`."""
+    values = _merged(model, in_chans=in_chans, num_classes=num_classes, image_size=image_size, hparams=hparams)
+    if not _is_whole(values["width"]) or values["width"] < 1:
+        _refuse(model, "width", values["width"], "a whole number, 1 or more")
+    # Two layers, a max pool, four layers and the last one's 4x4 leave one pixel of 28; odd sizes round up.
+    if image_size < 27:
+        _refuse(model, "image_size", image_size, "27 or more for seven layers without padding")
     return values
 
 

@@ -1,0 +1,120 @@
+"""The seven-layer networks of Cohen & Welling: Z2CNN, P4CNN, its p4m twin, and P4CNN with rotation pooling.
+
+    image -> 2 layers of 3x3 -> max pool -> 4 layers of 3x3 -> a layer of 4x4 whose features are the classes
+          -> pool over the group -> mean over space
+
+No layer is padded. Each but the last has batch norm, ReLU and dropout. An even kernel turns about the corner of four
+pixels; without padding it maps n pixels to n - 3 and commutes with the group at every size. The published images of 28
+pixels end in one pixel; larger ones end in a map, whose mean is the logits. Max pooling has windows of two pixels on
+even lines and of three on odd ones (`zoo_gconv.sampling`), so every size is exact.
+
+Source: Cohen & Welling 2016, arXiv:1602.07576, section 8.1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from zoo_gconv.layers import (
+    GroupBatchNorm,
+    GroupConv,
+    GroupPool,
+    LiftingConv,
+    P4ConvP4,
+    P4ConvZ2,
+    P4MConvP4M,
+    P4MConvZ2,
+    Z2ConvZ2,
+)
+from zoo_gconv.sampling import max_pool
+from zoo_gconv.settings import complete_cnn
+
+
+class MaxPool(nn.Module):
+    """Apply `max_pool`: [N, C, H, W] to [N, C, ceil(H/2), ceil(W/2)]."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the maxima of the windows."""
+        return max_pool(maps)
+
+
+class GroupCNN(nn.Module):
+    """Classify images [N, C, H, W] into logits [N, K] that the group leaves unchanged.
+
+    Args:
+        lifting: the first layer's class, from images to maps on the group.
+        convolution: the class of the other layers; a lifting one asks for rotation pooling in front of each.
+        in_chans: C.
+        num_classes: K.
+        width: features of each layer but the last.
+        dropout: probability of dropping a feature of a pixel, after each layer but the last.
+        pooling: reduction over the group, "max" or "mean".
+    """
+
+    def __init__(
+        self,
+        lifting: type[LiftingConv],
+        convolution: type[LiftingConv] | type[GroupConv],
+        *,
+        in_chans: int,
+        num_classes: int,
+        width: int,
+        dropout: float,
+        pooling: str = "max",
+    ) -> None:
+        super().__init__()
+        order = lifting.group.order
+        layers: list[nn.Module] = []
+        features = in_chans
+        for place in range(1, 7):
+            layer = lifting if place == 1 else convolution
+            layers += [layer(features, width, 3, padding=False), GroupBatchNorm(width, order, relu=True)]
+            layers.append(nn.Dropout(dropout))
+            if issubclass(convolution, LiftingConv) and order > 1:
+                layers.append(GroupPool(order, pooling))
+            if place == 2:
+                layers.append(MaxPool())
+            features = width
+        self.trunk = nn.Sequential(*layers)
+        self.classifier = convolution(width, num_classes, 4, padding=False, bias=True)
+        self.group_pool = GroupPool(order, pooling)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map [N, C, H, W] to logits [N, K]."""
+        return self.group_pool(self.classifier(self.trunk(images))).mean((-2, -1))
+
+
+def p4cnn(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupCNN:
+    """Build P4CNN.
+
+    Args:
+        in_chans: C.
+        num_classes: K.
+        image_size: edge length in pixels that the depth must suit; the network takes any size it suits.
+        hparams: changes to `zoo_gconv.catalogue.NETWORKS["p4cnn"].defaults`.
+
+    Raises:
+        UsageError: such a network cannot be built.
+    """
+    shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
+    return GroupCNN(P4ConvZ2, P4ConvP4, **complete_cnn("p4cnn", **shape, hparams=hparams))
+
+
+def p4mcnn(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupCNN:
+    """Build the same on p4m. All else as for `p4cnn`."""
+    shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
+    return GroupCNN(P4MConvZ2, P4MConvP4M, **complete_cnn("p4mcnn", **shape, hparams=hparams))
+
+
+def p4cnn_pooled(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupCNN:
+    """Build P4CNN with pooling over the rotations after each layer. All else as for `p4cnn`."""
+    shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
+    return GroupCNN(P4ConvZ2, P4ConvZ2, **complete_cnn("p4cnn_pooled", **shape, hparams=hparams))
+
+
+def z2cnn(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupCNN:
+    """Build the plain control Z2CNN. All else as for `p4cnn`."""
+    shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
+    return GroupCNN(Z2ConvZ2, Z2ConvZ2, **complete_cnn("z2cnn", **shape, hparams=hparams))

@@ -1,0 +1,163 @@
+"""Start a group ResNet from a planar one: at step 0 it computes the planar logits, averaged over the group.
+
+Let f be the planar network in evaluation mode and (L_r x)(y) = x(r^-1 y) the group's action on images. Copy the stem's
+filters psi into the lifting convolution as they are; put every other filter psi[o, i] at the identity element of the
+filter on the group, psi[o, i](y, s) = psi[o, i](y) delta(s, e), zeros elsewhere; copy batch norms and the linear layer.
+Write f = linear(mean over space(phi)), phi the last feature maps. Then, by induction over the layers, the group network
+holds at element r the maps
+
+    h_r(x) = L_r phi(L_r^-1 x),
+
+since each step keeps this form:
+  - convolution: the lifted filter at element r is L_r psi and reads element r alone, and convolving with L_r psi is
+    L_r (convolution with psi) L_r^-1;
+  - strides and the stem's max pool: element r samples its own grid and pools its own windows, that is
+    L_r (planar stride) L_r^-1 at odd and at even sizes (`zoo_gconv.sampling`). With one grid for all elements, as
+    libraries have it, the two would agree at sizes 32 n + 1 only, where all five halvings see an odd line;
+  - batch norm with its running statistics, ReLU and the sum with the shortcut act on each number alone, and their
+    constants belong to a feature, not to an element.
+The mean over space forgets the turn L_r, the mean over the group is linear, and so is the last layer:
+
+    F(x) = 1/|G| sum_r f(L_r^-1 x).
+
+Zero padding is carried along with the image, so exactness asks for no size and no padding. It does ask for the mean
+over the group (`pooling="mean"`) and for the planar widths: the group network has |G| times the channels of the planar
+one and |G| times its parameters, zeros at first, through which training lets the elements exchange features. In
+training mode batch norm sees the statistics of all turned copies, so there the equality ends.
+
+Images of one channel: the stem's filters are summed over their input channels, which is what the planar network
+computes from three equal channels (timm does the same).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from zoo.errors import MissingError, UsageError
+
+logger = logging.getLogger(__name__)
+
+Network = TypeVar("Network", bound=nn.Module)
+
+BLOCKS = ("layer1", "layer2", "layer3", "layer4")
+
+
+def read_planar(source: str) -> dict[str, Tensor]:
+    """Read a planar ResNet-18's state dict.
+
+    Args:
+        source: "timm/resnet18", with or without a tag such as ".a1_in1k", from the hub's cache or the hub; or a file
+            .safetensors, .pth or .pt, with the names that timm and torchvision use.
+
+    Raises:
+        MissingError: the plugin timm, which reads such files, is not installed, or the hub is out of reach.
+        UsageError: no such file or weights.
+        DataError: the file is damaged.
+    """
+    try:
+        from zoo_timm import weights
+    except ImportError as error:
+        raise MissingError(
+            f"init={source!r} needs the plugin timm, which reads weights: {error}",
+            hint="Install it: pip install 'lens-zoo-gconv[timm]'",
+        ) from error
+    if source.startswith("timm/"):
+        from zoo_timm.architectures import find_architecture
+
+        return weights.read_state(weights.fetch_from_hub(find_architecture(source.removeprefix("timm/"))))
+    return weights.read_state(Path(source).expanduser())
+
+
+def planar_widths(state: Mapping[str, Tensor], source: str) -> list[int]:
+    """Return the channels of the four stages.
+
+    Raises:
+        UsageError: these are not the weights of a ResNet of basic blocks.
+    """
+    keys = [f"{block}.0.conv2.weight" for block in BLOCKS]
+    missing = [key for key in keys if key not in state]
+    if missing:
+        known = ", ".join(list(state)[:3])
+        raise UsageError(
+            f"init={source!r} holds no ResNet-18: {', '.join(missing)} missing; it begins with {known}.",
+            hint="Give the weights of a ResNet-18 as timm or torchvision save them.",
+        )
+    return [len(state[key]) for key in keys]
+
+
+def lift(planar: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
+    """Turn a planar state dict into one of a group ResNet, as the module's docstring says.
+
+    Args:
+        planar: names and values of the planar network.
+        expected: state dict of the group network, which says the shapes. Its linear layer is kept where the planar
+            one has another number of classes; the log says so.
+        source: for messages.
+
+    Returns:
+        a state dict with the names of `expected`, complete.
+
+    Raises:
+        UsageError: names or shapes differ; nothing is loaded then.
+    """
+    lifted: dict[str, Tensor] = {}
+    problems: list[str] = []
+    for name, target in expected.items():
+        value = planar.get(name)
+        if value is None and name.endswith("num_batches_tracked"):
+            value = target.new_zeros(())
+        if value is None:
+            problems.append(f"{name} is missing")
+            continue
+        value = value.to(target.dtype)
+        if name.startswith("fc.") and len(value) != len(target):
+            logger.warning("%s: head of %d classes left out; %d start at random", source, len(value), len(target))
+            value = target
+        elif name == "conv1.weight" and target.shape[1] == 1 and value.ndim == 4:
+            value = value.sum(1, keepdim=True)
+        elif target.ndim == 5 and value.ndim == 4:
+            whole = value.new_zeros(*value.shape[:2], target.shape[2], *value.shape[2:])
+            whole[:, :, 0] = value  # the identity comes first in every group
+            value = whole
+        if value.shape != target.shape:
+            problems.append(f"{name} is {tuple(planar[name].shape)} and becomes {tuple(value.shape)}, "
+                            f"not {tuple(target.shape)}")  # fmt: skip
+        lifted[name] = value
+    problems += [f"{name} has no place" for name in planar if name not in expected]
+    if problems:
+        more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
+        raise UsageError(
+            f"init={source!r} does not fit: {'; '.join(problems[:4])}{more}.",
+            hint="Give the weights of a ResNet-18 whose images have as many channels as these, or one channel here.",
+        )
+    return lifted
+
+
+def start(build: Callable[..., Network], settings: Mapping[str, Any], *, source: str) -> Network:
+    """Build a group ResNet and fill it from planar weights.
+
+    Args:
+        build: makes the network from keyword arguments.
+        settings: those arguments; `widths` None takes the planar network's.
+        source: see `read_planar`.
+
+    Raises:
+        UsageError: `widths` or `pooling` contradict the planar network, or its weights do not fit.
+    """
+    planar = read_planar(source)
+    widths = planar_widths(planar, source)
+    if settings["widths"] is not None and list(settings["widths"]) != widths:
+        raise UsageError(
+            f"widths is {list(settings['widths'])}, but init={source!r} holds a network of {widths}.",
+            hint="Leave widths out: --set widths=null",
+        )
+    if settings["pooling"] != "mean":
+        raise UsageError(f"pooling is {settings['pooling']!r}, but must be 'mean' with init={source!r}.")
+    network = build(**{**settings, "widths": widths})
+    network.load_state_dict(lift(planar, network.state_dict(), source=source))
+    return network
