@@ -38,7 +38,8 @@ class Observed:
     """What the core stores.
 
     Args:
-        image: [n, H, W] float32, counts per second with the mean sky subtracted.
+        image: [n, H, W] float32, counts per second with the mean sky subtracted; with `Exposure.scaling` "minmax"
+            from 0 to 1.
         snr: [n] peak of the noiseless lensed source over the noise of that pixel.
         scale: [n] counts per second per unit of surface brightness.
     """
@@ -103,5 +104,8 @@ def observe(rendered: Rendered, exposure: Exposure, *, draws: Draws) -> Observed
     for i, seed in enumerate((draws.bits("noise")[:, 0] >> np.uint64(1)).tolist()):
         counts[i] = torch.poisson(mean_counts[i], generator=generator.manual_seed(seed))
     image = counts / seconds_ - sky_
+    if exposure.scaling == "minmax":
+        low, high = image.amin((1, 2), keepdim=True), image.amax((1, 2), keepdim=True)
+        image = (image - low) / (high - low).clamp(min=1e-30)
     measured = scale * source_peak * seconds / torch.sqrt((scale * light_peak + sky) * seconds)
     return Observed(image=image, snr=measured.float(), scale=scale.float())

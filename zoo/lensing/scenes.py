@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+SCALINGS = ("none", "minmax")
+"""What may be done to an image after it is read out: nothing, or a stretch from its lowest to its highest pixel."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Isothermal:
@@ -122,12 +125,14 @@ class Exposure:
         sky: [n] background, counts per second and pixel.
         snr: [n] wanted ratio of the lensed source's peak to the noise of that pixel, or NaN.
         peak: [n] wanted peak of the lensed source in counts per second where snr is NaN, or NaN for no scaling.
+        scaling: one of SCALINGS, applied to each image after the noise; "minmax" maps its pixels to [0, 1].
     """
 
     seconds: Array
     sky: Array
     snr: Array
     peak: Array
+    scaling: str = "none"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ SPECS = {spec.name: spec for spec in zoo_datasets()}
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["modelA", "modelB"])
+@pytest.mark.parametrize("name", SPECS)
 def test_a_spec_builds_its_population_from_its_own_parameters(name):
     spec = SPECS[name]
     scenes = spec.load()(**spec.params).sample(np.arange(30), "s")

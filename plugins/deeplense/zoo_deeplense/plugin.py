@@ -1,43 +1,62 @@
 """The populations that this plugin offers, each a table of priors."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from zoo.hookspecs import hookimpl
 from zoo.specs import DatasetSpec
-from zoo_deeplense.tables import MODEL_A, MODEL_B
+from zoo_deeplense import tables
 
 CLASSES = ("no_substructure", "subhalo", "vortex")
 
 _CARD = """\
 Strong-lens images in three classes: a smooth halo, a halo with sub-haloes (point masses), and a halo with a
-superfluid vortex (a straight string of equal point masses). Halo and substructure together hold the same mass in
-every class: substructure is not added on top, which would make the ring larger and give the class away.
+superfluid vortex (a straight string of equal point masses). With `conserve_mass` halo and substructure together hold
+the same mass in every class; without it substructure is added on top, which makes the ring larger and gives the class
+away: `zoo data probe` measures by how much.
 
-The parameters are those of Alexander et al. 2020 (arXiv:2008.12731), checked against the released images.
+{source}
 `mass_scale` multiplies every substructure mass: small networks on few images need 4, large ones decide at 1.
 """
+_P1 = "Parameters: Alexander et al. 2019 (arXiv:1909.07346), Table I. Mass is added, and the lens galaxy shines."
+_P2 = "Parameters: Alexander et al. 2020 (arXiv:2008.12731), checked against the released images."
+_SIM = (
+    "Parameters: DeepLenseSim (github.com/mwt5345/DeepLenseSim), with noise once, the mass conserved, and Einstein "
+    "radii from angular diameter distances; `legacy` brings the released sets' luminosity distances back."
+)
+
+
+def _population(name: str, params: Mapping[str, Any], source: str, summary: str) -> DatasetSpec:
+    return DatasetSpec(
+        id=f"deeplense/{name}",
+        target="zoo_deeplense.population:build",
+        summary=summary,
+        classes=CLASSES,
+        params=params,
+        simulated=True,
+        tags=("lens",),
+        card=_CARD.format(source=source),
+    )
 
 
 @hookimpl
 def zoo_datasets() -> list[DatasetSpec]:
-    """Return Model A and Model B."""
+    """Return all populations."""
     return [
-        DatasetSpec(
-            id="deeplense/modelA",
-            target="zoo_deeplense.population:build",
-            summary="the easy one: fixed redshifts, peak SNR 34 (DeepLense's files 'f')",
-            classes=CLASSES,
-            params=MODEL_A,
-            simulated=True,
-            tags=("lens",),
-            card=_CARD,
+        _population(
+            "modelA", tables.MODEL_A, _P2, "the easy one: fixed redshifts, peak SNR 34 (DeepLense's files 'f')"
         ),
-        DatasetSpec(
-            id="deeplense/modelB",
-            target="zoo_deeplense.population:build",
-            summary="the hard one: redshifts, sky and peak SNR 10 to 30 vary (DeepLense's files 'j')",
-            classes=CLASSES,
-            params=MODEL_B,
-            simulated=True,
-            tags=("lens",),
-            card=_CARD,
+        _population(
+            "modelB", tables.MODEL_B, _P2, "the hard one: redshifts, sky and peak SNR 10 to 30 vary (files 'j')"
         ),
+        _population("published", tables.PUBLISHED, _P2, "modelB oriented and scaled like the released images"),
+        _population(
+            "model_2019_ideal", tables.MODEL_2019_IDEAL, _P1, "1909.07346 VI.A: lens light, equal sub-haloes, 1 %"
+        ),
+        _population(
+            "model_2019_representative", tables.MODEL_2019_REPRESENTATIVE, _P1, "1909.07346 VI.B: the same, all varies"
+        ),
+        _population("model1", tables.MODEL_1, _SIM, "DeepLenseSim's Model I: SIE, axion-mass dependent vortex"),
+        _population("model2", tables.MODEL_2, _SIM, "DeepLenseSim's Model II: the same through Euclid's VIS"),
+        _population("model3", tables.MODEL_3, _SIM, "DeepLenseSim's Model III: the same through Hubble's F160W"),
     ]

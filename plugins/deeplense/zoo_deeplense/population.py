@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,22 @@ from zoo.lensing.cosmology import einstein_radius
 from zoo.lensing.draws import Draws
 from zoo.lensing.instrument import Instrument
 from zoo.lensing.priors import Prior, parse_prior
-from zoo.lensing.scenes import Array, Exposure, Isothermal, PointMasses, Scenes, Sersic, Shear
+from zoo.lensing.scenes import SCALINGS, Array, Exposure, Isothermal, PointMasses, Scenes, Sersic, Shear
+from zoo_deeplense.legacy import einstein_radius_from_luminosity_distances
+from zoo_deeplense.photometry import counts_per_second, sersic_flux
 
 NO_SUBSTRUCTURE, SUBHALO, VORTEX = 0, 1, 2
 
-_SWITCHES = ("conserve_mass", "lens_light")
-_OPTIONAL = ("mass_fraction", "subhalo_mass_fraction", "snr", "peak")
-_PLAIN = ("image_size", "pixel_scale", "over_sampling", "psf", "psf_width", "vortex_points")
+_SWITCHES = ("conserve_mass", "lens_light", "legacy")
+_OPTIONAL = (
+    "einstein_radius", "source_magnitude", "mass_fraction", "subhalo_mass_fraction", "axion_mass",
+    "zero_point", "sky_magnitude", "background_rms", "read_noise", "snr", "peak",
+)  # fmt: skip
+_PLAIN = ("image_size", "pixel_scale", "over_sampling", "psf", "psf_width", "vortex_points", "scaling")
 # Physical limits of every prior's support: (lowest, highest), checked on what is drawn.
 _LIMITS = {
     "lens_redshift": (1e-3, 20), "source_redshift": (1e-3, 20), "total_mass": (1e6, 1e16),
-    "halo_axis_ratio": (0.05, 1), "shear": (0, 0.9),
+    "einstein_radius": (1e-3, 100), "halo_axis_ratio": (0.05, 1), "shear": (0, 0.9),
     "source_radius": (0, np.inf), "source_axis_ratio": (0.05, 1), "source_index": (0.3, 10),
     "source_effective_radius": (1e-3, np.inf), "source_intensity": (1e-12, np.inf),
     "lens_light_axis_ratio": (0.05, 1), "lens_light_index": (0.3, 10),
@@ -31,9 +37,14 @@ _LIMITS = {
     "mass_scale": (0, np.inf), "mass_fraction": (0, 0.99), "vortex_mass_fraction": (0, 0.99),
     "subhalo_mass_fraction": (0, 0.99), "vortex_length": (0, np.inf), "subhalo_radius": (0, np.inf),
     "subhalo_mass_low": (1, 1e16), "subhalo_mass_high": (1, 1e16), "beta": (-10, 10),
+    "axion_mass": (1e-26, 1e-18), "source_magnitude": (-30, 60), "zero_point": (-30, 60), "sky_magnitude": (-30, 60),
+    "background_rms": (0, np.inf), "read_noise": (0, np.inf),
     "exposure_seconds": (1e-6, np.inf), "sky": (0, np.inf), "snr": (0.1, 1e5), "peak": (1e-6, np.inf),
 }  # fmt: skip
 _MOST_POINTS = 10_000
+# Length in arcsec of a vortex in a halo at redshift 0.5, times the axion's mass in eV: DeepLenseSim takes the
+# de Broglie wavelength 0.06 / (2 m / 1e-22 eV) for half of it.
+_VORTEX_LENGTH_TIMES_MASS = 0.06e-22
 
 
 def build(**params: Any) -> LensPopulation:
@@ -62,9 +73,13 @@ class LensPopulation:
         )
         self.switches: dict[str, bool] = {}
         for name in _SWITCHES:
-            if not isinstance(params[name], bool):
-                raise UsageError(f"{name}={params[name]!r} must be true or false.")
-            self.switches[name] = params[name]
+            value = params.get(name, False)  # legacy: only where a set with that bug was published
+            if not isinstance(value, bool):
+                raise UsageError(f"{name}={value!r} must be true or false.")
+            self.switches[name] = value
+        self.scaling = params["scaling"]
+        if self.scaling not in SCALINGS:
+            raise UsageError(f"scaling={self.scaling!r} is not one of {', '.join(SCALINGS)}.")
         self.vortex_points = params["vortex_points"]
         if type(self.vortex_points) is not int or not 1 <= self.vortex_points <= _MOST_POINTS:
             raise UsageError(f"vortex_points={self.vortex_points!r} must be a whole number from 1 to {_MOST_POINTS}.")
@@ -73,8 +88,13 @@ class LensPopulation:
             for name, value in params.items()
             if name not in _SWITCHES and name not in _PLAIN
         }
-        if params["snr"] is None and params["peak"] is None:
-            raise UsageError("snr and peak are both unset: one of them must say how bright the source is.")
+        if params["zero_point"] is None:
+            for name in ("source_magnitude", "sky_magnitude"):
+                if params[name] is not None:
+                    raise UsageError(f"{name} is set and zero_point is not: no magnitude can be turned into counts.")
+        # Without snr and peak the light is not scaled afterwards: intensities are counts per second and arcsec^2.
+        unscaled = params["snr"] is None and params["peak"] is None
+        self._pixel_area = self.instrument.pixel_scale**2 if unscaled else 1.0
 
     def sample(self, indices: NDArray[np.int64], seed: str) -> Scenes:
         """Return the scenes of these images; labels come in shuffled triples, so classes are balanced.
@@ -90,15 +110,12 @@ class LensPopulation:
         lens_redshift, source_redshift = self._draw("lens_redshift", draws), self._draw("source_redshift", draws)
         if np.any(source_redshift <= lens_redshift):
             raise UsageError("source_redshift must lie above lens_redshift for every image.")
-        total = einstein_radius(self._draw("total_mass", draws), lens_redshift, source_redshift)
+        total_mass, total = self._halo(draws, lens_redshift, source_redshift)
         label = _balanced_labels(seed, draws.indices)
-        points, fraction = self._substructure(label, total, draws)
+        points, fraction = self._substructure(label, total_mass, total, draws)
         halo_mass = 1 - fraction if self.switches["conserve_mass"] else np.ones_like(fraction)
         zeros = np.zeros(len(label))
-        source_radius, source_polar = (
-            self._draw("source_radius", draws),
-            self._draw("source_polar_angle", draws),
-        )
+        source_radius, source_polar = self._draw("source_radius", draws), self._draw("source_polar_angle", draws)
         shear, shear_angle = self._draw("shear", draws), self._draw("shear_angle", draws)
         parameters = {
             "lens_redshift": lens_redshift,
@@ -106,7 +123,8 @@ class LensPopulation:
             "total_einstein_radius": total,
             "substructure_mass_fraction": fraction,
             "substructure_count": (points.einstein_radius > 0).sum(1).astype(np.float64),
-            "vortex_length": np.where(label == VORTEX, self._draw("vortex_length", draws), np.nan),
+            "vortex_length": np.where(label == VORTEX, self._vortex_length(draws), np.nan),
+            "axion_mass": np.where(label == VORTEX, self._draw("axion_mass", draws), np.nan),
             "shear": shear,
             "shear_angle": shear_angle,
         }
@@ -124,15 +142,16 @@ class LensPopulation:
             source=self._sersic(
                 "source",
                 draws,
-                x=source_radius * np.cos(source_polar),
-                y=source_radius * np.sin(source_polar),
+                x=self._draw("source_x", draws) + source_radius * np.cos(source_polar),
+                y=self._draw("source_y", draws) + source_radius * np.sin(source_polar),
             ),
             lens_light=self._sersic("lens_light", draws, x=zeros, y=zeros) if self.switches["lens_light"] else None,
             exposure=Exposure(
                 seconds=self._draw("exposure_seconds", draws),
-                sky=self._draw("sky", draws),
+                sky=self._sky(draws),
                 snr=self._draw("snr", draws),
                 peak=self._draw("peak", draws),
+                scaling=self.scaling,
             ),
             parameters=parameters,
         )
@@ -155,25 +174,62 @@ class LensPopulation:
             )
         return values
 
+    def _halo(self, draws: Draws, lens_redshift: Array, source_redshift: Array) -> tuple[Array, Array]:
+        """Return the total mass and its Einstein radius, [n] each; either of them decides the other."""
+        radius_of = einstein_radius_from_luminosity_distances if self.switches["legacy"] else einstein_radius
+        radius, mass = self._draw("einstein_radius", draws), self._draw("total_mass", draws)
+        by_mass = np.isnan(radius)
+        radius_of_one = radius_of(1.0, lens_redshift, source_redshift)
+        return (
+            np.where(by_mass, mass, (radius / radius_of_one) ** 2),
+            np.where(by_mass, radius_of(mass, lens_redshift, source_redshift), radius),
+        )
+
     def _sersic(self, name: str, draws: Draws, *, x: Array, y: Array) -> Sersic:
-        return Sersic(
+        light = Sersic(
             x=x,
             y=y,
             axis_ratio=self._draw(f"{name}_axis_ratio", draws),
             angle=self._draw(f"{name}_angle", draws),
             index=self._draw(f"{name}_index", draws),
             effective_radius=self._draw(f"{name}_effective_radius", draws),
-            intensity=self._draw(f"{name}_intensity", draws),
+            intensity=self._draw(f"{name}_intensity", draws) * self._pixel_area,
         )
+        if self.priors.get(f"{name}_magnitude") is None:
+            return light
+        wanted = counts_per_second(self._draw(f"{name}_magnitude", draws), self._draw("zero_point", draws))
+        return replace(light, intensity=light.intensity * (wanted * self._pixel_area / sersic_flux(light)))
 
-    def _substructure(self, label: NDArray[np.int64], total: Array, draws: Draws) -> tuple[PointMasses, Array]:
+    def _sky(self, draws: Draws) -> Array:
+        """Return [n] counts per second and pixel; noise of other origin counts as the sky that has the same variance.
+
+        A sky of B counts per second puts the variance B / t on a pixel's rate: that of a background of given rms
+        is a sky of rms^2 t, that of the electrons' read noise one of noise^2 / t.
+        """
+        seconds = self._draw("exposure_seconds", draws)
+        sky_light = counts_per_second(self._draw("sky_magnitude", draws), self._draw("zero_point", draws))
+        parts = (
+            sky_light * self.instrument.pixel_scale**2,
+            self._draw("background_rms", draws) ** 2 * seconds,
+            self._draw("read_noise", draws) ** 2 / seconds,
+        )
+        return self._draw("sky", draws) + np.nan_to_num(np.stack(parts), nan=0.0).sum(0)
+
+    def _vortex_length(self, draws: Draws) -> Array:
+        """Return [n] arcsec: drawn, or what the axion's mass makes of it."""
+        by_mass = _VORTEX_LENGTH_TIMES_MASS / self._draw("axion_mass", draws)
+        return np.where(np.isnan(by_mass), self._draw("vortex_length", draws), by_mass)
+
+    def _substructure(
+        self, label: NDArray[np.int64], total_mass: Array, total: Array, draws: Draws
+    ) -> tuple[PointMasses, Array]:
         """Return all point masses, and [n] the fraction of the total mass that they hold."""
         scale = self._draw("mass_scale", draws)
         both = self._draw("mass_fraction", draws)
         vortex_x, vortex_y = self._vortex_positions(draws)
         vortex_fraction = np.where(np.isnan(both), self._draw("vortex_mass_fraction", draws), both) * scale
         vortex_mass = np.repeat(vortex_fraction[:, None] / self.vortex_points, self.vortex_points, axis=1)
-        subhalo_x, subhalo_y, subhalo_mass = self._subhaloes(draws)
+        subhalo_x, subhalo_y, subhalo_mass = self._subhaloes(draws, total_mass)
         wanted = np.where(np.isnan(both), self._draw("subhalo_mass_fraction", draws), both)
         drawn = _sum(subhalo_mass)
         rescale = np.where(np.isnan(wanted) | (drawn == 0), 1.0, wanted / np.where(drawn == 0, 1.0, drawn))
@@ -199,13 +255,13 @@ class LensPopulation:
 
     def _vortex_positions(self, draws: Draws) -> tuple[Array, Array]:
         """Return x and y [n, vortex_points] of equal masses in the middles of equal pieces of the string."""
-        length, angle = self._draw("vortex_length", draws), self._draw("vortex_angle", draws)
+        length, angle = self._vortex_length(draws), self._draw("vortex_angle", draws)
         along = ((np.arange(self.vortex_points) + 0.5) / self.vortex_points - 0.5) * length[:, None]
         x = self._draw("vortex_x", draws)[:, None] + along * np.cos(angle)[:, None]
         y = self._draw("vortex_y", draws)[:, None] + along * np.sin(angle)[:, None]
         return x, y
 
-    def _subhaloes(self, draws: Draws) -> tuple[Array, Array, Array]:
+    def _subhaloes(self, draws: Draws, total_mass: Array) -> tuple[Array, Array, Array]:
         """Return x, y and mass [n, most sub-haloes of any image]; mass in units of the total, 0 beyond the count."""
         count = np.floor(self._draw("subhalo_count", draws))
         if np.any(count < 0) or np.any(count > _MOST_POINTS):
@@ -224,7 +280,7 @@ class LensPopulation:
         return (
             radius * np.cos(angle),
             radius * np.sin(angle),
-            mass * present / self._draw("total_mass", draws)[:, None],
+            mass * present / total_mass[:, None],
         )
 
 
@@ -234,13 +290,13 @@ def _sum(masses: Array) -> Array:
 
 
 def _power_law(unit: Array, *, low: Array, high: Array, exponent: Array) -> Array:
-    """Return draws from dN/dm ~ m^exponent between low and high, by inversion.
+    """Return draws from dN/dm ~ m^exponent between low and high, by inversion; equal limits make equal masses.
 
     Raises:
-        UsageError: low is not below high.
+        UsageError: low is above high.
     """
-    if np.any(low >= high):
-        raise UsageError("subhalo_mass_low must lie below subhalo_mass_high.")
+    if np.any(low > high):
+        raise UsageError("subhalo_mass_low must not lie above subhalo_mass_high.")
     power = exponent + 1
     flat = np.abs(power) < 1e-9  # dN/dm ~ 1/m: uniform in the logarithm
     safe = np.where(flat, 1.0, power)

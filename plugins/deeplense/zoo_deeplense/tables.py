@@ -1,7 +1,10 @@
 """The populations as tables: parameter -> number, prior or choice. Lengths in arcsec, angles in radians.
 
-Sources: P2 is Alexander et al. 2020 (arXiv:2008.12731), Table 1. "Measured" values were read off the released
-images (150 x 150, peak over background). "Our choice" marks what was never published.
+A population is the table of another one with the lines changed in which it differs.
+
+Sources: P1 is Alexander et al. 2019 (arXiv:1909.07346), Table I; P2 is Alexander et al. 2020 (arXiv:2008.12731),
+Table 1; DeepLenseSim is github.com/mwt5345/DeepLenseSim. "Measured" values were read off the released images
+(150 x 150, peak over background). "Our choice" marks what was never published.
 """
 
 from typing import Any
@@ -12,6 +15,7 @@ MODEL_A: dict[str, Any] = {
     # Lens: an isothermal sphere; halo and substructure together hold total_mass solar masses.
     "lens_redshift": 0.5,
     "total_mass": 1e12,
+    "einstein_radius": None,  # if set, it decides total_mass
     "halo_axis_ratio": 1.0,
     "halo_angle": 0.0,
     "conserve_mass": True,
@@ -19,13 +23,16 @@ MODEL_A: dict[str, Any] = {
     "shear_angle": TWO_PI,
     # Source: a Sersic ellipse.
     "source_redshift": 1.0,
+    "source_x": 0.0,  # source_radius and source_polar_angle are counted from here
+    "source_y": 0.0,
     "source_radius": "U(0, 0.5)",
     "source_polar_angle": TWO_PI,
     "source_axis_ratio": "U(0.4, 1)",
     "source_angle": TWO_PI,
     "source_index": 1.5,
     "source_effective_radius": "U(0.25, 1)",
-    "source_intensity": 1.0,
+    "source_intensity": 1.0,  # counts per second and square arcsec where snr and peak are unset
+    "source_magnitude": None,  # of the whole source, unlensed; needs zero_point, and snr and peak unset
     # Lens light: none in Models A and B; when switched on, the values of arXiv:1909.07346, Table I.
     "lens_light": False,
     "lens_light_axis_ratio": "U(0.5, 1)",
@@ -41,6 +48,7 @@ MODEL_A: dict[str, Any] = {
     "vortex_x": "Normal(0, 0.5)",
     "vortex_y": "Normal(0, 0.5)",
     "vortex_length": "U(0.5, 2)",
+    "axion_mass": None,  # eV; if set, it decides vortex_length
     "vortex_angle": TWO_PI,
     "subhalo_count": "Poisson(25)",
     "subhalo_radius": "U(0, 2)",
@@ -57,8 +65,13 @@ MODEL_A: dict[str, Any] = {
     # Noise: exposure 300 s and sky 0.1 at a peak of 4.06 counts per second give the measured background.
     "exposure_seconds": 300.0,
     "sky": 0.1,
+    "zero_point": None,  # magnitude of one count per second
+    "sky_magnitude": None,  # of a square arcsec; comes on top of sky
+    "background_rms": None,  # of a pixel, counts per second
+    "read_noise": None,  # electrons of a pixel, all read-outs together
     "peak": 4.06,
     "snr": None,  # None: the peak sets the brightness (peak SNR 34)
+    "scaling": "none",
 }
 
 MODEL_B: dict[str, Any] = MODEL_A | {
@@ -67,4 +80,101 @@ MODEL_B: dict[str, Any] = MODEL_A | {
     "sky": "U(0.1, 0.5)",  # our choice, nothing is published
     "snr": "U(10, 30)",  # our choice, nothing is published
     "peak": None,
+}
+
+# Model B with two things that were done to the released images: a uniform angle in [0, 2 pi] was read as degrees,
+# which leaves all of them with nearly one orientation, and each image was stretched from its lowest to its highest
+# pixel.
+PUBLISHED: dict[str, Any] = MODEL_B | {
+    "shear_angle": "U(0, 0.10966227112321507)",  # 2 pi degrees
+    "source_angle": "U(0, 0.10966227112321507)",
+    "scaling": "minmax",
+}
+
+# P1, sections VI.A and VI.B. The substructure is added to the halo.
+MODEL_2019_IDEAL: dict[str, Any] = MODEL_A | {
+    "einstein_radius": 1.2,
+    "conserve_mass": False,
+    "source_radius": "U(0, 1.2)",
+    "source_axis_ratio": "U(0.7, 1)",
+    "source_effective_radius": 0.5,
+    "source_intensity": "U(0.7, 0.9)",
+    "lens_light": True,
+    "vortex_mass_fraction": 0.01,
+    "vortex_x": 0.0,
+    "vortex_y": 0.0,
+    "vortex_length": 1.0,
+    "subhalo_count": 25.0,
+    "subhalo_radius": "U(0, 1)",
+    "subhalo_mass_fraction": 0.01,  # in equal parts; the two limits only say that they are equal
+    "subhalo_mass_low": 1e9,
+    "subhalo_mass_high": 1e9,
+    "psf": "airy",
+    "psf_width": 0.2,  # our choice; P1: an Airy disk with its first zero below about 1 arcsec
+    "peak": None,
+    "snr": 34.0,  # our choice, that of Model A; P1: fixed and small noise
+}
+MODEL_2019_REPRESENTATIVE: dict[str, Any] = MODEL_2019_IDEAL | {
+    "lens_redshift": "U(0.4, 0.6)",
+    "source_redshift": "U(0.8, 1.2)",
+    "lens_light_effective_radius": "U(0.5, 2)",
+    "vortex_x": "Normal(0, 0.5)",
+    "vortex_y": "Normal(0, 0.5)",
+    "vortex_length": "U(0.5, 2)",
+    "subhalo_count": "Poisson(25)",
+    "sky": "U(0.1, 0.5)",  # our choice, that of Model B; P1: varied and not negligible noise
+    "snr": "U(10, 30)",  # our choice, that of Model B
+}
+
+# DeepLenseSim. Its ellipticities (e1, e2) are q = (1 - e) / (1 + e) and an angle of atan2(e2, e1) / 2; a PSF's width
+# is its FWHM over 2.3548. Its sets add the substructure to the halo: `conserve_mass` false.
+MODEL_1: dict[str, Any] = MODEL_A | {
+    "legacy": False,  # true: Einstein radii from luminosity distances, as in the released sets
+    "halo_axis_ratio": 0.9 / 1.1,
+    "shear": 0.05,
+    "shear_angle": 0.0,
+    "source_x": "U(-0.35, 0.35)",
+    "source_y": "U(-0.35, 0.35)",
+    "source_radius": 0.0,
+    "source_axis_ratio": 0.7522,  # e1 -0.1, e2 0.1
+    "source_angle": 1.1780972450961724,  # 3 pi / 8
+    "source_index": 1.0,
+    "source_effective_radius": 0.25,
+    "source_intensity": 20.0,
+    "lens_light_intensity": 30.0,  # our choice where lens light is switched on: 1.5 times the source, as in P1
+    "axion_mass": "LogU(1e-24, 1e-22)",
+    "vortex_points": 100,
+    "vortex_mass_fraction": 0.03,  # 100 masses of 3e8
+    "vortex_x": 0.0,
+    "vortex_y": 0.0,
+    "subhalo_count": 25.0,
+    "subhalo_radius": "U(0.25, 2)",
+    "psf_width": 0.036945,  # FWHM 0.087
+    "exposure_seconds": "LogU(1000, 3162.2776601683795)",
+    "sky": 0.0,
+    "background_rms": 0.01,
+    "peak": None,
+}
+# Euclid's visible camera as lenstronomy describes it: four exposures of 565 s, 4.2 electrons a read-out.
+MODEL_2: dict[str, Any] = MODEL_1 | {
+    "source_magnitude": 20.0,
+    "lens_light_intensity": 80.0,
+    "image_size": 64,
+    "pixel_scale": 0.101,
+    "psf_width": 0.067945,  # FWHM 0.16
+    "exposure_seconds": 2260.0,
+    "zero_point": 24.0,
+    "sky_magnitude": 22.35,
+    "background_rms": None,
+    "read_noise": 8.4,
+}
+# Hubble's WFC3 through F160W as lenstronomy describes it.
+MODEL_3: dict[str, Any] = MODEL_2 | {
+    "lens_light_intensity": 490.0,
+    "pixel_scale": 0.08,
+    "psf_width": 0.033973,  # FWHM 0.08
+    "exposure_seconds": 5400.0,
+    "zero_point": 25.96,
+    "sky_magnitude": 22.3,
+    "read_noise": 4.0,
 }
