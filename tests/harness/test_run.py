@@ -378,6 +378,11 @@ def test_images_that_cannot_be_trained_on_are_named(plan, run_in, monkeypatch):
         assert said in result["error"]
 
 
+def test_one_validation_image_cannot_choose_an_epoch(plan, run_in):
+    result, _ = run_in(plan(val_images=1))
+    assert "no AUC can choose an epoch" in result["error"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -108,6 +108,11 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
     )
     train_split, val_split = data.split("train"), data.split("val")
     simulated["seconds"] += time.perf_counter() - clock
+    if cell.rule == "val_auc" and len(np.unique(val_split.labels)) < 2:
+        raise DataError(
+            f"The {len(val_split)} validation images of {cell.data} are of one class: no AUC can choose an epoch.",
+            hint="Try: --set val_images=500, or --rule last",
+        )
     _write_examples(run_dir / store.EXAMPLES, train_split)
 
     settings = TrainingSettings(**cell.training)

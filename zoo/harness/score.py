@@ -29,14 +29,13 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, A
     """
     from torchmetrics.functional.classification import (
         binary_auroc,
-        multiclass_auroc,
         multiclass_calibration_error,
         multiclass_confusion_matrix,
     )
 
     count = len(classes)
     probabilities = logits.double().softmax(1)
-    per_class = multiclass_auroc(probabilities, labels, num_classes=count, average="none", thresholds=None)
+    per_class = one_vs_rest_auc(probabilities, labels)
     one_hot = nn.functional.one_hot(labels, count)
     intervals = bootstrap_auc(probabilities.numpy(), labels.numpy())
     names = {f"auc_{k}": f"auc.{name}" for k, name in enumerate(classes)} | {"auc_macro": "auc.macro"}
@@ -53,6 +52,22 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, A
         "intervals": {names.get(name, name): list(interval) for name, interval in intervals.items()},
         "images": len(labels),
     }
+
+
+def one_vs_rest_auc(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the area under each class's ROC curve, [K]; NaN where the class, or all the rest, has no image.
+
+    Args:
+        probabilities: [N, K].
+        labels: [N].
+    """
+    from torchmetrics.functional.classification import multiclass_auroc
+
+    classes = probabilities.shape[1]
+    areas = multiclass_auroc(probabilities, labels, num_classes=classes, average="none", thresholds=None)
+    counts = labels.bincount(minlength=classes)
+    # torchmetrics says 0 there, as if the classifier had every pair the wrong way round.
+    return areas.where((counts > 0) & (counts < len(labels)), torch.nan)
 
 
 def count_cost(classifier: nn.Module, image: Tensor) -> dict[str, int]:
