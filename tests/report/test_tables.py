@@ -114,6 +114,17 @@ def test_failures_alone_make_a_table_too():
     assert make_tables([]) == []
 
 
+def test_what_scalars_tell_stands_under_the_table_once():
+    probe = {
+        "auc": {"macro": 0.713}, "interval": [0.7, 0.725], "shuffled": 0.499,
+        "single": {"total flux": 0.5, "ring radius": 0.64},
+    }  # fmt: skip
+    [table] = make_tables([good(0.9) | {"probe": probe}, good(0.8, seed=1) | {"probe": probe}, good(0.7, seed=2)])
+    [line] = [note for note in table.notes if "scalar probe" in note]
+    for words in ("0.713 (0.700 to 0.725)", "ring radius alone 0.640", "shuffled 0.499"):
+        assert words in line
+
+
 def test_markdown_is_one_whole_table(table):
     lines = to_markdown(table).splitlines()
     assert lines[0].startswith("### toyzoo/stripes")

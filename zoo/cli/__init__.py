@@ -15,6 +15,7 @@ import click
 from zoo import __version__
 from zoo.cli.bench import bench, run_cell
 from zoo.cli.context import host_of, warn_of_broken
+from zoo.cli.data import data
 from zoo.cli.equivariance import equivariance
 from zoo.cli.inspect import env, plugins, show
 from zoo.cli.listing import list_datasets, list_launchers, list_models, list_simulators
@@ -103,7 +104,7 @@ def cli() -> None:
 
 
 for command in (
-    bench, report, list_models, list_datasets, list_simulators, list_launchers, show, plugins, env,
+    bench, report, data, list_models, list_datasets, list_simulators, list_launchers, show, plugins, env,
     equivariance, run_cell,
 ):  # fmt: skip
     cli.add_command(command)

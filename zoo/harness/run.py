@@ -18,6 +18,7 @@ from torch import Tensor
 from zoo import registry
 from zoo.data.loader import Batches
 from zoo.data.open import Dataset
+from zoo.data.probe import probe_splits
 from zoo.data.split import Split
 from zoo.environment import describe, peak_memory_bytes
 from zoo.errors import DataError, ZooError
@@ -200,6 +201,7 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
         "classes": list(test_split.classes),
         "test": scores,
         "val": {"auc": full_history[chosen_epoch - 1]["val_auc"], "epoch": chosen_epoch},
+        "probe": probe_splits(train_split, test_split),
         "equivariance": {"group": group, "declared": declared, **equivariance},
         "cost": cost,
         "data": {

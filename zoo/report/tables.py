@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zoo.data.probe import describe_probe
 from zoo.harness.budget import BUDGETS
 from zoo.harness.comparison import Variant, estimate, problem_key
 
@@ -78,6 +79,8 @@ def _table(results: list[Result]) -> ResultTable:
         [_name(result), str(result["cell"]["seed"]), result["status"], *[""] * (len(columns) - 3)] for result in bad
     ]
     notes = [BUDGETS[cell["budget"]].note] if cell["budget"] in BUDGETS else []
+    # The rows share their images, hence what scalars tell about them.
+    notes += [describe_probe(result["probe"]) for result in good if "probe" in result][:1]
     notes += [
         f"{_name(result)}: {(str(result.get('error', '')).splitlines() or ['no cause is known'])[0]}" for result in bad
     ]

@@ -1,0 +1,147 @@
+"""`zoo data probe`: how well a few scalars tell the classes of a data set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zoo.host import Host
+    from zoo.specs import DatasetSpec
+
+_SWITCH = "conserve_mass"
+
+
+@click.command()
+@click.argument("name", metavar="DATA")
+@click.option("--images", default=2000, show_default=True, help="Training images, and as many test images.")
+@click.option("--budget", help="Use the parameters that this budget of `zoo bench` sets: smoke, laptop or paper.")
+@click.option("--simulator", default="caustics/caustics", show_default=True, help="Who renders the images.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="Parameters of the data set.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def probe(
+    ctx: click.Context,
+    name: str,
+    images: int,
+    budget: str | None,
+    simulator: str,
+    device: str,
+    pairs: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Measure how well brightness and size alone tell the classes of DATA.
+
+    A logistic regression on four numbers of each image (total flux, ring radius, central brightness, peak) is fitted
+    to training images and scored on test images. Where the data set can conserve mass, both ways are measured.
+    """
+    from zoo import registry
+    from zoo.data.probe import describe_probe
+    from zoo.specs import DatasetSpec
+
+    if images < 1:
+        raise UsageError(f"--images {images} must be at least 1.")
+    host = host_of(ctx)
+    warn_of_broken(host)
+    spec = registry.find(host, DatasetSpec, name)
+    params = _params(spec, budget, pairs)
+    switched = f"data.{_SWITCH}" in {pair.partition("=")[0].strip() for pair in pairs}
+    ways = [True, False] if _SWITCH in params and not switched else [params.get(_SWITCH)]
+    found = {}
+    for way in ways:
+        changes = {} if way is None else {_SWITCH: way}
+        found[way] = _measure(host, spec, {**params, **changes}, images, simulator=simulator, device=device)
+    if as_json:
+        print_json(
+            {
+                "data": spec.id,
+                "params": params,
+                "probes": [
+                    {_SWITCH: way, "default": way == spec.params.get(_SWITCH), **(found[way] or {})} for way in ways
+                ],
+            }
+        )
+        return
+    out = console()
+    out.print(_table(spec, ways, found))
+    for way in ways:
+        prefix = "" if way is None else f"{_SWITCH} {str(way).lower()}: "
+        out.print(prefix + describe_probe(found[way]), style="dim", markup=False)
+
+
+def _params(spec: DatasetSpec, budget: str | None, pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Return a data set's parameters: its defaults, then the budget's, then the user's.
+
+    Raises:
+        UsageError: an unknown budget or parameter.
+    """
+    from zoo.harness.budget import find_budget
+    from zoo.harness.settings import parse_settings
+
+    given = parse_settings(list(pairs))
+    for name in given:
+        if not name.startswith("data.") or name.removeprefix("data.") not in spec.params:
+            known = [f"data.{param}" for param in spec.params]
+            raise UsageError(
+                f"--set {name}: no such parameter of {spec.id}.{nearest(name, known)}", hint=f"See: zoo show {spec.id}"
+            )
+    by_budget = find_budget(budget).data if budget is not None and spec.simulated else {}
+    return {
+        **spec.params,
+        **{name: value for name, value in by_budget.items() if name in spec.params},
+        **{name.removeprefix("data."): value for name, value in given.items()},
+    }
+
+
+def _measure(
+    host: Host, spec: DatasetSpec, params: Mapping[str, Any], images: int, *, simulator: str, device: str
+) -> dict[str, Any] | None:
+    from zoo.data.open import Dataset
+    from zoo.data.probe import probe_splits
+    from zoo.harness.plan import make_recipe, resolve_device
+
+    def report(split: str, done: int, total: int) -> None:
+        if not done:
+            click.echo(f"simulating {total} images of the split {split}", err=True)
+
+    recipe = make_recipe(host, spec, params=params, simulator=simulator, device=resolve_device(device))
+    data = Dataset(host, recipe, {"train": images, "val": 1, "test": images}, progress=report)
+    return probe_splits(data.split("train"), data.split("test"))
+
+
+def _table(spec: DatasetSpec, ways: list[Any], found: Mapping[Any, dict[str, Any] | None]) -> Any:
+    from rich.table import Table
+
+    table = Table(
+        box=None, header_style="bold", pad_edge=False, title=f"{spec.id}: AUC of scalars", title_justify="left"
+    )
+    for heading in ("", "all four", "95 %", *_feature_names(), "labels shuffled"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for way in ways:
+        result = found[way]
+        label = "" if way is None else f"{_SWITCH} {str(way).lower()}"
+        if result is None:
+            table.add_row(label, "a class is missing")
+            continue
+        low, high = result["interval"]
+        table.add_row(
+            label,
+            f"{result['auc']['macro']:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            *(f"{area:.3f}" for area in result["single"].values()),
+            f"{result['shuffled']:.3f}",
+        )
+    return table
+
+
+def _feature_names() -> tuple[str, ...]:
+    from zoo.data.probe import FEATURES
+
+    return FEATURES
