@@ -60,6 +60,49 @@ class ImageSet:
             raise DataError("ids must be unique: equal ids could put one image into two splits.")
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of an array that stays on disk: what is asked for is read, and nothing is kept.
+
+    Args:
+        array: [N, ...], mapped.
+        index: [n] rows of it.
+    """
+
+    array: NDArray[np.float32]
+    index: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the rows together."""
+        return (len(self.index), *self.array.shape[1:])
+
+    @property
+    def nbytes(self) -> int:
+        """Of the rows together."""
+        return math.prod(self.shape) * self.array.itemsize
+
+    def __getitem__(self, key: Any) -> NDArray[np.float32]:
+        rows: NDArray[np.float32] = np.asarray(self.array[self.index[key]])
+        return rows
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype=dtype)
+
+
+ROWS_AT_A_TIME = 1024
+
+
+def pieces_of(images: NDArray[np.float32], index: NDArray[np.int64]) -> list[NDArray[np.float32] | Rows]:
+    """Return the indexed images: copied where they lie in memory, left on disk where they are mapped from it."""
+    if not isinstance(images, np.memmap):
+        return [images[index]]
+    return [Rows(images, index[start : start + ROWS_AT_A_TIME]) for start in range(0, len(index), ROWS_AT_A_TIME)]
+
+
 TEST_SHARE, VAL_SHARE = 0.2, 0.1
 
 

@@ -40,7 +40,7 @@ class Batches:
         if self.resident:
             self._images = torch.empty((len(self), *split.image_shape), device=device)
             for start, piece in zip(self._starts, self._pieces, strict=False):
-                self._images[start : start + len(piece)] = _tensor(piece)
+                self._images[start : start + len(piece)] = _tensor(np.asarray(piece))
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoo import registry
-from zoo.data.images import ImageSet, assign_splits
+from zoo.data.images import ImageSet, assign_splits, pieces_of
 from zoo.data.recipe import Recipe
 from zoo.data.simulate import ensure_shards
 from zoo.data.split import Split, from_shards
@@ -73,7 +73,7 @@ class Dataset:
             return Split(
                 name=name,
                 classes=self.spec.classes,
-                pieces=[content.images[index]],
+                pieces=pieces_of(content.images, index),
                 labels=np.asarray(content.labels)[index],
                 ids=[content.ids[i] for i in index],
                 parameters={key: np.asarray(values)[index] for key, values in content.metadata.items()},

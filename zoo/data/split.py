@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.images import Rows
 from zoo.errors import DataError
 
 
@@ -18,7 +20,7 @@ class Split:
     Args:
         name: "train", "val" or "test".
         classes: the labels' names.
-        pieces: arrays [n_i, C, H, W] float32 whose concatenation is the split.
+        pieces: arrays [n_i, C, H, W] float32, or rows of one on disk, whose concatenation is the split.
         labels: [N] int64.
         ids: N texts.
         parameters: name -> [N] float64.
@@ -29,7 +31,7 @@ class Split:
 
     name: str
     classes: tuple[str, ...]
-    pieces: list[NDArray[np.float32]]
+    pieces: Sequence[NDArray[np.float32] | Rows]
     labels: NDArray[np.int64]
     ids: list[str]
     parameters: dict[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -53,14 +55,18 @@ class Split:
     @property
     def images(self) -> NDArray[np.float32]:
         """[N, C, H, W], copied into memory."""
-        return np.concatenate(self.pieces)
+        return np.concatenate([np.asarray(piece) for piece in self.pieces])
 
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return mean and standard deviation of each channel over all pixels."""
         count = sum(piece.shape[0] * piece.shape[2] * piece.shape[3] for piece in self.pieces)
-        mean = sum(piece.sum((0, 2, 3), dtype=np.float64) for piece in self.pieces) / count
+
+        def read() -> Iterator[NDArray[np.float32]]:
+            return map(np.asarray, self.pieces)  # one after the other, in memory
+
+        mean = sum(piece.sum((0, 2, 3), dtype=np.float64) for piece in read()) / count
         # Two passes: the difference of large sums would lose the small variance of a bright, flat image.
-        squares = sum(((piece - mean[:, None, None]) ** 2).sum((0, 2, 3), dtype=np.float64) for piece in self.pieces)
+        squares = sum(((piece - mean[:, None, None]) ** 2).sum((0, 2, 3), dtype=np.float64) for piece in read())
         return np.asarray(mean), np.sqrt(np.asarray(squares) / count)
 
 

@@ -24,6 +24,17 @@ _SIM = (
     "Parameters: DeepLenseSim (github.com/mwt5345/DeepLenseSim), with noise once, the mass conserved, and Einstein "
     "radii from angular diameter distances; `legacy` brings the released sets' luminosity distances back."
 )
+_FOLDER = """\
+Images that exist already, in any of the layouts in which DeepLense's sets were released:
+
+    {train,val}/{no,sphere,vort}/*.npy                 common test, Model A and B (images_f, images_j)
+    Model_I/{no_sub,cdm,axion}/*.npy, Model_I_test/... Model I to IV
+
+Write `--set data.root=DIR`. Folders named train, val or test are kept; where there is no test folder, val is the test
+split and validation images are taken from train; where there is no split at all, a hash of the path decides. Pickled
+arrays are read without running anything that is in them. `data.skip_broken=true` leaves out files that cannot be
+read, and says which; `data.scaling=minmax` maps each image to [0, 1].
+"""
 
 
 def _population(name: str, params: Mapping[str, Any], source: str, summary: str) -> DatasetSpec:
@@ -41,7 +52,7 @@ def _population(name: str, params: Mapping[str, Any], source: str, summary: str)
 
 @hookimpl
 def zoo_datasets() -> list[DatasetSpec]:
-    """Return all populations."""
+    """Return all populations, and the reader of released files."""
     return [
         _population(
             "modelA", tables.MODEL_A, _P2, "the easy one: fixed redshifts, peak SNR 34 (DeepLense's files 'f')"
@@ -59,4 +70,13 @@ def zoo_datasets() -> list[DatasetSpec]:
         _population("model1", tables.MODEL_1, _SIM, "DeepLenseSim's Model I: SIE, axion-mass dependent vortex"),
         _population("model2", tables.MODEL_2, _SIM, "DeepLenseSim's Model II: the same through Euclid's VIS"),
         _population("model3", tables.MODEL_3, _SIM, "DeepLenseSim's Model III: the same through Hubble's F160W"),
+        DatasetSpec(
+            id="deeplense/deeplense-folder",
+            target="zoo_deeplense.folder:build",
+            summary="DeepLense's released .npy files, every layout: --set data.root=DIR",
+            classes=CLASSES,
+            params={"root": None, "scaling": "none", "skip_broken": False},
+            tags=("lens", "files"),
+            card=_FOLDER,
+        ),
     ]

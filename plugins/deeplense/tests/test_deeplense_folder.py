@@ -1,0 +1,381 @@
+"""The reader of DeepLense's folders: every layout, every form of array, nothing run, nothing leaked."""
+
+import io
+import json
+import logging
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from zoo_deeplense.array_file import BrokenFile, read_image
+from zoo_deeplense.folder import build
+from zoo_deeplense.layout import CLASS_ALIASES, find_files
+
+from zoo.data.images import Rows, assign_splits, pieces_of
+from zoo.data.loader import Batches
+from zoo.data.open import Dataset
+from zoo.data.recipe import Recipe
+from zoo.errors import DataError, UsageError
+from zoo.host import load_plugins
+
+SIZE = 12
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+
+
+def picture(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).random(shape or (1, SIZE, SIZE)).astype(np.float32)
+
+
+def put(path, array, **options) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, array, **options)
+
+
+def pair(image: np.ndarray, mass: float) -> np.ndarray:
+    """Return what np.array([image, mass]) was when DeepLenseSim wrote its axion files."""
+    both = np.empty(2, dtype=object)
+    both[0], both[1] = image, mass
+    return both
+
+
+def opened(root, **options):
+    return build(**{"root": str(root), "scaling": "none", "skip_broken": False, **options})
+
+
+def fill(root, folders: dict[str, int], count: int = 4) -> None:
+    """Write `count` images into each folder, folder -> label; pixel 0, 0 is the label, 0, 1 the number."""
+    for i, (folder, label) in enumerate(folders.items()):
+        for j in range(count):
+            image = picture(100 * i + j)
+            image[0, 0, :2] = label, 100 * i + j
+            put(root / folder / f"{j}.npy", image)
+
+
+def below(*splits: str, names: tuple[str, ...] = ("no", "sphere", "vort")) -> dict[str, int]:
+    """Return the folders of the three classes in each of the splits' folders."""
+    return {f"{split}/{name}": label for split in splits for label, name in enumerate(names)}
+
+
+MODELS = ("no_sub", "cdm", "axion")
+COMMON = below("train", "val")
+# Folders, the root below which they are read, and the splits that come out.
+LAYOUTS = {
+    "common test": (COMMON, ".", {"train", "test"}),
+    "Model A": (below("images_f/train", "images_f/val"), ".", {"train", "test"}),
+    "Model B, its own folder": (below("images_j/train", "images_j/val"), "images_j", {"train", "test"}),
+    "three splits": (below("train", "val", "test"), ".", {"train", "val", "test"}),
+    "Model I": (below("Model_I", "Model_I_test", names=MODELS), ".", {"train", "test"}),
+    "Model II, no test": (below("Model_II", names=MODELS), ".", None),
+    "bare": (below(".", names=("no_substructure", "subhalo", "superfluid")), ".", None),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(layout, tmp_path):
+    folders, root, splits = LAYOUTS[layout]
+    fill(tmp_path / "set", folders)
+    content = opened(tmp_path / "set" / root)
+    assert content.images.shape == (4 * len(folders), 1, SIZE, SIZE)
+    assert content.images.dtype == np.float32
+    np.testing.assert_array_equal(content.images[:, 0, 0, 0], content.labels)
+    assert (None if content.split is None else set(content.split)) == splits
+    numbers = content.images[:, 0, 0, 1].astype(int)
+    assert len(set(numbers)) == len(numbers)
+    if splits:
+        for number, split in zip(numbers, content.split, strict=True):
+            folder = list(folders)[number // 100]
+            named = next((mark for mark in ("val", "test", "train") if mark in folder), "train")
+            assert split == ("test" if named == "val" and "val" not in splits else named), folder
+
+
+@pytest.mark.parametrize("label", range(3))
+def test_every_alias(label, tmp_path):
+    for alias in list(CLASS_ALIASES.values())[label]:
+        root = tmp_path / alias
+        others = [names[0] for k, names in enumerate(CLASS_ALIASES.values()) if k != label]
+        for name in (alias.upper(), *others):
+            put(root / name / "1.npy", picture(0))
+        [found] = [file for file in find_files(root) if file.path.startswith(alias.upper())]
+        assert found.label == label
+
+
+def test_neither_id_nor_order_nor_type_tells_the_class(tmp_path):
+    root = tmp_path / "set"
+    for k, (name, kind) in enumerate((("no_sub", np.int64), ("cdm", np.float64), ("axion", object))):
+        for j in range(60):
+            image = (255 * picture(100 * k + j, SIZE, SIZE)).astype(np.int64)
+            array = pair(image.astype(float), 1e-23) if kind is object else image.astype(kind)
+            put(root / "Model_I" / name / f"{name}_sim_{j}.npy", array, allow_pickle=True)
+    content = opened(root)
+    assert not any(alias in name for name in content.ids for aliases in CLASS_ALIASES.values() for alias in aliases)
+    assert {len(name) for name in content.ids} == {16}
+    changes = (np.diff(content.labels) != 0).mean()
+    assert changes == pytest.approx(2 / 3, abs=0.12)  # no runs of one class
+    chosen = assign_splits(content, {"train": 999, "val": 999, "test": 999}, seed=0)
+    for indices in chosen.values():
+        counts = np.bincount(content.labels[indices], minlength=3)
+        assert counts.min() > 0
+        assert counts.max() - counts.min() < 4 * np.sqrt(len(indices))
+    # The split of an image does not depend on which others are there.
+    for path in list(root.rglob("*sim_1*.npy")):
+        path.unlink()
+    fewer = opened(root)
+    again = assign_splits(fewer, {"train": 999, "val": 999, "test": 999}, seed=0)
+    test = {content.ids[i] for i in chosen["test"]}
+    kept = [fewer.ids[i] in test for i in again["test"]]
+    assert np.mean(kept) > 0.8
+
+
+FORMS = {
+    "rows and columns": lambda image: image[0],
+    "one channel": lambda image: image,
+    "integers": lambda image: np.round(image[0] * 255).astype(np.int64),
+    "doubles": lambda image: image[0].astype(np.float64),
+    "big-endian": lambda image: image[0].astype(">f8"),
+    "fortran order": lambda image: np.asfortranarray(image[0]),
+    "flat": lambda image: image.reshape(-1),
+    "image and mass": lambda image: pair(image[0].astype(float), np.float64(3e-23)),
+    "row vectors": lambda image: _objects(list(image[0].astype(float))),
+    "flat rows and mass": lambda image: pair(image.reshape(-1).astype(float), 3e-23),
+}
+
+
+def _objects(items: list) -> np.ndarray:
+    array = np.empty(len(items), dtype=object)
+    for i, item in enumerate(items):
+        array[i] = item
+    return array
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_an_array(form, tmp_path):
+    image = picture(1)
+    array = FORMS[form](image)
+    put(tmp_path / "1.npy", array, allow_pickle=True)
+    read, mass = read_image(tmp_path / "1.npy")
+    expected = np.round(image * 255) if form == "integers" else image
+    np.testing.assert_allclose(read, expected, rtol=1e-6)
+    assert read.dtype == np.float32
+    assert (mass == pytest.approx(3e-23)) if "mass" in form else np.isnan(mass)
+
+
+def test_colours_come_first(tmp_path):
+    image = picture(2, SIZE, SIZE, 3)
+    put(tmp_path / "1.npy", image)
+    np.testing.assert_array_equal(read_image(tmp_path / "1.npy")[0], np.moveaxis(image, 2, 0))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("bare", [True, False])
+def test_pickles_of_every_protocol(protocol, bare, tmp_path):
+    image = picture(3)
+    content = pickle.dumps(pair(image[0].astype(float), np.float64(3e-23)), protocol=protocol)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|O", "fortran_order": False, "shape": (2,)})
+    (tmp_path / "1.npy").write_bytes(content if bare else header.getvalue() + content)
+    read, mass = read_image(tmp_path / "1.npy")
+    np.testing.assert_allclose(read, image, rtol=1e-6)
+    assert mass == pytest.approx(3e-23)
+
+
+class Evil:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, call, *arguments):
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self):
+        return self.call, self.arguments
+
+
+@pytest.mark.parametrize("bare", [True, False], ids=["bare pickle", "inside .npy"])
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize("way", ["system", "eval", "getattr", "ndarray", "open"])
+def test_a_malicious_pickle_does_not_run(way, nested, bare, tmp_path):
+    mark = tmp_path / "it_ran"
+    evil = {
+        "system": Evil(os.system, f"touch {mark}"),
+        "eval": Evil(eval, f"open({str(mark)!r}, 'w')"),
+        "open": Evil(open, str(mark), "w"),
+        "getattr": Evil(getattr, np.ndarray, "tofile"),
+        "ndarray": Evil(np.ndarray, (10**12,)),
+    }[way]
+    content = pickle.dumps(_objects([picture(0)[0], evil]) if nested else evil)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|O", "fortran_order": False, "shape": (2,)})
+    path = tmp_path / "1.npy"
+    path.write_bytes(content if bare else header.getvalue() + content)
+    with pytest.raises(BrokenFile) as caught:
+        read_image(path)
+    assert not mark.exists()
+    assert str(path) in str(caught.value)
+    if way != "ndarray":
+        assert "it was not called" in str(caught.value)
+    if way in ("system", "eval", "open") and bare and not nested:  # the test itself: it would have run
+        pickle.loads(content)
+        assert mark.exists()
+
+
+def announced(shape: tuple[int, ...]) -> bytes:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return header.getvalue() + b"\0" * 80
+
+
+BROKEN = {
+    "empty": b"",
+    "text": b"not an array at all",
+    "cut": announced((SIZE, SIZE)),
+    "huge": announced((10**9, 10**9)),
+    "no square": None,
+    "not finite": None,
+    "text array": None,
+    "negative length": announced((-1, -80)),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_files_are_named_and_may_be_skipped(kind, tmp_path, caplog):
+    root = tmp_path / "set"
+    fill(root, {"no": 0, "sphere": 1, "vort": 2})
+    path = root / "sphere" / "2.npy"
+    if BROKEN[kind] is not None:
+        path.write_bytes(BROKEN[kind])
+    else:
+        put(
+            path,
+            {"no square": picture(0, 5, 7), "not finite": picture(0) * np.nan, "text array": np.array(["a"])}[kind],
+        )
+    with pytest.raises(DataError, match="skip_broken=true") as caught:
+        opened(root)
+    assert str(path) in str(caught.value)
+    for _ in range(2):  # the second time from the cache
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            content = opened(root, skip_broken=True)
+        assert len(content.images) == 11
+        np.testing.assert_array_equal(content.images[:, 0, 0, 0], content.labels)
+        assert "1 of 12 files" in caplog.text
+        assert str(path) in caplog.text
+
+
+def test_mixed_shapes_are_named(tmp_path):
+    root = tmp_path / "set"
+    fill(root, {"no": 0, "sphere": 1, "vort": 2}, count=20)
+    put(root / "vort" / "odd.npy", picture(0, 1, SIZE + 1, SIZE + 1))
+    with pytest.raises(DataError, match=r"odd\.npy: its shape is \(1, 13, 13\), that of .* \(1, 12, 12\)"):
+        opened(root)
+    assert len(opened(root, skip_broken=True).images) == 60
+
+
+def test_what_is_wrong_with_a_folder_is_said(tmp_path):
+    fill(tmp_path / "two", {"no": 0, "sphere": 1})
+    with pytest.raises(DataError, match=r"no images of the class vortex.\nIts folder may be called: vort, axion"):
+        opened(tmp_path / "two")
+    fill(tmp_path / "sets", {f"images_{k}/{name}": 0 for k in "fj" for name in ("no", "sphere", "vort")})
+    with pytest.raises(UsageError, match="several sets: images_f, images_j"):
+        opened(tmp_path / "sets")
+    fill(tmp_path / "odd", {"no": 0, "sphere": 1, "spiral": 2})
+    with pytest.raises(DataError, match=r"spiral holds arrays, but its path names no class"):
+        opened(tmp_path / "odd")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no \.npy files"):
+        opened(tmp_path / "empty")
+    for root in (None, "", str(tmp_path / "nowhere")):
+        with pytest.raises(UsageError, match=r"--set data\.root=DIR"):
+            build(root=root, scaling="none", skip_broken=False)
+    fill(tmp_path / "good", {"no": 0, "sphere": 1, "vort": 2})
+    for wrong in ({"scaling": "max"}, {"skip_broken": "yes"}):
+        with pytest.raises(UsageError, match=r"must be|not one of"):
+            opened(tmp_path / "good", **wrong)
+
+
+def test_scaling_is_off_unless_asked_for(tmp_path):
+    fill(tmp_path / "set", {"no": 0, "sphere": 1, "vort": 2})
+    plain, scaled = opened(tmp_path / "set"), opened(tmp_path / "set", scaling="minmax")
+    low, high = plain.images.min((1, 2, 3), keepdims=True), plain.images.max((1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(scaled.images, (plain.images - low) / (high - low), rtol=1e-6)
+    assert plain.ids == scaled.ids
+
+
+def test_files_are_read_once_and_again_when_they_change(tmp_path, monkeypatch):
+    root = tmp_path / "set"
+    fill(root, {"no": 0, "sphere": 1, "vort": 2})
+    first = opened(root)
+    monkeypatch.setattr("zoo_deeplense.folder.read_image", lambda path: pytest.fail("read again"))
+    np.testing.assert_array_equal(opened(root).images, first.images)
+    monkeypatch.undo()
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    put(root / "no" / "new.npy", picture(7))
+    assert len(opened(root).images) == 13
+    assert isinstance(first.images, np.memmap)
+    index = json.loads(next((tmp_path / "cache" / "folders").glob("*/index.json")).read_text())
+    assert all((root / path).exists() for path in index["files"])
+
+
+def test_the_way_to_batches_stays_on_disk(tmp_path):
+    """Data set, splits, moments, batches: the same numbers as from memory, in pieces that are read on demand."""
+    root = tmp_path / "set"
+    fill(root, COMMON, count=30)
+    recipe = Recipe(
+        dataset="deeplense/deeplense-folder", dataset_version=1,
+        params={"root": str(root), "scaling": "none", "skip_broken": False},
+    )  # fmt: skip
+    data = Dataset(load_plugins(environment={}), recipe, {"train": 50, "val": 8, "test": 40})
+    train, val, test = (data.split(name) for name in ("train", "val", "test"))
+    assert [len(split) for split in (train, val, test)] == [50, 8, 40]
+    assert all(isinstance(piece, Rows) for piece in train.pieces)
+    mean, deviation = train.moments()
+    assert mean[0] == pytest.approx(train.images.mean(dtype=np.float64))
+    assert deviation[0] == pytest.approx(train.images.std(dtype=np.float64))
+    # The first pixel is the label, so a batch shows whether rows and labels still belong together.
+    for resident in (True, False):
+        for images, labels in Batches(train, device=torch.device("cpu"), resident=resident).batches(16):
+            assert torch.equal(images[:, 0, 0, 0], labels.float())
+    assert not {*train.ids, *val.ids} & set(test.ids)
+    content = opened(root)
+    numbers = content.images[:, 0, 0, 1].astype(int)
+    tested = {int(i) for i in test.images[:, 0, 0, 1]}
+    assert tested <= {n for n, split in zip(numbers, content.split, strict=True) if split == "test"}
+
+
+def test_rows_are_those_of_the_array(tmp_path):
+    array = np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.float32, shape=(2500, 1, 2, 2))
+    array[:] = np.arange(array.size).reshape(array.shape)
+    index = np.random.default_rng(0).permutation(2500)[:2000]
+    pieces = pieces_of(array, index)
+    assert [len(piece) for piece in pieces] == [1024, 976]
+    np.testing.assert_array_equal(np.concatenate([np.asarray(piece) for piece in pieces]), array[index])
+    np.testing.assert_array_equal(pieces[1][[3, 5]], array[index[[1027, 1029]]])
+    assert sum(piece.nbytes for piece in pieces) == array[index].nbytes
+    assert len(pieces_of(np.array(array), index)) == 1
+
+
+_MEMORY = """
+import resource, sys
+from zoo_deeplense.folder import build
+build(root=sys.argv[1], scaling="none", skip_broken=False)
+small = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+build(root=sys.argv[2], scaling="none", skip_broken=False)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - small) / 1024)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in kB on Linux only")
+def test_memory_does_not_grow_with_the_set(tmp_path):
+    """240 images of 300 x 300 doubles take 170 MB together."""
+    for name, count in (("small", 1), ("large", 80)):
+        for k, folder in enumerate(("no", "sphere", "vort")):
+            for j in range(count):
+                put(tmp_path / name / folder / f"{j}.npy", picture(k, 300, 300).astype(np.float64))
+    command = [sys.executable, "-c", _MEMORY, str(tmp_path / "small"), str(tmp_path / "large")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ})
+    assert float(done.stdout) < 25

@@ -1,0 +1,133 @@
+"""The data set `deeplense/deeplense-folder`: images that exist already, read once into one file that is mapped."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.images import ImageSet
+from zoo.data.recipe import short_hash
+from zoo.errors import DataError, UsageError
+from zoo.lensing.draws import stable_hash
+from zoo.lensing.scenes import SCALINGS
+from zoo.paths import cache_dir, make_dir, write_text, written_whole
+from zoo_deeplense.array_file import BrokenFile, read_image
+from zoo_deeplense.layout import Found, find_files
+
+logger = logging.getLogger(__name__)
+
+_IMAGES, _INDEX = "images.npy", "index.json"
+
+
+def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
+    """Return the images below a folder.
+
+    Files are read one at a time into one array in the cache, which later calls map; it is made again when a file
+    was added, removed or changed. Images stand in an order that their classes do not decide, and an id is a hash of
+    the file's path: neither tells a class. `index.json` beside the array says which file each image was.
+
+    Args:
+        root: the folder; see `zoo_deeplense.layout` for what it may look like.
+        scaling: "none", or "minmax" to map each image to [0, 1].
+        skip_broken: leave files out that cannot be read or have another shape, and say which.
+
+    Raises:
+        UsageError: root is no folder of one set, or a value is impossible.
+        DataError: a file is broken and `skip_broken` is false, or the cache cannot be written.
+    """
+    if not isinstance(root, str) or not root:
+        raise UsageError(f"data.root={root!r} must name a folder of images.", hint="Write: --set data.root=DIR")
+    if scaling not in SCALINGS:
+        raise UsageError(f"data.scaling={scaling!r} is not one of {', '.join(SCALINGS)}.")
+    if not isinstance(skip_broken, bool):
+        raise UsageError(f"data.skip_broken={skip_broken!r} must be true or false.")
+    folder = Path(root).expanduser().absolute()
+    files = sorted(find_files(folder), key=lambda file: stable_hash(file.path))
+    content = [[file.path, file.size, file.modified] for file in files]
+    cached = make_dir(cache_dir() / "folders" / short_hash([str(folder), scaling, skip_broken, content]))
+    index = _ensure(cached, folder, files, scaling=scaling, skip_broken=skip_broken)
+    if index["skipped"]:
+        shown = "; ".join(index["skipped"][:5])
+        logger.warning(
+            "%d of %d files in %s were skipped (all of them: %s): %s",
+            len(index["skipped"]), len(files), folder, cached / _INDEX, shown,
+        )  # fmt: skip
+    by_path = {file.path: file for file in files}
+    kept = [by_path[path] for path in index["files"]]
+    return ImageSet(
+        images=np.load(cached / _IMAGES, mmap_mode="r"),
+        labels=np.array([file.label for file in kept], dtype=np.int64),
+        ids=[f"{stable_hash(file.path):016x}" for file in kept],
+        split=[file.split for file in kept] if kept[0].split else None,
+        metadata={"axion_mass": np.array([np.nan if mass is None else mass for mass in index["axion_mass"]])},
+    )
+
+
+def _ensure(cached: Path, root: Path, files: list[Found], *, scaling: str, skip_broken: bool) -> dict[str, Any]:
+    """Return the index of the cached array, making both where they are missing; one process at a time does."""
+    import filelock
+
+    with filelock.FileLock(cached / ".lock"):
+        try:
+            index: dict[str, Any] = json.loads((cached / _INDEX).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            for stale in cached.glob(".*.part"):
+                stale.unlink(missing_ok=True)
+            index = _read_all(cached, root, files, scaling=scaling, skip_broken=skip_broken)
+            write_text(cached / _INDEX, json.dumps(index))
+        return index
+
+
+def _read_all(cached: Path, root: Path, files: list[Found], *, scaling: str, skip_broken: bool) -> dict[str, Any]:
+    """Write all images into one .npy file, one after the other, and return the index.
+
+    Raises:
+        BrokenFile: a file is broken or of another shape, and is not to be skipped.
+        DataError: every file is broken, or the cache cannot be written.
+    """
+    kept: list[str] = []
+    masses: list[float | None] = []
+    skipped: list[str] = []
+    shape: tuple[int, ...] | None = None
+    first = ""
+    with written_whole(cached / _IMAGES) as temporary, temporary.open("wb") as out:
+        for file in files:
+            try:
+                image, mass = read_image(root / file.path)
+                if shape is not None and image.shape != shape:
+                    raise BrokenFile(f"{root / file.path}: its shape is {image.shape}, that of {first} {shape}")
+            except BrokenFile as error:
+                if not skip_broken:
+                    raise BrokenFile(
+                        f"{error}.", hint="To leave such files out and have them counted: --set data.skip_broken=true"
+                    ) from error
+                skipped.append(str(error))
+                continue
+            if shape is None:
+                shape, first = image.shape, file.path
+                _write_header(out, (len(files), *shape))
+            out.write(_scaled(image, scaling).tobytes())
+            kept.append(file.path)
+            masses.append(None if np.isnan(mass) else mass)
+        if shape is None:
+            raise DataError(f"None of the {len(files)} files in {root} can be read. The first: {skipped[0]}")
+        out.seek(0)
+        _write_header(out, (len(kept), *shape))
+    return {"files": kept, "axion_mass": masses, "skipped": skipped}
+
+
+def _write_header(out: Any, shape: tuple[int, ...]) -> None:
+    """Write a .npy header; NumPy pads it for any length of the first axis, so that it can be written over."""
+    np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": shape})
+
+
+def _scaled(image: NDArray[np.float32], scaling: str) -> NDArray[np.float32]:
+    if scaling == "none":
+        return image
+    low, high = image.min(), image.max()
+    return (image - low) / max(high - low, np.float32(1e-30))

@@ -1,0 +1,127 @@
+"""Which file of a DeepLense folder belongs to which class and split, whatever the folders are called."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from zoo.errors import DataError, UsageError
+
+CLASS_ALIASES = {
+    "no_substructure": ("no", "no_sub", "no_substructure", "nosub"),
+    "subhalo": ("sphere", "cdm", "subhalo", "sub", "subhaloes", "subhalos"),
+    "vortex": ("vort", "axion", "vortex", "superfluid"),
+}
+SPLIT_ALIASES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+
+_CLASS_OF = {alias: label for label, aliases in enumerate(CLASS_ALIASES.values()) for alias in aliases}
+_SPLIT_OF = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One array file.
+
+    Args:
+        path: relative to the root, with forward slashes.
+        label: index of the class.
+        split: "train", "val", "test", or "" where its folders name none.
+        size, modified: bytes, and nanoseconds of the last change: they tell whether it was replaced.
+    """
+
+    path: str
+    label: int
+    split: str
+    size: int
+    modified: int
+
+
+def find_files(root: Path) -> list[Found]:
+    """Return all array files below a folder.
+
+    A file's class is the one folder above it, up to the root, that is called like a class; a split is a folder
+    called train, val or test, or one whose name ends so, as in Model_I_test. The other folders must be the same for
+    all files: two sets side by side are not mixed.
+
+    Raises:
+        UsageError: the root is no folder, or holds several sets.
+        DataError: it holds no arrays, or no arrays of some class.
+    """
+    if not root.is_dir():
+        raise UsageError(f"data.root={str(root)!r} is not a folder.", hint="Write: --set data.root=DIR")
+    found: list[Found] = []
+    sets: dict[tuple[str, ...], str] = {}
+    for folder, subfolders, names in os.walk(root):
+        subfolders.sort()
+        arrays = [name for name in names if name.lower().endswith(".npy") and not name.startswith(".")]
+        if not arrays:
+            continue
+        relative = Path(folder).relative_to(root).as_posix()
+        parts = PurePosixPath(relative).parts
+        labels = {_CLASS_OF[part.lower()] for part in parts if part.lower() in _CLASS_OF}
+        if len(labels) != 1:
+            known = "; ".join(", ".join(aliases) for aliases in CLASS_ALIASES.values())
+            raise DataError(
+                f"{Path(folder)} holds arrays, but its path names {'no' if not labels else 'more than one'} class.",
+                hint=f"Folders of a class are called: {known}.",
+            )
+        label = labels.pop()
+        rest, splits = [], set()
+        for part in parts:
+            stem, split = _split_of(part)
+            if split:
+                splits.add(split)
+            if stem and part.lower() not in _CLASS_OF:
+                rest.append(stem)
+        if len(splits) > 1:
+            raise DataError(f"{Path(folder)}: its path names more than one split.")
+        sets.setdefault(tuple(rest), relative)
+        mark = splits.pop() if splits else ""
+        for name in arrays:
+            status = os.stat(os.path.join(folder, name))
+            path = name if relative == "." else f"{relative}/{name}"
+            found.append(Found(path=path, label=label, split=mark, size=status.st_size, modified=status.st_mtime_ns))
+    if len(sets) > 1:
+        names_of_sets = ", ".join(sorted("/".join(key) or "." for key in sets))
+        raise UsageError(f"{root} holds several sets: {names_of_sets}.", hint="Point data.root at one of them.")
+    _check_classes(root, found)
+    return _with_test_split(found)
+
+
+def _split_of(folder: str) -> tuple[str, str]:
+    """Return a folder's name without its split, and the split: "Model_I_test" gives "Model_I" and "test"."""
+    lowered = folder.lower()
+    if lowered in _SPLIT_OF:
+        return "", _SPLIT_OF[lowered]
+    stem, _, last = folder.rpartition("_")
+    return (stem, _SPLIT_OF[last.lower()]) if last.lower() in _SPLIT_OF else (folder, "")
+
+
+def _check_classes(root: Path, found: list[Found]) -> None:
+    if not found:
+        raise DataError(f"There are no .npy files in {root}.")
+    present = {file.label for file in found}
+    missing = [name for label, name in enumerate(CLASS_ALIASES) if label not in present]
+    if missing:
+        known = ", ".join(CLASS_ALIASES[missing[0]])
+        raise DataError(
+            f"{root} holds no images of the class {missing[0]}.", hint=f"Its folder may be called: {known}."
+        )
+
+
+def _with_test_split(found: list[Found]) -> list[Found]:
+    """Give a split to the files beside a marked folder, and a test split to sets that come with train and val only.
+
+    Scores on such a set were published on `val`: it becomes the test split, and validation images are taken from the
+    training part, so that no checkpoint is chosen on the images that are scored.
+    """
+    from dataclasses import replace
+
+    marks = {file.split for file in found}
+    if marks == {""}:
+        return found
+    rename = {"": "train"}
+    if "test" not in marks and "val" in marks:
+        rename["val"] = "test"
+    return [replace(file, split=rename.get(file.split, file.split)) for file in found]
