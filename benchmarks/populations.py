@@ -1,0 +1,103 @@
+"""Measure the populations: peak SNR, ring radius, mass fractions, and what scalars tell about the class.
+
+    python benchmarks/populations.py                     # Markdown; every population at its own size
+    python benchmarks/populations.py modelA modelB --images 600 --json
+
+Scalars are measured with and without conserved mass on images of at most `--probe-size` pixels (the field of view
+stays), since flux and radius need no more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import numpy as np
+
+import zoo
+from zoo.data.probe import image_features, probe_splits
+from zoo.data.split import Split
+from zoo.host import load_plugins
+from zoo.specs import DatasetSpec
+
+CLASSES = ("no_substructure", "subhalo", "vortex")
+
+
+def open_split(spec: DatasetSpec, split: str, images: int, **params: Any) -> Split:
+    """Return simulated images of a population."""
+    return zoo.open_dataset(spec.id, split=split, images=images, **params)
+
+
+def measure(spec: DatasetSpec, *, images: int, probe_images: int, probe_size: int) -> dict[str, Any]:
+    """Return the figures of one population."""
+    split = open_split(spec, "train", images)
+    scale = float(spec.params["pixel_scale"])
+    parameters = split.parameters
+    fraction = parameters["substructure_mass_fraction"]
+    size = min(probe_size, int(spec.params["image_size"]))
+    coarse = {"image_size": size, "pixel_scale": scale * int(spec.params["image_size"]) / size}
+    probes = {}
+    for conserve in (True, False):
+        changes = {**coarse, "conserve_mass": conserve}
+        train, test = (open_split(spec, name, probe_images, **changes) for name in ("train", "test"))
+        probes[conserve] = probe_splits(train, test)
+    return {
+        "snr": np.quantile(parameters["snr"], [0.05, 0.5, 0.95]).tolist(),
+        "einstein_radius": np.quantile(parameters["total_einstein_radius"], [0.05, 0.5, 0.95]).tolist(),
+        "ring": np.quantile(image_features(split.images)[:, 1] * scale, [0.05, 0.5, 0.95]).tolist(),
+        "fraction": {name: float(fraction[split.labels == k].mean()) for k, name in enumerate(CLASSES)},
+        "conserve_mass": spec.params["conserve_mass"],
+        "probe": {str(conserve): found for conserve, found in probes.items()},
+    }
+
+
+def to_markdown(found: dict[str, dict[str, Any]]) -> str:
+    """Return the table of docs/populations.md."""
+    lines = [
+        "| population | peak SNR | Einstein radius | light-weighted radius | mass in sub-haloes | in the vortex "
+        "| scalars, mass conserved | mass added |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in found.items():
+        probes = []
+        for conserve in (True, False):
+            probe = row["probe"][str(conserve)]
+            low, high = probe["interval"]
+            text = f"{probe['auc']['macro']:.3f} ({low:.3f} to {high:.3f})"
+            probes.append(f"**{text}**" if row["conserve_mass"] == conserve else text)
+        fraction = row["fraction"]
+        lines.append(
+            f"| `{name}` | {_range(row['snr'], 0)} | {_range(row['einstein_radius'], 2)} | {_range(row['ring'], 2)} "
+            f"| {100 * fraction['subhalo']:.2f} % | {100 * fraction['vortex']:.2f} % | {probes[0]} | {probes[1]} |"
+        )
+    return "\n".join(lines)
+
+
+def _range(quantiles: list[float], digits: int) -> str:
+    low, middle, high = (f"{value:.{digits}f}" for value in quantiles)
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description="Measure the populations.")
+    parser.add_argument("names", nargs="*", help="default: all that are simulated")
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--probe-images", type=int, default=2048)
+    parser.add_argument("--probe-size", type=int, default=64)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    specs = [spec for spec in load_plugins().specs_of(DatasetSpec) if spec.simulated and spec.namespace == "deeplense"]
+    chosen = [spec for spec in specs if not arguments.names or spec.name in arguments.names]
+    found = {
+        spec.name: measure(
+            spec, images=arguments.images, probe_images=arguments.probe_images, probe_size=arguments.probe_size
+        )
+        for spec in chosen
+    }
+    print(json.dumps(found, indent=2) if arguments.json else to_markdown(found))
+
+
+if __name__ == "__main__":
+    main()
