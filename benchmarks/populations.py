@@ -83,9 +83,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Measure the populations.")
     parser.add_argument("names", nargs="*", help="default: all that are simulated")
-    parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--probe-images", type=int, default=2048)
-    parser.add_argument("--probe-size", type=int, default=64)
+    parser.add_argument("--images", type=int, default=96)
+    parser.add_argument("--probe-images", type=int, default=1280)
+    parser.add_argument("--probe-size", type=int, default=32)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     specs = [spec for spec in load_plugins().specs_of(DatasetSpec) if spec.simulated and spec.namespace == "deeplense"]

@@ -15,6 +15,7 @@ from zoo.data.shards import SHARD_SIZE, DamagedShard, read_shard, shard_path, wr
 from zoo.errors import DataError, UsageError
 from zoo.lensing.draws import Draws
 from zoo.lensing.observe import observe
+from zoo.lensing.scenes import Sersic
 from zoo.paths import cache_dir, make_dir, write_text
 
 if TYPE_CHECKING:
@@ -140,9 +141,10 @@ def _simulate(
         "halo_einstein_radius": scenes.halo.einstein_radius,
         "source_x": scenes.source.x,
         "source_y": scenes.source.y,
-        "source_effective_radius": scenes.source.effective_radius,
-        "source_axis_ratio": scenes.source.axis_ratio,
     }
+    if isinstance(scenes.source, Sersic):
+        columns["source_effective_radius"] = scenes.source.effective_radius
+        columns["source_axis_ratio"] = scenes.source.axis_ratio
     return {
         "image": image[:, None],
         "label": scenes.label,

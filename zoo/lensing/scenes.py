@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.errors import UsageError
+
 Array = NDArray[np.float64]
 
 SCALINGS = ("none", "minmax")
@@ -117,6 +119,24 @@ def with_sersic_b(light: Sersic, b: Array) -> Sersic:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PixelSource:
+    """Light given as pictures, such as cut-outs of real galaxies: bilinear between their pixels, dark outside.
+
+    Args:
+        x, y: [n] where the middle of the picture lies.
+        angle: [n] by which it is turned.
+        pixel_scale: [n] arcsec per pixel of the picture.
+        pixels: [n, h, w] surface brightness at the middles of the pixels; row 0 is the lowest y before the turn.
+    """
+
+    x: Array
+    y: Array
+    angle: Array
+    pixel_scale: Array
+    pixels: Array
+
+
+@dataclass(frozen=True, kw_only=True)
 class Exposure:
     """How each scene is observed.
 
@@ -141,7 +161,8 @@ class Scenes:
 
     Args:
         label: [n] int64 index into the data set's classes.
-        halo, shear, points, source, exposure: see there.
+        halo, shear, points, exposure: see there.
+        source: a Sersic law or pictures; a simulator that draws Sersic laws only asks `sersic_source` for it.
         lens_light: the lens galaxy's own light, or None.
         parameters: name -> [n], everything worth storing beside the image (redshifts, masses, counts, ...).
     """
@@ -150,7 +171,7 @@ class Scenes:
     halo: Isothermal
     shear: Shear
     points: PointMasses
-    source: Sersic
+    source: Sersic | PixelSource
     exposure: Exposure
     lens_light: Sersic | None = None
     parameters: dict[str, Array] = field(default_factory=dict)
@@ -162,6 +183,20 @@ class Scenes:
         """Return the scenes that a slice or an index array selects."""
         selected: Scenes = _select(self, np.arange(len(self))[index].reshape(-1))
         return selected
+
+
+def sersic_source(scenes: Scenes, *, simulator: str) -> Sersic:
+    """Return the source of some scenes for a simulator that can draw Sersic laws only.
+
+    Raises:
+        UsageError: the source is something else.
+    """
+    if not isinstance(scenes.source, Sersic):
+        raise UsageError(
+            f"{simulator} draws Sersic sources only, and this data set's sources are a {type(scenes.source).__name__}.",
+            hint="Use another simulator: --simulator caustics",
+        )
+    return scenes.source
 
 
 def _select(value: Any, index: NDArray[np.int64]) -> Any:

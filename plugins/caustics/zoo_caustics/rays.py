@@ -1,4 +1,4 @@
-"""The brightness that each ray meets: deflection by halo, shear and point masses, then the Sersic law.
+"""The brightness that each ray meets: deflection by halo, shear and point masses, then the source.
 
 The formulas are caustics' pure functions (Stone et al. 2024, arXiv:2406.15542); this module converts
 conventions and sums the point masses. Every function broadcasts, so it can be run as it stands or inside
@@ -7,6 +7,7 @@ conventions and sums the point masses. Every function broadcasts, so it can be r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zoo.lensing.scenes import PointMasses, Scenes, Sersic
+    from zoo.lensing.scenes import PixelSource, PointMasses, Scenes, Sersic
 
 # Core radii in arcsec, far below the rounding of any ray's distance: they change nothing, except that a ray
 # which falls exactly on a centre is not deflected by it, where 0 would be divided by 0. The point's core is
@@ -32,15 +33,23 @@ HALO_CORE = 1e-30
 POINT_CORE = 1e-15
 
 
-def source_parameters(scenes: Scenes) -> NDArray[np.float64]:
+def source_parameters(scenes: Scenes, source: Sersic) -> NDArray[np.float64]:
     """Return [n, 15] numbers in the order in which `_brightness` unpacks them: halo, shear, source.
 
     `Isothermal.einstein_radius` is caustics' `Rein`: both put a mean kappa of 1 inside the ellipse with the
     semi-axes Rein sqrt(q) and Rein / sqrt(q).
     """
+    return np.stack([*_lens(scenes), *_sersic(source)], axis=1)
+
+
+def picture_parameters(scenes: Scenes, source: PixelSource) -> NDArray[np.float64]:
+    """Return [n, 11] numbers in the order in which `brightness_of_pictures` unpacks them: halo, shear, picture."""
+    return np.stack([*_lens(scenes), source.x, source.y, source.angle, source.pixel_scale], axis=1)
+
+
+def _lens(scenes: Scenes) -> list[NDArray[np.float64]]:
     halo, shear = scenes.halo, scenes.shear
-    lens = [halo.x, halo.y, halo.axis_ratio, halo.angle, halo.einstein_radius, shear.gamma_1, shear.gamma_2]
-    return np.stack([*lens, *_sersic(scenes.source)], axis=1)
+    return [halo.x, halo.y, halo.axis_ratio, halo.angle, halo.einstein_radius, shear.gamma_1, shear.gamma_2]
 
 
 def unlensed_parameters(light: Sersic) -> NDArray[np.float64]:
@@ -83,6 +92,37 @@ def brightness_eager(parameters: Tensor, masses: Tensor, x: Tensor, y: Tensor) -
     Returns:
         [c, *rays].
     """
+    return _brightness(parameters, x, y, *_points_deflection(masses, x, y))
+
+
+def brightness_of_pictures(parameters: Tensor, masses: Tensor, pictures: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Return the brightness at each ray where the source is a picture, bilinear between its pixels.
+
+    Args:
+        parameters: [c, 11], see `picture_parameters`.
+        masses: [p, c, 3], see `packed_masses`.
+        pictures: [c, h, w].
+        x, y: arcsec, broadcastable to the shape of the rays.
+
+    Returns:
+        [c, *rays].
+    """
+    *lens, picture_x, picture_y, angle, pixel_scale = _columns(parameters, x.dim())
+    beta_x, beta_y = _source_plane(lens, x, y, *_points_deflection(masses, x, y))
+    offset_x, offset_y = (beta_x - picture_x) / pixel_scale, (beta_y - picture_y) / pixel_scale
+    cos, sin = angle.cos(), angle.sin()
+    # grid_sample counts from -1 to 1 between the outer edges of a picture.
+    height, width = pictures.shape[1:]
+    column = (offset_x * cos + offset_y * sin) * (2 / width)
+    row = (offset_y * cos - offset_x * sin) * (2 / height)
+    grid = torch.stack([column, row], dim=-1).flatten(1, -2)[:, :, None]
+    sampled = torch.nn.functional.grid_sample(
+        pictures[:, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False
+    )
+    return sampled.reshape(column.shape)
+
+
+def _points_deflection(masses: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor | float, Tensor | float]:
     sum_x: Tensor | float = 0.0
     sum_y: Tensor | float = 0.0
     for mass in masses:
@@ -90,7 +130,7 @@ def brightness_eager(parameters: Tensor, masses: Tensor, x: Tensor, y: Tensor) -
         alpha_x, alpha_y = reduced_deflection_angle_point(mass_x, mass_y, einstein_radius, x, y, POINT_CORE)
         sum_x = alpha_x + sum_x
         sum_y = alpha_y + sum_y
-    return _brightness(parameters, x, y, sum_x, sum_y)
+    return sum_x, sum_y
 
 
 def brightness_fused(parameters: Tensor, masses: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -112,7 +152,19 @@ def _columns(table: Tensor, ray_axes: int) -> tuple[Tensor, ...]:
 def _brightness(
     parameters: Tensor, x: Tensor, y: Tensor, points_alpha_x: Tensor | float, points_alpha_y: Tensor | float
 ) -> Tensor:
-    (halo_x, halo_y, halo_q, halo_angle, einstein_radius, gamma_1, gamma_2, *sersic) = _columns(parameters, x.dim())
+    columns = _columns(parameters, x.dim())
+    beta_x, beta_y = _source_plane(columns[:7], x, y, points_alpha_x, points_alpha_y)
+    source_x, source_y, axis_ratio, angle, index, effective_radius, intensity, b = columns[7:]
+    return brightness_sersic(
+        source_x, source_y, axis_ratio, angle, index, effective_radius, intensity, beta_x, beta_y, b
+    )
+
+
+def _source_plane(
+    lens: Sequence[Tensor], x: Tensor, y: Tensor, points_alpha_x: Tensor | float, points_alpha_y: Tensor | float
+) -> tuple[Tensor, Tensor]:
+    """Return where each ray meets the source plane; `lens` is halo and shear."""
+    halo_x, halo_y, halo_q, halo_angle, einstein_radius, gamma_1, gamma_2 = lens
     ellipse = reduced_deflection_angle_sie(halo_x, halo_y, halo_q, halo_angle, einstein_radius, x, y, HALO_CORE)
     sphere = reduced_deflection_angle_sis(halo_x, halo_y, einstein_radius, x, y, HALO_CORE)
     # caustics puts q = 1 - 1e-6 for a sphere, which costs six digits; a sphere is exact here.
@@ -120,9 +172,4 @@ def _brightness(
     alpha_x = torch.where(spherical, sphere[0], ellipse[0])
     alpha_y = torch.where(spherical, sphere[1], ellipse[1])
     shear_x, shear_y = reduced_deflection_angle_external_shear(0.0, 0.0, gamma_1, gamma_2, x, y)
-    beta_x = x - alpha_x - shear_x - points_alpha_x
-    beta_y = y - alpha_y - shear_y - points_alpha_y
-    source_x, source_y, axis_ratio, angle, index, effective_radius, intensity, b = sersic
-    return brightness_sersic(
-        source_x, source_y, axis_ratio, angle, index, effective_radius, intensity, beta_x, beta_y, b
-    )
+    return x - alpha_x - shear_x - points_alpha_x, y - alpha_y - shear_y - points_alpha_y

@@ -11,9 +11,17 @@ from torch import Tensor
 
 from zoo.errors import UsageError
 from zoo.lensing.observe import Rendered
+from zoo.lensing.scenes import PixelSource
 from zoo_caustics.compiling import LEAST_MASSES, Brightness, compiled_brightness, pays_to_compile
 from zoo_caustics.psf import psf_convolution
-from zoo_caustics.rays import brightness_eager, packed_masses, source_parameters, unlensed_parameters
+from zoo_caustics.rays import (
+    brightness_eager,
+    brightness_of_pictures,
+    packed_masses,
+    picture_parameters,
+    source_parameters,
+    unlensed_parameters,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +43,7 @@ def render(
     dtype: torch.dtype = torch.float32,
     compiled: bool | None = None,
 ) -> Rendered:
-    """Render the lensed source and the lens light of every scene.
+    """Render the lensed source and the lens light of every scene; sources are Sersic laws or pictures.
 
     The lens equation is beta = theta - alpha(halo) - alpha(shear) - sum alpha(point masses). Pixel values are
     means over the pixel's rays, then convolved with the PSF. Image i depends on scene i, the instrument, the
@@ -68,7 +76,10 @@ def render(
     draw = _painter(instrument, device=work, dtype=dtype, fused=fused)
     with torch.no_grad():
         masses, counts = packed_masses(scenes.points)
-        source = draw(source_parameters(scenes), masses, counts)
+        if isinstance(scenes.source, PixelSource):
+            source = draw(picture_parameters(scenes, scenes.source), masses, counts, scenes.source.pixels)
+        else:
+            source = draw(source_parameters(scenes, scenes.source), masses, counts)
         lens_light = None
         if scenes.lens_light is not None:
             lens_light = draw(unlensed_parameters(scenes.lens_light), masses[:0], np.zeros_like(counts)).to(target)
@@ -77,8 +88,11 @@ def render(
 
 def _painter(
     instrument: Instrument, *, device: torch.device, dtype: torch.dtype, fused: Brightness | None
-) -> Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]], Tensor]:
-    """Return a function of parameters [n, 15], masses [p, n, 3] and their counts [n] that gives [n, H, W]."""
+) -> Callable[..., Tensor]:
+    """Return a function of parameters [n, 15], masses [p, n, 3] and their counts [n] that gives [n, H, W].
+
+    Given also pictures [n, h, w], it draws those, with parameters [n, 11]; that path is never compiled.
+    """
     over = instrument.over_sampling
     x_axis, y_axis = (torch.as_tensor(axis, dtype=dtype, device=device) for axis in instrument.ray_grid())
     padded = len(x_axis) // over
@@ -90,17 +104,24 @@ def _painter(
     chunk = 1 if device.type == "cpu" else max(LEAST_MASSES, limit // (over**2 * padded**2))
     convolve = psf_convolution(instrument.psf_kernel(), size=padded, device=device)
 
-    def pixels(parameters: Tensor, masses: Tensor, y_band: Tensor) -> Tensor:
+    def pixels(parameters: Tensor, masses: Tensor, pictures: Tensor | None, y_band: Tensor) -> Tensor:
         """Return [c, rows, padded], the means over the rays of each pixel."""
         shape = (over, over, y_band.shape[2], padded)
-        if fused is None:
+        if pictures is not None:
+            brightness = brightness_of_pictures(parameters, masses, pictures, x, y_band)
+        elif fused is None:
             brightness = brightness_eager(parameters, masses, x, y_band)
         else:
             flat_x, flat_y = x.expand(shape).reshape(-1), y_band.expand(shape).reshape(-1)
             brightness = fused(parameters, masses, flat_x, flat_y)
         return brightness.reshape(-1, over**2, *shape[2:]).mean(1)
 
-    def draw(parameters: NDArray[np.float64], masses: NDArray[np.float64], counts: NDArray[np.int64]) -> Tensor:
+    def draw(
+        parameters: NDArray[np.float64],
+        masses: NDArray[np.float64],
+        counts: NDArray[np.int64],
+        pictures: NDArray[np.float64] | None = None,
+    ) -> Tensor:
         images = torch.empty(len(parameters), instrument.image_size, instrument.image_size, dtype=dtype, device=device)
         least = 0 if fused is None else LEAST_MASSES
         missing = max(0, least - len(masses))
@@ -112,7 +133,8 @@ def _painter(
             indices = torch.as_tensor(chosen, device=device)
             some_parameters = all_parameters[indices]
             some_masses = all_masses[:most, indices].contiguous()
-            bands = [pixels(some_parameters, some_masses, band) for band in y.split(rows, dim=2)]
+            some_pictures = None if pictures is None else torch.as_tensor(pictures[chosen], dtype=dtype, device=device)
+            bands = [pixels(some_parameters, some_masses, some_pictures, band) for band in y.split(rows, dim=2)]
             images.index_copy_(0, indices, convolve(torch.cat(bands, dim=1)))
         return images
 

@@ -12,7 +12,7 @@ from zoo_deeplense.population import NO_SUBSTRUCTURE, SUBHALO, VORTEX
 
 from zoo.harness.settings import parse_settings
 
-SPECS = {spec.name: spec for spec in zoo_datasets()}
+SPECS = {spec.name: spec for spec in zoo_datasets() if spec.simulated}
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 

@@ -17,7 +17,7 @@ from zoo.lensing.draws import Draws
 from zoo.lensing.observe import Rendered, observe
 from zoo.lensing.scenes import Exposure, Scenes, Sersic
 
-SPECS = {spec.name: spec for spec in zoo_datasets() if spec.simulated}
+SPECS = {spec.name: spec for spec in zoo_datasets() if spec.target == "zoo_deeplense.population:build"}
 MODELS_2019 = ["model_2019_ideal", "model_2019_representative"]
 MODELS_SIM = ["model1", "model2", "model3"]
 COUNT = 3000

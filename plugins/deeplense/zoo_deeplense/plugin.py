@@ -24,6 +24,11 @@ _SIM = (
     "Parameters: DeepLenseSim (github.com/mwt5345/DeepLenseSim), with noise once, the mass conserved, and Einstein "
     "radii from angular diameter distances; `legacy` brings the released sets' luminosity distances back."
 )
+_REAL = (
+    "Parameters of Model B; the source is a galaxy cut out of the Hubble eXtreme Deep Field as scikit-image ships it "
+    "(NASA, public domain), or out of `pictures`, a .npy file. It takes the place, half-light radius and light that "
+    "the table draws. Every fourth galaxy is kept for the test split."
+)
 _FOLDER = """\
 Images that exist already, in any of the layouts in which DeepLense's sets were released:
 
@@ -70,6 +75,17 @@ def zoo_datasets() -> list[DatasetSpec]:
         _population("model1", tables.MODEL_1, _SIM, "DeepLenseSim's Model I: SIE, axion-mass dependent vortex"),
         _population("model2", tables.MODEL_2, _SIM, "DeepLenseSim's Model II: the same through Euclid's VIS"),
         _population("model3", tables.MODEL_3, _SIM, "DeepLenseSim's Model III: the same through Hubble's F160W"),
+        DatasetSpec(
+            id="deeplense/real_sources",
+            target="zoo_deeplense.real_sources:build",
+            summary="modelB with real galaxies from the Hubble deep field for sources",
+            classes=CLASSES,
+            params=tables.MODEL_B | {"pictures": None},
+            simulated=True,
+            tags=("lens",),
+            requires=("skimage",),
+            card=_CARD.format(source=_REAL),
+        ),
         DatasetSpec(
             id="deeplense/deeplense-folder",
             target="zoo_deeplense.folder:build",

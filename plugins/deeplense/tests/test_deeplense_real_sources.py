@@ -1,0 +1,131 @@
+"""Real galaxies as sources: what is cut out, where it is put, and that no galaxy is in two splits."""
+
+import numpy as np
+import pytest
+import torch
+from zoo_caustics.simulator import render
+from zoo_deeplense.galaxies import CUT_SIZE, cut_out, load_galaxies
+from zoo_deeplense.photometry import sersic_flux
+from zoo_deeplense.population import build as build_lenses
+from zoo_deeplense.real_sources import build
+from zoo_deeplense.tables import MODEL_B
+
+from zoo.errors import DataError, UsageError, ZooError
+from zoo.lensing.population import Population
+from zoo.lensing.scenes import PixelSource, Scenes, sersic_source
+
+SMALL = {"image_size": 48, "pixel_scale": 0.15}
+
+
+@pytest.fixture
+def picture(tmp_path) -> str:
+    """A picture of a sky with twelve round galaxies of known size, one star, and one that is cut by the edge."""
+    random = np.random.default_rng(0)
+    sky = random.normal(10, 1, (300, 400))
+    row, column = np.indices(sky.shape)
+    for i in range(12):
+        y, x = 50 + 100 * (i // 4) + random.uniform(-5, 5), 50 + 90 * (i % 4) + random.uniform(-5, 5)
+        sky += 100 * np.exp(-((row - y) ** 2 + (column - x) ** 2) / (2 * 5**2))
+    sky += 100 * np.exp(-((row - 5) ** 2 + (column - 5) ** 2) / (2 * 5**2))
+    sky[200:206, 80:200] += 60.0  # a trail: hardly a galaxy, and no convex one with what it crosses
+    np.save(tmp_path / "sky.npy", sky)
+    return str(tmp_path / "sky.npy")
+
+
+def sample(pictures: str, split: str = "train", count: int = 60, **changes) -> Scenes:
+    return build(pictures=pictures, **(MODEL_B | SMALL | changes)).sample(np.arange(count), f"x/1/0/{split}")
+
+
+def test_galaxies_are_cut_out_clean_and_of_the_right_size(picture):
+    galaxies = load_galaxies(picture)
+    assert 8 <= len(galaxies) <= 12
+    np.testing.assert_allclose(galaxies.pixels.sum((1, 2)), 1)
+    assert galaxies.pixels.min() >= 0
+    edge = np.concatenate([galaxies.pixels[:, 0], galaxies.pixels[:, -1], galaxies.pixels[:, :, 0]], axis=1)
+    assert edge.max() < 1e-3 * galaxies.pixels.max()
+    # A Gaussian holds half of its light inside 1.177 sigma; the cut-out is a square of known side.
+    rows, columns = np.indices((CUT_SIZE, CUT_SIZE))
+    for pixels, radius in zip(galaxies.pixels, galaxies.half_light_radius, strict=True):
+        deviation = np.sqrt(
+            (pixels * ((rows - (pixels * rows).sum()) ** 2 + (columns - (pixels * columns).sum()) ** 2)).sum() / 2
+        )
+        assert radius == pytest.approx(1.177 * deviation, rel=0.12)
+
+
+def test_hubbles_picture_gives_many():
+    pytest.importorskip("skimage")
+    galaxies = load_galaxies(None)
+    assert len(galaxies) > 80
+    assert 3 < galaxies.half_light_radius.min() < galaxies.half_light_radius.max() < CUT_SIZE / 3
+
+
+def test_a_galaxy_takes_place_size_and_light_of_the_sersic_source(picture):
+    scenes = sample(picture)
+    law = build_lenses(**(MODEL_B | SMALL)).sample(np.arange(60), "x/1/0/train").source
+    source = scenes.source
+    assert isinstance(source, PixelSource)
+    np.testing.assert_array_equal(source.x, law.x)
+    np.testing.assert_array_equal(source.angle, law.angle)
+    galaxies = load_galaxies(picture)
+    which = scenes.parameters["galaxy"].astype(int)
+    np.testing.assert_allclose(source.pixel_scale * galaxies.half_light_radius[which], law.effective_radius)
+    np.testing.assert_allclose(source.pixels.sum((1, 2)) * source.pixel_scale**2, sersic_flux(law), rtol=1e-9)
+    assert isinstance(build(pictures=picture, **MODEL_B), Population)
+
+
+def test_no_galaxy_is_in_the_test_split_and_in_another(picture):
+    used = {split: set(sample(picture, split, 500).parameters["galaxy"]) for split in ("train", "val", "test")}
+    assert used["train"] == used["val"]
+    assert not used["train"] & used["test"]
+    assert used["train"] | used["test"] == set(range(len(load_galaxies(picture))))
+
+
+def test_galaxies_are_alike_in_all_classes_and_do_not_depend_on_the_batch(picture):
+    scenes = sample(picture, count=900)
+    counts = np.array(
+        [np.bincount(scenes.parameters["galaxy"][scenes.label == k].astype(int), minlength=12) for k in range(3)]
+    )
+    used = counts.sum(0) > 0
+    expected = counts.sum(0) / 3
+    assert (np.abs(counts - expected)[:, used] < 5 * np.sqrt(expected[used])).all()
+    some = build(pictures=picture, **(MODEL_B | SMALL)).sample(np.array([7, 3]), "x/1/0/train")
+    np.testing.assert_array_equal(some.source.pixels, scenes.source.pixels[[7, 3]])
+    np.testing.assert_array_equal(scenes[[7, 3]].source.pixels, some.source.pixels)
+
+
+def test_rendered_light_is_that_of_the_source(picture):
+    """Without a lens the image of each galaxy holds the light that the table says."""
+    scenes = sample(picture, count=6, total_mass=1e6, mass_scale=0.0, shear=0.0, source_effective_radius="U(0.25, 0.5)")
+    camera = build(pictures=picture, **(MODEL_B | SMALL)).instrument
+    image = render(scenes, camera, device="cpu", dtype=torch.float64).source
+    flux = image.sum((1, 2)).numpy() * camera.pixel_scale**2
+    wanted = scenes.source.pixels.sum((1, 2)) * scenes.source.pixel_scale**2
+    np.testing.assert_allclose(flux, wanted, rtol=5e-3)
+
+
+def test_a_simulator_that_draws_sersic_laws_only_refuses(picture):
+    with pytest.raises(UsageError, match=r"toy/toy draws Sersic sources only.*\n.*--simulator caustics"):
+        sersic_source(sample(picture, count=3), simulator="toy/toy")
+    lenses = build_lenses(**MODEL_B).sample(np.arange(3), "s")
+    assert sersic_source(lenses, simulator="toy/toy") is lenses.source
+
+
+def test_cut_outs_of_ones_own(tmp_path):
+    row, column = np.indices((40, 40)) - 20
+    cuts = np.stack([np.exp(-(row**2 + column**2) / (2 * s**2)) for s in (4, 5, 6)])
+    np.save(tmp_path / "cuts.npy", cuts)
+    galaxies = load_galaxies(str(tmp_path / "cuts.npy"))
+    np.testing.assert_allclose(galaxies.half_light_radius, 1.177 * np.array([4, 5, 6]) * CUT_SIZE / 40, rtol=0.1)
+
+
+def test_what_cannot_be_read_is_said(tmp_path):
+    for name, array in (("flat", np.ones(5)), ("nan", np.full((20, 20), np.nan)), ("empty", np.zeros((60, 60)))):
+        np.save(tmp_path / f"{name}.npy", array)
+        with pytest.raises(ZooError, match=r"flat|nan|galaxies"):
+            load_galaxies(str(tmp_path / f"{name}.npy"))
+    with pytest.raises(DataError, match="Cannot read"):
+        load_galaxies(str(tmp_path / "nowhere.npy"))
+    with pytest.raises(UsageError, match="pictures=3"):
+        build(pictures=3, **MODEL_B)
+    with pytest.raises(DataError, match="0 galaxies"):
+        cut_out(np.random.default_rng(0).normal(size=(80, 80)))
