@@ -27,6 +27,7 @@ from zoo.harness.plan import Request, make_plan
 from zoo.harness.run import run_cell
 from zoo.harness.train import CHECKPOINT
 from zoo.host import load_plugins
+from zoo.report.tables import accumulation_note
 
 TOY = Path(__file__).parent / "toyzoo.py"
 SMALL = {"train_images": 300, "val_images": 90, "test_images": 120, "epochs": 3, "batch_size": 30, "augment": "none"}
@@ -322,6 +323,60 @@ def test_failures_are_results_with_a_cause(plan, run_in, model, settings, status
     assert "Traceback" in result["traceback"]
     assert store.read_result(run_dir)["status"] == status
     assert store.done(run_dir.parents[2], plan(model, **settings)) is None  # so that it is tried again
+
+
+def test_out_of_memory_takes_a_batch_in_parts_to_the_same_result(plan, run_in):
+    """Thirty images a step where eight fit: four parts, the same weights up to rounding, and said so."""
+    whole, whole_dir = run_in(plan("toyzoo/hungry"))
+    parts, parts_dir = run_in(plan("toyzoo/hungry", limit=8))
+    assert whole["status"] == parts["status"] == "ok"
+    assert (whole["cost"]["micro_batches"], parts["cost"]["micro_batches"]) == (1, 4)
+    one, other = (load_file(folder / store.WEIGHTS) for folder in (whole_dir, parts_dir))
+    for name, weight in one.items():
+        assert torch.allclose(weight, other[name], atol=1e-6), name
+    assert parts["test"]["auc"]["macro"] == pytest.approx(whole["test"]["auc"]["macro"], abs=1e-5)
+    assert accumulation_note(whole) == ""
+    assert "each batch of 30 was accumulated over 4 parts" in accumulation_note(parts)
+
+
+def test_out_of_memory_for_a_single_image_is_a_result_of_its_own(plan, run_in):
+    result, _ = run_in(plan("toyzoo/hungry", limit=0))
+    assert result["status"] == "oom"
+
+
+def test_predictions_are_made_in_parts_where_memory_runs_out():
+    import toyzoo
+
+    from zoo.data.loader import Batches
+    from zoo.data.split import Split
+    from zoo.harness.train import make_fabric, predict
+
+    images = np.random.default_rng(0).normal(size=(50, 1, 6, 6)).astype(np.float32)
+    split = Split(name="test", classes=("a", "b"), pieces=[images], labels=np.arange(50) % 2, ids=[""] * 50)
+    fabric = make_fabric(torch.device("cpu"), "fp32")
+    network = toyzoo.hungry(in_chans=1, num_classes=2, image_size=6, limit=7)
+    network.eval = lambda: network  # stays in training mode, where it has a limit
+    logits, _ = predict(network, Batches(split, device=torch.device("cpu")), fabric=fabric)
+    assert torch.allclose(logits, network.linear(torch.from_numpy(images).flatten(1)), atol=1e-6)
+
+
+def test_the_test_images_that_were_most_wrong_are_kept(plan, run_in):
+    _, run_dir = run_in(plan())
+    arrays, metadata = store.read_arrays(run_dir / store.MISTAKES)
+    predictions, about = store.read_arrays(run_dir / store.PREDICTIONS)
+    logits, labels = predictions["test.logits"], predictions["test.labels"]
+    chance = torch.from_numpy(logits).softmax(1).numpy()[np.arange(len(labels)), labels]
+    ids = json.loads(about["test.ids"])
+    for k in range(3):
+        least = {ids[i] for i in np.flatnonzero(labels == k)[np.argsort(chance[labels == k])[:4]]}
+        assert {
+            name for name, label in zip(json.loads(metadata["ids"]), arrays["labels"], strict=True) if label == k
+        } == (least)
+    import toyzoo
+
+    content = toyzoo.stripes(count=600)
+    for name, image in zip(json.loads(metadata["ids"]), arrays["images"], strict=True):
+        assert (image == content.images[content.ids.index(name)]).all()
 
 
 def test_bench_goes_on_after_a_crash(host, tmp_path, monkeypatch):

@@ -64,7 +64,7 @@ def test_a_failed_result_is_not_done_and_goes_before_the_next_try(tmp_path, stat
 
 def test_results_come_in_order_without_what_is_no_result(tmp_path):
     cells = [replace(CELL, seed=seed) for seed in range(8)]
-    folders = [put(tmp_path, cell) for cell in cells]
+    folders = [put(tmp_path, cell, status="failed") for cell in cells]
     good, bad = sorted(folders[:2]), folders[2:]
     (bad[0] / store.RESULT).write_text('{"schema": 1, "status"')
     (bad[1] / store.RESULT).write_text("[1, 2]")

@@ -15,6 +15,7 @@ def zoo_models():
             ("no_module", {}),
             ("kills_itself", {}),
             ("out_of_memory", {}),
+            ("hungry", {"limit": 1000}),
         )
     ]
 
@@ -73,6 +74,25 @@ def kills_itself(*, in_chans, num_classes, image_size):
 
 def out_of_memory(*, in_chans, num_classes, image_size):
     raise MemoryError
+
+
+def hungry(*, in_chans, num_classes, image_size, limit):
+    import torch
+    from torch import nn
+
+    class Hungry(nn.Module):
+        """Linear, and out of memory when it trains on more images at once than the limit."""
+
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(in_chans * image_size**2, num_classes)
+
+        def forward(self, images):
+            if self.training and len(images) > limit:
+                raise torch.OutOfMemoryError(f"no room for {len(images)} images")
+            return self.linear(images.flatten(1))
+
+    return Hungry()
 
 
 def stripes(*, count):

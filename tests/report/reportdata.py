@@ -58,18 +58,25 @@ def bad(error, status="failed", **cell_changes):
     return {"schema": SCHEMA, "status": status, "run_id": cell.run_id, "cell": cell.to_json(), "error": error}
 
 
-def stored(folder, result):
+def stored(folder, result, *, images=30, signal=1.0):
     """Put a good result with predictions and examples into a store; return it with its folder."""
     cell = Cell.from_json(result["cell"])
     run_dir = store.prepare_run(folder, cell)
     generator = np.random.default_rng(cell.seed)
-    labels = np.arange(30) % 3
-    logits = generator.normal(size=(30, 3)) + np.eye(3)[labels]
-    store.write_arrays(run_dir / store.PREDICTIONS, {"test.logits": logits, "test.labels": labels}, {})
-    images = generator.normal(size=(7, 1, 8, 8)).astype(np.float32)
+    labels = np.arange(images) % 3
+    logits = generator.normal(size=(images, 3)) + signal * np.eye(3)[labels]
+    predictions = {
+        "test.logits": logits,
+        "test.labels": labels,
+        "test.parameter.snr": np.linspace(10, 30, images),
+        "test.parameter.vortex_length": np.where(labels == 2, np.linspace(0.5, 2, images), np.nan),
+    }
+    ids = {"test.ids": json.dumps([f"test-{i}" for i in range(images)])}
+    store.write_arrays(run_dir / store.PREDICTIONS, predictions, ids)
+    pictures = generator.normal(size=(7, 1, 8, 8)).astype(np.float32)
     store.write_arrays(
         run_dir / store.EXAMPLES,
-        {"images": images, "labels": np.array([0, 0, 0, 1, 1, 2, 2])},
+        {"images": pictures, "labels": np.array([0, 0, 0, 1, 1, 2, 2])},
         {"classes": json.dumps(CLASSES)},
     )
     store.write_json(run_dir / store.RESULT, result)

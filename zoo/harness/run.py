@@ -186,6 +186,8 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
         "train_seconds": sum(entry["train_seconds"] for entry in full_history),
         "inference_images_per_second": inference_rate(classifier, probe),
         "peak_memory_bytes": peak_memory_bytes(),
+        # More than 1 where memory ran out and a step's gradient was accumulated over so many parts.
+        "micro_batches": int(full_history[-1].get("micro_batches", 1)),
         "resident": train_data.resident,
         "simulated_images": simulated["images"],
         "simulation_seconds": simulated["seconds"] if simulated["images"] else 0.0,

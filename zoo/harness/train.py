@@ -57,6 +57,7 @@ class _State:
     step: int = 0
     best_epoch: int = 0
     best_auc: float = float("-inf")
+    micro_batches: int = 1
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -120,14 +121,19 @@ def train(
             rate = settings.lr * learning_rate_factor(state.step, steps * settings.epochs, settings.schedule)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            logits = module(augment(images, settings.augment, generator=transform))
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
-            fabric.backward(loss)
+            loss, state.micro_batches = _accumulate(
+                module,
+                augment(images, settings.augment, generator=transform),
+                labels,
+                label_smoothing=settings.label_smoothing,
+                fabric=fabric,
+                micro_batches=state.micro_batches,
+            )
             if settings.clip:
                 fabric.clip_gradients(module, fabric_optimizer, max_norm=settings.clip, error_if_nonfinite=False)
             fabric_optimizer.step()
             fabric_optimizer.zero_grad()
-            loss_sum += loss.detach()
+            loss_sum += loss
             state.step += 1
             average.update(classifier, step=state.step)
             if number % 10 == 0 or number == steps:
@@ -142,6 +148,7 @@ def train(
             **_validate(logits, labels, epoch),
             "train_seconds": train_seconds,
             "train_images_per_second": steps * batch_size / train_seconds,
+            "micro_batches": state.micro_batches,
             "seconds": time.perf_counter() - started,
         }
         history.append(entry)
@@ -157,6 +164,55 @@ def train(
     return average.module.state_dict(), history, state.epoch
 
 
+def _accumulate(
+    module: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    label_smoothing: float,
+    fabric: Fabric,
+    micro_batches: int,
+) -> tuple[Tensor, int]:
+    """Leave the gradient of a batch's mean loss in the parameters; take it in halves where memory runs out.
+
+    The sum of the parts' gradients is the gradient of the whole, up to rounding, so the result stays the same;
+    but batch norm sees a micro-batch at a time, and dropout draws other numbers.
+
+    Args:
+        module: in training mode, gradients at zero.
+        images, labels: the batch.
+        label_smoothing: of the cross entropy.
+        fabric: precision and device.
+        micro_batches: how many parts to begin with.
+
+    Returns:
+        The mean loss, and the number of parts that went well.
+
+    Raises:
+        torch.OutOfMemoryError: even a single image is too much.
+    """
+    while True:
+        loss_sum = torch.zeros((), device=images.device)
+        try:
+            parts = zip(images.tensor_split(micro_batches), labels.tensor_split(micro_batches), strict=True)
+            for part, part_labels in parts:
+                loss = F.cross_entropy(module(part).float(), part_labels, label_smoothing=label_smoothing)
+                loss = loss * (len(part) / len(images)) if micro_batches > 1 else loss
+                fabric.backward(loss)
+                loss_sum += loss.detach()
+            return loss_sum, micro_batches
+        except torch.OutOfMemoryError:
+            if micro_batches >= len(images):
+                raise
+        # Outside of the handler: the exception would keep the tensors of the failed pass alive.
+        micro_batches = min(2 * micro_batches, len(images))
+        for parameter in module.parameters():
+            parameter.grad = None
+        if images.is_cuda:
+            torch.cuda.empty_cache()
+        logger.warning("out of memory: batches of %d are taken in %d parts now", len(images), micro_batches)
+
+
 @torch.inference_mode()
 def predict(module: nn.Module, data: Batches, *, fabric: Fabric, batch_size: int = 256) -> tuple[Tensor, Tensor]:
     """Return logits [N, K] in float32 and labels [N], both on the CPU, in the order of the split."""
@@ -164,9 +220,19 @@ def predict(module: nn.Module, data: Batches, *, fabric: Fabric, batch_size: int
     logits, labels = [], []
     with fabric.autocast():
         for images, batch_labels in data.batches(batch_size):
-            logits.append(module(images).float().cpu())
+            logits.append(_forward(module, images))
             labels.append(batch_labels.cpu())
     return torch.cat(logits), torch.cat(labels)
+
+
+def _forward(module: nn.Module, images: Tensor) -> Tensor:
+    """Return logits on the CPU; in halves where memory runs out."""
+    with contextlib.suppress(torch.OutOfMemoryError):
+        logits: Tensor = module(images).float().cpu()
+        return logits
+    if len(images) == 1:
+        raise torch.OutOfMemoryError("even one image is too much for a forward pass")
+    return torch.cat([_forward(module, half) for half in images.tensor_split(2)])
 
 
 def _exhausted(state: _State, settings: TrainingSettings) -> bool:

@@ -20,6 +20,7 @@ from zoo.report.charts import Digests, words
 from zoo.report.digest import read_digest
 from zoo.report.problems import Problem
 from zoo.report.svg import SERIES, series_class, short
+from zoo.report.tables import accumulation_note
 from zoo.report.thumbnails import data_address
 
 MOST_SERIES = 12
@@ -161,7 +162,8 @@ def _results(problem: Problem, anchor: str) -> str:
     limited = f" The charts show the best {MOST_SERIES}." if len(problem.variants) > MOST_SERIES else ""
     curve = charts.learning_panel(problem.curves, [variant.name for variant in shown])
     slices = charts.slice_panels(shown, digests)
-    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in [*problem.notes, *lost])
+    memory = filter(None, (accumulation_note(result) for variant in problem.variants for result in variant.results))
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in [*problem.notes, *lost, *memory])
     roc_whole, roc_corner = (charts.roc_panels(shown, digests, classes, corner=corner) for corner in (False, True))
     blocks = [
         f'<p class="headline">{_headline(problem)}</p>',

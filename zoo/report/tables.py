@@ -81,6 +81,7 @@ def _table(results: list[Result]) -> ResultTable:
     notes = [BUDGETS[cell["budget"]].note] if cell["budget"] in BUDGETS else []
     # The rows share their images, hence what scalars tell about them.
     notes += [describe_probe(result["probe"]) for result in good if "probe" in result][:1]
+    notes += filter(None, map(accumulation_note, good))
     notes += [
         f"{_name(result)}: {(str(result.get('error', '')).splitlines() or ['no cause is known'])[0]}" for result in bad
     ]
@@ -89,6 +90,17 @@ def _table(results: list[Result]) -> ResultTable:
 
 def _name(result: Result) -> str:
     return str(result["cell"]["model"])
+
+
+def accumulation_note(result: Result) -> str:
+    """Say that a batch did not fit into memory and what was done, or return ""."""
+    parts, batch = result["cost"].get("micro_batches", 1), result["cell"]["training"].get("batch_size")
+    if parts == 1:
+        return ""
+    return (
+        f"{_name(result)}, seed {result['cell']['seed']}: memory ran out, so the gradient of each batch of {batch} was "
+        f"accumulated over {parts} parts; the result stays the same, but for batch norm, which saw one part at a time"
+    )
 
 
 def _row(result: Result, classes: Sequence[str]) -> list[str]:

@@ -1,0 +1,251 @@
+"""The page: whole and well-formed, alone in the world, true to the numbers, and quick the second time."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from zoo.cli import cli
+from zoo.harness import store
+from zoo.harness.cell import Cell
+from zoo.report import digest, problems
+from zoo.report.digest import read_digest, slice_scores
+from zoo.report.page import write_page
+from zoo.report.problems import find_problems
+from zoo.report.svg import log_ticks, short, ticks
+from zoo.report.thumbnails import to_png
+
+_spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
+reportdata = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(reportdata)
+good, bad, stored, make_cell = reportdata.good, reportdata.bad, reportdata.stored, reportdata.make_cell
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Two networks with two seeds, one that failed, and one at two training sizes."""
+    folder = tmp_path / "store"
+    found = [
+        stored(folder, good(macro, model=f"toyzoo/{name}", seed=seed), images=300, signal=signal)
+        for name, macro, signal in (("best", 0.95, 2.0), ("poor", 0.85, 1.0))
+        for seed in (0, 1)
+    ]
+    small = good(0.7, model="toyzoo/poor", sizes={"train": 900, "val": 1024, "test": 2048})
+    return [*found, stored(folder, small, images=300, signal=0.6), bad("<script>alert(1)</script>", model="toyzoo/ill")]
+
+
+@pytest.fixture
+def page(results, tmp_path):
+    rest = [store.Unreadable(run_dir=Path("a/b/c/d"), cause="it is of schema 0; this zoo reads schema 1")]
+    write_page(find_problems(results), rest, tmp_path / "page.html")
+    return (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+class Checker(HTMLParser):
+    """Collects texts, attributes, and tags that are opened and not closed, or the reverse."""
+
+    EMPTY = frozenset({"meta", "img", "br", "path", "circle"})
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.wrong, self.words, self.attributes, self.ids = [], [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, *pair) for pair in attrs]
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.attributes += [(tag, *pair) for pair in attrs]
+
+    def handle_endtag(self, tag):
+        if tag not in self.EMPTY and (not self.open or self.open.pop() != tag):
+            self.wrong.append((tag, self.getpos()))
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_the_page_is_well_formed_and_needs_nothing_else(page):
+    checker = Checker()
+    checker.feed(page)
+    assert checker.wrong == []
+    assert checker.open == []
+    assert len(set(checker.ids)) == len(checker.ids)
+    for tag, name, value in checker.attributes:
+        if name in ("src", "href", "xlink:href", "action"):
+            assert value.startswith(("data:image/png;base64,", "#")), (tag, value)
+        if name == "href":
+            assert value[1:] in checker.ids
+    assert not re.search(r"url\(|@import|https?://", page)
+    assert "nan" not in re.sub(
+        r"[a-z]", "", " ".join(value or "" for _, name, value in checker.attributes if name == "d")
+    )
+
+
+def test_the_page_says_what_the_results_say(page):
+    checker = Checker()
+    checker.feed(page)
+    text = " ".join(" ".join(checker.words).split())
+    for words in (
+        "toyzoo/best",
+        "0.9500",
+        "± 0.0000",
+        "It is ahead of toyzoo/poor beyond chance",
+        "<script>alert(1)</script>",  # escaped in the source, a text here
+        "it is of schema 0",
+        "Learning curves",
+        "length of the vortex (arcsec)",
+    ):
+        assert words in text, words
+    assert "<script>alert(1)</script>" not in page
+    assert page.count("<h2>") == 3  # two training sizes, and the environment
+
+
+def test_the_second_report_reads_no_predictions(results, tmp_path, monkeypatch):
+    folder = tmp_path / "store"
+    write_page(find_problems(results, store=folder), [], tmp_path / "one.html")
+    with monkeypatch.context() as patch:
+        patch.setattr(digest, "read_arrays", lambda *_, **__: pytest.fail("computed again"))
+        patch.setattr(problems, "compare_pairs", lambda *_: pytest.fail("compared again"))
+        write_page(find_problems(results, store=folder), [], tmp_path / "two.html")
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
+    again = stored(
+        folder, {key: value for key, value in results[0].items() if key != "run_dir"}, images=300, signal=0.1
+    )
+    assert read_digest(again) == json.loads((Path(again["run_dir"]) / digest.DIGEST).read_text())
+    assert find_problems([*results[1:], again], store=folder)[-1].comparisons != (
+        find_problems(results[1:], store=folder)[-1].comparisons
+    )
+
+
+def test_a_store_that_cannot_be_written_to_is_read_all_the_same(results, tmp_path, monkeypatch):
+    from zoo.errors import DataError
+
+    def refuse(*_):
+        raise DataError("no")
+
+    monkeypatch.setattr(digest, "write_json", refuse)
+    write_page(find_problems(results, store=tmp_path / "nowhere"), [], tmp_path / "page.html")
+    assert not list(tmp_path.rglob(digest.DIGEST))
+
+
+def test_lost_predictions_cost_their_curves_only(results, tmp_path):
+    (Path(results[0]["run_dir"]) / store.PREDICTIONS).unlink()
+    write_page(find_problems(results), [], tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "toyzoo/best: no curves, because: Cannot read" in text
+    assert "toyzoo/best is not compared: Cannot read" in text
+
+
+def test_slices_hold_as_many_images_and_the_right_ones():
+    random = np.random.default_rng(0)
+    labels = np.arange(3000) % 3
+    snr = random.uniform(10, 30, 3000)
+    length = np.where(labels == 2, random.uniform(0, 1, 3000), np.nan)
+    # Easy where the signal is strong; a vortex shows the more the longer it is.
+    strength = np.where(labels == 2, 3 * np.nan_to_num(length), (snr - 10) / 5)
+    logits = random.normal(size=(3000, 3)) + strength[:, None] * np.eye(3)[labels]
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    whole, vortex = slice_scores(
+        probabilities, labels, ("a", "b", "vortex"), {"snr": snr, "vortex_length": length, "other": snr}
+    )
+    assert (whole["parameter"], whole["class"], vortex["parameter"], vortex["class"]) == (
+        *("snr", "macro"),
+        *("vortex_length", "vortex"),
+    )
+    assert [entry["images"] for entry in whole["bins"]] == [600] * 5
+    assert [entry["images"] for entry in vortex["bins"]] == [200] * 5
+    for bins in (whole["bins"], vortex["bins"]):
+        areas = [entry["auc"] for entry in bins]
+        assert areas == sorted(areas)
+        assert all(entry["interval"][0] < entry["auc"] < entry["interval"][1] for entry in bins)
+    # The last slice by hand: long vortices against everything that is none.
+    longest = np.nan_to_num(length) >= np.nanquantile(length, 0.8)
+    hits, misses = probabilities[longest, 2][:, None], probabilities[labels != 2, 2][None]
+    assert vortex["bins"][-1]["auc"] == pytest.approx((hits > misses).mean(), abs=1e-9)
+
+
+def test_a_thumbnail_is_a_png_with_the_sky_upright(tmp_path):
+    from matplotlib import pyplot
+
+    image = np.zeros((5, 7))
+    image[0, 2], image[4, 6] = 4.0, 1.0
+    (tmp_path / "a.png").write_bytes(to_png(image))
+    picture = pyplot.imread(tmp_path / "a.png")
+    assert picture.shape[:2] == (5, 7)
+    brightness = picture[..., :3].sum(2)
+    assert np.unravel_index(brightness.argmax(), brightness.shape) == (4, 2)  # row 0 is below
+    assert brightness[4, 2] > brightness[0, 6] > brightness[2, 2]
+    assert to_png(np.full((2, 2), np.nan))[:4] == b"\x89PNG"
+
+
+def test_ticks_are_round_and_inside():
+    assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert ticks(0.83, 1.0) == [0.85, 0.9, 0.95, 1.0]
+    assert ticks(2, 2) == [2]
+    assert log_ticks(5e3, 2e7) == [1e4, 1e5, 1e6, 1e7]
+    assert [short(value) for value in (0, 3e-7, 0.95, 29391, 6.05e7)] == ["0", "3e-7", "0.95", "29.4 k", "60.5 M"]
+
+
+def test_the_command_writes_all_forms(results, tmp_path):
+    folder = str(tmp_path / "store")
+    (tmp_path / "store/x/y/z").mkdir(parents=True)
+    (tmp_path / "store/x/y/z" / store.RESULT).write_text('{"schema": 0, "status": "ok"}')
+    (tmp_path / "store/x/y/w").mkdir()
+    store.write_json(tmp_path / "store/x/y/w" / store.CELL, make_cell().to_json())
+
+    def run(*options):
+        outcome = CliRunner().invoke(cli, ["report", "--store", folder, *options])
+        assert outcome.exit_code == 0, outcome.output
+        return outcome
+
+    told = run("--html", str(tmp_path / "new" / "page.html"))
+    assert "toyzoo/best has a higher macro AUC than toyzoo/poor" in told.stdout
+    assert "Over seeds" in told.stdout
+    assert "x/y/z is left out: it is of schema 0" in told.stderr
+    assert "1 cell has not ended" in told.stderr
+    assert (tmp_path / "new" / "page.html").stat().st_size > 30_000
+    rows = list(csv.DictReader(io.StringIO(run("--csv").stdout)))
+    assert [row["model"] for row in rows if row["sizes.train"] == "9216"] == ["toyzoo/best"] * 2 + ["toyzoo/poor"] * 2
+    assert {float(row["test.auc.macro"]) for row in rows} == {0.95, 0.85, 0.7}
+    assert float(rows[0]["test.intervals.auc.macro.low"]) == pytest.approx(0.94)
+    assert "### Over seeds" in run("--md").stdout
+    refused = CliRunner().invoke(cli, ["report", "--store", folder, "--md", "--csv"])
+    assert "exclude each other" in str(refused.exception)
+
+
+def test_what_is_not_a_whole_result_is_named(tmp_path):
+    whole = good(0.9)
+    for number, (path, value, words) in enumerate(
+        [
+            ("schema", 0, "schema 0"),
+            ("status", None, "lacks status"),
+            ("cell.budget", None, "lacks cell.budget"),
+            ("test.intervals", {}, "lacks test.intervals.auc.macro"),
+            ("classes", ["no_substructure", "other"], "area of a class"),
+        ]
+    ):
+        content = json.loads(json.dumps(whole))
+        *parents, last = path.split(".")
+        inner = content
+        for parent in parents:
+            inner = inner[parent]
+        inner[last] = value
+        folder = tmp_path / "store" / "a" / "b" / str(number)
+        folder.mkdir(parents=True)
+        store.write_json(folder / store.RESULT, content)
+        found, rest = store.scan(tmp_path / "store")
+        assert found == []
+        assert words in rest[-1].cause
+    assert Cell.from_json(whole["cell"]).model == "toyzoo/tiny"
