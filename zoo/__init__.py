@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.api import bench, create_model, list_datasets, list_models, list_simulators, open_dataset
+    from zoo.api import bench, create_model, list_datasets, list_models, list_simulators, load, open_dataset
     from zoo.errors import ZooError
     from zoo.hookspecs import hookimpl
     from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
@@ -22,6 +22,7 @@ _HOMES = {
     "list_datasets": "zoo.api",
     "list_models": "zoo.api",
     "list_simulators": "zoo.api",
+    "load": "zoo.api",
     "open_dataset": "zoo.api",
     "ZooError": "zoo.errors",
     "hookimpl": "zoo.hookspecs",
@@ -46,6 +47,7 @@ __all__ = [
     "list_datasets",
     "list_models",
     "list_simulators",
+    "load",
     "open_dataset",
 ]
 

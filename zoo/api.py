@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zoo.data.split import Split
+    from zoo.weights.trained import TrainedClassifier
 
 
 @cache
@@ -79,6 +80,27 @@ def create_model(
         **copy.deepcopy({**spec.defaults, **hparams}),
     )
     return model
+
+
+def load(name: str | Path, *, store: str | Path = "results", host: Host | None = None) -> TrainedClassifier:
+    """Return a trained classifier, ready to answer: normalisation inside, in evaluation mode, on the CPU.
+
+    Args:
+        name: "p4m.modelA"; a file; the folder of a run, or the first digits of its run id; "hf://owner/name".
+        store: where run ids are looked for.
+        host: the plugins; default: all installed ones.
+
+    Raises:
+        UsageError: nothing has this name.
+        DataError: the file is damaged or altered, the network has changed since, or it gives other predictions
+            than the golden ones in the file.
+        MissingError: the network's plugin is absent, or the hub is out of reach.
+    """
+    from zoo.weights.find import find_weights
+    from zoo.weights.load import load_weights
+
+    host = host or _default_host()
+    return load_weights(host, find_weights(host, str(name), store=Path(store)))
 
 
 def open_dataset(
@@ -191,5 +213,6 @@ def bench(
         precision=precision,
         rule=rule,
         settings=settings or {},
+        store=store,
     )
     return run_matrix(host, make_plan(host, request), store=Path(store), device=device, force=force)

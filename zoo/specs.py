@@ -138,7 +138,9 @@ class ModelSpec(Spec):
         equivariance: "exact", "approximate" or None.
         defaults: its hyper-parameters and their values; `--set` may change only these.
         search_space: for `zoo tune`: name -> list of choices, or {"low", "high", "log"}.
-        weights: name -> file of trained weights inside the plugin's package.
+        weights: name -> file of trained weights, relative to the plugin's package; see docs/weights.md.
+        initialisers: hyper-parameters that only choose the initial weights, each with the value that leaves them to
+            chance, such as {"pretrained": False}: what is built to be filled from a file is built with these.
         training: training settings that suit this model where the user sets none (lr, weight_decay, ...).
     """
 
@@ -150,6 +152,7 @@ class ModelSpec(Spec):
     defaults: Mapping[str, Any] = field(default_factory=dict)
     search_space: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
+    initialisers: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -157,6 +160,8 @@ class ModelSpec(Spec):
         if self.equivariance not in (None, *EQUIVARIANCES):
             allowed = ", ".join(EQUIVARIANCES)
             raise ValueError(f"{self.id}: equivariance must be one of {allowed} or None, not {self.equivariance!r}")
+        if unknown := [name for name in self.initialisers if name not in self.defaults]:
+            raise ValueError(f"{self.id}: initialisers name {unknown[0]!r}, which is not one of its defaults")
 
 
 @dataclass(frozen=True, kw_only=True)

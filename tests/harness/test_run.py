@@ -15,14 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import zoo
 from zoo.errors import DataError, UsageError
 from zoo.harness import run, store
 from zoo.harness import train as train_module
-from zoo.harness.classifier import build_classifier
 from zoo.harness.plan import Request, make_plan
 from zoo.harness.run import run_cell
 from zoo.harness.train import CHECKPOINT
@@ -78,21 +76,12 @@ def test_result_is_complete_and_true(plan, run_in, host):
     arrays, metadata = store.read_arrays(run_dir / store.PREDICTIONS)
     accuracy = (arrays["test.logits"].argmax(1) == arrays["test.labels"]).mean()
     assert accuracy == pytest.approx(result["test"]["accuracy"], abs=1e-6)
-    with safe_open(run_dir / store.WEIGHTS, framework="pt") as file:
-        about = json.loads(file.metadata()["zoo"])
-    classifier = build_classifier(
-        host,
-        about["model"],
-        about["hparams"],
-        image_shape=tuple(about["image_shape"]),
-        num_classes=len(about["classes"]),
-    )
-    classifier.load_state_dict(load_file(run_dir / store.WEIGHTS))
+    classifier = zoo.load(run_dir, host=host)
     import toyzoo
 
     images = toyzoo.stripes(count=600).images[arrays["test.parameter.index"].astype(int)]
     with torch.no_grad():
-        logits = classifier.eval()(torch.from_numpy(images))
+        logits = classifier(torch.from_numpy(images))
     assert torch.allclose(logits, torch.from_numpy(arrays["test.logits"]), atol=1e-5)
 
     # No image is in two splits.

@@ -19,7 +19,10 @@ from zoo.cli.data import data
 from zoo.cli.equivariance import equivariance
 from zoo.cli.inspect import env, plugins, show
 from zoo.cli.listing import list_datasets, list_launchers, list_models, list_simulators
+from zoo.cli.predict import predict
 from zoo.cli.report import report
+from zoo.cli.rerun import rerun, verify
+from zoo.cli.weights import card, export, weights
 from zoo.errors import UsageError, ZooError, nearest
 
 _COMMANDS = "zoo.plugin_commands"
@@ -104,8 +107,8 @@ def cli() -> None:
 
 
 for command in (
-    bench, report, data, list_models, list_datasets, list_simulators, list_launchers, show, plugins, env,
-    equivariance, run_cell,
+    bench, report, predict, list_models, list_datasets, list_simulators, list_launchers, show, data, weights, card,
+    export, rerun, verify, equivariance, plugins, env, run_cell,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -76,6 +76,7 @@ def bench(
         precision=precision,
         rule=rule,
         settings=parse_settings(list(pairs)),
+        store=store,
     )
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         cells = make_plan(host, request)

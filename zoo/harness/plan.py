@@ -17,6 +17,7 @@ from zoo.harness.budget import find_budget
 from zoo.harness.cell import Cell
 from zoo.harness.settings import PRECISIONS, RULES, SETTING_NAMES, TrainingSettings
 from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec
+from zoo.weights.start import resolve_init
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -42,6 +43,7 @@ class Request:
         rule: which epoch's weights are kept.
         settings: name -> value, as given by --set: training settings, model hyper-parameters, "data.NAME",
             "train_images", "val_images", "test_images".
+        store: where the setting `init` looks for runs.
     """
 
     models: Sequence[str]
@@ -53,6 +55,7 @@ class Request:
     precision: str = "auto"
     rule: str = "val_auc"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    store: str | Path = "results"
 
 
 def make_plan(host: Host, request: Request) -> list[Cell]:
@@ -81,6 +84,9 @@ def make_plan(host: Host, request: Request) -> list[Cell]:
                 raise UsageError(f"{name}={value!r} must be a whole number of images from 1 to {MOST_IMAGES:,}.")
             sizes[split] = value
 
+    given = {name: request.settings[name] for name in SETTING_NAMES if name in request.settings}
+    if "init" in given:
+        given["init"] = resolve_init(host, given["init"], store=Path(request.store))
     cells = []
     for dataset in datasets:
         params = _data_params(dataset, budget.data, request.settings)
@@ -94,11 +100,7 @@ def make_plan(host: Host, request: Request) -> list[Cell]:
                         f"{nearest(name, SETTING_NAMES)}",
                         hint="Tell its author, or leave the model out.",
                     )
-            training = {
-                **model.training,
-                **budget.training,
-                **{name: request.settings[name] for name in SETTING_NAMES if name in request.settings},
-            }
+            training = {**model.training, **budget.training, **given}
             hparams = {name: _hparam(request.settings, name, default) for name, default in model.defaults.items()}
             cells += [
                 Cell(

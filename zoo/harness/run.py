@@ -24,7 +24,7 @@ from zoo.environment import describe, peak_memory_bytes
 from zoo.errors import DataError, ZooError
 from zoo.harness import store
 from zoo.harness.cell import SCHEMA, Cell
-from zoo.harness.classifier import Classifier, build_classifier
+from zoo.harness.classifier import build_classifier
 from zoo.harness.equivariance import declared_symmetry, measure_equivariance
 from zoo.harness.progress import ProgressFile
 from zoo.harness.score import count_cost, inference_rate, score
@@ -32,14 +32,21 @@ from zoo.harness.settings import TrainingSettings
 from zoo.harness.train import CHECKPOINT, make_fabric, predict, train
 from zoo.paths import written_whole
 from zoo.specs import MetricSpec, ModelSpec
+from zoo.weights.file import About, write_weights
+from zoo.weights.load import golden_predictions
+from zoo.weights.pixels import SAMPLE, summary
+from zoo.weights.start import start_from
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from zoo.host import Host
 
 logger = logging.getLogger(__name__)
 
 EXAMPLES_PER_CLASS = 4
 MISTAKES_PER_CLASS = 4
+GOLDEN_IMAGES = 3
 
 
 def run_cell(host: Host, cell: Cell, run_dir: Path, *, device: str, force: bool = False) -> store.Result:
@@ -71,6 +78,7 @@ def run_cell(host: Host, cell: Cell, run_dir: Path, *, device: str, force: bool 
         result: store.Result = {"schema": SCHEMA, "run_id": cell.run_id, "cell": cell.to_json()}
         try:
             result |= _run(host, cell, run_dir, torch.device(device))
+            result["files"] = {name: store.file_sha256(run_dir / name) for name in (store.WEIGHTS, store.PREDICTIONS)}
             result["status"] = "ok"
         except (Exception, SystemExit) as error:
             oom = isinstance(error, (torch.OutOfMemoryError, MemoryError))
@@ -121,6 +129,16 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
     if not (mean.isfinite().all() and std.isfinite().all()):
         raise DataError(f"{cell.data}: the training images hold values that are not finite.")
     classifier.normalise(mean=mean, std=std.clamp_min(1e-12))
+    init = None
+    if settings.init:
+        init = start_from(
+            host,
+            classifier,
+            cell=cell,
+            image_shape=train_split.image_shape,
+            classes=train_split.classes,
+            store=run_dir.parents[2],
+        )
     classifier.to(device)
     fabric = make_fabric(device, cell.precision)
     spec = registry.find(host, ModelSpec, cell.model)
@@ -171,7 +189,9 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
     classifier.to(device).eval()
     with written_whole(history_path) as temporary:
         temporary.write_text("".join(json.dumps(entry) + "\n" for entry in full_history), encoding="utf-8")
-    _write_weights(run_dir / store.WEIGHTS, classifier, cell, train_split)
+    about = _about(cell, spec, train_split, init=init)
+    golden = golden_predictions(classifier, _first_of_classes(val_split, most=GOLDEN_IMAGES))
+    write_weights(run_dir / store.WEIGHTS, classifier.state_dict(), about=about, golden=golden)
 
     # The weights are fixed and on disk: now, and not before, the test split is opened.
     clock = time.perf_counter()
@@ -213,6 +233,7 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
                 split.name: np.bincount(split.labels).tolist() for split in (train_split, val_split, test_split)
             },
         },
+        "init": init,
         "device": str(device),
         "earlier_seconds": sum(entry["seconds"] for entry in full_history[: -len(history) or None]),
     }
@@ -230,20 +251,30 @@ def _extra_metrics(host: Host, logits: Tensor, labels: Tensor) -> dict[str, Any]
     return extra
 
 
-def _write_weights(path: Path, classifier: Classifier, cell: Cell, split: Split) -> None:
-    """Write the weights with everything that is needed to build the classifier again."""
-    from safetensors.torch import save_file
+def _about(cell: Cell, spec: ModelSpec, split: Split, *, init: dict[str, Any] | None) -> About:
+    """Return what the weights must carry to be used without this run's folder."""
+    sample = np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(np.int64))
+    pixel_scale = cell.recipe["params"].get("pixel_scale")
+    return About(
+        model=cell.model,
+        model_version=cell.model_version,
+        group=spec.group,
+        hparams=dict(cell.hparams),
+        classes=tuple(split.classes),
+        image_shape=split.image_shape,
+        pixel_scale=float(pixel_scale) if isinstance(pixel_scale, (int, float)) else None,
+        pixels=summary(_images_at(split, sample)),
+        recipe=dict(cell.recipe),
+        run_id=cell.run_id,
+        versions=dict(cell.versions),
+        init=init,
+    )
 
-    about = {
-        "model": cell.model,
-        "hparams": dict(cell.hparams),
-        "classes": list(split.classes),
-        "image_shape": list(split.image_shape),
-        "run_id": cell.run_id,
-    }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
-    with written_whole(path) as temporary:
-        save_file(tensors, temporary, metadata={"zoo": json.dumps(about, sort_keys=True)})
+
+def _first_of_classes(split: Split, *, most: int) -> Tensor:
+    """Return the first image of each class, for at most so many classes."""
+    present = np.unique(split.labels)[:most]
+    return torch.from_numpy(_images_at(split, np.array([np.argmax(split.labels == k) for k in present])))
 
 
 def _write_predictions(path: Path, splits: dict[str, tuple[Split, Tensor, Tensor]]) -> None:

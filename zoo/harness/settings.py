@@ -33,6 +33,8 @@ class TrainingSettings:
         augment: "none", "d4" or "rotate"; see `zoo.data.augment`.
         label_smoothing: of the cross entropy.
         patience: stop after so many epochs without a better validation AUC; 0 never stops early.
+        init: weights to start from, as the plan resolved them ("sha256:..."); empty: at random. See
+            `zoo.weights.start`.
     """
 
     epochs: int = 10
@@ -45,6 +47,7 @@ class TrainingSettings:
     augment: str = "d4"
     label_smoothing: float = 0.0
     patience: int = 0
+    init: str = ""
 
     def __post_init__(self) -> None:
         for name, lowest, highest in (

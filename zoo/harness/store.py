@@ -5,6 +5,7 @@ A run's folder holds cell.json first and result.json last, each written whole; r
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -150,6 +151,12 @@ def _flaw(result: Result) -> str:
     if result["status"] == "ok" and not result["test"]["auc"].keys() >= set(result["classes"]):
         return f"{RESULT} lacks the area of a class"
     return ""
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

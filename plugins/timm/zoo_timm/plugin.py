@@ -153,6 +153,7 @@ def _listed(name: str, baseline: Baseline) -> ModelSpec:
         requires=("timm",),
         card=_CARD.format(about=baseline.note, source=f"{baseline.paper}; written by timm."),
         defaults=defaults,
+        initialisers={"pretrained": False},
         search_space=search_space,
         training={"lr": baseline.lr, "weight_decay": baseline.weight_decay},
     )
@@ -208,4 +209,5 @@ def zoo_resolve_model(name: str) -> ModelSpec | None:
             "drop_rate": None,
             "drop_path_rate": None,
         },
+        initialisers={"pretrained": False},
     )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import DataError, MissingError, UsageError
+from zoo.weights.file import GOLDEN
 from zoo_timm.architectures import has_weights, import_timm, weight_tags
 
 logger = logging.getLogger(__name__)
@@ -228,7 +229,8 @@ def _reach_hub(architecture: str, *, hint: str) -> None:
 
 
 def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Take the wrappers' prefixes off, and with them the constants that stand beside the network."""
+    """Take the wrappers' prefixes off, and with them what stands beside the network: constants, golden predictions."""
+    state = {key: value for key, value in state.items() if not key.startswith(GOLDEN)}
     for prefix in _WRAPPERS * 2:
         network = {key: value for key, value in state.items() if key not in _NORMALISATION}
         if network and all(key.startswith(prefix) for key in network):

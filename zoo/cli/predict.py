@@ -1,0 +1,183 @@
+"""`zoo predict`: trained weights and image files in, one line for each image out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.context import host_of
+from zoo.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from zoo.inference.predict import Prediction
+    from zoo.inference.read import Skipped
+
+_PROGRESS_SECONDS = 0.2
+
+
+@click.command()
+@click.argument("weights", metavar="WEIGHTS")
+@click.argument("files", nargs=-1, required=True, metavar="FILES...")
+@click.option("--average", default="none", show_default=True, help="none, p4 or d4: mean over turned, mirrored images.")
+@click.option("--pixel-scale", type=float, help="arcsec per pixel of all images, whatever their headers say.")
+@click.option("--factor", type=float, default=1.0, help="Multiply every pixel, such as 1 / exposure time for counts.")
+@click.option("--match-scale", is_flag=True, help="Make each image's peak that of the median training image.")
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--store", default="results", show_default=True, help="Where run ids are looked for.")
+@click.pass_context
+def predict(
+    ctx: click.Context,
+    weights: str,
+    files: tuple[str, ...],
+    average: str,
+    pixel_scale: float | None,
+    factor: float,
+    match_scale: bool,
+    batch_size: int,
+    device: str,
+    as_csv: bool,
+    as_json: bool,
+    store: str,
+) -> None:
+    """Classify images with trained weights.
+
+    WEIGHTS is a name such as p4m.modelA, a file, a run, or hf://owner/name. FILES are .npy, .npz, FITS, PNG, JPEG or
+    .safetensors, folders of them, or - for a list of names on stdin. What cannot be read is named and left out; the
+    exit code is then 1.
+    """
+    if as_csv and as_json:
+        raise UsageError("--csv and --json exclude each other.")
+    from zoo.harness.plan import resolve_device
+    from zoo.weights.find import find_weights
+
+    host = host_of(ctx)
+    path = find_weights(host, weights, store=Path(store))
+    device = resolve_device(device)
+    from zoo.inference.predict import Preparation, Summary
+    from zoo.inference.predict import predict as classify
+    from zoo.inference.read import expand, read_pictures, require_files
+    from zoo.weights.load import load_weights
+    from zoo.weights.trained import AVERAGES
+
+    if average not in AVERAGES:
+        raise UsageError(f"--average '{average}' is not one of {', '.join(AVERAGES)}.{nearest(average, AVERAGES)}")
+    preparation = Preparation(pixel_scale=pixel_scale, factor=factor, match_scale=match_scale)
+    paths = require_files(expand(files, stdin=sys.stdin), files)
+    trained = load_weights(host, path).to(device)
+    summary, started = Summary(trained), time.perf_counter()
+    pictures = read_pictures(paths, channels=trained.image_shape[0])
+    answers = classify(trained, pictures, preparation=preparation, average=average, batch_size=batch_size)
+    style = _as_csv if as_csv else _as_json if as_json else _as_table
+    tell = _progress(started)
+    with style(trained.classes) as show:
+        for item in answers:
+            summary.add(item)
+            show(item)
+            tell(summary.predicted)
+    seconds = time.perf_counter() - started
+    click.echo(
+        ("\r\033[K" if sys.stderr.isatty() else "")
+        + f"{summary.predicted:,} images in {seconds:.1f} s ({summary.predicted / max(seconds, 1e-9):,.0f}/s)"
+        + (f", {summary.skipped:,} left out" if summary.skipped else ""),
+        err=True,
+    )
+    for line in summary.warnings():
+        click.echo(f"warning: {line}", err=True)
+    if summary.skipped:
+        ctx.exit(1)
+
+
+Show = Callable[["Prediction | Skipped"], None]
+
+
+def _row(item: Prediction | Skipped, classes: tuple[str, ...]) -> dict[str, Any]:
+    from zoo.inference.read import Skipped
+
+    if isinstance(item, Skipped):
+        return {"image": item.name, "error": item.reason}
+    notes = [*item.notes, *(["pixels far outside the training images"] if item.unusual else [])]
+    return {
+        "image": item.name,
+        "class": classes[int(item.probabilities.argmax())],
+        "probabilities": {name: float(value) for name, value in zip(classes, item.probabilities, strict=True)},
+        "peak": item.peak,
+        "noise": item.noise,
+        "notes": notes,
+    }
+
+
+@contextmanager
+def _as_table(classes: tuple[str, ...]) -> Iterator[Show]:
+    """Print lines as they come: names stand last, so that no column needs all of them."""
+    widths = [max(6, len(name)) for name in classes]
+    heading = "  ".join(name.rjust(width) for name, width in zip(classes, widths, strict=True))
+    click.echo(f"{heading}  {'class':{max(widths)}}  image")
+
+    def show(item: Prediction | Skipped) -> None:
+        row = _row(item, classes)
+        if "error" in row:
+            click.echo(f"left out: {row['image']}: {row['error']}", err=True)
+            return
+        numbers = "  ".join(f"{row['probabilities'][n]:{w}.4f}" for n, w in zip(classes, widths, strict=True))
+        notes = f"  ({'; '.join(row['notes'])})" if row["notes"] else ""
+        click.echo(f"{numbers}  {row['class']:{max(widths)}}  {row['image']}{notes}")
+
+    yield show
+
+
+@contextmanager
+def _as_csv(classes: tuple[str, ...]) -> Iterator[Show]:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["image", "class", *(f"p_{name}" for name in classes), "peak", "noise", "notes", "error"])
+
+    def show(item: Prediction | Skipped) -> None:
+        row = _row(item, classes)
+        if "error" in row:
+            writer.writerow([row["image"], *[""] * (len(classes) + 4), row["error"]])
+            return
+        numbers = [f"{row['probabilities'][name]:.6f}" for name in classes]
+        peak_and_noise = [f"{row['peak']:.6g}", f"{row['noise']:.6g}"]
+        writer.writerow([row["image"], row["class"], *numbers, *peak_and_noise, "; ".join(row["notes"]), ""])
+
+    yield show
+
+
+@contextmanager
+def _as_json(classes: tuple[str, ...]) -> Iterator[Show]:
+    """Print one list, entry by entry."""
+    begun = False
+
+    def show(item: Prediction | Skipped) -> None:
+        nonlocal begun
+        click.echo(("," if begun else "[") + "\n  " + json.dumps(_row(item, classes)), nl=False)
+        begun = True
+
+    yield show
+    click.echo("\n]" if begun else "[]")
+
+
+def _progress(started: float) -> Callable[[int], None]:
+    """Return what says on a terminal how far it is, and how fast; a pipe is told nothing."""
+    if not sys.stderr.isatty() or sys.stdout.isatty():  # lines on the terminal are progress enough
+        return lambda done: None
+    last = started
+
+    def tell(done: int) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if now - last >= _PROGRESS_SECONDS:
+            last = now
+            click.echo(f"\r\033[K{done:,} images, {done / (now - started):,.0f}/s", nl=False, err=True)
+
+    return tell

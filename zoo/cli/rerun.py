@@ -1,0 +1,98 @@
+"""`zoo rerun` and `zoo verify`: is a stored result reproducible, and is it what its files say?"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.errors import UsageError
+
+_SOURCE = click.option("--from", "source", default="results", show_default=True, help="Store of the run.")
+
+
+@click.command()
+@click.argument("run")
+@_SOURCE
+@click.option("--store", metavar="DIR", help="Keep the new run in this store; default: throw it away.")
+@click.option("--tolerance", type=float, default=1e-3, show_default=True, help="Of the AUCs, the accuracy and the ECE.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def rerun(
+    ctx: click.Context, run: str, source: str, store: str | None, tolerance: float, device: str, as_json: bool
+) -> None:
+    """Run a stored cell again elsewhere and compare the scores.
+
+    RUN is a folder, or the first digits of a run id. Exit 1: a score differs by more than the tolerance.
+    """
+    from zoo.cli.watch import Watcher
+    from zoo.harness.rerun import rerun as run_again
+    from zoo.harness.runs import find_run
+
+    host = host_of(ctx)
+    warn_of_broken(host)
+    run_dir = find_run(run, store=Path(source))
+    with ExitStack() as stack:
+        place = Path(store) if store else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zoo-rerun-")))
+        with Watcher() as watcher:
+            found = run_again(host, run_dir, store=place, device=device, watch=watcher.watch)
+    agrees = found.largest <= tolerance
+    if as_json:
+        content = asdict(found) | {"cell": found.cell.to_json(), "run_dir": str(found.run_dir), "agrees": agrees}
+        print_json(content)
+    else:
+        from rich.table import Table
+
+        table = Table(title=f"{found.cell.model} on {found.cell.data}", box=None, header_style="bold", pad_edge=False)
+        for heading in ("score", "stored", "again", "difference"):
+            table.add_column(heading, justify="left" if heading == "score" else "right")
+        for name, value in found.stored.items():
+            table.add_row(name, f"{value:.5f}", f"{found.again[name]:.5f}", f"{found.again[name] - value:+.1e}")
+        console().print(table)
+        click.echo("The test logits are equal bit by bit." if found.same_bits else "The test logits differ.")
+    for change in found.changes:
+        click.echo(f"note: {change}", err=True)
+    if store:
+        click.echo(f"kept in {found.run_dir}", err=True)
+    if not agrees:
+        click.echo(f"A score differs by {found.largest:.1e}; allowed are {tolerance:g} (--tolerance).", err=True)
+        ctx.exit(1)
+
+
+@click.command()
+@click.argument("target", metavar="RUN|STORE", default="results")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def verify(ctx: click.Context, target: str, as_json: bool) -> None:
+    """Compute scores again from the stored predictions, and check the hashes of the files.
+
+    RUN is a folder, or the first digits of a run id in ./results; STORE a folder of runs. Exit 1: something is false.
+    """
+    from zoo.harness.runs import find_run
+    from zoo.harness.store import CELL
+    from zoo.harness.verify import verify_run
+
+    folder = Path(target)
+    run_dirs = [path.parent for path in sorted(folder.glob(f"*/*/*/{CELL}"))]
+    if not run_dirs:
+        if folder.is_dir() and not (folder / CELL).is_file():
+            raise UsageError(f"There are no runs in {folder}.", hint="See: zoo report --store DIR")
+        run_dirs = [find_run(target, store=Path("results"))]
+    verdicts = [verify_run(run_dir) for run_dir in run_dirs]
+    if as_json:
+        print_json([asdict(verdict) | {"run_dir": str(verdict.run_dir)} for verdict in verdicts])
+    else:
+        for verdict in verdicts:
+            click.echo(f"{verdict.state:9}  {verdict.run_dir}" + "".join(f"  ({note})" for note in verdict.notes))
+            for problem in verdict.problems:
+                click.echo(f"           {problem}")
+    false = sum(verdict.state == "false" for verdict in verdicts)
+    true = sum(verdict.state == "true" for verdict in verdicts)
+    click.echo(f"{true} true, {false} false, {len(verdicts) - true - false} without a result", err=True)
+    if false:
+        ctx.exit(1)

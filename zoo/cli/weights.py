@@ -1,0 +1,128 @@
+"""`zoo weights list`, `zoo weights push`, `zoo card` and `zoo export`: what can be done with trained weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zoo.cli.context import console, host_of, print_json
+from zoo.errors import ZooError
+
+_STORE = click.option("--store", default="results", show_default=True, help="Folder of the results.")
+_LICENCE = click.option("--licence", default="mit", show_default=True, help="Of the weights, as you decide.")
+
+
+@click.group()
+def weights() -> None:
+    """List trained weights, and share them."""
+
+
+@weights.command("list")
+@_STORE
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
+    """List the weights that plugins ship and those in a store, by the names that zoo.load takes."""
+    from dataclasses import asdict
+
+    from zoo.weights.file import read_header
+    from zoo.weights.find import packaged_weights, stored_weights
+
+    rows: list[dict[str, Any]] = []
+    for entry in [*packaged_weights(host_of(ctx)), *stored_weights(Path(store))]:
+        row = {"name": entry.name, "source": entry.source, "path": str(entry.path)}
+        try:
+            header = read_header(entry.path)
+            rows.append({**row, **asdict(header.about), "sha256": header.sha256, "parameters": header.parameters})
+        except ZooError as error:
+            rows.append({**row, "error": str(error.args[0])})
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        click.echo(f"No plugin ships weights, and there are none in {store}.", err=True)
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("name", "source", "model", "trained on", "image", "numbers", "SHA-256"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        if "error" in row:
+            table.add_row(row["name"], row["source"], f"[red]{escape(row['error'])}[/red]")
+            continue
+        scale = f' at {row["pixel_scale"]:g}"' if row["pixel_scale"] else ""
+        table.add_row(
+            row["name"], row["source"], row["model"], row["recipe"]["dataset"],
+            "x".join(map(str, row["image_shape"])) + scale, f"{row['parameters']:,}", row["sha256"][:12],
+        )  # fmt: skip
+    console().print(table)
+
+
+@weights.command()
+@click.argument("run")
+@click.argument("address", metavar="hf://OWNER/NAME")
+@_STORE
+@_LICENCE
+@click.option("--private", is_flag=True, help="Hide a new repository from others.")
+@click.pass_context
+def push(ctx: click.Context, run: str, address: str, store: str, licence: str, private: bool) -> None:
+    """Upload a run's weights, card and result to a Hugging Face hub."""
+    from zoo.harness.runs import find_run
+    from zoo.weights.hub import push as push_run
+
+    run_dir = find_run(run, store=Path(store))
+    click.echo(push_run(host_of(ctx), run_dir, address, private=private, licence=licence))
+
+
+@click.command()
+@click.argument("run")
+@_STORE
+@_LICENCE
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Write it there; default: stdout.")
+@click.pass_context
+def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | None) -> None:
+    """Write the model card of a run: data, recipe, scores, limits, how to load.
+
+    RUN is a folder, or the first digits of a run id.
+    """
+    from zoo.harness.runs import find_run
+    from zoo.paths import write_text
+    from zoo.weights.card import make_card
+
+    text = make_card(host_of(ctx), find_run(run, store=Path(store)), licence=licence)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    write_text(out, text)
+    click.echo(f"wrote {out}", err=True)
+
+
+@click.command()
+@click.argument("weights", metavar="WEIGHTS")
+@click.option("--format", "kind", default="onnx", show_default=True, help="onnx or torch-export.")
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Default: MODEL-RUN.onnx or .pt2 here.")
+@_STORE
+@click.pass_context
+def export(ctx: click.Context, weights: str, kind: str, out: Path | None, store: str) -> None:
+    """Write trained weights as one ONNX or torch.export file whose answers have been compared."""
+    from zoo.errors import UsageError, nearest
+    from zoo.weights.find import find_weights
+
+    host = host_of(ctx)
+    path = find_weights(host, weights, store=Path(store))
+    from zoo.weights.export import SUFFIXES, TOLERANCE
+    from zoo.weights.export import export as write
+    from zoo.weights.load import load_weights
+
+    if kind not in SUFFIXES:
+        raise UsageError(f"format '{kind}' is not one of {', '.join(SUFFIXES)}.{nearest(kind, SUFFIXES)}")
+    trained = load_weights(host, path)
+    about = trained.about
+    out = out or Path(f"{about.model.replace('/', '.')}-{about.run_id}{SUFFIXES[kind]}")
+    error = write(trained, out, kind=kind)
+    click.echo(f"logits differ from eager by {error:.1e} of the largest (allowed: {TOLERANCE:g})", err=True)
+    click.echo(out)

@@ -1,0 +1,1 @@
+"""Inference on files: read them one by one, bring them to the training images' form, and classify in batches."""

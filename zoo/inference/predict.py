@@ -1,0 +1,204 @@
+"""Classifies a stream of images in batches: what goes in comes out in the same order, and little of it is held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import UsageError
+from zoo.inference.fit import fit_image
+from zoo.inference.read import Picture, Skipped
+from zoo.weights.pixels import FAR, far_outside, peak_and_noise
+
+if TYPE_CHECKING:
+    from zoo.weights.trained import TrainedClassifier
+
+MOST_PADDING = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How images are brought to the form of the training images.
+
+    Args:
+        pixel_scale: arcsec per pixel of all images, whatever their headers say; None believes the headers.
+        factor: every pixel is multiplied by it, such as 1 / exposure time for counts.
+        match_scale: multiply each image so that its brightest pixel is as bright as the median training image's.
+    """
+
+    pixel_scale: float | None = None
+    factor: float = 1.0
+    match_scale: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in (("pixel_scale", self.pixel_scale), ("factor", self.factor)):
+            if value is not None and not 0 < value < float("inf"):
+                raise UsageError(f"{name}={value!r} must be a positive number.")
+        if self.match_scale and self.factor != 1.0:
+            raise UsageError("A factor for all pixels and match_scale exclude each other.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The answer for one image.
+
+    Args:
+        name: as in `Picture`.
+        probabilities: [K].
+        peak, noise: brightest pixel and noise of the image as the network saw it.
+        unusual: whether one of them lies far outside the training images.
+        scale_assumed: whether the pixel scale of the training images was taken for want of another.
+        notes: what else a reader should know.
+    """
+
+    name: str
+    probabilities: NDArray[np.float32]
+    peak: float
+    noise: float
+    unusual: bool
+    scale_assumed: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    name: str
+    pixels: NDArray[np.float32]
+    scale_assumed: bool
+    notes: tuple[str, ...]
+
+
+def predict(
+    trained: TrainedClassifier,
+    pictures: Iterable[Picture | Skipped],
+    *,
+    preparation: Preparation | None = None,
+    average: str = "none",
+    batch_size: int = 64,
+) -> Iterator[Prediction | Skipped]:
+    """Yield the answer for every image, in order.
+
+    Args:
+        trained: the classifier.
+        pictures: from `zoo.inference.read.read_pictures`.
+        preparation: see `Preparation`.
+        average: see `TrainedClassifier.predict_proba`.
+        batch_size: images at a time; about as many are held.
+    """
+    preparation = preparation or Preparation()
+    waiting: list[_Prepared | Skipped] = []
+    ready = 0
+    for picture in pictures:
+        item = picture if isinstance(picture, Skipped) else _prepare(picture, trained, preparation)
+        waiting.append(item)
+        ready += isinstance(item, _Prepared)
+        if ready == batch_size or len(waiting) >= 4 * batch_size:
+            yield from _answer(trained, waiting, average, batch_size)
+            waiting, ready = [], 0
+    yield from _answer(trained, waiting, average, batch_size)
+
+
+def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparation) -> _Prepared | Skipped:
+    about = trained.about
+    scale = preparation.pixel_scale or picture.pixel_scale
+    zoom = about.pixel_scale / scale if about.pixel_scale and scale else 1.0
+    pixels, padding = fit_image(picture.pixels, size=about.image_shape[1], zoom=zoom)
+    if padding > 0.99:
+        return Skipped(name=picture.name, reason="is far smaller than the training images")
+    notes = []
+    if padding > MOST_PADDING:
+        notes.append(f"{padding:.0%} padded")
+    if preparation.match_scale:
+        peak = float(pixels.max())
+        if not peak > 0:
+            return Skipped(name=picture.name, reason="no pixel is positive, so its scale cannot be matched")
+        pixels = pixels * np.float32(about.pixels["peak"][1] / peak)
+    elif preparation.factor != 1.0:
+        pixels = pixels * np.float32(preparation.factor)
+    if not np.isfinite(pixels).all():
+        return Skipped(name=picture.name, reason="its pixels are too large for single precision")
+    return _Prepared(
+        name=picture.name,
+        pixels=pixels,
+        scale_assumed=about.pixel_scale is not None and scale is None,
+        notes=tuple(notes),
+    )
+
+
+def _answer(
+    trained: TrainedClassifier, items: list[_Prepared | Skipped], average: str, batch_size: int
+) -> Iterator[Prediction | Skipped]:
+    prepared = [item for item in items if isinstance(item, _Prepared)]
+    if not prepared:
+        yield from (item for item in items if isinstance(item, Skipped))
+        return
+    images = np.stack([item.pixels for item in prepared])
+    probabilities = trained.predict_proba(images, average=average, batch_size=batch_size)
+    peak, noise = peak_and_noise(images)
+    pixels = trained.about.pixels
+    unusual = far_outside(peak, pixels["peak"]) | far_outside(noise, pixels["noise"])
+    number = iter(range(len(prepared)))
+    for item in items:
+        if isinstance(item, Skipped):
+            yield item
+            continue
+        i = next(number)
+        yield Prediction(
+            name=item.name,
+            probabilities=probabilities[i],
+            peak=float(peak[i]),
+            noise=float(noise[i]),
+            unusual=bool(unusual[i]),
+            scale_assumed=item.scale_assumed,
+            notes=item.notes,
+        )
+
+
+class Summary:
+    """What is to be said once, after all answers.
+
+    Args:
+        trained: the classifier.
+    """
+
+    def __init__(self, trained: TrainedClassifier) -> None:
+        self.trained = trained
+        self.predicted = self.skipped = self.unusual = self.assumed = 0
+        self._peaks: list[float] = []
+        self._noises: list[float] = []
+
+    def add(self, item: Prediction | Skipped) -> None:
+        """Take in one answer."""
+        if isinstance(item, Skipped):
+            self.skipped += 1
+            return
+        self.predicted += 1
+        self.unusual += item.unusual
+        self.assumed += item.scale_assumed
+        self._peaks.append(item.peak)
+        self._noises.append(item.noise)
+
+    def warnings(self) -> list[str]:
+        """Return what a reader must know to judge the answers."""
+        about = self.trained.about
+        lines = []
+        if self.assumed:
+            lines.append(
+                f"{self.assumed:,} of {self.predicted:,} images state no pixel scale; the training images' "
+                f"{about.pixel_scale:g} arcsec was taken (--pixel-scale says another)"
+            )
+        if self.unusual:
+            low, middle, high = about.pixels["peak"]
+            noise_low, noise_middle, noise_high = about.pixels["noise"]
+            lines.append(
+                f"the pixels of {self.unusual:,} of {self.predicted:,} images lie far (more than {FAR:g} times) "
+                "outside the training images, on which alone the network was tested: brightest pixel, median "
+                f"{np.median(self._peaks):.3g}, in training {middle:.3g} ({low:.3g} to {high:.3g}); noise, median "
+                f"{np.median(self._noises):.3g}, in training {noise_middle:.3g} ({noise_low:.3g} to {noise_high:.3g}). "
+                "Is the unit the same? --factor F multiplies every pixel, --match-scale fits each image's peak"
+            )
+        return lines

@@ -1,0 +1,273 @@
+"""From paths to images, one at a time: .npy, .npz, FITS, PNG, JPEG and .safetensors. What cannot be read is named.
+
+astropy and pillow are imported when the first file that needs them is met.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import MissingError, UsageError
+
+ARRAY_NAMES = ("images", "image", "data")
+"""Where .npz and .safetensors files hold several arrays, the images are the first of these."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One image.
+
+    Args:
+        name: its file, with [i] where the file holds several.
+        pixels: [C, H, W] float32, finite.
+        pixel_scale: arcsec per pixel, or None where the file does not say.
+    """
+
+    name: str
+    pixels: NDArray[np.float32]
+    pixel_scale: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A file, or an image in it, that cannot be classified.
+
+    Args:
+        name: as in `Picture`.
+        reason: why, in a few words.
+    """
+
+    name: str
+    reason: str
+
+
+class Unreadable(Exception):
+    """Why a file cannot be read."""
+
+
+def expand(names: Iterable[str], *, stdin: Iterable[str]) -> Iterator[Path]:
+    """Yield the files that names mean: a folder's images, sorted, whatever its depth; "-" reads names from stdin."""
+    for name in names:
+        if name == "-":
+            yield from expand((line.rstrip("\r\n") for line in stdin if line.strip() not in ("", "-")), stdin=())
+        elif Path(name).is_dir():
+            yield from _walk(Path(name))
+        else:
+            yield Path(name)
+
+
+def read_pictures(paths: Iterable[Path], *, channels: int) -> Iterator[Picture | Skipped]:
+    """Yield every image of every file, in order; one that cannot be used becomes a `Skipped`, and the others follow.
+
+    Args:
+        paths: of files.
+        channels: C of the network.
+
+    Raises:
+        MissingError: a library that a file needs is not installed.
+    """
+    for path in paths:
+        try:
+            arrays, pixel_scale = _open(path, channels)
+            several, images = _split(arrays, channels)
+            for index, image in enumerate(images):
+                name = f"{path}[{index}]" if several else str(path)
+                yield _checked(name, image, pixel_scale)
+        except MissingError:
+            raise
+        except Unreadable as error:
+            yield Skipped(name=str(path), reason=str(error))
+        except Exception as error:  # libraries raise what they like on damaged files
+            text = (str(error).strip().splitlines() or [""])[0]
+            yield Skipped(name=str(path), reason=f"cannot be read: {type(error).__name__}: {text}"[:300])
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for where, folders, files in os.walk(folder):
+        folders.sort()
+        yield from (Path(where, name) for name in sorted(files) if _suffix(Path(name)) in READERS)
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.lower()
+    return next((suffix for suffix in READERS if name.endswith(suffix)), path.suffix.lower())
+
+
+def _open(path: Path, channels: int) -> tuple[NDArray[Any], float | None]:
+    """Return a file's array and pixel scale.
+
+    Raises:
+        Unreadable: no such file, or not one of the kinds that are read.
+    """
+    reader = READERS.get(_suffix(path))
+    if reader is None:
+        raise Unreadable(f"not one of {', '.join(READERS)}")
+    if not path.is_file():
+        raise Unreadable("there is no such file")
+    return reader(path, channels)
+
+
+def _split(array: NDArray[Any], channels: int) -> tuple[bool, Iterable[NDArray[Any]]]:
+    """Return whether an array holds several images, and them as [C, H, W].
+
+    Raises:
+        Unreadable: its shape is none of an image's.
+    """
+    shape = array.shape
+    if array.dtype.kind not in "fiub":
+        raise Unreadable(f"holds {array.dtype}, not numbers")
+    if 0 in shape:
+        raise Unreadable(f"is empty, of shape {list(shape)}")
+    if len(shape) == 2 and channels == 1:
+        return False, [array[None]]
+    if len(shape) == 3 and shape[0] == channels:
+        return False, [array]
+    if len(shape) == 3 and channels == 1:
+        return True, (image[None] for image in array)
+    if len(shape) == 4 and shape[1] == channels:
+        return True, array
+    wanted = "[H, W], [N, H, W] or [N, 1, H, W]" if channels == 1 else f"[{channels}, H, W] or [N, {channels}, H, W]"
+    raise Unreadable(f"is of shape {list(shape)}; an image is {wanted}")
+
+
+def _checked(name: str, image: NDArray[Any], pixel_scale: float | None) -> Picture | Skipped:
+    with np.errstate(over="ignore"):
+        pixels = np.array(image, dtype=np.float32)  # also turns FITS' byte order into the machine's
+    bad = pixels.size - int(np.isfinite(pixels).sum())
+    if bad:
+        return Skipped(name=name, reason=f"{bad:,} of {pixels.size:,} pixels are NaN or infinite")
+    return Picture(name=name, pixels=pixels, pixel_scale=pixel_scale)
+
+
+def _read_npy(path: Path, channels: int) -> tuple[NDArray[Any], None]:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False), None
+    except ValueError as error:
+        if "pickle" in str(error) or "Object arrays" in str(error) or "object" in str(error).lower():
+            raise Unreadable(
+                "holds Python objects, which could run code when they are read; save plain arrays"
+            ) from None
+        raise
+
+
+def _read_npz(path: Path, channels: int) -> tuple[NDArray[Any], None]:
+    with np.load(path, allow_pickle=False) as content:
+        return content[_choose(content.files)], None
+
+
+def _read_safetensors(path: Path, channels: int) -> tuple[NDArray[Any], None]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return file.get_tensor(_choose(list(file.keys()))), None
+
+
+def _choose(names: list[str]) -> str:
+    """Return the array that holds the images.
+
+    Raises:
+        Unreadable: it is not clear which one.
+    """
+    for name in (*ARRAY_NAMES, *(names if len(names) == 1 else ())):
+        if name in names:
+            return name
+    shown = ", ".join(names[:6]) or "none"
+    raise Unreadable(f"has no array named {', '.join(ARRAY_NAMES)} (it has {shown})")
+
+
+def _read_fits(path: Path, channels: int) -> tuple[NDArray[Any], float | None]:
+    """Return the first image of a FITS file and its pixel scale."""
+    fits = _import("astropy.io.fits", "FITS files need astropy", "astropy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # astropy's remarks about headers that it mends
+        with fits.open(path, memmap=False, lazy_load_hdus=True) as units:
+            for unit in units:
+                if getattr(unit, "is_image", False) and unit.header.get("NAXIS", 0) >= 2:
+                    data = np.asarray(unit.data)
+                    header = unit.header + units[0].header if unit is not units[0] else unit.header
+                    return data, fits_pixel_scale(header)
+    raise Unreadable("holds no image data")
+
+
+def fits_pixel_scale(header: Any) -> float | None:
+    """Return arcsec per pixel: by the celestial WCS, else CDELT1, else PIXSCALE and its kin; None where none is there.
+
+    Args:
+        header: `astropy.io.fits.Header`.
+
+    Raises:
+        Unreadable: the pixels are not square.
+    """
+    from astropy.wcs import WCS
+    from astropy.wcs.utils import proj_plane_pixel_scales
+
+    celestial = WCS(header).celestial
+    if celestial.has_celestial and any(key in header for key in ("CDELT1", "CD1_1", "CD1_2", "PC1_1")):
+        x, y = (float(scale) * 3600 for scale in proj_plane_pixel_scales(celestial))
+        return _square(x, y)
+    if "CDELT1" in header:
+        per_unit = {"": 3600.0, "deg": 3600.0, "arcsec": 1.0, "arcmin": 60.0}.get(
+            str(header.get("CUNIT1", "")).strip().lower()
+        )
+        if per_unit is not None:
+            x = abs(float(header["CDELT1"])) * per_unit
+            return _square(x, abs(float(header.get("CDELT2", header["CDELT1"]))) * per_unit)
+    for name in ("PIXSCALE", "PIXSCAL1", "PIXELSCL", "SECPIX", "SECPIX1"):
+        if isinstance(header.get(name), (int, float)) and header[name]:
+            return abs(float(header[name]))
+    return None
+
+
+def _square(x: float, y: float) -> float:
+    if not (x > 0 and y > 0 and abs(x / y - 1) < 0.01):
+        raise Unreadable(f"its pixels are not square: {x:.4g} by {y:.4g} arcsec")
+    return float(np.sqrt(x * y))
+
+
+def _read_picture(path: Path, channels: int) -> tuple[NDArray[Any], None]:
+    """Return a PNG or JPEG as [H, W], or [3, H, W] where the network wants colours."""
+    image_module = _import("PIL.Image", "PNG and JPEG files need pillow", "pillow")
+    with image_module.open(path) as image:
+        if channels == 3:
+            return np.moveaxis(np.asarray(image.convert("RGB")), 2, 0), None
+        deep = image.mode in ("L", "I", "F") or image.mode.startswith("I;16")
+        return np.asarray(image if deep else image.convert("L")), None
+
+
+def _import(module: str, what: str, package: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingError(f"{what}, which is not installed.", hint=f"Install it: pip install {package}") from error
+
+
+READERS: dict[str, Callable[[Path, int], tuple[NDArray[Any], float | None]]] = {
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    **dict.fromkeys((".fits", ".fit", ".fts", ".fits.gz", ".fits.fz"), _read_fits),
+    **dict.fromkeys((".png", ".jpg", ".jpeg"), _read_picture),
+    ".safetensors": _read_safetensors,
+}
+
+
+def require_files(paths: Iterator[Path], names: Iterable[str]) -> Iterator[Path]:
+    """Yield the paths.
+
+    Raises:
+        UsageError: there is none.
+    """
+    first = next(paths, None)
+    if first is None:
+        raise UsageError(f"There is no image file in {', '.join(names)}.", hint=f"Files: {', '.join(READERS)}")
+    yield first
+    yield from paths

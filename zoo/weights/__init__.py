@@ -1,0 +1,1 @@
+"""Trained weights: the file they lie in, how they are found, loaded, started from, exported, shared and described."""

@@ -1,0 +1,124 @@
+"""From what a user types to a file of weights: a name, a run, a file, or a repository on the hub. No torch here."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import DataError, UsageError, nearest
+from zoo.harness.runs import find_run, good_result, matching_runs
+from zoo.harness.store import CELL, WEIGHTS, read_result
+from zoo.specs import ModelSpec
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+HUB = "hf://"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """One entry of `zoo weights list`.
+
+    Args:
+        name: what `zoo.load` takes.
+        source: "package" or "store".
+        path: of the file.
+    """
+
+    name: str
+    source: str
+    path: Path
+
+
+def find_weights(host: Host, name: str, *, store: Path) -> Path:
+    """Return the file that a name means.
+
+    Args:
+        host: the plugins, whose models may ship weights.
+        name: "p4m.modelA" (a model and one of its `ModelSpec.weights`); a file; the folder of a run; the first
+            digits of a run id in `store`; or "hf://owner/name" and "hf://owner/name/file".
+        store: where run ids are looked for.
+
+    Raises:
+        UsageError: nothing has this name, or several things have it.
+        DataError: the run failed, or a file is missing.
+        MissingError: the hub is out of reach.
+    """
+    if name.startswith(HUB):
+        from zoo.weights.hub import fetch
+
+        return fetch(name)
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    if (path / CELL).is_file():
+        return _weights_of(path)
+    packaged = list(packaged_weights(host))
+    wanted = name.strip().lower()
+    found = [entry for entry in packaged if wanted in (entry.name.lower(), _bare(entry.name).lower())]
+    exact = [entry for entry in found if entry.name.lower() == wanted]
+    first_party = [entry for entry in found if host.records[entry.name.partition("/")[0]].first_party]
+    for chosen in (exact, found, first_party):
+        if len(chosen) == 1:
+            return _existing(chosen[0])
+    if found:
+        raise UsageError(f"The weights '{name}' are ambiguous: {', '.join(entry.name for entry in found)}.")
+    if matching_runs(name, store=store):
+        return _weights_of(find_run(name, store=store))
+    names = [*(_bare(entry.name) for entry in packaged), *(entry.name for entry in stored_weights(store))]
+    raise UsageError(
+        f"There are no weights '{name}': no file, no run in {store}, none that a plugin ships.{nearest(name, names)}",
+        hint=f"See: zoo weights list --store {store}",
+    )
+
+
+def packaged_weights(host: Host) -> Iterator[Listed]:
+    """Yield the weights that plugins ship."""
+    for spec in host.specs_of(ModelSpec):
+        assert isinstance(spec, ModelSpec)
+        for key, file in spec.weights.items():
+            yield Listed(name=f"{spec.id}.{key}", source="package", path=_package_folder(spec) / file)
+
+
+def stored_weights(store: Path) -> Iterator[Listed]:
+    """Yield the weights of the runs in a store that ended well, in the order of the folders."""
+    for path in sorted(store.glob(f"*/*/*/{WEIGHTS}")):
+        result = read_result(path.parent)
+        if result is not None and result["status"] == "ok":
+            yield Listed(name=path.parent.name, source="store", path=path)
+
+
+def _bare(name: str) -> str:
+    return name.partition("/")[2]
+
+
+def _package_folder(spec: ModelSpec) -> Path:
+    """Return the folder of the package that a spec's target lies in, without importing it."""
+    package = spec.target.partition(":")[0].partition(".")[0]
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise DataError(f"{spec.id} ships weights in the package {package}, which cannot be found.")
+    return Path(found.origin).parent
+
+
+def _existing(entry: Listed) -> Path:
+    if not entry.path.is_file():
+        raise DataError(f"The weights {entry.name} should be in {entry.path}, which is not there.")
+    return entry.path
+
+
+def _weights_of(run_dir: Path) -> Path:
+    """Return the weights of a run that ended well.
+
+    Raises:
+        DataError: it failed, or its weights are gone.
+    """
+    good_result(run_dir)
+    path = run_dir / WEIGHTS
+    if not path.is_file():
+        raise DataError(f"The run {run_dir} has no {WEIGHTS} any more.", hint="Train again: zoo bench ... --force")
+    return path

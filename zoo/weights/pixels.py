@@ -1,0 +1,55 @@
+"""What the pixels of images are like: how bright, how noisy. Networks know only what they were trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE = 512
+QUANTILES = (0.01, 0.5, 0.99)
+FAR = 3.0
+"""How many times above or below nearly all training images is far outside them."""
+
+_MAD_TO_SIGMA = 1.4826  # of a Gaussian
+
+
+def peak_and_noise(images: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the brightest pixel and the noise of each image.
+
+    The noise is the robust rms of the differences of neighbouring pixels over sqrt(2): smooth light drops out of
+    it, and so does the sky's level.
+
+    Args:
+        images: [n, C, H, W].
+
+    Returns:
+        [n] each, in the images' unit.
+    """
+    peak = images.max(axis=(1, 2, 3)).astype(np.float64)
+    steps = np.diff(images, axis=3).reshape(len(images), -1).astype(np.float64)
+    if not steps.shape[1]:
+        return peak, np.zeros(len(images))
+    centred = np.abs(steps - np.median(steps, axis=1, keepdims=True))
+    return peak, _MAD_TO_SIGMA * np.median(centred, axis=1) / np.sqrt(2)
+
+
+def summary(images: NDArray[np.float32]) -> dict[str, Any]:
+    """Return the quantiles 0.01, 0.5 and 0.99 of "peak" and "noise" over a sample of training images.
+
+    Args:
+        images: [n, C, H, W].
+    """
+    peak, noise = peak_and_noise(images)
+    return {
+        "peak": [float(value) for value in np.quantile(peak, QUANTILES)],
+        "noise": [float(value) for value in np.quantile(noise, QUANTILES)],
+        "images": len(images),
+    }
+
+
+def far_outside(values: NDArray[np.float64], quantiles: list[float]) -> NDArray[np.bool_]:
+    """Return which values [n] are `FAR` times above or below nearly all of those that the quantiles describe."""
+    low, _, high = quantiles
+    return (values < low / FAR) | (values > high * FAR)

@@ -1,0 +1,173 @@
+"""Training that starts from trained weights (`--set init=WEIGHTS`): to continue, or to fine-tune on other data.
+
+A cell must name the weights by their content, not by a path: the plan replaces what the user typed by their SHA-256
+and keeps a copy in the cache, from which any process can run the cell.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo import registry
+from zoo.errors import DataError, TrainingError, UsageError
+from zoo.paths import cache_dir, make_dir, written_whole
+from zoo.specs import ModelSpec
+from zoo.weights.file import digest_of, read_header
+from zoo.weights.find import find_weights, packaged_weights, stored_weights
+
+if TYPE_CHECKING:
+    from zoo.harness.cell import Cell
+    from zoo.harness.classifier import Classifier
+    from zoo.host import Host
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "sha256:"
+_ADDRESS = re.compile(PREFIX + "[0-9a-f]{64}")
+
+
+def resolve_init(host: Host, value: Any, *, store: Path) -> str:
+    """Return the address "sha256:..." of weights, and keep a copy of them in the cache.
+
+    Args:
+        host: the plugins.
+        value: anything that `zoo.weights.find.find_weights` takes, an address, or "" for a random start.
+        store: where run ids are looked for.
+
+    Raises:
+        UsageError: not a text, or nothing of this name.
+        DataError: the weights are damaged.
+    """
+    if not isinstance(value, str):
+        raise UsageError(
+            f"init={value!r} must name weights: a file, a run, p4m.modelA or hf://owner/name.",
+            hint="See: zoo weights list. A network's own hyper-parameter of this name is model.init.",
+        )
+    if not value or _ADDRESS.fullmatch(value):
+        return value
+    path = find_weights(host, value, store=store)
+    header = read_header(path)
+    if digest_of(path) != header.sha256:
+        raise DataError(f"{path} has been altered or damaged: its tensors do not fit the SHA-256 in its header.")
+    kept = _cached(header.sha256)
+    make_dir(kept.parent)
+    with written_whole(kept) as temporary:  # again even where it is, so that a damaged copy heals
+        shutil.copyfile(path, temporary)
+    return PREFIX + header.sha256
+
+
+def start_from(
+    host: Host,
+    classifier: Classifier,
+    *,
+    cell: Cell,
+    image_shape: tuple[int, int, int],
+    classes: tuple[str, ...],
+    store: Path,
+) -> dict[str, Any]:
+    """Fill a fresh classifier's network with the weights that a cell starts from.
+
+    Everything must fit, with one exception: where the weights are for another number of classes, the layers whose
+    shape depends on that number start at random, and the log names them. The normalisation stays that of the
+    new training images.
+
+    Args:
+        host: the plugins.
+        classifier: freshly built for the cell.
+        cell: its setting `init` is an address.
+        image_shape, classes: of the new data.
+        store: searched for the weights where the cache no longer has them.
+
+    Returns:
+        "sha256", "model" and "run_id" of the weights, and "new": the tensors that start at random.
+
+    Raises:
+        DataError: the weights are nowhere, or damaged.
+        TrainingError: they do not fit; names the tensors.
+    """
+    from zoo.weights.file import read_weights
+    from zoo.weights.load import differences
+
+    weights = read_weights(_find_address(host, str(cell.training["init"]), store=store))
+    about = weights.header.about
+    prefix = "network."
+    state = {name.removeprefix(prefix): tensor for name, tensor in weights.state.items() if name.startswith(prefix)}
+    expected = classifier.network.state_dict()
+    head: set[str] = set()
+    if len(about.classes) != len(classes):
+        head = _head(host, classifier, cell=cell, image_shape=image_shape, num_classes=len(about.classes))
+    problems = differences(
+        {name: tensor for name, tensor in state.items() if name not in head},
+        {name: tensor for name, tensor in expected.items() if name not in head},
+    )
+    if problems:
+        raise TrainingError(
+            f"{cell.model} cannot start from the weights of {about.model} (run {about.run_id}): {'; '.join(problems)}.",
+            hint="Use the network, hyper-parameters and image size that they were trained with.",
+        )
+    kept = {name: tensor for name, tensor in state.items() if name not in head}
+    classifier.network.load_state_dict({**expected, **kept})
+    if head:
+        logger.warning(
+            "init: the weights are for %d classes, the data have %d: %s start at random",
+            len(about.classes), len(classes), ", ".join(sorted(head)),
+        )  # fmt: skip
+    elif about.classes != classes:
+        logger.warning("init: the weights are for the classes %s", ", ".join(about.classes))
+    return {
+        "sha256": weights.header.sha256,
+        "model": about.model,
+        "run_id": about.run_id,
+        "new": sorted(head),
+    }
+
+
+def _head(
+    host: Host, classifier: Classifier, *, cell: Cell, image_shape: tuple[int, int, int], num_classes: int
+) -> set[str]:
+    """Return the tensors whose shape depends on the number of classes: those that differ between two builds."""
+    import torch
+
+    from zoo.harness.classifier import build_classifier
+    from zoo.weights.load import hparams_for_loading
+
+    spec = registry.find(host, ModelSpec, cell.model)
+    with torch.random.fork_rng():
+        other = build_classifier(
+            host,
+            cell.model,
+            hparams_for_loading(spec, cell.hparams),
+            image_shape=image_shape,
+            num_classes=num_classes,
+        )
+    shapes = {name: tensor.shape for name, tensor in other.network.state_dict().items()}
+    return {name for name, tensor in classifier.network.state_dict().items() if shapes.get(name) != tensor.shape}
+
+
+def _cached(digest: str) -> Path:
+    return cache_dir() / "weights" / f"{digest}.safetensors"
+
+
+def _find_address(host: Host, address: str, *, store: Path) -> Path:
+    """Return the file with this content.
+
+    Raises:
+        DataError: it is neither in the cache, nor in the store, nor shipped by a plugin.
+    """
+    digest = address.removeprefix(PREFIX)
+    if (kept := _cached(digest)).is_file():
+        return kept
+    for entry in [*packaged_weights(host), *stored_weights(store)]:
+        try:
+            if entry.path.is_file() and read_header(entry.path).sha256 == digest:
+                return entry.path
+        except DataError:
+            continue
+    raise DataError(
+        f"The weights {address} that this training starts from are neither in the cache nor in {store}.",
+        hint="Plan it again where they are: zoo bench ... --set init=WEIGHTS",
+    )
