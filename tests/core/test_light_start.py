@@ -44,6 +44,8 @@ def zoo(*words: str) -> str:
         zoo("show", "modelB", "--json"),
         zoo("plugins"),
         zoo("bench", "--help"),
+        zoo("predict", "--help"),
+        zoo("weights", "list", "--help"),
     ],
     ids=lambda code: code.splitlines()[-2][10:] if "main(" in code else code[:40],
 )

@@ -22,7 +22,10 @@ def zoo_models():
 
 @hookimpl
 def zoo_datasets():
-    return [DatasetSpec(id="toyzoo/stripes", target="toyzoo:stripes", classes=("a", "b", "c"), params={"count": 600})]
+    return [
+        DatasetSpec(id="toyzoo/stripes", target="toyzoo:stripes", classes=("a", "b", "c"), params={"count": 600}),
+        DatasetSpec(id="toyzoo/two", target="toyzoo:two", classes=("a", "b"), params={"count": 600}),
+    ]
 
 
 def tiny(*, in_chans, num_classes, image_size, width, dropout):
@@ -109,3 +112,12 @@ def stripes(*, count):
     return ImageSet(
         images=images, labels=labels, ids=[f"stripe-{i}" for i in range(count)], metadata={"index": np.arange(count)}
     )
+
+
+def two(*, count):
+    """Return the stripes of two classes."""
+    from zoo.data.images import ImageSet
+
+    full = stripes(count=count)
+    kept = full.labels < 2
+    return ImageSet(images=full.images[kept], labels=full.labels[kept], ids=[full.ids[i] for i in kept.nonzero()[0]])

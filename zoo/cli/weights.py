@@ -32,12 +32,12 @@ def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
 
     rows: list[dict[str, Any]] = []
     for entry in [*packaged_weights(host_of(ctx)), *stored_weights(Path(store))]:
-        row = {"name": entry.name, "source": entry.source, "path": str(entry.path)}
+        place = {"name": entry.name, "source": entry.source, "path": str(entry.path)}
         try:
             header = read_header(entry.path)
-            rows.append({**row, **asdict(header.about), "sha256": header.sha256, "parameters": header.parameters})
+            rows.append({**place, **asdict(header.about), "sha256": header.sha256, "parameters": header.parameters})
         except ZooError as error:
-            rows.append({**row, "error": str(error.args[0])})
+            rows.append({**place, "error": str(error.args[0])})
     if as_json:
         print_json(rows)
         return

@@ -1,0 +1,93 @@
+"""The commands of docs/weights.md are run, on a small p4m."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from click.testing import CliRunner
+
+import zoo
+from zoo.cli import cli
+
+PAGE = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")
+SMALL = "--budget smoke --set train_images=64 --set val_images=32 --set test_images=32 --set data.image_size=24"
+SIZES = ["--set", "data.pixel_scale=0.25"]
+
+
+def commands():
+    """Return every command line of the page's bash blocks, without the name zoo."""
+    lines = "".join(re.findall(r"^```bash\n(.*?)^```", PAGE, flags=re.M | re.S)).splitlines()
+    return [line for line in lines if line.strip()]
+
+
+def python():
+    [block] = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.M | re.S)
+    return block
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a trained network in ./results and a few cut-outs."""
+    folder = tmp_path_factory.mktemp("docs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_CACHE", str(folder / "cache"))
+        words = shlex.split(commands()[0])[1:]
+        done = subprocess.run(
+            [sys.executable, "-m", "zoo", *words, *shlex.split(SMALL), *SIZES],
+            cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        (folder / "cutouts").mkdir()
+        lens = np.random.default_rng(0).normal(size=(60, 60)).astype(np.float32)
+        fits.writeto(folder / "lens.fits", lens, header=fits.Header({"PIXSCALE": 0.1}))
+        fits.writeto(folder / "cutouts" / "lens.fits", lens, header=fits.Header({"PIXSCALE": 0.1}))
+        np.save(folder / "more.npy", lens)
+        yield folder
+
+
+def test_the_page_has_these_commands():
+    verbs = [shlex.split(line.rpartition("| ")[2])[1] for line in commands()]
+    assert verbs == [
+        "bench", "weights", "predict", "predict", "predict", "predict", "bench", "card", "export", "export", "weights",
+        "verify", "rerun",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in commands()[1:] if "hf://" not in line and "torch-export" not in line]
+)
+def test_the_commands(place, line, monkeypatch):
+    """`push` is tested against a hub of its own, torch.export on a smaller network."""
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("ZOO_CACHE", str(place / "cache"))
+    [run_id] = [path.name for path in place.glob("results/deeplense.modelA/*/*")]
+    first, pipe, last = line.partition(" | ")
+    words = shlex.split((last if pipe else first).partition(" > ")[0].replace("RUN", run_id[:8]))[1:]
+    if words[0] == "bench":
+        words += [*shlex.split(SMALL), *SIZES, "--dry-run"]
+    listed = "\n".join(map(str, place.glob("cutouts/*.fits"))) if pipe else None
+    done = CliRunner().invoke(cli, words, input=listed, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    if words[0] == "predict":
+        assert "lens.fits" in done.stdout
+    if "--out" in words:
+        assert (place / words[words.index("--out") + 1]).stat().st_size > 1000
+    if words[0] == "rerun":
+        assert "equal bit by bit" in done.stdout
+
+
+def test_the_python(place, monkeypatch):
+    monkeypatch.chdir(place)
+    [run_id] = [path.name for path in place.glob("results/deeplense.modelA/*/*")]
+    names = {"images": np.zeros((5, 24, 24), np.float32)}
+    exec(python().replace("RUN", run_id), names)
+    assert names["probabilities"].shape == (5, 3)
+    assert names["model"].about.pixel_scale == 0.25
+    assert isinstance(names["model"], zoo.load(run_id).__class__)

@@ -1,0 +1,193 @@
+"""`zoo predict`: what it prints is what the network says of the prepared image; what it cannot read costs exit 1."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from click.testing import CliRunner
+
+import zoo
+from zoo.cli import cli
+from zoo.inference.predict import Preparation, Summary, predict
+from zoo.inference.read import Picture, Skipped
+from zoo.weights.file import About, read_weights, write_weights
+
+TOY = Path(__file__).parents[1] / "harness" / "toyzoo.py"
+
+
+@pytest.fixture
+def weights(run_dir, tmp_path):
+    """Weights that were trained at 0.1 arcsec per pixel."""
+    import dataclasses
+
+    content = read_weights(run_dir / "weights.safetensors")
+    about: About = dataclasses.replace(content.header.about, pixel_scale=0.1)
+    path = tmp_path / "scaled.safetensors"
+    write_weights(path, content.state, about=about, golden=content.golden)
+    return path
+
+
+@pytest.fixture
+def model(weights, host):
+    return zoo.load(weights, host=host)
+
+
+@pytest.fixture
+def zoo_predict(host, weights):
+    def go(*words, stdin=None):
+        return CliRunner().invoke(cli, ["predict", str(weights), *map(str, words)], obj=host, input=stdin)
+
+    return go
+
+
+def lenses(count=4, size=12, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, size, size)).astype(np.float32)
+
+
+def test_table_csv_and_json_say_the_same(zoo_predict, model, tmp_path):
+    np.save(tmp_path / "lenses.npy", lenses())
+    expected = model.predict_proba(lenses())
+    path = tmp_path / "lenses.npy"
+    done = zoo_predict(path, "--json", "--batch-size", 3)
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)
+    assert [row["image"] for row in rows] == [f"{path}[{i}]" for i in range(4)]
+    assert [[row["probabilities"][name] for name in "abc"] for row in rows] == pytest.approx(expected, abs=1e-6)
+    assert [row["class"] for row in rows] == ["abc"[k] for k in expected.argmax(1)]
+    table = list(csv.DictReader(io.StringIO(zoo_predict(path, "--csv").stdout)))
+    assert [float(row["p_b"]) for row in table] == pytest.approx(expected[:, 1], abs=1e-6)
+    lines = zoo_predict(path).stdout.splitlines()
+    assert lines[0].split() == ["a", "b", "c", "class", "image"]
+    assert [float(line.split()[2]) for line in lines[1:]] == pytest.approx(expected[:, 2], abs=1e-4)
+    averaged = json.loads(zoo_predict(path, "--json", "--average", "d4").stdout)
+    assert averaged[0]["probabilities"]["a"] == pytest.approx(
+        model.predict_proba(lenses(), average="d4")[0, 0], abs=1e-6
+    )
+
+
+def test_fits_are_brought_to_the_training_pixels(zoo_predict, model, tmp_path):
+    """At half the pixel scale, four pixels are summed; a header without one is taken as it is, and that is said."""
+    fine = lenses(1, 30)[0]
+    fits.writeto(tmp_path / "fine.fits", fine, header=fits.Header({"PIXSCALE": 0.05}))
+    fits.writeto(tmp_path / "plain.fits", fine)
+    # The middle 24 of 30 pixels, in pairs.
+    even = fine[3:27, 3:27].reshape(12, 2, 12, 2).sum((1, 3))
+    rows = json.loads(zoo_predict(tmp_path / "fine.fits", "--json").stdout)
+    assert rows[0]["probabilities"]["a"] == pytest.approx(model.predict_proba(even)[0, 0], abs=1e-5)
+    done = zoo_predict(tmp_path / "plain.fits", "--json")
+    assert "1 of 1 images state no pixel scale; the training images' 0.1 arcsec was taken" in done.stderr
+    cropped = model.predict_proba(fine[9:21, 9:21])[0, 0]
+    assert json.loads(done.stdout)[0]["probabilities"]["a"] == pytest.approx(cropped, abs=1e-5)
+    told = zoo_predict(tmp_path / "plain.fits", "--json", "--pixel-scale", "0.05")
+    assert json.loads(told.stdout) == [{**rows[0], "image": str(tmp_path / "plain.fits")}]
+    assert "state no pixel scale" not in told.stderr
+
+
+def test_the_others_go_on_and_the_exit_code_is_one(zoo_predict, tmp_path):
+    np.save(tmp_path / "good.npy", lenses(1)[0])
+    (tmp_path / "bad.fits").write_bytes(b"nothing")
+    listed = f"{tmp_path / 'bad.fits'}\n{tmp_path / 'good.npy'}\n{tmp_path / 'gone.npy'}\n"
+    done = zoo_predict("-", "--json", stdin=listed)
+    assert done.exit_code == 1
+    rows = json.loads(done.stdout)
+    assert ["error" in row for row in rows] == [True, False, True]
+    assert "1 images in" in done.stderr
+    assert "2 left out" in done.stderr
+    table = zoo_predict(tmp_path)
+    assert table.exit_code == 1
+    assert "left out: " in table.stderr
+    assert len(table.stdout.splitlines()) == 2
+
+
+def test_other_units_are_warned_of_once_with_the_numbers(zoo_predict, model, tmp_path):
+    np.save(tmp_path / "counts.npy", 1000 * lenses(20))
+    done = zoo_predict(tmp_path / "counts.npy", "--csv")
+    [warning] = [line for line in done.stderr.splitlines() if "far" in line]
+    low, middle, high = model.about.pixels["peak"]
+    assert "20 of 20 images" in warning
+    assert f"in training {middle:.3g} ({low:.3g} to {high:.3g})" in warning
+    assert all("far outside" in line for line in done.stdout.splitlines()[1:])
+    expected = model.predict_proba(lenses(20))
+    for words in (["--factor", "0.001"], []):
+        done = zoo_predict(tmp_path / "counts.npy" if words else _saved(tmp_path, lenses(20)), "--json", *words)
+        assert [row["probabilities"]["a"] for row in json.loads(done.stdout)] == pytest.approx(expected[:, 0], abs=1e-4)
+        assert "far" not in done.stderr
+    matched = json.loads(zoo_predict(tmp_path / "counts.npy", "--json", "--match-scale").stdout)
+    assert [row["peak"] for row in matched] == pytest.approx([middle] * 20, rel=1e-5)
+
+
+def _saved(folder, images):
+    np.save(folder / "right.npy", images)
+    return folder / "right.npy"
+
+
+def test_thousands_of_images_are_not_held(model):
+    """The stream is read no further than the batch that is being answered."""
+    read = 0
+
+    def pictures():
+        nonlocal read
+        for i in range(5000):
+            read += 1
+            yield Skipped(name=str(i), reason="x") if i % 3 == 0 else Picture(name=str(i), pixels=lenses(1, seed=i))
+
+    answers = predict(model, pictures(), batch_size=8)
+    names = []
+    for _ in range(40):
+        names.append(next(answers).name)
+        assert read <= len(names) + 4 * 8
+    assert names == [str(i) for i in range(40)]
+
+
+def test_small_and_dark_images(model):
+    pictures = [
+        Picture(name="small", pixels=lenses(1, 6)),
+        Picture(name="speck", pixels=lenses(1, 1)),
+        Picture(name="dark", pixels=-np.ones((1, 12, 12), np.float32)),
+        Picture(name="huge", pixels=np.full((1, 12, 12), 3e38, np.float32)),
+    ]
+    small, speck, dark, _ = predict(model, pictures, preparation=Preparation(match_scale=True))
+    assert small.notes == ("75% padded",)
+    assert "far smaller" in speck.reason
+    assert "no pixel is positive" in dark.reason
+    *_, huge = predict(model, pictures[3:], preparation=Preparation(factor=10.0))
+    assert "too large" in huge.reason
+    summary = Summary(model)
+    for item in (small, speck):
+        summary.add(item)
+    assert (summary.predicted, summary.skipped) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--pixel-scale", "-1"], "must be a positive number"),
+        (["--factor", "0"], "must be a positive number"),
+        (["--factor", "2", "--match-scale"], "exclude each other"),
+        (["--csv", "--json"], "exclude each other"),
+        (["--average", "d5"], "Did you mean 'd4'"),
+    ],
+)
+def test_wrong_options_are_refused(zoo_predict, tmp_path, words, says):
+    done = zoo_predict(_saved(tmp_path, lenses(1)), *words)
+    assert says in str(done.exception)
+
+
+def test_arrays_need_neither_astropy_nor_pillow(weights, tmp_path):
+    code = (
+        "import sys\n"
+        "sys.modules['astropy'] = sys.modules['PIL'] = None\n"
+        "from zoo.cli import main\n"
+        f"main(['--plugin', {str(TOY)!r}, 'predict', {str(weights)!r}, {str(_saved(tmp_path, lenses(2)))!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3

@@ -1,0 +1,75 @@
+"""Training that starts from weights: what is taken over, what is not, and what the run id knows of it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from zoo.errors import UsageError
+from zoo.harness import store
+from zoo.harness.plan import Request, make_plan
+from zoo.weights.file import read_header
+
+# Nothing moves: what comes out is what the training started from.
+STILL = {"lr": 0.0, "weight_decay": 0.0, "ema": 0.0, "epochs": 1}
+
+
+def test_the_network_starts_from_the_weights(run_dir, run_toy, tmp_path):
+    result, started_dir = run_toy(tmp_path / "results", init=run_dir.name[:8], **STILL)
+    assert result["status"] == "ok", result["error"]
+    old, new = (load_file(each / store.WEIGHTS) for each in (run_dir, started_dir))
+    # Batch norm's running statistics go on from the old ones even where no weight moves.
+    trained = [name for name in old if name.startswith("network.") and "running" not in name and "num_" not in name]
+    assert trained
+    assert all(torch.equal(old[name], new[name]) for name in trained)
+    sha256 = read_header(run_dir / store.WEIGHTS).sha256
+    assert result["cell"]["training"]["init"] == f"sha256:{sha256}"
+    assert result["init"] == {"sha256": sha256, "model": "toyzoo/tiny", "run_id": run_dir.name, "new": []}
+    assert read_header(started_dir / store.WEIGHTS).about.init == result["init"]
+
+
+def test_a_head_for_other_classes_starts_at_random_and_is_named(run_dir, run_toy, tmp_path, caplog):
+    result, started_dir = run_toy(tmp_path / "results", data="toyzoo/two", init=str(run_dir), **STILL)
+    assert result["status"] == "ok", result["error"]
+    assert result["init"]["new"] == ["6.bias", "6.weight"]
+    assert "6.bias, 6.weight start at random" in caplog.text
+    old, new = (load_file(each / store.WEIGHTS) for each in (run_dir, started_dir))
+    assert torch.equal(old["network.0.weight"], new["network.0.weight"])
+    assert new["network.6.weight"].shape[0] == 2
+
+
+def test_weights_that_do_not_fit_fail_with_the_names(run_dir, run_toy, tmp_path):
+    result, _ = run_toy(tmp_path / "results", init=str(run_dir), width=5, **STILL)
+    assert result["status"] == "failed"
+    assert "0.weight [4, 1, 3, 3] for [5, 1, 3, 3]" in result["error"]
+
+
+def test_the_run_id_knows_the_content_and_not_the_path(run_dir, host, tmp_path):
+    def plan(init):
+        settings = {"init": init} if init else {}
+        request = Request(
+            models=["tiny"],
+            data=["stripes"],
+            budget="smoke",
+            device="cpu",
+            settings=settings,
+            store=tmp_path / "results",
+        )
+        return make_plan(host, request)[0].run_id
+
+    copy = tmp_path / "elsewhere.safetensors"
+    copy.write_bytes((run_dir / store.WEIGHTS).read_bytes())
+    assert plan(str(copy)) == plan(run_dir.name) != plan("")
+    with pytest.raises(UsageError, match="There are no weights 'nothing'"):
+        plan("nothing")
+    with pytest.raises(UsageError, match="must name weights"):
+        plan(3)
+
+
+def test_the_cache_or_the_store_must_hold_the_weights(run_dir, run_toy, tmp_path):
+    sha256 = read_header(run_dir / store.WEIGHTS).sha256
+    found, _ = run_toy(tmp_path / "results", init=f"sha256:{sha256}", **STILL)
+    assert found["status"] == "ok"
+    missing, _ = run_toy(tmp_path / "results", init="sha256:" + "0" * 64, **STILL)
+    assert "neither in the cache nor in" in missing["error"]
