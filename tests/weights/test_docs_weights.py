@@ -13,7 +13,6 @@ import pytest
 from astropy.io import fits
 from click.testing import CliRunner
 
-import zoo
 from zoo.cli import cli
 
 PAGE = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")
@@ -60,34 +59,32 @@ def test_the_page_has_these_commands():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "line", [line for line in commands()[1:] if "hf://" not in line and "torch-export" not in line]
-)
-def test_the_commands(place, line, monkeypatch):
-    """`push` is tested against a hub of its own, torch.export on a smaller network."""
+def test_the_page(place, monkeypatch):
+    """In one test, so that one process trains; `push` has a hub of its own, torch.export a smaller network."""
     monkeypatch.chdir(place)
     monkeypatch.setenv("ZOO_CACHE", str(place / "cache"))
     [run_id] = [path.name for path in place.glob("results/deeplense.modelA/*/*")]
-    first, pipe, last = line.partition(" | ")
-    words = shlex.split((last if pipe else first).partition(" > ")[0].replace("RUN", run_id[:8]))[1:]
-    if words[0] == "bench":
-        words += [*shlex.split(SMALL), *SIZES, "--dry-run"]
-    listed = "\n".join(map(str, place.glob("cutouts/*.fits"))) if pipe else None
-    done = CliRunner().invoke(cli, words, input=listed, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    if words[0] == "predict":
-        assert "lens.fits" in done.stdout
-    if "--out" in words:
-        assert (place / words[words.index("--out") + 1]).stat().st_size > 1000
-    if words[0] == "rerun":
-        assert "equal bit by bit" in done.stdout
-
-
-def test_the_python(place, monkeypatch):
-    monkeypatch.chdir(place)
-    [run_id] = [path.name for path in place.glob("results/deeplense.modelA/*/*")]
+    for line in commands()[1:]:
+        if "hf://" not in line and "torch-export" not in line:
+            run(line.replace("RUN", run_id[:8]), place)
     names = {"images": np.zeros((5, 24, 24), np.float32)}
     exec(python().replace("RUN", run_id), names)
     assert names["probabilities"].shape == (5, 3)
     assert names["model"].about.pixel_scale == 0.25
-    assert isinstance(names["model"], zoo.load(run_id).__class__)
+
+
+def run(line, folder):
+    """Run one command line of the page."""
+    first, pipe, last = line.partition(" | ")
+    words = shlex.split((last if pipe else first).partition(" > ")[0])[1:]
+    if words[0] == "bench":
+        words += [*shlex.split(SMALL), *SIZES, "--dry-run"]
+    listed = "\n".join(map(str, folder.glob("cutouts/*.fits"))) if pipe else None
+    done = CliRunner().invoke(cli, words, input=listed, catch_exceptions=False)
+    assert done.exit_code == 0, (line, done.output)
+    if words[0] == "predict":
+        assert "lens.fits" in done.stdout
+    if "--out" in words:
+        assert (folder / words[words.index("--out") + 1]).stat().st_size > 1000
+    if words[0] == "rerun":
+        assert "equal bit by bit" in done.stdout

@@ -92,16 +92,18 @@ def test_fits_are_brought_to_the_training_pixels(zoo_predict, model, tmp_path):
 
 
 def test_the_others_go_on_and_the_exit_code_is_one(zoo_predict, tmp_path):
-    np.save(tmp_path / "good.npy", lenses(1)[0])
-    (tmp_path / "bad.fits").write_bytes(b"nothing")
-    listed = f"{tmp_path / 'bad.fits'}\n{tmp_path / 'good.npy'}\n{tmp_path / 'gone.npy'}\n"
+    folder = tmp_path / "cutouts"
+    folder.mkdir()
+    np.save(folder / "good.npy", lenses(1)[0])
+    (folder / "bad.fits").write_bytes(b"nothing")
+    listed = f"{folder / 'bad.fits'}\n{folder / 'good.npy'}\n{folder / 'gone.npy'}\n"
     done = zoo_predict("-", "--json", stdin=listed)
     assert done.exit_code == 1
     rows = json.loads(done.stdout)
     assert ["error" in row for row in rows] == [True, False, True]
     assert "1 images in" in done.stderr
     assert "2 left out" in done.stderr
-    table = zoo_predict(tmp_path)
+    table = zoo_predict(folder)
     assert table.exit_code == 1
     assert "left out: " in table.stderr
     assert len(table.stdout.splitlines()) == 2

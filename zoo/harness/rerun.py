@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ def rerun(
         cell=cell,
         stored={name: scores[0][name] for name in shared},
         again={name: scores[1][name] for name in shared},
-        largest=max(abs(scores[0][name] - scores[1][name]) for name in bounded),
+        largest=max(_difference(scores[0][name], scores[1][name]) for name in bounded),
         same_bits=_same_logits(run_dir, new_dir),
         changes=_changes(host, cell, stored, again),
         run_dir=new_dir,
@@ -92,6 +93,13 @@ def rerun(
 
 
 _COMPARED = ("auc", "accuracy", "log_loss", "ece")
+
+
+def _difference(first: float, second: float) -> float:
+    """Return how far two scores are apart; a number and NaN are infinitely far, as max() would drop a NaN."""
+    if math.isnan(first) or math.isnan(second):
+        return 0.0 if math.isnan(first) and math.isnan(second) else math.inf
+    return abs(first - second)
 
 
 def _same_logits(first: Path, second: Path) -> bool:

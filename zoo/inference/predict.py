@@ -93,7 +93,8 @@ def predict(
     waiting: list[_Prepared | Skipped] = []
     ready = 0
     for picture in pictures:
-        item = picture if isinstance(picture, Skipped) else _prepare(picture, trained, preparation)
+        with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is left out by name
+            item = picture if isinstance(picture, Skipped) else _prepare(picture, trained, preparation)
         waiting.append(item)
         ready += isinstance(item, _Prepared)
         if ready == batch_size or len(waiting) >= 4 * batch_size:

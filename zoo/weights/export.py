@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -82,7 +83,9 @@ def _compare(trained: TrainedClassifier, answer: Answer) -> float:
         images = trained.mean + trained.std * noise
         with torch.no_grad():
             expected = trained(images)
-            largest = max(largest, float((answer(images) - expected).abs().max()))
+            difference = float((answer(images) - expected).abs().max())
+        # max() would drop a NaN.
+        largest = max(largest, difference if math.isfinite(difference) else math.inf)
         scale = max(scale, float(expected.abs().max()))
     return largest / scale
 

@@ -145,6 +145,7 @@ def push(host: Host, run_dir: Path, text: str, *, private: bool = False, licence
 def _client() -> ModuleType:
     try:
         import huggingface_hub
+        import huggingface_hub.constants  # the package gives its submodules only once they are imported
     except ImportError as error:
         raise MissingError(
             "hf:// needs huggingface_hub, which is not installed.", hint="Install it: pip install huggingface_hub"

@@ -18,8 +18,8 @@ _MAD_TO_SIGMA = 1.4826  # of a Gaussian
 def peak_and_noise(images: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the brightest pixel and the noise of each image.
 
-    The noise is the robust rms of the differences of neighbouring pixels over sqrt(2): smooth light drops out of
-    it, and so does the sky's level.
+    The noise is the robust rms of second differences along the rows over sqrt(6), which is that of independent
+    pixels: the sky's level and the slope of smooth light drop out of it.
 
     Args:
         images: [n, C, H, W].
@@ -28,11 +28,11 @@ def peak_and_noise(images: NDArray[np.float32]) -> tuple[NDArray[np.float64], ND
         [n] each, in the images' unit.
     """
     peak = images.max(axis=(1, 2, 3)).astype(np.float64)
-    steps = np.diff(images, axis=3).reshape(len(images), -1).astype(np.float64)
-    if not steps.shape[1]:
+    if images.shape[3] < 3:
         return peak, np.zeros(len(images))
-    centred = np.abs(steps - np.median(steps, axis=1, keepdims=True))
-    return peak, _MAD_TO_SIGMA * np.median(centred, axis=1) / np.sqrt(2)
+    bends = np.diff(images.astype(np.float64), n=2, axis=3).reshape(len(images), -1)
+    centred = np.abs(bends - np.median(bends, axis=1, keepdims=True))
+    return peak, _MAD_TO_SIGMA * np.median(centred, axis=1) / np.sqrt(6)
 
 
 def summary(images: NDArray[np.float32]) -> dict[str, Any]:
