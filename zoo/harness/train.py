@@ -7,6 +7,7 @@ one file that checks itself; from a damaged one nothing is taken.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
