@@ -15,6 +15,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SMALL = ["--budget", "smoke", "--set", "train_images=64", "--set", "val_images=32", "--set", "test_images=32"]
 
 
+TINY = ["-n", "9", "--set", "data.image_size=16", "--set", "data.pixel_scale=0.4"]
+
+
 def blocks(language: str) -> list[str]:
     """Return the README's code blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.M | re.S)
@@ -66,6 +69,10 @@ def test_the_other_commands(words: list[str], tmp_path: Path, monkeypatch: pytes
     if words[0] == "bench":
         # The plan checks every name and setting; running is what the first command shows.
         words = [*words, *SMALL, "--dry-run"]
+    if words[0] == "simulate":
+        words = [*words, *TINY]
+    if words[0] == "data":
+        run(["simulate", "modelB", *TINY, "--out", words[-1]], tmp_path)
     if words[0] == "report":
         pytest.skip("run in the test of the first command, where there is a result")
     run(words, tmp_path)

@@ -172,6 +172,7 @@ def bench(
     precision: str = "auto",
     rule: str = "val_auc",
     settings: Mapping[str, Any] | None = None,
+    images: str | Path | None = None,
     store: str | Path = "results",
     force: bool = False,
     host: Host | None = None,
@@ -189,7 +190,8 @@ def bench(
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto", "fp32", "tf32" or "bf16".
         rule: "val_auc" or "last": which epoch's weights are kept.
-        settings: as `--set` on the command line: {"lr": 3e-4, "data.snr": 50}.
+        settings: as `--set` on the command line: {"lr": 3e-4, "data.snr": 50, "stream": True}.
+        images: folder that `zoo simulate` made; default: the cache, which is filled.
         store: folder of the results.
         force: run cells again that are in the store.
         host: the plugins; default: all installed ones.
@@ -203,6 +205,7 @@ def bench(
     from zoo.harness.plan import DEFAULT_SIMULATOR, Request, make_plan
 
     host = host or _default_host()
+    folder = None if images is None else Path(images)
     request = Request(
         models=[model] if isinstance(model, str) else model,
         data=[data] if isinstance(data, str) else data,
@@ -212,7 +215,8 @@ def bench(
         device=device,
         precision=precision,
         rule=rule,
+        images=folder,
         settings=settings or {},
         store=store,
     )
-    return run_matrix(host, make_plan(host, request), store=Path(store), device=device, force=force)
+    return run_matrix(host, make_plan(host, request), store=Path(store), device=device, images=folder, force=force)

@@ -36,7 +36,7 @@ def make_dir(path: Path) -> Path:
     return path
 
 
-_ELSEWHERE = "Choose another with --store DIR (results) or the variable ZOO_CACHE (simulated data)."
+_ELSEWHERE = "Choose another with --store DIR (results), --out DIR or the variable ZOO_CACHE (simulated images)."
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from zoo.cli.listing import list_datasets, list_launchers, list_models, list_sim
 from zoo.cli.predict import predict
 from zoo.cli.report import report
 from zoo.cli.rerun import rerun, verify
+from zoo.cli.simulate import simulate
 from zoo.cli.weights import card, export, weights
 from zoo.errors import UsageError, ZooError, nearest
 
@@ -107,8 +108,8 @@ def cli() -> None:
 
 
 for command in (
-    bench, report, predict, list_models, list_datasets, list_simulators, list_launchers, show, data, weights, card,
-    export, rerun, verify, equivariance, plugins, env, run_cell,
+    bench, report, predict, list_models, list_datasets, list_simulators, list_launchers, show, simulate, data, weights,
+    card, export, rerun, verify, equivariance, plugins, env, run_cell,
 ):  # fmt: skip
     cli.add_command(command)
 

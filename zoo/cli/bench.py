@@ -32,6 +32,8 @@ _MOST_SEEDS = 10_000
 @click.option("--rule", default="val_auc", show_default=True, help="Which epoch is kept: val_auc or last.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="lr=3e-4, model.width=8, data.snr=50, ...")
 @click.option("--launcher", default="core/local", show_default=True, help="What runs the cells.")
+@click.option("--stream", is_flag=True, help="Train on images rendered as they are needed, every epoch new ones.")
+@click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="Read images that zoo simulate made.")
 @click.option("--store", default="results", show_default=True, help="Folder of the results.")
 @click.option("--force", is_flag=True, help="Run again what is in the store.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -49,6 +51,8 @@ def bench(
     rule: str,
     pairs: tuple[str, ...],
     launcher: str,
+    stream: bool,
+    images: Path | None,
     store: str,
     force: bool,
     dry_run: bool,
@@ -66,6 +70,9 @@ def bench(
     host = host_of(ctx)
     warn_of_broken(host)
     registry.find(host, LauncherSpec, launcher)
+    settings = parse_settings(list(pairs))
+    if stream and settings.setdefault("stream", True) is not True:
+        raise UsageError(f"--stream and --set stream={settings['stream']} exclude each other.")
     request = Request(
         models=models,
         data=data,
@@ -75,8 +82,9 @@ def bench(
         device=device,
         precision=precision,
         rule=rule,
-        settings=parse_settings(list(pairs)),
+        settings=settings,
         store=store,
+        images=images,
     )
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         cells = make_plan(host, request)
@@ -91,7 +99,14 @@ def bench(
 
     with contextlib.redirect_stdout(sys.stderr), Watcher() as watcher:
         found = run_matrix(
-            host, cells, store=Path(store), device=device, launcher=launcher, force=force, watch=watcher.watch
+            host,
+            cells,
+            store=Path(store),
+            device=device,
+            launcher=launcher,
+            images=images,
+            force=force,
+            watch=watcher.watch,
         )
     _finish(found, cells, Path(store), as_json=as_json, ran=force or stored < len(cells))
     if any(result["status"] != "ok" for result in found):
@@ -140,7 +155,22 @@ def _print_plan(host: Host, cells: list[Cell], store: Path, *, force: bool) -> i
     for cell in cells if len(cells) <= 24 else []:
         out.print(f"  {cell.model} on {cell.data}, seed {cell.seed}  [dim]{cell.run_id}[/dim]")
     out.print(f"[dim]{BUDGETS[first.budget].note}[/dim]")
+    if note := _stream_note(cells):
+        out.print(f"[dim]{note}[/dim]")
     return stored
+
+
+def _stream_note(cells: list[Cell]) -> str:
+    """Return what a stream does for these cells, or would do."""
+    first = cells[0]
+    if first.training["stream"]:
+        return (
+            f"streamed: {first.sizes['train']:,} new training images an epoch, rendered as they are needed and not "
+            "kept; validation and test images are the same as without --stream"
+        )
+    if first.budget == "paper" and all(cell.recipe["simulator"] is not None for cell in cells):
+        return "with --stream, no training image is shown twice and none is kept on disk"
+    return ""
 
 
 def _changed_params(host: Host, recipe: Mapping[str, Any]) -> list[str]:
@@ -176,9 +206,10 @@ def _seeds(text: str) -> list[int]:
 @click.command("run-cell", hidden=True)
 @click.argument("path", metavar="CELL.json", type=click.Path(path_type=Path))
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.")
+@click.option("--images", type=click.Path(path_type=Path), help="Read images that zoo simulate made.")
 @click.option("--force", is_flag=True, help="Run again although there is a result.")
 @click.pass_context
-def run_cell(ctx: click.Context, path: Path, device: str, force: bool) -> None:
+def run_cell(ctx: click.Context, path: Path, device: str, images: Path | None, force: bool) -> None:
     """Run one cell in this process; the result goes beside its file."""
 
     from zoo.harness.cell import Cell
@@ -187,6 +218,6 @@ def run_cell(ctx: click.Context, path: Path, device: str, force: bool) -> None:
     cell, device = Cell.read(path), resolve_device(device)
     from zoo.harness import run  # torch, seconds: not before the cell is known to be one
 
-    result = run.run_cell(host_of(ctx), cell, path.parent, device=device, force=force)
+    result = run.run_cell(host_of(ctx), cell, path.parent, device=device, images=images, force=force)
     if result["status"] != "ok":
         ctx.exit(1)

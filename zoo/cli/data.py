@@ -1,15 +1,207 @@
-"""`zoo data`: the group of commands that look at data sets."""
+"""`zoo data verify` and `zoo data show`: whether a folder of images is whole, and what they look like."""
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
+from zoo.cli.context import host_of, print_json
 from zoo.cli.probe import probe
+from zoo.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from zoo.data.recipe import Recipe
+    from zoo.data.verify import FolderReport
+    from zoo.host import Host
+
+    Arrays = Mapping[str, NDArray[Any]]
 
 
 @click.group()
 def data() -> None:
-    """Look at data sets."""
+    """Look at data sets: check a folder of images, draw some, ask what four scalars tell."""
 
 
 data.add_command(probe)
+
+
+@data.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def verify(ctx: click.Context, folder: Path, as_json: bool) -> None:
+    """Check every file of a folder that zoo simulate made.
+
+    Each shard is compared with its own checksum and the manifest's; gaps, counts and the recipe are checked. The exit
+    code is 1 if anything is wrong, and the output says what, and how to mend it.
+    """
+    from dataclasses import asdict
+
+    from zoo.cli.watch import CountBar
+    from zoo.data.verify import verify_folder
+
+    with CountBar("verify") as bar:
+        report = verify_folder(folder, progress=bar.show)
+    if as_json:
+        problems = [
+            {**asdict(problem), "delete": problem.delete and str(problem.delete)} for problem in report.problems
+        ]
+        print_json(
+            {
+                "folder": str(folder),
+                "recipe": report.recipe.to_json(),
+                "recipe_hash": report.recipe.hash,
+                "splits": [asdict(split) for split in report.splits],
+                "problems": problems,
+                "notes": report.notes,
+                "mend": _mend(host_of(ctx), folder, report),
+            }
+        )
+    else:
+        _print_report(host_of(ctx), folder, report)
+    if report.problems:
+        ctx.exit(1)
+
+
+def _print_report(host: Host, folder: Path, report: FolderReport) -> None:
+    recipe = report.recipe
+    click.echo(f"{folder}: {recipe.dataset} by {recipe.simulator}, seed {recipe.seed}, recipe {recipe.hash}")
+    for split in report.splits:
+        counts = ", ".join(f"{count:,} {name}" for name, count in split.counts.items())
+        click.echo(f"{split.split}: {split.images:,} images in {split.shards:,} shards{': ' if counts else ''}{counts}")
+    for note in report.notes:
+        click.echo(f"note: {note}")
+    for problem in report.problems:
+        click.echo(f"wrong: {problem.text}")
+    if report.problems:
+        click.echo("To mend it:\n  " + "\n  ".join(_mend(host, folder, report)))
+    else:
+        click.echo("All is well.")
+
+
+def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
+    """Return the commands that mend what is wrong."""
+    import shlex
+
+    from zoo.cli.simulate import command_for
+
+    sizes = {split.split: split.images for split in report.splits}
+    delete = dict.fromkeys(problem.delete for problem in report.problems if problem.delete is not None)
+    # A manifest that is deleted is written again split by split.
+    whole = any(problem.split is None for problem in report.problems) or any(
+        path.parent == folder for path in delete
+    )  # fmt: skip
+    splits = [split for split in sizes if whole or any(problem.split == split for problem in report.problems)]
+    return [f"rm {shlex.quote(str(path))}" for path in delete] + [
+        command_for(host, report.recipe, split=split, images=sizes[split], folder=folder) for split in splits
+    ]
+
+
+@data.command()
+@click.argument("name", metavar="DIR|DATASET")
+@click.option(
+    "-n", "--images", default=4, show_default=True, type=click.IntRange(1, 12), help="How many of each class."
+)
+@click.option("--split", default="train", show_default=True, help="train, val or test.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.png", help="Default: NAME-SPLIT.png here.")
+@click.option("--simulator", default="caustics/caustics", show_default=True, help="Who renders, for a data set.")
+@click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="For a data set: as of zoo simulate.")
+@click.pass_context
+def show(
+    ctx: click.Context, name: str, images: int, split: str, out: Path | None, simulator: str, pairs: tuple[str, ...]
+) -> None:
+    """Draw images of each class with their parameters; print the path of the picture.
+
+    Of a folder, its first images are drawn; of a data set, the same ones are rendered for this picture and not kept.
+    """
+    from zoo.data.recipe import SPLITS
+    from zoo.report.plots import draw_images
+
+    if split not in SPLITS:
+        raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
+    host = host_of(ctx)
+    if Path(name).is_dir():
+        if pairs:
+            raise UsageError("--set is for a data set; the images of a folder are what they are.")
+        recipe, classes, arrays = _of_folder(host, Path(name), split)
+        stem = Path(name).resolve().name
+    else:
+        with contextlib.redirect_stdout(sys.stderr):  # plugins may print
+            recipe, classes, arrays = _of_dataset(host, name, split, simulator, pairs, each=images)
+        stem = recipe.dataset.replace("/", ".")
+    labels = arrays["label"]
+    chosen = [index for k in range(len(classes)) for index in (labels == k).nonzero()[0][:images]]
+    captions = [_caption(arrays, index) for index in chosen]
+    path = draw_images(
+        arrays["image"][chosen], labels[chosen], classes, out or Path(f"{stem}-{split}.png"),
+        title=f"{recipe.dataset} by {recipe.simulator}, {split}", captions=captions,
+    )  # fmt: skip
+    click.echo(str(path))
+
+
+def _of_folder(host: Host, folder: Path, split: str) -> tuple[Recipe, Sequence[str], Arrays]:
+    """Return the recipe, the classes and the first shard of a split.
+
+    Raises:
+        DataError: it is not there, or damaged.
+    """
+    from zoo.data.folder import open_folder, read_recipe
+    from zoo.specs import DatasetSpec
+
+    recipe = read_recipe(folder)
+    [arrays] = open_folder(folder, recipe, split, 1)
+    known = {spec.id: spec.classes for spec in host.specs_of(DatasetSpec) if isinstance(spec, DatasetSpec)}
+    # A folder can be looked at without the plugin that its data set comes from.
+    unnamed = [f"class {k}" for k in range(int(arrays["label"].max()) + 1)]
+    return recipe, known.get(recipe.dataset, unnamed), arrays
+
+
+def _of_dataset(
+    host: Host, name: str, split: str, simulator: str, pairs: Sequence[str], *, each: int
+) -> tuple[Recipe, Sequence[str], Arrays]:
+    """Return the recipe, the classes and the first images of a data set.
+
+    Raises:
+        UsageError: an unknown name, an impossible value, or images that exist already.
+    """
+    import numpy as np
+
+    from zoo.data.open import Dataset
+    from zoo.harness.plan import plan_images
+    from zoo.harness.settings import parse_settings
+
+    spec, recipe = plan_images(host, name, settings=parse_settings(list(pairs)), simulator=simulator, device="cpu")
+    count = each * len(spec.classes)
+    simulation = Dataset(host, recipe, {}).simulation(expected_images=count)
+    return recipe, spec.classes, simulation.arrays(split, np.arange(count))
+
+
+def _caption(arrays: Arrays, index: int) -> str:
+    """Return the parameters of an image that a reader looks for, as far as its population has them."""
+    import math
+
+    parts = []
+    for name, text in _SHOWN.items():
+        column = arrays.get(f"parameter.{name}")
+        if column is not None and math.isfinite(column[index]):
+            parts.append(text.format(column[index]))
+    return "\n".join(", ".join(parts[start : start + 2]) for start in range(0, len(parts), 2))
+
+
+_SHOWN = {
+    "snr": "SNR {:.0f}",
+    "total_einstein_radius": "ring {:.2f}″",
+    "lens_redshift": "z {:.2f}",
+    "source_redshift": "source z {:.2f}",
+    "substructure_mass_fraction": "substructure {:.1%}",
+    "substructure_count": "{:.0f} masses",
+    "vortex_length": "length {:.2f}″",
+}

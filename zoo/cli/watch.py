@@ -85,13 +85,58 @@ class Watcher:
             self._console.print(f"{name}: {text}")
 
 
+class CountBar:
+    """A context in which `show` shows on stderr how many images of a work are done.
+
+    Args:
+        name: of the work, such as "simulate train".
+    """
+
+    def __init__(self, name: str) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._name = name
+        self._console = console(stderr=True)
+        self._live = sys.stderr.isatty()
+        self._progress = Progress(
+            BarColumn(bar_width=24), TextColumn("{task.description}"), console=self._console, disable=not self._live,
+            transient=True,
+        )  # fmt: skip
+        self._task = self._progress.add_task(name, total=None)
+        self._started: float | None = None
+        self._told = 0.0
+
+    def __enter__(self) -> CountBar:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, done: int, total: int) -> None:
+        """Say how many images are done, of how many."""
+        now = time.monotonic()
+        if self._started is None:
+            self._started = self._told = now
+        seconds = now - self._started
+        rate = f", {done / seconds:,.0f} images/s" if done and seconds > 0.5 else ""
+        left = f", {duration(seconds / done * (total - done))} left" if rate else ""
+        text = f"{self._name} {done:,}/{total:,}{rate}{left}"
+        self._progress.update(self._task, description=text, completed=done, total=total)
+        if not self._live and now - self._told > LINE_SECONDS:
+            self._told = now
+            self._console.print(text)
+
+
 def describe(progress: dict[str, Any]) -> str:
     """Return what a cell does, how fast, and how long it will take."""
     if not progress:
         return "starting"
     phase, done, total = progress["phase"], progress["done"], progress["total"]
     rate = progress.get("rate", 0.0)
-    left = f", {_duration((total - done) / rate)} left" if rate and progress["seconds"] > 0.5 else ""
+    left = f", {duration((total - done) / rate)} left" if rate and progress["seconds"] > 0.5 else ""
     if phase.startswith("simulate"):
         speed = f", {rate:,.0f} images/s" if rate else ""
         return f"{phase} {done:,.0f}/{total:,.0f}{speed}{left}"
@@ -99,6 +144,10 @@ def describe(progress: dict[str, Any]) -> str:
         text = f"epoch {progress['epoch']}/{progress['epochs']}"
         if "val_auc" in progress:
             text += f", loss {progress['train_loss']:.3f}, val AUC {progress['val_auc']:.4f}"
+        if "streamed_per_second" in progress:
+            text += f", streamed at {progress['streamed_per_second']:,.0f} images/s"
+            if progress["waited_share"]:
+                text += f", waited for {progress['waited_share']:.0%} of the time"
         return text + left
     return str(phase)
 
@@ -114,11 +163,12 @@ def _warnings(log: Path) -> list[str]:
 
 def _outcome(result: dict[str, Any]) -> str:
     if result["status"] == "ok":
-        return f"macro AUC {result['test']['auc']['macro']:.4f} in {_duration(result['seconds'])}"
+        return f"macro AUC {result['test']['auc']['macro']:.4f} in {duration(result['seconds'])}"
     return f"[red]{result['status']}[/red]"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time as a person would say it."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from zoo.data.split import Split
 
+T = TypeVar("T")
+R = TypeVar("R")
+
+CPU = torch.device("cpu")
 RESIDENT_SHARE = 0.5
 """Share of the free memory that images may take before they are streamed."""
 
@@ -64,6 +68,18 @@ class Batches:
             return host.pin_memory().to(self.device, non_blocking=True)
         return host.to(self.device)
 
+    def epoch(
+        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images and labels of an epoch in full batches; every epoch has the same images.
+
+        Args:
+            number: of the epoch, from 1.
+            batch_size: images in a batch.
+            shuffle: CPU generator of the order; None keeps the order of the split.
+        """
+        return self.batches(batch_size, shuffle=shuffle, drop_last=True)
+
     def batches(
         self, batch_size: int, *, shuffle: torch.Generator | None = None, drop_last: bool = False
     ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -79,17 +95,23 @@ class Batches:
         if drop_last and stop > batch_size:
             stop -= stop % batch_size
         pieces = [order[start : min(start + batch_size, stop)] for start in range(0, stop, batch_size)]
-        images = map(self.gather, pieces) if self.resident else _ahead(self, pieces)
+        images = map(self.gather, pieces) if self.resident else ahead(self.gather, pieces)
         for index, batch in zip(pieces, images, strict=True):
             yield batch, self.labels[index.to(self.device)]
 
 
-def _ahead(batches: Batches, pieces: Sequence[Tensor], *, depth: int = 3) -> Iterator[Tensor]:
-    """Yield gathered batches that a thread reads ahead, so that disk and device work at the same time."""
-    ready: queue.Queue[Tensor | BaseException] = queue.Queue(maxsize=depth)
+def ahead(produce: Callable[[T], R], items: Sequence[T], *, depth: int = 3) -> Iterator[R]:
+    """Yield produce(item) of each item, which a thread makes ahead of the reader.
+
+    Args:
+        produce: called in the thread, one item after the other.
+        items: what to make.
+        depth: how many may be ready and not read; one more is in work.
+    """
+    ready: queue.Queue[R | BaseException] = queue.Queue(maxsize=depth)
     stopped = threading.Event()
 
-    def offer(item: Tensor | BaseException) -> bool:
+    def offer(item: R | BaseException) -> bool:
         while not stopped.is_set():
             try:
                 ready.put(item, timeout=0.1)
@@ -100,8 +122,8 @@ def _ahead(batches: Batches, pieces: Sequence[Tensor], *, depth: int = 3) -> Ite
 
     def read() -> None:
         try:
-            for piece in pieces:
-                if not offer(batches.gather(piece)):
+            for item in items:
+                if not offer(produce(item)):
                     return
         except BaseException as error:  # handed over to the reader's side
             offer(error)
@@ -109,11 +131,11 @@ def _ahead(batches: Batches, pieces: Sequence[Tensor], *, depth: int = 3) -> Ite
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     try:
-        for _ in pieces:
-            item = ready.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        for _ in items:
+            made = ready.get()
+            if isinstance(made, BaseException):
+                raise made
+            yield made
     finally:
         stopped.set()
         thread.join()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoo import registry
+from zoo.data.folder import fill_folder, open_folder
 from zoo.data.images import ImageSet, assign_splits, pieces_of
 from zoo.data.recipe import Recipe
-from zoo.data.simulate import ensure_shards
+from zoo.data.simulate import Simulation
 from zoo.data.split import Split, from_shards
-from zoo.errors import DataError
+from zoo.errors import DataError, UsageError
 from zoo.lensing.population import Population
 from zoo.specs import DatasetSpec, SimulatorSpec
 
@@ -29,6 +31,7 @@ class Dataset:
         host: the plugins.
         recipe: what it is made of.
         sizes: split -> images wanted.
+        folder: read simulated images from this folder and make none; default: the cache, which is filled.
         progress: called with split, images made, images to be made while it simulates.
 
     Raises:
@@ -42,14 +45,13 @@ class Dataset:
         recipe: Recipe,
         sizes: Mapping[str, int],
         *,
+        folder: Path | None = None,
         progress: SimulationProgress | None = None,
     ) -> None:
-        self.recipe, self.sizes, self.progress = recipe, dict(sizes), progress
+        self.recipe, self.sizes, self.folder, self.progress = recipe, dict(sizes), folder, progress
         self.spec = registry.find(host, DatasetSpec, recipe.dataset)
+        self._host = host
         self._content = registry.load_target(self.spec)(**recipe.params)
-        self._render = None
-        if recipe.simulator is not None:
-            self._render = registry.load_target(registry.find(host, SimulatorSpec, recipe.simulator))
         if not isinstance(self._content, (ImageSet, Population)):
             raise DataError(
                 f"{self.spec.id} returned a {type(self._content).__name__}; "
@@ -65,6 +67,30 @@ class Dataset:
         size = self._content.instrument.image_size
         return 1, size, size
 
+    def simulation(self, *, expected_images: int) -> Simulation:
+        """Return what makes the images.
+
+        Args:
+            expected_images: how many will be made in all.
+
+        Raises:
+            UsageError: the images exist already.
+            MissingError: the simulator is not there.
+        """
+        if isinstance(self._content, ImageSet) or self.recipe.simulator is None:
+            raise UsageError(
+                f"{self.spec.id} holds images that exist already; nothing of it can be simulated.",
+                hint="See which data sets are simulated: zoo list-datasets",
+            )
+        return Simulation(
+            recipe=self.recipe,
+            classes=self.spec.classes,
+            population=self._content,
+            render=registry.load_target(registry.find(self._host, SimulatorSpec, self.recipe.simulator)),
+            device=self.recipe.device_type,
+            expected_images=expected_images,
+        )
+
     def split(self, name: str) -> Split:
         """Return a split: "train", "val" or "test"."""
         content = self._content
@@ -78,15 +104,15 @@ class Dataset:
                 ids=[content.ids[i] for i in index],
                 parameters={key: np.asarray(values)[index] for key, values in content.metadata.items()},
             )
-        report = self.progress
-        shards = ensure_shards(
-            self.recipe,
-            name,
-            self.sizes[name],
-            population=content,
-            render=self._render,  # type: ignore[arg-type]
-            device=self.recipe.device_type,
-            expected_images=sum(self.sizes.values()),
-            progress=None if report is None else lambda done, total: report(name, done, total),
-        )
-        return from_shards(name, self.spec.classes, shards, self.sizes[name])
+        images = self.sizes[name]
+        if self.folder is not None:
+            shards = open_folder(self.folder, self.recipe, name, images)
+        else:
+            report = self.progress
+            shards = fill_folder(
+                self.simulation(expected_images=sum(self.sizes.values())),
+                name,
+                images,
+                progress=None if report is None else lambda done, total: report(name, done, total),
+            ).shards
+        return from_shards(name, self.spec.classes, shards, images)

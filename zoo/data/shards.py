@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.recipe import Recipe
 from zoo.errors import DataError
 from zoo.paths import written_whole
 
 SHARD_SIZE = 256
 
 _DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
+_CODES = {np.dtype(dtype).name: code for code, dtype in _DTYPES.items()}
 
 
 class DamagedShard(DataError):
@@ -31,24 +33,51 @@ def shard_path(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.safetensors"
 
 
-def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]], *, identity: str) -> None:
-    """Write a shard.
+def shard_count(images: int) -> int:
+    """Return how many shards hold so many images."""
+    return -(-images // SHARD_SIZE)
+
+
+def shard_identity(recipe: Recipe, split: str, number: int) -> str:
+    """Return what a shard says that it is: a file copied to another place is noticed."""
+    return f"{recipe.hash}/{split}/{number}"
+
+
+def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]], *, identity: str) -> str:
+    """Write a shard; equal arrays give equal files, byte by byte.
+
+    The safetensors library needs the whole file in memory, and orders its header anew in every process. The format
+    is eight bytes of length, a JSON header, then the arrays; so it is written here, array by array.
 
     Args:
         path: from `shard_path`.
         arrays: name -> [n, ...] of float32, float64 or int64.
         identity: what it is: recipe, split and number.
 
+    Returns:
+        The SHA-256 of the file, as sha256sum prints it.
+
     Raises:
         DataError: the file cannot be written.
     """
-    import safetensors.numpy
-
-    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    header, offset = _split(safetensors.numpy.save(plain))
-    metadata = {"sha256": _digest(header, offset), "identity": identity}
-    with written_whole(path) as temporary:
-        temporary.write_bytes(safetensors.numpy.save(plain, metadata=metadata))
+    # The widest numbers first, so that all of them lie at multiples of their size.
+    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
+    parts = [np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8) for name in names]
+    layout, offset = {}, 0
+    for name, part in zip(names, parts, strict=True):
+        entry = {"dtype": _CODES[arrays[name].dtype.name], "shape": list(arrays[name].shape)}
+        layout[name] = entry | {"data_offsets": [offset, offset + len(part)]}
+        offset += len(part)
+    about = {"identity": identity, "sha256": _digest(layout, parts)}
+    header = json.dumps({"__metadata__": about, **layout}).encode()
+    header += b" " * (-len(header) % 8)
+    whole = hashlib.sha256()
+    pieces: list[Any] = [len(header).to_bytes(8, "little"), header, *parts]  # anything with a buffer
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        for piece in pieces:
+            whole.update(piece)
+            file.write(piece)
+    return whole.hexdigest()
 
 
 def read_shard(path: Path, *, identity: str, verify: bool = True) -> dict[str, NDArray[Any]]:
@@ -69,29 +98,35 @@ def read_shard(path: Path, *, identity: str, verify: bool = True) -> dict[str, N
         metadata = header.get("__metadata__", {})
         if metadata.get("identity") != identity:
             raise ValueError("it is another shard")
-        if verify and _digest(header, data) != metadata.get("sha256"):
+        if verify and _digest(header, [data]) != metadata.get("sha256"):
             raise ValueError("its checksum does not fit")
         return {name: _view(data, entry) for name, entry in header.items() if name != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedShard(f"{path} is damaged: {error}.") from error
 
 
-def _split(content: Any) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, as sha256sum prints it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _split(content: NDArray[np.uint8]) -> tuple[dict[str, Any], NDArray[np.uint8]]:
     """Return header and data of a safetensors file: 8 bytes of length, JSON, then the arrays' bytes."""
-    buffer = np.frombuffer(content, dtype=np.uint8) if isinstance(content, bytes) else content
-    if len(buffer) < 8:
+    if len(content) < 8:
         raise ValueError("it is too short")
-    length = int.from_bytes(bytes(buffer[:8]), "little")
-    if length > len(buffer) - 8:
+    length = int.from_bytes(bytes(content[:8]), "little")
+    if length > len(content) - 8:
         raise ValueError("its header is cut")
-    return json.loads(bytes(buffer[8 : 8 + length])), buffer[8 + length :]
+    return json.loads(bytes(content[8 : 8 + length])), content[8 + length :]
 
 
-def _digest(header: Mapping[str, Any], data: NDArray[np.uint8]) -> str:
+def _digest(header: Mapping[str, Any], parts: Iterable[NDArray[np.uint8]]) -> str:
     """Return the SHA-256 over names, types, shapes and bytes of all arrays."""
     layout = {name: entry for name, entry in header.items() if name != "__metadata__"}
     digest = hashlib.sha256(json.dumps(layout, sort_keys=True).encode())
-    digest.update(data.data)
+    for part in parts:
+        digest.update(part.data)
     return digest.hexdigest()
 
 

@@ -1,138 +1,128 @@
-"""Makes the shards of a recipe that are not there yet: population -> simulator -> noise -> file."""
+"""Makes images from their numbers: population -> simulator -> sky and noise."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.recipe import Recipe
-from zoo.data.shards import SHARD_SIZE, DamagedShard, read_shard, shard_path, write_shard
+from zoo.data.shards import SHARD_SIZE
 from zoo.errors import DataError, UsageError
 from zoo.lensing.draws import Draws
 from zoo.lensing.observe import observe
 from zoo.lensing.scenes import Sersic
-from zoo.paths import cache_dir, make_dir, write_text
 
 if TYPE_CHECKING:
-    from zoo.lensing.observe import Rendered
+    from zoo.lensing.observe import Observed, Rendered
     from zoo.lensing.population import Population
+    from zoo.lensing.scenes import Scenes
 
-logger = logging.getLogger(__name__)
-Progress = Callable[[int, int], None]
-
-
-def split_folder(recipe: Recipe, split: str) -> Path:
-    """Return the cache folder of a recipe's split."""
-    return cache_dir() / "datasets" / recipe.hash / split
+PIXELS_AT_A_TIME = {"cpu": 1 << 20, "cuda": 1 << 24}
+"""Pixels in work at a time when a shard is made: a CPU's cache holds so many, and a GPU is busy with so many."""
 
 
-def ensure_shards(
-    recipe: Recipe,
-    split: str,
-    count: int,
-    *,
-    population: Population,
-    render: Callable[..., Any],
-    device: str,
-    expected_images: int,
-    progress: Progress | None = None,
-) -> list[dict[str, NDArray[Any]]]:
-    """Return all shards of the first `count` images of a split, making those that are missing or damaged.
-
-    Safe to interrupt at any moment and to run in several processes at once: a shard appears whole, and one
-    process at a time makes them.
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """All that it takes to make any image of a recipe. Image i does not depend on which others are made with it.
 
     Args:
         recipe: what the images are.
-        split: "train", "val" or "test".
-        count: how many images are needed; whole shards are made.
+        classes: the labels' names.
         population, render: the targets that the recipe names.
         device: to render on.
-        expected_images: of all splits together, so that the simulator may choose how to work once and for all.
-        progress: called with images made so far in this call, and images to be made in it.
-
-    Raises:
-        DataError: the cache cannot be written.
-        UsageError: a parameter is impossible.
+        expected_images: how many will be made in all, by all processes, so that the simulator may choose how to
+            work once and for all; two choices differ by rounding.
     """
-    import filelock
 
-    folder = make_dir(split_folder(recipe, split))
-    write_text(folder.parent / "recipe.json", _pretty(recipe))
-    numbers = range(-(-count // SHARD_SIZE))
-    try:
-        with filelock.FileLock(folder / ".lock"):
-            for stale in folder.glob(".*.part"):  # left by a process that was killed while it wrote
-                stale.unlink(missing_ok=True)
-            found = {number: _found(shard_path(folder, number), identity(recipe, split, number)) for number in numbers}
-            missing = [number for number, shard in found.items() if shard is None]
-            for done, number in enumerate(missing):
-                if progress is not None:
-                    progress(done * SHARD_SIZE, len(missing) * SHARD_SIZE)
-                arrays = _simulate(
-                    recipe, split, number, population=population, render=render, device=device,
-                    expected_images=expected_images,
-                )  # fmt: skip
-                path = shard_path(folder, number)
-                write_shard(path, arrays, identity=identity(recipe, split, number))
-                found[number] = read_shard(path, identity=identity(recipe, split, number), verify=False)
-            if progress is not None and missing:
-                progress(len(missing) * SHARD_SIZE, len(missing) * SHARD_SIZE)
-    except OSError as error:
-        raise DataError(
-            f"Cannot use the folder {folder}: {error}.", hint="Choose another with the variable ZOO_CACHE."
-        ) from error
-    return [shard for shard in found.values() if shard is not None]
+    recipe: Recipe
+    classes: tuple[str, ...]
+    population: Population
+    render: Callable[..., Any]
+    device: str
+    expected_images: int
+
+    def expose(self, split: str, indices: NDArray[np.int64]) -> tuple[Scenes, Observed]:
+        """Return the scenes with these numbers, and images [n, H, W] of them on the device.
+
+        Args:
+            split: names the stream of random numbers.
+            indices: [n].
+
+        Raises:
+            DataError: the population or the simulator breaks its contract.
+            UsageError: a parameter is impossible.
+        """
+        stream = self.recipe.stream(split)
+        scenes = self.population.sample(indices, stream)
+        if len(scenes.label) and not 0 <= scenes.label.min() <= scenes.label.max() < len(self.classes):
+            raise DataError(
+                f"{self.recipe.dataset} drew labels from {scenes.label.min()} to {scenes.label.max()} "
+                f"for {len(self.classes)} classes."
+            )
+        instrument = self.population.instrument
+        rendered = self.render(scenes, instrument, device=self.device, expected_images=self.expected_images)
+        shape = (len(scenes), instrument.image_size, instrument.image_size)
+        if tuple(rendered.source.shape) != shape:
+            raise DataError(
+                f"Simulator {self.recipe.simulator} returned images of shape {tuple(rendered.source.shape)} "
+                f"where {shape} was asked for."
+            )
+        # Before the noise: a Poisson draw of a rate that is no number raises, on CUDA beyond repair.
+        if len(bad := np.flatnonzero(_unusable(rendered))):
+            raise UsageError(
+                f"Image {indices[bad[0]]} of split {split} of {self.recipe.dataset} as {self.recipe.simulator} "
+                "renders it is not finite, negative, or shows no source."
+            )
+        return scenes, observe(rendered, scenes.exposure, draws=Draws(stream, indices))
+
+    def arrays(
+        self,
+        split: str,
+        indices: NDArray[np.int64],
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Return images and all that is stored beside them.
+
+        Args:
+            split: names the stream of random numbers.
+            indices: [n], at least one.
+            progress: called with the images that are done.
+
+        Returns:
+            "image" [n, 1, H, W] float32, "label" [n], and "parameter.NAME" [n] of every parameter.
+        """
+        size = self.population.instrument.image_size
+        images = np.empty((len(indices), 1, size, size), np.float32)
+        columns: list[dict[str, NDArray[Any]]] = []
+        step = max(1, PIXELS_AT_A_TIME.get(self.device, PIXELS_AT_A_TIME["cpu"]) // size**2)
+        for start in range(0, len(indices), step):
+            scenes, observed = self.expose(split, indices[start : start + step])
+            images[start : start + step, 0] = observed.image.cpu().numpy()
+            columns.append(_columns(scenes, observed))
+            if progress is not None:
+                progress(min(start + step, len(indices)))
+        return {"image": images} | {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
+
+    def shard(
+        self, split: str, number: int, *, progress: Callable[[int], None] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Return the content of shard `number` of a split."""
+        return self.arrays(split, np.arange(number * SHARD_SIZE, (number + 1) * SHARD_SIZE), progress=progress)
+
+    def shard_bytes(self) -> int:
+        """Return about how large the file of a shard is: pixels and columns, without the header."""
+        parameters = self.population.sample(np.arange(1), self.recipe.stream("train")).parameters
+        columns = len(parameters) + _COLUMNS_OF_OURS
+        return SHARD_SIZE * (4 * self.population.instrument.image_size**2 + 8 * columns)
 
 
-def identity(recipe: Recipe, split: str, number: int) -> str:
-    """Return what a shard says that it is: a file copied to another place is noticed."""
-    return f"{recipe.hash}/{split}/{number}"
-
-
-def _found(path: Path, expected: str) -> dict[str, NDArray[Any]] | None:
-    try:
-        return read_shard(path, identity=expected)
-    except FileNotFoundError:
-        return None
-    except DamagedShard as error:
-        logger.warning("%s It is made again.", error)
-        return None
-
-
-def _simulate(
-    recipe: Recipe,
-    split: str,
-    number: int,
-    *,
-    population: Population,
-    render: Callable[..., Any],
-    device: str,
-    expected_images: int,
-) -> dict[str, NDArray[Any]]:
-    indices = np.arange(number * SHARD_SIZE, (number + 1) * SHARD_SIZE)
-    stream = recipe.stream(split)
-    scenes = population.sample(indices, stream)
-    rendered = render(scenes, population.instrument, device=device, expected_images=expected_images)
-    size = population.instrument.image_size
-    if tuple(rendered.source.shape) != (len(scenes), size, size):
-        raise DataError(
-            f"Simulator {recipe.simulator} returned images of shape {tuple(rendered.source.shape)} "
-            f"where {(len(scenes), size, size)} was asked for."
-        )
-    # Before the noise: a Poisson draw of a rate that is no number raises, on CUDA beyond repair.
-    if len(bad := np.flatnonzero(_unusable(rendered))):
-        raise UsageError(
-            f"Image {indices[bad[0]]} of split {split} of {recipe.dataset} as {recipe.simulator} renders it "
-            "is not finite, negative, or shows no source."
-        )
-    observed = observe(rendered, scenes.exposure, draws=Draws(stream, indices))
-    image = observed.image.cpu().numpy()
+def _columns(scenes: Scenes, observed: Observed) -> dict[str, NDArray[Any]]:
+    """Return the label and the parameters that are stored beside an image."""
     columns = {
         **scenes.parameters,
         "snr": observed.snr.cpu().numpy(),
@@ -146,10 +136,12 @@ def _simulate(
         columns["source_effective_radius"] = scenes.source.effective_radius
         columns["source_axis_ratio"] = scenes.source.axis_ratio
     return {
-        "image": image[:, None],
         "label": scenes.label,
         **{f"parameter.{name}": np.asarray(values, np.float64) for name, values in columns.items()},
     }
+
+
+_COLUMNS_OF_OURS = 9  # those of `_columns` that no population names
 
 
 def _unusable(rendered: Rendered) -> NDArray[np.bool_]:
@@ -161,9 +153,3 @@ def _unusable(rendered: Rendered) -> NDArray[np.bool_]:
             bad |= ~light.isfinite().all(1) | (light.amin(1) < -1e-5 * light.amax(1).abs())
     result: NDArray[np.bool_] = bad.cpu().numpy()
     return result
-
-
-def _pretty(recipe: Recipe) -> str:
-    import json
-
-    return json.dumps(recipe.to_json(), indent=2, sort_keys=True) + "\n"

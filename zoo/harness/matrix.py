@@ -51,6 +51,7 @@ def run_matrix(
     store: Path,
     device: str = "auto",
     launcher: str = "core/local",
+    images: Path | None = None,
     force: bool = False,
     watch: Callable[[list[CellState]], None] | None = None,
 ) -> list[result_store.Result]:
@@ -62,6 +63,7 @@ def run_matrix(
         store: folder of the results.
         device: "auto", "cpu", "cuda" or "mps".
         launcher: id or name.
+        images: folder that holds the simulated images; default: the cache, which is filled.
         force: run cells again that are in the store.
         watch: called several times a second with the state of every cell.
 
@@ -82,6 +84,7 @@ def run_matrix(
             _job(
                 result_store.prepare_run(store, cell, force=force),
                 device=resolve_device(device),
+                images=images,
                 force=force,
                 files=[record.distribution for record in host.records.values() if record.version == "file"],
             )
@@ -101,11 +104,15 @@ def run_matrix(
             engine.cancel(list(handles.values()))
 
 
-def _job(run_dir: Path, *, device: str, force: bool, files: Sequence[str]) -> Job:
+def _job(run_dir: Path, *, device: str, images: Path | None, force: bool, files: Sequence[str]) -> Job:
     plugins = [word for file in files for word in ("--plugin", str(Path(file).absolute()))]
     cell = str(run_dir / result_store.CELL)
     command = [sys.executable, "-m", "zoo", *plugins, "run-cell", cell, "--device", device]
-    return Job(run_dir=run_dir, command=(*command, "--force") if force else tuple(command))
+    if images is not None:
+        command += ["--images", str(images.absolute())]
+    if force:
+        command.append("--force")
+    return Job(run_dir=run_dir, command=tuple(command))
 
 
 def _states(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ class Request:
         budget: "smoke", "laptop", "paper", or None for the one that suits the device.
         simulator: id or name.
         device: "auto", "cpu", "cuda" or "mps".
+        images: folder that holds the simulated images; default: the cache, which is filled.
         precision: "auto" (bf16 on CUDA, else fp32), "fp32", "tf32" or "bf16".
         rule: which epoch's weights are kept.
         settings: name -> value, as given by --set: training settings, model hyper-parameters, "data.NAME",
@@ -52,6 +54,7 @@ class Request:
     budget: str | None = None
     simulator: str = DEFAULT_SIMULATOR
     device: str = "auto"
+    images: Path | None = None
     precision: str = "auto"
     rule: str = "val_auc"
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -91,6 +94,15 @@ def make_plan(host: Host, request: Request) -> list[Cell]:
     for dataset in datasets:
         params = _data_params(dataset, budget.data, request.settings)
         recipe = make_recipe(host, dataset, params=params, simulator=request.simulator, device=device)
+        stream = request.settings.get("stream", False)
+        if stream and not dataset.simulated:
+            raise UsageError(
+                f"{dataset.id} holds images that exist already: there is no stream of new ones.",
+                hint="Leave out --stream; which data sets are simulated: zoo list-datasets",
+            )
+        if request.images is not None:
+            needed = {split: size for split, size in sizes.items() if split != "train" or not stream}
+            recipe = recipe_of_folder(dataset, recipe, request.images, needed)
         _try_population(dataset, recipe)
         for model in models:
             for name in model.training:
@@ -151,6 +163,11 @@ def make_recipe(
         UsageError: the simulator is unknown.
         MissingError: its plugin is absent.
     """
+    # A prior of 1 is one of 1.0: the hash of the recipe, and with it every image's folder, must not tell them apart.
+    params = {
+        name: float(value) if type(value) is int and type(dataset.params.get(name)) is float else value
+        for name, value in params.items()
+    }
     if not dataset.simulated:
         return Recipe(dataset=dataset.id, dataset_version=dataset.version, params=params, seed=seed)
     engine = registry.find(host, SimulatorSpec, simulator)
@@ -163,6 +180,95 @@ def make_recipe(
         seed=seed,
         device_type="cuda" if device == "cuda" and engine.device == "any" else "cpu",
     )
+
+
+def recipe_of_folder(dataset: DatasetSpec, recipe: Recipe, folder: Path, sizes: Mapping[str, int]) -> Recipe:
+    """Return the recipe of the images in a folder, which must be what is asked for.
+
+    The seed of the images and the type of device that they were rendered on are taken from the folder: no option of a
+    benchmark says what they should be.
+
+    Args:
+        dataset: its spec.
+        recipe: what is asked for.
+        folder: made by `zoo simulate`.
+        sizes: split -> images that are needed.
+
+    Raises:
+        UsageError: the folder holds other images, or too few.
+        DataError: it is no such folder.
+    """
+    from zoo.data.folder import differences, read_recipe, tell_differences
+    from zoo.data.shards import SHARD_SIZE, shard_count, shard_path
+
+    if not dataset.simulated:
+        raise UsageError(f"--images {folder}: {dataset.id} is not simulated; its images are where they are.")
+    there = read_recipe(folder)
+    recipe = replace(recipe, seed=there.seed, device_type=there.device_type)
+    if there.hash != recipe.hash:
+        raise UsageError(
+            f"--images {folder} holds other images: {tell_differences(there, recipe)}.",
+            hint=f"To ask for what is there: {_asking_for(differences(there, recipe))}",
+        )
+    for split, size in sizes.items():
+        missing = [n for n in range(shard_count(size)) if not shard_path(folder / split, n).exists()]
+        if missing:
+            have = (shard_count(size) - len(missing)) * SHARD_SIZE
+            raise UsageError(
+                f"--images {folder} has {have:,} of the {size:,} {split} images that are needed.",
+                hint=f"Make them with the command that made the others and -n {size} --split {split}, "
+                f"or ask for less: --set {split}_images=N",
+            )
+    return recipe
+
+
+def _asking_for(differences: Mapping[str, tuple[Any, Any]]) -> str:
+    """Return the options of zoo bench that turn a recipe into the one of a folder."""
+    words = []
+    for key, (there, _) in differences.items():
+        if key == "dataset":
+            return f"--data {there}"
+        if key == "simulator":
+            words.append(f"--simulator {there}")
+        elif key.startswith("params."):
+            text = there if isinstance(there, str) else canonical_json(there)
+            words.append(shlex.join(["--set", f"data.{key.removeprefix('params.')}={text}"]))
+    return " ".join(words) or "install the versions that it was made with"
+
+
+def plan_images(
+    host: Host, name: str, *, settings: Mapping[str, Any], simulator: str, device: str, seed: int = 0
+) -> tuple[DatasetSpec, Recipe]:
+    """Return a data set that is to be simulated by itself, without a budget: its own parameters hold.
+
+    Args:
+        host: the plugins.
+        name: id or name.
+        settings: "data.NAME" -> value.
+        simulator: id or name.
+        device: "auto", "cpu", "cuda" or "mps".
+        seed: of the images.
+
+    Raises:
+        UsageError: an unknown name, an impossible value, or images that exist already.
+        MissingError: a plugin or library that is needed is absent.
+    """
+    dataset = registry.find(host, DatasetSpec, name)
+    if not dataset.simulated:
+        raise UsageError(
+            f"{dataset.id} holds images that exist already; there is nothing to simulate.",
+            hint="See which data sets are simulated: zoo list-datasets",
+        )
+    _check_names(settings, [], [dataset])
+    for setting in settings:
+        if not setting.startswith("data."):
+            raise UsageError(f"--set {setting}: images are not trained.", hint="Parameters of the data are data.NAME.")
+    params = _data_params(dataset, {}, settings)
+    recipe = make_recipe(
+        host, dataset, params=params, simulator=simulator, device=resolve_device(device), seed=seed
+    )  # fmt: skip
+    _try_population(dataset, recipe)
+    return dataset, recipe
 
 
 def _try_population(dataset: DatasetSpec, recipe: Recipe) -> None:

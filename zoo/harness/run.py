@@ -20,6 +20,7 @@ from zoo.data.loader import Batches
 from zoo.data.open import Dataset
 from zoo.data.probe import probe_splits
 from zoo.data.split import Split
+from zoo.data.stream import Stream
 from zoo.environment import describe, peak_memory_bytes
 from zoo.errors import DataError, ZooError
 from zoo.harness import store
@@ -49,7 +50,9 @@ MISTAKES_PER_CLASS = 4
 GOLDEN_IMAGES = 3
 
 
-def run_cell(host: Host, cell: Cell, run_dir: Path, *, device: str, force: bool = False) -> store.Result:
+def run_cell(
+    host: Host, cell: Cell, run_dir: Path, *, device: str, images: Path | None = None, force: bool = False
+) -> store.Result:
     """Run a cell and write its result, unless it is there already. One process at a time runs a cell.
 
     Args:
@@ -57,6 +60,7 @@ def run_cell(host: Host, cell: Cell, run_dir: Path, *, device: str, force: bool 
         cell: what to run.
         run_dir: its folder, which holds cell.json.
         device: "cpu", "cuda" or "mps".
+        images: read simulated images from this folder; default: the cache, which is filled.
         force: run it again from the start although there is a result.
 
     Returns:
@@ -77,7 +81,7 @@ def run_cell(host: Host, cell: Cell, run_dir: Path, *, device: str, force: bool 
         started = time.perf_counter()
         result: store.Result = {"schema": SCHEMA, "run_id": cell.run_id, "cell": cell.to_json()}
         try:
-            result |= _run(host, cell, run_dir, torch.device(device))
+            result |= _run(host, cell, run_dir, torch.device(device), images)
             result["files"] = {name: store.file_sha256(run_dir / name) for name in (store.WEIGHTS, store.PREDICTIONS)}
             result["status"] = "ok"
         except (Exception, SystemExit) as error:
@@ -98,7 +102,7 @@ def run_cell(host: Host, cell: Cell, run_dir: Path, *, device: str, force: bool 
         return result
 
 
-def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[str, Any]:
+def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device, images: Path | None) -> dict[str, Any]:
     """Return the scores and costs of a cell; leaves weights, predictions and examples in its folder."""
     progress = ProgressFile(run_dir / store.PROGRESS)
     simulated: dict[str, float] = {"images": 0, "seconds": 0.0}
@@ -109,13 +113,19 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
             simulated["images"] += total
 
     clock = time.perf_counter()
-    data = Dataset(host, cell.open_recipe(), cell.sizes, progress=simulating)
+    settings = TrainingSettings(**cell.training)
+    # Before anything is rendered: it sets how float32 is computed, on which compiled code depends.
+    fabric = make_fabric(device, cell.precision)
+    data = Dataset(host, cell.open_recipe(), cell.sizes, folder=images, progress=simulating)
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)
     classifier = build_classifier(
         host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.spec.classes)
     )
-    train_split, val_split = data.split("train"), data.split("val")
+    stream = _open_stream(data, settings, device) if settings.stream else None
+    # Of a stream, the first images stand for all where all would be looked at.
+    train_split = data.split("train") if stream is None else stream.first()
+    val_split = data.split("val")
     simulated["seconds"] += time.perf_counter() - clock
     if cell.rule == "val_auc" and len(np.unique(val_split.labels)) < 2:
         raise DataError(
@@ -124,7 +134,6 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
         )
     _write_examples(run_dir / store.EXAMPLES, train_split)
 
-    settings = TrainingSettings(**cell.training)
     mean, std = (torch.as_tensor(values) for values in train_split.moments())
     if not (mean.isfinite().all() and std.isfinite().all()):
         raise DataError(f"{cell.data}: the training images hold values that are not finite.")
@@ -140,7 +149,6 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
             store=run_dir.parents[2],
         )
     classifier.to(device)
-    fabric = make_fabric(device, cell.precision)
     spec = registry.find(host, ModelSpec, cell.model)
     probe = torch.from_numpy(np.array(val_split.pieces[0][:64])).to(device)
     cost: dict[str, Any] = dict(count_cost(classifier, probe[:1]))
@@ -162,6 +170,8 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
 
     def step_ended(epoch: int, step: int, steps: int) -> None:
         last = {name: history[-1][name] for name in ("train_loss", "val_auc")} if history else {}
+        if stream is not None:
+            last |= {"streamed_per_second": stream.made / stream.seconds, "waited_share": _waited_share(history)}
         progress.tell(
             "train",
             (epoch - 1) * steps + step,
@@ -171,7 +181,7 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
             **last,
         )
 
-    train_data = Batches(train_split, device=device)
+    train_data: Batches | Stream = Batches(train_split, device=device) if stream is None else stream
     val_data = Batches(val_split, device=device)
     weights, full_history, chosen_epoch = train(
         classifier,
@@ -219,7 +229,8 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
     _write_mistakes(run_dir / store.MISTAKES, test_split, test_logits, test_labels)
     scores = score(test_logits, test_labels, test_split.classes)
     scores["extra"] = _extra_metrics(host, test_logits, test_labels)
-    return {
+    splits = [val_split, test_split] if stream is not None else [train_split, val_split, test_split]
+    result = {
         "classes": list(test_split.classes),
         "test": scores,
         "val": {"auc": full_history[chosen_epoch - 1]["val_auc"], "epoch": chosen_epoch},
@@ -229,14 +240,32 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device) -> dict[st
         "data": {
             "recipe_hash": cell.open_recipe().hash,
             "image_shape": list(train_split.image_shape),
-            "counts": {
-                split.name: np.bincount(split.labels).tolist() for split in (train_split, val_split, test_split)
-            },
+            "counts": {split.name: np.bincount(split.labels).tolist() for split in splits},
         },
         "init": init,
         "device": str(device),
         "earlier_seconds": sum(entry["seconds"] for entry in full_history[: -len(history) or None]),
     }
+    if stream is not None:
+        result["stream"] = {
+            "images": len(stream) * len(full_history),
+            "images_per_second": stream.made / stream.seconds if stream.made else None,  # all was trained before
+            "waited_share": _waited_share(full_history),
+        }
+    return result
+
+
+def _open_stream(data: Dataset, settings: TrainingSettings, device: torch.device) -> Stream:
+    """Return a stream of as many new images an epoch as the train split would have."""
+    images = data.sizes["train"]
+    simulation = data.simulation(expected_images=images * settings.epochs)
+    return Stream(simulation, images=images, device=device)
+
+
+def _waited_share(history: list[dict[str, float]]) -> float:
+    """Return the share of the time of training in which the network waited for images."""
+    trained = sum(entry["train_seconds"] for entry in history)
+    return sum(entry["waited_seconds"] for entry in history) / trained if trained else 0.0
 
 
 def _extra_metrics(host: Host, logits: Tensor, labels: Tensor) -> dict[str, Any]:

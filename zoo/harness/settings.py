@@ -35,6 +35,7 @@ class TrainingSettings:
         patience: stop after so many epochs without a better validation AUC; 0 never stops early.
         init: weights to start from, as the plan resolved them ("sha256:..."); empty: at random. See
             `zoo.weights.start`.
+        stream: render the training images as they are needed, every epoch new ones; see `zoo.data.stream`.
     """
 
     epochs: int = 10
@@ -48,6 +49,7 @@ class TrainingSettings:
     label_smoothing: float = 0.0
     patience: int = 0
     init: str = ""
+    stream: bool = False
 
     def __post_init__(self) -> None:
         for name, lowest, highest in (
@@ -63,6 +65,8 @@ class TrainingSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
                 raise UsageError(f"{name}={value!r} must be a number from {low:g} to {high:g}.")
+        if not isinstance(self.stream, bool):
+            raise UsageError(f"stream={self.stream!r} must be true or false.")
         for name, allowed in CHOICES.items():
             value = getattr(self, name)
             if value not in allowed:

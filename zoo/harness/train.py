@@ -12,10 +12,10 @@ import json
 import logging
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +50,22 @@ def make_fabric(device: torch.device, precision: str) -> Fabric:
     return Fabric(accelerator=accelerator, devices=1, precision=FABRIC_PRECISION[precision])  # type: ignore[arg-type]
 
 
+class TrainingData(Protocol):
+    """Images to train on: those of a split, or a stream of new ones."""
+
+    device: torch.device
+
+    def __len__(self) -> int:
+        """The images of an epoch."""
+        ...
+
+    def epoch(
+        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images and labels of an epoch, counted from 1, in full batches."""
+        ...
+
+
 @dataclass
 class _State:
     """What changes from epoch to epoch beside the tensors of the training; kept in the checkpoint's header."""
@@ -64,7 +80,7 @@ class _State:
 
 def train(
     classifier: Classifier,
-    train_data: Batches,
+    train_data: TrainingData,
     val_data: Batches,
     settings: TrainingSettings,
     *,
@@ -117,8 +133,12 @@ def train(
         transform = torch.Generator().manual_seed(stable_hash(f"{seed}/{epoch}/augment") >> 1)
         module.train()
         loss_sum = torch.zeros((), device=train_data.device)
-        batches = train_data.batches(batch_size, shuffle=shuffle, drop_last=True)
-        for number, (images, labels) in enumerate(batches, start=1):
+        batches = train_data.epoch(epoch, batch_size, shuffle=shuffle)
+        waited = 0.0
+        for number in range(1, steps + 1):
+            asked = time.perf_counter()
+            images, labels = next(batches)
+            waited += time.perf_counter() - asked
             rate = settings.lr * learning_rate_factor(state.step, steps * settings.epochs, settings.schedule)
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -148,6 +168,7 @@ def train(
             "lr": rate,
             **_validate(logits, labels, epoch),
             "train_seconds": train_seconds,
+            "waited_seconds": waited,
             "train_images_per_second": steps * batch_size / train_seconds,
             "micro_batches": state.micro_batches,
             "seconds": time.perf_counter() - started,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoo.data.recipe import short_hash
 from zoo.harness.stats import roc_curve, softmax
@@ -64,18 +65,47 @@ def draw_examples(run_dir: Path, path: Path, *, title: str) -> Path:
         DataError: the examples are missing or damaged, or the file cannot be written.
     """
     arrays, metadata = read_arrays(run_dir / EXAMPLES)
-    classes = json.loads(metadata["classes"])
-    images, labels = arrays["images"], arrays["labels"]
-    columns = max(int((labels == k).sum()) for k in range(len(classes)))
+    return draw_images(arrays["images"], arrays["labels"], json.loads(metadata["classes"]), path, title=title)
+
+
+def draw_images(
+    images: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    path: Path,
+    *,
+    title: str,
+    captions: Sequence[str] | None = None,
+) -> Path:
+    """Draw images, a row for each class.
+
+    Args:
+        images: [n, C, H, W]; the first channel is shown.
+        labels: [n].
+        classes: the labels' names.
+        path: of the PNG.
+        title: above the picture.
+        captions: n texts, to stand under the images.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    rows = [k for k in range(len(classes)) if (labels == k).any()]
+    columns = max(int((labels == k).sum()) for k in rows)
+    lines = 0 if captions is None else max(caption.count("\n") + 1 for caption in captions)
     figure_of, pyplot_close = _pyplot()
-    figure, axes = figure_of(len(classes), columns, figsize=(2.1 * columns, 2.2 * len(classes)), squeeze=False)
-    for k, name in enumerate(classes):
-        for axis, image in zip(axes[k], images[labels == k], strict=False):
-            # A square-root stretch from the sky up shows the faint arcs beside the bright ones.
-            axis.imshow(np.sqrt(np.clip(image[0], 0, None)), cmap="inferno", origin="lower", interpolation="nearest")
-        for axis in axes[k]:
+    size = (2.1 * columns, (2.2 + 0.14 * lines) * len(rows))
+    figure, axes = figure_of(len(rows), columns, figsize=size, squeeze=False)
+    for row, k in enumerate(rows):
+        for axis in axes[row]:
             axis.set(xticks=[], yticks=[])
-        axes[k][0].set_ylabel(name.replace("_", " "), fontsize=11)
+        for axis, index in zip(axes[row], np.flatnonzero(labels == k), strict=False):
+            # A square-root stretch from the sky up shows the faint arcs beside the bright ones.
+            shown = np.sqrt(np.clip(images[index, 0], 0, None))
+            axis.imshow(shown, cmap="inferno", origin="lower", interpolation="nearest")
+            if captions is not None:
+                axis.set_xlabel(captions[int(index)], fontsize=7)
+        axes[row][0].set_ylabel(classes[k].replace("_", " "), fontsize=11)
     figure.suptitle(title, fontsize=11)
     return _save(figure, path, pyplot_close)
 

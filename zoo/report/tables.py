@@ -82,6 +82,7 @@ def _table(results: list[Result]) -> ResultTable:
     # The rows share their images, hence what scalars tell about them.
     notes += [describe_probe(result["probe"]) for result in good if "probe" in result][:1]
     notes += filter(None, map(accumulation_note, good))
+    notes += [f"{_name(result)}: {_streamed(result['stream'])}" for result in good if "stream" in result]
     notes += [
         f"{_name(result)}: {(str(result.get('error', '')).splitlines() or ['no cause is known'])[0]}" for result in bad
     ]
@@ -89,7 +90,8 @@ def _table(results: list[Result]) -> ResultTable:
 
 
 def _name(result: Result) -> str:
-    return str(result["cell"]["model"])
+    cell = result["cell"]
+    return f"{cell['model']} (streamed)" if cell["training"].get("stream") else str(cell["model"])
 
 
 def accumulation_note(result: Result) -> str:
@@ -120,6 +122,12 @@ def _row(result: Result, classes: Sequence[str]) -> list[str]:
         f"{result['seconds'] / 60:.1f}",
         result["run_id"][:8],
     ]
+
+
+def _streamed(stream: Mapping[str, Any]) -> str:
+    rate = f" at {stream['images_per_second']:,.0f} images/s" if stream["images_per_second"] else ""
+    waited = f"waited for them {stream['waited_share']:.0%} of the time"
+    return f"trained on {stream['images']:,} images, none of them twice, rendered{rate}; {waited}"
 
 
 def _short(number: float) -> str:

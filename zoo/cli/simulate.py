@@ -1,0 +1,165 @@
+"""`zoo simulate`: make a split of a data set, whole or one machine's share of it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.context import host_of, print_json, warn_of_broken
+from zoo.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zoo.data.folder import Share
+    from zoo.data.recipe import Recipe
+    from zoo.host import Host
+
+MOST_IMAGES = 100_000_000
+"""As in a plan; the names of shards have six digits."""
+
+
+@click.command()
+@click.argument("dataset")
+@click.option(
+    "-n", "--images", type=click.IntRange(1, MOST_IMAGES), required=True, help="How many the split is to have."
+)
+@click.option("--out", metavar="DIR", help="Where they go; default: the cache that zoo bench reads.")
+@click.option("--split", default="train", show_default=True, help="train, val or test.")
+@click.option("--simulator", default="caustics/caustics", show_default=True, help="Who renders the images.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Other ones, other images."
+)
+@click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="data.snr=50, data.image_size=64, ...")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--shard", "share", metavar="I:N", help="Make the share of machine I of N, counted from 0.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.pass_context
+def simulate(
+    ctx: click.Context,
+    dataset: str,
+    images: int,
+    out: str | None,
+    split: str,
+    simulator: str,
+    seed: int,
+    pairs: tuple[str, ...],
+    device: str,
+    share: str | None,
+    as_json: bool,
+) -> None:
+    """Simulate the images of a split, at the published parameters unless --set says otherwise.
+
+    The same command goes on where it was interrupted, and a larger -n adds to what is there. Image i is the same
+    whoever makes it.
+
+    \b
+    zoo simulate modelB -n 75000 --out DIR
+    zoo simulate modelB -n 75000 --out DIR --shard 3:64     on the fourth of 64 machines
+    zoo data verify DIR
+    """
+    from zoo.data.recipe import SPLITS
+    from zoo.harness.plan import plan_images
+    from zoo.harness.settings import parse_settings
+
+    host = host_of(ctx)
+    warn_of_broken(host)
+    if split not in SPLITS:
+        raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
+    part = _share(share)
+    with contextlib.redirect_stdout(sys.stderr):  # plugins may print
+        spec, recipe = plan_images(
+            host, dataset, settings=parse_settings(list(pairs)), simulator=simulator, device=device, seed=seed
+        )
+
+    from zoo.cli.watch import CountBar
+    from zoo.data.folder import cache_folder, fill_folder
+    from zoo.data.open import Dataset
+    from zoo.data.shards import SHARD_SIZE
+
+    folder = cache_folder(recipe) if out is None else Path(out)
+    started = time.perf_counter()
+    with contextlib.redirect_stdout(sys.stderr), CountBar(f"simulate {split}") as bar:
+        simulation = Dataset(host, recipe, {}).simulation(expected_images=images)
+        filled = fill_folder(simulation, split, images, folder=folder, share=part, progress=bar.show)
+    seconds = time.perf_counter() - started
+    summary = {
+        "folder": str(folder),
+        "dataset": spec.id,
+        "recipe_hash": recipe.hash,
+        "simulator": recipe.simulator,
+        "device": recipe.device_type,
+        "split": split,
+        "images": images,
+        "made_images": filled.made,
+        "found_images": len(filled.shards) * SHARD_SIZE - filled.made,
+        "seconds": seconds,
+        "complete": filled.complete,
+    }
+    if as_json:
+        print_json(summary)
+    else:
+        _print_summary(summary, part, again=command_for(host, recipe, split=split, images=images, folder=folder))
+
+
+def _print_summary(summary: Mapping[str, Any], share: Share, *, again: str) -> None:
+    rate = f", {summary['made_images'] / summary['seconds']:,.0f} images/s" if summary["made_images"] else ""
+    who = f"machine {share.machine} of {share.of}: " if share.of > 1 else ""
+    click.echo(
+        f"{who}{summary['made_images']:,} images made, {summary['found_images']:,} were there, "
+        f"in {summary['seconds']:.0f} s{rate} ({summary['simulator']} on {summary['device']})"
+    )
+    click.echo(f"{summary['folder']}  recipe {summary['recipe_hash']}")
+    if summary["complete"]:
+        click.echo(f"{summary['split']}: complete, {summary['images']:,} images; checksums in manifest.json")
+    else:
+        click.echo(
+            f"{summary['split']}: other machines have shards to make; when all are done, this completes it:\n  {again}"
+        )
+
+
+def command_for(host: Host, recipe: Recipe, *, split: str, images: int, folder: Path) -> str:
+    """Return the command that makes a split of a recipe, or what of it is missing."""
+    import json
+
+    from zoo.harness.plan import DEFAULT_SIMULATOR
+    from zoo.specs import DatasetSpec
+
+    specs = {spec.id: spec.params for spec in host.specs_of(DatasetSpec) if isinstance(spec, DatasetSpec)}
+    defaults = specs.get(recipe.dataset, {})
+    words = ["zoo", "simulate", recipe.dataset, "-n", str(images), "--split", split, "--out", str(folder)]
+    if recipe.simulator not in (None, DEFAULT_SIMULATOR):
+        words += ["--simulator", str(recipe.simulator)]
+    if recipe.seed:
+        words += ["--seed", str(recipe.seed)]
+    for name, value in recipe.params.items():
+        if name not in defaults or defaults[name] != value:
+            words += ["--set", f"data.{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    return shlex.join([*words, "--device", recipe.device_type])
+
+
+def _share(text: str | None) -> Share:
+    """Read "3:64".
+
+    Raises:
+        UsageError: it is not two whole numbers, or there is no such machine.
+    """
+    from zoo.data.folder import WHOLE, Share
+
+    if text is None:
+        return WHOLE
+    match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text.strip())
+    if match is None:
+        raise UsageError(f"--shard {text!r} is not of the form I:N.", hint="For example, the first of 8: --shard 0:8")
+    machine, of = int(match[1]), int(match[2])
+    if machine >= of:
+        allowed = f"0:{of} to {of - 1}:{of}" if of else "at least one machine"
+        raise UsageError(f"--shard {text}: machines are counted from 0; allowed: {allowed}.")
+    return Share(machine=machine, of=of)

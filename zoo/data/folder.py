@@ -1,0 +1,322 @@
+"""A folder of shards: FOLDER/recipe.json and FOLDER/<split>/NNNNNN.safetensors, made in shares or read only.
+
+Many processes on many machines may fill one folder. Each shard is made under a lock of its own, appears whole, and is
+the same whoever makes it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from zoo.data.manifest import record_split
+from zoo.data.recipe import SPLITS, Recipe, canonical_json
+from zoo.data.shards import SHARD_SIZE, DamagedShard, read_shard, shard_count, shard_identity, shard_path, write_shard
+from zoo.data.simulate import PIXELS_AT_A_TIME, Simulation
+from zoo.errors import DataError, UsageError
+from zoo.paths import cache_dir, make_dir, write_text
+
+logger = logging.getLogger(__name__)
+
+RECIPE = "recipe.json"
+Progress = Callable[[int, int], None]
+Shard = dict[str, NDArray[Any]]
+
+
+def cache_folder(recipe: Recipe) -> Path:
+    """Return the folder in the cache where the images of a recipe are kept."""
+    return cache_dir() / "datasets" / recipe.hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """The part of a split that one machine makes: every `of`-th shard.
+
+    Args:
+        machine: from 0.
+        of: how many machines there are.
+    """
+
+    machine: int = 0
+    of: int = 1
+
+    def numbers(self, images: int) -> range:
+        """Return the numbers of its shards in a split of so many images."""
+        return range(self.machine, shard_count(images), self.of)
+
+
+WHOLE = Share()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """What `fill_folder` did.
+
+    Args:
+        shards: all shards of the share, mapped from disk.
+        made: how many images were made now.
+        complete: whether the whole split is there and stands in the manifest.
+    """
+
+    shards: list[Shard]
+    made: int
+    complete: bool
+
+
+def fill_folder(
+    simulation: Simulation,
+    split: str,
+    images: int,
+    *,
+    folder: Path | None = None,
+    share: Share = WHOLE,
+    progress: Progress | None = None,
+) -> Filled:
+    """Make the shards of a split that are missing or damaged.
+
+    Safe to interrupt at any moment. A shard that another process is making is left to it and waited for at the end.
+
+    Args:
+        simulation: makes the images.
+        split: "train", "val" or "test".
+        images: how many the split is to have; whole shards are made.
+        folder: default: the recipe's own folder in the cache.
+        share: which of the shards.
+        progress: called with images made so far in this call, and images to be made in it.
+
+    Raises:
+        DataError: the folder cannot be written, or the disk is too small.
+        UsageError: the folder holds another recipe, images are too large for the memory, or a parameter is impossible.
+    """
+    recipe = simulation.recipe
+    folder = cache_folder(recipe) if folder is None else folder
+    try:
+        check_folder(folder, recipe)
+        place = folder / split
+        # One look into the folder: asking for a million files that are not there takes minutes.
+        names = {path.name for path in place.glob("*.safetensors")}
+        found = {
+            number: _found(place, recipe, split, number) if shard_path(place, number).name in names else None
+            for number in share.numbers(images)
+        }
+        missing = [number for number, shard in found.items() if shard is None]
+        if missing:
+            _check_memory(simulation)
+            _check_disk(simulation, place, len(missing))
+        # Not before it is known that the request can be met.
+        claim_folder(folder, recipe)
+        make_dir(place)
+        written: dict[int, str] = {}
+        busy: list[int] = []  # with another process
+        total = len(missing) * SHARD_SIZE
+
+        def tell(done: int) -> None:
+            if progress is not None and done < SHARD_SIZE:  # the end of a shard is the start of the next one
+                progress(len(written) * SHARD_SIZE + done, total)
+
+        for wait in (False, True):
+            for number in busy if wait else missing:
+                with _lock(place, number, wait=wait) as ours:
+                    if not ours:
+                        busy.append(number)
+                        continue
+                    # Its maker may have been quicker; that it was damaged has been said.
+                    found[number] = _found(place, recipe, split, number, level=logging.DEBUG)
+                    if found[number] is None:
+                        tell(0)
+                        arrays = simulation.shard(split, number, progress=tell)
+                        path, identity = shard_path(place, number), shard_identity(recipe, split, number)
+                        written[number] = write_shard(path, arrays, identity=identity)
+                        found[number] = read_shard(path, identity=identity, verify=False)
+                    else:
+                        total -= SHARD_SIZE
+        if written:
+            tell(0)
+        try:
+            complete = record_split(
+                folder, recipe, split, images, classes=simulation.classes, written=written
+            )  # fmt: skip
+        except DamagedShard as error:
+            logger.warning("%s The manifest waits until it is made again.", error)
+            complete = False
+    except OSError as error:
+        raise DataError(
+            f"Cannot use the folder {folder}: {error}.", hint="Choose another with --out or the variable ZOO_CACHE."
+        ) from error
+    shards = [shard for shard in found.values() if shard is not None]
+    return Filled(shards=shards, made=len(written) * SHARD_SIZE, complete=complete)
+
+
+def claim_folder(folder: Path, recipe: Recipe) -> None:
+    """Make a folder that belongs to one recipe.
+
+    Raises:
+        UsageError: it belongs to another recipe, or holds shards of nobody knows what.
+        DataError: it cannot be written or read.
+    """
+    make_dir(folder)
+    if not (folder / RECIPE).exists():
+        check_folder(folder, recipe)
+        write_text(folder / RECIPE, json.dumps(recipe.to_json(), indent=2, sort_keys=True) + "\n")
+    check_folder(folder, recipe)  # what is there now: another process may have been quicker, with another recipe
+
+
+def check_folder(folder: Path, recipe: Recipe) -> None:
+    """See that a folder belongs to a recipe, or to none yet.
+
+    Raises:
+        UsageError: it belongs to another recipe, or holds shards of nobody knows what.
+        DataError: it cannot be read.
+    """
+    if (folder / RECIPE).exists():
+        there = read_recipe(folder)
+        if there.hash != recipe.hash:
+            raise UsageError(
+                f"{folder} holds other images: {tell_differences(there, recipe)}.",
+                hint="One folder holds one recipe: choose another, or ask for what is there.",
+            )
+    elif any(next((folder / split).glob("*.safetensors"), None) for split in SPLITS):
+        raise UsageError(f"{folder} holds shards, but no {RECIPE} says what they are.", hint="Choose another folder.")
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Return the recipe of a folder.
+
+    Raises:
+        DataError: there is none, or it cannot be read.
+    """
+    try:
+        content = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+        recipe = Recipe(**content)
+        if not isinstance(recipe.params, dict):
+            raise TypeError("its params are no object")
+        return recipe
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{folder} is no folder of simulated images: cannot read {folder / RECIPE}: {error}.",
+            hint="Such a folder is made by: zoo simulate modelB -n 1000 --out DIR",
+        ) from error
+
+
+def differences(there: Recipe, wanted: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Return key -> (value there, value wanted) of all that differs; parameters are named "params.NAME"."""
+    first, second = (
+        recipe.to_json() | {f"params.{name}": value for name, value in recipe.params.items()}
+        for recipe in (there, wanted)
+    )
+    return {
+        key: (first.get(key), second.get(key))
+        for key in sorted(first.keys() | second.keys())
+        # As JSON: a tuple and a list make the same recipe, 1 and 1.0 do not.
+        if key != "params" and canonical_json(first.get(key)) != canonical_json(second.get(key))
+    }
+
+
+def _dotted(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"params.{name}": value for name, value in params.items()}
+
+
+def tell_differences(there: Recipe, wanted: Recipe) -> str:
+    """Return "image_size is 150 there, 64 asked for; ..."."""
+    return "; ".join(
+        f"{key.removeprefix('params.')} is {old!r} there, {new!r} asked for"
+        for key, (old, new) in differences(there, wanted).items()
+    )
+
+
+def open_folder(folder: Path, recipe: Recipe, split: str, images: int) -> list[Shard]:
+    """Return the shards of the first `images` images of a split, mapped from disk; make none.
+
+    Raises:
+        UsageError: the folder holds another recipe.
+        DataError: a shard is missing or damaged.
+    """
+    read_recipe(folder)
+    check_folder(folder, recipe)
+    shards = []
+    for number in range(shard_count(images)):
+        path = shard_path(folder / split, number)
+        try:
+            shards.append(read_shard(path, identity=shard_identity(recipe, split, number)))
+        except FileNotFoundError as error:
+            raise DataError(
+                f"{folder} has no more than {number * SHARD_SIZE:,} {split} images in a row; {images:,} are needed.",
+                hint=f"Make the others: zoo simulate {recipe.dataset} -n {images} --split {split} --out {folder} ...",
+            ) from error
+        except OSError as error:
+            raise DataError(f"Cannot read {path}: {error}.") from error
+        except DamagedShard as error:
+            raise DataError(str(error), hint=f"See: zoo data verify {folder}") from error
+    return shards
+
+
+def _found(place: Path, recipe: Recipe, split: str, number: int, *, level: int = logging.WARNING) -> Shard | None:
+    try:
+        return read_shard(shard_path(place, number), identity=shard_identity(recipe, split, number))
+    except FileNotFoundError:
+        return None
+    except DamagedShard as error:
+        logger.log(level, "%s It is made again.", error)
+        return None
+
+
+@contextmanager
+def _lock(place: Path, number: int, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock of a shard; give False where another process holds it and `wait` is not set."""
+    import filelock
+
+    path = place / f".{number:06d}.lock"
+    lock = filelock.FileLock(path, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        yield False
+        return
+    try:
+        for stale in place.glob(f".{shard_path(place, number).name}.*.part"):  # left by a process that was killed
+            stale.unlink(missing_ok=True)
+        yield True
+        # The shard is there: who still waits for this lock, or makes the file anew, looks for the shard first.
+        path.unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def _check_memory(simulation: Simulation) -> None:
+    from zoo.data.loader import CPU, free_memory
+
+    size = simulation.population.instrument.image_size
+    # The images of a shard, and the handful of arrays of each piece of it that is in work.
+    need = 4 * size**2 * SHARD_SIZE + 8 * 4 * max(size**2, PIXELS_AT_A_TIME["cpu"])
+    free = free_memory(CPU)
+    if need > free:
+        raise UsageError(
+            f"Images of {size} x {size} pixels are too large: {SHARD_SIZE} of them, which make a shard, need "
+            f"{_bytes(need)} of memory; {_bytes(free)} are free.",
+            hint="Choose a smaller image_size.",
+        )
+
+
+def _check_disk(simulation: Simulation, place: Path, shards: int) -> None:
+    there = next(parent for parent in (place, *place.absolute().parents) if parent.exists())
+    need, free = shards * simulation.shard_bytes(), shutil.disk_usage(there).free
+    if need > free:
+        raise DataError(
+            f"{shards * SHARD_SIZE:,} images need {_bytes(need)} in {place}, where {_bytes(free)} are free.",
+            hint="Choose another folder with --out or the variable ZOO_CACHE, or ask for fewer images.",
+        )
+
+
+def _bytes(count: float) -> str:
+    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1e3:.1f} kB"

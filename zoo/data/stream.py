@@ -1,0 +1,105 @@
+"""The endless stream: training images that are rendered as they are needed, never the same twice, none kept."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.data.loader import ahead
+from zoo.data.simulate import Simulation
+from zoo.data.split import Split
+
+STREAM = "stream"
+FIRST_IMAGES = 1024
+"""So many images at most give the normalisation: their mean is known to 1 % of a pixel's standard deviation."""
+IMAGES_AT_A_TIME = {"cpu": 1, "cuda": 512}
+"""Images that are rendered in one call, in whole batches: a GPU needs many to be busy, a CPU none beyond the batch."""
+
+
+class Stream:
+    """Batches of images that are made while the network trains.
+
+    Image k depends on the recipe and k alone. An epoch of n images holds the images from (epoch - 1) n on, in an order
+    of its own; so a training that goes on in epoch e sees what an uninterrupted one does.
+
+    Beside a network on a GPU, a thread renders a bounded number of images ahead, on a CUDA stream of its own; images
+    that are rendered on the GPU never leave it. Beside a network on the CPU nothing is rendered ahead: there is no
+    idle core to gain, and two sets of threads on the same cores hinder each other.
+
+    Args:
+        simulation: makes the images.
+        images: an epoch has.
+        device: where the batches are wanted.
+        threaded: render ahead in a thread; None decides by the device.
+    """
+
+    resident = False
+
+    def __init__(
+        self, simulation: Simulation, *, images: int, device: torch.device, threaded: bool | None = None
+    ) -> None:
+        self.simulation, self.device, self._images = simulation, device, images
+        self._threaded = device.type != "cpu" if threaded is None else threaded
+        self._cuda = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.made, self.seconds = 0, 0.0
+
+    def __len__(self) -> int:
+        """The images of an epoch."""
+        return self._images
+
+    def first(self) -> Split:
+        """Return the first images of the first epoch, in memory: the normalisation is computed from them."""
+        index = np.arange(min(len(self), FIRST_IMAGES))
+        arrays = self.simulation.arrays(STREAM, index)
+        return Split(
+            name=STREAM,
+            classes=self.simulation.classes,
+            pieces=[arrays["image"]],
+            labels=arrays["label"],
+            ids=[f"{STREAM}-{k:09d}" for k in index],
+        )
+
+    def epoch(
+        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images [n, 1, H, W] and labels [n] of an epoch in full batches, on the device.
+
+        Args:
+            number: of the epoch, from 1.
+            batch_size: images in a batch; at most those of an epoch.
+            shuffle: CPU generator of the order; None keeps it.
+        """
+        count = len(self) - len(self) % batch_size
+        order = torch.arange(len(self)) if shuffle is None else torch.randperm(len(self), generator=shuffle)
+        wanted = (number - 1) * len(self) + order[:count]
+        batches = max(1, IMAGES_AT_A_TIME.get(self.simulation.device, 1) // batch_size)
+        pieces = wanted.split(batches * batch_size)
+        made = ahead(self.render, pieces, depth=2) if self._threaded else map(self.render, pieces)
+        for images, labels in made:
+            if self._cuda is not None:
+                # They were allocated on the other stream, which must not reuse their memory too early.
+                for tensor in (images, labels):
+                    tensor.record_stream(torch.cuda.current_stream(self.device))
+            yield from zip(images.split(batch_size), labels.split(batch_size), strict=True)
+
+    def render(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images [n, 1, H, W] and labels [n] on the device, finished.
+
+        Args:
+            index: [n] numbers of images in the stream, on the CPU.
+        """
+        started = time.perf_counter()
+        with torch.cuda.stream(self._cuda) if self._cuda is not None else contextlib.nullcontext():
+            scenes, observed = self.simulation.expose(STREAM, index.numpy())
+            images = observed.image[:, None].to(self.device)
+            labels = torch.as_tensor(scenes.label).to(self.device)
+            if self._cuda is not None:
+                self._cuda.synchronize()
+        self.made += len(index)
+        self.seconds += time.perf_counter() - started
+        return images, labels

@@ -1,0 +1,157 @@
+"""Checks a folder of shards: every file against its own checksum and the manifest's, gaps, counts, recipe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zoo.data.folder import RECIPE, read_recipe, tell_differences
+from zoo.data.manifest import MANIFEST, count_classes, read_manifest
+from zoo.data.recipe import SPLITS, Recipe
+from zoo.data.shards import SHARD_SIZE, DamagedShard, file_sha256, read_shard, shard_count, shard_identity, shard_path
+from zoo.errors import DataError
+
+_NAME = re.compile(r"(\d{6})\.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Something wrong with a folder.
+
+    Args:
+        text: what, with the file's name.
+        split: where, or None for the folder itself.
+        delete: the file to delete before the split is made again, where that is needed.
+    """
+
+    text: str
+    split: str | None = None
+    delete: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitReport:
+    """What there is of a split.
+
+    Args:
+        split: "train", "val" or "test".
+        images: how many it is to have, by the manifest; without one, as far as the last shard reaches.
+        shards: files that are there.
+        counts: class -> images, by the manifest.
+    """
+
+    split: str
+    images: int
+    shards: int
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderReport:
+    """The result of `verify_folder`.
+
+    Args:
+        recipe: of the folder.
+        splits: what there is.
+        problems: empty if all is well.
+        notes: what is no problem, but good to know.
+    """
+
+    recipe: Recipe
+    splits: list[SplitReport]
+    problems: list[Problem]
+    notes: list[str]
+
+
+def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None = None) -> FolderReport:
+    """Read every file of a folder and say all that is wrong.
+
+    Args:
+        folder: made by `zoo simulate`, or a data set's folder in the cache.
+        progress: called with images read and images to be read.
+
+    Raises:
+        DataError: it is no such folder, or a file cannot be read.
+    """
+    recipe = read_recipe(folder)
+    problems: list[Problem] = []
+    notes: list[str] = []
+    try:
+        manifest = read_manifest(folder)
+    except DataError as error:
+        manifest = None
+        problems.append(Problem(text=error.args[0], delete=folder / MANIFEST))
+    if manifest is not None and manifest.get("recipe_hash") != recipe.hash:
+        try:
+            other = f": {tell_differences(recipe, Recipe(**manifest['recipe']))}"
+        except (KeyError, TypeError, AttributeError):
+            other = ""
+        text = f"{MANIFEST} and {RECIPE} are of different recipes{other} ({RECIPE} is what is 'there')."
+        problems.append(Problem(text=text, delete=folder / MANIFEST))
+        manifest = None
+    known: dict[str, Any] = {} if manifest is None else manifest["splits"]
+    present = {split: _numbers(folder / split) for split in SPLITS}
+    total = sum(map(len, present.values())) * SHARD_SIZE
+    done = 0
+    splits = []
+    try:
+        for split, numbers in present.items():
+            if not numbers and split not in known:
+                continue
+            entry = known.get(split)
+            images = entry["images"] if entry else (max(numbers) + 1) * SHARD_SIZE
+            splits.append(
+                SplitReport(split=split, images=images, shards=len(numbers), counts=entry["counts"] if entry else {})
+            )
+            before = len(problems)
+            if entry is None:
+                problems.append(Problem(text=f"{split} is not complete: no {MANIFEST} names it.", split=split))
+            problems += _gaps(split, sorted(set(range(shard_count(images))) - set(numbers)))
+            for number in numbers:
+                path = shard_path(folder / split, number)
+                wanted = entry["shards"].get(path.name) if entry else None
+                problems += _check(path, shard_identity(recipe, split, number), split=split, sha256=wanted)
+                done += SHARD_SIZE
+                if progress is not None:
+                    progress(done, total)
+            if beyond := [number for number in numbers if number >= shard_count(images)]:
+                notes.append(f"{split} has {len(beyond)} shards more than the manifest names: a larger set was begun.")
+            if manifest is not None and entry is not None and len(problems) == before:
+                counts = count_classes(folder, recipe, split, images, classes=tuple(manifest["classes"]))
+                if counts != entry["counts"]:
+                    text = f"{split} has {counts}, but {MANIFEST} says {entry['counts']}."
+                    problems.append(Problem(text=text, split=split, delete=folder / MANIFEST))
+            parts = list((folder / split).glob(".*.part"))
+            if parts:
+                notes.append(f"{split} has {len(parts)} unfinished files of processes that run or were killed.")
+    except OSError as error:
+        raise DataError(f"Cannot read {folder}: {error}.") from error
+    if not splits:
+        problems.append(Problem(text="There are no shards."))
+    return FolderReport(recipe=recipe, splits=splits, problems=problems, notes=notes)
+
+
+def _numbers(place: Path) -> list[int]:
+    matches = (_NAME.fullmatch(path.name) for path in place.glob("*.safetensors"))
+    return sorted(int(match[1]) for match in matches if match is not None)
+
+
+def _gaps(split: str, missing: list[int]) -> list[Problem]:
+    if not missing:
+        return []
+    shown = ", ".join(f"{number:06d}" for number in missing[:5]) + (", ..." if len(missing) > 5 else "")
+    return [Problem(text=f"{split} lacks {len(missing)} shards: {shown}.", split=split)]
+
+
+def _check(path: Path, identity: str, *, split: str, sha256: str | None) -> list[Problem]:
+    try:
+        read_shard(path, identity=identity)
+    except DamagedShard as error:
+        return [Problem(text=str(error), split=split)]
+    if sha256 is not None and file_sha256(path) != sha256:
+        # Whole in itself, so making what is missing or damaged would leave it.
+        return [Problem(text=f"{path} is whole, but not the file that {MANIFEST} names.", split=split, delete=path)]
+    return []
