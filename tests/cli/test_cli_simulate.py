@@ -153,6 +153,22 @@ def test_what_cannot_be_made_is_refused_before_anything_is(zoo, words, code, sai
     assert not (tmp_path / "cache").exists()
 
 
+def test_two_simulators_are_compared(zoo, tmp_path):
+    words = ["simulate", "modelB", "-n", 6, "--set", "data.image_size=16", "--device", "cpu"]
+    code, said, _ = zoo(*words, "--compare", "lenstronomy")
+    assert code == 0
+    assert "caustics/caustics and lenstronomy/lenstronomy on 6 scenes of deeplense/modelB" in said
+    code, said, _ = zoo(*words, "--compare", "lenstronomy", "--json")
+    found = json.loads(said)
+    assert found["params"] == {"image_size": 16}
+    assert 0 < found["largest"] < 2e-3
+    assert not (tmp_path / "cache" / "datasets").exists()
+    code, _, told = zoo(*words, "--compare", "lenstronomy", "--out", "somewhere")
+    assert (code, "leave out --out" in told) == (2, True)
+    code, _, told = zoo(*words, "--compare", "lenstronomi")
+    assert (code, "Did you mean" in told) == (2, True)
+
+
 def test_pictures_of_a_folder_and_of_a_data_set(zoo):
     zoo(*DISCS, "-n", 20, "--out", "lenses")
     code, said, _ = zoo("data", "show", "lenses", "-n", 3)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.context import host_of, print_json, warn_of_broken
+from zoo.cli.context import console, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from zoo.data.folder import Share
     from zoo.data.recipe import Recipe
     from zoo.host import Host
+    from zoo.lensing.compare import Comparison
 
 MOST_IMAGES = 100_000_000
 """As in a plan; the names of shards have six digits."""
@@ -40,6 +41,9 @@ MOST_IMAGES = 100_000_000
 @click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="data.snr=50, data.image_size=64, ...")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--shard", "share", metavar="I:N", help="Make the share of machine I of N, counted from 0.")
+@click.option(
+    "--compare", metavar="ID", help="Make no set: say how far this simulator's images are from --simulator's."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
 def simulate(
@@ -53,6 +57,7 @@ def simulate(
     pairs: tuple[str, ...],
     device: str,
     share: str | None,
+    compare: str | None,
     as_json: bool,
 ) -> None:
     """Simulate the images of a split, at the published parameters unless --set says otherwise.
@@ -64,10 +69,12 @@ def simulate(
     zoo simulate modelB -n 75000 --out DIR
     zoo simulate modelB -n 75000 --out DIR --shard 3:64     on the fourth of 64 machines
     zoo data verify DIR
+    zoo simulate modelB -n 24 --compare autolens            how far two simulators are apart
     """
     from zoo.data.recipe import SPLITS
     from zoo.harness.plan import plan_images
     from zoo.harness.settings import parse_settings
+    from zoo.lensing.compare import compare_simulators
 
     host = host_of(ctx)
     warn_of_broken(host)
@@ -78,6 +85,17 @@ def simulate(
         spec, recipe = plan_images(
             host, dataset, settings=parse_settings(list(pairs)), simulator=simulator, device=device, seed=seed
         )
+
+    if compare is not None:
+        if out is not None or share is not None or split != "train":
+            raise UsageError("--compare keeps no images: leave out --out, --shard and --split.")
+        with contextlib.redirect_stdout(sys.stderr):
+            found = compare_simulators(
+                host, spec.id, (simulator, compare), images=images, params=_changed(recipe, spec.params), seed=seed,
+                device=recipe.device_type,
+            )  # fmt: skip
+        _print_comparison(found, as_json=as_json)
+        return
 
     from zoo.cli.watch import CountBar
     from zoo.data.folder import cache_folder, fill_folder
@@ -139,10 +157,35 @@ def command_for(host: Host, recipe: Recipe, *, split: str, images: int, folder: 
         words += ["--simulator", str(recipe.simulator)]
     if recipe.seed:
         words += ["--seed", str(recipe.seed)]
-    for name, value in recipe.params.items():
-        if name not in defaults or defaults[name] != value:
-            words += ["--set", f"data.{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    for name, value in _changed(recipe, defaults).items():
+        words += ["--set", f"data.{name}={value if isinstance(value, str) else json.dumps(value)}"]
     return shlex.join([*words, "--device", recipe.device_type])
+
+
+def _changed(recipe: Recipe, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a recipe that differ from the data set's own."""
+    return {name: value for name, value in recipe.params.items() if name not in defaults or defaults[name] != value}
+
+
+def _print_comparison(comparison: Comparison, *, as_json: bool) -> None:
+    if as_json:
+        print_json(comparison.to_json())
+        return
+    from rich.table import Table
+
+    first, second = comparison.simulators
+    table = Table(
+        title=f"{first} and {second} on {comparison.images} scenes of {comparison.dataset}, before the noise",
+        title_justify="left", header_style="bold",
+    )  # fmt: skip
+    rows = comparison.rows()
+    for heading in rows[0]:
+        table.add_column(heading, justify="left" if heading in ("light", "class") else "right")
+    for row in rows:
+        table.add_row(*(f"{value:.1e}" if isinstance(value, float) else str(value) for value in row.values()))
+    console().print(table)
+    for name, seconds in zip(comparison.simulators, comparison.seconds_per_image, strict=True):
+        click.echo(f"{name}: {1e3 * seconds:,.1f} ms an image")
 
 
 def _share(text: str | None) -> Share:
