@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Result = Mapping[str, Any]
 
+_ANGLES = "error at other angles"
 _LEAST_IMPORTANT = (
     "MACs",
     "run",
@@ -24,6 +25,7 @@ _LEAST_IMPORTANT = (
     "minutes",
     "95 %",
     "accuracy",
+    _ANGLES,
     "equivariance error",
 )
 
@@ -69,12 +71,16 @@ def _table(results: list[Result]) -> ResultTable:
         f"validation, {sizes['test']:,} test images · rule {cell['rule']} · {cell['precision']}"
         + (f"\n{', '.join(shown)}" if shown else "")
     )
+    turned = any(_rotations(result) for result in good)
     columns = [
         "model", "seed", "parameters", "MACs",
         *(f"AUC {name.replace('_', ' ')}" for name in classes), "AUC macro", "95 %",
-        "accuracy", "equivariance error", "train images/s", "minutes", "run",
+        "accuracy", "equivariance error", *([_ANGLES] if turned else []), "train images/s", "minutes", "run",
     ]  # fmt: skip
-    rows = [_row(result, classes) for result in sorted(good, key=lambda result: -result["test"]["auc"]["macro"])]
+    rows = [
+        _row(result, classes, turned=turned)
+        for result in sorted(good, key=lambda result: -result["test"]["auc"]["macro"])
+    ]
     rows += [
         [_name(result), str(result["cell"]["seed"]), result["status"], *[""] * (len(columns) - 3)] for result in bad
     ]
@@ -83,6 +89,14 @@ def _table(results: list[Result]) -> ResultTable:
     notes += [describe_probe(result["probe"]) for result in good if "probe" in result][:1]
     notes += filter(None, map(accumulation_note, good))
     notes += [f"{_name(result)}: {_streamed(result['stream'])}" for result in good if "stream" in result]
+    if turned:
+        floor = max(_rotations(result).get("floor", 0.0) for result in good)
+        notes.append(
+            "equivariance error: largest change of a logit under the pixel symmetries of the group, over the largest "
+            "logit; error at other angles: root mean square change at its angles in between, over the spread of the "
+            "logits; "
+            f"interpolation makes up to {floor:.0e} of it"
+        )
     notes += [
         f"{_name(result)}: {(str(result.get('error', '')).splitlines() or ['no cause is known'])[0]}" for result in bad
     ]
@@ -105,9 +119,16 @@ def accumulation_note(result: Result) -> str:
     )
 
 
-def _row(result: Result, classes: Sequence[str]) -> list[str]:
+def _rotations(result: Result) -> Mapping[str, Any]:
+    """Return what was measured at angles that need interpolation; empty for groups without any."""
+    found: Mapping[str, Any] = result["equivariance"]["trained"].get("rotations", {})
+    return found
+
+
+def _row(result: Result, classes: Sequence[str], *, turned: bool) -> list[str]:
     test, cost = result["test"], result["cost"]
     low, high = test["intervals"]["auc.macro"]
+    rotations = _rotations(result)
     return [
         _name(result),
         str(result["cell"]["seed"]),
@@ -118,6 +139,7 @@ def _row(result: Result, classes: Sequence[str]) -> list[str]:
         f"{low:.4f} to {high:.4f}",
         f"{test['accuracy']:.3f}",
         f"{result['equivariance']['trained']['error']:.0e}",
+        *([f"{rotations['error']:.0e}" if rotations else "-"] if turned else []),
         f"{cost['train_images_per_second']:,.0f}",
         f"{result['seconds'] / 60:.1f}",
         result["run_id"][:8],

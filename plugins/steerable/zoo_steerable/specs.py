@@ -84,7 +84,7 @@ def defaults_of(name: str) -> dict[str, Any]:
 
 def search_space_of(name: str) -> dict[str, Any]:
     """Return the values that `zoo tune` tries."""
-    width = WIDTHS[name]
+    width = list(WIDTHS[name])
     space: dict[str, Any] = {
         "widths": [width, [max(1, round(0.7 * w)) for w in width], [round(1.4 * w) for w in width]],
         "kernel_sizes": [[7, 5, 5, 5, 5], [5, 5, 5, 5, 5], [9, 7, 5, 5, 5], [7, 7, 7, 5, 5]],

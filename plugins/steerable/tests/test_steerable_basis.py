@@ -1,0 +1,95 @@
+"""Bases are kept in zoo's cache folder, and made again where that cannot be."""
+
+import logging
+import subprocess
+import sys
+
+import pytest
+import torch
+from zoo_steerable import basis
+from zoo_steerable.basis import Field, FilterQuestion, filter_basis
+from zoo_steerable.symmetry import Symmetry, parse
+
+QUESTION = FilterQuestion(
+    library="e2cnn", symmetry=Symmetry(4, False), incoming=Field("scalar"), outgoing=Field("regular"), kernel_size=3,
+    frequency_cutoff=None,
+)  # fmt: skip
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    filter_basis.cache_clear()
+    yield tmp_path / "cache"
+    filter_basis.cache_clear()
+
+
+def test_a_second_process_needs_no_library(fresh):
+    filter_basis(QUESTION)
+    assert QUESTION.path.is_relative_to(fresh)
+    code = (
+        "import sys\nfrom zoo_steerable.networks import e2cnn_c4\n"
+        "e2cnn_c4(in_chans=1, num_classes=3, image_size=9, widths=[1], kernel_sizes=3, strides=1)\n"
+        "print({'e2cnn', 'escnn'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
+
+
+def test_a_site_without_any_cache_works_and_says_so(fresh, caplog):
+    fresh.write_text("a file where the folder should be")
+    with caplog.at_level(logging.INFO):
+        assert len(filter_basis(QUESTION).filters) > 0
+    assert "derived in" in caplog.text
+    assert "not kept: Cannot create the folder" in caplog.text
+
+
+def test_a_slow_derivation_is_worth_a_warning(fresh, caplog, monkeypatch):
+    monkeypatch.setattr(basis, "WORTH_TELLING_SECONDS", 0.0)
+    filter_basis(QUESTION)
+    (record,) = [record for record in caplog.records if "derived in" in record.message]
+    assert record.levelno == logging.WARNING
+    assert "filters of 3x3 pixels under c4 from scalar to regular" in record.message
+
+
+@pytest.mark.parametrize("content", [b"", b"not a safetensors file at all"])
+def test_a_damaged_file_is_made_again(fresh, caplog, content):
+    expected = filter_basis(QUESTION).filters
+    QUESTION.path.write_bytes(content)
+    filter_basis.cache_clear()
+    assert torch.equal(filter_basis(QUESTION).filters, expected)
+    assert "cannot be read and is made again" in caplog.text
+    assert len(QUESTION.path.read_bytes()) > len(content)
+
+
+def test_both_libraries_span_the_same_filters():
+    """They derive them independently: by formulas (e2cnn) and by Wigner and Eckart's theorem (escnn)."""
+    for name in ("c8", "o2"):
+        symmetry = parse(name)
+        field = Field("regular") if symmetry.order else Field("irreps", 1)
+        spans = []
+        for library in ("e2cnn", "escnn"):
+            question = FilterQuestion(
+                library=library, symmetry=symmetry, incoming=Field("scalar"), outgoing=field, kernel_size=5,
+                frequency_cutoff=None,
+            )  # fmt: skip
+            filters = filter_basis(question).filters.double().flatten(1)
+            spans.append(torch.linalg.qr(filters.T)[0])
+        assert spans[0].shape == spans[1].shape
+        # Two spaces are one if their projections are.
+        torch.testing.assert_close(spans[0] @ spans[0].T, spans[1] @ spans[1].T, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "mirrors", "size"),
+    [("c4", 4, False, 4), ("d8", 8, True, 16), ("so2", 0, False, 0), ("o2", 0, True, 0), ("c12", 12, False, 12)],
+)
+def test_names_of_groups(name, order, mirrors, size):
+    symmetry = parse(name)
+    assert (symmetry.order, symmetry.mirrors, symmetry.size, symmetry.name) == (order, mirrors, size, name)
+    assert symmetry.exact == (order == 4)
+
+
+@pytest.mark.parametrize("name", ["c0", "c33", "p4", "so3", "d", "C4x", ""])
+def test_no_names_of_groups(name):
+    assert parse(name) is None
