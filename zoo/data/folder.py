@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 from zoo.data.manifest import record_split
 from zoo.data.recipe import SPLITS, Recipe, canonical_json
-from zoo.data.shards import SHARD_SIZE, DamagedShard, read_shard, shard_count, shard_identity, shard_path, write_shard
+from zoo.data.shards import (
+    SHARD_SIZE,
+    DamagedShard,
+    read_shard,
+    shard_count,
+    shard_identity,
+    shard_name,
+    shard_path,
+    write_shard,
+)
 from zoo.data.simulate import PIXELS_AT_A_TIME, Simulation
 from zoo.errors import DataError, UsageError
 from zoo.paths import cache_dir, make_dir, write_text
@@ -104,7 +113,7 @@ def fill_folder(
         # One look into the folder: asking for a million files that are not there takes minutes.
         names = {path.name for path in place.glob("*.safetensors")}
         found = {
-            number: _found(place, recipe, split, number) if shard_path(place, number).name in names else None
+            number: _found(place, recipe, split, number) if shard_name(number) in names else None
             for number in share.numbers(images)
         }
         missing = [number for number, shard in found.items() if shard is None]
@@ -281,7 +290,7 @@ def _lock(place: Path, number: int, *, wait: bool) -> Iterator[bool]:
         yield False
         return
     try:
-        for stale in place.glob(f".{shard_path(place, number).name}.*.part"):  # left by a process that was killed
+        for stale in place.glob(f".{shard_name(number)}.*.part"):  # left by a process that was killed
             stale.unlink(missing_ok=True)
         yield True
         # The shard is there: who still waits for this lock, or makes the file anew, looks for the shard first.

@@ -30,7 +30,12 @@ class DamagedShard(DataError):
 
 def shard_path(folder: Path, number: int) -> Path:
     """Return the path of shard `number`, which holds the images from number * SHARD_SIZE on."""
-    return folder / f"{number:06d}.safetensors"
+    return folder / shard_name(number)
+
+
+def shard_name(number: int) -> str:
+    """Return the name of the file of a shard."""
+    return f"{number:06d}.safetensors"
 
 
 def shard_count(images: int) -> int:
