@@ -193,7 +193,7 @@ def sersic_source(scenes: Scenes, *, simulator: str) -> Sersic:
     """
     if not isinstance(scenes.source, Sersic):
         raise UsageError(
-            f"{simulator} draws Sersic sources only, and this data set's sources are a {type(scenes.source).__name__}.",
+            f"{simulator} renders Sersic profiles only, not {type(scenes.source).__name__}.",
             hint="Use another simulator: --simulator caustics",
         )
     return scenes.source

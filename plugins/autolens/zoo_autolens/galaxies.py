@@ -24,7 +24,7 @@ import torch
 
 from zoo.errors import UsageError
 from zoo.lensing.observe import Rendered
-from zoo.lensing.scenes import Sersic, with_sersic_b
+from zoo.lensing.scenes import Sersic, sersic_source, with_sersic_b
 from zoo_autolens.library import al
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def render_each(
     Raises:
         UsageError: source or lens light is something else than a Sersic profile.
     """
-    source = own_light(scenes.source)
+    source = own_light(sersic_source(scenes, simulator="PyAutoLens"))
     light = None if scenes.lens_light is None else own_light(scenes.lens_light)
     shape = (len(scenes), instrument.image_size, instrument.image_size)
     source_images, light_images = np.empty(shape), np.empty(shape)

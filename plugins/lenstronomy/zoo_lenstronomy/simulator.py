@@ -15,6 +15,7 @@ from lenstronomy.LensModel.lens_model import LensModel
 from lenstronomy.LightModel.light_model import LightModel
 
 from zoo.lensing.observe import Rendered
+from zoo.lensing.scenes import sersic_source
 from zoo_lenstronomy.keywords import lens_keywords, lens_models, light_keywords
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def render(
     Raises:
         UsageError: source or lens light is something else than a Sersic profile.
     """
-    source = light_keywords(scenes.source, own_b=own_sersic_b)
+    source = light_keywords(sersic_source(scenes, simulator="lenstronomy"), own_b=own_sersic_b)
     lens_light = None if scenes.lens_light is None else light_keywords(scenes.lens_light, own_b=own_sersic_b)
     model, inner = _camera(instrument)
     shape = (len(scenes), instrument.image_size, instrument.image_size)
