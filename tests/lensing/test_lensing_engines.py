@@ -70,11 +70,13 @@ def test_caustics_and_autolens_agree(name: str) -> None:
 def test_caustics_and_lenstronomy_agree(name: str) -> None:
     scenes, own = render("lenstronomy/lenstronomy", name)
     _, caustics = render("caustics/caustics", name)
-    # At the centre of a source its brightness is I_e exp(b_n): the two laws differ there by the difference of b_n,
-    # and by less everywhere else.
+    # At the centre of a source its brightness is I_e exp(b_n), and there the two laws differ most, by the difference
+    # of their b_n: 2.4e-3 at n = 1.5, 6.2e-3 at n = 1.
     lights = [scenes.source] if scenes.lens_light is None else [scenes.source, scenes.lens_light]
     constants = max(np.abs(sersic_b(light.index) - (1.9992 * light.index - 0.3271)).max() for light in lights)
-    assert apart(own, caustics) <= (2e-3 if constants < 2.4e-3 else 1.05 * constants)
+    assert apart(own, caustics) <= 1.01 * constants
+    if name in ("deeplense/modelA", "deeplense/modelB"):
+        assert apart(own, caustics) <= 2e-3
     _, equal = render("lenstronomy/lenstronomy", name, own_sersic_b=False)
     assert apart(equal, caustics) <= 1e-4
     assert apart(equal, caustics) < 1e-3 * apart(own, caustics)
