@@ -35,7 +35,7 @@ SEEN_WITH_ERRORS_ONLY = {
     "broken_target": "broken_target/net: target zoo_broken.wrong_target:build: AttributeError: ",
     "broken_command": "zoo_commands: ModuleNotFoundError: No module named 'zoo_broken.command_that_is_not_there'",
 }
-IMPORTS_TORCH = "caustics,deeplense,gconv,timm"  # seconds that say nothing about faults
+IMPORTS_TORCH = "autolens,caustics,deeplense,e2cnn,escnn,gconv,lenstronomy,rotmnist,timm"  # seconds that say nothing about faults
 SMOKE = [
     "bench", "--model", "thirdparty/perceptron", "--data", "thirdparty/gradients", "--budget", "smoke", "--device",
     "cpu", "--set", "train_images=256", "--set", "val_images=64", "--set", "test_images=100", "--set", "epochs=2",

@@ -104,7 +104,7 @@ def test_selection_takes_the_same_scenes_of_every_array(index, expected, lens_li
     assert len(chosen) == len(expected)
     assert (chosen.lens_light is None) is not lens_light
     whole = leaves(scenes)
-    assert len(whole) == (31 if lens_light else 24)
+    assert len(whole) == (32 if lens_light else 25)
     for before, after in zip(whole, leaves(chosen), strict=True):
         assert after.shape == (len(expected), *before.shape[1:])
         np.testing.assert_array_equal(after.reshape(len(expected), before[0].size)[:, 0] % 100, expected)

@@ -231,7 +231,7 @@ def test_what_is_not_a_whole_result_is_named(tmp_path):
         [
             ("schema", 0, "schema 0"),
             ("status", None, "lacks status"),
-            ("cell.budget", None, "lacks cell.budget"),
+            ("cell.budget", None, "has been altered"),
             ("test.intervals", {}, "lacks test.intervals.auc.macro"),
             ("classes", ["no_substructure", "other"], "area of a class"),
         ]

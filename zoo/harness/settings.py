@@ -65,6 +65,8 @@ class TrainingSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
                 raise UsageError(f"{name}={value!r} must be a number from {low:g} to {high:g}.")
+        if not isinstance(self.init, str) or (self.init and not self.init.startswith("sha256:")):
+            raise UsageError(f"init={self.init!r} must be the 'sha256:...' of a file of weights, or empty.")
         if not isinstance(self.stream, bool):
             raise UsageError(f"stream={self.stream!r} must be true or false.")
         for name, allowed in CHOICES.items():

@@ -66,14 +66,17 @@ def _read(path: Path) -> Result:
         DataError: it is damaged, foreign, or of another schema.
     """
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = dict(json.loads(path.read_text(encoding="utf-8")))
+        if result.get("schema") != SCHEMA:
+            raise DataError(f"it is of schema {result.get('schema')}; this zoo reads schema {SCHEMA}")
         # The run id is a hash of the cell, so it tells a result that was altered or is another program's.
-        whole = Cell.from_json(result["cell"]).run_id == result["run_id"] and isinstance(result["status"], str)
-    except (ValueError, LookupError, TypeError, DataError) as error:
-        raise DataError(f"{path} is damaged: {type(error).__name__}: {error}.") from error
-    if not whole or result.get("schema") != SCHEMA:
-        raise DataError(f"{path} is no result of schema {SCHEMA}.")
-    return dict(result)
+        if Cell.from_json(result["cell"]).run_id != result["run_id"]:
+            raise ValueError("its cell is another run's")
+        if not isinstance(result["status"], str):
+            raise ValueError("it lacks status")
+    except (ValueError, LookupError, TypeError) as error:
+        raise DataError(f"{path.name} is damaged: {type(error).__name__}: {error}") from error
+    return result
 
 
 def done(store: Path, cell: Cell) -> Result | None:
@@ -129,8 +132,6 @@ def results(store: Path) -> Iterator[Result]:
     yield from found
 
 
-_NEEDED = ("status", "run_id", "cell")
-_NEEDED_CELL = ("model", "recipe", "sizes", "training", "seed", "budget", "rule", "precision")
 _NEEDED_IF_OK = (
     "classes", "seconds", "test.auc.macro", "test.intervals.auc^macro", "test.accuracy", "cost.parameters",
     "cost.macs", "cost.train_images_per_second", "equivariance.trained.error", "data.recipe_hash",
@@ -139,10 +140,7 @@ _NEEDED_IF_OK = (
 
 def _flaw(result: Result) -> str:
     """Return why a result that can be read cannot be shown, or ""."""
-    needed = [*_NEEDED, *(f"cell.{name}" for name in _NEEDED_CELL), *("cell.recipe.dataset", "cell.recipe.params")]
-    if result.get("status") == "ok":
-        needed += _NEEDED_IF_OK
-    for path in needed:
+    for path in _NEEDED_IF_OK if result["status"] == "ok" else ():
         value: Any = result
         for part in path.split("."):
             value = value.get(part.replace("^", ".")) if isinstance(value, dict) else None
