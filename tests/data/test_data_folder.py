@@ -423,6 +423,17 @@ def test_the_manifest_is_true(tmp_path):
     assert list(train["counts"].values()) == np.bincount(labels[:700]).tolist()
 
 
+def test_the_page_says_how_to_read_a_shard(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    fill(tmp_path / "DIR", 10)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    shape_and_labels, _, snr = capsys.readouterr().out.rpartition(" ")
+    assert shape_and_labels == "(256, 1, 8, 8) [0 1 2 0 1 2]"
+    assert float(snr) == pytest.approx(20, rel=1e-5)
+
+
 def test_a_larger_set_extends_a_smaller_one_and_a_smaller_request_takes_nothing_away(tmp_path):
     fill(tmp_path, 300)
     few = read_manifest(tmp_path)["splits"]["train"]
