@@ -2,6 +2,7 @@
 
     python benchmarks/populations.py                     # Markdown; every population at its own size
     python benchmarks/populations.py modelA modelB --images 600 --json
+    python benchmarks/populations.py --orientation       # how many images lie along one axis
 
 Scalars are measured with and without conserved mass on images of at most `--probe-size` pixels (the field of view
 stays), since flux and radius need no more.
@@ -16,11 +17,14 @@ from typing import Any
 import numpy as np
 
 import zoo
+from zoo import registry
 from zoo.data.probe import image_features, probe_splits
 from zoo.data.split import Split
+from zoo.harness.plan import DEFAULT_SIMULATOR
 from zoo.host import load_plugins
-from zoo.specs import DatasetSpec
+from zoo.specs import DatasetSpec, SimulatorSpec
 
+SCENES = 3000
 CLASSES = ("no_substructure", "subhalo", "vortex")
 
 
@@ -33,8 +37,9 @@ def measure(spec: DatasetSpec, *, images: int, probe_images: int, probe_size: in
     """Return the figures of one population."""
     split = open_split(spec, "train", images)
     scale = float(spec.params["pixel_scale"])
-    parameters = split.parameters
-    fraction = parameters["substructure_mass_fraction"]
+    # Masses and radii need no image, so many scenes are drawn for them.
+    scenes = registry.load_target(spec)(**spec.params).sample(np.arange(SCENES), "measure/train")
+    fraction = scenes.parameters["substructure_mass_fraction"]
     size = min(probe_size, int(spec.params["image_size"]))
     coarse = {"image_size": size, "pixel_scale": scale * int(spec.params["image_size"]) / size}
     probes = {}
@@ -43,13 +48,44 @@ def measure(spec: DatasetSpec, *, images: int, probe_images: int, probe_size: in
         train, test = (open_split(spec, name, probe_images, **changes) for name in ("train", "test"))
         probes[conserve] = probe_splits(train, test)
     return {
-        "snr": np.quantile(parameters["snr"], [0.05, 0.5, 0.95]).tolist(),
-        "einstein_radius": np.quantile(parameters["total_einstein_radius"], [0.05, 0.5, 0.95]).tolist(),
+        "snr": np.quantile(split.parameters["snr"], [0.05, 0.5, 0.95]).tolist(),
+        "einstein_radius": np.quantile(scenes.parameters["total_einstein_radius"], [0.05, 0.5, 0.95]).tolist(),
         "ring": np.quantile(image_features(split.images)[:, 1] * scale, [0.05, 0.5, 0.95]).tolist(),
-        "fraction": {name: float(fraction[split.labels == k].mean()) for k, name in enumerate(CLASSES)},
+        "fraction": {name: float(fraction[scenes.label == k].mean()) for k, name in enumerate(CLASSES)},
         "conserve_mass": spec.params["conserve_mass"],
         "probe": {str(conserve): found for conserve, found in probes.items()},
     }
+
+
+def along_one_axis(spec: DatasetSpec, **changes: Any) -> float:
+    """Return the share of noiseless images whose elongation lies within 10 degrees of the commonest direction."""
+    params = {**spec.params, "image_size": 40, "pixel_scale": 0.19, **changes}
+    population = registry.load_target(spec)(**params)
+    render = registry.load_target(registry.find(load_plugins(), SimulatorSpec, DEFAULT_SIMULATOR))
+    scenes = population.sample(np.arange(300), "orientation/train")
+    light = render(scenes, population.instrument, device="cpu", expected_images=300).source.double().numpy()
+    axis = np.arange(40) - 19.5
+    flux = light.sum((1, 2))
+
+    def mean(weight: np.ndarray) -> np.ndarray:
+        return np.asarray((light * weight).sum((1, 2)) / flux)
+
+    x, y = np.meshgrid(axis, axis)
+    # The second moments about the centre of light turn twice as fast as the image.
+    ellipticity = (mean(x * x) - mean(x) ** 2) - (mean(y * y) - mean(y) ** 2) + 2j * (mean(x * y) - mean(x) * mean(y))
+    doubled = ellipticity / np.abs(ellipticity)
+    return float((np.abs(np.degrees(np.angle(doubled / doubled.mean()))) / 2 < 10).mean())
+
+
+def print_orientations(spec: DatasetSpec) -> None:
+    """Print how narrow angles of shear and source line up the images of `published`."""
+    every = "U(0, 6.283185307179586)"
+    for label, changes in (
+        ("shear and source", {}),
+        ("shear alone", {"source_angle": every}),
+        ("neither", {"source_angle": every, "shear_angle": every}),
+    ):
+        print(f"angles narrow of {label}: {along_one_axis(spec, **changes):.0%} within 10 degrees of one axis")
 
 
 def to_markdown(found: dict[str, dict[str, Any]]) -> str:
@@ -86,9 +122,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--probe-images", type=int, default=1280)
     parser.add_argument("--probe-size", type=int, default=32)
+    parser.add_argument("--orientation", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     specs = [spec for spec in load_plugins().specs_of(DatasetSpec) if spec.simulated and spec.namespace == "deeplense"]
+    if arguments.orientation:
+        print_orientations(next(spec for spec in specs if spec.name == "published"))
+        return
     chosen = [spec for spec in specs if not arguments.names or spec.name in arguments.names]
     found = {
         spec.name: measure(
