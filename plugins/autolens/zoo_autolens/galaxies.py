@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoo.lensing.instrument import Instrument
-    from zoo.lensing.scenes import Scenes
+    from zoo.lensing.scenes import PixelSource, Scenes
 
 # Deflections are in units of the source plane, so that any pair of redshifts gives the same image.
 LENS_REDSHIFT, SOURCE_REDSHIFT = 0.5, 1.0
@@ -109,7 +109,7 @@ def light_galaxy(light: Sersic, i: int) -> Any:
     return al.Galaxy(redshift=SOURCE_REDSHIFT, light=profile)
 
 
-def own_light(light: Sersic) -> Sersic:
+def own_light(light: Sersic | PixelSource) -> Sersic:
     """Return the same light, written for PyAutoLens' constant of the Sersic law.
 
     Raises:

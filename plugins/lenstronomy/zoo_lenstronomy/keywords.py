@@ -16,7 +16,7 @@ from zoo.errors import UsageError
 from zoo.lensing.scenes import Sersic, with_sersic_b
 
 if TYPE_CHECKING:
-    from zoo.lensing.scenes import Scenes
+    from zoo.lensing.scenes import PixelSource, Scenes
 
 Keywords = dict[str, float]
 
@@ -45,7 +45,7 @@ def lens_keywords(scenes: Scenes, i: int) -> list[Keywords]:
     ]
 
 
-def light_keywords(light: Sersic, *, own_b: bool) -> list[Keywords]:
+def light_keywords(light: Sersic | PixelSource, *, own_b: bool) -> list[Keywords]:
     """Return the keyword arguments of `SERSIC_ELLIPSE`, one for each scene.
 
     Args:
