@@ -126,7 +126,7 @@ def make_plan(host: Host, request: Request) -> list[Cell]:
                     budget=budget.name,
                     rule=request.rule,
                     precision=precision,
-                    versions=_versions(host, model.id, dataset.id, recipe.simulator),
+                    versions=installed_versions(host, model.id, dataset.id, recipe.simulator),
                 )
                 for seed in seeds
             ]
@@ -366,7 +366,7 @@ def _resolve_precision(precision: str, device: str) -> str:
     return precision
 
 
-def _versions(host: Host, *ids: str | None) -> dict[str, str]:
+def installed_versions(host: Host, *ids: str | None) -> dict[str, str]:
     """Return distribution -> version of the core and of the plugins that these ids come from.
 
     A plugin that is a file has no version: the hash of its content stands for it, so that an edited network is

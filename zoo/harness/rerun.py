@@ -15,6 +15,7 @@ from zoo.errors import DataError, UsageError
 from zoo.harness import store as result_store
 from zoo.harness.cell import Cell
 from zoo.harness.matrix import CellState, run_matrix
+from zoo.harness.plan import installed_versions
 from zoo.harness.runs import good_result
 from zoo.harness.verify import flatten
 
@@ -109,8 +110,7 @@ def _same_logits(first: Path, second: Path) -> bool:
 
 def _changes(host: Host, cell: Cell, stored: result_store.Result, again: result_store.Result) -> list[str]:
     """Return in words what differs between the two runs beside the clock."""
-    installed = {record.distribution: record.version for record in host.records.values()}
-    installed["lens-zoo"] = _zoo_version()
+    installed = installed_versions(host, cell.model, cell.data, cell.open_recipe().simulator)
     changes = [
         f"{name} was {version}, is {installed.get(name, 'absent')}"
         for name, version in cell.versions.items()
@@ -136,9 +136,3 @@ def _changes(host: Host, cell: Cell, stored: result_store.Result, again: result_
     if stored.get("device") != again.get("device"):
         changes.append(f"the device was {stored.get('device')}, is {again.get('device')}")
     return changes
-
-
-def _zoo_version() -> str:
-    import zoo
-
-    return zoo.__version__

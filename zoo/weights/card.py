@@ -221,7 +221,8 @@ def _frequencies(result: Mapping[str, Any]) -> str:
 
 
 def _loading(header: Header, name: str) -> str:
-    distributions = " ".join(header.about.versions)
+    # A plugin that is a file has no package.
+    distributions = " ".join(each for each in header.about.versions if not each.endswith(".py"))
     return (
         f"```bash\npip install {distributions}\nzoo predict {name} image.fits more/*.npy\n```\n\n"
         f'```python\nimport zoo\n\nmodel = zoo.load("{name}")\n'
