@@ -1,6 +1,7 @@
 """Bases are kept in zoo's cache folder, and made again where that cannot be."""
 
 import logging
+import os
 import subprocess
 import sys
 
@@ -78,6 +79,36 @@ def test_both_libraries_span_the_same_filters():
         assert spans[0].shape == spans[1].shape
         # Two spaces are one if their projections are.
         torch.testing.assert_close(spans[0] @ spans[0].T, spans[1] @ spans[1].T, rtol=0, atol=1e-4)
+
+
+DERIVE = """
+import numpy as np, torch
+from zoo_steerable.basis import Field, FilterQuestion, filter_basis
+from zoo_steerable.symmetry import parse
+np.random.seed({seed})
+before = np.random.get_state()[1].tolist()
+for outgoing in {order}:
+    filters = filter_basis(FilterQuestion(
+        library="escnn", symmetry=parse("o2"), incoming=Field("irreps", 1), outgoing=outgoing, kernel_size=3,
+        frequency_cutoff=None,
+    )).filters
+    print(outgoing.kind, (filters * 1000).round().int().flatten().tolist())
+assert np.random.get_state()[1].tolist() == before
+"""
+
+
+def test_escnns_filters_do_not_depend_on_chance_or_on_what_was_asked_before(tmp_path):
+    """It searches from a random point of numpy's generator, which is left as it was."""
+    found = []
+    for seed, order in enumerate(['[Field("scalar"), Field("gated", 1)]', '[Field("gated", 1), Field("scalar")]']):
+        run = subprocess.run(
+            [sys.executable, "-c", DERIVE.format(seed=seed, order=order)],
+            env={**os.environ, "ZOO_CACHE": str(tmp_path / str(seed)), "PYTHONHASHSEED": str(seed)},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        found.append(sorted(run.stdout.splitlines()))
+    assert found[0] == found[1]
+    assert len(found[0]) == 2
 
 
 @pytest.mark.parametrize(

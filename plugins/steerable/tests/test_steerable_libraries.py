@@ -21,7 +21,7 @@ def test_the_librarys_own_modules_work_and_are_equivariant(name, group):
     """These are the groups that fail on numpy 2 without mending; the 2-D parts of both libraries come along."""
     library, symmetry = load(name), parse(group)
     field = Field("regular") if symmetry.order else Field("irreps", 1)
-    space = gspace(library, symmetry, frequency=1)
+    space = gspace(library, symmetry)
     scalar, hidden = field_type(library, space, Field("scalar"), 1), field_type(library, space, field, 2)
     with quiet():
         torch.manual_seed(0)

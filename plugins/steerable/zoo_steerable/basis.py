@@ -8,13 +8,16 @@ even imported.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from zoo.errors import DataError
@@ -24,8 +27,11 @@ from zoo_steerable.symmetry import Symmetry
 
 logger = logging.getLogger(__name__)
 
-LAYOUT = 1  # raised when the files of the cache change
+LAYOUT = 2  # raised when the files of the cache change
 WORTH_TELLING_SECONDS = 1.0
+# Two fields of frequency 8, the highest that is allowed, couple to 16. escnn takes the irreps that a process happens to
+# have asked for, and fails where these are too few; so it is always the same number.
+IRREPS_OF_INFINITE_GROUPS = 16
 
 
 @dataclass(frozen=True)
@@ -133,8 +139,8 @@ def filter_basis(question: FilterQuestion) -> FilterBasis:
 def _derive(question: FilterQuestion) -> FilterBasis:
     """Ask the library."""
     library = load(question.library)
-    space = gspace(library, question.symmetry, frequency=max(question.incoming.frequency, question.outgoing.frequency))
-    with quiet():
+    space = gspace(library, question.symmetry)
+    with quiet(), _numpys_random_state_kept():
         convolution = library.nn.R2Conv(
             *(field_type(library, space, field, 1) for field in (question.incoming, question.outgoing)),
             question.kernel_size,
@@ -146,10 +152,35 @@ def _derive(question: FilterQuestion) -> FilterBasis:
         (block,) = expansion.children()
         deviation = library.nn.init._generalized_he_init_variances(expansion)
     filters = block.sampled_basis.unflatten(-1, (question.kernel_size, question.kernel_size))
+    if question.library == "escnn":
+        filters = _with_fixed_signs(filters)
     return FilterBasis(filters.contiguous(), deviation.float().contiguous())
 
 
-def gspace(library: Any, symmetry: Symmetry, *, frequency: int = 0) -> Any:
+@contextlib.contextmanager
+def _numpys_random_state_kept() -> Iterator[None]:
+    """Leave numpy's global generator as it was: escnn draws from it, and a user's numbers must not depend on that."""
+    state = np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+
+
+def _with_fixed_signs(filters: Tensor) -> Tensor:
+    """Return basis filters [B, ...] of which the first large number is positive.
+
+    For o2, escnn searches its filters from a random point and finds them with either sign, so weights of one process
+    would mean other filters in the next.
+    """
+    flat = filters.flatten(1)
+    # A share that no sine of a simple angle has, lest rounding decide which number is the first.
+    large = flat.abs() > 0.37 * flat.abs().amax(1, keepdim=True)
+    first = flat.gather(1, large.int().argmax(1, keepdim=True))
+    return (flat * first.sign()).view(filters.shape)
+
+
+def gspace(library: Any, symmetry: Symmetry) -> Any:
     """Return the library's group, which acts on the plane."""
     make = {
         ("escnn", False): "rot2dOnR2",
@@ -157,7 +188,7 @@ def gspace(library: Any, symmetry: Symmetry, *, frequency: int = 0) -> Any:
         ("e2cnn", False): "Rot2dOnR2",
         ("e2cnn", True): "FlipRot2dOnR2",
     }[library.__name__, symmetry.mirrors]
-    more = {} if symmetry.order else {"maximum_frequency": max(1, frequency)}
+    more = {} if symmetry.order else {"maximum_frequency": IRREPS_OF_INFINITE_GROUPS}
     return getattr(library.gspaces, make)(N=symmetry.order or -1, **more)
 
 
