@@ -1,163 +1,419 @@
-"""Measure what a group network costs beyond a plain network of the same expanded width.
+"""Measure what group networks cost, and from which width the octic one is cheaper than a plain network.
 
-One training step (forward, loss, backward, AdamW) and one inference pass of gconv/p4m and gconv/p4, each
-against the same architecture with ordinary `nn.Conv2d` and `nn.BatchNorm2d` layers of |G| times the width, hence
-the same MACs on maps of the same size. Networks take turns, step by step, so that a busy machine slows all.
+Two parts, in each of which the networks take turns, step by step, so that a busy machine slows all of them:
 
-    uv run python benchmarks/gconv.py [--image-size 64] [--batch 64] [--threads 2] [--device cpu] [--json]
+  small   gconv/p4m and gconv/p4 against the same architecture with ordinary layers of |G| times the width, hence the
+          same MACs on maps of the same size; where lens-zoo-steerable is installed also escnn and e2cnn with D4
+  wide    gconv/octic and gconv/p4m_convnext against the plain ConvNeXt of the same channels, one stage of two blocks,
+          for each of --widths channels
 
-The aim is a training ratio of p4m to plain of at most 1.10 on the CPU. Measured with --threads 1 --rounds 30: 1.04, in
-one minute. More threads than idle cores make every network slow and the ratios meaningless.
+Each network is trained for a step (forward, loss, backward, AdamW) and classifies a batch. A fresh process measures
+the peak memory of a training step, beyond what was there before it, and the time to build it and get a first output.
+
+    uv run python benchmarks/gconv.py [--part small] [--rounds 30] [--json]
+    uv run python benchmarks/gconv.py --device cuda --batch 256     # bf16, channels-last, compiled; escnn in float32
+
+With one thread on the CPU the clock counts the process's own CPU time, which other programs do not stretch; otherwise
+it is wall time, and more threads than idle cores make the ratios meaningless.
+
+Aims: p4m's training step at most 1.05 of the plain network's, its inference within 5 %, its memory at most 1.1; octic
+at most 0.6 of plain at 1,024 channels and never slower than p4m_convnext. Measured: benchmarks/results/gconv.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
-from zoo_gconv import models
-from zoo_gconv.layers import GroupBatchNorm, GroupConv, LiftingConv
+Build = Callable[[], Any]
 
 
-def plain_network_of_equal_macs(network: models.GroupNetwork) -> nn.Module:
-    """Replace every group layer by the ordinary one with the same planar shape."""
+def plain_of(name: str, image_size: int) -> Any:
+    """Return gconv/p4m or gconv/p4 with every group layer replaced by the ordinary one of the same planar shape."""
+    from torch import nn
+    from zoo_gconv import models
+    from zoo_gconv.layers import GroupBatchNorm, GroupConv, LiftingConv
+
+    network = getattr(models, name)(in_chans=1, num_classes=3, image_size=image_size)
     layers: list[nn.Module] = []
     for layer in network.trunk:
         if isinstance(layer, LiftingConv | GroupConv):
             order_in = 1 if isinstance(layer, LiftingConv) else layer.group.order
-            layers.append(
-                nn.Conv2d(
-                    layer.in_features * order_in,
-                    layer.out_features * layer.group.order,
-                    # At stride 2 and even size the window of two pixels makes the planar filter one larger.
-                    layer.kernel_size + layer.stride - 1,
-                    stride=layer.stride,
-                    padding=layer.kernel_size // 2,
-                    bias=False,
-                )
-            )
+            # At stride 2 and even size the window of two pixels makes the planar filter one larger.
+            kernel_size = layer.kernel_size + layer.stride - 1
+            channels = layer.in_features * order_in, layer.out_features * layer.group.order
+            padding = layer.kernel_size // 2
+            layers.append(nn.Conv2d(*channels, kernel_size, stride=layer.stride, padding=padding, bias=False))
         elif isinstance(layer, GroupBatchNorm):
             layers += [nn.BatchNorm2d(layer.num_features * layer.order), nn.ReLU(inplace=True)]
-    channels = network.classifier.in_features * network.order
-    head = nn.Linear(channels, network.classifier.out_features)
+    head = nn.Linear(network.classifier.in_features * network.order, network.classifier.out_features)
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
 
 
-def count_macs(network: nn.Module, image_size: int, device: str) -> int:
-    """Return the multiply-accumulates of one image: half the FLOPs that torch counts, filter expansion included."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.eval()(torch.zeros(1, 1, image_size, image_size, device=device))
-    return counter.get_total_flops() // 2
+def steerable(library_name: str, image_size: int) -> Any:
+    """Return gconv/p4m's architecture in escnn or e2cnn, with their own layers, for regular fields of D4."""
+    from torch import nn
+    from zoo_gconv import models
+    from zoo_gconv.layers import GroupConv, LiftingConv
+    from zoo_steerable import libraries
+
+    library = libraries.load(library_name)
+    enn = library.nn
+    space = library.gspaces.flipRot2dOnR2(4) if library_name == "escnn" else library.gspaces.FlipRot2dOnR2(4)
+    network = models.p4m(in_chans=1, num_classes=3, image_size=image_size)
+    fields = enn.FieldType(space, [space.trivial_repr])
+    image_type = fields
+    layers: list[nn.Module] = []
+    for layer in network.trunk:
+        if not isinstance(layer, LiftingConv | GroupConv):
+            continue
+        after = enn.FieldType(space, layer.out_features * [space.regular_repr])
+        k = layer.kernel_size
+        layers += [enn.R2Conv(fields, after, k, padding=k // 2, stride=layer.stride, bias=False)]
+        layers += [enn.InnerBatchNorm(after), enn.ReLU(after, inplace=True)]
+        fields = after
+    layers.append(enn.GroupPooling(fields))
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk = nn.Sequential(*layers)
+            self.classifier = nn.Linear(network.classifier.in_features, 3)
+
+        def forward(self, images: Any) -> Any:
+            maps = self.trunk(enn.GeometricTensor(images, image_type)).tensor
+            return self.classifier(maps.mean((-2, -1)))
+
+    return Network()
 
 
-def timings(tasks: dict[str, Callable[[], object]], *, rounds: int, device: str) -> dict[str, list[float]]:
-    """Time the tasks in turn; return milliseconds per round, after three rounds to warm up."""
+def one_stage(name: str, channels: int, image_size: int) -> Any:
+    """Return gconv/octic or gconv/p4m_convnext with one stage of two blocks."""
+    from zoo_gconv import convnext
+
+    build = getattr(convnext, name)
+    return build(in_chans=1, num_classes=3, image_size=image_size, widths=[channels // 8], blocks=[2])
+
+
+def plain_stage(channels: int, image_size: int) -> Any:
+    """Return the ConvNeXt of ordinary layers that `one_stage` is compared with: same channels, kernels and maps."""
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+    class Rows(nn.Module):
+        """x + rest(depthwise(x)), or without the sum; `rest` sees channels-last pixels."""
+
+        def __init__(self, depthwise: nn.Module, rest: nn.Module, *, before: nn.Module | None = None) -> None:
+            super().__init__()
+            self.depthwise, self.rest, self.before = depthwise, rest, before
+
+        def forward(self, maps: torch.Tensor) -> torch.Tensor:
+            if self.before is not None:
+                normed = self.before(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+                return self.rest(self.depthwise(normed).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            return maps + self.rest(self.depthwise(maps).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            # 5 and 3 wide filters, one wider at stride 2 and even size, as in the group network.
+            self.stem = nn.Conv2d(1, channels, 6, stride=2, padding=2)
+            halving = nn.Conv2d(channels, channels, 4, stride=2, padding=1, groups=channels)
+            blocks = [
+                Rows(
+                    nn.Conv2d(channels, channels, 7, padding=3, groups=channels),
+                    nn.Sequential(
+                        nn.LayerNorm(channels),
+                        nn.Linear(channels, 4 * channels),
+                        nn.GELU(),
+                        nn.Linear(4 * channels, channels),
+                    ),
+                )
+                for _ in range(2)
+            ]
+            first = Rows(halving, nn.Linear(channels, channels), before=nn.LayerNorm(channels))
+            self.stages = nn.Sequential(first, *blocks)
+            self.head = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, 3))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            maps = F.gelu(self.stem(images)).contiguous(memory_format=torch.channels_last)
+            return self.head(self.stages(maps).mean((-2, -1)))
+
+    return Plain()
+
+
+def parts(arguments: argparse.Namespace) -> dict[str, dict[str, tuple[Build, str | None]]]:
+    """Return part -> network -> how it is built, and which network it is compared with."""
+    from importlib.util import find_spec
+
+    size = arguments.image_size
+
+    def ours(name: str) -> Any:
+        from zoo_gconv import models
+
+        return getattr(models, name)(in_chans=1, num_classes=3, image_size=size)
+
+    small: dict[str, tuple[Build, str | None]] = {}
+    for name in ("p4m", "p4"):
+        small[name] = (lambda name=name: ours(name)), f"plain of {name}'s width"
+        small[f"plain of {name}'s width"] = (lambda name=name: plain_of(name, size)), None
+    if find_spec("zoo_steerable"):
+        for library in ("escnn", "e2cnn"):
+            if find_spec(library):
+                small[f"{library} D4"] = (lambda name=library: steerable(name, size)), "plain of p4m's width"
+    found = {"small": small}
+    for channels in arguments.widths:
+        plain = f"plain of {channels}"
+        found[f"wide {channels}"] = {
+            plain: ((lambda c=channels: plain_stage(c, size)), None),
+            f"p4m_convnext of {channels}": ((lambda c=channels: one_stage("p4m_convnext", c, size)), plain),
+            f"octic of {channels}": ((lambda c=channels: one_stage("octic", c, size)), plain),
+        }
+    return {name: networks for name, networks in found.items() if arguments.part in ("all", name.split()[0])}
+
+
+def clock(arguments: argparse.Namespace) -> float:
+    """Return seconds: CPU time for one thread on the CPU, else wall time after the device has finished."""
+    import torch
+
+    if arguments.device != "cpu":
+        torch.accelerator.synchronize()
+    elif arguments.threads == 1:
+        return time.process_time()
+    return time.perf_counter()
+
+
+def timings(tasks: dict[str, Callable[[], object]], arguments: argparse.Namespace) -> dict[str, list[float]]:
+    """Time the tasks in turn; return milliseconds per round, after two rounds to warm up."""
     times: dict[str, list[float]] = {name: [] for name in tasks}
-    for round_number in range(rounds + 3):
+    for round_number in range(arguments.rounds + 2):
         for name, task in tasks.items():
-            if device != "cpu":
-                torch.accelerator.synchronize()
-            start = time.perf_counter()
+            start = clock(arguments)
             task()
-            if device != "cpu":
-                torch.accelerator.synchronize()
-            if round_number >= 3:
-                times[name].append((time.perf_counter() - start) * 1e3)
+            if round_number >= 2:
+                times[name].append((clock(arguments) - start) * 1e3)
     return times
 
 
-def training_step(network: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], object]:
+def prepared(name: str, network: Any, arguments: argparse.Namespace) -> tuple[Any, Callable[[], Any]]:
+    """Return the network as the device likes it best, and the precision it runs in."""
+    import torch
+
+    network = network.to(arguments.device)
+    if arguments.device == "cpu" or name.endswith("D4"):
+        return network, contextlib.nullcontext
+    network = torch.compile(network.to(memory_format=torch.channels_last))
+    return network, lambda: torch.autocast(arguments.device, torch.bfloat16)
+
+
+def training_step(network: Any, precision: Callable[[], Any], images: Any, labels: Any) -> Callable[[], object]:
     """Return a function that takes one step of AdamW on the batch."""
-    network.train()
+    import torch
+
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+
+    network.train()
 
     def step() -> None:
         optimizer.zero_grad()
-        nn.functional.cross_entropy(network(images), labels).backward()
+        with precision():
+            loss = torch.nn.functional.cross_entropy(network(images).float(), labels)
+        loss.backward()
         optimizer.step()
 
     return step
 
 
-def inference(network: nn.Module, images: Tensor) -> Callable[[], object]:
+def inference(network: Any, precision: Callable[[], Any], images: Any) -> Callable[[], object]:
     """Return a function that classifies the batch."""
-    network.eval()
+    import torch
+
+    network.eval()  # once: setting the mode makes group layers forget their filter banks
 
     def classify() -> None:
-        with torch.inference_mode():
+        with torch.no_grad(), precision():
             network(images)
 
     return classify
 
 
-def main() -> None:
-    """Run the comparison and print it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--image-size", type=int, default=64, help="a multiple of 8")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    size, device = arguments.image_size, arguments.device
-    if size % 8:
-        parser.error(f"--image-size is {size}; it must be a multiple of 8, so that the MACs of both sides agree")
+def batch(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """Return images and labels."""
+    import torch
+
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    images = torch.randn(arguments.batch, 1, size, size, device=device)
-    labels = torch.randint(3, (arguments.batch,), device=device)
+    shape = (arguments.batch, 1, arguments.image_size, arguments.image_size)
+    images = torch.randn(shape, device=arguments.device)
+    return images, torch.randint(3, (arguments.batch,), device=arguments.device)
 
-    networks: dict[str, nn.Module] = {}
-    for name in ("p4m", "p4", "z2"):
-        network = getattr(models, name)(in_chans=1, num_classes=3, image_size=size)
-        networks[name] = network.to(device)
-        if name != "z2":
-            networks[f"plain of {name}'s width"] = plain_network_of_equal_macs(network).to(device)
 
-    train_steps = {name: training_step(network, images, labels) for name, network in networks.items()}
-    train = timings(train_steps, rounds=arguments.rounds, device=device)
-    passes = {name: inference(network, images) for name, network in networks.items()}
-    infer = timings(passes, rounds=arguments.rounds, device=device)
+def alone(name: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """Return first-build seconds and the peak memory of a training step, measured in this fresh process."""
+    start = time.perf_counter()
+    import torch
 
+    imported = time.perf_counter()
+    build = next(networks[name][0] for networks in parts(arguments).values() if name in networks)
+    images, labels = batch(arguments)
+    network, precision = prepared(name, build(), arguments)
+    with torch.no_grad(), precision():
+        network.eval()(images[:1])
+    built = time.perf_counter()
+    step = training_step(network, precision, images, labels)
+    if arguments.device == "cpu":
+        # The peak of two steps, since the optimizer's state comes with the first, beyond what was there before.
+        Path("/proc/self/clear_refs").write_text("5")
+        before = _status("VmRSS")
+        step()
+        step()
+        peak = _status("VmHWM") - before
+    else:
+        before = torch.cuda.memory_allocated() / 2**20
+        step()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        peak = torch.cuda.max_memory_allocated() / 2**20 - before
+    return {"import_s": imported - start, "build_s": built - imported, "peak_mib": peak}
+
+
+def _status(field: str) -> float:
+    """Return a line of /proc/self/status in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
+def in_a_fresh_process(name: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """Run `alone` for one network; nothing is measured where the system has no /proc."""
+    if arguments.device == "cpu" and not Path("/proc/self/clear_refs").exists():
+        return {}
+    command = [sys.executable, __file__, "--alone", name]
+    for option in ("device", "image_size", "batch", "threads"):
+        command += [f"--{option.replace('_', '-')}", str(getattr(arguments, option))]
+    command += ["--widths", ",".join(map(str, arguments.widths))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def peak_tflops(arguments: argparse.Namespace) -> float:
+    """Return the TFLOP/s of a large matrix product in the precision of the networks."""
+    import torch
+
+    size, dtype = (1024, torch.float32) if arguments.device == "cpu" else (8192, torch.bfloat16)
+    a, b = (torch.randn(size, size, device=arguments.device).to(dtype) for _ in range(2))
+    times = timings({"product": lambda: a @ b}, arguments)["product"]
+    return 2 * size**3 / (min(times) * 1e-3) / 1e12
+
+
+def macs(network: Any, image_size: int) -> float:
+    """Return the multiply-accumulates of one image: half the FLOPs that torch counts, filter expansion included."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(torch.zeros(1, 1, image_size, image_size))
+    return counter.get_total_flops() / 2
+
+
+def measure(networks: dict[str, tuple[Build, str | None]], arguments: argparse.Namespace, peak: float) -> list[dict]:
+    """Return a row for each network of a part."""
+    images, labels = batch(arguments)
+    ready, counts, parameters = {}, {}, {}
+    for name, (build, _) in networks.items():
+        network = build()
+        counts[name] = macs(network, arguments.image_size)
+        parameters[name] = sum(parameter.numel() for parameter in network.parameters())
+        ready[name] = prepared(name, network, arguments)
+    train = timings({name: training_step(*both, images, labels) for name, both in ready.items()}, arguments)
+    infer = timings({name: inference(*both, images) for name, both in ready.items()}, arguments)
+    fresh = {name: in_a_fresh_process(name, arguments) for name in networks} if arguments.memory else {}
     rows = []
-    for name, network in networks.items():
-        plain = f"plain of {name}'s width"
+    for name, (_, reference) in networks.items():
+        own = fresh.get(name, {})
+        # A training step costs about three forward passes.
+        tflops = 2 * 3 * counts[name] * arguments.batch / (statistics.median(train[name]) * 1e-3) / 1e12
+        other = fresh.get(reference or "", {})
         rows.append(
             {
                 "network": name,
-                "parameters": sum(p.numel() for p in network.parameters()),
-                "mmacs": round(count_macs(network, size, device) / 1e6, 2),
+                "parameters": parameters[name],
+                "mmacs": round(counts[name] / 1e6, 1),
                 "train_ms": round(statistics.median(train[name]), 2),
-                # Neighbours in time see the same load: the median of ratios is steadier than that of times.
-                "train_ratio": ratio(train[name], train.get(plain)),
+                "train_ratio": ratio(train[name], train.get(reference or "")),
                 "infer_ms": round(statistics.median(infer[name]), 2),
-                "infer_ratio": ratio(infer[name], infer.get(plain)),
+                "infer_ratio": ratio(infer[name], infer.get(reference or "")),
+                "peak_mib": round(own["peak_mib"]) if own else None,
+                "peak_ratio": round(own["peak_mib"] / other["peak_mib"], 3) if own and other else None,
+                "build_s": round(own["build_s"], 2) if own else None,
+                "tflops": round(tflops, 4),
+                "of_peak": round(tflops / peak, 3),
             }
         )
-    settings = {**vars(arguments), "torch": torch.__version__}
-    if arguments.json:
-        print(json.dumps({"settings": settings, "rows": rows}, indent=2))
-        return
-    print(" ".join(f"{key}={value}" for key, value in settings.items() if key != "json"))
-    columns = list(rows[0])
-    print("".join(f"{column:>{24 if column == 'network' else 13}}" for column in columns))
-    for row in rows:
-        cells = ["-" if row[column] is None else str(row[column]) for column in columns]
-        print("".join(f"{cell:>{24 if i == 0 else 13}}" for i, cell in enumerate(cells)))
+    return rows
 
 
 def ratio(times: list[float], reference: list[float] | None) -> float | None:
-    """Return the median of the round-by-round ratios, or None without a reference."""
+    """Return the median of the round-by-round ratios: neighbours in time see the same load."""
     if reference is None:
         return None
     return round(statistics.median(a / b for a, b in zip(times, reference, strict=True)), 3)
+
+
+def main() -> None:
+    """Run the comparison and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--part", choices=("all", "small", "wide"), default="all")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--image-size", type=int, default=64, help="a multiple of 8")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--widths", type=lambda text: [int(part) for part in text.split(",")], default=None)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--no-memory", dest="memory", action="store_false", help="no fresh processes")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--alone", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    arguments.widths = arguments.widths or [64, 128, 256, 512, 1024]
+    if arguments.image_size % 8:
+        parser.error(f"--image-size is {arguments.image_size}; it must be a multiple of 8, so that all MACs agree")
+    if any(channels % 8 for channels in arguments.widths):
+        parser.error(f"--widths are {arguments.widths}; they must be multiples of 8, the order of the group")
+    if arguments.alone:
+        print(json.dumps(alone(arguments.alone, arguments)))
+        return
+
+    import torch
+
+    torch.set_num_threads(arguments.threads)
+    peak = peak_tflops(arguments)
+    settings = {**vars(arguments), "torch": torch.__version__, "peak_tflops": round(peak, 4)}
+    print(" ".join(f"{key}={value}" for key, value in settings.items() if key != "alone"), file=sys.stderr)
+    rows: list[dict[str, Any]] = []
+    for networks in parts(arguments).values():
+        found = measure(networks, arguments, peak)
+        rows += found
+        if not arguments.json:
+            show(found, heading=len(rows) == len(found))
+    if arguments.json:
+        print(json.dumps({"settings": settings, "rows": rows}, indent=2))
+
+
+def show(rows: list[dict[str, Any]], *, heading: bool) -> None:
+    """Print rows as a Markdown table."""
+    if heading:
+        print("| " + " | ".join(rows[0]) + " |")
+        print("|---" * len(rows[0]) + "|")
+    for row in rows:
+        print("| " + " | ".join("-" if value is None else str(value) for value in row.values()) + " |", flush=True)
 
 
 if __name__ == "__main__":

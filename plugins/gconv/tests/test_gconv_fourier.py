@@ -31,6 +31,7 @@ def test_the_inverse_is_the_inverse_without_rounding():
     assert torch.equal(product, torch.eye(8))
 
 
+@settings(deadline=None)
 @given(ELEMENTS, ELEMENTS)
 def test_scalar_kinds_are_the_four_homomorphisms_to_plus_and_minus_one(a, b):
     for rho in fourier_matrix()[:4]:
@@ -38,6 +39,7 @@ def test_scalar_kinds_are_the_four_homomorphisms_to_plus_and_minus_one(a, b):
     assert len({tuple(rho) for rho in fourier_matrix()[:4]}) == 4
 
 
+@settings(deadline=None)
 @given(ELEMENTS)
 def test_the_pair_transforms_by_the_elements_own_matrix(element):
     features = torch.randn(2, 8, 3, dtype=torch.float64)

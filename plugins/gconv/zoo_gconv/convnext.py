@@ -8,8 +8,8 @@
 The two networks are the same functions of different parameters; `octic` computes them with fewer operations. Every
 layer commutes with quarter turns and mirrors at every image size, so the logits are invariant.
 
-Layout: channel r*C + c holds feature c at element r, and memory is channels-last, so that all features of one pixel
-at one element are neighbours: a pointwise layer sees rows [N*H*W, 8, C] without a copy.
+Layout: maps between layers are pixels [N, H, W, 8*C], channel r*C + c for feature c at element r: a pointwise layer
+sees rows [N*H*W, 8, C] without a copy, and a convolution the same memory as a channels-last image.
 
 Source: Liu et al. 2022, *A ConvNet for the 2020s*, arXiv:2201.03545 (the planar network; layer scale and stochastic
 depth are left out); Cohen & Welling 2016, arXiv:1602.07576 (group convolutions).
@@ -26,9 +26,18 @@ from torch import Tensor, nn
 
 from zoo_gconv.fourier import ORDER, OcticLinear, OcticMLP, RegularLinear, RegularMLP
 from zoo_gconv.groups import P4M
+from zoo_gconv.identity import mark
 from zoo_gconv.layers import GroupPool, P4MConvZ2
 from zoo_gconv.sampling import blur_bank
 from zoo_gconv.settings import complete_convnext
+
+
+class Stem(P4MConvZ2):
+    """The lifting convolution with its filter bank in the order of this module: row r*C + c."""
+
+    def expand(self) -> Tensor:
+        """Gather the planar filter bank [8*C_out, C_in, k, k] from the weight."""
+        return super().expand().unflatten(0, (self.out_features, ORDER)).transpose(0, 1).flatten(0, 1)
 
 
 class DepthwiseGroupConv(nn.Module):
@@ -108,11 +117,11 @@ class Block(nn.Module):
         self.norm = GroupLayerNorm(features)
         self.mlp = mlp
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Map [N, 8*C, H, W] to the same shape."""
-        rows = self.norm(self.depthwise(maps).permute(0, 2, 3, 1))
-        residual = self.mlp(rows.flatten(0, 2).unflatten(1, (ORDER, -1)))
-        return maps + residual.flatten(1).view(rows.shape).permute(0, 3, 1, 2)
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Map [N, H, W, 8*C] to the same shape."""
+        residual = self.mlp(_rows(self.norm(_convolve(self.depthwise, pixels))))
+        # The sum takes its memory order from the first operand; the MLP's result need not be put in order before.
+        return (_rows(pixels) + residual).reshape(pixels.shape)
 
 
 class Halving(nn.Module):
@@ -130,12 +139,20 @@ class Halving(nn.Module):
         self.depthwise = DepthwiseGroupConv(in_features, 3, stride=2)
         self.pointwise = linear(in_features, out_features)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Map [N, 8*C, H, W] to [N, 8*C', ceil(H/2), ceil(W/2)]."""
-        maps = self.depthwise(self.norm(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
-        pixels = maps.permute(0, 2, 3, 1)
-        rows = self.pointwise(pixels.flatten(0, 2).unflatten(1, (ORDER, -1)))
-        return rows.reshape(*pixels.shape[:3], -1).permute(0, 3, 1, 2)
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Map [N, H, W, 8*C] to [N, ceil(H/2), ceil(W/2), 8*C']."""
+        pixels = _convolve(self.depthwise, self.norm(pixels))
+        return self.pointwise(_rows(pixels)).reshape(*pixels.shape[:3], -1)
+
+
+def _convolve(convolution: nn.Module, pixels: Tensor) -> Tensor:
+    """Apply a convolution of maps [N, C, H, W] to pixels [N, H, W, C]."""
+    return convolution(pixels.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def _rows(pixels: Tensor) -> Tensor:
+    """See pixels [N, H, W, 8*C] as rows [N*H*W, 8, C]."""
+    return pixels.flatten(0, 2).unflatten(1, (ORDER, -1))
 
 
 class GroupConvNeXt(nn.Module):
@@ -166,7 +183,7 @@ class GroupConvNeXt(nn.Module):
         pooling: str,
     ) -> None:
         super().__init__()
-        self.stem = P4MConvZ2(in_chans, widths[0], 5, stride=2)
+        self.stem = Stem(in_chans, widths[0], 5, stride=2)
         stages: list[nn.Module] = []
         features = widths[0]
         for width, count in zip(widths, blocks, strict=True):
@@ -178,13 +195,13 @@ class GroupConvNeXt(nn.Module):
         self.group_pool = GroupPool(ORDER, pooling)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(features, num_classes)
+        mark(self, P4M)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map [N, C, H, W] to logits [N, K]."""
-        # The lifting convolution gives channel c*8 + r.
-        maps = F.gelu(self.stem(images)).unflatten(1, (-1, ORDER)).transpose(1, 2).flatten(1, 2)
-        maps = self.stages(maps.contiguous(memory_format=torch.channels_last))
-        features = self.norm(maps.mean((-2, -1))).unflatten(1, (ORDER, -1)).transpose(1, 2).flatten(1)
+        pixels = F.gelu(self.stem(images)).permute(0, 2, 3, 1).contiguous()
+        features = self.norm(self.stages(pixels).mean((1, 2)))
+        features = features.unflatten(1, (ORDER, -1)).transpose(1, 2).flatten(1)
         return self.classifier(self.dropout(self.group_pool(features)))
 
 

@@ -187,7 +187,7 @@ def to_blocks(features: Tensor, fourier: Tensor, *, elements_first: bool = False
         scalars, pairs = (fourier @ features.flatten(1)).view(2, SCALARS, rows, width)
         return scalars, pairs.view(2, 2, rows, width).transpose(1, 2).reshape(2, rows, 2 * width)
     # One small product for each row leaves the coefficients of a row together; the blocks are then views.
-    coefficients = torch.matmul(fourier, features)
+    coefficients = torch.bmm(fourier.expand(len(features), ORDER, ORDER), features)
     pairs = coefficients[:, SCALARS:].unflatten(1, (2, 2)).flatten(2)
     return coefficients[:, :SCALARS].transpose(0, 1), pairs.transpose(0, 1)
 
@@ -195,9 +195,9 @@ def to_blocks(features: Tensor, fourier: Tensor, *, elements_first: bool = False
 def from_blocks(scalars: Tensor, pairs: Tensor, inverse: Tensor) -> Tensor:
     """Undo `to_blocks`: blocks [4, M, C] and [2, M, 2C] to features [8, M, C], by `inverse_matrix`."""
     rows, width = scalars.shape[1:]
-    pairs = pairs.unflatten(2, (2, width)).transpose(1, 2).reshape(2 * 2, rows * width)
-    features = torch.addmm(inverse[:, :SCALARS] @ scalars.flatten(1), inverse[:, SCALARS:], pairs)
-    return features.view(ORDER, rows, width)
+    planes = scalars.view(2, 2, rows, width), pairs.unflatten(2, (2, width)).transpose(1, 2)
+    # One product over all eight costs less traffic than a sum of two.
+    return (inverse @ torch.cat(planes).flatten(2).flatten(0, 1)).view(ORDER, rows, width)
 
 
 def _delta(like: Tensor) -> Tensor:

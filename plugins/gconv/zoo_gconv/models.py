@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zoo_gconv.identity import mark
 from zoo_gconv.layers import (
     GroupBatchNorm,
     GroupConv,
@@ -70,6 +71,7 @@ class GroupNetwork(nn.Module):
         self.group_pool = GroupPool(order, pooling)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(features, num_classes)
+        mark(self, lifting.group)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map [N, C, H, W] to logits [N, K]."""

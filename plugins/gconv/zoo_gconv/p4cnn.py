@@ -17,6 +17,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zoo_gconv.identity import mark
 from zoo_gconv.layers import (
     GroupBatchNorm,
     GroupConv,
@@ -80,6 +81,7 @@ class GroupCNN(nn.Module):
         self.trunk = nn.Sequential(*layers)
         self.classifier = convolution(width, num_classes, 4, padding=False, bias=True)
         self.group_pool = GroupPool(order, pooling)
+        mark(self, lifting.group)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map [N, C, H, W] to logits [N, K]."""

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_gconv.groups import PointGroup
+from zoo_gconv.identity import mark
 from zoo_gconv.layers import (
     GroupBatchNorm,
     GroupConv,
@@ -115,6 +116,7 @@ class GroupResNet(nn.Module):
         self.group_pool = GroupPool(group.order, pooling)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(fourth, num_classes)
+        mark(self, group)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map [N, C, H, W] to logits [N, K]."""
