@@ -41,6 +41,10 @@ class DataError(ZooError):
     """Data on disk are damaged, or cannot be written."""
 
 
+class BusyError(ZooError):
+    """Another process runs this cell."""
+
+
 class TrainingError(ZooError):
     """A training run failed: loss not finite, model that does not build, and the like."""
 

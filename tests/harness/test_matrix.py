@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import filelock
 import pytest
 
 from zoo.errors import DataError, UsageError
@@ -188,6 +191,111 @@ def test_mistakes_are_found_before_the_store_is_touched(host, cells, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="Cannot create the folder"):
         run_matrix(host, cells, store=tmp_path / "file" / "results", device="cpu")
+
+
+def test_a_cell_that_runs_elsewhere_is_waited_for(go, cells, tmp_path):
+    run_dir = store.prepare_run(tmp_path, cells[0])
+    (run_dir / store.PROGRESS).write_text('{"phase": "train"}')
+    theirs = filelock.FileLock(run_dir / store.LOCK)
+    theirs.acquire()
+    seen = []
+
+    def watch(states):
+        seen.append(states[0].state)
+        assert states[0].progress == {"phase": "train"} or states[0].state == "ended"
+        if states[2].state == "ended" and theirs.is_locked:
+            write(tmp_path, cells[0], words="theirs")
+            theirs.release()
+
+    results, engine = go(watch=watch)
+    assert run_ids(engine.jobs) == [cell.run_id for cell in cells[1:]]
+    assert [result["words"] for result in results] == ["theirs", "new", "new"]
+    assert set(seen[:-1]) == {"elsewhere"}
+    assert seen[-1] == "ended"
+
+
+def test_a_cell_that_was_given_up_elsewhere_is_taken_over(go, cells, tmp_path):
+    run_dir = store.prepare_run(tmp_path, cells[0])
+    theirs = filelock.FileLock(run_dir / store.LOCK)
+    theirs.acquire()
+    results, engine = go(cells[:1], watch=lambda states: theirs.release())
+    assert run_ids(engine.jobs) == [cells[0].run_id]
+    assert results[0]["words"] == "new"
+
+
+def test_a_job_that_left_because_another_process_was_quicker_is_no_failure(go, cells, tmp_path):
+    theirs = filelock.FileLock(tmp_path / cells[0].folder / store.LOCK)
+    seen = []
+
+    def watch(states):
+        seen.append(states[0].state)
+        if seen == ["running"]:
+            theirs.acquire()
+        elif seen[-1] == "elsewhere":
+            write(tmp_path, cells[0], words="theirs")
+            theirs.release()
+
+    results, _ = go(cells[:1], statuses=["killed"], watch=watch)
+    assert results[0]["words"] == "theirs"
+    assert seen == ["running", "elsewhere", "ended"]
+
+
+def test_a_cell_that_waits_while_another_process_ends_it_is_not_started(go, cells, tmp_path):
+    def watch(states):
+        if states[0].state == "running":
+            write(tmp_path, cells[2], status="failed", words="theirs")
+
+    results, engine = go(watch=watch)
+    assert engine.cancelled == [cells[2].run_id]
+    assert [result["words"] for result in results] == ["new", "new", "theirs"]
+
+
+WORKER = """
+import json, pathlib, sys, time
+from zoo.harness import store
+
+run_dir = pathlib.Path(sys.argv[1])
+with store.claim(run_dir):
+    if store.read_result(run_dir) is None:
+        with (run_dir.parents[3] / "started").open("a") as file:
+            file.write(run_dir.name + "\\n")
+        time.sleep(0.4)
+        cell = json.loads((run_dir / store.CELL).read_text())
+        result = {"schema": 1, "status": "ok", "run_id": run_dir.name, "cell": cell}
+        store.write_json(run_dir / store.RESULT, result)
+"""
+
+COMMAND = """
+import json, pathlib, sys
+from zoo.harness import matrix
+from zoo.harness.plan import Request, make_plan
+from zoo.host import load_plugins
+from zoo.launch.base import Job
+
+folder, toy = map(pathlib.Path, sys.argv[1:])
+matrix._job = lambda run_dir, **_: Job(
+    run_dir=run_dir, command=(sys.executable, str(folder / "worker.py"), str(run_dir))
+)
+host = load_plugins(files=[toy], environment={})
+cells = make_plan(
+    host, Request(models=["tiny"], data=["stripes"], budget="smoke", device="cpu", seeds=[0, 1, 2, 3])
+)
+print(json.dumps(matrix.run_matrix(host, cells, store=folder / "store", device="cpu")))
+"""
+
+
+def test_two_processes_share_the_same_cells(cells, tmp_path):
+    """Two commands at once on one store: each cell is run by one of them, and both see all results."""
+    (tmp_path / "worker.py").write_text(WORKER)
+    (tmp_path / "command.py").write_text(COMMAND)
+    command = [sys.executable, str(tmp_path / "command.py"), str(tmp_path), str(TOY)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    outcomes = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outcomes
+    first, second = (json.loads(out) for out, _ in outcomes)
+    assert first == second
+    assert [result["status"] for result in first] == ["ok"] * 4
+    assert sorted((tmp_path / "started").read_text().split()) == sorted(result["run_id"] for result in first)
 
 
 @pytest.fixture

@@ -214,10 +214,13 @@ def run_cell(ctx: click.Context, path: Path, device: str, images: Path | None, f
 
     from zoo.harness.cell import Cell
     from zoo.harness.plan import resolve_device
+    from zoo.harness.store import claim
 
     cell, device = Cell.read(path), resolve_device(device)
-    from zoo.harness import run  # torch, seconds: not before the cell is known to be one
+    # torch takes seconds to import: not before the cell is known to be one, and nobody else's.
+    with claim(path.parent):
+        from zoo.harness import run
 
-    result = run.run_cell(host_of(ctx), cell, path.parent, device=device, images=images, force=force)
+        result = run.run_cell(host_of(ctx), cell, path.parent, device=device, images=images, force=force)
     if result["status"] != "ok":
         ctx.exit(1)

@@ -62,8 +62,10 @@ class Watcher:
                 for line in _warnings(state.run_dir / LOG):
                     self._console.print(f"{name}: {line}", markup=False)
                 self._console.print(f"{name}: {_outcome(state.result)}")
-            elif state.state == "running":
+            elif state.state in ("running", "elsewhere"):
                 text = describe(state.progress)
+                if state.state == "elsewhere":
+                    text = f"running elsewhere: {text}"
                 done, total = state.progress.get("done", 0), state.progress.get("total") or 1
                 if run_id not in self._tasks:
                     self._tasks[run_id] = self._progress.add_task(text, name=name, total=1.0)

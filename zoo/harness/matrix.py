@@ -32,7 +32,7 @@ class CellState:
     Args:
         cell: which.
         run_dir: where its files are.
-        state: "stored", "waiting", "running" or "ended".
+        state: "stored", "waiting", "running", "elsewhere" (another process runs it) or "ended".
         progress: what it last said of itself; see `zoo.harness.progress`.
         result: once there is one.
     """
@@ -75,33 +75,102 @@ def run_matrix(
     launcher_spec = registry.find(host, LauncherSpec, launcher)
     stored = {cell.run_id: result_store.done(store, cell) for cell in cells} if not force else {}
     todo = [cell for cell in {cell.run_id: cell for cell in cells}.values() if not stored.get(cell.run_id)]
-    handles: dict[str, str] = {}
-    engine: Launcher | None = None
+    matrix = _Matrix(
+        store=store,
+        stored=stored,
+        start=lambda run_dir: _job(
+            run_dir,
+            device=resolve_device(device),
+            images=images,
+            force=force,
+            files=[record.distribution for record in host.records.values() if record.version == "file"],
+        ),
+        force=force,
+    )
     if todo:
         make_dir(store)
-        engine = registry.load_target(launcher_spec)()
-        jobs = [
-            _job(
-                result_store.prepare_run(store, cell, force=force),
-                device=resolve_device(device),
-                images=images,
-                force=force,
-                files=[record.distribution for record in host.records.values() if record.version == "file"],
-            )
-            for cell in todo
-        ]
-        handles = dict(zip((cell.run_id for cell in todo), engine.submit(jobs), strict=True))
+        matrix.engine = registry.load_target(launcher_spec)()
+        matrix.submit(todo)
     try:
         while True:
-            states = _states(cells, stored, handles, engine, store)
+            states = matrix.states(cells)
             if watch is not None:
                 watch(states)
             if all(state.result is not None for state in states):
                 return [state.result for state in states if state.result is not None]
             time.sleep(POLL_SECONDS)
     finally:
-        if engine is not None:
-            engine.cancel(list(handles.values()))
+        if matrix.engine is not None:
+            matrix.engine.cancel(list(matrix.handles.values()))
+
+
+@dataclass(kw_only=True)
+class _Matrix:
+    """What is known of the cells while they run.
+
+    Another process may run the same cells from the same store. A cell belongs to whoever holds the lock of its
+    folder; it is left to them, and taken back when they let go of it without a result.
+    """
+
+    store: Path
+    stored: dict[str, result_store.Result | None]
+    start: Callable[[Path], Job]
+    force: bool
+    engine: Launcher | None = None
+    handles: dict[str, str] = field(default_factory=dict)
+    elsewhere: set[str] = field(default_factory=set)
+
+    def submit(self, cells: Sequence[Cell]) -> None:
+        """Give cells to the launcher, but for those that another process runs."""
+        assert self.engine is not None
+        mine = []
+        for cell in cells:
+            run_dir = result_store.prepare_run(self.store, cell, force=self.force)
+            if result_store.locked(run_dir):
+                self.elsewhere.add(cell.run_id)
+            else:
+                self.elsewhere.discard(cell.run_id)
+                mine.append((cell, run_dir))
+        handles = self.engine.submit([self.start(run_dir) for _, run_dir in mine])
+        self.handles |= dict(zip((cell.run_id for cell, _ in mine), handles, strict=True))
+
+    def states(self, cells: Sequence[Cell]) -> list[CellState]:
+        """Return the state of every cell."""
+        jobs: dict[str, str] = {}
+        if self.engine is not None:
+            jobs = dict(zip(self.handles, self.engine.poll(list(self.handles.values())), strict=True))
+        return [self._state(cell, jobs) for cell in cells]
+
+    def _state(self, cell: Cell, jobs: dict[str, str]) -> CellState:
+        run_dir, run_id = self.store / cell.folder, cell.run_id
+        state = "elsewhere" if run_id in self.elsewhere else jobs.get(run_id, "stored")
+        result = self.stored.get(run_id)
+        if state == "ended" and result is None:
+            result = result_store.read_result(run_dir)
+            if result is None and result_store.locked(run_dir):
+                # Our process found another one at work, and left.
+                self.elsewhere.add(run_id)
+                state = "elsewhere"
+            else:
+                result = result or _died(cell, run_dir)
+        elif state == "elsewhere" and not result_store.locked(run_dir):
+            result = result_store.read_result(run_dir)
+            if result is None:
+                self.submit([cell])
+                state = "elsewhere" if run_id in self.elsewhere else "waiting"
+            else:
+                self.elsewhere.discard(run_id)
+                self.handles.pop(run_id, None)
+                state = "ended"
+        elif state == "waiting" and (run_dir / result_store.RESULT).exists():
+            # Another process has run it meanwhile: planning had removed what was there before.
+            result = result_store.read_result(run_dir)
+            if result is not None and self.engine is not None:
+                self.engine.cancel([self.handles.pop(run_id)])
+                state = "ended"
+        self.stored[run_id] = result
+        progress = read_progress(run_dir / result_store.PROGRESS) if state in ("running", "elsewhere") else {}
+        return CellState(cell=cell, run_dir=run_dir, state=state, progress=progress, result=result)
 
 
 def _job(run_dir: Path, *, device: str, images: Path | None, force: bool, files: Sequence[str]) -> Job:
@@ -113,30 +182,6 @@ def _job(run_dir: Path, *, device: str, images: Path | None, force: bool, files:
     if force:
         command.append("--force")
     return Job(run_dir=run_dir, command=tuple(command))
-
-
-def _states(
-    cells: Sequence[Cell],
-    stored: dict[str, result_store.Result | None],
-    handles: dict[str, str],
-    engine: Launcher | None,
-    store: Path,
-) -> list[CellState]:
-    jobs: dict[str, str] = {}
-    if engine is not None:
-        jobs = dict(zip(handles, engine.poll(list(handles.values())), strict=True))
-    states = []
-    for cell in cells:
-        result = stored.get(cell.run_id)
-        state = jobs.get(cell.run_id, "stored")
-        run_dir = store / cell.folder
-        progress: dict[str, Any] = {}
-        if state == "running":
-            progress = read_progress(run_dir / result_store.PROGRESS)
-        elif state == "ended":
-            result = stored[cell.run_id] = result or result_store.read_result(run_dir) or _died(cell, run_dir)
-        states.append(CellState(cell=cell, run_dir=run_dir, state=state, progress=progress, result=result))
-    return states
 
 
 def _died(cell: Cell, run_dir: Path) -> result_store.Result:

@@ -9,7 +9,6 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -55,6 +54,9 @@ def run_cell(
 ) -> store.Result:
     """Run a cell and write its result, unless it is there already. One process at a time runs a cell.
 
+    A failure that is there was written after this cell was planned, by another process, since planning removes
+    earlier ones (`store.prepare_run`): it is not tried twice.
+
     Args:
         host: the plugins.
         cell: what to run.
@@ -68,11 +70,12 @@ def run_cell(
 
     Raises:
         DataError: the store cannot be written.
+        BusyError: another process runs it.
         KeyboardInterrupt: it was interrupted; running it again continues.
     """
-    with filelock.FileLock(run_dir / store.LOCK):
+    with store.claim(run_dir):
         stored = store.read_result(run_dir)
-        if stored is not None and stored["status"] == "ok" and not force:
+        if stored is not None and not force:
             return stored
         (run_dir / store.RESULT).unlink(missing_ok=True)
         for leftover in [*run_dir.glob(".*.part"), *([run_dir / CHECKPOINT] if force else [])]:

@@ -5,6 +5,7 @@ A run's folder holds cell.json first and result.json last, each written whole; r
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import DataError
+from zoo.errors import BusyError, DataError
 from zoo.harness.cell import SCHEMA, Cell
 from zoo.paths import make_dir, write_text, written_whole
 
@@ -44,10 +45,50 @@ def prepare_run(store: Path, cell: Cell, *, force: bool = False) -> Path:
             if force or done(store, cell) is None:
                 (run_dir / RESULT).unlink(missing_ok=True)
     except filelock.Timeout:
-        pass  # it runs already; our process will wait for it
+        pass  # it runs already, and is waited for
     except OSError as error:
         raise DataError(f"Cannot write to the folder {run_dir}: {error.strerror or error}.") from error
     return run_dir
+
+
+@contextlib.contextmanager
+def claim(run_dir: Path) -> Iterator[None]:
+    """Make a cell this process's own while it runs; inside of another `claim` of this process it does nothing.
+
+    Raises:
+        BusyError: another process runs it.
+    """
+    import filelock
+
+    lock = filelock.FileLock(run_dir / LOCK, timeout=_LOCK_SECONDS, is_singleton=True)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise BusyError(f"{run_dir} is run by another process.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+# Whoever only looks whether a cell is free holds its lock for a moment.
+_LOCK_SECONDS = 2.0
+
+
+def locked(run_dir: Path) -> bool:
+    """Whether some process runs the cell of this folder right now."""
+    import filelock
+
+    lock = run_dir / LOCK
+    if not lock.exists():
+        return False
+    try:
+        with filelock.FileLock(lock, blocking=False):
+            return False
+    except filelock.Timeout:
+        return True
+    except OSError:
+        return False  # a folder that cannot be written to: nobody runs anything there
 
 
 def read_result(run_dir: Path) -> Result | None:

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 
 from zoo.harness.progress import PARENT_VARIABLE
-from zoo.harness.store import LOG
+from zoo.harness.store import LOG, locked
 from zoo.launch.base import Job
 
 
@@ -52,7 +52,9 @@ class LocalLauncher:
 
 def _start(job: Job) -> subprocess.Popen[bytes]:
     environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
-    with (job.run_dir / LOG).open("wb") as log:
+    # Another process may run the cell already: our child will see this and leave; its log must not be lost.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if locked(job.run_dir) else os.O_TRUNC)
+    with os.fdopen(os.open(job.run_dir / LOG, flags, 0o666), "wb") as log:
         # A session of its own: Ctrl-C reaches the parent alone, which then cancels in order.
         return subprocess.Popen(
             job.command,
