@@ -330,7 +330,8 @@ def measure(networks: dict[str, tuple[Build, str | None]], arguments: argparse.N
     ready, counts, parameters = {}, {}, {}
     for name, (build, _) in networks.items():
         network = build()
-        counts[name] = macs(network, arguments.image_size)
+        # torch's counter does not see through the libraries' tensor class.
+        counts[name] = None if name.endswith("D4") else macs(network, arguments.image_size)
         parameters[name] = sum(parameter.numel() for parameter in network.parameters())
         ready[name] = prepared(name, network, arguments)
     train = timings({name: training_step(*both, images, labels) for name, both in ready.items()}, arguments)
@@ -340,13 +341,14 @@ def measure(networks: dict[str, tuple[Build, str | None]], arguments: argparse.N
     for name, (_, reference) in networks.items():
         own = fresh.get(name, {})
         # A training step costs about three forward passes.
-        tflops = 2 * 3 * counts[name] * arguments.batch / (statistics.median(train[name]) * 1e-3) / 1e12
+        flops = None if counts[name] is None else 6 * counts[name] * arguments.batch
+        tflops = None if flops is None else flops / (statistics.median(train[name]) * 1e-3) / 1e12
         other = fresh.get(reference or "", {})
         rows.append(
             {
                 "network": name,
                 "parameters": parameters[name],
-                "mmacs": round(counts[name] / 1e6, 1),
+                "mmacs": rounded(counts[name], 1, unit=1e6),
                 "train_ms": round(statistics.median(train[name]), 2),
                 "train_ratio": ratio(train[name], train.get(reference or "")),
                 "infer_ms": round(statistics.median(infer[name]), 2),
@@ -354,11 +356,16 @@ def measure(networks: dict[str, tuple[Build, str | None]], arguments: argparse.N
                 "peak_mib": round(own["peak_mib"]) if own else None,
                 "peak_ratio": round(own["peak_mib"] / other["peak_mib"], 3) if own and other else None,
                 "build_s": round(own["build_s"], 2) if own else None,
-                "tflops": round(tflops, 4),
-                "of_peak": round(tflops / peak, 3),
+                "tflops": rounded(tflops, 4),
+                "of_peak": rounded(tflops, 3, unit=peak),
             }
         )
     return rows
+
+
+def rounded(value: float | None, digits: int, *, unit: float = 1.0) -> float | None:
+    """Return a figure for the table, or None where there is none."""
+    return None if value is None else round(value / unit, digits)
 
 
 def ratio(times: list[float], reference: list[float] | None) -> float | None:

@@ -70,7 +70,7 @@ def write(network, folder, suffix=".safetensors"):
 
 
 def build(name, path, *, channels=1, classes=3, **hparams):
-    hparams = {"init": path, **hparams}
+    hparams = {"init": path, "widths": WIDTHS, **hparams}
     return getattr(resnet, name)(in_chans=channels, num_classes=classes, image_size=64, **hparams).double().eval()
 
 
@@ -129,7 +129,7 @@ def test_other_classes_get_a_new_head_and_the_log_says_so(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("hparams", "message"),
     [
-        ({"widths": [3, 4, 5, 7]}, r"widths is \[3, 4, 5, 7\], but init=.* holds a network of \[3, 4, 5, 6\]"),
+        ({"widths": [3, 4, 5, 7]}, r"widths is \[3, 4, 5, 7\], but init=.* of \[3, 4, 5, 6\]\.\n.*=\[3,4,5,6\]"),
         ({"pooling": "max"}, "pooling is 'max', but must be 'mean' with init"),
         ({"init": 3}, "init is 3, but must be null, a file of weights, or timm/resnet18"),
         ({"init": "nowhere.safetensors"}, "there is no such file"),

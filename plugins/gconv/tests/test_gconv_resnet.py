@@ -5,7 +5,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from zoo_gconv import resnet
-from zoo_gconv.catalogue import EQUAL_CHANNELS, NETWORKS
+from zoo_gconv.catalogue import NETWORKS
 from zoo_gconv.groups import P4, P4M, Z2
 from zoo_gconv.sampling import group_max_pool, max_pool
 
@@ -83,9 +83,7 @@ def test_the_two_variants_have_equal_parameters_and_equal_channels(name):
         wide = build(name, widths=NETWORKS[f"{name}_wide"].defaults["widths"])
     assert parameters(wide) == pytest.approx(parameters(planar), rel=0.02)
     order = {"p4_resnet18": 4, "p4m_resnet18": 8}[name]
-    assert [order * width for width in EQUAL_CHANNELS[name]] == [64, 128, 256, 512]
-    with torch.device("meta"):
-        assert build(name, widths=None).conv1.out_features == EQUAL_CHANNELS[name][0]
+    assert [order * width for width in NETWORKS[name].defaults["widths"]] == [64, 128, 256, 512]
 
 
 @pytest.mark.parametrize(

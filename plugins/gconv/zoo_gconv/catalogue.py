@@ -24,6 +24,7 @@ class Network:
         summary: one line for lists.
         body: what it is, where it comes from and what it is good for, in Markdown.
         defaults: every hyper-parameter and its value.
+        initialisers: those that choose the initial weights only, with the values that leave them random.
         search_space: for `zoo tune`.
         training: learning rate and weight decay that suit it.
         tags: free words.
@@ -34,6 +35,7 @@ class Network:
     summary: str
     body: str
     defaults: Mapping[str, Any]
+    initialisers: Mapping[str, Any] = field(default_factory=dict)
     search_space: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=lambda: {"lr": 5e-3, "weight_decay": 1e-4})
     tags: tuple[str, ...] = ()
@@ -69,8 +71,9 @@ Source: {COHEN}
 
 RESNET_BODY = f"""
 ResNet-18 with every convolution a group convolution; strides and max pool are those of the planar network, each group
-element on its own grid. {{size}} `init=FILE` or `init=timm/resnet18` starts from a planar ResNet's weights (read by
-plugin timm): the logits are then the planar ones averaged over the group, at |G|^2 times the planar cost.
+element on its own grid. {{size}} `--set model.init=timm/resnet18` (or a file; plugin timm reads it) with
+`--set model.widths=[64,128,256,512]` starts from a planar network: the logits are then the planar ones averaged over
+the group, at |G|^2 times the planar cost.
 
 Sources: He et al. 2016, *Deep Residual Learning for Image Recognition*, arXiv:1512.03385; {COHEN}
 """
@@ -78,19 +81,15 @@ EQUAL_WIDTH = "As many channels as the planar ResNet-18, so about its cost, and 
 EQUAL_PARAMETERS = "As many parameters as the planar ResNet-18, at |G| times its cost."
 
 
-# A stage's channels are |G| times its features; these make 64, 128, 256 and 512.
-EQUAL_CHANNELS = {"p4_resnet18": [16, 32, 64, 128], "p4m_resnet18": [8, 16, 32, 64]}
-
-
-def _resnet(group: str, widths: list[int] | None, *, wide: bool) -> Network:
+def _resnet(group: str, widths: list[int], *, wide: bool) -> Network:
     size = EQUAL_PARAMETERS if wide else EQUAL_WIDTH
     return Network(
         group=group,
         target=f"zoo_gconv.resnet:{group}_resnet18",
         summary=f"ResNet-18 on {group}, {'equal parameters' if wide else 'equal channels'}",
         body=RESNET_BODY.format(size=size),
-        # Widths null are those of `EQUAL_CHANNELS`, or with init those of the planar network.
         defaults={"widths": widths, "dropout": 0.0, "pooling": "mean", "init": None},
+        initialisers={"init": None},
         search_space={**POOLING_SEARCH, **DROPOUT_SEARCH},
         training={"lr": 1e-3, "weight_decay": 1e-2},
         tags=("equivariant", "residual", *(["large"] if wide else [])),
@@ -178,9 +177,9 @@ NETWORKS: dict[str, Network] = {
         search_space=SMALL_SEARCH,
         tags=("baseline", "small"),
     ),
-    "p4_resnet18": _resnet("p4", None, wide=False),
+    "p4_resnet18": _resnet("p4", [16, 32, 64, 128], wide=False),
     "p4_resnet18_wide": _resnet("p4", [32, 64, 128, 256], wide=True),
-    "p4m_resnet18": _resnet("p4m", None, wide=False),
+    "p4m_resnet18": _resnet("p4m", [8, 16, 32, 64], wide=False),
     # 64 / sqrt(8) and its multiples, rounded.
     "p4m_resnet18_wide": _resnet("p4m", [23, 45, 91, 181], wide=True),
     # 40 to 320 channels are those of the smallest ConvNeXt in use, "atto" of timm.

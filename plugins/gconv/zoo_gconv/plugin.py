@@ -21,6 +21,7 @@ def _spec(name: str, network: Network) -> ModelSpec:
         group=network.group,
         equivariance="exact" if network.group else None,
         defaults=network.defaults,
+        initialisers=network.initialisers,
         search_space=network.search_space,
         training=network.training,
     )

@@ -146,7 +146,7 @@ def start(build: Callable[..., Network], settings: Mapping[str, Any], *, source:
 
     Args:
         build: makes the network from keyword arguments.
-        settings: those arguments; `widths` None takes the planar network's.
+        settings: those arguments; `widths` must be the planar network's.
         source: see `read_planar`.
 
     Raises:
@@ -154,13 +154,13 @@ def start(build: Callable[..., Network], settings: Mapping[str, Any], *, source:
     """
     planar = read_planar(source)
     widths = planar_widths(planar, source)
-    if settings["widths"] is not None and list(settings["widths"]) != widths:
+    if list(settings["widths"]) != widths:
         raise UsageError(
             f"widths is {list(settings['widths'])}, but init={source!r} holds a network of {widths}.",
-            hint="Leave widths out: --set widths=null",
+            hint=f"Use: --set model.widths={str(widths).replace(' ', '')}",
         )
     if settings["pooling"] != "mean":
         raise UsageError(f"pooling is {settings['pooling']!r}, but must be 'mean' with init={source!r}.")
-    network = build(**{**settings, "widths": widths})
+    network = build(**settings)
     network.load_state_dict(lift(planar, network.state_dict(), source=source))
     return network

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from zoo.errors import UsageError, nearest
-from zoo_gconv.catalogue import EQUAL_CHANNELS, NETWORKS
+from zoo_gconv.catalogue import NETWORKS
 
 
 def complete(
@@ -60,16 +60,13 @@ def complete_resnet(
     """Do the same for "p4_resnet18" or "p4m_resnet18".
 
     Returns:
-        the keyword arguments of `zoo_gconv.resnet.GroupResNet`, and "init"; widths None with init mean the file's own.
+        the keyword arguments of `zoo_gconv.resnet.GroupResNet`, and "init".
     """
     values = _merged(model, in_chans=in_chans, num_classes=num_classes, image_size=image_size, hparams=hparams)
     init = values["init"]
     if init is not None and (not isinstance(init, str) or not init):
         _refuse(model, "init", init, "null, a file of weights, or timm/resnet18")
-    if values["widths"] is None and init is None:
-        values["widths"] = EQUAL_CHANNELS[model]
-    if values["widths"] is not None:
-        _check_counts(model, "widths", values["widths"], "one for each of the four stages", length=4)
+    _check_counts(model, "widths", values["widths"], "one for each of the four stages", length=4)
     # 16 pixels are one pixel after the third stage, and the fourth would have nothing to halve.
     if image_size < 17:
         _refuse(model, "image_size", image_size, "17 or more for five halvings")
