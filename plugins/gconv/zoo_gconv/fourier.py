@@ -187,7 +187,8 @@ def to_blocks(features: Tensor, fourier: Tensor, *, elements_first: bool = False
         scalars, pairs = (fourier @ features.flatten(1)).view(2, SCALARS, rows, width)
         return scalars, pairs.view(2, 2, rows, width).transpose(1, 2).reshape(2, rows, 2 * width)
     # One small product for each row leaves the coefficients of a row together; the blocks are then views.
-    coefficients = torch.bmm(fourier.expand(len(features), ORDER, ORDER), features)
+    # The number of rows is read from the shape: `len` would make it a constant in an exported program.
+    coefficients = torch.bmm(fourier.expand(features.shape[0], ORDER, ORDER), features)
     pairs = coefficients[:, SCALARS:].unflatten(1, (2, 2)).flatten(2)
     return coefficients[:, :SCALARS].transpose(0, 1), pairs.transpose(0, 1)
 
