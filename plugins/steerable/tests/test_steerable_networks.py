@@ -133,17 +133,24 @@ def _logits(network, images):
         return network(images)
 
 
-def test_pickling_under_spawn():
+def test_another_process_unpickles_and_builds_without_either_library():
+    """As under spawn: the filters come along, or from the cache."""
     network, images = build("e2cnn/so2", **SMALL).eval(), torch.randn(2, 1, 17, 17)
     code = (
         "import pickle, sys, torch\n"
-        "network, images = pickle.load(sys.stdin.buffer)\n"
-        "with torch.no_grad(): sys.stdout.buffer.write(pickle.dumps(network(images).tolist()))"
+        "network, images, hparams = pickle.load(sys.stdin.buffer)\n"
+        "from zoo_steerable.networks import e2cnn_so2\n"
+        "torch.manual_seed(0)\n"
+        "built = e2cnn_so2(in_chans=1, num_classes=3, image_size=17, **hparams).eval()\n"
+        "with torch.no_grad(): logits = [network(images).tolist(), built(images).tolist()]\n"
+        "sys.stdout.buffer.write(pickle.dumps((logits, {'escnn', 'e2cnn'} & set(sys.modules))))"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code], input=pickle.dumps((network, images)), capture_output=True, check=True
-    )
-    torch.testing.assert_close(torch.tensor(pickle.loads(run.stdout)), _logits(network, images))
+    given = pickle.dumps((network, images, SMALL))
+    run = subprocess.run([sys.executable, "-c", code], input=given, capture_output=True, check=True)
+    logits, imported = pickle.loads(run.stdout)
+    for found in logits:
+        torch.testing.assert_close(torch.tensor(found), _logits(network, images))
+    assert imported == set()
 
 
 @pytest.mark.parametrize("name", ["e2cnn/d4", "escnn/c8", "e2cnn/o2"])
