@@ -171,6 +171,7 @@ def bench(
     device: str = "auto",
     precision: str = "auto",
     rule: str = "val_auc",
+    task: str = "",
     settings: Mapping[str, Any] | None = None,
     images: str | Path | None = None,
     store: str | Path = "results",
@@ -190,6 +191,7 @@ def bench(
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto", "fp32", "tf32" or "bf16".
         rule: "val_auc" or "last": which epoch's weights are kept.
+        task: which classes are one, such as "substructure" (none against any); "" tells all of them apart.
         settings: as `--set` on the command line: {"lr": 3e-4, "data.snr": 50, "stream": True}.
         images: folder that `zoo simulate` made; default: the cache, which is filled.
         store: folder of the results.
@@ -215,6 +217,7 @@ def bench(
         device=device,
         precision=precision,
         rule=rule,
+        task=task,
         images=folder,
         settings=settings or {},
         store=store,

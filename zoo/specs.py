@@ -172,6 +172,8 @@ class DatasetSpec(Spec):
     Args:
         classes: the labels' names in label order.
         task: "classification" so far.
+        tasks: other questions about the same images: name -> {new class: [classes that it takes together]}, with
+            every class once; `--task NAME` asks one of them.
         simulated: whether the target returns a population, so that a simulator is needed.
         params: every parameter and prior with its default; `--set data.NAME=VALUE` may change only these.
     """
@@ -182,6 +184,14 @@ class DatasetSpec(Spec):
     simulated: bool = False
     task: str = "classification"
     params: Mapping[str, Any] = field(default_factory=dict)
+    tasks: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, groups in self.tasks.items():
+            taken = [old for group in groups.values() for old in group] if isinstance(groups, Mapping) else []
+            if sorted(taken) != sorted(self.classes) or len(groups) < 2:
+                raise ValueError(f"{self.id}: task {name!r} must put every class into one of at least two groups, once")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from zoo.data.recipe import Recipe
+from zoo.data.recipe import Recipe, short_hash
 from zoo.errors import DataError
 from zoo.harness.cell import SCHEMA, Cell
 
@@ -36,6 +36,7 @@ CHANGES = {
     "rule": "last",
     "precision": "bf16",
     "versions": {"lens-zoo": "0.1.1"},
+    "task": "substructure",
 }
 
 
@@ -52,6 +53,13 @@ def test_every_field_changes_the_run_id():
     assert set(CHANGES) == {field.name for field in fields(Cell)}
     run_ids = {replace(CELL, **{name: value}).run_id for name, value in CHANGES.items()}
     assert len(run_ids | {CELL.run_id}) == len(CHANGES) + 1
+
+
+def test_a_cell_that_asks_for_all_classes_is_what_it_was_before_there_were_tasks():
+    before = {name: value for name, value in vars(CELL).items() if name not in ("task", "run_id")}
+    assert CELL.run_id == short_hash({"schema": SCHEMA, **before})
+    assert "task" not in CELL.to_json()
+    assert Cell.from_json(replace(CELL, task="substructure").to_json()).task == "substructure"
 
 
 def test_order_of_entries_does_not_change_the_run_id():

@@ -26,7 +26,7 @@ from zoo.harness.plan import Request, make_plan
 from zoo.harness.run import run_cell
 from zoo.harness.train import CHECKPOINT
 from zoo.host import load_plugins
-from zoo.report.tables import accumulation_note
+from zoo.report.tables import accumulation_note, make_tables
 
 TOY = Path(__file__).parent / "toyzoo.py"
 SMALL = {"train_images": 300, "val_images": 90, "test_images": 120, "epochs": 3, "batch_size": 30, "augment": "none"}
@@ -313,6 +313,28 @@ def test_failures_are_results_with_a_cause(plan, run_in, model, settings, status
     assert "Traceback" in result["traceback"]
     assert store.read_result(run_dir)["status"] == status
     assert store.done(run_dir.parents[2], plan(model, **settings)) is None  # so that it is tried again
+
+
+def test_a_task_trains_and_scores_its_own_classes(host, run_in):
+    request = {"models": ["toyzoo/tiny"], "data": ["stripes"], "budget": "smoke", "device": "cpu"}
+    [cell] = make_plan(host, Request(**request, task="middle", settings={**SMALL, "epochs": 8, "lr": 0.02}))
+    result, run_dir = run_in(cell)
+    assert result["classes"] == ["other", "middle"]
+    assert np.shape(result["test"]["confusion"]) == (2, 2)
+    assert result["test"]["auc"]["middle"] == pytest.approx(result["test"]["auc"]["other"])
+    assert result["test"]["auc"]["macro"] > 0.8
+    arrays, metadata = store.read_arrays(run_dir / store.PREDICTIONS)
+    ids = [int(name.split("-")[1]) for name in json.loads(metadata["test.ids"])]
+    assert arrays["test.labels"].tolist() == [int(number % 3 == 1) for number in ids]
+    [table] = make_tables([result])
+    assert "task middle" in table.title
+    assert [name for name in table.columns if name.startswith("AUC")] == ["AUC"]
+    [whole] = make_plan(host, Request(**request, settings={**SMALL, "epochs": 8, "lr": 0.02}))
+    assert whole.run_id != cell.run_id
+    failed = {"status": "failed", "run_id": whole.run_id, "cell": whole.to_json(), "error": ""}
+    assert len(make_tables([result, failed])) == 2
+    with pytest.raises(UsageError, match="Did you mean 'middle'"):
+        make_plan(host, Request(**request, task="midle"))
 
 
 def test_out_of_memory_takes_a_batch_in_parts_to_the_same_result(plan, run_in):

@@ -23,7 +23,13 @@ def zoo_models():
 @hookimpl
 def zoo_datasets():
     return [
-        DatasetSpec(id="toyzoo/stripes", target="toyzoo:stripes", classes=("a", "b", "c"), params={"count": 600}),
+        DatasetSpec(
+            id="toyzoo/stripes",
+            target="toyzoo:stripes",
+            classes=("a", "b", "c"),
+            tasks={"middle": {"other": ["a", "c"], "middle": ["b"]}},
+            params={"count": 600},
+        ),
         DatasetSpec(id="toyzoo/two", target="toyzoo:two", classes=("a", "b"), params={"count": 600}),
     ]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from zoo.cli.context import console, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError
@@ -16,20 +17,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zoo.harness.cell import Cell
+    from zoo.harness.suite import Suite
     from zoo.host import Host
 
 _MOST_SEEDS = 10_000
 
 
 @click.command()
-@click.option("--model", "models", multiple=True, required=True, help="Ids, names or wildcards, by commas.")
-@click.option("--data", "data", multiple=True, required=True, help="Ids, names or wildcards, by commas.")
+@click.argument("suite_path", metavar="[SUITE.toml]", required=False, type=click.Path(path_type=Path))
+@click.option("--model", "models", multiple=True, help="Ids, names or wildcards, by commas.")
+@click.option("--data", "data", multiple=True, help="Ids, names or wildcards, by commas.")
 @click.option("--seeds", default="0", show_default=True, help="Whole numbers by commas, or a range such as 0-4.")
 @click.option("--budget", help="smoke (seconds), laptop (minutes) or paper; default: laptop, on a GPU paper.")
 @click.option("--simulator", default="caustics/caustics", show_default=True, help="Who renders the images.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--precision", default="auto", show_default=True, help="auto, fp32, tf32 or bf16.")
 @click.option("--rule", default="val_auc", show_default=True, help="Which epoch is kept: val_auc or last.")
+@click.option("--task", default="", metavar="NAME", help="substructure: none against any; default: every class.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="lr=3e-4, model.width=8, data.snr=50, ...")
 @click.option("--launcher", default="core/local", show_default=True, help="What runs the cells.")
 @click.option("--stream", is_flag=True, help="Train on images rendered as they are needed, every epoch new ones.")
@@ -41,6 +45,7 @@ _MOST_SEEDS = 10_000
 @click.pass_context
 def bench(
     ctx: click.Context,
+    suite_path: Path | None,
     models: tuple[str, ...],
     data: tuple[str, ...],
     seeds: str,
@@ -49,6 +54,7 @@ def bench(
     device: str,
     precision: str,
     rule: str,
+    task: str,
     pairs: tuple[str, ...],
     launcher: str,
     stream: bool,
@@ -61,10 +67,12 @@ def bench(
     """Train and score every model on every data set.
 
     What is in the store already is shown at once; running the same command again goes on where it stopped.
+    A suite is a TOML file that states all of this; options that are given as well hold instead of it.
     """
     from zoo import registry
     from zoo.harness.plan import Request, make_plan
     from zoo.harness.settings import parse_settings
+    from zoo.harness.suite import SuitePlan, compare_expected, plan_suite
     from zoo.specs import LauncherSpec
 
     host = host_of(ctx)
@@ -73,6 +81,14 @@ def bench(
     settings = parse_settings(list(pairs))
     if stream and settings.setdefault("stream", True) is not True:
         raise UsageError(f"--stream and --set stream={settings['stream']} exclude each other.")
+    suite = None
+    if suite_path is not None:
+        if stream or images is not None:
+            raise UsageError("--stream and --images do not go with a suite.", hint="In its [settings]: stream = true")
+        suite = _read_suite(ctx, suite_path, settings)
+    elif not models or not data:
+        missing = "--data" if models else "--model"
+        raise click.MissingParameter(ctx=ctx, param_hint=f"'{missing}'", param_type="option")
     request = Request(
         models=models,
         data=data,
@@ -82,17 +98,26 @@ def bench(
         device=device,
         precision=precision,
         rule=rule,
+        task=task,
         settings=settings,
         store=store,
         images=images,
     )
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
-        cells = make_plan(host, request)
-    stored = _print_plan(host, cells, Path(store), force=force)
+        if suite is None:
+            plan = SuitePlan(cells=make_plan(host, request))
+        else:
+            plan = plan_suite(host, suite, device=device, store=store)
+    cells = list(plan.cells)
+    if suite is not None and suite.title:
+        click.echo(click.style(suite.title, bold=True), err=True)
+    stored = _print_plan(host, cells, Path(store), force=force, minutes=plan.minutes)
+    for problem in plan.problems:
+        click.echo(f"note: {problem}", err=True)
     if dry_run:
         if as_json:
             print_json([cell.to_json() for cell in cells])
-        return
+        ctx.exit(1 if plan.problems else 0)
 
     from zoo.cli.watch import Watcher
     from zoo.harness.matrix import run_matrix
@@ -109,8 +134,31 @@ def bench(
             watch=watcher.watch,
         )
     _finish(found, cells, Path(store), as_json=as_json, ran=force or stored < len(cells))
-    if any(result["status"] != "ok" for result in found):
+    if suite is not None:
+        for sentence in compare_expected(host, suite, found):
+            click.echo(sentence, err=True)
+    for problem in plan.problems:
+        click.echo(f"not run: {problem}", err=True)
+    if plan.problems or any(result["status"] != "ok" for result in found):
         ctx.exit(1)
+
+
+def _read_suite(ctx: click.Context, path: Path, settings: Mapping[str, Any]) -> Suite:
+    """Return a suite with what the command line says instead of the file."""
+    from zoo.harness.suite import changed, read_suite
+
+    told: dict[str, Any] = {}
+    for option in ("models", "data", "seeds", "budget", "simulator", "precision", "rule", "task"):
+        if ctx.get_parameter_source(option) is ParameterSource.COMMANDLINE:
+            told[option] = ctx.params[option]
+    if "seeds" in told:
+        told["seeds"] = _seeds(told["seeds"])
+    if "budget" in told:
+        told["budgets"] = [told.pop("budget")]
+    suite = read_suite(path)
+    if settings:
+        told["settings"] = [{**variant, **settings} for variant in suite.settings]
+    return changed(suite, **told)
 
 
 def _finish(found: list[dict[str, Any]], cells: list[Cell], store: Path, *, as_json: bool, ran: bool) -> None:
@@ -134,26 +182,41 @@ def _finish(found: list[dict[str, Any]], cells: list[Cell], store: Path, *, as_j
         click.echo(f"picture: {path}", err=True)
 
 
-def _print_plan(host: Host, cells: list[Cell], store: Path, *, force: bool) -> int:
-    """Say on stderr what will be done; return how many cells are stored already."""
+def _print_plan(
+    host: Host, cells: list[Cell], store: Path, *, force: bool, minutes: Mapping[str, float] | None = None
+) -> int:
+    """Say on stderr what will be done; return how many cells are stored already.
+
+    Args:
+        host: the plugins.
+        cells: the plan.
+        store: folder of the results.
+        force: run again what is stored.
+        minutes: run id -> what a run is said to take.
+    """
     from rich.markup import escape
 
     from zoo.harness.budget import BUDGETS
     from zoo.harness.store import done
 
-    stored = 0 if force else sum(done(store, cell) is not None for cell in cells)
+    budgets = ", ".join(dict.fromkeys(cell.budget for cell in cells))
+    there = set() if force else {cell.run_id for cell in cells if done(store, cell) is not None}
+    stored = sum(cell.run_id in there for cell in cells)
     out = console(stderr=True)
     first = cells[0]
     out.print(
         f"[bold]{len(cells)} cell{'s' if len(cells) != 1 else ''}[/bold], {stored} of them in {escape(str(store))} "
-        f"already · budget {first.budget} · {first.precision} · images on {first.recipe['device_type']}"
+        f"already · budget {budgets} · {first.precision} · images on {first.recipe['device_type']}"
     )
     for recipe in {cell.data: cell.recipe for cell in cells}.values():
         changed = _changed_params(host, recipe)
         if changed:
             out.print(f"  {recipe['dataset']} with {', '.join(changed)}", markup=False)
     for cell in cells if len(cells) <= 24 else []:
-        out.print(f"  {cell.model} on {cell.data}, seed {cell.seed}  [dim]{cell.run_id}[/dim]")
+        state = "  [green]stored[/green]" if cell.run_id in there else ""
+        out.print(f"  {cell.model} on {cell.data}, seed {cell.seed}  [dim]{cell.run_id}[/dim]{state}")
+    if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
+        out.print(f"about {left:,.0f} minutes for the cells of which the file says how long they take")
     out.print(f"[dim]{BUDGETS[first.budget].note}[/dim]")
     if note := _stream_note(cells):
         out.print(f"[dim]{note}[/dim]")

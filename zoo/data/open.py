@@ -14,6 +14,7 @@ from zoo.data.images import ImageSet, assign_splits, pieces_of
 from zoo.data.recipe import Recipe
 from zoo.data.simulate import Simulation
 from zoo.data.split import Split, from_shards
+from zoo.data.task import open_task
 from zoo.errors import DataError, UsageError
 from zoo.lensing.population import Population
 from zoo.specs import DatasetSpec, SimulatorSpec
@@ -32,6 +33,7 @@ class Dataset:
         recipe: what it is made of.
         sizes: split -> images wanted.
         folder: read simulated images from this folder and make none; default: the cache, which is filled.
+        task: which of its classes are one; "" tells all of them apart.
         progress: called with split, images made, images to be made while it simulates.
 
     Raises:
@@ -46,10 +48,12 @@ class Dataset:
         sizes: Mapping[str, int],
         *,
         folder: Path | None = None,
+        task: str = "",
         progress: SimulationProgress | None = None,
     ) -> None:
         self.recipe, self.sizes, self.folder, self.progress = recipe, dict(sizes), folder, progress
         self.spec = registry.find(host, DatasetSpec, recipe.dataset)
+        self.task = open_task(self.spec, task)
         self._host = host
         self._content = registry.load_target(self.spec)(**recipe.params)
         if not isinstance(self._content, (ImageSet, Population)):
@@ -92,7 +96,10 @@ class Dataset:
         )
 
     def split(self, name: str) -> Split:
-        """Return a split: "train", "val" or "test"."""
+        """Return a split, "train", "val" or "test", with the classes of the task."""
+        return self.task.apply(self._split(name))
+
+    def _split(self, name: str) -> Split:
         content = self._content
         if isinstance(content, ImageSet):
             index = np.sort(assign_splits(content, self.sizes, seed=self.recipe.seed)[name])

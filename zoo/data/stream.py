@@ -13,6 +13,7 @@ from torch import Tensor
 from zoo.data.loader import ahead
 from zoo.data.simulate import Simulation
 from zoo.data.split import Split
+from zoo.data.task import Task
 
 STREAM = "stream"
 FIRST_IMAGES = 1024
@@ -35,15 +36,24 @@ class Stream:
         simulation: makes the images.
         images: an epoch has.
         device: where the batches are wanted.
+        task: which classes are one; None tells all of them apart.
         threaded: render ahead in a thread; None decides by the device.
     """
 
     resident = False
 
     def __init__(
-        self, simulation: Simulation, *, images: int, device: torch.device, threaded: bool | None = None
+        self,
+        simulation: Simulation,
+        *,
+        images: int,
+        device: torch.device,
+        task: Task | None = None,
+        threaded: bool | None = None,
     ) -> None:
         self.simulation, self.device, self._images = simulation, device, images
+        own = tuple(range(len(simulation.classes)))
+        self.task = task or Task(classes=simulation.classes, merged=own)
         self._threaded = device.type != "cpu" if threaded is None else threaded
         self._cuda = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.made, self.seconds = 0, 0.0
@@ -56,13 +66,14 @@ class Stream:
         """Return the first images of the first epoch, in memory: the normalisation is computed from them."""
         index = np.arange(min(len(self), FIRST_IMAGES))
         arrays = self.simulation.arrays(STREAM, index)
-        return Split(
+        split = Split(
             name=STREAM,
             classes=self.simulation.classes,
             pieces=[arrays["image"]],
             labels=arrays["label"],
             ids=[f"{STREAM}-{k:09d}" for k in index],
         )
+        return self.task.apply(split)
 
     def epoch(
         self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None
@@ -97,7 +108,7 @@ class Stream:
         with torch.cuda.stream(self._cuda) if self._cuda is not None else contextlib.nullcontext():
             scenes, observed = self.simulation.expose(STREAM, index.numpy())
             images = observed.image[:, None].to(self.device)
-            labels = torch.as_tensor(scenes.label).to(self.device)
+            labels = torch.as_tensor(self.task.labels(scenes.label)).to(self.device)
             if self._cuda is not None:
                 self._cuda.synchronize()
         self.made += len(index)

@@ -30,6 +30,7 @@ class Cell:
         rule: "val_auc" or "last": which epoch's weights are kept.
         precision: "fp32", "tf32" or "bf16".
         versions: distribution -> version, of the core and of the plugins that take part.
+        task: which classes of the data set are one; "" tells all of them apart.
     """
 
     model: str
@@ -43,11 +44,12 @@ class Cell:
     rule: str
     precision: str
     versions: Mapping[str, str]
+    task: str = ""
 
     @cached_property  # asked for several times a second by whoever watches a matrix
     def run_id(self) -> str:
         """16 hex digits: equal cells have equal results."""
-        return short_hash({"schema": SCHEMA, **asdict(self)})
+        return short_hash({"schema": SCHEMA, **self._content()})
 
     @property
     def data(self) -> str:
@@ -65,7 +67,12 @@ class Cell:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; `Cell.from_json` gives the cell back."""
-        return {"schema": SCHEMA, "run_id": self.run_id, **asdict(self)}
+        return {"schema": SCHEMA, "run_id": self.run_id, **self._content()}
+
+    def _content(self) -> dict[str, Any]:
+        """Return the fields; one that came later is left out where it changes nothing, so that older ids still hold."""
+        content = asdict(self)
+        return content if self.task else {name: value for name, value in content.items() if name != "task"}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Cell:

@@ -33,7 +33,9 @@ def problem_key(cell: Mapping[str, Any], *, any_train_size: bool = False) -> str
     sizes = {name: size for name, size in cell["sizes"].items() if not (any_train_size and name == "train")}
     # All that decides what the images are, versions too; where they were rendered changes their noise only.
     images = {**cell["recipe"], "device_type": None}
-    return canonical_json([images["dataset"], cell["budget"], sizes, cell["rule"], cell["precision"], images])
+    return canonical_json(
+        [images["dataset"], cell["budget"], sizes, cell["rule"], cell["precision"], images, cell.get("task", "")]
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import zoo
 from zoo import registry
 from zoo.data.recipe import SPLITS, Recipe, canonical_json
+from zoo.data.task import open_task
 from zoo.errors import MissingError, UsageError, ZooError, nearest
 from zoo.harness.budget import find_budget
 from zoo.harness.cell import Cell
@@ -43,6 +44,7 @@ class Request:
         images: folder that holds the simulated images; default: the cache, which is filled.
         precision: "auto" (bf16 on CUDA, else fp32), "fp32", "tf32" or "bf16".
         rule: which epoch's weights are kept.
+        task: which classes are one; "" tells all of them apart.
         settings: name -> value, as given by --set: training settings, model hyper-parameters, "data.NAME",
             "train_images", "val_images", "test_images".
         store: where the setting `init` looks for runs.
@@ -57,6 +59,7 @@ class Request:
     images: Path | None = None
     precision: str = "auto"
     rule: str = "val_auc"
+    task: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     store: str | Path = "results"
 
@@ -92,6 +95,7 @@ def make_plan(host: Host, request: Request) -> list[Cell]:
         given["init"] = resolve_init(host, given["init"], store=Path(request.store))
     cells = []
     for dataset in datasets:
+        open_task(dataset, request.task)
         params = _data_params(dataset, budget.data, request.settings)
         recipe = make_recipe(host, dataset, params=params, simulator=request.simulator, device=device)
         stream = request.settings.get("stream", False)
@@ -125,6 +129,7 @@ def make_plan(host: Host, request: Request) -> list[Cell]:
                     seed=seed,
                     budget=budget.name,
                     rule=request.rule,
+                    task=request.task,
                     precision=precision,
                     versions=installed_versions(host, model.id, dataset.id, recipe.simulator),
                 )

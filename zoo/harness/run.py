@@ -119,11 +119,11 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device, images: Pa
     settings = TrainingSettings(**cell.training)
     # Before anything is rendered: it sets how float32 is computed, on which compiled code depends.
     fabric = make_fabric(device, cell.precision)
-    data = Dataset(host, cell.open_recipe(), cell.sizes, folder=images, progress=simulating)
+    data = Dataset(host, cell.open_recipe(), cell.sizes, folder=images, task=cell.task, progress=simulating)
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)
     classifier = build_classifier(
-        host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.spec.classes)
+        host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
     )
     stream = _open_stream(data, settings, device) if settings.stream else None
     # Of a stream, the first images stand for all where all would be looked at.
@@ -262,7 +262,7 @@ def _open_stream(data: Dataset, settings: TrainingSettings, device: torch.device
     """Return a stream of as many new images an epoch as the train split would have."""
     images = data.sizes["train"]
     simulation = data.simulation(expected_images=images * settings.epochs)
-    return Stream(simulation, images=images, device=device)
+    return Stream(simulation, images=images, device=device, task=data.task)
 
 
 def _waited_share(history: list[dict[str, float]]) -> float:

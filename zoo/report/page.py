@@ -100,6 +100,7 @@ def _names(problems: Sequence[Problem]) -> list[str]:
             for label, key in (
                 (str(cell["budget"]), lambda other: other["budget"]),
                 (f"{cell['sizes']['train']:,} images", lambda other: other["sizes"]["train"]),
+                (cell.get("task") or "all classes", lambda other: other.get("task", "")),
                 (f"rule {cell['rule']}", lambda other: other["rule"]),
                 (str(cell["precision"]), lambda other: other["precision"]),
             )
@@ -120,6 +121,7 @@ def _section(problem: Problem, name: str, anchor: str) -> str:
     sizes, recipe = cell["sizes"], cell["recipe"]
     about = [
         f"{recipe['dataset']}",
+        *([f"task {cell['task']}"] if cell.get("task") else []),
         f"budget {cell['budget']}",
         f"{sizes['train']:,} training, {sizes['val']:,} validation, {sizes['test']:,} test images",
         f"rule {cell['rule']}",
@@ -245,8 +247,8 @@ def _table(variants: Sequence[Variant], classes: Sequence[str]) -> str:
     limits = limits if limits[1] > limits[0] else (0.0, 1.0)
     per_class = classes if len(classes) > 2 else []
     headings = [
-        "model", "seeds", "macro AUC", "95 %", *(words(name) for name in per_class), "accuracy", "calibration error",
-        "equivariance error", "parameters", "MACs", "train images/s", "minutes",
+        "model", "seeds", "macro AUC" if per_class else "AUC", "95 %", *(words(name) for name in per_class),
+        "accuracy", "calibration error", "equivariance error", "parameters", "MACs", "train images/s", "minutes",
     ]  # fmt: skip
     rows = []
     for index, (variant, value) in enumerate(zip(variants, estimates, strict=True)):
@@ -272,9 +274,9 @@ def _table(variants: Sequence[Variant], classes: Sequence[str]) -> str:
             + "</tr>"
         )
     head = "".join(
-        f'<th scope="col" aria-sort="{"descending" if heading == "macro AUC" else "none"}">'
+        f'<th scope="col" aria-sort="{"descending" if column == 2 else "none"}">'
         f'<button type="button">{escape(heading)}</button></th>'
-        for heading in headings
+        for column, heading in enumerate(headings)
     )
     return (
         f'<div class="scroll"><table class="sortable"><thead><tr>{head}</tr></thead>'

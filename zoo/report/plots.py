@@ -32,17 +32,19 @@ def draw_roc(results: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """
     figure_of, pyplot_close = _pyplot()
     classes = results[0]["classes"]
-    figure, axes = figure_of(1, len(classes), figsize=(4.2 * len(classes), 4.4), sharey=True, squeeze=False)
+    # The curves of two classes mirror each other.
+    panels = range(len(classes) == 2, len(classes))
+    figure, axes = figure_of(1, len(panels), figsize=(4.2 * len(panels), 4.4), sharey=True, squeeze=False)
     for index, result in enumerate(results):
         arrays, _ = read_arrays(Path(result["run_dir"]) / PREDICTIONS)
         probabilities, labels = softmax(arrays["test.logits"]), arrays["test.labels"]
         seed = result["cell"]["seed"]
-        for k, axis in enumerate(axes[0]):
+        for k, axis in zip(panels, axes[0], strict=True):
             false_rate, true_rate = roc_curve(probabilities[:, k], labels == k)
             auc = result["test"]["auc"][classes[k]]
             name = result["cell"]["model"] + (f" (seed {seed})" if seed else "")
             axis.plot(false_rate, true_rate, color=COLORS[index % len(COLORS)], lw=1.6, label=f"{name}  {auc:.4f}")
-    for k, axis in enumerate(axes[0]):
+    for k, axis in zip(panels, axes[0], strict=True):
         axis.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls="--")
         axis.set(title=classes[k].replace("_", " "), xlabel="false positive rate", xlim=(0, 1), ylim=(0, 1.005))
         axis.legend(loc="lower right", fontsize=8, title="model, AUC", title_fontsize=8, frameon=False)
@@ -123,14 +125,14 @@ def draw_all(results: Sequence[Mapping[str, Any]], folder: Path, *, again: bool 
     Returns:
         The paths of all pictures.
     """
-    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for result in results:
         if result["status"] == "ok":
             cell = result["cell"]
-            key = (cell["recipe"]["dataset"], cell["budget"], result["data"]["recipe_hash"])
+            key = (cell["recipe"]["dataset"], cell["budget"], cell.get("task", ""), result["data"]["recipe_hash"])
             groups.setdefault(key, []).append(result)
     paths = []
-    for (dataset, budget, _), group in groups.items():
+    for (dataset, budget, *_), group in groups.items():
         make_dir(folder)
         runs = short_hash(sorted(result["run_id"] for result in group))[:8]
         stem = f"{dataset.replace('/', '.')}-{budget}-{runs}.png"

@@ -66,19 +66,23 @@ def _table(results: list[Result]) -> ResultTable:
     shown = [
         f"{name} {params[name]}" for name in ("image_size", "pixel_scale", "mass_scale", "snr") if params.get(name)
     ]
+    # The areas of two classes are one number.
+    areas = [(f"AUC {name.replace('_', ' ')}", name) for name in classes] if len(classes) > 2 else []
+    areas.append(("AUC macro" if areas else "AUC", "macro"))
+    task = f" · task {cell['task']}" if cell.get("task") else ""
     title = (
-        f"{cell['recipe']['dataset']} · budget {cell['budget']} · {sizes['train']:,} training, {sizes['val']:,} "
+        f"{cell['recipe']['dataset']}{task} · budget {cell['budget']} · {sizes['train']:,} training, {sizes['val']:,} "
         f"validation, {sizes['test']:,} test images · rule {cell['rule']} · {cell['precision']}"
         + (f"\n{', '.join(shown)}" if shown else "")
     )
     turned = any(_rotations(result) for result in good)
     columns = [
         "model", "seed", "parameters", "MACs",
-        *(f"AUC {name.replace('_', ' ')}" for name in classes), "AUC macro", "95 %",
+        *(heading for heading, _ in areas), "95 %",
         "accuracy", "equivariance error", *([_ANGLES] if turned else []), "train images/s", "minutes", "run",
     ]  # fmt: skip
     rows = [
-        _row(result, classes, turned=turned)
+        _row(result, [name for _, name in areas], turned=turned)
         for result in sorted(good, key=lambda result: -result["test"]["auc"]["macro"])
     ]
     rows += [
@@ -125,7 +129,7 @@ def _rotations(result: Result) -> Mapping[str, Any]:
     return found
 
 
-def _row(result: Result, classes: Sequence[str], *, turned: bool) -> list[str]:
+def _row(result: Result, areas: Sequence[str], *, turned: bool) -> list[str]:
     test, cost = result["test"], result["cost"]
     low, high = test["intervals"]["auc.macro"]
     rotations = _rotations(result)
@@ -134,8 +138,7 @@ def _row(result: Result, classes: Sequence[str], *, turned: bool) -> list[str]:
         str(result["cell"]["seed"]),
         f"{cost['parameters']:,}",
         _short(cost["macs"]),
-        *(f"{test['auc'][name]:.4f}" for name in classes),
-        f"{test['auc']['macro']:.4f}",
+        *(f"{test['auc'][name]:.4f}" for name in areas),
         f"{low:.4f} to {high:.4f}",
         f"{test['accuracy']:.3f}",
         f"{result['equivariance']['trained']['error']:.0e}",
@@ -187,6 +190,7 @@ def to_csv(results: Iterable[Result]) -> str:
         cell = result["cell"]
         leading = {
             "data": cell["recipe"]["dataset"],
+            "task": cell.get("task", ""),
             "budget": cell["budget"],
             "model": cell["model"],
             "seed": cell["seed"],

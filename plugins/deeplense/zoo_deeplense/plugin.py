@@ -8,6 +8,7 @@ from zoo.specs import DatasetSpec
 from zoo_deeplense import tables
 
 CLASSES = ("no_substructure", "subhalo", "vortex")
+TASKS = {"substructure": {"no_substructure": ["no_substructure"], "substructure": ["subhalo", "vortex"]}}
 
 _CARD = """\
 Strong-lens images in three classes: a smooth halo, a halo with sub-haloes (point masses), and a halo with a
@@ -48,6 +49,7 @@ def _population(name: str, params: Mapping[str, Any], source: str, summary: str)
         target="zoo_deeplense.population:build",
         summary=summary,
         classes=CLASSES,
+        tasks=TASKS,
         params=params,
         simulated=True,
         tags=("lens",),
@@ -80,6 +82,7 @@ def zoo_datasets() -> list[DatasetSpec]:
             target="zoo_deeplense.real_sources:build",
             summary="modelB with real galaxies from the Hubble deep field for sources",
             classes=CLASSES,
+            tasks=TASKS,
             params=tables.MODEL_B | {"pictures": None},
             simulated=True,
             tags=("lens",),
@@ -91,6 +94,7 @@ def zoo_datasets() -> list[DatasetSpec]:
             target="zoo_deeplense.folder:build",
             summary="DeepLense's released .npy files, every layout: --set data.root=DIR",
             classes=CLASSES,
+            tasks=TASKS,
             params={"root": None, "scaling": "none", "skip_broken": False},
             tags=("lens", "files"),
             card=_FOLDER,

@@ -1,0 +1,156 @@
+"""Measure how long a report takes: the first one of a large store, and one in which nothing has changed.
+
+Makes a store of cells with random networks' predictions (nothing is trained) and times `zoo report --html`, each in a
+process of its own, and `zoo report --json` beside it, which reads the same results and computes nothing.
+
+    uv run python benchmarks/report.py [--cells 500] [--images 7500] [--json]
+
+The aim is 20 s for 500 cells with 7,500 test images each. The store takes about a megabyte a cell; it is removed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.recipe import Recipe
+from zoo.harness import store
+from zoo.harness.cell import SCHEMA, Cell
+from zoo.harness.stats import macro_components, softmax
+
+CLASSES = ("no_substructure", "subhalo", "vortex")
+DATASETS, MODELS = 5, 10
+
+
+def make_store(folder: Path, *, cells: int, images: int) -> None:
+    """Write results of 5 data sets x 10 networks x as many seeds as are needed."""
+    for number in range(cells):
+        dataset, model, seed = number % DATASETS, number // DATASETS % MODELS, number // (DATASETS * MODELS)
+        world = np.random.default_rng(dataset)
+        labels = np.arange(images) % len(CLASSES)
+        parameters = {
+            "snr": world.uniform(10, 30, images),
+            "substructure_mass_fraction": np.where(labels, world.uniform(0.01, 0.2, images), 0.0),
+            "substructure_count": np.where(labels == 1, world.poisson(25, images), 0.0),
+            "vortex_length": np.where(labels == 2, world.uniform(0.5, 2, images), np.nan),
+        }
+        own = np.random.default_rng([dataset, model, seed])
+        signal = (1.0 + 0.15 * model + 0.05 * own.normal()) * parameters["snr"] / 20
+        logits = own.normal(size=(images, len(CLASSES))) + signal[:, None] * np.eye(len(CLASSES))[labels]
+        write_cell(
+            folder, f"made/data{dataset}", f"made/net{model}", seed, logits.astype(np.float32), labels, parameters
+        )
+
+
+def write_cell(
+    folder: Path,
+    dataset: str,
+    model: str,
+    seed: int,
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    parameters: dict[str, NDArray[np.float64]],
+) -> None:
+    """Write one result with its predictions."""
+    cell = Cell(
+        model=model,
+        model_version=1,
+        hparams={},
+        recipe=Recipe(dataset=dataset, dataset_version=1, params={"image_size": 150}).to_json(),
+        sizes={"train": 67_500, "val": 7_500, "test": len(labels)},
+        training={"batch_size": 128},
+        seed=seed,
+        budget="paper",
+        rule="val_auc",
+        precision="bf16",
+        versions={},
+    )
+    run_dir = store.prepare_run(folder, cell)
+    arrays: dict[str, NDArray[Any]] = {"test.logits": logits, "test.labels": labels}
+    arrays |= {f"test.parameter.{name}": values for name, values in parameters.items()}
+    store.write_arrays(
+        run_dir / store.PREDICTIONS, arrays, {"test.ids": json.dumps([f"test-{i:07d}" for i in range(len(labels))])}
+    )
+    probabilities = softmax(logits)
+    areas, components = macro_components(probabilities, labels)
+    reach = 1.96 * np.sqrt((components**2).sum(1))
+    names = [*CLASSES, "macro"]
+    confusion = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
+    np.add.at(confusion, (labels, probabilities.argmax(1)), 1)
+    result = {
+        "schema": SCHEMA,
+        "status": "ok",
+        "run_id": cell.run_id,
+        "cell": cell.to_json(),
+        "classes": list(CLASSES),
+        "seconds": 3600.0,
+        "test": {
+            "auc": dict(zip(names, areas.tolist(), strict=True)),
+            "intervals": {f"auc.{n}": [a - r, a + r] for n, a, r in zip(names, areas, reach, strict=True)},
+            "accuracy": float((probabilities.argmax(1) == labels).mean()),
+            "ece": 0.02,
+            "confusion": confusion.tolist(),
+        },
+        "cost": {"parameters": 30_000, "macs": 60_000_000, "train_images_per_second": 9e3, "train_seconds": 3000.0},
+        "equivariance": {"group": None, "initial": {"error": 0.3}, "trained": {"error": 0.2, "flips": 0.1}},
+        "data": {"recipe_hash": Recipe(**cell.recipe).hash},
+    }
+    store.write_json(run_dir / store.RESULT, result)
+
+
+def seconds(arguments: list[str]) -> float:
+    """Run zoo with these arguments and return the wall time; a command that fails ends the program."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "zoo", *arguments], stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Make the store, run the reports and print their times."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--cells", type=int, default=500)
+    parser.add_argument("--images", type=int, default=7500)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.cells < 1 or arguments.images < 30:
+        parser.error("at least 1 cell and 30 images are needed")
+    with tempfile.TemporaryDirectory() as folder:
+        place, page = Path(folder, "store"), Path(folder, "page.html")
+        make_store(place, cells=arguments.cells, images=arguments.images)
+        seconds(["--help"])  # the first start compiles
+        write = ["report", "--store", str(place), "--html", str(page)]
+        measured = {
+            "first report with its page": seconds(write),
+            "the same, nothing changed": seconds(write),
+            "reading the results alone": seconds(["report", "--store", str(place), "--json"]),
+        }
+        settings = {
+            "cells": arguments.cells,
+            "images": arguments.images,
+            "page_megabytes": round(page.stat().st_size / 1e6, 2),
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+            "load": [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None,
+        }
+    if arguments.json:
+        rows = [{"what": name, "seconds": round(value, 2)} for name, value in measured.items()]
+        print(json.dumps({"settings": settings, "rows": rows}, indent=2))
+        return
+    print(" ".join(f"{key}={value}" for key, value in settings.items()))
+    for name, value in measured.items():
+        print(f"{name:28}{value:8.2f} s")
+
+
+if __name__ == "__main__":
+    main()
