@@ -135,7 +135,7 @@ def test_a_store_that_cannot_be_written_to_is_read_all_the_same(results, tmp_pat
     def refuse(*_):
         raise DataError("no")
 
-    monkeypatch.setattr(digest, "write_json", refuse)
+    monkeypatch.setattr(digest, "write_text", refuse)
     write_page(find_problems(results, store=tmp_path / "nowhere"), [], tmp_path / "page.html")
     assert not list(tmp_path.rglob(digest.DIGEST))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,12 +171,19 @@ def _gauss_legendre(order: int) -> tuple[Array, Array]:
 @cache
 def critical_value(level: float = 0.95, *, degrees_of_freedom: float = math.inf) -> float:
     """Return the deviation beyond which a two-sided interval of this level ends."""
-    low, high = 0.0, 1e6
-    for _ in range(80):
-        middle = (low + high) / 2
-        outside = two_sided_p(middle, degrees_of_freedom=degrees_of_freedom) < 1 - level
-        low, high = (low, middle) if outside else (middle, high)
-    return high
+    deviation = NormalDist().inv_cdf((1 + level) / 2)
+    if degrees_of_freedom > 1000:
+        return deviation
+    half = degrees_of_freedom / 2
+    scale = math.exp(math.lgamma(half + 0.5) - math.lgamma(half)) / math.sqrt(2 * half * math.pi)
+    # Newton's method, from below on a convex tail: it never overshoots.
+    for _ in range(100):
+        excess = two_sided_p(deviation, degrees_of_freedom=degrees_of_freedom) - (1 - level)
+        step = excess / (2 * scale * (1 + deviation**2 / degrees_of_freedom) ** (-half - 0.5))
+        deviation += step
+        if step < 1e-10 * deviation:
+            break
+    return deviation
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -214,17 +222,15 @@ def roc_band(
     """
     false_rate, true_rate = roc_curve(scores, positive)
     curve = np.interp(grid, false_rate, true_rate)
-    cuts = np.unique(np.r_[scores.min(), np.quantile(scores[~positive], grid), np.quantile(scores[positive], grid)])
+    edges = [scores.min(keepdims=True), np.quantile(scores[~positive], grid), np.quantile(scores[positive], grid[::2])]
+    cuts = np.unique(np.concatenate(edges))
     group = len(cuts) - np.searchsorted(cuts, scores, side="right")
     counts = np.concatenate([np.bincount(group[kind], minlength=len(cuts)) for kind in (positive, ~positive)])
     drawn = np.random.default_rng(seed).multinomial(len(scores), counts / len(scores), size=resamples)
-    hits, misses = (np.cumsum(part, axis=1) for part in np.split(drawn, 2, axis=1))
-    curves = np.stack(
-        [
-            np.interp(grid, np.r_[0, wrong / max(1, wrong[-1])], np.r_[0, right / max(1, right[-1])])
-            for right, wrong in zip(hits, misses, strict=True)
-        ]
-    )
+    rates = np.zeros((2, resamples, len(cuts) + 1))
+    np.cumsum(drawn.reshape(resamples, 2, len(cuts)).swapaxes(0, 1), axis=2, out=rates[..., 1:])
+    rates /= np.maximum(1, rates[..., -1:])
+    curves = np.stack([np.interp(grid, wrong, right) for right, wrong in zip(*rates, strict=True)])
     low, high = np.quantile(curves, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return curve, low, high
 

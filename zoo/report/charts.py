@@ -154,6 +154,12 @@ def _mean_bin(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**bins[0], "auc": _mean([entry["auc"] for entry in bins]), "interval": interval}
 
 
+def _floor(estimates: Sequence[Estimate]) -> float:
+    """Return where an axis of areas begins: intervals of two seeds, which reach far below, are cut off there."""
+    lowest = min(max(point.low, point.auc - 0.1) for point in estimates)
+    return max(0.0, math.floor((lowest - 0.005) * 50) / 50)
+
+
 def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str]) -> str:
     """Draw macro AUC against training size.
 
@@ -165,13 +171,14 @@ def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str
         return ""
     points = [point for curve in curves.values() for point in curve]
     sizes = sorted({point.train_images for point in points})
-    floor = max(0.0, math.floor((min(point.low for point in points) - 0.01) * 20) / 20)
+    floor = _floor(points)
     panel = Panel(x=(sizes[0] / 1.15, sizes[-1] * 1.15), y=(floor, 1.0), width=520, log_x=True)
     content = frame(panel, x_label="training images", y_label="macro AUC", x_ticks=sizes if len(sizes) <= 6 else None)
     for order, (name, curve) in enumerate(curves.items()):
         style = series_class(names.index(name) if name in names else len(names) + order)
         xs = [point.train_images for point in curve]
-        content += band(panel, xs, [point.low for point in curve], [point.high for point in curve], style=style)
+        lows = [max(floor, point.low) for point in curve]
+        content += band(panel, xs, lows, [point.high for point in curve], style=style)
         content += line(panel, xs, [point.auc for point in curve], style=style, title=name)
         for point in curve:
             seeds = f"{point.seeds} seed{'s' if point.seeds > 1 else ''}"
@@ -179,14 +186,15 @@ def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str
             content += dot(panel, point.train_images, point.auc, style=style, title=label)
     return figure(
         picture(content, width=panel.width, height=panel.height, name="Learning curves"),
-        "Each curve joins runs that differ in the number of training images only; 95 % band over images and seeds.",
+        "Each curve joins runs that differ in the number of training images only; 95 % band over images and seeds, "
+        "which two seeds leave wide.",
     )
 
 
 def cost_panels(variants: Sequence[Variant]) -> str:
     """Draw macro AUC against parameters, operations and training time; a line joins what nothing beats at its cost."""
     estimates = [estimate(variant.results) for variant in variants]
-    floor = max(0.0, math.floor((min(point.low for point in estimates) - 0.005) * 50) / 50)
+    floor = _floor(estimates)
     panels = []
     for label, key in (
         ("parameters", "parameters"),
@@ -210,7 +218,7 @@ def cost_panels(variants: Sequence[Variant]) -> str:
         for index, (variant, cost, point) in enumerate(zip(variants, costs, estimates, strict=True)):
             if cost > 0:
                 style = series_class(index)
-                content += whisker(panel, cost, point.low, point.high, style=style)
+                content += whisker(panel, cost, max(floor, point.low), point.high, style=style)
                 title = f"{variant.name}: {short(cost)} {label}, macro AUC {point.auc:.4f}"
                 content += dot(panel, cost, point.auc, style=style, title=title, radius=5.5)
                 if len(variants) <= _MOST_LABELS:

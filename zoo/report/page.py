@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -205,13 +207,24 @@ def _fold(content: str, label: str, folded: bool) -> str:
 
 
 def _digests(variants: Sequence[Variant]) -> tuple[Digests, list[str]]:
-    digests, lost = {}, []
-    for variant in variants:
-        for result in variant.results:
-            try:
-                digests[result["run_id"]] = read_digest(result)
-            except DataError as error:
-                lost.append(f"{variant.name}: no curves, because: {error}")
+    """Return what is drawn of every run, and sentences on the runs of which nothing is left."""
+
+    def read(result: Mapping[str, Any]) -> dict[str, Any] | DataError:
+        try:
+            return read_digest(result)
+        except DataError as error:
+            return error
+
+    runs = [(variant.name, result) for variant in variants for result in variant.results]
+    # Threads: sorting and drawing random numbers leave the interpreter free, and so does the disk.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(read, (result for _, result in runs)))
+    digests = {run["run_id"]: digest for (_, run), digest in zip(runs, found, strict=True) if isinstance(digest, dict)}
+    lost = [
+        f"{name}: no curves, because: {error}"
+        for (name, _), error in zip(runs, found, strict=True)
+        if isinstance(error, DataError)
+    ]
     return digests, lost
 
 
@@ -342,7 +355,7 @@ def _images(variants: Sequence[Variant]) -> str:
             rows += (
                 f'<figure class="mistake"><img src="{data_address(arrays["images"][index][0])}" alt="">'
                 f"<figcaption><b>{escape(words(classes[truth]))}</b><br>{escape(verdict)}<br>"
-                f"given {100 * given:.1g} %<br><small>{escape(ids[index])}</small></figcaption></figure>"
+                f"given {_percent(given)}<br><small>{escape(ids[index])}</small></figcaption></figure>"
             )
         blocks.append(
             f"<h3>Where {escape(best.name)} is most wrong</h3><p>Test images of each class to whose truth it gave the "
@@ -351,6 +364,13 @@ def _images(variants: Sequence[Variant]) -> str:
     except (DataError, KeyError, ValueError, IndexError):
         pass
     return "".join(blocks)
+
+
+def _percent(share: float) -> str:
+    """Return a share with as many digits as it deserves: 12 %, 0.3 %, below 0.01 %."""
+    if share < 1e-4:
+        return "below 0.01 %"
+    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1g} %"
 
 
 def _runs(variants: Sequence[Variant]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.recipe import short_hash
+from zoo.harness.comparison import problem_key
 from zoo.harness.stats import roc_curve, softmax
 from zoo.harness.store import EXAMPLES, PREDICTIONS, read_arrays
 from zoo.paths import make_dir, written_whole
@@ -113,7 +114,7 @@ def draw_images(
 
 
 def draw_all(results: Sequence[Mapping[str, Any]], folder: Path, *, again: bool = True) -> list[Path]:
-    """Draw the ROC curves and examples of every data set and budget in these results.
+    """Draw the ROC curves and examples of every table of these results.
 
     The names of the files hold a hash of the runs that they show.
 
@@ -125,14 +126,13 @@ def draw_all(results: Sequence[Mapping[str, Any]], folder: Path, *, again: bool 
     Returns:
         The paths of all pictures.
     """
-    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    groups: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
         if result["status"] == "ok":
-            cell = result["cell"]
-            key = (cell["recipe"]["dataset"], cell["budget"], cell.get("task", ""), result["data"]["recipe_hash"])
-            groups.setdefault(key, []).append(result)
+            groups.setdefault(problem_key(result["cell"]), []).append(result)
     paths = []
-    for (dataset, budget, *_), group in groups.items():
+    for group in groups.values():
+        dataset, budget = group[0]["cell"]["recipe"]["dataset"], group[0]["cell"]["budget"]
         make_dir(folder)
         runs = short_hash(sorted(result["run_id"] for result in group))[:8]
         stem = f"{dataset.replace('/', '.')}-{budget}-{runs}.png"

@@ -72,7 +72,7 @@ def find_problems(results: Iterable[Result], *, store: Path | None = None) -> li
         families.setdefault(problem_key(result["cell"], any_train_size=True), []).append(result)
     curves = {key: learning_curves(family) for key, family in families.items()}
     problems = []
-    for _, group in sorted(groups.items()):
+    for _, group in sorted(groups.items(), key=lambda item: (_place(item[1][0]["cell"]), item[0])):
         variants = group_variants(group)
         comparisons, notes = _comparisons(variants, store)
         problems.append(
@@ -85,6 +85,11 @@ def find_problems(results: Iterable[Result], *, store: Path | None = None) -> li
             )
         )
     return problems
+
+
+def _place(cell: Mapping[str, Any]) -> tuple[str, str, str, int]:
+    """Return where a problem stands in a report: by data set, budget and task, the largest training set first."""
+    return cell["recipe"]["dataset"], cell["budget"], cell.get("task", ""), -cell["sizes"]["train"]
 
 
 def _comparisons(variants: Sequence[Variant], store: Path | None) -> tuple[list[Comparison], list[str]]:

@@ -64,7 +64,9 @@ def ticks(low: float, high: float, *, count: int = 5) -> list[float]:
 def log_ticks(low: float, high: float) -> list[float]:
     """Return powers of ten, and twos and fives where the range is short."""
     decades = math.log10(high / low)
-    factors = (1,) if decades > 2.5 else (1, 3) if decades > 1.2 else (1, 2, 5)
+    factors = (
+        (1,) if decades > 2.5 else (1, 3) if decades > 1.2 else (1, 2, 5) if decades > 0.7 else (1, 1.5, 2, 3, 5, 7)
+    )
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     every = max(1, math.ceil(decades / 6))
     return [
