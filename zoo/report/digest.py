@@ -17,7 +17,8 @@ from zoo.harness.stats import Array, critical_value, macro_components, reliabili
 from zoo.harness.store import PREDICTIONS, read_arrays
 from zoo.paths import write_text
 
-VERSION = 1
+VERSION = 2
+"""Raise it when what is kept changes, so that older files are made again."""
 DIGEST = "report.json"
 FALSE_RATES = np.linspace(0, 1, 41) ** 2
 """Where ROC curves are kept: close together near 0, where good networks differ."""
