@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ _MOST_SEEDS = 10_000
 @click.option("--precision", default="auto", show_default=True, help="auto, fp32, tf32 or bf16.")
 @click.option("--rule", default="val_auc", show_default=True, help="Which epoch is kept: val_auc or last.")
 @click.option("--task", default="", metavar="NAME", help="substructure: none against any; default: every class.")
+@click.option("--match", default="", metavar="BY", help="Widths so that all cost as the first: params, macs, time.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="lr=3e-4, model.width=8, data.snr=50, ...")
 @click.option("--launcher", default="core/local", show_default=True, help="What runs the cells.")
 @click.option("--stream", is_flag=True, help="Train on images rendered as they are needed, every epoch new ones.")
@@ -55,6 +57,7 @@ def bench(
     precision: str,
     rule: str,
     task: str,
+    match: str,
     pairs: tuple[str, ...],
     launcher: str,
     stream: bool,
@@ -99,15 +102,17 @@ def bench(
         precision=precision,
         rule=rule,
         task=task,
+        match=match,
         settings=settings,
         store=store,
         images=images,
     )
+    tell = partial(click.echo, err=True)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         if suite is None:
-            plan = SuitePlan(cells=make_plan(host, request))
+            plan = SuitePlan(cells=make_plan(host, request, tell=tell))
         else:
-            plan = plan_suite(host, suite, device=device, store=store)
+            plan = plan_suite(host, suite, device=device, store=store, tell=tell)
     cells = list(plan.cells)
     if suite is not None and suite.title:
         click.echo(click.style(suite.title, bold=True), err=True)
@@ -148,7 +153,7 @@ def _read_suite(ctx: click.Context, path: Path, settings: Mapping[str, Any]) -> 
     from zoo.harness.suite import changed, read_suite
 
     told: dict[str, Any] = {}
-    for option in ("models", "data", "seeds", "budget", "simulator", "precision", "rule", "task"):
+    for option in ("models", "data", "seeds", "budget", "simulator", "precision", "rule", "task", "match"):
         if ctx.get_parameter_source(option) is ParameterSource.COMMANDLINE:
             told[option] = ctx.params[option]
     if "seeds" in told:
@@ -217,7 +222,8 @@ def _print_plan(
         out.print(f"  {cell.model} on {cell.data}, seed {cell.seed}  [dim]{cell.run_id}[/dim]{state}")
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
         out.print(f"about {left:,.0f} minutes for the cells of which the file says how long they take")
-    out.print(f"[dim]{BUDGETS[first.budget].note}[/dim]")
+    if any(cell.recipe["simulator"] is not None for cell in cells):
+        out.print(f"[dim]{BUDGETS[first.budget].note}[/dim]")
     if note := _stream_note(cells):
         out.print(f"[dim]{note}[/dim]")
     return stored

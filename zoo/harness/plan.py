@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from zoo.data.task import open_task
 from zoo.errors import MissingError, UsageError, ZooError, nearest
 from zoo.harness.budget import find_budget
 from zoo.harness.cell import Cell
+from zoo.harness.match import match_widths
 from zoo.harness.settings import PRECISIONS, RULES, SETTING_NAMES, TrainingSettings
 from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec
 from zoo.weights.start import resolve_init
@@ -47,7 +48,9 @@ class Request:
         task: which classes are one; "" tells all of them apart.
         settings: name -> value, as given by --set: training settings, model hyper-parameters, "data.NAME",
             "train_images", "val_images", "test_images".
-        store: where the setting `init` looks for runs.
+        match: "params", "macs" or "time": scale widths until every network costs what the first does; see
+            `zoo.harness.match`.
+        store: where the setting `init` looks for runs, and where matched widths are kept.
     """
 
     models: Sequence[str]
@@ -61,11 +64,17 @@ class Request:
     rule: str = "val_auc"
     task: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    match: str = ""
     store: str | Path = "results"
 
 
-def make_plan(host: Host, request: Request) -> list[Cell]:
+def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lambda sentence: None) -> list[Cell]:
     """Return the cells of a request, in the order data set, model, seed.
+
+    Args:
+        host: the plugins.
+        request: what is asked for.
+        tell: called with what a user should know of the plan.
 
     Raises:
         UsageError: an unknown name or an impossible value.
@@ -135,6 +144,8 @@ def make_plan(host: Host, request: Request) -> list[Cell]:
                 )
                 for seed in seeds
             ]
+    if request.match:
+        cells = match_widths(host, cells, by=request.match, device=device, store=Path(request.store), tell=tell)
     return cells
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,7 @@ class Suite:
         settings: one variant each.
         expected: in the order of the file.
         title: for people.
-        simulator, precision, rule, task: as in `zoo.harness.plan.Request`.
+        simulator, precision, rule, task, match: as in `zoo.harness.plan.Request`.
     """
 
     path: Path
@@ -80,6 +80,7 @@ class Suite:
     precision: str = "auto"
     rule: str = "val_auc"
     task: str = ""
+    match: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,7 @@ _KEYS: dict[str, tuple[str, Any]] = {
     "precision": _TEXT,
     "rule": _TEXT,
     "task": _TEXT,
+    "match": _TEXT,
     "settings": (
         "a table [settings], or several [[settings]]",
         lambda value: isinstance(value, dict) or (isinstance(value, list) and all(isinstance(v, dict) for v in value)),
@@ -168,6 +170,7 @@ def read_suite(path: Path) -> Suite:
         precision=content.get("precision", "auto"),
         rule=content.get("rule", "val_auc"),
         task=content.get("task", ""),
+        match=content.get("match", ""),
     )
 
 
@@ -222,7 +225,14 @@ def _line_of(text: str, key: str, *, table: str = "", index: int = 0) -> int:
     return header
 
 
-def plan_suite(host: Host, suite: Suite, *, device: str = "auto", store: str | Path = "results") -> SuitePlan:
+def plan_suite(
+    host: Host,
+    suite: Suite,
+    *,
+    device: str = "auto",
+    store: str | Path = "results",
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> SuitePlan:
     """Return the cells of a suite, in the order budget, settings, data set, model, seed.
 
     A model or data set that cannot take part costs its own cells only.
@@ -250,11 +260,12 @@ def plan_suite(host: Host, suite: Suite, *, device: str = "auto", store: str | P
                 precision=suite.precision,
                 rule=suite.rule,
                 task=suite.task,
+                match=suite.match,
                 settings=settings,
                 store=store,
             )
             try:
-                planned = make_plan(host, request)
+                planned = make_plan(host, request, tell=tell)
             except ZooError as error:
                 raise type(error)(f"{suite.path}: {error.args[0]}", hint=error.hint) from error
             cells |= {cell.run_id: cell for cell in planned}

@@ -1,0 +1,121 @@
+"""Print what `zoo bench benchmarks/rotmnist.toml` found: test errors over seeds, beside the published ones.
+
+    uv run zoo bench benchmarks/rotmnist.toml
+    uv run python benchmarks/rotmnist.py [--store results] [--json]
+
+The interval of a ratio is a bootstrap over seeds and test images at once, the same draws for both networks, so that it
+says what another training and other digits would have given. Published: Cohen & Welling 2016, arXiv:1602.07576, Table
+1, with 12,000 training images instead of 3,500.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.harness.store import PREDICTIONS, read_arrays, results
+from zoo.harness.suite import read_suite
+
+SUITE = Path(__file__).with_suffix(".toml")
+CONTROL = "gconv/z2cnn"
+PUBLISHED = {"gconv/z2cnn": 5.03, "gconv/p4cnn_pooled": 3.21, "gconv/p4cnn": 2.28}
+RESAMPLES = 4000
+
+
+def wrong_answers(store: Path) -> tuple[dict[str, NDArray[np.bool_]], dict[str, int]]:
+    """Return for each network whether it was wrong, [seeds, images], and its parameters.
+
+    Cells of other settings than the suite's are left out.
+    """
+    suite = read_suite(SUITE)
+    rows: dict[str, dict[int, NDArray[np.bool_]]] = defaultdict(dict)
+    parameters: dict[str, int] = {}
+    for result in results(store):
+        cell = result["cell"]
+        wanted = {**suite.settings[0]}
+        if (
+            result["status"] != "ok"
+            or cell["recipe"]["dataset"] != "rotmnist/rotmnist5k"
+            or cell["budget"] not in suite.budgets
+            or any(cell["training"][name] != value for name, value in wanted.items())
+            or cell["seed"] not in suite.seeds
+            or cell["model"] not in suite.models
+        ):
+            continue
+        arrays, _ = read_arrays(Path(result["run_dir"]) / PREDICTIONS, only=["test.logits", "test.labels"])
+        rows[cell["model"]][cell["seed"]] = arrays["test.logits"].argmax(1) != arrays["test.labels"]
+        parameters[cell["model"]] = result["cost"]["parameters"]
+    return {model: np.stack([by_seed[seed] for seed in sorted(by_seed)]) for model, by_seed in rows.items()}, parameters
+
+
+def summarise(wrong: dict[str, NDArray[np.bool_]], parameters: dict[str, int]) -> list[dict[str, Any]]:
+    """Return a row for each network: its error in per cent and the ratio to the control's, with 95 % intervals."""
+    rng = np.random.default_rng(0)
+    images = next(iter(wrong.values())).shape[1]
+    weights = rng.multinomial(images, np.full(images, 1 / images), size=RESAMPLES) / images  # [R, images]
+
+    def resampled(rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+        seeds = rng.integers(len(rows), size=(RESAMPLES, len(rows)))
+        return np.take_along_axis(weights @ rows.T.astype(float), seeds, axis=1).mean(1)
+
+    control = resampled(wrong[CONTROL]) if CONTROL in wrong else None
+    table = []
+    for model, rows in wrong.items():
+        errors = 100 * rows.mean(1)
+        row: dict[str, Any] = {
+            "network": model,
+            "parameters": parameters[model],
+            "seeds": len(rows),
+            "error": errors.mean(),
+            "spread": errors.std(ddof=1) if len(rows) > 1 else None,
+            "published": PUBLISHED.get(model),
+        }
+        draws = resampled(rows)
+        row["interval"] = (100 * np.quantile(draws, [0.025, 0.975])).tolist()
+        if control is not None and model != CONTROL:
+            row["ratio"] = rows.mean() / wrong[CONTROL].mean()
+            row["ratio_interval"] = np.quantile(draws / control, [0.025, 0.975]).tolist()
+        table.append(row)
+    return table
+
+
+def markdown(table: list[dict[str, Any]]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = [
+        "| network | parameters | seeds | error, % | 95 % | spread of seeds | x z2cnn | 95 % | published, % |",
+        "| --- | ---: | ---: | ---: | --- | ---: | ---: | --- | ---: |",
+    ]
+    for row in table:
+        interval = "{:.2f} to {:.2f}".format(*row["interval"])
+        ratio = f"{row['ratio']:.2f}" if "ratio" in row else ""
+        ratio_interval = "{:.2f} to {:.2f}".format(*row["ratio_interval"]) if "ratio" in row else ""
+        spread = "" if row["spread"] is None else f"{row['spread']:.2f}"
+        lines.append(
+            f"| `{row['network']}` | {row['parameters']:,} | {row['seeds']} | {row['error']:.2f} | {interval} "
+            f"| {spread} | {ratio} | {ratio_interval} | {row['published'] or ''} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Read the store and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path, default=Path("results"))
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    wrong, parameters = wrong_answers(options.store)
+    if not wrong:
+        sys.exit(f"{options.store} holds no run of this suite. First: uv run zoo bench {SUITE}")
+    table = summarise(wrong, parameters)
+    print(json.dumps(table, indent=2) if options.json else markdown(table))
+
+
+if __name__ == "__main__":
+    main()
