@@ -35,16 +35,16 @@ def wrong_answers(store: Path) -> tuple[dict[str, NDArray[np.bool_]], dict[str, 
     Cells of other settings than the suite's are left out.
     """
     suite = read_suite(SUITE)
+    [settings] = suite.settings
     rows: dict[str, dict[int, NDArray[np.bool_]]] = defaultdict(dict)
     parameters: dict[str, int] = {}
     for result in results(store):
         cell = result["cell"]
-        wanted = {**suite.settings[0]}
         if (
             result["status"] != "ok"
             or cell["recipe"]["dataset"] != "rotmnist/rotmnist5k"
             or cell["budget"] not in suite.budgets
-            or any(cell["training"][name] != value for name, value in wanted.items())
+            or any((cell["hparams"] | cell["training"]).get(name, value) != value for name, value in settings.items())
             or cell["seed"] not in suite.seeds
             or cell["model"] not in suite.models
         ):

@@ -280,12 +280,12 @@ class OperationCounter(TorchDispatchMode):
 
 def operations_per_ray(masses: int) -> float:
     """Return the operations that the formulas take for one ray, counted while they run."""
-    from zoo_caustics.rays import brightness_fused
+    from zoo_caustics.fused import brightness_fused
 
     def counted(rays: int) -> int:
         x = torch.linspace(-1, 1, rays)
         with OperationCounter() as counter, torch.no_grad():
-            brightness_fused(torch.full((1, 15), 0.5), torch.full((masses, 1, 3), 0.5), x, x)
+            brightness_fused(torch.full((1, 18), 0.5), torch.full((masses, 1, 3), 0.5), x, x)
         return counter.count
 
     # The difference leaves out what is done once a scene.

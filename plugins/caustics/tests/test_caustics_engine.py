@@ -15,11 +15,13 @@ import pytest
 import torch
 import zoo_caustics.plugin
 from zoo_caustics import compiling, simulator
+from zoo_caustics.fused import brightness_fused, image_constants
+from zoo_caustics.rays import brightness_eager, packed_masses, source_parameters, unlensed_parameters
 from zoo_caustics.simulator import render
 
 from zoo.errors import UsageError
 from zoo.lensing.instrument import Instrument
-from zoo.lensing.scenes import PointMasses, Scenes
+from zoo.lensing.scenes import PointMasses, Scenes, Sersic
 
 SMALL = Instrument(image_size=24, pixel_scale=0.15, psf_width=0.15)
 DEFAULT = Instrument()
@@ -184,3 +186,29 @@ def test_plugin_registers_without_heavy_imports() -> None:
     code = "import sys, zoo_caustics.plugin; print({'torch', 'numpy', 'caustics'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("halo", [None, {"axis_ratio": 1.0}, {"axis_ratio": 0.999}, {"axis_ratio": 0.2}])
+@pytest.mark.parametrize("index", [0.5, 1.0, 4.0])
+def test_the_arranged_formulas_are_those_of_caustics(
+    make_scenes: Callable[..., Scenes], halo: dict[str, float] | None, index: float
+) -> None:
+    scenes = make_scenes(5, masses=7, halo=halo, source={"index": index})
+    assert isinstance(scenes.source, Sersic)
+    table, (masses, _) = source_parameters(scenes, scenes.source), packed_masses(scenes.points)
+    x, y = np.random.default_rng(1).uniform(-3, 3, (2, 4000))
+    # Rays that hit the centre of the first scene's halo, and of its first mass.
+    x[:2], y[:2] = [scenes.halo.x[0], masses[0, 0, 0]], [scenes.halo.y[0], masses[0, 0, 1]]
+    rays = torch.as_tensor(masses), torch.as_tensor(x), torch.as_tensor(y)
+    arranged = brightness_fused(torch.as_tensor(image_constants(table)), *rays)
+    torch.testing.assert_close(arranged, brightness_eager(torch.as_tensor(table), *rays), rtol=1e-9, atol=1e-12)
+
+
+def test_the_arranged_formulas_at_the_centre_of_light(make_scenes: Callable[..., Scenes]) -> None:
+    light = make_scenes(1, lens_light={"x": 0.0, "y": 0.0, "index": 4.0}).lens_light
+    assert light is not None
+    table, centre = unlensed_parameters(light), torch.zeros(1, dtype=torch.float64)
+    arranged = brightness_fused(
+        torch.as_tensor(image_constants(table)), torch.zeros(2, 1, 3, dtype=torch.float64), centre, centre
+    )
+    assert float(arranged) == pytest.approx(float(light.intensity[0] * np.exp(light.b[0])), rel=1e-14)

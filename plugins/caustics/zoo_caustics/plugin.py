@@ -6,8 +6,9 @@ from zoo.specs import SimulatorSpec
 _CARD = """\
 The default simulator. The formulas are those of caustics (Stone et al. 2024, arXiv:2406.15542): isothermal
 ellipsoid, external shear, point masses, Sersic light. One scene is traced at a time on a CPU, many at a time
-on a CUDA device; where a run is long enough, the formulas are compiled into one loop over the rays with
-`torch.compile`. An image does not depend on the batch that it is rendered in.
+on a CUDA device; where a run is long enough, the same formulas, arranged for it, are compiled into one loop over
+the rays with `torch.compile`, and compared with caustics' own before they are used. An image does not depend on
+the batch that it is rendered in.
 """
 
 
@@ -18,6 +19,7 @@ def zoo_simulators() -> list[SimulatorSpec]:
         SimulatorSpec(
             id="caustics/caustics",
             target="zoo_caustics.simulator:render",
+            version=2,
             summary="caustics' physics, batched and compiled, on CPU and CUDA; the default",
             device="any",
             requires=("caustics",),

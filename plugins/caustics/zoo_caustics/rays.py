@@ -1,8 +1,7 @@
 """The brightness that each ray meets: deflection by halo, shear and point masses, then the source.
 
 The formulas are caustics' pure functions (Stone et al. 2024, arXiv:2406.15542); this module converts
-conventions and sums the point masses. Every function broadcasts, so it can be run as it stands or inside
-`torch.compile`.
+conventions and sums the point masses. `zoo_caustics.fused` has the same formulas arranged for the compiler.
 """
 
 from __future__ import annotations
@@ -131,17 +130,6 @@ def _points_deflection(masses: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor | f
         sum_x = alpha_x + sum_x
         sum_y = alpha_y + sum_y
     return sum_x, sum_y
-
-
-def brightness_fused(parameters: Tensor, masses: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Return what `brightness_eager` does, written for `torch.compile`: a sum over the slowest axis.
-
-    The compiler makes of it one loop over the rays, in vector registers, around one loop over the masses. It
-    chooses so because the rays are the only axis that is contiguous in memory; see the strides of `masses`.
-    """
-    mass_x, mass_y, einstein_radius = _columns(masses, x.dim())
-    alpha_x, alpha_y = reduced_deflection_angle_point(mass_x, mass_y, einstein_radius, x, y, POINT_CORE)
-    return _brightness(parameters, x, y, alpha_x.sum(0), alpha_y.sum(0))
 
 
 def _columns(table: Tensor, ray_axes: int) -> tuple[Tensor, ...]:

@@ -13,6 +13,7 @@ from zoo.errors import UsageError
 from zoo.lensing.observe import Rendered
 from zoo.lensing.scenes import PixelSource
 from zoo_caustics.compiling import LEAST_MASSES, Brightness, compiled_brightness, pays_to_compile
+from zoo_caustics.fused import image_constants
 from zoo_caustics.psf import psf_convolution
 from zoo_caustics.rays import (
     brightness_eager,
@@ -126,7 +127,8 @@ def _painter(
         least = 0 if fused is None else LEAST_MASSES
         missing = max(0, least - len(masses))
         masses = np.concatenate([masses, np.zeros((missing, *masses.shape[1:]))])
-        all_parameters = torch.as_tensor(parameters, dtype=dtype, device=device)
+        numbers = parameters if fused is None or pictures is not None else image_constants(parameters)
+        all_parameters = torch.as_tensor(numbers, dtype=dtype, device=device)
         all_masses = torch.as_tensor(masses, dtype=dtype, device=device)
         for chosen in _chunks(counts, chunk=chunk):
             most = max(least, int(counts[chosen].max()))
