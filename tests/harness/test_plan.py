@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -125,6 +126,29 @@ def test_the_user_overrides_the_budget_which_overrides_the_model_which_overrides
     assert chosen.recipe["params"] == {"image_size": 48, "depth": 2}
     assert chosen.sizes == {**budget.sizes, "val": 7}
     assert BUDGETS["smoke"].sizes["val"] != 7
+
+
+def test_settings_of_one_model_leave_the_others_alone(make):
+    settings = {"lr": 0.1, "width": 5, "tiny.lr": 0.2, "toyzoo/*.width": 7, "planzoo/narrow.epochs": 3}
+    tiny, narrow = make("toyzoo/tiny,planzoo/narrow", settings=settings)
+    assert (tiny.training["lr"], tiny.hparams["width"]) == (0.2, 7)
+    assert (narrow.training["lr"], narrow.hparams["width"], narrow.training["epochs"]) == (0.1, 5, 3)
+    plain = one(make("planzoo/narrow", settings={"lr": 0.1, "width": 5, "epochs": 3}))
+    assert narrow.run_id == plain.run_id
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tinny.lr": 1}, "no model of this plan is called 'tinny'. Did you mean 'tiny'"),
+        ({"dat.count": 1}, "Did you mean 'data'"),
+        ({"tiny.widht": 1}, "toyzoo/tiny has no setting 'widht'. Did you mean 'width'"),
+        ({"tiny.train_images": 1}, "has no setting 'train_images'"),
+    ],
+)
+def test_settings_of_a_model_that_is_not_there(make, settings, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        make(settings=settings)
 
 
 def test_hyper_parameters_bare_and_with_their_prefix(make):

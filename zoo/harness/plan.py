@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import platform
 import shlex
@@ -47,7 +48,7 @@ class Request:
         rule: which epoch's weights are kept.
         task: which classes are one; "" tells all of them apart.
         settings: name -> value, as given by --set: training settings, model hyper-parameters, "data.NAME",
-            "train_images", "val_images", "test_images".
+            "train_images", "val_images", "test_images"; "MODEL.NAME", with a name or wildcard of models, for these.
         match: "params", "macs" or "time": scale widths until every network costs what the first does; see
             `zoo.harness.match`.
         store: where the setting `init` looks for runs, and where matched widths are kept.
@@ -90,24 +91,24 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
     seeds = list(dict.fromkeys(request.seeds))
     if not seeds or any(type(seed) is not int or not 0 <= seed < 2**31 for seed in seeds):
         raise UsageError(f"seeds {list(request.seeds)} must be whole numbers from 0 to 2147483647.")
-    _check_names(request.settings, models, datasets)
+    _check_plain(request.settings)
+    settings, own_settings = _by_model(request.settings, models)
+    _check_names(settings, models, datasets)
     sizes = {**budget.sizes}
     for name, split in SIZE_SETTINGS.items():
-        if name in request.settings:
-            value = request.settings[name]
+        if name in settings:
+            value = settings[name]
             if type(value) is not int or not 1 <= value <= MOST_IMAGES:
                 raise UsageError(f"{name}={value!r} must be a whole number of images from 1 to {MOST_IMAGES:,}.")
             sizes[split] = value
 
-    given = {name: request.settings[name] for name in SETTING_NAMES if name in request.settings}
-    if "init" in given:
-        given["init"] = resolve_init(host, given["init"], store=Path(request.store))
+    given = {model.id: _training(host, {**settings, **own_settings[model.id]}, request) for model in models}
     cells = []
     for dataset in datasets:
         open_task(dataset, request.task)
-        params = _data_params(dataset, budget.data, request.settings)
+        params = _data_params(dataset, budget.data, settings)
         recipe = make_recipe(host, dataset, params=params, simulator=request.simulator, device=device)
-        stream = request.settings.get("stream", False)
+        stream = settings.get("stream", False)
         if stream and not dataset.simulated:
             raise UsageError(
                 f"{dataset.id} holds images that exist already: there is no stream of new ones.",
@@ -125,8 +126,9 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
                         f"{nearest(name, SETTING_NAMES)}",
                         hint="Tell its author, or leave the model out.",
                     )
-            training = {**model.training, **budget.training, **given}
-            hparams = {name: _hparam(request.settings, name, default) for name, default in model.defaults.items()}
+            training = {**model.training, **budget.training, **given[model.id]}
+            mine = {**settings, **own_settings[model.id]}
+            hparams = {name: _hparam(mine, name, default) for name, default in model.defaults.items()}
             cells += [
                 Cell(
                     model=model.id,
@@ -147,6 +149,52 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
     if request.match:
         cells = match_widths(host, cells, by=request.match, device=device, store=Path(request.store), tell=tell)
     return cells
+
+
+def _by_model(
+    settings: Mapping[str, Any], models: Sequence[ModelSpec]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Split settings into those of all models, and model id -> those that are given for it as "MODEL.NAME".
+
+    MODEL is a name, an id or a wildcard; of several that fit a model, the last one given holds.
+
+    Raises:
+        UsageError: no model of the request fits, or the model has no such setting.
+    """
+    shared: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {model.id: {} for model in models}
+    for key, value in settings.items():
+        prefix, _, name = str(key).rpartition(".")
+        if prefix in ("", "data", "model"):
+            shared[key] = value
+            continue
+        pattern, hparam = prefix.removesuffix(".model").lower(), prefix.endswith(".model")
+        chosen = [model for model in models if _fits(model, pattern)]
+        if not chosen:
+            names = [text for model in models for text in (model.id, model.name)] + ["data", "model"]
+            raise UsageError(
+                f"--set {key}: no model of this plan is called '{pattern}'.{nearest(pattern, names)}",
+                hint="Parameters of the data are data.NAME; settings of one model MODEL.NAME.",
+            )
+        for model in chosen:
+            training = name in SETTING_NAMES and not hparam and name != "stream"
+            if not training and name not in model.defaults:
+                known = [*model.defaults, *SETTING_NAMES]
+                raise UsageError(f"--set {key}: {model.id} has no setting '{name}'.{nearest(name, known)}")
+            own[model.id][name if training else f"model.{name}"] = value
+    return shared, own
+
+
+def _fits(model: ModelSpec, pattern: str) -> bool:
+    return any(fnmatch.fnmatchcase(text.lower(), pattern) for text in (model.id, model.name))
+
+
+def _training(host: Host, settings: Mapping[str, Any], request: Request) -> dict[str, Any]:
+    """Return the training settings among these."""
+    given = {name: settings[name] for name in SETTING_NAMES if name in settings}
+    if "init" in given:
+        given["init"] = resolve_init(host, given["init"], store=Path(request.store))
+    return given
 
 
 def _hparam(settings: Mapping[str, Any], name: str, default: Any) -> Any:
@@ -275,6 +323,7 @@ def plan_images(
             f"{dataset.id} holds images that exist already; there is nothing to simulate.",
             hint="See which data sets are simulated: zoo list-datasets",
         )
+    _check_plain(settings)
     _check_names(settings, [], [dataset])
     for setting in settings:
         if not setting.startswith("data."):
@@ -312,11 +361,11 @@ def _try_population(dataset: DatasetSpec, recipe: Recipe) -> None:
         ) from error
 
 
-def _check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datasets: Sequence[DatasetSpec]) -> None:
-    """Refuse settings that nothing in the request knows.
+def _check_plain(settings: Mapping[str, Any]) -> None:
+    """Refuse what JSON cannot hold.
 
     Raises:
-        UsageError: with the nearest name that is known; a hyper-parameter given twice; a value that is not JSON.
+        UsageError: a name is no text, or a value no finite number, text or list of them.
     """
     try:
         canonical_json(dict(settings))
@@ -324,6 +373,14 @@ def _check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datas
             raise TypeError("a name is no text")
     except (TypeError, ValueError) as error:
         raise UsageError(f"A setting is not a finite number, text or list of them: {error}.") from error
+
+
+def _check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datasets: Sequence[DatasetSpec]) -> None:
+    """Refuse settings that nothing in the request knows.
+
+    Raises:
+        UsageError: with the nearest name that is known; a hyper-parameter given twice.
+    """
     data_names = {f"data.{name}" for spec in datasets for name in spec.params}
     model_names = {name for spec in models for name in spec.defaults}
     known = {
