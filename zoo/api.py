@@ -103,6 +103,54 @@ def load(name: str | Path, *, store: str | Path = "results", host: Host | None =
     return load_weights(host, find_weights(host, str(name), store=Path(store)))
 
 
+def evaluate(
+    weights: str | Path,
+    data: str | None = None,
+    *,
+    images: int = 2048,
+    seed: int = 0,
+    angle: float = 0.0,
+    average: str = "none",
+    simulator: str | None = None,
+    device: str = "cpu",
+    store: str | Path = "results",
+    host: Host | None = None,
+    **params: Any,
+) -> dict[str, Any]:
+    """Return the scores of trained weights on the test split of a data set; see `zoo evaluate --help`.
+
+    Args:
+        weights: as for `load`.
+        data: id or bare name; default: the data set that they were trained on.
+        images: how many.
+        seed: 0 gives the images that `zoo bench` tests on, another one others of the same kind.
+        angle: turn every image by so many degrees first.
+        average: "none", "p4" or "d4".
+        simulator: id or name; default: the one of the training images.
+        device: "cpu", "cuda" or "mps".
+        store: where run ids are looked for.
+        host: the plugins; default: all installed ones.
+        params: of the data, that differ from those of the training images.
+
+    Returns:
+        "auc" (class, "macro", "micro"), "intervals", "accuracy", "confusion" and so on; see
+        `zoo.inference.evaluate.evaluate`.
+
+    Raises:
+        UsageError: an unknown name or parameter, or an impossible value.
+        DataError: the weights are damaged, or the images have another shape or other classes.
+        MissingError: a plugin that is needed is absent.
+    """
+    from zoo.harness.plan import resolve_device
+    from zoo.inference.evaluate import evaluate as score_weights
+    from zoo.inference.evaluate import evaluation_recipe
+
+    host, device = host or _default_host(), resolve_device(device)
+    trained = load(weights, store=store, host=host).to(device)
+    recipe = evaluation_recipe(host, trained, data=data, params=params, simulator=simulator, seed=seed, device=device)
+    return score_weights(host, trained, recipe, images=images, angle=angle, average=average)
+
+
 def open_dataset(
     name: str,
     *,

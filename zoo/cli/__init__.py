@@ -17,6 +17,7 @@ from zoo.cli.bench import bench, run_cell
 from zoo.cli.context import host_of, warn_of_broken
 from zoo.cli.data import data
 from zoo.cli.equivariance import equivariance
+from zoo.cli.evaluate import evaluate
 from zoo.cli.inspect import env, plugins, show
 from zoo.cli.listing import list_datasets, list_launchers, list_models, list_simulators
 from zoo.cli.predict import predict
@@ -108,8 +109,8 @@ def cli() -> None:
 
 
 for command in (
-    bench, report, predict, list_models, list_datasets, list_simulators, list_launchers, show, simulate, data, weights,
-    card, export, rerun, verify, equivariance, plugins, env, run_cell,
+    bench, report, predict, evaluate, list_models, list_datasets, list_simulators, list_launchers, show, simulate, data,
+    weights, card, export, rerun, verify, equivariance, plugins, env, run_cell,
 ):  # fmt: skip
     cli.add_command(command)
 

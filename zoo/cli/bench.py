@@ -222,7 +222,7 @@ def _print_plan(
         out.print(f"  {cell.model} on {cell.data}, seed {cell.seed}  [dim]{cell.run_id}[/dim]{state}")
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
         out.print(f"about {left:,.0f} minutes for the cells of which the file says how long they take")
-    if any(cell.recipe["simulator"] is not None for cell in cells):
+    if first.budget == "smoke" or any(cell.recipe["simulator"] is not None for cell in cells):
         out.print(f"[dim]{BUDGETS[first.budget].note}[/dim]")
     if note := _stream_note(cells):
         out.print(f"[dim]{note}[/dim]")

@@ -1,0 +1,121 @@
+"""`zoo evaluate`: trained weights and a data set in, scores out."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@click.command()
+@click.argument("weights", metavar="WEIGHTS")
+@click.option("--data", help="Id or name of a data set; default: the one that the weights were trained on.")
+@click.option("-n", "--images", type=click.IntRange(8), default=2048, show_default=True, help="Test images.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Another one gives other images.")
+@click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="data.snr=50, data.psf_width=0.1, ...")
+@click.option("--angle", type=float, default=0.0, show_default=True, help="Turn every image by so many degrees first.")
+@click.option("--average", default="none", show_default=True, help="none, p4 or d4: mean over turned, mirrored images.")
+@click.option("--simulator", help="Who renders the images; default: who rendered the training images.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--store", default="results", show_default=True, help="Where run ids are looked for.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def evaluate(
+    ctx: click.Context,
+    weights: str,
+    data: str | None,
+    images: int,
+    seed: int,
+    pairs: tuple[str, ...],
+    angle: float,
+    average: str,
+    simulator: str | None,
+    device: str,
+    store: str,
+    as_json: bool,
+) -> None:
+    """Score trained weights on a data set: their own test images, new ones, or those of another kind.
+
+    \b
+    zoo evaluate p4m.modelA                                 the test images of its benchmark
+    zoo evaluate p4m.modelA --seed 1                        others of the same kind, never seen
+    zoo evaluate p4m.modelA --data modelB                   trained on A, tested on B
+    zoo evaluate p4m.modelA --set data.snr=15 --angle 30    fainter, and turned
+
+    Image size, pixel scale and what else was changed for the training is the same here, unless --set says otherwise.
+    """
+    from zoo.harness.plan import resolve_device
+    from zoo.harness.settings import parse_settings
+    from zoo.weights.find import find_weights
+
+    host = host_of(ctx)
+    warn_of_broken(host)
+    path = find_weights(host, weights, store=Path(store))
+    params: dict[str, Any] = {}
+    for name, value in parse_settings(list(pairs)).items():
+        if not name.startswith("data."):
+            raise UsageError(f"--set {name}: nothing is trained here.", hint="Parameters of the data are data.NAME.")
+        params[name.removeprefix("data.")] = value
+    device = resolve_device(device)
+
+    from zoo.cli.watch import CountBar
+    from zoo.inference.evaluate import evaluate as score_weights
+    from zoo.inference.evaluate import evaluation_recipe
+    from zoo.weights.load import load_weights
+    from zoo.weights.trained import AVERAGES
+
+    if average not in AVERAGES:
+        raise UsageError(f"--average '{average}' is not one of {', '.join(AVERAGES)}.{nearest(average, AVERAGES)}")
+    with contextlib.redirect_stdout(sys.stderr), CountBar("simulate test") as bar:  # plugins may print
+        trained = load_weights(host, path).to(device)
+        recipe = evaluation_recipe(
+            host, trained, data=data, params=params, simulator=simulator, seed=seed, device=device
+        )  # fmt: skip
+        found = score_weights(
+            host,
+            trained,
+            recipe,
+            images=images,
+            angle=angle,
+            average=average,
+            progress=lambda split, done, total: bar.show(done, total),
+        )
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    params = found["recipe"]["params"]
+    shown = ", ".join(
+        f"{name} {params[name]}" for name in ("image_size", "pixel_scale", "mass_scale", "snr") if params.get(name)
+    )
+    turned = f", turned by {found['angle']:g} degrees" if found["angle"] else ""
+    table = Table(
+        title=f"{found['model']} trained on {found['trained_on']}, tested on {found['images']:,} images of "
+        f"{found['recipe']['dataset']}{turned}\n{shown}",
+        title_justify="left",
+        header_style="bold",
+    )
+    table.add_column("score")
+    table.add_column("value", justify="right")
+    table.add_column("95 %")
+    for name, area in found["auc"].items():
+        low, high = found["intervals"].get(f"auc.{name}", (None, None))
+        interval = "" if low is None else f"{low:.4f} to {high:.4f}"
+        table.add_row(f"AUC {name.replace('_', ' ')}", f"{area:.4f}", interval)
+    for name in ("accuracy", "ece"):
+        table.add_row("calibration error" if name == "ece" else name, f"{found[name]:.4f}", "")
+    console().print(table)

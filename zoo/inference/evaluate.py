@@ -1,0 +1,165 @@
+"""Scores trained weights on any data set: on the images they were tested on, on new ones, on those of another kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from zoo import registry
+from zoo.data.open import Dataset
+from zoo.data.recipe import SPLITS, Recipe
+from zoo.data.split import Split
+from zoo.data.task import open_task
+from zoo.errors import DataError, UsageError, nearest
+from zoo.harness.plan import make_recipe
+from zoo.harness.score import score
+from zoo.specs import DatasetSpec
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+    from zoo.weights.trained import TrainedClassifier
+
+SHARED = ("image_size", "pixel_scale")
+"""Parameters of the data that a network's images always share with those that it was trained on."""
+
+
+def evaluation_recipe(
+    host: Host,
+    trained: TrainedClassifier,
+    *,
+    data: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    simulator: str | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Recipe:
+    """Return the recipe of images to score trained weights on.
+
+    What was changed for training from the data set's own parameters is changed here as well, where the data set has it:
+    a network of 64 pixels and four times the mass is asked about such images of another data set, too.
+
+    Args:
+        host: the plugins.
+        trained: the weights.
+        data: id or name of a data set; default: the one that they were trained on.
+        params: parameters that differ from that.
+        simulator: id or name; default: the one of the training images.
+        seed: of the images; 0 are those of `zoo bench`, and their test split was in no training.
+        device: "cpu" or "cuda", to render on.
+
+    Raises:
+        UsageError: an unknown data set or parameter.
+        MissingError: a plugin is absent.
+    """
+    made_by: Mapping[str, Any] = trained.about.recipe
+    spec = registry.find(host, DatasetSpec, data or made_by["dataset"])
+    origin = registry.find(host, DatasetSpec, made_by["dataset"])
+    changed = {
+        name: value
+        for name, value in made_by["params"].items()
+        if name in spec.params and (name in SHARED or spec is origin or value != origin.params.get(name))
+    }
+    given = dict(params or {})
+    for name in given:
+        if name not in spec.params:
+            raise UsageError(f"{spec.id} has no parameter '{name}'.{nearest(name, spec.params)}")
+    return make_recipe(
+        host,
+        spec,
+        params={**spec.params, **changed, **given},
+        simulator=simulator or made_by.get("simulator") or "caustics/caustics",
+        device=device,
+        seed=seed,
+    )
+
+
+def evaluate(
+    host: Host,
+    trained: TrainedClassifier,
+    recipe: Recipe,
+    *,
+    images: int = 2048,
+    angle: float = 0.0,
+    average: str = "none",
+    folder: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Return the scores on the test split of a recipe.
+
+    Args:
+        host: the plugins.
+        trained: the weights, on the device to compute on.
+        recipe: of the images; see `evaluation_recipe`.
+        images: how many.
+        angle: turn each image by so many degrees first; beyond quarter turns by bilinear interpolation.
+        average: see `TrainedClassifier.predict_proba`.
+        folder: read simulated images from here; default: the cache, which is filled.
+        progress: called with split, images made, images to be made while it simulates.
+
+    Returns:
+        As `zoo.harness.score.score`, and "model", "run_id", "trained_on", "recipe", "angle", "average".
+
+    Raises:
+        DataError: the images have another shape or other classes than the weights.
+    """
+    about = trained.about
+    spec = registry.find(host, DatasetSpec, recipe.dataset)
+    task = _task_of(spec, about.classes)
+    data = Dataset(host, recipe, dict.fromkeys(SPLITS, images), folder=folder, task=task, progress=progress)
+    if data.image_shape != about.image_shape:
+        raise DataError(
+            f"{spec.id} has images of {data.image_shape}; {about.model} was trained on {about.image_shape}.",
+            hint="Ask for that size: --set data.image_size=N" if "image_size" in spec.params else "",
+        )
+    split = data.split("test")
+    probabilities = np.concatenate(
+        [trained.predict_proba(_turned(part, angle), average=average) for part in _batches(split)]
+    )
+    # A softmax gives these back, so scores are computed in one place only.
+    logits = torch.from_numpy(np.log(np.clip(probabilities, 1e-30, None)))
+    return {
+        "model": about.model,
+        "run_id": about.run_id,
+        "trained_on": about.recipe["dataset"],
+        "recipe": recipe.to_json(),
+        "angle": angle,
+        "average": average,
+        **score(logits, torch.from_numpy(split.labels.astype(np.int64)), about.classes),
+    }
+
+
+def _task_of(spec: DatasetSpec, classes: tuple[str, ...]) -> str:
+    """Return the name of the task of a data set that asks for these classes.
+
+    Raises:
+        DataError: none does.
+    """
+    for name in ("", *spec.tasks):
+        if open_task(spec, name).classes == tuple(classes):
+            return name
+    raise DataError(
+        f"{spec.id} has the classes {', '.join(spec.classes)}; the weights tell {', '.join(classes)} apart."
+    )
+
+
+def _batches(split: Split, *, size: int = 256) -> list[torch.Tensor]:
+    pieces = (torch.from_numpy(np.array(piece)) for piece in split.pieces)
+    return [batch for piece in pieces for batch in piece.split(size)]
+
+
+def _turned(images: torch.Tensor, angle: float) -> torch.Tensor:
+    """Turn images [N, C, H, W] about their centre, counter-clockwise with row 0 at the bottom; outside is 0."""
+    if angle % 360 == 0:
+        return images
+    if angle % 90 == 0:
+        return images.rot90(-round(angle / 90), dims=(-2, -1))
+    radians = torch.deg2rad(torch.tensor(angle))
+    cos, sin = radians.cos().item(), radians.sin().item()
+    # affine_grid asks where an output pixel comes from, so this is the inverse of the turn.
+    matrix = torch.tensor([[cos, sin, 0.0], [-sin, cos, 0.0]]).expand(len(images), 2, 3)
+    grid = torch.nn.functional.affine_grid(matrix, list(images.shape), align_corners=False)
+    return torch.nn.functional.grid_sample(images, grid, mode="bilinear", align_corners=False)
