@@ -71,6 +71,8 @@ def test_the_other_commands(words: list[str], tmp_path: Path, monkeypatch: pytes
         words = [*words, *SMALL, "--dry-run"]
     if words[0] == "simulate":
         words = [*words, *TINY]
+    if words[0] == "evaluate":
+        words = [*words, "-n", "32"]
     if words[0] == "data":
         run(["simulate", "modelB", *TINY, "--out", words[-1]], tmp_path)
     if words[0] == "report":

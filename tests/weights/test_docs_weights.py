@@ -54,7 +54,7 @@ def place(tmp_path_factory):
 def test_the_page_has_these_commands():
     verbs = [shlex.split(line.rpartition("| ")[2])[1] for line in commands()]
     assert verbs == [
-        "bench", "weights", "predict", "predict", "predict", "predict", "bench", "card", "export", "export", "weights",
+        "bench", "weights", "predict", "predict", "predict", "predict", "evaluate", "evaluate", "evaluate", "evaluate", "bench", "card", "export", "export", "weights",
         "verify", "rerun",
     ]  # fmt: skip
 
@@ -66,6 +66,7 @@ def test_the_page(place, monkeypatch):
     [run_id] = [path.name for path in place.glob("results/deeplense.modelA/*/*")]
     for line in commands()[1:]:
         if "hf://" not in line and "torch-export" not in line:
+            line += " -n 32" if "zoo evaluate" in line else ""
             run(line.replace("RUN", run_id[:8]), place)
     names = {"images": np.zeros((5, 24, 24), np.float32)}
     exec(python().replace("RUN", run_id), names)
