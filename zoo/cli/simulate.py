@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 MOST_IMAGES = 100_000_000
 """As in a plan; the names of shards have six digits."""
+_SCENES_TO_COMPARE = 24
 
 
 @click.command()
 @click.argument("dataset")
 @click.option(
-    "-n", "--images", type=click.IntRange(1, MOST_IMAGES), required=True, help="How many the split is to have."
+    "-n", "--images", type=click.IntRange(1, MOST_IMAGES), help="How many the split is to have; to compare: default 24."
 )
 @click.option("--out", metavar="DIR", help="Where they go; default: the cache that zoo bench reads.")
 @click.option("--split", default="train", show_default=True, help="train, val or test.")
@@ -49,7 +50,7 @@ MOST_IMAGES = 100_000_000
 def simulate(
     ctx: click.Context,
     dataset: str,
-    images: int,
+    images: int | None,
     out: str | None,
     split: str,
     simulator: str,
@@ -80,6 +81,12 @@ def simulate(
     warn_of_broken(host)
     if split not in SPLITS:
         raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
+    if images is None:
+        if compare is None:
+            raise UsageError(
+                "How many images is the split to have?", hint=f"For example: zoo simulate {dataset} -n 300"
+            )
+        images = _SCENES_TO_COMPARE
     part = _share(share)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         spec, recipe = plan_images(
