@@ -126,7 +126,7 @@ def test_a_number_is_the_same_number_however_it_is_written(zoo):
     ("words", "code", "said"),
     [
         (["modelC", "-n", 5], 2, ["Unknown data set 'modelC'"]),
-        (["modelB"], 2, ["How many images?", "zoo simulate modelB -n 300"]),
+        (["modelB"], 2, ["How many images", "zoo simulate modelB -n 300"]),
         (["modelB", "-n", 0], 2, ["0 is not in the range"]),
         (["modelB", "-n", MOST_IMAGES + 1], 2, ["is not in the range"]),
         (["modelB", "-n", 5, "--split", "tset"], 2, ["'tset' is not one of train, val, test", "Did you mean 'test'?"]),
