@@ -87,13 +87,16 @@ def push(ctx: click.Context, run: str, address: str, store: str, licence: str, p
 def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | None) -> None:
     """Write the model card of a run: data, recipe, scores, limits, how to load.
 
-    RUN is a folder, or the first digits of a run id.
+    RUN is a folder, the first digits of a run id, or weights that a plugin ships, such as p4m.modelA.
     """
     from zoo.harness.runs import find_run
     from zoo.paths import write_text
     from zoo.weights.card import make_card
+    from zoo.weights.find import shipped_card
 
-    text = make_card(host_of(ctx), find_run(run, store=Path(store)), licence=licence)
+    text = shipped_card(host_of(ctx), run)
+    if text is None:
+        text = make_card(host_of(ctx), find_run(run, store=Path(store)), licence=licence)
     if out is None:
         click.echo(text, nl=False)
         return

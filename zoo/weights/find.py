@@ -84,6 +84,16 @@ def packaged_weights(host: Host) -> Iterator[Listed]:
             yield Listed(name=f"{spec.id}.{key}", source="package", path=_package_folder(spec) / file)
 
 
+def shipped_card(host: Host, name: str) -> str | None:
+    """Return the card that lies beside weights which a plugin ships; None where the name means no such weights."""
+    wanted = name.strip().lower()
+    for entry in packaged_weights(host):
+        card = entry.path.with_suffix(".md")
+        if wanted in (entry.name.lower(), _bare(entry.name).lower()) and card.is_file():
+            return card.read_text(encoding="utf-8")
+    return None
+
+
 def stored_weights(store: Path) -> Iterator[Listed]:
     """Yield the weights of the runs in a store that ended well, in the order of the folders."""
     for path in sorted(store.glob(f"*/*/*/{WEIGHTS}")):

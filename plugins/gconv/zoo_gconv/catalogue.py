@@ -28,6 +28,7 @@ class Network:
         search_space: for `zoo tune`.
         training: learning rate and weight decay that suit it.
         tags: free words.
+        weights: data set -> file of trained weights in this package; made by benchmarks/ship_weights.py.
     """
 
     group: str | None
@@ -39,12 +40,18 @@ class Network:
     search_space: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=lambda: {"lr": 5e-3, "weight_decay": 1e-4})
     tags: tuple[str, ...] = ()
+    weights: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def card(self) -> str:
         """The text of `zoo show`."""
         promise = PROMISES[self.group] if self.group else "A control: no symmetry but translations."
         return f"{promise}\n\n{self.body.strip()}\n"
+
+
+def _shipped(name: str) -> dict[str, str]:
+    """Return the files of a network's weights, which are trained on both models."""
+    return {data: f"weights/{name}.{data}.safetensors" for data in ("modelA", "modelB")}
 
 
 SHARED: dict[str, Any] = {
@@ -167,6 +174,7 @@ NETWORKS: dict[str, Network] = {
         defaults={"widths": [6, 6, 8, 10, 10, 14], **SHARED, "pooling": "max"},
         search_space={**SMALL_SEARCH, **POOLING_SEARCH},
         tags=("equivariant", "small"),
+        weights=_shipped("p4m"),
     ),
     "z2": Network(
         group=None,

@@ -24,6 +24,7 @@ def _spec(name: str, network: Network) -> ModelSpec:
         initialisers=network.initialisers,
         search_space=network.search_space,
         training=network.training,
+        weights=network.weights,
     )
 
 

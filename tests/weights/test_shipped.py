@@ -1,0 +1,40 @@
+"""The weights in the box: small, with a card, and as good on new images as their run says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import zoo
+from zoo.host import load_plugins
+from zoo.weights.find import packaged_weights
+
+IMAGES = 768
+LARGEST_BYTES = 6_000_000
+SHIPPED = {entry.name: Path(entry.path) for entry in packaged_weights(load_plugins(environment={}))}
+
+
+def test_there_are_some():
+    assert {"gconv/p4m.modelA", "gconv/p4m.modelB"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_they_are_small_and_described(name):
+    path = SHIPPED[name]
+    assert path.stat().st_size <= LARGEST_BYTES
+    scores = json.loads(path.with_suffix(".json").read_text())
+    card = path.with_suffix(".md").read_text()
+    assert f"{scores['test']['auc']['macro']:.4f}" in card
+    assert name.partition("/")[2] in card
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_they_score_on_new_images_what_their_run_scored(name, tmp_path, monkeypatch):
+    """The recorded AUC lies in the 95 % interval of images that were in no training and chose no epoch."""
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    recorded = json.loads(SHIPPED[name].with_suffix(".json").read_text())["test"]["auc"]["macro"]
+    found = zoo.evaluate(name, images=IMAGES, seed=1)
+    low, high = found["intervals"]["auc.macro"]
+    assert low <= recorded <= high
+    turned = zoo.evaluate(name, images=64, seed=1, angle=90)
+    assert turned["auc"] == pytest.approx(zoo.evaluate(name, images=64, seed=1)["auc"], abs=1e-3)
