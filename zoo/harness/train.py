@@ -320,7 +320,7 @@ def _load(
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dictionary: it cannot be iterated)
     except SafetensorError as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     text = metadata.get("state", "")
