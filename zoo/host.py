@@ -38,6 +38,7 @@ FIRST_PARTY = frozenset(
         "-deeplense",
         "-gconv",
         "-lenstronomy",
+        "-optuna",
         "-rotmnist",
         "-steerable",
         "-timm",

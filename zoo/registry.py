@@ -35,6 +35,7 @@ OFFERED_BY = {
     "escnn": "lens-zoo-steerable",
     "gconv": "lens-zoo-gconv",
     "lenstronomy": "lens-zoo-lenstronomy",
+    "optuna": "lens-zoo-optuna",
     "rotmnist": "lens-zoo-rotmnist",
     "timm": "lens-zoo-timm",
 }

@@ -19,6 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import zoo
+from zoo.data.open import Dataset
 from zoo.errors import DataError, UsageError
 from zoo.harness import run, store
 from zoo.harness import train as train_module
@@ -108,7 +109,7 @@ def test_normalisation_comes_from_the_train_split(plan, run_in):
 
 def test_test_split_is_opened_after_the_weights_are_written(plan, run_in, monkeypatch):
     opened = []
-    original = run.Dataset.split
+    original = Dataset.split
 
     def watched(self, name):
         folder = next(iter(watched.run_dirs), None)
@@ -117,7 +118,7 @@ def test_test_split_is_opened_after_the_weights_are_written(plan, run_in, monkey
 
     cell = plan()
     watched.run_dirs = []
-    monkeypatch.setattr(run.Dataset, "split", watched)
+    monkeypatch.setattr(Dataset, "split", watched)
     prepare = store.prepare_run
     monkeypatch.setattr(
         store, "prepare_run", lambda *args, **kw: watched.run_dirs.append(prepare(*args, **kw)) or watched.run_dirs[-1]
@@ -245,7 +246,7 @@ def test_the_seconds_of_an_interrupted_run_are_those_of_all_its_sessions(plan, r
 
 def test_a_network_that_cannot_be_built_costs_no_simulation(host, run_in, monkeypatch):
     [cell] = make_plan(host, Request(models=["raises"], data=["modelB"], budget="laptop", device="cpu"))
-    monkeypatch.setattr(run.Dataset, "split", lambda *_: pytest.fail("simulated"))
+    monkeypatch.setattr(Dataset, "split", lambda *_: pytest.fail("simulated"))
     result, _ = run_in(cell)
     assert "no such luck" in result["error"]
 

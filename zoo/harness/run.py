@@ -16,26 +16,21 @@ from torch import Tensor
 
 from zoo import registry
 from zoo.data.loader import Batches
-from zoo.data.open import Dataset
 from zoo.data.probe import probe_splits
 from zoo.data.split import Split
-from zoo.data.stream import Stream
 from zoo.environment import describe, peak_memory_bytes
-from zoo.errors import DataError, ZooError
+from zoo.errors import ZooError
 from zoo.harness import store
 from zoo.harness.cell import SCHEMA, Cell
-from zoo.harness.classifier import build_classifier
 from zoo.harness.equivariance import declared_symmetry, measure_equivariance
-from zoo.harness.progress import ProgressFile
+from zoo.harness.fit import fit, prepare, waited_share
 from zoo.harness.score import count_cost, inference_rate, score
-from zoo.harness.settings import TrainingSettings
-from zoo.harness.train import CHECKPOINT, make_fabric, predict, train
+from zoo.harness.train import CHECKPOINT, predict
 from zoo.paths import written_whole
 from zoo.specs import MetricSpec, ModelSpec
 from zoo.weights.file import About, write_weights
 from zoo.weights.load import golden_predictions
 from zoo.weights.pixels import SAMPLE, summary
-from zoo.weights.start import start_from
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,62 +102,20 @@ def run_cell(
 
 def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device, images: Path | None) -> dict[str, Any]:
     """Return the scores and costs of a cell; leaves weights, predictions and examples in its folder."""
-    progress = ProgressFile(run_dir / store.PROGRESS)
-    simulated: dict[str, float] = {"images": 0, "seconds": 0.0}
-
-    def simulating(split: str, done: int, total: int) -> None:
-        progress.tell(f"simulate {split}", done, total)
-        if done == total:
-            simulated["images"] += total
-
-    clock = time.perf_counter()
-    settings = TrainingSettings(**cell.training)
-    # Before anything is rendered: it sets how float32 is computed, on which compiled code depends.
-    fabric = make_fabric(device, cell.precision)
-    data = Dataset(host, cell.open_recipe(), cell.sizes, folder=images, task=cell.task, progress=simulating)
-    # The network first: hyper-parameters that cannot be built should not cost a simulation.
-    torch.manual_seed(cell.seed)
-    classifier = build_classifier(
-        host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
-    )
-    stream = _open_stream(data, settings, device) if settings.stream else None
-    # Of a stream, the first images stand for all where all would be looked at.
-    train_split = data.split("train") if stream is None else stream.first()
-    val_split = data.split("val")
-    simulated["seconds"] += time.perf_counter() - clock
-    if cell.rule == "val_auc" and len(np.unique(val_split.labels)) < 2:
-        raise DataError(
-            f"The {len(val_split)} validation images of {cell.data} are of one class: no AUC can choose an epoch.",
-            hint="Try: --set val_images=500, or --rule last",
-        )
+    prepared = prepare(host, cell, run_dir, device=device, images=images)
+    classifier, fabric, spec = prepared.classifier, prepared.fabric, prepared.spec
+    train_split, val_split, simulated = prepared.train_split, prepared.val_split, prepared.simulated
     _write_examples(run_dir / store.EXAMPLES, train_split)
-
-    mean, std = (torch.as_tensor(values) for values in train_split.moments())
-    if not (mean.isfinite().all() and std.isfinite().all()):
-        raise DataError(f"{cell.data}: the training images hold values that are not finite.")
-    classifier.normalise(mean=mean, std=std.clamp_min(1e-12))
-    init = None
-    if settings.init:
-        init = start_from(
-            host,
-            classifier,
-            cell=cell,
-            image_shape=train_split.image_shape,
-            classes=train_split.classes,
-            store=run_dir.parents[2],
-        )
-    classifier.to(device)
-    spec = registry.find(host, ModelSpec, cell.model)
     probe = torch.from_numpy(np.array(val_split.pieces[0][:64])).to(device)
     cost: dict[str, Any] = dict(count_cost(classifier, probe[:1]))
     group, declared = declared_symmetry(spec, classifier.network)
     equivariance = {"initial": measure_equivariance(classifier, probe, group)}
 
-    history_path = run_dir / store.HISTORY
-    history: list[dict[str, float]] = []
+    epochs_here = 0
 
     def epoch_ended(entry: dict[str, float]) -> None:
-        history.append(entry)
+        nonlocal epochs_here
+        epochs_here += 1
         host.tell(
             "zoo_epoch_ended",
             cell=cell.to_json(),
@@ -171,57 +124,30 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device, images: Pa
             metrics=dict(entry),
         )
 
-    def step_ended(epoch: int, step: int, steps: int) -> None:
-        last = {name: history[-1][name] for name in ("train_loss", "val_auc")} if history else {}
-        if stream is not None:
-            last |= {"streamed_per_second": stream.made / stream.seconds, "waited_share": _waited_share(history)}
-        progress.tell(
-            "train",
-            (epoch - 1) * steps + step,
-            settings.epochs * steps,
-            epoch=epoch,
-            epochs=settings.epochs,
-            **last,
-        )
-
-    train_data: Batches | Stream = Batches(train_split, device=device) if stream is None else stream
-    val_data = Batches(val_split, device=device)
-    weights, full_history, chosen_epoch = train(
-        classifier,
-        train_data,
-        val_data,
-        settings,
-        seed=cell.seed,
-        rule=cell.rule,
-        fabric=fabric,
-        run_dir=run_dir,
-        epoch_ended=epoch_ended,
-        step_ended=step_ended,
-    )
-    classifier.load_state_dict(weights)
-    classifier.to(device).eval()
-    with written_whole(history_path) as temporary:
-        temporary.write_text("".join(json.dumps(entry) + "\n" for entry in full_history), encoding="utf-8")
-    about = _about(cell, spec, train_split, init=init)
+    fitted = fit(prepared, cell, run_dir, epoch_ended=epoch_ended)
+    history, stream = fitted.history, prepared.stream
+    with written_whole(run_dir / store.HISTORY) as temporary:
+        temporary.write_text("".join(json.dumps(entry) + "\n" for entry in history), encoding="utf-8")
+    about = _about(cell, spec, train_split, init=prepared.init)
     golden = golden_predictions(classifier, _first_of_classes(val_split, most=GOLDEN_IMAGES))
     write_weights(run_dir / store.WEIGHTS, classifier.state_dict(), about=about, golden=golden)
 
     # The weights are fixed and on disk: now, and not before, the test split is opened.
     clock = time.perf_counter()
-    test_split = data.split("test")
+    test_split = prepared.data.split("test")
     simulated["seconds"] += time.perf_counter() - clock
-    progress.tell("score", 0, 1)
+    prepared.progress.tell("score", 0, 1)
     test_logits, test_labels = predict(classifier, Batches(test_split, device=device), fabric=fabric)
-    val_logits, val_labels = predict(classifier, val_data, fabric=fabric)
+    val_logits, val_labels = predict(classifier, fitted.val_data, fabric=fabric)
     equivariance["trained"] = measure_equivariance(classifier, probe, group)
     cost |= {
-        "train_images_per_second": float(np.median([entry["train_images_per_second"] for entry in full_history])),
-        "train_seconds": sum(entry["train_seconds"] for entry in full_history),
+        "train_images_per_second": float(np.median([entry["train_images_per_second"] for entry in history])),
+        "train_seconds": sum(entry["train_seconds"] for entry in history),
         "inference_images_per_second": inference_rate(classifier, probe),
         "peak_memory_bytes": peak_memory_bytes(),
         # More than 1 where memory ran out and a step's gradient was accumulated over so many parts.
-        "micro_batches": int(full_history[-1].get("micro_batches", 1)),
-        "resident": train_data.resident,
+        "micro_batches": int(history[-1].get("micro_batches", 1)),
+        "resident": fitted.resident,
         "simulated_images": simulated["images"],
         "simulation_seconds": simulated["seconds"] if simulated["images"] else 0.0,
     }
@@ -236,7 +162,7 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device, images: Pa
     result = {
         "classes": list(test_split.classes),
         "test": scores,
-        "val": {"auc": full_history[chosen_epoch - 1]["val_auc"], "epoch": chosen_epoch},
+        "val": {"auc": fitted.val_auc, "epoch": fitted.epoch},
         "probe": probe_splits(train_split, test_split),
         "equivariance": {"group": group, "declared": declared, **equivariance},
         "cost": cost,
@@ -245,30 +171,17 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device, images: Pa
             "image_shape": list(train_split.image_shape),
             "counts": {split.name: np.bincount(split.labels).tolist() for split in splits},
         },
-        "init": init,
+        "init": prepared.init,
         "device": str(device),
-        "earlier_seconds": sum(entry["seconds"] for entry in full_history[: -len(history) or None]),
+        "earlier_seconds": sum(entry["seconds"] for entry in history[: -epochs_here or None]),
     }
     if stream is not None:
         result["stream"] = {
-            "images": len(stream) * len(full_history),
+            "images": len(stream) * len(history),
             "images_per_second": stream.made / stream.seconds if stream.made else None,  # all was trained before
-            "waited_share": _waited_share(full_history),
+            "waited_share": waited_share(history),
         }
     return result
-
-
-def _open_stream(data: Dataset, settings: TrainingSettings, device: torch.device) -> Stream:
-    """Return a stream of as many new images an epoch as the train split would have."""
-    images = data.sizes["train"]
-    simulation = data.simulation(expected_images=images * settings.epochs)
-    return Stream(simulation, images=images, device=device, task=data.task)
-
-
-def _waited_share(history: list[dict[str, float]]) -> float:
-    """Return the share of the time of training in which the network waited for images."""
-    trained = sum(entry["train_seconds"] for entry in history)
-    return sum(entry["waited_seconds"] for entry in history) / trained if trained else 0.0
 
 
 def _extra_metrics(host: Host, logits: Tensor, labels: Tensor) -> dict[str, Any]:
