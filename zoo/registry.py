@@ -87,7 +87,7 @@ def find(host: Host, kind: type[S], name: str) -> S:
         found = [] if resolved is None else [cast(S, resolved)]
     if not found:
         raise _unknown(host, kind, name.strip())
-    _check_requires(found[0])
+    require(f"{kind.kind} {found[0].id}", found[0].requires)
     return found[0]
 
 
@@ -106,7 +106,7 @@ def match(host: Host, kind: type[S], names: Iterable[str]) -> list[S]:
             elif not (specs := listed(host, kind, pattern=name)):
                 raise UsageError(f"No {kind.kind} matches '{name}'.", hint=f"See: {LIST_COMMANDS[kind]}")
             for spec in specs:
-                _check_requires(spec)
+                require(f"{kind.kind} {spec.id}", spec.requires)
                 chosen.setdefault(spec.id, spec)
     if not chosen:
         raise UsageError(f"No {kind.kind} is named.", hint=f"See: {LIST_COMMANDS[kind]}")
@@ -145,11 +145,20 @@ def _settle(host: Host, kind: type[S], name: str, found: list[S]) -> list[S]:
     return own
 
 
-def _check_requires(spec: Spec) -> None:
-    missing = [name for name in spec.requires if not _is_there(name)]
+def require(what: str, modules: Iterable[str]) -> None:
+    """Check, without importing them, that libraries are there.
+
+    Args:
+        what: needs them, such as "model timm/resnet18".
+        modules: import names.
+
+    Raises:
+        MissingError: one is absent.
+    """
+    missing = [name for name in modules if not _is_there(name)]
     if missing:
         raise MissingError(
-            f"{spec.kind} {spec.id} needs {', '.join(missing)}, which is not installed.",
+            f"{what} needs {', '.join(missing)}, which is not installed.",
             hint=f"Install it: pip install {' '.join(missing)}",
         )
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zoo.harness.cell import Cell
+    from zoo.harness.plan import Request
     from zoo.harness.suite import Suite
     from zoo.host import Host
 
@@ -40,6 +41,7 @@ _MOST_SEEDS = 10_000
 @click.option("--launcher", default="core/local", show_default=True, help="What runs the cells.")
 @click.option("--stream", is_flag=True, help="Train on images rendered as they are needed, every epoch new ones.")
 @click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="Read images that zoo simulate made.")
+@click.option("--from-study", "study", metavar="NAME", help="The best trial of zoo tune, unless options say otherwise.")
 @click.option("--store", default="results", show_default=True, help="Folder of the results.")
 @click.option("--force", is_flag=True, help="Run again what is in the store.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -62,6 +64,7 @@ def bench(
     launcher: str,
     stream: bool,
     images: Path | None,
+    study: str | None,
     store: str,
     force: bool,
     dry_run: bool,
@@ -85,11 +88,13 @@ def bench(
     if stream and settings.setdefault("stream", True) is not True:
         raise UsageError(f"--stream and --set stream={settings['stream']} exclude each other.")
     suite = None
+    if suite_path is not None and study is not None:
+        raise UsageError("A suite and --from-study exclude each other.")
     if suite_path is not None:
         if stream or images is not None:
             raise UsageError("--stream and --images do not go with a suite.", hint="In its [settings]: stream = true")
         suite = _read_suite(ctx, suite_path, settings)
-    elif not models or not data:
+    elif study is None and (not models or not data):
         missing = "--data" if models else "--model"
         raise click.MissingParameter(ctx=ctx, param_hint=f"'{missing}'", param_type="option")
     request = Request(
@@ -108,6 +113,8 @@ def bench(
         images=images,
     )
     tell = partial(click.echo, err=True)
+    if study is not None:
+        request = _of_study(ctx, study, request)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         if suite is None:
             plan = SuitePlan(cells=make_plan(host, request, tell=tell))
@@ -164,6 +171,16 @@ def _read_suite(ctx: click.Context, path: Path, settings: Mapping[str, Any]) -> 
     if settings:
         told["settings"] = [{**variant, **settings} for variant in suite.settings]
     return changed(suite, **told)
+
+
+def _of_study(ctx: click.Context, name: str, request: Request) -> Request:
+    """Return the request of a study's best trial, with what the command line says instead, and name the trial."""
+    from zoo.harness.study import read_best, request_of
+
+    best = read_best(Path(request.store), name)
+    told = [option for option in ctx.params if ctx.get_parameter_source(option) is ParameterSource.COMMANDLINE]
+    click.echo(f"study {name}: trial {best.trial}, validation AUC {best.val_auc:.4f}", err=True)
+    return request_of(best, request, told=told)
 
 
 def _finish(found: list[dict[str, Any]], cells: list[Cell], store: Path, *, as_json: bool, ran: bool) -> None:

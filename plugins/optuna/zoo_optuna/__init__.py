@@ -1,0 +1,1 @@
+"""Search hyper-parameters with optuna, on the validation split."""

@@ -1,0 +1,137 @@
+"""`zoo tune`: searches hyper-parameters on the validation split. `zoo run-trials`: what it starts for each worker."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+import click
+
+from zoo.cli.context import host_of, print_json, warn_of_broken
+from zoo.errors import UsageError
+
+
+@click.command()
+@click.option("--model", help="Id or name of one model.")
+@click.option("--data", help="Id or name of one data set.")
+@click.option("--study", metavar="NAME", help="The study's name; the same command again goes on with it.")
+@click.option("--trials", default=20, show_default=True, help="Trials in all, with those that are there already.")
+@click.option("--search", "searched", metavar="NAMES", help="Search these only, by commas; default: all there is.")
+@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Fix a setting, as for zoo bench.")
+@click.option("--budget", help="smoke (seconds a trial), laptop or paper; default: laptop, on a GPU paper.")
+@click.option("--workers", default=1, show_default=True, help="Trials at the same time.")
+@click.option("--prune-after", default=5, show_default=True, help="Trials that must end before one is stopped early.")
+@click.option("--simulator", default="caustics/caustics", show_default=True, help="Who renders the images.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--precision", default="auto", show_default=True, help="auto, fp32, tf32 or bf16.")
+@click.option("--rule", default="val_auc", show_default=True, help="Which epoch is kept: val_auc or last.")
+@click.option("--task", default="", metavar="NAME", help="substructure: none against any; default: every class.")
+@click.option("--store", default="results", show_default=True, help="The study goes into its folder studies/NAME.")
+@click.option("--show", metavar="NAME", help="Show a study again and run nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the trials as JSON.")
+@click.pass_context
+def tune(
+    ctx: click.Context,
+    model: str | None,
+    data: str | None,
+    study: str | None,
+    trials: int,
+    searched: str | None,
+    pairs: tuple[str, ...],
+    budget: str | None,
+    workers: int,
+    prune_after: int,
+    simulator: str,
+    device: str,
+    precision: str,
+    rule: str,
+    task: str,
+    store: str,
+    show: str | None,
+    as_json: bool,
+) -> None:
+    """Search a model's hyper-parameters and the trainer's for the highest validation AUC.
+
+    Several of these commands at once share a study. No test image is opened: zoo bench --from-study NAME does.
+    """
+    from zoo.registry import require
+
+    require("zoo tune", ["optuna"])
+    host = host_of(ctx)
+    warn_of_broken(host)
+    if show is not None:
+        _finish(Path(store), show, as_json=as_json)
+        return
+    if not model or not data or not study:
+        missing = "--study" if model and data else "--data" if model else "--model"
+        raise click.MissingParameter(ctx=ctx, param_hint=f"'{missing}'", param_type="option")
+    if prune_after < 0:
+        raise UsageError(f"--prune-after {prune_after} must be 0 or more.")
+
+    from zoo.harness.plan import Request, resolve_device
+    from zoo.harness.settings import parse_settings
+    from zoo_optuna.search import check_numbers, make_study, run_study
+    from zoo_optuna.show import StudyWatcher, print_plan
+
+    check_numbers(trials=trials, workers=workers)
+    request = Request(
+        models=[model],
+        data=[data],
+        budget=budget,
+        simulator=simulator,
+        device=device,
+        precision=precision,
+        rule=rule,
+        task=task,
+        settings=parse_settings(list(pairs)),
+        store=store,
+    )
+    names = [name.strip() for name in (searched or "").split(",") if name.strip()]
+    with contextlib.redirect_stdout(sys.stderr):  # plugins may print
+        definition, folder = make_study(host, request, name=study, searched=names, prune_after=prune_after)
+    print_plan(definition, folder)
+    with StudyWatcher() as watcher:
+        run_study(
+            host,
+            definition,
+            folder,
+            trials=trials,
+            workers=workers,
+            device=resolve_device(device),
+            watch=watcher.watch,
+        )
+    if not _finish(Path(store), study, as_json=as_json):
+        ctx.exit(1)
+
+
+def _finish(store: Path, name: str, *, as_json: bool) -> bool:
+    """Show a study and draw its pictures; return whether a trial has ended well."""
+    from zoo_optuna.search import find_study
+    from zoo_optuna.show import print_summary
+    from zoo_optuna.summary import draw, summarise
+
+    definition, folder, journal = find_study(store, name)
+    summary = summarise(journal, definition)
+    if as_json:
+        print_json(summary)
+    else:
+        print_summary(summary)
+    for path in draw(summary, folder):
+        click.echo(f"picture: {path}", err=True)
+    if summary["best"] is None:
+        failed = [trial["error"] for trial in summary["trials"] if trial["error"]]
+        click.echo("No trial has ended well." + (f" The first error: {failed[0]}" if failed else ""), err=True)
+    return summary["best"] is not None
+
+
+@click.command("run-trials", hidden=True)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--trials", required=True, type=int)
+@click.option("--device", required=True)
+@click.pass_context
+def run_trials(ctx: click.Context, folder: Path, trials: int, device: str) -> None:
+    """Run trials of a study in this process until it has enough of them."""
+    from zoo_optuna.trials import run_trials as run_them
+
+    run_them(host_of(ctx), folder, trials=trials, device=device)

@@ -1,0 +1,18 @@
+"""Register the commands `zoo tune` and, hidden, the one that a worker runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoo.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from click import Command
+
+
+@hookimpl
+def zoo_commands() -> list[Command]:
+    """Return the commands."""
+    from zoo_optuna.command import run_trials, tune
+
+    return [tune, run_trials]

@@ -1,0 +1,189 @@
+"""Shows a study on the terminal: how it goes while it runs, and what it found."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from zoo.cli.context import console
+from zoo.cli.watch import LINE_SECONDS, describe, duration
+from zoo_optuna.definition import Definition
+from zoo_optuna.search import State
+from zoo_optuna.space import values_of
+from zoo_optuna.summary import STATES, Summary
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+    from rich.progress import TaskID
+
+MOST_ROWS = 10
+
+
+class StudyWatcher:
+    """A context in which `watch` shows a study on stderr: bars on a terminal, a line now and then in a log."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = console(stderr=True)
+        self._live = sys.stderr.isatty()
+        self._progress = Progress(
+            TextColumn("[bold]{task.fields[name]}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._live,
+        )
+        self._whole: TaskID | None = None
+        self._tasks: dict[int, TaskID] = {}
+        self._told: set[int] | None = None
+        self._line, self._line_time = "", 0.0
+
+    def __enter__(self) -> StudyWatcher:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def watch(self, state: State) -> None:
+        """Show how a study stands; called several times a second."""
+        ended = [trial for trial in state.trials if trial.state.is_finished()]
+        if self._told is None:
+            # What earlier calls have done is in the table at the end.
+            self._told = {trial.number for trial in ended}
+            if ended:
+                self._console.print(f"{len(ended)} of {state.wanted} trials are there already", markup=False)
+        for trial in ended:
+            if trial.number not in self._told:
+                self._told.add(trial.number)
+                self._console.print(outcome(trial, state.definition.space), markup=False)
+        for number in [number for number in self._tasks if number not in state.running]:
+            self._progress.remove_task(self._tasks.pop(number))
+        whole = _whole(state, len(ended))
+        if self._whole is None:
+            self._whole = self._progress.add_task(whole, name=state.definition.study, total=float(state.wanted))
+        self._progress.update(self._whole, description=whole, completed=len(ended))
+        for number, progress in state.running.items():
+            text = _rate(progress, state) + describe(progress)
+            if number not in self._tasks:
+                self._tasks[number] = self._progress.add_task(text, name=f"  trial {number}", total=1.0)
+            share = progress.get("done", 0) / (progress.get("total") or 1)
+            self._progress.update(self._tasks[number], description=text, completed=share)
+            if not self._live:
+                self._log(f"trial {number}: {text}", key=f"{number} {progress.get('phase')} {progress.get('epoch')}")
+
+    def _log(self, text: str, *, key: str) -> None:
+        """Print a line when the phase or epoch changes, or after a while."""
+        now = time.monotonic()
+        if key != self._line or now - self._line_time > LINE_SECONDS:
+            self._line, self._line_time = key, now
+            self._console.print(text, markup=False)
+
+
+def _whole(state: State, ended: int) -> str:
+    """Return how far the study is, its best trial, and how long it will take."""
+    complete = [trial for trial in state.trials if trial.value is not None and STATES[trial.state] == "ended"]
+    text = f"{ended}/{state.wanted} trials"
+    if complete:
+        best = max(complete, key=lambda trial: trial.value or 0.0)
+        text += f", best val AUC {best.value:.4f} (trial {best.number})"
+    seconds = [trial.user_attrs["seconds"] for trial in state.trials if "seconds" in trial.user_attrs]
+    if ended and seconds and state.workers and ended < state.wanted:
+        left = sum(seconds) / len(seconds) * (state.wanted - ended) / state.workers
+        text += f", about {duration(left)} left"
+    return text
+
+
+def _rate(progress: Mapping[str, Any], state: State) -> str:
+    if progress.get("phase") != "train" or not progress.get("rate"):
+        return ""
+    return f"{progress['rate'] * state.definition.cell.training['batch_size']:,.0f} images/s, "
+
+
+def outcome(trial: FrozenTrial, space: Mapping[str, Any]) -> str:
+    """Return one line that says how a trial ended."""
+    seconds = duration(trial.user_attrs.get("seconds", 0.0))
+    state = STATES[trial.state]
+    if state == "ended":
+        text = f"val AUC {trial.value:.4f} in {seconds}"
+    elif state == "stopped":
+        text = f"stopped after epoch {trial.last_step} with val AUC {trial.value:.4f}"
+    else:
+        text = f"failed: {str(trial.user_attrs.get('error', '')).splitlines()[0]}"
+    return f"trial {trial.number}: {text}  {written(values_of(trial.params, space))}"
+
+
+def written(values: Mapping[str, Any]) -> str:
+    """Return settings as --set takes them, numbers short."""
+    texts = (f"{value:.3g}" if isinstance(value, float) else str(value).replace(" ", "") for value in values.values())
+    return " ".join(f"{name}={text}" for name, text in zip(values, texts, strict=True))
+
+
+def print_plan(definition: Definition, folder: Path) -> None:
+    """Say on stderr what a study searches and what stays fixed."""
+    from zoo.harness.budget import BUDGETS
+
+    cell, out = definition.cell, console(stderr=True)
+    out.print(f"[bold]{definition.study}[/bold]: {cell.model} on {cell.data}, budget {cell.budget}, {cell.precision}")
+    for name, dimension in definition.space.items():
+        if isinstance(dimension, Mapping):
+            scale = ", logarithmic" if dimension.get("log") else ""
+            text = f"{dimension['low']:g} to {dimension['high']:g}{scale}"
+        else:
+            text = " | ".join(map(str, dimension))
+        out.print(f"  {name}: {text}", markup=False)
+    if definition.settings:
+        out.print(f"  fixed: {written(definition.settings)}", markup=False)
+    out.print(f"{BUDGETS[cell.budget].note}; the test split is not opened; {folder}", style="dim", markup=False)
+
+
+def print_summary(summary: Summary) -> None:
+    """Print the best trials and the importance of the settings to stdout."""
+    from rich.table import Table
+
+    out = console()
+    ended = [trial for trial in summary["trials"] if trial["state"] == "ended"]
+    others = [
+        f"{count} {state}"
+        for state in ("stopped", "failed", "unfinished")
+        if (count := sum(trial["state"] == state for trial in summary["trials"]))
+    ]
+    counts = ", ".join([f"{len(ended)} trials ended", *others])
+    out.print(f"{summary['study']}: {summary['model']} on {summary['data']}, budget {summary['budget']}; {counts}")
+    if not ended:
+        return
+    best = sorted(ended, key=lambda trial: (-trial["val_auc"], trial["trial"]))[:MOST_ROWS]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("trial", "val AUC", "epoch", "parameters", "million MACs", "time"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("settings", overflow="fold")
+    for trial in best:
+        table.add_row(
+            str(trial["trial"]),
+            f"{trial['val_auc']:.4f}",
+            str(trial["epoch"]),
+            f"{trial['parameters']:,}",
+            f"{trial['macs'] / 1e6:,.1f}",
+            duration(trial["seconds"]),
+            written(trial["values"]),
+        )
+    out.print(table)
+    if summary["importance"]:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in summary["importance"].items())
+        out.print(f"importance: {shares}", markup=False)
+    else:
+        out.print("importance: too few trials, or all of them scored the same", style="dim")
+    out.print(
+        "The highest of many validation AUCs flatters. The test AUC of fresh trainings: "
+        f"zoo bench --from-study {summary['study']} --seeds 0-4",
+        style="dim",
+        markup=False,
+    )

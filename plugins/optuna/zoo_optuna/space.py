@@ -1,0 +1,158 @@
+"""What is searched: a model's own search space and the trainer's, as plain data, and values that are drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zoo.data.recipe import canonical_json
+from zoo.errors import UsageError, nearest
+from zoo.harness.settings import SETTING_NAMES
+from zoo.specs import ModelSpec
+
+if TYPE_CHECKING:
+    import optuna
+
+Space = dict[str, Any]
+"""Name, as for --set, to a list of choices or {"low", "high", "log"}."""
+
+TRAINER_SPACE: Space = {
+    # Learning rates of the catalogues reach from 5e-5 (steerable networks of 2021) to 5e-3 (small group networks).
+    "lr": {"low": 3e-5, "high": 3e-2, "log": True},
+    "weight_decay": {"low": 1e-6, "high": 1e-1, "log": True},
+    "augment": ["none", "d4", "rotate"],
+}
+
+
+def full_space(spec: ModelSpec) -> Space:
+    """Return everything that can be searched for a model: the trainer's settings, then its own.
+
+    A model may state another range for a setting of the trainer. A hyper-parameter whose name the trainer uses, too, is
+    called "model.NAME", as for --set.
+
+    Raises:
+        UsageError: the model's plugin describes its space wrongly.
+    """
+    space = dict(TRAINER_SPACE)
+    for name, dimension in spec.search_space.items():
+        if name not in spec.defaults and name not in SETTING_NAMES:
+            known = (*spec.defaults, *SETTING_NAMES)
+            raise _misdescribed(spec, name, f"it is no hyper-parameter of the model.{nearest(name, known)}")
+        if problem := _problem(dimension):
+            raise _misdescribed(spec, name, problem)
+        shared = name in spec.defaults and name in SETTING_NAMES
+        space[f"model.{name}" if shared else name] = dimension
+    return space
+
+
+def choose_space(spec: ModelSpec, *, searched: Sequence[str], fixed: Mapping[str, Any]) -> Space:
+    """Return what a study searches.
+
+    Args:
+        spec: the model.
+        searched: names; empty for all that is not fixed.
+        fixed: what --set says.
+
+    Raises:
+        UsageError: an unknown name, one that is fixed as well, or nothing to search.
+    """
+    space = full_space(spec)
+    fixed_names = {_plain(name, space) for name in fixed}
+    for name in searched:
+        if _plain(name, space) not in space:
+            raise UsageError(
+                f"--search {name}: this cannot be searched for {spec.id}.{nearest(name, space)}",
+                hint=f"It offers: {', '.join(space)}",
+            )
+        if _plain(name, space) in fixed_names:
+            raise UsageError(f"'{name}' is both searched (--search) and fixed (--set).")
+    if not searched and not spec.search_space:
+        raise UsageError(
+            f"{spec.id} has no search space of its own.",
+            hint=f"To search the trainer's settings alone: --search {','.join(TRAINER_SPACE)}",
+        )
+    names = [_plain(name, space) for name in searched] or [name for name in space if name not in fixed_names]
+    if not names:
+        raise UsageError("Everything that could be searched is fixed by --set.", hint=f"It is: {', '.join(space)}")
+    return {name: _listed(space[name]) for name in dict.fromkeys(names)}
+
+
+def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a trial's values; they are drawn where it has none yet."""
+    values: dict[str, Any] = {}
+    for name, dimension in space.items():
+        if isinstance(dimension, Mapping):
+            low, high, log = dimension["low"], dimension["high"], bool(dimension.get("log"))
+            draw: Any = trial.suggest_int if _whole(dimension) else trial.suggest_float
+            values[name] = draw(name, low, high, log=log)
+        else:
+            drawn = trial.suggest_categorical(name, [_text_of(choice) for choice in dimension])
+            values[name] = next(choice for choice in dimension if _text_of(choice) == drawn)
+    return values
+
+
+def values_of(parameters: Mapping[str, Any], space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what optuna's parameters mean."""
+    return {
+        name: value
+        if isinstance(space[name], Mapping)
+        else next(choice for choice in space[name] if _text_of(choice) == value)
+        for name, value in parameters.items()
+    }
+
+
+def parameters_of(values: Mapping[str, Any], space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as optuna's parameters; those that the space does not hold are left out."""
+    parameters: dict[str, Any] = {}
+    for name, dimension in space.items():
+        value = values[name]
+        if isinstance(dimension, Mapping):
+            if type(value) in (int, float) and dimension["low"] <= value <= dimension["high"]:
+                parameters[name] = value
+        elif any(_text_of(choice) == _text_of(value) for choice in dimension):
+            parameters[name] = _text_of(value)
+    return parameters
+
+
+def _text_of(choice: Any) -> str:
+    """Return a choice as a text: optuna knows no lists, and takes 1 and True for the same."""
+    return choice if isinstance(choice, str) else canonical_json(choice)
+
+
+def _plain(name: str, space: Mapping[str, Any]) -> str:
+    """Return the name in the space of what may also be called "model.NAME"."""
+    return name if name in space else name.removeprefix("model.")
+
+
+def _listed(dimension: Any) -> Any:
+    return dict(dimension) if isinstance(dimension, Mapping) else list(dimension)
+
+
+def _whole(dimension: Mapping[str, Any]) -> bool:
+    return type(dimension["low"]) is int and type(dimension["high"]) is int
+
+
+def _problem(dimension: Any) -> str:
+    """Return why something is no dimension of a space, or ""."""
+    if isinstance(dimension, Mapping):
+        low, high, log = (dimension.get(key, default) for key, default in (("low", ""), ("high", ""), ("log", False)))
+        if (
+            set(dimension) - {"low", "high", "log"}
+            or not all(type(end) in (int, float) for end in (low, high))
+            or not isinstance(log, bool)
+        ):
+            return 'a range is {"low": number, "high": number, "log": True or False}.'
+        if low > high or (log and low <= 0):
+            return f"the range from {low} to {high}{' on a logarithmic scale' if log else ''} is empty."
+        return ""
+    if not isinstance(dimension, (list, tuple)) or not dimension:
+        return "it must be a list of choices or a range."
+    texts = [_text_of(choice) for choice in dimension]
+    return "a choice stands there twice." if len(set(texts)) < len(texts) else ""
+
+
+def _misdescribed(spec: ModelSpec, name: str, problem: str) -> UsageError:
+    return UsageError(
+        f"{spec.id}: its plugin's search space is wrong at '{name}': {problem}",
+        hint="Tell its author, or search other names with --search.",
+    )

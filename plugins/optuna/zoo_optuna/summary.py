@@ -1,0 +1,147 @@
+"""What a study has found: trials, the best of them, and which settings mattered."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from zoo.paths import written_whole
+from zoo_optuna.definition import Definition, training_seed
+from zoo_optuna.space import values_of
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+STATES = {
+    TrialState.COMPLETE: "ended",
+    TrialState.PRUNED: "stopped",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "unfinished",
+}
+LEAST_TRIALS = 4
+"""With fewer, a regression forest over the settings says nothing."""
+
+Summary = dict[str, Any]
+
+
+def summarise(study: Study, definition: Definition) -> Summary:
+    """Return everything that `zoo tune` shows, as plain values.
+
+    Args:
+        study: its journal.
+        definition: of it.
+
+    Returns:
+        "study", "model", "data", "budget", "settings", "space"; "trials", in the order of their numbers; "best",
+        the one of them with the highest validation AUC, or None; "importance", name -> share of the variance of the
+        validation AUC (fANOVA, Hutter et al. 2014), empty where too few trials have ended.
+    """
+    cell = definition.cell
+    trials = [_entry(t, definition) for t in study.get_trials(deepcopy=False) if t.state in STATES]
+    ended = [trial for trial in trials if trial["state"] == "ended"]
+    return {
+        "study": definition.study,
+        "model": cell.model,
+        "data": cell.data,
+        "budget": cell.budget,
+        "settings": dict(definition.settings),
+        "space": dict(definition.space),
+        "trials": trials,
+        "best": max(ended, key=lambda trial: (trial["val_auc"], -trial["trial"]), default=None),
+        "importance": _importance(study, definition) if len(ended) >= LEAST_TRIALS else {},
+    }
+
+
+def _entry(trial: FrozenTrial, definition: Definition) -> dict[str, Any]:
+    known = trial.user_attrs
+    return {
+        "trial": trial.number,
+        "state": STATES[trial.state],
+        "val_auc": trial.value if trial.state == TrialState.COMPLETE else None,
+        "epoch": known.get("epoch"),
+        "val_auc_by_epoch": {str(epoch): auc for epoch, auc in sorted(trial.intermediate_values.items())},
+        "values": values_of(trial.params, definition.space),
+        "seed": training_seed(definition.study, trial.number),
+        "parameters": known.get("parameters"),
+        "macs": known.get("macs"),
+        "seconds": known.get("seconds"),
+        "error": known.get("error", ""),
+    }
+
+
+def _importance(study: Study, definition: Definition) -> dict[str, float]:
+    """Return name -> share, the largest first; names of a single choice are none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    except (RuntimeError, ValueError):  # all trials scored the same, or nothing varied
+        return {}
+    return {name: float(share) for name, share in sorted(shares.items(), key=lambda pair: -pair[1])}
+
+
+def draw(summary: Summary, folder: Path) -> list[Path]:
+    """Draw how the search went and which settings mattered; return the pictures.
+
+    Args:
+        summary: of a study.
+        folder: of the study.
+
+    Raises:
+        DataError: a picture cannot be written.
+    """
+    return [
+        *([_draw_history(summary, folder / "history.png")] if summary["best"] else []),
+        *([_draw_importance(summary, folder / "importance.png")] if summary["importance"] else []),
+    ]
+
+
+def _draw_history(summary: Summary, path: Path) -> Path:
+    """Draw the validation AUC of every trial, and the best so far."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
+    ended = [trial for trial in summary["trials"] if trial["state"] == "ended"]
+    stopped = [trial for trial in summary["trials"] if trial["state"] == "stopped" and trial["val_auc_by_epoch"]]
+    best, line = float("-inf"), []
+    for trial in ended:
+        best = max(best, trial["val_auc"])
+        line.append(best)
+    axis.plot(
+        [trial["trial"] for trial in ended], line, drawstyle="steps-post", color="#0072B2", lw=1.6, label="best so far"
+    )
+    axis.plot([trial["trial"] for trial in ended], [t["val_auc"] for t in ended], "o", color="#0072B2", label="ended")
+    if stopped:
+        last = [max(trial["val_auc_by_epoch"].values()) for trial in stopped]
+        axis.plot([t["trial"] for t in stopped], last, "x", color="#D55E00", label="stopped early")
+    title = f"{summary['study']}: {summary['model']} on {summary['data']}, budget {summary['budget']}"
+    axis.set(xlabel="trial", ylabel="macro validation AUC", title=title)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.legend(loc="lower right", frameon=False)
+    return _save(figure, path)
+
+
+def _draw_importance(summary: Summary, path: Path) -> Path:
+    """Draw the share of each setting in the variance of the validation AUC."""
+    from matplotlib.figure import Figure
+
+    names, shares = list(summary["importance"]), list(summary["importance"].values())
+    figure = Figure(figsize=(7, 1 + 0.4 * len(names)), layout="constrained")
+    axis = figure.subplots()
+    bars = axis.barh(names[::-1], shares[::-1], color="#0072B2")
+    axis.bar_label(bars, fmt="{:.0%}", padding=3)
+    axis.set(xlabel="share of the variance of the validation AUC (fANOVA)", xlim=(0, 1.1 * max(shares)))
+    axis.spines[["top", "right"]].set_visible(False)
+    return _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> Path:
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, dpi=130, format="png")
+    return path

@@ -1,0 +1,154 @@
+"""Runs the trials of a study in this process, one after the other, until there are enough of them.
+
+A trial belongs to whoever holds the lock of its folder. One that is begun and held by nobody was killed: whoever
+comes next goes on with it, from its last epoch, under the same number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import optuna
+import torch
+from optuna.trial import Trial, TrialState
+
+from zoo.errors import ZooError
+from zoo.harness.fit import fit, prepare
+from zoo.harness.score import count_cost
+from zoo.harness.store import claim, locked
+from zoo.harness.study import write_best
+from zoo.paths import make_dir
+from zoo_optuna.definition import Definition, best_of, read_definition, trial_cell
+from zoo_optuna.journal import alone, open_study
+from zoo_optuna.space import suggest, values_of
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+    from zoo.host import Host
+
+logger = logging.getLogger(__name__)
+
+
+def run_trials(host: Host, folder: Path, *, trials: int, device: str) -> None:
+    """Run trials until the study has so many, or all that are left are run by others.
+
+    Returns early after a trial that failed in a way which may have spoilt this process, such as on the GPU.
+
+    Args:
+        host: the plugins.
+        folder: of the study.
+        trials: how many the study is to have in all.
+        device: "cpu", "cuda" or "mps".
+
+    Raises:
+        DataError: the study cannot be read or written.
+        KeyboardInterrupt: interrupted; the trial in hand stays as it is.
+    """
+    definition = read_definition(folder)
+    study = open_study(folder, definition)
+    sound = True
+    while sound:
+        with _next_trial(study, folder, trials=trials) as trial:
+            if trial is None:
+                return
+            sound = _run(host, definition, study, trial, folder, device=torch.device(device))
+        if device == "cuda":
+            torch.cuda.empty_cache()
+
+
+def trial_folder(folder: Path, number: int) -> Path:
+    """Return where a trial keeps its checkpoint and progress while it runs; gone when it has ended."""
+    return folder / f"{number:04d}"
+
+
+def worker_name(process: int) -> str:
+    """Return how a worker is known in the journal."""
+    return f"{platform.node()}/{process}"
+
+
+@contextlib.contextmanager
+def _next_trial(study: Study, folder: Path, *, trials: int) -> Iterator[Trial | None]:
+    """Give a trial that is this process's own meanwhile, or None if there is none left to run."""
+    with contextlib.ExitStack() as stack:
+        with alone(folder):
+            trial = _orphan(study, folder)
+            everything = study.get_trials(deepcopy=False)
+            waiting = any(other.state == TrialState.WAITING for other in everything)
+            if trial is None and (waiting or len(everything) < trials):
+                trial = study.ask()
+            if trial is not None:
+                stack.enter_context(claim(make_dir(trial_folder(folder, trial.number))))
+                trial.set_user_attr("worker", worker_name(os.getpid()))
+        yield trial
+
+
+def _orphan(study: Study, folder: Path) -> Trial | None:
+    """Return a trial that was begun and that nobody runs."""
+    for begun in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if not locked(trial_folder(folder, begun.number)):
+            return Trial(study, begun._trial_id)
+    return None
+
+
+def _run(host: Host, definition: Definition, study: Study, trial: Trial, folder: Path, *, device: torch.device) -> bool:
+    """Run a trial to its end and tell the study; return whether this process can run another one."""
+    started = time.perf_counter()
+    run_dir = trial_folder(folder, trial.number)
+    earlier = trial.user_attrs.get("seconds", 0.0)
+    sound = True
+
+    def keep_seconds() -> None:
+        trial.set_user_attr("seconds", earlier + time.perf_counter() - started)
+
+    try:
+        values = suggest(trial, definition.space)
+        cell = trial_cell(definition, trial.number, values)
+        prepared = prepare(host, cell, run_dir, device=device)
+        image = torch.zeros(1, *prepared.train_split.image_shape, device=device)
+        for name, value in count_cost(prepared.classifier, image).items():
+            trial.set_user_attr(name, value)
+
+        def epoch_ended(entry: dict[str, float]) -> None:
+            keep_seconds()
+            trial.report(entry["val_auc"], step=int(entry["epoch"]))
+            if entry["epoch"] < prepared.settings.epochs and trial.should_prune():
+                raise optuna.TrialPruned
+
+        fitted = fit(prepared, cell, run_dir, epoch_ended=epoch_ended)
+        trial.set_user_attr("epoch", fitted.epoch)
+        keep_seconds()
+        study.tell(trial, fitted.val_auc)
+        _keep_best(study, definition, folder)
+    except optuna.TrialPruned:
+        study.tell(trial, state=TrialState.PRUNED)
+    except (Exception, SystemExit) as error:
+        keep_seconds()
+        text = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+        logger.warning("trial %d failed: %s", trial.number, text, exc_info=not isinstance(error, ZooError))
+        give_up(study, trial, text)
+        sound = isinstance(error, ZooError)
+    shutil.rmtree(run_dir, ignore_errors=True)
+    return sound
+
+
+def give_up(study: Study, trial: Trial, cause: str) -> None:
+    """Mark a trial as failed."""
+    trial.set_user_attr("error", cause)
+    study.tell(trial, state=TrialState.FAIL)
+
+
+def _keep_best(study: Study, definition: Definition, folder: Path) -> None:
+    """Write down the best trial so far, for whoever has no optuna."""
+    with alone(folder):
+        best = study.best_trial
+        values = values_of(best.params, definition.space)
+        write_best(folder, best_of(definition, trial=best.number, val_auc=best.values[0], values=values))
