@@ -65,6 +65,13 @@ SMALL_SEARCH: dict[str, Any] = {
     "strides": [[2, 1, 2, 1, 2, 1], [2, 1, 2, 1, 1, 1], [2, 2, 1, 2, 1, 1], [1, 2, 2, 1, 2, 1]],
     "dropout": {"low": 0.0, "high": 0.5, "log": False},
 }
+
+
+def _widths_search(widths: list[int]) -> dict[str, Any]:
+    """Return a network's own widths, and those for about half and twice its parameters."""
+    return {"widths": [list(widths), [max(1, round(0.7 * w)) for w in widths], [round(1.4 * w) for w in widths]]}
+
+
 POOLING_SEARCH: dict[str, Any] = {"pooling": ["max", "mean"]}
 DROPOUT_SEARCH: dict[str, Any] = {"dropout": {"low": 0.0, "high": 0.5, "log": False}}
 
@@ -97,7 +104,7 @@ def _resnet(group: str, widths: list[int], *, wide: bool) -> Network:
         body=RESNET_BODY.format(size=size),
         defaults={"widths": widths, "dropout": 0.0, "pooling": "mean", "init": None},
         initialisers={"init": None},
-        search_space={**POOLING_SEARCH, **DROPOUT_SEARCH},
+        search_space={**_widths_search(widths), **POOLING_SEARCH, **DROPOUT_SEARCH},
         training={"lr": 1e-3, "weight_decay": 1e-2},
         tags=("equivariant", "residual", *(["large"] if wide else [])),
     )
@@ -123,7 +130,7 @@ def _convnext(pointwise: str, more: str, *, name: str, summary: str, widths: lis
         summary=summary,
         body=CONVNEXT_BODY.format(pointwise=pointwise, more=more),
         defaults={"widths": widths, "blocks": blocks, "kernel_size": 7, "dropout": 0.0, "pooling": "mean"},
-        search_space={"kernel_size": [3, 5, 7], **POOLING_SEARCH, **DROPOUT_SEARCH},
+        search_space={**_widths_search(widths), "kernel_size": [3, 5, 7], **POOLING_SEARCH, **DROPOUT_SEARCH},
         training={"lr": 1e-3, "weight_decay": 1e-2},
         tags=("equivariant",),
     )
@@ -148,22 +155,32 @@ def _cnn(name: str, group: str | None, width: int, *, dropout: float, summary: s
         summary=summary,
         body=CNN_BODY.format(variant=variant, source=COHEN),
         defaults={"width": width, "dropout": dropout, **pooling},
-        search_space={**DROPOUT_SEARCH, **(POOLING_SEARCH if pooling else {})},
+        search_space={
+            "width": [width, max(1, round(0.7 * width)), round(1.4 * width)],
+            **DROPOUT_SEARCH,
+            **(POOLING_SEARCH if pooling else {}),
+        },
         training={"lr": 1e-3, "weight_decay": 1e-4},
         tags=("equivariant", "small") if group else ("baseline", "small"),
     )
 
 
+# A layer's parameters grow as |G| * width^2, so equal counts ask for widths in the ratio 1 / sqrt(|G|).
+# Rounding is spread over the layers so that the three counts agree within two per cent; a test holds this.
+WIDTHS: dict[str, list[int]] = {
+    "p4": [8, 8, 12, 14, 14, 20],
+    "p4m": [6, 6, 8, 10, 10, 14],
+    "z2": [17, 17, 23, 28, 27, 40],
+}
+
 NETWORKS: dict[str, Network] = {
-    # A layer's parameters grow as |G| * width^2, so equal counts ask for widths in the ratio 1 / sqrt(|G|).
-    # Rounding is spread over the layers so that the three counts agree within two per cent; a test holds this.
     "p4": Network(
         group="p4",
         target="zoo_gconv.models:p4",
         summary="group convolutions, quarter turns, 6 layers, plain torch",
         body=SMALL_BODY,
-        defaults={"widths": [8, 8, 12, 14, 14, 20], **SHARED, "pooling": "max"},
-        search_space={**SMALL_SEARCH, **POOLING_SEARCH},
+        defaults={"widths": WIDTHS["p4"], **SHARED, "pooling": "max"},
+        search_space={**_widths_search(WIDTHS["p4"]), **SMALL_SEARCH, **POOLING_SEARCH},
         tags=("equivariant", "small"),
     ),
     "p4m": Network(
@@ -171,8 +188,8 @@ NETWORKS: dict[str, Network] = {
         target="zoo_gconv.models:p4m",
         summary="group convolutions, quarter turns and mirrors, 6 layers, plain torch",
         body=SMALL_BODY,
-        defaults={"widths": [6, 6, 8, 10, 10, 14], **SHARED, "pooling": "max"},
-        search_space={**SMALL_SEARCH, **POOLING_SEARCH},
+        defaults={"widths": WIDTHS["p4m"], **SHARED, "pooling": "max"},
+        search_space={**_widths_search(WIDTHS["p4m"]), **SMALL_SEARCH, **POOLING_SEARCH},
         tags=("equivariant", "small"),
         weights=_shipped("p4m"),
     ),
@@ -181,8 +198,8 @@ NETWORKS: dict[str, Network] = {
         target="zoo_gconv.models:z2",
         summary="plain convolutions, twin of p4 and p4m, 6 layers, plain torch",
         body=SMALL_BODY,
-        defaults={"widths": [17, 17, 23, 28, 27, 40], **SHARED},
-        search_space=SMALL_SEARCH,
+        defaults={"widths": WIDTHS["z2"], **SHARED},
+        search_space={**_widths_search(WIDTHS["z2"]), **SMALL_SEARCH},
         tags=("baseline", "small"),
     ),
     "p4_resnet18": _resnet("p4", [16, 32, 64, 128], wide=False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import filelock
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import Trial, TrialState
 
 from zoo.errors import DataError
 from zoo_optuna.definition import Definition, own_values
@@ -102,6 +104,22 @@ def open_study(folder: Path, definition: Definition, *, create: bool = False) ->
     if create and not study.get_trials(deepcopy=False):
         study.enqueue_trial(parameters_of(own_values(definition.cell, definition.space), definition.space))
     return study
+
+
+def trial_folder(folder: Path, number: int) -> Path:
+    """Return where a trial keeps its checkpoint and progress while it runs; gone when it has ended."""
+    return folder / f"{number:04d}"
+
+
+def worker_name(process: int) -> str:
+    """Return how a worker is known in the journal."""
+    return f"{platform.node()}/{process}"
+
+
+def give_up(study: Study, trial: Trial, cause: str) -> None:
+    """Mark a trial as failed."""
+    trial.set_user_attr("error", cause)
+    study.tell(trial, state=TrialState.FAIL)
 
 
 def _drop_torn_line(path: Path, lock: KernelLock) -> None:

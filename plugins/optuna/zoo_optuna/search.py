@@ -24,9 +24,8 @@ from zoo.harness.study import study_folder, unknown_study
 from zoo.paths import make_dir
 from zoo.specs import DatasetSpec, ModelSpec
 from zoo_optuna.definition import Definition, check_same, read_definition, write_definition
-from zoo_optuna.journal import alone, open_study
+from zoo_optuna.journal import alone, give_up, open_study, trial_folder, worker_name
 from zoo_optuna.space import choose_space
-from zoo_optuna.trials import give_up, trial_folder, worker_name
 
 if TYPE_CHECKING:
     from optuna import Study

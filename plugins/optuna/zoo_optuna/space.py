@@ -87,18 +87,18 @@ def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
             values[name] = draw(name, low, high, log=log)
         else:
             drawn = trial.suggest_categorical(name, [_text_of(choice) for choice in dimension])
-            values[name] = next(choice for choice in dimension if _text_of(choice) == drawn)
+            values[name] = _choice(dimension, drawn)
     return values
 
 
 def values_of(parameters: Mapping[str, Any], space: Mapping[str, Any]) -> dict[str, Any]:
     """Return what optuna's parameters mean."""
-    return {
-        name: value
-        if isinstance(space[name], Mapping)
-        else next(choice for choice in space[name] if _text_of(choice) == value)
-        for name, value in parameters.items()
-    }
+    values: dict[str, Any] = {}
+    for name, dimension in space.items():
+        if name in parameters:
+            value = parameters[name]
+            values[name] = value if isinstance(dimension, Mapping) else _choice(dimension, value)
+    return values
 
 
 def parameters_of(values: Mapping[str, Any], space: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,6 +112,10 @@ def parameters_of(values: Mapping[str, Any], space: Mapping[str, Any]) -> dict[s
         elif any(_text_of(choice) == _text_of(value) for choice in dimension):
             parameters[name] = _text_of(value)
     return parameters
+
+
+def _choice(choices: Sequence[Any], text: str) -> Any:
+    return next(choice for choice in choices if _text_of(choice) == text)
 
 
 def _text_of(choice: Any) -> str:

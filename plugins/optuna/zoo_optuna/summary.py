@@ -6,7 +6,6 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from zoo.paths import written_whole
@@ -75,6 +74,8 @@ def _entry(trial: FrozenTrial, definition: Definition) -> dict[str, Any]:
 
 def _importance(study: Study, definition: Definition) -> dict[str, float]:
     """Return name -> share, the largest first; names of a single choice are none."""
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # loads scikit-learn: seconds
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

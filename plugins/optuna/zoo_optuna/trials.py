@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import platform
 import shutil
 import time
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from zoo.harness.store import claim, locked
 from zoo.harness.study import write_best
 from zoo.paths import make_dir
 from zoo_optuna.definition import Definition, best_of, read_definition, trial_cell
-from zoo_optuna.journal import alone, open_study
+from zoo_optuna.journal import alone, give_up, open_study, trial_folder, worker_name
 from zoo_optuna.space import suggest, values_of
 
 if TYPE_CHECKING:
@@ -63,16 +62,6 @@ def run_trials(host: Host, folder: Path, *, trials: int, device: str) -> None:
             sound = _run(host, definition, study, trial, folder, device=torch.device(device))
         if device == "cuda":
             torch.cuda.empty_cache()
-
-
-def trial_folder(folder: Path, number: int) -> Path:
-    """Return where a trial keeps its checkpoint and progress while it runs; gone when it has ended."""
-    return folder / f"{number:04d}"
-
-
-def worker_name(process: int) -> str:
-    """Return how a worker is known in the journal."""
-    return f"{platform.node()}/{process}"
 
 
 @contextlib.contextmanager
@@ -138,12 +127,6 @@ def _run(host: Host, definition: Definition, study: Study, trial: Trial, folder:
         sound = isinstance(error, ZooError)
     shutil.rmtree(run_dir, ignore_errors=True)
     return sound
-
-
-def give_up(study: Study, trial: Trial, cause: str) -> None:
-    """Mark a trial as failed."""
-    trial.set_user_attr("error", cause)
-    study.tell(trial, state=TrialState.FAIL)
 
 
 def _keep_best(study: Study, definition: Definition, folder: Path) -> None:

@@ -1,0 +1,61 @@
+"""A host with toy plugins, and studies of them that take no time."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+FILES = [ROOT / "tests/harness/toyzoo.py", ROOT / "tests/data/toysky.py", Path(__file__).with_name("tunetoy.py")]
+SMALL = {
+    "train_images": 240, "val_images": 90, "test_images": 90, "epochs": 3, "batch_size": 30, "augment": "none",
+    "weight_decay": 0.0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def host():
+    from zoo.host import load_plugins
+
+    return load_plugins(files=FILES, environment={})
+
+
+@pytest.fixture
+def start(host, tmp_path):
+    """Begin a study of the toy in a store, and return its definition and folder."""
+    from zoo_optuna.search import make_study
+
+    from zoo.harness.plan import Request
+
+    def go(name="s", *, model="tunetoy/eye", data="toyzoo/stripes", store="store", searched=(), prune_after=5, **more):
+        settings = {**SMALL, **more}
+        settings = {key.replace("__", "."): value for key, value in settings.items() if value is not None}
+        request = Request(
+            models=[model], data=[data], budget="smoke", device="cpu", simulator="toysky/painter", settings=settings,
+            store=tmp_path / store,
+        )  # fmt: skip
+        return make_study(host, request, name=name, searched=searched, prune_after=prune_after)
+
+    return go
+
+
+@pytest.fixture
+def forked(host):
+    """Start workers as forks of this process, which has paid for importing torch already."""
+    from zoo_optuna.trials import run_trials
+
+    context = multiprocessing.get_context("fork")
+    processes = []
+
+    def go(folder, trials):
+        process = context.Process(target=run_trials, args=(host, folder), kwargs={"trials": trials, "device": "cpu"})
+        process.start()
+        processes.append(process)
+        return process
+
+    yield go
+    for process in processes:
+        process.kill()
+        process.join()

@@ -1,0 +1,195 @@
+"""What can be searched: the spaces of all models, names and values that cannot be meant, and how trials are drawn."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from zoo_optuna.sampling import AddressedTPE
+from zoo_optuna.space import TRAINER_SPACE, choose_space, full_space, parameters_of, suggest, values_of
+
+from zoo import registry
+from zoo.cli import main
+from zoo.errors import UsageError
+from zoo.host import load_plugins
+from zoo.specs import ModelSpec
+
+HERE = Path(__file__).resolve()
+TOYS = [HERE.parents[3] / "tests/harness/toyzoo.py", HERE.with_name("tunetoy.py")]
+OWN = load_plugins(environment={})
+MODELS = [
+    spec for spec in OWN.specs_of(ModelSpec) if isinstance(spec, ModelSpec) and OWN.records[spec.namespace].first_party
+]
+
+
+@pytest.mark.parametrize("spec", MODELS, ids=[spec.id for spec in MODELS])
+def test_every_model_of_this_repository_can_be_searched_from_its_own_settings(spec):
+    space = full_space(spec)
+    assert set(spec.search_space) <= set(space)
+    own = {**spec.defaults, **spec.training}
+    known = {name: dimension for name, dimension in space.items() if name in own}
+    assert set(parameters_of(own, known)) == set(known)
+    # Widths, depths of filters or whatever else its size is; timm's architectures are what they are.
+    assert spec.namespace == "timm" or {"width", "widths"} & set(spec.search_space)
+
+
+@pytest.mark.parametrize("name", [spec.id for spec in MODELS if spec.namespace == "gconv"])
+def test_every_choice_for_a_group_network_builds(name):
+    spec = registry.find(OWN, ModelSpec, name)
+    counts = set()
+    for hyper_parameter, choices in spec.search_space.items():
+        for choice in choices if isinstance(choices, tuple | list) else [choices["low"], choices["high"]]:
+            with torch.device("meta"):
+                network = spec.load()(
+                    in_chans=1, num_classes=3, image_size=64, **{**spec.defaults, hyper_parameter: choice}
+                )
+            if hyper_parameter in ("width", "widths"):
+                counts.add(sum(parameter.numel() for parameter in network.parameters()))
+    assert len(counts) == 3
+
+
+def test_drawn_values_are_the_choices_themselves():
+    space = {"sizes": [[5, 3], [7, 3]], "cutoff": [None, 1.5], "on": [True, 1], "width": {"low": 2, "high": 9}}
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = []
+    for _ in range(20):
+        trial = study.ask()
+        values = suggest(trial, space)
+        assert values_of(trial.params, space) == values
+        assert parameters_of(values, space) == trial.params
+        drawn.append(json.dumps(values))
+        assert type(values["width"]) is int
+    for text in ("[5, 3]", "[7, 3]", "null", "1.5", "true", '"on": 1'):
+        assert any(text in each for each in drawn)
+
+
+def test_draws_depend_on_study_and_trial_and_not_on_who_draws():
+    def run(name, sessions):
+        study = optuna.create_study(direction="maximize", sampler=AddressedTPE(name))
+        for session in sessions:
+            study.sampler = AddressedTPE(name)
+            for _ in range(session):
+                trial = study.ask()
+                x, kind = trial.suggest_float("x", 0, 1), trial.suggest_categorical("kind", ["a", "b"])
+                study.tell(trial, -((x - 0.3) ** 2) - (kind == "a"))
+        return [trial.params for trial in study.trials]
+
+    whole = run("s", [16])
+    assert run("s", [3, 9, 4]) == whole
+    assert run("other", [16]) != whole
+    assert len({params["x"] for params in whole}) == 16
+
+
+def test_names_mean_what_they_mean_for_set():
+    spec = ModelSpec(
+        id="a/b",
+        target="a:b",
+        defaults={"lr": 1, "width": 2},
+        search_space={"lr": [1, 2], "width": [2, 3], "clip": {"low": 0.5, "high": 2.0}},
+    )
+    space = full_space(spec)
+    assert space["lr"] == TRAINER_SPACE["lr"]
+    assert space["model.lr"] == [1, 2] or space["model.lr"] == (1, 2)
+    assert list(choose_space(spec, searched=["model.width", "lr"], fixed={})) == ["width", "lr"]
+    assert set(space) - set(choose_space(spec, searched=[], fixed={"model.width": 2, "lr": 1e-3})) == {"width", "lr"}
+    with pytest.raises(UsageError, match="Everything that could be searched is fixed"):
+        choose_space(spec, searched=[], fixed=dict.fromkeys(space, 1))
+
+
+@pytest.mark.parametrize(
+    ("dimension", "words"),
+    [
+        ({"low": 1, "high": 0}, "empty"),
+        ({"low": 0, "high": 1, "log": True}, "logarithmic"),
+        ({"low": "a", "high": 1}, "a range is"),
+        ({"low": 0, "high": 1, "step": 2}, "a range is"),
+        ([], "a list of choices"),
+        (3, "a list of choices"),
+        ([[1], [1]], "twice"),
+    ],
+)
+def test_a_space_that_its_author_described_wrongly_is_named(dimension, words):
+    spec = ModelSpec(id="a/b", target="a:b", defaults={"width": 2}, search_space={"width": dimension})
+    with pytest.raises(UsageError, match=words) as refusal:
+        full_space(spec)
+    assert "a/b" in str(refusal.value)
+    assert "'width'" in str(refusal.value)
+
+
+@pytest.fixture
+def fail(capsys, tmp_path, monkeypatch):
+    """Run zoo, which must fail cleanly and begin nothing; return what it says on stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", os.pathsep.join(map(str, TOYS)))
+
+    def run(*words, code=2):
+        with pytest.raises(SystemExit) as exit_request:
+            main(list(words))
+        told = capsys.readouterr()
+        assert exit_request.value.code == code, told.err
+        assert told.out == ""
+        assert "Traceback" not in told.err
+        assert not list(tmp_path.iterdir())
+        return told.err
+
+    return run
+
+
+def tune(*words, model="tunetoy/eye", study="s"):
+    return (
+        "tune", "--device", "cpu", "--budget", "smoke", "--model", model, "--data", "toyzoo/stripes", "--study", study,
+        *words,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("tune", "--model", "p4m"), ["Missing option '--data'"]),
+        (("tune", "--model", "p4m", "--data", "modelA"), ["Missing option '--study'"]),
+        (tune("--search", "widht"), ["--search widht", "Did you mean 'widths'?", "It offers: lr, "]),
+        (tune("--search", "lr", "--set", "lr=0.1"), ["'lr' is both searched (--search) and fixed (--set)"]),
+        (tune("--set", "widhts=[1]"), ["--set widhts", "Did you mean 'widths'"]),
+        (tune(model="tunetoy/plain"), ["has no search space of its own", "--search lr,weight_decay,augment"]),
+        (tune(model="tunetoy/odd"), ["search space is wrong at 'widht'", "Did you mean 'width'"]),
+        (tune(model="tunetoy/ey"), ["Unknown model 'tunetoy/ey'", "tunetoy/eye"]),
+        (tune(model="tunetoy/*"), ["A study is of one model", "are 3"]),
+        (tune("--trials", "0"), ["--trials 0 must be a whole number from 1"]),
+        (tune("--workers", "0"), ["--workers 0 must be a whole number from 1"]),
+        (tune("--prune-after", "-1"), ["--prune-after -1"]),
+        (tune(study="../s"), ["The study's name '../s'"]),
+        (("tune", "--show", "nothing"), ["There is no study 'nothing' in the store results; it has none."]),
+        (("bench", "--from-study", "nothing"), ["There is no study 'nothing'", "zoo tune --model p4m"]),
+        (("bench", "--from-study", "a/b"), ["The study's name 'a/b'"]),
+        (("bench", "suite.toml", "--from-study", "a"), ["exclude each other"]),
+    ],
+)
+def test_what_cannot_be_meant_is_named(fail, words, expected):
+    told = fail(*words)
+    for text in expected:
+        assert text in told
+
+
+def test_the_nearest_study_is_named_and_one_without_a_result_is_not_benchmarked(fail, tmp_path):
+    store = tmp_path.with_name("elsewhere")
+    (store / "studies" / "digits").mkdir(parents=True)
+    told = fail("bench", "--from-study", "digit", "--store", str(store))
+    assert "it has digits. Did you mean 'digits'?" in told
+    assert "No trial of the study 'digits' has ended well yet." in fail(
+        "bench", "--from-study", "digits", "--store", str(store)
+    )
+    for content, words in (("{", "Cannot read"), ('{"schema": 9}', "of schema 9"), ('{"schema": 1}', "Cannot read")):
+        (store / "studies" / "digits" / "best.json").write_text(content)
+        assert words in fail("bench", "--from-study", "digits", "--store", str(store), code=1)
+    (store / "studies" / "digits" / "study.json").write_text("[]")
+    assert "is damaged" in fail("tune", "--show", "digits", "--store", str(store), code=1)
+
+
+def test_without_optuna_the_command_says_what_to_install(fail, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert "zoo tune needs optuna, which is not installed.\nInstall it: pip install optuna" in fail(*tune(), code=3)

@@ -1,0 +1,281 @@
+"""A study from its first trial to the benchmark of its best: killed, shared, pruned, and blind to the test split."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from optuna.trial import TrialState
+from zoo_optuna import search
+from zoo_optuna.definition import trial_cell
+from zoo_optuna.journal import open_study
+from zoo_optuna.search import find_study, run_study
+from zoo_optuna.show import StudyWatcher
+from zoo_optuna.space import values_of
+from zoo_optuna.summary import draw, summarise
+from zoo_optuna.trials import run_trials
+
+from zoo.cli import cli
+from zoo.data.open import Dataset
+from zoo.errors import DataError, UsageError
+from zoo.harness import store as result_store
+from zoo.harness.cell import Cell
+from zoo.harness.run import run_cell
+from zoo.harness.study import read_best
+
+
+def trials_of(definition, folder):
+    return open_study(folder, definition).get_trials(deepcopy=False)
+
+
+def test_the_test_split_is_never_opened_or_simulated(start, host, tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    opened = []
+    original = Dataset.split
+
+    def split(self, name):
+        opened.append(name)
+        if name == "test":
+            raise AssertionError("the test split was opened")
+        return original(self, name)
+
+    monkeypatch.setattr(Dataset, "split", split)
+    definition, folder = start(data="toysky/discs", data__image_size=8)
+    run_trials(host, folder, trials=2, device="cpu")
+    assert opened == ["train", "val"] * 2
+    assert [trial.state for trial in trials_of(definition, folder)] == [TrialState.COMPLETE] * 2
+    shards = {path.parent.name for path in (tmp_path / "cache").rglob("*.safetensors")}
+    assert shards == {"train", "val"}
+
+
+def test_a_trial_is_the_training_of_a_benchmark_and_the_best_is_benchmarked_afresh(start, host, tmp_path, monkeypatch):
+    definition, folder = start()
+    run_trials(host, folder, trials=3, device="cpu")
+    trials = trials_of(definition, folder)
+    # The first trial has the model's own settings; all that is random differs from trial to trial.
+    assert values_of(trials[0].params, definition.space) == {"lr": 0.01, "widths": [4], "blind": False}
+    cells = [trial_cell(definition, trial.number, values_of(trial.params, definition.space)) for trial in trials]
+    assert len({cell.seed for cell in cells}) == 3
+
+    best = max(trials, key=lambda trial: trial.value)
+    cell = cells[best.number]
+    result = run_cell(host, cell, result_store.prepare_run(tmp_path / "check", cell), device="cpu")
+    assert result["val"]["auc"] == best.value
+    assert result["val"]["epoch"] == best.user_attrs["epoch"]
+    assert result["cost"]["parameters"] == best.user_attrs["parameters"]
+
+    # What zoo bench reads needs no optuna.
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    found = read_best(tmp_path / "store", "s")
+    assert (found.trial, found.val_auc, found.model) == (best.number, best.value, "tunetoy/eye")
+    arguments = [
+        "bench",
+        "--from-study",
+        "s",
+        "--store",
+        str(tmp_path / "store"),
+        "--dry-run",
+        "--json",
+        "--seeds",
+        "0,1",
+    ]
+    told = CliRunner().invoke(cli, arguments, obj=host)
+    planned = [Cell.from_json(content) for content in json.loads(told.stdout)]
+    assert [each.seed for each in planned] == [0, 1]
+    for each in planned:
+        assert (each.hparams, each.training, each.recipe, each.sizes, each.budget) == (
+            cell.hparams, cell.training, cell.recipe, cell.sizes, cell.budget,
+        )  # fmt: skip
+    result = run_cell(host, planned[0], result_store.prepare_run(tmp_path / "store", planned[0]), device="cpu")
+    assert result["status"] == "ok"
+    assert result["test"]["images"] == 90
+
+    # The command line has the last word, under either name of a hyper-parameter.
+    changed = CliRunner().invoke(cli, [*arguments, "--data", "toyzoo/two", "--set", "model.widths=[3]"], obj=host)
+    other = Cell.from_json(json.loads(changed.stdout)[0])
+    assert (other.data, other.hparams["widths"], other.training["lr"]) == ("toyzoo/two", [3], cell.training["lr"])
+
+
+def test_killed_in_the_middle_it_goes_on_to_the_same_end(start, host, forked):
+    whole, whole_folder = start(store="whole")
+    run_trials(host, whole_folder, trials=4, device="cpu")
+    expected = [(trial.params, trial.intermediate_values, trial.value) for trial in trials_of(whole, whole_folder)]
+
+    cut, folder = start(store="cut", pause=0.02)
+    worker = forked(folder, 4)
+    deadline = time.monotonic() + 60
+    while True:
+        trials = trials_of(cut, folder)
+        if len(trials) > 1 and trials[1].intermediate_values:
+            break
+        assert time.monotonic() < deadline
+        assert worker.is_alive()
+        time.sleep(0.01)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+    [left] = [trial for trial in trials_of(cut, folder) if trial.state == TrialState.RUNNING]
+    assert left.number == 1
+    assert (folder / "0001" / "checkpoint.safetensors").exists()
+
+    run_trials(host, folder, trials=4, device="cpu")
+    trials = trials_of(cut, folder)
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    assert [(trial.params, trial.intermediate_values, trial.value) for trial in trials] == expected
+    assert not list(folder.glob("0*"))
+
+    # The same command once more has nothing to do; a larger total goes on.
+    run_trials(host, folder, trials=4, device="cpu")
+    assert len(trials_of(cut, folder)) == 4
+    run_trials(host, folder, trials=5, device="cpu")
+    assert len(trials_of(cut, folder)) == 5
+
+
+def test_two_workers_share_a_study_and_run_each_trial_once(start, forked, tmp_path):
+    notes = tmp_path / "notes"
+    definition, folder = start(pause=0.02, notes=str(notes))
+    workers = [forked(folder, 6) for _ in range(2)]
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    trials = trials_of(definition, folder)
+    assert [trial.number for trial in trials] == list(range(6))
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    built = notes.read_text().split()
+    assert len(built) == 6
+    assert set(built) == {str(worker.pid) for worker in workers}
+
+
+def test_trials_are_stopped_by_the_median_rule(start, host):
+    definition, folder = start(searched=["blind", "lr"], prune_after=2)
+    run_trials(host, folder, trials=12, device="cpu")
+    trials = trials_of(definition, folder)
+    ended = []
+    for trial in trials:
+        aucs = [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)]
+        # After epoch 1 of 3 the learning rate has risen; after epoch 3 there is nothing left to save.
+        stopped = next(
+            (
+                epoch
+                for epoch in (1, 2)
+                if len(ended) >= 2
+                and epoch <= len(aucs)
+                and max(aucs[:epoch]) < np.median([other.intermediate_values[epoch] for other in ended])
+            ),
+            None,
+        )
+        assert (trial.state == TrialState.PRUNED) == (stopped is not None)
+        assert len(aucs) == (stopped or 3)
+        if stopped is None:
+            ended.append(trial)
+    blind = [trial for trial in trials if values_of(trial.params, definition.space)["blind"]]
+    assert any(trial.state == TrialState.PRUNED and trial.last_step == 1 for trial in blind)
+    assert not values_of(open_study(folder, definition).best_trial.params, definition.space)["blind"]
+
+
+class Fork:
+    """A forked worker, as `search` would see its process."""
+
+    def __init__(self, process):
+        self.process, self.pid = process, process.pid
+        self.terminate, self.kill = process.terminate, process.kill
+
+    @property
+    def returncode(self):
+        return self.process.exitcode
+
+    def poll(self):
+        return self.process.exitcode
+
+    def wait(self, timeout=None):
+        self.process.join(timeout)
+
+
+def test_a_trial_that_kills_its_process_twice_has_failed(start, host, forked, monkeypatch, capsys):
+    definition, folder = start(searched=["lr"], deadly=True)
+    monkeypatch.setattr(search._Crew, "_start", lambda crew: Fork(forked(crew.folder, crew.trials)))
+    with StudyWatcher() as watcher:
+        run_study(host, definition, folder, trials=2, watch=watcher.watch)
+    trials = trials_of(definition, folder)
+    assert [trial.state for trial in trials] == [TrialState.FAIL] * 2
+    assert [trial.user_attrs["deaths"] for trial in trials] == [2, 2]
+    assert "trial 1: failed: its process died 2 times, last with status -9" in capsys.readouterr().err
+    summary = summarise(*find_study(folder.parents[1], "s")[::-2])
+    assert summary["best"] is None
+    assert draw(summary, folder) == []
+
+
+def test_a_failure_costs_one_trial(start, host):
+    # An exploding loss or an impossible combination is the trial's fault, and not the study's.
+    definition, folder = start(model="toyzoo/explodes", searched=["lr"], after=3)
+    run_trials(host, folder, trials=2, device="cpu")
+    trials = trials_of(definition, folder)
+    assert [trial.state for trial in trials] == [TrialState.FAIL] * 2
+    assert "epoch 1" in trials[0].user_attrs["error"]
+
+
+def test_a_torn_last_line_of_the_journal_is_dropped(start, host):
+    definition, folder = start()
+    run_trials(host, folder, trials=1, device="cpu")
+    before = trials_of(definition, folder)
+    with (folder / "journal.log").open("a") as file:
+        file.write('{"op_code": 4, "worker')
+    run_trials(host, folder, trials=2, device="cpu")
+    after = trials_of(definition, folder)
+    assert [trial.value for trial in after][:1] == [trial.value for trial in before]
+    assert len(after) == 2
+    (folder / "journal.log").write_text("no journal\n{}\n")
+    with pytest.raises(DataError, match="journal"):
+        open_study(folder, definition)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": "toyzoo/tiny", "searched": ["lr"]}, "model is tunetoy/eye there, toyzoo/tiny here"),
+        ({"data": "toyzoo/two"}, "data is toyzoo/stripes there, toyzoo/two here"),
+        ({"searched": ["lr", "widths"]}, "blind is searched there"),
+        ({"weight_decay": None}, "weight_decay is not searched there"),
+        ({"epochs": 4}, "epochs is 3 there, 4 here"),
+        ({"prune_after": 2}, "prune_after is 5 there, 2 here"),
+    ],
+)
+def test_a_study_of_another_kind_is_refused_by_what_differs(start, change, words):
+    first, _ = start()
+    again, _ = start()
+    assert again == first
+    with pytest.raises(UsageError, match="is another one") as refusal:
+        start(**change)
+    assert words in str(refusal.value)
+
+
+def test_the_command_with_a_real_network(tmp_path, monkeypatch):
+    monkeypatch.delenv("ZOO_PLUGIN_FILES", raising=False)
+    folder = tmp_path / "store/studies/digits"
+    words = [
+        "tune", "--model", "p4m", "--data", "rotmnist5k", "--study", "digits", "--trials", "4", "--budget", "smoke",
+        "--search", "kernel_sizes,lr", "--set", "train_images=128", "--set", "val_images=100", "--set", "augment=none",
+        "--device", "cpu", "--store", str(tmp_path / "store"),
+    ]  # fmt: skip
+    done = CliRunner().invoke(cli, [*words, "--json"], catch_exceptions=False)
+    summary = json.loads(done.stdout)
+    assert summary["model"] == "gconv/p4m"
+    assert [trial["state"] for trial in summary["trials"]] == ["ended"] * 4
+    assert summary["trials"][0]["values"] == {"kernel_sizes": [5, 3, 3, 3, 3, 3], "lr": 0.005}
+    assert summary["best"]["val_auc"] == max(trial["val_auc"] for trial in summary["trials"])
+    assert sum(summary["importance"].values()) == pytest.approx(1)
+    assert "trial 0: val AUC" in done.stderr
+    assert {path.name for path in folder.iterdir()} >= {"best.json", "history.png", "importance.png", "study.json"}
+
+    # The same command, or --show: there is nothing left to do, and no worker is started for it.
+    monkeypatch.setattr(search._Crew, "_start", lambda crew: pytest.fail("started a worker"))
+    shown = CliRunner().invoke(cli, words, catch_exceptions=False).stdout
+    again = CliRunner().invoke(cli, ["tune", "--show", "digits", "--store", str(tmp_path / "store")])
+    assert again.stdout == shown
+    best = next(line for line in shown.splitlines() if line.split()[:1] == [str(summary["best"]["trial"])])
+    assert f"{summary['best']['val_auc']:.4f}" in best
