@@ -69,6 +69,8 @@ def test_the_other_commands(words: list[str], tmp_path: Path, monkeypatch: pytes
     if words[0] == "bench":
         # The plan checks every name and setting; running is what the first command shows.
         words = [*words, *SMALL, "--dry-run"]
+    if words[0] == "tune":
+        words = [*words, *SMALL, "--trials", "1"]
     if words[0] == "simulate":
         words = [*words, *TINY]
     if words[0] == "evaluate":

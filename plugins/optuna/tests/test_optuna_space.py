@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
 import optuna
 import pytest
 import torch
+from zoo_optuna.command import tune as tune_command
 from zoo_optuna.sampling import AddressedTPE
 from zoo_optuna.space import TRAINER_SPACE, choose_space, full_space, parameters_of, suggest, values_of
 
 from zoo import registry
 from zoo.cli import main
+from zoo.cli.bench import bench as bench_command
 from zoo.errors import UsageError
 from zoo.host import load_plugins
 from zoo.specs import ModelSpec
@@ -95,7 +98,7 @@ def test_names_mean_what_they_mean_for_set():
     space = full_space(spec)
     assert space["lr"] == TRAINER_SPACE["lr"]
     assert space["model.lr"] == [1, 2] or space["model.lr"] == (1, 2)
-    assert list(choose_space(spec, searched=["model.width", "lr"], fixed={})) == ["width", "lr"]
+    assert list(choose_space(spec, searched=["model.width", "lr"], fixed={})) == ["lr", "width"]
     assert set(space) - set(choose_space(spec, searched=[], fixed={"model.width": 2, "lr": 1e-3})) == {"width", "lr"}
     with pytest.raises(UsageError, match="Everything that could be searched is fixed"):
         choose_space(spec, searched=[], fixed=dict.fromkeys(space, 1))
@@ -193,3 +196,15 @@ def test_the_nearest_study_is_named_and_one_without_a_result_is_not_benchmarked(
 def test_without_optuna_the_command_says_what_to_install(fail, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert "zoo tune needs optuna, which is not installed.\nInstall it: pip install optuna" in fail(*tune(), code=3)
+
+
+@pytest.mark.parametrize("page", ["docs/tuning.md", "plugins/optuna/README.md"])
+def test_the_commands_of_the_documentation_can_be_meant(page):
+    text = (HERE.parents[3] / page).read_text(encoding="utf-8").replace("\\\n", "")
+    lines = [shlex.split(line, comments=True) for line in text.splitlines() if line.startswith(("zoo tune", "zoo b"))]
+    assert len(lines) >= 2
+    for _, name, *words in lines:
+        context = {"tune": tune_command, "bench": bench_command}[name].make_context(name, words)
+        if context.params.get("searched"):
+            spec = registry.find(OWN, ModelSpec, context.params["model"])
+            assert choose_space(spec, searched=context.params["searched"].split(","), fixed={})

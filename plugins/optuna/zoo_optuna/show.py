@@ -117,7 +117,7 @@ def outcome(trial: FrozenTrial, space: Mapping[str, Any]) -> str:
     elif state == "stopped":
         text = f"stopped after epoch {trial.last_step} with val AUC {trial.value:.4f}"
     else:
-        text = f"failed: {str(trial.user_attrs.get('error', '')).splitlines()[0]}"
+        text = "failed: " + str(trial.user_attrs.get("error", "")).partition("\n")[0]
     return f"trial {trial.number}: {text}  {written(values_of(trial.params, space))}"
 
 

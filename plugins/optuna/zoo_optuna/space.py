@@ -74,7 +74,8 @@ def choose_space(spec: ModelSpec, *, searched: Sequence[str], fixed: Mapping[str
     names = [_plain(name, space) for name in searched] or [name for name in space if name not in fixed_names]
     if not names:
         raise UsageError("Everything that could be searched is fixed by --set.", hint=f"It is: {', '.join(space)}")
-    return {name: _listed(space[name]) for name in dict.fromkeys(names)}
+    # Sorted, as in the study's file: no order of words may change what is drawn.
+    return {name: _listed(space[name]) for name in sorted(set(names))}
 
 
 def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:

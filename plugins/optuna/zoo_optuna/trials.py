@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import optuna
 import torch
 from optuna.trial import Trial, TrialState
 
-from zoo.errors import ZooError
+from zoo.errors import DataError, ZooError
 from zoo.harness.fit import fit, prepare
 from zoo.harness.score import count_cost
 from zoo.harness.store import claim, locked
@@ -102,6 +103,12 @@ def _run(host: Host, definition: Definition, study: Study, trial: Trial, folder:
         values = suggest(trial, definition.space)
         cell = trial_cell(definition, trial.number, values)
         prepared = prepare(host, cell, run_dir, device=device)
+        if len(np.unique(prepared.val_split.labels)) < 2:
+            raise DataError(
+                f"The {len(prepared.val_split)} validation images of {cell.data} are of one class: "
+                "no AUC can judge a trial.",
+                hint="Try: --set val_images=500",
+            )
         image = torch.zeros(1, *prepared.train_split.image_shape, device=device)
         for name, value in count_cost(prepared.classifier, image).items():
             trial.set_user_attr(name, value)
