@@ -157,6 +157,7 @@ def tune(*words, model="tunetoy/eye", study="s"):
         (("tune", "--model", "p4m", "--data", "modelA"), ["Missing option '--study'"]),
         (tune("--search", "widht"), ["--search widht", "Did you mean 'widths'?", "It offers: lr, "]),
         (tune("--search", "lr", "--set", "lr=0.1"), ["'lr' is both searched (--search) and fixed (--set)"]),
+        (tune("--set", "eye.lr=0.1"), ["--set eye.lr: a study is of one model", "Write: --set lr=..."]),
         (tune("--set", "widhts=[1]"), ["--set widhts", "Did you mean 'widths'"]),
         (tune(model="tunetoy/plain"), ["has no search space of its own", "--search lr,weight_decay,augment"]),
         (tune(model="tunetoy/odd"), ["search space is wrong at 'widht'", "Did you mean 'width'"]),

@@ -82,6 +82,13 @@ def make_study(
             ids = ", ".join(spec.id for spec in found[:3])
             raise UsageError(f"A study is of one {kind.kind}; {', '.join(names)} are {len(found)}: {ids} ...")
     [model] = registry.match(host, ModelSpec, request.models)
+    for setting in request.settings:
+        if setting.rpartition(".")[0] not in ("", "data", "model"):
+            # As "MODEL.NAME" it would hold instead of what a trial tries.
+            raise UsageError(
+                f"--set {setting}: a study is of one model, whose settings need no other prefix than 'model.'.",
+                hint=f"Write: --set {setting.rpartition('.')[2]}=...; parameters of the data are data.NAME.",
+            )
     space = choose_space(model, searched=searched, fixed=request.settings)
     [cell] = make_plan(host, request)
     wanted = Definition(
