@@ -16,9 +16,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
 from zoo.errors import DataError
-from zoo_optuna.definition import Definition, own_values
+from zoo.harness.study import write_best
+from zoo_optuna.definition import Definition, best_of, own_values
 from zoo_optuna.sampling import AddressedTPE, make_pruner
-from zoo_optuna.space import parameters_of
+from zoo_optuna.space import parameters_of, values_of
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -120,6 +121,20 @@ def give_up(study: Study, trial: Trial, cause: str) -> None:
     """Mark a trial as failed."""
     trial.set_user_attr("error", cause)
     study.tell(trial, state=TrialState.FAIL)
+
+
+def keep_best(study: Study, definition: Definition, folder: Path) -> None:
+    """Write down the best trial so far, if there is one, for whoever has no optuna.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    with alone(folder):
+        ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if ended:
+            best = study.best_trial
+            values = values_of(best.params, definition.space)
+            write_best(folder, best_of(definition, trial=best.number, val_auc=best.values[0], values=values))
 
 
 def _drop_torn_line(path: Path, lock: KernelLock) -> None:

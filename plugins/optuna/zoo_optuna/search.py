@@ -24,7 +24,7 @@ from zoo.harness.study import study_folder, unknown_study
 from zoo.paths import make_dir
 from zoo.specs import DatasetSpec, ModelSpec
 from zoo_optuna.definition import Definition, check_same, read_definition, write_definition
-from zoo_optuna.journal import alone, give_up, open_study, trial_folder, worker_name
+from zoo_optuna.journal import alone, give_up, keep_best, open_study, trial_folder, worker_name
 from zoo_optuna.space import choose_space
 
 if TYPE_CHECKING:
@@ -173,6 +173,7 @@ def run_study(
                 said = {t.number: read_progress(trial_folder(folder, t.number) / PROGRESS) for t in held}
                 watch(State(definition=definition, trials=begun, wanted=trials, running=said, workers=crew.size))
             if not left and not running:
+                keep_best(study, definition, folder)  # whose worker may have been killed just before it did
                 return
             crew.hire(left=left, held=held)
             time.sleep(POLL_SECONDS)

@@ -24,11 +24,10 @@ from zoo.errors import DataError, ZooError
 from zoo.harness.fit import fit, prepare
 from zoo.harness.score import count_cost
 from zoo.harness.store import claim, locked
-from zoo.harness.study import write_best
 from zoo.paths import make_dir
-from zoo_optuna.definition import Definition, best_of, read_definition, trial_cell
-from zoo_optuna.journal import alone, give_up, open_study, trial_folder, worker_name
-from zoo_optuna.space import suggest, values_of
+from zoo_optuna.definition import Definition, read_definition, trial_cell
+from zoo_optuna.journal import alone, give_up, keep_best, open_study, trial_folder, worker_name
+from zoo_optuna.space import suggest
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -85,7 +84,7 @@ def _orphan(study: Study, folder: Path) -> Trial | None:
     """Return a trial that was begun and that nobody runs."""
     for begun in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if not locked(trial_folder(folder, begun.number)):
-            return Trial(study, begun._trial_id)
+            return Trial(study, begun._trial_id)  # optuna offers no public way from a number to a trial
     return None
 
 
@@ -122,8 +121,12 @@ def _run(host: Host, definition: Definition, study: Study, trial: Trial, folder:
         fitted = fit(prepared, cell, run_dir, epoch_ended=epoch_ended)
         trial.set_user_attr("epoch", fitted.epoch)
         keep_seconds()
+        # An epoch that ended just before a kill has a checkpoint and no report; others are compared with it.
+        told = study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        for entry in fitted.history:
+            if entry["epoch"] not in told:
+                trial.report(entry["val_auc"], step=int(entry["epoch"]))
         study.tell(trial, fitted.val_auc)
-        _keep_best(study, definition, folder)
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
     except (Exception, SystemExit) as error:
@@ -132,13 +135,6 @@ def _run(host: Host, definition: Definition, study: Study, trial: Trial, folder:
         logger.warning("trial %d failed: %s", trial.number, text, exc_info=not isinstance(error, ZooError))
         give_up(study, trial, text)
         sound = isinstance(error, ZooError)
+    keep_best(study, definition, folder)
     shutil.rmtree(run_dir, ignore_errors=True)
     return sound
-
-
-def _keep_best(study: Study, definition: Definition, folder: Path) -> None:
-    """Write down the best trial so far, for whoever has no optuna."""
-    with alone(folder):
-        best = study.best_trial
-        values = values_of(best.params, definition.space)
-        write_best(folder, best_of(definition, trial=best.number, val_auc=best.values[0], values=values))
