@@ -21,7 +21,7 @@ def trained(train_a_little):
     return {name: train_a_little(build(name, width=3)) for name in NAMES}
 
 
-@pytest.mark.parametrize("size", [28, 32, 33, 34, 47, 64, 75, 150, 223, 224])
+@pytest.mark.parametrize("size", [28, 33, 64, 75, 150])
 @pytest.mark.parametrize("state", ["untrained", "trained"])
 @pytest.mark.parametrize("name", GROUP_NAMES)
 def test_logits_are_invariant(trained, relative_spread, name, state, size):

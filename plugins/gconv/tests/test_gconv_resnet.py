@@ -25,7 +25,7 @@ def trained(train_a_little):
     return {name: train_a_little(build(name)) for name in NAMES}
 
 
-@pytest.mark.parametrize("size", [32, 33, 34, 47, 64, 75, 150, 223, 224])
+@pytest.mark.parametrize("size", [33, 64, 75, 150])
 @pytest.mark.parametrize("state", ["untrained", "trained"])
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_are_invariant(trained, relative_spread, name, state, size):
