@@ -41,6 +41,7 @@ FIRST_PARTY = frozenset(
         "-optuna",
         "-rotmnist",
         "-steerable",
+        "-tensorboard",
         "-timm",
     )
 )

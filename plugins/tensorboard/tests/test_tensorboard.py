@@ -1,0 +1,136 @@
+"""What TensorBoard reads back is what the run stored; and nothing is written or imported that was not asked for."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from zoo_tensorboard.events import SCALARS
+from zoo_tensorboard.pictures import draw_confusion
+from zoo_tensorboard.plugin import event_folder
+
+from zoo.harness import store
+from zoo.harness.plan import Request, make_plan
+from zoo.harness.run import run_cell
+from zoo.host import load_plugins
+
+
+@pytest.fixture(scope="module")
+def host():
+    return load_plugins(files=[Path(__file__).parent / "tracked.py"], environment={})
+
+
+@pytest.fixture
+def go(host, tmp_path, monkeypatch):
+    """Run a cell with the switch at a value; return result and folder of the run."""
+
+    def go(switch, model="linear", **options):
+        monkeypatch.setenv("ZOO_TENSORBOARD", switch)
+        sizes = {"train_images": 120, "val_images": 40, "test_images": 40}
+        settings = {**sizes, "epochs": 3, "batch_size": 40}
+        request = Request(
+            models=[f"tracked/{model}"], data=["tracked/noise"], budget="smoke", device="cpu", settings=settings
+        )
+        [cell] = make_plan(host, request)
+        run_dir = store.prepare_run(tmp_path / "store", cell, force=options.get("force", False))
+        return run_cell(host, cell, run_dir, device="cpu", **options), run_dir
+
+    return go
+
+
+def read(folder: Path) -> EventAccumulator:
+    return EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
+
+
+def test_events_agree_with_the_stored_run(go, tmp_path):
+    result, run_dir = go("1")
+    assert result["status"] == "ok"
+    events = read(tmp_path / "store" / "tensorboard" / run_dir.relative_to(tmp_path / "store"))
+    history = [json.loads(line) for line in (run_dir / store.HISTORY).read_text().splitlines()]
+    for name, tag in SCALARS.items():
+        told = [(event.step, event.value) for event in events.Scalars(tag)]
+        assert told == [(entry["epoch"], pytest.approx(entry[name], rel=1e-6)) for entry in history]
+    assert len(history) == 3
+    for name, area in result["test"]["auc"].items():
+        [event] = events.Scalars(f"test/auc/{name}")
+        assert (event.step, event.value) == (result["val"]["epoch"], pytest.approx(area, rel=1e-6))
+    for tag in ("test/roc", "test/confusion", "images/examples", "images/worst"):
+        [event] = events.Images(tag)
+        pixels = np.array(Image.open(io.BytesIO(event.encoded_image_string)))
+        assert min(pixels.shape[:2]) > 200
+        assert pixels.std() > 10
+    text = events.Tensors("cell/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert json.loads(textwrap.dedent(text)) == result["cell"]
+    # Events are no run: who reads the store does not stumble over them.
+    found, rest = store.scan(tmp_path / "store")
+    assert [entry["run_id"] for entry in found] == [result["run_id"]]
+    assert rest == []
+
+
+def test_begun_anew_it_shows_one_training_and_its_failure(go, tmp_path):
+    go(str(tmp_path / "events"))
+    result, run_dir = go(str(tmp_path / "events"), force=True)
+    folder = tmp_path / "events" / run_dir.relative_to(tmp_path / "store")
+    assert [event.step for event in read(folder).Scalars("loss/train")] == [1, 2, 3]
+    result, run_dir = go(str(tmp_path / "events"), model="raises")
+    folder = tmp_path / "events" / run_dir.relative_to(tmp_path / "store")
+    assert result["error"].encode() in read(folder).Tensors("failed/text_summary")[0].tensor_proto.string_val[0]
+
+
+def test_a_run_that_goes_on_keeps_its_curves(tmp_path):
+    from zoo_tensorboard import events
+
+    folder, run_dir = tmp_path / "events", tmp_path / "run"
+    run_dir.mkdir()
+    events.start({}, run_dir, folder)
+    events.add_epoch(folder, 1, {"train_loss": 1.0})
+    (run_dir / "checkpoint.safetensors").touch()
+    events._open.pop(folder)  # killed
+    events.start({}, run_dir, folder)
+    events.add_epoch(folder, 2, {"train_loss": 0.5})
+    events.finish(run_dir, folder, {"status": "failed", "error": "x"})
+    assert [(event.step, event.value) for event in read(folder).Scalars("loss/train")] == [(1, 1.0), (2, 0.5)]
+
+
+@pytest.mark.parametrize("switch", ["", "0"])
+def test_it_costs_nothing_where_it_is_not_asked_for(switch):
+    code = (
+        "import sys; from pathlib import Path; from zoo_tensorboard import plugin\n"
+        "run = Path('a/b/c')\n"
+        "plugin.zoo_run_started(cell={}, run_dir=run); plugin.zoo_epoch_ended(run_dir=run, epoch=1, metrics={})\n"
+        "plugin.zoo_run_finished(run_dir=run, result={})\n"
+        "assert not {'torch', 'numpy', 'tensorboard'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "ZOO_TENSORBOARD": switch}, check=True)
+
+
+def test_folders_are_named_by_data_model_and_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_TENSORBOARD", "~/all")
+    assert event_folder(tmp_path / "d" / "m" / "r") == Path.home() / "all" / "d" / "m" / "r"
+
+
+def test_confusion_is_dark_where_the_images_are():
+    pixels = draw_confusion([[90, 10], [0, 100]], ["a", "b"]).astype(float).mean(2)
+    height, width = pixels.shape
+    quarters = {
+        (row, column): np.median(pixels[row * height // 2 :][: height // 2, column * width // 2 :][:, : width // 2])
+        for row in (0, 1)
+        for column in (0, 1)
+    }
+    assert max(quarters[0, 0], quarters[1, 1]) < min(quarters[0, 1], quarters[1, 0]) - 50
+
+
+def test_readme_lists_the_tags():
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    tags = set(re.findall(r"`([a-z]+/[a-z_]+)`", readme))
+    assert tags >= {*SCALARS.values(), "test/roc", "test/confusion", "images/examples", "images/worst"}

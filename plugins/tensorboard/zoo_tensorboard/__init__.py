@@ -1,0 +1,1 @@
+"""TensorBoard for runs: scalars while they train, curves and images when they end."""

@@ -1,0 +1,68 @@
+"""Writes the events of a run: a file for each time that it was started, none of which is ever written twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+
+from zoo_tensorboard import pictures
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCALARS = {
+    "train_loss": "loss/train",
+    "val_loss": "loss/validation",
+    "val_auc": "validation/auc",
+    "val_accuracy": "validation/accuracy",
+    "lr": "training/learning_rate",
+    "train_images_per_second": "training/images_per_second",
+}
+"""Entry of history.jsonl -> tag."""
+
+# A hook is called anew for each event, so the file that is open between two of them has to be kept here.
+_open: dict[Path, SummaryWriter] = {}
+
+
+def start(cell: Mapping[str, Any], run_dir: Path, folder: Path) -> None:
+    """Open a file and write the run's content as a text.
+
+    A run that starts from the beginning, as `--force` does, removes what an earlier one wrote; one that goes on from
+    its checkpoint adds a file, and TensorBoard joins them.
+    """
+    from zoo.harness.train import CHECKPOINT
+
+    if not (run_dir / CHECKPOINT).exists():
+        for earlier in folder.glob("events.out.tfevents.*"):
+            earlier.unlink()
+    _open[folder] = SummaryWriter(str(folder))
+    text = json.dumps(dict(cell), indent=2, sort_keys=True)
+    _open[folder].add_text("cell", "".join(f"    {line}\n" for line in text.splitlines()))
+    _open[folder].flush()
+
+
+def add_epoch(folder: Path, epoch: int, metrics: Mapping[str, float]) -> None:
+    """Write an epoch's scalars at once, so that whoever watches sees them."""
+    writer = _open[folder]
+    for name, tag in SCALARS.items():
+        if name in metrics:
+            writer.add_scalar(tag, metrics[name], epoch)
+    writer.flush()
+
+
+def finish(run_dir: Path, folder: Path, result: Mapping[str, Any]) -> None:
+    """Write the scores, pictures where there are any, and close the file."""
+    with _open.pop(folder) as writer:
+        if result["status"] != "ok":
+            writer.add_text("failed", f"{result['status']}: {result['error']}")
+            return
+        epoch = int(result["val"]["epoch"])
+        for name, area in result["test"]["auc"].items():
+            writer.add_scalar(f"test/auc/{name}", area, epoch)
+        writer.add_scalar("test/accuracy", result["test"]["accuracy"], epoch)
+        for tag, picture in pictures.draw(run_dir, result):
+            writer.add_image(tag, np.asarray(picture), epoch, dataformats="HWC")

@@ -1,0 +1,72 @@
+"""The pictures of a run that ended: ROC curves, confusion matrix, example images and the worst mistakes."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from zoo.harness.store import MISTAKES, read_arrays
+from zoo.report.plots import draw_examples, draw_images, draw_roc
+
+
+def draw(run_dir: Path, result: Mapping[str, Any]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield tag and pixels [height, width, 3] of each picture of a good run.
+
+    Args:
+        run_dir: its folder.
+        result: content of result.json.
+    """
+    cell = result["cell"]
+    title = f"{cell['model']} on {cell['recipe']['dataset']}, seed {cell['seed']}"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        yield "test/roc", _pixels(draw_roc([{**result, "run_dir": str(run_dir)}], path))
+        yield "test/confusion", draw_confusion(result["test"]["confusion"], result["classes"])
+        yield "images/examples", _pixels(draw_examples(run_dir, path, title=title))
+        arrays, metadata = read_arrays(run_dir / MISTAKES)
+        classes = json.loads(metadata["classes"])
+        captions = [
+            f"{chance[label]:.2f}" for chance, label in zip(arrays["probabilities"], arrays["labels"], strict=True)
+        ]
+        mistakes = draw_images(
+            arrays["images"], arrays["labels"], classes, path,
+            title=f"{title}: the least chance given to the true class", captions=captions,
+        )  # fmt: skip
+        yield "images/worst", _pixels(mistakes)
+
+
+def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> NDArray[np.uint8]:
+    """Return a confusion matrix as pixels [height, width, 3]: images counted, shares of the true class as colours.
+
+    Args:
+        confusion: [true][predicted] images.
+        classes: their names.
+    """
+    counts = np.asarray(confusion)
+    shares = counts / counts.sum(1, keepdims=True).clip(min=1)
+    figure = Figure(figsize=(1.6 + 1.1 * len(classes), 1.2 + 1.0 * len(classes)), dpi=130, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        axis.text(column, row, f"{count}", ha="center", va="center", color="w" if shares[row, column] > 0.5 else "k")
+    names = [name.replace("_", "\n") for name in classes]
+    axis.set_xticks(range(len(names)), names)
+    axis.set_yticks(range(len(names)), names)
+    axis.set(xlabel="predicted", ylabel="true")
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as picture:
+        return np.array(picture.convert("RGB"))
