@@ -231,15 +231,15 @@ def test_a_run_that_cannot_write_its_result_need_not_train_again(plan, run_in, h
 def test_the_seconds_of_an_interrupted_run_are_those_of_all_its_sessions(plan, run_in, host, monkeypatch):
     with interrupted(host, monkeypatch, after=2):
         run_in(plan())
-    load = train_module._load
+    take = train_module._take
 
     def slow(*arguments):
-        state, best = load(*arguments)
+        state, best = take(*arguments)
         for entry in state.history:
             entry["seconds"] += 1000
         return state, best
 
-    monkeypatch.setattr(train_module, "_load", slow)
+    monkeypatch.setattr(train_module, "_take", slow)
     result, _ = run_in(plan())
     assert 2000 < result["seconds"] < 2100
 

@@ -16,6 +16,7 @@ def zoo_models():
             ("kills_itself", {}),
             ("out_of_memory", {}),
             ("hungry", {"limit": 1000}),
+            ("normed", {}),
         )
     ]
 
@@ -102,6 +103,35 @@ def hungry(*, in_chans, num_classes, image_size, limit):
             return self.linear(images.flatten(1))
 
     return Hungry()
+
+
+def normed(*, in_chans, num_classes, image_size):
+    import os
+    import signal
+
+    from torch import nn
+
+    class Normed(nn.Sequential):
+        """Has batch norm, and dies where TOYZOO_DIES="RANK:CALL" says so."""
+
+        calls = 0
+
+        def forward(self, images):
+            rank, _, call = os.environ.get("TOYZOO_DIES", "").partition(":")
+            self.calls += self.training
+            if rank and rank == os.environ.get("ZOO_RANK", "0") and self.training and self.calls == int(call):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().forward(images)
+
+    # No bias before a batch norm: its gradient is rounding alone, of which Adam makes steps.
+    return Normed(
+        nn.Conv2d(in_chans, 6, 3, padding=1, bias=False),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(96, num_classes),
+    )
 
 
 def stripes(*, count):

@@ -39,6 +39,8 @@ _MOST_SEEDS = 10_000
 @click.option("--match", default="", metavar="BY", help="Widths so that all cost as the first: params, macs, time.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="lr=3e-4, model.width=8, data.snr=50, ...")
 @click.option("--launcher", default="core/local", show_default=True, help="What runs the cells.")
+@click.option("--devices", default=1, show_default=True, help="GPUs (or CPU processes) of a node for one network.")
+@click.option("--num-nodes", default=1, show_default=True, help="Nodes for one network, under srun or torchrun.")
 @click.option("--stream", is_flag=True, help="Train on images rendered as they are needed, every epoch new ones.")
 @click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="Read images that zoo simulate made.")
 @click.option("--from-study", "study", metavar="NAME", help="The best trial of zoo tune, unless options say otherwise.")
@@ -62,6 +64,8 @@ def bench(
     match: str,
     pairs: tuple[str, ...],
     launcher: str,
+    devices: int,
+    num_nodes: int,
     stream: bool,
     images: Path | None,
     study: str | None,
@@ -76,14 +80,17 @@ def bench(
     A suite is a TOML file that states all of this; options that are given as well hold instead of it.
     """
     from zoo import registry
-    from zoo.harness.plan import Request, make_plan
+    from zoo.harness.plan import Request, make_plan, resolve_device
     from zoo.harness.settings import parse_settings
     from zoo.harness.suite import SuitePlan, compare_expected, plan_suite
+    from zoo.harness.teamwork import run_as_member
+    from zoo.launch.team import check_batch, check_devices, find_team
     from zoo.specs import LauncherSpec
 
     host = host_of(ctx)
     warn_of_broken(host)
-    registry.find(host, LauncherSpec, launcher)
+    launcher = registry.find(host, LauncherSpec, launcher).id
+    team = find_team(devices=devices, num_nodes=num_nodes)
     settings = parse_settings(list(pairs))
     if stream and settings.setdefault("stream", True) is not True:
         raise UsageError(f"--stream and --set stream={settings['stream']} exclude each other.")
@@ -121,6 +128,15 @@ def bench(
         else:
             plan = plan_suite(host, suite, device=device, store=store, tell=tell)
     cells = list(plan.cells)
+    run_here = partial(
+        run_as_member, host, cells, store=Path(store), device=resolve_device(device), images=images, force=force,
+        team=team,
+    )  # fmt: skip
+    for cell in cells:
+        check_batch(team.size, min(cell.training["batch_size"], cell.sizes["train"]))
+    if not team.first:
+        # What is planned, shown and written is the first process's business.
+        ctx.exit(0 if dry_run or all(result["status"] == "ok" for result in run_here()) else 1)
     if suite is not None and suite.title:
         click.echo(click.style(suite.title, bold=True), err=True)
     stored = _print_plan(host, cells, Path(store), force=force, minutes=plan.minutes)
@@ -134,17 +150,27 @@ def bench(
     from zoo.cli.watch import Watcher
     from zoo.harness.matrix import run_matrix
 
-    with contextlib.redirect_stdout(sys.stderr), Watcher() as watcher:
-        found = run_matrix(
-            host,
-            cells,
-            store=Path(store),
-            device=device,
-            launcher=launcher,
-            images=images,
-            force=force,
-            watch=watcher.watch,
-        )
+    if launcher == "core/local":
+        check_devices(team, resolve_device(device))
+    if team.started_by:
+        with contextlib.redirect_stdout(sys.stderr):
+            found = run_here()
+        if len(found) < len(cells):
+            click.echo(f"{len(cells) - len(found)} cells are not run, since one failed: type it again", err=True)
+            cells = cells[: len(found)]
+    else:
+        with contextlib.redirect_stdout(sys.stderr), Watcher() as watcher:
+            found = run_matrix(
+                host,
+                cells,
+                store=Path(store),
+                device=device,
+                launcher=launcher,
+                images=images,
+                force=force,
+                team=team,
+                watch=watcher.watch,
+            )
     _finish(found, cells, Path(store), as_json=as_json, ran=force or stored < len(cells))
     if suite is not None:
         for sentence in compare_expected(host, suite, found):
@@ -294,19 +320,42 @@ def _seeds(text: str) -> list[int]:
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.")
 @click.option("--images", type=click.Path(path_type=Path), help="Read images that zoo simulate made.")
 @click.option("--force", is_flag=True, help="Run again although there is a result.")
+@click.option("--devices", default=1, help="Processes on each node.")
+@click.option("--num-nodes", default=1, help="Nodes.")
 @click.pass_context
-def run_cell(ctx: click.Context, path: Path, device: str, images: Path | None, force: bool) -> None:
-    """Run one cell in this process; the result goes beside its file."""
+def run_cell(
+    ctx: click.Context, path: Path, device: str, images: Path | None, force: bool, devices: int, num_nodes: int
+) -> None:
+    """Run one cell in this process, or in some that it starts; the result goes beside its file."""
 
     from zoo.harness.cell import Cell
     from zoo.harness.plan import resolve_device
     from zoo.harness.store import claim
+    from zoo.launch.team import check_devices, find_team
 
     cell, device = Cell.read(path), resolve_device(device)
+    team = find_team(devices=devices, num_nodes=num_nodes)
     # torch takes seconds to import: not before the cell is known to be one, and nobody else's.
-    with claim(path.parent):
-        from zoo.harness import run
+    if team.size > 1 and not team.started_by:
+        check_devices(team, device)
+        from zoo.harness.teamwork import run_by_team
 
-        result = run.run_cell(host_of(ctx), cell, path.parent, device=device, images=images, force=force)
+        command = [sys.executable, "-m", "zoo", "run-cell", str(path), "--device", device, *team.options()]
+        command += ["--images", str(images)] if images else []
+        command += ["--force"] if force else []
+        with claim(path.parent):
+            result = run_by_team(cell, path.parent, command, team=team, force=force)
+    elif not team.first:
+        import torch
+
+        from zoo.harness.fit import help_fit
+
+        where = torch.device(device)
+        result = help_fit(host_of(ctx), cell, path.parent, device=where, images=images, team=team)
+    else:
+        with contextlib.nullcontext() if team.started_by == "zoo" else claim(path.parent):
+            from zoo.harness import run
+
+            result = run.run_cell(host_of(ctx), cell, path.parent, device=device, images=images, force=force, team=team)
     if result["status"] != "ok":
         ctx.exit(1)

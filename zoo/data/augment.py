@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.data.part import Part
 from zoo.errors import UsageError, nearest
 
 AUGMENTATIONS = ("none", "d4", "rotate")
 
 
-def augment(images: Tensor, kind: str, *, generator: torch.Generator) -> Tensor:
+def augment(images: Tensor, kind: str, *, generator: torch.Generator, part: Part | None = None) -> Tensor:
     """Return each image under a random transformation of its own.
 
     Args:
@@ -21,16 +22,18 @@ def augment(images: Tensor, kind: str, *, generator: torch.Generator) -> Tensor:
         kind: "none"; "d4", one of the eight rotations by 90 degrees and reflections, which moves pixels and
             interpolates nothing; "rotate", any angle and reflection, bilinear.
         generator: on the CPU.
+        part: the images are this part of a batch, and are changed as they would be in the whole of it.
 
     Raises:
         UsageError: an unknown kind.
     """
     if kind == "none":
         return images
+    part = part or Part(start=0, stop=len(images), whole=len(images))
     if kind == "d4":
-        return _random_d4(images, generator)
+        return _random_d4(images, generator, part)
     if kind == "rotate":
-        return _random_rotation(images, generator)
+        return _random_rotation(images, generator, part)
     raise UsageError(f"augment={kind!r} is not one of {', '.join(AUGMENTATIONS)}.{nearest(kind, AUGMENTATIONS)}")
 
 
@@ -40,8 +43,8 @@ def transform_d4(images: Tensor, element: int) -> Tensor:
     return turned.flip(-1) if element >= 4 else turned
 
 
-def _random_d4(images: Tensor, generator: torch.Generator) -> Tensor:
-    elements = torch.randint(8, (len(images),), generator=generator)
+def _random_d4(images: Tensor, generator: torch.Generator, part: Part) -> Tensor:
+    elements = part.take(torch.randint(8, (part.whole,), generator=generator))
     result = torch.empty_like(images)
     for element in range(8):
         chosen = (elements == element).nonzero()[:, 0].to(images.device)
@@ -49,9 +52,9 @@ def _random_d4(images: Tensor, generator: torch.Generator) -> Tensor:
     return result
 
 
-def _random_rotation(images: Tensor, generator: torch.Generator) -> Tensor:
-    angle = torch.rand(len(images), generator=generator) * 2 * math.pi
-    mirror = torch.randint(2, (len(images),), generator=generator) * 2.0 - 1.0
+def _random_rotation(images: Tensor, generator: torch.Generator, part: Part) -> Tensor:
+    angle = part.take(torch.rand(part.whole, generator=generator)) * 2 * math.pi
+    mirror = part.take(torch.randint(2, (part.whole,), generator=generator)) * 2.0 - 1.0
     zero = torch.zeros_like(angle)
     cos, sin = angle.cos(), angle.sin()
     matrix = torch.stack([torch.stack([cos * mirror, -sin, zero], -1), torch.stack([sin * mirror, cos, zero], -1)], 1)

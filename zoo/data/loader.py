@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.part import Part
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -69,7 +71,7 @@ class Batches:
         return host.to(self.device)
 
     def epoch(
-        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None
+        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: Part | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images and labels of an epoch in full batches; every epoch has the same images.
 
@@ -77,11 +79,17 @@ class Batches:
             number: of the epoch, from 1.
             batch_size: images in a batch.
             shuffle: CPU generator of the order; None keeps the order of the split.
+            part: yield this part of each batch alone.
         """
-        return self.batches(batch_size, shuffle=shuffle, drop_last=True)
+        return self.batches(batch_size, shuffle=shuffle, drop_last=True, part=part)
 
     def batches(
-        self, batch_size: int, *, shuffle: torch.Generator | None = None, drop_last: bool = False
+        self,
+        batch_size: int,
+        *,
+        shuffle: torch.Generator | None = None,
+        drop_last: bool = False,
+        part: Part | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images and labels.
 
@@ -89,12 +97,15 @@ class Batches:
             batch_size: images in a batch.
             shuffle: CPU generator of the order; None keeps the order of the split.
             drop_last: leave out a last, smaller batch (never the only one).
+            part: yield this part of each batch alone; all batches are full ones then.
         """
         order = torch.arange(len(self)) if shuffle is None else torch.randperm(len(self), generator=shuffle)
         stop = len(self)
         if drop_last and stop > batch_size:
             stop -= stop % batch_size
         pieces = [order[start : min(start + batch_size, stop)] for start in range(0, stop, batch_size)]
+        if part is not None:
+            pieces = [part.take(piece) for piece in pieces]
         images = map(self.gather, pieces) if self.resident else ahead(self.gather, pieces)
         for index, batch in zip(pieces, images, strict=True):
             yield batch, self.labels[index.to(self.device)]

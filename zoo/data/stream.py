@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.loader import ahead
+from zoo.data.part import Part
 from zoo.data.simulate import Simulation
 from zoo.data.split import Split
 from zoo.data.task import Task
@@ -76,7 +77,7 @@ class Stream:
         return self.task.apply(split)
 
     def epoch(
-        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None
+        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: Part | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images [n, 1, H, W] and labels [n] of an epoch in full batches, on the device.
 
@@ -84,10 +85,14 @@ class Stream:
             number: of the epoch, from 1.
             batch_size: images in a batch; at most those of an epoch.
             shuffle: CPU generator of the order; None keeps it.
+            part: render and yield this part of each batch alone.
         """
         count = len(self) - len(self) % batch_size
         order = torch.arange(len(self)) if shuffle is None else torch.randperm(len(self), generator=shuffle)
         wanted = (number - 1) * len(self) + order[:count]
+        if part is not None:
+            wanted = wanted.view(-1, batch_size)[:, part.start : part.stop].flatten()
+            batch_size = len(part)
         batches = max(1, IMAGES_AT_A_TIME.get(self.simulation.device, 1) // batch_size)
         pieces = wanted.split(batches * batch_size)
         made = ahead(self.render, pieces, depth=2) if self._threaded else map(self.render, pieces)

@@ -6,6 +6,7 @@ uses without ever seeing what it will be judged by.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,18 +21,22 @@ from zoo.data.loader import Batches
 from zoo.data.open import Dataset
 from zoo.data.split import Split
 from zoo.data.stream import Stream
-from zoo.errors import DataError
+from zoo.errors import DataError, TrainingError, ZooError
 from zoo.harness import store
 from zoo.harness.cell import Cell
 from zoo.harness.classifier import Classifier, build_classifier
 from zoo.harness.progress import ProgressFile
 from zoo.harness.settings import TrainingSettings
 from zoo.harness.train import EpochReport, make_fabric, train
+from zoo.launch.team import ALONE, Team
+from zoo.launch.together import OWN_ERROR
 from zoo.specs import ModelSpec
 from zoo.weights.start import start_from
 
 if TYPE_CHECKING:
     from zoo.host import Host
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,15 +94,24 @@ class Fitted:
         return self.history[self.epoch - 1]["val_auc"]
 
 
-def prepare(host: Host, cell: Cell, run_dir: Path, *, device: torch.device, images: Path | None = None) -> Prepared:
+def prepare(
+    host: Host,
+    cell: Cell,
+    run_dir: Path,
+    *,
+    device: torch.device,
+    images: Path | None = None,
+    team: Team = ALONE,
+) -> Prepared:
     """Build a cell's network and open its training and validation images, which are simulated if need be.
 
     Args:
         host: the plugins.
         cell: what to train.
         run_dir: a folder of the cell's own, three levels below a store; progress is told in it.
-        device: where it will train.
+        device: where it will train; in a team, its type.
         images: read simulated images from this folder; default: the cache, which is filled.
+        team: the processes that train together, of which this is the first.
 
     Raises:
         ZooError: the network cannot be built, or the images cannot be had or used.
@@ -113,7 +127,8 @@ def prepare(host: Host, cell: Cell, run_dir: Path, *, device: torch.device, imag
     clock = time.perf_counter()
     settings = TrainingSettings(**cell.training)
     # Before anything is rendered: it sets how float32 is computed, on which compiled code depends.
-    fabric = make_fabric(device, cell.precision)
+    fabric = make_fabric(device, cell.precision, team)
+    device = fabric.device if team.size > 1 else device
     data = Dataset(host, cell.open_recipe(), cell.sizes, folder=images, task=cell.task, progress=simulating)
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)
@@ -130,6 +145,8 @@ def prepare(host: Host, cell: Cell, run_dir: Path, *, device: torch.device, imag
             f"The {len(val_split)} validation images of {cell.data} are of one class: no AUC can choose an epoch.",
             hint="Try: --set val_images=500, or --rule last",
         )
+    if team.size > 1:
+        fabric.barrier()  # the others read what has been made
     mean, std = (torch.as_tensor(values) for values in train_split.moments())
     if not (mean.isfinite().all() and std.isfinite().all()):
         raise DataError(f"{cell.data}: the training images hold values that are not finite.")
@@ -213,6 +230,55 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
     prepared.classifier.load_state_dict(weights)
     prepared.classifier.to(prepared.device).eval()
     return Fitted(history=full_history, epoch=chosen_epoch, val_data=val_data, resident=train_data.resident)
+
+
+def help_fit(
+    host: Host, cell: Cell, run_dir: Path, *, device: torch.device, images: Path | None = None, team: Team
+) -> dict[str, Any]:
+    """Train with the first process of a team, which does everything else by itself; write nothing.
+
+    Args:
+        host, cell, run_dir, device, images: as the first process has them.
+        team: the processes that train together, and this one's place.
+
+    Returns:
+        Nothing but a "status": "ok", or "failed" for an error that all processes meet.
+
+    Raises:
+        SystemExit: an error that the others may not know of. They must not wait for this process.
+    """
+    try:
+        fabric = make_fabric(device, cell.precision, team)
+        settings = TrainingSettings(**cell.training)
+        data = Dataset(host, cell.open_recipe(), cell.sizes, folder=images, task=cell.task)
+        fabric.barrier()  # until then the first process makes the images
+        # Its first weights come from the first process as well.
+        classifier = build_classifier(
+            host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
+        ).to(fabric.device)
+        train_data: Batches | Stream = (
+            _open_stream(data, settings, fabric.device)
+            if settings.stream
+            else Batches(data.split("train"), device=fabric.device)
+        )
+        train(
+            classifier,
+            train_data,
+            None,
+            settings,
+            seed=cell.seed,
+            rule=cell.rule,
+            fabric=fabric,
+            run_dir=run_dir,
+            epoch_ended=lambda entry: None,
+            step_ended=lambda epoch, step, steps: None,
+        )
+    except TrainingError as error:
+        return {"status": "failed", "error": str(error)}
+    except Exception as error:
+        logger.error("process %d: %s", team.rank, error, exc_info=not isinstance(error, ZooError))
+        raise SystemExit(OWN_ERROR) from error
+    return {"status": "ok"}
 
 
 def _open_stream(data: Dataset, settings: TrainingSettings, device: torch.device) -> Stream:

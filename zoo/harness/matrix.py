@@ -15,6 +15,7 @@ from zoo.harness.cell import Cell
 from zoo.harness.plan import resolve_device
 from zoo.harness.progress import read_progress
 from zoo.launch.base import Job, Launcher
+from zoo.launch.team import ALONE, Team
 from zoo.paths import make_dir
 from zoo.specs import LauncherSpec
 
@@ -53,6 +54,7 @@ def run_matrix(
     launcher: str = "core/local",
     images: Path | None = None,
     force: bool = False,
+    team: Team = ALONE,
     watch: Callable[[list[CellState]], None] | None = None,
 ) -> list[result_store.Result]:
     """Run what is not done and return the results of all cells, in their order.
@@ -65,6 +67,7 @@ def run_matrix(
         launcher: id or name.
         images: folder that holds the simulated images; default: the cache, which is filled.
         force: run cells again that are in the store.
+        team: processes that each cell is trained by.
         watch: called several times a second with the state of every cell.
 
     Raises:
@@ -83,6 +86,7 @@ def run_matrix(
             device=resolve_device(device),
             images=images,
             force=force,
+            team=team,
             files=[record.distribution for record in host.records.values() if record.version == "file"],
         ),
         force=force,
@@ -173,10 +177,10 @@ class _Matrix:
         return CellState(cell=cell, run_dir=run_dir, state=state, progress=progress, result=result)
 
 
-def _job(run_dir: Path, *, device: str, images: Path | None, force: bool, files: Sequence[str]) -> Job:
+def _job(run_dir: Path, *, device: str, images: Path | None, force: bool, team: Team, files: Sequence[str]) -> Job:
     plugins = [word for file in files for word in ("--plugin", str(Path(file).absolute()))]
     cell = str(run_dir / result_store.CELL)
-    command = [sys.executable, "-m", "zoo", *plugins, "run-cell", cell, "--device", device]
+    command = [sys.executable, "-m", "zoo", *plugins, "run-cell", cell, "--device", device, *team.options()]
     if images is not None:
         command += ["--images", str(images.absolute())]
     if force:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -26,6 +27,7 @@ from zoo.harness.equivariance import declared_symmetry, measure_equivariance
 from zoo.harness.fit import fit, prepare, waited_share
 from zoo.harness.score import count_cost, inference_rate, score
 from zoo.harness.train import CHECKPOINT, predict
+from zoo.launch.team import ALONE, Team
 from zoo.paths import written_whole
 from zoo.specs import MetricSpec, ModelSpec
 from zoo.weights.file import About, write_weights
@@ -45,9 +47,16 @@ GOLDEN_IMAGES = 3
 
 
 def run_cell(
-    host: Host, cell: Cell, run_dir: Path, *, device: str, images: Path | None = None, force: bool = False
+    host: Host,
+    cell: Cell,
+    run_dir: Path,
+    *,
+    device: str,
+    images: Path | None = None,
+    force: bool = False,
+    team: Team = ALONE,
 ) -> store.Result:
-    """Run a cell and write its result, unless it is there already. One process at a time runs a cell.
+    """Run a cell and write its result, unless it is there already. One process, or one team, at a time runs a cell.
 
     A failure that is there was written after this cell was planned, by another process, since planning removes
     earlier ones (`store.prepare_run`): it is not tried twice.
@@ -59,6 +68,7 @@ def run_cell(
         device: "cpu", "cuda" or "mps".
         images: read simulated images from this folder; default: the cache, which is filled.
         force: run it again from the start although there is a result.
+        team: the processes that train together. The first calls this; the others call `zoo.harness.fit.help_fit`.
 
     Returns:
         The content of result.json: status "ok", "failed" or "oom".
@@ -68,7 +78,8 @@ def run_cell(
         BusyError: another process runs it.
         KeyboardInterrupt: it was interrupted; running it again continues.
     """
-    with store.claim(run_dir):
+    # A team that zoo has started works under the lock of the process that started it.
+    with contextlib.nullcontext() if team.started_by == "zoo" else store.claim(run_dir):
         stored = store.read_result(run_dir)
         if stored is not None and not force:
             return stored
@@ -79,7 +90,7 @@ def run_cell(
         started = time.perf_counter()
         result: store.Result = {"schema": SCHEMA, "run_id": cell.run_id, "cell": cell.to_json()}
         try:
-            result |= _run(host, cell, run_dir, torch.device(device), images)
+            result |= _run(host, cell, run_dir, torch.device(device), images, team)
             result["files"] = {name: store.file_sha256(run_dir / name) for name in (store.WEIGHTS, store.PREDICTIONS)}
             result["status"] = "ok"
         except (Exception, SystemExit) as error:
@@ -100,9 +111,12 @@ def run_cell(
         return result
 
 
-def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device, images: Path | None) -> dict[str, Any]:
+def _run(
+    host: Host, cell: Cell, run_dir: Path, device: torch.device, images: Path | None, team: Team
+) -> dict[str, Any]:
     """Return the scores and costs of a cell; leaves weights, predictions and examples in its folder."""
-    prepared = prepare(host, cell, run_dir, device=device, images=images)
+    prepared = prepare(host, cell, run_dir, device=device, images=images, team=team)
+    device = prepared.device
     classifier, fabric, spec = prepared.classifier, prepared.fabric, prepared.spec
     train_split, val_split, simulated = prepared.train_split, prepared.val_split, prepared.simulated
     _write_examples(run_dir / store.EXAMPLES, train_split)
@@ -148,6 +162,7 @@ def _run(host: Host, cell: Cell, run_dir: Path, device: torch.device, images: Pa
         # More than 1 where memory ran out and a step's gradient was accumulated over so many parts.
         "micro_batches": int(history[-1].get("micro_batches", 1)),
         "resident": fitted.resident,
+        "processes": team.size,
         "simulated_images": simulated["images"],
         "simulation_seconds": simulated["seconds"] if simulated["images"] else 0.0,
     }

@@ -3,6 +3,9 @@
 Every epoch ends with a checkpoint from which training goes on to the same result bit by bit: order, augmentation
 and dropout of an epoch are seeded by (seed, epoch), and the learning rate is a function of the step. A checkpoint is
 one file that checks itself; from a damaged one nothing is taken.
+
+Several processes may train one network: each takes its part of every batch, with the order and augmentation that
+a single process would use, and the gradient is that of the whole batch. The first one alone validates and keeps files.
 """
 
 from __future__ import annotations
@@ -14,23 +17,29 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from lightning_fabric.strategies import DDPStrategy
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zoo.data.augment import augment
 from zoo.data.loader import Batches
-from zoo.errors import DataError, TrainingError
+from zoo.data.part import Part
+from zoo.errors import DataError, TrainingError, UsageError
 from zoo.harness.average import MovingAverage
+from zoo.harness.batch_norm import SharedBatchNorm
 from zoo.harness.classifier import Classifier
 from zoo.harness.score import one_vs_rest_auc
 from zoo.harness.settings import TrainingSettings, learning_rate_factor
+from zoo.launch.team import ALONE, Team, check_batch
 from zoo.lensing.draws import stable_hash
 from zoo.paths import written_whole
 
@@ -41,13 +50,42 @@ StepReport = Callable[[int, int, int], None]
 CHECKPOINT = "checkpoint.safetensors"
 FABRIC_PRECISION = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed"}
 
+ENVIRONMENTS = {"zoo": LightningEnvironment, "torchrun": TorchElasticEnvironment, "slurm": SLURMEnvironment}
+# The first process may simulate for hours while the others wait; one that died is noticed by who started it.
+LONGEST_WAIT = timedelta(days=2)
 
-def make_fabric(device: torch.device, precision: str) -> Fabric:
-    """Return a Fabric for one device; "tf32" lets matrix products of float32 use the tensor cores."""
+
+def make_fabric(device: torch.device, precision: str, team: Team = ALONE) -> Fabric:
+    """Return a Fabric for one device, or for this process's place in a team, whose processes then are connected.
+
+    Args:
+        device: its type is what counts in a team, where `Fabric.device` is this process's one.
+        precision: "fp32", "bf16", or "tf32", which lets matrix products of float32 use the tensor cores.
+        team: the processes that train together.
+
+    Raises:
+        UsageError: the processes were started in another way than the team has it.
+    """
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     accelerator: Any = device.type
-    return Fabric(accelerator=accelerator, devices=1, precision=FABRIC_PRECISION[precision])  # type: ignore[arg-type]
+    kind: Any = FABRIC_PRECISION[precision]
+    if team.size == 1:
+        return Fabric(accelerator=accelerator, devices=1, precision=kind)
+    strategy = DDPStrategy(timeout=LONGEST_WAIT)
+    try:
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=team.devices,
+            num_nodes=team.num_nodes,
+            strategy=strategy,
+            precision=kind,
+            plugins=[ENVIRONMENTS[team.started_by]()],
+        )
+        fabric.launch()
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(f"{team.size} processes cannot be connected: {error}") from error
+    return fabric
 
 
 class TrainingData(Protocol):
@@ -60,9 +98,9 @@ class TrainingData(Protocol):
         ...
 
     def epoch(
-        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None
+        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: Part | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images and labels of an epoch, counted from 1, in full batches."""
+        """Yield images and labels of an epoch, counted from 1, in full batches, or a part of each."""
         ...
 
 
@@ -81,7 +119,7 @@ class _State:
 def train(
     classifier: Classifier,
     train_data: TrainingData,
-    val_data: Batches,
+    val_data: Batches | None,
     settings: TrainingSettings,
     *,
     seed: int,
@@ -95,20 +133,22 @@ def train(
 
     Args:
         classifier: freshly built from `seed`, on the device.
-        train_data, val_data: on the same device.
+        train_data, val_data: on the same device; only the first process needs `val_data`.
         settings: of the training.
         seed: of order, augmentation and dropout.
         rule: "val_auc" keeps the epoch with the highest macro validation AUC (the first of equals), "last" the last.
-        fabric: precision and device.
+        fabric: precision, device, and which process of how many this is.
         run_dir: where checkpoints are kept.
-        epoch_ended: called with the epoch's entry of the history.
-        step_ended: called with epoch, step of the epoch and steps in an epoch.
+        epoch_ended: called with the epoch's entry of the history, in the first process.
+        step_ended: called with epoch, step of the epoch and steps in an epoch, in the first process.
 
     Returns:
-        The chosen weights, the history (one entry an epoch), and the chosen epoch, counted from 1.
+        The chosen weights, the history (one entry an epoch), and the chosen epoch, counted from 1. The weights are
+        the first process's to use: the others keep neither the average nor the best.
 
     Raises:
         TrainingError: the loss is not finite; names the epoch.
+        UsageError: there are more processes than images in a batch.
     """
     average = MovingAverage(classifier, decay=settings.ema)
     parameters = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
@@ -116,24 +156,28 @@ def train(
     module, fabric_optimizer = fabric.setup(classifier, optimizer)
     batch_size = min(settings.batch_size, len(train_data))
     steps = len(train_data) // batch_size
+    check_batch(fabric.world_size, batch_size)
+    part = Part.of_process(fabric.global_rank, processes=fabric.world_size, whole=batch_size)
     state, best = _State(), average.module.state_dict()
-    try:
-        state, best = _load(run_dir / CHECKPOINT, classifier, average, optimizer, parameters)
-    except FileNotFoundError:
-        pass
-    except DataError as error:
-        logger.warning("%s Training starts again from the first epoch.", error)
+    checkpoint = (
+        _read_checkpoint(run_dir / CHECKPOINT, _weights(classifier, average)) if fabric.is_global_zero else None
+    )
+    # By the first process to all, which may be on a machine that does not see the file.
+    checkpoint = fabric.broadcast(checkpoint)
+    if checkpoint is not None:
+        state, best = _take(checkpoint, classifier, average, optimizer, parameters)
     history = state.history
 
     while state.epoch < settings.epochs and not _exhausted(state, settings):
         started = time.perf_counter()
         epoch = state.epoch + 1
-        torch.manual_seed(stable_hash(f"{seed}/{epoch}/dropout") >> 1)
+        own = f"/{fabric.global_rank}" if fabric.global_rank else ""
+        torch.manual_seed(stable_hash(f"{seed}/{epoch}/dropout{own}") >> 1)
         shuffle = torch.Generator().manual_seed(stable_hash(f"{seed}/{epoch}/order") >> 1)
         transform = torch.Generator().manual_seed(stable_hash(f"{seed}/{epoch}/augment") >> 1)
         module.train()
         loss_sum = torch.zeros((), device=train_data.device)
-        batches = train_data.epoch(epoch, batch_size, shuffle=shuffle)
+        batches = train_data.epoch(epoch, batch_size, shuffle=shuffle, part=part)
         waited = 0.0
         for number in range(1, steps + 1):
             asked = time.perf_counter()
@@ -144,8 +188,9 @@ def train(
                 group["lr"] = rate
             loss, state.micro_batches = _accumulate(
                 module,
-                augment(images, settings.augment, generator=transform),
+                augment(images, settings.augment, generator=transform, part=part),
                 labels,
+                share=len(part) / batch_size,
                 label_smoothing=settings.label_smoothing,
                 fabric=fabric,
                 micro_batches=state.micro_batches,
@@ -156,30 +201,39 @@ def train(
             fabric_optimizer.zero_grad()
             loss_sum += loss
             state.step += 1
-            average.update(classifier, step=state.step)
+            if fabric.is_global_zero:
+                average.update(classifier, step=state.step)
             if number % 10 == 0 or number == steps:
-                _check_finite(loss_sum, epoch, number)
-                step_ended(epoch, number, steps)
+                # All processes see the same sum, and so all of them stop.
+                batch_loss_sum = torch.as_tensor(fabric.all_reduce(loss_sum.clone(), reduce_op="mean"))
+                _check_finite(batch_loss_sum, epoch, number)
+                if fabric.is_global_zero:
+                    step_ended(epoch, number, steps)
         train_seconds = time.perf_counter() - started
-        logits, labels = predict(average.module, val_data, fabric=fabric)
-        entry = {
-            "epoch": epoch,
-            "train_loss": float(loss_sum) / steps,
-            "lr": rate,
-            **_validate(logits, labels, epoch),
-            "train_seconds": train_seconds,
-            "waited_seconds": waited,
-            "train_images_per_second": steps * batch_size / train_seconds,
-            "micro_batches": state.micro_batches,
-            "seconds": time.perf_counter() - started,
-        }
+        entry: dict[str, float] = {}
+        if fabric.is_global_zero:
+            assert val_data is not None
+            logits, labels = predict(average.module, val_data, fabric=fabric)
+            entry = {
+                "epoch": epoch,
+                "train_loss": float(batch_loss_sum) / steps,
+                "lr": rate,
+                **_validate(logits, labels, epoch),
+                "train_seconds": train_seconds,
+                "waited_seconds": waited,
+                "train_images_per_second": steps * batch_size / train_seconds,
+                "micro_batches": state.micro_batches,
+                "seconds": time.perf_counter() - started,
+            }
+        entry = fabric.broadcast(entry)
         history.append(entry)
         state.epoch = epoch
         if entry["val_auc"] > state.best_auc or state.best_epoch == 0:
             state.best_auc, state.best_epoch = entry["val_auc"], epoch
             best = {name: tensor.detach().cpu().clone() for name, tensor in average.module.state_dict().items()}
-        _checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizer, parameters, best)
-        epoch_ended(entry)
+        if fabric.is_global_zero:
+            _checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizer, parameters, best)
+            epoch_ended(entry)
 
     if rule == "val_auc":
         return best, history, state.best_epoch
@@ -191,6 +245,7 @@ def _accumulate(
     images: Tensor,
     labels: Tensor,
     *,
+    share: float,
     label_smoothing: float,
     fabric: Fabric,
     micro_batches: int,
@@ -202,29 +257,36 @@ def _accumulate(
 
     Args:
         module: in training mode, gradients at zero.
-        images, labels: the batch.
+        images, labels: the batch, or this process's part of it.
+        share: of the batch that they are.
         label_smoothing: of the cross entropy.
         fabric: precision and device.
         micro_batches: how many parts to begin with.
 
     Returns:
-        The mean loss, and the number of parts that went well.
+        The mean loss, and the number of parts that went well. In a team, the mean over the processes is that of
+        the batch, as it is for the gradients.
 
     Raises:
-        torch.OutOfMemoryError: even a single image is too much.
+        torch.OutOfMemoryError: even a single image is too much; or there are several processes, which cannot tell
+            each other in the middle of a step.
     """
+    weight = share * fabric.world_size  # 1 where parts are even; the mean over processes undoes the second factor
+    shared = SharedBatchNorm if fabric.world_size > 1 else contextlib.nullcontext
     while True:
         loss_sum = torch.zeros((), device=images.device)
         try:
             parts = zip(images.tensor_split(micro_batches), labels.tensor_split(micro_batches), strict=True)
             for part, part_labels in parts:
-                loss = F.cross_entropy(module(part).float(), part_labels, label_smoothing=label_smoothing)
-                loss = loss * (len(part) / len(images)) if micro_batches > 1 else loss
+                with shared():
+                    logits = module(part)
+                loss = F.cross_entropy(logits.float(), part_labels, label_smoothing=label_smoothing)
+                loss = loss * (weight * len(part) / len(images)) if micro_batches > 1 or weight != 1 else loss
                 fabric.backward(loss)
                 loss_sum += loss.detach()
             return loss_sum, micro_batches
         except torch.OutOfMemoryError:
-            if micro_batches >= len(images):
+            if micro_batches >= len(images) or fabric.world_size > 1:
                 raise
         # Outside of the handler: the exception would keep the tensors of the failed pass alive.
         micro_batches = min(2 * micro_batches, len(images))
@@ -304,14 +366,19 @@ def _checkpoint(
         save_file(plain, temporary, metadata={"state": text, "checksum": _checksum(path, text, plain)})
 
 
-def _load(
-    path: Path,
-    classifier: nn.Module,
-    average: MovingAverage,
-    optimizer: torch.optim.Optimizer,
-    parameters: list[nn.Parameter],
-) -> tuple[_State, dict[str, Tensor]]:
-    """Fill everything from a checkpoint, or nothing; return the state and the best weights.
+def _read_checkpoint(path: Path, weights: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]] | None:
+    """Return state and tensors of a checkpoint that fits the weights, or None; one that is damaged is told of."""
+    try:
+        return _read(path, weights)
+    except FileNotFoundError:
+        return None
+    except DataError as error:
+        logger.warning("%s Training starts again from the first epoch.", error)
+        return None
+
+
+def _read(path: Path, weights: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+    """Return state and tensors of a checkpoint.
 
     Raises:
         FileNotFoundError: there is none.
@@ -327,9 +394,21 @@ def _load(
     if metadata.get("checksum") != _checksum(path, text, tensors):
         raise DataError(f"{path} is damaged: its checksum does not fit.")
     if {name: tensor.shape for name, tensor in tensors.items() if name.startswith(("model.", "average."))} != {
-        name: tensor.shape for name, tensor in _weights(classifier, average).items()
+        name: tensor.shape for name, tensor in weights.items()
     }:
         raise DataError(f"{path} holds other weights than the network has now.")
+    return text, tensors
+
+
+def _take(
+    checkpoint: tuple[str, dict[str, Tensor]],
+    classifier: nn.Module,
+    average: MovingAverage,
+    optimizer: torch.optim.Optimizer,
+    parameters: list[nn.Parameter],
+) -> tuple[_State, dict[str, Tensor]]:
+    """Fill everything from a checkpoint; return the state and the best weights."""
+    text, tensors = checkpoint
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,34 @@
+"""A part of every batch: what one of several processes takes that train the same network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The images `start` to `stop` of every batch of `whole` images."""
+
+    start: int
+    stop: int
+    whole: int
+
+    @classmethod
+    def of_process(cls, rank: int, *, processes: int, whole: int) -> Part:
+        """Return the part of a process; the parts are disjoint, complete, and differ by one image at most.
+
+        Args:
+            rank: of the process, from 0.
+            processes: how many there are; at most `whole`.
+            whole: images in a batch.
+        """
+        return cls(start=rank * whole // processes, stop=(rank + 1) * whole // processes, whole=whole)
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def take(self, batch: Tensor) -> Tensor:
+        """Return this part of [whole, ...]."""
+        return batch[self.start : self.stop]
