@@ -37,6 +37,7 @@ OFFERED_BY = {
     "lenstronomy": "lens-zoo-lenstronomy",
     "optuna": "lens-zoo-optuna",
     "rotmnist": "lens-zoo-rotmnist",
+    "tensorboard": "lens-zoo-tensorboard",
     "timm": "lens-zoo-timm",
 }
 _WILDCARDS = frozenset("*?[")

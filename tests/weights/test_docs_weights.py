@@ -23,7 +23,7 @@ SIZES = ["--set", "data.pixel_scale=0.25"]
 def commands():
     """Return every command line of the page's bash blocks, without the name zoo."""
     lines = "".join(re.findall(r"^```bash\n(.*?)^```", PAGE, flags=re.M | re.S)).splitlines()
-    return [line for line in lines if line.strip()]
+    return [line.partition("  #")[0].rstrip() for line in lines if line.strip()]
 
 
 def python():
