@@ -107,7 +107,7 @@ def test_the_plugin_in_twenty_lines(tmp_path: Path) -> None:
     (info / "entry_points.txt").write_text(f"[zoo.plugins]\n{name} = {value}\n")
     code = (
         "import zoo, torch\n"
-        "assert 'mine/tiny' in zoo.list_models('tiny'), zoo.list_models()\n"
+        "assert 'my_lens_nets/tiny' in zoo.list_models('tiny'), zoo.list_models()\n"
         "print(zoo.create_model('tiny', image_size=64)(torch.zeros(2, 1, 64, 64)).shape)"
     )
     done = subprocess.run(

@@ -318,7 +318,9 @@ def _collect(trial: pluggy.PluginManager, namespace: str) -> list[Spec]:
                 if not isinstance(spec, kind):
                     raise TypeError(f"{hook} must return {kind.__name__}s, not {type(spec).__name__}")
                 if spec.namespace != namespace:
-                    raise ValueError(f"{spec.id}: the id must begin with '{namespace}/', the entry point's name")
+                    raise ValueError(
+                        f"{spec.id}: the id must begin with '{namespace}/', the name of its entry point or file"
+                    )
                 if (kind, spec.id.lower()) in seen:
                     raise ValueError(f"{kind.kind} id {spec.id} is registered twice")
                 seen.add((kind, spec.id.lower()))

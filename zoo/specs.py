@@ -172,6 +172,7 @@ class DatasetSpec(Spec):
     Args:
         classes: the labels' names in label order.
         task: "classification" so far.
+        required: parameters that have no default worth the name: a plan without them is refused.
         tasks: other questions about the same images: name -> {new class: [classes that it takes together]}, with
             every class once; `--task NAME` asks one of them.
         simulated: whether the target returns a population, so that a simulator is needed.
@@ -185,6 +186,7 @@ class DatasetSpec(Spec):
     task: str = "classification"
     params: Mapping[str, Any] = field(default_factory=dict)
     tasks: Mapping[str, Any] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import sys
@@ -126,6 +127,24 @@ def test_the_user_overrides_the_budget_which_overrides_the_model_which_overrides
     assert chosen.recipe["params"] == {"image_size": 48, "depth": 2}
     assert chosen.sizes == {**budget.sizes, "val": 7}
     assert BUDGETS["smoke"].sizes["val"] != 7
+
+
+@pytest.mark.parametrize("name", ["mass_fraction", "subhalo_mass_high"])
+def test_a_mass_that_is_stated_is_meant(name):
+    """Budgets for small networks multiply masses by four; whoever types a mass means that one."""
+    host = load_plugins(environment={})
+    request = Request(models=["p4m"], data=["modelB"], budget="smoke", device="cpu")
+    assert one(make_plan(host, request)).recipe["params"]["mass_scale"] == 4.0
+    stated = dataclasses.replace(request, settings={f"data.{name}": 0.1 if name == "mass_fraction" else 1e9})
+    assert one(make_plan(host, stated)).recipe["params"]["mass_scale"] == 1.0
+    both = dataclasses.replace(request, settings={**stated.settings, "data.mass_scale": 2.0})
+    assert one(make_plan(host, both)).recipe["params"]["mass_scale"] == 2.0
+
+
+def test_a_parameter_without_a_default_must_be_given():
+    request = Request(models=["p4m"], data=["deeplense-folder"], budget="smoke", device="cpu")
+    with pytest.raises(UsageError, match="deeplense-folder needs root"):
+        make_plan(load_plugins(environment={}), request)
 
 
 def test_settings_of_one_model_leave_the_others_alone(make):

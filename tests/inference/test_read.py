@@ -116,6 +116,7 @@ def test_what_cannot_be_read_is_named_and_the_others_follow(tmp_path):
     np.save(tmp_path / "words.npy", np.array([["a", "b"]]))
     np.save(tmp_path / "nothing.npy", np.zeros((0, 5, 5)))
     np.savez(tmp_path / "unclear.npz", first=IMAGE, second=IMAGE)
+    np.save(tmp_path / "colour.npy", np.zeros((48, 40, 3)))
     fits.HDUList([fits.PrimaryHDU()]).writeto(tmp_path / "bare.fits")
     fits.writeto(tmp_path / "oblong.fits", IMAGE, header=celestial(0.05, ratio=2))
     reasons = {
@@ -125,6 +126,7 @@ def test_what_cannot_be_read_is_named_and_the_others_follow(tmp_path):
         "nan.npy[1]": "2 of 30 pixels are NaN",
         "line.npy": "is of shape [5]; an image is [H, W]",
         "words.npy": "not numbers",
+        "colour.npy": "looks like a colour picture",
         "nothing.npy": "is empty, of shape [0, 5, 5]",
         "unclear.npz": "it has first, second",
         "bare.fits": "holds no image data",

@@ -114,6 +114,24 @@ def test_failures_alone_make_a_table_too():
     assert make_tables([]) == []
 
 
+def test_trainings_that_differ_are_told_under_the_table():
+    alike = [good(0.9, model="toyzoo/a"), good(0.8, model="toyzoo/b")]
+    [table] = make_tables(alike)
+    assert not [note for note in table.notes if "Not trained alike" in note]
+    longer = good(0.8, model="toyzoo/b", training={**alike[1]["cell"]["training"], "epochs": 77, "lr": 0.5})
+    [table] = make_tables([alike[0], longer])
+    [line] = [note for note in table.notes if "Not trained alike" in note]
+    assert "77 for toyzoo/b" in line
+    assert "epochs" in line
+
+
+def test_what_a_narrow_terminal_hides_is_named(table):
+    assert "too narrow for" not in "".join(rendered(table, 300))
+    text = " ".join(rendered(table, 60))
+    assert "too narrow for" in text
+    assert "run" in text.partition("too narrow for")[2]
+
+
 def test_what_scalars_tell_stands_under_the_table_once():
     probe = {
         "auc": {"macro": 0.713}, "interval": [0.7, 0.725], "shuffled": 0.499,

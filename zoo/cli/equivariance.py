@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,11 @@ def _print(spec: ModelSpec, measured: Sequence[dict[str, Any]]) -> None:
         cells = [f"{layer['name']} {layer['kind']}"]
         for content in measured:
             entry = content["layers"][place]
-            cells += [f"{entry['exact']:.1e}", *([f"{entry['rotations']:.1e}"] if turned else [])]
+            cells += [_error(entry["exact"]), *([_error(entry["rotations"])] if turned else [])]
         table.add_row(*cells)
     out.print(table)
+
+
+def _error(value: float) -> str:
+    """Return an error for the table; a layer whose output is 0 everywhere has none."""
+    return f"{value:.1e}" if math.isfinite(value) else "-"

@@ -19,6 +19,7 @@ from zoo.errors import UsageError, nearest
 if TYPE_CHECKING:
     from zoo.inference.predict import Prediction
     from zoo.inference.read import Skipped
+    from zoo.weights.file import About
 
 _PROGRESS_SECONDS = 0.2
 
@@ -75,6 +76,7 @@ def predict(
     preparation = Preparation(pixel_scale=pixel_scale, factor=factor, match_scale=match_scale)
     paths = require_files(expand(files, stdin=sys.stdin), files)
     trained = load_weights(host, path).to(device)
+    click.echo(_weights_in_words(trained.about), err=True)
     summary, started = Summary(trained), time.perf_counter()
     pictures = read_pictures(paths, channels=trained.image_shape[0])
     answers = classify(trained, pictures, preparation=preparation, average=average, batch_size=batch_size)
@@ -96,6 +98,16 @@ def predict(
         click.echo(f"warning: {line}", err=True)
     if summary.skipped:
         ctx.exit(1)
+
+
+def _weights_in_words(about: About) -> str:
+    """Say what the answers come from: a smoke run's are as confident as any."""
+    params = about.recipe["params"]
+    shown = [
+        f"{name} {params[name]}" for name in ("image_size", "pixel_scale", "mass_scale", "snr") if params.get(name)
+    ]
+    kind = f" ({', '.join(shown)})" if shown else ""
+    return f"{about.model} trained on {about.recipe['dataset']}{kind}; how good it is: zoo evaluate"
 
 
 Show = Callable[["Prediction | Skipped"], None]

@@ -81,7 +81,7 @@ def print_problems(problems: Sequence[Problem], *, as_markdown: bool = False) ->
             out.print(to_rich(table, width=out.width))
             for note in table.notes:
                 out.print(note, style="dim", markup=False)
-        for sentence in [*sentences, *filter(None, [problem.caution]), *problem.notes]:
+        for sentence in [*filter(None, [problem.caution]), *sentences, *problem.notes]:
             click.echo(f"- {sentence}" if as_markdown else f"  {sentence}")
         if sentences or problem.notes:
             click.echo("")

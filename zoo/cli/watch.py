@@ -70,7 +70,8 @@ class Watcher:
                 if run_id not in self._tasks:
                     self._tasks[run_id] = self._progress.add_task(text, name=name, total=1.0)
                 self._progress.update(self._tasks[run_id], description=text, completed=done / total)
-                if not self._live:
+                # A cell that has just ended tells nothing any more: it does not start again.
+                if not self._live and (state.progress or run_id not in self._told):
                     self._log(
                         run_id,
                         name,

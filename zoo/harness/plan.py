@@ -16,7 +16,7 @@ from zoo import registry
 from zoo.data.recipe import SPLITS, Recipe, canonical_json
 from zoo.data.task import open_task
 from zoo.errors import MissingError, UsageError, ZooError, nearest
-from zoo.harness.budget import find_budget
+from zoo.harness.budget import Budget, find_budget
 from zoo.harness.cell import Cell
 from zoo.harness.match import match_widths
 from zoo.harness.settings import PRECISIONS, RULES, SETTING_NAMES, TrainingSettings
@@ -106,7 +106,12 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
     cells = []
     for dataset in datasets:
         open_task(dataset, request.task)
-        params = _data_params(dataset, budget.data, settings)
+        params = _data_params(dataset, budget, settings)
+        for name in dataset.required:
+            if params[name] in (None, ""):
+                raise UsageError(
+                    f"{dataset.id} needs {name}, which has no default.", hint=f"Write: --set data.{name}=VALUE"
+                )
         recipe = make_recipe(host, dataset, params=params, simulator=request.simulator, device=device)
         stream = settings.get("stream", False)
         if stream and not dataset.simulated:
@@ -203,11 +208,15 @@ def _hparam(settings: Mapping[str, Any], name: str, default: Any) -> Any:
     return settings.get(f"model.{name}", bare)
 
 
-def _data_params(dataset: DatasetSpec, budget: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _data_params(dataset: DatasetSpec, budget: Budget | None, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a data set's parameters: its defaults, then the budget's if it is simulated, then the user's."""
-    budget = budget if dataset.simulated else {}
     given = {name.removeprefix("data."): value for name, value in settings.items() if name.startswith("data.")}
-    return {name: given.get(name, budget.get(name, default)) for name, default in dataset.params.items()}
+    chosen: dict[str, Any] = {}
+    if budget is not None and dataset.simulated:
+        chosen = {
+            name: value for name, value in budget.data.items() if not given.keys() & set(budget.yields.get(name, ()))
+        }
+    return {name: given.get(name, chosen.get(name, default)) for name, default in dataset.params.items()}
 
 
 def make_recipe(
@@ -328,7 +337,7 @@ def plan_images(
     for setting in settings:
         if not setting.startswith("data."):
             raise UsageError(f"--set {setting}: images are not trained.", hint="Parameters of the data are data.NAME.")
-    params = _data_params(dataset, {}, settings)
+    params = _data_params(dataset, None, settings)
     recipe = make_recipe(
         host, dataset, params=params, simulator=simulator, device=resolve_device(device), seed=seed
     )  # fmt: skip

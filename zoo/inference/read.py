@@ -128,6 +128,8 @@ def _split(array: NDArray[Any], channels: int) -> tuple[bool, Iterable[NDArray[A
         raise Unreadable(f"is empty, of shape {list(shape)}")
     if len(shape) == 2 and channels == 1:
         return False, [array[None]]
+    if len(shape) == 3 and shape[2] in (3, 4) and min(shape[:2]) > 4:
+        raise Unreadable(f"is of shape {list(shape)}, which looks like a colour picture; give one band, or [N, H, W]")
     if len(shape) == 3 and shape[0] == channels:
         return False, [array]
     if len(shape) == 3 and channels == 1:

@@ -22,7 +22,7 @@ from zoo.report.charts import Digests, words
 from zoo.report.digest import read_digest
 from zoo.report.problems import Problem
 from zoo.report.svg import SERIES, series_class, short
-from zoo.report.tables import accumulation_note
+from zoo.report.tables import accumulation_note, result_notes
 from zoo.report.thumbnails import data_address
 
 MOST_SERIES = 12
@@ -167,7 +167,8 @@ def _results(problem: Problem, anchor: str) -> str:
     curve = charts.learning_panel(problem.curves, [variant.name for variant in shown])
     slices = charts.slice_panels(shown, digests)
     memory = filter(None, (accumulation_note(result) for variant in problem.variants for result in variant.results))
-    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in [*problem.notes, *lost, *memory])
+    told = [*result_notes([result for variant in problem.variants for result in variant.results]), *problem.notes]
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in [*told, *lost, *memory])
     roc_whole, roc_corner = (charts.roc_panels(shown, digests, classes, corner=corner) for corner in (False, True))
     blocks = [
         f'<p class="headline">{_headline(problem)}</p>',
@@ -244,9 +245,7 @@ def _headline(problem: Problem) -> str:
         lead += f" It is ahead of {_listed(ahead)} beyond chance."
     if level:
         lead += f" No difference was found to {_listed(level)}."
-    if mine and value.seeds == 1:
-        lead += " With a single seed, the luck of a training run is not in these intervals."
-    return lead
+    return f"{escape(problem.caution)} {lead}".strip()
 
 
 def _listed(names: Sequence[str]) -> str:

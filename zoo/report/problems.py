@@ -52,7 +52,11 @@ class Problem:
 
     @property
     def caution(self) -> str:
-        """What a reader of the comparisons must know, or ""."""
+        """What a reader of the comparisons must know first, or ""."""
+        if self.comparisons and self.results[0]["cell"]["budget"] == "smoke":
+            return (
+                "These are smoke runs: they show that everything runs, and no difference between them means anything."
+            )
         if any(min(one.seeds) == 1 for one in self.comparisons):
             return "Where a network was trained with one seed, the luck of that training is in none of these numbers."
         return ""

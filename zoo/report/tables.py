@@ -89,8 +89,7 @@ def _table(results: list[Result]) -> ResultTable:
         [_name(result), str(result["cell"]["seed"]), result["status"], *[""] * (len(columns) - 3)] for result in bad
     ]
     notes = [BUDGETS[cell["budget"]].note] if cell["budget"] in BUDGETS else []
-    # The rows share their images, hence what scalars tell about them.
-    notes += [describe_probe(result["probe"]) for result in good if "probe" in result][:1]
+    notes += result_notes(good)
     notes += filter(None, map(accumulation_note, good))
     notes += [f"{_name(result)}: {_streamed(result['stream'])}" for result in good if "stream" in result]
     if turned:
@@ -110,6 +109,25 @@ def _table(results: list[Result]) -> ResultTable:
 def _name(result: Result) -> str:
     cell = result["cell"]
     return f"{cell['model']} (streamed)" if cell["training"].get("stream") else str(cell["model"])
+
+
+def result_notes(results: Sequence[Result]) -> list[str]:
+    """Return what scalars alone tell about the images of these results, and how their trainings differ.
+
+    Learning rate and weight decay are left out: every network comes with those that suit it.
+    """
+    # The rows share their images, hence what scalars tell about them.
+    notes = [describe_probe(result["probe"]) for result in results if "probe" in result][:1]
+    names = sorted({name for result in results for name in result["cell"]["training"]} - {"lr", "weight_decay"})
+    for name in names:
+        told: dict[str, list[str]] = {}
+        for result in results:
+            value = result["cell"]["training"].get(name)
+            told.setdefault(str(value), []).append(_name(result))
+        if len(told) > 1:
+            which = "; ".join(f"{value or 'none'} for {', '.join(dict.fromkeys(who))}" for value, who in told.items())
+            notes.append(f"Not trained alike: {name} is {which}.")
+    return notes
 
 
 def accumulation_note(result: Result) -> str:
@@ -230,7 +248,16 @@ def to_rich(table: ResultTable, *, width: int) -> Table:
         shown = [index for index in shown if table.columns[index] != name]
         if sum(_column_width(table, index) + 3 for index in shown) < width:
             break
-    rich_table = Table(title=table.title, title_justify="left", title_style="bold", header_style="bold")
+    hidden = [name for index, name in enumerate(table.columns) if index not in shown]
+    caption = f"too narrow for: {', '.join(hidden)}; all of them: --csv or --md" if hidden else None
+    rich_table = Table(
+        caption=caption,
+        caption_justify="left",
+        title=table.title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+    )
     # Left alone, rich takes room from the widest column and folds names; so break headings ourselves, last ones first.
     spare = width - 1 - sum(_column_width(table, index) + 3 for index in shown)
     for index in shown:

@@ -173,7 +173,9 @@ def _equivariance(result: Mapping[str, Any]) -> str:
     measured = result["equivariance"]
     trained = measured["trained"]
     errors = f"{trained['error']:.1e} of the largest logit under {trained['elements']} symmetries of the square"
-    declared = f"declared {measured['declared']} under {measured['group']}" if measured["group"] else "declares none"
+    declared = (
+        f"is declared {measured['declared']} under {measured['group']}" if measured["group"] else "declares no symmetry"
+    )
     return (
         f"The network {declared}. Measured on validation images: the logits change by at most {errors}; "
         f"{trained['flips']:.1%} of the images change their class under one of them."

@@ -96,6 +96,7 @@ def zoo_datasets() -> list[DatasetSpec]:
             classes=CLASSES,
             tasks=TASKS,
             params={"root": None, "scaling": "none", "skip_broken": False},
+            required=("root",),
             tags=("lens", "files"),
             card=_FOLDER,
         ),
