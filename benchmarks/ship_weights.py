@@ -61,6 +61,7 @@ def main() -> None:
         shutil.copyfile(weights, target)
         target.with_suffix(".md").write_text(make_card(host, run_dir, name=name), encoding="utf-8")
         scores = {key: result[key] for key in KEPT if key in result}
+        scores["environment"].pop("platform", None)  # the kernel's build says nothing about the scores
         target.with_suffix(".json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
         print(f"{target.relative_to(ROOT)}: {target.stat().st_size:,} bytes, validation AUC {result['val']['auc']:.4f}")
 

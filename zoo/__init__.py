@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "bench": "zoo.api",
     "create_model": "zoo.api",
+    "evaluate": "zoo.api",
     "list_datasets": "zoo.api",
     "list_models": "zoo.api",
     "list_simulators": "zoo.api",
@@ -43,6 +44,7 @@ __all__ = [
     "__version__",
     "bench",
     "create_model",
+    "evaluate",
     "hookimpl",
     "list_datasets",
     "list_models",
