@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.api import bench, create_model, list_datasets, list_models, list_simulators, load, open_dataset
+    from zoo.api import bench, create_model, evaluate, list_datasets, list_models, list_simulators, load, open_dataset
     from zoo.errors import ZooError
     from zoo.hookspecs import hookimpl
     from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
