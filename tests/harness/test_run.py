@@ -23,9 +23,9 @@ from zoo.data.open import Dataset
 from zoo.errors import DataError, UsageError
 from zoo.harness import run, store
 from zoo.harness import train as train_module
+from zoo.harness.checkpoint import CHECKPOINT
 from zoo.harness.plan import Request, make_plan
 from zoo.harness.run import run_cell
-from zoo.harness.train import CHECKPOINT
 from zoo.host import load_plugins
 from zoo.report.tables import accumulation_note, make_tables
 
@@ -197,7 +197,7 @@ def test_a_damaged_checkpoint_is_not_used(plan, run_in, host, monkeypatch, caplo
         if damage == "other run":
             path.write_bytes(source.read_bytes())
         else:  # as if the model's code had been changed in between
-            monkeypatch.setattr("zoo.harness.train._checksum", lambda *_: "same")
+            monkeypatch.setattr("zoo.harness.checkpoint._checksum", lambda *_: "same")
             with safe_open(source, framework="pt") as file:
                 state = file.metadata()["state"]
             save_file(load_file(source), path, metadata={"state": state, "checksum": "same"})
@@ -231,7 +231,7 @@ def test_a_run_that_cannot_write_its_result_need_not_train_again(plan, run_in, h
 def test_the_seconds_of_an_interrupted_run_are_those_of_all_its_sessions(plan, run_in, host, monkeypatch):
     with interrupted(host, monkeypatch, after=2):
         run_in(plan())
-    take = train_module._take
+    take = train_module.take_checkpoint
 
     def slow(*arguments):
         state, best = take(*arguments)
@@ -239,7 +239,7 @@ def test_the_seconds_of_an_interrupted_run_are_those_of_all_its_sessions(plan, r
             entry["seconds"] += 1000
         return state, best
 
-    monkeypatch.setattr(train_module, "_take", slow)
+    monkeypatch.setattr(train_module, "take_checkpoint", slow)
     result, _ = run_in(plan())
     assert 2000 < result["seconds"] < 2100
 

@@ -123,6 +123,18 @@ def test_a_wrong_setting_names_the_file(suite_of, host):
         plan_suite(host, suite_of(TEXT.replace("lr =", "lrr =")), device="cpu")
 
 
+def test_settings_of_a_model_that_takes_no_part_are_left_out(suite_of, host):
+    text = TEXT.replace('"hungry"', '"hungry", "absent"').replace(
+        "[settings]", '[settings]\n"hungry.epochs" = 3\n"absent.epochs" = 4'
+    )
+    suite = changed(suite_of(text), models=["tiny"])
+    assert [cell.training["epochs"] for cell in plan_suite(host, suite, device="cpu").cells] == [1, 1]
+    epochs = [cell.training["epochs"] for cell in plan_suite(host, suite_of(text), device="cpu").cells]
+    assert epochs == [1, 1, 3, 3]
+    with pytest.raises(UsageError, match="no model of this plan is called 'hungri'"):
+        plan_suite(host, suite_of(text.replace("hungry.epochs", "hungri.epochs")), device="cpu")
+
+
 def test_expectations_are_compared_with_the_mean_over_seeds(suite_of, host):
     suite = suite_of()
     results = [

@@ -14,10 +14,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from zoo.harness import store
+from zoo.harness.checkpoint import CHECKPOINT
 from zoo.harness.plan import Request, make_plan
 from zoo.harness.run import run_cell
 from zoo.harness.teamwork import run_by_team
-from zoo.harness.train import CHECKPOINT
 from zoo.host import load_plugins
 from zoo.launch.team import RANK_VARIABLE, Team
 

@@ -98,10 +98,9 @@ def evaluate(
 def _print(found: Mapping[str, Any]) -> None:
     from rich.table import Table
 
-    params = found["recipe"]["params"]
-    shown = ", ".join(
-        f"{name} {params[name]}" for name in ("image_size", "pixel_scale", "mass_scale", "snr") if params.get(name)
-    )
+    from zoo.data.recipe import shown_params
+
+    shown = ", ".join(shown_params(found["recipe"]["params"]))
     turned = f", turned by {found['angle']:g} degrees" if found["angle"] else ""
     table = Table(
         title=f"{found['model']} trained on {found['trained_on']}, tested on {found['images']:,} images of "

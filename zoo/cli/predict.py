@@ -102,11 +102,10 @@ def predict(
 
 def _weights_in_words(about: About) -> str:
     """Say what the answers come from: a smoke run's are as confident as any."""
-    params = about.recipe["params"]
-    shown = [
-        f"{name} {params[name]}" for name in ("image_size", "pixel_scale", "mass_scale", "snr") if params.get(name)
-    ]
-    kind = f" ({', '.join(shown)})" if shown else ""
+    from zoo.data.recipe import shown_params
+
+    shown = ", ".join(shown_params(about.recipe["params"]))
+    kind = f" ({shown})" if shown else ""
     return f"{about.model} trained on {about.recipe['dataset']}{kind}; how good it is: zoo evaluate"
 
 

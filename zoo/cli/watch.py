@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from zoo.cli.context import console
 from zoo.harness.store import LOG
@@ -20,27 +20,24 @@ LINE_SECONDS = 15.0
 _MOST_WARNINGS = 5
 
 
-class Watcher:
-    """A context in which `watch` shows the cells on stderr."""
+class LiveBars:
+    """A context with bars on stderr where that is a terminal; elsewhere its heirs print a line now and then.
 
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    Args:
+        named: show a name before each bar and the time after it; without, the bar goes when the context ends.
+    """
 
+    def __init__(self, *, named: bool = True) -> None:
+        from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+
+        columns: list[ProgressColumn] = [BarColumn(bar_width=24), TextColumn("{task.description}")]
+        if named:
+            columns = [TextColumn("[bold]{task.fields[name]}"), *columns, TimeElapsedColumn()]
         self._console = console(stderr=True)
         self._live = sys.stderr.isatty()
-        self._progress = Progress(
-            TextColumn("[bold]{task.fields[name]}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            console=self._console,
-            disable=not self._live,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._told: dict[str, tuple[str, float]] = {}
-        self._ended: set[str] = set()
+        self._progress = Progress(*columns, console=self._console, disable=not self._live, transient=not named)
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -48,6 +45,16 @@ class Watcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+
+class Watcher(LiveBars):
+    """A context in which `watch` shows the cells on stderr."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tasks: dict[str, TaskID] = {}
+        self._told: dict[str, tuple[str, float]] = {}
+        self._ended: set[str] = set()
 
     def watch(self, states: list[CellState]) -> None:
         """Show the state of every cell; called several times a second."""
@@ -88,7 +95,7 @@ class Watcher:
             self._console.print(f"{name}: {text}")
 
 
-class CountBar:
+class CountBar(LiveBars):
     """A context in which `show` shows on stderr how many images of a work are done.
 
     Args:
@@ -96,27 +103,11 @@ class CountBar:
     """
 
     def __init__(self, name: str) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn
-
+        super().__init__(named=False)
         self._name = name
-        self._console = console(stderr=True)
-        self._live = sys.stderr.isatty()
-        self._progress = Progress(
-            BarColumn(bar_width=24), TextColumn("{task.description}"), console=self._console, disable=not self._live,
-            transient=True,
-        )  # fmt: skip
         self._task = self._progress.add_task(name, total=None)
         self._started: float | None = None
         self._told = 0.0
-
-    def __enter__(self) -> CountBar:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
     def show(self, done: int, total: int) -> None:
         """Say how many images are done, of how many."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import platform
 import shlex
@@ -13,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import zoo
 from zoo import registry
-from zoo.data.recipe import SPLITS, Recipe, canonical_json
+from zoo.data.recipe import Recipe, canonical_json
 from zoo.data.task import open_task
 from zoo.errors import MissingError, UsageError, ZooError, nearest
-from zoo.harness.budget import Budget, find_budget
+from zoo.harness.budget import find_budget
 from zoo.harness.cell import Cell
+from zoo.harness.given import SIZE_SETTINGS, by_model, check_names, check_plain, data_params, hparam
 from zoo.harness.match import match_widths
 from zoo.harness.settings import PRECISIONS, RULES, SETTING_NAMES, TrainingSettings
 from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from zoo.host import Host
 
 DEFAULT_SIMULATOR = "caustics/caustics"
-SIZE_SETTINGS = {f"{split}_images": split for split in SPLITS}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 TRIAL_SCENES = 256
 MOST_IMAGES = 100_000_000
@@ -91,9 +90,9 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
     seeds = list(dict.fromkeys(request.seeds))
     if not seeds or any(type(seed) is not int or not 0 <= seed < 2**31 for seed in seeds):
         raise UsageError(f"seeds {list(request.seeds)} must be whole numbers from 0 to 2147483647.")
-    _check_plain(request.settings)
-    settings, own_settings = _by_model(request.settings, models)
-    _check_names(settings, models, datasets)
+    check_plain(request.settings)
+    settings, own_settings = by_model(request.settings, models)
+    check_names(settings, models, datasets)
     sizes = {**budget.sizes}
     for name, split in SIZE_SETTINGS.items():
         if name in settings:
@@ -106,7 +105,7 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
     cells = []
     for dataset in datasets:
         open_task(dataset, request.task)
-        params = _data_params(dataset, budget, settings)
+        params = data_params(dataset, budget, settings)
         for name in dataset.required:
             if params[name] in (None, ""):
                 raise UsageError(
@@ -133,7 +132,7 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
                     )
             training = {**model.training, **budget.training, **given[model.id]}
             mine = {**settings, **own_settings[model.id]}
-            hparams = {name: _hparam(mine, name, default) for name, default in model.defaults.items()}
+            hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}
             cells += [
                 Cell(
                     model=model.id,
@@ -156,67 +155,12 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
     return cells
 
 
-def _by_model(
-    settings: Mapping[str, Any], models: Sequence[ModelSpec]
-) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Split settings into those of all models, and model id -> those that are given for it as "MODEL.NAME".
-
-    MODEL is a name, an id or a wildcard; of several that fit a model, the last one given holds.
-
-    Raises:
-        UsageError: no model of the request fits, or the model has no such setting.
-    """
-    shared: dict[str, Any] = {}
-    own: dict[str, dict[str, Any]] = {model.id: {} for model in models}
-    for key, value in settings.items():
-        prefix, _, name = str(key).rpartition(".")
-        if prefix in ("", "data", "model"):
-            shared[key] = value
-            continue
-        pattern, hparam = prefix.removesuffix(".model").lower(), prefix.endswith(".model")
-        chosen = [model for model in models if _fits(model, pattern)]
-        if not chosen:
-            names = [text for model in models for text in (model.id, model.name)] + ["data", "model"]
-            raise UsageError(
-                f"--set {key}: no model of this plan is called '{pattern}'.{nearest(pattern, names)}",
-                hint="Parameters of the data are data.NAME; settings of one model MODEL.NAME.",
-            )
-        for model in chosen:
-            training = name in SETTING_NAMES and not hparam and name != "stream"
-            if not training and name not in model.defaults:
-                known = [*model.defaults, *SETTING_NAMES]
-                raise UsageError(f"--set {key}: {model.id} has no setting '{name}'.{nearest(name, known)}")
-            own[model.id][name if training else f"model.{name}"] = value
-    return shared, own
-
-
-def _fits(model: ModelSpec, pattern: str) -> bool:
-    return any(fnmatch.fnmatchcase(text.lower(), pattern) for text in (model.id, model.name))
-
-
 def _training(host: Host, settings: Mapping[str, Any], request: Request) -> dict[str, Any]:
     """Return the training settings among these."""
     given = {name: settings[name] for name in SETTING_NAMES if name in settings}
     if "init" in given:
         given["init"] = resolve_init(host, given["init"], store=Path(request.store))
     return given
-
-
-def _hparam(settings: Mapping[str, Any], name: str, default: Any) -> Any:
-    """Return the value given for "model.NAME", or for the bare name where that is no setting of the trainer."""
-    bare = default if name in SETTING_NAMES or name in SIZE_SETTINGS else settings.get(name, default)
-    return settings.get(f"model.{name}", bare)
-
-
-def _data_params(dataset: DatasetSpec, budget: Budget | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a data set's parameters: its defaults, then the budget's if it is simulated, then the user's."""
-    given = {name.removeprefix("data."): value for name, value in settings.items() if name.startswith("data.")}
-    chosen: dict[str, Any] = {}
-    if budget is not None and dataset.simulated:
-        chosen = {
-            name: value for name, value in budget.data.items() if not given.keys() & set(budget.yields.get(name, ()))
-        }
-    return {name: given.get(name, chosen.get(name, default)) for name, default in dataset.params.items()}
 
 
 def make_recipe(
@@ -332,12 +276,12 @@ def plan_images(
             f"{dataset.id} holds images that exist already; there is nothing to simulate.",
             hint="See which data sets are simulated: zoo list-datasets",
         )
-    _check_plain(settings)
-    _check_names(settings, [], [dataset])
+    check_plain(settings)
+    check_names(settings, [], [dataset])
     for setting in settings:
         if not setting.startswith("data."):
             raise UsageError(f"--set {setting}: images are not trained.", hint="Parameters of the data are data.NAME.")
-    params = _data_params(dataset, None, settings)
+    params = data_params(dataset, None, settings)
     recipe = make_recipe(
         host, dataset, params=params, simulator=simulator, device=resolve_device(device), seed=seed
     )  # fmt: skip
@@ -368,47 +312,6 @@ def _try_population(dataset: DatasetSpec, recipe: Recipe) -> None:
             f"{dataset.id} cannot be drawn with these parameters: {type(error).__name__}: {error}",
             hint=f"See: zoo show {dataset.id}",
         ) from error
-
-
-def _check_plain(settings: Mapping[str, Any]) -> None:
-    """Refuse what JSON cannot hold.
-
-    Raises:
-        UsageError: a name is no text, or a value no finite number, text or list of them.
-    """
-    try:
-        canonical_json(dict(settings))
-        if not all(isinstance(name, str) for name in settings):
-            raise TypeError("a name is no text")
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"A setting is not a finite number, text or list of them: {error}.") from error
-
-
-def _check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datasets: Sequence[DatasetSpec]) -> None:
-    """Refuse settings that nothing in the request knows.
-
-    Raises:
-        UsageError: with the nearest name that is known; a hyper-parameter given twice.
-    """
-    data_names = {f"data.{name}" for spec in datasets for name in spec.params}
-    model_names = {name for spec in models for name in spec.defaults}
-    known = {
-        *SETTING_NAMES,
-        *SIZE_SETTINGS,
-        *model_names,
-        *(f"model.{name}" for name in model_names),
-        *data_names,
-    }
-    for name in settings:
-        bare = name.removeprefix("model.")
-        if name != bare and bare in settings and bare not in SETTING_NAMES:
-            raise UsageError(f"--set {bare} and --set {name} are the same hyper-parameter, given twice.")
-        if name in known:
-            continue
-        if f"data.{name}" in data_names:
-            raise UsageError(f"--set {name}: this is a parameter of the data.", hint=f"Write: --set data.{name}=...")
-        where = ", ".join(spec.id for spec in [*models, *datasets])
-        raise UsageError(f"--set {name}: no such setting of {where}.{nearest(name, known)}", hint="See: zoo show ID")
 
 
 def resolve_device(device: str) -> str:

@@ -23,10 +23,11 @@ from zoo.environment import describe, peak_memory_bytes
 from zoo.errors import ZooError
 from zoo.harness import store
 from zoo.harness.cell import SCHEMA, Cell
+from zoo.harness.checkpoint import CHECKPOINT
 from zoo.harness.equivariance import declared_symmetry, measure_equivariance
 from zoo.harness.fit import fit, prepare, waited_share
 from zoo.harness.score import count_cost, inference_rate, score
-from zoo.harness.train import CHECKPOINT, predict
+from zoo.harness.train import predict
 from zoo.launch.team import ALONE, Team
 from zoo.paths import written_whole
 from zoo.specs import MetricSpec, ModelSpec

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import registry
 from zoo.errors import MissingError, UsageError, ZooError, nearest
 from zoo.harness.cell import Cell
+from zoo.harness.given import fits
 from zoo.harness.plan import DEFAULT_SIMULATOR, Request, make_plan
 from zoo.specs import DatasetSpec, ModelSpec, Spec
 
@@ -66,6 +67,7 @@ class Suite:
         expected: in the order of the file.
         title: for people.
         simulator, precision, rule, task, match: as in `zoo.harness.plan.Request`.
+        listed: the models that the file names, whichever of them take part.
     """
 
     path: Path
@@ -81,6 +83,7 @@ class Suite:
     rule: str = "val_auc"
     task: str = ""
     match: str = ""
+    listed: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +174,7 @@ def read_suite(path: Path) -> Suite:
         rule=content.get("rule", "val_auc"),
         task=content.get("task", ""),
         match=content.get("match", ""),
+        listed=content["models"],
     )
 
 
@@ -261,7 +265,7 @@ def plan_suite(
                 rule=suite.rule,
                 task=suite.task,
                 match=suite.match,
-                settings=settings,
+                settings=_settings_of(host, suite, models, settings),
                 store=store,
             )
             try:
@@ -289,6 +293,26 @@ def _present(host: Host, kind: type[Spec], names: Iterable[str], problems: list[
         except (UsageError, MissingError) as error:
             problems.append(f"{kind.kind} '{name}' is left out: {error}")
     return present
+
+
+def _settings_of(host: Host, suite: Suite, models: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without those of models that the file names and that do not take part.
+
+    One that no model of the file has stays, and is refused.
+    """
+
+    def names(texts: Iterable[str]) -> list[str]:
+        present = _present(host, ModelSpec, texts, [])
+        specs = registry.match(host, ModelSpec, present) if present else []
+        return [*texts, *(name for spec in specs for name in (spec.id, spec.name))]
+
+    taking, listed = names(models), names(suite.listed)
+    kept = {}
+    for key, value in settings.items():
+        owner = key.rpartition(".")[0].removesuffix(".model")
+        if owner in ("", "data", "model") or fits(owner, *taking) or not fits(owner, *listed):
+            kept[key] = value
+    return kept
 
 
 def _expectations(host: Host, suite: Suite) -> Iterable[tuple[str, str, Expected]]:

@@ -1,8 +1,7 @@
 """Trains a classifier on the train split and picks its weights on the validation split. No test data come here.
 
 Every epoch ends with a checkpoint from which training goes on to the same result bit by bit: order, augmentation
-and dropout of an epoch are seeded by (seed, epoch), and the learning rate is a function of the step. A checkpoint is
-one file that checks itself; from a damaged one nothing is taken.
+and dropout of an epoch are seeded by (seed, epoch), and the learning rate is a function of the step.
 
 Several processes may train one network: each takes its part of every batch, with the order and augmentation that
 a single process would use, and the gradient is that of the whole batch. The first one alone validates and keeps files.
@@ -11,12 +10,9 @@ a single process would use, and the gradient is that of the whole batch. The fir
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
-import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,28 +22,32 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from lightning_fabric.strategies import DDPStrategy
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zoo.data.augment import augment
 from zoo.data.loader import Batches
 from zoo.data.part import Part
-from zoo.errors import DataError, TrainingError, UsageError
+from zoo.errors import TrainingError, UsageError
 from zoo.harness.average import MovingAverage
 from zoo.harness.batch_norm import SharedBatchNorm
+from zoo.harness.checkpoint import (
+    CHECKPOINT,
+    TrainingState,
+    read_checkpoint,
+    take_checkpoint,
+    weights_of,
+    write_checkpoint,
+)
 from zoo.harness.classifier import Classifier
 from zoo.harness.score import one_vs_rest_auc
 from zoo.harness.settings import TrainingSettings, learning_rate_factor
 from zoo.launch.team import ALONE, Team, check_batch
 from zoo.lensing.draws import stable_hash
-from zoo.paths import written_whole
 
 logger = logging.getLogger(__name__)
 EpochReport = Callable[[dict[str, float]], None]
 StepReport = Callable[[int, int, int], None]
 
-CHECKPOINT = "checkpoint.safetensors"
 FABRIC_PRECISION = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed"}
 
 ENVIRONMENTS = {"zoo": LightningEnvironment, "torchrun": TorchElasticEnvironment, "slurm": SLURMEnvironment}
@@ -104,18 +104,6 @@ class TrainingData(Protocol):
         ...
 
 
-@dataclass
-class _State:
-    """What changes from epoch to epoch beside the tensors of the training; kept in the checkpoint's header."""
-
-    epoch: int = 0
-    step: int = 0
-    best_epoch: int = 0
-    best_auc: float = float("-inf")
-    micro_batches: int = 1
-    history: list[dict[str, float]] = field(default_factory=list)
-
-
 def train(
     classifier: Classifier,
     train_data: TrainingData,
@@ -158,14 +146,14 @@ def train(
     steps = len(train_data) // batch_size
     check_batch(fabric.world_size, batch_size)
     part = Part.of_process(fabric.global_rank, processes=fabric.world_size, whole=batch_size)
-    state, best = _State(), average.module.state_dict()
+    state, best = TrainingState(), average.module.state_dict()
     checkpoint = (
-        _read_checkpoint(run_dir / CHECKPOINT, _weights(classifier, average)) if fabric.is_global_zero else None
+        read_checkpoint(run_dir / CHECKPOINT, weights_of(classifier, average)) if fabric.is_global_zero else None
     )
     # By the first process to all, which may be on a machine that does not see the file.
     checkpoint = fabric.broadcast(checkpoint)
     if checkpoint is not None:
-        state, best = _take(checkpoint, classifier, average, optimizer, parameters)
+        state, best = take_checkpoint(checkpoint, classifier, average, optimizer, parameters)
     history = state.history
 
     while state.epoch < settings.epochs and not _exhausted(state, settings):
@@ -232,7 +220,7 @@ def train(
             state.best_auc, state.best_epoch = entry["val_auc"], epoch
             best = {name: tensor.detach().cpu().clone() for name, tensor in average.module.state_dict().items()}
         if fabric.is_global_zero:
-            _checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizer, parameters, best)
+            write_checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizer, parameters, best)
             epoch_ended(entry)
 
     if rule == "val_auc":
@@ -319,7 +307,7 @@ def _forward(module: nn.Module, images: Tensor) -> Tensor:
     return torch.cat([_forward(module, half) for half in images.tensor_split(2)])
 
 
-def _exhausted(state: _State, settings: TrainingSettings) -> bool:
+def _exhausted(state: TrainingState, settings: TrainingSettings) -> bool:
     return bool(settings.patience) and state.epoch - state.best_epoch >= settings.patience
 
 
@@ -340,96 +328,3 @@ def _validate(logits: Tensor, labels: Tensor, epoch: int) -> dict[str, float]:
         "val_auc": float(auc),
         "val_accuracy": float((logits.argmax(1) == labels).float().mean()),
     }
-
-
-def _checkpoint(
-    path: Path,
-    state: _State,
-    classifier: nn.Module,
-    average: MovingAverage,
-    optimizer: torch.optim.Optimizer,
-    parameters: list[nn.Parameter],
-    best: dict[str, Tensor],
-) -> None:
-    """Write everything that training goes on from.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
-    tensors = _weights(classifier, average) | {f"best.{name}": tensor for name, tensor in best.items()}
-    for index, parameter in enumerate(parameters):
-        for name, value in optimizer.state[parameter].items():
-            tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(asdict(state))
-    with written_whole(path) as temporary:
-        save_file(plain, temporary, metadata={"state": text, "checksum": _checksum(path, text, plain)})
-
-
-def _read_checkpoint(path: Path, weights: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]] | None:
-    """Return state and tensors of a checkpoint that fits the weights, or None; one that is damaged is told of."""
-    try:
-        return _read(path, weights)
-    except FileNotFoundError:
-        return None
-    except DataError as error:
-        logger.warning("%s Training starts again from the first epoch.", error)
-        return None
-
-
-def _read(path: Path, weights: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
-    """Return state and tensors of a checkpoint.
-
-    Raises:
-        FileNotFoundError: there is none.
-        DataError: it is damaged, that of another run, or that of a network which was built differently.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dictionary: it cannot be iterated)
-    except SafetensorError as error:
-        raise DataError(f"{path} is damaged: {error}.") from error
-    text = metadata.get("state", "")
-    if metadata.get("checksum") != _checksum(path, text, tensors):
-        raise DataError(f"{path} is damaged: its checksum does not fit.")
-    if {name: tensor.shape for name, tensor in tensors.items() if name.startswith(("model.", "average."))} != {
-        name: tensor.shape for name, tensor in weights.items()
-    }:
-        raise DataError(f"{path} holds other weights than the network has now.")
-    return text, tensors
-
-
-def _take(
-    checkpoint: tuple[str, dict[str, Tensor]],
-    classifier: nn.Module,
-    average: MovingAverage,
-    optimizer: torch.optim.Optimizer,
-    parameters: list[nn.Parameter],
-) -> tuple[_State, dict[str, Tensor]]:
-    """Fill everything from a checkpoint; return the state and the best weights."""
-    text, tensors = checkpoint
-
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-    classifier.load_state_dict(part("model."))
-    average.module.load_state_dict(part("average."))
-    for index, parameter in enumerate(parameters):
-        for name, value in part(f"optimizer.{index}.").items():
-            optimizer.state[parameter][name] = value if name == "step" else value.to(parameter.device)
-    return _State(**json.loads(text)), part("best.")
-
-
-def _weights(classifier: nn.Module, average: MovingAverage) -> dict[str, Tensor]:
-    tensors = {f"model.{name}": tensor for name, tensor in classifier.state_dict().items()}
-    return tensors | {f"average.{name}": tensor for name, tensor in average.module.state_dict().items()}
-
-
-def _checksum(path: Path, text: str, tensors: dict[str, Tensor]) -> str:
-    """Return a checksum of a checkpoint's content and of the run (its folder's name) that it belongs to."""
-    value = zlib.crc32(f"{path.absolute().parent.name}\0{text}".encode())
-    for name, tensor in sorted(tensors.items()):
-        value = zlib.crc32(name.encode(), value)
-        value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, value)
-    return f"{value:08x}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import zoo
+from zoo.data.recipe import shown_params
 from zoo.errors import DataError
 from zoo.harness.budget import BUDGETS
 from zoo.harness.comparison import MACRO, Variant, estimate
@@ -128,8 +129,7 @@ def _section(problem: Problem, name: str, anchor: str) -> str:
         f"{sizes['train']:,} training, {sizes['val']:,} validation, {sizes['test']:,} test images",
         f"rule {cell['rule']}",
         f"{cell['precision']}",
-        *(f"{key} {recipe['params'][key]}" for key in ("image_size", "pixel_scale", "mass_scale", "snr")
-          if recipe["params"].get(key)),
+        *shown_params(recipe["params"]),
     ]  # fmt: skip
     note = BUDGETS[cell["budget"]].note if cell["budget"] in BUDGETS else ""
     failed = [result for result in problem.results if result["status"] != "ok"]

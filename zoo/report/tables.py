@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.probe import describe_probe
+from zoo.data.recipe import shown_params
 from zoo.harness.budget import BUDGETS
 from zoo.harness.comparison import Variant, estimate, problem_key
 
@@ -62,10 +63,7 @@ def _table(results: list[Result]) -> ResultTable:
     bad = [result for result in results if result["status"] != "ok"]
     classes = good[0]["classes"] if good else []
     sizes = cell["sizes"]
-    params = cell["recipe"]["params"]
-    shown = [
-        f"{name} {params[name]}" for name in ("image_size", "pixel_scale", "mass_scale", "snr") if params.get(name)
-    ]
+    shown = shown_params(cell["recipe"]["params"])
     # The areas of two classes are one number.
     areas = [(f"AUC {name.replace('_', ' ')}", name) for name in classes] if len(classes) > 2 else []
     areas.append(("AUC macro" if areas else "AUC", "macro"))

@@ -60,12 +60,12 @@ def test_numpy_is_left_as_it_was() -> None:
     scenes = scenes_of(1)
     with np.errstate(divide="raise"):
         np.random.seed(3)  # noqa: NPY002 - the global generator is what is watched
-        expected = np.random.random(2)  # noqa: NPY002 (theirs is the global state)
-        np.random.seed(3)  # noqa: NPY002 (theirs is the global state)
+        expected = np.random.random(2)  # noqa: NPY002 - what PyAutoLens must not change
+        np.random.seed(3)  # noqa: NPY002 - what PyAutoLens must not change
         for module in (simulator, imaging):
             module.render(scenes, SMALL, device="cpu")
         assert np.geterr()["divide"] == "raise"
-        assert np.array_equal(np.random.random(2), expected)  # noqa: NPY002 (theirs is the global state)
+        assert np.array_equal(np.random.random(2), expected)  # noqa: NPY002 - what PyAutoLens must not change
 
 
 def test_other_light_is_refused() -> None:

@@ -85,4 +85,4 @@ def _side_effects_undone() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        np.random.set_state(state)  # noqa: NPY002 (theirs is the global state)
+        np.random.set_state(state)  # noqa: NPY002 - PyAutoLens seeds the global generator

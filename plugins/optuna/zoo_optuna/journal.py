@@ -27,28 +27,6 @@ if TYPE_CHECKING:
 JOURNAL, LOCK = "journal.log", ".lock"
 
 
-class KernelLock:
-    """A lock that the operating system lets go of when its holder is killed.
-
-    Optuna's own are files, which a killed process leaves behind for half a minute.
-
-    Args:
-        path: of the lock's file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._lock = filelock.FileLock(path)
-
-    def acquire(self) -> bool:
-        """Wait until it is ours."""
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        """Let go of it."""
-        self._lock.release()
-
-
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Be the only process that decides something about a study, such as who runs which trial.
@@ -83,10 +61,12 @@ def open_study(folder: Path, definition: Definition, *, create: bool = False) ->
     path = folder / JOURNAL
     if not create and not path.exists():
         raise DataError(f"The study in {folder} has lost its journal.", hint="Remove the folder to begin again.")
-    lock = KernelLock(folder / f".{JOURNAL}.lock")
+    # One of the operating system, which lets go of it when its holder is killed: optuna's own are files, which a killed
+    # process leaves behind for half a minute.
+    lock = filelock.FileLock(folder / f".{JOURNAL}.lock")
     try:
         _drop_torn_line(path, lock)
-        # optuna does not export the class that a lock should have; any with these two methods will do
+        # Optuna does not export the class that it wants of a lock; it calls acquire and release, which this one has.
         backend = JournalFileBackend(str(path), lock_obj=lock)  # type: ignore[arg-type]
         storage = JournalStorage(backend)
         study = optuna.create_study(
@@ -137,19 +117,15 @@ def keep_best(study: Study, definition: Definition, folder: Path) -> None:
             write_best(folder, best_of(definition, trial=best.number, val_auc=best.values[0], values=values))
 
 
-def _drop_torn_line(path: Path, lock: KernelLock) -> None:
+def _drop_torn_line(path: Path, lock: filelock.BaseFileLock) -> None:
     """Cut off a last line that its writer did not finish: whatever is appended to it would be lost, too."""
     if not path.exists():
         return
-    lock.acquire()
-    try:
-        with path.open("rb+") as file:
-            size = file.seek(0, os.SEEK_END)
-            # Lines are a few hundred bytes.
-            start = max(0, size - 65_536)
-            file.seek(start)
-            tail = file.read()
-            if tail and not tail.endswith(b"\n"):
-                file.truncate(start + tail.rfind(b"\n") + 1)
-    finally:
-        lock.release()
+    with lock, path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        # Lines are a few hundred bytes.
+        start = max(0, size - 65_536)
+        file.seek(start)
+        tail = file.read()
+        if tail and not tail.endswith(b"\n"):
+            file.truncate(start + tail.rfind(b"\n") + 1)

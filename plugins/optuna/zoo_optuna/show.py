@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli.context import console
-from zoo.cli.watch import LINE_SECONDS, describe, duration
+from zoo.cli.watch import LINE_SECONDS, LiveBars, describe, duration
 from zoo_optuna.definition import Definition
 from zoo_optuna.search import State
 from zoo_optuna.space import values_of
@@ -23,35 +21,15 @@ if TYPE_CHECKING:
 MOST_ROWS = 10
 
 
-class StudyWatcher:
+class StudyWatcher(LiveBars):
     """A context in which `watch` shows a study on stderr: bars on a terminal, a line now and then in a log."""
 
     def __init__(self) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self._console = console(stderr=True)
-        self._live = sys.stderr.isatty()
-        self._progress = Progress(
-            TextColumn("[bold]{task.fields[name]}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            console=self._console,
-            disable=not self._live,
-        )
+        super().__init__()
         self._whole: TaskID | None = None
         self._tasks: dict[int, TaskID] = {}
         self._told: set[int] | None = None
         self._line, self._line_time = "", 0.0
-
-    def __enter__(self) -> StudyWatcher:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
     def watch(self, state: State) -> None:
         """Show how a study stands; called several times a second."""

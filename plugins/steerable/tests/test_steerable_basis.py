@@ -100,11 +100,11 @@ def test_escnns_filters_do_not_depend_on_chance_or_on_what_was_asked_before(tmp_
     """It searches from a random point of numpy's generator, which is left as it was."""
     code = DERIVE.format(folder=str(Path(__file__).parent), module=Path(__file__).stem, to=str(tmp_path / "filters-"))
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": "1"}, check=True)
-    before = np.random.get_state()[1].tolist()  # noqa: NPY002 (theirs is the global state)
+    before = np.random.get_state()[1].tolist()  # noqa: NPY002 - what escnn must not change
     for outgoing in (Field("scalar"), Field("gated", 1)):
         there = torch.load(tmp_path / f"filters-{outgoing.kind}", weights_only=True)
         torch.testing.assert_close(basis._derive(about_o2(outgoing)).filters, there, rtol=0, atol=1e-5)
-    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002 (theirs is the global state)
+    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002 - what escnn must not change
 
 
 @pytest.mark.parametrize(

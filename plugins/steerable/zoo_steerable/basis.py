@@ -160,11 +160,11 @@ def _derive(question: FilterQuestion) -> FilterBasis:
 @contextlib.contextmanager
 def _numpys_random_state_kept() -> Iterator[None]:
     """Leave numpy's global generator as it was: escnn draws from it, and a user's numbers must not depend on that."""
-    state = np.random.get_state()  # noqa: NPY002 (theirs is the global state)
+    state = np.random.get_state()  # noqa: NPY002 - escnn draws from the global generator
     try:
         yield
     finally:
-        np.random.set_state(state)  # noqa: NPY002 (theirs is the global state)
+        np.random.set_state(state)  # noqa: NPY002 - escnn draws from the global generator
 
 
 def _with_fixed_signs(filters: Tensor) -> Tensor:
