@@ -225,6 +225,15 @@ NETWORKS: dict[str, Network] = {
         widths=[32, 64, 128],
         blocks=[2, 2, 2],
     ),
+    # 128, 256 and 512 channels: what trains in minutes without a GPU, and weights of 2 MB.
+    "octic_small": _convnext(
+        OCTIC,
+        OCTIC_SOURCES,
+        name="octic_small",
+        summary="octic of half the width and depth, for small images and CPUs",
+        widths=[16, 32, 64],
+        blocks=[1, 1, 1],
+    ),
     # The paper's: 20 channels and dropout 0.3 in the plane and with rotation pooling, 10 features on p4 for as many
     # parameters; 7 = 10 / sqrt(2) on p4m.
     "z2cnn": _cnn("z2cnn", None, 20, dropout=0.3, summary="Z2CNN of Cohen & Welling, the control of p4cnn"),

@@ -225,3 +225,9 @@ def octic(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -
     """Build the network with pointwise layers in the Fourier basis. All else as for `p4m_convnext`."""
     shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
     return GroupConvNeXt(OcticLinear, OcticMLP, **complete_convnext("octic", **shape, hparams=hparams))
+
+
+def octic_small(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupConvNeXt:
+    """Build a narrow and shallow `octic`. All else as for `p4m_convnext`."""
+    shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
+    return GroupConvNeXt(OcticLinear, OcticMLP, **complete_convnext("octic_small", **shape, hparams=hparams))
