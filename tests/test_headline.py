@@ -1,0 +1,138 @@
+"""The headline experiment: docs/results.md is what its record says, its pieces can be planned and interrupted."""
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from zoo.harness.budget import BUDGETS
+from zoo.harness.suite import changed, plan_suite, read_suite
+from zoo.host import load_plugins
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def headline(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import headline
+
+    return headline
+
+
+@pytest.fixture
+def page(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import headline_page
+
+    return headline_page
+
+
+def test_the_page_is_what_the_record_says(headline, page):
+    runs = headline.read_record()
+    assert headline.PAGE.read_text(encoding="utf-8") == page.make_page(runs)
+    for run in runs:
+        assert run["status"] == "ok"
+        assert (
+            page.area(run["test"]["auc"]["macro"]) in headline.PAGE.read_text(encoding="utf-8") or run["cell"]["seed"]
+        )
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(BENCHMARKS.glob("*.toml"))])
+def test_every_suite_can_be_planned(name):
+    plan = plan_suite(load_plugins(environment={}), read_suite(BENCHMARKS / name), device="cpu")
+    assert plan.cells
+    assert plan.problems == []
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_every_piece_is_a_suite_whose_options_fit(headline, budget, tmp_path):
+    options = headline.argparse.Namespace(budget=budget, model="p4m,z2", store=tmp_path, only_table=False)
+    pieces = list(headline.trainings(options))
+    assert len(pieces) == 4
+    ids = []
+    for _, suite, *words in pieces:
+        told = dict(zip(words[::2], words[1::2], strict=True))
+        assert told.pop("--budget") == budget
+        models = told.get("--model", "").split(",") if "--model" in told else None
+        read = changed(read_suite(Path(suite)), budgets=[budget], **({"models": models} if models else {}))
+        plan = plan_suite(load_plugins(environment={}), read, device="cpu", store=told["--store"])
+        assert plan.problems == []
+        ids.append({cell.run_id for cell in plan.cells})
+    assert ids[0].isdisjoint(ids[3])
+    assert pieces[3][pieces[3].index("--store") + 1] != str(tmp_path)
+
+
+def test_a_piece_is_interrupted_at_the_deadline(headline, tmp_path):
+    seen = tmp_path / "seen"
+    code = (
+        "import signal, sys, time, pathlib\n"
+        f"signal.signal(signal.SIGINT, lambda *_: (pathlib.Path({str(seen)!r}).touch(), sys.exit(130)))\n"
+        f"pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
+        "time.sleep(60)"
+    )
+    started = time.monotonic()
+    assert not headline.run_until(started + 3, [sys.executable, "-c", code])
+    assert time.monotonic() - started < 30
+    assert (tmp_path / "ready").exists()
+    assert seen.exists()
+    assert headline.run_until(float("inf"), [sys.executable, "-c", "raise SystemExit(1)"])
+    with pytest.raises(SystemExit, match=str(2)):
+        headline.run_until(float("inf"), [sys.executable, "-c", "raise SystemExit(2)"])
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
+def test_a_shift_is_scored_once_and_kept_beside_the_others(headline, tmp_path, monkeypatch):
+    asked = []
+
+    def evaluate(run_dir, **options):
+        asked.append(options)
+        return {"auc": {"macro": 0.5}, "intervals": {}, "accuracy": 0.5, "images": 7, "angle": 0.0, "recipe": {}}
+
+    monkeypatch.setattr(headline.zoo, "evaluate", evaluate)
+    run = headline.read_record()[0] | {"run_dir": str(tmp_path), "run_id": "abc"}
+    for _ in range(2):
+        for shift in headline.SHIFTS:
+            headline.evaluate_shift(tmp_path, run, shift, images=7)
+    assert len(asked) == len(headline.SHIFTS)
+    assert {options["images"] for options in asked} == {7}
+    other = "modelB" if "modelA" in run["cell"]["recipe"]["dataset"] else "modelA"
+    assert sum(options.get("data") == other for options in asked) == 1
+    kept = json.loads((tmp_path / "shifts" / "abc.json").read_text())
+    assert list(kept) == list(headline.SHIFTS)
+
+
+def test_at_paper_size_published_numbers_stand_in_the_table_with_a_verdict(headline, page):
+    def at_paper(run, micro):
+        cell = run["cell"] | {"budget": "paper", "sizes": dict(BUDGETS["paper"].sizes)}
+        return run | {"cell": cell, "test": run["test"] | {"auc": run["test"]["auc"] | {"micro": micro}}}
+
+    table = [run for run in headline.read_record() if run["part"] == "table" and page.name_of(run) == "modelB"]
+    by_model = {run["cell"]["model"]: run for run in table if page.full_size(run)}
+    text = page.make_page([at_paper(by_model["gconv/p4m"], 0.997), at_paper(by_model["gconv/z2"], 0.99)])
+    assert "missing" not in text
+    assert "*published: e2cnn D8*" in text
+    assert "e2cnn D8: .9961, on other images of the same kind. Above it: `gconv/p4m`. Not above it: `gconv/z2`." in text
+
+
+def test_difficulty_names_what_was_changed(headline, page):
+    [run, *_] = [run for run in headline.read_record() if run["part"] == "table"]
+
+    def with_params(**params):
+        recipe = run["cell"]["recipe"]
+        changed_recipe = recipe | {"params": recipe["params"] | params}
+        return run | {"part": "difficulty", "cell": run["cell"] | {"recipe": changed_recipe}}
+
+    text = page.difficulty_table([with_params(), with_params(conserve_mass=False), with_params(psf_width=0.05)])
+    assert "| nothing |" in text
+    assert "| `conserve_mass` False |" in text
+    assert "| `psf_width` 0.05 |" in text
+
+
+def test_without_store_and_record_it_says_what_to_do(headline, tmp_path, monkeypatch):
+    monkeypatch.setattr(headline, "RECORD", tmp_path / "record.jsonl")
+    with pytest.raises(SystemExit, match=r"There are no results in .* First: uv run python benchmarks"):
+        headline.main(["--store", str(tmp_path / "nothing"), "--write"])
