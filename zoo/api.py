@@ -224,6 +224,7 @@ def bench(
     images: str | Path | None = None,
     store: str | Path = "results",
     force: bool = False,
+    devices: int = 1,
     host: Host | None = None,
 ) -> list[dict[str, Any]]:
     """Train and score every model on every data set with every seed; return one result a cell.
@@ -244,6 +245,7 @@ def bench(
         images: folder that `zoo simulate` made; default: the cache, which is filled.
         store: folder of the results.
         force: run cells again that are in the store.
+        devices: GPUs (or, with device "cpu", processes) that train one network together.
         host: the plugins; default: all installed ones.
 
     Raises:
@@ -252,7 +254,8 @@ def bench(
         DataError: the store cannot be written.
     """
     from zoo.harness.matrix import run_matrix
-    from zoo.harness.plan import DEFAULT_SIMULATOR, Request, make_plan
+    from zoo.harness.plan import DEFAULT_SIMULATOR, Request, make_plan, resolve_device
+    from zoo.launch.team import check_batch, check_devices, find_team
 
     host = host or _default_host()
     folder = None if images is None else Path(images)
@@ -270,4 +273,10 @@ def bench(
         settings=settings or {},
         store=store,
     )
-    return run_matrix(host, make_plan(host, request), store=Path(store), device=device, images=folder, force=force)
+    cells = make_plan(host, request)
+    # Under srun and torchrun every process of a script would come here: those start the command, not a script.
+    team = find_team(devices=devices, environment={})
+    check_devices(team, resolve_device(device))
+    for cell in cells:
+        check_batch(team.size, min(cell.training["batch_size"], cell.sizes["train"]))
+    return run_matrix(host, cells, store=Path(store), device=device, images=folder, force=force, team=team)

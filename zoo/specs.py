@@ -177,6 +177,7 @@ class DatasetSpec(Spec):
             every class once; `--task NAME` asks one of them.
         simulated: whether the target returns a population, so that a simulator is needed.
         params: every parameter and prior with its default; `--set data.NAME=VALUE` may change only these.
+        meanings: parameter -> what it is, with its unit, for `zoo show`.
     """
 
     kind: ClassVar[str] = "data set"
@@ -185,6 +186,7 @@ class DatasetSpec(Spec):
     simulated: bool = False
     task: str = "classification"
     params: Mapping[str, Any] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, Any] = field(default_factory=dict)
     required: tuple[str, ...] = ()
 

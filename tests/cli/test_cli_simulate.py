@@ -171,7 +171,8 @@ def test_two_simulators_are_compared(zoo, tmp_path):
 
 
 def test_pictures_of_a_folder_and_of_a_data_set(zoo):
-    zoo(*DISCS, "-n", 20, "--out", "lenses")
+    _, said, _ = zoo(*DISCS, "-n", 20, "--out", "lenses")
+    assert "train: complete, 20 images; 236 more are there, since a file holds 256; checksums" in said
     code, said, _ = zoo("data", "show", "lenses", "-n", 3)
     assert (code, said) == (0, "lenses-train.png\n")
     three = np.asarray(Image.open("lenses-train.png").convert("RGB"))
@@ -179,6 +180,10 @@ def test_pictures_of_a_folder_and_of_a_data_set(zoo):
     code, said, _ = zoo(*show, "-n", 3, "--out", "again.png")
     assert (code, said) == (0, "again.png\n")
     np.testing.assert_array_equal(np.asarray(Image.open("again.png").convert("RGB")), three)
+    # A file holds 256 images; the split has 20 of them, seven of a class at most.
+    for each in (7, 9):
+        zoo("data", "show", "lenses", "-n", each, "--out", f"{each}.png")
+    assert Path("7.png").read_bytes() == Path("9.png").read_bytes()
     zoo(*show, "-n", 1, "--out", "one.png")
     assert Image.open("one.png").width < three.shape[1]
 

@@ -405,6 +405,9 @@ def test_bench_goes_on_after_a_crash(host, tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["toyzoo.stripes"]
     monkeypatch.setattr("zoo.launch.local.subprocess.Popen", lambda *_, **__: pytest.fail("started a process"))
     assert zoo.bench("tiny", "stripes", **request) == [good]
+    assert zoo.bench("tiny", "stripes", **request, devices=2) == [good]
+    with pytest.raises(UsageError, match="1000 processes cannot share batches"):
+        zoo.bench("tiny", "stripes", **request, devices=1000)
 
 
 def test_killed_while_training_and_run_again(plan, host, tmp_path, monkeypatch):

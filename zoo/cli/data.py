@@ -154,10 +154,14 @@ def _of_folder(host: Host, folder: Path, split: str) -> tuple[Recipe, Sequence[s
         DataError: it is not there, or damaged.
     """
     from zoo.data.folder import open_folder, read_recipe
+    from zoo.data.manifest import read_manifest
     from zoo.specs import DatasetSpec
 
     recipe = read_recipe(folder)
-    [arrays] = open_folder(folder, recipe, split, 1)
+    [shard] = open_folder(folder, recipe, split, 1)
+    manifest = read_manifest(folder)  # absent while machines are at work
+    count = manifest["splits"].get(split, {}).get("images") if manifest else None
+    arrays = {name: shard[name][:count] for name in shard}
     known = {spec.id: spec.classes for spec in host.specs_of(DatasetSpec) if isinstance(spec, DatasetSpec)}
     # A folder can be looked at without the plugin that its data set comes from.
     unnamed = [f"class {k}" for k in range(int(arrays["label"].max()) + 1)]

@@ -37,13 +37,16 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     if spec.card:
         out.print(Markdown(spec.card))
     table = Table(box=None, show_header=False, pad_edge=False)
-    for key, value in spec.to_json().items():
+    content = spec.to_json()
+    meanings = content.pop("meanings", {})
+    for key, value in content.items():
         if key in ("id", "summary", "card") or value in (None, [], {}, ""):
             continue
         if isinstance(value, dict):
             table.add_row(f"[bold]{key}[/bold]", "")
             for inner, inner_value in value.items():
-                table.add_row(f"  {inner}", escape(str(inner_value)))
+                told = meanings.get(inner, "") if key == "params" else ""
+                table.add_row(f"  {inner}", escape(str(inner_value)), f"[dim]{escape(told)}[/dim]")
         else:
             table.add_row(f"[bold]{key}[/bold]", escape(", ".join(value) if isinstance(value, list) else str(value)))
     out.print(table)

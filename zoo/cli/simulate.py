@@ -143,7 +143,9 @@ def _print_summary(summary: Mapping[str, Any], share: Share, *, again: str) -> N
     )
     click.echo(f"{summary['folder']}  recipe {summary['recipe_hash']}")
     if summary["complete"]:
-        click.echo(f"{summary['split']}: complete, {summary['images']:,} images; checksums in manifest.json")
+        more = summary["made_images"] + summary["found_images"] - summary["images"]
+        kept = f"; {more:,} more are there, since a file holds 256" if more and share.of == 1 else ""
+        click.echo(f"{summary['split']}: complete, {summary['images']:,} images{kept}; checksums in manifest.json")
     else:
         click.echo(
             f"{summary['split']}: other machines have shards to make; when all are done, this completes it:\n  {again}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from zoo_deeplense.meanings import MEANINGS
 from zoo_deeplense.plugin import CLASSES, zoo_datasets
 from zoo_deeplense.population import NO_SUBSTRUCTURE, SUBHALO, VORTEX
 
@@ -64,3 +65,9 @@ def test_every_parameter_is_in_the_readme_with_its_defaults():
                 assert text.replace("2 pi", "6.283185307179586") == value, name
             else:
                 assert parse_settings([f"x={text}"])["x"] == value, name
+
+
+def test_every_parameter_has_a_meaning_and_every_meaning_a_parameter():
+    assert {name for spec in zoo_datasets() for name in spec.meanings} == set(MEANINGS)
+    for spec in zoo_datasets():
+        assert list(spec.meanings) == list(spec.params)

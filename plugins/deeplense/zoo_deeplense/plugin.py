@@ -6,6 +6,7 @@ from typing import Any
 from zoo.hookspecs import hookimpl
 from zoo.specs import DatasetSpec
 from zoo_deeplense import tables
+from zoo_deeplense.meanings import MEANINGS
 
 CLASSES = ("no_substructure", "subhalo", "vortex")
 TASKS = {"substructure": {"no_substructure": ["no_substructure"], "substructure": ["subhalo", "vortex"]}}
@@ -51,10 +52,15 @@ def _population(name: str, params: Mapping[str, Any], source: str, summary: str)
         classes=CLASSES,
         tasks=TASKS,
         params=params,
+        meanings=_meanings(params),
         simulated=True,
         tags=("lens",),
         card=_CARD.format(source=source),
     )
+
+
+def _meanings(params: Mapping[str, Any]) -> dict[str, str]:
+    return {name: MEANINGS[name] for name in params}
 
 
 @hookimpl
@@ -84,6 +90,7 @@ def zoo_datasets() -> list[DatasetSpec]:
             classes=CLASSES,
             tasks=TASKS,
             params=tables.MODEL_B | {"pictures": None},
+            meanings=_meanings(tables.MODEL_B | {"pictures": None}),
             simulated=True,
             tags=("lens",),
             requires=("skimage",),
@@ -96,6 +103,7 @@ def zoo_datasets() -> list[DatasetSpec]:
             classes=CLASSES,
             tasks=TASKS,
             params={"root": None, "scaling": "none", "skip_broken": False},
+            meanings=_meanings({"root": None, "scaling": "none", "skip_broken": False}),
             required=("root",),
             tags=("lens", "files"),
             card=_FOLDER,
