@@ -1,16 +1,16 @@
-"""Run the headline experiment piece by piece, and write docs/results.md from what is stored.
+"""Run the headline experiment piece by piece, and write docs/results.md and the README's table from what is stored.
 
     uv run python benchmarks/headline.py                        # everything that is missing; interrupt it at any moment
     uv run python benchmarks/headline.py --minutes 9            # at most nine minutes of it; again goes on
     uv run python benchmarks/headline.py --budget laptop --model p4m,p4,z2    # what two CPU cores can do
-    uv run python benchmarks/headline.py --write                # the record and docs/results.md; trains nothing
+    uv run python benchmarks/headline.py --write                # record, docs/results.md, README; trains nothing
 
 The pieces: the table (headline.toml), two more seeds of the leading four, AUC against the number of images
 (few_images.toml), what makes the problem hard (difficulty.toml), and every network of the table on the other data set,
 fainter, blurred and turned. Everything is stored in small files under --store; no image is.
 
---write copies what the page needs into benchmarks/results/headline.jsonl, a line a run, and writes the page from that;
-where there is no store, as in a fresh clone, it writes the page again from the record.
+--write copies what is needed into benchmarks/results/headline.jsonl, a line a run, and writes the page and the table from
+that; where there is no store, as in a fresh clone, it writes them again from the record.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from headline_page import full_size, make_page, name_of
+from headline_page import full_size, make_page, name_of, readme_table
 
 import zoo
 from zoo.harness import store as result_store
@@ -34,6 +34,8 @@ from zoo.paths import make_dir, written_whole
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "results.md"
+README = HERE.parent / "README.md"
+TABLE_BEGINS, TABLE_ENDS = "<!-- benchmarks/headline.py --write -->\n", "\n<!-- until here -->"
 RECORD = HERE / "results" / "headline.jsonl"
 LEADING = "gconv/p4m,gconv/p4m_resnet18,gconv/octic,escnn/d8"
 TRY_AGAIN = 75  # sysexits.h's word for a temporary failure
@@ -59,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many")
     parser.add_argument("--only-table", action="store_true", help="no further seeds, few images or difficulty")
     parser.add_argument("--test-images", type=int, help="for the shifted data; default: as many as the budget tests on")
-    parser.add_argument("--write", action="store_true", help=f"write {RECORD.name} and {PAGE.name}, and train nothing")
+    parser.add_argument("--write", action="store_true", help="write record, page and README's table; train nothing")
     options = parser.parse_args(words)
     if options.write:
         write(options.store)
@@ -138,7 +140,7 @@ def evaluate_shift(store: Path, result: Mapping[str, Any], shift: str, *, images
 
 
 def write(store: Path) -> None:
-    """Write the record, where there is a store, and the page from the record.
+    """Write the record, where there is a store, and the page and the README's table from the record.
 
     Raises:
         SystemExit: there is neither.
@@ -150,9 +152,16 @@ def write(store: Path) -> None:
         print(f"wrote {RECORD}")
     elif not RECORD.exists():
         sys.exit(f"There are no results in {store}. First: uv run python benchmarks/headline.py")
-    with written_whole(PAGE) as temporary:
-        temporary.write_text(make_page(read_record()), encoding="utf-8")
-    print(f"wrote {PAGE}")
+    runs = read_record()
+    before, found, rest = README.read_text(encoding="utf-8").partition(TABLE_BEGINS)
+    _, ends, after = rest.partition(TABLE_ENDS)
+    for path, text in (
+        (PAGE, make_page(runs)),
+        (README, f"{before}{found}{readme_table(runs)}{ends}{after}"),
+    ):
+        with written_whole(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        print(f"wrote {path}")
 
 
 def records(store: Path, *, part: str) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,8 +67,8 @@ def make_page(runs: Sequence[Run]) -> str:
         "Written by `uv run python benchmarks/headline.py --write` from recorded runs\n"
         "([headline.jsonl](../benchmarks/results/headline.jsonl)): no number is typed in.",
         *([] if "paper" in budgets else [MISSING]),
-        " ".join(f"Budget {name}: {BUDGETS[name].note.removeprefix(f'{name}: ')}." for name in budgets),
-        f"Machines: {'; '.join(machines(table))}.",
+        *(wrapped(f"Budget {name}: {BUDGETS[name].note.removeprefix(f'{name}: ')}.") for name in budgets),
+        wrapped(f"Machines: {'; '.join(machines(table))}."),
         HOW,
         TIMES,
     ]
@@ -134,6 +135,29 @@ def score_table(runs: Sequence[Run]) -> str:
     for name, areas in PUBLISHED[data].items():
         body.append([f"*published: {name}*", "1", "", "", *map(area, areas), "", ""])
     return rows(header, body) + "\n\n" + verdict(by_micro(runs), data)
+
+
+def readme_table(runs: Sequence[Run], *, data: str = "modelB") -> str:
+    """Return the README's table: the first seeds on one data set, at the largest budget that is recorded."""
+    whole = [run for run in runs if run["part"] == "table" and name_of(run) == data and full_size(run)]
+    largest = max(run["cell"]["sizes"]["train"] for run in whole)
+    header = [
+        "network", "parameters", "million MACs", "AUC none", "sub-halo", "vortex", "macro (95 %)", "accuracy",
+        "equivariance error",
+    ]  # fmt: skip
+    body = []
+    for variant in group_variants(run for run in whole if run["cell"]["sizes"]["train"] == largest):
+        first = variant.results[0]
+        auc = first["test"]["auc"]
+        low, high = first["test"]["intervals"]["auc.macro"]
+        body.append(
+            [
+                f"`{variant.name}`", f"{first['cost']['parameters']:,}", f"{first['cost']['macs'] / 1e6:.1f}",
+                *(area(auc[name]) for name in CLASSES), f"{area(auc['macro'])} ({area(low)} to {area(high)})",
+                area(first["test"]["accuracy"]), f"{first['equivariance']['trained']['error']:.0e}",
+            ]
+        )  # fmt: skip
+    return rows(header, body)
 
 
 def verdict(variants: Sequence[Variant], data: str) -> str:
@@ -266,6 +290,11 @@ def published_tables() -> list[str]:
         f"{data}: {text}\n\n" + rows(header, [[name, *map(area, areas)] for name, areas in table.items()])
         for data, table in PUBLISHED.items()
     ]
+
+
+def wrapped(text: str) -> str:
+    """Return a paragraph in lines of the documents' width."""
+    return textwrap.fill(text, 120)
 
 
 def mean(values: Sequence[float]) -> float:

@@ -33,6 +33,8 @@ def page(monkeypatch):
 
 def test_the_page_is_what_the_record_says(headline, page):
     runs = headline.read_record()
+    text = headline.README.read_text(encoding="utf-8")
+    assert f"{headline.TABLE_BEGINS}{page.readme_table(runs)}{headline.TABLE_ENDS}" in text
     assert headline.PAGE.read_text(encoding="utf-8") == page.make_page(runs)
     for run in runs:
         assert run["status"] == "ok"
