@@ -9,8 +9,8 @@ The pieces: the table (headline.toml), two more seeds of the leading four, AUC a
 (few_images.toml), what makes the problem hard (difficulty.toml), and every network of the table on the other data set,
 fainter, blurred and turned. Everything is stored in small files under --store; no image is.
 
---write copies what is needed into benchmarks/results/headline.jsonl, a line a run, and writes the page and the table from
-that; where there is no store, as in a fresh clone, it writes them again from the record.
+--write copies what is needed into benchmarks/results/headline.jsonl, a line a run, and writes page and table from that;
+where there is no store, as in a fresh clone, it writes them again from the record.
 """
 
 from __future__ import annotations
