@@ -23,6 +23,7 @@ from zoo_optuna.trials import run_trials
 
 from zoo.cli import cli
 from zoo.data.open import Dataset
+from zoo.data.recipe import SPLITS
 from zoo.errors import DataError, UsageError
 from zoo.harness import store as result_store
 from zoo.harness.cell import Cell
@@ -208,6 +209,25 @@ def test_a_trial_that_kills_its_process_twice_has_failed(start, host, forked, mo
     summary = summarise(*find_study(folder.parents[1], "s")[::-2])
     assert summary["best"] is None
     assert draw(summary, folder) == []
+
+
+def test_images_that_were_simulated_are_read_by_the_workers(host, tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    folder, store = tmp_path / "images", tmp_path / "store"
+    files = [record.distribution for record in host.records.values() if record.version == "file"]
+    plugin = [word for file in files for word in ("--plugin", file)]
+    data = ["--simulator", "painter", "--set", "data.image_size=8", "--device", "cpu"]
+    for split in ("train", "val", "test"):
+        words = ["simulate", "toysky/discs", "-n", "60", "--split", split, "--out", str(folder), *data]
+        assert CliRunner().invoke(cli, [*plugin, *words]).exit_code == 0
+    words = [
+        "tune", "--model", "tunetoy/eye", "--data", "toysky/discs", "--study", "s", "--trials", "1",
+        "--budget", "smoke", *data, *(word for split in SPLITS for word in ("--set", f"{split}_images=60")),
+        "--images", str(folder), "--store", str(store), "--json",
+    ]  # fmt: skip
+    done = CliRunner().invoke(cli, [*plugin, *words], catch_exceptions=False)
+    assert [trial["state"] for trial in json.loads(done.stdout)["trials"]] == ["ended"]
+    assert not (tmp_path / "cache" / "datasets").exists()
 
 
 def test_a_failure_costs_one_trial(start, host):

@@ -27,6 +27,7 @@ from zoo.errors import UsageError
 @click.option("--precision", default="auto", show_default=True, help="auto, fp32, tf32 or bf16.")
 @click.option("--rule", default="val_auc", show_default=True, help="Which epoch is kept: val_auc or last.")
 @click.option("--task", default="", metavar="NAME", help="substructure: none against any; default: every class.")
+@click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="Read images that zoo simulate made.")
 @click.option("--store", default="results", show_default=True, help="The study goes into its folder studies/NAME.")
 @click.option("--show", metavar="NAME", help="Show a study again and run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the trials as JSON.")
@@ -47,6 +48,7 @@ def tune(
     precision: str,
     rule: str,
     task: str,
+    images: Path | None,
     store: str,
     show: str | None,
     as_json: bool,
@@ -85,6 +87,7 @@ def tune(
         rule=rule,
         task=task,
         settings=parse_settings(list(pairs)),
+        images=images,
         store=store,
     )
     names = [name.strip() for name in (searched or "").split(",") if name.strip()]
@@ -99,6 +102,7 @@ def tune(
             trials=trials,
             workers=workers,
             device=resolve_device(device),
+            images=images,
             watch=watcher.watch,
         )
     if not _finish(Path(store), study, as_json=as_json):
@@ -129,9 +133,10 @@ def _finish(store: Path, name: str, *, as_json: bool) -> bool:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--trials", required=True, type=int)
 @click.option("--device", required=True)
+@click.option("--images", type=click.Path(path_type=Path))
 @click.pass_context
-def run_trials(ctx: click.Context, folder: Path, trials: int, device: str) -> None:
+def run_trials(ctx: click.Context, folder: Path, trials: int, device: str, images: Path | None) -> None:
     """Run trials of a study in this process until it has enough of them."""
     from zoo_optuna.trials import run_trials as run_them
 
-    run_them(host_of(ctx), folder, trials=trials, device=device)
+    run_them(host_of(ctx), folder, trials=trials, device=device, images=images)

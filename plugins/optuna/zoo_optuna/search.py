@@ -140,6 +140,7 @@ def run_study(
     trials: int,
     workers: int = 1,
     device: str = "cpu",
+    images: Path | None = None,
     watch: Callable[[State], None] | None = None,
 ) -> None:
     """Return when the study has so many trials, all of which have ended.
@@ -152,6 +153,7 @@ def run_study(
         trials: how many the study is to have in all, those of earlier calls included.
         workers: processes that run a trial each at the same time.
         device: "cpu", "cuda" or "mps".
+        images: folder that holds the simulated images; default: the cache, which is filled.
         watch: called several times a second.
 
     Raises:
@@ -161,7 +163,7 @@ def run_study(
     """
     check_numbers(trials=trials, workers=workers)
     study = open_study(folder, definition)
-    crew = _Crew(host=host, folder=folder, trials=trials, workers=workers, device=device)
+    crew = _Crew(host=host, folder=folder, trials=trials, workers=workers, device=device, images=images)
     try:
         while True:
             crew.bury(study)
@@ -190,6 +192,7 @@ class _Crew:
     trials: int
     workers: int
     device: str
+    images: Path | None = None
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -249,6 +252,7 @@ class _Crew:
             # Side by side, each with all cores, they would be slower than one after the other.
             environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self.workers)))
         words = ["run-trials", str(self.folder), "--trials", str(self.trials), "--device", self.device]
+        words += ["--images", str(self.images)] if self.images else []
         with (self.folder / LOG).open("ab") as log:
             # A session of its own: Ctrl-C reaches the parent alone, which then stops its workers in order.
             return subprocess.Popen(

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def run_trials(host: Host, folder: Path, *, trials: int, device: str) -> None:
+def run_trials(host: Host, folder: Path, *, trials: int, device: str, images: Path | None = None) -> None:
     """Run trials until the study has so many, or all that are left are run by others.
 
     Returns early after a trial that failed in a way which may have spoilt this process, such as on the GPU.
@@ -47,6 +47,7 @@ def run_trials(host: Host, folder: Path, *, trials: int, device: str) -> None:
         folder: of the study.
         trials: how many the study is to have in all.
         device: "cpu", "cuda" or "mps".
+        images: folder that holds the simulated images; default: the cache, which is filled.
 
     Raises:
         DataError: the study cannot be read or written.
@@ -59,7 +60,7 @@ def run_trials(host: Host, folder: Path, *, trials: int, device: str) -> None:
         with _next_trial(study, folder, trials=trials) as trial:
             if trial is None:
                 return
-            sound = _run(host, definition, study, trial, folder, device=torch.device(device))
+            sound = _run(host, definition, study, trial, folder, device=torch.device(device), images=images)
         if device == "cuda":
             torch.cuda.empty_cache()
 
@@ -88,7 +89,16 @@ def _orphan(study: Study, folder: Path) -> Trial | None:
     return None
 
 
-def _run(host: Host, definition: Definition, study: Study, trial: Trial, folder: Path, *, device: torch.device) -> bool:
+def _run(
+    host: Host,
+    definition: Definition,
+    study: Study,
+    trial: Trial,
+    folder: Path,
+    *,
+    device: torch.device,
+    images: Path | None,
+) -> bool:
     """Run a trial to its end and tell the study; return whether this process can run another one."""
     started = time.perf_counter()
     run_dir = trial_folder(folder, trial.number)
@@ -101,7 +111,7 @@ def _run(host: Host, definition: Definition, study: Study, trial: Trial, folder:
     try:
         values = suggest(trial, definition.space)
         cell = trial_cell(definition, trial.number, values)
-        prepared = prepare(host, cell, run_dir, device=device)
+        prepared = prepare(host, cell, run_dir, device=device, images=images)
         if len(np.unique(prepared.val_split.labels)) < 2:
             raise DataError(
                 f"The {len(prepared.val_split)} validation images of {cell.data} are of one class: "
