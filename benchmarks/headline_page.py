@@ -44,8 +44,11 @@ symmetry of the square changes the trained network's logits."""
 TIMES = """\
 Times are minutes until the macro AUC of the validation images is reached, with the simulation where this run made the
 images (a run that found them in the cache has none). FLOP/s are six times the network's multiply-accumulates times the
-training images per second. Whatever else the machine was doing counts: speed is compared side by side elsewhere
-([benchmarks/results](../benchmarks/results))."""
+training images per second."""
+NO_TIMES = """\
+Times stand here for runs on a GPU. The CPU's runs shared two cores with each other and with other work, so their
+minutes, which the record has, compare nothing; speed is compared side by side in
+[benchmarks/results](../benchmarks/results)."""
 
 
 def name_of(run: Run) -> str:
@@ -70,7 +73,7 @@ def make_page(runs: Sequence[Run]) -> str:
         *(wrapped(f"Budget {name}: {BUDGETS[name].note.removeprefix(f'{name}: ')}.") for name in budgets),
         wrapped(f"Machines: {'; '.join(machines(table))}."),
         HOW,
-        TIMES,
+        TIMES if any(run["environment"]["gpu"] for run in table) else NO_TIMES,
     ]
     problems: dict[str, list[Run]] = {}
     for run in sorted(table, key=lambda run: (run["cell"]["budget"] != "paper", name_of(run))):
@@ -177,7 +180,10 @@ def by_micro(runs: Sequence[Run]) -> list[Variant]:
 
 
 def time_table(runs: Sequence[Run]) -> str:
-    """Return when each network's validation AUC reached the goals, and what it cost."""
+    """Return when each network's validation AUC reached the goals, and what it cost; "" without a GPU."""
+    runs = [run for run in runs if run["environment"]["gpu"]]
+    if not runs:
+        return ""
     data, goals = name_of(runs[0]), {}
     if runs[0]["cell"]["budget"] == "paper" and data in PUBLISHED:
         best = max(areas[-1] for areas in PUBLISHED[data].values())
@@ -185,7 +191,6 @@ def time_table(runs: Sequence[Run]) -> str:
     plain = [max(epoch["val_auc"] for epoch in run["history"]) for run in runs if run["cell"]["model"] == PLAIN]
     if plain:
         goals[f"ResNet-18's best, {area(max(plain))}"] = max(plain)
-    goals = goals or {".95": 0.95, ".98": 0.98}
     header = ["network", "images/s", "GFLOP/s", "peak MiB", *(f"to {name}" for name in goals), "minutes in all"]
     body = []
     for variant in by_micro(runs):

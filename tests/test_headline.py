@@ -107,10 +107,17 @@ def test_a_shift_is_scored_once_and_kept_beside_the_others(headline, tmp_path, m
     assert list(kept) == list(headline.SHIFTS)
 
 
-def test_at_paper_size_published_numbers_stand_in_the_table_with_a_verdict(headline, page):
+def test_at_paper_size_published_numbers_stand_in_the_table_with_verdict_and_times(headline, page):
     def at_paper(run, micro):
         cell = run["cell"] | {"budget": "paper", "sizes": dict(BUDGETS["paper"].sizes)}
-        return run | {"cell": cell, "test": run["test"] | {"auc": run["test"]["auc"] | {"micro": micro}}}
+        history = [{"epoch": n, "seconds": 60.0, "val_auc": auc} for n, auc in ((1, 0.9), (2, micro))]
+        return run | {
+            "cell": cell,
+            "test": run["test"] | {"auc": run["test"]["auc"] | {"micro": micro}},
+            "environment": run["environment"] | {"gpu": "Some GPU"},
+            "cost": run["cost"] | {"simulation_seconds": 90.0},
+            "history": history,
+        }
 
     table = [run for run in headline.read_record() if run["part"] == "table" and page.name_of(run) == "modelB"]
     by_model = {run["cell"]["model"]: run for run in table if page.full_size(run)}
@@ -118,6 +125,13 @@ def test_at_paper_size_published_numbers_stand_in_the_table_with_a_verdict(headl
     assert "missing" not in text
     assert "*published: e2cnn D8*" in text
     assert "e2cnn D8: .9961, on other images of the same kind. Above it: `gconv/p4m`. Not above it: `gconv/z2`." in text
+    assert "| to the published .9961 |" in text
+    minutes = {
+        line.split("`")[1]: line.split("|")[5].strip()
+        for line in text.splitlines()
+        if " MiB" not in line and "`" in line and line.count("|") == 7
+    }
+    assert minutes == {"gconv/p4m": "3.5", "gconv/z2": "not reached"}
 
 
 def test_difficulty_names_what_was_changed(headline, page):
