@@ -185,3 +185,18 @@ def test_our_own_suite_is_one():
     assert plan.problems == []
     assert set(plan.minutes) <= {cell.run_id for cell in plan.cells}
     assert all(0.5 < entry.auc <= 1 and entry.within < 0.05 for entry in suite.expected)
+
+
+def test_the_plan_tells_variants_apart(tmp_path, monkeypatch, capsys):
+    """By what most of them have not; what all have, or most, is not said of each."""
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(TOY))
+    variants = "".join(f"[[settings]]\nlr = {lr}\nepochs = {epochs}\n" for lr, epochs in ((0.1, 1), (0.2, 1), (0.3, 2)))
+    (tmp_path / "suite.toml").write_text(
+        f'models = ["tiny"]\ndata = ["stripes"]\nbudget = "smoke"\n{variants}', encoding="utf-8"
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", str(tmp_path / "suite.toml"), "--device", "cpu", "--dry-run"])
+    assert not ended.value.code
+    told = capsys.readouterr().err
+    for words in ("seed 0, lr 0.1  ", "seed 0, lr 0.2  ", "seed 0, epochs 2, lr 0.3  "):
+        assert words in told

@@ -256,13 +256,13 @@ def _print_plan(
         f"[bold]{len(cells)} cell{'s' if len(cells) != 1 else ''}[/bold], {stored} of them in {escape(str(store))} "
         f"already · budget {budgets} · {first.precision} · images on {first.recipe['device_type']}"
     )
-    for recipe in {cell.data: cell.recipe for cell in cells}.values():
-        changed = _changed_params(host, recipe)
-        if changed:
-            out.print(f"  {recipe['dataset']} with {', '.join(changed)}", markup=False)
+    lines = (f"  {cell.data} with {', '.join(_changed_params(host, cell.recipe))}" for cell in cells)
+    for line in dict.fromkeys(line for line in lines if not line.endswith(" with ")):
+        out.print(line, markup=False)
     for cell in cells if len(cells) <= 24 else []:
         state = "  [green]stored[/green]" if cell.run_id in there else ""
-        out.print(f"  {cell.model} on {cell.data}, seed {cell.seed}  [dim]{cell.run_id}[/dim]{state}")
+        variant = escape(_variant(cell, cells))
+        out.print(f"  {cell.model} on {cell.data}, seed {cell.seed}{variant}  [dim]{cell.run_id}[/dim]{state}")
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
         out.print(f"about {left:,.0f} minutes for the cells of which the file says how long they take")
     if first.budget == "smoke" or any(cell.recipe["simulator"] is not None for cell in cells):
@@ -270,6 +270,18 @@ def _print_plan(
     if note := _stream_note(cells):
         out.print(f"[dim]{note}[/dim]")
     return stored
+
+
+def _variant(cell: Cell, cells: list[Cell]) -> str:
+    """Return ", NAME VALUE ..." of what most others of the same model, data set and seed have not."""
+
+    def decided(one: Cell) -> dict[str, Any]:
+        return {**one.sizes, **one.training, **one.hparams, **one.recipe["params"]}
+
+    same = [decided(one) for one in cells if (one.model, one.data, one.seed) == (cell.model, cell.data, cell.seed)]
+    own = decided(cell)
+    rare = (name for name in own if 2 * sum(other.get(name) == own[name] for other in same) <= len(same))
+    return "".join(f", {name} {own[name]}" for name in rare)
 
 
 def _stream_note(cells: list[Cell]) -> str:
