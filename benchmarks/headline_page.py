@@ -8,6 +8,7 @@ from typing import Any
 
 from zoo.harness.budget import BUDGETS
 from zoo.harness.comparison import Variant, group_variants, problem_key
+from zoo.report.tables import result_notes
 
 Run = Mapping[str, Any]
 
@@ -82,7 +83,7 @@ def make_page(runs: Sequence[Run]) -> str:
         whole = [run for run in own if full_size(run)]
         parts.append(f"## {name_of(own[0])}, budget {own[0]['cell']['budget']}")
         if whole:
-            parts += [score_table(whole), time_table(whole), shift_table(whole)]
+            parts += [score_table(whole), notes(whole), time_table(whole), shift_table(whole)]
         parts.append(few_table(own))
     parts.append(difficulty_table([run for run in runs if run["part"] == "difficulty"]))
     if "paper" not in budgets:
@@ -140,16 +141,22 @@ def score_table(runs: Sequence[Run]) -> str:
     return rows(header, body) + "\n\n" + verdict(by_micro(runs), data)
 
 
+def notes(runs: Sequence[Run]) -> str:
+    """Return what a reader of a table must know: what scalars alone tell, and who was trained in another way."""
+    return "\n\n".join(map(wrapped, result_notes(runs)))
+
+
 def readme_table(runs: Sequence[Run], *, data: str = "modelB") -> str:
-    """Return the README's table: the first seeds on one data set, at the largest budget that is recorded."""
+    """Return the README's table: the first seeds on one data set, at the largest budget that is recorded, and notes."""
     whole = [run for run in runs if run["part"] == "table" and name_of(run) == data and full_size(run)]
     largest = max(run["cell"]["sizes"]["train"] for run in whole)
+    chosen = [run for run in whole if run["cell"]["sizes"]["train"] == largest]
     header = [
         "network", "parameters", "million MACs", "AUC none", "sub-halo", "vortex", "macro (95 %)", "accuracy",
         "equivariance error",
     ]  # fmt: skip
     body = []
-    for variant in group_variants(run for run in whole if run["cell"]["sizes"]["train"] == largest):
+    for variant in group_variants(chosen):
         first = variant.results[0]
         auc = first["test"]["auc"]
         low, high = first["test"]["intervals"]["auc.macro"]
@@ -160,7 +167,7 @@ def readme_table(runs: Sequence[Run], *, data: str = "modelB") -> str:
                 area(first["test"]["accuracy"]), f"{first['equivariance']['trained']['error']:.0e}",
             ]
         )  # fmt: skip
-    return rows(header, body)
+    return f"{rows(header, body)}\n\n{notes(chosen)}"
 
 
 def verdict(variants: Sequence[Variant], data: str) -> str:

@@ -11,6 +11,9 @@ PROMISES = {
     "p4": f"The logits do not change when the image is turned by 90, 180 or 270 degrees: {EXACT}.",
     "p4m": f"The logits do not change when the image is turned by quarter turns or mirrored: {EXACT}.",
 }
+SHIPPED = ("p4m", "p4m_resnet18", "octic_small")
+TRAINED_ON = ("modelA", "modelB")
+"""Networks whose weights lie in this package, and the data sets; made by benchmarks/ship_weights.py."""
 COHEN = "Cohen & Welling 2016, *Group Equivariant Convolutional Networks*, arXiv:1602.07576; written anew."
 
 
@@ -28,7 +31,6 @@ class Network:
         search_space: for `zoo tune`.
         training: learning rate and weight decay that suit it.
         tags: free words.
-        weights: data set -> file of trained weights in this package; made by benchmarks/ship_weights.py.
     """
 
     group: str | None
@@ -40,18 +42,12 @@ class Network:
     search_space: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=lambda: {"lr": 5e-3, "weight_decay": 1e-4})
     tags: tuple[str, ...] = ()
-    weights: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def card(self) -> str:
         """The text of `zoo show`."""
         promise = PROMISES[self.group] if self.group else "A control: no symmetry but translations."
         return f"{promise}\n\n{self.body.strip()}\n"
-
-
-def _shipped(name: str) -> dict[str, str]:
-    """Return the files of a network's weights, which are trained on both models."""
-    return {data: f"weights/{name}.{data}.safetensors" for data in ("modelA", "modelB")}
 
 
 SHARED: dict[str, Any] = {
@@ -200,7 +196,6 @@ NETWORKS: dict[str, Network] = {
         defaults={"widths": WIDTHS["p4m"], **SHARED, "pooling": "max"},
         search_space={**_widths_search(WIDTHS["p4m"]), **SMALL_SEARCH, **POOLING_SEARCH},
         tags=("equivariant", "small"),
-        weights=_shipped("p4m"),
     ),
     "z2": Network(
         group=None,

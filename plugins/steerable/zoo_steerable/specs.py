@@ -28,6 +28,8 @@ SHARED: dict[str, Any] = {
     "frequency_cutoff": None,
 }
 DEFAULT_ORDER = 6
+SHIPPED = {"escnn/c4": {data: f"weights/c4.{data}.safetensors" for data in ("modelA", "modelB")}}
+"""Files of trained weights in this package, made by benchmarks/ship_weights.py."""
 PUBLISHED = tuple(f"{name}_2021" for name in ("c4", "c8", "d4", "d8"))
 PUBLISHED_DEFAULTS: dict[str, Any] = {
     "widths": [24, 48, 48, 96, 96, 64],
@@ -139,6 +141,7 @@ def specs(library: str, version: str) -> list[ModelSpec]:
                 defaults=defaults_of(name),
                 search_space=search_space_of(name),
                 training={"lr": 5e-3, "weight_decay": 1e-4},
+                weights=SHIPPED.get(f"{library}/{name}", {}),
             )
         )
     return found
