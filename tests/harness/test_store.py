@@ -34,10 +34,20 @@ CELL = Cell(
 )
 
 
+SCORES = {
+    "classes": ["x", "y"],
+    "seconds": 1.0,
+    "test": {"auc": {"x": 0.5, "y": 0.5, "macro": 0.5}, "intervals": {"auc.macro": [0.4, 0.6]}, "accuracy": 0.5},
+    "cost": {"parameters": 1, "macs": 1, "train_images_per_second": 1.0},
+    "equivariance": {"trained": {"error": 0.0}},
+    "data": {"recipe_hash": "0"},
+}
+
+
 def put(folder, cell=CELL, **changes):
     """Store a result."""
     run_dir = store.prepare_run(folder, cell)
-    result = {"schema": SCHEMA, "status": "ok", "run_id": cell.run_id, "cell": cell.to_json(), **changes}
+    result = {"schema": SCHEMA, "status": "ok", "run_id": cell.run_id, "cell": cell.to_json(), **SCORES, **changes}
     store.write_json(run_dir / store.RESULT, result)
     return run_dir
 
@@ -58,6 +68,14 @@ def test_a_failed_result_is_not_done_and_goes_before_the_next_try(tmp_path, stat
     run_dir = put(tmp_path, status=status)
     assert store.done(tmp_path, CELL) is None
     assert [result["status"] for result in store.results(tmp_path)] == [status]
+    store.prepare_run(tmp_path, CELL)
+    assert store.read_result(run_dir) is None
+
+
+def test_a_result_that_cannot_be_shown_is_made_again(tmp_path):
+    run_dir = put(tmp_path, cost={"parameters": 1, "macs": None, "train_images_per_second": "fast"})
+    assert store.done(tmp_path, CELL) is None
+    assert "cost.macs" in store.scan(tmp_path)[1][0].cause
     store.prepare_run(tmp_path, CELL)
     assert store.read_result(run_dir) is None
 

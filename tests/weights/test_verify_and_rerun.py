@@ -50,6 +50,12 @@ def test_altered_and_lost_files_are_found(run_dir):
     assert any("cannot be scored" in problem for problem in verify_run(run_dir).problems)
 
 
+@pytest.mark.parametrize("changes", [{"classes": 3}, {"classes": [{}, {}]}, {"files": [1]}])
+def test_a_result_with_values_of_the_wrong_type_is_false(run_dir, changes):
+    alter(run_dir, **changes)
+    assert verify_run(run_dir).state == "false"
+
+
 def test_an_altered_cell_is_found(run_dir):
     cell = json.loads((run_dir / store.CELL).read_text())
     (run_dir / store.CELL).write_text(json.dumps({**cell, "seed": 7}))

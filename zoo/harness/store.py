@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,9 +121,9 @@ def _read(path: Path) -> Result:
 
 
 def done(store: Path, cell: Cell) -> Result | None:
-    """Return the stored result of a cell if it ended well, else None."""
+    """Return the stored result of a cell if it ended well and can be shown, else None."""
     result = read_result(store / cell.folder)
-    good = result is not None and result["status"] == "ok" and result["run_id"] == cell.run_id
+    good = result is not None and result["status"] == "ok" and result["run_id"] == cell.run_id and not _flaw(result)
     return result if good else None
 
 
@@ -173,21 +173,74 @@ def results(store: Path) -> Iterator[Result]:
     yield from found
 
 
-_NEEDED_IF_OK = (
-    "classes", "seconds", "test.auc.macro", "test.intervals.auc^macro", "test.accuracy", "cost.parameters",
-    "cost.macs", "cost.train_images_per_second", "equivariance.trained.error", "data.recipe_hash",
-)  # fmt: skip
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_number, value))
+
+
+def _is_interval(value: Any) -> bool:
+    return _is_row(value) and len(value) == 2
+
+
+def _is_intervals(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_interval, value.values()))
+
+
+def _is_square(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_row(row) and len(row) == len(value) for row in value)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+
+
+_NEEDED_IF_OK: dict[str, Callable[[Any], bool]] = {
+    "classes": _is_texts,
+    "seconds": _is_number,
+    "test.auc": _is_numbers,
+    "test.auc.macro": _is_number,
+    "test.intervals": _is_intervals,
+    "test.intervals.auc^macro": _is_interval,
+    "test.accuracy": _is_number,
+    "cost.parameters": _is_number,
+    "cost.macs": _is_number,
+    "cost.train_images_per_second": _is_number,
+    "equivariance.trained.error": _is_number,
+    "data.recipe_hash": lambda value: isinstance(value, str),
+}
+_NEEDED_OF_PROBE: dict[str, Callable[[Any], bool]] = {
+    "probe.auc.macro": _is_number,
+    "probe.interval": _is_interval,
+    "probe.single": lambda value: _is_numbers(value) and bool(value),
+    "probe.shuffled": _is_number,
+}
 
 
 def _flaw(result: Result) -> str:
     """Return why a result that can be read cannot be shown, or ""."""
-    for path in _NEEDED_IF_OK if result["status"] == "ok" else ():
+    if result["status"] != "ok":
+        return ""
+    # A data set that the probe cannot be fitted to has none.
+    for path, fits in (_NEEDED_IF_OK | (_NEEDED_OF_PROBE if result.get("probe") is not None else {})).items():
         value: Any = result
         for part in path.split("."):
             value = value.get(part.replace("^", ".")) if isinstance(value, dict) else None
+        name = path.replace("^", ".")
         if value is None:
-            return f"{RESULT} lacks {path.replace('^', '.')}"
-    if result["status"] == "ok" and not result["test"]["auc"].keys() >= set(result["classes"]):
+            return f"{RESULT} lacks {name}"
+        if not fits(value):
+            return f"{name} in {RESULT} is damaged: {str(value)[:60]}"
+    count, matrix = len(result["classes"]), result["test"].get("confusion")
+    if matrix is not None and not (_is_square(matrix) and len(matrix) == count):
+        return f"test.confusion in {RESULT} is damaged: {str(matrix)[:60]}"
+    if not result["test"]["auc"].keys() >= set(result["classes"]):
         return f"{RESULT} lacks the area of a class"
     return ""
 

@@ -47,8 +47,11 @@ def verify_run(run_dir: Path) -> Verdict:
             problems.append(f"{store.RESULT} belongs to the cell {result['run_id']}, {store.CELL} is {cell.run_id}")
     except ZooError as error:
         problems.append(error.args[0])
-    hashes = result.get("files", {})
-    if not hashes:
+    hashes = result.get("files") or {}
+    if not isinstance(hashes, Mapping):
+        problems.append(f"the hashes in {store.RESULT} are damaged")
+        hashes = {}
+    elif not hashes:
         notes.append(f"{store.RESULT} holds no hashes: an older zoo wrote it")
     for name, expected in hashes.items():
         path = run_dir / name
@@ -58,7 +61,7 @@ def verify_run(run_dir: Path) -> Verdict:
             problems.append(f"{name} has been altered: its SHA-256 is not the one in {store.RESULT}")
     try:
         problems += _compare_scores(run_dir, result)
-    except (ZooError, KeyError, ValueError, IndexError, RuntimeError) as error:
+    except (ZooError, LookupError, TypeError, ValueError, RuntimeError) as error:
         problems.append(f"{store.PREDICTIONS} cannot be scored: {error}")
     return Verdict(run_dir=run_dir, state="false" if problems else "true", problems=problems, notes=notes)
 
