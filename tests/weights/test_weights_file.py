@@ -58,6 +58,60 @@ def test_a_cut_file_is_named(run_dir, keep):
         read_weights(path)
 
 
+def rewrite_header(path, change):
+    """Write a file anew with its header changed and its data as they are."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    change(header)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("dtype", None),
+        ("shape", 3),
+        ("shape", [2, "x"]),
+        ("data_offsets", None),
+        ("data_offsets", [0]),
+        ("data_offsets", [{}, 8]),
+    ],
+)
+def test_a_tensor_without_type_shape_or_place_is_named(run_dir, field, value):
+    path = run_dir / store.WEIGHTS
+    rewrite_header(path, lambda header: header["golden.logits"].update({field: value}))
+    for read in (read_header, read_weights, digest_of):
+        with pytest.raises(DataError, match=r"damaged: .* golden\.logits"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("classes", 3),
+        ("image_shape", [12, 12]),
+        ("image_shape", None),
+        ("pixel_scale", "0.1"),
+        ("pixels", {"peak": [1, 2]}),
+        ("recipe", {"dataset": "toyzoo/stripes"}),
+        ("hparams", []),
+        ("versions", "1"),
+    ],
+)
+def test_a_header_that_was_edited_is_named(run_dir, field, value):
+    path = run_dir / store.WEIGHTS
+
+    def change(header):
+        about = json.loads(header["__metadata__"]["zoo"])
+        header["__metadata__"]["zoo"] = json.dumps({**about, field: value})
+
+    rewrite_header(path, change)
+    with pytest.raises(DataError, match=f"header is damaged: {field} is"):
+        read_header(path)
+
+
 def test_other_files_are_refused(run_dir, tmp_path):
     plain = tmp_path / "plain.safetensors"
     save_file(load_file(run_dir / store.WEIGHTS), plain)

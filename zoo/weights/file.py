@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,12 +175,25 @@ def _parse(content: bytes, path: Path) -> tuple[dict[str, Any], int]:
         entries = json.loads(content[8 : 8 + length])
         if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
             raise ValueError("its header is none")
+        for name, entry in entries.items():
+            if name != "__metadata__" and not _is_tensor(entry):
+                raise ValueError(f"its header says no type, shape or place of {name}")
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path} is no safetensors file, or is damaged: {error}.",
             hint="zoo reads the weights.safetensors of its own runs.",
         ) from error
     return entries, 8 + length
+
+
+def _is_tensor(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of a header has the form of a tensor's; whether it fits the data is for the library."""
+    lists = [entry.get("shape"), entry.get("data_offsets")]
+    return (
+        isinstance(entry.get("dtype"), str)
+        and all(isinstance(numbers, list) and all(type(n) is int and n >= 0 for n in numbers) for numbers in lists)
+        and len(entry["data_offsets"]) == 2
+    )
 
 
 def _digest(entries: Mapping[str, Any], data: memoryview, path: Path | None = None) -> str:
@@ -220,9 +233,34 @@ def _header(entries: Mapping[str, Any], path: Path) -> Header:
             hint="Train again with this version: zoo rerun RUN --store DIR",
         )
     values = {each.name: content[each.name] for each in fields(About)}
+    if wrong := [name for name, fits in _FORMS.items() if not fits(values[name])]:
+        raise DataError(f"{path}: its header is damaged: {wrong[0]} is {str(values[wrong[0]])[:60]}.")
     values |= {name: tuple(values[name]) for name in ("classes", "image_shape")}
     shapes = [entry["shape"] for name, entry in entries.items() if not name.startswith((GOLDEN, "__metadata__"))]
     return Header(about=About(**values), sha256=str(sha256), parameters=sum(map(_product, shapes)))
+
+
+def _is_quantiles(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(isinstance(number, (int, float)) for number in value)
+
+
+# The checksum is of the tensors, so a header that was edited is only found out here.
+_FORMS: dict[str, Callable[[Any], bool]] = {
+    "model": lambda value: isinstance(value, str),
+    "hparams": lambda value: isinstance(value, dict),
+    "classes": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+    "image_shape": lambda value: isinstance(value, list) and len(value) == 3 and all(type(n) is int for n in value),
+    "pixel_scale": lambda value: value is None or isinstance(value, (int, float)),
+    # Nothing is known of the pixels of some data sets.
+    "pixels": lambda value: value == {} or isinstance(value, dict) and all(map(_is_quantiles, map(value.get, _PIXELS))),
+    "recipe": lambda value: isinstance(value, dict)
+    and isinstance(value.get("dataset"), str)
+    and isinstance(value.get("params"), dict),
+    "run_id": lambda value: isinstance(value, str),
+    "versions": lambda value: isinstance(value, dict),
+    "init": lambda value: value is None or isinstance(value, dict) and {"model", "run_id"} <= value.keys(),
+}
+_PIXELS = ("peak", "noise")
 
 
 def _product(shape: list[int]) -> int:
