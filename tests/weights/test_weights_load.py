@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import zoo
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, MissingError, UsageError
 from zoo.harness import store
 from zoo.host import load_plugins
 from zoo.specs import ModelSpec
@@ -62,6 +62,13 @@ def test_weights_that_a_plugin_ships_are_found_by_name(run_dir, tmp_path, host, 
         assert find_weights(shipping, name, store=tmp_path) == tmp_path / "weights" / "a.safetensors"
     with pytest.raises(UsageError, match=r"Did you mean 'net\.modelA'"):
         find_weights(shipping, "net.modelB", store=tmp_path)
+
+
+def test_weights_of_a_network_that_no_plugin_offers_name_it(run_dir, tmp_path):
+    """As where a colleague's file is loaded without the colleague's plugin."""
+    with pytest.raises(MissingError, match=r"weights of toyzoo/tiny, which no plugin here offers.*lens-zoo") as caught:
+        zoo.load(run_dir, store=tmp_path / "results", host=load_plugins(environment={}))
+    assert "--plugin" in caught.value.hint
 
 
 def test_unknown_and_failed_runs_are_named(run_dir, host, tmp_path):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo import registry
-from zoo.errors import DataError
+from zoo.errors import DataError, MissingError, UsageError
 from zoo.harness.classifier import build_classifier
 from zoo.specs import ModelSpec
 from zoo.weights.file import About, Weights, read_weights
@@ -43,7 +43,14 @@ def load_weights(host: Host, path: Path) -> TrainedClassifier:
     """
     weights = read_weights(path)
     about = weights.header.about
-    spec = registry.find(host, ModelSpec, about.model)
+    try:
+        spec = registry.find(host, ModelSpec, about.model)
+    except UsageError as error:  # the file's word, not the user's
+        raise MissingError(
+            f"{path} holds weights of {about.model}, which no plugin here offers. They were made with "
+            f"{_made_with(about)}.",
+            hint="Install that; a file: zoo --plugin FILE.py ...",
+        ) from error
     _check_spec(about, spec, path)
     classifier = build_classifier(
         host,
@@ -116,12 +123,15 @@ def _check_spec(about: About, spec: ModelSpec, path: Path) -> None:
     if gone:
         problems.append(f"it no longer has the hyper-parameters {', '.join(gone)}")
     if problems:
-        made_with = ", ".join(f"{name} {version}" for name, version in about.versions.items())
         raise DataError(
             f"{path} holds weights of {about.model}, which has changed since: {'; '.join(problems)}. "
-            f"They were made with {made_with}.",
+            f"They were made with {_made_with(about)}.",
             hint=_AGAIN,
         )
+
+
+def _made_with(about: About) -> str:
+    return ", ".join(f"{name} {version}" for name, version in about.versions.items())
 
 
 def _check_golden(trained: TrainedClassifier, weights: Weights) -> None:
