@@ -226,6 +226,25 @@ def test_a_reader_that_goes_away_is_no_failure(tmp_path):
         assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is simulated by Linux's /dev/full")
+@pytest.mark.parametrize("words", [["list-models", "--json"], ["plugins"]])
+def test_output_that_finds_the_disk_full_is_one_message(words):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "zoo", *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "Error: Cannot write the output: No space left on device.\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes file descriptors as a shell does")
+def test_closed_streams_are_no_failure():
+    """As `zoo plugins >&- <&-` closes them; cron and daemons do."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"'{sys.executable}' -m zoo plugins >&- <&-"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_python_m_zoo_with_an_error_code():
     done = subprocess.run([sys.executable, "-m", "zoo", "bnech"], capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -117,6 +117,9 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 fine, 1 failed, 2 wrong usage, 3 something missing, 130 interrupted."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by who started us, as with `>&-`
+            setattr(sys, name, open(os.devnull, mode))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a letter shows a "?" and no traceback
@@ -131,6 +134,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # No file of ours, so what our output goes to: `> FILE` on a full disk.
+        click.echo(f"Error: Cannot write the output: {error.strerror or error}.", err=True)
+        code = 1
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted. Nothing is lost: the same command goes on from here.", err=True)
         code = 130
