@@ -108,6 +108,11 @@ def test_what_is_wrong_is_told_with_line_and_key(suite_of, old, new, line, key, 
     assert words in str(error.value)
 
 
+def test_what_editors_and_scripts_write_is_read(suite_of):
+    assert suite_of("\ufeff" + TEXT) == suite_of(TEXT)
+    assert suite_of('models = ["tiny"]\ndata = ["stripes"]\nsettings = []').settings == [{}]
+
+
 def test_what_is_not_there_is_told(suite_of, tmp_path):
     with pytest.raises(UsageError, match="names no models"):
         suite_of('data = ["stripes"]')

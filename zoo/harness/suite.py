@@ -134,7 +134,7 @@ def read_suite(path: Path) -> Suite:
         UsageError: there is no such file, or something in it cannot be meant; names line and key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"There is no suite {path}: {getattr(error, 'strerror', None) or error}.",
@@ -142,7 +142,7 @@ def read_suite(path: Path) -> Suite:
         ) from error
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         found = re.search(r"line (\d+)", str(error))
         number = int(found.group(1)) if found else text.count("\n") + 1
         lines = text.splitlines()
@@ -159,7 +159,7 @@ def read_suite(path: Path) -> Suite:
             if name not in entry:
                 line = _line_of(text, "", table="expected", index=index)
                 raise UsageError(f"{path}, line {line}, key 'expected': it lacks '{name}'.")
-    budget, settings = content.get("budget", []), content.get("settings", {})
+    budget, settings = content.get("budget", []), content.get("settings") or {}
     return Suite(
         path=path,
         models=content["models"],
