@@ -238,7 +238,11 @@ def test_what_is_not_a_whole_result_is_named(tmp_path):
             ("classes", ["no_substructure", "other"], "area of a class"),
             ("classes", [{"name": "subhalo"}], "classes in result.json is damaged"),
             ("cost.macs", "many", "cost.macs in result.json is damaged: many"),
-            ("test.intervals", {"auc.macro": [0.8, 0.9], "accuracy": [0.7]}, "test.intervals in result.json is damaged"),
+            (
+                "test.intervals",
+                {"auc.macro": [0.8, 0.9], "accuracy": [0.7]},
+                "test.intervals in result.json is damaged",
+            ),
             ("test.confusion", [[1, 2], [3, 4]], "test.confusion in result.json is damaged"),
             ("probe", {"interval": [0.5, 0.6]}, "lacks probe.auc.macro"),
         ]

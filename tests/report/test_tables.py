@@ -81,6 +81,14 @@ def test_the_title_says_what_the_rows_share(table):
     assert table.title.endswith("\nimage_size 32")
 
 
+def test_the_title_counts_the_images_that_there_were():
+    """A folder of images has fewer than a budget asks for; validation images were not counted here."""
+    result = good(0.9)
+    result["data"]["counts"] = {"train": [70, 70, 70], "test": [20, 20, 21]}
+    [table] = make_tables([result])
+    assert "210 training, 1,024 validation, 61 test images" in table.title
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -36,3 +36,32 @@ def test_a_failed_run_gets_no_card(run_dir, host):
     (run_dir / store.RESULT).write_text(json.dumps({**result, "status": "oom", "error": "out of memory"}))
     with pytest.raises(DataError, match=r"did not end well \(oom\): out of memory"):
         make_card(host, run_dir)
+
+
+def test_the_card_counts_the_images_that_there_were(run_dir, host):
+    """300 training images are asked for, and there are 600 in all; a folder has what it has."""
+    result = json.loads((run_dir / store.RESULT).read_text())
+    result["data"]["counts"]["train"] = [10, 20, 7]
+    (run_dir / store.RESULT).write_text(json.dumps(result))
+    assert " 37 images for training, " in make_card(host, run_dir)
+
+
+def test_the_card_of_a_network_that_saw_a_stream(run_dir, host):
+    """Of a stream no classes are counted, and no image is seen twice."""
+    result = json.loads((run_dir / store.RESULT).read_text())
+    del result["data"]["counts"]["train"]
+    result["data"]["counts"]["val"] = [25, 25, 50]
+    result["stream"] = {"images": 12_345, "images_per_second": 100.0, "waited_share": 0.1}
+    (run_dir / store.RESULT).write_text(json.dumps(result))
+    text = make_card(host, run_dir)
+    assert "12,345 images for training, streamed" in text
+    assert "(a 25%, b 25%, c 50%)" in text
+
+
+@pytest.mark.parametrize("lost", ["cost", "equivariance", "val"])
+def test_a_damaged_result_gets_no_card(run_dir, host, lost):
+    result = json.loads((run_dir / store.RESULT).read_text())
+    (run_dir / store.RESULT).write_text(json.dumps({**result, lost: None}))
+    with pytest.raises(DataError, match="is damaged, or lacks what a card says") as caught:
+        make_card(host, run_dir)
+    assert "zoo verify" in caught.value.hint

@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 fine, 1 failed, 2 wrong usage, 3 something missing, 130 interrupted."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by who started us, as with `>&-`
-            setattr(sys, name, open(os.devnull, mode))
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open until we end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a letter shows a "?" and no traceback

@@ -237,12 +237,22 @@ def _flaw(result: Result) -> str:
             return f"{RESULT} lacks {name}"
         if not fits(value):
             return f"{name} in {RESULT} is damaged: {str(value)[:60]}"
+    counts = result["data"].get("counts", {})
+    if not (isinstance(counts, dict) and all(map(_is_row, counts.values()))):
+        return f"data.counts in {RESULT} is damaged: {str(counts)[:60]}"
     count, matrix = len(result["classes"]), result["test"].get("confusion")
     if matrix is not None and not (_is_square(matrix) and len(matrix) == count):
         return f"test.confusion in {RESULT} is damaged: {str(matrix)[:60]}"
     if not result["test"]["auc"].keys() >= set(result["classes"]):
         return f"{RESULT} lacks the area of a class"
     return ""
+
+
+def split_sizes(result: Mapping[str, Any]) -> dict[str, int]:
+    """Return split -> its images: of images that exist there may be fewer than were asked for."""
+    counts = result.get("data", {}).get("counts", {})
+    asked: dict[str, int] = result["cell"]["sizes"]
+    return {split: sum(counts[split]) if split in counts else size for split, size in asked.items()}
 
 
 def file_sha256(path: Path) -> str:

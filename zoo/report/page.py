@@ -15,7 +15,7 @@ from zoo.data.recipe import shown_params
 from zoo.errors import DataError
 from zoo.harness.budget import BUDGETS
 from zoo.harness.comparison import MACRO, Variant, estimate
-from zoo.harness.store import Unreadable
+from zoo.harness.store import Unreadable, split_sizes
 from zoo.paths import make_dir, write_text
 from zoo.report import charts
 from zoo.report.blocks import MOST_SERIES, image_blocks, run_table, score_table
@@ -117,7 +117,8 @@ def _names(problems: Sequence[Problem]) -> list[str]:
 
 def _section(problem: Problem, name: str, anchor: str) -> str:
     cell = problem.results[0]["cell"]
-    sizes, recipe = cell["sizes"], cell["recipe"]
+    recipe = cell["recipe"]
+    sizes = split_sizes(next((each for each in problem.results if each["status"] == "ok"), problem.results[0]))
     about = [
         f"{recipe['dataset']}",
         *([f"task {cell['task']}"] if cell.get("task") else []),

@@ -10,6 +10,7 @@ from zoo.data.probe import describe_probe
 from zoo.data.recipe import shown_params
 from zoo.harness.budget import BUDGETS
 from zoo.harness.comparison import Variant, estimate, problem_key
+from zoo.harness.store import split_sizes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -62,7 +63,7 @@ def _table(results: list[Result]) -> ResultTable:
     good = [result for result in results if result["status"] == "ok"]
     bad = [result for result in results if result["status"] != "ok"]
     classes = good[0]["classes"] if good else []
-    sizes = cell["sizes"]
+    sizes = split_sizes((good or results)[0])
     shown = shown_params(cell["recipe"]["params"])
     # The areas of two classes are one number.
     areas = [(f"AUC {name.replace('_', ' ')}", name) for name in classes] if len(classes) > 2 else []

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
-from zoo.errors import MissingError, UsageError
+from zoo.errors import DataError, MissingError, UsageError
 from zoo.harness.budget import BUDGETS
 from zoo.harness.runs import good_result
-from zoo.harness.store import WEIGHTS
+from zoo.harness.store import WEIGHTS, split_sizes
 from zoo.specs import DatasetSpec, ModelSpec
 from zoo.weights.file import Header, read_header
 from zoo.weights.pixels import FAR
@@ -40,6 +40,24 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
         _spec(host, ModelSpec, header.about.model),
         _spec(host, DatasetSpec, str(header.about.recipe["dataset"])),
     )
+    try:
+        return _card(result, header, model, data, licence=licence, name=name)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"The result of {run_dir} is damaged, or lacks what a card says: {type(error).__name__}: {error}.",
+            hint=f"See: zoo verify {run_dir}",
+        ) from error
+
+
+def _card(
+    result: Mapping[str, Any],
+    header: Header,
+    model: ModelSpec | None,
+    data: DatasetSpec | None,
+    *,
+    licence: str,
+    name: str,
+) -> str:
     sections = {
         "": _opening(result, header, model),
         "What it is": model.card.strip() if model is not None else "",
@@ -51,7 +69,7 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
         "Cost": _cost(result),
         "Limits": _limits(result, header),
         "How to load": _loading(header, name or str(result["run_id"])),
-        "Licence": _licence(host, result, licence),
+        "Licence": _licence(result, licence),
     }
     parts = [f"## {title}\n\n{text}" if title else text for title, text in sections.items() if text]
     return _front_matter(result, header, licence) + "\n\n".join(parts) + "\n"
@@ -104,13 +122,16 @@ def _input(header: Header) -> str:
 
 def _data(result: Mapping[str, Any], data: DatasetSpec | None) -> str:
     cell = result["cell"]
-    recipe, sizes = cell["recipe"], cell["sizes"]
+    recipe, sizes = cell["recipe"], split_sizes(result)
     defaults = data.params if data is not None else {}
     simulator = f", rendered by `{recipe['simulator']}`" if recipe["simulator"] else ""
     summary = f" ({data.summary})" if data is not None and data.summary else ""
+    trained_on = f"{sizes['train']:,} images for training"
+    if "stream" in result:
+        trained_on = f"{result['stream']['images']:,} images for training, streamed, none of them twice"
     lines = [
         f"`{recipe['dataset']}`{summary}, version {recipe['dataset_version']}{simulator}; recipe "
-        f"`{result['data']['recipe_hash']}`, image seed {recipe['seed']}. {sizes['train']:,} images for training, "
+        f"`{result['data']['recipe_hash']}`, image seed {recipe['seed']}. {trained_on}, "
         f"{sizes['val']:,} for validation, {sizes['test']:,} for testing; the test images were opened after the "
         "weights had been written.",
     ]
@@ -217,7 +238,8 @@ def _limits(result: Mapping[str, Any], header: Header) -> str:
 
 
 def _frequencies(result: Mapping[str, Any]) -> str:
-    counts = result["data"]["counts"]["train"]
+    counts = result["data"]["counts"]
+    counts = counts.get("train", counts["val"])  # a stream is not counted; its classes are as frequent
     total = max(1, sum(counts))
     return ", ".join(f"{name} {count / total:.0%}" for name, count in zip(result["classes"], counts, strict=False))
 
@@ -232,7 +254,7 @@ def _loading(header: Header, name: str) -> str:
     )
 
 
-def _licence(host: Host, result: Mapping[str, Any], licence: str) -> str:
+def _licence(result: Mapping[str, Any], licence: str) -> str:
     codes = [f"{name} {_licence_of(name)}" for name in result["cell"]["versions"]]
     return f"Weights: {licence}. Code: {'; '.join(codes)}."
 

@@ -251,16 +251,14 @@ _FORMS: dict[str, Callable[[Any], bool]] = {
     "classes": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
     "image_shape": lambda value: isinstance(value, list) and len(value) == 3 and all(type(n) is int for n in value),
     "pixel_scale": lambda value: value is None or isinstance(value, (int, float)),
-    # Nothing is known of the pixels of some data sets.
-    "pixels": lambda value: value == {} or isinstance(value, dict) and all(map(_is_quantiles, map(value.get, _PIXELS))),
-    "recipe": lambda value: isinstance(value, dict)
-    and isinstance(value.get("dataset"), str)
-    and isinstance(value.get("params"), dict),
+    "pixels": lambda value: isinstance(value, dict) and all(_is_quantiles(value.get(key)) for key in ("peak", "noise")),
+    "recipe": lambda value: (
+        isinstance(value, dict) and isinstance(value.get("dataset"), str) and isinstance(value.get("params"), dict)
+    ),
     "run_id": lambda value: isinstance(value, str),
     "versions": lambda value: isinstance(value, dict),
-    "init": lambda value: value is None or isinstance(value, dict) and {"model", "run_id"} <= value.keys(),
+    "init": lambda value: value is None or (isinstance(value, dict) and {"model", "run_id"} <= value.keys()),
 }
-_PIXELS = ("peak", "noise")
 
 
 def _product(shape: list[int]) -> int:
