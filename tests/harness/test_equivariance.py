@@ -169,3 +169,20 @@ def test_the_command_refuses_in_words(capsys, words, message):
     code, _, err = run(capsys, *words)
     assert code == 2
     assert message in err
+
+
+def test_a_network_that_cannot_take_the_size_is_one_message(capsys, tmp_path, monkeypatch):
+    plugin = tmp_path / "narrow.py"
+    plugin.write_text(
+        "from zoo import ModelSpec, hookimpl\n"
+        "@hookimpl\n"
+        "def zoo_models():\n"
+        "    return [ModelSpec(id='narrow/net', target='narrow:build')]\n"
+        "def build(*, in_chans, num_classes, image_size):\n"
+        "    from torch import nn\n"
+        "    return nn.Sequential(nn.Conv2d(in_chans, num_classes, 5), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+    )
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(plugin))
+    code, out, err = run(capsys, "narrow/net", "--image-size", "4")
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: narrow/net cannot take images of 4 x 4 pixels: RuntimeError: ")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.context import console, host_of, print_json
-from zoo.errors import UsageError, nearest
+from zoo.errors import TrainingError, UsageError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +89,13 @@ def _measure(
     own_group, declared = declared_symmetry(spec, classifier.network)
     group = group or own_group
     images = blob_images(_IMAGES, 1, size, seed=seed)
+    try:
+        with torch.no_grad():
+            classifier.eval()(images[:1])
+    except Exception as error:  # the network's own code
+        raise TrainingError(
+            f"{spec.id} cannot take images of {size} x {size} pixels: {type(error).__name__}: {error}"
+        ) from error
     content: dict[str, Any] = {
         "model": spec.id,
         "image_size": size,
