@@ -7,6 +7,7 @@ Only one that passes joins the shared manager, so nothing of a broken plugin is 
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.metadata
 import importlib.util
 import logging
@@ -108,7 +109,8 @@ class Host:
         """Call an event hook in every plugin; one that raises is logged and the others still run."""
         for implementation in getattr(self.manager.hook, event).get_hookimpls():
             try:
-                implementation.function(**{name: arguments[name] for name in implementation.argnames})
+                # A copy for each: what a tracker takes out of a result stays in it for all others.
+                implementation.function(**{name: copy.deepcopy(arguments[name]) for name in implementation.argnames})
             except (Exception, SystemExit):
                 logger.warning("plugin %s failed in %s", implementation.plugin_name, event, exc_info=True)
 

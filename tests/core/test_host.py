@@ -292,6 +292,21 @@ def test_events_reach_every_plugin_although_one_raises(lay, tmp_path, caplog):
     assert "RuntimeError: no" in caplog.text
 
 
+def test_what_an_event_changes_stays_its_own(lay, tmp_path):
+    """Trackers take things out of what they are told; the next one, and the run itself, still need them."""
+    for name in "ab":
+        lay(
+            f"dist-{name}",
+            points={name: None},
+            code="from zoo import hookimpl\n@hookimpl\ndef zoo_run_finished(run_dir, result):\n"
+            f"    (run_dir / '{name}').write_text(result['test'].pop('auc'))\n",
+        )
+    result = {"status": "ok", "test": {"auc": "0.9"}}
+    load_plugins(environment={}).tell("zoo_run_finished", cell={}, run_dir=tmp_path, result=result)
+    assert [(tmp_path / name).read_text() for name in "ab"] == ["0.9", "0.9"]
+    assert result == {"status": "ok", "test": {"auc": "0.9"}}
+
+
 @pytest.mark.parametrize(
     ("body", "outcome"),
     [

@@ -480,3 +480,30 @@ def test_python_interface(host):
         zoo.create_model("toyzoo/tiny", image_size=12, widht=7, host=host)
     split = zoo.open_dataset("stripes", split="test", images=50, host=host)
     assert split.images.shape == (50, 1, 12, 12)
+
+
+def test_a_metric_that_exits_or_sorts_in_place_costs_no_other_one(tmp_path, caplog):
+    plugin = tmp_path / "rude.py"
+    plugin.write_text(
+        "from zoo import MetricSpec, hookimpl\n"
+        "@hookimpl\n"
+        "def zoo_metrics():\n"
+        "    names = ('exits', 'sorts', 'then_shows')\n"
+        "    return [MetricSpec(id=f'rude/{name}', target=f'rude:{name}') for name in names]\n"
+        "def exits(probabilities, labels):\n"
+        "    raise SystemExit(3)\n"
+        "def sorts(probabilities, labels):\n"
+        "    labels.sort()\n"
+        "    return {'first': labels[0]}\n"
+        "def then_shows(probabilities, labels):\n"
+        "    return {'first': labels[0]}\n"
+    )
+    host = load_plugins(files=[plugin], environment={})
+    labels = torch.tensor([2, 1, 0])
+    extra = run._extra_metrics(host, torch.zeros(3, 3), labels)
+    assert {name: extra[name] for name in extra if name.startswith("rude/")} == {
+        "rude/sorts": {"first": 0.0},
+        "rude/then_shows": {"first": 2.0},
+    }
+    assert labels.tolist() == [2, 1, 0]
+    assert "metric rude/exits failed" in caplog.text

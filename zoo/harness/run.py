@@ -205,9 +205,10 @@ def _extra_metrics(host: Host, logits: Tensor, labels: Tensor) -> dict[str, Any]
     extra: dict[str, Any] = {}
     for spec in host.specs_of(MetricSpec):
         try:
-            values = registry.load_target(spec)(logits.double().softmax(1).numpy(), labels.numpy())
-            extra[spec.id] = {name: float(value) for name, value in values.items()}
-        except Exception:
+            # Arrays of its own: a metric that sorts them in place changes no other's.
+            values = registry.load_target(spec)(logits.double().softmax(1).numpy(), labels.numpy().copy())
+            extra[spec.id] = {str(name): float(value) for name, value in values.items()}
+        except (Exception, SystemExit):
             logger.warning("metric %s failed", spec.id, exc_info=True)
     return extra
 
