@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class ZooError(Exception):
@@ -49,8 +50,10 @@ class TrainingError(ZooError):
     """A training run failed: loss not finite, model that does not build, and the like."""
 
 
-def nearest(name: str, candidates: Iterable[str]) -> str:
+def nearest(name: Any, candidates: Iterable[str]) -> str:
     """Return " Did you mean 'x' or 'y'?" for the closest candidates, or "" if none is close."""
+    if not isinstance(name, str):  # from Python anything may come; it resembles nothing
+        return ""
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     # One wrong letter of two is half of the name.
     cutoff = 0.5 if len(name) <= 3 else 0.6

@@ -77,6 +77,8 @@ def find(host: Host, kind: type[S], name: str) -> S:
         UsageError: no such thing, or several.
         MissingError: its plugin is absent, disabled or broken, or a library that it requires is absent.
     """
+    if not isinstance(name, str):
+        raise UsageError(f"{name!r} is no name of a {kind.kind}.", hint=f"See: {LIST_COMMANDS[kind]}")
     wanted = name.strip().lower()
     found = [cast(S, spec) for spec in host.specs_of(kind) if wanted in (spec.id.lower(), spec.name.lower())]
     exact = [spec for spec in found if spec.id.lower() == wanted]

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from zoo import registry
-from zoo.errors import MissingError, UsageError
+from zoo.errors import MissingError, UsageError, nearest
 from zoo.host import Host, PluginRecord, _new_manager, load_plugins
 from zoo.registry import OFFERED_BY, find, listed, load_target, match
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
@@ -70,6 +70,14 @@ def test_a_bare_name_is_won_by_the_first_party_with_a_warning(caplog):
     find(HOST, ModelSpec, "gconv/p4m")
     find(HOST, ModelSpec, "mine/p4m")
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("name", [None, 3, ["p4m"]])
+def test_what_is_no_text_is_no_name(name):
+    with pytest.raises(UsageError, match="is no name of a model") as caught:
+        find(make_host(), ModelSpec, name)
+    assert caught.value.hint == "See: zoo list-models"
+    assert nearest(name, ["p4m"]) == ""
 
 
 def test_two_third_parties_are_ambiguous():
