@@ -181,13 +181,13 @@ def open_dataset(
     """
     from zoo.data.open import Dataset
     from zoo.data.recipe import SPLITS, canonical_json
-    from zoo.harness.plan import DEFAULT_SIMULATOR, make_recipe, resolve_device
+    from zoo.harness.plan import DEFAULT_SIMULATOR, MOST_IMAGES, make_recipe, resolve_device
 
     host = host or _default_host()
     if split not in SPLITS:
         raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
-    if type(images) is not int or images < 1:
-        raise UsageError(f"images={images!r} must be a whole number, at least 1.")
+    if type(images) is not int or not 1 <= images <= MOST_IMAGES:
+        raise UsageError(f"images={images!r} must be a whole number from 1 to {MOST_IMAGES:,}.")
     if type(seed) is not int or not 0 <= seed < 2**63:
         raise UsageError(f"seed={seed!r} must be a whole number, 0 or more.")
     spec = registry.find(host, DatasetSpec, name)

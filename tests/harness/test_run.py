@@ -462,6 +462,7 @@ def test_one_validation_image_cannot_choose_an_epoch(plan, run_in):
         ({"seed": -1}, "seed=-1 must be"),
         ({"seed": 1.0}, "seed=1.0 must be"),
         ({"images": 0}, "images=0 must be"),
+        ({"images": 10**12}, "images=1000000000000 must be"),
         ({"split": "tests"}, "Did you mean 'test'"),
         ({"count": np.int64(9)}, "not a finite number, text or list"),
         ({"count": float("nan")}, "not a finite number, text or list"),

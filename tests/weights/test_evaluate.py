@@ -39,6 +39,23 @@ def test_other_classes_and_shapes_are_refused(host, trained):
         evaluate(host, trained, evaluation_recipe(host, trained, data="modelA"))
 
 
+@pytest.mark.parametrize(
+    "options", [{"images": 0}, {"images": -1}, {"images": 1.5}, {"images": 10**12}, {"angle": float("nan")}]
+)
+def test_impossible_numbers_are_refused(host, trained, options):
+    """-1 would score all images but one, and 10**12 list shards until the memory is full."""
+    recipe = evaluation_recipe(host, trained)
+    [(name, value)] = options.items()
+    with pytest.raises(UsageError, match=f"{name}={value}"):
+        evaluate(host, trained, recipe, **options)
+
+
+@pytest.mark.parametrize("seed", [-1, "x", True])
+def test_impossible_seeds_are_refused(host, trained, seed):
+    with pytest.raises(UsageError, match="seed="):
+        evaluation_recipe(host, trained, seed=seed)
+
+
 def test_what_the_training_changed_is_changed_alike(host, trained):
     from zoo.harness.plan import plan_images
 

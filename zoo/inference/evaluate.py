@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from zoo.data.recipe import SPLITS, Recipe
 from zoo.data.split import Split
 from zoo.data.task import open_task
 from zoo.errors import DataError, UsageError, nearest
-from zoo.harness.plan import make_recipe
+from zoo.harness.plan import MOST_IMAGES, make_recipe
 from zoo.harness.score import score
 from zoo.specs import DatasetSpec
 
@@ -52,10 +53,12 @@ def evaluation_recipe(
         device: "cpu" or "cuda", to render on.
 
     Raises:
-        UsageError: an unknown data set or parameter.
+        UsageError: an unknown data set or parameter, or an impossible seed.
         MissingError: a plugin is absent.
     """
     made_by: Mapping[str, Any] = trained.about.recipe
+    if type(seed) is not int or not 0 <= seed < 2**63:
+        raise UsageError(f"seed={seed!r} must be a whole number, 0 or more.")
     spec = registry.find(host, DatasetSpec, data or made_by["dataset"])
     origin = registry.find(host, DatasetSpec, made_by["dataset"])
     changed = {
@@ -104,8 +107,13 @@ def evaluate(
         As `zoo.harness.score.score`, and "model", "run_id", "trained_on", "recipe", "angle", "average".
 
     Raises:
+        UsageError: an impossible number of images, or angle.
         DataError: the images have another shape or other classes than the weights.
     """
+    if type(images) is not int or not 1 <= images <= MOST_IMAGES:
+        raise UsageError(f"images={images!r} must be a whole number from 1 to {MOST_IMAGES:,}.")
+    if not isinstance(angle, (int, float)) or not math.isfinite(angle):
+        raise UsageError(f"angle={angle!r} must be a number of degrees.")
     about = trained.about
     spec = registry.find(host, DatasetSpec, recipe.dataset)
     task = _task_of(spec, about.classes)
