@@ -85,6 +85,12 @@ def exchange(folder: Path) -> None:
     write_shard(path, arrays | {"image": np.zeros_like(arrays["image"])}, identity=identity)
 
 
+def edit_manifest(folder, **values):
+    content = json.loads((folder / "manifest.json").read_text())
+    content["splits"]["val"] |= values
+    (folder / "manifest.json").write_text(json.dumps(content))
+
+
 def edit_counts(folder: Path) -> None:
     content = json.loads((folder / "manifest.json").read_text())
     content["splits"]["val"]["counts"]["a"] += 1
@@ -112,6 +118,9 @@ DAMAGES = {
     "broken manifest": (
         lambda folder: (folder / "manifest.json").write_text('{"schema": 1}'), ["Cannot read", "manifest.json"],
     ),
+    "manifest of other types": (
+        lambda folder: edit_manifest(folder, images="many"), ["Cannot read", "manifest.json", "of a split are none"],
+    ),
     "counts": (edit_counts, ["val has {", "but manifest.json says {"]),
     "recipe": (edit_manifest_recipe, ["are of different recipes: snr is 20.0 there, 50.0 asked for"]),
 }  # fmt: skip
@@ -137,7 +146,7 @@ def test_damage_is_named_and_the_commands_mend_it(damage, good, folder, capsys):
             assert run(rest, capsys)[0] == 0
     assert run(["data", "verify", str(folder)], capsys)[0] == 0
     # How many images were asked for is known from the manifest alone; without it, all that are there are counted.
-    lost = damage in ("no manifest", "broken manifest", "recipe")
+    lost = damage in ("no manifest", "broken manifest", "manifest of other types", "recipe")
     assert read_files(folder, manifest=not lost) == read_files(good, manifest=not lost)
     counted = 768 if lost else 600
     assert json.loads((folder / "manifest.json").read_text())["splits"]["train"]["images"] == counted

@@ -28,11 +28,15 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             raise ValueError(f"its schema is {content['schema']}, this zoo reads {SCHEMA}")
-        if not content.keys() >= {"recipe", "recipe_hash", "classes"}:
+        if not content.keys() >= {"recipe", "recipe_hash"} or not isinstance(content.get("classes"), list):
             raise ValueError("it lacks its recipe or classes")
         for split in content["splits"].values():
             if not split.keys() >= {"images", "counts", "shards"}:
                 raise ValueError("a split lacks its images, counts or shards")
+            if type(split["images"]) is not int or not all(
+                isinstance(split[key], dict) for key in ("counts", "shards")
+            ):
+                raise ValueError("the images, counts or shards of a split are none")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
