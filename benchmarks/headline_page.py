@@ -273,13 +273,13 @@ def difficulty_table(runs: Sequence[Run]) -> str:
         cells = (f"{area(scores[m]['micro'])} / {area(scores[m]['macro'])}" if m in scores else "" for m in models)
         body.append([data, changed, *cells, area(own[0]["probe"]["auc"]["macro"])])
     sizes = runs[0]["cell"]["sizes"]
-    return (
-        "## What makes it hard\n\n"
+    text = (
         f"Micro and macro AUC with the published substructure masses, {sizes['train']:,} training images, budget "
-        f"{runs[0]['cell']['budget']}; one choice is changed at a time. The last column is what four scalars of an "
-        "image tell (macro).\n\n"
-        + rows(["data", "changed", *(f"`{model}`" for model in models), "probe"], body, texts=2)
+        f"{runs[0]['cell']['budget']}. The last column is what four scalars of an image tell (macro). See "
+        "[populations.md](populations.md#what-makes-it-hard)."
     )
+    header = ["data", "changed", *(f"`{model}`" for model in models), "probe"]
+    return f"## What makes it hard\n\n{wrapped(text)}\n\n{rows(header, body, texts=2)}"
 
 
 def choice(run: Run, runs: Sequence[Run]) -> str:
