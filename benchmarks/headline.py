@@ -9,8 +9,8 @@ The pieces: the table (headline.toml), two more seeds of the leading four, AUC a
 (few_images.toml), what makes the problem hard (difficulty.toml), and every network of the table on the other data set,
 fainter, blurred and turned. Everything is stored in small files under --store; no image is.
 
---write copies what is needed into benchmarks/results/headline.jsonl, a line a run, and writes page and table from that;
-where there is no store, as in a fresh clone, it writes them again from the record.
+--write adds what is needed of each run to benchmarks/results/headline.jsonl, a line a run, and writes page and table
+from that; runs of several machines come together there. To begin anew, delete that file.
 """
 
 from __future__ import annotations
@@ -140,18 +140,18 @@ def evaluate_shift(store: Path, result: Mapping[str, Any], shift: str, *, images
 
 
 def write(store: Path) -> None:
-    """Write the record, where there is a store, and the page and the README's table from the record.
+    """Add a store's runs to the record, and write the page and the README's table from it.
 
     Raises:
         SystemExit: there is neither.
     """
-    kept = [*records(store, part="table"), *records(difficulty(store), part="difficulty")] if store.is_dir() else []
-    if kept:
-        with written_whole(RECORD) as temporary:
-            temporary.write_text("".join(json.dumps(run) + "\n" for run in kept), encoding="utf-8")
-        print(f"wrote {RECORD}")
-    elif not RECORD.exists():
+    found = [*records(store, part="table"), *records(difficulty(store), part="difficulty")] if store.is_dir() else []
+    if not found and not RECORD.exists():
         sys.exit(f"There are no results in {store}. First: uv run python benchmarks/headline.py")
+    kept = {run["run_id"]: run for run in [*(read_record() if RECORD.exists() else []), *found]}
+    with written_whole(RECORD) as temporary:
+        temporary.write_text("".join(json.dumps(run) + "\n" for run in kept.values()), encoding="utf-8")
+    print(f"wrote {RECORD}, {len(kept)} runs")
     runs = read_record()
     before, found, rest = README.read_text(encoding="utf-8").partition(TABLE_BEGINS)
     _, ends, after = rest.partition(TABLE_ENDS)

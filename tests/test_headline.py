@@ -152,3 +152,22 @@ def test_without_store_and_record_it_says_what_to_do(headline, tmp_path, monkeyp
     monkeypatch.setattr(headline, "RECORD", tmp_path / "record.jsonl")
     with pytest.raises(SystemExit, match=r"There are no results in .* First: uv run python benchmarks"):
         headline.main(["--store", str(tmp_path / "nothing"), "--write"])
+
+
+def test_the_runs_of_a_store_join_the_record(headline, tmp_path, monkeypatch):
+    [first, second, *_] = headline.read_record()
+    paths = {name: tmp_path / name for name in ("RECORD", "PAGE", "README")}
+    paths["RECORD"].write_text(json.dumps(first) + "\n", encoding="utf-8")
+    paths["README"].write_text(f"# Here\n{headline.TABLE_BEGINS}old{headline.TABLE_ENDS}\nmore\n", encoding="utf-8")
+    for name, path in paths.items():
+        monkeypatch.setattr(headline, name, path)
+    runs = [first | {"seconds": 1.0}, second]
+    monkeypatch.setattr(headline, "records", lambda store, *, part: runs if part == "table" else [])
+    monkeypatch.setattr(headline, "readme_table", lambda runs: f"{len(runs)} rows")
+    for _ in range(2):
+        headline.write(tmp_path)
+        assert [json.loads(line)["seconds"] for line in paths["RECORD"].read_text().splitlines()] == [
+            1.0, second["seconds"],
+        ]  # fmt: skip
+        assert paths["README"].read_text() == f"# Here\n{headline.TABLE_BEGINS}2 rows{headline.TABLE_ENDS}\nmore\n"
+    assert first["cell"]["model"] in paths["PAGE"].read_text()
