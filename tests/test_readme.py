@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -73,6 +75,11 @@ def test_the_other_commands(words: list[str], tmp_path: Path, monkeypatch: pytes
         words = [*words, *SMALL, "--trials", "1"]
     if words[0] == "simulate":
         words = [*words, *TINY]
+    if words[0] == "predict":
+        image = np.random.default_rng(0).normal(0, 0.03, (64, 64)).astype(np.float32)
+        fits.writeto(tmp_path / "image.fits", image)
+        (tmp_path / "folder").mkdir()
+        np.save(tmp_path / "folder" / "one.npy", image)
     if words[0] == "evaluate":
         words = [*words, "-n", "32"]
     if words[0] == "data":
