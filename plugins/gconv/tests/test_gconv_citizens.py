@@ -20,6 +20,7 @@ NARROW = {
     "p4m_resnet18": {"widths": [2, 3, 4, 5]},
     "p4m_convnext": {"widths": [2, 3], "blocks": [1, 1]},
     "octic": {"widths": [2, 3], "blocks": [1, 1]},
+    "octic_small": {"widths": [2, 3], "blocks": [1, 1]},
     "p4cnn": {"width": 3},
     "p4mcnn": {"width": 3},
     "p4cnn_pooled": {"width": 3},
