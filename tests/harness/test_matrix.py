@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from zoo.host import load_plugins
 from zoo.launch.base import Job
 from zoo.launch.local import LocalLauncher
 
+SCORES = runpy.run_path(str(Path(__file__).with_name("storedata.py")))["SCORES"]
+
 TOY = Path(__file__).parent / "toyzoo.py"
 
 
@@ -39,7 +42,8 @@ def cells(host):
 
 def write(folder, cell, **changes):
     """Store a result; return it."""
-    result = {"schema": SCHEMA, "status": "ok", "run_id": cell.run_id, "cell": cell.to_json(), "words": "", **changes}
+    own = {"schema": SCHEMA, "status": "ok", "run_id": cell.run_id, "cell": cell.to_json(), "words": ""}
+    result = {**own, **SCORES, **changes}
     store.write_json(folder / cell.folder / store.RESULT, result)
     return result
 
