@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zoo.harness.budget import BUDGETS
-from zoo.harness.comparison import Variant, group_variants, problem_key
+from zoo.harness.comparison import Variant, group_variants, problem_key, spread
 from zoo.report.tables import result_notes
 
 Run = Mapping[str, Any]
@@ -252,8 +252,7 @@ def few_table(runs: Sequence[Run]) -> str:
         for size in sizes:
             own = [run for run in runs if (run["cell"]["model"], run["cell"]["sizes"]["train"]) == (model, size)]
             found = [run["test"]["auc"]["macro"] for run in own]
-            spread = (sum((a - mean(found)) ** 2 for a in found) / (len(found) - 1)) ** 0.5 if len(found) > 1 else 0.0
-            cells.append(f"{area(mean(found))} ({spread:.4f}; {len(found)})" if found else "")
+            cells.append(f"{area(mean(found))} ({deviation(found)}{len(found)})" if found else "")
         body.append([f"`{model}`", *cells])
     text = "Macro AUC against the number of training images; in brackets the deviation between seeds and their number."
     return f"{text}\n\n{rows(['network', *(f'{size:,}' for size in sizes)], body)}"
@@ -307,6 +306,11 @@ def published_tables() -> list[str]:
 def wrapped(text: str) -> str:
     """Return a paragraph in lines of the documents' width."""
     return textwrap.fill(text, 120)
+
+
+def deviation(values: Sequence[float]) -> str:
+    """Return the standard deviation between seeds and a semicolon; of one seed nothing is known: ""."""
+    return f"{spread(values):.4f}; " if len(values) > 1 else ""
 
 
 def mean(values: Sequence[float]) -> float:

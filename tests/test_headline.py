@@ -169,3 +169,15 @@ def test_the_runs_of_a_store_join_the_record(headline, tmp_path, monkeypatch):
         ]  # fmt: skip
         assert paths["README"].read_text() == f"# Here\n{headline.TABLE_BEGINS}2 rows{headline.TABLE_ENDS}\nmore\n"
     assert first["cell"]["model"] in paths["PAGE"].read_text()
+
+
+def test_few_images_are_averaged_over_seeds(headline, page):
+    [run, *_] = [run for run in headline.read_record() if run["part"] == "table"]
+
+    def of(train, macro):
+        cell = run["cell"] | {"sizes": run["cell"]["sizes"] | {"train": train}}
+        return run | {"cell": cell, "test": run["test"] | {"auc": run["test"]["auc"] | {"macro": macro}}}
+
+    text = page.few_table([of(500, 0.7), of(500, 0.8), of(9216, 0.9)])
+    assert f"| `{run['cell']['model']}` | .7500 (0.0707; 2) | .9000 (1) |" in text
+    assert page.few_table([of(9216, 0.9)]) == ""
