@@ -102,7 +102,7 @@ def test_wildcards_and_repetitions_name_each_thing_once(make):
     assert [cell.model for cell in make("t?ny")] == ["toyzoo/tiny"]
 
 
-@pytest.mark.parametrize("seeds", [[], [-1], [2**31], [0.5], [True], ["1"]])
+@pytest.mark.parametrize("seeds", [[], [-1], [2**31], [0.5], [True], ["1"], 3, None])
 def test_seeds_that_are_none(make, seeds):
     with pytest.raises(UsageError, match="seeds"):
         make(seeds=seeds)

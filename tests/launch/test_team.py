@@ -45,6 +45,7 @@ def test_team_is_found(asked, environment, expected):
     [
         ((0, 1), {}, "--devices 0 must be a whole number from 1"),
         ((1, -2), {}, "--num-nodes -2 must be"),
+        (("2", 1), {}, "--devices '2' must be a whole number"),
         ((2, 1), TORCHRUN, "torchrun started 4 processes, but --devices 2 --num-nodes 1 are 2"),
         ((4, 2), SRUN, "slurm started 4 processes, but --devices 4 --num-nodes 2 are 8"),
         ((4, 2), {}, "srun --nodes=2 --ntasks-per-node=4 zoo bench"),

@@ -155,6 +155,8 @@ def test_wrong_images_are_refused(run_dir, host):
         model.predict_proba(np.full((12, 12), np.nan))
     with pytest.raises(UsageError, match="Did you mean 'd4'"):
         model.predict_proba(np.zeros((12, 12)), average="d5")
+    with pytest.raises(UsageError, match="batch_size=0 must be"):
+        model.predict_proba(np.zeros((12, 12)), batch_size=0)
 
 
 def test_everything_that_plugins_ship_can_be_loaded(tmp_path):

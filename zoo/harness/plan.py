@@ -87,7 +87,10 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
     budget = find_budget(request.budget or ("paper" if device == "cuda" else "laptop"))
     models = registry.match(host, ModelSpec, request.models)
     datasets = registry.match(host, DatasetSpec, request.data)
-    seeds = list(dict.fromkeys(request.seeds))
+    try:
+        seeds = list(dict.fromkeys(request.seeds))
+    except TypeError as error:
+        raise UsageError(f"seeds={request.seeds!r} must be a list of whole numbers, such as [0, 1, 2].") from error
     if not seeds or any(type(seed) is not int or not 0 <= seed < 2**31 for seed in seeds):
         raise UsageError(f"seeds {list(request.seeds)} must be whole numbers from 0 to 2147483647.")
     check_plain(request.settings)

@@ -62,8 +62,8 @@ def find_team(*, devices: int = 1, num_nodes: int = 1, environment: Mapping[str,
             and nobody who could start processes there.
     """
     for option, value in (("devices", devices), ("num-nodes", num_nodes)):
-        if not 1 <= value <= MOST_PROCESSES:
-            raise UsageError(f"--{option} {value} must be a whole number from 1 to {MOST_PROCESSES}.")
+        if type(value) is not int or not 1 <= value <= MOST_PROCESSES:
+            raise UsageError(f"--{option} {value!r} must be a whole number from 1 to {MOST_PROCESSES}.")
     team = Team(devices=devices, num_nodes=num_nodes)
     if team.size == 1:
         return team

@@ -57,8 +57,10 @@ class TrainedClassifier(Classifier):
 
         Raises:
             DataError: images of another shape, or with values that are not finite.
-            UsageError: an unknown average.
+            UsageError: an unknown average, or no batch size.
         """
+        if type(batch_size) is not int or batch_size < 1:
+            raise UsageError(f"batch_size={batch_size!r} must be a whole number, 1 or more.")
         if average not in AVERAGES:
             raise UsageError(f"average '{average}' is not one of {', '.join(AVERAGES)}.{nearest(average, AVERAGES)}")
         batch = torch.as_tensor(images if isinstance(images, Tensor) else np.asarray(images)).float()
