@@ -11,6 +11,9 @@ fainter, blurred and turned. Everything is stored in small files under --store; 
 
 --write adds what is needed of each run to benchmarks/results/headline.jsonl, a line a run, and writes page and table
 from that; runs of several machines come together there. To begin anew, delete that file.
+
+Exit codes: 0 nothing is missing, 1 something failed (`zoo report --store DIR` names it), 75 the time is up, 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from typing import Any
 from headline_page import full_size, make_page, name_of, readme_table
 
 import zoo
+from zoo.errors import ZooError
 from zoo.harness import store as result_store
 from zoo.harness.budget import BUDGETS
 from zoo.paths import make_dir, written_whole
@@ -38,6 +42,7 @@ README = HERE.parent / "README.md"
 TABLE_BEGINS, TABLE_ENDS = "<!-- benchmarks/headline.py --write -->\n", "\n<!-- until here -->"
 RECORD = HERE / "results" / "headline.jsonl"
 LEADING = "gconv/p4m,gconv/p4m_resnet18,gconv/octic,escnn/d8"
+UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)  # what damaged records raise
 TRY_AGAIN = 75  # sysexits.h's word for a temporary failure
 
 # What a network meets that it was not trained on: name -> arguments of zoo.evaluate for a data set.
@@ -66,22 +71,47 @@ def main(words: Sequence[str] | None = None) -> int:
     if options.write:
         write(options.store)
         return 0
-    deadline = time.monotonic() + 60 * options.minutes
+    # A shell that starts us in the background has SIGINT ignored, and so would our children have it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        failed = run_all(options, deadline=time.monotonic() + 60 * options.minutes)
+    except TimeoutError:
+        print("The time is up; the same command goes on.")
+        return TRY_AGAIN
+    except KeyboardInterrupt:
+        print("Interrupted; the same command goes on.")
+        return 130
+    if failed:
+        print(f"Not made: {', '.join(failed)}. See above, and: uv run zoo report --store {options.store}")
+        return 1
+    print(f"Nothing is missing. The page: {sys.argv[0]} --store {options.store} --write")
+    return 0
+
+
+def run_all(options: argparse.Namespace, *, deadline: float) -> list[str]:
+    """Run what is missing; return what failed.
+
+    Raises:
+        TimeoutError: the deadline has passed.
+    """
+    failed = []
     for command in trainings(options):
         print("$ zoo", *command, flush=True)
-        if not run_until(deadline, [sys.executable, "-m", "zoo", *command]):
-            print("The time is up; the same command goes on.")
-            return TRY_AGAIN
+        if run_until(deadline, [sys.executable, "-m", "zoo", *command]) != 0:
+            failed.append(Path(command[1]).name)
     for result in list(result_store.results(options.store)):
         if result["status"] != "ok" or not full_size(result):
             continue
         for shift in SHIFTS:
             if time.monotonic() > deadline:
-                print("The time is up; the same command goes on.")
-                return TRY_AGAIN
-            evaluate_shift(options.store, result, shift, images=options.test_images)
-    print(f"Nothing is missing. The page: {sys.argv[0]} --store {options.store} --write")
-    return 0
+                raise TimeoutError
+            try:
+                evaluate_shift(options.store, result, shift, images=options.test_images)
+            except ZooError as error:
+                print(f"{result['run_dir']}: {error}", flush=True)
+                failed.append(f"{result['cell']['model']} of {name_of(result)}, {shift}")
+    return failed
 
 
 def trainings(options: argparse.Namespace) -> Iterator[list[str]]:
@@ -106,62 +136,87 @@ def difficulty(store: Path) -> Path:
     return store / "difficulty"
 
 
-def run_until(deadline: float, command: Sequence[str]) -> bool:
-    """Run a command; interrupt it, as Ctrl-C would, at the deadline. Return whether it ended by itself.
+def run_until(deadline: float, command: Sequence[str]) -> int:
+    """Run a command and return its exit code: 0, or 1 where some cells failed.
 
     Raises:
-        SystemExit: it could not do anything at all. Cells that failed are shown in the page, and stop nothing.
+        TimeoutError: the deadline has passed; the command was interrupted, as Ctrl-C would.
+        SystemExit: it could not do anything at all.
     """
-    with subprocess.Popen(command) as process:
+    # A session of its own: Ctrl-C reaches us alone, and the command once, from us.
+    with subprocess.Popen(command, start_new_session=True) as process:
         try:
             code = process.wait(timeout=None if deadline == float("inf") else max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
             process.send_signal(signal.SIGINT)
             process.wait()
-            return False
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise TimeoutError from error
     if code not in (0, 1):
         sys.exit(code)
-    return True
+    return code
 
 
 def evaluate_shift(store: Path, result: Mapping[str, Any], shift: str, *, images: int | None) -> None:
     """Score a run's weights on shifted data, unless that is stored, and store it."""
-    path = store / "shifts" / f"{result['run_id']}.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if shift in found:
+    count = images or result["cell"]["sizes"]["test"]
+    found = read_shifts(store, result["run_id"])
+    if shift in found and found[shift]["images"] >= count:
         return
     print(f"{result['cell']['model']} of {name_of(result)}: {shift}", flush=True)
-    count = images or result["cell"]["sizes"]["test"]
     scored = zoo.evaluate(Path(result["run_dir"]), images=count, device="auto", **SHIFTS[shift](name_of(result)))
+    # Read again: another process may have stored others meanwhile.
+    found = read_shifts(store, result["run_id"])
     found[shift] = {name: scored[name] for name in ("auc", "intervals", "accuracy", "images", "angle")}
+    path = shifts_file(store, result["run_id"])
     make_dir(path.parent)
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(found), encoding="utf-8")
+
+
+def shifts_file(store: Path, run_id: str) -> Path:
+    """Return where the scores of a run on shifted data lie."""
+    return store / "shifts" / f"{run_id}.json"
+
+
+def read_shifts(store: Path, run_id: str) -> dict[str, Any]:
+    """Return the scores of a run on shifted data; a file that cannot be read counts as none, and is made anew."""
+    try:
+        found = json.loads(shifts_file(store, run_id).read_text(encoding="utf-8"))
+        return {name: found[name] for name in SHIFTS if name in found and found[name]["images"]}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
 
 
 def write(store: Path) -> None:
     """Add a store's runs to the record, and write the page and the README's table from it.
 
     Raises:
-        SystemExit: there is neither.
+        SystemExit: there is neither; the record or the README cannot be used as it is. Nothing is changed then.
     """
-    found = [*records(store, part="table"), *records(difficulty(store), part="difficulty")] if store.is_dir() else []
-    if not found and not RECORD.exists():
+    readme = README.read_text(encoding="utf-8")
+    if readme.count(TABLE_BEGINS) != 1 or TABLE_ENDS not in readme.partition(TABLE_BEGINS)[2]:
+        sys.exit(f"{README} must hold the lines {TABLE_BEGINS.strip()} and {TABLE_ENDS.strip()} once, in this order.")
+    kept = {run["run_id"]: run for run in read_record()}
+    for run in [*records(store, part="table"), *records(difficulty(store), part="difficulty")]:
+        earlier = kept.get(run["run_id"], run)
+        kept[run["run_id"]] = run | {"shifts": earlier["shifts"] | run["shifts"]}
+    if not kept:
         sys.exit(f"There are no results in {store}. First: uv run python benchmarks/headline.py")
-    kept = {run["run_id"]: run for run in [*(read_record() if RECORD.exists() else []), *found]}
-    with written_whole(RECORD) as temporary:
-        temporary.write_text("".join(json.dumps(run) + "\n" for run in kept.values()), encoding="utf-8")
-    print(f"wrote {RECORD}, {len(kept)} runs")
-    runs = read_record()
-    before, found, rest = README.read_text(encoding="utf-8").partition(TABLE_BEGINS)
+    before, found, rest = readme.partition(TABLE_BEGINS)
     _, ends, after = rest.partition(TABLE_ENDS)
-    for path, text in (
-        (PAGE, make_page(runs)),
-        (README, f"{before}{found}{readme_table(runs)}{ends}{after}"),
-    ):
+    runs = list(kept.values())
+    texts = {
+        RECORD: "".join(json.dumps(run) + "\n" for run in runs),
+        PAGE: make_page(runs),
+        README: f"{before}{found}{readme_table(runs)}{ends}{after}",
+    }
+    for path, text in texts.items():
         with written_whole(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
         print(f"wrote {path}")
+    print(f"{len(runs)} runs are recorded.")
 
 
 def records(store: Path, *, part: str) -> Iterator[dict[str, Any]]:
@@ -169,20 +224,33 @@ def records(store: Path, *, part: str) -> Iterator[dict[str, Any]]:
     for result in result_store.results(store) if store.is_dir() else ():
         if result["status"] != "ok":
             continue
-        run = {name: value for name, value in result.items() if name not in ("run_dir", "files")}
-        run["environment"] = {name: value for name, value in run["environment"].items() if name != "platform"}
-        text = (Path(result["run_dir"]) / result_store.HISTORY).read_text(encoding="utf-8")
-        shifts = store / "shifts" / f"{result['run_id']}.json"
-        yield run | {
-            "part": part,
-            "history": [json.loads(line) for line in text.splitlines()],
-            "shifts": json.loads(shifts.read_text(encoding="utf-8")) if shifts.exists() else {},
-        }
+        try:
+            run = {name: value for name, value in result.items() if name not in ("run_dir", "files")}
+            run["environment"] = {name: value for name, value in run["environment"].items() if name != "platform"}
+            text = (Path(result["run_dir"]) / result_store.HISTORY).read_text(encoding="utf-8")
+            history = [json.loads(line) for line in text.splitlines()]
+            run |= {"part": part, "history": history, "shifts": read_shifts(store, result["run_id"])}
+            make_page([run])
+        except UNUSABLE as error:
+            print(f"left out {result['run_dir']}, which is damaged: {type(error).__name__}: {error}")
+            continue
+        yield run
 
 
 def read_record() -> list[dict[str, Any]]:
-    """Return the recorded runs."""
-    return [json.loads(line) for line in RECORD.read_text(encoding="utf-8").splitlines()]
+    """Return the recorded runs.
+
+    Raises:
+        SystemExit: a line is no run.
+    """
+    runs = []
+    for number, line in enumerate(RECORD.read_text(encoding="utf-8").splitlines() if RECORD.exists() else (), 1):
+        try:
+            runs.append(json.loads(line))
+            make_page(runs[-1:])
+        except UNUSABLE as error:
+            sys.exit(f"{RECORD}, line {number} is no run ({type(error).__name__}: {error}); delete it or restore it.")
+    return runs
 
 
 if __name__ == "__main__":
