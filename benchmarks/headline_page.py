@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from zoo import registry
@@ -14,6 +16,9 @@ from zoo.harness.given import data_params
 from zoo.host import Host, load_plugins
 from zoo.report.tables import result_notes
 from zoo.specs import DatasetSpec
+from zoo.weights.file import read_header
+from zoo.weights.find import packaged_weights
+from zoo.weights.start import PREFIX
 
 Run = Mapping[str, Any]
 
@@ -46,7 +51,7 @@ MISSING = (
 HOW = """\
 One row is one network with one setting; AUC is one class against the rest, micro over all decisions, macro the mean of
 the classes, and a mean over seeds where there are several. The interval is a bootstrap over the first seed's test
-images and does not hold the spread between trainings. Group error: by how much of the largest logit the trained
+images and does not hold the spread between trainings. Equivariance error: by how much of the largest logit the trained
 network's logits change under those symmetries of the square that it declares, or under all if it declares none."""
 TIMES = """\
 Times are minutes until the macro AUC of the validation images is reached, with the simulation where this run made the
@@ -138,7 +143,7 @@ def score_table(runs: Sequence[Run]) -> str:
         "vortex",
         "micro",
         "macro (95 %)",
-        "group error",
+        "equivariance error",
     ]
     body = []
     for variant in by_micro(runs):
@@ -296,25 +301,48 @@ def difficulty_table(runs: Sequence[Run]) -> str:
         problems.setdefault((name_of(run), choice(run)), []).append(run)
     body = []
     for (data, changed), own in problems.items():
-        scores = {run["cell"]["model"]: run["test"]["auc"] for run in own}
-        cells = (f"{area(scores[m]['micro'])} / {area(scores[m]['macro'])}" if m in scores else "" for m in models)
+        by_model = {run["cell"]["model"]: run for run in own}
+        cells = (learnt(by_model[model]) if model in by_model else "" for model in models)
         body.append([data, changed, *cells, area(own[0]["probe"]["auc"]["macro"])])
     sizes = runs[0]["cell"]["sizes"]
     text = (
         f"Micro and macro AUC with the published substructure masses, {sizes['train']:,} training images, budget "
-        f"{runs[0]['cell']['budget']}. The last column is what four scalars of an image tell (macro). See "
-        "[populations.md](populations.md#what-makes-it-hard)."
+        f"{runs[0]['cell']['budget']}. In brackets: by how much the validation AUC still rose in the last epoch; where "
+        "it rose much, the score says how soon this training learns as well as how hard the problem is. The last "
+        "column is what four scalars of an image tell (macro). See [populations.md](populations.md#what-makes-it-hard)."
     )
     header = ["data", "changed", *(f"`{model}`" for model in models), "probe"]
     return f"{wrapped(text)}\n\n{rows(header, body, texts=2)}"
 
 
+def learnt(run: Run) -> str:
+    """Return micro and macro AUC, and whether the training had come to its end, or had not begun."""
+    auc, history = run["test"]["auc"], run["history"]
+    told = f"{area(auc['micro'])} / {area(auc['macro'])}"
+    if history[-1]["train_loss"] > 0.99 * math.log(len(CLASSES)):
+        return f"{told} (nothing learnt: the loss stayed at ln 3)"
+    return f"{told} ({history[-1]['val_auc'] - history[-2]['val_auc']:+.3f})" if len(history) > 1 else told
+
+
 def choice(run: Run) -> str:
-    """Return in which parameters of the data a run differs from our definition, at its budget and published mass."""
+    """Return in which parameters of the data a run differs from our definition, at its budget and published mass.
+
+    Weights that it started from are named too.
+    """
     budget = BUDGETS[run["cell"]["budget"]]
     ours = data_params(dataset_of(run), budget, {"data.mass_scale": 1.0})
     params = run["cell"]["recipe"]["params"]
-    return ", ".join(f"`{name}` {value}" for name, value in params.items() if value != ours[name]) or "nothing"
+    told = [f"`{name}` {value}" for name, value in params.items() if value != ours[name]]
+    if run["cell"]["training"]["init"]:
+        told.append(f"started from `{start_of(run)}`")
+    return ", ".join(told) or "nothing"
+
+
+def start_of(run: Run) -> str:
+    """Return the name of the shipped weights that a run started from; of other weights the hash."""
+    address = run["cell"]["training"]["init"]
+    shipped = {PREFIX + read_header(Path(entry.path)).sha256: entry.name for entry in packaged_weights(_plugins())}
+    return shipped.get(address, address)
 
 
 @cache
@@ -330,9 +358,14 @@ def dataset_of(run: Run) -> DatasetSpec:
 def published_tables(names: Sequence[str]) -> list[str]:
     """Return the published AUCs of these data sets, a table each."""
     header = ["network", "none", "sub-halo", "vortex", "micro"]
-    text = "75,000 training images, single runs, the checkpoint chosen on the test images."
+    text = (
+        "DeepLense's equivariant project of 2021: 75,000 training images, single runs, the checkpoint chosen on the "
+        "test images."
+    )
     return [
-        f"{data}: {text}\n\n" + rows(header, [[name, *map(area, areas)] for name, areas in PUBLISHED[data].items()])
+        wrapped(f"{data}: {text}")
+        + "\n\n"
+        + rows(header, [[name, *map(area, areas)] for name, areas in PUBLISHED[data].items()])
         for data in names
     ]
 

@@ -230,7 +230,7 @@ def bench(
     """Train and score every model on every data set with every seed; return one result a cell.
 
     Cells that are in the store already are returned at once. A cell that fails has status "failed" and an
-    "error"; the others still run.
+    "error"; the others still run. "run_dir" is the folder with weights, predictions and history.
 
     Args:
         model, data: names, comma lists, wildcards, or sequences of them.
@@ -279,4 +279,5 @@ def bench(
     check_devices(team, resolve_device(device))
     for cell in cells:
         check_batch(team.size, min(cell.training["batch_size"], cell.sizes["train"]))
-    return run_matrix(host, cells, store=Path(store), device=device, images=folder, force=force, team=team)
+    found = run_matrix(host, cells, store=Path(store), device=device, images=folder, force=force, team=team)
+    return [{**result, "run_dir": str(Path(store) / cell.folder)} for result, cell in zip(found, cells, strict=True)]

@@ -403,6 +403,7 @@ def test_bench_goes_on_after_a_crash(host, tmp_path, monkeypatch):
     assert "ended without a result" in killed["error"]
     assert good["status"] == "ok"
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["toyzoo.stripes"]
+    assert json.loads((Path(good["run_dir"]) / store.RESULT).read_text())["run_id"] == good["run_id"]
     monkeypatch.setattr("zoo.launch.local.subprocess.Popen", lambda *_, **__: pytest.fail("started a process"))
     assert zoo.bench("tiny", "stripes", **request) == [good]
     assert zoo.bench("tiny", "stripes", **request, devices=2) == [good]

@@ -180,8 +180,9 @@ class Summary:
         self.predicted += 1
         self.unusual += item.unusual
         self.assumed += item.scale_assumed
-        self._peaks.append(item.peak)
-        self._noises.append(item.noise)
+        if item.unusual:
+            self._peaks.append(item.peak)
+            self._noises.append(item.noise)
 
     def warnings(self) -> list[str]:
         """Return what a reader must know to judge the answers."""
@@ -197,7 +198,7 @@ class Summary:
             noise_low, noise_middle, noise_high = about.pixels["noise"]
             lines.append(
                 f"the pixels of {self.unusual:,} of {self.predicted:,} images lie far (more than {FAR:g} times) "
-                "outside the training images, on which alone the network was tested: brightest pixel, median "
+                "outside the training images, on which alone the network was tested: their brightest pixel, median "
                 f"{np.median(self._peaks):.3g}, in training {middle:.3g} ({low:.3g} to {high:.3g}); noise, median "
                 f"{np.median(self._noises):.3g}, in training {noise_middle:.3g} ({noise_low:.3g} to {noise_high:.3g}). "
                 "Is the unit the same? --factor F multiplies every pixel, --match-scale fits each image's peak"

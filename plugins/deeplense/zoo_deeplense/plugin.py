@@ -18,7 +18,7 @@ the same mass in every class; without it substructure is added on top, which mak
 away: `zoo data probe` measures by how much.
 
 {source}
-`mass_scale` multiplies every substructure mass: small networks on few images need 4, large ones decide at 1.
+`mass_scale` multiplies every substructure mass: budget laptop takes 4, budget paper the published 1.
 """
 _P1 = "Parameters: Alexander et al. 2019 (arXiv:1909.07346), Table I. Mass is added, and the lens galaxy shines."
 _P2 = "Parameters: Alexander et al. 2020 (arXiv:2008.12731), checked against the released images."
