@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 
@@ -12,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from zoo.errors import DataError
 from zoo.harness import store
-from zoo.weights.file import digest_of, read_header, read_weights
+from zoo.weights.file import digest_of, read_header, read_weights, write_weights
 from zoo.weights.pixels import peak_and_noise
 
 
@@ -68,6 +69,18 @@ def rewrite_header(path, change):
     path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
 
 
+def edit_about(path, *, keep_hash, **changes):
+    """Change what a file says of itself, under the hash that it had, or without one."""
+
+    def change(header):
+        metadata = header["__metadata__"]
+        metadata["zoo"] = json.dumps({**json.loads(metadata["zoo"]), **changes}, sort_keys=True)
+        if not keep_hash:
+            del metadata["zoo.sha256"]
+
+    rewrite_header(path, change)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -91,25 +104,71 @@ def test_a_tensor_without_type_shape_or_place_is_named(run_dir, field, value):
     ("field", "value"),
     [
         ("classes", 3),
+        ("classes", ["a", "b", "a"]),
         ("image_shape", [12, 12]),
+        ("image_shape", [1, 0, 0]),
         ("image_shape", None),
+        ("model_version", "1"),
         ("pixel_scale", "0.1"),
+        ("pixel_scale", -0.1),
+        ("pixel_scale", float("nan")),
+        ("pixel_scale", 10**400),
         ("pixels", {"peak": [1, 2]}),
+        ("pixels", {"peak": [1, 2, float("inf")], "noise": [1, 2, 3]}),
         ("recipe", {"dataset": "toyzoo/stripes"}),
         ("hparams", []),
         ("versions", "1"),
+        ("run_id", "../../../evil"),
+        ("run_id", "0123456789abcdef\n"),
     ],
 )
-def test_a_header_that_was_edited_is_named(run_dir, field, value):
-    path = run_dir / store.WEIGHTS
-
-    def change(header):
-        about = json.loads(header["__metadata__"]["zoo"])
-        header["__metadata__"]["zoo"] = json.dumps({**about, field: value})
-
-    rewrite_header(path, change)
+def test_a_header_that_says_what_cannot_be_is_named(run_dir, field, value):
+    edit_about(run_dir / store.WEIGHTS, keep_hash=False, **{field: value})
     with pytest.raises(DataError, match=f"header is damaged: {field} is"):
+        read_header(run_dir / store.WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("classes", ["c", "b", "a"]), ("pixel_scale", 0.2), ("model_version", 2), ("run_id", "0" * 16)],
+)
+def test_a_header_that_was_edited_is_noticed(run_dir, field, value):
+    """Each of these could be true: only the hash over the header can tell."""
+    path = run_dir / store.WEIGHTS
+    edit_about(path, keep_hash=True, **{field: value})
+    for read in (read_header, read_weights):
+        with pytest.raises(DataError, match="altered or damaged: its header has"):
+            read(path)
+
+
+def test_a_file_without_a_hash_over_its_header_is_read(run_dir):
+    """As files are that were written before there was one."""
+    path = run_dir / store.WEIGHTS
+    header = read_header(path)
+    edit_about(path, keep_hash=False)
+    assert read_weights(path).header == header
+
+
+@pytest.mark.parametrize(
+    "about", [{"image_shape": (1, 96, 96)}, {"image_shape": (1, 10**9, 10**9)}, {"classes": ("a", "b")}]
+)
+def test_shapes_must_be_those_of_the_golden_tensors(run_dir, tmp_path, about):
+    """Those are under the tensors' hash, so this holds for files without a hash over the header too."""
+    content = read_weights(run_dir / store.WEIGHTS)
+    path = tmp_path / "other.safetensors"
+    changed = dataclasses.replace(content.header.about, **about)
+    write_weights(path, content.state, about=changed, golden=content.golden)
+    with pytest.raises(DataError, match=r"golden images and logits are F32 \[3, 1, 12, 12\] and F32 \[3, 3\]"):
         read_header(path)
+
+
+def test_empty_golden_tensors_are_named(run_dir, tmp_path):
+    content = read_weights(run_dir / store.WEIGHTS)
+    path = tmp_path / "empty.safetensors"
+    golden = {name: tensor[:0] for name, tensor in content.golden.items()}
+    write_weights(path, content.state, about=content.header.about, golden=golden)
+    with pytest.raises(DataError, match="at least one"):
+        read_weights(path)
 
 
 def test_other_files_are_refused(run_dir, tmp_path):

@@ -2,7 +2,8 @@
 
 Tensors named `golden.*` are images and the logits that these weights gave for them when they were written; all others
 are the state dict of a `zoo.harness.classifier.Classifier`. The header's entry "zoo" is JSON: the fields of `About`,
-the format's number, and the SHA-256 of all tensors.
+the format's number, and the SHA-256 of all tensors. The entry "zoo.sha256" is the SHA-256 of that text; older
+files lack it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 GOLDEN = "golden."
+_TEXT, _TEXT_SHA256 = "zoo", "zoo.sha256"
 _LARGEST_HEADER = 100_000_000  # the safetensors library's own limit
 
 
@@ -103,7 +106,7 @@ def write_weights(path: Path, state: Mapping[str, Tensor], *, about: About, gold
     digest = _digest(entries, memoryview(content)[start:])
     text = json.dumps({"format": FORMAT, "sha256": digest, **asdict(about)}, sort_keys=True)
     with written_whole(path) as temporary:
-        temporary.write_bytes(save(plain, metadata={"zoo": text}))
+        temporary.write_bytes(save(plain, metadata={_TEXT: text, _TEXT_SHA256: _sha256(text)}))
     return digest
 
 
@@ -111,7 +114,7 @@ def read_header(path: Path) -> Header:
     """Return what a file says of itself; its tensors are neither read nor checked.
 
     Raises:
-        DataError: there is no such file, it is damaged, or it is not one that zoo wrote.
+        DataError: there is no such file, it is damaged, its header was altered, or it is not one that zoo wrote.
     """
     try:
         with path.open("rb") as file:
@@ -212,9 +215,11 @@ def _header(entries: Mapping[str, Any], path: Path) -> Header:
     """Return the header as objects.
 
     Raises:
-        DataError: another program wrote it, or an older or newer zoo; names what is missing.
+        DataError: another program wrote it, or an older or newer zoo; names what is missing. Or it was altered, or says
+            what cannot be.
     """
-    text = entries.get("__metadata__", {}).get("zoo")
+    metadata = entries.get("__metadata__", {})
+    text = metadata.get(_TEXT)
     if text is None:
         raise DataError(
             f"{path} holds no weights of zoo: its header does not say which network they belong to.",
@@ -222,10 +227,17 @@ def _header(entries: Mapping[str, Any], path: Path) -> Header:
         )
     try:
         content = dict(json.loads(text))
+        found = _sha256(text)
         number, sha256 = content.pop("format", 0), content.pop("sha256", "")
         missing = [each.name for each in fields(About) if each.name not in content]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: its header is damaged: {error}.") from error
+    if metadata.get(_TEXT_SHA256, found) != found:
+        raise DataError(
+            f"{path} has been altered or damaged: its header has the SHA-256 {found[:16]}..., the file says "
+            f"{str(metadata[_TEXT_SHA256])[:16]}...",
+            hint="Copy it again, or train again: zoo rerun RUN",
+        )
     if number != FORMAT or missing or not sha256:
         what = f"it lacks {', '.join(missing)}" if missing else f"its format is {number}"
         raise DataError(
@@ -235,27 +247,68 @@ def _header(entries: Mapping[str, Any], path: Path) -> Header:
     values = {each.name: content[each.name] for each in fields(About)}
     if wrong := [name for name, fits in _FORMS.items() if not fits(values[name])]:
         raise DataError(f"{path}: its header is damaged: {wrong[0]} is {str(values[wrong[0]])[:60]}.")
+    if problem := _golden_problem(entries, values):
+        raise DataError(f"{path} is damaged: {problem}.")
     values |= {name: tuple(values[name]) for name in ("classes", "image_shape")}
     shapes = [entry["shape"] for name, entry in entries.items() if not name.startswith((GOLDEN, "__metadata__"))]
     return Header(about=About(**values), sha256=str(sha256), parameters=sum(map(_product, shapes)))
 
 
+def _golden_problem(entries: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """Return in words why the golden tensors do not fit the rest, or "". Whoever needs them says that they are absent.
+
+    Their shapes are under the tensors' SHA-256, so they also say what the number of classes and the image shape are.
+    """
+    images, logits = (entries.get(GOLDEN + name) for name in ("images", "logits"))
+    if images is None or logits is None:
+        return ""
+    count = max([1, *images["shape"][:1]])
+    expected = [count, *values["image_shape"]], [count, len(values["classes"])]
+    if (images["shape"], logits["shape"]) == expected and images["dtype"] == logits["dtype"] == "F32":
+        return ""
+    return (
+        f"its golden images and logits are {images['dtype']} {images['shape']} and {logits['dtype']} "
+        f"{logits['shape']}; by its header they are F32 [n, {', '.join(map(str, values['image_shape']))}] and "
+        f"[n, {len(values['classes'])}], at least one"
+    )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_number(value: Any, *, above: float) -> bool:
+    # The bounds are far beyond any image; they keep out infinities, and whole numbers that no float can hold.
+    return type(value) in (int, float) and above < value < _HUGE
+
+
 def _is_quantiles(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(isinstance(number, (int, float)) for number in value)
+    return isinstance(value, list) and len(value) == 3 and all(_is_number(number, above=-_HUGE) for number in value)
 
 
-# The checksum is of the tensors, so a header that was edited is only found out here.
+def _is_classes(value: Any) -> bool:
+    texts = isinstance(value, list) and all(isinstance(name, str) and name for name in value)
+    return texts and 0 < len(value) == len(set(value))
+
+
+_HUGE = 1e30
+
+# Files come from anywhere, and what they say ends up in file names and in networks to be built.
 _FORMS: dict[str, Callable[[Any], bool]] = {
     "model": lambda value: isinstance(value, str),
+    "model_version": lambda value: type(value) is int,
+    "group": lambda value: value is None or isinstance(value, str),
     "hparams": lambda value: isinstance(value, dict),
-    "classes": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
-    "image_shape": lambda value: isinstance(value, list) and len(value) == 3 and all(type(n) is int for n in value),
-    "pixel_scale": lambda value: value is None or isinstance(value, (int, float)),
+    "classes": _is_classes,
+    "image_shape": lambda value: (
+        isinstance(value, list) and len(value) == 3 and all(type(n) is int and n > 0 for n in value)
+    ),
+    "pixel_scale": lambda value: value is None or _is_number(value, above=0),
     "pixels": lambda value: isinstance(value, dict) and all(_is_quantiles(value.get(key)) for key in ("peak", "noise")),
     "recipe": lambda value: (
         isinstance(value, dict) and isinstance(value.get("dataset"), str) and isinstance(value.get("params"), dict)
     ),
-    "run_id": lambda value: isinstance(value, str),
+    "run_id": lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{16}", value) is not None,
     "versions": lambda value: isinstance(value, dict),
     "init": lambda value: value is None or (isinstance(value, dict) and {"model", "run_id"} <= value.keys()),
 }
