@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -9,7 +11,7 @@ from safetensors.torch import load_file
 from zoo.errors import UsageError
 from zoo.harness import store
 from zoo.harness.plan import Request, make_plan
-from zoo.weights.file import read_header
+from zoo.weights.file import read_header, read_weights, write_weights
 
 # Nothing moves: what comes out is what the training started from.
 STILL = {"lr": 0.0, "weight_decay": 0.0, "ema": 0.0, "epochs": 1}
@@ -43,6 +45,25 @@ def test_weights_that_do_not_fit_fail_with_the_names(run_dir, run_toy, tmp_path)
     result, _ = run_toy(tmp_path / "results", init=str(run_dir), width=5, **STILL)
     assert result["status"] == "failed"
     assert "0.weight [4, 1, 3, 3] for [5, 1, 3, 3]" in result["error"]
+
+
+@pytest.mark.parametrize(
+    ("version", "factor", "says"),
+    [
+        (7, 1.0, "of version 7, installed is version 1"),
+        (1, 1.5, "gives other predictions"),
+        (1, float("nan"), "gives other predictions"),
+    ],
+)
+def test_weights_that_do_not_load_start_no_training(run_dir, run_toy, tmp_path, version, factor, says):
+    content = read_weights(run_dir / store.WEIGHTS)
+    path = tmp_path / "other.safetensors"
+    about = dataclasses.replace(content.header.about, model_version=version)
+    state = {**content.state, "network.6.weight": content.state["network.6.weight"] * factor}
+    write_weights(path, state, about=about, golden=content.golden)
+    result, _ = run_toy(tmp_path / "results", init=str(path), **STILL)
+    assert result["status"] == "failed"
+    assert says in result["error"]
 
 
 def test_the_run_id_knows_the_content_and_not_the_path(run_dir, host, tmp_path):

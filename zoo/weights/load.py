@@ -41,8 +41,14 @@ def load_weights(host: Host, path: Path) -> TrainedClassifier:
             or shape; or it gives other answers.
         MissingError: the plugin of the network is absent or broken.
     """
-    weights = read_weights(path)
-    about = weights.header.about
+    return fill_classifier(host, read_weights(path))
+
+
+def fill_classifier(host: Host, weights: Weights) -> TrainedClassifier:
+    """Return what `load_weights` returns, from a file's content, and raise what it raises."""
+    path, about = weights.path, weights.header.about
+    if not {"images", "logits"} <= weights.golden.keys():
+        raise DataError(f"{path} holds no golden predictions.", hint=_AGAIN)
     try:
         spec = registry.find(host, ModelSpec, about.model)
     except UsageError as error:  # the file's word, not the user's
@@ -138,10 +144,8 @@ def _check_golden(trained: TrainedClassifier, weights: Weights) -> None:
     """Compare the golden predictions.
 
     Raises:
-        DataError: they are absent, or differ by more than `GOLDEN_TOLERANCE`.
+        DataError: they differ by more than `GOLDEN_TOLERANCE`.
     """
-    if not {"images", "logits"} <= weights.golden.keys():
-        raise DataError(f"{weights.path} holds no golden predictions.", hint=_AGAIN)
     expected = weights.golden["logits"]
     with torch.no_grad():
         found = trained(weights.golden["images"])

@@ -71,9 +71,10 @@ def start_from(
 ) -> dict[str, Any]:
     """Fill a fresh classifier's network with the weights that a cell starts from.
 
-    Everything must fit, with one exception: where the weights are for another number of classes, the layers whose
-    shape depends on that number start at random, and the log names them. The normalisation stays that of the
-    new training images.
+    They must load as they stand, as for `zoo.load`: the network that they belong to is of the same version and gives
+    the golden predictions. Then everything must fit the new network, with one exception: where the weights are for
+    another number of classes, the layers whose shape depends on that number start at random, and the log names them.
+    The normalisation stays that of the new training images.
 
     Args:
         host: the plugins.
@@ -86,14 +87,19 @@ def start_from(
         "sha256", "model" and "run_id" of the weights, and "new": the tensors that start at random.
 
     Raises:
-        DataError: the weights are nowhere, or damaged.
+        DataError: the weights are nowhere, damaged, or of a network that has changed since.
+        MissingError: no plugin offers the network that they belong to.
         TrainingError: they do not fit; names the tensors.
     """
+    import torch
+
     from zoo.weights.file import read_weights
-    from zoo.weights.load import differences
+    from zoo.weights.load import differences, fill_classifier
 
     weights = read_weights(_find_address(host, str(cell.training["init"]), store=store))
     about = weights.header.about
+    with torch.random.fork_rng(devices=[]):  # building draws random numbers, of which the training's are independent
+        fill_classifier(host, weights)
     prefix = "network."
     state = {name.removeprefix(prefix): tensor for name, tensor in weights.state.items() if name.startswith(prefix)}
     expected = classifier.network.state_dict()
