@@ -44,8 +44,10 @@ def written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success move it there in one step, on any failure remove it.
 
     Raises:
-        DataError: the file cannot be written: disk full, no permission.
+        DataError: the file cannot be written: disk full, no permission, a folder of this name.
     """
+    if path.is_dir():  # "." has no name to write beside
+        raise DataError(f"Cannot write {path}: it is a folder.", hint=f"Name a file, such as {path / 'NAME'}")
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         yield temporary

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from click.testing import CliRunner
 
-from zoo.errors import DataError
+from zoo.cli import cli
+from zoo.errors import DataError, UsageError
 from zoo.harness import store
 from zoo.weights.card import make_card
 
@@ -65,3 +67,19 @@ def test_a_damaged_result_gets_no_card(run_dir, host, lost):
     with pytest.raises(DataError, match="is damaged, or lacks what a card says") as caught:
         make_card(host, run_dir)
     assert "zoo verify" in caught.value.hint
+
+
+def test_a_folder_is_no_file_to_write_a_card_to(run_dir, host, tmp_path):
+    for out in (".", str(tmp_path)):
+        done = CliRunner().invoke(cli, ["card", str(run_dir), "--out", out], obj=host)
+        assert isinstance(done.exception, DataError)
+        assert f"Cannot write {out}: it is a folder." in str(done.exception)
+
+
+def test_a_shipped_card_takes_no_licence():
+    """It states the licence that its weights were shipped under; a run's card says what the option says."""
+    done = CliRunner().invoke(cli, ["card", "p4m.modelA"])
+    assert (done.exit_code, done.output.startswith("---\nlicense: mit\n")) == (0, True)
+    refused = CliRunner().invoke(cli, ["card", "p4m.modelA", "--licence", "gpl"])
+    assert isinstance(refused.exception, UsageError)
+    assert "--licence is for cards of your own runs" in str(refused.exception)

@@ -9,9 +9,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from click.testing import CliRunner
 
 import zoo
-from zoo.errors import UsageError, ZooError
+from zoo.cli import cli
+from zoo.errors import DataError, UsageError, ZooError
 from zoo.weights import export
 
 
@@ -53,6 +55,13 @@ def test_nothing_appears_that_answers_otherwise(model, tmp_path, monkeypatch):
     with pytest.raises(export.ExportError, match="gives other logits"):
         export.export(model, tmp_path / "model.pt2", kind="torch-export")
     assert not [path for path in tmp_path.iterdir() if path.is_file()]
+
+
+def test_a_folder_is_no_file_to_export_to(run_dir, host, tmp_path):
+    for out in (".", str(tmp_path)):
+        done = CliRunner().invoke(cli, ["export", str(run_dir), "--out", out], obj=host)
+        assert isinstance(done.exception, DataError)
+        assert f"Cannot write {out}: it is a folder." in str(done.exception)
 
 
 def test_a_network_that_cannot_be_traced_is_named(model, tmp_path):

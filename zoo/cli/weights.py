@@ -89,6 +89,7 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
 
     RUN is a folder, the first digits of a run id, or weights that a plugin ships, such as p4m.modelA.
     """
+    from zoo.errors import UsageError
     from zoo.harness.runs import find_run
     from zoo.paths import write_text
     from zoo.weights.card import make_card
@@ -97,6 +98,10 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
     text = shipped_card(host_of(ctx), run)
     if text is None:
         text = make_card(host_of(ctx), find_run(run, store=Path(store)), licence=licence)
+    elif ctx.get_parameter_source("licence") is not click.core.ParameterSource.DEFAULT:
+        raise UsageError(
+            f"The card of {run} came with its weights and is given as it is: --licence is for cards of your own runs."
+        )
     if out is None:
         click.echo(text, nl=False)
         return
