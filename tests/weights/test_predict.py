@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +109,48 @@ def test_the_others_go_on_and_the_exit_code_is_one(zoo_predict, tmp_path):
     assert table.exit_code == 1
     assert "left out: " in table.stderr
     assert len(table.stdout.splitlines()) == 2
+
+
+def refuse(monkeypatch, module, call, path):
+    """Let a function of a module refuse one path."""
+    original = getattr(module, call)
+
+    def permit(given, *words, **options):
+        if str(given) == str(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(given))
+        return original(given, *words, **options)
+
+    monkeypatch.setattr(module, call, permit)
+
+
+def test_names_that_the_system_refuses_are_left_out(zoo_predict, tmp_path, monkeypatch):
+    """Too long a name, a file that may not be looked at or read, a folder that may not be listed: by name, no more."""
+    folder = tmp_path / "cutouts"
+    for name in ("a", "locked", "z"):
+        (folder / name).mkdir(parents=True)
+        np.save(folder / name / "lens.npy", lenses(1)[0])
+    for name in ("secret.npy", "sealed.npy"):
+        np.save(tmp_path / name, lenses(1)[0])
+    long = tmp_path / ("n" * 300 + ".npy")
+    # Permissions do not bind root.
+    refuse(monkeypatch, os, "scandir", folder / "locked")
+    refuse(monkeypatch, os, "stat", tmp_path / "secret.npy")
+    refuse(monkeypatch, np, "load", tmp_path / "sealed.npy")
+    done = zoo_predict(long, tmp_path / "secret.npy", tmp_path / "sealed.npy", folder, "--json")
+    assert done.exit_code == 1, done.output
+    rows = json.loads(done.stdout)
+    assert [(row["image"], row.get("error")) for row in rows] == [
+        (str(long), "cannot be read: File name too long"),
+        (str(tmp_path / "secret.npy"), "cannot be read: Permission denied"),
+        (str(tmp_path / "sealed.npy"), "cannot be read: Permission denied"),
+        (str(folder / "a" / "lens.npy"), None),
+        (str(folder / "locked"), "cannot be read: Permission denied"),
+        (str(folder / "z" / "lens.npy"), None),
+    ]
+    assert "2 images in" in done.stderr
+    assert "4 left out" in done.stderr
+    done = zoo_predict(folder / "locked")
+    assert (done.exit_code, f"left out: {folder / 'locked'}: " in done.stderr) == (1, True)
 
 
 def test_other_units_are_warned_of_once_with_the_numbers(zoo_predict, model, tmp_path):

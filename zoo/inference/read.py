@@ -6,6 +6,7 @@ astropy and pillow are imported when the first file that needs them is met.
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -53,28 +54,34 @@ class Unreadable(Exception):
     """Why a file cannot be read."""
 
 
-def expand(names: Iterable[str], *, stdin: Iterable[str]) -> Iterator[Path]:
-    """Yield the files that names mean: a folder's images, sorted, whatever its depth; "-" reads names from stdin."""
+def expand(names: Iterable[str], *, stdin: Iterable[str]) -> Iterator[Path | Skipped]:
+    """Yield the files that names mean: a folder's images, sorted, whatever its depth; "-" reads names from stdin.
+
+    A folder that cannot be listed becomes a `Skipped`.
+    """
     for name in names:
         if name == "-":
             yield from expand((line.rstrip("\r\n") for line in stdin if line.strip() not in ("", "-")), stdin=())
-        elif Path(name).is_dir():
+        elif os.path.isdir(name):  # Path.is_dir raises where a name is too long or may not be looked at
             yield from _walk(Path(name))
         else:
             yield Path(name)
 
 
-def read_pictures(paths: Iterable[Path], *, channels: int) -> Iterator[Picture | Skipped]:
+def read_pictures(paths: Iterable[Path | Skipped], *, channels: int) -> Iterator[Picture | Skipped]:
     """Yield every image of every file, in order; one that cannot be used becomes a `Skipped`, and the others follow.
 
     Args:
-        paths: of files.
+        paths: of files; what is skipped already stays so.
         channels: C of the network.
 
     Raises:
         MissingError: a library that a file needs is not installed.
     """
     for path in paths:
+        if isinstance(path, Skipped):
+            yield path
+            continue
         try:
             arrays, pixel_scale = _open(path, channels)
             several, images = _split(arrays, channels)
@@ -85,15 +92,34 @@ def read_pictures(paths: Iterable[Path], *, channels: int) -> Iterator[Picture |
             raise
         except Unreadable as error:
             yield Skipped(name=str(path), reason=str(error))
+        except OSError as error:
+            yield Skipped(name=str(path), reason=_refusal(error))
         except Exception as error:  # libraries raise what they like on damaged files
-            text = (str(error).strip().splitlines() or [""])[0]
-            yield Skipped(name=str(path), reason=f"cannot be read: {type(error).__name__}: {text}"[:300])
+            yield Skipped(name=str(path), reason=_reason(f"{type(error).__name__}: {error}"))
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for where, folders, files in os.walk(folder):
+def _refusal(error: OSError) -> str:
+    """Return the system's reason, without the path that its message repeats; libraries' own have a text alone."""
+    return _reason(error.strerror or f"{type(error).__name__}: {error}")
+
+
+def _reason(text: str) -> str:
+    return f"cannot be read: {text.strip().splitlines()[0]}"[:300]
+
+
+def _walk(folder: Path) -> Iterator[Path | Skipped]:
+    refused: list[OSError] = []  # os.walk goes on after each
+
+    def name_refused() -> Iterator[Skipped]:
+        while refused:
+            error = refused.pop(0)
+            yield Skipped(name=str(error.filename), reason=_refusal(error))
+
+    for where, folders, files in os.walk(folder, onerror=refused.append):
         folders.sort()
+        yield from name_refused()
         yield from (Path(where, name) for name in sorted(files) if _suffix(Path(name)) in READERS)
+    yield from name_refused()
 
 
 def _suffix(path: Path) -> str:
@@ -106,12 +132,17 @@ def _open(path: Path, channels: int) -> tuple[NDArray[Any], float | None]:
 
     Raises:
         Unreadable: no such file, or not one of the kinds that are read.
+        OSError: the system refuses to look at it or to read it.
     """
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Unreadable("there is no such file") from None
+    if not regular:
+        raise Unreadable("is not a file")
     reader = READERS.get(_suffix(path))
     if reader is None:
         raise Unreadable(f"not one of {', '.join(READERS)}")
-    if not path.is_file():
-        raise Unreadable("there is no such file")
     return reader(path, channels)
 
 
@@ -262,7 +293,7 @@ READERS: dict[str, Callable[[Path, int], tuple[NDArray[Any], float | None]]] = {
 }
 
 
-def require_files(paths: Iterator[Path], names: Iterable[str]) -> Iterator[Path]:
+def require_files(paths: Iterator[Path | Skipped], names: Iterable[str]) -> Iterator[Path | Skipped]:
     """Yield the paths.
 
     Raises:
