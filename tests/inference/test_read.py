@@ -73,16 +73,19 @@ def test_pictures_keep_their_depth(tmp_path):
         (fits.Header({"CDELT1": -0.1 / 3600, "CDELT2": 0.1 / 3600}), 0.1),
         (fits.Header({"CDELT1": 0.2, "CUNIT1": "arcsec"}), 0.2),
         (fits.Header({"PIXSCALE": 0.263}), 0.263),
+        (fits.Header({"CDELT1": 1.0, "CDELT2": 1.0, "PIXSCALE": 0.263}), 0.263),
+        (fits.Header({"CDELT1": 0.2, "CUNIT1": "arcsec", "PIXSCALE": 0.263}), 0.2),
+        (fits.Header({"CDELT1": 1.0, "CUNIT1": "pixel", "PIXSCALE": 0.263}), 0.263),
         (fits.Header({"OBJECT": "lens"}), None),
     ],
-    ids=["cd", "cdelt", "arcsec", "pixscale", "none"],
+    ids=["cd", "cdelt", "arcsec", "pixscale", "bare cdelt", "both", "pixel unit", "none"],
 )
 def test_fits_and_their_pixel_scale(tmp_path, header, scale):
     path = tmp_path / "lens.fits"
     fits.writeto(path, IMAGE, header=header)
     [picture] = read(path)
     assert np.array_equal(picture.pixels[0], IMAGE)
-    assert picture.pixel_scale == (None if scale is None else pytest.approx(scale, rel=1e-6))
+    assert (picture.pixel_scale and picture.pixel_scale.arcsec) == (scale and pytest.approx(scale, rel=1e-6))
 
 
 def test_fits_extensions(tmp_path):
@@ -92,7 +95,7 @@ def test_fits_extensions(tmp_path):
     fits.HDUList([fits.PrimaryHDU(), table, science, fits.ImageHDU(IMAGE * 0, name="ERR")]).writeto(path)
     [picture] = read(path)
     assert picture.pixels.max() == 29
-    assert picture.pixel_scale == pytest.approx(0.04)
+    assert picture.pixel_scale.arcsec == pytest.approx(0.04)
 
 
 def test_what_cannot_be_read_is_named_and_the_others_follow(tmp_path):

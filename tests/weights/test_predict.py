@@ -93,6 +93,31 @@ def test_fits_are_brought_to_the_training_pixels(zoo_predict, model, tmp_path):
     assert "state no pixel scale" not in told.stderr
 
 
+def test_implausible_pixel_scales_are_left_out(zoo_predict, tmp_path):
+    """Trained at 0.1 arcsec, 0.01 to 1 are read; a degree, and degrees for arcsec, name their place in the header."""
+    headers = {
+        "degree": ({"CDELT1": 1.0, "CDELT2": 1.0}, "CDELT1 in deg in its header says 3600 arcsec per pixel"),
+        "degrees": ({"PIXSCALE": 0.1 / 3600}, "PIXSCALE in its header says 2.778e-05 arcsec per pixel"),
+        "tiny": ({"PIXSCALE": 1e-300}, "PIXSCALE in its header says 1e-300 arcsec per pixel"),
+        "sky": (
+            {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1.0, "CDELT2": 1.0},
+            "the celestial WCS in its header says 3600 arcsec per pixel",
+        ),
+        "coarse": ({"PIXSCALE": 1.0}, None),
+        "fine": ({"CDELT1": 0.01 / 3600, "CDELT2": 0.01 / 3600}, None),
+    }
+    paths = [tmp_path / f"{name}.fits" for name in headers]
+    for path, (header, _) in zip(paths, headers.values(), strict=True):
+        fits.writeto(path, lenses(1, 120)[0], header=fits.Header(header))
+    done = zoo_predict(*paths, "--json")
+    assert done.exit_code == 1, done.output
+    for row, (_, reason) in zip(json.loads(done.stdout), headers.values(), strict=True):
+        rest = ", more than 10 times off the training images' 0.1 arcsec per pixel; --pixel-scale says another"
+        assert row.get("error") == (reason and reason + rest), row["image"]
+    told = zoo_predict(*paths, "--json", "--pixel-scale", "0.1")
+    assert told.exit_code == 0, told.output
+
+
 def test_the_others_go_on_and_the_exit_code_is_one(zoo_predict, tmp_path):
     folder = tmp_path / "cutouts"
     folder.mkdir()
@@ -216,6 +241,8 @@ def test_small_and_dark_images(model):
     ("words", "says"),
     [
         (["--pixel-scale", "-1"], "must be a positive number"),
+        (["--pixel-scale", "1000"], "more than 10 times off the training images' 0.1 arcsec"),
+        (["--pixel-scale", "1e-300"], "more than 10 times off the training images' 0.1 arcsec"),
         (["--factor", "0"], "must be a positive number"),
         (["--factor", "2", "--match-scale"], "exclude each other"),
         (["--csv", "--json"], "exclude each other"),

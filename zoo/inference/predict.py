@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import UsageError
-from zoo.inference.fit import fit_image
+from zoo.inference.fit import SAME_SCALE, fit_image
 from zoo.inference.read import Picture, Skipped
 from zoo.weights.pixels import FAR, far_outside, peak_and_noise
 
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from zoo.weights.trained import TrainedClassifier
 
 MOST_PADDING = 0.5
+
+MOST_ZOOM = 10.0
+"""Images whose pixels are so many times larger or smaller than the training images' are not classified.
+
+Where training pixels are 0.1 arcsec, a lens of one arcsec would be a single pixel; a scale so far off is rather a
+header's mistake, such as degrees for arcsec.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +87,7 @@ def predict(
     average: str = "none",
     batch_size: int = 64,
 ) -> Iterator[Prediction | Skipped]:
-    """Yield the answer for every image, in order.
+    """Return an iterator over the answers for every image, in order.
 
     Args:
         trained: the classifier.
@@ -88,8 +95,36 @@ def predict(
         preparation: see `Preparation`.
         average: see `TrainedClassifier.predict_proba`.
         batch_size: images at a time; about as many are held.
+
+    Raises:
+        UsageError: the preparation's pixel scale is out of reach of the training images'.
     """
     preparation = preparation or Preparation()
+    trained_at, scale = trained.about.pixel_scale, preparation.pixel_scale
+    if trained_at and scale and _far(scale, trained_at):
+        raise UsageError(
+            f"pixel_scale={scale:g} is {_too_far(trained_at)}.",
+            hint=f"Allowed: {trained_at / MOST_ZOOM:g} to {trained_at * MOST_ZOOM:g}",
+        )
+    return _predict(trained, pictures, preparation, average, batch_size)
+
+
+def _far(scale: float, trained_at: float) -> bool:
+    most = MOST_ZOOM * (1 + SAME_SCALE)
+    return not trained_at / most <= scale <= trained_at * most
+
+
+def _too_far(trained_at: float) -> str:
+    return f"more than {MOST_ZOOM:g} times off the training images' {trained_at:g} arcsec per pixel"
+
+
+def _predict(
+    trained: TrainedClassifier,
+    pictures: Iterable[Picture | Skipped],
+    preparation: Preparation,
+    average: str,
+    batch_size: int,
+) -> Iterator[Prediction | Skipped]:
     waiting: list[_Prepared | Skipped] = []
     ready = 0
     for picture in pictures:
@@ -105,7 +140,15 @@ def predict(
 
 def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparation) -> _Prepared | Skipped:
     about = trained.about
-    scale = preparation.pixel_scale or picture.pixel_scale
+    scale, stated = preparation.pixel_scale, picture.pixel_scale
+    if scale is None and stated is not None:
+        if about.pixel_scale and _far(stated.arcsec, about.pixel_scale):
+            return Skipped(
+                name=picture.name,
+                reason=f"{stated.source} in its header says {stated.arcsec:.4g} arcsec per pixel, "
+                f"{_too_far(about.pixel_scale)}; --pixel-scale says another",
+            )
+        scale = stated.arcsec
     zoom = about.pixel_scale / scale if about.pixel_scale and scale else 1.0
     pixels, padding = fit_image(picture.pixels, size=about.image_shape[1], zoom=zoom)
     if padding > 0.99:

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,18 @@ ARRAY_NAMES = ("images", "image", "data")
 """Where .npz and .safetensors files hold several arrays, the images are the first of these."""
 
 
+class PixelScale(NamedTuple):
+    """What a header says of its pixels.
+
+    Args:
+        arcsec: per pixel.
+        source: where in the header that stands.
+    """
+
+    arcsec: float
+    source: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Picture:
     """One image.
@@ -29,12 +41,12 @@ class Picture:
     Args:
         name: its file, with [i] where the file holds several.
         pixels: [C, H, W] float32, finite.
-        pixel_scale: arcsec per pixel, or None where the file does not say.
+        pixel_scale: None where the file does not say.
     """
 
     name: str
     pixels: NDArray[np.float32]
-    pixel_scale: float | None = None
+    pixel_scale: PixelScale | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +139,7 @@ def _suffix(path: Path) -> str:
     return next((suffix for suffix in READERS if name.endswith(suffix)), path.suffix.lower())
 
 
-def _open(path: Path, channels: int) -> tuple[NDArray[Any], float | None]:
+def _open(path: Path, channels: int) -> tuple[NDArray[Any], PixelScale | None]:
     """Return a file's array and pixel scale.
 
     Raises:
@@ -171,7 +183,7 @@ def _split(array: NDArray[Any], channels: int) -> tuple[bool, Iterable[NDArray[A
     raise Unreadable(f"is of shape {list(shape)}; an image is {wanted}")
 
 
-def _checked(name: str, image: NDArray[Any], pixel_scale: float | None) -> Picture | Skipped:
+def _checked(name: str, image: NDArray[Any], pixel_scale: PixelScale | None) -> Picture | Skipped:
     with np.errstate(over="ignore"):
         pixels = np.array(image, dtype=np.float32)  # also turns FITS' byte order into the machine's
     bad = pixels.size - int(np.isfinite(pixels).sum())
@@ -216,7 +228,7 @@ def _choose(names: list[str]) -> str:
     raise Unreadable(f"has no array named {', '.join(ARRAY_NAMES)} (it has {shown})")
 
 
-def _read_fits(path: Path, channels: int) -> tuple[NDArray[Any], float | None]:
+def _read_fits(path: Path, channels: int) -> tuple[NDArray[Any], PixelScale | None]:
     """Return the first image of a FITS file and its pixel scale."""
     fits = _import("astropy.io.fits", "FITS files need astropy", "astropy")
     with warnings.catch_warnings():
@@ -230,8 +242,11 @@ def _read_fits(path: Path, channels: int) -> tuple[NDArray[Any], float | None]:
     raise Unreadable("holds no image data")
 
 
-def fits_pixel_scale(header: Any) -> float | None:
-    """Return arcsec per pixel: by the celestial WCS, else CDELT1, else PIXSCALE and its kin; None where none is there.
+def fits_pixel_scale(header: Any) -> PixelScale | None:
+    """Return what a header says of its pixels; None where it says nothing.
+
+    The celestial WCS comes first, then CDELT1 with a unit, then PIXSCALE and its kin, and last CDELT1 alone: that is
+    in degrees where it means the sky, but many programs write a meaningless 1 there.
 
     Args:
         header: `astropy.io.fits.Header`.
@@ -245,24 +260,33 @@ def fits_pixel_scale(header: Any) -> float | None:
     celestial = WCS(header).celestial
     if celestial.has_celestial and any(key in header for key in ("CDELT1", "CD1_1", "CD1_2", "PC1_1")):
         x, y = (float(scale) * 3600 for scale in proj_plane_pixel_scales(celestial))
-        return _square(x, y)
-    if "CDELT1" in header:
-        per_unit = {"": 3600.0, "deg": 3600.0, "arcsec": 1.0, "arcmin": 60.0}.get(
-            str(header.get("CUNIT1", "")).strip().lower()
-        )
-        if per_unit is not None:
-            x = abs(float(header["CDELT1"])) * per_unit
-            return _square(x, abs(float(header.get("CDELT2", header["CDELT1"]))) * per_unit)
+        return PixelScale(_square(x, y), "the celestial WCS")
+    unit = str(header.get("CUNIT1", "")).strip().lower()
+    if unit:
+        return _by_cdelt(header, unit) or _by_name(header)
+    return _by_name(header) or _by_cdelt(header, "deg")
+
+
+def _by_cdelt(header: Any, unit: str) -> PixelScale | None:
+    per_unit = {"deg": 3600.0, "arcsec": 1.0, "arcmin": 60.0}.get(unit)
+    if per_unit is None or "CDELT1" not in header:
+        return None
+    x = abs(float(header["CDELT1"])) * per_unit
+    y = abs(float(header.get("CDELT2", header["CDELT1"]))) * per_unit
+    return PixelScale(_square(x, y), f"CDELT1 in {unit}")
+
+
+def _by_name(header: Any) -> PixelScale | None:
     for name in ("PIXSCALE", "PIXSCAL1", "PIXELSCL", "SECPIX", "SECPIX1"):
         if isinstance(header.get(name), (int, float)) and header[name]:
-            return abs(float(header[name]))
+            return PixelScale(abs(float(header[name])), name)
     return None
 
 
 def _square(x: float, y: float) -> float:
     if not (x > 0 and y > 0 and abs(x / y - 1) < 0.01):
         raise Unreadable(f"its pixels are not square: {x:.4g} by {y:.4g} arcsec")
-    return float(np.sqrt(x * y))
+    return float(np.sqrt(x) * np.sqrt(y))
 
 
 def _read_picture(path: Path, channels: int) -> tuple[NDArray[Any], None]:
@@ -284,7 +308,7 @@ def _import(module: str, what: str, package: str) -> Any:
         raise MissingError(f"{what}, which is not installed.", hint=f"Install it: pip install {package}") from error
 
 
-READERS: dict[str, Callable[[Path, int], tuple[NDArray[Any], float | None]]] = {
+READERS: dict[str, Callable[[Path, int], tuple[NDArray[Any], PixelScale | None]]] = {
     ".npy": _read_npy,
     ".npz": _read_npz,
     **dict.fromkeys((".fits", ".fit", ".fts", ".fits.gz", ".fits.fz"), _read_fits),
