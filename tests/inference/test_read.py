@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -64,6 +67,40 @@ def test_pictures_keep_their_depth(tmp_path):
     assert np.array_equal(deep.pixels[0], IMAGE * 2000)
     assert np.array_equal(grey.pixels[0], IMAGE)
     assert jpeg.pixels == pytest.approx(90, abs=1)
+
+
+def png(pixels, *, colour_type):
+    """Return a 16-bit PNG of pixels [H, W, C], which pillow does not write: https://www.w3.org/TR/png-3/."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\x00" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("colour_type", "bands", "channels", "reason"),
+    [
+        (0, 1, 1, None),
+        (2, 3, 1, "16-bit PNG with colours"),
+        (4, 2, 1, "16-bit PNG with colours or transparency"),
+        (6, 4, 1, "16-bit PNG with colours"),
+        (0, 1, 3, "no colours can be read"),
+        (2, 3, 3, "no colours can be read"),
+    ],
+    ids=["grey", "rgb", "grey and alpha", "rgba", "grey as colours", "rgb as colours"],
+)
+def test_sixteen_bits_are_kept_or_refused(tmp_path, colour_type, bands, channels, reason):
+    path = tmp_path / "deep.png"
+    path.write_bytes(png(np.full((5, 6, bands), 47108), colour_type=colour_type))
+    [found] = read(path, channels=channels)
+    if reason is None:
+        assert np.all(found.pixels == 47108)
+    else:
+        assert reason in found.reason
 
 
 @pytest.mark.parametrize(

@@ -290,8 +290,20 @@ def _square(x: float, y: float) -> float:
 
 
 def _read_picture(path: Path, channels: int) -> tuple[NDArray[Any], None]:
-    """Return a PNG or JPEG as [H, W], or [3, H, W] where the network wants colours."""
+    """Return a PNG or JPEG as [H, W], or [3, H, W] where the network wants colours.
+
+    Raises:
+        Unreadable: a PNG has 16 bits and more than grey, or is wanted in colours: pillow would keep 8 of them.
+    """
     image_module = _import("PIL.Image", "PNG and JPEG files need pillow", "pillow")
+    with path.open("rb") as file:
+        start = file.read(26)
+    # The bit depth and the colour type of a PNG's first chunk, IHDR: https://www.w3.org/TR/png-3/#11IHDR
+    if start.startswith(b"\x89PNG\r\n\x1a\n") and start[24:25] == b"\x10":
+        if channels == 3:
+            raise Unreadable("is a 16-bit PNG, of which no colours can be read; convert to 8 bits, FITS or .npy")
+        if start[25:26] != b"\x00":
+            raise Unreadable("is a 16-bit PNG with colours or transparency; convert to plain grey, FITS or .npy")
     with image_module.open(path) as image:
         if channels == 3:
             return np.moveaxis(np.asarray(image.convert("RGB")), 2, 0), None
