@@ -140,6 +140,8 @@ def test_what_cannot_be_read_is_named_and_the_others_follow(tmp_path):
     np.save(good, IMAGE)
     broken = {
         "empty.npy": b"",
+        "text.npy": b"1 2 3\n4 5 6\n",
+        "text.npz": b"1 2 3\n4 5 6\n",
         "noise.fits": b"SIMPLE  =" + b"x" * 4000,
         "text.png": b"not a picture",
         "cut.npz": b"PK\x03\x04",
@@ -152,6 +154,8 @@ def test_what_cannot_be_read_is_named_and_the_others_follow(tmp_path):
     nan = IMAGE.copy()
     nan[2, :2] = np.nan
     np.save(tmp_path / "nan.npy", np.stack([IMAGE, nan]))
+    vast = np.where(IMAGE < 3, 1e200, IMAGE.astype(np.float64))
+    np.save(tmp_path / "vast.npy", np.stack([vast, np.where(IMAGE == 9, np.inf, vast)]))
     np.save(tmp_path / "line.npy", np.arange(5.0))
     np.save(tmp_path / "words.npy", np.array([["a", "b"]]))
     np.save(tmp_path / "nothing.npy", np.zeros((0, 5, 5)))
@@ -163,7 +167,11 @@ def test_what_cannot_be_read_is_named_and_the_others_follow(tmp_path):
         **dict.fromkeys(broken, "cannot be read"),
         "notes.txt": "not one of .npy, .npz",
         "objects.npy": "Python objects",
+        "text.npy": "it is no .npy file",
+        "text.npz": "it is no .npz file",
         "nan.npy[1]": "2 of 30 pixels are NaN",
+        "vast.npy[0]": "3 of 30 pixels are too large for single precision",
+        "vast.npy[1]": "1 of 30 pixels are NaN or infinite",
         "line.npy": "is of shape [5]; an image is [H, W]",
         "words.npy": "not numbers",
         "colour.npy": "looks like a colour picture",
@@ -173,7 +181,7 @@ def test_what_cannot_be_read_is_named_and_the_others_follow(tmp_path):
         "oblong.fits": "not square",
         "absent.npy": "no such file",
     }
-    names = [name.partition("[")[0] for name in reasons]
+    names = dict.fromkeys(name.partition("[")[0] for name in reasons)
     found = read(good, *(tmp_path / name for name in names), good)
     skipped = {each.name.rpartition("/")[2]: each.reason for each in found if isinstance(each, Skipped)}
     assert skipped.keys() == reasons.keys()

@@ -188,15 +188,18 @@ def _checked(name: str, image: NDArray[Any], pixel_scale: PixelScale | None) -> 
         pixels = np.array(image, dtype=np.float32)  # also turns FITS' byte order into the machine's
     bad = pixels.size - int(np.isfinite(pixels).sum())
     if bad:
-        return Skipped(name=name, reason=f"{bad:,} of {pixels.size:,} pixels are NaN or infinite")
+        broken = image.size - int(np.isfinite(image).sum())
+        count, what = (broken, "NaN or infinite") if broken else (bad, "too large for single precision")
+        return Skipped(name=name, reason=f"{count:,} of {pixels.size:,} pixels are {what}")
     return Picture(name=name, pixels=pixels, pixel_scale=pixel_scale)
 
 
 def _read_npy(path: Path, channels: int) -> tuple[NDArray[Any], None]:
+    _require_start(path, b"\x93NUMPY", ".npy")
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False), None
     except ValueError as error:
-        if "pickle" in str(error) or "Object arrays" in str(error) or "object" in str(error).lower():
+        if "object" in str(error).lower():
             raise Unreadable(
                 "holds Python objects, which could run code when they are read; save plain arrays"
             ) from None
@@ -204,8 +207,20 @@ def _read_npy(path: Path, channels: int) -> tuple[NDArray[Any], None]:
 
 
 def _read_npz(path: Path, channels: int) -> tuple[NDArray[Any], None]:
+    _require_start(path, b"PK", ".npz")
     with np.load(path, allow_pickle=False) as content:
         return content[_choose(content.files)], None
+
+
+def _require_start(path: Path, magic: bytes, kind: str) -> None:
+    """Check that a file is of its kind: numpy takes all others for pickled objects.
+
+    Raises:
+        Unreadable: it is not.
+    """
+    with path.open("rb") as file:
+        if file.read(len(magic)) != magic:
+            raise Unreadable(f"cannot be read: it is no {kind} file, whatever its name")
 
 
 def _read_safetensors(path: Path, channels: int) -> tuple[NDArray[Any], None]:
