@@ -96,12 +96,12 @@ def test_fits_are_brought_to_the_training_pixels(zoo_predict, model, tmp_path):
 def test_implausible_pixel_scales_are_left_out(zoo_predict, tmp_path):
     """Trained at 0.1 arcsec, 0.01 to 1 are read; a degree, and degrees for arcsec, name their place in the header."""
     headers = {
-        "degree": ({"CDELT1": 1.0, "CDELT2": 1.0}, "CDELT1 in deg in its header says 3600 arcsec per pixel"),
-        "degrees": ({"PIXSCALE": 0.1 / 3600}, "PIXSCALE in its header says 2.778e-05 arcsec per pixel"),
-        "tiny": ({"PIXSCALE": 1e-300}, "PIXSCALE in its header says 1e-300 arcsec per pixel"),
+        "degree": ({"CDELT1": 1.0, "CDELT2": 1.0}, "CDELT1 in deg says 3600 arcsec per pixel"),
+        "degrees": ({"PIXSCALE": 0.1 / 3600}, "PIXSCALE says 2.778e-05 arcsec per pixel"),
+        "tiny": ({"PIXSCALE": 1e-300}, "PIXSCALE says 1e-300 arcsec per pixel"),
         "sky": (
             {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1.0, "CDELT2": 1.0},
-            "the celestial WCS in its header says 3600 arcsec per pixel",
+            "the celestial WCS says 3600 arcsec per pixel",
         ),
         "coarse": ({"PIXSCALE": 1.0}, None),
         "fine": ({"CDELT1": 0.01 / 3600, "CDELT2": 0.01 / 3600}, None),
@@ -193,6 +193,45 @@ def test_other_units_are_warned_of_once_with_the_numbers(zoo_predict, model, tmp
         assert "far" not in done.stderr
     matched = json.loads(zoo_predict(tmp_path / "counts.npy", "--json", "--match-scale").stdout)
     assert [row["peak"] for row in matched] == pytest.approx([middle] * 20, rel=1e-5)
+
+
+def test_the_warning_quotes_the_images_that_it_is_about(zoo_predict, tmp_path):
+    bright = lenses(20)
+    bright[7] *= 1000
+    [warning] = [line for line in zoo_predict(_saved(tmp_path, bright), "--csv").stderr.splitlines() if "far" in line]
+    assert "1 of 20 images" in warning
+    assert f"brightest pixel, median {bright[7].max():.3g}" in warning
+
+
+def test_what_zoo_simulated_says_its_pixel_scale_and_number(zoo_predict, tmp_path):
+    """A shard holds more images than were asked for; recipe and number stand in the manifest of its folder."""
+    from safetensors.numpy import save_file
+
+    from zoo.data.shards import SHARD_SIZE, shard_path
+
+    folder = tmp_path / "lenses"
+    (folder / "val").mkdir(parents=True)
+    images = lenses(2 * SHARD_SIZE, size=24)[:, None]
+    for number, part in enumerate(np.split(images, 2)):
+        save_file({"images": part}, shard_path(folder / "val", number))
+    manifest = {
+        "schema": 1, "classes": ["a", "b"], "recipe": {"params": {"pixel_scale": 0.05}}, "recipe_hash": "x",
+        "splits": {
+            "val": {
+                "images": SHARD_SIZE + 3, "counts": {}, "shards": {"000000.safetensors": "", "000001.safetensors": ""},
+            }
+        },
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    done = zoo_predict(folder, "--json")
+    found = json.loads(done.stdout)
+    assert len(found) == SHARD_SIZE + 3
+    assert "pixel scale" not in done.stderr
+    np.save(tmp_path / "same.npy", images[: SHARD_SIZE + 3])
+    same = json.loads(zoo_predict(tmp_path / "same.npy", "--json", "--pixel-scale", "0.05").stdout)
+    assert [row["probabilities"] for row in found] == [row["probabilities"] for row in same]
+    (folder / "manifest.json").write_text("{")
+    assert len(json.loads(zoo_predict(folder, "--json").stdout)) == 2 * SHARD_SIZE
 
 
 def _saved(folder, images):

@@ -145,7 +145,7 @@ def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparat
         if about.pixel_scale and _far(stated.arcsec, about.pixel_scale):
             return Skipped(
                 name=picture.name,
-                reason=f"{stated.source} in its header says {stated.arcsec:.4g} arcsec per pixel, "
+                reason=f"{stated.source} says {stated.arcsec:.4g} arcsec per pixel, "
                 f"{_too_far(about.pixel_scale)}; --pixel-scale says another",
             )
         scale = stated.arcsec

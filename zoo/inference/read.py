@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import MissingError, UsageError
+from zoo.errors import DataError, MissingError, UsageError
 
 ARRAY_NAMES = ("images", "image", "data")
 """Where .npz and .safetensors files hold several arrays, the images are the first of these."""
@@ -223,11 +223,28 @@ def _require_start(path: Path, magic: bytes, kind: str) -> None:
             raise Unreadable(f"cannot be read: it is no {kind} file, whatever its name")
 
 
-def _read_safetensors(path: Path, channels: int) -> tuple[NDArray[Any], None]:
+def _read_safetensors(path: Path, channels: int) -> tuple[NDArray[Any], PixelScale | None]:
+    """Return a file's images; of one that `zoo simulate` made those that were asked for, and their pixel scale.
+
+    Such a file holds 256 images whatever was asked for; the manifest of its folder knows both.
+    """
     from safetensors import safe_open
 
+    from zoo.data.manifest import MANIFEST, read_manifest
+    from zoo.data.shards import SHARD_SIZE
+
     with safe_open(path, framework="numpy") as file:
-        return file.get_tensor(_choose(list(file.keys()))), None
+        images: NDArray[Any] = file.get_tensor(_choose(list(file.keys())))
+    try:
+        manifest = read_manifest(path.parent.parent)
+    except DataError:  # a file of this name is not always ours
+        manifest = None
+    split = manifest and manifest["splits"].get(path.parent.name)
+    if not manifest or not split or path.name not in split["shards"]:
+        return images, None
+    scale = manifest["recipe"]["params"].get("pixel_scale")
+    asked = split["images"] - int(path.stem) * SHARD_SIZE
+    return images[:asked], PixelScale(scale, f"{MANIFEST} of its folder") if scale else None
 
 
 def _choose(names: list[str]) -> str:
