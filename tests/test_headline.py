@@ -128,8 +128,8 @@ def test_at_paper_size_published_numbers_stand_in_the_table_with_verdict_and_tim
     by_model = {run["cell"]["model"]: run for run in table if page.full_size(run)}
     text = page.make_page([at_paper(by_model["gconv/p4m"], 0.997), at_paper(by_model["gconv/z2"], 0.99)])
     assert "missing for modelA**" in text  # there is no run on it
-    assert "modelA: 75,000 training images" in text
-    assert "modelB: 75,000 training images" not in text
+    assert "modelA: DeepLense's equivariant project of 2021" in text
+    assert "modelB: DeepLense's equivariant project of 2021" not in text
     assert "*published: e2cnn D8*" in text
     assert "e2cnn D8: .9961, on other images of the same kind. Above it: `gconv/p4m`. Not above it: `gconv/z2`." in text
     assert "| to the published .9961 |" in text

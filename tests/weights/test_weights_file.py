@@ -74,9 +74,10 @@ def edit_about(path, *, keep_hash, **changes):
 
     def change(header):
         metadata = header["__metadata__"]
-        metadata["zoo"] = json.dumps({**json.loads(metadata["zoo"]), **changes}, sort_keys=True)
+        entry = {**json.loads(metadata["zoo"]), **changes}
         if not keep_hash:
-            del metadata["zoo.sha256"]
+            del entry["entry_sha256"]
+        metadata["zoo"] = json.dumps(entry, sort_keys=True)
 
     rewrite_header(path, change)
 

@@ -2,8 +2,8 @@
 
 Tensors named `golden.*` are images and the logits that these weights gave for them when they were written; all others
 are the state dict of a `zoo.harness.classifier.Classifier`. The header's entry "zoo" is JSON: the fields of `About`,
-the format's number, and the SHA-256 of all tensors. The entry "zoo.sha256" is the SHA-256 of that text; older
-files lack it.
+the format's number, the SHA-256 of all tensors, and that of all the rest of this entry, which older files lack. It is
+one entry, since the safetensors library writes several in any order, and equal weights are to be equal files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 GOLDEN = "golden."
-_TEXT, _TEXT_SHA256 = "zoo", "zoo.sha256"
+_ENTRY, _ENTRY_SHA256 = "zoo", "entry_sha256"
 _LARGEST_HEADER = 100_000_000  # the safetensors library's own limit
 
 
@@ -102,11 +102,12 @@ def write_weights(path: Path, state: Mapping[str, Tensor], *, about: About, gold
 
     tensors = {**state, **{GOLDEN + name: tensor for name, tensor in golden.items()}}
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    entries, start = _parse(content := save(plain), path)
-    digest = _digest(entries, memoryview(content)[start:])
-    text = json.dumps({"format": FORMAT, "sha256": digest, **asdict(about)}, sort_keys=True)
+    entries, start = _parse(data := save(plain), path)
+    digest = _digest(entries, memoryview(data)[start:])
+    content = json.loads(json.dumps({"format": FORMAT, "sha256": digest, **asdict(about)}))
+    entry = json.dumps({**content, _ENTRY_SHA256: _entry_sha256(content)}, sort_keys=True)
     with written_whole(path) as temporary:
-        temporary.write_bytes(save(plain, metadata={_TEXT: text, _TEXT_SHA256: _sha256(text)}))
+        temporary.write_bytes(save(plain, metadata={_ENTRY: entry}))
     return digest
 
 
@@ -218,8 +219,7 @@ def _header(entries: Mapping[str, Any], path: Path) -> Header:
         DataError: another program wrote it, or an older or newer zoo; names what is missing. Or it was altered, or says
             what cannot be.
     """
-    metadata = entries.get("__metadata__", {})
-    text = metadata.get(_TEXT)
+    text = entries.get("__metadata__", {}).get(_ENTRY)
     if text is None:
         raise DataError(
             f"{path} holds no weights of zoo: its header does not say which network they belong to.",
@@ -227,22 +227,23 @@ def _header(entries: Mapping[str, Any], path: Path) -> Header:
         )
     try:
         content = dict(json.loads(text))
-        found = _sha256(text)
+        stated = content.pop(_ENTRY_SHA256, None)
+        found = _entry_sha256(content)
         number, sha256 = content.pop("format", 0), content.pop("sha256", "")
         missing = [each.name for each in fields(About) if each.name not in content]
     except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: its header is damaged: {error}.") from error
-    if metadata.get(_TEXT_SHA256, found) != found:
-        raise DataError(
-            f"{path} has been altered or damaged: its header has the SHA-256 {found[:16]}..., the file says "
-            f"{str(metadata[_TEXT_SHA256])[:16]}...",
-            hint="Copy it again, or train again: zoo rerun RUN",
-        )
     if number != FORMAT or missing or not sha256:
         what = f"it lacks {', '.join(missing)}" if missing else f"its format is {number}"
         raise DataError(
             f"{path} was written by another zoo: {what}; this one reads format {FORMAT}.",
             hint="Train again with this version: zoo rerun RUN --store DIR",
+        )
+    if stated not in (None, found):
+        raise DataError(
+            f"{path} has been altered or damaged: its header has the SHA-256 {found[:16]}..., the file says "
+            f"{str(stated)[:16]}...",
+            hint="Copy it again, or train again: zoo rerun RUN",
         )
     values = {each.name: content[each.name] for each in fields(About)}
     if wrong := [name for name, fits in _FORMS.items() if not fits(values[name])]:
@@ -273,8 +274,8 @@ def _golden_problem(entries: Mapping[str, Any], values: Mapping[str, Any]) -> st
     )
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _entry_sha256(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _is_number(value: Any, *, above: float) -> bool:
