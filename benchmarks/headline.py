@@ -148,12 +148,12 @@ def run_until(deadline: float, command: Sequence[str]) -> int:
     with subprocess.Popen(command, start_new_session=True) as process:
         try:
             code = process.wait(timeout=None if deadline == float("inf") else max(0.0, deadline - time.monotonic()))
-        except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
-            process.send_signal(signal.SIGINT)
-            process.wait()
-            if isinstance(error, KeyboardInterrupt):
-                raise
+        except subprocess.TimeoutExpired as error:
             raise TimeoutError from error
+        finally:
+            if process.poll() is None:  # the time is up, or we were interrupted
+                process.send_signal(signal.SIGINT)
+                process.wait()
     if code not in (0, 1):
         sys.exit(code)
     return code

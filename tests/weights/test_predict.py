@@ -232,6 +232,10 @@ def test_what_zoo_simulated_says_its_pixel_scale_and_number(zoo_predict, tmp_pat
     assert [row["probabilities"] for row in found] == [row["probabilities"] for row in same]
     (folder / "manifest.json").write_text("{")
     assert len(json.loads(zoo_predict(folder, "--json").stdout)) == 2 * SHARD_SIZE
+    manifest["splits"]["val"]["images"] = 3
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    answers = json.loads(zoo_predict(folder, "--json").stdout)
+    assert ["probabilities" in row for row in answers] == [True] * 3 + [False]  # the second file is empty, and named
 
 
 def _saved(folder, images):

@@ -243,7 +243,7 @@ def _read_safetensors(path: Path, channels: int) -> tuple[NDArray[Any], PixelSca
     if not manifest or not split or path.name not in split["shards"]:
         return images, None
     scale = manifest["recipe"]["params"].get("pixel_scale")
-    asked = split["images"] - int(path.stem) * SHARD_SIZE
+    asked = max(0, split["images"] - int(path.stem) * SHARD_SIZE)
     return images[:asked], PixelScale(scale, f"{MANIFEST} of its folder") if scale else None
 
 
