@@ -1,6 +1,6 @@
 """Measure what a training epoch costs beside the network's forward and backward pass and the optimiser's step.
 
-`zoo.harness.train.train` trains a network on images that stay on the device. After each of its epochs a bare loop takes
+`zoo.train.loop.train` trains a network on images that stay on the device. After each of its epochs a bare loop takes
 as many steps of the same network with the same optimiser and batch, over random tensors and with nothing else; so a
 busy machine slows both. Every other epoch of `train` is taken apart: each part waits for the device and is timed; the
 ratio comes from the epochs between.
@@ -34,11 +34,11 @@ from zoo import create_model
 from zoo.data.loader import Batches
 from zoo.data.part import Part
 from zoo.data.split import Split
-from zoo.harness import train as training
-from zoo.harness.average import MovingAverage
-from zoo.harness.classifier import Classifier
-from zoo.harness.plan import resolve_device
-from zoo.harness.settings import TrainingSettings
+from zoo.devices import resolve_device
+from zoo.models.classifier import Classifier
+from zoo.plan.settings import TrainingSettings
+from zoo.train import loop as training
+from zoo.train.average import MovingAverage
 
 PARTS = ("loader", "augmentation", "clipping", "moving average", "progress")
 

@@ -31,10 +31,10 @@ from typing import Any
 from headline_page import full_size, make_page, name_of, readme_table
 
 import zoo
+from zoo.budgets import BUDGETS
 from zoo.errors import ZooError
-from zoo.harness import store as result_store
-from zoo.harness.budget import BUDGETS
 from zoo.paths import make_dir, written_whole
+from zoo.results import store as result_store
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "results.md"

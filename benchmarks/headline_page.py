@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from zoo import registry
-from zoo.harness.budget import BUDGETS
-from zoo.harness.comparison import Variant, group_variants, problem_key, spread
-from zoo.harness.given import data_params
+from zoo.budgets import BUDGETS
 from zoo.host import Host, load_plugins
+from zoo.models.weights_file import read_header
+from zoo.plan.overrides import data_params
 from zoo.report.tables import result_notes
+from zoo.results.comparison import Variant, group_variants, problem_key, spread
 from zoo.specs import DatasetSpec
-from zoo.weights.file import read_header
 from zoo.weights.find import packaged_weights
 from zoo.weights.start import PREFIX
 

@@ -18,10 +18,10 @@ import numpy as np
 
 import zoo
 from zoo import registry
-from zoo.data.probe import image_features, probe_splits
 from zoo.data.split import Split
-from zoo.harness.plan import DEFAULT_SIMULATOR
 from zoo.host import load_plugins
+from zoo.plan.request import DEFAULT_SIMULATOR
+from zoo.scores.probe import image_features, probe_splits
 from zoo.specs import DatasetSpec, SimulatorSpec
 
 SCENES = 3000

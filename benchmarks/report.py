@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.recipe import Recipe
-from zoo.harness import store
-from zoo.harness.cell import SCHEMA, Cell
-from zoo.harness.stats import macro_components, softmax
+from zoo.results import store
+from zoo.results.cell import SCHEMA, Cell
+from zoo.scores.stats import macro_components, softmax
 
 CLASSES = ("no_substructure", "subhalo", "vortex")
 DATASETS, MODELS = 5, 10

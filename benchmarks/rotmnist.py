@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.harness.store import PREDICTIONS, done, read_arrays
-from zoo.harness.suite import plan_suite, read_suite
 from zoo.host import load_plugins
+from zoo.plan.suite import plan_suite, read_suite
+from zoo.results.store import PREDICTIONS, done, read_arrays
 
 SUITE = Path(__file__).with_suffix(".toml")
 CONTROL = "gconv/z2"

@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 
 from zoo import registry
-from zoo.harness import store
 from zoo.host import load_plugins
+from zoo.results import store
 from zoo.specs import ModelSpec
 from zoo.weights.card import make_card
 

@@ -24,8 +24,9 @@ from zoo.api import _default_host
 from zoo.data.loader import Batches
 from zoo.data.open import Dataset
 from zoo.data.stream import Stream
-from zoo.harness.plan import plan_images, resolve_device
-from zoo.harness.train import TrainingData, make_fabric
+from zoo.devices import resolve_device
+from zoo.plan.recipes import plan_images
+from zoo.train.loop import TrainingData, make_fabric
 
 
 def train_epoch(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from zoo.harness.budget import BUDGETS
-from zoo.harness.suite import changed, plan_suite, read_suite
+from zoo.budgets import BUDGETS
 from zoo.host import load_plugins
+from zoo.plan.suite import changed, plan_suite, read_suite
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from zoo.version import __version__
+
 if TYPE_CHECKING:
     from zoo.api import bench, create_model, evaluate, list_datasets, list_models, list_simulators, load, open_dataset
     from zoo.errors import ZooError
     from zoo.hookspecs import hookimpl
     from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "bench": "zoo.api",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zoo.data.split import Split
-    from zoo.weights.trained import TrainedClassifier
+    from zoo.models.trained import TrainedClassifier
 
 
 @cache
@@ -96,8 +96,8 @@ def load(name: str | Path, *, store: str | Path = "results", host: Host | None =
             than the golden ones in the file.
         MissingError: the network's plugin is absent, or the hub is out of reach.
     """
+    from zoo.models.load import load_weights
     from zoo.weights.find import find_weights
-    from zoo.weights.load import load_weights
 
     host = host or _default_host()
     return load_weights(host, find_weights(host, str(name), store=Path(store)))
@@ -141,7 +141,7 @@ def evaluate(
         DataError: the weights are damaged, or the images have another shape or other classes.
         MissingError: a plugin that is needed is absent.
     """
-    from zoo.harness.plan import resolve_device
+    from zoo.devices import resolve_device
     from zoo.inference.evaluate import evaluate as score_weights
     from zoo.inference.evaluate import evaluation_recipe
 
@@ -181,7 +181,10 @@ def open_dataset(
     """
     from zoo.data.open import Dataset
     from zoo.data.recipe import SPLITS, canonical_json
-    from zoo.harness.plan import DEFAULT_SIMULATOR, MOST_IMAGES, make_recipe, resolve_device
+    from zoo.data.shards import MOST_IMAGES
+    from zoo.devices import resolve_device
+    from zoo.plan.recipes import make_recipe
+    from zoo.plan.request import DEFAULT_SIMULATOR
 
     host = host or _default_host()
     if split not in SPLITS:
@@ -253,9 +256,11 @@ def bench(
         MissingError: a plugin or library that is needed is absent.
         DataError: the store cannot be written.
     """
-    from zoo.harness.matrix import run_matrix
-    from zoo.harness.plan import DEFAULT_SIMULATOR, Request, make_plan, resolve_device
-    from zoo.launch.team import check_batch, check_devices, find_team
+    from zoo.devices import resolve_device
+    from zoo.plan.cells import make_plan
+    from zoo.plan.request import DEFAULT_SIMULATOR, Request
+    from zoo.run.matrix import run_matrix
+    from zoo.train.team import check_batch, check_devices, find_team
 
     host = host or _default_host()
     folder = None if images is None else Path(images)

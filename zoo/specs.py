@@ -222,7 +222,7 @@ class SimulatorSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class LauncherSpec(Spec):
-    """A way to run cells. Its target is called without arguments and returns a `zoo.launch.base.Launcher`."""
+    """A way to run cells. Its target is called without arguments and returns a `zoo.run.launcher.Launcher`."""
 
     kind: ClassVar[str] = "launcher"
 

@@ -11,7 +11,7 @@ import pytest
 
 from zoo.cli import main
 
-TOY = Path(__file__).parents[1] / "harness" / "toyzoo.py"
+TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def surroundings(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_PLUGIN_FILES", str(TOY))
     for name in ("ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_PARENT_PID"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("zoo.launch.local._start", lambda job: pytest.fail(f"started {job.command}"))
+    monkeypatch.setattr("zoo.run.local._start", lambda job: pytest.fail(f"started {job.command}"))
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ import pytest
 from zoo.cli import cli, main
 from zoo.cli.context import print_json
 from zoo.cli.watch import describe
-from zoo.harness import store
-from zoo.harness.cell import Cell
-from zoo.launch.base import Job
+from zoo.results import store
+from zoo.results.cell import Cell
+from zoo.run.launcher import Job
 
-TOY = Path(__file__).parents[1] / "harness" / "toyzoo.py"
+TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
 COMMANDS = sorted(cli.commands)
 
 
@@ -177,7 +177,7 @@ def test_a_failed_cell_is_shown_with_its_cause_whatever_its_letters(zoo, tmp_pat
 def test_bench_tells_of_a_failure_on_stderr_and_by_its_exit_code(zoo, tmp_path, monkeypatch):
     """The whole command with a process that does not even start python."""
     monkeypatch.setattr(
-        "zoo.harness.matrix._job",
+        "zoo.run.matrix._job",
         lambda run_dir, **_: Job(
             run_dir=run_dir, command=("sh", "-c", "echo WARNING: made again; echo gone [/bold]; exit 3")
         ),
@@ -267,7 +267,7 @@ def test_an_interruption_says_that_nothing_is_lost(zoo, monkeypatch, cause):
     def interrupted(*_, **__):
         raise cause
 
-    monkeypatch.setattr("zoo.harness.plan.make_plan", interrupted)
+    monkeypatch.setattr("zoo.plan.cells.make_plan", interrupted)
     out, err = zoo(*bench(), code=130)
     assert out == ""
     assert "Nothing is lost" in err

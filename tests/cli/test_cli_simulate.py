@@ -15,7 +15,7 @@ from zoo.cli import main
 from zoo.cli.simulate import MOST_IMAGES
 
 TESTS = Path(__file__).parents[1]
-PLUGINS = [TESTS / "harness" / "toyzoo.py", TESTS / "data" / "toysky.py"]
+PLUGINS = [TESTS / "toys" / "toyzoo.py", TESTS / "toys" / "toysky.py"]
 DISCS = ["simulate", "toysky/discs", "--simulator", "painter", "--device", "cpu"]
 BENCH = ["bench", "--model", "toyzoo/tiny", "--simulator", "painter", "--device", "cpu", "--budget", "smoke"]
 SPLITS = ("train", "val", "test")

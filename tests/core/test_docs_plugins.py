@@ -125,7 +125,7 @@ def test_metric(load):
 
 
 def test_launcher(load, tmp_path):
-    from zoo.launch.base import Job
+    from zoo.run.launcher import Job
 
     [spec] = [spec for spec in registry.listed(load("mylauncher.py"), LauncherSpec) if spec.namespace == "mylauncher"]
     launcher = registry.load_target(spec)()

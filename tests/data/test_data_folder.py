@@ -30,7 +30,7 @@ from zoo.host import load_plugins
 from zoo.lensing.observe import Rendered
 from zoo.paths import written_whole
 
-load_plugins(files=[Path(__file__).with_name("toysky.py")], environment={})
+load_plugins(files=[Path(__file__).parents[1] / "toys" / "toysky.py"], environment={})
 from toysky import Discs, Painter  # noqa: E402 - importable only now that its folder is on the path
 
 RECIPE = Recipe(dataset="toy/discs", dataset_version=1, simulator="toy/fake", simulator_version=1)

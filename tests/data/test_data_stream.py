@@ -17,13 +17,15 @@ from zoo.data.open import Dataset
 from zoo.data.part import Part
 from zoo.data.simulate import Simulation
 from zoo.data.stream import FIRST_IMAGES, Stream
-from zoo.harness import store
-from zoo.harness.cell import Cell
-from zoo.harness.plan import Request, make_plan, plan_images
-from zoo.harness.run import run_cell
 from zoo.host import Host, load_plugins
+from zoo.plan.cells import make_plan
+from zoo.plan.recipes import plan_images
+from zoo.plan.request import Request
+from zoo.results import store
+from zoo.results.cell import Cell
+from zoo.run.cell import run_cell
 
-PLUGINS = [Path(__file__).parents[1] / "harness" / "toyzoo.py", Path(__file__).with_name("toysky.py")]
+PLUGINS = [Path(__file__).parents[1] / "toys" / "toyzoo.py", Path(__file__).parents[1] / "toys" / "toysky.py"]
 CPU = torch.device("cpu")
 SIZES = {"train_images": 100, "val_images": 60, "test_images": 60}
 

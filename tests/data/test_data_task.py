@@ -17,7 +17,7 @@ from zoo.errors import UsageError
 from zoo.host import load_plugins
 from zoo.specs import DatasetSpec
 
-TOY = Path(__file__).parents[1] / "harness" / "toyzoo.py"
+TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
 TASKS = {"substructure": {"none": ["smooth"], "substructure": ["halo", "vortex"]}}
 SPEC = DatasetSpec(id="a/b", target="a:b", classes=("halo", "smooth", "vortex"), tasks=TASKS)
 

@@ -21,7 +21,7 @@ SIMULATE = "simulate toysky/discs --simulator toysky/painter --set data.image_si
 @pytest.fixture(scope="module", autouse=True)
 def plugin():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ZOO_PLUGIN_FILES", str(Path(__file__).with_name("toysky.py")))
+        patch.setenv("ZOO_PLUGIN_FILES", str(Path(__file__).parents[1] / "toys" / "toysky.py"))
         yield
 
 

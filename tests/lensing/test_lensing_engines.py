@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from zoo import registry
+from zoo.data.compare import differences
 from zoo.errors import UsageError
 from zoo.host import load_plugins
-from zoo.lensing.compare import differences
 from zoo.lensing.instrument import Instrument
 from zoo.lensing.observe import Rendered
 from zoo.lensing.scenes import PointMasses, Scenes, sersic_b

@@ -7,8 +7,8 @@ import json
 import numpy as np
 
 from zoo.data.recipe import Recipe
-from zoo.harness import store
-from zoo.harness.cell import SCHEMA, Cell
+from zoo.results import store
+from zoo.results.cell import SCHEMA, Cell
 
 CLASSES = ("no_substructure", "subhalo", "vortex")
 

@@ -15,14 +15,14 @@ import pytest
 from click.testing import CliRunner
 
 from zoo.cli import cli
-from zoo.harness import store
-from zoo.harness.cell import Cell
 from zoo.report import digest, problems
 from zoo.report.digest import read_digest, slice_scores
 from zoo.report.page import write_page
 from zoo.report.problems import find_problems
 from zoo.report.svg import log_ticks, short, ticks
 from zoo.report.thumbnails import to_png
+from zoo.results import store
+from zoo.results.cell import Cell
 
 _spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
 reportdata = importlib.util.module_from_spec(_spec)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from zoo.errors import DataError
-from zoo.harness.store import PREDICTIONS
 from zoo.report import plots
 from zoo.report.plots import draw_all
+from zoo.results.store import PREDICTIONS
 
 _spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
 reportdata = importlib.util.module_from_spec(_spec)

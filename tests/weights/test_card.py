@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from zoo.cli import cli
 from zoo.errors import DataError, UsageError
-from zoo.harness import store
+from zoo.results import store
 from zoo.weights.card import make_card
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from zoo.errors import UsageError
-from zoo.harness import store
+from zoo.results import store
 from zoo.weights.hub import Address
 
-TOY = Path(__file__).parents[1] / "harness" / "toyzoo.py"
+TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from zoo.cli import cli
 from zoo.errors import UsageError
-from zoo.harness import store
-from zoo.harness.rerun import rerun
-from zoo.harness.verify import flatten, verify_run
+from zoo.results import store
+from zoo.results.verify import flatten, verify_run
+from zoo.run.rerun import rerun
 
 
 def alter(run_dir, **changes):
@@ -77,7 +77,7 @@ def test_a_store_is_checked_run_by_run(run_dir, tmp_path):
 def test_run_again_it_agrees(run_dir, host, tmp_path, monkeypatch):
     from pathlib import Path
 
-    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(Path(__file__).parents[1] / "harness" / "toyzoo.py"))
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(Path(__file__).parents[1] / "toys" / "toyzoo.py"))
     found = rerun(host, run_dir, store=tmp_path / "again", device="cpu")
     assert found.same_bits
     assert found.largest == 0

@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from zoo.errors import UsageError
-from zoo.harness import store
-from zoo.harness.plan import Request, make_plan
-from zoo.weights.file import read_header, read_weights, write_weights
+from zoo.models.weights_file import read_header, read_weights, write_weights
+from zoo.plan.cells import make_plan
+from zoo.plan.request import Request
+from zoo.results import store
 
 # Nothing moves: what comes out is what the training started from.
 STILL = {"lr": 0.0, "weight_decay": 0.0, "ema": 0.0, "epochs": 1}

@@ -17,10 +17,10 @@ from zoo.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zoo.harness.cell import Cell
-    from zoo.harness.plan import Request
-    from zoo.harness.suite import Suite
     from zoo.host import Host
+    from zoo.plan.request import Request
+    from zoo.plan.suite import Suite
+    from zoo.results.cell import Cell
 
 _MOST_SEEDS = 10_000
 
@@ -80,12 +80,14 @@ def bench(
     A suite is a TOML file that states all of this; options that are given as well hold instead of it.
     """
     from zoo import registry
-    from zoo.harness.plan import Request, make_plan, resolve_device
-    from zoo.harness.settings import parse_settings
-    from zoo.harness.suite import SuitePlan, compare_expected, plan_suite
-    from zoo.harness.teamwork import run_as_member
-    from zoo.launch.team import check_batch, check_devices, find_team
+    from zoo.devices import resolve_device
+    from zoo.plan.cells import make_plan
+    from zoo.plan.overrides import parse_settings
+    from zoo.plan.request import Request
+    from zoo.plan.suite import SuitePlan, compare_expected, plan_suite
+    from zoo.run.teamwork import run_as_member
     from zoo.specs import LauncherSpec
+    from zoo.train.team import check_batch, check_devices, find_team
 
     host = host_of(ctx)
     warn_of_broken(host)
@@ -148,7 +150,7 @@ def bench(
         ctx.exit(1 if plan.problems else 0)
 
     from zoo.cli.watch import Watcher
-    from zoo.harness.matrix import run_matrix
+    from zoo.run.matrix import run_matrix
 
     if launcher == "core/local":
         check_devices(team, resolve_device(device))
@@ -183,7 +185,7 @@ def bench(
 
 def _read_suite(ctx: click.Context, path: Path, settings: Mapping[str, Any]) -> Suite:
     """Return a suite with what the command line says instead of the file."""
-    from zoo.harness.suite import changed, read_suite
+    from zoo.plan.suite import changed, read_suite
 
     told: dict[str, Any] = {}
     for option in ("models", "data", "seeds", "budget", "simulator", "precision", "rule", "task", "match"):
@@ -201,7 +203,7 @@ def _read_suite(ctx: click.Context, path: Path, settings: Mapping[str, Any]) -> 
 
 def _of_study(ctx: click.Context, name: str, request: Request) -> Request:
     """Return the request of a study's best trial, with what the command line says instead, and name the trial."""
-    from zoo.harness.study import read_best, request_of
+    from zoo.plan.study import read_best, request_of
 
     best = read_best(Path(request.store), name)
     told = [option for option in ctx.params if ctx.get_parameter_source(option) is ParameterSource.COMMANDLINE]
@@ -244,8 +246,8 @@ def _print_plan(
     """
     from rich.markup import escape
 
-    from zoo.harness.budget import BUDGETS
-    from zoo.harness.store import done
+    from zoo.budgets import BUDGETS
+    from zoo.results.store import done
 
     budgets = ", ".join(dict.fromkeys(cell.budget for cell in cells))
     there = set() if force else {cell.run_id for cell in cells if done(store, cell) is not None}
@@ -340,17 +342,17 @@ def run_cell(
 ) -> None:
     """Run one cell in this process, or in some that it starts; the result goes beside its file."""
 
-    from zoo.harness.cell import Cell
-    from zoo.harness.plan import resolve_device
-    from zoo.harness.store import claim
-    from zoo.launch.team import check_devices, find_team
+    from zoo.devices import resolve_device
+    from zoo.results.cell import Cell
+    from zoo.results.store import claim
+    from zoo.train.team import check_devices, find_team
 
     cell, device = Cell.read(path), resolve_device(device)
     team = find_team(devices=devices, num_nodes=num_nodes)
     # torch takes seconds to import: not before the cell is known to be one, and nobody else's.
     if team.size > 1 and not team.started_by:
         check_devices(team, device)
-        from zoo.harness.teamwork import run_by_team
+        from zoo.run.teamwork import run_by_team
 
         command = [sys.executable, "-m", "zoo", "run-cell", str(path), "--device", device, *team.options()]
         command += ["--images", str(images)] if images else []
@@ -360,13 +362,13 @@ def run_cell(
     elif not team.first:
         import torch
 
-        from zoo.harness.fit import help_fit
+        from zoo.train.fit import help_fit
 
         where = torch.device(device)
         result = help_fit(host_of(ctx), cell, path.parent, device=where, images=images, team=team)
     else:
         with contextlib.nullcontext() if team.started_by == "zoo" else claim(path.parent):
-            from zoo.harness import run
+            from zoo.run import cell as run
 
             result = run.run_cell(host_of(ctx), cell, path.parent, device=device, images=images, force=force, team=team)
     if result["status"] != "ok":

@@ -179,8 +179,8 @@ def _of_dataset(
     import numpy as np
 
     from zoo.data.open import Dataset
-    from zoo.harness.plan import plan_images
-    from zoo.harness.settings import parse_settings
+    from zoo.plan.overrides import parse_settings
+    from zoo.plan.recipes import plan_images
 
     spec, recipe = plan_images(host, name, settings=parse_settings(list(pairs)), simulator=simulator, device="cpu")
     count = each * len(spec.classes)

@@ -46,7 +46,7 @@ def equivariance(
     share is the floor.
     """
     from zoo import registry
-    from zoo.harness.settings import parse_settings
+    from zoo.plan.overrides import parse_settings
     from zoo.specs import ModelSpec
 
     host = host_of(ctx)
@@ -81,8 +81,8 @@ def _measure(
 
     import torch
 
-    from zoo.harness.classifier import build_classifier
-    from zoo.harness.equivariance import blob_images, declared_symmetry, measure_equivariance, measure_layers
+    from zoo.models.classifier import build_classifier
+    from zoo.scores.equivariance import blob_images, declared_symmetry, measure_equivariance, measure_layers
 
     torch.manual_seed(seed)
     classifier = build_classifier(host, spec.id, copy.deepcopy(hparams), image_shape=(1, size, size), num_classes=3)

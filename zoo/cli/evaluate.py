@@ -53,8 +53,8 @@ def evaluate(
 
     Image size, pixel scale and what else was changed for the training is the same here, unless --set says otherwise.
     """
-    from zoo.harness.plan import resolve_device
-    from zoo.harness.settings import parse_settings
+    from zoo.devices import resolve_device
+    from zoo.plan.overrides import parse_settings
     from zoo.weights.find import find_weights
 
     host = host_of(ctx)
@@ -70,8 +70,8 @@ def evaluate(
     from zoo.cli.watch import CountBar
     from zoo.inference.evaluate import evaluate as score_weights
     from zoo.inference.evaluate import evaluation_recipe
-    from zoo.weights.load import load_weights
-    from zoo.weights.trained import AVERAGES
+    from zoo.models.load import load_weights
+    from zoo.models.trained import AVERAGES
 
     if average not in AVERAGES:
         raise UsageError(f"--average '{average}' is not one of {', '.join(AVERAGES)}.{nearest(average, AVERAGES)}")

@@ -19,7 +19,7 @@ from zoo.errors import UsageError, nearest
 if TYPE_CHECKING:
     from zoo.inference.predict import Prediction
     from zoo.inference.read import Skipped
-    from zoo.weights.file import About
+    from zoo.models.weights_file import About
 
 _PROGRESS_SECONDS = 0.2
 
@@ -59,7 +59,7 @@ def predict(
     """
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other.")
-    from zoo.harness.plan import resolve_device
+    from zoo.devices import resolve_device
     from zoo.weights.find import find_weights
 
     host = host_of(ctx)
@@ -68,8 +68,8 @@ def predict(
     from zoo.inference.predict import Preparation, Summary
     from zoo.inference.predict import predict as classify
     from zoo.inference.read import expand, read_pictures, require_files
-    from zoo.weights.load import load_weights
-    from zoo.weights.trained import AVERAGES
+    from zoo.models.load import load_weights
+    from zoo.models.trained import AVERAGES
 
     if average not in AVERAGES:
         raise UsageError(f"--average '{average}' is not one of {', '.join(AVERAGES)}.{nearest(average, AVERAGES)}")

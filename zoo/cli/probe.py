@@ -43,7 +43,7 @@ def probe(
     to training images and scored on test images. Where the data set can conserve mass, both ways are measured.
     """
     from zoo import registry
-    from zoo.data.probe import describe_probe
+    from zoo.scores.probe import describe_probe
     from zoo.specs import DatasetSpec
 
     if images < 1:
@@ -82,8 +82,8 @@ def _params(spec: DatasetSpec, budget: str | None, pairs: tuple[str, ...]) -> di
     Raises:
         UsageError: an unknown budget or parameter.
     """
-    from zoo.harness.budget import find_budget
-    from zoo.harness.settings import parse_settings
+    from zoo.budgets import find_budget
+    from zoo.plan.overrides import parse_settings
 
     given = parse_settings(list(pairs))
     for name in given:
@@ -104,8 +104,9 @@ def _measure(
     host: Host, spec: DatasetSpec, params: Mapping[str, Any], images: int, *, simulator: str, device: str
 ) -> dict[str, Any] | None:
     from zoo.data.open import Dataset
-    from zoo.data.probe import probe_splits
-    from zoo.harness.plan import make_recipe, resolve_device
+    from zoo.devices import resolve_device
+    from zoo.plan.recipes import make_recipe
+    from zoo.scores.probe import probe_splits
 
     def report(split: str, done: int, total: int) -> None:
         if not done:
@@ -142,6 +143,6 @@ def _table(spec: DatasetSpec, ways: list[Any], found: Mapping[Any, dict[str, Any
 
 
 def _feature_names() -> tuple[str, ...]:
-    from zoo.data.probe import FEATURES
+    from zoo.scores.probe import FEATURES
 
     return FEATURES

@@ -12,8 +12,8 @@ from zoo.cli.context import console, print_json
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.harness.store import Unreadable
     from zoo.report.problems import Problem
+    from zoo.results.store import Unreadable
 
 _MOST_SENTENCES = 15
 
@@ -29,7 +29,7 @@ def report(store: str, as_markdown: bool, as_csv: bool, as_json: bool, html: str
     """Show the results in a store, best first, one table for each data set and size, and who differs from whom."""
     if as_markdown + as_csv + as_json > 1:
         raise UsageError("--md, --csv and --json exclude each other.")
-    from zoo.harness.store import scan
+    from zoo.results.store import scan
 
     found, rest = scan(Path(store))
     _name(rest)

@@ -31,8 +31,8 @@ def rerun(
     RUN is a folder, or the first digits of a run id. Exit 1: a score differs by more than the tolerance.
     """
     from zoo.cli.watch import Watcher
-    from zoo.harness.rerun import rerun as run_again
-    from zoo.harness.runs import find_run
+    from zoo.results.find import find_run
+    from zoo.run.rerun import rerun as run_again
 
     host = host_of(ctx)
     warn_of_broken(host)
@@ -73,9 +73,9 @@ def verify(ctx: click.Context, target: str, as_json: bool) -> None:
 
     RUN is a folder, or the first digits of a run id in ./results; STORE a folder of runs. Exit 1: something is false.
     """
-    from zoo.harness.runs import find_run
-    from zoo.harness.store import CELL
-    from zoo.harness.verify import verify_run
+    from zoo.results.find import find_run
+    from zoo.results.store import CELL
+    from zoo.results.verify import verify_run
 
     folder = Path(target)
     run_dirs = [path.parent for path in sorted(folder.glob(f"*/*/*/{CELL}"))]

@@ -18,10 +18,10 @@ from zoo.errors import UsageError, nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from zoo.data.compare import Comparison
     from zoo.data.folder import Share
     from zoo.data.recipe import Recipe
     from zoo.host import Host
-    from zoo.lensing.compare import Comparison
 
 MOST_IMAGES = 100_000_000
 """As in a plan; the names of shards have six digits."""
@@ -72,10 +72,10 @@ def simulate(
     zoo data verify DIR
     zoo simulate modelB -n 24 --compare autolens            how far two simulators are apart
     """
+    from zoo.data.compare import compare_simulators
     from zoo.data.recipe import SPLITS
-    from zoo.harness.plan import plan_images
-    from zoo.harness.settings import parse_settings
-    from zoo.lensing.compare import compare_simulators
+    from zoo.plan.overrides import parse_settings
+    from zoo.plan.recipes import plan_images
 
     host = host_of(ctx)
     warn_of_broken(host)
@@ -156,7 +156,7 @@ def command_for(host: Host, recipe: Recipe, *, split: str, images: int, folder: 
     """Return the command that makes a split of a recipe, or what of it is missing."""
     import json
 
-    from zoo.harness.plan import DEFAULT_SIMULATOR
+    from zoo.plan.request import DEFAULT_SIMULATOR
     from zoo.specs import DatasetSpec
 
     specs = {spec.id: spec.params for spec in host.specs_of(DatasetSpec) if isinstance(spec, DatasetSpec)}

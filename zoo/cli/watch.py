@@ -9,12 +9,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from zoo.cli.context import console
-from zoo.harness.store import LOG
+from zoo.results.store import LOG
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from zoo.harness.matrix import CellState
+    from zoo.run.matrix import CellState
 
 LINE_SECONDS = 15.0
 _MOST_WARNINGS = 5

@@ -27,7 +27,7 @@ def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
     """List the weights that plugins ship and those in a store, by the names that zoo.load takes."""
     from dataclasses import asdict
 
-    from zoo.weights.file import read_header
+    from zoo.models.weights_file import read_header
     from zoo.weights.find import packaged_weights, stored_weights
 
     rows: list[dict[str, Any]] = []
@@ -71,7 +71,7 @@ def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
 @click.pass_context
 def push(ctx: click.Context, run: str, address: str, store: str, licence: str, private: bool) -> None:
     """Upload a run's weights, card and result to a Hugging Face hub."""
-    from zoo.harness.runs import find_run
+    from zoo.results.find import find_run
     from zoo.weights.hub import push as push_run
 
     run_dir = find_run(run, store=Path(store))
@@ -90,8 +90,8 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
     RUN is a folder, the first digits of a run id, or weights that a plugin ships, such as p4m.modelA.
     """
     from zoo.errors import UsageError
-    from zoo.harness.runs import find_run
     from zoo.paths import write_text
+    from zoo.results.find import find_run
     from zoo.weights.card import make_card
     from zoo.weights.find import shipped_card
 
@@ -122,9 +122,9 @@ def export(ctx: click.Context, weights: str, kind: str, out: Path | None, store:
 
     host = host_of(ctx)
     path = find_weights(host, weights, store=Path(store))
-    from zoo.weights.export import SUFFIXES, TOLERANCE
-    from zoo.weights.export import export as write
-    from zoo.weights.load import load_weights
+    from zoo.models.export import SUFFIXES, TOLERANCE
+    from zoo.models.export import export as write
+    from zoo.models.load import load_weights
 
     if kind not in SUFFIXES:
         raise UsageError(f"format '{kind}' is not one of {', '.join(SUFFIXES)}.{nearest(kind, SUFFIXES)}")

@@ -19,6 +19,8 @@ from zoo.errors import DataError
 from zoo.paths import written_whole
 
 SHARD_SIZE = 256
+MOST_IMAGES = 100_000_000
+"""Of a split: the names of shards have six digits."""
 
 _DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
 _CODES = {np.dtype(dtype).name: code for code, dtype in _DTYPES.items()}

@@ -13,16 +13,17 @@ import torch
 from zoo import registry
 from zoo.data.open import Dataset
 from zoo.data.recipe import SPLITS, Recipe
+from zoo.data.shards import MOST_IMAGES
 from zoo.data.split import Split
 from zoo.data.task import open_task
 from zoo.errors import DataError, UsageError, nearest
-from zoo.harness.plan import MOST_IMAGES, make_recipe
-from zoo.harness.score import score
+from zoo.plan.recipes import make_recipe
+from zoo.scores.score import score
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
-    from zoo.weights.trained import TrainedClassifier
+    from zoo.models.trained import TrainedClassifier
 
 SHARED = ("image_size", "pixel_scale")
 """Parameters of the data that a network's images always share with those that it was trained on."""
@@ -104,7 +105,7 @@ def evaluate(
         progress: called with split, images made, images to be made while it simulates.
 
     Returns:
-        As `zoo.harness.score.score`, and "model", "run_id", "trained_on", "recipe", "angle", "average".
+        As `zoo.scores.score.score`, and "model", "run_id", "trained_on", "recipe", "angle", "average".
 
     Raises:
         UsageError: an impossible number of images, or angle.

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import UsageError
-from zoo.inference.fit import SAME_SCALE, fit_image
 from zoo.inference.read import Picture, Skipped
-from zoo.weights.pixels import FAR, far_outside, peak_and_noise
+from zoo.inference.resample import SAME_SCALE, fit_image
+from zoo.models.pixels import FAR, far_outside, peak_and_noise
 
 if TYPE_CHECKING:
-    from zoo.weights.trained import TrainedClassifier
+    from zoo.models.trained import TrainedClassifier
 
 MOST_PADDING = 0.5
 

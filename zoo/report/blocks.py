@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import DataError
-from zoo.harness.comparison import MACRO, Variant, estimate
-from zoo.harness.store import EXAMPLES, MISTAKES, read_arrays
 from zoo.report import charts
 from zoo.report.charts import words
 from zoo.report.svg import SERIES, series_class, short
 from zoo.report.thumbnails import data_address
+from zoo.results.comparison import MACRO, Variant, estimate
+from zoo.results.store import EXAMPLES, MISTAKES, read_arrays
 
 MOST_SERIES = 12
 """Variants that the charts of one problem show; the table shows all."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from zoo.harness.comparison import Comparison, Estimate, Variant, estimate
 from zoo.report.digest import FALSE_RATES
 from zoo.report.svg import Panel, band, dot, frame, line, picture, series_class, short, text, whisker
+from zoo.results.comparison import Comparison, Estimate, Variant, estimate
 
 Digests = Mapping[str, Mapping[str, Any]]
 """Run id -> `read_digest`."""

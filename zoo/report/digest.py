@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import DataError
-from zoo.harness.stats import Array, critical_value, macro_components, reliability, roc_band, softmax
-from zoo.harness.store import PREDICTIONS, read_arrays
 from zoo.paths import write_text
+from zoo.results.store import PREDICTIONS, read_arrays
+from zoo.scores.stats import Array, critical_value, macro_components, reliability, roc_band, softmax
 
 VERSION = 2
 """Raise it when what is kept changes, so that older files are made again."""

@@ -10,12 +10,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import zoo
+from zoo.budgets import BUDGETS
 from zoo.data.recipe import shown_params
 from zoo.errors import DataError
-from zoo.harness.budget import BUDGETS
-from zoo.harness.comparison import MACRO, Variant, estimate
-from zoo.harness.store import Unreadable, split_sizes
 from zoo.paths import make_dir, write_text
 from zoo.report import charts
 from zoo.report.blocks import MOST_SERIES, image_blocks, run_table, score_table
@@ -24,6 +21,9 @@ from zoo.report.digest import read_digest
 from zoo.report.problems import Problem
 from zoo.report.svg import SERIES
 from zoo.report.tables import accumulation_note, result_notes
+from zoo.results.comparison import MACRO, Variant, estimate
+from zoo.results.store import Unreadable, split_sizes
+from zoo.version import __version__
 
 _TITLE = "Which dark matter? Networks on strong lenses, compared"
 
@@ -80,7 +80,7 @@ images that were opened after its weights were fixed.</p>
 {sections}
 {_environment(problems, rest)}
 </main>
-<footer class="wrap">Written by <code>zoo report --html</code>, zoo {escape(zoo.__version__)}.</footer>
+<footer class="wrap">Written by <code>zoo report --html</code>, zoo {escape(__version__)}.</footer>
 <script>{script}</script>
 </body>
 </html>

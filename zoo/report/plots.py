@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.recipe import short_hash
-from zoo.harness.comparison import problem_key
-from zoo.harness.stats import roc_curve, softmax
-from zoo.harness.store import EXAMPLES, PREDICTIONS, read_arrays
 from zoo.paths import make_dir, written_whole
+from zoo.results.comparison import problem_key
+from zoo.results.store import EXAMPLES, PREDICTIONS, read_arrays
+from zoo.scores.stats import roc_curve, softmax
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 """Okabe & Ito's palette, told apart by colour-blind readers too."""

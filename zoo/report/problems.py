@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.data.recipe import short_hash
-from zoo.harness.comparison import (
+from zoo.report.digest import VERSION, keep
+from zoo.results.comparison import (
     MACRO,
     Comparison,
     Estimate,
@@ -19,8 +20,7 @@ from zoo.harness.comparison import (
     learning_curves,
     problem_key,
 )
-from zoo.harness.store import PREDICTIONS
-from zoo.report.digest import VERSION, keep
+from zoo.results.store import PREDICTIONS
 
 Result = Mapping[str, Any]
 

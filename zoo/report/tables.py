@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo.data.probe import describe_probe
+from zoo.budgets import BUDGETS
 from zoo.data.recipe import shown_params
-from zoo.harness.budget import BUDGETS
-from zoo.harness.comparison import Variant, estimate, problem_key
-from zoo.harness.store import split_sizes
+from zoo.results.comparison import Variant, estimate, problem_key
+from zoo.results.store import split_sizes
+from zoo.scores.probe import describe_probe
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -49,7 +49,7 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
     """
     import torch
 
-    from zoo.harness.equivariance import measure_equivariance
+    from zoo.scores.equivariance import measure_equivariance
 
     spec = registry.find(host, ModelSpec, name)
     build = registry.load_target(spec)

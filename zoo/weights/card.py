@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
+from zoo.budgets import BUDGETS
 from zoo.errors import DataError, MissingError, UsageError
-from zoo.harness.budget import BUDGETS
-from zoo.harness.runs import good_result
-from zoo.harness.store import WEIGHTS, split_sizes
+from zoo.models.pixels import FAR
+from zoo.models.weights_file import Header, read_header
+from zoo.results.find import good_result
+from zoo.results.store import WEIGHTS, split_sizes
 from zoo.specs import DatasetSpec, ModelSpec
-from zoo.weights.file import Header, read_header
-from zoo.weights.pixels import FAR
 
 if TYPE_CHECKING:
     from zoo.host import Host

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import DataError, UsageError, nearest
-from zoo.harness.runs import find_run, good_result, matching_runs
-from zoo.harness.store import CELL, WEIGHTS, read_result
+from zoo.results.find import find_run, good_result, matching_runs
+from zoo.results.store import CELL, WEIGHTS, read_result
 from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import MissingError, UsageError, ZooError
-from zoo.harness.runs import good_result
-from zoo.harness.store import CELL, RESULT, WEIGHTS
+from zoo.results.find import good_result
+from zoo.results.store import CELL, RESULT, WEIGHTS
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -105,8 +105,8 @@ def push(host: Host, run_dir: Path, text: str, *, private: bool = False, licence
         DataError: the run failed, or its weights are damaged.
         MissingError: the hub is out of reach, refuses, or the client is not installed.
     """
+    from zoo.models.load import load_weights
     from zoo.weights.card import make_card
-    from zoo.weights.load import load_weights
 
     address = Address.read(text)
     if address.file != WEIGHTS or address.revision:

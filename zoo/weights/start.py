@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.errors import DataError, TrainingError, UsageError
+from zoo.models.weights_file import digest_of, read_header
 from zoo.paths import cache_dir, make_dir, written_whole
 from zoo.specs import ModelSpec
-from zoo.weights.file import digest_of, read_header
 from zoo.weights.find import find_weights, packaged_weights, stored_weights
 
 if TYPE_CHECKING:
-    from zoo.harness.cell import Cell
-    from zoo.harness.classifier import Classifier
     from zoo.host import Host
+    from zoo.models.classifier import Classifier
+    from zoo.results.cell import Cell
 
 logger = logging.getLogger(__name__)
 
@@ -93,8 +93,8 @@ def start_from(
     """
     import torch
 
-    from zoo.weights.file import read_weights
-    from zoo.weights.load import differences, fill_classifier
+    from zoo.models.load import differences, fill_classifier
+    from zoo.models.weights_file import read_weights
 
     weights = read_weights(_find_address(host, str(cell.training["init"]), store=store))
     about = weights.header.about
@@ -138,8 +138,8 @@ def _head(
     """Return the tensors whose shape depends on the number of classes: those that differ between two builds."""
     import torch
 
-    from zoo.harness.classifier import build_classifier
-    from zoo.weights.load import hparams_for_loading
+    from zoo.models.classifier import build_classifier
+    from zoo.models.load import hparams_for_loading
 
     spec = registry.find(host, ModelSpec, cell.model)
     with torch.random.fork_rng():

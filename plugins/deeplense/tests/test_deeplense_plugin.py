@@ -11,7 +11,7 @@ from zoo_deeplense.meanings import MEANINGS
 from zoo_deeplense.plugin import CLASSES, zoo_datasets
 from zoo_deeplense.population import NO_SUBSTRUCTURE, SUBHALO, VORTEX
 
-from zoo.harness.settings import parse_settings
+from zoo.plan.overrides import parse_settings
 
 SPECS = {spec.name: spec for spec in zoo_datasets() if spec.simulated}
 README = (Path(__file__).parent.parent / "README.md").read_text()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-FILES = [ROOT / "tests/harness/toyzoo.py", ROOT / "tests/data/toysky.py", Path(__file__).with_name("tunetoy.py")]
+FILES = [ROOT / "tests/toys/toyzoo.py", ROOT / "tests/toys/toysky.py", Path(__file__).with_name("tunetoy.py")]
 SMALL = {
     "train_images": 240, "val_images": 90, "test_images": 90, "epochs": 3, "batch_size": 30, "augment": "none",
     "weight_decay": 0.0,
@@ -27,7 +27,7 @@ def start(host, tmp_path):
     """Begin a study of the toy in a store, and return its definition and folder."""
     from zoo_optuna.search import make_study
 
-    from zoo.harness.plan import Request
+    from zoo.plan.request import Request
 
     def go(name="s", *, model="tunetoy/eye", data="toyzoo/stripes", store="store", searched=(), prune_after=5, **more):
         settings = {**SMALL, **more}

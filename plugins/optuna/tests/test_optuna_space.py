@@ -23,7 +23,7 @@ from zoo.host import load_plugins
 from zoo.specs import ModelSpec
 
 HERE = Path(__file__).resolve()
-TOYS = [HERE.parents[3] / "tests/harness/toyzoo.py", HERE.with_name("tunetoy.py")]
+TOYS = [HERE.parents[3] / "tests/toys/toyzoo.py", HERE.with_name("tunetoy.py")]
 OWN = load_plugins(environment={})
 MODELS = [
     spec for spec in OWN.specs_of(ModelSpec) if isinstance(spec, ModelSpec) and OWN.records[spec.namespace].first_party

@@ -25,10 +25,10 @@ from zoo.cli import cli
 from zoo.data.open import Dataset
 from zoo.data.recipe import SPLITS
 from zoo.errors import DataError, UsageError
-from zoo.harness import store as result_store
-from zoo.harness.cell import Cell
-from zoo.harness.run import run_cell
-from zoo.harness.study import read_best
+from zoo.plan.study import read_best
+from zoo.results import store as result_store
+from zoo.results.cell import Cell
+from zoo.run.cell import run_cell
 
 
 def trials_of(definition, folder):

@@ -71,8 +71,9 @@ def tune(
     if prune_after < 0:
         raise UsageError(f"--prune-after {prune_after} must be 0 or more.")
 
-    from zoo.harness.plan import Request, resolve_device
-    from zoo.harness.settings import parse_settings
+    from zoo.devices import resolve_device
+    from zoo.plan.overrides import parse_settings
+    from zoo.plan.request import Request
     from zoo_optuna.search import check_numbers, make_study, run_study
     from zoo_optuna.show import StudyWatcher, print_plan
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from zoo.data.recipe import canonical_json
 from zoo.errors import DataError, UsageError
-from zoo.harness.cell import Cell
-from zoo.harness.settings import SETTING_NAMES, TrainingSettings
-from zoo.harness.store import write_json
-from zoo.harness.study import Best
 from zoo.lensing.draws import stable_hash
+from zoo.plan.settings import SETTING_NAMES, TrainingSettings
+from zoo.plan.study import Best
+from zoo.results.cell import Cell
+from zoo.results.store import write_json
 
 STUDY = "study.json"
 SCHEMA = 1

@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
 from zoo.errors import DataError
-from zoo.harness.study import write_best
+from zoo.plan.study import write_best
 from zoo_optuna.definition import Definition, best_of, own_values
 from zoo_optuna.sampling import AddressedTPE, make_pruner
 from zoo_optuna.space import parameters_of, values_of

@@ -17,11 +17,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from zoo import registry
 from zoo.errors import DataError, UsageError
-from zoo.harness.plan import Request, make_plan
-from zoo.harness.progress import PARENT_VARIABLE, read_progress
-from zoo.harness.store import LOG, PROGRESS, locked
-from zoo.harness.study import study_folder, unknown_study
 from zoo.paths import make_dir
+from zoo.plan.cells import make_plan
+from zoo.plan.request import Request
+from zoo.plan.study import study_folder, unknown_study
+from zoo.progress import PARENT_VARIABLE, read_progress
+from zoo.results.store import LOG, PROGRESS, locked
 from zoo.specs import DatasetSpec, ModelSpec
 from zoo_optuna.definition import Definition, check_same, read_definition, write_definition
 from zoo_optuna.journal import alone, give_up, keep_best, open_study, trial_folder, worker_name
@@ -47,7 +48,7 @@ class State:
         definition: of it.
         trials: all that have begun, in the order of their numbers.
         wanted: how many there are to be.
-        running: number -> what a trial that runs last said of itself; see `zoo.harness.progress`.
+        running: number -> what a trial that runs last said of itself; see `zoo.progress`.
         workers: how many processes of ours are at it.
     """
 

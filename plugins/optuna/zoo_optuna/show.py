@@ -107,7 +107,7 @@ def written(values: Mapping[str, Any]) -> str:
 
 def print_plan(definition: Definition, folder: Path) -> None:
     """Say on stderr what a study searches and what stays fixed."""
-    from zoo.harness.budget import BUDGETS
+    from zoo.budgets import BUDGETS
 
     cell, out = definition.cell, console(stderr=True)
     out.print(f"[bold]{definition.study}[/bold]: {cell.model} on {cell.data}, budget {cell.budget}, {cell.precision}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.recipe import canonical_json
 from zoo.errors import UsageError, nearest
-from zoo.harness.settings import SETTING_NAMES
+from zoo.plan.settings import SETTING_NAMES
 from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:

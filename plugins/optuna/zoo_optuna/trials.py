@@ -21,10 +21,10 @@ import torch
 from optuna.trial import Trial, TrialState
 
 from zoo.errors import DataError, ZooError
-from zoo.harness.fit import fit, prepare
-from zoo.harness.score import count_cost
-from zoo.harness.store import claim, locked
 from zoo.paths import make_dir
+from zoo.results.store import claim, locked
+from zoo.scores.score import count_cost
+from zoo.train.fit import fit, prepare
 from zoo_optuna.definition import Definition, read_definition, trial_cell
 from zoo_optuna.journal import alone, give_up, keep_best, open_study, trial_folder, worker_name
 from zoo_optuna.space import suggest

@@ -10,7 +10,7 @@ from zoo_steerable.libraries import LIBRARIES, load, quiet
 from zoo_steerable.sampling import disc, halve
 from zoo_steerable.symmetry import Symmetry, parse
 
-from zoo.harness.average import MovingAverage
+from zoo.train.average import MovingAverage
 
 SCALAR, REGULAR, IRREPS = Field("scalar"), Field("regular"), Field("irreps", 2)
 

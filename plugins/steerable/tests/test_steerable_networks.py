@@ -19,10 +19,10 @@ from zoo_steerable.symmetry import NAMES, parse
 
 from zoo import registry
 from zoo.errors import UsageError
-from zoo.harness.average import MovingAverage
-from zoo.harness.equivariance import blob_images, measure_equivariance
 from zoo.host import load_plugins
+from zoo.scores.equivariance import blob_images, measure_equivariance
 from zoo.specs import ModelSpec
+from zoo.train.average import MovingAverage
 
 SPECS = {spec.id: spec for plugin in (plugin_escnn, plugin_e2cnn) for spec in plugin.zoo_models()}
 SMALL = {"widths": [2, 3], "kernel_sizes": 5, "strides": [2, 1]}

@@ -19,10 +19,11 @@ from zoo_tensorboard.events import SCALARS
 from zoo_tensorboard.pictures import draw_confusion
 from zoo_tensorboard.plugin import event_folder
 
-from zoo.harness import store
-from zoo.harness.plan import Request, make_plan
-from zoo.harness.run import run_cell
 from zoo.host import load_plugins
+from zoo.plan.cells import make_plan
+from zoo.plan.request import Request
+from zoo.results import store
+from zoo.run.cell import run_cell
 
 
 @pytest.fixture(scope="module")

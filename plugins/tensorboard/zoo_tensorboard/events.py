@@ -34,7 +34,7 @@ def start(cell: Mapping[str, Any], run_dir: Path, folder: Path) -> None:
     A run that starts from the beginning, as `--force` does, removes what an earlier one wrote; one that goes on from
     its checkpoint adds a file, and TensorBoard joins them.
     """
-    from zoo.harness.checkpoint import CHECKPOINT
+    from zoo.train.checkpoint import CHECKPOINT
 
     if not (run_dir / CHECKPOINT).exists():
         for earlier in folder.glob("events.out.tfevents.*"):

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from zoo.harness.store import MISTAKES, read_arrays
 from zoo.report.plots import draw_examples, draw_images, draw_roc
+from zoo.results.store import MISTAKES, read_arrays
 
 
 def draw(run_dir: Path, result: Mapping[str, Any]) -> Iterator[tuple[str, NDArray[np.uint8]]]:

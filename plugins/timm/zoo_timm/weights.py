@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import DataError, MissingError, UsageError
-from zoo.weights.file import GOLDEN
+from zoo.models.weights_file import GOLDEN
 from zoo_timm.architectures import has_weights, import_timm, weight_tags
 
 logger = logging.getLogger(__name__)

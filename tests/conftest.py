@@ -1,0 +1,56 @@
+"""One small trained run, for all tests that need weights, predictions or a result."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from zoo.host import load_plugins
+from zoo.plan.cells import make_plan
+from zoo.plan.request import Request
+from zoo.results import store
+from zoo.run.cell import run_cell
+
+TOY = Path(__file__).parent / "toys" / "toyzoo.py"
+SETTINGS = {"train_images": 300, "val_images": 60, "test_images": 90, "epochs": 2, "batch_size": 30, "lr": 0.02}
+
+
+@pytest.fixture(scope="session")
+def host():
+    return load_plugins(files=[TOY], environment={})
+
+
+@pytest.fixture(scope="session")
+def run_toy(host):
+    def go(folder, *, data="toyzoo/stripes", model="toyzoo/tiny", **settings):
+        request = Request(
+            models=[model],
+            data=[data],
+            budget="smoke",
+            device="cpu",
+            settings={**SETTINGS, "augment": "none", **settings},
+            store=folder,
+        )
+        [cell] = make_plan(host, request)
+        run_dir = store.prepare_run(folder, cell)
+        return run_cell(host, cell, run_dir, device="cpu"), run_dir
+
+    return go
+
+
+@pytest.fixture(scope="session")
+def trained_once(run_toy, tmp_path_factory):
+    result, run_dir = run_toy(tmp_path_factory.mktemp("store"))
+    assert result["status"] == "ok", result["error"]
+    return run_dir
+
+
+@pytest.fixture
+def run_dir(trained_once, tmp_path, monkeypatch):
+    """A copy of the trained run in the store tmp_path/results; the tests may damage it."""
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    copy = tmp_path / "results" / trained_once.relative_to(trained_once.parents[2])
+    shutil.copytree(trained_once, copy)
+    return copy

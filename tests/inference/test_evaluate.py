@@ -1,0 +1,80 @@
+"""Trained weights scored again: on their own test images, on others, turned, under another question."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from zoo.errors import DataError, UsageError
+from zoo.inference.evaluate import _turned, evaluate, evaluation_recipe
+from zoo.models.load import load_weights
+from zoo.results.store import WEIGHTS
+
+
+@pytest.fixture
+def trained(host, run_dir):
+    return load_weights(host, run_dir / WEIGHTS)
+
+
+def test_the_test_images_give_the_score_of_the_run(host, run_dir, trained):
+    result = json.loads((run_dir / "result.json").read_text())
+    recipe = evaluation_recipe(host, trained)
+    found = evaluate(host, trained, recipe, images=result["cell"]["sizes"]["test"])
+    assert found["images"] == result["test"]["images"]
+    assert found["auc"] == pytest.approx(result["test"]["auc"], abs=1e-6)
+    assert found["confusion"] == result["test"]["confusion"]
+    assert (found["trained_on"], found["run_id"]) == ("toyzoo/stripes", result["run_id"])
+
+
+def test_other_classes_and_shapes_are_refused(host, trained):
+    with pytest.raises(DataError, match="toyzoo/two has the classes a, b; the weights tell a, b, c apart"):
+        evaluate(host, trained, evaluation_recipe(host, trained, data="toyzoo/two"))
+    with pytest.raises(UsageError, match="Did you mean 'count'"):
+        evaluation_recipe(host, trained, params={"cuont": 1})
+    lenses = dataclasses.replace(trained.about, classes=("no_substructure", "subhalo", "vortex"))
+    trained.about = lenses
+    with pytest.raises(DataError, match=r"images of \(1, 150, 150\)"):
+        evaluate(host, trained, evaluation_recipe(host, trained, data="modelA"))
+
+
+@pytest.mark.parametrize(
+    "options", [{"images": 0}, {"images": -1}, {"images": 1.5}, {"images": 10**12}, {"angle": float("nan")}]
+)
+def test_impossible_numbers_are_refused(host, trained, options):
+    """-1 would score all images but one, and 10**12 list shards until the memory is full."""
+    recipe = evaluation_recipe(host, trained)
+    [(name, value)] = options.items()
+    with pytest.raises(UsageError, match=f"{name}={value}"):
+        evaluate(host, trained, recipe, **options)
+
+
+@pytest.mark.parametrize("seed", [-1, "x", True])
+def test_impossible_seeds_are_refused(host, trained, seed):
+    with pytest.raises(UsageError, match="seed="):
+        evaluation_recipe(host, trained, seed=seed)
+
+
+def test_what_the_training_changed_is_changed_alike(host, trained):
+    from zoo.plan.recipes import plan_images
+
+    settings = {"data.image_size": 64, "data.mass_scale": 4.0, "data.snr": 50}
+    _, recipe = plan_images(host, "modelA", settings=settings, simulator="caustics", device="cpu")
+    trained.about = dataclasses.replace(trained.about, recipe=recipe.to_json())
+    _, defaults = plan_images(host, "modelB", settings={}, simulator="caustics", device="cpu")
+    other = evaluation_recipe(host, trained, data="modelB", params={"snr": 20}, seed=3)
+    assert other.params == {**defaults.params, "image_size": 64, "mass_scale": 4.0, "snr": 20}
+    assert (other.dataset, other.seed) == ("deeplense/modelB", 3)
+    assert evaluation_recipe(host, trained).hash == recipe.hash
+
+
+@pytest.mark.parametrize("quarter", [1, 2, 3])
+def test_turns_between_pixels_meet_those_of_the_pixels(quarter):
+    images = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 1, 9, 9)).astype(np.float32))
+    exact, near = _turned(images, 90.0 * quarter), _turned(images, 90.0 * quarter + 1e-3)
+    torch.testing.assert_close(near, exact, rtol=0, atol=1e-3)
+    # Counter-clockwise with row 0 at the bottom: what is right of the centre goes up, to higher rows.
+    point = torch.zeros(1, 1, 9, 9)
+    point[0, 0, 4, 8] = 1
+    assert _turned(point, 90)[0, 0, 8, 4] == 1

@@ -1,0 +1,58 @@
+"""Widths that make networks cost the same."""
+
+from pathlib import Path
+
+import pytest
+
+from zoo.errors import UsageError
+from zoo.host import load_plugins
+from zoo.models.classifier import build_classifier
+from zoo.plan.cells import make_plan
+from zoo.plan.request import Request
+
+TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
+FLAT = {"strides": [1, 1, 1, 1, 1, 1]}  # toy images are small
+
+
+@pytest.fixture(scope="module")
+def toy_host():
+    return load_plugins(files=[TOY])
+
+
+def _plan(host, store, models, **values):
+    sentences = []
+    request = Request(
+        models=models, data=["toyzoo/stripes"], budget="smoke", device="cpu", store=store, settings=FLAT, **values
+    )
+    return make_plan(host, request, tell=sentences.append), sentences
+
+
+def _count(host, cell):
+    network = build_classifier(host, cell.model, cell.hparams, image_shape=(1, 12, 12), num_classes=3)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_widths_follow_the_first_network(toy_host, tmp_path):
+    cells, sentences = _plan(toy_host, tmp_path, ["gconv/z2", "gconv/p4", "toyzoo/tiny"], match="params")
+    plain, p4, tiny = cells
+    [unmatched], _ = _plan(toy_host, tmp_path, ["gconv/z2"])
+    assert plain.run_id == unmatched.run_id
+    for cell in (p4, tiny):
+        assert _count(toy_host, cell) == pytest.approx(_count(toy_host, plain), rel=0.05)
+    assert len(sentences) == 2
+    assert "of gconv/z2's" in sentences[0]
+
+
+def test_a_time_is_measured_once(toy_host, tmp_path, monkeypatch):
+    first, _ = _plan(toy_host, tmp_path, ["gconv/z2", "toyzoo/tiny"], match="time", seeds=[0, 1])
+    monkeypatch.setattr("zoo.plan.match._step_seconds", lambda *values: pytest.fail("measured again"))
+    again, sentences = _plan(toy_host, tmp_path, ["gconv/z2", "toyzoo/tiny"], match="time", seeds=[0, 1, 2])
+    assert {cell.run_id for cell in first} < {cell.run_id for cell in again}
+    assert "s a training step" in sentences[0]
+
+
+def test_what_cannot_be_matched_is_named(toy_host, tmp_path):
+    with pytest.raises(UsageError, match="toyzoo/explodes has no hyper-parameter widths or width"):
+        _plan(toy_host, tmp_path, ["gconv/z2", "toyzoo/explodes"], match="params")
+    with pytest.raises(UsageError, match="Did you mean 'params'"):
+        _plan(toy_host, tmp_path, ["gconv/z2", "toyzoo/tiny"], match="parms")

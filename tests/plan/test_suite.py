@@ -1,0 +1,207 @@
+"""Suites: what a file may say, what it says wrongly and where, and what becomes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zoo.cli import main
+from zoo.errors import MissingError, UsageError
+from zoo.host import load_plugins
+from zoo.plan.suite import changed, compare_expected, plan_suite, read_suite
+
+TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
+OURS = Path(__file__).parents[2] / "benchmarks" / "classify_ab.toml"
+TEXT = """\
+title = "Toys"
+models = ["tiny", "hungry"]
+data = ["stripes"]
+seeds = [0, 1]
+budget = "smoke"
+
+[settings]
+lr = 0.01
+data.count = 500
+
+[[expected]]
+model = "tiny"
+data = "stripes"
+auc = 0.9
+within = 0.05
+minutes = 2
+
+[[expected]]
+model = "absent"
+data = "stripes"
+auc = 0.8
+within = 0.05
+"""
+
+
+@pytest.fixture(scope="module")
+def host():
+    return load_plugins(files=[TOY], environment={})
+
+
+@pytest.fixture
+def suite_of(tmp_path):
+    def write(text=TEXT):
+        (tmp_path / "suite.toml").write_text(text)
+        return read_suite(tmp_path / "suite.toml")
+
+    return write
+
+
+def test_a_suite_is_the_matrix_that_it_says(suite_of, host):
+    suite = suite_of()
+    plan = plan_suite(host, suite, device="cpu")
+    assert [(cell.model, cell.seed) for cell in plan.cells] == [
+        ("toyzoo/tiny", 0), ("toyzoo/tiny", 1), ("toyzoo/hungry", 0), ("toyzoo/hungry", 1),
+    ]  # fmt: skip
+    assert {cell.training["lr"] for cell in plan.cells} == {0.01}
+    assert {cell.recipe["params"]["count"] for cell in plan.cells} == {500}
+    assert plan.problems == []
+    assert [plan.minutes.get(cell.run_id) for cell in plan.cells] == [2, 2, None, None]
+
+
+def test_budgets_and_settings_multiply(suite_of, host):
+    text = TEXT.replace('budget = "smoke"', 'budget = ["smoke", "laptop"]').replace("[settings]", "[[settings]]")
+    suite = suite_of(text + "\n[[settings]]\ntrain_images = 100\n")
+    cells = plan_suite(host, suite, device="cpu").cells
+    assert len(cells) == 16
+    assert [cell.budget for cell in cells] == ["smoke"] * 8 + ["laptop"] * 8
+    assert [cell.sizes["train"] for cell in cells[:8]] == [512] * 4 + [100] * 4
+    assert compare_expected(host, suite, []) == []
+
+
+def test_an_absent_model_costs_its_own_cells(suite_of, host):
+    plan = plan_suite(host, suite_of(TEXT.replace('"hungry"', '"tniy", "nosuch/net"')), device="cpu")
+    assert {cell.model for cell in plan.cells} == {"toyzoo/tiny"}
+    assert len(plan.problems) == 2
+    assert "model 'tniy' is left out" in plan.problems[0]
+    assert "Did you mean 'tiny'" in plan.problems[0]
+    with pytest.raises(MissingError, match=r"Nothing of .*suite.toml can run"):
+        plan_suite(host, suite_of(TEXT.replace('"tiny", "hungry"', '"nosuch/net"')), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key", "words"),
+    [
+        ("models =", "modles =", 2, "modles", "Did you mean 'models'"),
+        ("seeds = [0, 1]", 'seeds = [0, "1"]', 4, "seeds", "list of whole numbers"),
+        ("seeds = [0, 1]", "seeds = [0, 1", 5, "budget", "not TOML"),
+        ('title = "Toys"', 'title = "Toys', 1, "title", "not TOML"),
+        ("[settings]", "[setings]", 7, "setings", "Did you mean 'settings'"),
+        ("auc = 0.8", "auk = 0.8", 21, "auk", "Did you mean 'auc'"),
+        ("auc = 0.8", 'auc = "high"', 21, "auc", "must be a number"),
+        ("auc = 0.8\n", "", 18, "expected", "lacks 'auc'"),
+        ('data = ["stripes"]', "data = 3", 3, "data", "list of texts"),
+        ("budget =", "seeds = [2]\nbudget =", 5, "seeds", "not TOML"),
+    ],
+)
+def test_what_is_wrong_is_told_with_line_and_key(suite_of, old, new, line, key, words):
+    assert old in TEXT
+    with pytest.raises(UsageError) as error:
+        suite_of(TEXT.replace(old, new, 1))
+    assert f"suite.toml, line {line}, key '{key}'" in str(error.value)
+    assert words in str(error.value)
+
+
+def test_what_editors_and_scripts_write_is_read(suite_of):
+    assert suite_of("\ufeff" + TEXT) == suite_of(TEXT)
+    assert suite_of('models = ["tiny"]\ndata = ["stripes"]\nsettings = []').settings == [{}]
+
+
+def test_what_is_not_there_is_told(suite_of, tmp_path):
+    with pytest.raises(UsageError, match="names no models"):
+        suite_of('data = ["stripes"]')
+    with pytest.raises(UsageError, match="There is no suite"):
+        read_suite(tmp_path / "absent.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="There is no suite"):
+        read_suite(tmp_path / "binary.toml")
+
+
+def test_a_wrong_setting_names_the_file(suite_of, host):
+    with pytest.raises(UsageError, match=r"suite.toml: .*Did you mean 'lr'"):
+        plan_suite(host, suite_of(TEXT.replace("lr =", "lrr =")), device="cpu")
+
+
+def test_settings_of_a_model_that_takes_no_part_are_left_out(suite_of, host):
+    text = TEXT.replace('"hungry"', '"hungry", "absent"').replace(
+        "[settings]", '[settings]\n"hungry.epochs" = 3\n"absent.epochs" = 4'
+    )
+    suite = changed(suite_of(text), models=["tiny"])
+    assert [cell.training["epochs"] for cell in plan_suite(host, suite, device="cpu").cells] == [1, 1]
+    epochs = [cell.training["epochs"] for cell in plan_suite(host, suite_of(text), device="cpu").cells]
+    assert epochs == [1, 1, 3, 3]
+    with pytest.raises(UsageError, match="no model of this plan is called 'hungri'"):
+        plan_suite(host, suite_of(text.replace("hungry.epochs", "hungri.epochs")), device="cpu")
+
+
+def test_expectations_are_compared_with_the_mean_over_seeds(suite_of, host):
+    suite = suite_of()
+    results = [
+        {"status": "ok", "test": {"auc": {"macro": auc}}, "cell": cell.to_json()}
+        for cell, auc in zip(plan_suite(host, suite, device="cpu").cells, (0.95, 0.93, 0.5, 0.5), strict=True)
+    ]
+    [sentence] = compare_expected(host, suite, results)
+    assert "macro AUC 0.9400, mean of 2; 0.9000 within 0.05 is expected: as expected" in sentence
+    [sentence] = compare_expected(host, suite, results[:1])
+    assert sentence.endswith("as expected")
+    results[1]["test"]["auc"]["macro"] = 0.97
+    assert compare_expected(host, suite, results)[0].endswith("NOT as expected")
+    assert compare_expected(host, changed(suite, budgets=["laptop"]), results) == []
+    assert compare_expected(host, changed(suite, seeds=[0]), results)
+
+
+def test_the_command_takes_a_suite_and_what_stands_beside_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(TOY))
+    monkeypatch.chdir(tmp_path)
+    Path("suite.toml").write_text(TEXT.replace('"hungry"', '"nosuch/net"'))
+
+    def run(*words):
+        with pytest.raises(SystemExit) as leave:
+            main(["bench", *words, "--device", "cpu", "--dry-run"])
+        return leave.value.code, *capsys.readouterr()
+
+    code, _, told = run("suite.toml")
+    assert code == 1  # a model is missing
+    assert "Toys" in told
+    assert "2 cells, 0 of them in results already" in told
+    assert "about 4 minutes" in told
+    assert "'nosuch/net' is left out" in told
+    code, out, told = run(
+        "suite.toml", "--model", "tiny", "--seeds", "0-2", "--set", "lr=0.5", "--task", "middle", "--json"
+    )
+    assert code == 0
+    assert "3 cells" in told
+    assert out.count('"lr": 0.5') == out.count('"task": "middle"') == 3
+    assert run("suite.toml", "--stream")[0] == 2
+    assert run("--model", "tiny")[0] == 2
+
+
+def test_our_own_suite_is_one():
+    suite = read_suite(OURS)
+    host = load_plugins(environment={})
+    plan = plan_suite(host, suite, device="cpu")
+    assert len(plan.cells) == 4 * 2 * 3
+    assert plan.problems == []
+    assert set(plan.minutes) <= {cell.run_id for cell in plan.cells}
+    assert all(0.5 < entry.auc <= 1 and entry.within < 0.05 for entry in suite.expected)
+
+
+def test_the_plan_tells_variants_apart(tmp_path, monkeypatch, capsys):
+    """By what most of them have not; what all have, or most, is not said of each."""
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(TOY))
+    variants = "".join(f"[[settings]]\nlr = {lr}\nepochs = {epochs}\n" for lr, epochs in ((0.1, 1), (0.2, 1), (0.3, 2)))
+    (tmp_path / "suite.toml").write_text(
+        f'models = ["tiny"]\ndata = ["stripes"]\nbudget = "smoke"\n{variants}', encoding="utf-8"
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", str(tmp_path / "suite.toml"), "--device", "cpu", "--dry-run"])
+    assert not ended.value.code
+    told = capsys.readouterr().err
+    for words in ("seed 0, lr 0.1  ", "seed 0, lr 0.2  ", "seed 0, epochs 2, lr 0.3  "):
+        assert words in told

@@ -1,0 +1,106 @@
+"""A cell as JSON: it comes back equal, and whoever alters it is found out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+
+import pytest
+
+from zoo.data.recipe import Recipe, short_hash
+from zoo.errors import DataError
+from zoo.results.cell import SCHEMA, Cell
+
+CELL = Cell(
+    model="toyzoo/tiny",
+    model_version=1,
+    hparams={"width": 4, "widths": [1, 2], "name": "ü"},
+    recipe=Recipe(dataset="toyzoo/stripes", dataset_version=2, params={"snr": "U(1, 2)"}).to_json(),
+    sizes={"train": 10, "val": 2, "test": 3},
+    training={"lr": 1e-3},
+    seed=5,
+    budget="smoke",
+    rule="val_auc",
+    precision="fp32",
+    versions={"lens-zoo": "0.1.0"},
+)
+CHANGES = {
+    "model": "toyzoo/huge",
+    "model_version": 2,
+    "hparams": {"width": 5},
+    "recipe": Recipe(dataset="toyzoo/stripes", dataset_version=2, params={"snr": "U(1, 3)"}).to_json(),
+    "sizes": {"train": 11, "val": 2, "test": 3},
+    "training": {"lr": 2e-3},
+    "seed": 6,
+    "budget": "laptop",
+    "rule": "last",
+    "precision": "bf16",
+    "versions": {"lens-zoo": "0.1.1"},
+    "task": "substructure",
+}
+
+
+def test_json_gives_the_cell_back():
+    text = json.dumps(CELL.to_json())
+    again = Cell.from_json(json.loads(text))
+    assert again == CELL
+    assert again.run_id == CELL.run_id
+    assert again.open_recipe().hash == Recipe(**CELL.recipe).hash
+    assert (CELL.data, str(CELL.folder)) == ("toyzoo/stripes", f"toyzoo.stripes/toyzoo.tiny/{CELL.run_id}")
+
+
+def test_every_field_changes_the_run_id():
+    assert set(CHANGES) == {field.name for field in fields(Cell)}
+    run_ids = {replace(CELL, **{name: value}).run_id for name, value in CHANGES.items()}
+    assert len(run_ids | {CELL.run_id}) == len(CHANGES) + 1
+
+
+def test_a_cell_that_asks_for_all_classes_is_what_it_was_before_there_were_tasks():
+    before = {name: value for name, value in vars(CELL).items() if name not in ("task", "run_id")}
+    assert CELL.run_id == short_hash({"schema": SCHEMA, **before})
+    assert "task" not in CELL.to_json()
+    assert Cell.from_json(replace(CELL, task="substructure").to_json()).task == "substructure"
+
+
+def test_order_of_entries_does_not_change_the_run_id():
+    turned = replace(CELL, hparams=dict(reversed(CELL.hparams.items())), sizes=dict(reversed(CELL.sizes.items())))
+    assert turned.run_id == CELL.run_id
+    assert len(CELL.run_id) == 16
+    int(CELL.run_id, 16)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_an_altered_field_is_found_out(name):
+    with pytest.raises(DataError, match="has been altered"):
+        Cell.from_json({**CELL.to_json(), name: CHANGES[name]})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({**CELL.to_json(), "run_id": "0" * 16}, "cell 0{16} has been altered"),
+        ({key: value for key, value in CELL.to_json().items() if key != "run_id"}, "None has been altered"),
+        ({**CELL.to_json(), "schema": SCHEMA + 1}, f"schema {SCHEMA + 1} cannot be read"),
+        ({}, "schema None"),
+        ({"schema": SCHEMA}, "missing"),
+        ({**CELL.to_json(), "more": 1}, "more"),
+        ([], "Not a cell: list"),
+        ("cell", "Not a cell: str"),
+        (None, "Not a cell: NoneType"),
+    ],
+)
+def test_what_is_no_cell_is_refused(content, words):
+    with pytest.raises(DataError, match=words):
+        Cell.from_json(content)
+
+
+def test_files(tmp_path):
+    path = tmp_path / "cell.json"
+    with pytest.raises(DataError, match=r"Cannot read a cell from .*cell\.json"):
+        Cell.read(path)
+    path.write_text(json.dumps(CELL.to_json()), encoding="utf-8")
+    assert Cell.read(path) == CELL
+    for damaged in (b"", b"{", b"\xff\xfe", path.read_bytes()[:-20]):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="Cannot read a cell"):
+            Cell.read(path)

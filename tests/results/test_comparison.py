@@ -1,0 +1,162 @@
+"""What is compared with what, and whether the tests of differences find as much as they should."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from zoo.data.recipe import Recipe
+from zoo.results import store
+from zoo.results.cell import SCHEMA, Cell
+from zoo.results.comparison import compare_pairs, group_variants, learning_curves, problem_key
+from zoo.scores.stats import macro_components, softmax
+
+CLASSES = ("none", "subhalo", "vortex")
+CELL = Cell(
+    model="toy/a",
+    model_version=1,
+    hparams={"width": 4},
+    recipe=Recipe(dataset="toy/set", dataset_version=1).to_json(),
+    sizes={"train": 100, "val": 10, "test": 300},
+    training={"lr": 0.1},
+    seed=0,
+    budget="smoke",
+    rule="last",
+    precision="fp32",
+    versions={},
+)
+
+
+def result_of(folder, cell, logits, labels, ids=None):
+    """Store predictions; return a result with the areas that follow from them."""
+    run_dir = store.prepare_run(folder, cell)
+    arrays = {"test.logits": logits.astype(np.float32), "test.labels": labels}
+    store.write_arrays(
+        run_dir / store.PREDICTIONS, arrays, {"test.ids": json.dumps(ids or [f"{i}" for i in range(len(labels))])}
+    )
+    areas, components = macro_components(softmax(logits), labels)
+    reach = 1.96 * np.sqrt((components[-1] ** 2).sum())
+    return {
+        "schema": SCHEMA,
+        "status": "ok",
+        "run_id": cell.run_id,
+        "cell": cell.to_json(),
+        "classes": list(CLASSES),
+        "test": {
+            "auc": dict(zip([*CLASSES, "macro"], areas.tolist(), strict=True)),
+            "intervals": {"auc.macro": [areas[-1] - reach, areas[-1] + reach]},
+        },
+        "data": {"recipe_hash": "0"},
+        "run_dir": str(run_dir),
+    }
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Return a maker of results: a network's logits are the truth, luck of its seed, and noise of the images."""
+
+    def make(model, *, signal, seed=0, luck=0.0, images=300, world=0, **changes):
+        shared = np.random.default_rng(world)
+        labels = shared.integers(0, 3, images)
+        noise = shared.normal(size=(images, 3))
+        own = np.random.default_rng([seed, *map(ord, model)])
+        strength = signal + luck * own.normal()
+        logits = strength * np.eye(3)[labels] + noise + 0.5 * own.normal(size=(images, 3))
+        return result_of(tmp_path, replace(CELL, model=model, seed=seed, **changes), logits, labels)
+
+    return make
+
+
+def test_variants_differ_in_more_than_the_seed_and_say_in_what(make):
+    results = [
+        make("toy/a", signal=1.0, seed=1),
+        make("toy/a", signal=1.0, seed=0),
+        make("toy/a", signal=3.0, training={"lr": 0.3}),
+        make("toy/b", signal=2.0),
+    ]
+    variants = group_variants([*results, {"status": "failed"}])
+    assert [variant.name for variant in variants] == ["toy/a (lr 0.3)", "toy/b", "toy/a (lr 0.1)"]
+    assert [result["cell"]["seed"] for result in variants[2].results] == [0, 1]
+    assert variants[2].auc() == [result["test"]["auc"]["macro"] for result in (results[1], results[0])]
+
+
+def test_a_clear_difference_is_found_and_none_where_there_is_none(make):
+    good, same, poor = (make(f"toy/{name}", signal=signal) for name, signal in (("a", 2.5), ("b", 2.5), ("c", 1.0)))
+    comparisons, problems = compare_pairs(group_variants([good, same, poor]))
+    assert problems == []
+    macro = {frozenset((one.first, one.second)): one for one in comparisons if one.score == "macro"}
+    assert len(comparisons) == 4 * len(macro) == 12
+    for other in ("toy/a", "toy/b"):
+        found = macro[frozenset((other, "toy/c"))]
+        assert found.found
+        assert found.first == other
+        assert found.in_words().startswith(f"{other} has a higher macro AUC than toy/c: +0.")
+    equal = macro[frozenset(("toy/a", "toy/b"))]
+    assert not equal.found
+    assert equal.low < 0 < equal.high
+    assert equal.in_words().startswith("No difference found in macro AUC between toy/")
+
+
+def test_differences_are_found_by_chance_as_often_as_they_say(make):
+    """Equal networks with luck of the seed: about one comparison in twenty is called a difference, not more."""
+    called = 0
+    for world in range(40):
+        results = [
+            make(f"toy/{name}", signal=1.5, seed=seed + 10 * world, luck=0.15, images=150, world=world)
+            for name in "ab"
+            for seed in range(3)
+        ]
+        [comparison] = [one for one in compare_pairs(group_variants(results))[0] if one.score == "macro"]
+        assert comparison.seeds == (3, 3)
+        called += comparison.p < 0.05
+    assert called <= 6  # binomial(40, 0.05): a chance of 0.3 % to exceed it
+
+
+def test_seeds_add_their_spread(make):
+    def error(luck, seeds):
+        results = [make(f"toy/{n}", signal=1.5, seed=seed, luck=luck) for n in "ab" for seed in range(seeds)]
+        comparison = compare_pairs(group_variants(results))[0][0]
+        return comparison.high - comparison.low
+
+    assert error(0.0, 4) < error(0.5, 4) / 2
+
+
+def test_only_the_same_images_are_compared(make, tmp_path):
+    results = [make("toy/a", signal=1.0), make("toy/b", signal=1.0), make("toy/c", signal=1.0, world=1)]
+    comparisons, problems = compare_pairs(group_variants(results))
+    assert {(one.first, one.second) for one in comparisons} | {(one.second, one.first) for one in comparisons} == {
+        ("toy/a", "toy/b"),
+        ("toy/b", "toy/a"),
+    }
+    assert "same images" in problems[0]
+    [lost] = [result for result in results if result["cell"]["model"] == "toy/a"]
+    (tmp_path / lost["run_dir"] / store.PREDICTIONS).unlink()
+    comparisons, problems = compare_pairs(group_variants(results))
+    assert comparisons == []
+    assert "toy/a is not compared: Cannot read" in problems[0]
+
+
+def test_learning_curves_join_what_differs_in_training_size_only(make):
+    results = [
+        make("toy/a", signal=size / 100, seed=seed, sizes={**CELL.sizes, "train": size})
+        for size in (200, 100)
+        for seed in (0, 1)
+    ]
+    results += [make("toy/b", signal=1.0), make("toy/a", signal=1.0, training={"lr": 0.3})]
+    assert len({problem_key(result["cell"]) for result in results}) == 2
+    assert len({problem_key(result["cell"], any_train_size=True) for result in results}) == 1
+    [(name, points)] = learning_curves(results).items()
+    assert name == "toy/a (lr 0.1)"
+    assert [point.train_images for point in points] == [100, 200]
+    assert [point.seeds for point in points] == [2, 2]
+    at_200 = [result["test"]["auc"]["macro"] for result in results[:2]]
+    assert points[1].auc == pytest.approx(np.mean(at_200))
+    assert points[1].spread == pytest.approx(np.std(at_200, ddof=1))
+    assert points[1].low < min(points[1].auc, *at_200) <= max(at_200) < points[1].high
+    # Two seeds leave one degree of freedom: Student's 12.7, joined with the interval over images.
+    reach = 12.706 * points[1].spread / np.sqrt(2)
+    images = np.mean([result["test"]["intervals"]["auc.macro"][1] for result in results[:2]]) - points[1].auc
+    assert points[1].high == pytest.approx(points[1].auc + np.hypot(reach, images), rel=1e-4)

@@ -1,0 +1,255 @@
+"""The store: what counts as a result, and that a failed one is not taken for a new one."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import runpy
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pytest
+
+from zoo import progress
+from zoo.cli.watch import describe
+from zoo.data.recipe import Recipe
+from zoo.errors import DataError
+from zoo.progress import INTERVAL_SECONDS, PARENT_VARIABLE, ProgressFile, read_progress
+from zoo.results import store
+from zoo.results.cell import SCHEMA, Cell
+
+SCORES = runpy.run_path(str(Path(__file__).with_name("storedata.py")))["SCORES"]
+
+CELL = Cell(
+    model="a/b",
+    model_version=1,
+    hparams={},
+    recipe=Recipe(dataset="c/d", dataset_version=1).to_json(),
+    sizes={"train": 1, "val": 1, "test": 1},
+    training={},
+    seed=0,
+    budget="smoke",
+    rule="last",
+    precision="fp32",
+    versions={},
+)
+
+
+def put(folder, cell=CELL, **changes):
+    """Store a result."""
+    run_dir = store.prepare_run(folder, cell)
+    result = {"schema": SCHEMA, "status": "ok", "run_id": cell.run_id, "cell": cell.to_json(), **SCORES, **changes}
+    store.write_json(run_dir / store.RESULT, result)
+    return run_dir
+
+
+def test_a_good_result_is_done_and_stays(tmp_path):
+    assert store.done(tmp_path, CELL) is None
+    run_dir = put(tmp_path)
+    assert store.done(tmp_path, CELL)["status"] == "ok"
+    assert Cell.read(run_dir / store.CELL) == CELL
+    store.prepare_run(tmp_path, CELL)
+    assert store.done(tmp_path, CELL)
+    store.prepare_run(tmp_path, CELL, force=True)
+    assert store.read_result(run_dir) is None
+
+
+@pytest.mark.parametrize("status", ["failed", "oom", "timeout"])
+def test_a_failed_result_is_not_done_and_goes_before_the_next_try(tmp_path, status):
+    run_dir = put(tmp_path, status=status)
+    assert store.done(tmp_path, CELL) is None
+    assert [result["status"] for result in store.results(tmp_path)] == [status]
+    store.prepare_run(tmp_path, CELL)
+    assert store.read_result(run_dir) is None
+
+
+def test_a_result_that_cannot_be_shown_is_made_again(tmp_path):
+    run_dir = put(tmp_path, cost={"parameters": 1, "macs": None, "train_images_per_second": "fast"})
+    assert store.done(tmp_path, CELL) is None
+    assert "cost.macs" in store.scan(tmp_path)[1][0].cause
+    store.prepare_run(tmp_path, CELL)
+    assert store.read_result(run_dir) is None
+
+
+def test_results_come_in_order_without_what_is_no_result(tmp_path):
+    cells = [replace(CELL, seed=seed) for seed in range(8)]
+    folders = [put(tmp_path, cell, status="failed") for cell in cells]
+    good, bad = sorted(folders[:2]), folders[2:]
+    (bad[0] / store.RESULT).write_text('{"schema": 1, "status"')
+    (bad[1] / store.RESULT).write_text("[1, 2]")
+    (bad[2] / store.RESULT).write_bytes(b"\xff\xfe\x00")
+    (bad[3] / store.RESULT).unlink()
+    store.write_json(bad[4] / store.RESULT, {"schema": SCHEMA + 1, "status": "ok", "run_id": "0", "cell": {}})
+    store.write_json(bad[5] / store.RESULT, {"schema": SCHEMA, "status": "ok"})
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    found = list(store.results(tmp_path))
+    assert [result["run_dir"] for result in found] == [str(folder) for folder in good]
+    assert all(store.done(tmp_path, cell) is None for cell in cells[2:])
+
+
+def test_what_another_run_or_program_wrote_is_no_result(tmp_path, caplog):
+    other = replace(CELL, seed=1)
+    mine, theirs = put(tmp_path), put(tmp_path, other)
+    (mine / store.RESULT).write_bytes((theirs / store.RESULT).read_bytes())
+    assert store.done(tmp_path, CELL) is None
+    assert store.done(tmp_path, other)
+    altered = json.loads((theirs / store.RESULT).read_text())
+    for content in (
+        {**altered, "cell": {**altered["cell"], "seed": 7}},
+        {**altered, "cell": []},
+        {**altered, "cell": {}},
+        {**altered, "status": None},
+        {**altered, "schema": 0},
+        "ok",
+    ):
+        caplog.clear()
+        (theirs / store.RESULT).write_text(json.dumps(content))
+        assert store.done(tmp_path, other) is None
+        assert str(theirs) not in [result["run_dir"] for result in store.results(tmp_path)]
+        assert str(theirs) in caplog.text
+
+
+def test_a_result_that_another_process_is_writing_is_left_alone(tmp_path):
+    """Two commands for one cell: the second must not remove what the first has just written."""
+    run_dir = put(tmp_path, status="failed")
+    with filelock.FileLock(run_dir / store.LOCK):
+        store.prepare_run(tmp_path, CELL, force=True)
+        assert store.read_result(run_dir)
+    store.prepare_run(tmp_path, CELL)
+    assert store.read_result(run_dir) is None
+
+
+def test_arrays_that_find_the_disk_full(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(DataError, match=r"Cannot write .*arrays.safetensors.*\n.*--store"):
+            store.write_arrays(tmp_path / "arrays.safetensors", {"a": np.zeros(4096)}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_store_has_no_results(tmp_path):
+    assert list(store.results(tmp_path / "absent")) == []
+    (tmp_path / "file").write_text("")
+    assert list(store.results(tmp_path / "file")) == []
+
+
+def test_arrays_come_back_and_damage_is_told(tmp_path):
+    path = tmp_path / "arrays.safetensors"
+    arrays = {"a": np.arange(12, dtype=np.float32).reshape(3, 4).T, "b": np.array([1, 2], dtype=np.int64)}
+    store.write_arrays(path, arrays, {"classes": '["x"]'})
+    again, metadata = store.read_arrays(path)
+    assert metadata == {"classes": '["x"]'}
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(again[name], array)
+        assert again[name].dtype == array.dtype
+    path.write_bytes(path.read_bytes()[:-8])
+    for broken in (path, tmp_path / "absent"):
+        with pytest.raises(DataError, match="Cannot read"):
+            store.read_arrays(broken)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test sets, in seconds."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    monkeypatch.delenv(PARENT_VARIABLE, raising=False)
+    return now
+
+
+def test_progress_is_throttled_but_says_every_phase_and_end(tmp_path, clock):
+    path = tmp_path / store.PROGRESS
+    file = ProgressFile(path)
+
+    def told(*arguments, **more):
+        file.tell(*arguments, **more)
+        return read_progress(path)
+
+    assert told("train", 0, 10) == {"phase": "train", "done": 0, "total": 10, "seconds": 0.0, "rate": 0.0}
+    clock[0] += INTERVAL_SECONDS / 2
+    assert told("train", 1, 10)["done"] == 0
+    clock[0] += INTERVAL_SECONDS
+    entry = told("train", 2, 10, epoch=1)
+    assert (entry["done"], entry["epoch"]) == (2, 1)
+    assert entry["seconds"] == pytest.approx(1.5 * INTERVAL_SECONDS)
+    assert told("train", 10, 10)["done"] == 10
+    assert told("score", 0, 1) == {"phase": "score", "done": 0, "total": 1, "seconds": 0.0, "rate": 0.0}
+
+
+def test_the_rate_counts_what_was_done_in_this_session_only(tmp_path, clock):
+    """A training that goes on from its checkpoint at step 900 of 1000, ten steps a second: nine seconds are left."""
+    path = tmp_path / store.PROGRESS
+    file = ProgressFile(path)
+    file.tell("simulate train", 0, 512)
+    clock[0] += 2
+    file.tell("simulate train", 512, 512)
+    assert read_progress(path)["rate"] == 256
+    file.tell("train", 900, 1000, epoch=10, epochs=10)
+    clock[0] += 1
+    file.tell("train", 910, 1000, epoch=10, epochs=10)
+    assert read_progress(path)["rate"] == 10
+    assert describe(read_progress(path)) == "epoch 10/10, 9 s left"
+
+
+def test_progress_on_a_full_disk_is_lost_in_silence(tmp_path, clock):
+    ProgressFile(tmp_path / "absent" / store.PROGRESS).tell("train", 0, 10)
+    assert read_progress(tmp_path / "absent" / store.PROGRESS) == {}
+
+
+def test_progress_is_replaced_whole(tmp_path, clock, monkeypatch):
+    path = tmp_path / store.PROGRESS
+    file = ProgressFile(path)
+    file.tell("train", 0, 10)
+    inode = path.stat().st_ino
+    clock[0] += 1
+
+    def watched(source, target):
+        # A reader who comes now still sees the whole of the old one, and the new one is complete.
+        assert read_progress(path)["done"] == 0
+        assert json.loads(source.read_text())["done"] == 5
+        replace_file(source, target)
+
+    replace_file = os.replace
+    monkeypatch.setattr(progress.os, "replace", watched)
+    file.tell("train", 5, 10)
+    assert read_progress(path)["done"] == 5
+    assert path.stat().st_ino != inode
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_cell_stops_when_its_parent_is_gone(tmp_path, clock, monkeypatch):
+    monkeypatch.setenv(PARENT_VARIABLE, str(os.getppid()))
+    file = ProgressFile(tmp_path / store.PROGRESS)
+    file.tell("train", 0, 10)
+    monkeypatch.setattr(progress.os, "getppid", lambda: 1)
+    file.tell("train", 1, 10)  # throttled: not looked at
+    clock[0] += 1
+    with pytest.raises(KeyboardInterrupt):
+        file.tell("train", 2, 10)
+    assert read_progress(tmp_path / store.PROGRESS)["done"] == 0
+
+
+def test_progress_costs_nothing_when_throttled(tmp_path, monkeypatch):
+    monkeypatch.delenv(PARENT_VARIABLE, raising=False)
+    file = ProgressFile(tmp_path / store.PROGRESS)
+    started = time.perf_counter()
+    for step in range(20_000):
+        file.tell("train", step, 20_001)
+    assert (time.perf_counter() - started) / 20_000 < 50e-6
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])
+def test_unreadable_progress_is_none(tmp_path, content):
+    path = tmp_path / store.PROGRESS
+    assert read_progress(path) == {}
+    path.write_bytes(content)
+    assert read_progress(path) == {}

@@ -1,0 +1,408 @@
+"""Running a plan: what is submitted, what is waited for, what an interruption leaves; and the local launcher."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import filelock
+import pytest
+
+from zoo.errors import DataError, UsageError
+from zoo.host import load_plugins
+from zoo.plan.cells import make_plan
+from zoo.plan.request import Request
+from zoo.progress import PARENT_VARIABLE
+from zoo.results import store
+from zoo.results.cell import SCHEMA
+from zoo.run import matrix
+from zoo.run.launcher import Job
+from zoo.run.local import LocalLauncher
+from zoo.run.matrix import run_matrix
+
+SCORES = runpy.run_path(str(Path(__file__).parents[1] / "results" / "storedata.py"))["SCORES"]
+
+TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
+
+
+@pytest.fixture(scope="module")
+def host():
+    return load_plugins(files=[TOY], environment={})
+
+
+@pytest.fixture
+def cells(host):
+    request = Request(models=["tiny"], data=["stripes"], budget="smoke", device="cpu", seeds=[0, 1, 2])
+    return make_plan(host, request)
+
+
+def write(folder, cell, **changes):
+    """Store a result; return it."""
+    own = {"schema": SCHEMA, "status": "ok", "run_id": cell.run_id, "cell": cell.to_json(), "words": ""}
+    result = {**own, **SCORES, **changes}
+    store.write_json(folder / cell.folder / store.RESULT, result)
+    return result
+
+
+class FakeLauncher:
+    """One job after the other, each ends at the poll after the one that started it and writes what it is told to."""
+
+    def __init__(self, folder, cells, statuses=()):
+        self.folder, self.cells, self.statuses = folder, {cell.run_id: cell for cell in cells}, list(statuses)
+        self.jobs, self.states, self.cancelled, self.left_behind = [], {}, [], []
+
+    def submit(self, jobs):
+        self.jobs += jobs
+        handles = [job.run_dir.name for job in jobs]
+        self.left_behind += [job.run_dir for job in jobs if (job.run_dir / store.RESULT).exists()]
+        self.states |= dict.fromkeys(handles, "waiting")
+        return handles
+
+    def poll(self, handles):
+        for handle, state in self.states.items():
+            if state == "running":
+                self.states[handle] = "ended"
+                status = self.statuses.pop(0) if self.statuses else "ok"
+                if status != "killed":
+                    write(self.folder, self.cells[handle], status=status, words="new")
+        if "running" not in self.states.values():
+            waiting = [handle for handle, state in self.states.items() if state == "waiting"]
+            self.states |= dict.fromkeys(waiting[:1], "running")
+        return [self.states[handle] for handle in handles]
+
+    def cancel(self, handles):
+        self.cancelled += [handle for handle in handles if self.states[handle] != "ended"]
+
+
+@pytest.fixture
+def go(host, cells, tmp_path, monkeypatch):
+    """Run cells through a fake launcher; return results and launcher."""
+    monkeypatch.setattr(matrix, "POLL_SECONDS", 0.0)
+
+    def go(chosen=cells, statuses=(), engine=None, **options):
+        engine = engine or FakeLauncher(tmp_path, cells, statuses)
+        monkeypatch.setattr(matrix.registry, "load_target", lambda spec: lambda: engine)
+        return run_matrix(host, chosen, store=tmp_path, device="cpu", **options), engine
+
+    return go
+
+
+def run_ids(jobs):
+    return [job.run_dir.name for job in jobs]
+
+
+def test_every_cell_runs_once_in_order(go, cells):
+    results, engine = go()
+    assert run_ids(engine.jobs) == [cell.run_id for cell in cells] == [result["run_id"] for result in results]
+    assert engine.cancelled == []
+    for job, cell in zip(engine.jobs, cells, strict=True):
+        assert job.command == (
+            *(sys.executable, "-m", "zoo", "--plugin", str(TOY), "run-cell"),
+            *(str(job.run_dir / store.CELL), "--device", "cpu"),
+        )
+        assert store.Cell.read(job.run_dir / store.CELL) == cell
+
+
+def test_stored_cells_are_not_submitted(go, cells, tmp_path):
+    old = write(store.prepare_run(tmp_path, cells[1]).parents[2], cells[1], words="old")
+    seen = []
+    results, engine = go(watch=lambda states: seen.append([state.state for state in states]))
+    assert run_ids(engine.jobs) == [cells[0].run_id, cells[2].run_id]
+    assert results[1] == old
+    assert {states[1] for states in seen} == {"stored"}
+    assert [states[0] for states in seen][:2] == ["running", "ended"]
+    assert seen[0][2] == "waiting"
+
+
+def test_nothing_to_do_starts_no_launcher(go, cells, tmp_path, monkeypatch):
+    for cell in cells:
+        store.prepare_run(tmp_path, cell)
+        write(tmp_path, cell)
+    monkeypatch.setattr(matrix.registry, "load_target", lambda spec: pytest.fail("made a launcher"))
+    results = run_matrix(load_plugins(files=[TOY], environment={}), cells, store=tmp_path, device="cpu")
+    assert [result["status"] for result in results] == ["ok"] * 3
+
+
+def test_force_runs_stored_cells_again(go, cells, tmp_path):
+    store.prepare_run(tmp_path, cells[0])
+    write(tmp_path, cells[0], words="old")
+    results, engine = go(cells[:1], force=True)
+    assert results[0]["words"] == "new"
+    assert engine.jobs[0].command[-1] == "--force"
+    assert engine.left_behind == []
+
+
+def test_a_cell_named_twice_runs_once(go, cells):
+    results, engine = go([cells[0], cells[1], cells[0]])
+    assert run_ids(engine.jobs) == [cells[0].run_id, cells[1].run_id]
+    assert [result["run_id"] for result in results] == [cells[0].run_id, cells[1].run_id, cells[0].run_id]
+
+
+@pytest.mark.parametrize("status", ["failed", "oom"])
+def test_an_earlier_failure_is_not_taken_for_a_new_result(go, cells, tmp_path, status):
+    store.prepare_run(tmp_path, cells[0])
+    write(tmp_path, cells[0], status=status, words="old")
+    (tmp_path / cells[0].folder / store.LOG).write_text("one\n" * 50 + "Segmentation fault [core]\n")
+    results, engine = go(cells[:1], statuses=["killed"])
+    assert engine.left_behind == []
+    assert results[0]["status"] == "failed"
+    assert "words" not in results[0]
+    assert results[0]["error"].endswith("Segmentation fault [core]")
+    assert len(results[0]["error"].splitlines()) < 20
+    assert results[0]["cell"] == cells[0].to_json()
+    assert store.read_result(tmp_path / cells[0].folder) is None
+
+
+def test_a_failure_does_not_stop_the_others(go, cells):
+    results, _ = go(statuses=["failed", "killed", "ok"])
+    assert [result["status"] for result in results] == ["failed", "failed", "ok"]
+    assert "(empty)" in results[1]["error"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interruption_cancels_what_waits_and_runs(go, cells, tmp_path, error):
+    engine = FakeLauncher(tmp_path, cells)
+
+    def interrupted(states):
+        if states[1].state == "running":
+            raise error
+
+    with pytest.raises(error):
+        go(engine=engine, watch=interrupted)
+    assert engine.cancelled == [cells[1].run_id, cells[2].run_id]
+    assert store.done(tmp_path, cells[0])
+    results, again = go()
+    assert run_ids(again.jobs) == [cells[1].run_id, cells[2].run_id]
+    assert len(results) == 3
+
+
+def test_progress_of_running_cells_is_passed_on(go, cells, tmp_path):
+    run_dir = store.prepare_run(tmp_path, cells[0])
+    (run_dir / store.PROGRESS).write_text('{"phase": "train"}')
+    seen = []
+    go(cells[:1], watch=lambda states: seen.append((states[0].state, states[0].progress)))
+    assert seen == [("running", {"phase": "train"}), ("ended", {})]
+
+
+def test_mistakes_are_found_before_the_store_is_touched(host, cells, tmp_path):
+    with pytest.raises(UsageError, match="Unknown launcher 'lokal'"):
+        run_matrix(host, cells, store=tmp_path / "results", device="cpu", launcher="lokal")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="Cannot create the folder"):
+        run_matrix(host, cells, store=tmp_path / "file" / "results", device="cpu")
+
+
+def test_a_cell_that_runs_elsewhere_is_waited_for(go, cells, tmp_path):
+    run_dir = store.prepare_run(tmp_path, cells[0])
+    (run_dir / store.PROGRESS).write_text('{"phase": "train"}')
+    theirs = filelock.FileLock(run_dir / store.LOCK)
+    theirs.acquire()
+    seen = []
+
+    def watch(states):
+        seen.append(states[0].state)
+        assert states[0].progress == {"phase": "train"} or states[0].state == "ended"
+        if states[2].state == "ended" and theirs.is_locked:
+            write(tmp_path, cells[0], words="theirs")
+            theirs.release()
+
+    results, engine = go(watch=watch)
+    assert run_ids(engine.jobs) == [cell.run_id for cell in cells[1:]]
+    assert [result["words"] for result in results] == ["theirs", "new", "new"]
+    assert set(seen[:-1]) == {"elsewhere"}
+    assert seen[-1] == "ended"
+
+
+def test_a_cell_that_was_given_up_elsewhere_is_taken_over(go, cells, tmp_path):
+    run_dir = store.prepare_run(tmp_path, cells[0])
+    theirs = filelock.FileLock(run_dir / store.LOCK)
+    theirs.acquire()
+    results, engine = go(cells[:1], watch=lambda states: theirs.release())
+    assert run_ids(engine.jobs) == [cells[0].run_id]
+    assert results[0]["words"] == "new"
+
+
+def test_a_job_that_left_because_another_process_was_quicker_is_no_failure(go, cells, tmp_path):
+    theirs = filelock.FileLock(tmp_path / cells[0].folder / store.LOCK)
+    seen = []
+
+    def watch(states):
+        seen.append(states[0].state)
+        if seen == ["running"]:
+            theirs.acquire()
+        elif seen[-1] == "elsewhere":
+            write(tmp_path, cells[0], words="theirs")
+            theirs.release()
+
+    results, _ = go(cells[:1], statuses=["killed"], watch=watch)
+    assert results[0]["words"] == "theirs"
+    assert seen == ["running", "elsewhere", "ended"]
+
+
+def test_a_cell_that_waits_while_another_process_ends_it_is_not_started(go, cells, tmp_path):
+    def watch(states):
+        if states[0].state == "running":
+            write(tmp_path, cells[2], status="failed", words="theirs")
+
+    results, engine = go(watch=watch)
+    assert engine.cancelled == [cells[2].run_id]
+    assert [result["words"] for result in results] == ["new", "new", "theirs"]
+
+
+WORKER = """
+import json, pathlib, sys, time
+from zoo.results import store
+
+run_dir = pathlib.Path(sys.argv[1])
+with store.claim(run_dir):
+    if store.read_result(run_dir) is None:
+        with (run_dir.parents[3] / "started").open("a") as file:
+            file.write(run_dir.name + "\\n")
+        time.sleep(0.4)
+        cell = json.loads((run_dir / store.CELL).read_text())
+        result = {"schema": 1, "status": "ok", "run_id": run_dir.name, "cell": cell}
+        store.write_json(run_dir / store.RESULT, result)
+"""
+
+COMMAND = """
+import json, pathlib, sys
+from zoo.run import matrix
+from zoo.plan.cells import make_plan
+from zoo.plan.request import Request
+from zoo.host import load_plugins
+from zoo.run.launcher import Job
+
+folder, toy = map(pathlib.Path, sys.argv[1:])
+matrix._job = lambda run_dir, **_: Job(
+    run_dir=run_dir, command=(sys.executable, str(folder / "worker.py"), str(run_dir))
+)
+host = load_plugins(files=[toy], environment={})
+cells = make_plan(
+    host, Request(models=["tiny"], data=["stripes"], budget="smoke", device="cpu", seeds=[0, 1, 2, 3])
+)
+print(json.dumps(matrix.run_matrix(host, cells, store=folder / "store", device="cpu")))
+"""
+
+
+def test_two_processes_share_the_same_cells(cells, tmp_path):
+    """Two commands at once on one store: each cell is run by one of them, and both see all results."""
+    (tmp_path / "worker.py").write_text(WORKER)
+    (tmp_path / "command.py").write_text(COMMAND)
+    command = [sys.executable, str(tmp_path / "command.py"), str(tmp_path), str(TOY)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    outcomes = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outcomes
+    first, second = (json.loads(out) for out, _ in outcomes)
+    assert first == second
+    assert [result["status"] for result in first] == ["ok"] * 4
+    assert sorted((tmp_path / "started").read_text().split()) == sorted(result["run_id"] for result in first)
+
+
+@pytest.fixture
+def job(tmp_path):
+    def job(name, script):
+        (tmp_path / name).mkdir()
+        return Job(run_dir=tmp_path / name, command=("sh", "-c", script))
+
+    return job
+
+
+def wait_for(launcher, handles, wanted, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while (states := launcher.poll(handles)) != wanted:
+        assert time.monotonic() < deadline, (states, wanted)
+        time.sleep(0.01)
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_local_jobs_run_one_after_the_other_with_a_log_each(job, tmp_path):
+    launcher = LocalLauncher()
+    order = tmp_path / "order"
+    handles = launcher.submit(
+        [job(name, f"echo +{name} >> {order}; sleep 0.05; echo -{name} >> {order}; echo {name} >&2") for name in "abc"]
+    )
+    assert launcher.poll(handles) == ["running", "waiting", "waiting"]
+    wait_for(launcher, handles, ["ended"] * 3)
+    assert order.read_text().split() == ["+a", "-a", "+b", "-b", "+c", "-c"]
+    assert [(tmp_path / name / store.LOG).read_text() for name in "abc"] == ["a\n", "b\n", "c\n"]
+    assert launcher.poll(handles[::-1]) == ["ended"] * 3
+
+
+def test_local_jobs_know_their_parent_and_are_in_a_session_of_their_own(job, tmp_path):
+    launcher = LocalLauncher()
+    [handle] = launcher.submit([job("a", f"read x; echo ${PARENT_VARIABLE} $$ [$x]; exec sleep 60")])
+    log = tmp_path / "a" / store.LOG
+    while launcher.poll([handle]) == ["running"] and not (log.exists() and log.read_text()):
+        time.sleep(0.01)
+    parent, pid, typed = log.read_text().split()
+    assert int(parent) == os.getpid()
+    assert os.getsid(int(pid)) == int(pid) != os.getsid(0)
+    assert typed == "[]"  # no terminal to read from
+    launcher.cancel([handle])
+
+
+def test_local_jobs_that_fail_end_and_the_next_one_runs(job, tmp_path):
+    launcher = LocalLauncher()
+    handles = launcher.submit([job("a", "exit 3"), job("b", "kill -9 $$"), job("c", "echo fine")])
+    wait_for(launcher, handles, ["ended"] * 3)
+    assert (tmp_path / "c" / store.LOG).read_text() == "fine\n"
+
+
+def test_local_poll_never_blocks(job):
+    launcher = LocalLauncher()
+    handles = launcher.submit([job("a", "sleep 30"), job("b", "sleep 30")])
+    started = time.monotonic()
+    for _ in range(20):
+        assert launcher.poll(handles) == ["running", "waiting"]
+    assert time.monotonic() - started < 5
+    launcher.cancel(handles)
+
+
+def test_local_cancel_stops_the_running_and_the_waiting(job, tmp_path):
+    launcher = LocalLauncher()
+    done, running, waiting, kept = launcher.submit(
+        [job("a", "true"), job("b", "echo $$; exec sleep 60"), job("c", "echo ran"), job("d", "echo kept")]
+    )
+    log = tmp_path / "b" / store.LOG
+    wait_for(launcher, [done, running, waiting], ["ended", "running", "waiting"])
+    while not (log.exists() and log.read_text()):
+        time.sleep(0.01)
+    pid = int(log.read_text())
+    assert alive(pid)
+    launcher.cancel([done, running, waiting])
+    assert not alive(pid)
+    wait_for(launcher, [done, running, waiting, kept], ["ended"] * 4)
+    assert not (tmp_path / "c" / store.LOG).exists()
+    assert (tmp_path / "d" / store.LOG).read_text() == "kept\n"
+    launcher.cancel([done, running, waiting, kept])  # once more does no harm
+
+
+def test_local_cancel_kills_what_ignores_the_polite_signal(job, tmp_path, monkeypatch):
+    launcher = LocalLauncher()
+    [handle] = launcher.submit([job("a", "trap '' TERM; echo $$; while true; do sleep 0.1; done")])
+    log = tmp_path / "a" / store.LOG
+    while launcher.poll([handle]) == ["running"] and not (log.exists() and log.read_text()):
+        time.sleep(0.01)
+    pid = int(log.read_text())
+    waited = []
+    process = launcher._running[handle]
+    wait = process.wait
+    monkeypatch.setattr(process, "wait", lambda timeout=None: waited.append(timeout) or wait(timeout and 0.3))
+    launcher.cancel([handle])
+    assert waited[0] == 5
+    assert not alive(pid)
+    assert process.returncode == -signal.SIGKILL

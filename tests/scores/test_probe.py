@@ -1,0 +1,138 @@
+"""The leak probe: it finds what scalars tell, and nothing where there is nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from zoo.data.split import Split
+from zoo.scores import probe as module
+from zoo.scores.probe import FEATURES, describe_probe, image_features, probe, probe_splits
+
+CLASSES = ("a", "b", "c")
+
+
+def rings(count: int, *, seed: int, leak: str = "", size: int = 24) -> tuple[np.ndarray, np.ndarray]:
+    """Return noisy rings of random radius, width and brightness, one of them made larger, brighter, ... by class."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    random.shuffle(labels)
+    axis = np.arange(size) - (size - 1) / 2
+    distance = np.hypot(axis[:, None], axis)
+    radius, brightness = random.uniform(5, 8, count), random.uniform(1, 2, count)
+    radius = radius + (leak == "radius") * labels
+    brightness = brightness + (leak == "flux") * labels
+    images = brightness[:, None, None] * np.exp(-((distance - radius[:, None, None]) ** 2) / 2)
+    images = images + (leak == "peak") * 1.2 * labels[:, None, None] * (distance > 16)
+    images += random.normal(0, 0.05, images.shape)
+    return images[:, None].astype(np.float32), labels
+
+
+def split(name: str, images: np.ndarray, labels: np.ndarray, pieces: int = 3) -> Split:
+    return Split(
+        name=name, classes=CLASSES, pieces=np.array_split(images, pieces), labels=labels, ids=list(map(str, labels))
+    )
+
+
+def measured(leak: str = "") -> dict:
+    found = probe_splits(split("train", *rings(900, seed=0, leak=leak)), split("test", *rings(900, seed=1, leak=leak)))
+    assert found is not None
+    return found
+
+
+def test_features_are_what_they_are_called():
+    images = np.zeros((2, 2, 33, 33), np.float32)
+    images[0, 0, 16, 26] = 3.0  # ten pixels from the centre
+    images[1, :, 16, 16] = 1.0
+    total, radius, centre, peak = image_features(images).T
+    np.testing.assert_allclose(total, [3, 2])
+    np.testing.assert_allclose(radius, [10, 0])
+    np.testing.assert_allclose(peak, [3, 2])
+    assert centre[0] == 0
+    assert centre[1] > 0
+    assert len(FEATURES) == 4
+
+
+def test_the_ring_radius_is_that_of_the_ring_whatever_the_background():
+    axis = np.arange(65) - 32
+    distance = np.hypot(axis[:, None], axis)
+    ring = np.exp(-((distance - 15) ** 2) / 2)[None, None].astype(np.float32)
+    for background in (-1.0, 0.0, 5.0):
+        assert image_features(ring + background)[0, 1] == pytest.approx(15, abs=0.2)
+
+
+@pytest.mark.parametrize(("leak", "feature"), [("radius", "ring radius"), ("flux", "total flux"), ("peak", "peak")])
+def test_a_planted_leak_is_found_and_named(leak, feature):
+    found = measured(leak)
+    low, high = found["interval"]
+    assert 0.62 < low < found["auc"]["macro"] < high
+    assert found["single"][feature] > 0.62
+    assert found["shuffled"] == pytest.approx(0.5, abs=0.03)
+    assert f"AUC macro {found['auc']['macro']:.3f}" in describe_probe(found)
+
+
+def test_nothing_is_found_where_nothing_is():
+    found = measured()
+    low, high = found["interval"]
+    assert low < 0.52
+    assert high > 0.48
+    assert found["shuffled"] == pytest.approx(0.5, abs=0.03)
+
+
+def test_areas_are_those_of_scikit_learn():
+    random = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    features = random.normal(size=(300, 4)) + labels[:, None] * 0.4
+    found = probe(features, labels, features, labels, classes=CLASSES)
+    from sklearn.linear_model import LogisticRegression
+
+    standardised = (features - features.mean(0)) / features.std(0)
+    expected = LogisticRegression(max_iter=1000).fit(standardised, labels).predict_proba(standardised)
+    assert found["auc"]["macro"] == pytest.approx(roc_auc_score(labels, expected, multi_class="ovr"), abs=1e-9)
+
+
+def test_constants_and_missing_classes_are_survived():
+    labels = np.arange(60) % 3
+    constant = np.ones((60, 4))
+    found = probe(constant, labels, constant, labels, classes=CLASSES)
+    assert found["auc"]["macro"] == 0.5
+    assert probe(constant, labels, constant, labels * 0, classes=CLASSES) is None
+    assert "not possible" in describe_probe(None)
+
+
+def test_pieces_and_limits_do_not_change_the_features(monkeypatch):
+    images, labels = rings(700, seed=3)
+    whole = image_features(images)
+    features, _ = module._features_of(split("train", images, labels, pieces=2))
+    np.testing.assert_allclose(features, whole)
+    monkeypatch.setattr(module, "MOST_IMAGES", 300)
+    features, some = module._features_of(split("train", images, labels, pieces=7))
+    np.testing.assert_allclose(features, whole[:300])
+    np.testing.assert_array_equal(some, labels[:300])
+
+
+def test_command(tmp_path):
+    """With and without conserved mass; the ring is larger where mass is added, and physics.md's 0.71 comes out."""
+    command = [
+        sys.executable, "-m", "zoo", "data", "probe", "modelA", "--images", "512", "--json",
+        "--set", "data.image_size=24", "--set", "data.pixel_scale=0.28", "--set", "data.over_sampling=1",
+    ]  # fmt: skip
+    environment = {"ZOO_CACHE": str(tmp_path), "PATH": "", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    conserved, added = json.loads(done.stdout)["probes"]
+    assert (conserved["conserve_mass"], added["conserve_mass"]) == (True, False)
+    assert (conserved["default"], added["default"]) == (True, False)
+    assert conserved["auc"]["macro"] < 0.64
+    assert 0.66 < added["auc"]["macro"] < 0.76
+    for found in (conserved, added):
+        assert found["shuffled"] == pytest.approx(0.5, abs=0.03)
+        assert found["images"] == {"train": 512, "test": 512}
+
+    wrong = subprocess.run([*command, "--set", "data.snrr=3"], capture_output=True, text=True, env=environment)
+    assert wrong.returncode == 2
+    assert "Did you mean 'data.snr'" in wrong.stderr

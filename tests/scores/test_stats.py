@@ -1,0 +1,278 @@
+"""AUC and its intervals against counting pairs, torchmetrics and repeated experiments."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchmetrics.functional.classification import binary_auroc, binary_roc, multiclass_calibration_error
+
+from zoo.scores.stats import (
+    auc_components,
+    auc_of_resamples,
+    bootstrap_auc,
+    critical_value,
+    holm,
+    macro_components,
+    reliability,
+    roc_band,
+    roc_curve,
+    softmax,
+    two_sided_p,
+)
+
+
+def auc_by_pairs(scores, positive, weights) -> float:
+    """The definition: the chance that a positive outranks a negative, ties counting one half."""
+    wins = pairs = 0.0
+    for i in np.flatnonzero(positive):
+        for j in np.flatnonzero(~np.asarray(positive)):
+            weight = weights[i] * weights[j]
+            pairs += weight
+            wins += weight * (0.5 if scores[i] == scores[j] else float(scores[i] > scores[j]))
+    return wins / pairs if pairs else np.nan
+
+
+cases = st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 3)), min_size=1, max_size=15)
+
+
+@settings(deadline=None)
+@given(cases)
+def test_auc_is_the_share_of_pairs_won(case):
+    scores, positive, weights = (np.array(column) for column in zip(*case, strict=True))
+    together = auc_of_resamples(
+        scores / 4, positive.astype(bool), np.stack([weights, np.ones_like(weights)]).astype(float)
+    )
+    expected = [auc_by_pairs(scores, positive, weights), auc_by_pairs(scores, positive, np.ones_like(weights))]
+    np.testing.assert_allclose(together, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("levels", [3, 50, 10**9])
+def test_auc_is_torchmetrics_and_a_weight_is_a_repetition(levels):
+    random = np.random.default_rng(levels)
+    positive = random.random(400) < 0.3
+    scores = np.round((random.normal(size=400) + positive) * levels) / levels
+    weights = random.integers(0, 4, size=(5, 400))
+    found = auc_of_resamples(scores, positive, weights.astype(float))
+    for row, value in zip(weights, found, strict=True):
+        repeated = torch.tensor(np.repeat(scores, row)), torch.tensor(np.repeat(positive, row).astype(int))
+        # A sigmoid keeps torchmetrics from applying its own to scores outside [0, 1].
+        assert value == pytest.approx(
+            float(binary_auroc(repeated[0].sigmoid(), repeated[1], thresholds=None)), abs=1e-6
+        )
+
+
+def test_auc_ignores_monotone_changes_and_turns_with_the_sign():
+    random = np.random.default_rng(0)
+    scores, positive, weights = random.normal(size=99), random.random(99) < 0.5, random.integers(0, 3, (4, 99)) * 1.0
+    auc = auc_of_resamples(scores, positive, weights)
+    np.testing.assert_allclose(auc_of_resamples(np.exp(scores), positive, weights), auc)
+    np.testing.assert_allclose(auc_of_resamples(-scores, positive, weights), 1 - auc)
+    np.testing.assert_allclose(auc_of_resamples(scores, ~positive, weights), 1 - auc)
+
+
+def test_perfect_useless_and_one_sided_scores():
+    positive = np.array([False, False, True, True])
+    weights = np.array([[1, 1, 1, 1], [0, 0, 2, 1], [1, 0, 0, 0], [0, 0, 0, 0]], float)
+    np.testing.assert_array_equal(auc_of_resamples(np.arange(4.0), positive, weights), [1, np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(auc_of_resamples(np.zeros(4), positive, weights)[:1], [0.5])
+
+
+def three_classes(count: int, *, seed: int, signal: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, count)
+    logits = random.normal(size=(count, 3))
+    logits[np.arange(count), labels] += signal
+    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True), labels
+
+
+def test_intervals_hold_the_point_estimates_and_are_reproducible():
+    probabilities, labels = three_classes(500, seed=0)
+    intervals = bootstrap_auc(probabilities, labels)
+    assert list(intervals) == ["auc_0", "auc_1", "auc_2", "auc_macro", "accuracy"]
+    per_class = [
+        float(binary_auroc(torch.tensor(probabilities[:, k]), torch.tensor(labels == k).long(), thresholds=None))
+        for k in range(3)
+    ]
+    points = [*per_class, np.mean(per_class), (probabilities.argmax(1) == labels).mean()]
+    for (low, high), point in zip(intervals.values(), points, strict=True):
+        assert 0 <= low < point < high <= 1
+    assert bootstrap_auc(probabilities, labels) == intervals
+    assert bootstrap_auc(probabilities, labels, seed=1) != intervals
+
+
+def test_width_of_the_accuracy_interval_is_the_binomial_one():
+    probabilities, labels = three_classes(2000, seed=1)
+    accuracy = (probabilities.argmax(1) == labels).mean()
+    low, high = bootstrap_auc(probabilities, labels)["accuracy"]
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(accuracy * (1 - accuracy) / 2000), rel=0.12)
+
+
+def test_width_of_the_auc_interval_is_hanley_and_mcneils():
+    random = np.random.default_rng(2)
+    labels = np.repeat([0, 1], 1000)
+    score = random.normal(size=2000) + labels
+    probabilities = np.stack([1 / (1 + np.exp(score)), 1 / (1 + np.exp(-score))], 1)
+    low, high = bootstrap_auc(probabilities, labels)["auc_1"]
+    # The exact variance for two normal distributions one deviation apart, from DeLong's placements.
+    placements = [(score[labels == 1][:, None] > score[labels == 0]).mean(axis) for axis in (0, 1)]
+    error = np.sqrt(sum(placement.var(ddof=1) / 1000 for placement in placements))
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.12)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    from scipy.stats import norm
+
+    truth = norm.cdf(1 / np.sqrt(2))  # P(one normal beats another that lies one deviation lower)
+    covered, experiments = 0, 150
+    for seed in range(experiments):
+        random = np.random.default_rng(seed)
+        labels = random.integers(0, 2, 120)
+        score = random.normal(size=120) + labels
+        low, high = bootstrap_auc(np.stack([-score, score], 1), labels, resamples=200, level=0.8)["auc_1"]
+        covered += low < truth < high
+    assert abs(covered / experiments - 0.8) < 4 * np.sqrt(0.8 * 0.2 / experiments)
+
+
+def test_a_higher_level_is_wider_and_more_images_are_narrower():
+    few, many = three_classes(200, seed=3), three_classes(3200, seed=3)
+
+    def width(sample, **options):
+        low, high = bootstrap_auc(*sample, **options)["auc_macro"]
+        return high - low
+
+    assert width(few, level=0.5) < width(few, level=0.9) < width(few, level=0.99)
+    assert width(many) == pytest.approx(width(few) / 4, rel=0.3)
+
+
+@settings(deadline=None)
+@given(cases)
+def test_area_under_the_curve_is_the_auc(case):
+    scores, positive = (np.array(column) for column in list(zip(*case, strict=True))[:2])
+    positive = positive.astype(bool)
+    false_rate, true_rate = roc_curve(scores / 4, positive)
+    assert len(false_rate) == len(true_rate) == len(set(scores)) + 1
+    assert (np.diff(false_rate) >= 0).all()
+    assert (np.diff(true_rate) >= 0).all()
+    assert (false_rate[0], true_rate[0]) == (0, 0)
+    if positive.any() and not positive.all():
+        assert (false_rate[-1], true_rate[-1]) == (1, 1)
+        expected = auc_by_pairs(scores, positive, np.ones(len(scores)))
+        assert np.trapezoid(true_rate, false_rate) == pytest.approx(expected, abs=1e-12)
+
+
+def test_curve_is_torchmetrics():
+    random = np.random.default_rng(4)
+    positive = random.random(300) < 0.4
+    scores = np.clip(np.round(random.random(300) * 0.7 + 0.3 * positive, 2), 0, 1)
+    false_rate, true_rate, _ = binary_roc(torch.tensor(scores), torch.tensor(positive).long(), thresholds=None)
+    ours = roc_curve(scores, positive)
+    np.testing.assert_allclose(ours[0], false_rate, atol=1e-6)
+    np.testing.assert_allclose(ours[1], true_rate, atol=1e-6)
+
+
+def delong_by_definition(first, second, positive):
+    """Areas and their covariance from the placements of every pair, as DeLong et al. 1988 write it."""
+    areas, by_hit, by_miss = [], [], []
+    for scores in (first, second):
+        hits, misses = scores[positive][:, None], scores[~positive][None, :]
+        wins = (hits > misses) + 0.5 * (hits == misses)
+        areas.append(wins.mean())
+        by_hit.append(wins.mean(1))
+        by_miss.append(wins.mean(0))
+    return np.array(areas), np.cov(by_hit) / positive.sum() + np.cov(by_miss) / (~positive).sum()
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.booleans()), min_size=4, max_size=30))
+def test_components_are_delongs(case):
+    first, second, positive = (np.array(column) for column in zip(*case, strict=True))
+    positive = positive.astype(bool)
+    if not 2 <= positive.sum() <= len(positive) - 2:
+        return
+    (area_1, one), (area_2, other) = (auc_components(scores * 1.0, positive) for scores in (first, second))
+    areas, covariance = delong_by_definition(first, second, positive)
+    np.testing.assert_allclose([area_1, area_2], areas, atol=1e-12)
+    np.testing.assert_allclose([[one @ one, one @ other], [other @ one, other @ other]], covariance, atol=1e-12)
+
+
+def test_components_give_the_published_error_of_the_ct_readings():
+    """Hanley & McNeil 1982 (Radiology 143, 29), 109 CT images: area 0.893; Stata's roctab (DeLong): error 0.0307."""
+    ratings = np.arange(5.0)
+    scores = np.r_[np.repeat(ratings, [33, 6, 6, 11, 2]), np.repeat(ratings, [3, 2, 2, 11, 33])]
+    area, components = auc_components(scores, np.r_[np.zeros(58, bool), np.ones(51, bool)])
+    assert area == pytest.approx(0.8932, abs=5e-5)
+    assert np.sqrt(components @ components) == pytest.approx(0.0307, abs=5e-5)
+
+
+def test_components_of_what_cannot_be_known():
+    area, components = auc_components(np.arange(4.0), np.zeros(4, bool))
+    assert np.isnan(area)
+    assert not components.any()
+    area, components = auc_components(np.arange(4.0), np.array([False, False, False, True]))
+    assert area == 1
+    assert np.isinf(components).any()
+
+
+def test_macro_components_give_the_paired_bootstraps_error():
+    """The analytic error of a difference of macro AUCs against drawing images anew."""
+    random = np.random.default_rng(5)
+    labels = random.integers(0, 3, 600)
+    shared = random.normal(size=(600, 3)) + 1.5 * np.eye(3)[labels]
+    models = [softmax(shared + 0.8 * random.normal(size=shared.shape)) for _ in range(2)]
+    areas, components = zip(*(macro_components(model, labels) for model in models), strict=True)
+    weights = random.multinomial(600, np.full(600, 1 / 600), size=3000).astype(float)
+    drawn = [
+        [auc_of_resamples(model[:, k], labels == k, weights) for k in range(3)] for model in models
+    ]  # [2, 3, resamples]
+    for row, values in ((0, [model[0] for model in drawn]), (3, [np.mean(model, 0) for model in drawn])):
+        analytic = np.sqrt(((components[0][row] - components[1][row]) ** 2).sum())
+        assert analytic == pytest.approx((values[0] - values[1]).std(), rel=0.06)
+        assert areas[0][row] - areas[1][row] == pytest.approx((values[0] - values[1]).mean(), abs=0.2 * analytic)
+
+
+def test_student_is_scipys():
+    from scipy.stats import norm, t
+
+    for deviation in (0.0, 0.3, 1.0, 2.5, 12.0):
+        for freedom in (1, 1.7, 2, 5.5, 40, 900):
+            assert two_sided_p(deviation, degrees_of_freedom=freedom) == pytest.approx(
+                2 * t.sf(deviation, freedom), rel=1e-6, abs=1e-12
+            )
+        assert two_sided_p(-deviation) == pytest.approx(2 * norm.sf(deviation), rel=1e-9)
+    for freedom in (1, 2, 6.3, np.inf):
+        assert critical_value(0.95, degrees_of_freedom=freedom) == pytest.approx(t.ppf(0.975, freedom), rel=1e-6)
+
+
+def test_holm_by_hand():
+    # Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, never falling.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, np.nan, 0.7])[::2] == pytest.approx([1.0, 1.0])
+    assert np.isnan(holm([0.6, np.nan])[1])
+    assert holm([]) == []
+
+
+def test_band_is_the_plain_bootstrap_and_holds_the_curve():
+    random = np.random.default_rng(6)
+    positive = random.random(800) < 0.4
+    scores = random.normal(size=800) + 1.2 * positive
+    grid = np.linspace(0, 1, 21)
+    curve, low, high = roc_band(scores, positive, grid, resamples=400)
+    drawn = []
+    for _ in range(400):
+        index = random.integers(0, 800, 800)
+        drawn.append(np.interp(grid, *roc_curve(scores[index], positive[index])))
+    expected = np.quantile(drawn, [0.025, 0.975], axis=0)
+    np.testing.assert_allclose(low[2:-2], expected[0, 2:-2], atol=0.025)
+    np.testing.assert_allclose(high[2:-2], expected[1, 2:-2], atol=0.025)
+    assert (low <= curve + 1e-9).all()
+    assert (curve <= high + 1e-9).all()
+
+
+def test_calibration_error_follows_from_the_bins():
+    probabilities, labels = three_classes(700, seed=7, signal=2.0)
+    bins = reliability(probabilities, labels)
+    assert sum(entry["images"] for entry in bins) == 700
+    error = sum(entry["images"] * abs(entry["confidence"] - entry["accuracy"]) for entry in bins) / 700
+    reference = multiclass_calibration_error(torch.tensor(probabilities), torch.tensor(labels), num_classes=3)
+    assert error == pytest.approx(float(reference), abs=1e-6)

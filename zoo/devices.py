@@ -1,0 +1,48 @@
+"""The device that a user asks for, and the precision that suits it."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+from zoo.errors import MissingError, UsageError, nearest
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("fp32", "tf32", "bf16")
+
+
+def resolve_device(device: str) -> str:
+    """Return "cpu", "cuda" or "mps".
+
+    Raises:
+        UsageError: an unknown name.
+        MissingError: the device is not there.
+    """
+    if device not in DEVICES:
+        raise UsageError(f"device '{device}' is not one of {', '.join(DEVICES)}.{nearest(device, DEVICES)}")
+    if device == "cpu" or (device == "auto" and _surely_no_gpu()):
+        return "cpu"
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    available = torch.cuda.is_available() if device == "cuda" else torch.backends.mps.is_available()
+    if not available:
+        raise MissingError(f"device '{device}' is not available on this machine.", hint="Try: --device cpu")
+    return device
+
+
+def _surely_no_gpu() -> bool:
+    """Whether a look at the device files says so; importing torch to ask would cost seconds."""
+    nodes = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+    return platform.system() == "Linux" and not any(Path(node).exists() for node in nodes)
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    if precision == "auto":
+        return "bf16" if device == "cuda" else "fp32"
+    if precision not in PRECISIONS:
+        raise UsageError(
+            f"precision '{precision}' is not one of auto, {', '.join(PRECISIONS)}.{nearest(precision, PRECISIONS)}"
+        )
+    return precision

@@ -1,1 +1,0 @@
-"""Ways to run cells: here, and by plugins on clusters."""

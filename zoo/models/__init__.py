@@ -1,0 +1,1 @@
+"""A network with its normalisation, and the file of its weights."""

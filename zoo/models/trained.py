@@ -1,0 +1,84 @@
+"""A trained classifier: the network, its normalisation, its classes, and what it was trained on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zoo.data.augment import transform_d4
+from zoo.errors import DataError, UsageError, nearest
+from zoo.models.classifier import Classifier
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zoo.models.weights_file import About
+
+AVERAGES = {"none": range(1), "p4": range(4), "d4": range(8)}
+"""Name -> elements of D4 that the answers are averaged over; see `zoo.data.augment.transform_d4`."""
+
+
+class TrainedClassifier(Classifier):
+    """What `zoo.load` returns. As a module it maps raw images [N, C, H, W] to logits [N, K].
+
+    Args:
+        network: maps standardised images to logits.
+        about: what it is and what it was trained on.
+    """
+
+    def __init__(self, network: nn.Module, *, about: About) -> None:
+        super().__init__(network, channels=about.image_shape[0])
+        self.about = about
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the K classes, in the order of the logits."""
+        return self.about.classes
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images that it takes."""
+        return self.about.image_shape
+
+    def predict_proba(self, images: Any, *, average: str = "none", batch_size: int = 64) -> NDArray[np.float32]:
+        """Return the probability of each class.
+
+        Args:
+            images: array or tensor [N, C, H, W], or [N, H, W] or [H, W] for one channel; in the units, at the pixel
+                scale and of the size of the training images (`about.pixel_scale`, `image_shape`).
+            average: "none"; "p4", the mean over the four quarter turns; "d4", over those and their mirror images.
+            batch_size: images at a time.
+
+        Returns:
+            [N, K]; rows sum to 1.
+
+        Raises:
+            DataError: images of another shape, or with values that are not finite.
+            UsageError: an unknown average, or no batch size.
+        """
+        if type(batch_size) is not int or batch_size < 1:
+            raise UsageError(f"batch_size={batch_size!r} must be a whole number, 1 or more.")
+        if average not in AVERAGES:
+            raise UsageError(f"average '{average}' is not one of {', '.join(AVERAGES)}.{nearest(average, AVERAGES)}")
+        batch = torch.as_tensor(images if isinstance(images, Tensor) else np.asarray(images)).float()
+        if batch.ndim in (2, 3) and self.image_shape[0] == 1:
+            batch = batch.reshape(-1, 1, *batch.shape[-2:])
+        if batch.ndim != 4 or tuple(batch.shape[1:]) != self.image_shape:
+            raise DataError(
+                f"Images of shape {tuple(batch.shape)}; {self.about.model} was trained on [N, "
+                f"{', '.join(map(str, self.image_shape))}].",
+                hint="`zoo predict` crops, pads and resamples files.",
+            )
+        if not torch.isfinite(batch).all():
+            raise DataError("The images hold values that are not finite.")
+        self.eval()
+        with torch.inference_mode():
+            parts = [self._average(part.to(self.mean.device), AVERAGES[average]) for part in batch.split(batch_size)]
+        return torch.cat(parts).numpy() if parts else np.zeros((0, len(self.classes)), np.float32)
+
+    def _average(self, images: Tensor, elements: range) -> Tensor:
+        total = sum(self(transform_d4(images, element)).float().softmax(1) for element in elements)
+        return torch.as_tensor(total / len(elements)).cpu()

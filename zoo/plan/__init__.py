@@ -1,0 +1,1 @@
+"""From what a user asks for to cells: settings, budgets applied, suites, studies, matched widths."""

@@ -1,0 +1,143 @@
+"""From what a user asks for to a list of cells: names and wildcards times data sets times seeds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo import registry
+from zoo.budgets import find_budget
+from zoo.data.shards import MOST_IMAGES
+from zoo.data.task import open_task
+from zoo.devices import resolve_device, resolve_precision
+from zoo.errors import UsageError, nearest
+from zoo.plan.match import match_widths
+from zoo.plan.overrides import SIZE_SETTINGS, by_model, check_names, check_plain, data_params, hparam
+from zoo.plan.recipes import make_recipe, recipe_of_folder, try_population
+from zoo.plan.request import Request
+from zoo.plan.settings import RULES, SETTING_NAMES, TrainingSettings
+from zoo.results.cell import Cell
+from zoo.specs import DatasetSpec, ModelSpec
+from zoo.version import __version__
+from zoo.weights.start import resolve_init
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+
+def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lambda sentence: None) -> list[Cell]:
+    """Return the cells of a request, in the order data set, model, seed.
+
+    Args:
+        host: the plugins.
+        request: what is asked for.
+        tell: called with what a user should know of the plan.
+
+    Raises:
+        UsageError: an unknown name or an impossible value.
+        MissingError: a plugin or library that is needed is absent.
+    """
+    if request.rule not in RULES:
+        raise UsageError(f"rule '{request.rule}' is not one of {', '.join(RULES)}.{nearest(request.rule, RULES)}")
+    device = resolve_device(request.device)
+    precision = resolve_precision(request.precision, device)
+    budget = find_budget(request.budget or ("paper" if device == "cuda" else "laptop"))
+    models = registry.match(host, ModelSpec, request.models)
+    datasets = registry.match(host, DatasetSpec, request.data)
+    try:
+        seeds = list(dict.fromkeys(request.seeds))
+    except TypeError as error:
+        raise UsageError(f"seeds={request.seeds!r} must be a list of whole numbers, such as [0, 1, 2].") from error
+    if not seeds or any(type(seed) is not int or not 0 <= seed < 2**31 for seed in seeds):
+        raise UsageError(f"seeds {list(request.seeds)} must be whole numbers from 0 to 2147483647.")
+    check_plain(request.settings)
+    settings, own_settings = by_model(request.settings, models)
+    check_names(settings, models, datasets)
+    sizes = {**budget.sizes}
+    for name, split in SIZE_SETTINGS.items():
+        if name in settings:
+            value = settings[name]
+            if type(value) is not int or not 1 <= value <= MOST_IMAGES:
+                raise UsageError(f"{name}={value!r} must be a whole number of images from 1 to {MOST_IMAGES:,}.")
+            sizes[split] = value
+
+    given = {model.id: _training(host, {**settings, **own_settings[model.id]}, request) for model in models}
+    cells = []
+    for dataset in datasets:
+        open_task(dataset, request.task)
+        params = data_params(dataset, budget, settings)
+        for name in dataset.required:
+            if params[name] in (None, ""):
+                raise UsageError(
+                    f"{dataset.id} needs {name}, which has no default.", hint=f"Write: --set data.{name}=VALUE"
+                )
+        recipe = make_recipe(host, dataset, params=params, simulator=request.simulator, device=device)
+        stream = settings.get("stream", False)
+        if stream and not dataset.simulated:
+            raise UsageError(
+                f"{dataset.id} holds images that exist already: there is no stream of new ones.",
+                hint="Leave out --stream; which data sets are simulated: zoo list-datasets",
+            )
+        if request.images is not None:
+            needed = {split: size for split, size in sizes.items() if split != "train" or not stream}
+            recipe = recipe_of_folder(dataset, recipe, request.images, needed)
+        try_population(dataset, recipe)
+        for model in models:
+            for name in model.training:
+                if name not in SETTING_NAMES:
+                    raise UsageError(
+                        f"{model.id}: its plugin sets '{name}', which is no training setting."
+                        f"{nearest(name, SETTING_NAMES)}",
+                        hint="Tell its author, or leave the model out.",
+                    )
+            training = {**model.training, **budget.training, **given[model.id]}
+            mine = {**settings, **own_settings[model.id]}
+            hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}
+            cells += [
+                Cell(
+                    model=model.id,
+                    model_version=model.version,
+                    hparams=hparams,
+                    recipe=recipe.to_json(),
+                    sizes=sizes,
+                    training=asdict(TrainingSettings(**training)),
+                    seed=seed,
+                    budget=budget.name,
+                    rule=request.rule,
+                    task=request.task,
+                    precision=precision,
+                    versions=installed_versions(host, model.id, dataset.id, recipe.simulator),
+                )
+                for seed in seeds
+            ]
+    if request.match:
+        cells = match_widths(host, cells, by=request.match, device=device, store=Path(request.store), tell=tell)
+    return cells
+
+
+def _training(host: Host, settings: Mapping[str, Any], request: Request) -> dict[str, Any]:
+    """Return the training settings among these."""
+    given = {name: settings[name] for name in SETTING_NAMES if name in settings}
+    if "init" in given:
+        given["init"] = resolve_init(host, given["init"], store=Path(request.store))
+    return given
+
+
+def installed_versions(host: Host, *ids: str | None) -> dict[str, str]:
+    """Return distribution -> version of the core and of the plugins that these ids come from.
+
+    A plugin that is a file has no version: the hash of its content stands for it, so that an edited network is
+    not given the result of its predecessor.
+    """
+    versions = {"lens-zoo": __version__}
+    for full_id in ids:
+        record = host.records.get(full_id.partition("/")[0]) if full_id else None
+        if record is not None and record.version == "file":
+            path = Path(record.distribution)
+            versions[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        elif record is not None:
+            versions[record.distribution] = record.version
+    return dict(sorted(versions.items()))

@@ -1,0 +1,184 @@
+"""Makes networks comparable: scales widths until every network costs what the first one does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo import registry
+from zoo.data.recipe import canonical_json
+from zoo.errors import UsageError, nearest
+from zoo.paths import make_dir, written_whole
+from zoo.results.cell import Cell
+from zoo.specs import ModelSpec
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+MATCHES = ("params", "macs", "time")
+WIDTHS = ("widths", "width")
+"""The hyper-parameters that are scaled: channels, or fields, of each layer or of all."""
+
+_CLOSE = 0.01
+_TRIES = 8
+_BATCH = 16
+_STEPS = 7
+
+
+def match_widths(
+    host: Host,
+    cells: Sequence[Cell],
+    *,
+    by: str,
+    device: str,
+    store: Path,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> list[Cell]:
+    """Return the cells with widths that make each network cost as much as the first network on the same data.
+
+    What was found is kept in the store: a time is measured once, so that the same command plans the same cells again.
+
+    Args:
+        host: the plugins.
+        cells: the plan; the first model in it stays as it is.
+        by: "params" (trainable parameters), "macs" (multiply-accumulates of a forward pass) or "time" (of a training
+            step on this machine).
+        device: where time is measured: "cpu", "cuda" or "mps".
+        store: folder of the results.
+        tell: called with a sentence for each network that says what it costs now.
+
+    Raises:
+        UsageError: `by` is unknown, or a network has no widths.
+    """
+    if by not in MATCHES:
+        raise UsageError(f"--match {by} is not one of {', '.join(MATCHES)}.{nearest(by, MATCHES)}")
+    found: dict[str, dict[str, Any]] = {}
+    references: dict[str, Cell] = {}
+    matched = []
+    for cell in cells:
+        problem = canonical_json([cell.recipe, cell.task])
+        reference = references.setdefault(problem, cell)
+        if cell.model == reference.model:
+            matched.append(cell)
+            continue
+        key = _key(cell, reference, by, device)
+        if key not in found:
+            found[key] = _stored(store, key) or _keep(store, key, _match(host, cell, reference, by, device))
+            tell(_sentence(cell, reference, by, found[key]))
+        matched.append(replace(cell, hparams=found[key]["hparams"]))
+    return matched
+
+
+def _key(cell: Cell, reference: Cell, by: str, device: str) -> str:
+    """Return what a match depends on, as a digest; seeds and training are not among it."""
+    sides = [(one.model, one.model_version, dict(one.hparams), dict(one.versions)) for one in (cell, reference)]
+    text = canonical_json([by, device if by == "time" else "", cell.recipe, cell.task, sides])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _stored(store: Path, key: str) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads((store / ".match" / f"{key}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content
+
+
+def _keep(store: Path, key: str, content: dict[str, Any]) -> dict[str, Any]:
+    make_dir(store / ".match")
+    with written_whole(store / ".match" / f"{key}.json") as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+    return content
+
+
+def _match(host: Host, cell: Cell, reference: Cell, by: str, device: str) -> dict[str, Any]:
+    """Return "hparams", "cost" and "wanted" of the nearest that scaling all widths by one factor reaches."""
+    name = _width_name(host, cell)
+    wanted = _cost(host, reference, reference.hparams, by, device)
+    factor, best, tried = 1.0, dict[str, Any](), set[str]()
+    for _ in range(_TRIES):
+        hparams = {**cell.hparams, name: _scaled(cell.hparams[name], factor)}
+        if (text := canonical_json(hparams[name])) in tried:
+            break
+        tried.add(text)
+        cost = _cost(host, cell, hparams, by, device)
+        if not best or abs(math.log(cost / wanted)) < abs(math.log(best["cost"] / wanted)):
+            best = {"hparams": hparams, "cost": cost, "wanted": wanted}
+        if abs(cost / wanted - 1) < _CLOSE:
+            break
+        factor *= math.sqrt(wanted / cost)  # a layer's parameters and products grow as the square of its width
+    return best
+
+
+def _width_name(host: Host, cell: Cell) -> str:
+    """Return the hyper-parameter that holds a network's width.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for name in WIDTHS:
+        if name in cell.hparams:
+            return name
+    having = [spec.id for spec in registry.listed(host, ModelSpec) if any(name in spec.defaults for name in WIDTHS)]
+    raise UsageError(
+        f"{cell.model} has no hyper-parameter {' or '.join(WIDTHS)}: it cannot be matched to another network.",
+        hint=f"Name it first, so that the others are matched to it, or leave it out. With widths: {', '.join(having)}",
+    )
+
+
+def _scaled(widths: Any, factor: float) -> Any:
+    if isinstance(widths, (list, tuple)):
+        return [max(1, round(width * factor)) for width in widths]
+    return max(1, round(widths * factor))
+
+
+def _cost(host: Host, cell: Cell, hparams: Mapping[str, Any], by: str, device: str) -> float:
+    """Return parameters, multiply-accumulates, or seconds of a training step of a batch."""
+    import torch
+
+    from zoo.data.open import Dataset
+    from zoo.models.classifier import build_classifier
+    from zoo.scores.score import count_cost
+
+    data = Dataset(host, cell.open_recipe(), cell.sizes, task=cell.task)
+    classes = len(data.task.classes)
+    classifier = build_classifier(host, cell.model, hparams, image_shape=data.image_shape, num_classes=classes)
+    if by == "time":
+        return _step_seconds(classifier.to(device), data.image_shape, classes)
+    return float(count_cost(classifier, torch.zeros(1, *data.image_shape))["parameters" if by == "params" else "macs"])
+
+
+def _step_seconds(classifier: Any, image_shape: tuple[int, int, int], classes: int) -> float:
+    """Return the median time of a forward and backward pass."""
+    import torch
+
+    device = next(classifier.parameters()).device
+    images = torch.randn(_BATCH, *image_shape, device=device)
+    labels = torch.arange(_BATCH, device=device) % classes
+    classifier.train()
+    seconds = []
+    for _ in range(_STEPS + 2):
+        started = time.perf_counter()
+        classifier.zero_grad(set_to_none=True)
+        torch.nn.functional.cross_entropy(classifier(images), labels).backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds[2:])
+
+
+def _sentence(cell: Cell, reference: Cell, by: str, found: Mapping[str, Any]) -> str:
+    name = next(name for name in WIDTHS if name in found["hparams"])
+    unit = {"params": "parameters", "macs": "multiply-accumulates", "time": "s a training step"}[by]
+    cost = f"{found['cost']:.4f}" if by == "time" else f"{found['cost']:,.0f}"
+    return (
+        f"matched: {cell.model} with {name}={found['hparams'][name]}: {cost} {unit}, "
+        f"{found['cost'] / found['wanted']:.2f} of {reference.model}'s"
+    )

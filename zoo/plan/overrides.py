@@ -1,0 +1,140 @@
+"""Settings as a user gives them: which model or data set each is for, what is refused, and what wins over what."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zoo.budgets import Budget
+from zoo.data.recipe import SPLITS, canonical_json
+from zoo.errors import UsageError, nearest
+from zoo.plan.settings import SETTING_NAMES
+from zoo.specs import DatasetSpec, ModelSpec
+
+SIZE_SETTINGS = {f"{split}_images": split for split in SPLITS}
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """Read `--set NAME=VALUE`; a value is JSON where it can be, text where not.
+
+    Raises:
+        UsageError: a pair without name or "=", or a name given twice.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise UsageError(
+                f"--set {pair!r} is not of the form NAME=VALUE.",
+                hint="For example: --set lr=3e-4 --set data.snr=50",
+            )
+        if name in settings:
+            raise UsageError(f"--set {name} is given twice.")
+        try:
+            settings[name] = json.loads(text)
+        except ValueError:
+            settings[name] = {"True": True, "False": False, "None": None}.get(text, text)
+        if isinstance(settings[name], float) and not math.isfinite(settings[name]):
+            raise UsageError(f"--set {pair!r}: {text} is not a finite number.")
+    return settings
+
+
+def by_model(
+    settings: Mapping[str, Any], models: Sequence[ModelSpec]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Split settings into those of all models, and model id -> those that are given for it as "MODEL.NAME".
+
+    MODEL is a name, an id or a wildcard; of several that fit a model, the last one given holds.
+
+    Raises:
+        UsageError: no model of the request fits, or the model has no such setting.
+    """
+    shared: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {model.id: {} for model in models}
+    for key, value in settings.items():
+        prefix, _, name = str(key).rpartition(".")
+        if prefix in ("", "data", "model"):
+            shared[key] = value
+            continue
+        pattern, hparam = prefix.removesuffix(".model").lower(), prefix.endswith(".model")
+        chosen = [model for model in models if fits(pattern, model.id, model.name)]
+        if not chosen:
+            names = [text for model in models for text in (model.id, model.name)] + ["data", "model"]
+            raise UsageError(
+                f"--set {key}: no model of this plan is called '{pattern}'.{nearest(pattern, names)}",
+                hint="Parameters of the data are data.NAME; settings of one model MODEL.NAME.",
+            )
+        for model in chosen:
+            training = name in SETTING_NAMES and not hparam and name != "stream"
+            if not training and name not in model.defaults:
+                known = [*model.defaults, *SETTING_NAMES]
+                raise UsageError(f"--set {key}: {model.id} has no setting '{name}'.{nearest(name, known)}")
+            own[model.id][name if training else f"model.{name}"] = value
+    return shared, own
+
+
+def fits(pattern: str, *names: str) -> bool:
+    """Return whether one of the names is the pattern or fits its wildcards; case does not count."""
+    return any(fnmatch.fnmatchcase(name.lower(), pattern.lower()) for name in names)
+
+
+def hparam(settings: Mapping[str, Any], name: str, default: Any) -> Any:
+    """Return the value given for "model.NAME", or for the bare name where that is no setting of the trainer."""
+    bare = default if name in SETTING_NAMES or name in SIZE_SETTINGS else settings.get(name, default)
+    return settings.get(f"model.{name}", bare)
+
+
+def data_params(dataset: DatasetSpec, budget: Budget | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a data set's parameters: its defaults, then the budget's if it is simulated, then the user's."""
+    given = {name.removeprefix("data."): value for name, value in settings.items() if name.startswith("data.")}
+    chosen: dict[str, Any] = {}
+    if budget is not None and dataset.simulated:
+        chosen = {
+            name: value for name, value in budget.data.items() if not given.keys() & set(budget.yields.get(name, ()))
+        }
+    return {name: given.get(name, chosen.get(name, default)) for name, default in dataset.params.items()}
+
+
+def check_plain(settings: Mapping[str, Any]) -> None:
+    """Refuse what JSON cannot hold.
+
+    Raises:
+        UsageError: a name is no text, or a value no finite number, text or list of them.
+    """
+    try:
+        canonical_json(dict(settings))
+        if not all(isinstance(name, str) for name in settings):
+            raise TypeError("a name is no text")
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"A setting is not a finite number, text or list of them: {error}.") from error
+
+
+def check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datasets: Sequence[DatasetSpec]) -> None:
+    """Refuse settings that nothing in the request knows.
+
+    Raises:
+        UsageError: with the nearest name that is known; a hyper-parameter given twice.
+    """
+    data_names = {f"data.{name}" for spec in datasets for name in spec.params}
+    model_names = {name for spec in models for name in spec.defaults}
+    known = {
+        *SETTING_NAMES,
+        *SIZE_SETTINGS,
+        *model_names,
+        *(f"model.{name}" for name in model_names),
+        *data_names,
+    }
+    for name in settings:
+        bare = name.removeprefix("model.")
+        if name != bare and bare in settings and bare not in SETTING_NAMES:
+            raise UsageError(f"--set {bare} and --set {name} are the same hyper-parameter, given twice.")
+        if name in known:
+            continue
+        if f"data.{name}" in data_names:
+            raise UsageError(f"--set {name}: this is a parameter of the data.", hint=f"Write: --set data.{name}=...")
+        where = ", ".join(spec.id for spec in [*models, *datasets])
+        raise UsageError(f"--set {name}: no such setting of {where}.{nearest(name, known)}", hint="See: zoo show ID")

@@ -1,0 +1,172 @@
+"""From a data set and its parameters to the recipe of its images."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo import registry
+from zoo.data.recipe import Recipe, canonical_json
+from zoo.devices import resolve_device
+from zoo.errors import UsageError, ZooError
+from zoo.plan.overrides import check_names, check_plain, data_params
+from zoo.specs import DatasetSpec, SimulatorSpec
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+TRIAL_SCENES = 256
+
+
+def make_recipe(
+    host: Host, dataset: DatasetSpec, *, params: Mapping[str, Any], simulator: str, device: str, seed: int = 0
+) -> Recipe:
+    """Return the recipe of a data set.
+
+    Args:
+        host: the plugins.
+        dataset: its spec.
+        params: all of its parameters.
+        simulator: id or name; used where the data set is simulated.
+        device: a resolved one; images are rendered there if the simulator can.
+        seed: of the images.
+
+    Raises:
+        UsageError: the simulator is unknown.
+        MissingError: its plugin is absent.
+    """
+    # A prior of 1 is one of 1.0: the hash of the recipe, and with it every image's folder, must not tell them apart.
+    params = {
+        name: float(value) if type(value) is int and type(dataset.params.get(name)) is float else value
+        for name, value in params.items()
+    }
+    if not dataset.simulated:
+        return Recipe(dataset=dataset.id, dataset_version=dataset.version, params=params, seed=seed)
+    engine = registry.find(host, SimulatorSpec, simulator)
+    return Recipe(
+        dataset=dataset.id,
+        dataset_version=dataset.version,
+        params=params,
+        simulator=engine.id,
+        simulator_version=engine.version,
+        seed=seed,
+        device_type="cuda" if device == "cuda" and engine.device == "any" else "cpu",
+    )
+
+
+def recipe_of_folder(dataset: DatasetSpec, recipe: Recipe, folder: Path, sizes: Mapping[str, int]) -> Recipe:
+    """Return the recipe of the images in a folder, which must be what is asked for.
+
+    The seed of the images and the type of device that they were rendered on are taken from the folder: no option of a
+    benchmark says what they should be.
+
+    Args:
+        dataset: its spec.
+        recipe: what is asked for.
+        folder: made by `zoo simulate`.
+        sizes: split -> images that are needed.
+
+    Raises:
+        UsageError: the folder holds other images, or too few.
+        DataError: it is no such folder.
+    """
+    from zoo.data.folder import differences, read_recipe, tell_differences
+    from zoo.data.shards import SHARD_SIZE, shard_count, shard_path
+
+    if not dataset.simulated:
+        raise UsageError(f"--images {folder}: {dataset.id} is not simulated; its images are where they are.")
+    there = read_recipe(folder)
+    recipe = replace(recipe, seed=there.seed, device_type=there.device_type)
+    if there.hash != recipe.hash:
+        raise UsageError(
+            f"--images {folder} holds other images: {tell_differences(there, recipe)}.",
+            hint=f"To ask for what is there: {_asking_for(differences(there, recipe))}",
+        )
+    for split, size in sizes.items():
+        missing = [n for n in range(shard_count(size)) if not shard_path(folder / split, n).exists()]
+        if missing:
+            have = (shard_count(size) - len(missing)) * SHARD_SIZE
+            raise UsageError(
+                f"--images {folder} has {have:,} of the {size:,} {split} images that are needed.",
+                hint=f"Make them with the command that made the others and -n {size} --split {split}, "
+                f"or ask for less: --set {split}_images=N",
+            )
+    return recipe
+
+
+def _asking_for(differences: Mapping[str, tuple[Any, Any]]) -> str:
+    """Return the options of zoo bench that turn a recipe into the one of a folder."""
+    words = []
+    for key, (there, _) in differences.items():
+        if key == "dataset":
+            return f"--data {there}"
+        if key == "simulator":
+            words.append(f"--simulator {there}")
+        elif key.startswith("params."):
+            text = there if isinstance(there, str) else canonical_json(there)
+            words.append(shlex.join(["--set", f"data.{key.removeprefix('params.')}={text}"]))
+    return " ".join(words) or "install the versions that it was made with"
+
+
+def plan_images(
+    host: Host, name: str, *, settings: Mapping[str, Any], simulator: str, device: str, seed: int = 0
+) -> tuple[DatasetSpec, Recipe]:
+    """Return a data set that is to be simulated by itself, without a budget: its own parameters hold.
+
+    Args:
+        host: the plugins.
+        name: id or name.
+        settings: "data.NAME" -> value.
+        simulator: id or name.
+        device: "auto", "cpu", "cuda" or "mps".
+        seed: of the images.
+
+    Raises:
+        UsageError: an unknown name, an impossible value, or images that exist already.
+        MissingError: a plugin or library that is needed is absent.
+    """
+    dataset = registry.find(host, DatasetSpec, name)
+    if not dataset.simulated:
+        raise UsageError(
+            f"{dataset.id} holds images that exist already; there is nothing to simulate.",
+            hint="See which data sets are simulated: zoo list-datasets",
+        )
+    check_plain(settings)
+    check_names(settings, [], [dataset])
+    for setting in settings:
+        if not setting.startswith("data."):
+            raise UsageError(f"--set {setting}: images are not trained.", hint="Parameters of the data are data.NAME.")
+    params = data_params(dataset, None, settings)
+    recipe = make_recipe(
+        host, dataset, params=params, simulator=simulator, device=resolve_device(device), seed=seed
+    )  # fmt: skip
+    try_population(dataset, recipe)
+    return dataset, recipe
+
+
+def try_population(dataset: DatasetSpec, recipe: Recipe) -> None:
+    """Draw a few scenes of a simulated data set, so that impossible parameters stop the plan and not its cells.
+
+    Raises:
+        UsageError: a parameter is impossible.
+        MissingError: the data set cannot be loaded.
+    """
+    if not dataset.simulated:
+        return  # opening images that exist may take long
+    import numpy as np
+
+    build = registry.load_target(dataset)
+    try:
+        build(**recipe.params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
+    except UsageError as error:
+        raise UsageError(f"{dataset.id}: {error.args[0]}", hint=error.hint) from error
+    except ZooError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"{dataset.id} cannot be drawn with these parameters: {type(error).__name__}: {error}",
+            hint=f"See: zoo show {dataset.id}",
+        ) from error

@@ -1,0 +1,63 @@
+"""From what a user types to the folder of one run: a path, or the first digits of its run id."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from zoo.errors import DataError, UsageError, nearest
+from zoo.results.store import CELL, Result, read_result
+
+SHORTEST_PREFIX = 4
+
+
+def find_run(name: str, *, store: Path) -> Path:
+    """Return the folder of a run.
+
+    Args:
+        name: a folder that holds cell.json, or at least four first digits of a run id.
+        store: where run ids are looked for.
+
+    Raises:
+        UsageError: no such run, or several.
+    """
+    folder = Path(name).expanduser()
+    if (folder / CELL).is_file():
+        return folder
+    found = matching_runs(name, store=store)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(
+            f"The run '{name}' is ambiguous: {', '.join(map(str, found[:4]))}.", hint="Give more digits, or a folder."
+        )
+    known = sorted({path.parent.name for path in store.glob(f"*/*/*/{CELL}")})
+    raise UsageError(
+        f"There is no run '{name}' in {store}, and no folder of a run of that name.{nearest(name, known)}",
+        hint=f"See: zoo report --store {store}",
+    )
+
+
+def matching_runs(name: str, *, store: Path) -> list[Path]:
+    """Return the folders of a store whose run id begins with these hex digits; none if it is no such text."""
+    if len(name) < SHORTEST_PREFIX or not re.fullmatch(r"[0-9a-f]+", name.lower()):
+        return []
+    return sorted(path.parent for path in store.glob(f"*/*/{name.lower()}*/{CELL}"))
+
+
+def good_result(run_dir: Path) -> Result:
+    """Return the result of a run that ended well.
+
+    Raises:
+        DataError: it failed, with the cause, or it has not ended.
+    """
+    result = read_result(run_dir)
+    if result is None:
+        raise DataError(f"The run {run_dir} has no result that can be read: it has not ended, or an older zoo ran it.")
+    if result["status"] != "ok":
+        cause = (str(result.get("error", "")).splitlines() or [""])[0] or "no cause is known"
+        raise DataError(
+            f"The run {run_dir} did not end well ({result['status']}): {cause}",
+            hint=f"See {run_dir / 'log.txt'}; the bench command that made it runs it again.",
+        )
+    return result

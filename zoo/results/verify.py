@@ -1,0 +1,102 @@
+"""Checks that a stored result is true: files unaltered, scores as the stored predictions give them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import ZooError
+from zoo.results import store
+from zoo.results.cell import Cell
+
+TOLERANCE = 1e-6
+"""Largest difference of a score computed again: another numpy or torch sums in another order."""
+FILES = (store.WEIGHTS, store.PREDICTIONS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a check of one run found.
+
+    Args:
+        run_dir: of the run.
+        state: "true", "false", or "no result" (failed, or not done: nothing to check).
+        problems: what is false.
+        notes: what could not be checked.
+    """
+
+    run_dir: Path
+    state: str
+    problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+def verify_run(run_dir: Path) -> Verdict:
+    """Compare a run's result with its cell, the hashes of its files, and the scores of its predictions."""
+    result = store.read_result(run_dir)
+    if result is None or result["status"] != "ok":
+        why = "not done, or written by another zoo" if result is None else str(result["status"])
+        return Verdict(run_dir=run_dir, state="no result", notes=[why])
+    problems, notes = [], []
+    try:
+        cell = Cell.read(run_dir / store.CELL)
+        if result["run_id"] != cell.run_id or result["cell"] != cell.to_json():
+            problems.append(f"{store.RESULT} belongs to the cell {result['run_id']}, {store.CELL} is {cell.run_id}")
+    except ZooError as error:
+        problems.append(error.args[0])
+    hashes = result.get("files") or {}
+    if not isinstance(hashes, Mapping):
+        problems.append(f"the hashes in {store.RESULT} are damaged")
+        hashes = {}
+    elif not hashes:
+        notes.append(f"{store.RESULT} holds no hashes: an older zoo wrote it")
+    for name, expected in hashes.items():
+        path = run_dir / name
+        if not path.is_file():
+            problems.append(f"{name} is gone")
+        elif store.file_sha256(path) != expected:
+            problems.append(f"{name} has been altered: its SHA-256 is not the one in {store.RESULT}")
+    try:
+        problems += _compare_scores(run_dir, result)
+    except (ZooError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        problems.append(f"{store.PREDICTIONS} cannot be scored: {error}")
+    return Verdict(run_dir=run_dir, state="false" if problems else "true", problems=problems, notes=notes)
+
+
+def _compare_scores(run_dir: Path, result: Mapping[str, Any]) -> list[str]:
+    import torch
+
+    from zoo.scores.score import score
+
+    arrays, _ = store.read_arrays(run_dir / store.PREDICTIONS)
+    logits, labels = (torch.from_numpy(arrays[f"test.{name}"]) for name in ("logits", "labels"))
+    again = flatten(score(logits, labels, result["classes"]))
+    stored = flatten(result["test"])
+    # Only what both hold: a newer zoo may compute more, and plugins' metrics are their own.
+    wrong = [name for name in again if name in stored and not close(again[name], stored[name], TOLERANCE)]
+    return [
+        f"{name} is {again[name]:.6g} by the stored predictions, {stored[name]:.6g} in the result" for name in wrong
+    ]
+
+
+def close(first: float, second: float, tolerance: float) -> bool:
+    """Whether two numbers are equal within a tolerance; NaN equals NaN."""
+    return (math.isnan(first) and math.isnan(second)) or abs(first - second) <= tolerance
+
+
+def flatten(scores: Any, *, prefix: str = "") -> dict[str, float]:
+    """Return every number in nested dictionaries and lists under a name such as "auc.macro" or "confusion.0.1"."""
+    if isinstance(scores, Mapping):
+        pairs = [(str(key), value) for key, value in scores.items()]
+    elif isinstance(scores, (list, tuple)):
+        pairs = [(str(index), value) for index, value in enumerate(scores)]
+    else:
+        is_number = isinstance(scores, (int, float)) and not isinstance(scores, bool)
+        return {prefix: float(scores)} if is_number else {}
+    numbers: dict[str, float] = {}
+    for key, value in pairs:
+        numbers |= flatten(value, prefix=f"{prefix}.{key}" if prefix else key)
+    return numbers

@@ -1,0 +1,284 @@
+"""Runs one cell in this process: images, training, and only then the test split and the scores."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zoo import registry
+from zoo.data.loader import Batches
+from zoo.data.split import Split
+from zoo.environment import describe, peak_memory_bytes
+from zoo.errors import ZooError
+from zoo.models.load import golden_predictions
+from zoo.models.pixels import SAMPLE, summary
+from zoo.models.weights_file import About, write_weights
+from zoo.paths import written_whole
+from zoo.results import store
+from zoo.results.cell import SCHEMA, Cell
+from zoo.scores.equivariance import declared_symmetry, measure_equivariance
+from zoo.scores.probe import probe_splits
+from zoo.scores.score import count_cost, inference_rate, score
+from zoo.specs import MetricSpec, ModelSpec
+from zoo.train.checkpoint import CHECKPOINT
+from zoo.train.fit import fit, prepare, waited_share
+from zoo.train.loop import predict
+from zoo.train.team import ALONE, Team
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zoo.host import Host
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES_PER_CLASS = 4
+MISTAKES_PER_CLASS = 4
+GOLDEN_IMAGES = 3
+
+
+def run_cell(
+    host: Host,
+    cell: Cell,
+    run_dir: Path,
+    *,
+    device: str,
+    images: Path | None = None,
+    force: bool = False,
+    team: Team = ALONE,
+) -> store.Result:
+    """Run a cell and write its result, unless it is there already. One process, or one team, at a time runs a cell.
+
+    A failure that is there was written after this cell was planned, by another process, since planning removes
+    earlier ones (`store.prepare_run`): it is not tried twice.
+
+    Args:
+        host: the plugins.
+        cell: what to run.
+        run_dir: its folder, which holds cell.json.
+        device: "cpu", "cuda" or "mps".
+        images: read simulated images from this folder; default: the cache, which is filled.
+        force: run it again from the start although there is a result.
+        team: the processes that train together. The first calls this; the others call `zoo.train.fit.help_fit`.
+
+    Returns:
+        The content of result.json: status "ok", "failed" or "oom".
+
+    Raises:
+        DataError: the store cannot be written.
+        BusyError: another process runs it.
+        KeyboardInterrupt: it was interrupted; running it again continues.
+    """
+    # A team that zoo has started works under the lock of the process that started it.
+    with contextlib.nullcontext() if team.started_by == "zoo" else store.claim(run_dir):
+        stored = store.read_result(run_dir)
+        if stored is not None and not force:
+            return stored
+        (run_dir / store.RESULT).unlink(missing_ok=True)
+        for leftover in [*run_dir.glob(".*.part"), *([run_dir / CHECKPOINT] if force else [])]:
+            leftover.unlink(missing_ok=True)
+        host.tell("zoo_run_started", cell=cell.to_json(), run_dir=run_dir)
+        started = time.perf_counter()
+        result: store.Result = {"schema": SCHEMA, "run_id": cell.run_id, "cell": cell.to_json()}
+        try:
+            result |= _run(host, cell, run_dir, torch.device(device), images, team)
+            result["files"] = {name: store.file_sha256(run_dir / name) for name in (store.WEIGHTS, store.PREDICTIONS)}
+            result["status"] = "ok"
+        except (Exception, SystemExit) as error:
+            oom = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+            result["status"] = "oom" if oom else "failed"
+            text = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+            result |= {"error": text, "traceback": traceback.format_exc()}
+            logger.error("%s on %s failed: %s", cell.model, cell.data, text, exc_info=not isinstance(error, ZooError))
+        # Of all sessions, as far as epochs tell: a run that was interrupted is not cheaper than one that was not.
+        result["seconds"] = result.pop("earlier_seconds", 0.0) + time.perf_counter() - started
+        result["environment"] = describe()
+        store.write_json(run_dir / store.RESULT, result)
+        if result["status"] == "ok":
+            # Not before: a run that is killed, or finds the disk full, in its last moment need not train again.
+            for finished in (CHECKPOINT, store.PROGRESS):
+                (run_dir / finished).unlink(missing_ok=True)
+        host.tell("zoo_run_finished", cell=cell.to_json(), run_dir=run_dir, result=result)
+        return result
+
+
+def _run(
+    host: Host, cell: Cell, run_dir: Path, device: torch.device, images: Path | None, team: Team
+) -> dict[str, Any]:
+    """Return the scores and costs of a cell; leaves weights, predictions and examples in its folder."""
+    prepared = prepare(host, cell, run_dir, device=device, images=images, team=team)
+    device = prepared.device
+    classifier, fabric, spec = prepared.classifier, prepared.fabric, prepared.spec
+    train_split, val_split, simulated = prepared.train_split, prepared.val_split, prepared.simulated
+    _write_examples(run_dir / store.EXAMPLES, train_split)
+    probe = torch.from_numpy(np.array(val_split.pieces[0][:64])).to(device)
+    cost: dict[str, Any] = dict(count_cost(classifier, probe[:1]))
+    group, declared = declared_symmetry(spec, classifier.network)
+    equivariance = {"initial": measure_equivariance(classifier, probe, group)}
+
+    epochs_here = 0
+
+    def epoch_ended(entry: dict[str, float]) -> None:
+        nonlocal epochs_here
+        epochs_here += 1
+        host.tell(
+            "zoo_epoch_ended",
+            cell=cell.to_json(),
+            run_dir=run_dir,
+            epoch=int(entry["epoch"]),
+            metrics=dict(entry),
+        )
+
+    fitted = fit(prepared, cell, run_dir, epoch_ended=epoch_ended)
+    history, stream = fitted.history, prepared.stream
+    with written_whole(run_dir / store.HISTORY) as temporary:
+        temporary.write_text("".join(json.dumps(entry) + "\n" for entry in history), encoding="utf-8")
+    about = _about(cell, spec, train_split, init=prepared.init)
+    golden = golden_predictions(classifier, _first_of_classes(val_split, most=GOLDEN_IMAGES))
+    write_weights(run_dir / store.WEIGHTS, classifier.state_dict(), about=about, golden=golden)
+
+    # The weights are fixed and on disk: now, and not before, the test split is opened.
+    clock = time.perf_counter()
+    test_split = prepared.data.split("test")
+    simulated["seconds"] += time.perf_counter() - clock
+    prepared.progress.tell("score", 0, 1)
+    test_logits, test_labels = predict(classifier, Batches(test_split, device=device), fabric=fabric)
+    val_logits, val_labels = predict(classifier, fitted.val_data, fabric=fabric)
+    equivariance["trained"] = measure_equivariance(classifier, probe, group)
+    cost |= {
+        "train_images_per_second": float(np.median([entry["train_images_per_second"] for entry in history])),
+        "train_seconds": sum(entry["train_seconds"] for entry in history),
+        "inference_images_per_second": inference_rate(classifier, probe),
+        "peak_memory_bytes": peak_memory_bytes(),
+        # More than 1 where memory ran out and a step's gradient was accumulated over so many parts.
+        "micro_batches": int(history[-1].get("micro_batches", 1)),
+        "resident": fitted.resident,
+        "processes": team.size,
+        "simulated_images": simulated["images"],
+        "simulation_seconds": simulated["seconds"] if simulated["images"] else 0.0,
+    }
+    _write_predictions(
+        run_dir / store.PREDICTIONS,
+        {"test": (test_split, test_logits, test_labels), "val": (val_split, val_logits, val_labels)},
+    )
+    _write_mistakes(run_dir / store.MISTAKES, test_split, test_logits, test_labels)
+    scores = score(test_logits, test_labels, test_split.classes)
+    scores["extra"] = _extra_metrics(host, test_logits, test_labels)
+    splits = [val_split, test_split] if stream is not None else [train_split, val_split, test_split]
+    result = {
+        "classes": list(test_split.classes),
+        "test": scores,
+        "val": {"auc": fitted.val_auc, "epoch": fitted.epoch},
+        "probe": probe_splits(train_split, test_split),
+        "equivariance": {"group": group, "declared": declared, **equivariance},
+        "cost": cost,
+        "data": {
+            "recipe_hash": cell.open_recipe().hash,
+            "image_shape": list(train_split.image_shape),
+            "counts": {split.name: np.bincount(split.labels).tolist() for split in splits},
+        },
+        "init": prepared.init,
+        "device": str(device),
+        "earlier_seconds": sum(entry["seconds"] for entry in history[: -epochs_here or None]),
+    }
+    if stream is not None:
+        result["stream"] = {
+            "images": len(stream) * len(history),
+            "images_per_second": stream.made / stream.seconds if stream.made else None,  # all was trained before
+            "waited_share": waited_share(history),
+        }
+    return result
+
+
+def _extra_metrics(host: Host, logits: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Return the scores that plugins add; one that fails is logged and left out."""
+    extra: dict[str, Any] = {}
+    for spec in host.specs_of(MetricSpec):
+        try:
+            # Arrays of its own: a metric that sorts them in place changes no other's.
+            values = registry.load_target(spec)(logits.double().softmax(1).numpy(), labels.numpy().copy())
+            extra[spec.id] = {str(name): float(value) for name, value in values.items()}
+        except (Exception, SystemExit):
+            logger.warning("metric %s failed", spec.id, exc_info=True)
+    return extra
+
+
+def _about(cell: Cell, spec: ModelSpec, split: Split, *, init: dict[str, Any] | None) -> About:
+    """Return what the weights must carry to be used without this run's folder."""
+    sample = np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(np.int64))
+    pixel_scale = cell.recipe["params"].get("pixel_scale")
+    return About(
+        model=cell.model,
+        model_version=cell.model_version,
+        group=spec.group,
+        hparams=dict(cell.hparams),
+        classes=tuple(split.classes),
+        image_shape=split.image_shape,
+        pixel_scale=float(pixel_scale) if isinstance(pixel_scale, (int, float)) else None,
+        pixels=summary(_images_at(split, sample)),
+        recipe=dict(cell.recipe),
+        run_id=cell.run_id,
+        versions=dict(cell.versions),
+        init=init,
+    )
+
+
+def _first_of_classes(split: Split, *, most: int) -> Tensor:
+    """Return the first image of each class, for at most so many classes."""
+    present = np.unique(split.labels)[:most]
+    return torch.from_numpy(_images_at(split, np.array([np.argmax(split.labels == k) for k in present])))
+
+
+def _write_predictions(path: Path, splits: dict[str, tuple[Split, Tensor, Tensor]]) -> None:
+    arrays: dict[str, Any] = {}
+    ids = {}
+    for name, (split, logits, labels) in splits.items():
+        arrays[f"{name}.logits"] = logits.numpy()
+        arrays[f"{name}.labels"] = labels.numpy()
+        arrays |= {f"{name}.parameter.{key}": values for key, values in split.parameters.items()}
+        ids[f"{name}.ids"] = json.dumps(split.ids)
+    store.write_arrays(path, arrays, ids)
+
+
+def _write_examples(path: Path, split: Split) -> None:
+    """Keep a few training images of each class, so that a report can show what the data look like."""
+    first = np.concatenate([np.flatnonzero(split.labels == k)[:EXAMPLES_PER_CLASS] for k in range(len(split.classes))])
+    store.write_arrays(
+        path,
+        {"images": _images_at(split, first), "labels": split.labels[first]},
+        {"classes": json.dumps(list(split.classes))},
+    )
+
+
+def _write_mistakes(path: Path, split: Split, logits: Tensor, labels: Tensor) -> None:
+    """Keep the test images of each class that the network gave the least chance, so that a report can show them."""
+    probabilities, truth = logits.double().softmax(1).numpy(), labels.numpy()
+    chance = probabilities[np.arange(len(truth)), truth]
+    worst = np.concatenate(
+        [
+            of_class[np.argsort(chance[of_class], kind="stable")[:MISTAKES_PER_CLASS]]
+            for of_class in (np.flatnonzero(truth == k) for k in range(len(split.classes)))
+        ]
+    )
+    store.write_arrays(
+        path,
+        {"images": _images_at(split, worst), "labels": truth[worst], "probabilities": probabilities[worst]},
+        {"classes": json.dumps(list(split.classes)), "ids": json.dumps([split.ids[i] for i in worst])},
+    )
+
+
+def _images_at(split: Split, index: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return a few images [n, C, H, W] of a split."""
+    starts = np.cumsum([0] + [len(piece) for piece in split.pieces])
+    which = np.searchsorted(starts, index, side="right") - 1
+    return np.stack([split.pieces[p][i - starts[p]] for i, p in zip(index, which, strict=True)])

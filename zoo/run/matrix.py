@@ -1,0 +1,201 @@
+"""Runs the cells of a plan that are not in the store yet, through a launcher, and gathers all results."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo import registry
+from zoo.devices import resolve_device
+from zoo.paths import make_dir
+from zoo.progress import read_progress
+from zoo.results import store as result_store
+from zoo.results.cell import Cell
+from zoo.run.launcher import Job, Launcher
+from zoo.specs import LauncherSpec
+from zoo.train.team import ALONE, Team
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+POLL_SECONDS = 0.2
+_LOG_LINES = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellState:
+    """How a cell stands.
+
+    Args:
+        cell: which.
+        run_dir: where its files are.
+        state: "stored", "waiting", "running", "elsewhere" (another process runs it) or "ended".
+        progress: what it last said of itself; see `zoo.progress`.
+        result: once there is one.
+    """
+
+    cell: Cell
+    run_dir: Path
+    state: str
+    progress: dict[str, Any] = field(default_factory=dict)
+    result: result_store.Result | None = None
+
+
+def run_matrix(
+    host: Host,
+    cells: Sequence[Cell],
+    *,
+    store: Path,
+    device: str = "auto",
+    launcher: str = "core/local",
+    images: Path | None = None,
+    force: bool = False,
+    team: Team = ALONE,
+    watch: Callable[[list[CellState]], None] | None = None,
+) -> list[result_store.Result]:
+    """Run what is not done and return the results of all cells, in their order.
+
+    Args:
+        host: the plugins.
+        cells: the plan.
+        store: folder of the results.
+        device: "auto", "cpu", "cuda" or "mps".
+        launcher: id or name.
+        images: folder that holds the simulated images; default: the cache, which is filled.
+        force: run cells again that are in the store.
+        team: processes that each cell is trained by.
+        watch: called several times a second with the state of every cell.
+
+    Raises:
+        UsageError: the launcher is unknown.
+        DataError: the store cannot be written.
+        KeyboardInterrupt: after the running cells have been stopped.
+    """
+    launcher_spec = registry.find(host, LauncherSpec, launcher)
+    stored = {cell.run_id: result_store.done(store, cell) for cell in cells} if not force else {}
+    todo = [cell for cell in {cell.run_id: cell for cell in cells}.values() if not stored.get(cell.run_id)]
+    matrix = _Matrix(
+        store=store,
+        stored=stored,
+        start=lambda run_dir: _job(
+            run_dir,
+            device=resolve_device(device),
+            images=images,
+            force=force,
+            team=team,
+            files=[record.distribution for record in host.records.values() if record.version == "file"],
+        ),
+        force=force,
+    )
+    if todo:
+        make_dir(store)
+        matrix.engine = registry.load_target(launcher_spec)()
+        matrix.submit(todo)
+    try:
+        while True:
+            states = matrix.states(cells)
+            if watch is not None:
+                watch(states)
+            if all(state.result is not None for state in states):
+                return [state.result for state in states if state.result is not None]
+            time.sleep(POLL_SECONDS)
+    finally:
+        if matrix.engine is not None:
+            matrix.engine.cancel(list(matrix.handles.values()))
+
+
+@dataclass(kw_only=True)
+class _Matrix:
+    """What is known of the cells while they run.
+
+    Another process may run the same cells from the same store. A cell belongs to whoever holds the lock of its
+    folder; it is left to them, and taken back when they let go of it without a result.
+    """
+
+    store: Path
+    stored: dict[str, result_store.Result | None]
+    start: Callable[[Path], Job]
+    force: bool
+    engine: Launcher | None = None
+    handles: dict[str, str] = field(default_factory=dict)
+    elsewhere: set[str] = field(default_factory=set)
+
+    def submit(self, cells: Sequence[Cell]) -> None:
+        """Give cells to the launcher, but for those that another process runs."""
+        assert self.engine is not None
+        mine = []
+        for cell in cells:
+            run_dir = result_store.prepare_run(self.store, cell, force=self.force)
+            if result_store.locked(run_dir):
+                self.elsewhere.add(cell.run_id)
+            else:
+                self.elsewhere.discard(cell.run_id)
+                mine.append((cell, run_dir))
+        handles = self.engine.submit([self.start(run_dir) for _, run_dir in mine])
+        self.handles |= dict(zip((cell.run_id for cell, _ in mine), handles, strict=True))
+
+    def states(self, cells: Sequence[Cell]) -> list[CellState]:
+        """Return the state of every cell."""
+        jobs: dict[str, str] = {}
+        if self.engine is not None:
+            jobs = dict(zip(self.handles, self.engine.poll(list(self.handles.values())), strict=True))
+        return [self._state(cell, jobs) for cell in cells]
+
+    def _state(self, cell: Cell, jobs: dict[str, str]) -> CellState:
+        run_dir, run_id = self.store / cell.folder, cell.run_id
+        state = "elsewhere" if run_id in self.elsewhere else jobs.get(run_id, "stored")
+        result = self.stored.get(run_id)
+        if state == "ended" and result is None:
+            result = result_store.read_result(run_dir)
+            if result is None and result_store.locked(run_dir):
+                # Our process found another one at work, and left.
+                self.elsewhere.add(run_id)
+                state = "elsewhere"
+            else:
+                result = result or _died(cell, run_dir)
+        elif state == "elsewhere" and not result_store.locked(run_dir):
+            result = result_store.read_result(run_dir)
+            if result is None:
+                self.submit([cell])
+                state = "elsewhere" if run_id in self.elsewhere else "waiting"
+            else:
+                self.elsewhere.discard(run_id)
+                self.handles.pop(run_id, None)
+                state = "ended"
+        elif state == "waiting" and (run_dir / result_store.RESULT).exists():
+            # Another process has run it meanwhile: planning had removed what was there before.
+            result = result_store.read_result(run_dir)
+            if result is not None and self.engine is not None:
+                self.engine.cancel([self.handles.pop(run_id)])
+                state = "ended"
+        self.stored[run_id] = result
+        progress = read_progress(run_dir / result_store.PROGRESS) if state in ("running", "elsewhere") else {}
+        return CellState(cell=cell, run_dir=run_dir, state=state, progress=progress, result=result)
+
+
+def _job(run_dir: Path, *, device: str, images: Path | None, force: bool, team: Team, files: Sequence[str]) -> Job:
+    plugins = [word for file in files for word in ("--plugin", str(Path(file).absolute()))]
+    cell = str(run_dir / result_store.CELL)
+    command = [sys.executable, "-m", "zoo", *plugins, "run-cell", cell, "--device", device, *team.options()]
+    if images is not None:
+        command += ["--images", str(images.absolute())]
+    if force:
+        command.append("--force")
+    return Job(run_dir=run_dir, command=tuple(command))
+
+
+def _died(cell: Cell, run_dir: Path) -> result_store.Result:
+    """Return the result of a cell whose process ended without writing one."""
+    log = run_dir / result_store.LOG
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    tail = "\n".join(lines[-_LOG_LINES:])
+    return {
+        "status": "failed",
+        "cell": cell.to_json(),
+        "run_id": cell.run_id,
+        "error": f"Its process ended without a result; the end of {log}:\n{tail or '(empty)'}",
+    }

@@ -1,0 +1,1 @@
+"""From predictions to numbers: areas, intervals, equivariance, the scalar probe."""

@@ -1,0 +1,97 @@
+"""Scores of a trained classifier: from logits and labels to numbers with intervals, and what it cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.scores.stats import bootstrap_auc
+
+
+def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the scores of one split.
+
+    Areas under the ROC curve come from softmax probabilities, never from raw logits, whose one-vs-rest order
+    differs from image to image.
+
+    Args:
+        logits: [N, K] on the CPU.
+        labels: [N].
+        classes: K names.
+
+    Returns:
+        "auc" (class -> one-vs-rest area, and "macro", "micro"), "accuracy", "log_loss", "ece" (15 bins),
+        "confusion" [true][predicted], and "intervals" (95 %, bootstrap over images).
+    """
+    from torchmetrics.functional.classification import (
+        binary_auroc,
+        multiclass_calibration_error,
+        multiclass_confusion_matrix,
+    )
+
+    count = len(classes)
+    probabilities = logits.double().softmax(1)
+    per_class = one_vs_rest_auc(probabilities, labels)
+    one_hot = nn.functional.one_hot(labels, count)
+    intervals = bootstrap_auc(probabilities.numpy(), labels.numpy())
+    names = {f"auc_{k}": f"auc.{name}" for k, name in enumerate(classes)} | {"auc_macro": "auc.macro"}
+    return {
+        "auc": {
+            **{name: float(per_class[k]) for k, name in enumerate(classes)},
+            "macro": float(per_class.mean()),
+            "micro": float(binary_auroc(probabilities.flatten(), one_hot.flatten(), thresholds=None)),
+        },
+        "accuracy": float((probabilities.argmax(1) == labels).double().mean()),
+        "log_loss": float(nn.functional.cross_entropy(logits.double(), labels)),
+        "ece": float(multiclass_calibration_error(probabilities, labels, num_classes=count, n_bins=15)),
+        "confusion": multiclass_confusion_matrix(probabilities.argmax(1), labels, num_classes=count).tolist(),
+        "intervals": {names.get(name, name): list(interval) for name, interval in intervals.items()},
+        "images": len(labels),
+    }
+
+
+def one_vs_rest_auc(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the area under each class's ROC curve, [K]; NaN where the class, or all the rest, has no image.
+
+    Args:
+        probabilities: [N, K].
+        labels: [N].
+    """
+    from torchmetrics.functional.classification import multiclass_auroc
+
+    classes = probabilities.shape[1]
+    areas = multiclass_auroc(probabilities, labels, num_classes=classes, average="none", thresholds=None)
+    counts = labels.bincount(minlength=classes)
+    # torchmetrics says 0 there, as if the classifier had every pair the wrong way round.
+    return areas.where((counts > 0) & (counts < len(labels)), torch.nan)
+
+
+def count_cost(classifier: nn.Module, image: Tensor) -> dict[str, int]:
+    """Return "parameters" and "macs" (multiply-accumulates of one forward pass of one image [1, C, H, W])."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    classifier.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        classifier(image)
+    return {
+        "parameters": sum(parameter.numel() for parameter in classifier.parameters()),
+        "macs": counter.get_total_flops() // 2,
+    }
+
+
+@torch.inference_mode()
+def inference_rate(classifier: nn.Module, images: Tensor, *, seconds: float = 1.0) -> float:
+    """Return images per second of forward passes over one batch [n, C, H, W], measured for about `seconds`."""
+    classifier.eval()
+    classifier(images)
+    done, started = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < seconds or not done:
+        classifier(images)
+        if images.is_cuda:
+            torch.cuda.synchronize(images.device)
+        done += len(images)
+    return done / max(elapsed, 1e-9)

@@ -1,0 +1,1 @@
+"""Training of one network: data on the device, checkpoints, moving average, several processes."""

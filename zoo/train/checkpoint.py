@@ -1,0 +1,131 @@
+"""The checkpoint of a training: one file that checks itself, from which training goes on to the same bits.
+
+From a damaged one nothing is taken, and training starts again from its first epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import zlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from zoo.errors import DataError
+from zoo.paths import written_whole
+from zoo.train.average import MovingAverage
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass
+class TrainingState:
+    """What changes from epoch to epoch beside the tensors of the training; kept in the checkpoint's header."""
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = 0
+    best_auc: float = float("-inf")
+    micro_batches: int = 1
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def write_checkpoint(
+    path: Path,
+    state: TrainingState,
+    classifier: nn.Module,
+    average: MovingAverage,
+    optimizer: torch.optim.Optimizer,
+    parameters: list[nn.Parameter],
+    best: dict[str, Tensor],
+) -> None:
+    """Write everything that training goes on from.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    tensors = weights_of(classifier, average) | {f"best.{name}": tensor for name, tensor in best.items()}
+    for index, parameter in enumerate(parameters):
+        for name, value in optimizer.state[parameter].items():
+            tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(asdict(state))
+    with written_whole(path) as temporary:
+        save_file(plain, temporary, metadata={"state": text, "checksum": _checksum(path, text, plain)})
+
+
+def read_checkpoint(path: Path, weights: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]] | None:
+    """Return state and tensors of a checkpoint that fits the weights, or None; one that is damaged is told of."""
+    try:
+        return _read(path, weights)
+    except FileNotFoundError:
+        return None
+    except DataError as error:
+        logger.warning("%s Training starts again from the first epoch.", error)
+        return None
+
+
+def _read(path: Path, weights: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+    """Return state and tensors of a checkpoint.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DataError: it is damaged, that of another run, or that of a network which was built differently.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            names = file.keys()  # no dictionary: the file itself cannot be iterated
+            tensors = {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise DataError(f"{path} is damaged: {error}.") from error
+    text = metadata.get("state", "")
+    if metadata.get("checksum") != _checksum(path, text, tensors):
+        raise DataError(f"{path} is damaged: its checksum does not fit.")
+    if {name: tensor.shape for name, tensor in tensors.items() if name.startswith(("model.", "average."))} != {
+        name: tensor.shape for name, tensor in weights.items()
+    }:
+        raise DataError(f"{path} holds other weights than the network has now.")
+    return text, tensors
+
+
+def take_checkpoint(
+    checkpoint: tuple[str, dict[str, Tensor]],
+    classifier: nn.Module,
+    average: MovingAverage,
+    optimizer: torch.optim.Optimizer,
+    parameters: list[nn.Parameter],
+) -> tuple[TrainingState, dict[str, Tensor]]:
+    """Fill everything from a checkpoint; return the state and the best weights."""
+    text, tensors = checkpoint
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+    classifier.load_state_dict(part("model."))
+    average.module.load_state_dict(part("average."))
+    for index, parameter in enumerate(parameters):
+        for name, value in part(f"optimizer.{index}.").items():
+            optimizer.state[parameter][name] = value if name == "step" else value.to(parameter.device)
+    return TrainingState(**json.loads(text)), part("best.")
+
+
+def weights_of(classifier: nn.Module, average: MovingAverage) -> dict[str, Tensor]:
+    tensors = {f"model.{name}": tensor for name, tensor in classifier.state_dict().items()}
+    return tensors | {f"average.{name}": tensor for name, tensor in average.module.state_dict().items()}
+
+
+def _checksum(path: Path, text: str, tensors: dict[str, Tensor]) -> str:
+    """Return a checksum of a checkpoint's content and of the run (its folder's name) that it belongs to."""
+    value = zlib.crc32(f"{path.absolute().parent.name}\0{text}".encode())
+    for name, tensor in sorted(tensors.items()):
+        value = zlib.crc32(name.encode(), value)
+        value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, value)
+    return f"{value:08x}"

@@ -1,0 +1,293 @@
+"""Prepares and trains a cell, up to fixed weights; whoever wants them scored goes on from there.
+
+The test split is not opened here, so that a search over hyper-parameters can use the very training that a benchmark
+uses without ever seeing what it will be judged by.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from zoo import registry
+from zoo.data.loader import Batches
+from zoo.data.open import Dataset
+from zoo.data.split import Split
+from zoo.data.stream import Stream
+from zoo.errors import DataError, TrainingError, ZooError
+from zoo.models.classifier import Classifier, build_classifier
+from zoo.plan.settings import TrainingSettings
+from zoo.progress import ProgressFile
+from zoo.results import store
+from zoo.results.cell import Cell
+from zoo.specs import ModelSpec
+from zoo.train.loop import EpochReport, make_fabric, train
+from zoo.train.team import ALONE, OWN_ERROR, Team
+from zoo.weights.start import start_from
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What a training needs.
+
+    Args:
+        spec: of the model.
+        settings: of the training.
+        data: the data set, of which the training and the validation split are open.
+        train_split: of a stream, its first images.
+        val_split: chooses the epoch.
+        stream: of new training images, where the settings ask for one.
+        classifier: on its device, normalised, with its initial weights.
+        fabric: device and precision.
+        device: where it trains.
+        init: what it started from (`zoo.weights.start`), or None.
+        progress: where the cell tells how far it is.
+        simulated: "images" and "seconds" that rendering took.
+    """
+
+    spec: ModelSpec
+    settings: TrainingSettings
+    data: Dataset
+    train_split: Split
+    val_split: Split
+    stream: Stream | None
+    classifier: Classifier
+    fabric: Fabric
+    device: torch.device
+    init: dict[str, Any] | None
+    progress: ProgressFile
+    simulated: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What a training leaves, beside the weights in its classifier.
+
+    Args:
+        history: an entry for each epoch, also of earlier sessions.
+        epoch: whose weights were chosen, counted from 1.
+        val_data: the validation images on the device.
+        resident: whether the training images were held on the device.
+    """
+
+    history: list[dict[str, float]]
+    epoch: int
+    val_data: Batches
+    resident: bool
+
+    @property
+    def val_auc(self) -> float:
+        """Macro validation AUC of the chosen epoch."""
+        return self.history[self.epoch - 1]["val_auc"]
+
+
+def prepare(
+    host: Host,
+    cell: Cell,
+    run_dir: Path,
+    *,
+    device: torch.device,
+    images: Path | None = None,
+    team: Team = ALONE,
+) -> Prepared:
+    """Build a cell's network and open its training and validation images, which are simulated if need be.
+
+    Args:
+        host: the plugins.
+        cell: what to train.
+        run_dir: a folder of the cell's own, three levels below a store; progress is told in it.
+        device: where it will train; in a team, its type.
+        images: read simulated images from this folder; default: the cache, which is filled.
+        team: the processes that train together, of which this is the first.
+
+    Raises:
+        ZooError: the network cannot be built, or the images cannot be had or used.
+    """
+    progress = ProgressFile(run_dir / store.PROGRESS)
+    simulated: dict[str, float] = {"images": 0, "seconds": 0.0}
+
+    def simulating(split: str, done: int, total: int) -> None:
+        progress.tell(f"simulate {split}", done, total)
+        if done == total:
+            simulated["images"] += total
+
+    clock = time.perf_counter()
+    settings = TrainingSettings(**cell.training)
+    # Before anything is rendered: it sets how float32 is computed, on which compiled code depends.
+    fabric = make_fabric(device, cell.precision, team)
+    device = fabric.device if team.size > 1 else device
+    data = Dataset(host, cell.open_recipe(), cell.sizes, folder=images, task=cell.task, progress=simulating)
+    # The network first: hyper-parameters that cannot be built should not cost a simulation.
+    torch.manual_seed(cell.seed)
+    classifier = build_classifier(
+        host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
+    )
+    stream = _open_stream(data, settings, device) if settings.stream else None
+    # Of a stream, the first images stand for all where all would be looked at.
+    train_split = data.split("train") if stream is None else stream.first()
+    val_split = data.split("val")
+    simulated["seconds"] += time.perf_counter() - clock
+    if cell.rule == "val_auc" and len(np.unique(val_split.labels)) < 2:
+        raise DataError(
+            f"The {len(val_split)} validation images of {cell.data} are of one class: no AUC can choose an epoch.",
+            hint="Try: --set val_images=500, or --rule last",
+        )
+    if team.size > 1:
+        fabric.barrier()  # the others read what has been made
+    mean, std = (torch.as_tensor(values) for values in train_split.moments())
+    if not (mean.isfinite().all() and std.isfinite().all()):
+        raise DataError(f"{cell.data}: the training images hold values that are not finite.")
+    classifier.normalise(mean=mean, std=std.clamp_min(1e-12))
+    init = None
+    if settings.init:
+        init = start_from(
+            host,
+            classifier,
+            cell=cell,
+            image_shape=train_split.image_shape,
+            classes=train_split.classes,
+            store=run_dir.parents[2],
+        )
+    classifier.to(device)
+    return Prepared(
+        spec=registry.find(host, ModelSpec, cell.model),
+        settings=settings,
+        data=data,
+        train_split=train_split,
+        val_split=val_split,
+        stream=stream,
+        classifier=classifier,
+        fabric=fabric,
+        device=device,
+        init=init,
+        progress=progress,
+        simulated=simulated,
+    )
+
+
+def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochReport) -> Fitted:
+    """Train, or go on from the checkpoint in `run_dir`; leaves the chosen weights in the classifier.
+
+    Args:
+        prepared: used up: its classifier is trained in place.
+        cell: the one that it was prepared from.
+        run_dir: where checkpoints are kept.
+        epoch_ended: called with the epoch's entry of the history, after its checkpoint. What it raises ends the
+            training and comes out here.
+
+    Raises:
+        TrainingError: the loss is not finite; names the epoch.
+    """
+    settings, stream, progress = prepared.settings, prepared.stream, prepared.progress
+    history: list[dict[str, float]] = []
+
+    def remember(entry: dict[str, float]) -> None:
+        history.append(entry)
+        epoch_ended(entry)
+
+    def step_ended(epoch: int, step: int, steps: int) -> None:
+        last = {name: history[-1][name] for name in ("train_loss", "val_auc")} if history else {}
+        if stream is not None:
+            last |= {"streamed_per_second": stream.made / stream.seconds, "waited_share": waited_share(history)}
+        progress.tell(
+            "train",
+            (epoch - 1) * steps + step,
+            settings.epochs * steps,
+            epoch=epoch,
+            epochs=settings.epochs,
+            **last,
+        )
+
+    train_data: Batches | Stream = (
+        Batches(prepared.train_split, device=prepared.device) if stream is None else stream
+    )  # fmt: skip
+    val_data = Batches(prepared.val_split, device=prepared.device)
+    weights, full_history, chosen_epoch = train(
+        prepared.classifier,
+        train_data,
+        val_data,
+        settings,
+        seed=cell.seed,
+        rule=cell.rule,
+        fabric=prepared.fabric,
+        run_dir=run_dir,
+        epoch_ended=remember,
+        step_ended=step_ended,
+    )
+    prepared.classifier.load_state_dict(weights)
+    prepared.classifier.to(prepared.device).eval()
+    return Fitted(history=full_history, epoch=chosen_epoch, val_data=val_data, resident=train_data.resident)
+
+
+def help_fit(
+    host: Host, cell: Cell, run_dir: Path, *, device: torch.device, images: Path | None = None, team: Team
+) -> dict[str, Any]:
+    """Train with the first process of a team, which does everything else by itself; write nothing.
+
+    Args:
+        host, cell, run_dir, device, images: as the first process has them.
+        team: the processes that train together, and this one's place.
+
+    Returns:
+        Nothing but a "status": "ok", or "failed" for an error that all processes meet.
+
+    Raises:
+        SystemExit: an error that the others may not know of. They must not wait for this process.
+    """
+    try:
+        fabric = make_fabric(device, cell.precision, team)
+        settings = TrainingSettings(**cell.training)
+        data = Dataset(host, cell.open_recipe(), cell.sizes, folder=images, task=cell.task)
+        fabric.barrier()  # until then the first process makes the images
+        # Its first weights come from the first process as well.
+        classifier = build_classifier(
+            host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
+        ).to(fabric.device)
+        train_data: Batches | Stream = (
+            _open_stream(data, settings, fabric.device)
+            if settings.stream
+            else Batches(data.split("train"), device=fabric.device)
+        )
+        train(
+            classifier,
+            train_data,
+            None,
+            settings,
+            seed=cell.seed,
+            rule=cell.rule,
+            fabric=fabric,
+            run_dir=run_dir,
+            epoch_ended=lambda entry: None,
+            step_ended=lambda epoch, step, steps: None,
+        )
+    except TrainingError as error:
+        return {"status": "failed", "error": str(error)}
+    except Exception as error:
+        logger.error("process %d: %s", team.rank, error, exc_info=not isinstance(error, ZooError))
+        raise SystemExit(OWN_ERROR) from error
+    return {"status": "ok"}
+
+
+def _open_stream(data: Dataset, settings: TrainingSettings, device: torch.device) -> Stream:
+    """Return a stream of as many new images an epoch as the train split would have."""
+    images = data.sizes["train"]
+    simulation = data.simulation(expected_images=images * settings.epochs)
+    return Stream(simulation, images=images, device=device, task=data.task)
+
+
+def waited_share(history: list[dict[str, float]]) -> float:
+    """Return the share of the time of training in which the network waited for images."""
+    trained = sum(entry["train_seconds"] for entry in history)
+    return sum(entry["waited_seconds"] for entry in history) / trained if trained else 0.0

@@ -1,0 +1,331 @@
+"""Trains a classifier on the train split and picks its weights on the validation split. No test data come here.
+
+Every epoch ends with a checkpoint from which training goes on to the same result bit by bit: order, augmentation
+and dropout of an epoch are seeded by (seed, epoch), and the learning rate is a function of the step.
+
+Several processes may train one network: each takes its part of every batch, with the order and augmentation that
+a single process would use, and the gradient is that of the whole batch. The first one alone validates and keeps files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+
+from zoo.data.augment import augment
+from zoo.data.loader import Batches
+from zoo.data.part import Part
+from zoo.errors import TrainingError, UsageError
+from zoo.lensing.draws import stable_hash
+from zoo.models.classifier import Classifier
+from zoo.plan.settings import TrainingSettings
+from zoo.scores.score import one_vs_rest_auc
+from zoo.train.average import MovingAverage
+from zoo.train.batch_norm import SharedBatchNorm
+from zoo.train.checkpoint import (
+    CHECKPOINT,
+    TrainingState,
+    read_checkpoint,
+    take_checkpoint,
+    weights_of,
+    write_checkpoint,
+)
+from zoo.train.schedule import learning_rate_factor
+from zoo.train.team import ALONE, Team, check_batch
+
+logger = logging.getLogger(__name__)
+EpochReport = Callable[[dict[str, float]], None]
+StepReport = Callable[[int, int, int], None]
+
+FABRIC_PRECISION = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed"}
+
+ENVIRONMENTS = {"zoo": LightningEnvironment, "torchrun": TorchElasticEnvironment, "slurm": SLURMEnvironment}
+# The first process may simulate for hours while the others wait; one that died is noticed by who started it.
+LONGEST_WAIT = timedelta(days=2)
+
+
+def make_fabric(device: torch.device, precision: str, team: Team = ALONE) -> Fabric:
+    """Return a Fabric for one device, or for this process's place in a team, whose processes then are connected.
+
+    Args:
+        device: its type is what counts in a team, where `Fabric.device` is this process's one.
+        precision: "fp32", "bf16", or "tf32", which lets matrix products of float32 use the tensor cores.
+        team: the processes that train together.
+
+    Raises:
+        UsageError: the processes were started in another way than the team has it.
+    """
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    accelerator: Any = device.type
+    kind: Any = FABRIC_PRECISION[precision]
+    if team.size == 1:
+        return Fabric(accelerator=accelerator, devices=1, precision=kind)
+    strategy = DDPStrategy(timeout=LONGEST_WAIT)
+    try:
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=team.devices,
+            num_nodes=team.num_nodes,
+            strategy=strategy,
+            precision=kind,
+            plugins=[ENVIRONMENTS[team.started_by]()],
+        )
+        fabric.launch()
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(f"{team.size} processes cannot be connected: {error}") from error
+    return fabric
+
+
+class TrainingData(Protocol):
+    """Images to train on: those of a split, or a stream of new ones."""
+
+    device: torch.device
+
+    def __len__(self) -> int:
+        """The images of an epoch."""
+        ...
+
+    def epoch(
+        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: Part | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images and labels of an epoch, counted from 1, in full batches, or a part of each."""
+        ...
+
+
+def train(
+    classifier: Classifier,
+    train_data: TrainingData,
+    val_data: Batches | None,
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    rule: str,
+    fabric: Fabric,
+    run_dir: Path,
+    epoch_ended: EpochReport,
+    step_ended: StepReport,
+) -> tuple[dict[str, Tensor], list[dict[str, float]], int]:
+    """Train, or go on from the checkpoint in `run_dir`.
+
+    Args:
+        classifier: freshly built from `seed`, on the device.
+        train_data, val_data: on the same device; only the first process needs `val_data`.
+        settings: of the training.
+        seed: of order, augmentation and dropout.
+        rule: "val_auc" keeps the epoch with the highest macro validation AUC (the first of equals), "last" the last.
+        fabric: precision, device, and which process of how many this is.
+        run_dir: where checkpoints are kept.
+        epoch_ended: called with the epoch's entry of the history, in the first process.
+        step_ended: called with epoch, step of the epoch and steps in an epoch, in the first process.
+
+    Returns:
+        The chosen weights, the history (one entry an epoch), and the chosen epoch, counted from 1. The weights are
+        the first process's to use: the others keep neither the average nor the best.
+
+    Raises:
+        TrainingError: the loss is not finite; names the epoch.
+        UsageError: there are more processes than images in a batch.
+    """
+    average = MovingAverage(classifier, decay=settings.ema)
+    parameters = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+    module, fabric_optimizer = fabric.setup(classifier, optimizer)
+    batch_size = min(settings.batch_size, len(train_data))
+    steps = len(train_data) // batch_size
+    check_batch(fabric.world_size, batch_size)
+    part = Part.of_process(fabric.global_rank, processes=fabric.world_size, whole=batch_size)
+    state, best = TrainingState(), average.module.state_dict()
+    checkpoint = (
+        read_checkpoint(run_dir / CHECKPOINT, weights_of(classifier, average)) if fabric.is_global_zero else None
+    )
+    # By the first process to all, which may be on a machine that does not see the file.
+    checkpoint = fabric.broadcast(checkpoint)
+    if checkpoint is not None:
+        state, best = take_checkpoint(checkpoint, classifier, average, optimizer, parameters)
+    history = state.history
+
+    while state.epoch < settings.epochs and not _exhausted(state, settings):
+        started = time.perf_counter()
+        epoch = state.epoch + 1
+        own = f"/{fabric.global_rank}" if fabric.global_rank else ""
+        torch.manual_seed(stable_hash(f"{seed}/{epoch}/dropout{own}") >> 1)
+        shuffle = torch.Generator().manual_seed(stable_hash(f"{seed}/{epoch}/order") >> 1)
+        transform = torch.Generator().manual_seed(stable_hash(f"{seed}/{epoch}/augment") >> 1)
+        module.train()
+        loss_sum = torch.zeros((), device=train_data.device)
+        batches = train_data.epoch(epoch, batch_size, shuffle=shuffle, part=part)
+        waited = 0.0
+        for number in range(1, steps + 1):
+            asked = time.perf_counter()
+            images, labels = next(batches)
+            waited += time.perf_counter() - asked
+            rate = settings.lr * learning_rate_factor(state.step, steps * settings.epochs, settings.schedule)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss, state.micro_batches = _accumulate(
+                module,
+                augment(images, settings.augment, generator=transform, part=part),
+                labels,
+                share=len(part) / batch_size,
+                label_smoothing=settings.label_smoothing,
+                fabric=fabric,
+                micro_batches=state.micro_batches,
+            )
+            if settings.clip:
+                fabric.clip_gradients(module, fabric_optimizer, max_norm=settings.clip, error_if_nonfinite=False)
+            fabric_optimizer.step()
+            fabric_optimizer.zero_grad()
+            loss_sum += loss
+            state.step += 1
+            if fabric.is_global_zero:
+                average.update(classifier, step=state.step)
+            if number % 10 == 0 or number == steps:
+                # All processes see the same sum, and so all of them stop.
+                batch_loss_sum = torch.as_tensor(fabric.all_reduce(loss_sum.clone(), reduce_op="mean"))
+                _check_finite(batch_loss_sum, epoch, number)
+                if fabric.is_global_zero:
+                    step_ended(epoch, number, steps)
+        train_seconds = time.perf_counter() - started
+        entry: dict[str, float] = {}
+        if fabric.is_global_zero:
+            assert val_data is not None
+            logits, labels = predict(average.module, val_data, fabric=fabric)
+            entry = {
+                "epoch": epoch,
+                "train_loss": float(batch_loss_sum) / steps,
+                "lr": rate,
+                **_validate(logits, labels, epoch),
+                "train_seconds": train_seconds,
+                "waited_seconds": waited,
+                "train_images_per_second": steps * batch_size / train_seconds,
+                "micro_batches": state.micro_batches,
+                "seconds": time.perf_counter() - started,
+            }
+        entry = fabric.broadcast(entry)
+        history.append(entry)
+        state.epoch = epoch
+        if entry["val_auc"] > state.best_auc or state.best_epoch == 0:
+            state.best_auc, state.best_epoch = entry["val_auc"], epoch
+            best = {name: tensor.detach().cpu().clone() for name, tensor in average.module.state_dict().items()}
+        if fabric.is_global_zero:
+            write_checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizer, parameters, best)
+            epoch_ended(entry)
+
+    if rule == "val_auc":
+        return best, history, state.best_epoch
+    return average.module.state_dict(), history, state.epoch
+
+
+def _accumulate(
+    module: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    share: float,
+    label_smoothing: float,
+    fabric: Fabric,
+    micro_batches: int,
+) -> tuple[Tensor, int]:
+    """Leave the gradient of a batch's mean loss in the parameters; take it in halves where memory runs out.
+
+    The sum of the parts' gradients is the gradient of the whole, up to rounding, so the result stays the same;
+    but batch norm sees a micro-batch at a time, and dropout draws other numbers.
+
+    Args:
+        module: in training mode, gradients at zero.
+        images, labels: the batch, or this process's part of it.
+        share: of the batch that they are.
+        label_smoothing: of the cross entropy.
+        fabric: precision and device.
+        micro_batches: how many parts to begin with.
+
+    Returns:
+        The mean loss, and the number of parts that went well. In a team, the mean over the processes is that of
+        the batch, as it is for the gradients.
+
+    Raises:
+        torch.OutOfMemoryError: even a single image is too much; or there are several processes, which cannot tell
+            each other in the middle of a step.
+    """
+    weight = share * fabric.world_size  # 1 where parts are even; the mean over processes undoes the second factor
+    shared = SharedBatchNorm if fabric.world_size > 1 else contextlib.nullcontext
+    while True:
+        loss_sum = torch.zeros((), device=images.device)
+        try:
+            parts = zip(images.tensor_split(micro_batches), labels.tensor_split(micro_batches), strict=True)
+            for part, part_labels in parts:
+                with shared():
+                    logits = module(part)
+                loss = F.cross_entropy(logits.float(), part_labels, label_smoothing=label_smoothing)
+                loss = loss * (weight * len(part) / len(images)) if micro_batches > 1 or weight != 1 else loss
+                fabric.backward(loss)
+                loss_sum += loss.detach()
+            return loss_sum, micro_batches
+        except torch.OutOfMemoryError:
+            if micro_batches >= len(images) or fabric.world_size > 1:
+                raise
+        # Outside of the handler: the exception would keep the tensors of the failed pass alive.
+        micro_batches = min(2 * micro_batches, len(images))
+        for parameter in module.parameters():
+            parameter.grad = None
+        if images.is_cuda:
+            torch.cuda.empty_cache()
+        logger.warning("out of memory: batches of %d are taken in %d parts now", len(images), micro_batches)
+
+
+@torch.inference_mode()
+def predict(module: nn.Module, data: Batches, *, fabric: Fabric, batch_size: int = 256) -> tuple[Tensor, Tensor]:
+    """Return logits [N, K] in float32 and labels [N], both on the CPU, in the order of the split."""
+    module.eval()
+    logits, labels = [], []
+    with fabric.autocast():
+        for images, batch_labels in data.batches(batch_size):
+            logits.append(_forward(module, images))
+            labels.append(batch_labels.cpu())
+    return torch.cat(logits), torch.cat(labels)
+
+
+def _forward(module: nn.Module, images: Tensor) -> Tensor:
+    """Return logits on the CPU; in halves where memory runs out."""
+    with contextlib.suppress(torch.OutOfMemoryError):
+        logits: Tensor = module(images).float().cpu()
+        return logits
+    if len(images) == 1:
+        raise torch.OutOfMemoryError("even one image is too much for a forward pass")
+    return torch.cat([_forward(module, half) for half in images.tensor_split(2)])
+
+
+def _exhausted(state: TrainingState, settings: TrainingSettings) -> bool:
+    return bool(settings.patience) and state.epoch - state.best_epoch >= settings.patience
+
+
+def _check_finite(loss_sum: Tensor, epoch: int, step: int) -> None:
+    if not torch.isfinite(loss_sum):
+        raise TrainingError(
+            f"The loss became {float(loss_sum)} in epoch {epoch}, step {step}.",
+            hint="Try a lower rate: --set lr=1e-4",
+        )
+
+
+def _validate(logits: Tensor, labels: Tensor, epoch: int) -> dict[str, float]:
+    if not torch.isfinite(logits).all():
+        raise TrainingError(f"The validation logits are not finite after epoch {epoch}.", hint="Try: --set lr=1e-4")
+    auc = one_vs_rest_auc(logits.softmax(1), labels).nanmean()  # a small split may lack a class
+    return {
+        "val_loss": float(F.cross_entropy(logits, labels)),
+        "val_auc": float(auc),
+        "val_accuracy": float((logits.argmax(1) == labels).float().mean()),
+    }

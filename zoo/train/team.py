@@ -1,0 +1,126 @@
+"""Who takes part: the processes that train one network together, as the environment of each of them says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from zoo.errors import MissingError, UsageError
+
+RANK_VARIABLE = "ZOO_RANK"
+"""Set for the processes that `zoo.run.together` starts."""
+OWN_ERROR = 70
+"""Exit code of a process other than the first that failed with an error which may be its own."""
+MOST_PROCESSES = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Team:
+    """The processes that train one network, seen from one of them.
+
+    Args:
+        devices: processes on each node, one a device.
+        num_nodes: machines.
+        rank: of this process, from 0; the first one alone writes files.
+        started_by: "zoo", "torchrun" or "slurm"; empty in the process that has yet to start them, or is alone.
+    """
+
+    devices: int = 1
+    num_nodes: int = 1
+    rank: int = 0
+    started_by: str = ""
+
+    @property
+    def size(self) -> int:
+        """How many processes there are."""
+        return self.devices * self.num_nodes
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def options(self) -> list[str]:
+        """Return the words that ask `zoo run-cell` for this team."""
+        return ["--devices", str(self.devices), "--num-nodes", str(self.num_nodes)] if self.size > 1 else []
+
+
+ALONE = Team()
+
+
+def find_team(*, devices: int = 1, num_nodes: int = 1, environment: Mapping[str, str] = os.environ) -> Team:
+    """Return the team that is asked for, and this process's place in it if somebody has started its processes.
+
+    torchrun and Slurm's srun start a process for each device, on all nodes; without them zoo starts those of
+    this machine itself.
+
+    Args:
+        devices, num_nodes: as asked for.
+        environment: variables.
+
+    Raises:
+        UsageError: impossible numbers, other ones than those of the processes that were started, or several nodes
+            and nobody who could start processes there.
+    """
+    for option, value in (("devices", devices), ("num-nodes", num_nodes)):
+        if type(value) is not int or not 1 <= value <= MOST_PROCESSES:
+            raise UsageError(f"--{option} {value!r} must be a whole number from 1 to {MOST_PROCESSES}.")
+    team = Team(devices=devices, num_nodes=num_nodes)
+    if team.size == 1:
+        return team
+    for started_by, marker, rank, size in (
+        ("zoo", RANK_VARIABLE, RANK_VARIABLE, "WORLD_SIZE"),
+        ("torchrun", "TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE"),
+        # Not SLURM_NTASKS, which also stands in a batch script that starts no process for each task.
+        ("slurm", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+    ):
+        if marker not in environment or environment.get(size, "1") == "1":
+            continue
+        if int(environment[size]) != team.size:
+            raise UsageError(
+                f"{started_by} started {environment[size]} processes, but --devices {devices} --num-nodes "
+                f"{num_nodes} are {team.size}.",
+                hint="--devices is the number of processes on each node.",
+            )
+        return Team(devices=devices, num_nodes=num_nodes, rank=int(environment[rank]), started_by=started_by)
+    if num_nodes > 1:
+        raise UsageError(
+            f"--num-nodes {num_nodes}: nobody has started processes on the other nodes.",
+            hint=f"With Slurm: srun --nodes={num_nodes} --ntasks-per-node={devices} zoo bench ...; or torchrun.",
+        )
+    return team
+
+
+def check_devices(team: Team, device: str) -> None:
+    """Refuse a team that this machine has not the devices for.
+
+    Raises:
+        UsageError: several processes on a device that cannot be shared.
+        MissingError: fewer GPUs than processes.
+    """
+    if team.devices == 1 or device == "cpu":
+        return
+    if device != "cuda":
+        raise UsageError(f"--devices {team.devices}: {device} has one device.", hint="Leave out --devices.")
+    import torch
+
+    count = torch.cuda.device_count()
+    if count < team.devices:
+        raise MissingError(
+            f"--devices {team.devices}: this machine shows {count} GPU{'s' if count != 1 else ''}.",
+            hint=f"Try: --devices {count}; which GPUs are seen: CUDA_VISIBLE_DEVICES, or Slurm's --gpus-per-node",
+        )
+
+
+def check_batch(processes: int, batch_size: int) -> None:
+    """Refuse batches with fewer images than processes.
+
+    Raises:
+        UsageError: some process would have no image.
+    """
+    if batch_size < processes:
+        raise UsageError(
+            f"{processes} processes cannot share batches of {batch_size} image{'s' if batch_size != 1 else ''}.",
+            hint=f"Try: --set batch_size={processes} or more, or fewer --devices",
+        )

@@ -1,0 +1,3 @@
+"""The version of the core."""
+
+__version__ = "0.1.0"
