@@ -27,7 +27,8 @@ class Task:
 
     def labels(self, labels: NDArray[Any]) -> NDArray[np.int64]:
         """Return the labels [N] of the task for those of the data set."""
-        return np.asarray(self.merged, dtype=np.int64)[labels]
+        of_task: NDArray[np.int64] = np.asarray(self.merged, dtype=np.int64)[labels]
+        return of_task
 
     def apply(self, split: Split) -> Split:
         """Return a split of the data set with the classes and labels of the task."""

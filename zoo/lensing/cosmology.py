@@ -19,7 +19,8 @@ def comoving_distance(redshift: ArrayLike) -> NDArray[np.float64]:
     z = np.asarray(redshift, dtype=np.float64)
     nodes = 0.5 * z[..., None] * (_NODES + 1)
     inverse_hubble = 1 / np.sqrt(MATTER_DENSITY * (1 + nodes) ** 3 + 1 - MATTER_DENSITY)
-    return SPEED_OF_LIGHT / HUBBLE_CONSTANT * 0.5 * z * (inverse_hubble * _WEIGHTS).sum(-1)
+    distance: NDArray[np.float64] = SPEED_OF_LIGHT / HUBBLE_CONSTANT * 0.5 * z * (inverse_hubble * _WEIGHTS).sum(-1)
+    return distance
 
 
 def einstein_radius(mass: ArrayLike, lens_redshift: ArrayLike, source_redshift: ArrayLike) -> NDArray[np.float64]:
@@ -36,4 +37,6 @@ def einstein_radius(mass: ArrayLike, lens_redshift: ArrayLike, source_redshift: 
     lens, source = comoving_distance(z_lens), comoving_distance(z_source)
     # Flat space: D_LS = (chi_S - chi_L) / (1 + z_S), D_S = chi_S / (1 + z_S), D_L = chi_L / (1 + z_L).
     ratio = (source - lens) * (1 + z_lens) / (lens * source)  # per Mpc
-    return np.sqrt(4 * GRAVITY * np.asarray(mass, float) / SPEED_OF_LIGHT**2 * ratio) * ARCSEC_PER_RADIAN
+    radians = np.sqrt(4 * GRAVITY * np.asarray(mass, float) / SPEED_OF_LIGHT**2 * ratio)
+    arcsec: NDArray[np.float64] = radians * ARCSEC_PER_RADIAN
+    return arcsec

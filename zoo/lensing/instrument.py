@@ -78,7 +78,8 @@ class Instrument:
             kernel = np.ones_like(argument)
             outside = argument > 0
             kernel[outside] = (2 * _bessel_j1(argument[outside]) / argument[outside]) ** 2
-        return kernel / kernel.sum()
+        normalised: NDArray[np.float64] = kernel / kernel.sum()
+        return normalised
 
     def ray_grid(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return x and y of the rays in arcsec, [s] each: the image padded by the PSF's radius on every side.
@@ -101,4 +102,5 @@ def _whole(name: str, value: Any, *, low: int, high: int) -> None:
 def _bessel_j1(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return J_1 by the trapezoidal rule on Bessel's integral, which converges exponentially (x < 30 here)."""
     angle = (np.arange(64) + 0.5) * (np.pi / 64)
-    return np.cos(angle - x[..., None] * np.sin(angle)).mean(-1)
+    mean: NDArray[np.float64] = np.cos(angle - x[..., None] * np.sin(angle)).mean(-1)
+    return mean

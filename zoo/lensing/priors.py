@@ -38,7 +38,8 @@ class Prior:
             return np.full((len(draws), slots), first)
         if self.form == "Normal":  # Box-Muller
             unit = draws.unit(name, slots=2 * slots)
-            return first + last * np.sqrt(-2 * np.log(unit[:, ::2])) * np.cos(2 * np.pi * unit[:, 1::2])
+            normal: NDArray[np.float64] = np.sqrt(-2 * np.log(unit[:, ::2])) * np.cos(2 * np.pi * unit[:, 1::2])
+            return first + last * normal
         unit = draws.unit(name, slots=slots)
         if self.form == "U":
             return first + (last - first) * unit

@@ -172,7 +172,8 @@ def _shear(images: Tensor, factor: float, dimension: int) -> Tensor:
     height, width = images.shape[-2:]
     shift = factor * (torch.arange(height, device=images.device, dtype=images.dtype) - (height - 1) / 2)
     phase = 2 * math.pi * torch.fft.rfftfreq(width, device=images.device).to(images.dtype) * shift[:, None]
-    return torch.fft.irfft(torch.fft.rfft(images) * torch.polar(torch.ones_like(phase), phase), n=width)
+    sheared: Tensor = torch.fft.irfft(torch.fft.rfft(images) * torch.polar(torch.ones_like(phase), phase), n=width)
+    return sheared
 
 
 def rotate_coarse(maps: Tensor, angle_degrees: float) -> Tensor:
