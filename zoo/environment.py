@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Mapping
 
-from zoo.schema import Record
+from zoo.schema import Count, Record
 
 LIBRARIES = (
     "torch", "torchvision", "numpy", "timm", "escnn", "e2cnn", "caustics", "autolens", "lenstronomy",
@@ -33,9 +33,9 @@ class Environment(Record):
     python: str
     platform: str
     processor: str
-    cores: int | None
+    cores: Count | None
     libraries: Mapping[str, str]
-    threads: int | None = None
+    threads: Count | None = None
     cuda: str | None = None
     gpu: str | None = None
 

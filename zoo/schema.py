@@ -7,13 +7,15 @@ a hundredth of a second, where pydantic takes a tenth; `zoo list-models` must st
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, TypeAlias, TypeVar, dataclass_transform
 
 import msgspec
 
 from zoo.errors import DataError
 
 R = TypeVar("R")
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A number of things. The upper bound keeps out what no float can hold."""
 
 
 # Tells type checkers that what derives from it is frozen and takes keywords only, as msgspec has it.

@@ -122,7 +122,7 @@ def test_a_training_that_goes_on_ends_in_the_same_bits(host, tmp_path, monkeypat
     folder = cache / "datasets" / cell.open_recipe().hash
     whole_dir, cut_dir = (store.prepare_run(tmp_path / name, cell) for name in ("whole", "cut"))
     whole = run_cell(host, cell, whole_dir, device="cpu")
-    assert whole["status"] == "ok", whole.get("error")
+    assert whole.status == "ok", whole.get("error")
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["test", "val"]
     tell = host.tell
 
@@ -137,12 +137,12 @@ def test_a_training_that_goes_on_ends_in_the_same_bits(host, tmp_path, monkeypat
             run_cell(host, cell, cut_dir, device="cpu")
     resumed = run_cell(host, cell, cut_dir, device="cpu")
     assert (cut_dir / store.WEIGHTS).read_bytes() == (whole_dir / store.WEIGHTS).read_bytes()
-    assert resumed["test"] == whole["test"]
+    assert resumed.test == whole.test
     for result in (whole, resumed):
-        assert result["stream"]["images"] == 300
-        assert 0 < result["stream"]["waited_share"] < 1
-        assert result["stream"]["images_per_second"] > 0
-        assert set(result["data"]["counts"]) == {"val", "test"}
+        assert result.stream.images == 300
+        assert 0 < result.stream.waited_share < 1
+        assert result.stream.images_per_second > 0
+        assert set(result.data.counts) == {"val", "test"}
 
     # Validation and test images are byte for byte those of an ordinary training.
     monkeypatch.setenv("ZOO_CACHE", str(cache / "ordinary"))

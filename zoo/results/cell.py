@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from zoo.data.recipe import SPLITS, Recipe, short_hash
 from zoo.devices import Precision
 from zoo.errors import DataError
-from zoo.schema import read_record
+from zoo.schema import Count, read_record
 
 SCHEMA = 1
 Rule: TypeAlias = Literal["val_auc", "last"]
@@ -41,9 +41,9 @@ class Cell:
     model_version: int
     hparams: Mapping[str, Any]
     recipe: Recipe
-    sizes: Mapping[str, int]
+    sizes: Mapping[str, Count]
     training: Mapping[str, Any]
-    seed: int
+    seed: Count
     budget: str
     rule: Rule
     precision: Precision

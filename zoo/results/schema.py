@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from zoo.environment import Environment
 from zoo.models.weights_file import Init
 from zoo.results.cell import Cell
-from zoo.schema import Record
+from zoo.schema import Count, Record
 from zoo.scores.schema import Equivariance, Probe, Scores
 
 
@@ -30,7 +30,7 @@ class Epoch(Record):
         seconds: Time of the epoch, validation included.
     """
 
-    epoch: int
+    epoch: Count
     train_loss: float
     lr: float
     val_loss: float
@@ -39,7 +39,7 @@ class Epoch(Record):
     train_seconds: float
     waited_seconds: float
     train_images_per_second: float
-    micro_batches: int
+    micro_batches: Count
     seconds: float
 
 
@@ -52,7 +52,7 @@ class Validation(Record):
     """
 
     auc: float
-    epoch: int
+    epoch: Count
 
 
 class Cost(Record):
@@ -72,16 +72,16 @@ class Cost(Record):
         simulation_seconds: Time of rendering them.
     """
 
-    parameters: int
-    macs: int
+    parameters: Count
+    macs: Count
     train_images_per_second: float
     train_seconds: float
     inference_images_per_second: float
-    peak_memory_bytes: int
-    micro_batches: int
+    peak_memory_bytes: Count
+    micro_batches: Count
     resident: bool
-    processes: int
-    simulated_images: int
+    processes: Count
+    simulated_images: Count
     simulation_seconds: float
 
 
@@ -95,8 +95,8 @@ class DataSummary(Record):
     """
 
     recipe_hash: str
-    image_shape: tuple[int, int, int]
-    counts: Mapping[str, tuple[int, ...]]
+    image_shape: tuple[Count, Count, Count]
+    counts: Mapping[str, tuple[Count, ...]]
 
 
 class StreamSummary(Record):
@@ -108,7 +108,7 @@ class StreamSummary(Record):
         waited_share: Share of the training time in which the network waited for images.
     """
 
-    images: int
+    images: Count
     images_per_second: float | None
     waited_share: float
 

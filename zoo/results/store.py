@@ -109,6 +109,8 @@ def open_result(run_dir: Path) -> RunResult:
     """
     try:
         content = json.loads((run_dir / RESULT).read_text(encoding="utf-8"))
+        # JSON can escape half a character, which no report could print.
+        json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise DataError(f"{RESULT} is damaged: {error}.") from error
     return result_from(content, run_dir=run_dir)
@@ -128,12 +130,15 @@ def result_from(content: Any, *, run_dir: Path) -> RunResult:
         raise DataError(f"{RESULT} is damaged: {type(content).__name__} in place of an object.")
     if content.get("schema") != SCHEMA:
         raise DataError(f"{RESULT} is of schema {content.get('schema')}; this zoo reads schema {SCHEMA}.")
+    status = content.get("status")
+    if status not in ("ok", "failed", "oom"):
+        raise DataError(f"{RESULT} is damaged: its status is {str(status)[:60]}.")
     # A cell checks more than types: its run id is a hash of it, so it tells a result that was altered.
     try:
         cell = Cell.from_json(content.get("cell"))
     except DataError as error:
         raise DataError(f"{RESULT} is damaged: {error.args[0]}") from error
-    kind: type[Finished] | type[Failed] = Finished if content.get("status") == "ok" else Failed
+    kind: type[Finished] | type[Failed] = Finished if status == "ok" else Failed
     result = read_record({**content, "cell": cell, "run_dir": run_dir}, kind, what=RESULT)
     if result.run_id != cell.run_id:
         raise DataError(f"{RESULT} is damaged: it is of the run {result.run_id}, its cell is {cell.run_id}.")

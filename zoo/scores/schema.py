@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zoo.schema import Record
+from zoo.schema import Count, Record
 
 Interval = tuple[float, float]
 """Low and high end of a 95 % interval."""
@@ -29,8 +29,8 @@ class Scores(Record):
     accuracy: float
     log_loss: float
     ece: float
-    confusion: tuple[tuple[int, ...], ...]
-    images: int
+    confusion: tuple[tuple[Count, ...], ...]
+    images: Count
     extra: Mapping[str, Mapping[str, float]] = {}
 
     @property
@@ -54,7 +54,7 @@ class Probe(Record):
     interval: Interval
     shuffled: float
     single: Mapping[str, float]
-    images: Mapping[str, int]
+    images: Mapping[str, Count]
 
     def __post_init__(self) -> None:
         if "macro" not in self.auc or not self.single:
@@ -91,7 +91,7 @@ class Invariance(Record, omit_defaults=True):
 
     error: float
     flips: float
-    elements: int
+    elements: Count
     rotations: Rotations | None = None
 
 
