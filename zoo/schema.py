@@ -42,8 +42,14 @@ def read_record(content: Any, kind: type[R], *, what: str) -> R:
 
 
 def plain(value: Any) -> Any:
-    """Return a typed value as dictionaries, lists, texts and numbers, which JSON can hold; a path becomes a text."""
-    return msgspec.to_builtins(value, enc_hook=_path_as_text)
+    """Return a typed value as dictionaries, lists, texts and numbers, as JSON gives them; a path becomes a text."""
+    return _with_lists(msgspec.to_builtins(value, enc_hook=_path_as_text))
+
+
+def _with_lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_lists(inner) for name, inner in value.items()}
+    return [_with_lists(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _path_as_text(value: Any) -> str:
