@@ -27,6 +27,8 @@ from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.report.tables import accumulation_note, make_tables
 from zoo.results import store
+from zoo.results.cell import SCHEMA
+from zoo.results.schema import Failed
 from zoo.run import cell as run
 from zoo.run.cell import run_cell
 from zoo.train import loop as train_module
@@ -335,7 +337,9 @@ def test_a_task_trains_and_scores_its_own_classes(host, run_in):
     assert [name for name in table.columns if name.startswith("AUC")] == ["AUC"]
     [whole] = make_plan(host, Request(**request, settings={**SMALL, "epochs": 8, "lr": 0.02}))
     assert whole.run_id != cell.run_id
-    failed = {"status": "failed", "run_id": whole.run_id, "cell": whole.to_json(), "error": ""}
+    failed = Failed(
+        schema=SCHEMA, status="failed", run_id=whole.run_id, cell=whole, run_dir=run_dir, error="no such luck"
+    )
     assert len(make_tables([result, failed])) == 2
     with pytest.raises(UsageError, match="Did you mean 'middle'"):
         make_plan(host, Request(**request, task="midle"))
