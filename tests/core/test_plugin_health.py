@@ -115,8 +115,7 @@ def test_the_option_reaches_the_processes_of_the_cells(plugin_file, zoo):
 def test_every_hook_has_somebody_who_calls_it():
     """A hook or a kind of spec that is added must be collected too, or nobody would ever see it."""
     hooks = {name for name in vars(hookspecs) if name.startswith("zoo_")}
-    events = {"zoo_run_started", "zoo_epoch_ended", "zoo_run_finished"}
-    assert hooks == {*COLLECTED, *events, "zoo_resolve_model", "zoo_commands"}
+    assert hooks == {*COLLECTED, *hookspecs.EVENTS, "zoo_resolve_model", "zoo_commands"}
     assert set(COLLECTED.values()) == set(Spec.__subclasses__())
 
 
