@@ -43,7 +43,8 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         if key in ("id", "summary", "card") or value in (None, [], {}, ""):
             continue
         if isinstance(value, dict):
-            table.add_row(f"[bold]{key}[/bold]", "")
+            heading = "fixed arguments" if key == "arguments" else key
+            table.add_row(f"[bold]{heading}[/bold]", "")
             for inner, inner_value in value.items():
                 told = meanings.get(inner, "") if key == "params" else ""
                 table.add_row(f"  {inner}", escape(str(inner_value)), f"[dim]{escape(told)}[/dim]")
