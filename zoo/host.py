@@ -305,13 +305,19 @@ def _collect(trial: pluggy.PluginManager, namespace: str) -> list[Spec]:
     """Return the specs of the one plugin in `trial`.
 
     Raises:
-        TypeError: a hook returned something else than a list of its kind of spec.
+        TypeError: a hook returned something else than a list of its kind of spec, or a wrapper something else than
+            the list of these.
         ValueError: an id outside the plugin's namespace, or twice.
     """
     collected: list[Spec] = []
     seen: set[tuple[type[Spec], str]] = set()
     for hook, kind in COLLECTED.items():
-        for returned in getattr(trial.hook, hook)():
+        offered = getattr(trial.hook, hook)()
+        if not isinstance(offered, list):
+            raise TypeError(
+                f"a wrapper of {hook} must return the list that its yield gave, not {type(offered).__name__}"
+            )
+        for returned in offered:
             if not isinstance(returned, (list, tuple)):
                 raise TypeError(f"{hook} must return a list of {kind.__name__}, not {type(returned).__name__}")
             for spec in returned:

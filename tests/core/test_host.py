@@ -169,6 +169,11 @@ def test_entry_points_that_cannot_be_read_cost_only_their_own(lay, site):
         ("@hookimpl\ndef zoo_models(): return ['net']", "TypeError: zoo_models must return ModelSpecs, not str"),
         ("@hookimpl\ndef zoo_models(): return 3", "TypeError: zoo_models must return a list of ModelSpec, not int"),
         ("@hookimpl\ndef zoo_models(): yield None", "not generator"),
+        (
+            "@hookimpl(wrapper=True)\ndef zoo_models(): yield",
+            "a wrapper of zoo_models must return the list that its yield",
+        ),
+        ("@hookimpl(wrapper=True)\ndef zoo_epoch_ended(): return 1", "is not a generator function"),
         ("@hookimpl\ndef zoo_modles(): return []", "unknown hook 'zoo_modles'. Did you mean 'zoo_models'"),
         ("@hookimpl\ndef my_models(): return []", "unknown hook 'my_models'"),
         ("def zoo_datasets(): return []", "'zoo_datasets' lacks the mark @hookimpl"),
