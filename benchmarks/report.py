@@ -68,7 +68,7 @@ def write_cell(
         model=model,
         model_version=1,
         hparams={},
-        recipe=Recipe(dataset=dataset, dataset_version=1, params={"image_size": 150}).to_json(),
+        recipe=Recipe(dataset=dataset, dataset_version=1, params={"image_size": 150}),
         sizes={"train": 67_500, "val": 7_500, "test": len(labels)},
         training={"batch_size": 128},
         seed=seed,

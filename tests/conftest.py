@@ -43,7 +43,7 @@ def run_toy(host):
 @pytest.fixture(scope="session")
 def trained_once(run_toy, tmp_path_factory):
     result, run_dir = run_toy(tmp_path_factory.mktemp("store"))
-    assert result["status"] == "ok", result["error"]
+    assert result.status == "ok", result.error
     return run_dir
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from zoo.data.split import Split
     from zoo.models.trained import TrainedClassifier
+    from zoo.results.schema import RunResult
 
 
 @cache
@@ -220,11 +221,12 @@ def bench(
     force: bool = False,
     devices: int = 1,
     host: Host | None = None,
-) -> list[dict[str, Any]]:
+) -> list[RunResult]:
     """Train and score every model on every data set with every seed; return one result a cell.
 
-    Cells that are in the store already are returned at once. A cell that fails has status "failed" and an
-    "error"; the others still run. "run_dir" is the folder with weights, predictions and history.
+    Cells that are in the store already are returned at once. A cell that fails has the status "failed" or "oom" and an
+    `error`; the others still run. Of one that ended well, `result.test.auc["macro"]` and so on are the scores, and
+    `result.run_dir` is the folder with weights, predictions and history; see `zoo.results.schema`.
 
     Args:
         model, data: names, comma lists, wildcards, or sequences of them.
@@ -275,5 +277,4 @@ def bench(
     check_devices(team, resolve_device(device))
     for cell in cells:
         check_batch(team.size, min(cell.training["batch_size"], cell.sizes["train"]))
-    found = run_matrix(host, cells, store=Path(store), device=device, images=folder, force=force, team=team)
-    return [{**result, "run_dir": str(Path(store) / cell.folder)} for result, cell in zip(found, cells, strict=True)]
+    return run_matrix(host, cells, store=Path(store), device=device, images=folder, force=force, team=team)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
 from zoo.errors import MissingError, UsageError, nearest
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("fp32", "tf32", "bf16")
+Precision: TypeAlias = Literal["fp32", "tf32", "bf16"]
+"""Arithmetic of a training."""
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 def resolve_device(device: str) -> str:
@@ -38,7 +41,7 @@ def _surely_no_gpu() -> bool:
     return platform.system() == "Linux" and not any(Path(node).exists() for node in nodes)
 
 
-def resolve_precision(precision: str, device: str) -> str:
+def resolve_precision(precision: str, device: str) -> Precision:
     if precision == "auto":
         return "bf16" if device == "cuda" else "fp32"
     if precision not in PRECISIONS:

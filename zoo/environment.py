@@ -6,7 +6,9 @@ import importlib.metadata
 import os
 import platform
 import sys
-from typing import Any
+from collections.abc import Mapping
+
+from zoo.schema import Count, Record
 
 LIBRARIES = (
     "torch", "torchvision", "numpy", "timm", "escnn", "e2cnn", "caustics", "autolens", "lenstronomy",
@@ -14,26 +16,53 @@ LIBRARIES = (
 )  # fmt: skip
 
 
-def describe(*, accelerator: bool = True) -> dict[str, Any]:
+class Environment(Record):
+    """Machine, Python and library versions.
+
+    Args:
+        python: Version of Python.
+        platform: Operating system and its build.
+        processor: Name of the processor.
+        cores: Cores that this process may use.
+        libraries: Distribution -> version, of `LIBRARIES`.
+        threads: Threads of torch; None where torch was not asked.
+        cuda: CUDA version that torch was built with; None where there is none, or torch was not asked.
+        gpu: Name of the GPU; None where there is none, or torch was not asked.
+    """
+
+    python: str
+    platform: str
+    processor: str
+    cores: Count | None
+    libraries: Mapping[str, str]
+    threads: Count | None = None
+    cuda: str | None = None
+    gpu: str | None = None
+
+
+def describe(*, accelerator: bool = True) -> Environment:
     """Return machine, Python and library versions.
 
     Args:
-        accelerator: import torch to ask for the GPU and its settings.
+        accelerator: Whether to import torch to ask for the GPU and its settings.
     """
-    environment: dict[str, Any] = {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
-    }
+    threads = cuda = gpu = None
     if accelerator:
         import torch
 
-        environment["threads"] = torch.get_num_threads()
-        environment["cuda"] = torch.version.cuda
-        environment["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return environment
+        threads = torch.get_num_threads()
+        cuda = torch.version.cuda
+        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return Environment(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        libraries={name: version for name in LIBRARIES if (version := _version(name))},
+        threads=threads,
+        cuda=cuda,
+        gpu=gpu,
+    )
 
 
 def peak_memory_bytes() -> int:

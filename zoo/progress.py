@@ -7,10 +7,47 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+
+from zoo.errors import DataError
+from zoo.schema import Record, plain, read_record
 
 INTERVAL_SECONDS = 0.25
 PARENT_VARIABLE = "ZOO_PARENT_PID"
+
+
+class Progress(Record, omit_defaults=True):
+    """How far a running cell is.
+
+    Args:
+        phase: Name of what it does, such as "simulate train".
+        done: Part of the phase that is done.
+        total: The whole phase, in the same unit.
+        seconds: Time since the phase began in this session.
+        rate: Units a second in this session.
+        epoch: Epoch in hand, counted from 1; this and all that follow in the phase "train" only.
+        epochs: Epochs in all.
+        train_loss: Loss of the last whole epoch.
+        val_auc: Its validation AUC.
+        streamed_per_second: Rate of rendering of streamed training images.
+        waited_share: Share of the training time in which the network waited for them.
+    """
+
+    phase: str
+    done: float
+    total: float
+    seconds: float
+    rate: float
+    epoch: int | None = None
+    epochs: int | None = None
+    train_loss: float | None = None
+    val_auc: float | None = None
+    streamed_per_second: float | None = None
+    waited_share: float | None = None
+
+    @property
+    def share(self) -> float:
+        """Part of the phase that is done, from 0 to 1."""
+        return self.done / (self.total or 1)
 
 
 class ProgressFile:
@@ -28,13 +65,20 @@ class ProgressFile:
         self._done_before = 0.0
         self._parent = os.environ.get(PARENT_VARIABLE)
 
-    def tell(self, phase: str, done: float, total: float, **more: Any) -> None:
-        """Say how far a phase is; too frequent calls cost nothing.
-
-        Args:
-            phase: such as "simulate train".
-            done, total: in units of the phase.
-            more: plain values to show, such as epoch, loss, val_auc.
+    def tell(
+        self,
+        phase: str,
+        done: float,
+        total: float,
+        *,
+        epoch: int | None = None,
+        epochs: int | None = None,
+        train_loss: float | None = None,
+        val_auc: float | None = None,
+        streamed_per_second: float | None = None,
+        waited_share: float | None = None,
+    ) -> None:
+        """Say how far a phase is; too frequent calls cost nothing. See `Progress` for the arguments.
 
         Raises:
             KeyboardInterrupt: the parent process was killed, so nobody waits for this cell.
@@ -51,18 +95,29 @@ class ProgressFile:
         seconds = now - self._phase_started
         # A training that goes on from a checkpoint has most of its steps behind it from the first moment.
         rate = (done - self._done_before) / seconds if seconds > 0 else 0.0
-        content = {"phase": phase, "done": done, "total": total, "seconds": seconds, "rate": rate, **more}
+        progress = Progress(
+            phase=phase,
+            done=done,
+            total=total,
+            seconds=seconds,
+            rate=rate,
+            epoch=epoch,
+            epochs=epochs,
+            train_loss=train_loss,
+            val_auc=val_auc,
+            streamed_per_second=streamed_per_second,
+            waited_share=waited_share,
+        )
         temporary = self.path.with_suffix(".part")
         # A courtesy: a full disk is told by whatever has to be written, and not here.
         with contextlib.suppress(OSError):
-            temporary.write_text(json.dumps(content), encoding="utf-8")
+            temporary.write_text(json.dumps(plain(progress)), encoding="utf-8")
             os.replace(temporary, self.path)
 
 
-def read_progress(path: Path) -> dict[str, Any]:
-    """Return what a cell last said, or {}."""
+def read_progress(path: Path) -> Progress | None:
+    """Return what a cell last said, or None."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return read_record(json.loads(path.read_text(encoding="utf-8")), Progress, what=path.name)
+    except (OSError, ValueError, RecursionError, DataError):
+        return None

@@ -6,15 +6,20 @@ a hundredth of a second, where pydantic takes a tenth; `zoo list-models` must st
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, TypeVar, dataclass_transform
 
 import msgspec
 
 from zoo.errors import DataError
 
 R = TypeVar("R")
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A number of things. The upper bound keeps out what no float can hold."""
 
 
+# Tells type checkers that what derives from it is frozen and takes keywords only, as msgspec has it.
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of the values that files hold: frozen, with typed fields and no others."""
 
@@ -32,10 +37,16 @@ def read_record(content: Any, kind: type[R], *, what: str) -> R:
     """
     try:
         return msgspec.convert(content, kind)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, ValueError, RecursionError) as error:
         raise DataError(f"{what} is damaged: {error}.") from error
 
 
 def plain(value: Any) -> Any:
-    """Return a typed value as dictionaries, lists, texts and numbers, which JSON can hold."""
-    return msgspec.to_builtins(value)
+    """Return a typed value as dictionaries, lists, texts and numbers, which JSON can hold; a path becomes a text."""
+    return msgspec.to_builtins(value, enc_hook=_path_as_text)
+
+
+def _path_as_text(value: Any) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be stored as JSON")

@@ -412,15 +412,15 @@ def test_the_manifest_is_true(tmp_path):
     fill(tmp_path, 700)
     fill(tmp_path, 300, split="val")
     manifest = read_manifest(tmp_path)
-    assert manifest["recipe"] == RECIPE.to_json()
-    assert manifest["classes"] == ["a", "b", "c"]
-    assert set(manifest["splits"]) == {"train", "val"}
-    train = manifest["splits"]["train"]
-    assert train["images"] == 700
+    assert manifest.recipe == RECIPE
+    assert manifest.classes == ("a", "b", "c")
+    assert set(manifest.splits) == {"train", "val"}
+    train = manifest.splits["train"]
+    assert train.images == 700
     contents = {path.name: path.read_bytes() for path in (tmp_path / "train").glob("*.safetensors")}
-    assert train["shards"] == {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    assert train.shards == {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     labels = np.concatenate([safetensors.numpy.load(contents[name])["label"] for name in sorted(contents)])
-    assert list(train["counts"].values()) == np.bincount(labels[:700]).tolist()
+    assert list(train.counts.values()) == np.bincount(labels[:700]).tolist()
 
 
 def test_the_page_says_how_to_read_a_shard(tmp_path, monkeypatch, capsys):
@@ -436,12 +436,12 @@ def test_the_page_says_how_to_read_a_shard(tmp_path, monkeypatch, capsys):
 
 def test_a_larger_set_extends_a_smaller_one_and_a_smaller_request_takes_nothing_away(tmp_path):
     fill(tmp_path, 300)
-    few = read_manifest(tmp_path)["splits"]["train"]
+    few = read_manifest(tmp_path).splits["train"]
     fill(tmp_path, 700)
-    many = read_manifest(tmp_path)["splits"]["train"]
-    assert few["shards"].items() < many["shards"].items()
+    many = read_manifest(tmp_path).splits["train"]
+    assert few.shards.items() < many.shards.items()
     fill(tmp_path, 10)
-    assert read_manifest(tmp_path)["splits"]["train"] == many
+    assert read_manifest(tmp_path).splits["train"] == many
 
 
 def test_the_manifest_keeps_the_checksum_of_a_file_that_was_exchanged(tmp_path):

@@ -119,10 +119,10 @@ def test_leaving_early_and_errors_end_the_rendering(simulation, threaded, monkey
 
 def test_a_training_that_goes_on_ends_in_the_same_bits(host, tmp_path, monkeypatch, cache):
     cell = plan(host, stream=True)
-    folder = cache / "datasets" / cell.open_recipe().hash
+    folder = cache / "datasets" / cell.recipe.hash
     whole_dir, cut_dir = (store.prepare_run(tmp_path / name, cell) for name in ("whole", "cut"))
     whole = run_cell(host, cell, whole_dir, device="cpu")
-    assert whole["status"] == "ok", whole.get("error")
+    assert whole.status == "ok", whole.get("error")
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["test", "val"]
     tell = host.tell
 
@@ -137,12 +137,12 @@ def test_a_training_that_goes_on_ends_in_the_same_bits(host, tmp_path, monkeypat
             run_cell(host, cell, cut_dir, device="cpu")
     resumed = run_cell(host, cell, cut_dir, device="cpu")
     assert (cut_dir / store.WEIGHTS).read_bytes() == (whole_dir / store.WEIGHTS).read_bytes()
-    assert resumed["test"] == whole["test"]
+    assert resumed.test == whole.test
     for result in (whole, resumed):
-        assert result["stream"]["images"] == 300
-        assert 0 < result["stream"]["waited_share"] < 1
-        assert result["stream"]["images_per_second"] > 0
-        assert set(result["data"]["counts"]) == {"val", "test"}
+        assert result.stream.images == 300
+        assert 0 < result.stream.waited_share < 1
+        assert result.stream.images_per_second > 0
+        assert set(result.data.counts) == {"val", "test"}
 
     # Validation and test images are byte for byte those of an ordinary training.
     monkeypatch.setenv("ZOO_CACHE", str(cache / "ordinary"))
@@ -151,7 +151,7 @@ def test_a_training_that_goes_on_ends_in_the_same_bits(host, tmp_path, monkeypat
     run_dir = store.prepare_run(tmp_path / "ordinary", ordinary)
     assert "stream" not in run_cell(host, ordinary, run_dir, device="cpu")
     for split in ("val", "test"):
-        shard = Path("datasets", cell.open_recipe().hash, split, "000000.safetensors")
+        shard = Path("datasets", cell.recipe.hash, split, "000000.safetensors")
         assert (cache / "ordinary" / shard).read_bytes() == (cache / shard).read_bytes()
     # The normalisation is that of the stream's own images, and close to that of the train split.
     streamed, fixed = (load_file(path / store.WEIGHTS) for path in (whole_dir, run_dir))

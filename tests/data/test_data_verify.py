@@ -116,10 +116,10 @@ DAMAGES = {
         ["train is not complete", "val is not complete"],
     ),
     "broken manifest": (
-        lambda folder: (folder / "manifest.json").write_text('{"schema": 1}'), ["Cannot read", "manifest.json"],
+        lambda folder: (folder / "manifest.json").write_text('{"schema": 1}'), ["manifest.json is damaged", "recipe"],
     ),
     "manifest of other types": (
-        lambda folder: edit_manifest(folder, images="many"), ["Cannot read", "manifest.json", "of a split are none"],
+        lambda folder: edit_manifest(folder, images="many"), ["manifest.json is damaged", "$.splits[...].images"],
     ),
     "counts": (edit_counts, ["val has {", "but manifest.json says {"]),
     "recipe": (edit_manifest_recipe, ["are of different recipes: snr is 20.0 there, 50.0 asked for"]),

@@ -150,7 +150,7 @@ def test_expectations_are_compared_with_the_mean_over_seeds(suite_of, host):
     assert "macro AUC 0.9400, mean of 2; 0.9000 within 0.05 is expected: as expected" in sentence
     [sentence] = compare_expected(host, suite, results[:1])
     assert sentence.endswith("as expected")
-    results[1]["test"]["auc"]["macro"] = 0.97
+    results[1].test.auc["macro"] = 0.97
     assert compare_expected(host, suite, results)[0].endswith("NOT as expected")
     assert compare_expected(host, changed(suite, budgets=["laptop"]), results) == []
     assert compare_expected(host, changed(suite, seeds=[0]), results)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import runpy
+from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from zoo.data.recipe import Recipe
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
+from zoo.results.schema import Failed
+
+SCORES = runpy.run_path(str(Path(__file__).parents[1] / "results" / "storedata.py"))["SCORES"]
 
 CLASSES = ("no_substructure", "subhalo", "vortex")
 
@@ -19,7 +25,7 @@ def make_cell(model="toyzoo/tiny", *, data="toyzoo/stripes", seed=0, params=None
         "model": model,
         "model_version": 1,
         "hparams": {},
-        "recipe": Recipe(dataset=data, dataset_version=1, params=params or {"image_size": 32}).to_json(),
+        "recipe": Recipe(dataset=data, dataset_version=1, params=params or {"image_size": 32}),
         "sizes": {"train": 9216, "val": 1024, "test": 2048},
         "training": {},
         "seed": seed,
@@ -34,7 +40,8 @@ def make_cell(model="toyzoo/tiny", *, data="toyzoo/stripes", seed=0, params=None
 def good(macro, cell=None, **cell_changes):
     """Return the result of a cell that ended well."""
     cell = cell or make_cell(**cell_changes)
-    return {
+    content = {
+        **SCORES,
         "schema": SCHEMA,
         "status": "ok",
         "run_id": cell.run_id,
@@ -42,25 +49,32 @@ def good(macro, cell=None, **cell_changes):
         "classes": list(CLASSES),
         "seconds": 150.0,
         "test": {
+            **SCORES["test"],
             "auc": {**{name: macro + 0.001 * k for k, name in enumerate(CLASSES)}, "macro": macro, "micro": macro},
             "intervals": {"auc.macro": [macro - 0.01, macro + 0.01]},
             "accuracy": 0.75,
+            "confusion": [[3, 1, 0], [0, 3, 1], [1, 0, 3]],
         },
-        "cost": {"parameters": 51234, "macs": 3_210_000, "train_images_per_second": 1234.5},
-        "equivariance": {"trained": {"error": 3e-7}},
-        "data": {"recipe_hash": Recipe(**cell.recipe).hash},
+        "cost": {**SCORES["cost"], "parameters": 51234, "macs": 3_210_000, "train_images_per_second": 1234.5},
+        "equivariance": {**SCORES["equivariance"], "trained": {"error": 3e-7, "flips": 0.0, "elements": 8}},
+        "data": {
+            "recipe_hash": cell.recipe.hash,
+            "image_shape": [1, 32, 32],
+            "counts": {split: [size, 0, 0] for split, size in cell.sizes.items()},
+        },
     }
+    return store.result_from(content, run_dir=Path())
 
 
 def bad(error, status="failed", **cell_changes):
     """Return the result of a cell that failed."""
     cell = make_cell(**cell_changes)
-    return {"schema": SCHEMA, "status": status, "run_id": cell.run_id, "cell": cell.to_json(), "error": error}
+    return Failed(schema=SCHEMA, status=status, run_id=cell.run_id, cell=cell, run_dir=Path(), error=error)
 
 
 def stored(folder, result, *, images=30, signal=1.0):
     """Put a good result with predictions and examples into a store; return it with its folder."""
-    cell = Cell.from_json(result["cell"])
+    cell = result.cell
     run_dir = store.prepare_run(folder, cell)
     generator = np.random.default_rng(cell.seed)
     labels = np.arange(images) % 3
@@ -79,5 +93,6 @@ def stored(folder, result, *, images=30, signal=1.0):
         {"images": pictures, "labels": np.array([0, 0, 0, 1, 1, 2, 2])},
         {"classes": json.dumps(CLASSES)},
     )
-    store.write_json(run_dir / store.RESULT, result)
-    return result | {"run_dir": str(run_dir)}
+    result = replace(result, run_dir=run_dir)
+    store.write_result(result)
+    return result

@@ -23,6 +23,8 @@ from zoo.report.svg import log_ticks, short, ticks
 from zoo.report.thumbnails import to_png
 from zoo.results import store
 from zoo.results.cell import Cell
+from zoo.results.store import plain_result
+from zoo.schema import read_record
 
 _spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
 reportdata = importlib.util.module_from_spec(_spec)
@@ -45,7 +47,7 @@ def results(tmp_path):
 
 @pytest.fixture
 def page(results, tmp_path):
-    rest = [store.Unreadable(run_dir=Path("a/b/c/d"), cause="it is of schema 0; this zoo reads schema 1")]
+    rest = [store.Unreadable(run_dir=Path("a/b/c/d"), cause="result.json is of schema 0; this zoo reads schema 1")]
     write_page(find_problems(results), rest, tmp_path / "page.html")
     return (tmp_path / "page.html").read_text(encoding="utf-8")
 
@@ -103,7 +105,7 @@ def test_the_page_says_what_the_results_say(page):
         "± 0.0000",
         "It is ahead of toyzoo/poor beyond chance",
         "<script>alert(1)</script>",  # escaped in the source, a text here
-        "it is of schema 0",
+        "result.json is of schema 0",
         "Learning curves",
         "length of the vortex (arcsec)",
     ):
@@ -124,10 +126,10 @@ def test_the_second_report_reads_no_predictions(results, tmp_path, monkeypatch):
         patch.setattr(problems, "compare_pairs", lambda *_: pytest.fail("compared again"))
         write_page(find_problems(results, store=folder), [], tmp_path / "two.html")
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
-    again = stored(
-        folder, {key: value for key, value in results[0].items() if key != "run_dir"}, images=300, signal=0.1
-    )
-    assert read_digest(again) == json.loads((Path(again["run_dir"]) / digest.DIGEST).read_text())
+    again = stored(folder, results[0], images=300, signal=0.1)
+    computed = read_digest(again)
+    kept = json.loads((again.run_dir / digest.DIGEST).read_text())
+    assert computed == read_record(kept, digest.Digest, what="digest")
     assert compared([*results[1:], again], folder) != compared(results[1:], folder)
 
 
@@ -143,7 +145,7 @@ def test_a_store_that_cannot_be_written_to_is_read_all_the_same(results, tmp_pat
 
 
 def test_lost_predictions_cost_their_curves_only(results, tmp_path):
-    (Path(results[0]["run_dir"]) / store.PREDICTIONS).unlink()
+    (results[0].run_dir / store.PREDICTIONS).unlink()
     write_page(find_problems(results), [], tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
     assert "toyzoo/best: no curves, because: Cannot read" in text
@@ -162,20 +164,20 @@ def test_slices_hold_as_many_images_and_the_right_ones():
     whole, vortex = slice_scores(
         probabilities, labels, ("a", "b", "vortex"), {"snr": snr, "vortex_length": length, "other": snr}
     )
-    assert (whole["parameter"], whole["class"], vortex["parameter"], vortex["class"]) == (
+    assert (whole.parameter, whole.subject, vortex.parameter, vortex.subject) == (
         *("snr", "macro"),
         *("vortex_length", "vortex"),
     )
-    assert [entry["images"] for entry in whole["bins"]] == [600] * 5
-    assert [entry["images"] for entry in vortex["bins"]] == [200] * 5
-    for bins in (whole["bins"], vortex["bins"]):
-        areas = [entry["auc"] for entry in bins]
+    assert [entry.images for entry in whole.bins] == [600] * 5
+    assert [entry.images for entry in vortex.bins] == [200] * 5
+    for bins in (whole.bins, vortex.bins):
+        areas = [entry.auc for entry in bins]
         assert areas == sorted(areas)
-        assert all(entry["interval"][0] < entry["auc"] < entry["interval"][1] for entry in bins)
+        assert all(entry.interval[0] < entry.auc < entry.interval[1] for entry in bins)
     # The last slice by hand: long vortices against everything that is none.
     longest = np.nan_to_num(length) >= np.nanquantile(length, 0.8)
     hits, misses = probabilities[longest, 2][:, None], probabilities[labels != 2, 2][None]
-    assert vortex["bins"][-1]["auc"] == pytest.approx((hits > misses).mean(), abs=1e-9)
+    assert vortex.bins[-1].auc == pytest.approx((hits > misses).mean(), abs=1e-9)
 
 
 def test_a_thumbnail_is_a_png_with_the_sky_upright(tmp_path):
@@ -215,7 +217,7 @@ def test_the_command_writes_all_forms(results, tmp_path):
     told = run("--html", str(tmp_path / "new" / "page.html"))
     assert "toyzoo/best has a higher macro AUC than toyzoo/poor" in told.stdout
     assert "Over seeds" in told.stdout
-    assert "x/y/z is left out: it is of schema 0" in told.stderr
+    assert "x/y/z is left out: result.json is of schema 0" in told.stderr
     assert "1 cell has not ended" in told.stderr
     assert (tmp_path / "new" / "page.html").stat().st_size > 30_000
     rows = list(csv.DictReader(io.StringIO(run("--csv").stdout)))
@@ -228,23 +230,23 @@ def test_the_command_writes_all_forms(results, tmp_path):
 
 
 def test_what_is_not_a_whole_result_is_named(tmp_path):
-    whole = good(0.9)
+    whole = plain_result(good(0.9))
     for number, (path, value, words) in enumerate(
         [
             ("schema", 0, "schema 0"),
-            ("status", None, "lacks status"),
-            ("cell.budget", None, "has been altered"),
-            ("test.intervals", {}, "lacks test.intervals.auc.macro"),
-            ("classes", ["no_substructure", "other"], "area of a class"),
-            ("classes", [{"name": "subhalo"}], "classes in result.json is damaged"),
-            ("cost.macs", "many", "cost.macs in result.json is damaged: many"),
-            (
-                "test.intervals",
-                {"auc.macro": [0.8, 0.9], "accuracy": [0.7]},
-                "test.intervals in result.json is damaged",
-            ),
-            ("test.confusion", [[1, 2], [3, 4]], "test.confusion in result.json is damaged"),
-            ("probe", {"interval": [0.5, 0.6]}, "lacks probe.auc.macro"),
+            ("status", None, "its status is None"),
+            ("status", "timeout", "its status is timeout"),
+            ("cell.budget", None, "got `null` - at `$.budget`"),
+            ("cell.budget", "paper", "has been altered"),
+            ("test.intervals", {}, "test.intervals lacks auc.macro"),
+            ("classes", ["no_substructure", "other"], "test.auc lacks other"),
+            ("classes", [{"name": "subhalo"}], "got `object` - at `$.classes[0]`"),
+            ("cost.macs", "many", "got `str` - at `$.cost.macs`"),
+            ("cost.more", 1, "unknown field `more` - at `$.cost`"),
+            ("test.intervals", {"auc.macro": [0.8, 0.9], "accuracy": [0.7]}, "at `$.test.intervals"),
+            ("test.confusion", [[1, 2], [3, 4]], "test.confusion has not 3 rows"),
+            ("data.counts", {"val": [1, 2, 3], "test": [1, 2]}, "data.counts has not 3 numbers"),
+            ("probe", {"interval": [0.5, 0.6]}, "missing required field `auc` - at `$.probe`"),
         ]
     ):
         content = json.loads(json.dumps(whole))
@@ -253,7 +255,7 @@ def test_what_is_not_a_whole_result_is_named(tmp_path):
         for parent in parents:
             inner = inner[parent]
         inner[last] = value
-        folder = tmp_path / "store" / "a" / "b" / str(number)
+        folder = tmp_path / "store" / "a" / "b" / f"{number:02d}"
         folder.mkdir(parents=True)
         store.write_json(folder / store.RESULT, content)
         found, rest = store.scan(tmp_path / "store")

@@ -75,7 +75,7 @@ def test_nothing_good_draws_nothing(tmp_path):
 
 
 def test_lost_predictions_are_told(results, tmp_path):
-    (Path(results[0]["run_dir"]) / PREDICTIONS).unlink()
+    (results[0].run_dir / PREDICTIONS).unlink()
     with pytest.raises(DataError, match=f"Cannot read .*{PREDICTIONS}"):
         draw_all(results, tmp_path / "figures")
     assert list((tmp_path / "figures").iterdir()) == []

@@ -9,9 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from zoo.report.tables import make_tables, to_markdown, to_rich
+from zoo.results.store import plain_result, result_from
+from zoo.scores.schema import Probe
 
 _spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
 reportdata = importlib.util.module_from_spec(_spec)
@@ -82,11 +85,14 @@ def test_the_title_says_what_the_rows_share(table):
 
 
 def test_the_title_counts_the_images_that_there_were():
-    """A folder of images has fewer than a budget asks for; validation images were not counted here."""
+    """A folder of images has fewer than a budget asks for; streamed training images are not counted."""
     result = good(0.9)
-    result["data"]["counts"] = {"train": [70, 70, 70], "test": [20, 20, 21]}
-    [table] = make_tables([result])
-    assert "210 training, 1,024 validation, 61 test images" in table.title
+    counts = {"train": (70, 70, 70), "val": (5, 5, 5), "test": (20, 20, 21)}
+    [table] = make_tables([replace(result, data=replace(result.data, counts=counts))])
+    assert "210 training, 15 validation, 61 test images" in table.title
+    del counts["train"]
+    [table] = make_tables([replace(result, data=replace(result.data, counts=counts))])
+    assert "9,216 training, 15 validation, 61 test images" in table.title
 
 
 @pytest.mark.parametrize(
@@ -108,9 +114,10 @@ def test_what_cannot_be_compared_is_in_a_table_of_its_own(change):
 
 def test_what_can_be_compared_shares_a_table():
     """Seeds and models do, and results read back from JSON, whose keys come in another order."""
-    read_back = good(0.8, seed=1)
-    read_back["cell"]["sizes"] = dict(sorted(read_back["cell"]["sizes"].items()))
-    assert list(read_back["cell"]["sizes"]) != list(good(0.9)["cell"]["sizes"])
+    content = plain_result(good(0.8, seed=1))
+    content["cell"]["sizes"] = dict(sorted(content["cell"]["sizes"].items()))
+    read_back = result_from(content, run_dir=Path())
+    assert list(read_back.cell.sizes) != list(good(0.9).cell.sizes)
     [table] = make_tables([good(0.9), read_back, good(0.7, model="toyzoo/other"), bad("no", seed=2)])
     assert [row[1] for row in table.rows] == ["0", "1", "0", "2"]
 
@@ -126,7 +133,7 @@ def test_trainings_that_differ_are_told_under_the_table():
     alike = [good(0.9, model="toyzoo/a"), good(0.8, model="toyzoo/b")]
     [table] = make_tables(alike)
     assert not [note for note in table.notes if "Not trained alike" in note]
-    longer = good(0.8, model="toyzoo/b", training={**alike[1]["cell"]["training"], "epochs": 77, "lr": 0.5})
+    longer = good(0.8, model="toyzoo/b", training={**alike[1].cell.training, "epochs": 77, "lr": 0.5})
     [table] = make_tables([alike[0], longer])
     [line] = [note for note in table.notes if "Not trained alike" in note]
     assert "77 for toyzoo/b" in line
@@ -141,11 +148,11 @@ def test_what_a_narrow_terminal_hides_is_named(table):
 
 
 def test_what_scalars_tell_stands_under_the_table_once():
-    probe = {
-        "auc": {"macro": 0.713}, "interval": [0.7, 0.725], "shuffled": 0.499,
-        "single": {"total flux": 0.5, "ring radius": 0.64},
-    }  # fmt: skip
-    [table] = make_tables([good(0.9) | {"probe": probe}, good(0.8, seed=1) | {"probe": probe}, good(0.7, seed=2)])
+    probe = Probe(
+        auc={"macro": 0.713}, interval=(0.7, 0.725), shuffled=0.499,
+        single={"total flux": 0.5, "ring radius": 0.64}, images={"train": 100, "test": 100},
+    )  # fmt: skip
+    [table] = make_tables([replace(good(0.9 - 0.1 * seed, seed=seed), probe=probe) for seed in range(3)])
     [line] = [note for note in table.notes if "scalar probe" in note]
     for words in ("0.713 (0.700 to 0.725)", "ring radius alone 0.640", "shuffled 0.499"):
         assert words in line

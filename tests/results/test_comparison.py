@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +14,17 @@ from zoo.data.recipe import Recipe
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.comparison import compare_pairs, group_variants, learning_curves, problem_key
+from zoo.results.schema import Failed
 from zoo.scores.stats import macro_components, softmax
+
+SCORES = runpy.run_path(str(Path(__file__).with_name("storedata.py")))["SCORES"]
 
 CLASSES = ("none", "subhalo", "vortex")
 CELL = Cell(
     model="toy/a",
     model_version=1,
     hparams={"width": 4},
-    recipe=Recipe(dataset="toy/set", dataset_version=1).to_json(),
+    recipe=Recipe(dataset="toy/set", dataset_version=1),
     sizes={"train": 100, "val": 10, "test": 300},
     training={"lr": 0.1},
     seed=0,
@@ -39,19 +44,22 @@ def result_of(folder, cell, logits, labels, ids=None):
     )
     areas, components = macro_components(softmax(logits), labels)
     reach = 1.96 * np.sqrt((components[-1] ** 2).sum())
-    return {
+    content = {
+        **SCORES,
         "schema": SCHEMA,
         "status": "ok",
         "run_id": cell.run_id,
         "cell": cell.to_json(),
         "classes": list(CLASSES),
         "test": {
+            **SCORES["test"],
             "auc": dict(zip([*CLASSES, "macro"], areas.tolist(), strict=True)),
-            "intervals": {"auc.macro": [areas[-1] - reach, areas[-1] + reach]},
+            "intervals": {"auc.macro": [float(areas[-1] - reach), float(areas[-1] + reach)]},
+            "confusion": [[0] * 3] * 3,
         },
-        "data": {"recipe_hash": "0"},
-        "run_dir": str(run_dir),
+        "data": {**SCORES["data"], "counts": {"val": [0] * 3, "test": [0] * 3}},
     }
+    return store.result_from(content, run_dir=run_dir)
 
 
 @pytest.fixture
@@ -77,10 +85,13 @@ def test_variants_differ_in_more_than_the_seed_and_say_in_what(make):
         make("toy/a", signal=3.0, training={"lr": 0.3}),
         make("toy/b", signal=2.0),
     ]
-    variants = group_variants([*results, {"status": "failed"}])
+    failed = Failed(
+        schema=SCHEMA, status="failed", run_id=CELL.run_id, cell=CELL, run_dir=results[0].run_dir, error="no such luck"
+    )
+    variants = group_variants([*results, failed])
     assert [variant.name for variant in variants] == ["toy/a (lr 0.3)", "toy/b", "toy/a (lr 0.1)"]
-    assert [result["cell"]["seed"] for result in variants[2].results] == [0, 1]
-    assert variants[2].auc() == [result["test"]["auc"]["macro"] for result in (results[1], results[0])]
+    assert [result.cell.seed for result in variants[2].results] == [0, 1]
+    assert variants[2].auc() == [result.test.auc["macro"] for result in (results[1], results[0])]
 
 
 def test_a_clear_difference_is_found_and_none_where_there_is_none(make):
@@ -132,8 +143,8 @@ def test_only_the_same_images_are_compared(make, tmp_path):
         ("toy/b", "toy/a"),
     }
     assert "same images" in problems[0]
-    [lost] = [result for result in results if result["cell"]["model"] == "toy/a"]
-    (tmp_path / lost["run_dir"] / store.PREDICTIONS).unlink()
+    [lost] = [result for result in results if result.cell.model == "toy/a"]
+    (tmp_path / lost.run_dir / store.PREDICTIONS).unlink()
     comparisons, problems = compare_pairs(group_variants(results))
     assert comparisons == []
     assert "toy/a is not compared: Cannot read" in problems[0]
@@ -146,17 +157,17 @@ def test_learning_curves_join_what_differs_in_training_size_only(make):
         for seed in (0, 1)
     ]
     results += [make("toy/b", signal=1.0), make("toy/a", signal=1.0, training={"lr": 0.3})]
-    assert len({problem_key(result["cell"]) for result in results}) == 2
-    assert len({problem_key(result["cell"], any_train_size=True) for result in results}) == 1
+    assert len({problem_key(result.cell) for result in results}) == 2
+    assert len({problem_key(result.cell, any_train_size=True) for result in results}) == 1
     [(name, points)] = learning_curves(results).items()
     assert name == "toy/a (lr 0.1)"
     assert [point.train_images for point in points] == [100, 200]
     assert [point.seeds for point in points] == [2, 2]
-    at_200 = [result["test"]["auc"]["macro"] for result in results[:2]]
+    at_200 = [result.test.auc["macro"] for result in results[:2]]
     assert points[1].auc == pytest.approx(np.mean(at_200))
     assert points[1].spread == pytest.approx(np.std(at_200, ddof=1))
     assert points[1].low < min(points[1].auc, *at_200) <= max(at_200) < points[1].high
     # Two seeds leave one degree of freedom: Student's 12.7, joined with the interval over images.
     reach = 12.706 * points[1].spread / np.sqrt(2)
-    images = np.mean([result["test"]["intervals"]["auc.macro"][1] for result in results[:2]]) - points[1].auc
+    images = np.mean([result.test.intervals["auc.macro"][1] for result in results[:2]]) - points[1].auc
     assert points[1].high == pytest.approx(points[1].auc + np.hypot(reach, images), rel=1e-4)

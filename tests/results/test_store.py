@@ -13,14 +13,17 @@ from pathlib import Path
 import filelock
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from zoo import progress
+from zoo.cli import cli
 from zoo.cli.watch import describe
 from zoo.data.recipe import Recipe
 from zoo.errors import DataError
-from zoo.progress import INTERVAL_SECONDS, PARENT_VARIABLE, ProgressFile, read_progress
+from zoo.progress import INTERVAL_SECONDS, PARENT_VARIABLE, Progress, ProgressFile, read_progress
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
+from zoo.results.schema import Failed
 
 SCORES = runpy.run_path(str(Path(__file__).with_name("storedata.py")))["SCORES"]
 
@@ -28,7 +31,7 @@ CELL = Cell(
     model="a/b",
     model_version=1,
     hparams={},
-    recipe=Recipe(dataset="c/d", dataset_version=1).to_json(),
+    recipe=Recipe(dataset="c/d", dataset_version=1),
     sizes={"train": 1, "val": 1, "test": 1},
     training={},
     seed=0,
@@ -47,10 +50,18 @@ def put(folder, cell=CELL, **changes):
     return run_dir
 
 
+def put_failed(folder, cell=CELL, *, status="failed"):
+    """Store the result of a run that failed."""
+    run_dir = store.prepare_run(folder, cell)
+    failed = Failed(schema=SCHEMA, status=status, run_id=cell.run_id, cell=cell, run_dir=run_dir, error="no luck")
+    store.write_result(failed)
+    return run_dir
+
+
 def test_a_good_result_is_done_and_stays(tmp_path):
     assert store.done(tmp_path, CELL) is None
     run_dir = put(tmp_path)
-    assert store.done(tmp_path, CELL)["status"] == "ok"
+    assert store.done(tmp_path, CELL).status == "ok"
     assert Cell.read(run_dir / store.CELL) == CELL
     store.prepare_run(tmp_path, CELL)
     assert store.done(tmp_path, CELL)
@@ -58,11 +69,11 @@ def test_a_good_result_is_done_and_stays(tmp_path):
     assert store.read_result(run_dir) is None
 
 
-@pytest.mark.parametrize("status", ["failed", "oom", "timeout"])
+@pytest.mark.parametrize("status", ["failed", "oom"])
 def test_a_failed_result_is_not_done_and_goes_before_the_next_try(tmp_path, status):
-    run_dir = put(tmp_path, status=status)
+    run_dir = put_failed(tmp_path, status=status)
     assert store.done(tmp_path, CELL) is None
-    assert [result["status"] for result in store.results(tmp_path)] == [status]
+    assert [result.status for result in store.results(tmp_path)] == [status]
     store.prepare_run(tmp_path, CELL)
     assert store.read_result(run_dir) is None
 
@@ -77,7 +88,7 @@ def test_a_result_that_cannot_be_shown_is_made_again(tmp_path):
 
 def test_results_come_in_order_without_what_is_no_result(tmp_path):
     cells = [replace(CELL, seed=seed) for seed in range(8)]
-    folders = [put(tmp_path, cell, status="failed") for cell in cells]
+    folders = [put_failed(tmp_path, cell) for cell in cells]
     good, bad = sorted(folders[:2]), folders[2:]
     (bad[0] / store.RESULT).write_text('{"schema": 1, "status"')
     (bad[1] / store.RESULT).write_text("[1, 2]")
@@ -88,7 +99,7 @@ def test_results_come_in_order_without_what_is_no_result(tmp_path):
     (tmp_path / "figures").mkdir()
     (tmp_path / "notes.txt").write_text("mine")
     found = list(store.results(tmp_path))
-    assert [result["run_dir"] for result in found] == [str(folder) for folder in good]
+    assert [result.run_dir for result in found] == good
     assert all(store.done(tmp_path, cell) is None for cell in cells[2:])
 
 
@@ -110,13 +121,71 @@ def test_what_another_run_or_program_wrote_is_no_result(tmp_path, caplog):
         caplog.clear()
         (theirs / store.RESULT).write_text(json.dumps(content))
         assert store.done(tmp_path, other) is None
-        assert str(theirs) not in [result["run_dir"] for result in store.results(tmp_path)]
+        assert theirs not in [result.run_dir for result in store.results(tmp_path)]
         assert str(theirs) in caplog.text
+
+
+def _in(content, path, value):
+    """Return plain values with another one at a dotted place."""
+    content = json.loads(json.dumps(content))
+    *parents, last = path.split(".")
+    inner = content
+    for parent in parents:
+        inner = inner[parent]
+    inner[last] = value
+    return content
+
+
+WRONG = [None, True, -1.5, 10**400, "x", "\ud800", [], [[]], {}, {"x": {"y": [None]}}, [0, "x"]]
+
+
+def test_whatever_one_folder_holds_the_others_are_reported(tmp_path):
+    folder = tmp_path / "store"
+    kept = put(folder)
+    whole = json.loads((kept / store.RESULT).read_text())
+    places = ["schema", "status", "run_id", "cell", *(name for name in whole if name != "cell")]
+    places += [f"cell.{name}" for name in whole["cell"]] + ["cell.recipe.params", "cell.recipe.dataset"]
+    places += [f"{group}.{name}" for group in ("test", "cost", "data", "equivariance") for name in whole[group]]
+    hostile = [json.dumps(_in(whole, place, value)) for place in dict.fromkeys(places) for value in WRONG]
+    other = put_failed(tmp_path / "elsewhere", replace(CELL, seed=1))
+    hostile += ["[" * 100_000, '{"a":' * 50_000, "", "null", "\x00", '"ok"', "1" * 10_000]
+    hostile += [(other / store.RESULT).read_text()[:-2], json.dumps({**whole, "cell": CELL.to_json() | {"seed": 1}})]
+    for number, text in enumerate(hostile):
+        run_dir = folder / "a" / "b" / f"{number}"
+        run_dir.mkdir(parents=True)
+        (run_dir / store.RESULT).write_text(text, encoding="utf-8", errors="surrogatepass")
+    (folder / "a" / "b" / "folder" / store.RESULT).mkdir(parents=True)
+    (folder / "a" / "b" / "bytes").mkdir()
+    (folder / "a" / "b" / "bytes" / store.RESULT).write_bytes(b"\xff\xfe\x00")
+    (folder / "a" / "b" / "unfinished").mkdir()
+    (folder / "a" / "b" / "unfinished" / store.CELL).write_text("{")
+    found, rest = store.scan(folder)
+    assert found[-1].run_dir == kept
+    # What happens to be a valid value is a result like any other, and can be shown.
+    assert len(found) + len(rest) == len(hostile) + 4
+    assert len(rest) > 0.9 * len(hostile)
+    assert all(entry.cause for entry in rest)
+    outcome = CliRunner().invoke(cli, ["report", "--store", str(folder), "--html", str(tmp_path / "page.html")])
+    assert outcome.exit_code == 0, outcome.exception
+    assert outcome.stderr.count("is left out") == sum(not entry.unfinished for entry in rest)
+    for option in ("--csv", "--json", "--md"):
+        outcome = CliRunner().invoke(cli, ["report", "--store", str(folder), option])
+        assert (outcome.exit_code, CELL.run_id[:8] in outcome.stdout) == (0, True)
+
+
+def test_a_result_comes_back_as_it_was_written(tmp_path):
+    run_dir = put(tmp_path)
+    before = (run_dir / store.RESULT).read_bytes()
+    result = store.open_result(run_dir)
+    assert result.run_dir == run_dir
+    store.write_result(result)
+    assert (run_dir / store.RESULT).read_bytes() == before
+    assert "run_dir" not in json.loads(before)
 
 
 def test_a_result_that_another_process_is_writing_is_left_alone(tmp_path):
     """Two commands for one cell: the second must not remove what the first has just written."""
-    run_dir = put(tmp_path, status="failed")
+    run_dir = put_failed(tmp_path)
     with filelock.FileLock(run_dir / store.LOCK):
         store.prepare_run(tmp_path, CELL, force=True)
         assert store.read_result(run_dir)
@@ -174,15 +243,15 @@ def test_progress_is_throttled_but_says_every_phase_and_end(tmp_path, clock):
         file.tell(*arguments, **more)
         return read_progress(path)
 
-    assert told("train", 0, 10) == {"phase": "train", "done": 0, "total": 10, "seconds": 0.0, "rate": 0.0}
+    assert told("train", 0, 10) == Progress(phase="train", done=0, total=10, seconds=0.0, rate=0.0)
     clock[0] += INTERVAL_SECONDS / 2
-    assert told("train", 1, 10)["done"] == 0
+    assert told("train", 1, 10).done == 0
     clock[0] += INTERVAL_SECONDS
     entry = told("train", 2, 10, epoch=1)
-    assert (entry["done"], entry["epoch"]) == (2, 1)
-    assert entry["seconds"] == pytest.approx(1.5 * INTERVAL_SECONDS)
-    assert told("train", 10, 10)["done"] == 10
-    assert told("score", 0, 1) == {"phase": "score", "done": 0, "total": 1, "seconds": 0.0, "rate": 0.0}
+    assert (entry.done, entry.epoch) == (2, 1)
+    assert entry.seconds == pytest.approx(1.5 * INTERVAL_SECONDS)
+    assert told("train", 10, 10).done == 10
+    assert told("score", 0, 1) == Progress(phase="score", done=0, total=1, seconds=0.0, rate=0.0)
 
 
 def test_the_rate_counts_what_was_done_in_this_session_only(tmp_path, clock):
@@ -192,17 +261,17 @@ def test_the_rate_counts_what_was_done_in_this_session_only(tmp_path, clock):
     file.tell("simulate train", 0, 512)
     clock[0] += 2
     file.tell("simulate train", 512, 512)
-    assert read_progress(path)["rate"] == 256
+    assert read_progress(path).rate == 256
     file.tell("train", 900, 1000, epoch=10, epochs=10)
     clock[0] += 1
     file.tell("train", 910, 1000, epoch=10, epochs=10)
-    assert read_progress(path)["rate"] == 10
+    assert read_progress(path).rate == 10
     assert describe(read_progress(path)) == "epoch 10/10, 9 s left"
 
 
 def test_progress_on_a_full_disk_is_lost_in_silence(tmp_path, clock):
     ProgressFile(tmp_path / "absent" / store.PROGRESS).tell("train", 0, 10)
-    assert read_progress(tmp_path / "absent" / store.PROGRESS) == {}
+    assert read_progress(tmp_path / "absent" / store.PROGRESS) is None
 
 
 def test_progress_is_replaced_whole(tmp_path, clock, monkeypatch):
@@ -214,14 +283,14 @@ def test_progress_is_replaced_whole(tmp_path, clock, monkeypatch):
 
     def watched(source, target):
         # A reader who comes now still sees the whole of the old one, and the new one is complete.
-        assert read_progress(path)["done"] == 0
+        assert read_progress(path).done == 0
         assert json.loads(source.read_text())["done"] == 5
         replace_file(source, target)
 
     replace_file = os.replace
     monkeypatch.setattr(progress.os, "replace", watched)
     file.tell("train", 5, 10)
-    assert read_progress(path)["done"] == 5
+    assert read_progress(path).done == 5
     assert path.stat().st_ino != inode
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
@@ -235,7 +304,7 @@ def test_a_cell_stops_when_its_parent_is_gone(tmp_path, clock, monkeypatch):
     clock[0] += 1
     with pytest.raises(KeyboardInterrupt):
         file.tell("train", 2, 10)
-    assert read_progress(tmp_path / store.PROGRESS)["done"] == 0
+    assert read_progress(tmp_path / store.PROGRESS).done == 0
 
 
 def test_progress_costs_nothing_when_throttled(tmp_path, monkeypatch):
@@ -247,9 +316,9 @@ def test_progress_costs_nothing_when_throttled(tmp_path, monkeypatch):
     assert (time.perf_counter() - started) / 20_000 < 50e-6
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b'{"phase": "train"}', b"[" * 100_000])
 def test_unreadable_progress_is_none(tmp_path, content):
     path = tmp_path / store.PROGRESS
-    assert read_progress(path) == {}
+    assert read_progress(path) is None
     path.write_bytes(content)
-    assert read_progress(path) == {}
+    assert read_progress(path) is None

@@ -99,7 +99,7 @@ def run_ids(jobs):
 
 def test_every_cell_runs_once_in_order(go, cells):
     results, engine = go()
-    assert run_ids(engine.jobs) == [cell.run_id for cell in cells] == [result["run_id"] for result in results]
+    assert run_ids(engine.jobs) == [cell.run_id for cell in cells] == [result.run_id for result in results]
     assert engine.cancelled == []
     for job, cell in zip(engine.jobs, cells, strict=True):
         assert job.command == (
@@ -126,7 +126,7 @@ def test_nothing_to_do_starts_no_launcher(go, cells, tmp_path, monkeypatch):
         write(tmp_path, cell)
     monkeypatch.setattr(matrix.registry, "load_target", lambda spec: pytest.fail("made a launcher"))
     results = run_matrix(load_plugins(files=[TOY], environment={}), cells, store=tmp_path, device="cpu")
-    assert [result["status"] for result in results] == ["ok"] * 3
+    assert [result.status for result in results] == ["ok"] * 3
 
 
 def test_force_runs_stored_cells_again(go, cells, tmp_path):
@@ -141,7 +141,7 @@ def test_force_runs_stored_cells_again(go, cells, tmp_path):
 def test_a_cell_named_twice_runs_once(go, cells):
     results, engine = go([cells[0], cells[1], cells[0]])
     assert run_ids(engine.jobs) == [cells[0].run_id, cells[1].run_id]
-    assert [result["run_id"] for result in results] == [cells[0].run_id, cells[1].run_id, cells[0].run_id]
+    assert [result.run_id for result in results] == [cells[0].run_id, cells[1].run_id, cells[0].run_id]
 
 
 @pytest.mark.parametrize("status", ["failed", "oom"])
@@ -151,18 +151,18 @@ def test_an_earlier_failure_is_not_taken_for_a_new_result(go, cells, tmp_path, s
     (tmp_path / cells[0].folder / store.LOG).write_text("one\n" * 50 + "Segmentation fault [core]\n")
     results, engine = go(cells[:1], statuses=["killed"])
     assert engine.left_behind == []
-    assert results[0]["status"] == "failed"
+    assert results[0].status == "failed"
     assert "words" not in results[0]
-    assert results[0]["error"].endswith("Segmentation fault [core]")
-    assert len(results[0]["error"].splitlines()) < 20
-    assert results[0]["cell"] == cells[0].to_json()
+    assert results[0].error.endswith("Segmentation fault [core]")
+    assert len(results[0].error.splitlines()) < 20
+    assert results[0].cell == cells[0].to_json()
     assert store.read_result(tmp_path / cells[0].folder) is None
 
 
 def test_a_failure_does_not_stop_the_others(go, cells):
     results, _ = go(statuses=["failed", "killed", "ok"])
-    assert [result["status"] for result in results] == ["failed", "failed", "ok"]
-    assert "(empty)" in results[1]["error"]
+    assert [result.status for result in results] == ["failed", "failed", "ok"]
+    assert "(empty)" in results[1].error
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
@@ -301,8 +301,8 @@ def test_two_processes_share_the_same_cells(cells, tmp_path):
     assert [process.returncode for process in processes] == [0, 0], outcomes
     first, second = (json.loads(out) for out, _ in outcomes)
     assert first == second
-    assert [result["status"] for result in first] == ["ok"] * 4
-    assert sorted((tmp_path / "started").read_text().split()) == sorted(result["run_id"] for result in first)
+    assert [result.status for result in first] == ["ok"] * 4
+    assert sorted((tmp_path / "started").read_text().split()) == sorted(result.run_id for result in first)
 
 
 @pytest.fixture

@@ -66,20 +66,20 @@ def run_in(host, tmp_path):
 def test_result_is_complete_and_true(plan, run_in, host):
     cell = plan(epochs=8, lr=0.02)
     result, run_dir = run_in(cell)
-    assert result["status"] == "ok"
+    assert result.status == "ok"
     assert result == json.loads((run_dir / store.RESULT).read_text())
-    assert result["test"]["auc"]["macro"] > 0.9
-    assert np.sum(result["test"]["confusion"]) == result["test"]["images"] == 120
-    low, high = result["test"]["intervals"]["auc.macro"]
-    assert low < result["test"]["auc"]["macro"] < high
+    assert result.test.auc["macro"] > 0.9
+    assert np.sum(result.test.confusion) == result.test.images == 120
+    low, high = result.test.intervals["auc.macro"]
+    assert low < result.test.auc["macro"] < high
     assert not (run_dir / CHECKPOINT).exists()
-    assert result["probe"]["images"] == {"train": 300, "test": 120}
-    assert result["probe"]["auc"]["macro"] < result["test"]["auc"]["macro"]  # where a band lies, no scalar tells
+    assert result.probe.images == {"train": 300, "test": 120}
+    assert result.probe.auc["macro"] < result.test.auc["macro"]  # where a band lies, no scalar tells
 
     # The scores follow from the stored predictions, and those from the stored weights and the images.
     arrays, metadata = store.read_arrays(run_dir / store.PREDICTIONS)
     accuracy = (arrays["test.logits"].argmax(1) == arrays["test.labels"]).mean()
-    assert accuracy == pytest.approx(result["test"]["accuracy"], abs=1e-6)
+    assert accuracy == pytest.approx(result.test.accuracy, abs=1e-6)
     classifier = zoo.load(run_dir, host=host)
     import toyzoo
 
@@ -132,7 +132,7 @@ def test_test_split_is_opened_after_the_weights_are_written(plan, run_in, monkey
 def test_same_cell_gives_the_same_result_and_seeds_differ(plan, run_in, host):
     first, first_dir = run_in(plan(), "one")
     second, second_dir = run_in(plan(), "two")
-    assert first["test"] == second["test"]
+    assert first.test == second.test
     assert (first_dir / store.WEIGHTS).read_bytes() == (second_dir / store.WEIGHTS).read_bytes()
     [other] = make_plan(
         host,
@@ -141,7 +141,7 @@ def test_same_cell_gives_the_same_result_and_seeds_differ(plan, run_in, host):
         ),
     )
     third, _ = run_in(other, "three")
-    assert third["test"]["log_loss"] != first["test"]["log_loss"]
+    assert third.test.log_loss != first.test.log_loss
 
 
 @contextlib.contextmanager
@@ -171,7 +171,7 @@ def test_interrupted_training_goes_on_to_the_same_bits(plan, run_in, host, monke
     )
     resumed, resumed_dir = run_in(plan(augment="d4"), "cut")
     assert epochs == list(range(stop_after + 1, 4))
-    assert resumed["test"] == whole["test"]
+    assert resumed.test == whole.test
     assert (whole_dir / store.WEIGHTS).read_bytes() == (resumed_dir / store.WEIGHTS).read_bytes()
     assert len((resumed_dir / store.HISTORY).read_text().splitlines()) == 3
 
@@ -205,7 +205,7 @@ def test_a_damaged_checkpoint_is_not_used(plan, run_in, host, monkeypatch, caplo
             save_file(load_file(source), path, metadata={"state": state, "checksum": "same"})
     result, run_dir = run_in(cell, "cut")
     assert "Training starts again from the first epoch" in caplog.text
-    assert result["test"] == whole["test"]
+    assert result.test == whole.test
     assert (whole_dir / store.WEIGHTS).read_bytes() == (run_dir / store.WEIGHTS).read_bytes()
 
 
@@ -225,7 +225,7 @@ def test_a_run_that_cannot_write_its_result_need_not_train_again(plan, run_in, h
     epochs = []
     monkeypatch.setattr(host, "tell", lambda event, **arguments: epochs.append(arguments.get("epoch")))
     result, run_dir = run_in(plan())
-    assert result["status"] == "ok"
+    assert result.status == "ok"
     assert not any(epochs)
     assert not (run_dir / CHECKPOINT).exists()
 
@@ -243,14 +243,14 @@ def test_the_seconds_of_an_interrupted_run_are_those_of_all_its_sessions(plan, r
 
     monkeypatch.setattr(train_module, "take_checkpoint", slow)
     result, _ = run_in(plan())
-    assert 2000 < result["seconds"] < 2100
+    assert 2000 < result.seconds < 2100
 
 
 def test_a_network_that_cannot_be_built_costs_no_simulation(host, run_in, monkeypatch):
     [cell] = make_plan(host, Request(models=["raises"], data=["modelB"], budget="laptop", device="cpu"))
     monkeypatch.setattr(Dataset, "split", lambda *_: pytest.fail("simulated"))
     result, _ = run_in(cell)
-    assert "no such luck" in result["error"]
+    assert "no such luck" in result.error
 
 
 def test_a_stored_result_is_not_run_again_unless_forced(plan, run_in, host, monkeypatch):
@@ -267,7 +267,7 @@ def test_rules(plan, run_in, host):
     result, run_dir = run_in(plan(epochs=6, lr=0.05))
     history = [json.loads(line) for line in (run_dir / store.HISTORY).read_text().splitlines()]
     best = max(range(6), key=lambda i: (history[i]["val_auc"], -i)) + 1
-    assert result["val"]["epoch"] == best
+    assert result.val.epoch == best
     [cell] = make_plan(
         host,
         Request(
@@ -280,7 +280,7 @@ def test_rules(plan, run_in, host):
         ),
     )
     last, _ = run_in(cell)
-    assert last["val"]["epoch"] == 6
+    assert last.val.epoch == 6
 
 
 def test_early_stopping(plan, run_in):
@@ -293,8 +293,8 @@ def test_streamed_images_train_to_the_same_weights(plan, run_in, monkeypatch):
     resident, resident_dir = run_in(plan(), "resident")
     monkeypatch.setattr("zoo.data.loader.RESIDENT_SHARE", 0.0)
     streamed, streamed_dir = run_in(plan(), "streamed")
-    assert resident["cost"]["resident"]
-    assert not streamed["cost"]["resident"]
+    assert resident.cost.resident
+    assert not streamed.cost.resident
     assert (resident_dir / store.WEIGHTS).read_bytes() == (streamed_dir / store.WEIGHTS).read_bytes()
 
 
@@ -310,9 +310,9 @@ def test_streamed_images_train_to_the_same_weights(plan, run_in, monkeypatch):
 )
 def test_failures_are_results_with_a_cause(plan, run_in, model, settings, status, words):
     result, run_dir = run_in(plan(model, **settings))
-    assert result["status"] == status
+    assert result.status == status
     for word in words:
-        assert word in result["error"]
+        assert word in result.error
     assert "Traceback" in result["traceback"]
     assert store.read_result(run_dir)["status"] == status
     assert store.done(run_dir.parents[2], plan(model, **settings)) is None  # so that it is tried again
@@ -322,10 +322,10 @@ def test_a_task_trains_and_scores_its_own_classes(host, run_in):
     request = {"models": ["toyzoo/tiny"], "data": ["stripes"], "budget": "smoke", "device": "cpu"}
     [cell] = make_plan(host, Request(**request, task="middle", settings={**SMALL, "epochs": 8, "lr": 0.02}))
     result, run_dir = run_in(cell)
-    assert result["classes"] == ["other", "middle"]
-    assert np.shape(result["test"]["confusion"]) == (2, 2)
-    assert result["test"]["auc"]["middle"] == pytest.approx(result["test"]["auc"]["other"])
-    assert result["test"]["auc"]["macro"] > 0.8
+    assert result.classes == ["other", "middle"]
+    assert np.shape(result.test.confusion) == (2, 2)
+    assert result.test.auc["middle"] == pytest.approx(result.test.auc["other"])
+    assert result.test.auc["macro"] > 0.8
     arrays, metadata = store.read_arrays(run_dir / store.PREDICTIONS)
     ids = [int(name.split("-")[1]) for name in json.loads(metadata["test.ids"])]
     assert arrays["test.labels"].tolist() == [int(number % 3 == 1) for number in ids]
@@ -344,19 +344,19 @@ def test_out_of_memory_takes_a_batch_in_parts_to_the_same_result(plan, run_in):
     """Thirty images a step where eight fit: four parts, the same weights up to rounding, and said so."""
     whole, whole_dir = run_in(plan("toyzoo/hungry"))
     parts, parts_dir = run_in(plan("toyzoo/hungry", limit=8))
-    assert whole["status"] == parts["status"] == "ok"
-    assert (whole["cost"]["micro_batches"], parts["cost"]["micro_batches"]) == (1, 4)
+    assert whole.status == parts.status == "ok"
+    assert (whole.cost.micro_batches, parts.cost.micro_batches) == (1, 4)
     one, other = (load_file(folder / store.WEIGHTS) for folder in (whole_dir, parts_dir))
     for name, weight in one.items():
         assert torch.allclose(weight, other[name], atol=1e-6), name
-    assert parts["test"]["auc"]["macro"] == pytest.approx(whole["test"]["auc"]["macro"], abs=1e-5)
+    assert parts.test.auc["macro"] == pytest.approx(whole.test.auc["macro"], abs=1e-5)
     assert accumulation_note(whole) == ""
     assert "each batch of 30 was accumulated over 4 parts" in accumulation_note(parts)
 
 
 def test_out_of_memory_for_a_single_image_is_a_result_of_its_own(plan, run_in):
     result, _ = run_in(plan("toyzoo/hungry", limit=0))
-    assert result["status"] == "oom"
+    assert result.status == "oom"
 
 
 def test_predictions_are_made_in_parts_where_memory_runs_out():
@@ -401,11 +401,11 @@ def test_bench_goes_on_after_a_crash(host, tmp_path, monkeypatch):
     """
     request = {"budget": "smoke", "device": "cpu", "settings": SMALL, "store": tmp_path / "results", "host": host}
     killed, good = zoo.bench(["kills_itself", "tiny"], "stripes", **request)
-    assert killed["status"] == "failed"
-    assert "ended without a result" in killed["error"]
-    assert good["status"] == "ok"
+    assert killed.status == "failed"
+    assert "ended without a result" in killed.error
+    assert good.status == "ok"
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["toyzoo.stripes"]
-    assert json.loads((Path(good["run_dir"]) / store.RESULT).read_text())["run_id"] == good["run_id"]
+    assert json.loads((Path(good.run_dir) / store.RESULT).read_text())["run_id"] == good.run_id
     monkeypatch.setattr("zoo.run.local.subprocess.Popen", lambda *_, **__: pytest.fail("started a process"))
     assert zoo.bench("tiny", "stripes", **request) == [good]
     assert zoo.bench("tiny", "stripes", **request, devices=2) == [good]
@@ -430,7 +430,7 @@ def test_killed_while_training_and_run_again(plan, host, tmp_path, monkeypatch):
     epochs = []
     monkeypatch.setattr(host, "tell", lambda event, **arguments: epochs.append(arguments.get("epoch")))
     result = run_cell(host, cell, run_dir, device="cpu")
-    assert result["status"] == "ok"
+    assert result.status == "ok"
     assert next(epoch for epoch in epochs if epoch) > 1
     assert [epoch for epoch in epochs if epoch][-1] == 20
     assert not list(run_dir.glob("*.part"))
@@ -451,12 +451,12 @@ def test_images_that_cannot_be_trained_on_are_named(plan, run_in, monkeypatch):
     for bad.images, said in ((True, "toyzoo/stripes: the training images hold values that are not finite"),
                              (False, "labels from 1 to 3 for 3 classes")):  # fmt: skip
         result, _ = run_in(plan())
-        assert said in result["error"]
+        assert said in result.error
 
 
 def test_one_validation_image_cannot_choose_an_epoch(plan, run_in):
     result, _ = run_in(plan(val_images=1))
-    assert "no AUC can choose an epoch" in result["error"]
+    assert "no AUC can choose an epoch" in result.error
 
 
 @pytest.mark.parametrize(

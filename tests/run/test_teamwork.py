@@ -56,10 +56,10 @@ def logits(run_dir):
 
 def same_training(result, run_dir, alone):
     """Compare a run by two processes with that by one."""
-    assert result["status"] == "ok", result["error"]
-    assert result["cost"]["processes"] == 2
-    assert result["test"]["auc"]["macro"] == pytest.approx(alone[0]["test"]["auc"]["macro"], abs=1e-3)
-    assert result["test"]["auc"]["macro"] > 0.6  # under d4, stripes on both sides look alike
+    assert result.status == "ok", result.error
+    assert result.cost.processes == 2
+    assert result.test.auc["macro"] == pytest.approx(alone[0].test.auc["macro"], abs=1e-3)
+    assert result.test.auc["macro"] > 0.6  # under d4, stripes on both sides look alike
     assert np.abs(logits(run_dir) - logits(alone[1])).max() < 1e-3
     weights, expected = (load_file(folder / store.WEIGHTS) for folder in (run_dir, alone[1]))
     for name, tensor in weights.items():
@@ -80,8 +80,8 @@ def test_one_that_dies_ends_all_and_torchrun_goes_on_to_the_result_of_one(alone,
     with (run_dir / store.LOG).open("w") as log:
         assert subprocess.run(words, stdout=log, stderr=log, timeout=300, check=False).returncode == 1
     result = store.read_result(run_dir)
-    assert result["status"] == "failed"
-    assert result["error"].startswith("Of 2 processes, process 1 was killed by SIGKILL before the others")
+    assert result.status == "failed"
+    assert result.error.startswith("Of 2 processes, process 1 was killed by SIGKILL before the others")
     with safe_open(run_dir / CHECKPOINT, framework="pt") as file:
         before = json.loads(file.metadata()["state"])["history"]
     assert [entry["epoch"] for entry in before] == [1, 2]
@@ -102,7 +102,7 @@ def test_one_that_dies_ends_all_and_torchrun_goes_on_to_the_result_of_one(alone,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     [result] = json.loads(done.stdout)  # the second process prints nothing
-    assert Path(result["run_dir"]) == run_dir  # how many processes there are is no part of the run id
+    assert result.run_dir == run_dir  # how many processes there are is no part of the run id
     same_training(result, run_dir, alone)
     assert [json.loads(line) for line in (run_dir / store.HISTORY).read_text().splitlines()][:2] == before
     # What two processes leave is what one leaves.
@@ -145,6 +145,6 @@ def test_who_tells_how_it_ended(code, status, said, cell, tmp_path):
         "    if rank == '0': (folder / 'result.json').write_text(json.dumps(content))\n"
     )
     result = run_by_team(cell, run_dir, [sys.executable, "-c", script + code], team=Team(devices=2))
-    assert result["status"] == status
-    assert said in result["error"]
+    assert result.status == status
+    assert said in result.error
     assert store.read_result(run_dir) == result

@@ -91,17 +91,17 @@ def test_rotation_moves_a_blob_to_where_it_belongs():
 def test_an_invariant_function_is_told_from_one_that_is_not(group):
     images = blob_images(8, 1, 33)
     good = measure_equivariance(Moments(spoiled=False), images, group)
-    assert good["error"] < 1e-5
-    assert good["rotations"]["error"] < 0.01
-    assert good["rotations"]["floor"] < 0.01
+    assert good.error < 1e-5
+    assert good.rotations.error < 0.01
+    assert good.rotations.floor < 0.01
     bad = measure_equivariance(Moments(spoiled=True), images, group)
-    assert bad["error"] > 0.1
-    assert bad["rotations"]["error"] > 0.5
-    assert bad["rotations"]["floor"] < 0.01
+    assert bad.error > 0.1
+    assert bad.rotations.error > 0.5
+    assert bad.rotations.floor < 0.01
 
 
 def test_groups_of_pixel_symmetries_have_no_other_angles():
-    assert "rotations" not in measure_equivariance(Moments(spoiled=False), blob_images(2, 1, 16), "p4m")
+    assert measure_equivariance(Moments(spoiled=False), blob_images(2, 1, 16), "p4m").rotations is None
 
 
 def test_layers_name_the_one_that_breaks_the_symmetry():

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from zoo.data.split import Split
 from zoo.scores import probe as module
+from zoo.scores.schema import Probe
 from zoo.scores.probe import FEATURES, describe_probe, image_features, probe, probe_splits
 
 CLASSES = ("a", "b", "c")
@@ -39,7 +40,7 @@ def split(name: str, images: np.ndarray, labels: np.ndarray, pieces: int = 3) ->
     )
 
 
-def measured(leak: str = "") -> dict:
+def measured(leak: str = "") -> Probe:
     found = probe_splits(split("train", *rings(900, seed=0, leak=leak)), split("test", *rings(900, seed=1, leak=leak)))
     assert found is not None
     return found
@@ -69,19 +70,19 @@ def test_the_ring_radius_is_that_of_the_ring_whatever_the_background():
 @pytest.mark.parametrize(("leak", "feature"), [("radius", "ring radius"), ("flux", "total flux"), ("peak", "peak")])
 def test_a_planted_leak_is_found_and_named(leak, feature):
     found = measured(leak)
-    low, high = found["interval"]
-    assert 0.62 < low < found["auc"]["macro"] < high
-    assert found["single"][feature] > 0.62
-    assert found["shuffled"] == pytest.approx(0.5, abs=0.03)
-    assert f"AUC macro {found['auc']['macro']:.3f}" in describe_probe(found)
+    low, high = found.interval
+    assert 0.62 < low < found.auc["macro"] < high
+    assert found.single[feature] > 0.62
+    assert found.shuffled == pytest.approx(0.5, abs=0.03)
+    assert f"AUC macro {found.auc['macro']:.3f}" in describe_probe(found)
 
 
 def test_nothing_is_found_where_nothing_is():
     found = measured()
-    low, high = found["interval"]
+    low, high = found.interval
     assert low < 0.52
     assert high > 0.48
-    assert found["shuffled"] == pytest.approx(0.5, abs=0.03)
+    assert found.shuffled == pytest.approx(0.5, abs=0.03)
 
 
 def test_areas_are_those_of_scikit_learn():
@@ -93,14 +94,14 @@ def test_areas_are_those_of_scikit_learn():
 
     standardised = (features - features.mean(0)) / features.std(0)
     expected = LogisticRegression(max_iter=1000).fit(standardised, labels).predict_proba(standardised)
-    assert found["auc"]["macro"] == pytest.approx(roc_auc_score(labels, expected, multi_class="ovr"), abs=1e-9)
+    assert found.auc["macro"] == pytest.approx(roc_auc_score(labels, expected, multi_class="ovr"), abs=1e-9)
 
 
 def test_constants_and_missing_classes_are_survived():
     labels = np.arange(60) % 3
     constant = np.ones((60, 4))
     found = probe(constant, labels, constant, labels, classes=CLASSES)
-    assert found["auc"]["macro"] == 0.5
+    assert found.auc["macro"] == 0.5
     assert probe(constant, labels, constant, labels * 0, classes=CLASSES) is None
     assert "not possible" in describe_probe(None)
 
@@ -130,7 +131,7 @@ def test_command(tmp_path):
     assert conserved["auc"]["macro"] < 0.64
     assert 0.66 < added["auc"]["macro"] < 0.76
     for found in (conserved, added):
-        assert found["shuffled"] == pytest.approx(0.5, abs=0.03)
+        assert found.shuffled == pytest.approx(0.5, abs=0.03)
         assert found["images"] == {"train": 512, "test": 512}
 
     wrong = subprocess.run([*command, "--set", "data.snrr=3"], capture_output=True, text=True, env=environment)

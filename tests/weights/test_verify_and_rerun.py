@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from zoo.cli import cli
 from zoo.errors import UsageError
 from zoo.results import store
+from zoo.results.cell import SCHEMA
+from zoo.results.schema import Failed
 from zoo.results.verify import flatten, verify_run
 from zoo.run.rerun import rerun
 
@@ -50,10 +52,22 @@ def test_altered_and_lost_files_are_found(run_dir):
     assert any("cannot be scored" in problem for problem in verify_run(run_dir).problems)
 
 
-@pytest.mark.parametrize("changes", [{"classes": 3}, {"classes": [{}, {}]}, {"files": [1]}])
+@pytest.mark.parametrize(
+    "changes", [{"classes": 3}, {"classes": [{}, {}]}, {"files": [1]}, {"files": {}}, {"test": None}]
+)
 def test_a_result_with_values_of_the_wrong_type_is_false(run_dir, changes):
     alter(run_dir, **changes)
     assert verify_run(run_dir).state == "false"
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", '{"schema": 99}'])
+def test_a_result_that_cannot_be_read_is_false_and_none_is_no_result(run_dir, text):
+    (run_dir / store.RESULT).write_text(text)
+    verdict = verify_run(run_dir)
+    assert verdict.state == "false"
+    assert len(verdict.problems) == 1
+    (run_dir / store.RESULT).unlink()
+    assert verify_run(run_dir).state == "no result"
 
 
 def test_an_altered_cell_is_found(run_dir):
@@ -66,7 +80,11 @@ def test_a_store_is_checked_run_by_run(run_dir, tmp_path):
     done = CliRunner().invoke(cli, ["verify", str(tmp_path / "results")])
     assert done.exit_code == 0, done.output
     assert "1 true, 0 false" in done.stderr
-    alter(run_dir, status="failed")
+    result = store.open_result(run_dir)
+    failed = Failed(
+        schema=SCHEMA, status="failed", run_id=result.run_id, cell=result.cell, run_dir=run_dir, error="no such luck"
+    )
+    store.write_result(failed)
     done = CliRunner().invoke(cli, ["verify", str(run_dir), "--json"])
     assert done.exit_code == 0
     assert json.loads(done.stdout)[0]["state"] == "no result"

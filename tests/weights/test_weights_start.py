@@ -20,22 +20,22 @@ STILL = {"lr": 0.0, "weight_decay": 0.0, "ema": 0.0, "epochs": 1}
 
 def test_the_network_starts_from_the_weights(run_dir, run_toy, tmp_path):
     result, started_dir = run_toy(tmp_path / "results", init=run_dir.name[:8], **STILL)
-    assert result["status"] == "ok", result["error"]
+    assert result.status == "ok", result.error
     old, new = (load_file(each / store.WEIGHTS) for each in (run_dir, started_dir))
     # Batch norm's running statistics go on from the old ones even where no weight moves.
     trained = [name for name in old if name.startswith("network.") and "running" not in name and "num_" not in name]
     assert trained
     assert all(torch.equal(old[name], new[name]) for name in trained)
     sha256 = read_header(run_dir / store.WEIGHTS).sha256
-    assert result["cell"]["training"]["init"] == f"sha256:{sha256}"
-    assert result["init"] == {"sha256": sha256, "model": "toyzoo/tiny", "run_id": run_dir.name, "new": []}
-    assert read_header(started_dir / store.WEIGHTS).about.init == result["init"]
+    assert result.cell.training["init"] == f"sha256:{sha256}"
+    assert result.init == {"sha256": sha256, "model": "toyzoo/tiny", "run_id": run_dir.name, "new": []}
+    assert read_header(started_dir / store.WEIGHTS).about.init == result.init
 
 
 def test_a_head_for_other_classes_starts_at_random_and_is_named(run_dir, run_toy, tmp_path, caplog):
     result, started_dir = run_toy(tmp_path / "results", data="toyzoo/two", init=str(run_dir), **STILL)
-    assert result["status"] == "ok", result["error"]
-    assert result["init"]["new"] == ["6.bias", "6.weight"]
+    assert result.status == "ok", result.error
+    assert result.init.new == ["6.bias", "6.weight"]
     assert "6.bias, 6.weight start at random" in caplog.text
     old, new = (load_file(each / store.WEIGHTS) for each in (run_dir, started_dir))
     assert torch.equal(old["network.0.weight"], new["network.0.weight"])
@@ -44,8 +44,8 @@ def test_a_head_for_other_classes_starts_at_random_and_is_named(run_dir, run_toy
 
 def test_weights_that_do_not_fit_fail_with_the_names(run_dir, run_toy, tmp_path):
     result, _ = run_toy(tmp_path / "results", init=str(run_dir), width=5, **STILL)
-    assert result["status"] == "failed"
-    assert "0.weight [4, 1, 3, 3] for [5, 1, 3, 3]" in result["error"]
+    assert result.status == "failed"
+    assert "0.weight [4, 1, 3, 3] for [5, 1, 3, 3]" in result.error
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_weights_that_do_not_load_start_no_training(run_dir, run_toy, tmp_path, 
     state = {**content.state, "network.6.weight": content.state["network.6.weight"] * factor}
     write_weights(path, state, about=about, golden=content.golden)
     result, _ = run_toy(tmp_path / "results", init=str(path), **STILL)
-    assert result["status"] == "failed"
-    assert says in result["error"]
+    assert result.status == "failed"
+    assert says in result.error
 
 
 def test_the_run_id_knows_the_content_and_not_the_path(run_dir, host, tmp_path):
@@ -94,4 +94,4 @@ def test_the_cache_or_the_store_must_hold_the_weights(run_dir, run_toy, tmp_path
     found, _ = run_toy(tmp_path / "results", init=f"sha256:{sha256}", **STILL)
     assert found["status"] == "ok"
     missing, _ = run_toy(tmp_path / "results", init="sha256:" + "0" * 64, **STILL)
-    assert "neither in the cache nor in" in missing["error"]
+    assert "neither in the cache nor in" in missing.error

@@ -17,10 +17,12 @@ from zoo.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from zoo.data.recipe import Recipe
     from zoo.host import Host
     from zoo.plan.request import Request
     from zoo.plan.suite import Suite
     from zoo.results.cell import Cell
+    from zoo.results.schema import RunResult
 
 _MOST_SEEDS = 10_000
 
@@ -138,7 +140,7 @@ def bench(
         check_batch(team.size, min(cell.training["batch_size"], cell.sizes["train"]))
     if not team.first:
         # What is planned, shown and written is the first process's business.
-        ctx.exit(0 if dry_run or all(result["status"] == "ok" for result in run_here()) else 1)
+        ctx.exit(0 if dry_run or run_here()[1] else 1)
     if suite is not None and suite.title:
         click.echo(click.style(suite.title, bold=True), err=True)
     stored = _print_plan(host, cells, Path(store), force=force, minutes=plan.minutes)
@@ -156,7 +158,7 @@ def bench(
         check_devices(team, resolve_device(device))
     if team.started_by:
         with contextlib.redirect_stdout(sys.stderr):
-            found = run_here()
+            found, _ = run_here()
         if len(found) < len(cells):
             click.echo(f"{len(cells) - len(found)} cells are not run, since one failed: type it again", err=True)
             cells = cells[: len(found)]
@@ -173,13 +175,13 @@ def bench(
                 team=team,
                 watch=watcher.watch,
             )
-    _finish(found, cells, Path(store), as_json=as_json, ran=force or stored < len(cells))
+    _finish(found, Path(store), as_json=as_json, ran=force or stored < len(cells))
     if suite is not None:
         for sentence in compare_expected(host, suite, found):
             click.echo(sentence, err=True)
     for problem in plan.problems:
         click.echo(f"not run: {problem}", err=True)
-    if plan.problems or any(result["status"] != "ok" for result in found):
+    if plan.problems or any(result.status != "ok" for result in found):
         ctx.exit(1)
 
 
@@ -211,24 +213,24 @@ def _of_study(ctx: click.Context, name: str, request: Request) -> Request:
     return request_of(best, request, told=told)
 
 
-def _finish(found: list[dict[str, Any]], cells: list[Cell], store: Path, *, as_json: bool, ran: bool) -> None:
+def _finish(found: list[RunResult], store: Path, *, as_json: bool, ran: bool) -> None:
     """Print the table or JSON, and draw the pictures."""
     from zoo.report.plots import draw_all
     from zoo.report.tables import make_tables, to_rich
+    from zoo.results.store import plain_result
 
-    located = [{**result, "run_dir": str(store / cell.folder)} for result, cell in zip(found, cells, strict=True)]
     if as_json:
-        print_json(located)
+        print_json([plain_result(result) | {"run_dir": str(result.run_dir)} for result in found])
     else:
         out = console()
-        for table in make_tables(located):
+        for table in make_tables(found):
             out.print(to_rich(table, width=out.width))
             for note in table.notes:
                 out.print(note, style="dim", markup=False)
-    for result in located:
-        if result["status"] != "ok":
-            click.echo(f"\n{result['cell']['model']} {result['status']}: {result.get('error', '')}", err=True)
-    for path in draw_all(located, store / "figures", again=ran):
+    for result in found:
+        if result.status != "ok":
+            click.echo(f"\n{result.cell.model} {result.status}: {result.error}", err=True)
+    for path in draw_all(found, store / "figures", again=ran):
         click.echo(f"picture: {path}", err=True)
 
 
@@ -256,7 +258,7 @@ def _print_plan(
     first = cells[0]
     out.print(
         f"[bold]{len(cells)} cell{'s' if len(cells) != 1 else ''}[/bold], {stored} of them in {escape(str(store))} "
-        f"already · budget {budgets} · {first.precision} · images on {first.recipe['device_type']}"
+        f"already · budget {budgets} · {first.precision} · images on {first.recipe.device_type}"
     )
     lines = (f"  {cell.data} with {', '.join(_changed_params(host, cell.recipe))}" for cell in cells)
     for line in dict.fromkeys(line for line in lines if not line.endswith(" with ")):
@@ -267,7 +269,7 @@ def _print_plan(
         out.print(f"  {cell.model} on {cell.data}, seed {cell.seed}{variant}  [dim]{cell.run_id}[/dim]{state}")
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
         out.print(f"about {left:,.0f} minutes for the cells of which the file says how long they take")
-    if first.budget == "smoke" or any(cell.recipe["simulator"] is not None for cell in cells):
+    if first.budget == "smoke" or any(cell.recipe.simulator is not None for cell in cells):
         out.print(f"[dim]{BUDGETS[first.budget].note}[/dim]")
     if note := _stream_note(cells):
         out.print(f"[dim]{note}[/dim]")
@@ -278,7 +280,7 @@ def _variant(cell: Cell, cells: list[Cell]) -> str:
     """Return ", NAME VALUE ..." of what most others of the same model, data set and seed have not."""
 
     def decided(one: Cell) -> dict[str, Any]:
-        return {**one.sizes, **one.training, **one.hparams, **one.recipe["params"]}
+        return {**one.sizes, **one.training, **one.hparams, **one.recipe.params}
 
     same = [decided(one) for one in cells if (one.model, one.data, one.seed) == (cell.model, cell.data, cell.seed)]
     own = decided(cell)
@@ -294,18 +296,18 @@ def _stream_note(cells: list[Cell]) -> str:
             f"streamed: {first.sizes['train']:,} new training images an epoch, rendered as they are needed and not "
             "kept; validation and test images are the same as without --stream"
         )
-    if first.budget == "paper" and all(cell.recipe["simulator"] is not None for cell in cells):
+    if first.budget == "paper" and all(cell.recipe.simulator is not None for cell in cells):
         return "with --stream, no training image is shown twice and none is kept on disk"
     return ""
 
 
-def _changed_params(host: Host, recipe: Mapping[str, Any]) -> list[str]:
+def _changed_params(host: Host, recipe: Recipe) -> list[str]:
     """Return "name=value" of the parameters that differ from the data set's own, by the budget or by --set."""
     from zoo import registry
     from zoo.specs import DatasetSpec
 
-    defaults = registry.find(host, DatasetSpec, recipe["dataset"]).params
-    return [f"{name}={value}" for name, value in recipe["params"].items() if value != defaults.get(name)]
+    defaults = registry.find(host, DatasetSpec, recipe.dataset).params
+    return [f"{name}={value}" for name, value in recipe.params.items() if value != defaults.get(name)]
 
 
 def _seeds(text: str) -> list[int]:
@@ -358,18 +360,19 @@ def run_cell(
         command += ["--images", str(images)] if images else []
         command += ["--force"] if force else []
         with claim(path.parent):
-            result = run_by_team(cell, path.parent, command, team=team, force=force)
+            status = run_by_team(cell, path.parent, command, team=team, force=force).status
     elif not team.first:
         import torch
 
         from zoo.train.fit import help_fit
 
         where = torch.device(device)
-        result = help_fit(host_of(ctx), cell, path.parent, device=where, images=images, team=team)
+        status = help_fit(host_of(ctx), cell, path.parent, device=where, images=images, team=team).status
     else:
         with contextlib.nullcontext() if team.started_by == "zoo" else claim(path.parent):
             from zoo.run import cell as run
 
             result = run.run_cell(host_of(ctx), cell, path.parent, device=device, images=images, force=force, team=team)
-    if result["status"] != "ok":
+            status = result.status
+    if status != "ok":
         ctx.exit(1)

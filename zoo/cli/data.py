@@ -160,7 +160,8 @@ def _of_folder(host: Host, folder: Path, split: str) -> tuple[Recipe, Sequence[s
     recipe = read_recipe(folder)
     [shard] = open_folder(folder, recipe, split, 1)
     manifest = read_manifest(folder)  # absent while machines are at work
-    count = manifest["splits"].get(split, {}).get("images") if manifest else None
+    entry = manifest.splits.get(split) if manifest else None
+    count = entry.images if entry else None
     arrays = {name: shard[name][:count] for name in shard}
     known = {spec.id: spec.classes for spec in host.specs_of(DatasetSpec) if isinstance(spec, DatasetSpec)}
     # A folder can be looked at without the plugin that its data set comes from.

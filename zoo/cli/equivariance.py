@@ -80,6 +80,7 @@ def _measure(
     import torch
 
     from zoo.models.classifier import build_classifier
+    from zoo.schema import plain
     from zoo.scores.equivariance import blob_images, declared_symmetry, measure_equivariance, measure_layers
 
     torch.manual_seed(seed)
@@ -99,7 +100,7 @@ def _measure(
         "image_size": size,
         "group": group,
         "declared": declared if group == own_group else None,
-        **measure_equivariance(classifier, images, group),
+        **plain(measure_equivariance(classifier, images, group)),
     }
     if layers:
         content["layers"] = [asdict(layer) for layer in measure_layers(classifier.network, images, group)]

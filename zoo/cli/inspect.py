@@ -145,10 +145,11 @@ def env(ctx: click.Context, as_json: bool) -> None:
     import zoo
     from zoo.environment import describe
     from zoo.paths import cache_dir
+    from zoo.schema import plain
 
     content = {
         "zoo": zoo.__version__,
-        **describe(),
+        **plain(describe()),
         "cache": str(cache_dir()),
         "plugins": {name: f"{record.version} {record.state}" for name, record in host_of(ctx).records.items()},
     }

@@ -104,9 +104,9 @@ def _weights_in_words(about: About) -> str:
     """Say what the answers come from: a smoke run's are as confident as any."""
     from zoo.data.recipe import shown_params
 
-    shown = ", ".join(shown_params(about.recipe["params"]))
+    shown = ", ".join(shown_params(about.recipe.params))
     kind = f" ({shown})" if shown else ""
-    return f"{about.model} trained on {about.recipe['dataset']}{kind}; how good it is: zoo evaluate"
+    return f"{about.model} trained on {about.recipe.dataset}{kind}; how good it is: zoo evaluate"
 
 
 Show = Callable[["Prediction | Skipped"], None]

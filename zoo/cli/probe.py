@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zoo.host import Host
+    from zoo.scores.schema import Probe
     from zoo.specs import DatasetSpec
 
 _SWITCH = "conserve_mass"
@@ -43,6 +44,7 @@ def probe(
     to training images and scored on test images. Where the data set can conserve mass, both ways are measured.
     """
     from zoo import registry
+    from zoo.schema import plain
     from zoo.scores.probe import describe_probe
     from zoo.specs import DatasetSpec
 
@@ -64,7 +66,8 @@ def probe(
                 "data": spec.id,
                 "params": params,
                 "probes": [
-                    {_SWITCH: way, "default": way == spec.params.get(_SWITCH), **(found[way] or {})} for way in ways
+                    {_SWITCH: way, "default": way == spec.params.get(_SWITCH), **plain(found[way] or {})}
+                    for way in ways
                 ],
             }
         )
@@ -102,7 +105,7 @@ def _params(spec: DatasetSpec, budget: str | None, pairs: tuple[str, ...]) -> di
 
 def _measure(
     host: Host, spec: DatasetSpec, params: Mapping[str, Any], images: int, *, simulator: str, device: str
-) -> dict[str, Any] | None:
+) -> Probe | None:
     from zoo.data.open import Dataset
     from zoo.devices import resolve_device
     from zoo.plan.recipes import make_recipe
@@ -117,7 +120,7 @@ def _measure(
     return probe_splits(data.split("train"), data.split("test"))
 
 
-def _table(spec: DatasetSpec, ways: list[Any], found: Mapping[Any, dict[str, Any] | None]) -> Any:
+def _table(spec: DatasetSpec, ways: list[Any], found: Mapping[Any, Probe | None]) -> Any:
     from rich.table import Table
 
     table = Table(
@@ -131,13 +134,13 @@ def _table(spec: DatasetSpec, ways: list[Any], found: Mapping[Any, dict[str, Any
         if result is None:
             table.add_row(label, "a class is missing")
             continue
-        low, high = result["interval"]
+        low, high = result.interval
         table.add_row(
             label,
-            f"{result['auc']['macro']:.3f}",
+            f"{result.auc['macro']:.3f}",
             f"{low:.3f} to {high:.3f}",
-            *(f"{area:.3f}" for area in result["single"].values()),
-            f"{result['shuffled']:.3f}",
+            *(f"{area:.3f}" for area in result.single.values()),
+            f"{result.shuffled:.3f}",
         )
     return table
 

@@ -29,7 +29,7 @@ def report(store: str, as_markdown: bool, as_csv: bool, as_json: bool, html: str
     """Show the results in a store, best first, one table for each data set and size, and who differs from whom."""
     if as_markdown + as_csv + as_json > 1:
         raise UsageError("--md, --csv and --json exclude each other.")
-    from zoo.results.store import scan
+    from zoo.results.store import plain_result, scan
 
     found, rest = scan(Path(store))
     _name(rest)
@@ -39,7 +39,7 @@ def report(store: str, as_markdown: bool, as_csv: bool, as_json: bool, html: str
             hint="Make some: zoo bench --model p4m --data modelB --budget smoke",
         )
     if as_json:
-        print_json(found)
+        print_json([plain_result(result) | {"run_dir": str(result.run_dir)} for result in found])
     elif as_csv:
         from zoo.report.tables import to_csv
 

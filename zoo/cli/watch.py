@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from zoo.cli.context import console
 from zoo.results.store import LOG
@@ -14,6 +14,8 @@ from zoo.results.store import LOG
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from zoo.progress import Progress
+    from zoo.results.schema import RunResult
     from zoo.run.matrix import CellState
 
 LINE_SECONDS = 15.0
@@ -73,18 +75,15 @@ class Watcher(LiveBars):
                 text = describe(state.progress)
                 if state.state == "elsewhere":
                     text = f"running elsewhere: {text}"
-                done, total = state.progress.get("done", 0), state.progress.get("total") or 1
                 if run_id not in self._tasks:
                     self._tasks[run_id] = self._progress.add_task(text, name=name, total=1.0)
-                self._progress.update(self._tasks[run_id], description=text, completed=done / total)
+                self._progress.update(
+                    self._tasks[run_id], description=text, completed=state.progress.share if state.progress else 0.0
+                )
                 # A cell that has just ended tells nothing any more: it does not start again.
                 if not self._live and (state.progress or run_id not in self._told):
-                    self._log(
-                        run_id,
-                        name,
-                        text,
-                        key=f"{state.progress.get('phase')}{state.progress.get('epoch', '')}",
-                    )
+                    key = f"{state.progress.phase} {state.progress.epoch}" if state.progress else ""
+                    self._log(run_id, name, text, key=key)
 
     def _log(self, run_id: str, name: str, text: str, *, key: str) -> None:
         """Print a line when the phase or epoch changes, or after a while."""
@@ -124,26 +123,25 @@ class CountBar(LiveBars):
             self._console.print(text)
 
 
-def describe(progress: dict[str, Any]) -> str:
+def describe(progress: Progress | None) -> str:
     """Return what a cell does, how fast, and how long it will take."""
-    if not progress:
+    if progress is None:
         return "starting"
-    phase, done, total = progress["phase"], progress["done"], progress["total"]
-    rate = progress.get("rate", 0.0)
-    left = f", {duration((total - done) / rate)} left" if rate and progress["seconds"] > 0.5 else ""
+    phase, done, total, rate = progress.phase, progress.done, progress.total, progress.rate
+    left = f", {duration((total - done) / rate)} left" if rate and progress.seconds > 0.5 else ""
     if phase.startswith("simulate"):
         speed = f", {rate:,.0f} images/s" if rate else ""
         return f"{phase} {done:,.0f}/{total:,.0f}{speed}{left}"
     if phase == "train":
-        text = f"epoch {progress['epoch']}/{progress['epochs']}"
-        if "val_auc" in progress:
-            text += f", loss {progress['train_loss']:.3f}, val AUC {progress['val_auc']:.4f}"
-        if "streamed_per_second" in progress:
-            text += f", streamed at {progress['streamed_per_second']:,.0f} images/s"
-            if progress["waited_share"]:
-                text += f", waited for {progress['waited_share']:.0%} of the time"
+        text = f"epoch {progress.epoch}/{progress.epochs}"
+        if progress.train_loss is not None and progress.val_auc is not None:
+            text += f", loss {progress.train_loss:.3f}, val AUC {progress.val_auc:.4f}"
+        if progress.streamed_per_second is not None:
+            text += f", streamed at {progress.streamed_per_second:,.0f} images/s"
+        if progress.waited_share:
+            text += f", waited for {progress.waited_share:.0%} of the time"
         return text + left
-    return str(phase)
+    return phase
 
 
 def _warnings(log: Path) -> list[str]:
@@ -155,10 +153,10 @@ def _warnings(log: Path) -> list[str]:
     return [line for line in dict.fromkeys(lines) if line.startswith("WARNING: ")][:_MOST_WARNINGS]
 
 
-def _outcome(result: dict[str, Any]) -> str:
-    if result["status"] == "ok":
-        return f"macro AUC {result['test']['auc']['macro']:.4f} in {duration(result['seconds'])}"
-    return f"[red]{result['status']}[/red]"
+def _outcome(result: RunResult) -> str:
+    if result.status == "ok":
+        return f"macro AUC {result.test.macro:.4f} in {duration(result.seconds)}"
+    return f"[red]{result.status}[/red]"
 
 
 def duration(seconds: float) -> str:

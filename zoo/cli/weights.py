@@ -25,9 +25,8 @@ def weights() -> None:
 @click.pass_context
 def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
     """List the weights that plugins ship and those in a store, by the names that zoo.load takes."""
-    from dataclasses import asdict
-
     from zoo.models.weights_file import read_header
+    from zoo.schema import plain
     from zoo.weights.find import packaged_weights, stored_weights
 
     rows: list[dict[str, Any]] = []
@@ -35,7 +34,7 @@ def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
         place = {"name": entry.name, "source": entry.source, "path": str(entry.path)}
         try:
             header = read_header(entry.path)
-            rows.append({**place, **asdict(header.about), "sha256": header.sha256, "parameters": header.parameters})
+            rows.append({**place, **plain(header.about), "sha256": header.sha256, "parameters": header.parameters})
         except ZooError as error:
             rows.append({**place, "error": str(error.args[0])})
     if as_json:

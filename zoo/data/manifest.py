@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,38 +12,66 @@ from zoo.data.recipe import Recipe
 from zoo.data.shards import SHARD_SIZE, file_sha256, read_shard, shard_count, shard_identity, shard_path
 from zoo.errors import DataError
 from zoo.paths import write_text
+from zoo.schema import Count, Record, plain, read_record
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
 
 
-def read_manifest(folder: Path) -> dict[str, Any] | None:
+class SplitEntry(Record):
+    """A complete split.
+
+    Args:
+        images: Number of its images; the last shard may hold more.
+        counts: Class -> images that show it.
+        shards: File name of each shard -> its SHA-256.
+    """
+
+    images: Count
+    counts: Mapping[str, Count]
+    shards: Mapping[str, str]
+
+
+class Manifest(Record):
+    """The content of manifest.json.
+
+    Args:
+        schema: Version of this format.
+        recipe: Recipe of the images.
+        recipe_hash: Hash of it.
+        classes: Names of the labels.
+        shard_size: Images in a shard.
+        splits: Name -> the split, of those that are complete.
+    """
+
+    schema: int
+    recipe: Recipe
+    recipe_hash: str
+    classes: tuple[str, ...]
+    shard_size: int
+    splits: Mapping[str, SplitEntry]
+
+
+def read_manifest(folder: Path) -> Manifest | None:
     """Return the content of a folder's manifest, or None where there is none.
 
     Raises:
         DataError: it cannot be read.
     """
+    path = folder / MANIFEST
+    hint = "Delete it; it is written again by the zoo simulate command that made the folder."
     try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise ValueError(f"its schema is {content['schema']}, this zoo reads {SCHEMA}")
-        if not content.keys() >= {"recipe", "recipe_hash"} or not isinstance(content.get("classes"), list):
-            raise ValueError("it lacks its recipe or classes")
-        for split in content["splits"].values():
-            if not split.keys() >= {"images", "counts", "shards"}:
-                raise ValueError("a split lacks its images, counts or shards")
-            if type(split["images"]) is not int or not all(
-                isinstance(split[key], dict) for key in ("counts", "shards")
-            ):
-                raise ValueError("the images, counts or shards of a split are none")
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"Cannot read {folder / MANIFEST}: {error}.",
-            hint="Delete it; it is written again by the zoo simulate command that made the folder.",
-        ) from error
-    return dict(content)
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"Cannot read {path}: {error}.", hint=hint) from error
+    if isinstance(content, dict) and content.get("schema") != SCHEMA:
+        raise DataError(f"{path} is of schema {content.get('schema')}; this zoo reads schema {SCHEMA}.", hint=hint)
+    try:
+        return read_record(content, Manifest, what=str(path))
+    except DataError as error:
+        raise DataError(error.args[0], hint=hint) from error
 
 
 def record_split(
@@ -76,11 +103,12 @@ def record_split(
         wanted = range(shard_count(images))
         if not all(shard_path(folder / split, number).exists() for number in wanted):
             return False
-        manifest = read_manifest(folder) or {"schema": SCHEMA, "splits": {}}
-        known = manifest["splits"].get(split, {"images": 0, "shards": {}})
-        images = max(images, known["images"])
+        manifest = read_manifest(folder)
+        splits = {} if manifest is None else manifest.splits
+        known = splits.get(split, SplitEntry(images=0, counts={}, shards={}))
+        images = max(images, known.images)
         numbers = range(shard_count(images))
-        shards = dict(known["shards"])
+        shards = dict(known.shards)
         for number in numbers:
             path = shard_path(folder / split, number)
             if number in written:
@@ -88,20 +116,19 @@ def record_split(
             elif path.name not in shards:
                 read_shard(path, identity=shard_identity(recipe, split, number))
                 shards[path.name] = file_sha256(path)
-        if images == known["images"] and shards == known["shards"]:
+        if images == known.images and shards == known.shards:
             return True
-        manifest |= {
-            "recipe": recipe.to_json(),
-            "recipe_hash": recipe.hash,
-            "classes": list(classes),
-            "shard_size": SHARD_SIZE,
-        }
-        manifest["splits"][split] = {
-            "images": images,
-            "counts": count_classes(folder, recipe, split, images, classes=classes),
-            "shards": dict(sorted(shards.items())),
-        }
-        write_text(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        counts = count_classes(folder, recipe, split, images, classes=classes)
+        entry = SplitEntry(images=images, counts=counts, shards=dict(sorted(shards.items())))
+        content = Manifest(
+            schema=SCHEMA,
+            recipe=recipe,
+            recipe_hash=recipe.hash,
+            classes=classes,
+            shard_size=SHARD_SIZE,
+            splits={**splits, split: entry},
+        )
+        write_text(folder / MANIFEST, json.dumps(plain(content), indent=1, sort_keys=True) + "\n")
         return True
 
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from zoo.data.folder import RECIPE, read_recipe, tell_differences
 from zoo.data.manifest import MANIFEST, count_classes, read_manifest
@@ -84,15 +83,12 @@ def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None =
     except DataError as error:
         manifest = None
         problems.append(Problem(text=error.args[0], delete=folder / MANIFEST))
-    if manifest is not None and manifest.get("recipe_hash") != recipe.hash:
-        try:
-            other = f": {tell_differences(recipe, Recipe(**manifest['recipe']))}"
-        except (KeyError, TypeError, AttributeError):
-            other = ""
-        text = f"{MANIFEST} and {RECIPE} are of different recipes{other} ({RECIPE} is what is 'there')."
+    if manifest is not None and manifest.recipe_hash != recipe.hash:
+        other = tell_differences(recipe, manifest.recipe)
+        text = f"{MANIFEST} and {RECIPE} are of different recipes: {other} ({RECIPE} is what is 'there')."
         problems.append(Problem(text=text, delete=folder / MANIFEST))
         manifest = None
-    known: dict[str, Any] = {} if manifest is None else manifest["splits"]
+    known = {} if manifest is None else manifest.splits
     present = {split: _numbers(folder / split) for split in SPLITS}
     total = sum(map(len, present.values())) * SHARD_SIZE
     done = 0
@@ -102,9 +98,9 @@ def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None =
             if not numbers and split not in known:
                 continue
             entry = known.get(split)
-            images = entry["images"] if entry else (max(numbers) + 1) * SHARD_SIZE
+            images = entry.images if entry else (max(numbers) + 1) * SHARD_SIZE
             splits.append(
-                SplitReport(split=split, images=images, shards=len(numbers), counts=entry["counts"] if entry else {})
+                SplitReport(split=split, images=images, shards=len(numbers), counts=dict(entry.counts) if entry else {})
             )
             before = len(problems)
             if entry is None:
@@ -112,7 +108,7 @@ def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None =
             problems += _gaps(split, sorted(set(range(shard_count(images))) - set(numbers)))
             for number in numbers:
                 path = shard_path(folder / split, number)
-                wanted = entry["shards"].get(path.name) if entry else None
+                wanted = entry.shards.get(path.name) if entry else None
                 problems += _check(path, shard_identity(recipe, split, number), split=split, sha256=wanted)
                 done += SHARD_SIZE
                 if progress is not None:
@@ -120,9 +116,9 @@ def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None =
             if beyond := [number for number in numbers if number >= shard_count(images)]:
                 notes.append(f"{split} has {len(beyond)} shards more than the manifest names: a larger set was begun.")
             if manifest is not None and entry is not None and len(problems) == before:
-                counts = count_classes(folder, recipe, split, images, classes=tuple(manifest["classes"]))
-                if counts != entry["counts"]:
-                    text = f"{split} has {counts}, but {MANIFEST} says {entry['counts']}."
+                counts = count_classes(folder, recipe, split, images, classes=manifest.classes)
+                if counts != entry.counts:
+                    text = f"{split} has {counts}, but {MANIFEST} says {dict(entry.counts)}."
                     problems.append(Problem(text=text, split=split, delete=folder / MANIFEST))
             parts = list((folder / split).glob(".*.part"))
             if parts:

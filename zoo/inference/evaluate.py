@@ -18,6 +18,7 @@ from zoo.data.split import Split
 from zoo.data.task import open_task
 from zoo.errors import DataError, UsageError, nearest
 from zoo.plan.recipes import make_recipe
+from zoo.schema import plain
 from zoo.scores.score import score
 from zoo.specs import DatasetSpec
 
@@ -57,14 +58,14 @@ def evaluation_recipe(
         UsageError: an unknown data set or parameter, or an impossible seed.
         MissingError: a plugin is absent.
     """
-    made_by: Mapping[str, Any] = trained.about.recipe
+    made_by = trained.about.recipe
     if type(seed) is not int or not 0 <= seed < 2**63:
         raise UsageError(f"seed={seed!r} must be a whole number, 0 or more.")
-    spec = registry.find(host, DatasetSpec, data or made_by["dataset"])
-    origin = registry.find(host, DatasetSpec, made_by["dataset"])
+    spec = registry.find(host, DatasetSpec, data or made_by.dataset)
+    origin = registry.find(host, DatasetSpec, made_by.dataset)
     changed = {
         name: value
-        for name, value in made_by["params"].items()
+        for name, value in made_by.params.items()
         if name in spec.params and (name in SHARED or spec is origin or value != origin.params.get(name))
     }
     given = dict(params or {})
@@ -75,7 +76,7 @@ def evaluation_recipe(
         host,
         spec,
         params={**spec.params, **changed, **given},
-        simulator=simulator or made_by.get("simulator") or "caustics/caustics",
+        simulator=simulator or made_by.simulator or "caustics/caustics",
         device=device,
         seed=seed,
     )
@@ -130,14 +131,16 @@ def evaluate(
     )
     # A softmax gives these back, so scores are computed in one place only.
     logits = torch.from_numpy(np.log(np.clip(probabilities, 1e-30, None)))
+    scores = plain(score(logits, torch.from_numpy(split.labels.astype(np.int64)), about.classes))
+    del scores["extra"]  # plugins' metrics are of runs only
     return {
         "model": about.model,
         "run_id": about.run_id,
-        "trained_on": about.recipe["dataset"],
+        "trained_on": about.recipe.dataset,
         "recipe": recipe.to_json(),
         "angle": angle,
         "average": average,
-        **score(logits, torch.from_numpy(split.labels.astype(np.int64)), about.classes),
+        **scores,
     }
 
 

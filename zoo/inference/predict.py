@@ -160,7 +160,7 @@ def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparat
         peak = float(pixels.max())
         if not peak > 0:
             return Skipped(name=picture.name, reason="no pixel is positive, so its scale cannot be matched")
-        pixels = pixels * np.float32(about.pixels["peak"][1] / peak)
+        pixels = pixels * np.float32(about.pixels.peak[1] / peak)
     elif preparation.factor != 1.0:
         pixels = pixels * np.float32(preparation.factor)
     if not np.isfinite(pixels).all():
@@ -184,7 +184,7 @@ def _answer(
     probabilities = trained.predict_proba(images, average=average, batch_size=batch_size)
     peak, noise = peak_and_noise(images)
     pixels = trained.about.pixels
-    unusual = far_outside(peak, pixels["peak"]) | far_outside(noise, pixels["noise"])
+    unusual = far_outside(peak, pixels.peak) | far_outside(noise, pixels.noise)
     number = iter(range(len(prepared)))
     for item in items:
         if isinstance(item, Skipped):
@@ -237,8 +237,8 @@ class Summary:
                 f"{about.pixel_scale:g} arcsec was taken (--pixel-scale says another)"
             )
         if self.unusual:
-            low, middle, high = about.pixels["peak"]
-            noise_low, noise_middle, noise_high = about.pixels["noise"]
+            low, middle, high = about.pixels.peak
+            noise_low, noise_middle, noise_high = about.pixels.noise
             lines.append(
                 f"the pixels of {self.unusual:,} of {self.predicted:,} images lie far (more than {FAR:g} times) "
                 "outside the training images, on which alone the network was tested: their brightest pixel, median "

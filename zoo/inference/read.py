@@ -239,11 +239,11 @@ def _read_safetensors(path: Path, channels: int) -> tuple[NDArray[Any], PixelSca
         manifest = read_manifest(path.parent.parent)
     except DataError:  # a file of this name is not always ours
         manifest = None
-    split = manifest and manifest["splits"].get(path.parent.name)
-    if not manifest or not split or path.name not in split["shards"]:
+    split = manifest and manifest.splits.get(path.parent.name)
+    if not manifest or not split or path.name not in split.shards:
         return images, None
-    scale = manifest["recipe"]["params"].get("pixel_scale")
-    asked = max(0, split["images"] - int(path.stem) * SHARD_SIZE)
+    scale = manifest.recipe.params.get("pixel_scale")
+    asked = max(0, split.images - int(path.stem) * SHARD_SIZE)
     return images[:asked], PixelScale(scale, f"{MANIFEST} of its folder") if scale else None
 
 
@@ -253,7 +253,7 @@ def _choose(names: list[str]) -> str:
     Raises:
         Unreadable: it is not clear which one.
     """
-    for name in (*ARRAY_NAMES, *(names if len(names) == 1 else ())):
+    for name in [*ARRAY_NAMES, *(names if len(names) == 1 else [])]:
         if name in names:
             return name
     shown = ", ".join(names[:6]) or "none"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from zoo.models.weights_file import Pixels, Quantiles
 
 SAMPLE = 512
 QUANTILES = (0.01, 0.5, 0.99)
@@ -35,21 +37,22 @@ def peak_and_noise(images: NDArray[np.float32]) -> tuple[NDArray[np.float64], ND
     return peak, _MAD_TO_SIGMA * np.median(centred, axis=1) / np.sqrt(6)
 
 
-def summary(images: NDArray[np.float32]) -> dict[str, Any]:
-    """Return the quantiles 0.01, 0.5 and 0.99 of "peak" and "noise" over a sample of training images.
+def summary(images: NDArray[np.float32]) -> Pixels:
+    """Return the quantiles 0.01, 0.5 and 0.99 of brightest pixel and noise over a sample of training images.
 
     Args:
         images: [n, C, H, W].
     """
     peak, noise = peak_and_noise(images)
-    return {
-        "peak": [float(value) for value in np.quantile(peak, QUANTILES)],
-        "noise": [float(value) for value in np.quantile(noise, QUANTILES)],
-        "images": len(images),
-    }
+    return Pixels(peak=_quantiles(peak), noise=_quantiles(noise), images=len(images))
 
 
-def far_outside(values: NDArray[np.float64], quantiles: list[float]) -> NDArray[np.bool_]:
+def _quantiles(values: NDArray[np.float64]) -> Quantiles:
+    low, middle, high = np.quantile(values, QUANTILES).tolist()
+    return low, middle, high
+
+
+def far_outside(values: NDArray[np.float64], quantiles: Sequence[float]) -> NDArray[np.bool_]:
     """Return which values [n] are `FAR` times above or below nearly all of those that the quantiles describe."""
     low, _, high = quantiles
     return (values < low / FAR) | (values > high * FAR)

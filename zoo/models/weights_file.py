@@ -2,8 +2,8 @@
 
 Tensors named `golden.*` are images and the logits that these weights gave for them when they were written; all others
 are the state dict of a `zoo.models.classifier.Classifier`. The header's entry "zoo" is JSON: the fields of `About`,
-the format's number, the SHA-256 of all tensors, and that of all the rest of this entry, which older files lack. It is
-one entry, since the safetensors library writes several in any order, and equal weights are to be equal files.
+the format's number, the SHA-256 of all tensors, and that of all the rest of this entry. It is one entry, since the
+safetensors library writes several in any order, and equal weights are to be equal files.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
+from msgspec import Meta
+
+from zoo.data.recipe import Recipe
 from zoo.errors import DataError
 from zoo.paths import written_whole
+from zoo.schema import Record, plain, read_record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,35 +32,81 @@ _ENTRY, _ENTRY_SHA256 = "zoo", "entry_sha256"
 _LARGEST_HEADER = 100_000_000  # the safetensors library's own limit
 
 
-@dataclass(frozen=True, kw_only=True)
-class About:
+# Files come from anywhere, and what they say ends up in file names and in networks to be built. The bounds are far
+# beyond any image; they keep out infinities, and whole numbers that no float can hold.
+Finite: TypeAlias = Annotated[float, Meta(gt=-1e30, lt=1e30)]
+Positive: TypeAlias = Annotated[float, Meta(gt=0, lt=1e30)]
+Length: TypeAlias = Annotated[int, Meta(gt=0)]
+RunId: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
+Sha256: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Quantiles: TypeAlias = tuple[Finite, Finite, Finite]
+Classes: TypeAlias = Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1)]
+
+
+class Pixels(Record):
+    """What the pixels of the training images are like.
+
+    Args:
+        peak: Quantiles 0.01, 0.5 and 0.99 of the brightest pixel of an image.
+        noise: The same of the noise, rms of a pixel.
+        images: Size of the sample.
+    """
+
+    peak: Quantiles
+    noise: Quantiles
+    images: Length
+
+
+class Init(Record):
+    """Weights that a training started from.
+
+    Args:
+        sha256: SHA-256 of their tensors.
+        model: Id of the network that they belong to.
+        run_id: Run that trained them.
+        new: Tensors that started at random instead.
+    """
+
+    sha256: Sha256
+    model: str
+    run_id: RunId
+    new: tuple[str, ...]
+
+
+class About(Record):
     """What must be known to build the classifier again and to judge its answers.
 
     Args:
-        model, model_version, group: the network's id, and its spec's version and symmetry group at that time.
-        hparams: its resolved hyper-parameters.
-        classes: names of the K classes in the order of the logits.
-        image_shape: channels, height, width.
-        pixel_scale: arcsec per pixel of the training images, or None where the data set states none.
-        pixels: see `zoo.models.pixels.summary`.
-        recipe: of the training images (`Recipe.to_json()`): data set, parameters, simulator.
-        run_id: of the run that trained it.
-        versions: distribution -> version, of the core and of the plugins that took part.
-        init: what the training started from ("sha256", "model", "run_id"), or None: at random.
+        model: Id of the network.
+        model_version: Version of its spec at that time.
+        group: Symmetry group of its spec at that time.
+        hparams: Its resolved hyper-parameters.
+        classes: Names of the K classes in the order of the logits.
+        image_shape: Channels, height, width.
+        pixel_scale: Arcsec per pixel of the training images; None where the data set states none.
+        pixels: What the pixels of the training images are like.
+        recipe: Recipe of the training images: data set, parameters, simulator.
+        run_id: Run that trained it.
+        versions: Distribution -> version, of the core and of the plugins that took part.
+        init: Weights that the training started from; None for a random start.
     """
 
     model: str
     model_version: int
     group: str | None
     hparams: Mapping[str, Any]
-    classes: tuple[str, ...]
-    image_shape: tuple[int, int, int]
-    pixel_scale: float | None
-    pixels: Mapping[str, Any]
-    recipe: Mapping[str, Any]
-    run_id: str
+    classes: Classes
+    image_shape: tuple[Length, Length, Length]
+    pixel_scale: Positive | None
+    pixels: Pixels
+    recipe: Recipe
+    run_id: RunId
     versions: Mapping[str, str]
-    init: Mapping[str, Any] | None = None
+    init: Init | None
+
+    def __post_init__(self) -> None:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes names one of {', '.join(self.classes)} twice")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +150,13 @@ def write_weights(path: Path, state: Mapping[str, Tensor], *, about: About, gold
     from safetensors.torch import save
 
     tensors = {**state, **{GOLDEN + name: tensor for name, tensor in golden.items()}}
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    entries, start = _parse(data := save(plain), path)
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    entries, start = _parse(data := save(on_cpu), path)
     digest = _digest(entries, memoryview(data)[start:])
-    content = json.loads(json.dumps({"format": FORMAT, "sha256": digest, **asdict(about)}))
+    content = json.loads(json.dumps({"format": FORMAT, "sha256": digest, **plain(about)}))
     entry = json.dumps({**content, _ENTRY_SHA256: _entry_sha256(content)}, sort_keys=True)
     with written_whole(path) as temporary:
-        temporary.write_bytes(save(plain, metadata={_ENTRY: entry}))
+        temporary.write_bytes(save(on_cpu, metadata={_ENTRY: entry}))
     return digest
 
 
@@ -216,8 +265,7 @@ def _header(entries: Mapping[str, Any], path: Path) -> Header:
     """Return the header as objects.
 
     Raises:
-        DataError: another program wrote it, or an older or newer zoo; names what is missing. Or it was altered, or says
-            what cannot be.
+        DataError: another program or another zoo wrote it, it was altered, or it says what cannot be.
     """
     text = entries.get("__metadata__", {}).get(_ENTRY)
     if text is None:
@@ -229,33 +277,29 @@ def _header(entries: Mapping[str, Any], path: Path) -> Header:
         content = dict(json.loads(text))
         stated = content.pop(_ENTRY_SHA256, None)
         found = _entry_sha256(content)
-        number, sha256 = content.pop("format", 0), content.pop("sha256", "")
-        missing = [each.name for each in fields(About) if each.name not in content]
     except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: its header is damaged: {error}.") from error
-    if number != FORMAT or missing or not sha256:
-        what = f"it lacks {', '.join(missing)}" if missing else f"its format is {number}"
+    number, sha256 = content.pop("format", None), content.pop("sha256", None)
+    if number != FORMAT:
         raise DataError(
-            f"{path} was written by another zoo: {what}; this one reads format {FORMAT}.",
+            f"{path} was written by another zoo: its format is {number}; this one reads format {FORMAT}.",
             hint="Train again with this version: zoo rerun RUN --store DIR",
         )
-    if stated not in (None, found):
+    if stated != found:
         raise DataError(
             f"{path} has been altered or damaged: its header has the SHA-256 {found[:16]}..., the file says "
             f"{str(stated)[:16]}...",
             hint="Copy it again, or train again: zoo rerun RUN",
         )
-    values = {each.name: content[each.name] for each in fields(About)}
-    if wrong := [name for name, fits in _FORMS.items() if not fits(values[name])]:
-        raise DataError(f"{path}: its header is damaged: {wrong[0]} is {str(values[wrong[0]])[:60]}.")
-    if problem := _golden_problem(entries, values):
+    about = read_record(content, About, what=f"{path}: its header")
+    sha256 = read_record(sha256, Sha256, what=f"{path}: the SHA-256 in its header")
+    if problem := _golden_problem(entries, about):
         raise DataError(f"{path} is damaged: {problem}.")
-    values |= {name: tuple(values[name]) for name in ("classes", "image_shape")}
     shapes = [entry["shape"] for name, entry in entries.items() if not name.startswith((GOLDEN, "__metadata__"))]
-    return Header(about=About(**values), sha256=str(sha256), parameters=sum(map(_product, shapes)))
+    return Header(about=about, sha256=sha256, parameters=sum(map(_product, shapes)))
 
 
-def _golden_problem(entries: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+def _golden_problem(entries: Mapping[str, Any], about: About) -> str:
     """Return in words why the golden tensors do not fit the rest, or "". Whoever needs them says that they are absent.
 
     Their shapes are under the tensors' SHA-256, so they also say what the number of classes and the image shape are.
@@ -264,55 +308,18 @@ def _golden_problem(entries: Mapping[str, Any], values: Mapping[str, Any]) -> st
     if images is None or logits is None:
         return ""
     count = max([1, *images["shape"][:1]])
-    expected = [count, *values["image_shape"]], [count, len(values["classes"])]
+    expected = [count, *about.image_shape], [count, len(about.classes)]
     if (images["shape"], logits["shape"]) == expected and images["dtype"] == logits["dtype"] == "F32":
         return ""
     return (
         f"its golden images and logits are {images['dtype']} {images['shape']} and {logits['dtype']} "
-        f"{logits['shape']}; by its header they are F32 [n, {', '.join(map(str, values['image_shape']))}] and "
-        f"[n, {len(values['classes'])}], at least one"
+        f"{logits['shape']}; by its header they are F32 [n, {', '.join(map(str, about.image_shape))}] and "
+        f"[n, {len(about.classes)}], at least one"
     )
 
 
 def _entry_sha256(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _is_number(value: Any, *, above: float) -> bool:
-    # The bounds are far beyond any image; they keep out infinities, and whole numbers that no float can hold.
-    return type(value) in (int, float) and above < value < _HUGE
-
-
-def _is_quantiles(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(_is_number(number, above=-_HUGE) for number in value)
-
-
-def _is_classes(value: Any) -> bool:
-    texts = isinstance(value, list) and all(isinstance(name, str) and name for name in value)
-    return texts and 0 < len(value) == len(set(value))
-
-
-_HUGE = 1e30
-
-# Files come from anywhere, and what they say ends up in file names and in networks to be built.
-_FORMS: dict[str, Callable[[Any], bool]] = {
-    "model": lambda value: isinstance(value, str),
-    "model_version": lambda value: type(value) is int,
-    "group": lambda value: value is None or isinstance(value, str),
-    "hparams": lambda value: isinstance(value, dict),
-    "classes": _is_classes,
-    "image_shape": lambda value: (
-        isinstance(value, list) and len(value) == 3 and all(type(n) is int and n > 0 for n in value)
-    ),
-    "pixel_scale": lambda value: value is None or _is_number(value, above=0),
-    "pixels": lambda value: isinstance(value, dict) and all(_is_quantiles(value.get(key)) for key in ("peak", "noise")),
-    "recipe": lambda value: (
-        isinstance(value, dict) and isinstance(value.get("dataset"), str) and isinstance(value.get("params"), dict)
-    ),
-    "run_id": lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{16}", value) is not None,
-    "versions": lambda value: isinstance(value, dict),
-    "init": lambda value: value is None or (isinstance(value, dict) and {"model", "run_id"} <= value.keys()),
-}
 
 
 def _product(shape: list[int]) -> int:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from zoo import registry
 from zoo.budgets import find_budget
@@ -19,7 +19,7 @@ from zoo.plan.overrides import SIZE_SETTINGS, by_model, check_names, check_plain
 from zoo.plan.recipes import make_recipe, recipe_of_folder, try_population
 from zoo.plan.request import Request
 from zoo.plan.settings import RULES, SETTING_NAMES, TrainingSettings
-from zoo.results.cell import Cell
+from zoo.results.cell import Cell, Rule
 from zoo.specs import DatasetSpec, ModelSpec
 from zoo.version import __version__
 from zoo.weights.start import resolve_init
@@ -101,12 +101,12 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
                     model=model.id,
                     model_version=model.version,
                     hparams=hparams,
-                    recipe=recipe.to_json(),
+                    recipe=recipe,
                     sizes=sizes,
                     training=asdict(TrainingSettings(**training)),
                     seed=seed,
                     budget=budget.name,
-                    rule=request.rule,
+                    rule=cast(Rule, request.rule),  # one of RULES
                     task=request.task,
                     precision=precision,
                     versions=installed_versions(host, model.id, dataset.id, recipe.simulator),

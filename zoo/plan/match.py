@@ -63,7 +63,7 @@ def match_widths(
     references: dict[str, Cell] = {}
     matched = []
     for cell in cells:
-        problem = canonical_json([cell.recipe, cell.task])
+        problem = canonical_json([cell.recipe.to_json(), cell.task])
         reference = references.setdefault(problem, cell)
         if cell.model == reference.model:
             matched.append(cell)
@@ -79,7 +79,7 @@ def match_widths(
 def _key(cell: Cell, reference: Cell, by: str, device: str) -> str:
     """Return what a match depends on, as a digest; seeds and training are not among it."""
     sides = [(one.model, one.model_version, dict(one.hparams), dict(one.versions)) for one in (cell, reference)]
-    text = canonical_json([by, device if by == "time" else "", cell.recipe, cell.task, sides])
+    text = canonical_json([by, device if by == "time" else "", cell.recipe.to_json(), cell.task, sides])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -147,7 +147,7 @@ def _cost(host: Host, cell: Cell, hparams: Mapping[str, Any], by: str, device: s
     from zoo.models.classifier import build_classifier
     from zoo.scores.score import count_cost
 
-    data = Dataset(host, cell.open_recipe(), cell.sizes, task=cell.task)
+    data = Dataset(host, cell.recipe, cell.sizes, task=cell.task)
     classes = len(data.task.classes)
     classifier = build_classifier(host, cell.model, hparams, image_shape=data.image_shape, num_classes=classes)
     if by == "time":

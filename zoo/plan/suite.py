@@ -32,6 +32,7 @@ from zoo.plan.cells import make_plan
 from zoo.plan.overrides import fits
 from zoo.plan.request import DEFAULT_SIMULATOR, Request
 from zoo.results.cell import Cell
+from zoo.results.schema import RunResult
 from zoo.specs import DatasetSpec, ModelSpec, Spec
 
 if TYPE_CHECKING:
@@ -326,7 +327,7 @@ def _expectations(host: Host, suite: Suite) -> Iterable[tuple[str, str, Expected
         yield model.id, dataset.id, entry
 
 
-def compare_expected(host: Host, suite: Suite, results: Iterable[Mapping[str, Any]]) -> list[str]:
+def compare_expected(host: Host, suite: Suite, results: Iterable[RunResult]) -> list[str]:
     """Return a sentence for each expectation that these results speak to.
 
     Args:
@@ -336,14 +337,10 @@ def compare_expected(host: Host, suite: Suite, results: Iterable[Mapping[str, An
     """
     if len(suite.settings) > 1 or len(suite.budgets) > 1:
         return []
-    good = [result for result in results if result["status"] == "ok"]
+    good = [result for result in results if result.status == "ok"]
     sentences = []
     for model, dataset, entry in _expectations(host, suite):
-        areas = [
-            float(result["test"]["auc"]["macro"])
-            for result in good
-            if (result["cell"]["model"], result["cell"]["recipe"]["dataset"]) == (model, dataset)
-        ]
+        areas = [result.test.macro for result in good if (result.cell.model, result.cell.data) == (model, dataset)]
         if areas:
             mean = sum(areas) / len(areas)
             verdict = "as expected" if abs(mean - entry.auc) <= entry.within else "NOT as expected"

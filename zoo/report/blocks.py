@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
-from pathlib import Path
-from typing import Any
 
 from zoo.errors import DataError
 from zoo.report import charts
@@ -15,6 +14,7 @@ from zoo.report.charts import words
 from zoo.report.svg import SERIES, series_class, short
 from zoo.report.thumbnails import data_address
 from zoo.results.comparison import MACRO, Variant, estimate
+from zoo.results.schema import Finished
 from zoo.results.store import EXAMPLES, MISTAKES, read_arrays
 
 MOST_SERIES = 12
@@ -29,7 +29,7 @@ def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> str:
     per_class = classes if len(classes) > 2 else []
     headings = [
         "model", "seeds", "macro AUC" if per_class else "AUC", "95 %", *(words(name) for name in per_class),
-        "accuracy", "calibration error", "equivariance error", "parameters", "MACs", "train images/s", "minutes",
+        *(column.heading for column in _COLUMNS),
     ]  # fmt: skip
     rows = []
     for index, (variant, value) in enumerate(zip(variants, estimates, strict=True)):
@@ -37,14 +37,14 @@ def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> str:
         swatch = f'<i class="swatch c{index % SERIES}"></i>' if index < MOST_SERIES else ""
         spread = f" <small>± {value.spread:.4f}</small>" if value.seeds > 1 else ""
         bar = charts.interval_bar(value.low, value.auc, value.high, limits=limits, style=style, zero=False)
-        mean = {key: _mean_of(variant.results, key) for key in _COLUMNS}
+        means = [(_mean([column.value(result) for result in variant.results]), column) for column in _COLUMNS]
         cells = [
             (variant.name, f"{swatch}{escape(variant.name)}"),
             (value.seeds, str(value.seeds)),
             (value.auc, f"<b>{value.auc:.4f}</b>{spread}"),
             (value.low, f'<span title="{value.low:.4f} to {value.high:.4f}">{bar}</span>'),
             *((area, f"{area:.4f}") for area in (sum(variant.auc(name)) / value.seeds for name in per_class)),
-            *((mean[key], _text(mean[key], form)) for key, form in _COLUMNS.items()),
+            *((mean, column.text(mean) if math.isfinite(mean) else "–") for mean, column in means),
         ]
         rows.append(
             "<tr>"
@@ -65,37 +65,40 @@ def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> str:
     )
 
 
-_COLUMNS = {
-    "test.accuracy": "{:.3f}",
-    "test.ece": "{:.3f}",
-    "equivariance.trained.error": "{:.0e}",
-    "cost.parameters": "{:,.0f}",
-    "cost.macs": "short",
-    "cost.train_images_per_second": "{:,.0f}",
-    "seconds": "minutes",
-}
+@dataclass(frozen=True, kw_only=True)
+class _Column:
+    """A number of each run that the table shows as a mean over seeds.
+
+    Args:
+        heading: Heading of the column.
+        value: Number of a run.
+        text: Number for a reader.
+    """
+
+    heading: str
+    value: Callable[[Finished], float]
+    text: Callable[[float], str]
 
 
-def _mean_of(results: Sequence[Mapping[str, Any]], path: str) -> float:
-    values = []
-    for result in results:
-        value: Any = result
-        for part in path.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        values.append(float(value) if isinstance(value, (int, float)) else math.nan)
+_COLUMNS = (
+    _Column(heading="accuracy", value=lambda result: result.test.accuracy, text="{:.3f}".format),
+    _Column(heading="calibration error", value=lambda result: result.test.ece, text="{:.3f}".format),
+    _Column(heading="equivariance error", value=lambda result: result.equivariance.trained.error, text="{:.0e}".format),
+    _Column(heading="parameters", value=lambda result: result.cost.parameters, text="{:,.0f}".format),
+    _Column(heading="MACs", value=lambda result: result.cost.macs, text=short),
+    _Column(heading="train images/s", value=lambda result: result.cost.train_images_per_second, text="{:,.0f}".format),
+    _Column(heading="minutes", value=lambda result: result.seconds / 60, text="{:.1f}".format),
+)
+
+
+def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _text(value: float, form: str) -> str:
-    if not math.isfinite(value):
-        return "–"
-    return short(value) if form == "short" else f"{value / 60:.1f}" if form == "minutes" else form.format(value)
 
 
 def image_blocks(variants: Sequence[Variant]) -> str:
     """Return examples of the data, and the test images that the best network was most wrong about."""
     blocks = []
-    run_dirs = [Path(result["run_dir"]) for variant in variants for result in variant.results]
+    run_dirs = [result.run_dir for variant in variants for result in variant.results]
     for run_dir in run_dirs:
         try:
             arrays, metadata = read_arrays(run_dir / EXAMPLES)
@@ -112,7 +115,7 @@ def image_blocks(variants: Sequence[Variant]) -> str:
         break
     best = variants[0]
     try:
-        arrays, metadata = read_arrays(Path(best.results[0]["run_dir"]) / MISTAKES)
+        arrays, metadata = read_arrays(best.results[0].run_dir / MISTAKES)
         classes, ids = json.loads(metadata["classes"]), json.loads(metadata["ids"])
         order = arrays["probabilities"][range(len(ids)), arrays["labels"]].argsort()
         rows = ""
@@ -146,13 +149,13 @@ def run_table(variants: Sequence[Variant]) -> str:
     rows = ""
     for variant in variants:
         for result in variant.results:
-            cell = result["cell"]
-            settings = {**cell.get("hparams", {}), **cell["training"]}
+            cell = result.cell
+            settings = {**cell.hparams, **cell.training}
             decided = ", ".join(f"{key} {value}" for key, value in settings.items())
             rows += (
-                f"<tr><td>{escape(cell['model'])}</td><td>{cell['seed']}</td>"
-                f"<td>{result['test']['auc'][MACRO]:.4f}</td><td>{result.get('val', {}).get('epoch', '–')}</td>"
-                f"<td><code>{escape(result['run_id'])}</code></td><td class=settings>{escape(decided)}</td></tr>"
+                f"<tr><td>{escape(cell.model)}</td><td>{cell.seed}</td>"
+                f"<td>{result.test.auc[MACRO]:.4f}</td><td>{result.val.epoch}</td>"
+                f"<td><code>{escape(result.run_id)}</code></td><td class=settings>{escape(decided)}</td></tr>"
             )
     head = "<tr><th>model</th><th>seed</th><th>macro AUC</th><th>epoch kept</th><th>run</th><th>settings</th></tr>"
     table = f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
-from zoo.report.digest import FALSE_RATES
+from msgspec.structs import replace
+
+from zoo.report.digest import FALSE_RATES, Bin, Digest, ReliabilityBin
 from zoo.report.svg import Panel, band, dot, frame, line, picture, series_class, short, text, whisker
 from zoo.results.comparison import Comparison, Estimate, Variant, estimate
 
-Digests = Mapping[str, Mapping[str, Any]]
+Digests = Mapping[str, Digest]
 """Run id -> `read_digest`."""
 
 _CORNER = 0.2
@@ -36,6 +37,11 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
+def _digests_of(variant: Variant, digests: Digests) -> list[Digest]:
+    """Return the digests of a variant's runs, of those that have one."""
+    return [digests[result.run_id] for result in variant.results if result.run_id in digests]
+
+
 def roc_panels(variants: Sequence[Variant], digests: Digests, classes: Sequence[str], *, corner: bool) -> str:
     """Draw one-vs-rest ROC curves, a panel for each class, a line and a band for each variant.
 
@@ -53,16 +59,17 @@ def roc_panels(variants: Sequence[Variant], digests: Digests, classes: Sequence[
         xs = [x for x in FALSE_RATES.tolist() if x <= limits[0][1] + 1e-9]
         layers = ["", ""]
         for index, variant in enumerate(variants):
-            curves = [
-                digests[result["run_id"]]["roc"][name]
-                for result in variant.results
-                if name in digests.get(result["run_id"], {}).get("roc", {})
-            ]
+            found = _digests_of(variant, digests)
+            curves = [digest.roc[name] for digest in found if name in digest.roc]
             if not curves:
                 continue
             mean, low, high = (
-                [max(limits[1][0], _mean([curve[key][at] for curve in curves])) for at in range(len(xs))]
-                for key in ("true", "low", "high")
+                [max(limits[1][0], _mean([rates[at] for rates in of_seeds])) for at in range(len(xs))]
+                for of_seeds in (
+                    [one.curve for one in curves],
+                    [one.low for one in curves],
+                    [one.high for one in curves],
+                )
             )
             style = series_class(index)
             layers[0] += band(panel, xs, low, high, style=style)
@@ -81,21 +88,18 @@ def reliability_panel(variants: Sequence[Variant], digests: Digests) -> str:
     panel = Panel(x=(0.0, 1.0), y=(0.0, 1.0))
     content = frame(panel, x_label="confidence", y_label="accuracy") + line(panel, (0, 1), (0, 1), style="chance")
     for index, variant in enumerate(variants):
-        bins = [
-            entry for result in variant.results for entry in digests.get(result["run_id"], {}).get("reliability", ())
-        ]
-        merged: dict[int, list[Mapping[str, float]]] = {}
-        for entry in bins:
-            merged.setdefault(math.ceil(entry["confidence"] * 15), []).append(entry)
+        merged: dict[int, list[ReliabilityBin]] = {}
+        for digest in _digests_of(variant, digests):
+            for entry in digest.reliability:
+                merged.setdefault(math.ceil(entry.confidence * 15), []).append(entry)
         points = []
         for _, entries in sorted(merged.items()):
-            images = sum(entry["images"] for entry in entries)
+            images = float(sum(entry.images for entry in entries))
             if images < _FEWEST_IMAGES:
                 continue
-            points.append(
-                [sum(entry["images"] * entry[key] for entry in entries) / images for key in ("confidence", "accuracy")]
-                + [images / len(variant.results)]
-            )
+            mean_confidence = sum(entry.images * entry.confidence for entry in entries) / images
+            mean_accuracy = sum(entry.images * entry.accuracy for entry in entries) / images
+            points.append((mean_confidence, mean_accuracy, images / len(variant.results)))
         if not points:
             continue
         style = series_class(index)
@@ -112,22 +116,22 @@ def reliability_panel(variants: Sequence[Variant], digests: Digests) -> str:
 
 def slice_panels(variants: Sequence[Variant], digests: Digests) -> str:
     """Draw AUC against the physics of the scenes, a panel for each parameter and the class that has it."""
-    found: dict[tuple[str, str], list[tuple[int, list[dict[str, Any]]]]] = {}
+    found: dict[tuple[str, str], list[tuple[int, list[Bin]]]] = {}
     labels = {}
     for index, variant in enumerate(variants):
-        entries: dict[tuple[str, str], list[list[dict[str, Any]]]] = {}
-        for result in variant.results:
-            for entry in digests.get(result["run_id"], {}).get("slices", ()):
-                key = (entry["parameter"], entry["class"])
-                labels[key] = entry["label"]
-                entries.setdefault(key, []).append(entry["bins"])
-        for key, of_seeds in entries.items():
+        of_seed: dict[tuple[str, str], list[tuple[Bin, ...]]] = {}
+        for digest in _digests_of(variant, digests):
+            for entry in digest.slices:
+                key = (entry.parameter, entry.subject)
+                labels[key] = entry.label
+                of_seed.setdefault(key, []).append(entry.bins)
+        for key, of_seeds in of_seed.items():
             if len({len(bins) for bins in of_seeds}) == 1:
                 found.setdefault(key, []).append((index, [_mean_bin(bins) for bins in zip(*of_seeds, strict=True)]))
     panels = []
     for key, series in found.items():
-        xs = [entry["middle"] for _, bins in series for entry in bins]
-        lows = [entry["interval"][0] for _, bins in series for entry in bins]
+        xs = [entry.middle for _, bins in series for entry in bins]
+        lows = [entry.interval[0] for _, bins in series for entry in bins]
         floor = max(0.0, math.floor((min(lows) - 0.01) * 20) / 20)
         margin = (max(xs) - min(xs)) * 0.06 or 1.0
         panel = Panel(x=(min(xs) - margin, max(xs) + margin), y=(floor, 1.0), height=260)
@@ -135,23 +139,23 @@ def slice_panels(variants: Sequence[Variant], digests: Digests) -> str:
         content = frame(panel, x_label=name, y_label=subject)
         for index, bins in series:
             style = series_class(index)
-            content += line(panel, [b["middle"] for b in bins], [b["auc"] for b in bins], style=style)
-            for entry in bins:
-                low, high = entry["interval"]
-                content += whisker(panel, entry["middle"], low, high, style=style)
-                where = f"{short(entry['low'])} to {short(entry['high'])}, {entry['images']} images"
-                label = f"{variants[index].name}: {where}, AUC {entry['auc']:.4f}"
-                content += dot(panel, entry["middle"], entry["auc"], style=style, title=label, radius=3)
+            content += line(panel, [one.middle for one in bins], [one.auc for one in bins], style=style)
+            for one in bins:
+                low, high = one.interval
+                content += whisker(panel, one.middle, low, high, style=style)
+                where = f"{short(one.low)} to {short(one.high)}, {one.images} images"
+                label = f"{variants[index].name}: {where}, AUC {one.auc:.4f}"
+                content += dot(panel, one.middle, one.auc, style=style, title=label, radius=3)
         drawn = picture(content, width=panel.width, height=panel.height, name=f"{subject} by {name}")
         title = "all classes" if key[1] == "macro" else words(key[1])
         panels.append(figure(f"<h4>{escape(title)}</h4>{drawn}"))
     return "".join(panels)
 
 
-def _mean_bin(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _mean_bin(bins: Sequence[Bin]) -> Bin:
     """Return the mean of one slice over seeds, whose images are the same."""
-    interval = [_mean([entry["interval"][side] for entry in bins]) for side in (0, 1)]
-    return {**bins[0], "auc": _mean([entry["auc"] for entry in bins]), "interval": interval}
+    interval = _mean([one.interval[0] for one in bins]), _mean([one.interval[1] for one in bins])
+    return replace(bins[0], auc=_mean([one.auc for one in bins]), interval=interval)
 
 
 def _floor(estimates: Sequence[Estimate]) -> float:
@@ -196,14 +200,12 @@ def cost_panels(variants: Sequence[Variant]) -> str:
     estimates = [estimate(variant.results) for variant in variants]
     floor = _floor(estimates)
     panels = []
-    for label, key in (
-        ("parameters", "parameters"),
-        ("multiply-accumulates an image", "macs"),
-        ("training seconds", "train_seconds"),
+    all_costs = [[result.cost for result in variant.results] for variant in variants]
+    for label, costs in (
+        ("parameters", [_mean([cost.parameters for cost in of_seeds]) for of_seeds in all_costs]),
+        ("multiply-accumulates an image", [_mean([cost.macs for cost in of_seeds]) for of_seeds in all_costs]),
+        ("training seconds", [_mean([cost.train_seconds for cost in of_seeds]) for of_seeds in all_costs]),
     ):
-        costs = [
-            _mean([float(result["cost"].get(key) or math.nan) for result in variant.results]) for variant in variants
-        ]
         known = [cost for cost in costs if math.isfinite(cost) and cost > 0]
         if not known:
             continue
@@ -264,9 +266,7 @@ def confusion_tables(variants: Sequence[Variant], classes: Sequence[str]) -> str
     """Return confusion matrices, rows the truth, in per cent of a row, summed over seeds."""
     blocks = []
     for index, variant in enumerate(variants):
-        matrices = [result["test"].get("confusion") for result in variant.results]
-        if not all(matrices):
-            continue
+        matrices = [result.test.confusion for result in variant.results]
         total = [[sum(matrix[i][j] for matrix in matrices) for j in range(len(classes))] for i in range(len(classes))]
         head = "".join(f"<th>{escape(words(name))}</th>" for name in classes)
         rows = ""
@@ -289,11 +289,10 @@ def equivariance_panel(variants: Sequence[Variant]) -> str:
     """Draw the error of the logits under the symmetries of the pixel grid, before and after training."""
     rows: list[tuple[int, Variant, float, float, float]] = []
     for index, variant in enumerate(variants):
-        measured = [result.get("equivariance", {}) for result in variant.results]
-        before, after, flips = (
-            max((float(part.get(when, {}).get(key, math.nan)) for part in measured), default=math.nan)
-            for when, key in (("initial", "error"), ("trained", "error"), ("trained", "flips"))
-        )
+        measured = [result.equivariance for result in variant.results]
+        before = max(one.initial.error for one in measured)
+        after = max(one.trained.error for one in measured)
+        flips = max(one.trained.flips for one in measured)
         if math.isfinite(after):
             rows.append((index, variant, before, after, flips))
     if not rows:
@@ -313,7 +312,7 @@ def equivariance_panel(variants: Sequence[Variant]) -> str:
         at = 4 + step * row + 25
         style = series_class(index)
         share = f"  ({100 * flips:.1f} % of the images change class)" if math.isfinite(flips) and flips else ""
-        group = variant.results[0].get("equivariance", {}).get("group") or "no symmetry claimed"
+        group = variant.results[0].equivariance.group or "no symmetry claimed"
         content += text(16, at - 11, f"{variant.name} · {group}{share}", style=f"row {style}")
         places = [panel.across(min(max(value, low), high)) for value in (before, after) if not math.isnan(value)]
         content += f'<path class="whisker {style}" d="M{places[0]:.1f} {at}H{places[-1]:.1f}"/>'

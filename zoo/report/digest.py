@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from zoo.errors import DataError
 from zoo.paths import write_text
+from zoo.results.schema import Finished
 from zoo.results.store import PREDICTIONS, read_arrays
+from zoo.schema import Record, plain, read_record
+from zoo.scores.schema import Interval
 from zoo.scores.stats import Array, critical_value, macro_components, reliability, roc_band, softmax
 
-VERSION = 2
+VERSION = 3
 """Raise it when what is kept changes, so that older files are made again."""
 DIGEST = "report.json"
 FALSE_RATES = np.linspace(0, 1, 41) ** 2
@@ -32,35 +35,115 @@ PHYSICS = {
 SLICES = 5
 
 
-def read_digest(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return curves, calibration and slices of a good result; computed only where they are not kept yet.
+class RocBand(Record):
+    """ROC curve of a class against the rest, at `FALSE_RATES`.
 
     Args:
-        result: with "run_dir".
+        curve: True positive rates.
+        low: Low end of their 95 % bootstrap band over images.
+        high: High end of it.
+    """
 
-    Returns:
-        "roc" (class -> "true", "low", "high" at `FALSE_RATES`), "reliability" (see `stats.reliability`), and
-        "slices" (see `slice_scores`).
+    curve: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if {len(self.curve), len(self.low), len(self.high)} != {len(FALSE_RATES)}:
+            raise ValueError(f"a ROC curve has not {len(FALSE_RATES)} points")
+
+
+class ReliabilityBin(Record):
+    """Images of similar confidence; see `zoo.scores.stats.reliability`.
+
+    Args:
+        images: Number of them.
+        confidence: Mean of the highest probability.
+        accuracy: Share whose most probable class is the true one.
+    """
+
+    images: int
+    confidence: float
+    accuracy: float
+
+
+class Bin(Record):
+    """One slice of a parameter.
+
+    Args:
+        low: Lowest value.
+        high: Highest value.
+        middle: Median value.
+        auc: Area under the ROC curve within the slice.
+        interval: 95 % interval of it.
+        images: Images in the slice.
+    """
+
+    low: float
+    high: float
+    middle: float
+    auc: float
+    interval: Interval
+    images: int
+
+
+class Slices(Record):
+    """Areas in slices of one parameter of the scenes.
+
+    Args:
+        parameter: Name of the parameter.
+        label: Its name for a reader.
+        subject: Class that is told from all others, or "macro" for the average over classes.
+        bins: Slices with as many images each, in the order of the parameter.
+    """
+
+    parameter: str
+    label: str
+    subject: str
+    bins: tuple[Bin, ...]
+
+
+class Digest(Record):
+    """What the report draws of one run.
+
+    Args:
+        mark: Format, and size and time of the predictions that it was computed from.
+        roc: Class -> its ROC curve, where the class and the rest have images.
+        reliability: Bins of confidence that hold images.
+        slices: Areas in slices of the scenes' parameters; see `slice_scores`.
+    """
+
+    mark: tuple[int, int, int]
+    roc: Mapping[str, RocBand]
+    reliability: tuple[ReliabilityBin, ...]
+    slices: tuple[Slices, ...]
+
+
+def read_digest(result: Finished) -> Digest:
+    """Return curves, calibration and slices of a good result; computed only where they are not kept yet.
 
     Raises:
         DataError: predictions are missing or damaged.
     """
-    run_dir = Path(result["run_dir"])
-    source = run_dir / PREDICTIONS
+    source = result.run_dir / PREDICTIONS
     try:
         about = source.stat()
     except OSError as error:
         raise DataError(f"Cannot read {source}: {error.strerror or error}.") from error
-    mark = [VERSION, about.st_size, about.st_mtime_ns]
+    mark = (VERSION, about.st_size, about.st_mtime_ns)
+    kept_in = result.run_dir / DIGEST
     try:
-        kept = json.loads((run_dir / DIGEST).read_text(encoding="utf-8"))
-        if kept["mark"] == mark:
-            return dict(kept)
-    except (OSError, ValueError, KeyError, TypeError):
+        kept = read_record(json.loads(kept_in.read_text(encoding="utf-8")), Digest, what=DIGEST)
+        if kept.mark == mark:
+            return kept
+    except (OSError, ValueError, RecursionError, DataError):
         pass
     arrays, _ = read_arrays(source)
-    digest = {"mark": mark, **_digest(arrays, result["classes"])}
-    keep(run_dir / DIGEST, digest)
+    try:
+        digest = _digest(arrays, result.classes, mark=mark)
+    except (ValueError, LookupError, TypeError) as error:
+        raise DataError(f"{source} cannot be scored: {type(error).__name__}: {error}.") from error
+    keep(kept_in, plain(digest))
     return digest
 
 
@@ -73,23 +156,20 @@ def keep(path: Path, content: Mapping[str, Any]) -> None:
         return
 
 
-def _digest(arrays: Mapping[str, NDArray[Any]], classes: Sequence[str]) -> dict[str, Any]:
+def _digest(arrays: Mapping[str, NDArray[Any]], classes: Sequence[str], *, mark: tuple[int, int, int]) -> Digest:
     probabilities, labels = softmax(arrays["test.logits"]), arrays["test.labels"]
     roc = {}
     for k, name in enumerate(classes):
         positive = labels == k
         if positive.any() and not positive.all():
-            curve, low, high = roc_band(probabilities[:, k], positive, FALSE_RATES)
-            roc[name] = {
-                key: np.round(values, 5).tolist() for key, values in (("true", curve), ("low", low), ("high", high))
-            }
+            band = roc_band(probabilities[:, k], positive, FALSE_RATES)
+            curve, low, high = (tuple(np.round(values, 5).tolist()) for values in band)
+            roc[name] = RocBand(curve=curve, low=low, high=high)
     prefix = "test.parameter."
     parameters = {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
-    return {
-        "roc": roc,
-        "reliability": reliability(probabilities, labels),
-        "slices": slice_scores(probabilities, labels, classes, parameters),
-    }
+    bins = read_record(reliability(probabilities, labels), tuple[ReliabilityBin, ...], what="The reliability")
+    slices = tuple(slice_scores(probabilities, labels, classes, parameters))
+    return Digest(mark=mark, roc=roc, reliability=bins, slices=slices)
 
 
 def slice_scores(
@@ -97,7 +177,7 @@ def slice_scores(
     labels: NDArray[np.int64],
     classes: Sequence[str],
     parameters: Mapping[str, NDArray[Any]],
-) -> list[dict[str, Any]]:
+) -> list[Slices]:
     """Return areas under the ROC curve in slices of the scenes' parameters, as many images in each.
 
     A parameter that varies in every class, such as the SNR, slices all images: the area is the macro average
@@ -111,8 +191,7 @@ def slice_scores(
         parameters: name -> [N]; those of `PHYSICS`, or the first four where a data set has none of them.
 
     Returns:
-        One entry for each parameter and class that it slices: "parameter", "label", "class" (or "macro"), and
-        "bins" with "low", "high", "middle" (the median), "auc", "interval" and "images".
+        One entry for each parameter and class that it slices.
     """
     numeric = {
         name: np.asarray(values, dtype=np.float64)
@@ -144,19 +223,18 @@ def slice_scores(
                     area, error = _told_from(np.sort(probabilities[within, k]), others)
                 if math.isfinite(area):
                     bins.append(
-                        {
-                            "low": low,
-                            "high": high,
-                            "middle": float(np.median(values[within])),
-                            "auc": area,
-                            "interval": _interval(area, error),
-                            "images": len(within),
-                        }
+                        Bin(
+                            low=low,
+                            high=high,
+                            middle=float(np.median(values[within])),
+                            auc=area,
+                            interval=_interval(area, error),
+                            images=len(within),
+                        )
                     )
             if len(bins) > 1:
-                entries.append(
-                    {"parameter": name, "label": label, "class": "macro" if k is None else classes[k], "bins": bins}
-                )
+                subject = "macro" if k is None else classes[k]
+                entries.append(Slices(parameter=name, label=label, subject=subject, bins=tuple(bins)))
     return entries
 
 
@@ -180,9 +258,9 @@ def _varies(values: Array) -> bool:
     return len(finite) > 1 and bool((finite != finite[0]).any())
 
 
-def _interval(area: float, error: float) -> list[float]:
+def _interval(area: float, error: float) -> Interval:
     """Return a 95 % interval that stays inside 0 and 1: symmetric in the logit."""
     if not 0 < area < 1 or not math.isfinite(error):
-        return [area, area] if math.isfinite(error) else [0.0, 1.0]
+        return (area, area) if math.isfinite(error) else (0.0, 1.0)
     middle, reach = math.log(area / (1 - area)), critical_value() * error / (area * (1 - area))
-    return [1 / (1 + math.exp(-middle + sign * reach)) for sign in (1, -1)]
+    return 1 / (1 + math.exp(-middle + reach)), 1 / (1 + math.exp(-middle - reach))

@@ -17,12 +17,15 @@ from zoo.paths import make_dir, write_text
 from zoo.report import charts
 from zoo.report.blocks import MOST_SERIES, image_blocks, run_table, score_table
 from zoo.report.charts import Digests
-from zoo.report.digest import read_digest
+from zoo.report.digest import Digest, read_digest
 from zoo.report.problems import Problem
 from zoo.report.svg import SERIES
 from zoo.report.tables import accumulation_note, result_notes
+from zoo.results.cell import Cell
 from zoo.results.comparison import MACRO, Variant, estimate
+from zoo.results.schema import Finished
 from zoo.results.store import Unreadable, split_sizes
+from zoo.schema import plain
 from zoo.version import __version__
 
 _TITLE = "Which dark matter? Networks on strong lenses, compared"
@@ -89,47 +92,49 @@ images that were opened after its weights were fixed.</p>
 
 def _names(problems: Sequence[Problem]) -> list[str]:
     """Return a short name for each problem, with as much as tells it from the others."""
-    cells = [problem.results[0]["cell"] for problem in problems]
+    cells = [problem.results[0].cell for problem in problems]
     names = []
     for cell in cells:
-        dataset = cell["recipe"]["dataset"].rpartition("/")[2]
-        same = [other for other in cells if other["recipe"]["dataset"] == cell["recipe"]["dataset"]]
-        told = [
-            label
-            for label, key in (
-                (str(cell["budget"]), lambda other: other["budget"]),
-                (f"{cell['sizes']['train']:,} images", lambda other: other["sizes"]["train"]),
-                (cell.get("task") or "all classes", lambda other: other.get("task", "")),
-                (f"rule {cell['rule']}", lambda other: other["rule"]),
-                (str(cell["precision"]), lambda other: other["precision"]),
-            )
-            if len({key(other) for other in same}) > 1
-        ]
+        dataset = cell.data.rpartition("/")[2]
+        same = [other for other in cells if other.data == cell.data]
+        labels = map(_labels, same)
+        told = [label for label, *others in zip(_labels(cell), *labels, strict=True) if len(set(others)) > 1]
         told += [
             f"{name} {value}"
-            for name, value in cell["recipe"]["params"].items()
-            if any(other["recipe"]["params"].get(name) != value for other in same)
-            and len({other["budget"] for other in same}) == 1
+            for name, value in cell.recipe.params.items()
+            if any(other.recipe.params.get(name) != value for other in same)
+            and len({other.budget for other in same}) == 1
         ]
         names.append(" · ".join([dataset, *told]))
     return names
 
 
+def _labels(cell: Cell) -> tuple[str, ...]:
+    """Return what a problem may be named by beside its data set."""
+    return (
+        cell.budget,
+        f"{cell.sizes['train']:,} images",
+        cell.task or "all classes",
+        f"rule {cell.rule}",
+        cell.precision,
+    )
+
+
 def _section(problem: Problem, name: str, anchor: str) -> str:
-    cell = problem.results[0]["cell"]
-    recipe = cell["recipe"]
-    sizes = split_sizes(next((each for each in problem.results if each["status"] == "ok"), problem.results[0]))
+    cell = problem.results[0].cell
+    recipe = cell.recipe
+    sizes = split_sizes(next((each for each in problem.results if each.status == "ok"), problem.results[0]))
     about = [
-        f"{recipe['dataset']}",
-        *([f"task {cell['task']}"] if cell.get("task") else []),
-        f"budget {cell['budget']}",
+        f"{recipe.dataset}",
+        *([f"task {cell.task}"] if cell.task else []),
+        f"budget {cell.budget}",
         f"{sizes['train']:,} training, {sizes['val']:,} validation, {sizes['test']:,} test images",
-        f"rule {cell['rule']}",
-        f"{cell['precision']}",
-        *shown_params(recipe["params"]),
+        f"rule {cell.rule}",
+        f"{cell.precision}",
+        *shown_params(recipe.params),
     ]  # fmt: skip
-    note = BUDGETS[cell["budget"]].note if cell["budget"] in BUDGETS else ""
-    failed = [result for result in problem.results if result["status"] != "ok"]
+    note = BUDGETS[cell.budget].note if cell.budget in BUDGETS else ""
+    failed = [result for result in problem.results if result.status != "ok"]
     parts = [
         f'<section id="{anchor}"><h2>{escape(name)}</h2><p class="about">{escape(" · ".join(about))}</p>',
         f'<p class="note">{escape(note)}</p>' if note else "",
@@ -138,8 +143,8 @@ def _section(problem: Problem, name: str, anchor: str) -> str:
         parts.append(_results(problem, anchor))
     if failed:
         rows = "".join(
-            f"<tr><td>{escape(result['cell']['model'])}</td><td>{result['cell']['seed']}</td>"
-            f"<td>{escape(result['status'])}</td><td>{escape(str(result.get('error', 'no cause is known')))}</td></tr>"
+            f"<tr><td>{escape(result.cell.model)}</td><td>{result.cell.seed}</td>"
+            f"<td>{escape(result.status)}</td><td>{escape(result.error)}</td></tr>"
             for result in failed
         )
         parts.append(
@@ -153,7 +158,7 @@ def _results(problem: Problem, anchor: str) -> str:
     """Return table and charts of the variants that ended well."""
     digests, lost = _digests(problem.variants)
     shown = problem.variants[:MOST_SERIES]
-    classes = shown[0].results[0]["classes"]
+    classes = shown[0].results[0].classes
     pairs = [one for one in problem.comparisons if one.score == MACRO]
     legend = "".join(
         f'<button type="button" class="key" data-series="{index}" aria-pressed="true">'
@@ -207,7 +212,7 @@ def _fold(content: str, label: str, folded: bool) -> str:
 def _digests(variants: Sequence[Variant]) -> tuple[Digests, list[str]]:
     """Return what is drawn of every run, and sentences on the runs of which nothing is left."""
 
-    def read(result: Mapping[str, Any]) -> dict[str, Any] | DataError:
+    def read(result: Finished) -> Digest | DataError:
         try:
             return read_digest(result)
         except DataError as error:
@@ -217,7 +222,7 @@ def _digests(variants: Sequence[Variant]) -> tuple[Digests, list[str]]:
     # Threads: sorting and drawing random numbers leave the interpreter free, and so does the disk.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(read, (result for _, result in runs)))
-    digests = {run["run_id"]: digest for (_, run), digest in zip(runs, found, strict=True) if isinstance(digest, dict)}
+    digests = {run.run_id: digest for (_, run), digest in zip(runs, found, strict=True) if isinstance(digest, Digest)}
     lost = [
         f"{name}: no curves, because: {error}"
         for (name, _), error in zip(runs, found, strict=True)
@@ -255,7 +260,8 @@ def _environment(problems: Sequence[Problem], rest: Sequence[Unreadable]) -> str
     kinds: dict[str, tuple[dict[str, Any], int]] = {}
     for problem in problems:
         for result in problem.results:
-            flat = _flat({**result.get("environment", {}), "distributions": result["cell"].get("versions", {})})
+            about = {} if result.environment is None else plain(result.environment)
+            flat = _flat({**about, "distributions": result.cell.versions})
             key = json.dumps(flat, sort_keys=True, default=str)
             kinds[key] = (flat, kinds.get(key, (flat, 0))[1] + 1)
     blocks = ""

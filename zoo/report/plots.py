@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zoo.data.recipe import short_hash
 from zoo.paths import make_dir, written_whole
 from zoo.results.comparison import problem_key
+from zoo.results.schema import Finished, RunResult
 from zoo.results.store import EXAMPLES, PREDICTIONS, read_arrays
 from zoo.scores.stats import roc_curve, softmax
 
@@ -21,29 +22,29 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 """Okabe & Ito's palette, told apart by colour-blind readers too."""
 
 
-def draw_roc(results: Sequence[Mapping[str, Any]], path: Path) -> Path:
+def draw_roc(results: Sequence[Finished], path: Path) -> Path:
     """Draw one-vs-rest ROC curves, a panel for each class and a line for each result.
 
     Args:
-        results: good ones of one table, each with "run_dir".
+        results: Good ones of one table.
         path: of the PNG.
 
     Raises:
         DataError: predictions are missing or damaged, or the file cannot be written.
     """
     figure_of, pyplot_close = _pyplot()
-    classes = results[0]["classes"]
+    classes = results[0].classes
     # The curves of two classes mirror each other.
     panels = range(len(classes) == 2, len(classes))
     figure, axes = figure_of(1, len(panels), figsize=(4.2 * len(panels), 4.4), sharey=True, squeeze=False)
     for index, result in enumerate(results):
-        arrays, _ = read_arrays(Path(result["run_dir"]) / PREDICTIONS)
+        arrays, _ = read_arrays(result.run_dir / PREDICTIONS)
         probabilities, labels = softmax(arrays["test.logits"]), arrays["test.labels"]
-        seed = result["cell"]["seed"]
+        seed = result.cell.seed
         for k, axis in zip(panels, axes[0], strict=True):
             false_rate, true_rate = roc_curve(probabilities[:, k], labels == k)
-            auc = result["test"]["auc"][classes[k]]
-            name = result["cell"]["model"] + (f" (seed {seed})" if seed else "")
+            auc = result.test.auc[classes[k]]
+            name = result.cell.model + (f" (seed {seed})" if seed else "")
             axis.plot(false_rate, true_rate, color=COLORS[index % len(COLORS)], lw=1.6, label=f"{name}  {auc:.4f}")
     for k, axis in zip(panels, axes[0], strict=True):
         axis.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls="--")
@@ -51,8 +52,8 @@ def draw_roc(results: Sequence[Mapping[str, Any]], path: Path) -> Path:
         axis.legend(loc="lower right", fontsize=8, title="model, AUC", title_fontsize=8, frameon=False)
         axis.set_aspect("equal")
     axes[0][0].set_ylabel("true positive rate")
-    cell = results[0]["cell"]
-    figure.suptitle(f"{cell['recipe']['dataset']}, budget {cell['budget']}, one class against the rest", fontsize=11)
+    cell = results[0].cell
+    figure.suptitle(f"{cell.data}, budget {cell.budget}, one class against the rest", fontsize=11)
     return _save(figure, path, pyplot_close)
 
 
@@ -113,35 +114,35 @@ def draw_images(
     return _save(figure, path, pyplot_close)
 
 
-def draw_all(results: Sequence[Mapping[str, Any]], folder: Path, *, again: bool = True) -> list[Path]:
+def draw_all(results: Sequence[RunResult], folder: Path, *, again: bool = True) -> list[Path]:
     """Draw the ROC curves and examples of every table of these results.
 
     The names of the files hold a hash of the runs that they show.
 
     Args:
-        results: any, each with "run_dir"; failed ones are left out.
+        results: Any; failed ones are left out.
         folder: where the PNGs go.
         again: draw also what has been drawn before.
 
     Returns:
         The paths of all pictures.
     """
-    groups: dict[str, list[Mapping[str, Any]]] = {}
+    groups: dict[str, list[Finished]] = {}
     for result in results:
-        if result["status"] == "ok":
-            groups.setdefault(problem_key(result["cell"]), []).append(result)
+        if result.status == "ok":
+            groups.setdefault(problem_key(result.cell), []).append(result)
     paths = []
     for group in groups.values():
-        dataset, budget = group[0]["cell"]["recipe"]["dataset"], group[0]["cell"]["budget"]
+        dataset, budget = group[0].cell.data, group[0].cell.budget
         make_dir(folder)
-        runs = short_hash(sorted(result["run_id"] for result in group))[:8]
+        runs = short_hash(sorted(result.run_id for result in group))[:8]
         stem = f"{dataset.replace('/', '.')}-{budget}-{runs}.png"
-        ranked = sorted(group, key=lambda result: -result["test"]["auc"]["macro"])
+        ranked = sorted(group, key=lambda result: -result.test.macro)
         roc, images = folder / f"roc-{stem}", folder / f"images-{stem}"
         if again or not roc.exists():
             draw_roc(ranked, roc)
         if again or not images.exists():
-            draw_examples(Path(ranked[0]["run_dir"]), images, title=f"{dataset}, budget {budget}")
+            draw_examples(ranked[0].run_dir, images, title=f"{dataset}, budget {budget}")
         paths += [roc, images]
     return paths
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zoo.data.recipe import short_hash
+from zoo.errors import DataError
 from zoo.report.digest import VERSION, keep
+from zoo.results.cell import Cell
 from zoo.results.comparison import (
     MACRO,
     Comparison,
@@ -20,9 +22,9 @@ from zoo.results.comparison import (
     learning_curves,
     problem_key,
 )
+from zoo.results.schema import RunResult
 from zoo.results.store import PREDICTIONS
-
-Result = Mapping[str, Any]
+from zoo.schema import Record, plain, read_record
 
 _CACHE = ".report"
 
@@ -39,7 +41,7 @@ class Problem:
         curves: macro AUC against training size, with the results of other sizes; the same for all sizes.
     """
 
-    results: Sequence[Result]
+    results: Sequence[RunResult]
     variants: Sequence[Variant]
     comparisons: Sequence[Comparison]
     notes: Sequence[str]
@@ -53,7 +55,7 @@ class Problem:
     @property
     def caution(self) -> str:
         """What a reader of the comparisons must know first, or ""."""
-        if self.comparisons and self.results[0]["cell"]["budget"] == "smoke":
+        if self.comparisons and self.results[0].cell.budget == "smoke":
             return (
                 "These are smoke runs: they show that everything runs, and no difference between them means anything."
             )
@@ -62,21 +64,33 @@ class Problem:
         return ""
 
 
-def find_problems(results: Iterable[Result], *, store: Path | None = None) -> list[Problem]:
+class _Kept(Record):
+    """Comparisons that a report keeps for the next one.
+
+    Args:
+        pairs: What `compare_pairs` found.
+        notes: Sentences on variants that could not be compared.
+    """
+
+    pairs: list[Comparison]
+    notes: list[str]
+
+
+def find_problems(results: Iterable[RunResult], *, store: Path | None = None) -> list[Problem]:
     """Return the problems in these results, in a fixed order.
 
     Args:
-        results: each with "run_dir".
+        results: Any, failed ones too.
         store: its folder, where comparisons are kept so that the next report need not make them again.
     """
-    groups: dict[str, list[Result]] = {}
-    families: dict[str, list[Result]] = {}
+    groups: dict[str, list[RunResult]] = {}
+    families: dict[str, list[RunResult]] = {}
     for result in results:
-        groups.setdefault(problem_key(result["cell"]), []).append(result)
-        families.setdefault(problem_key(result["cell"], any_train_size=True), []).append(result)
+        groups.setdefault(problem_key(result.cell), []).append(result)
+        families.setdefault(problem_key(result.cell, any_train_size=True), []).append(result)
     curves = {key: learning_curves(family) for key, family in families.items()}
     problems = []
-    for _, group in sorted(groups.items(), key=lambda item: (_place(item[1][0]["cell"]), item[0])):
+    for _, group in sorted(groups.items(), key=lambda item: (_place(item[1][0].cell), item[0])):
         variants = group_variants(group)
         comparisons, notes = _comparisons(variants, store)
         problems.append(
@@ -85,15 +99,15 @@ def find_problems(results: Iterable[Result], *, store: Path | None = None) -> li
                 variants=variants,
                 comparisons=comparisons,
                 notes=notes,
-                curves=curves[problem_key(group[0]["cell"], any_train_size=True)],
+                curves=curves[problem_key(group[0].cell, any_train_size=True)],
             )
         )
     return problems
 
 
-def _place(cell: Mapping[str, Any]) -> tuple[str, str, str, int]:
+def _place(cell: Cell) -> tuple[str, str, str, int]:
     """Return where a problem stands in a report: by data set, budget and task, the largest training set first."""
-    return cell["recipe"]["dataset"], cell["budget"], cell.get("task", ""), -cell["sizes"]["train"]
+    return cell.data, cell.budget, cell.task, -cell.sizes["train"]
 
 
 def _comparisons(variants: Sequence[Variant], store: Path | None) -> tuple[list[Comparison], list[str]]:
@@ -103,14 +117,14 @@ def _comparisons(variants: Sequence[Variant], store: Path | None) -> tuple[list[
     marks: list[Any] = [VERSION]
     for variant in variants:
         for result in variant.results:
-            path = Path(result["run_dir"]) / PREDICTIONS
-            marks.append([variant.name, result["run_id"], path.stat().st_mtime_ns if path.exists() else 0])
+            path = result.run_dir / PREDICTIONS
+            marks.append([variant.name, result.run_id, path.stat().st_mtime_ns if path.exists() else 0])
     kept = store / _CACHE / f"pairs-{short_hash(marks)}.json" if store is not None else None
     if kept is not None:
         try:
-            content = json.loads(kept.read_text(encoding="utf-8"))
-            return [Comparison(**{**one, "seeds": tuple(one["seeds"])}) for one in content["pairs"]], content["notes"]
-        except (OSError, ValueError, KeyError, TypeError):
+            content = read_record(json.loads(kept.read_text(encoding="utf-8")), _Kept, what=kept.name)
+            return content.pairs, content.notes
+        except (OSError, ValueError, RecursionError, DataError):
             pass
     comparisons, notes = compare_pairs(variants)
     if kept is not None:
@@ -118,5 +132,5 @@ def _comparisons(variants: Sequence[Variant], store: Path | None) -> tuple[list[
             kept.parent.mkdir(exist_ok=True)
         except OSError:
             return comparisons, notes
-        keep(kept, {"pairs": [asdict(one) for one in comparisons], "notes": notes})
+        keep(kept, plain(_Kept(pairs=comparisons, notes=notes)))
     return comparisons, notes

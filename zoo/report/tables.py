@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from zoo.budgets import BUDGETS
 from zoo.data.recipe import shown_params
 from zoo.results.comparison import Variant, estimate, problem_key
+from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
+from zoo.schema import plain
 from zoo.scores.probe import describe_probe
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-Result = Mapping[str, Any]
 
 _ANGLES = "error at other angles"
 _LEAST_IMPORTANT = (
@@ -49,32 +49,33 @@ class ResultTable:
     notes: Sequence[str]
 
 
-def make_tables(results: Iterable[Result]) -> list[ResultTable]:
+def make_tables(results: Iterable[RunResult]) -> list[ResultTable]:
     """Return a table for each data set, budget, sizes, rule and precision that occur."""
-    groups: dict[str, list[Result]] = {}
+    groups: dict[str, list[RunResult]] = {}
     for result in results:
-        key = problem_key(result["cell"])
+        key = problem_key(result.cell)
         groups.setdefault(key, []).append(result)
     return [_table(group) for _, group in sorted(groups.items())]
 
 
-def _table(results: list[Result]) -> ResultTable:
-    cell = results[0]["cell"]
-    good = [result for result in results if result["status"] == "ok"]
-    bad = [result for result in results if result["status"] != "ok"]
-    classes = good[0]["classes"] if good else []
+def _table(results: list[RunResult]) -> ResultTable:
+    cell = results[0].cell
+    good = [result for result in results if result.status == "ok"]
+    bad = [result for result in results if result.status != "ok"]
+    classes = good[0].classes if good else ()
     sizes = split_sizes((good or results)[0])
-    shown = shown_params(cell["recipe"]["params"])
+    shown = shown_params(cell.recipe.params)
     # The areas of two classes are one number.
     areas = [(f"AUC {name.replace('_', ' ')}", name) for name in classes] if len(classes) > 2 else []
     areas.append(("AUC macro" if areas else "AUC", "macro"))
-    task = f" · task {cell['task']}" if cell.get("task") else ""
+    task = f" · task {cell.task}" if cell.task else ""
     title = (
-        f"{cell['recipe']['dataset']}{task} · budget {cell['budget']} · {sizes['train']:,} training, {sizes['val']:,} "
-        f"validation, {sizes['test']:,} test images · rule {cell['rule']} · {cell['precision']}"
+        f"{cell.data}{task} · budget {cell.budget} · {sizes['train']:,} training, {sizes['val']:,} "
+        f"validation, {sizes['test']:,} test images · rule {cell.rule} · {cell.precision}"
         + (f"\n{', '.join(shown)}" if shown else "")
     )
-    turned = any(_rotations(result) for result in good)
+    floors = [one.floor for result in good if (one := result.equivariance.trained.rotations) is not None]
+    turned = bool(floors)
     columns = [
         "model", "seed", "parameters", "MACs",
         *(heading for heading, _ in areas), "95 %",
@@ -82,46 +83,41 @@ def _table(results: list[Result]) -> ResultTable:
     ]  # fmt: skip
     rows = [
         _row(result, [name for _, name in areas], turned=turned)
-        for result in sorted(good, key=lambda result: -result["test"]["auc"]["macro"])
+        for result in sorted(good, key=lambda result: -result.test.macro)
     ]
-    rows += [
-        [_name(result), str(result["cell"]["seed"]), result["status"], *[""] * (len(columns) - 3)] for result in bad
-    ]
-    notes = [BUDGETS[cell["budget"]].note] if cell["budget"] in BUDGETS else []
+    rows += [[_name(result), str(result.cell.seed), result.status, *[""] * (len(columns) - 3)] for result in bad]
+    notes = [BUDGETS[cell.budget].note] if cell.budget in BUDGETS else []
     notes += result_notes(good)
     notes += filter(None, map(accumulation_note, good))
-    notes += [f"{_name(result)}: {_streamed(result['stream'])}" for result in good if "stream" in result]
+    notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
     if turned:
-        floor = max(_rotations(result).get("floor", 0.0) for result in good)
         notes.append(
             "equivariance error: largest change of a logit under the pixel symmetries of the group, over the largest "
             "logit; error at other angles: root mean square change at its angles in between, over the spread of the "
             "logits; "
-            f"interpolation makes up to {floor:.0e} of it"
+            f"interpolation makes up to {max(floors):.0e} of it"
         )
-    notes += [
-        f"{_name(result)}: {(str(result.get('error', '')).splitlines() or ['no cause is known'])[0]}" for result in bad
-    ]
+    notes += [f"{_name(result)}: {result.cause}" for result in bad]
     return ResultTable(title=title, columns=columns, rows=rows, notes=notes)
 
 
-def _name(result: Result) -> str:
-    cell = result["cell"]
-    return f"{cell['model']} (streamed)" if cell["training"].get("stream") else str(cell["model"])
+def _name(result: RunResult) -> str:
+    cell = result.cell
+    return f"{cell.model} (streamed)" if cell.training.get("stream") else cell.model
 
 
-def result_notes(results: Sequence[Result]) -> list[str]:
+def result_notes(results: Sequence[Finished]) -> list[str]:
     """Return what scalars alone tell about the images of these results, and how their trainings differ.
 
     Learning rate and weight decay are left out: every network comes with those that suit it.
     """
     # The rows share their images, hence what scalars tell about them.
-    notes = [describe_probe(result["probe"]) for result in results if "probe" in result][:1]
-    names = sorted({name for result in results for name in result["cell"]["training"]} - {"lr", "weight_decay"})
+    notes = [describe_probe(result.probe) for result in results][:1]
+    names = sorted({name for result in results for name in result.cell.training} - {"lr", "weight_decay"})
     for name in names:
         told: dict[str, list[str]] = {}
         for result in results:
-            value = result["cell"]["training"].get(name)
+            value = result.cell.training.get(name)
             told.setdefault(str(value), []).append(_name(result))
         if len(told) > 1:
             which = "; ".join(f"{value or 'none'} for {', '.join(dict.fromkeys(who))}" for value, who in told.items())
@@ -129,47 +125,41 @@ def result_notes(results: Sequence[Result]) -> list[str]:
     return notes
 
 
-def accumulation_note(result: Result) -> str:
+def accumulation_note(result: Finished) -> str:
     """Say that a batch did not fit into memory and what was done, or return ""."""
-    parts, batch = result["cost"].get("micro_batches", 1), result["cell"]["training"].get("batch_size")
+    parts, batch = result.cost.micro_batches, result.cell.training.get("batch_size")
     if parts == 1:
         return ""
     return (
-        f"{_name(result)}, seed {result['cell']['seed']}: memory ran out, so the gradient of each batch of {batch} was "
+        f"{_name(result)}, seed {result.cell.seed}: memory ran out, so the gradient of each batch of {batch} was "
         f"accumulated over {parts} parts; the result stays the same, but for batch norm, which saw one part at a time"
     )
 
 
-def _rotations(result: Result) -> Mapping[str, Any]:
-    """Return what was measured at angles that need interpolation; empty for groups without any."""
-    found: Mapping[str, Any] = result["equivariance"]["trained"].get("rotations", {})
-    return found
-
-
-def _row(result: Result, areas: Sequence[str], *, turned: bool) -> list[str]:
-    test, cost = result["test"], result["cost"]
-    low, high = test["intervals"]["auc.macro"]
-    rotations = _rotations(result)
+def _row(result: Finished, areas: Sequence[str], *, turned: bool) -> list[str]:
+    test, cost = result.test, result.cost
+    low, high = test.intervals["auc.macro"]
+    rotations = result.equivariance.trained.rotations
     return [
         _name(result),
-        str(result["cell"]["seed"]),
-        f"{cost['parameters']:,}",
-        _short(cost["macs"]),
-        *(f"{test['auc'][name]:.4f}" for name in areas),
+        str(result.cell.seed),
+        f"{cost.parameters:,}",
+        _short(cost.macs),
+        *(f"{test.auc[name]:.4f}" for name in areas),
         f"{low:.4f} to {high:.4f}",
-        f"{test['accuracy']:.3f}",
-        f"{result['equivariance']['trained']['error']:.0e}",
-        *([f"{rotations['error']:.0e}" if rotations else "-"] if turned else []),
-        f"{cost['train_images_per_second']:,.0f}",
-        f"{result['seconds'] / 60:.1f}",
-        result["run_id"][:8],
+        f"{test.accuracy:.3f}",
+        f"{result.equivariance.trained.error:.0e}",
+        *([f"{rotations.error:.0e}" if rotations else "-"] if turned else []),
+        f"{cost.train_images_per_second:,.0f}",
+        f"{result.seconds / 60:.1f}",
+        result.run_id[:8],
     ]
 
 
-def _streamed(stream: Mapping[str, Any]) -> str:
-    rate = f" at {stream['images_per_second']:,.0f} images/s" if stream["images_per_second"] else ""
-    waited = f"waited for them {stream['waited_share']:.0%} of the time"
-    return f"trained on {stream['images']:,} images, none of them twice, rendered{rate}; {waited}"
+def _streamed(stream: StreamSummary) -> str:
+    rate = f" at {stream.images_per_second:,.0f} images/s" if stream.images_per_second else ""
+    waited = f"waited for them {stream.waited_share:.0%} of the time"
+    return f"trained on {stream.images:,} images, none of them twice, rendered{rate}; {waited}"
 
 
 def _short(number: float) -> str:
@@ -186,7 +176,7 @@ def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
     rows = []
     for variant in variants:
         value = estimate(variant.results)
-        seeds = ", ".join(str(result["cell"]["seed"]) for result in variant.results)
+        seeds = ", ".join(str(result.cell.seed) for result in variant.results)
         between = f"{value.spread:.4f}" if value.seeds > 1 else "unknown"
         rows.append([variant.name, seeds, f"{value.auc:.4f}", between, f"{value.low:.4f} to {value.high:.4f}"])
     return ResultTable(
@@ -197,32 +187,36 @@ def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
     )
 
 
-def to_csv(results: Iterable[Result]) -> str:
+def to_csv(results: Iterable[RunResult]) -> str:
     """Return every number of every result, unrounded, one line a run; a column for each name that occurs."""
     import csv
     import io
 
     rows = []
     for result in results:
-        cell = result["cell"]
+        cell = result.cell
         leading = {
-            "data": cell["recipe"]["dataset"],
-            "task": cell.get("task", ""),
-            "budget": cell["budget"],
-            "model": cell["model"],
-            "seed": cell["seed"],
-            "status": result["status"],
-            "run_id": result["run_id"],
+            "data": cell.data,
+            "task": cell.task,
+            "budget": cell.budget,
+            "model": cell.model,
+            "seed": cell.seed,
+            "status": result.status,
+            "run_id": result.run_id,
         }
-        scores = {name: result[name] for name in ("test", "val", "equivariance", "cost", "seconds") if name in result}
-        inputs = {name: cell[name] for name in ("sizes", "training", "hparams", "rule", "precision") if name in cell}
-        rows.append({**leading, **_flat(scores), **_flat(inputs), "error": result.get("error", "")})
+        content = plain(result)
+        scores = {name: content[name] for name in _SCORES if name in content}
+        inputs = {name: content["cell"][name] for name in ("sizes", "training", "hparams", "rule", "precision")}
+        rows.append({**leading, **_flat(scores), **_flat(inputs), "error": content.get("error", "")})
     columns = list(dict.fromkeys(name for row in rows for name in row))
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
+
+
+_SCORES = ("test", "val", "equivariance", "cost", "seconds")
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -234,7 +228,7 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         elif prefix.endswith("intervals."):
             flat |= {f"{prefix}{key}.low": value[0], f"{prefix}{key}.high": value[1]}
         else:
-            flat[f"{prefix}{key}"] = " ".join(map(str, value)) if isinstance(value, list) else value
+            flat[f"{prefix}{key}"] = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
     return flat
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from zoo.data.recipe import Recipe, short_hash
+from zoo.data.recipe import SPLITS, Recipe, short_hash
+from zoo.devices import Precision
 from zoo.errors import DataError
+from zoo.schema import Count, read_record
 
 SCHEMA = 1
+Rule: TypeAlias = Literal["val_auc", "last"]
+"""Which epoch's weights are kept: the one with the highest validation AUC, or the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,7 @@ class Cell:
     Args:
         model, model_version: the model's id and its spec's version.
         hparams: its resolved hyper-parameters.
-        recipe: of the images (`Recipe.to_json()`).
+        recipe: of the images.
         sizes: split -> images.
         training: resolved settings (`TrainingSettings`).
         seed: of initialisation, order and augmentation.
@@ -36,13 +40,13 @@ class Cell:
     model: str
     model_version: int
     hparams: Mapping[str, Any]
-    recipe: Mapping[str, Any]
-    sizes: Mapping[str, int]
+    recipe: Recipe
+    sizes: Mapping[str, Count]
     training: Mapping[str, Any]
-    seed: int
+    seed: Count
     budget: str
-    rule: str
-    precision: str
+    rule: Rule
+    precision: Precision
     versions: Mapping[str, str]
     task: str = ""
 
@@ -54,16 +58,12 @@ class Cell:
     @property
     def data(self) -> str:
         """The data set's id."""
-        return str(self.recipe["dataset"])
+        return self.recipe.dataset
 
     @property
     def folder(self) -> Path:
         """Where its results lie inside a store."""
         return Path(self.data.replace("/", "."), self.model.replace("/", "."), self.run_id)
-
-    def open_recipe(self) -> Recipe:
-        """Return the recipe as an object."""
-        return Recipe(**self.recipe)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; `Cell.from_json` gives the cell back."""
@@ -75,11 +75,11 @@ class Cell:
         return content if self.task else {name: value for name, value in content.items() if name != "task"}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Cell:
+    def from_json(cls, content: Any) -> Cell:
         """Return the cell that `to_json` described.
 
         Raises:
-            DataError: another schema, or fields that do not fit their run_id.
+            DataError: another schema, fields that are no cell's, or fields that do not fit their run_id.
         """
         if not isinstance(content, Mapping):
             raise DataError(f"Not a cell: {type(content).__name__} in place of an object.")
@@ -87,12 +87,19 @@ class Cell:
         schema, run_id = values.pop("schema", None), values.pop("run_id", None)
         if schema != SCHEMA:
             raise DataError(f"A cell of schema {schema} cannot be read; this zoo writes schema {SCHEMA}.")
+        cell = read_record(values, cls, what="The cell")
+        unknown = values.keys() - {field.name for field in fields(cls)}
+        unknown |= values["recipe"].keys() - {field.name for field in fields(Recipe)}
+        if unknown:
+            raise DataError(f"Not a cell: unknown field {', '.join(sorted(unknown))}.")
+        if missing := set(SPLITS) - cell.sizes.keys():
+            raise DataError(f"Not a cell: no size of {', '.join(sorted(missing))}.")
         try:
-            cell = cls(**values)
-        except TypeError as error:
+            own_id = cell.run_id
+        except ValueError as error:
             raise DataError(f"Not a cell: {error}.") from error
-        if run_id != cell.run_id:
-            raise DataError(f"The cell {run_id} has been altered: its content is that of {cell.run_id}.")
+        if run_id != own_id:
+            raise DataError(f"The cell {run_id} has been altered: its content is that of {own_id}.")
         return cell
 
     @classmethod
@@ -104,5 +111,5 @@ class Cell:
         """
         try:
             return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"Cannot read a cell from {path}: {error}.") from error

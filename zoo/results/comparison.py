@@ -4,38 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zoo.data.recipe import canonical_json
 from zoo.errors import DataError
+from zoo.results.cell import Cell
+from zoo.results.schema import Finished, RunResult
 from zoo.results.store import PREDICTIONS, read_arrays
 from zoo.scores.stats import Array, critical_value, holm, macro_components, softmax, two_sided_p
-
-Result = Mapping[str, Any]
 
 SIGNIFICANCE = 0.05
 MACRO = "macro"
 
 
-def problem_key(cell: Mapping[str, Any], *, any_train_size: bool = False) -> str:
+def problem_key(cell: Cell, *, any_train_size: bool = False) -> str:
     """Return a text that is equal for cells whose scores may stand in one table.
 
     Args:
-        cell: the content of cell.json.
+        cell: What a result is of.
         any_train_size: let the number of training images differ, as along a learning curve.
     """
-    sizes = {name: size for name, size in cell["sizes"].items() if not (any_train_size and name == "train")}
+    sizes = {name: size for name, size in cell.sizes.items() if not (any_train_size and name == "train")}
     # All that decides what the images are, versions too; where they were rendered changes their noise only.
-    images = {**cell["recipe"], "device_type": None}
-    return canonical_json(
-        [images["dataset"], cell["budget"], sizes, cell["rule"], cell["precision"], images, cell.get("task", "")]
-    )
+    images = {**cell.recipe.to_json(), "device_type": None}
+    return canonical_json([cell.data, cell.budget, sizes, cell.rule, cell.precision, images, cell.task])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,48 +45,48 @@ class Variant:
     """
 
     name: str
-    results: tuple[Result, ...]
+    results: tuple[Finished, ...]
 
     @property
     def model(self) -> str:
         """The model's id."""
-        return str(self.results[0]["cell"]["model"])
+        return self.results[0].cell.model
 
     def auc(self, name: str = MACRO) -> list[float]:
         """Return the area of every seed, for a class or "macro"."""
-        return [float(result["test"]["auc"][name]) for result in self.results]
+        return [result.test.auc[name] for result in self.results]
 
 
-def group_variants(results: Iterable[Result], *, any_train_size: bool = False) -> list[Variant]:
+def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False) -> list[Variant]:
     """Return good results of one problem grouped by all but the seed, best mean macro AUC first."""
-    groups: dict[str, list[Result]] = {}
+    groups: dict[str, list[Finished]] = {}
     for result in results:
-        if result["status"] == "ok":
-            groups.setdefault(canonical_json(_decided(result["cell"], any_train_size)), []).append(result)
-    settings = [_settings(group[0]["cell"], any_train_size) for group in groups.values()]
+        if result.status == "ok":
+            groups.setdefault(canonical_json(_decided(result.cell, any_train_size)), []).append(result)
+    settings = [_settings(group[0].cell, any_train_size) for group in groups.values()]
     found = []
     for group, own in zip(groups.values(), settings, strict=True):
-        model = group[0]["cell"]["model"]
+        model = group[0].cell.model
         others = [other for other in settings if other["model"] == model]
         told = [
             f"{name.rpartition('.')[2] if not name.startswith('versions.') else name[9:]} {value}"
             for name, value in own.items()
             if any(other.get(name) != value for other in others)
         ]
-        ordered = sorted(group, key=lambda result: result["cell"]["seed"])
+        ordered = sorted(group, key=lambda result: result.cell.seed)
         found.append(Variant(name=f"{model} ({', '.join(told)})" if told else model, results=tuple(ordered)))
     return sorted(found, key=lambda variant: (-_mean(variant.auc()), variant.name))
 
 
-def _decided(cell: Mapping[str, Any], any_train_size: bool) -> dict[str, Any]:
+def _decided(cell: Cell, any_train_size: bool) -> dict[str, Any]:
     """Return a cell without its seed, and without its training size where that may differ."""
-    content = {name: value for name, value in cell.items() if name not in ("seed", "run_id")}
+    content = {name: value for name, value in cell.to_json().items() if name not in ("seed", "run_id")}
     if any_train_size:
-        content["sizes"] = {name: size for name, size in cell["sizes"].items() if name != "train"}
+        content["sizes"] = {name: size for name, size in cell.sizes.items() if name != "train"}
     return content
 
 
-def _settings(cell: Mapping[str, Any], any_train_size: bool) -> dict[str, Any]:
+def _settings(cell: Cell, any_train_size: bool) -> dict[str, Any]:
     """Return the leaves of a cell without its seed, by dotted name."""
     leaves: dict[str, Any] = {}
     for name, value in _decided(cell, any_train_size).items():
@@ -154,7 +151,7 @@ def compare_pairs(variants: Sequence[Variant]) -> tuple[list[Comparison], list[s
     first source is known.
 
     Args:
-        variants: of one problem; each result has "run_dir".
+        variants: of one problem.
 
     Returns:
         Comparisons, and sentences on variants that could not be compared.
@@ -169,7 +166,7 @@ def compare_pairs(variants: Sequence[Variant]) -> tuple[list[Comparison], list[s
     if len({images for _, images, _, _ in samples}) > 1:
         problems.append("Not all variants were tested on the same images; only those that were are compared.")
     comparisons: list[Comparison] = []
-    scores = [*variants[0].results[0]["classes"], MACRO] if variants else []
+    scores = [*variants[0].results[0].classes, MACRO] if variants else []
     # The areas of two classes are one number.
     rows = [len(scores) - 1, *(range(len(scores) - 1) if len(scores) > 3 else ())]
     for row in rows:
@@ -192,10 +189,10 @@ def _components(variant: Variant) -> tuple[str, Array, Array]:
     """
     names, areas, total = set(), [], None
     for result in variant.results:
-        arrays, metadata = read_arrays(Path(result["run_dir"]) / PREDICTIONS, only=("test.logits", "test.labels"))
+        arrays, metadata = read_arrays(result.run_dir / PREDICTIONS, only=("test.logits", "test.labels"))
         labels = arrays["test.labels"]
         area, components = macro_components(softmax(arrays["test.logits"]), labels)
-        about = metadata.get("test.ids", "").encode() + labels.tobytes() + str(result["data"]["recipe_hash"]).encode()
+        about = metadata.get("test.ids", "").encode() + labels.tobytes() + result.data.recipe_hash.encode()
         names.add(hashlib.sha256(about).hexdigest())
         areas.append(area)
         total = components if total is None else total + components if total.shape == components.shape else total
@@ -254,7 +251,7 @@ class Estimate:
     seeds: int
 
 
-def learning_curves(results: Iterable[Result]) -> dict[str, list[Estimate]]:
+def learning_curves(results: Iterable[RunResult]) -> dict[str, list[Estimate]]:
     """Return macro AUC against training size, for variants that occur at several sizes and differ in nothing else.
 
     Args:
@@ -265,23 +262,23 @@ def learning_curves(results: Iterable[Result]) -> dict[str, list[Estimate]]:
     """
     curves = {}
     for variant in group_variants(results, any_train_size=True):
-        by_size: dict[int, list[Result]] = {}
+        by_size: dict[int, list[Finished]] = {}
         for result in variant.results:
-            by_size.setdefault(result["cell"]["sizes"]["train"], []).append(result)
+            by_size.setdefault(result.cell.sizes["train"], []).append(result)
         if len(by_size) > 1:
             curves[variant.name] = [estimate(by_size[size]) for size in sorted(by_size)]
     return curves
 
 
-def estimate(results: Sequence[Result]) -> Estimate:
+def estimate(results: Sequence[Finished]) -> Estimate:
     """Return the macro AUC of results that differ in the seed only, with its uncertainty."""
-    values = [float(result["test"]["auc"][MACRO]) for result in results]
-    lows, highs = np.array([result["test"]["intervals"]["auc.macro"] for result in results], dtype=float).T
+    values = [result.test.macro for result in results]
+    lows, highs = np.array([result.test.intervals["auc.macro"] for result in results], dtype=float).T
     mean, between, reach = _mean(values), spread(values), 0.0
     if len(values) > 1:
         reach = critical_value(degrees_of_freedom=len(values) - 1) * between / math.sqrt(len(values))
     return Estimate(
-        train_images=results[0]["cell"]["sizes"]["train"],
+        train_images=results[0].cell.sizes["train"],
         auc=mean,
         spread=between,
         # Errors of images and of seeds are independent, so their squares add.

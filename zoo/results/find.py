@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from zoo.errors import DataError, UsageError, nearest
-from zoo.results.store import CELL, Result, read_result
+from zoo.results.schema import Finished
+from zoo.results.store import CELL, open_result
 
 SHORTEST_PREFIX = 4
 
@@ -45,19 +46,23 @@ def matching_runs(name: str, *, store: Path) -> list[Path]:
     return sorted(path.parent for path in store.glob(f"*/*/{name.lower()}*/{CELL}"))
 
 
-def good_result(run_dir: Path) -> Result:
+def good_result(run_dir: Path) -> Finished:
     """Return the result of a run that ended well.
 
     Raises:
-        DataError: it failed, with the cause, or it has not ended.
+        DataError: it failed, with the cause; it has not ended; or its result is damaged.
     """
-    result = read_result(run_dir)
-    if result is None:
-        raise DataError(f"The run {run_dir} has no result that can be read: it has not ended, or an older zoo ran it.")
-    if result["status"] != "ok":
-        cause = (str(result.get("error", "")).splitlines() or [""])[0] or "no cause is known"
+    try:
+        result = open_result(run_dir)
+    except FileNotFoundError as error:
+        raise DataError(f"The run {run_dir} has no result: it has not ended.") from error
+    except OSError as error:
+        raise DataError(f"Cannot read the result of {run_dir}: {error.strerror or error}.") from error
+    except DataError as error:
+        raise DataError(f"The run {run_dir}: {error.args[0]}", hint=f"See: zoo verify {run_dir}") from error
+    if result.status != "ok":
         raise DataError(
-            f"The run {run_dir} did not end well ({result['status']}): {cause}",
+            f"The run {run_dir} did not end well ({result.status}): {result.cause}",
             hint=f"See {run_dir / 'log.txt'}; the bench command that made it runs it again.",
         )
     return result

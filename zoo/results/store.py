@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from zoo.errors import BusyError, DataError
 from zoo.paths import make_dir, write_text, written_whole
 from zoo.results.cell import SCHEMA, Cell
+from zoo.results.schema import Failed, Finished, RunResult
+from zoo.schema import plain, read_record
 
 CELL, RESULT, HISTORY, LOG, PROGRESS = "cell.json", "result.json", "history.jsonl", "log.txt", "progress.json"
 WEIGHTS, PREDICTIONS, EXAMPLES = "weights.safetensors", "predictions.safetensors", "examples.safetensors"
 MISTAKES, LOCK = "mistakes.safetensors", ".lock"
 
-Result = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 
@@ -91,40 +92,79 @@ def locked(run_dir: Path) -> bool:
         return False  # a folder that cannot be written to: nobody runs anything there
 
 
-def read_result(run_dir: Path) -> Result | None:
+def read_result(run_dir: Path) -> RunResult | None:
     """Return a run's result, or None where there is none that can be read."""
     try:
-        return _read(run_dir / RESULT)
+        return open_result(run_dir)
     except (OSError, DataError):
         return None
 
 
-def _read(path: Path) -> Result:
-    """Return the result in a file.
+def open_result(run_dir: Path) -> RunResult:
+    """Return a run's result.
 
     Raises:
         OSError: there is none, or it may not be read.
         DataError: it is damaged, foreign, or of another schema.
     """
     try:
-        result = dict(json.loads(path.read_text(encoding="utf-8")))
-        if result.get("schema") != SCHEMA:
-            raise DataError(f"it is of schema {result.get('schema')}; this zoo reads schema {SCHEMA}")
-        # The run id is a hash of the cell, so it tells a result that was altered or is another program's.
-        if Cell.from_json(result["cell"]).run_id != result["run_id"]:
-            raise ValueError("its cell is another run's")
-        if not isinstance(result["status"], str):
-            raise ValueError("it lacks status")
-    except (ValueError, LookupError, TypeError) as error:
-        raise DataError(f"{path.name} is damaged: {type(error).__name__}: {error}") from error
+        content = json.loads((run_dir / RESULT).read_text(encoding="utf-8"))
+        # JSON can escape half a character, which no report could print.
+        json.dumps(content, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{RESULT} is damaged: {error}.") from error
+    return result_from(content, run_dir=run_dir)
+
+
+def result_from(content: Any, *, run_dir: Path) -> RunResult:
+    """Return the typed form of what a result.json holds.
+
+    Args:
+        content: Plain values, as `json.loads` returns them or `zoo_run_finished` gets them.
+        run_dir: Folder of the run.
+
+    Raises:
+        DataError: it is damaged, foreign, or of another schema.
+    """
+    if not isinstance(content, Mapping):
+        raise DataError(f"{RESULT} is damaged: {type(content).__name__} in place of an object.")
+    if content.get("schema") != SCHEMA:
+        raise DataError(f"{RESULT} is of schema {content.get('schema')}; this zoo reads schema {SCHEMA}.")
+    status = content.get("status")
+    if status not in ("ok", "failed", "oom"):
+        raise DataError(f"{RESULT} is damaged: its status is {str(status)[:60]}.")
+    # A cell checks more than types: its run id is a hash of it, so it tells a result that was altered.
+    try:
+        cell = Cell.from_json(content.get("cell"))
+    except DataError as error:
+        raise DataError(f"{RESULT} is damaged: {error.args[0]}") from error
+    kind: type[Finished] | type[Failed] = Finished if status == "ok" else Failed
+    result = read_record({**content, "cell": cell, "run_dir": run_dir}, kind, what=RESULT)
+    if result.run_id != cell.run_id:
+        raise DataError(f"{RESULT} is damaged: it is of the run {result.run_id}, its cell is {cell.run_id}.")
     return result
 
 
-def done(store: Path, cell: Cell) -> Result | None:
-    """Return the stored result of a cell if it ended well and can be shown, else None."""
+def plain_result(result: RunResult) -> dict[str, Any]:
+    """Return the content of result.json; `result_from` gives the result back."""
+    content: dict[str, Any] = plain(result) | {"cell": result.cell.to_json()}
+    del content["run_dir"]
+    return content
+
+
+def write_result(result: RunResult) -> None:
+    """Write result.json into the run's folder, whole or not at all.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    write_json(result.run_dir / RESULT, plain_result(result))
+
+
+def done(store: Path, cell: Cell) -> Finished | None:
+    """Return the stored result of a cell if it ended well, else None."""
     result = read_result(store / cell.folder)
-    good = result is not None and result["status"] == "ok" and result["run_id"] == cell.run_id and not _flaw(result)
-    return result if good else None
+    return result if result is not None and result.status == "ok" and result.run_id == cell.run_id else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,9 +182,9 @@ class Unreadable:
     unfinished: bool = False
 
 
-def scan(store: Path) -> tuple[list[Result], list[Unreadable]]:
-    """Return every result in a store that can be read, each with its "run_dir", and the folders without one."""
-    found: list[Result] = []
+def scan(store: Path) -> tuple[list[RunResult], list[Unreadable]]:
+    """Return every result in a store that can be read, and the folders without one."""
+    found: list[RunResult] = []
     rest: list[Unreadable] = []
     folders = {path.parent for name in (CELL, RESULT) for path in store.glob(f"*/*/*/{name}")}
     for run_dir in sorted(folders):
@@ -152,19 +192,13 @@ def scan(store: Path) -> tuple[list[Result], list[Unreadable]]:
             rest.append(Unreadable(run_dir=run_dir, cause="it has not ended yet", unfinished=True))
             continue
         try:
-            result = _read(run_dir / RESULT)
+            found.append(open_result(run_dir))
         except (OSError, DataError) as error:
             rest.append(Unreadable(run_dir=run_dir, cause=str(error)))
-            continue
-        problem = _flaw(result)
-        if problem:
-            rest.append(Unreadable(run_dir=run_dir, cause=problem))
-        else:
-            found.append(result | {"run_dir": str(run_dir)})
     return found, rest
 
 
-def results(store: Path) -> Iterator[Result]:
+def results(store: Path) -> Iterator[RunResult]:
     """Yield every result in a store that can be read, in the order of the folders; others are named in a warning."""
     found, rest = scan(store)
     for entry in rest:
@@ -173,86 +207,10 @@ def results(store: Path) -> Iterator[Result]:
     yield from found
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_numbers(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_number, value.values()))
-
-
-def _is_row(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_is_number, value))
-
-
-def _is_interval(value: Any) -> bool:
-    return _is_row(value) and len(value) == 2
-
-
-def _is_intervals(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_interval, value.values()))
-
-
-def _is_square(value: Any) -> bool:
-    return isinstance(value, list) and all(_is_row(row) and len(row) == len(value) for row in value)
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
-
-
-_NEEDED_IF_OK: dict[str, Callable[[Any], bool]] = {
-    "classes": _is_texts,
-    "seconds": _is_number,
-    "test.auc": _is_numbers,
-    "test.auc.macro": _is_number,
-    "test.intervals": _is_intervals,
-    "test.intervals.auc^macro": _is_interval,
-    "test.accuracy": _is_number,
-    "cost.parameters": _is_number,
-    "cost.macs": _is_number,
-    "cost.train_images_per_second": _is_number,
-    "equivariance.trained.error": _is_number,
-    "data.recipe_hash": lambda value: isinstance(value, str),
-}
-_NEEDED_OF_PROBE: dict[str, Callable[[Any], bool]] = {
-    "probe.auc.macro": _is_number,
-    "probe.interval": _is_interval,
-    "probe.single": lambda value: _is_numbers(value) and bool(value),
-    "probe.shuffled": _is_number,
-}
-
-
-def _flaw(result: Result) -> str:
-    """Return why a result that can be read cannot be shown, or ""."""
-    if result["status"] != "ok":
-        return ""
-    # A data set that the probe cannot be fitted to has none.
-    for path, fits in (_NEEDED_IF_OK | (_NEEDED_OF_PROBE if result.get("probe") is not None else {})).items():
-        value: Any = result
-        for part in path.split("."):
-            value = value.get(part.replace("^", ".")) if isinstance(value, dict) else None
-        name = path.replace("^", ".")
-        if value is None:
-            return f"{RESULT} lacks {name}"
-        if not fits(value):
-            return f"{name} in {RESULT} is damaged: {str(value)[:60]}"
-    counts = result["data"].get("counts", {})
-    if not (isinstance(counts, dict) and all(map(_is_row, counts.values()))):
-        return f"data.counts in {RESULT} is damaged: {str(counts)[:60]}"
-    count, matrix = len(result["classes"]), result["test"].get("confusion")
-    if matrix is not None and not (_is_square(matrix) and len(matrix) == count):
-        return f"test.confusion in {RESULT} is damaged: {str(matrix)[:60]}"
-    if not result["test"]["auc"].keys() >= set(result["classes"]):
-        return f"{RESULT} lacks the area of a class"
-    return ""
-
-
-def split_sizes(result: Mapping[str, Any]) -> dict[str, int]:
+def split_sizes(result: RunResult) -> dict[str, int]:
     """Return split -> its images: of images that exist there may be fewer than were asked for."""
-    counts = result.get("data", {}).get("counts", {})
-    asked: dict[str, int] = result["cell"]["sizes"]
-    return {split: sum(counts[split]) if split in counts else size for split, size in asked.items()}
+    counts = result.data.counts if result.status == "ok" else {}
+    return {split: sum(counts[split]) if split in counts else size for split, size in result.cell.sizes.items()}
 
 
 def file_sha256(path: Path) -> str:

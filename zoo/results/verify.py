@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from zoo.errors import ZooError
+from zoo.errors import DataError, ZooError
 from zoo.results import store
 from zoo.results.cell import Cell
+from zoo.results.schema import Finished
+from zoo.schema import plain
 
 TOLERANCE = 1e-6
 """Largest difference of a score computed again: another numpy or torch sums in another order."""
@@ -29,31 +31,31 @@ class Verdict:
     """
 
     run_dir: Path
-    state: str
+    state: Literal["true", "false", "no result"]
     problems: Sequence[str] = ()
     notes: Sequence[str] = ()
 
 
 def verify_run(run_dir: Path) -> Verdict:
     """Compare a run's result with its cell, the hashes of its files, and the scores of its predictions."""
-    result = store.read_result(run_dir)
-    if result is None or result["status"] != "ok":
-        why = "not done, or written by another zoo" if result is None else str(result["status"])
-        return Verdict(run_dir=run_dir, state="no result", notes=[why])
-    problems, notes = [], []
+    try:
+        result = store.open_result(run_dir)
+    except FileNotFoundError:
+        return Verdict(run_dir=run_dir, state="no result", notes=["not done"])
+    except (OSError, DataError) as error:
+        return Verdict(run_dir=run_dir, state="false", problems=[str(error)])
+    if result.status != "ok":
+        return Verdict(run_dir=run_dir, state="no result", notes=[result.status])
+    problems = []
     try:
         cell = Cell.read(run_dir / store.CELL)
-        if result["run_id"] != cell.run_id or result["cell"] != cell.to_json():
-            problems.append(f"{store.RESULT} belongs to the cell {result['run_id']}, {store.CELL} is {cell.run_id}")
+        if result.cell != cell:
+            problems.append(f"{store.RESULT} belongs to the cell {result.run_id}, {store.CELL} is {cell.run_id}")
     except ZooError as error:
         problems.append(error.args[0])
-    hashes = result.get("files") or {}
-    if not isinstance(hashes, Mapping):
-        problems.append(f"the hashes in {store.RESULT} are damaged")
-        hashes = {}
-    elif not hashes:
-        notes.append(f"{store.RESULT} holds no hashes: an older zoo wrote it")
-    for name, expected in hashes.items():
+    if missing := set(FILES) - result.files.keys():
+        problems.append(f"{store.RESULT} holds no hash of {', '.join(sorted(missing))}")
+    for name, expected in result.files.items():
         path = run_dir / name
         if not path.is_file():
             problems.append(f"{name} is gone")
@@ -63,18 +65,18 @@ def verify_run(run_dir: Path) -> Verdict:
         problems += _compare_scores(run_dir, result)
     except (ZooError, LookupError, TypeError, ValueError, RuntimeError) as error:
         problems.append(f"{store.PREDICTIONS} cannot be scored: {error}")
-    return Verdict(run_dir=run_dir, state="false" if problems else "true", problems=problems, notes=notes)
+    return Verdict(run_dir=run_dir, state="false" if problems else "true", problems=problems)
 
 
-def _compare_scores(run_dir: Path, result: Mapping[str, Any]) -> list[str]:
+def _compare_scores(run_dir: Path, result: Finished) -> list[str]:
     import torch
 
     from zoo.scores.score import score
 
     arrays, _ = store.read_arrays(run_dir / store.PREDICTIONS)
     logits, labels = (torch.from_numpy(arrays[f"test.{name}"]) for name in ("logits", "labels"))
-    again = flatten(score(logits, labels, result["classes"]))
-    stored = flatten(result["test"])
+    again = flatten(plain(score(logits, labels, result.classes)))
+    stored = flatten(plain(result.test))
     # Only what both hold: a newer zoo may compute more, and plugins' metrics are their own.
     wrong = [name for name in again if name in stored and not close(again[name], stored[name], TOLERANCE)]
     return [

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,12 +23,15 @@ from zoo.environment import describe, peak_memory_bytes
 from zoo.errors import ZooError
 from zoo.models.load import golden_predictions
 from zoo.models.pixels import SAMPLE, summary
-from zoo.models.weights_file import About, write_weights
+from zoo.models.weights_file import About, Init, write_weights
 from zoo.paths import written_whole
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
+from zoo.results.schema import Cost, DataSummary, Epoch, Failed, Finished, RunResult, StreamSummary, Validation
+from zoo.schema import plain
 from zoo.scores.equivariance import declared_symmetry, measure_equivariance
 from zoo.scores.probe import probe_splits
+from zoo.scores.schema import Equivariance
 from zoo.scores.score import count_cost, inference_rate, score
 from zoo.specs import MetricSpec, ModelSpec
 from zoo.train.checkpoint import CHECKPOINT
@@ -56,7 +60,7 @@ def run_cell(
     images: Path | None = None,
     force: bool = False,
     team: Team = ALONE,
-) -> store.Result:
+) -> RunResult:
     """Run a cell and write its result, unless it is there already. One process, or one team, at a time runs a cell.
 
     A failure that is there was written after this cell was planned, by another process, since planning removes
@@ -72,7 +76,7 @@ def run_cell(
         team: the processes that train together. The first calls this; the others call `zoo.train.fit.help_fit`.
 
     Returns:
-        The content of result.json: status "ok", "failed" or "oom".
+        What result.json holds.
 
     Raises:
         DataError: the store cannot be written.
@@ -89,60 +93,71 @@ def run_cell(
             leftover.unlink(missing_ok=True)
         host.tell("zoo_run_started", cell=cell.to_json(), run_dir=run_dir)
         started = time.perf_counter()
-        result: store.Result = {"schema": SCHEMA, "run_id": cell.run_id, "cell": cell.to_json()}
+        result: RunResult
         try:
-            result |= _run(host, cell, run_dir, torch.device(device), images, team)
-            result["files"] = {name: store.file_sha256(run_dir / name) for name in (store.WEIGHTS, store.PREDICTIONS)}
-            result["status"] = "ok"
+            result = _run(host, cell, run_dir, torch.device(device), images, team, started=started)
         except (Exception, SystemExit) as error:
-            oom = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-            result["status"] = "oom" if oom else "failed"
             text = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
-            result |= {"error": text, "traceback": traceback.format_exc()}
+            result = Failed(
+                schema=SCHEMA,
+                status="oom" if isinstance(error, (torch.OutOfMemoryError, MemoryError)) else "failed",
+                run_id=cell.run_id,
+                cell=cell,
+                run_dir=run_dir,
+                error=text,
+                traceback=traceback.format_exc(),
+                seconds=time.perf_counter() - started,
+                environment=describe(),
+            )
             logger.error("%s on %s failed: %s", cell.model, cell.data, text, exc_info=not isinstance(error, ZooError))
-        # Of all sessions, as far as epochs tell: a run that was interrupted is not cheaper than one that was not.
-        result["seconds"] = result.pop("earlier_seconds", 0.0) + time.perf_counter() - started
-        result["environment"] = describe()
-        store.write_json(run_dir / store.RESULT, result)
-        if result["status"] == "ok":
+        store.write_result(result)
+        if result.status == "ok":
             # Not before: a run that is killed, or finds the disk full, in its last moment need not train again.
             for finished in (CHECKPOINT, store.PROGRESS):
                 (run_dir / finished).unlink(missing_ok=True)
-        host.tell("zoo_run_finished", cell=cell.to_json(), run_dir=run_dir, result=result)
+        content = store.plain_result(result)
+        host.tell("zoo_run_finished", cell=content["cell"], run_dir=run_dir, result=content)
         return result
 
 
 def _run(
-    host: Host, cell: Cell, run_dir: Path, device: torch.device, images: Path | None, team: Team
-) -> dict[str, Any]:
-    """Return the scores and costs of a cell; leaves weights, predictions and examples in its folder."""
+    host: Host,
+    cell: Cell,
+    run_dir: Path,
+    device: torch.device,
+    images: Path | None,
+    team: Team,
+    *,
+    started: float,
+) -> Finished:
+    """Return the result of a cell; leaves weights, predictions and examples in its folder.
+
+    Args:
+        host, cell, run_dir, images, team: As for `run_cell`.
+        device: Where it runs.
+        started: When it began, by `time.perf_counter`.
+    """
     prepared = prepare(host, cell, run_dir, device=device, images=images, team=team)
     device = prepared.device
     classifier, fabric, spec = prepared.classifier, prepared.fabric, prepared.spec
     train_split, val_split, simulated = prepared.train_split, prepared.val_split, prepared.simulated
     _write_examples(run_dir / store.EXAMPLES, train_split)
     probe = torch.from_numpy(np.array(val_split.pieces[0][:64])).to(device)
-    cost: dict[str, Any] = dict(count_cost(classifier, probe[:1]))
+    counted = count_cost(classifier, probe[:1])
     group, declared = declared_symmetry(spec, classifier.network)
-    equivariance = {"initial": measure_equivariance(classifier, probe, group)}
+    initial = measure_equivariance(classifier, probe, group)
 
     epochs_here = 0
 
-    def epoch_ended(entry: dict[str, float]) -> None:
+    def epoch_ended(entry: Epoch) -> None:
         nonlocal epochs_here
         epochs_here += 1
-        host.tell(
-            "zoo_epoch_ended",
-            cell=cell.to_json(),
-            run_dir=run_dir,
-            epoch=int(entry["epoch"]),
-            metrics=dict(entry),
-        )
+        host.tell("zoo_epoch_ended", cell=cell.to_json(), run_dir=run_dir, epoch=entry.epoch, metrics=plain(entry))
 
     fitted = fit(prepared, cell, run_dir, epoch_ended=epoch_ended)
     history, stream = fitted.history, prepared.stream
     with written_whole(run_dir / store.HISTORY) as temporary:
-        temporary.write_text("".join(json.dumps(entry) + "\n" for entry in history), encoding="utf-8")
+        temporary.write_text("".join(json.dumps(plain(entry)) + "\n" for entry in history), encoding="utf-8")
     about = _about(cell, spec, train_split, init=prepared.init)
     golden = golden_predictions(classifier, _first_of_classes(val_split, most=GOLDEN_IMAGES))
     write_weights(run_dir / store.WEIGHTS, classifier.state_dict(), about=about, golden=golden)
@@ -150,54 +165,65 @@ def _run(
     # The weights are fixed and on disk: now, and not before, the test split is opened.
     clock = time.perf_counter()
     test_split = prepared.data.split("test")
-    simulated["seconds"] += time.perf_counter() - clock
+    simulated.seconds += time.perf_counter() - clock
     prepared.progress.tell("score", 0, 1)
     test_logits, test_labels = predict(classifier, Batches(test_split, device=device), fabric=fabric)
     val_logits, val_labels = predict(classifier, fitted.val_data, fabric=fabric)
-    equivariance["trained"] = measure_equivariance(classifier, probe, group)
-    cost |= {
-        "train_images_per_second": float(np.median([entry["train_images_per_second"] for entry in history])),
-        "train_seconds": sum(entry["train_seconds"] for entry in history),
-        "inference_images_per_second": inference_rate(classifier, probe),
-        "peak_memory_bytes": peak_memory_bytes(),
+    trained = measure_equivariance(classifier, probe, group)
+    cost = Cost(
+        parameters=counted["parameters"],
+        macs=counted["macs"],
+        train_images_per_second=float(np.median([entry.train_images_per_second for entry in history])),
+        train_seconds=sum(entry.train_seconds for entry in history),
+        inference_images_per_second=inference_rate(classifier, probe),
+        peak_memory_bytes=peak_memory_bytes(),
         # More than 1 where memory ran out and a step's gradient was accumulated over so many parts.
-        "micro_batches": int(history[-1].get("micro_batches", 1)),
-        "resident": fitted.resident,
-        "processes": team.size,
-        "simulated_images": simulated["images"],
-        "simulation_seconds": simulated["seconds"] if simulated["images"] else 0.0,
-    }
+        micro_batches=history[-1].micro_batches,
+        resident=fitted.resident,
+        processes=team.size,
+        simulated_images=simulated.images,
+        simulation_seconds=simulated.seconds if simulated.images else 0.0,
+    )
     _write_predictions(
         run_dir / store.PREDICTIONS,
         {"test": (test_split, test_logits, test_labels), "val": (val_split, val_logits, val_labels)},
     )
     _write_mistakes(run_dir / store.MISTAKES, test_split, test_logits, test_labels)
     scores = score(test_logits, test_labels, test_split.classes)
-    scores["extra"] = _extra_metrics(host, test_logits, test_labels)
     splits = [val_split, test_split] if stream is not None else [train_split, val_split, test_split]
-    result = {
-        "classes": list(test_split.classes),
-        "test": scores,
-        "val": {"auc": fitted.val_auc, "epoch": fitted.epoch},
-        "probe": probe_splits(train_split, test_split),
-        "equivariance": {"group": group, "declared": declared, **equivariance},
-        "cost": cost,
-        "data": {
-            "recipe_hash": cell.open_recipe().hash,
-            "image_shape": list(train_split.image_shape),
-            "counts": {split.name: np.bincount(split.labels).tolist() for split in splits},
-        },
-        "init": prepared.init,
-        "device": str(device),
-        "earlier_seconds": sum(entry["seconds"] for entry in history[: -epochs_here or None]),
-    }
+    summary_of_stream = None
     if stream is not None:
-        result["stream"] = {
-            "images": len(stream) * len(history),
-            "images_per_second": stream.made / stream.seconds if stream.made else None,  # all was trained before
-            "waited_share": waited_share(history),
-        }
-    return result
+        summary_of_stream = StreamSummary(
+            images=len(stream) * len(history),
+            images_per_second=stream.made / stream.seconds if stream.made else None,  # all was trained before
+            waited_share=waited_share(history),
+        )
+    # Of all sessions, as far as epochs tell: a run that was interrupted is not cheaper than one that was not.
+    earlier_seconds = sum(entry.seconds for entry in history[: -epochs_here or None])
+    return Finished(
+        schema=SCHEMA,
+        status="ok",
+        run_id=cell.run_id,
+        cell=cell,
+        run_dir=run_dir,
+        classes=tuple(test_split.classes),
+        test=replace(scores, extra=_extra_metrics(host, test_logits, test_labels)),
+        val=Validation(auc=fitted.val_auc, epoch=fitted.epoch),
+        probe=probe_splits(train_split, test_split),
+        equivariance=Equivariance(group=group, declared=declared, initial=initial, trained=trained),
+        cost=cost,
+        data=DataSummary(
+            recipe_hash=cell.recipe.hash,
+            image_shape=train_split.image_shape,
+            counts={split.name: tuple(np.bincount(split.labels).tolist()) for split in splits},
+        ),
+        init=prepared.init,
+        device=str(device),
+        files={name: store.file_sha256(run_dir / name) for name in (store.WEIGHTS, store.PREDICTIONS)},
+        seconds=earlier_seconds + time.perf_counter() - started,
+        environment=describe(),
+        stream=summary_of_stream,
+    )
 
 
 def _extra_metrics(host: Host, logits: Tensor, labels: Tensor) -> dict[str, Any]:
@@ -213,10 +239,10 @@ def _extra_metrics(host: Host, logits: Tensor, labels: Tensor) -> dict[str, Any]
     return extra
 
 
-def _about(cell: Cell, spec: ModelSpec, split: Split, *, init: dict[str, Any] | None) -> About:
+def _about(cell: Cell, spec: ModelSpec, split: Split, *, init: Init | None) -> About:
     """Return what the weights must carry to be used without this run's folder."""
     sample = np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(np.int64))
-    pixel_scale = cell.recipe["params"].get("pixel_scale")
+    pixel_scale = cell.recipe.params.get("pixel_scale")
     return About(
         model=cell.model,
         model_version=cell.model_version,
@@ -226,7 +252,7 @@ def _about(cell: Cell, spec: ModelSpec, split: Split, *, init: dict[str, Any] | 
         image_shape=split.image_shape,
         pixel_scale=float(pixel_scale) if isinstance(pixel_scale, (int, float)) else None,
         pixels=summary(_images_at(split, sample)),
-        recipe=dict(cell.recipe),
+        recipe=cell.recipe,
         run_id=cell.run_id,
         versions=dict(cell.versions),
         init=init,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
+
+JobState: TypeAlias = Literal["waiting", "running", "ended"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class Launcher(Protocol):
         """Queue jobs and return a handle for each."""
         ...
 
-    def poll(self, handles: Sequence[str]) -> list[str]:
+    def poll(self, handles: Sequence[str]) -> list[JobState]:
         """Return the state of each: "waiting", "running" or "ended"; also the moment to start what waits."""
         ...
 

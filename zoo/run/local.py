@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from zoo.progress import PARENT_VARIABLE
 from zoo.results.store import LOG, locked
-from zoo.run.launcher import Job
+from zoo.run.launcher import Job, JobState
 
 
 class LocalLauncher:
@@ -27,7 +27,7 @@ class LocalLauncher:
         self._waiting += handles
         return handles
 
-    def poll(self, handles: Sequence[str]) -> list[str]:
+    def poll(self, handles: Sequence[str]) -> list[JobState]:
         """Return "waiting", "running" or "ended" for each; start the next job when none runs."""
         self._running = {handle: process for handle, process in self._running.items() if process.poll() is None}
         if self._waiting and not self._running:

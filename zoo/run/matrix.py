@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from zoo import registry
 from zoo.devices import resolve_device
 from zoo.paths import make_dir
-from zoo.progress import read_progress
+from zoo.progress import Progress, read_progress
 from zoo.results import store as result_store
-from zoo.results.cell import Cell
-from zoo.run.launcher import Job, Launcher
+from zoo.results.cell import SCHEMA, Cell
+from zoo.results.schema import Failed, RunResult
+from zoo.run.launcher import Job, JobState, Launcher
 from zoo.specs import LauncherSpec
 from zoo.train.team import ALONE, Team
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.2
 _LOG_LINES = 12
+State = Literal["stored", "waiting", "running", "elsewhere", "ended"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +36,15 @@ class CellState:
         cell: which.
         run_dir: where its files are.
         state: "stored", "waiting", "running", "elsewhere" (another process runs it) or "ended".
-        progress: what it last said of itself; see `zoo.progress`.
+        progress: What it last said of itself, if anything.
         result: once there is one.
     """
 
     cell: Cell
     run_dir: Path
-    state: str
-    progress: dict[str, Any] = field(default_factory=dict)
-    result: result_store.Result | None = None
+    state: State
+    progress: Progress | None = None
+    result: RunResult | None = None
 
 
 def run_matrix(
@@ -56,7 +58,7 @@ def run_matrix(
     force: bool = False,
     team: Team = ALONE,
     watch: Callable[[list[CellState]], None] | None = None,
-) -> list[result_store.Result]:
+) -> list[RunResult]:
     """Run what is not done and return the results of all cells, in their order.
 
     Args:
@@ -76,7 +78,9 @@ def run_matrix(
         KeyboardInterrupt: after the running cells have been stopped.
     """
     launcher_spec = registry.find(host, LauncherSpec, launcher)
-    stored = {cell.run_id: result_store.done(store, cell) for cell in cells} if not force else {}
+    stored: dict[str, RunResult | None] = {}
+    if not force:
+        stored = {cell.run_id: result_store.done(store, cell) for cell in cells}
     todo = [cell for cell in {cell.run_id: cell for cell in cells}.values() if not stored.get(cell.run_id)]
     matrix = _Matrix(
         store=store,
@@ -117,7 +121,7 @@ class _Matrix:
     """
 
     store: Path
-    stored: dict[str, result_store.Result | None]
+    stored: dict[str, RunResult | None]
     start: Callable[[Path], Job]
     force: bool
     engine: Launcher | None = None
@@ -140,14 +144,14 @@ class _Matrix:
 
     def states(self, cells: Sequence[Cell]) -> list[CellState]:
         """Return the state of every cell."""
-        jobs: dict[str, str] = {}
+        jobs: dict[str, JobState] = {}
         if self.engine is not None:
             jobs = dict(zip(self.handles, self.engine.poll(list(self.handles.values())), strict=True))
         return [self._state(cell, jobs) for cell in cells]
 
-    def _state(self, cell: Cell, jobs: dict[str, str]) -> CellState:
+    def _state(self, cell: Cell, jobs: dict[str, JobState]) -> CellState:
         run_dir, run_id = self.store / cell.folder, cell.run_id
-        state = "elsewhere" if run_id in self.elsewhere else jobs.get(run_id, "stored")
+        state: State = "elsewhere" if run_id in self.elsewhere else jobs.get(run_id, "stored")
         result = self.stored.get(run_id)
         if state == "ended" and result is None:
             result = result_store.read_result(run_dir)
@@ -173,7 +177,7 @@ class _Matrix:
                 self.engine.cancel([self.handles.pop(run_id)])
                 state = "ended"
         self.stored[run_id] = result
-        progress = read_progress(run_dir / result_store.PROGRESS) if state in ("running", "elsewhere") else {}
+        progress = read_progress(run_dir / result_store.PROGRESS) if state in ("running", "elsewhere") else None
         return CellState(cell=cell, run_dir=run_dir, state=state, progress=progress, result=result)
 
 
@@ -188,14 +192,16 @@ def _job(run_dir: Path, *, device: str, images: Path | None, force: bool, team: 
     return Job(run_dir=run_dir, command=tuple(command))
 
 
-def _died(cell: Cell, run_dir: Path) -> result_store.Result:
+def _died(cell: Cell, run_dir: Path) -> Failed:
     """Return the result of a cell whose process ended without writing one."""
     log = run_dir / result_store.LOG
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     tail = "\n".join(lines[-_LOG_LINES:])
-    return {
-        "status": "failed",
-        "cell": cell.to_json(),
-        "run_id": cell.run_id,
-        "error": f"Its process ended without a result; the end of {log}:\n{tail or '(empty)'}",
-    }
+    return Failed(
+        schema=SCHEMA,
+        status="failed",
+        run_id=cell.run_id,
+        cell=cell,
+        run_dir=run_dir,
+        error=f"Its process ended without a result; the end of {log}:\n{tail or '(empty)'}",
+    )

@@ -6,18 +6,19 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.environment import describe
 from zoo.errors import DataError, UsageError
 from zoo.plan.cells import installed_versions
 from zoo.results import store as result_store
 from zoo.results.cell import Cell
 from zoo.results.find import good_result
+from zoo.results.schema import Finished
 from zoo.results.verify import flatten
 from zoo.run.matrix import CellState, run_matrix
+from zoo.scores.schema import Scores
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -77,9 +78,9 @@ def rerun(
             hint="Choose another folder with --store, or leave it out for one that is thrown away.",
         )
     [again] = run_matrix(host, [cell], store=store, device=device, launcher=launcher, force=True, watch=watch)
-    if again["status"] != "ok":
-        raise DataError(f"Run again, the cell {cell.run_id} ended as {again['status']}: {again.get('error', '')}")
-    scores = [flatten({key: result["test"][key] for key in _COMPARED}) for result in (stored, again)]
+    if again.status != "ok":
+        raise DataError(f"Run again, the cell {cell.run_id} ended as {again.status}: {again.error}")
+    scores = [_compared(result.test) for result in (stored, again)]
     shared = [name for name in scores[0] if name in scores[1]]
     bounded = [name for name in shared if name != "log_loss"]
     return Comparison(
@@ -93,7 +94,8 @@ def rerun(
     )
 
 
-_COMPARED = ("auc", "accuracy", "log_loss", "ece")
+def _compared(scores: Scores) -> dict[str, float]:
+    return flatten({"auc": scores.auc, "accuracy": scores.accuracy, "log_loss": scores.log_loss, "ece": scores.ece})
 
 
 def _difference(first: float, second: float) -> float:
@@ -108,31 +110,29 @@ def _same_logits(first: Path, second: Path) -> bool:
     return bool(np.array_equal(old, new))
 
 
-def _changes(host: Host, cell: Cell, stored: result_store.Result, again: result_store.Result) -> list[str]:
+def _changes(host: Host, cell: Cell, stored: Finished, again: Finished) -> list[str]:
     """Return in words what differs between the two runs beside the clock."""
-    installed = installed_versions(host, cell.model, cell.data, cell.open_recipe().simulator)
+    installed = installed_versions(host, cell.model, cell.data, cell.recipe.simulator)
     changes = [
         f"{name} was {version}, is {installed.get(name, 'absent')}"
         for name, version in cell.versions.items()
         if installed.get(name) != version
     ]
-    then, now = stored.get("environment", {}), again.get("environment", describe(accelerator=False))
-    libraries: list[dict[str, Any]] = [each.get("libraries", {}) for each in (then, now)]
+    then, now = stored.environment, again.environment
     changes += [
-        f"{name} was {version}, is {libraries[1][name]}"
-        for name, version in libraries[0].items()
-        if name in libraries[1] and libraries[1][name] != version
+        f"{name} was {version}, is {now.libraries[name]}"
+        for name, version in then.libraries.items()
+        if name in now.libraries and now.libraries[name] != version
     ]
     changes += [
-        f"{label} was {then.get(key)}, is {now.get(key)}"
-        for key, label in (
-            ("python", "Python"),
-            ("processor", "the processor"),
-            ("gpu", "the GPU"),
-            ("threads", "threads"),
+        f"{label} was {before}, is {after}"
+        for label, before, after in (
+            ("Python", then.python, now.python),
+            ("the processor", then.processor, now.processor),
+            ("the GPU", then.gpu, now.gpu),
+            ("threads", then.threads, now.threads),
+            ("the device", stored.device, again.device),
         )
-        if then.get(key) != now.get(key)
+        if before != after
     ]
-    if stored.get("device") != again.get("device"):
-        changes.append(f"the device was {stored.get('device')}, is {again.get('device')}")
     return changes

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zoo.environment import describe
 from zoo.results import store as result_store
 from zoo.results.cell import SCHEMA, Cell
+from zoo.results.schema import Failed, RunResult
 from zoo.run.together import SHARED_ERROR, run_together
 from zoo.train.team import Team
 
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 _LOG_LINES = 20
 
 
-def run_by_team(
-    cell: Cell, run_dir: Path, command: Sequence[str], *, team: Team, force: bool = False
-) -> result_store.Result:
+def run_by_team(cell: Cell, run_dir: Path, command: Sequence[str], *, team: Team, force: bool = False) -> RunResult:
     """Start the processes that train a cell, and see to it that a result tells how they ended.
 
     The caller holds the lock of the cell's folder, for all of them.
@@ -44,24 +43,23 @@ def run_by_team(
     first = run_together(command, processes=team.size)
     result = result_store.read_result(run_dir)
     # What the first process wrote is only the echo of another's death if that other one ended before.
-    if result is not None and (
-        result["status"] == "ok" or first is None or first.rank == 0 or first.code == SHARED_ERROR
-    ):
+    if result is not None and (result.status == "ok" or first is None or first.rank == 0 or first.code == SHARED_ERROR):
         return result
     log = run_dir / result_store.LOG
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     ending = f"of {team.size} processes, {first or 'none'} before the others; all have been ended"
-    result = {
-        "schema": SCHEMA,
-        "run_id": cell.run_id,
-        "cell": cell.to_json(),
-        "status": "failed",
-        "error": f"{ending[0].upper()}{ending[1:]}. The end of {log}:\n" + "\n".join(lines[-_LOG_LINES:]),
-        "seconds": time.perf_counter() - started,
-        "environment": describe(accelerator=False),
-    }
-    result_store.write_json(run_dir / result_store.RESULT, result)
-    return result
+    failed = Failed(
+        schema=SCHEMA,
+        status="failed",
+        run_id=cell.run_id,
+        cell=cell,
+        run_dir=run_dir,
+        error=f"{ending[0].upper()}{ending[1:]}. The end of {log}:\n" + "\n".join(lines[-_LOG_LINES:]),
+        seconds=time.perf_counter() - started,
+        environment=describe(accelerator=False),
+    )
+    result_store.write_result(failed)
+    return failed
 
 
 def run_as_member(
@@ -73,7 +71,7 @@ def run_as_member(
     images: Path | None = None,
     force: bool = False,
     team: Team,
-) -> list[dict[str, Any]]:
+) -> tuple[list[RunResult], bool]:
     """Run cells one after the other in this process, which is one of a team that somebody else has started.
 
     Args:
@@ -86,8 +84,8 @@ def run_as_member(
         team: this process's place.
 
     Returns:
-        The results, in the other processes their status alone. They end with the first cell that failed: from there on
-        the processes may not agree on what comes next.
+        The results, of which the other processes see only those that were stored; and whether all cells ended well.
+        They end with the first cell that failed: from there on the processes may not agree on what comes next.
     """
     import torch
 
@@ -95,7 +93,8 @@ def run_as_member(
     from zoo.train.fit import help_fit
     from zoo.train.loop import make_fabric
 
-    results: list[dict[str, Any]] = []
+    results: list[RunResult] = []
+    status = "ok"
     # The first process's plan is everybody's: widths that were matched by time differ from one plan to the next.
     plan = make_fabric(torch.device(device), cells[0].precision, team).broadcast([cell.to_json() for cell in cells])
     for cell in map(Cell.from_json, plan):
@@ -103,12 +102,14 @@ def run_as_member(
         stored = make_fabric(torch.device(device), cell.precision, team).broadcast(stored)
         if stored is not None:
             results.append(stored)
+            status = stored.status
         elif team.first:
             run_dir = result_store.prepare_run(store, cell, force=force)
             results.append(run_cell(host, cell, run_dir, device=device, images=images, force=force, team=team))
+            status = results[-1].status
         else:
             folder = store / cell.folder
-            results.append(help_fit(host, cell, folder, device=torch.device(device), images=images, team=team))
-        if results[-1]["status"] != "ok":
+            status = help_fit(host, cell, folder, device=torch.device(device), images=images, team=team).status
+        if status != "ok":
             break
-    return results
+    return results, status == "ok"

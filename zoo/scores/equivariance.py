@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.data.augment import transform_d4
+from zoo.scores.schema import Invariance, Rotations
 from zoo.specs import ModelSpec
 
 # Multiples of 90 degrees are measured without interpolation; these lie between, and no two of them are alike.
@@ -72,7 +72,7 @@ def declared_symmetry(spec: ModelSpec, network: nn.Module) -> tuple[str | None, 
 
 
 @torch.inference_mode()
-def measure_equivariance(classifier: nn.Module, images: Tensor, group: str | None) -> dict[str, Any]:
+def measure_equivariance(classifier: nn.Module, images: Tensor, group: str | None) -> Invariance:
     """Return how far the logits are from invariant under a group.
 
     Args:
@@ -81,9 +81,8 @@ def measure_equivariance(classifier: nn.Module, images: Tensor, group: str | Non
         group: the model's; see `symmetries`.
 
     Returns:
-        "error": the largest |f(g x) - f(x)| over the largest |f(x)|, over the elements that move pixels onto pixels;
-        "flips": the share of images whose class changes under some of them; "elements": how many were tried.
-        For groups with other angles also "rotations", see `measure_rotations`.
+        Its `error` is the largest |f(g x) - f(x)| over the largest |f(x)|, over the elements that move pixels onto
+        pixels. For groups with other angles also `rotations`, see `measure_rotations`.
     """
     classifier.eval()
     found = symmetries(group)
@@ -94,18 +93,16 @@ def measure_equivariance(classifier: nn.Module, images: Tensor, group: str | Non
         largest = max(largest, float((transformed - reference).abs().max()))
         flipped |= transformed.argmax(1) != reference.argmax(1)
     scale = float(reference.abs().max())
-    measured: dict[str, Any] = {
-        "error": largest / scale if scale else math.inf,
-        "flips": float(flipped.double().mean()),
-        "elements": len(found.exact),
-    }
-    if found.angles_degrees:
-        measured["rotations"] = measure_rotations(classifier, images[:ROTATED_IMAGES], found)
-    return measured
+    return Invariance(
+        error=largest / scale if scale else math.inf,
+        flips=float(flipped.double().mean()),
+        elements=len(found.exact),
+        rotations=measure_rotations(classifier, images[:ROTATED_IMAGES], found) if found.angles_degrees else None,
+    )
 
 
 @torch.inference_mode()
-def measure_rotations(classifier: nn.Module, images: Tensor, found: Symmetries) -> dict[str, Any]:
+def measure_rotations(classifier: nn.Module, images: Tensor, found: Symmetries) -> Rotations:
     """Return how far the logits are from invariant at angles that need interpolation.
 
     Interpolation changes an image, and so the logits of a perfectly invariant network, too. To keep this small, images
@@ -114,9 +111,8 @@ def measure_rotations(classifier: nn.Module, images: Tensor, found: Symmetries) 
     would not tell: the shears that rotate undo each other.)
 
     Returns:
-        "error": the root of the mean square of f(g x) - f(x) over the spread of f, its standard deviation over the
-        images; "floor": the same for one step and two, what interpolation gives a perfectly invariant network;
-        "flips": share of (image, element) whose class changes; "angles_degrees"; "mirrors".
+        Its `error` is the root of the mean square of f(g x) - f(x) over the spread of f, its standard deviation over
+        the images; its `floor` the same for one step and two, what interpolation gives a perfectly invariant network.
     """
     smooth = smooth_disc(images)
     reference = classifier(smooth)
@@ -131,13 +127,13 @@ def measure_rotations(classifier: nn.Module, images: Tensor, found: Symmetries) 
             if not mirror:
                 in_two_steps = rotate(rotate(smooth, FIRST_STEP_DEGREES), angle - FIRST_STEP_DEGREES)
                 floors.append(_mean_square(classifier(in_two_steps) - changed))
-    return {
-        "error": _ratio(math.sqrt(sum(squares) / len(squares)), scale),
-        "floor": _ratio(math.sqrt(sum(floors) / len(floors)), scale),
-        "flips": sum(flips) / len(flips),
-        "angles_degrees": list(found.angles_degrees),
-        "mirrors": found.mirrors,
-    }
+    return Rotations(
+        error=_ratio(math.sqrt(sum(squares) / len(squares)), scale),
+        floor=_ratio(math.sqrt(sum(floors) / len(floors)), scale),
+        flips=sum(flips) / len(flips),
+        angles_degrees=found.angles_degrees,
+        mirrors=found.mirrors,
+    )
 
 
 def _mean_square(difference: Tensor) -> float:

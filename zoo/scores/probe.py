@@ -5,11 +5,12 @@ A network that does not beat it has learnt how bright, large or peaked the ring 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.scores.schema import Probe
 from zoo.scores.stats import auc_of_resamples, bootstrap_auc
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def image_features(images: NDArray[np.float32]) -> Features:
     )
 
 
-def probe_splits(train: Split, test: Split) -> dict[str, Any] | None:
+def probe_splits(train: Split, test: Split) -> Probe | None:
     """Return what `probe` says of the first images of two splits; see there."""
     features, labels = zip(*(_features_of(split) for split in (train, test)), strict=True)
     return probe(features[0], labels[0], features[1], labels[1], classes=train.classes)
@@ -64,7 +65,7 @@ def probe(
     test_labels: NDArray[np.int64],
     *,
     classes: tuple[str, ...],
-) -> dict[str, Any] | None:
+) -> Probe | None:
     """Fit a multinomial logistic regression on standardised features and return its test AUCs.
 
     Args:
@@ -73,9 +74,7 @@ def probe(
         classes: K names.
 
     Returns:
-        "auc" (class -> one-vs-rest area, and "macro"), "interval" (95 % of the macro area, bootstrap over test
-        images), "shuffled" (the macro area where all labels are shuffled first: 0.5 but for chance), "single"
-        (feature -> macro area of a fit to it alone), "images"; or None where a class is missing in a split.
+        The areas, or None where a class is missing in a split.
     """
     count = len(classes)
     if any(len(np.unique(labels)) < count for labels in (train_labels, test_labels)):
@@ -94,24 +93,24 @@ def probe(
     single = [
         _areas(_fit(train[:, [k]], train_labels, test[:, [k]]), test_labels).mean() for k in range(train.shape[1])
     ]
-    return {
-        "auc": {**dict(zip(classes, map(float, per_class), strict=True)), "macro": float(per_class.mean())},
-        "interval": list(bootstrap_auc(probabilities, test_labels)["auc_macro"]),
-        "shuffled": float(np.mean(shuffled)),
-        "single": dict(zip(FEATURES, map(float, single), strict=False)),
-        "images": {"train": len(train), "test": len(test)},
-    }
+    return Probe(
+        auc={**dict(zip(classes, map(float, per_class), strict=True)), "macro": float(per_class.mean())},
+        interval=bootstrap_auc(probabilities, test_labels)["auc_macro"],
+        shuffled=float(np.mean(shuffled)),
+        single=dict(zip(FEATURES, map(float, single), strict=False)),
+        images={"train": len(train), "test": len(test)},
+    )
 
 
-def describe_probe(found: dict[str, Any] | None) -> str:
+def describe_probe(found: Probe | None) -> str:
     """Return one line about a result of `probe`."""
     if found is None:
         return "scalar probe: not possible, a class is missing"
-    low, high = found["interval"]
-    name, best = max(found["single"].items(), key=lambda item: item[1])
+    low, high = found.interval
+    name, best = max(found.single.items(), key=lambda item: item[1])
     return (
-        f"scalar probe ({', '.join(FEATURES)}): AUC macro {found['auc']['macro']:.3f} ({low:.3f} to {high:.3f}), "
-        f"{name} alone {best:.3f}, labels shuffled {found['shuffled']:.3f}"
+        f"scalar probe ({', '.join(FEATURES)}): AUC macro {found.auc['macro']:.3f} ({low:.3f} to {high:.3f}), "
+        f"{name} alone {best:.3f}, labels shuffled {found.shuffled:.3f}"
     )
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from zoo.scores.schema import Scores
 from zoo.scores.stats import bootstrap_auc
 
 
-def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Any]:
+def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Scores:
     """Return the scores of one split.
 
     Areas under the ROC curve come from softmax probabilities, never from raw logits, whose one-vs-rest order
@@ -22,10 +22,6 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, A
         logits: [N, K] on the CPU.
         labels: [N].
         classes: K names.
-
-    Returns:
-        "auc" (class -> one-vs-rest area, and "macro", "micro"), "accuracy", "log_loss", "ece" (15 bins),
-        "confusion" [true][predicted], and "intervals" (95 %, bootstrap over images).
     """
     from torchmetrics.functional.classification import (
         binary_auroc,
@@ -39,19 +35,20 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, A
     one_hot = nn.functional.one_hot(labels, count)
     intervals = bootstrap_auc(probabilities.numpy(), labels.numpy())
     names = {f"auc_{k}": f"auc.{name}" for k, name in enumerate(classes)} | {"auc_macro": "auc.macro"}
-    return {
-        "auc": {
+    confusion = multiclass_confusion_matrix(probabilities.argmax(1), labels, num_classes=count)
+    return Scores(
+        auc={
             **{name: float(per_class[k]) for k, name in enumerate(classes)},
             "macro": float(per_class.mean()),
             "micro": float(binary_auroc(probabilities.flatten(), one_hot.flatten(), thresholds=None)),
         },
-        "accuracy": float((probabilities.argmax(1) == labels).double().mean()),
-        "log_loss": float(nn.functional.cross_entropy(logits.double(), labels)),
-        "ece": float(multiclass_calibration_error(probabilities, labels, num_classes=count, n_bins=15)),
-        "confusion": multiclass_confusion_matrix(probabilities.argmax(1), labels, num_classes=count).tolist(),
-        "intervals": {names.get(name, name): list(interval) for name, interval in intervals.items()},
-        "images": len(labels),
-    }
+        accuracy=float((probabilities.argmax(1) == labels).double().mean()),
+        log_loss=float(nn.functional.cross_entropy(logits.double(), labels)),
+        ece=float(multiclass_calibration_error(probabilities, labels, num_classes=count, n_bins=15)),
+        confusion=tuple(map(tuple, confusion.tolist())),
+        intervals={names.get(name, name): interval for name, interval in intervals.items()},
+        images=len(labels),
+    )
 
 
 def one_vs_rest_auc(probabilities: Tensor, labels: Tensor) -> Tensor:

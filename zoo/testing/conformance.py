@@ -93,7 +93,7 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
             f"{label}: a state dict, saved and loaded, gives other logits",
         )
         if spec.equivariance == "exact":
-            error = measure_equivariance(model, images, spec.group)["error"]
+            error = measure_equivariance(model, images, spec.group).error
             _require(error <= tolerance, f"{label}: declared exact under {spec.group}, measured error {error:.1e}")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from zoo.errors import DataError
 from zoo.paths import written_whole
+from zoo.results.schema import Epoch
+from zoo.schema import plain, read_record
 from zoo.train.average import MovingAverage
 
 logger = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ class TrainingState:
     best_epoch: int = 0
     best_auc: float = float("-inf")
     micro_batches: int = 1
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[Epoch] = field(default_factory=list)
 
 
 def write_checkpoint(
@@ -55,13 +57,13 @@ def write_checkpoint(
     for index, parameter in enumerate(parameters):
         for name, value in optimizer.state[parameter].items():
             tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(asdict(state))
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(plain(state))
     with written_whole(path) as temporary:
-        save_file(plain, temporary, metadata={"state": text, "checksum": _checksum(path, text, plain)})
+        save_file(on_cpu, temporary, metadata={"state": text, "checksum": _checksum(path, text, on_cpu)})
 
 
-def read_checkpoint(path: Path, weights: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]] | None:
+def read_checkpoint(path: Path, weights: dict[str, Tensor]) -> tuple[TrainingState, dict[str, Tensor]] | None:
     """Return state and tensors of a checkpoint that fits the weights, or None; one that is damaged is told of."""
     try:
         return _read(path, weights)
@@ -72,7 +74,7 @@ def read_checkpoint(path: Path, weights: dict[str, Tensor]) -> tuple[str, dict[s
         return None
 
 
-def _read(path: Path, weights: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+def _read(path: Path, weights: dict[str, Tensor]) -> tuple[TrainingState, dict[str, Tensor]]:
     """Return state and tensors of a checkpoint.
 
     Raises:
@@ -93,18 +95,22 @@ def _read(path: Path, weights: dict[str, Tensor]) -> tuple[str, dict[str, Tensor
         name: tensor.shape for name, tensor in weights.items()
     }:
         raise DataError(f"{path} holds other weights than the network has now.")
-    return text, tensors
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged: {error}.") from error
+    return read_record(content, TrainingState, what=str(path)), tensors
 
 
 def take_checkpoint(
-    checkpoint: tuple[str, dict[str, Tensor]],
+    checkpoint: tuple[TrainingState, dict[str, Tensor]],
     classifier: nn.Module,
     average: MovingAverage,
     optimizer: torch.optim.Optimizer,
     parameters: list[nn.Parameter],
 ) -> tuple[TrainingState, dict[str, Tensor]]:
     """Fill everything from a checkpoint; return the state and the best weights."""
-    text, tensors = checkpoint
+    state, tensors = checkpoint
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
@@ -114,7 +120,7 @@ def take_checkpoint(
     for index, parameter in enumerate(parameters):
         for name, value in part(f"optimizer.{index}.").items():
             optimizer.state[parameter][name] = value if name == "step" else value.to(parameter.device)
-    return TrainingState(**json.loads(text)), part("best.")
+    return state, part("best.")
 
 
 def weights_of(classifier: nn.Module, average: MovingAverage) -> dict[str, Tensor]:

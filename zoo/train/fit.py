@@ -10,7 +10,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -23,10 +23,12 @@ from zoo.data.split import Split
 from zoo.data.stream import Stream
 from zoo.errors import DataError, TrainingError, ZooError
 from zoo.models.classifier import Classifier, build_classifier
+from zoo.models.weights_file import Init
 from zoo.plan.settings import TrainingSettings
 from zoo.progress import ProgressFile
 from zoo.results import store
 from zoo.results.cell import Cell
+from zoo.results.schema import Epoch
 from zoo.specs import ModelSpec
 from zoo.train.loop import EpochReport, make_fabric, train
 from zoo.train.team import ALONE, OWN_ERROR, Team
@@ -36,6 +38,19 @@ if TYPE_CHECKING:
     from zoo.host import Host
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Simulated:
+    """What rendering took so far.
+
+    Args:
+        images: Images that were rendered.
+        seconds: Time of opening the splits, rendering included.
+    """
+
+    images: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +69,7 @@ class Prepared:
         device: where it trains.
         init: what it started from (`zoo.weights.start`), or None.
         progress: where the cell tells how far it is.
-        simulated: "images" and "seconds" that rendering took.
+        simulated: Images that were rendered, and the time that this took.
     """
 
     spec: ModelSpec
@@ -66,9 +81,9 @@ class Prepared:
     classifier: Classifier
     fabric: Fabric
     device: torch.device
-    init: dict[str, Any] | None
+    init: Init | None
     progress: ProgressFile
-    simulated: dict[str, float]
+    simulated: Simulated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +97,7 @@ class Fitted:
         resident: whether the training images were held on the device.
     """
 
-    history: list[dict[str, float]]
+    history: list[Epoch]
     epoch: int
     val_data: Batches
     resident: bool
@@ -90,7 +105,20 @@ class Fitted:
     @property
     def val_auc(self) -> float:
         """Macro validation AUC of the chosen epoch."""
-        return self.history[self.epoch - 1]["val_auc"]
+        return self.history[self.epoch - 1].val_auc
+
+
+@dataclass(frozen=True, kw_only=True)
+class Helped:
+    """How a training ended in a process that only helped the first one, which alone writes a result.
+
+    Args:
+        status: "ok" or "failed".
+        error: Cause in words, or "".
+    """
+
+    status: Literal["ok", "failed"]
+    error: str = ""
 
 
 def prepare(
@@ -116,19 +144,19 @@ def prepare(
         ZooError: the network cannot be built, or the images cannot be had or used.
     """
     progress = ProgressFile(run_dir / store.PROGRESS)
-    simulated: dict[str, float] = {"images": 0, "seconds": 0.0}
+    simulated = Simulated()
 
     def simulating(split: str, done: int, total: int) -> None:
         progress.tell(f"simulate {split}", done, total)
         if done == total:
-            simulated["images"] += total
+            simulated.images += total
 
     clock = time.perf_counter()
     settings = TrainingSettings(**cell.training)
     # Before anything is rendered: it sets how float32 is computed, on which compiled code depends.
     fabric = make_fabric(device, cell.precision, team)
     device = fabric.device if team.size > 1 else device
-    data = Dataset(host, cell.open_recipe(), cell.sizes, folder=images, task=cell.task, progress=simulating)
+    data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task, progress=simulating)
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)
     classifier = build_classifier(
@@ -138,7 +166,7 @@ def prepare(
     # Of a stream, the first images stand for all where all would be looked at.
     train_split = data.split("train") if stream is None else stream.first()
     val_split = data.split("val")
-    simulated["seconds"] += time.perf_counter() - clock
+    simulated.seconds += time.perf_counter() - clock
     if cell.rule == "val_auc" and len(np.unique(val_split.labels)) < 2:
         raise DataError(
             f"The {len(val_split)} validation images of {cell.data} are of one class: no AUC can choose an epoch.",
@@ -191,23 +219,23 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         TrainingError: the loss is not finite; names the epoch.
     """
     settings, stream, progress = prepared.settings, prepared.stream, prepared.progress
-    history: list[dict[str, float]] = []
+    history: list[Epoch] = []
 
-    def remember(entry: dict[str, float]) -> None:
+    def remember(entry: Epoch) -> None:
         history.append(entry)
         epoch_ended(entry)
 
     def step_ended(epoch: int, step: int, steps: int) -> None:
-        last = {name: history[-1][name] for name in ("train_loss", "val_auc")} if history else {}
-        if stream is not None:
-            last |= {"streamed_per_second": stream.made / stream.seconds, "waited_share": waited_share(history)}
         progress.tell(
             "train",
             (epoch - 1) * steps + step,
             settings.epochs * steps,
             epoch=epoch,
             epochs=settings.epochs,
-            **last,
+            train_loss=history[-1].train_loss if history else None,
+            val_auc=history[-1].val_auc if history else None,
+            streamed_per_second=None if stream is None else stream.made / stream.seconds,
+            waited_share=None if stream is None else waited_share(history),
         )
 
     train_data: Batches | Stream = (
@@ -233,7 +261,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
 
 def help_fit(
     host: Host, cell: Cell, run_dir: Path, *, device: torch.device, images: Path | None = None, team: Team
-) -> dict[str, Any]:
+) -> Helped:
     """Train with the first process of a team, which does everything else by itself; write nothing.
 
     Args:
@@ -241,7 +269,7 @@ def help_fit(
         team: the processes that train together, and this one's place.
 
     Returns:
-        Nothing but a "status": "ok", or "failed" for an error that all processes meet.
+        How it ended; "failed" stands for an error that all processes meet.
 
     Raises:
         SystemExit: an error that the others may not know of. They must not wait for this process.
@@ -249,7 +277,7 @@ def help_fit(
     try:
         fabric = make_fabric(device, cell.precision, team)
         settings = TrainingSettings(**cell.training)
-        data = Dataset(host, cell.open_recipe(), cell.sizes, folder=images, task=cell.task)
+        data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task)
         fabric.barrier()  # until then the first process makes the images
         # Its first weights come from the first process as well.
         classifier = build_classifier(
@@ -273,11 +301,11 @@ def help_fit(
             step_ended=lambda epoch, step, steps: None,
         )
     except TrainingError as error:
-        return {"status": "failed", "error": str(error)}
+        return Helped(status="failed", error=str(error))
     except Exception as error:
         logger.error("process %d: %s", team.rank, error, exc_info=not isinstance(error, ZooError))
         raise SystemExit(OWN_ERROR) from error
-    return {"status": "ok"}
+    return Helped(status="ok")
 
 
 def _open_stream(data: Dataset, settings: TrainingSettings, device: torch.device) -> Stream:
@@ -287,7 +315,7 @@ def _open_stream(data: Dataset, settings: TrainingSettings, device: torch.device
     return Stream(simulation, images=images, device=device, task=data.task)
 
 
-def waited_share(history: list[dict[str, float]]) -> float:
+def waited_share(history: list[Epoch]) -> float:
     """Return the share of the time of training in which the network waited for images."""
-    trained = sum(entry["train_seconds"] for entry in history)
-    return sum(entry["waited_seconds"] for entry in history) / trained if trained else 0.0
+    trained = sum(entry.train_seconds for entry in history)
+    return sum(entry.waited_seconds for entry in history) / trained if trained else 0.0

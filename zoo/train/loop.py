@@ -27,10 +27,13 @@ from torch import Tensor, nn
 from zoo.data.augment import augment
 from zoo.data.loader import Batches
 from zoo.data.part import Part
+from zoo.devices import Precision
 from zoo.errors import TrainingError, UsageError
 from zoo.lensing.draws import stable_hash
 from zoo.models.classifier import Classifier
 from zoo.plan.settings import TrainingSettings
+from zoo.results.cell import Rule
+from zoo.results.schema import Epoch
 from zoo.scores.score import one_vs_rest_auc
 from zoo.train.average import MovingAverage
 from zoo.train.batch_norm import SharedBatchNorm
@@ -46,7 +49,7 @@ from zoo.train.schedule import learning_rate_factor
 from zoo.train.team import ALONE, Team, check_batch
 
 logger = logging.getLogger(__name__)
-EpochReport = Callable[[dict[str, float]], None]
+EpochReport = Callable[[Epoch], None]
 StepReport = Callable[[int, int, int], None]
 
 FABRIC_PRECISION = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed"}
@@ -56,7 +59,7 @@ ENVIRONMENTS = {"zoo": LightningEnvironment, "torchrun": TorchElasticEnvironment
 LONGEST_WAIT = timedelta(days=2)
 
 
-def make_fabric(device: torch.device, precision: str, team: Team = ALONE) -> Fabric:
+def make_fabric(device: torch.device, precision: Precision, team: Team = ALONE) -> Fabric:
     """Return a Fabric for one device, or for this process's place in a team, whose processes then are connected.
 
     Args:
@@ -112,12 +115,12 @@ def train(
     settings: TrainingSettings,
     *,
     seed: int,
-    rule: str,
+    rule: Rule,
     fabric: Fabric,
     run_dir: Path,
     epoch_ended: EpochReport,
     step_ended: StepReport,
-) -> tuple[dict[str, Tensor], list[dict[str, float]], int]:
+) -> tuple[dict[str, Tensor], list[Epoch], int]:
     """Train, or go on from the checkpoint in `run_dir`.
 
     Args:
@@ -199,26 +202,30 @@ def train(
                 if fabric.is_global_zero:
                     step_ended(epoch, number, steps)
         train_seconds = time.perf_counter() - started
-        entry: dict[str, float] = {}
+        entry: Epoch | None = None
         if fabric.is_global_zero:
             assert val_data is not None
             logits, labels = predict(average.module, val_data, fabric=fabric)
-            entry = {
-                "epoch": epoch,
-                "train_loss": float(batch_loss_sum) / steps,
-                "lr": rate,
-                **_validate(logits, labels, epoch),
-                "train_seconds": train_seconds,
-                "waited_seconds": waited,
-                "train_images_per_second": steps * batch_size / train_seconds,
-                "micro_batches": state.micro_batches,
-                "seconds": time.perf_counter() - started,
-            }
+            val_loss, val_auc, val_accuracy = _validate(logits, labels, epoch)
+            entry = Epoch(
+                epoch=epoch,
+                train_loss=float(batch_loss_sum) / steps,
+                lr=rate,
+                val_loss=val_loss,
+                val_auc=val_auc,
+                val_accuracy=val_accuracy,
+                train_seconds=train_seconds,
+                waited_seconds=waited,
+                train_images_per_second=steps * batch_size / train_seconds,
+                micro_batches=state.micro_batches,
+                seconds=time.perf_counter() - started,
+            )
         entry = fabric.broadcast(entry)
+        assert entry is not None
         history.append(entry)
         state.epoch = epoch
-        if entry["val_auc"] > state.best_auc or state.best_epoch == 0:
-            state.best_auc, state.best_epoch = entry["val_auc"], epoch
+        if entry.val_auc > state.best_auc or state.best_epoch == 0:
+            state.best_auc, state.best_epoch = entry.val_auc, epoch
             best = {name: tensor.detach().cpu().clone() for name, tensor in average.module.state_dict().items()}
         if fabric.is_global_zero:
             write_checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizer, parameters, best)
@@ -320,12 +327,10 @@ def _check_finite(loss_sum: Tensor, epoch: int, step: int) -> None:
         )
 
 
-def _validate(logits: Tensor, labels: Tensor, epoch: int) -> dict[str, float]:
+def _validate(logits: Tensor, labels: Tensor, epoch: int) -> tuple[float, float, float]:
+    """Return mean cross entropy, macro AUC and accuracy."""
     if not torch.isfinite(logits).all():
         raise TrainingError(f"The validation logits are not finite after epoch {epoch}.", hint="Try: --set lr=1e-4")
     auc = one_vs_rest_auc(logits.softmax(1), labels).nanmean()  # a small split may lack a class
-    return {
-        "val_loss": float(F.cross_entropy(logits, labels)),
-        "val_auc": float(auc),
-        "val_accuracy": float((logits.argmax(1) == labels).float().mean()),
-    }
+    accuracy = (logits.argmax(1) == labels).float().mean()
+    return float(F.cross_entropy(logits, labels)), float(auc), float(accuracy)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.budgets import BUDGETS
-from zoo.errors import DataError, MissingError, UsageError
+from zoo.errors import MissingError, UsageError
 from zoo.models.pixels import FAR
 from zoo.models.weights_file import Header, read_header
 from zoo.results.find import good_result
+from zoo.results.schema import Finished
 from zoo.results.store import WEIGHTS, split_sizes
 from zoo.specs import DatasetSpec, ModelSpec
 
@@ -36,21 +36,12 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
     """
     result = good_result(run_dir)
     header = read_header(run_dir / WEIGHTS)
-    model, data = (
-        _spec(host, ModelSpec, header.about.model),
-        _spec(host, DatasetSpec, str(header.about.recipe["dataset"])),
-    )
-    try:
-        return _card(result, header, model, data, licence=licence, name=name)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"The result of {run_dir} is damaged, or lacks what a card says: {type(error).__name__}: {error}.",
-            hint=f"See: zoo verify {run_dir}",
-        ) from error
+    model, data = _spec(host, ModelSpec, header.about.model), _spec(host, DatasetSpec, header.about.recipe.dataset)
+    return _card(result, header, model, data, licence=licence, name=name)
 
 
 def _card(
-    result: Mapping[str, Any],
+    result: Finished,
     header: Header,
     model: ModelSpec | None,
     data: DatasetSpec | None,
@@ -68,7 +59,7 @@ def _card(
         "Equivariance": _equivariance(result),
         "Cost": _cost(result),
         "Limits": _limits(result, header),
-        "How to load": _loading(header, name or str(result["run_id"])),
+        "How to load": _loading(header, name or result.run_id),
         "Licence": _licence(result, licence),
     }
     parts = [f"## {title}\n\n{text}" if title else text for title, text in sections.items() if text]
@@ -82,21 +73,21 @@ def _spec(host: Host, kind: Any, name: str) -> Any:
         return None
 
 
-def _front_matter(result: Mapping[str, Any], header: Header, licence: str) -> str:
+def _front_matter(result: Finished, header: Header, licence: str) -> str:
     about = header.about
     tags = ["strong-lensing", "dark-matter", about.model.replace("/", "-"), *([about.group] if about.group else [])]
     lines = ["---", f"license: {licence}", "library_name: lens-zoo", "pipeline_tag: image-classification", "tags:"]
     return "\n".join([*lines, *(f"- {tag}" for tag in tags), "---", "", ""])
 
 
-def _opening(result: Mapping[str, Any], header: Header, model: ModelSpec | None) -> str:
-    about, test = header.about, result["test"]
-    low, high = test["intervals"]["auc.macro"]
+def _opening(result: Finished, header: Header, model: ModelSpec | None) -> str:
+    about, test = header.about, result.test
+    low, high = test.intervals["auc.macro"]
     summary = f" ({model.summary})" if model is not None and model.summary else ""
     return (
-        f"# {about.model} on {about.recipe['dataset']}\n\n"
+        f"# {about.model} on {about.recipe.dataset}\n\n"
         f"`{about.model}`{summary}, trained to tell {_words(about.classes)} apart in strong-lens images. "
-        f"Macro AUC {test['auc']['macro']:.4f} (95 %: {low:.4f} to {high:.4f}) on {test['images']:,} test images."
+        f"Macro AUC {test.macro:.4f} (95 %: {low:.4f} to {high:.4f}) on {test.images:,} test images."
     )
 
 
@@ -111,66 +102,65 @@ def _input(header: Header) -> str:
         "unit of the training images (simulated sets: counts per second, mean sky subtracted). Normalisation is part "
         "of the weights.",
     ]
-    if about.pixels:
-        lines += ["", "| training images | 1 % | median | 99 % |", "| --- | ---: | ---: | ---: |"]
-        lines += [
-            f"| {label} | " + " | ".join(f"{value:.4g}" for value in about.pixels[key]) + " |"
-            for key, label in (("peak", "brightest pixel"), ("noise", "noise, rms of a pixel"))
-        ]
+    lines += ["", "| training images | 1 % | median | 99 % |", "| --- | ---: | ---: | ---: |"]
+    lines += [
+        f"| {label} | " + " | ".join(f"{value:.4g}" for value in quantiles) + " |"
+        for label, quantiles in (("brightest pixel", about.pixels.peak), ("noise, rms of a pixel", about.pixels.noise))
+    ]
     return "\n".join(lines)
 
 
-def _data(result: Mapping[str, Any], data: DatasetSpec | None) -> str:
-    cell = result["cell"]
-    recipe, sizes = cell["recipe"], split_sizes(result)
+def _data(result: Finished, data: DatasetSpec | None) -> str:
+    cell = result.cell
+    recipe, sizes = cell.recipe, split_sizes(result)
     defaults = data.params if data is not None else {}
-    simulator = f", rendered by `{recipe['simulator']}`" if recipe["simulator"] else ""
+    simulator = f", rendered by `{recipe.simulator}`" if recipe.simulator else ""
     summary = f" ({data.summary})" if data is not None and data.summary else ""
     trained_on = f"{sizes['train']:,} images for training"
-    if "stream" in result:
-        trained_on = f"{result['stream']['images']:,} images for training, streamed, none of them twice"
+    if result.stream is not None:
+        trained_on = f"{result.stream.images:,} images for training, streamed, none of them twice"
     lines = [
-        f"`{recipe['dataset']}`{summary}, version {recipe['dataset_version']}{simulator}; recipe "
-        f"`{result['data']['recipe_hash']}`, image seed {recipe['seed']}. {trained_on}, "
+        f"`{recipe.dataset}`{summary}, version {recipe.dataset_version}{simulator}; recipe "
+        f"`{result.data.recipe_hash}`, image seed {recipe.seed}. {trained_on}, "
         f"{sizes['val']:,} for validation, {sizes['test']:,} for testing; the test images were opened after the "
         "weights had been written.",
     ]
-    if recipe["params"]:
+    if recipe.params:
         lines += ["", "| parameter | value | published or default |", "| --- | --- | --- |"]
-        for name, value in sorted(recipe["params"].items()):
+        for name, value in sorted(recipe.params.items()):
             default = defaults.get(name)
             lines.append(f"| {name} | {value} | {'the same' if value == default or data is None else default} |")
     return "\n".join(lines)
 
 
-def _training(result: Mapping[str, Any], header: Header) -> str:
-    cell = result["cell"]
-    training = cell["training"]
-    hparams = ", ".join(f"{name}={value}" for name, value in cell["hparams"].items()) or "none"
+def _training(result: Finished, header: Header) -> str:
+    cell = result.cell
+    training = cell.training
+    hparams = ", ".join(f"{name}={value}" for name, value in cell.hparams.items()) or "none"
     shown = ", ".join(f"{name} {value}" for name, value in training.items() if name not in _CHANGED_ONLY or value)
     lines = [
         f"- AdamW: {shown}.",
         f"- Hyper-parameters: {hparams}.",
-        f"- Weights of epoch {result['val']['epoch']} by the rule `{cell['rule']}` (validation AUC "
-        f"{result['val']['auc']:.4f}); seed {cell['seed']}, precision {cell['precision']}, budget {cell['budget']}.",
-        f"- Made with {', '.join(f'{name} {version}' for name, version in cell['versions'].items())}.",
-        f"- Run `{result['run_id']}`, tensors SHA-256 `{header.sha256}`.",
+        f"- Weights of epoch {result.val.epoch} by the rule `{cell.rule}` (validation AUC "
+        f"{result.val.auc:.4f}); seed {cell.seed}, precision {cell.precision}, budget {cell.budget}.",
+        f"- Made with {', '.join(f'{name} {version}' for name, version in cell.versions.items())}.",
+        f"- Run `{result.run_id}`, tensors SHA-256 `{header.sha256}`.",
     ]
     if header.about.init:
         start = header.about.init
-        lines.append(f"- Started from the weights of {start['model']}, run `{start['run_id']}`.")
+        lines.append(f"- Started from the weights of {start.model}, run `{start.run_id}`.")
     return "\n".join(lines)
 
 
-def _scores(result: Mapping[str, Any]) -> str:
-    test = result["test"]
-    intervals = test["intervals"]
+def _scores(result: Finished) -> str:
+    test = result.test
+    intervals = test.intervals
     rows = [
-        *((f"AUC {name}, one against the rest", test["auc"][name], f"auc.{name}") for name in result["classes"]),
-        ("AUC, mean over classes", test["auc"]["macro"], "auc.macro"),
-        ("accuracy", test["accuracy"], "accuracy"),
-        ("log-loss", test["log_loss"], ""),
-        ("expected calibration error", test["ece"], ""),
+        *((f"AUC {name}, one against the rest", test.auc[name], f"auc.{name}") for name in result.classes),
+        ("AUC, mean over classes", test.macro, "auc.macro"),
+        ("accuracy", test.accuracy, "accuracy"),
+        ("log-loss", test.log_loss, ""),
+        ("expected calibration error", test.ece, ""),
     ]
     lines = ["| score | value | 95 % interval |", "| --- | ---: | --- |"]
     for label, value, key in rows:
@@ -180,68 +170,65 @@ def _scores(result: Mapping[str, Any]) -> str:
         "",
         "Intervals: bootstrap over the test images. They do not hold the spread between training seeds.",
         "",
-        "| true \\ predicted | " + " | ".join(result["classes"]) + " |",
-        "| --- |" + " ---: |" * len(result["classes"]),
+        "| true \\ predicted | " + " | ".join(result.classes) + " |",
+        "| --- |" + " ---: |" * len(result.classes),
         *(
             f"| {name} | " + " | ".join(map(str, row)) + " |"
-            for name, row in zip(result["classes"], test["confusion"], strict=True)
+            for name, row in zip(result.classes, test.confusion, strict=True)
         ),
     ]
     return "\n".join(lines)
 
 
-def _equivariance(result: Mapping[str, Any]) -> str:
-    measured = result["equivariance"]
-    trained = measured["trained"]
-    errors = f"{trained['error']:.1e} of the largest logit under {trained['elements']} symmetries of the square"
-    declared = (
-        f"is declared {measured['declared']} under {measured['group']}" if measured["group"] else "declares no symmetry"
-    )
+def _equivariance(result: Finished) -> str:
+    measured = result.equivariance
+    trained = measured.trained
+    errors = f"{trained.error:.1e} of the largest logit under {trained.elements} symmetries of the square"
+    declared = f"is declared {measured.declared} under {measured.group}" if measured.group else "declares no symmetry"
     return (
         f"The network {declared}. Measured on validation images: the logits change by at most {errors}; "
-        f"{trained['flips']:.1%} of the images change their class under one of them."
+        f"{trained.flips:.1%} of the images change their class under one of them."
     )
 
 
-def _cost(result: Mapping[str, Any]) -> str:
-    cost, environment = result["cost"], result["environment"]
-    where = environment.get("gpu") if str(result["device"]).startswith("cuda") else environment.get("processor")
+def _cost(result: Finished) -> str:
+    cost, environment = result.cost, result.environment
+    where = environment.gpu if result.device.startswith("cuda") else environment.processor
     return (
-        f"{cost['parameters']:,} parameters, {cost['macs'] / 1e6:,.1f} million multiply-accumulates an image. On "
-        f"{where or result['device']} ({result['device']}): {cost['train_images_per_second']:,.0f} images/s in "
-        f"training, {cost['inference_images_per_second']:,.0f} in inference, {cost['train_seconds'] / 60:.1f} minutes "
+        f"{cost.parameters:,} parameters, {cost.macs / 1e6:,.1f} million multiply-accumulates an image. On "
+        f"{where or result.device} ({result.device}): {cost.train_images_per_second:,.0f} images/s in "
+        f"training, {cost.inference_images_per_second:,.0f} in inference, {cost.train_seconds / 60:.1f} minutes "
         "of training."
     )
 
 
-def _limits(result: Mapping[str, Any], header: Header) -> str:
-    cell = result["cell"]
+def _limits(result: Finished, header: Header) -> str:
+    cell = result.cell
     lines = []
-    if cell["recipe"]["simulator"]:
+    if cell.recipe.simulator:
         lines.append(
             "- Trained on simulated images only. Real images differ in PSF, noise, lens light and neighbours; no score "
             "above says what it does on them."
         )
-    if cell["budget"] in BUDGETS and cell["budget"] != "paper":
-        lines.append(f"- {BUDGETS[cell['budget']].note[:1].upper()}{BUDGETS[cell['budget']].note[1:]}.")
+    if cell.budget in BUDGETS and cell.budget != "paper":
+        lines.append(f"- {BUDGETS[cell.budget].note[:1].upper()}{BUDGETS[cell.budget].note[1:]}.")
     lines.append(
         "- The probabilities hold for classes as frequent as in training "
         f"({_frequencies(result)}); where substructure is rarer, so are its true positives."
     )
-    if header.about.pixels:
-        lines.append(
-            f"- `zoo predict` warns where an image is more than {FAR:g} times brighter, fainter or noisier than "
-            "nearly all training images."
-        )
+    lines.append(
+        f"- `zoo predict` warns where an image is more than {FAR:g} times brighter, fainter or noisier than nearly all "
+        "training images."
+    )
     lines.append("- One seed: another training of the same network differs; compare over several.")
     return "\n".join(lines)
 
 
-def _frequencies(result: Mapping[str, Any]) -> str:
-    counts = result["data"]["counts"]
-    counts = counts.get("train", counts["val"])  # a stream is not counted; its classes are as frequent
+def _frequencies(result: Finished) -> str:
+    of_splits = result.data.counts
+    counts = of_splits.get("train", of_splits["val"])  # a stream is not counted; its classes are as frequent
     total = max(1, sum(counts))
-    return ", ".join(f"{name} {count / total:.0%}" for name, count in zip(result["classes"], counts, strict=False))
+    return ", ".join(f"{name} {count / total:.0%}" for name, count in zip(result.classes, counts, strict=False))
 
 
 def _loading(header: Header, name: str) -> str:
@@ -254,8 +241,8 @@ def _loading(header: Header, name: str) -> str:
     )
 
 
-def _licence(result: Mapping[str, Any], licence: str) -> str:
-    codes = [f"{name} {_licence_of(name)}" for name in result["cell"]["versions"]]
+def _licence(result: Finished, licence: str) -> str:
+    codes = [f"{name} {_licence_of(name)}" for name in result.cell.versions]
     return f"Weights: {licence}. Code: {'; '.join(codes)}."
 
 

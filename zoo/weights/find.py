@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from zoo.errors import DataError, UsageError, nearest
 from zoo.results.find import find_run, good_result, matching_runs
@@ -30,7 +30,7 @@ class Listed:
     """
 
     name: str
-    source: str
+    source: Literal["package", "store"]
     path: Path
 
 
@@ -98,7 +98,7 @@ def stored_weights(store: Path) -> Iterator[Listed]:
     """Yield the weights of the runs in a store that ended well, in the order of the folders."""
     for path in sorted(store.glob(f"*/*/*/{WEIGHTS}")):
         result = read_result(path.parent)
-        if result is not None and result["status"] == "ok":
+        if result is not None and result.status == "ok":
             yield Listed(name=path.parent.name, source="store", path=path)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.errors import DataError, TrainingError, UsageError
-from zoo.models.weights_file import digest_of, read_header
+from zoo.models.weights_file import Init, digest_of, read_header
 from zoo.paths import cache_dir, make_dir, written_whole
 from zoo.specs import ModelSpec
 from zoo.weights.find import find_weights, packaged_weights, stored_weights
@@ -68,7 +68,7 @@ def start_from(
     image_shape: tuple[int, int, int],
     classes: tuple[str, ...],
     store: Path,
-) -> dict[str, Any]:
+) -> Init:
     """Fill a fresh classifier's network with the weights that a cell starts from.
 
     They must load as they stand, as for `zoo.load`: the network that they belong to is of the same version and gives
@@ -84,7 +84,7 @@ def start_from(
         store: searched for the weights where the cache no longer has them.
 
     Returns:
-        "sha256", "model" and "run_id" of the weights, and "new": the tensors that start at random.
+        The weights that the training starts from.
 
     Raises:
         DataError: the weights are nowhere, damaged, or of a network that has changed since.
@@ -124,12 +124,7 @@ def start_from(
         )  # fmt: skip
     elif about.classes != classes:
         logger.warning("init: the weights are for the classes %s", ", ".join(about.classes))
-    return {
-        "sha256": weights.header.sha256,
-        "model": about.model,
-        "run_id": about.run_id,
-        "new": sorted(head),
-    }
+    return Init(sha256=weights.header.sha256, model=about.model, run_id=about.run_id, new=tuple(sorted(head)))
 
 
 def _head(

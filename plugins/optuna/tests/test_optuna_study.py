@@ -67,9 +67,9 @@ def test_a_trial_is_the_training_of_a_benchmark_and_the_best_is_benchmarked_afre
     best = max(trials, key=lambda trial: trial.value)
     cell = cells[best.number]
     result = run_cell(host, cell, result_store.prepare_run(tmp_path / "check", cell), device="cpu")
-    assert result["val"]["auc"] == best.value
-    assert result["val"]["epoch"] == best.user_attrs["epoch"]
-    assert result["cost"]["parameters"] == best.user_attrs["parameters"]
+    assert result.val.auc == best.value
+    assert result.val.epoch == best.user_attrs["epoch"]
+    assert result.cost.parameters == best.user_attrs["parameters"]
 
     # What zoo bench reads needs no optuna.
     monkeypatch.setitem(sys.modules, "optuna", None)
@@ -94,8 +94,8 @@ def test_a_trial_is_the_training_of_a_benchmark_and_the_best_is_benchmarked_afre
             cell.hparams, cell.training, cell.recipe, cell.sizes, cell.budget,
         )  # fmt: skip
     result = run_cell(host, planned[0], result_store.prepare_run(tmp_path / "store", planned[0]), device="cpu")
-    assert result["status"] == "ok"
-    assert result["test"]["images"] == 90
+    assert result.status == "ok"
+    assert result.test.images == 90
 
     # The command line has the last word, under either name of a hyper-parameter.
     changed = CliRunner().invoke(cli, [*arguments, "--data", "toyzoo/two", "--set", "model.widths=[3]"], obj=host)

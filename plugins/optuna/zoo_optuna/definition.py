@@ -143,7 +143,7 @@ def training_seed(study: str, number: int) -> int:
 def best_of(definition: Definition, *, trial: int, val_auc: float, values: Mapping[str, Any]) -> Best:
     """Return what `zoo bench --from-study` needs of the best trial."""
     cell = definition.cell
-    simulator = cell.recipe["simulator"]
+    simulator = cell.recipe.simulator
     return Best(
         study=definition.study,
         trial=trial,

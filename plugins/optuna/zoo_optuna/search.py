@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -21,7 +21,7 @@ from zoo.paths import make_dir
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.plan.study import study_folder, unknown_study
-from zoo.progress import PARENT_VARIABLE, read_progress
+from zoo.progress import PARENT_VARIABLE, Progress, read_progress
 from zoo.results.store import LOG, PROGRESS, locked
 from zoo.specs import DatasetSpec, ModelSpec
 from zoo_optuna.definition import Definition, check_same, read_definition, write_definition
@@ -55,7 +55,7 @@ class State:
     definition: Definition
     trials: Sequence[FrozenTrial]
     wanted: int
-    running: Mapping[int, dict[str, Any]] = field(default_factory=dict)
+    running: Mapping[int, Progress | None] = field(default_factory=dict)
     workers: int = 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.cli.context import console
 from zoo.cli.watch import LINE_SECONDS, LiveBars, describe, duration
+from zoo.progress import Progress
 from zoo_optuna.definition import Definition
 from zoo_optuna.search import State
 from zoo_optuna.space import values_of
@@ -53,10 +54,11 @@ class StudyWatcher(LiveBars):
             text = _rate(progress, state) + describe(progress)
             if number not in self._tasks:
                 self._tasks[number] = self._progress.add_task(text, name=f"  trial {number}", total=1.0)
-            share = progress.get("done", 0) / (progress.get("total") or 1)
+            share = progress.share if progress else 0.0
             self._progress.update(self._tasks[number], description=text, completed=share)
             if not self._live:
-                self._log(f"trial {number}: {text}", key=f"{number} {progress.get('phase')} {progress.get('epoch')}")
+                place = f"{progress.phase} {progress.epoch}" if progress else ""
+                self._log(f"trial {number}: {text}", key=f"{number} {place}")
 
     def _log(self, text: str, *, key: str) -> None:
         """Print a line when the phase or epoch changes, or after a while."""
@@ -80,10 +82,10 @@ def _whole(state: State, ended: int) -> str:
     return text
 
 
-def _rate(progress: Mapping[str, Any], state: State) -> str:
-    if progress.get("phase") != "train" or not progress.get("rate"):
+def _rate(progress: Progress | None, state: State) -> str:
+    if progress is None or progress.phase != "train" or not progress.rate:
         return ""
-    return f"{progress['rate'] * state.definition.cell.training['batch_size']:,.0f} images/s, "
+    return f"{progress.rate * state.definition.cell.training['batch_size']:,.0f} images/s, "
 
 
 def outcome(trial: FrozenTrial, space: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from optuna import Study
 
     from zoo.host import Host
+    from zoo.results.schema import Epoch
 
 logger = logging.getLogger(__name__)
 
@@ -122,10 +123,10 @@ def _run(
         for name, value in count_cost(prepared.classifier, image).items():
             trial.set_user_attr(name, value)
 
-        def epoch_ended(entry: dict[str, float]) -> None:
+        def epoch_ended(entry: Epoch) -> None:
             keep_seconds()
-            trial.report(entry["val_auc"], step=int(entry["epoch"]))
-            if entry["epoch"] < prepared.settings.epochs and trial.should_prune():
+            trial.report(entry.val_auc, step=entry.epoch)
+            if entry.epoch < prepared.settings.epochs and trial.should_prune():
                 raise optuna.TrialPruned
 
         fitted = fit(prepared, cell, run_dir, epoch_ended=epoch_ended)
@@ -134,8 +135,8 @@ def _run(
         # An epoch that ended just before a kill has a checkpoint and no report; others are compared with it.
         told = study.get_trials(deepcopy=False)[trial.number].intermediate_values
         for entry in fitted.history:
-            if entry["epoch"] not in told:
-                trial.report(entry["val_auc"], step=int(entry["epoch"]))
+            if entry.epoch not in told:
+                trial.report(entry.val_auc, step=entry.epoch)
         study.tell(trial, fitted.val_auc)
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
+from zoo.results.store import result_from
 from zoo_tensorboard import pictures
 
 if TYPE_CHECKING:
@@ -54,15 +55,16 @@ def add_epoch(folder: Path, epoch: int, metrics: Mapping[str, float]) -> None:
     writer.flush()
 
 
-def finish(run_dir: Path, folder: Path, result: Mapping[str, Any]) -> None:
+def finish(run_dir: Path, folder: Path, content: Mapping[str, Any]) -> None:
     """Write the scores, pictures where there are any, and close the file."""
+    result = result_from(content, run_dir=run_dir)
     with _open.pop(folder) as writer:
-        if result["status"] != "ok":
-            writer.add_text("failed", f"{result['status']}: {result['error']}")
+        if result.status != "ok":
+            writer.add_text("failed", f"{result.status}: {result.error}")
             return
-        epoch = int(result["val"]["epoch"])
-        for name, area in result["test"]["auc"].items():
+        epoch = result.val.epoch
+        for name, area in result.test.auc.items():
             writer.add_scalar(f"test/auc/{name}", area, epoch)
-        writer.add_scalar("test/accuracy", result["test"]["accuracy"], epoch)
-        for tag, picture in pictures.draw(run_dir, result):
+        writer.add_scalar("test/accuracy", result.test.accuracy, epoch)
+        for tag, picture in pictures.draw(result):
             writer.add_image(tag, np.asarray(picture), epoch, dataformats="HWC")

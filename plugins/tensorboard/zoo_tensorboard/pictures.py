@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -15,22 +14,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zoo.report.plots import draw_examples, draw_images, draw_roc
+from zoo.results.schema import Finished
 from zoo.results.store import MISTAKES, read_arrays
 
 
-def draw(run_dir: Path, result: Mapping[str, Any]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield tag and pixels [height, width, 3] of each picture of a good run.
-
-    Args:
-        run_dir: its folder.
-        result: content of result.json.
-    """
-    cell = result["cell"]
-    title = f"{cell['model']} on {cell['recipe']['dataset']}, seed {cell['seed']}"
+def draw(result: Finished) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield tag and pixels [height, width, 3] of each picture of a good run."""
+    cell, run_dir = result.cell, result.run_dir
+    title = f"{cell.model} on {cell.data}, seed {cell.seed}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
-        yield "test/roc", _pixels(draw_roc([{**result, "run_dir": str(run_dir)}], path))
-        yield "test/confusion", draw_confusion(result["test"]["confusion"], result["classes"])
+        yield "test/roc", _pixels(draw_roc([result], path))
+        yield "test/confusion", draw_confusion(result.test.confusion, result.classes)
         yield "images/examples", _pixels(draw_examples(run_dir, path, title=title))
         arrays, metadata = read_arrays(run_dir / MISTAKES)
         classes = json.loads(metadata["classes"])

@@ -1,0 +1,205 @@
+"""What result.json and history.jsonl hold, as typed values: a run that finished with its scores, or one that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from zoo.environment import Environment
+from zoo.models.weights_file import Init
+from zoo.results.cell import Cell
+from zoo.schema import Count, Record
+from zoo.scores.schema import Equivariance, Probe, Scores
+
+
+class Epoch(Record):
+    """One epoch of a training: a line of history.jsonl.
+
+    Args:
+        epoch: Number, counted from 1.
+        train_loss: Mean loss over the epoch's steps.
+        lr: Learning rate of its last step.
+        val_loss: Mean cross entropy on the validation split, by the moving average of the weights.
+        val_auc: Macro one-vs-rest area there.
+        val_accuracy: Accuracy there.
+        train_seconds: Time of the training steps.
+        waited_seconds: Part of it in which the network waited for images.
+        train_images_per_second: Training images over `train_seconds`.
+        micro_batches: Parts that each batch was computed in; more than 1 where memory ran out.
+        seconds: Time of the epoch, validation included.
+    """
+
+    epoch: Count
+    train_loss: float
+    lr: float
+    val_loss: float
+    val_auc: float
+    val_accuracy: float
+    train_seconds: float
+    waited_seconds: float
+    train_images_per_second: float
+    micro_batches: Count
+    seconds: float
+
+
+class Validation(Record):
+    """The epoch whose weights were kept.
+
+    Args:
+        auc: Its macro area on the validation split.
+        epoch: Its number, counted from 1.
+    """
+
+    auc: float
+    epoch: Count
+
+
+class Cost(Record):
+    """What a network and its training cost.
+
+    Args:
+        parameters: Trainable parameters.
+        macs: Multiply-accumulates of one forward pass of one image.
+        train_images_per_second: Median over the epochs.
+        train_seconds: Time of all training steps.
+        inference_images_per_second: Rate of forward passes.
+        peak_memory_bytes: Most memory held by the process; on CUDA, by tensors.
+        micro_batches: Parts that a batch was computed in at the end; more than 1 where memory ran out.
+        resident: Whether the training images were held on the device.
+        processes: Processes that trained together.
+        simulated_images: Images that were rendered for this run.
+        simulation_seconds: Time of rendering them.
+    """
+
+    parameters: Count
+    macs: Count
+    train_images_per_second: float
+    train_seconds: float
+    inference_images_per_second: float
+    peak_memory_bytes: Count
+    micro_batches: Count
+    resident: bool
+    processes: Count
+    simulated_images: Count
+    simulation_seconds: float
+
+
+class DataSummary(Record):
+    """The images of a run.
+
+    Args:
+        recipe_hash: Hash of their recipe.
+        image_shape: Channels, height, width.
+        counts: Split -> images of each class; without "train" for a stream.
+    """
+
+    recipe_hash: str
+    image_shape: tuple[Count, Count, Count]
+    counts: Mapping[str, tuple[Count, ...]]
+
+
+class StreamSummary(Record):
+    """Training images that were rendered as they were needed.
+
+    Args:
+        images: Training images in all, each of them used once.
+        images_per_second: Rate of rendering; None where an earlier session had trained all epochs.
+        waited_share: Share of the training time in which the network waited for images.
+    """
+
+    images: Count
+    images_per_second: float | None
+    waited_share: float
+
+
+class Finished(Record, omit_defaults=True):
+    """Result of a run that ended well.
+
+    Args:
+        schema: Version of this format.
+        status: "ok".
+        run_id: Id of the cell.
+        cell: What was run.
+        run_dir: Folder of the run; known to the reader, not part of the file.
+        classes: Names of the K classes in the order of the logits.
+        test: Scores on the test split.
+        val: The epoch whose weights were kept.
+        probe: What scalars alone tell about the images; None where a class is missing in a split.
+        equivariance: Declared and measured symmetry.
+        cost: Parameters, operations, times, memory.
+        data: The images.
+        init: Weights that the training started from; None for a random start.
+        device: Device of the training, such as "cpu" or "cuda:0".
+        files: File of the run -> its SHA-256.
+        seconds: Time of the whole run, over all sessions.
+        environment: Machine and library versions.
+        stream: Streamed training images; None for stored ones.
+    """
+
+    schema: int
+    status: Literal["ok"]
+    run_id: str
+    cell: Cell
+    run_dir: Path
+    classes: tuple[str, ...]
+    test: Scores
+    val: Validation
+    probe: Probe | None
+    equivariance: Equivariance
+    cost: Cost
+    data: DataSummary
+    init: Init | None
+    device: str
+    files: Mapping[str, str]
+    seconds: float
+    environment: Environment
+    stream: StreamSummary | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.classes)
+        if lost := {*self.classes, "macro"} - self.test.auc.keys():
+            raise ValueError(f"test.auc lacks {', '.join(sorted(lost))}")
+        if "auc.macro" not in self.test.intervals:
+            raise ValueError("test.intervals lacks auc.macro")
+        if {count} != {len(self.test.confusion), *map(len, self.test.confusion)}:
+            raise ValueError(f"test.confusion has not {count} rows of {count} numbers")
+        if missing := {"val", "test"} - self.data.counts.keys():
+            raise ValueError(f"data.counts lacks {', '.join(sorted(missing))}")
+        if any(len(images) != count for images in self.data.counts.values()):
+            raise ValueError(f"data.counts has not {count} numbers for each split")
+
+
+class Failed(Record, omit_defaults=True):
+    """Result of a run that did not end well.
+
+    Args:
+        schema: Version of this format.
+        status: "oom" where memory was exhausted, else "failed".
+        run_id: Id of the cell.
+        cell: What was run.
+        run_dir: Folder of the run; known to the reader, not part of the file.
+        error: Cause in words; the first line is a summary.
+        traceback: Python's traceback, or "".
+        seconds: Time until it failed, over all sessions; None where the process left no result of its own.
+        environment: Machine and library versions; None where the process left no result of its own.
+    """
+
+    schema: int
+    status: Literal["failed", "oom"]
+    run_id: str
+    cell: Cell
+    run_dir: Path
+    error: str
+    traceback: str = ""
+    seconds: float | None = None
+    environment: Environment | None = None
+
+    @property
+    def cause(self) -> str:
+        """First line of the error."""
+        return (self.error.splitlines() or [""])[0] or "no cause is known"
+
+
+RunResult: TypeAlias = Finished | Failed
+"""A result; `result.status == "ok"` tells a type checker too that it is a `Finished`."""
