@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from zoo.data.split import Split
 from zoo.scores import probe as module
-from zoo.scores.schema import Probe
 from zoo.scores.probe import FEATURES, describe_probe, image_features, probe, probe_splits
+from zoo.scores.schema import Probe
 
 CLASSES = ("a", "b", "c")
 
