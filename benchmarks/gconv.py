@@ -42,7 +42,7 @@ def plain_of(name: str, image_size: int) -> Any:
     from zoo_gconv import models
     from zoo_gconv.layers import GroupBatchNorm, GroupConv, LiftingConv
 
-    network = getattr(models, name)(in_chans=1, num_classes=3, image_size=image_size)
+    network = models.build(model=name, in_chans=1, num_classes=3, image_size=image_size)
     layers: list[nn.Module] = []
     for layer in network.trunk:
         if isinstance(layer, LiftingConv | GroupConv):
@@ -68,7 +68,7 @@ def steerable(library_name: str, image_size: int) -> Any:
     library = libraries.load(library_name)
     enn = library.nn
     space = library.gspaces.flipRot2dOnR2(4) if library_name == "escnn" else library.gspaces.FlipRot2dOnR2(4)
-    network = models.p4m(in_chans=1, num_classes=3, image_size=image_size)
+    network = models.build(model="p4m", in_chans=1, num_classes=3, image_size=image_size)
     fields = enn.FieldType(space, [space.trivial_repr])
     image_type = fields
     layers: list[nn.Module] = []
@@ -99,8 +99,9 @@ def one_stage(name: str, channels: int, image_size: int) -> Any:
     """Return gconv/octic or gconv/p4m_convnext with one stage of two blocks."""
     from zoo_gconv import convnext
 
-    build = getattr(convnext, name)
-    return build(in_chans=1, num_classes=3, image_size=image_size, widths=[channels // 8], blocks=[2])
+    return convnext.build(
+        model=name, in_chans=1, num_classes=3, image_size=image_size, widths=[channels // 8], blocks=[2]
+    )
 
 
 def plain_stage(channels: int, image_size: int) -> Any:
@@ -160,7 +161,7 @@ def parts(arguments: argparse.Namespace) -> dict[str, dict[str, tuple[Build, str
     def ours(name: str) -> Any:
         from zoo_gconv import models
 
-        return getattr(models, name)(in_chans=1, num_classes=3, image_size=size)
+        return models.build(model=name, in_chans=1, num_classes=3, image_size=size)
 
     small: dict[str, tuple[Build, str | None]] = {}
     for name in ("p4m", "p4"):

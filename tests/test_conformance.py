@@ -36,6 +36,7 @@ def test_simulator() -> None:
 
 
 FAULTS = {
+    "returned a Tensor, not a torch": "import torch; return torch.zeros(3)",
     "logits of shape": "return nn.Sequential(nn.Flatten(), nn.Linear(image_size**2, 2))",
     "changes no weight": "net = nn.Sequential(nn.Flatten(), nn.Linear(image_size**2, 3));"
     "net.register_forward_hook(lambda m, i, o: o * 0 + net[1].weight.sum() * 0); return net",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -67,20 +66,12 @@ def create_model(
     Raises:
         UsageError: an unknown name or hyper-parameter, or an impossible value.
         MissingError: a plugin or library that the model needs is absent.
+        TrainingError: the model's own code raises another error.
     """
+    from zoo.models.network import build_network
+
     spec = registry.find(host or _default_host(), ModelSpec, name)
-    for hparam in hparams:
-        if hparam not in spec.defaults:
-            raise UsageError(f"{spec.id} has no hyper-parameter '{hparam}'.{nearest(hparam, spec.defaults)}")
-    build = registry.load_target(spec)
-    model: nn.Module = build(
-        # A copy: a builder that changes a list would change the spec.
-        in_chans=in_chans,
-        num_classes=num_classes,
-        image_size=image_size,
-        **copy.deepcopy({**spec.defaults, **hparams}),
-    )
-    return model
+    return build_network(spec, in_chans=in_chans, num_classes=num_classes, image_size=image_size, hparams=hparams)
 
 
 def load(name: str | Path, *, store: str | Path = "results", host: Host | None = None) -> TrainedClassifier:

@@ -1,8 +1,13 @@
 """Every hook that a plugin may implement. This module costs pluggy and the standard library only.
 
 A plugin is a module named in the entry-point group `zoo.plugins`. It implements any of these functions,
-each marked `@hookimpl`; leave out the arguments that you do not use. Hooks that collect return lists of
-specs; hooks that tell (`zoo_run_started` and so on) return nothing, and one that raises is logged, never fatal.
+each marked `@hookimpl`; leave out the arguments that you do not use. pluggy calls them: `tryfirst`, `trylast` and
+`wrapper` mean what its documentation says.
+
+Hooks that return something are called for one plugin at a time, so order and wrappers concern that plugin's own
+implementations. Events (`EVENTS`) return nothing and are one call for all plugins: the plugin that was registered last
+comes first, and a wrapper runs around the implementations of all others. Each implementation gets its own copy of the
+arguments; an exception is logged, and the other implementations still run.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ PROJECT = "zoo"
 ENTRY_POINT_GROUP = "zoo.plugins"
 API_VERSION = 1
 """Raised when a hook changes so that old plugins cannot work. A plugin may state `ZOO_API_VERSION = 1`."""
+EVENTS = ("zoo_run_started", "zoo_epoch_ended", "zoo_run_finished")
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

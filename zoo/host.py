@@ -7,7 +7,6 @@ Only one that passes joins the shared manager, so nothing of a broken plugin is 
 from __future__ import annotations
 
 import contextlib
-import copy
 import importlib.metadata
 import importlib.util
 import logging
@@ -25,27 +24,30 @@ import pluggy
 
 from zoo import hookspecs
 from zoo.errors import MissingError, UsageError, ZooError, nearest
+from zoo.isolation import isolate
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 
 logger = logging.getLogger(__name__)
 
-# Only these win a bare name that others also use; a distribution cannot give itself the privilege by its name.
-FIRST_PARTY = frozenset(
-    f"lens-zoo{suffix}"
-    for suffix in (
-        "",
-        "-autolens",
-        "-caustics",
-        "-deeplense",
-        "-gconv",
-        "-lenstronomy",
-        "-optuna",
-        "-rotmnist",
-        "-steerable",
-        "-tensorboard",
-        "-timm",
-    )
-)
+FIRST_PARTY = {
+    "core": "lens-zoo",
+    "autolens": "lens-zoo-autolens",
+    "caustics": "lens-zoo-caustics",
+    "deeplense": "lens-zoo-deeplense",
+    "e2cnn": "lens-zoo-steerable",
+    "escnn": "lens-zoo-steerable",
+    "gconv": "lens-zoo-gconv",
+    "lenstronomy": "lens-zoo-lenstronomy",
+    "optuna": "lens-zoo-optuna",
+    "rotmnist": "lens-zoo-rotmnist",
+    "tensorboard": "lens-zoo-tensorboard",
+    "timm": "lens-zoo-timm",
+}
+"""Namespaces of this project's plugins and their distributions, installed or not.
+
+Only these distributions win a bare name that others also use; none can give itself the privilege by its name.
+"""
+_FIRST_PARTY_DISTRIBUTIONS = frozenset(FIRST_PARTY.values())
 _ERROR_LENGTH = 400  # characters of the one line that the table of `zoo plugins` shows
 COLLECTED: dict[str, type[Spec]] = {
     "zoo_models": ModelSpec,
@@ -82,7 +84,7 @@ class PluginRecord:
     @property
     def first_party(self) -> bool:
         """Whether it belongs to this project."""
-        return self.distribution in FIRST_PARTY
+        return self.distribution in _FIRST_PARTY_DISTRIBUTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +108,13 @@ class Host:
         return [spec for _, spec in sorted(self.specs.get(kind, {}).items())]
 
     def tell(self, event: str, **arguments: Any) -> None:
-        """Call an event hook in every plugin; one that raises is logged and the others still run."""
-        for implementation in getattr(self.manager.hook, event).get_hookimpls():
-            try:
-                # A copy for each: what a tracker takes out of a result stays in it for all others.
-                implementation.function(**{name: copy.deepcopy(arguments[name]) for name in implementation.argnames})
-            except (Exception, SystemExit):
-                logger.warning("plugin %s failed in %s", implementation.plugin_name, event, exc_info=True)
+        """Call an event hook in every plugin; a fault of one is logged and the others still run."""
+        getattr(self.manager.hook, event)(**arguments)
+
+    def call_plugin(self, namespace: str, hook: str, **arguments: Any) -> Any:
+        """Call a hook in one plugin alone; return what pluggy returns, or raise what the plugin raises."""
+        others = [plugin for name, plugin in self.manager.list_name_plugin() if name != namespace]
+        return self.manager.subset_hook_caller(hook, others)(**arguments)
 
     def resolve_model(self, name: str) -> ModelSpec | None:
         """Ask the plugin that owns the namespace for a model that is not listed.
@@ -121,27 +123,23 @@ class Host:
             MissingError: the plugin's hook fails, or returns something else than a model of its own.
         """
         namespace = name.partition("/")[0].lower()
-        for implementation in self.manager.hook.zoo_resolve_model.get_hookimpls():
-            if implementation.plugin_name != namespace:
-                continue
-            try:
-                with contextlib.redirect_stdout(sys.stderr):
-                    resolved = implementation.function(**({"name": name} if implementation.argnames else {}))
-            except ZooError:
-                raise
-            except (Exception, SystemExit) as error:
-                raise MissingError(
-                    f"model '{name}': plugin {namespace} failed in zoo_resolve_model: {type(error).__name__}: {error}",
-                    hint="See: zoo plugins",
-                ) from error
-            if resolved is None or (isinstance(resolved, ModelSpec) and resolved.namespace == namespace):
-                return resolved
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                resolved = self.call_plugin(namespace, "zoo_resolve_model", name=name)
+        except ZooError:
+            raise
+        except (Exception, SystemExit) as error:
             raise MissingError(
-                f"model '{name}': zoo_resolve_model of plugin {namespace} returned {resolved!r:.100}, "
-                f"which is no ModelSpec of the namespace '{namespace}'.",
+                f"model '{name}': plugin {namespace} failed in zoo_resolve_model: {type(error).__name__}: {error}",
                 hint="See: zoo plugins",
-            )
-        return None
+            ) from error
+        if resolved is None or (isinstance(resolved, ModelSpec) and resolved.namespace == namespace):
+            return resolved
+        raise MissingError(
+            f"model '{name}': zoo_resolve_model of plugin {namespace} returned {resolved!r:.100}, "
+            f"which is no ModelSpec of the namespace '{namespace}'.",
+            hint="See: zoo plugins",
+        )
 
 
 def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str] | None = None) -> Host:
@@ -201,7 +199,7 @@ def _installed() -> list[_Candidate]:
         candidates.append(
             _Candidate(name=point.name.lower(), distribution=distribution, version=version, load=point.load)
         )
-    return sorted(candidates, key=lambda c: (c.distribution not in FIRST_PARTY, c.name, c.distribution))
+    return sorted(candidates, key=lambda c: (c.distribution not in _FIRST_PARTY_DISTRIBUTIONS, c.name, c.distribution))
 
 
 def _entry_points() -> list[importlib.metadata.EntryPoint]:
@@ -265,7 +263,7 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
         _check_hooks(trial, module)
         with contextlib.redirect_stdout(sys.stderr):
             collected = _collect(trial, candidate.name)
-        host.manager.register(module, name=candidate.name)
+        host.manager.register(isolate(module, name=candidate.name, manager=trial), name=candidate.name)
     except (Exception, SystemExit) as problem:
         # pluggy says in the second and third line what is wrong.
         lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
@@ -307,13 +305,19 @@ def _collect(trial: pluggy.PluginManager, namespace: str) -> list[Spec]:
     """Return the specs of the one plugin in `trial`.
 
     Raises:
-        TypeError: a hook returned something else than a list of its kind of spec.
+        TypeError: a hook returned something else than a list of its kind of spec, or a wrapper something else than
+            the list of these.
         ValueError: an id outside the plugin's namespace, or twice.
     """
     collected: list[Spec] = []
     seen: set[tuple[type[Spec], str]] = set()
     for hook, kind in COLLECTED.items():
-        for returned in getattr(trial.hook, hook)():
+        offered = getattr(trial.hook, hook)()
+        if not isinstance(offered, list):
+            raise TypeError(
+                f"a wrapper of {hook} must return the list that its yield gave, not {type(offered).__name__}"
+            )
+        for returned in offered:
             if not isinstance(returned, (list, tuple)):
                 raise TypeError(f"{hook} must return a list of {kind.__name__}, not {type(returned).__name__}")
             for spec in returned:

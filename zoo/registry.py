@@ -8,13 +8,11 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from zoo.errors import MissingError, UsageError, nearest
+from zoo.host import FIRST_PARTY, Host
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
-
-if TYPE_CHECKING:
-    from zoo.host import Host
 
 S = TypeVar("S", bound=Spec)
 logger = logging.getLogger(__name__)
@@ -25,20 +23,6 @@ LIST_COMMANDS: dict[type[Spec], str] = {
     SimulatorSpec: "zoo list-simulators",
     LauncherSpec: "zoo list-launchers",
     MetricSpec: "zoo plugins",
-}
-# Namespaces of first-party plugins that may not be installed.
-OFFERED_BY = {
-    "autolens": "lens-zoo-autolens",
-    "caustics": "lens-zoo-caustics",
-    "deeplense": "lens-zoo-deeplense",
-    "e2cnn": "lens-zoo-steerable",
-    "escnn": "lens-zoo-steerable",
-    "gconv": "lens-zoo-gconv",
-    "lenstronomy": "lens-zoo-lenstronomy",
-    "optuna": "lens-zoo-optuna",
-    "rotmnist": "lens-zoo-rotmnist",
-    "tensorboard": "lens-zoo-tensorboard",
-    "timm": "lens-zoo-timm",
 }
 _WILDCARDS = frozenset("*?[")
 
@@ -188,8 +172,8 @@ def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingErr
                 f"{kind.kind} '{name}': the plugin {namespace} is disabled.",
                 hint="Check the variables ZOO_PLUGINS and ZOO_DISABLE_PLUGINS.",
             )
-        if record is None and namespace in OFFERED_BY:
-            package = OFFERED_BY[namespace]
+        if record is None and namespace in FIRST_PARTY:
+            package = FIRST_PARTY[namespace]
             return MissingError(
                 f"{kind.kind} '{name}': the plugin {package} is not installed.",
                 hint=f"Install it: pip install {package}",

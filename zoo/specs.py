@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_]*/[A-Za-z0-9][A-Za-z0-9_.+-]*")
 TARGET_PATTERN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+SHAPE_ARGUMENTS = ("in_chans", "num_classes", "image_size")
 EQUIVARIANCES = ("exact", "approximate")
 DEVICES = ("cpu", "any")
 
@@ -128,12 +129,13 @@ _FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 class ModelSpec(Spec):
     """A network. Its target is called as
 
-    `build(*, in_chans: int, num_classes: int, image_size: int, **hparams) -> torch.nn.Module`
+    `build(*, in_chans: int, num_classes: int, image_size: int, **arguments, **hparams) -> torch.nn.Module`
 
     and the module maps float images [N, C, H, W] to logits [N, K].
 
     Args:
-        task: what it does; "classification" so far.
+        arguments: fixed keyword arguments of the target, so that one builder serves several specs; no setting changes
+            them, and they are not part of a run's id: a change of them needs a new `version`.
         group: the symmetry that it claims: "p4", "p4m", "c8", "d8", "so2", "o2" or None.
         equivariance: "exact", "approximate" or None.
         defaults: its hyper-parameters and their values; `--set` may change only these.
@@ -146,7 +148,7 @@ class ModelSpec(Spec):
 
     kind: ClassVar[str] = "model"
 
-    task: str = "classification"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     group: str | None = None
     equivariance: str | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -160,6 +162,11 @@ class ModelSpec(Spec):
         if self.equivariance not in (None, *EQUIVARIANCES):
             allowed = ", ".join(EQUIVARIANCES)
             raise ValueError(f"{self.id}: equivariance must be one of {allowed} or None, not {self.equivariance!r}")
+        for given, names in (("arguments", self.arguments), ("defaults", self.defaults)):
+            if taken := [name for name in names if name in SHAPE_ARGUMENTS]:
+                raise ValueError(f"{self.id}: {given} contain {taken[0]!r}, which the images decide")
+        if both := [name for name in self.arguments if name in self.defaults]:
+            raise ValueError(f"{self.id}: {both[0]!r} is both a fixed argument and a hyper-parameter")
         if unknown := [name for name in self.initialisers if name not in self.defaults]:
             raise ValueError(f"{self.id}: initialisers name {unknown[0]!r}, which is not one of its defaults")
 

@@ -163,6 +163,16 @@ def test_what_plugins_print_is_no_data(plugin, zoo, words):
     assert "loud at import" in zoo("--plugin", path, "list-models", "--json")[1]
 
 
+def test_fixed_arguments_are_shown_apart_from_what_can_be_set(zoo):
+    out, _ = zoo("show", "gconv/p4m")
+    rows = [line.split() for line in out.splitlines() if line.strip()]
+    sections = {" ".join(row): place for place, row in enumerate(rows)}
+    assert sections["fixed arguments"] < sections["model p4m"] < sections["defaults"]
+    assert sections["defaults"] < next(place for place, row in enumerate(rows) if row[0] == "widths")
+    _, err = zoo("bench", "--model", "gconv/p4m", "--data", "modelA", "--set", "model.model=p4", code=2)
+    assert "model.model" in err
+
+
 def test_metrics_can_be_shown(plugin, zoo):
     out, _ = zoo("--plugin", plugin("filemetrics"), "show", "filemetrics/metric", "--json")
     assert json.loads(out)["kind"] == "metric"

@@ -120,7 +120,7 @@ def test_a_namespace_taken_twice_stays_with_the_first(lay):
 
 
 def test_first_party_comes_first_whatever_its_name(lay):
-    assert "lens-zoo-gconv" in FIRST_PARTY
+    assert FIRST_PARTY["gconv"] == "lens-zoo-gconv"
     lay("aaa", points={"gconv": None})
     lay("lens-zoo-gconv", points={"gconv": None})
     lay("lens-zoo-gconv-improved", points={"improved": None})
@@ -169,6 +169,11 @@ def test_entry_points_that_cannot_be_read_cost_only_their_own(lay, site):
         ("@hookimpl\ndef zoo_models(): return ['net']", "TypeError: zoo_models must return ModelSpecs, not str"),
         ("@hookimpl\ndef zoo_models(): return 3", "TypeError: zoo_models must return a list of ModelSpec, not int"),
         ("@hookimpl\ndef zoo_models(): yield None", "not generator"),
+        (
+            "@hookimpl(wrapper=True)\ndef zoo_models(): yield",
+            "a wrapper of zoo_models must return the list that its yield",
+        ),
+        ("@hookimpl(wrapper=True)\ndef zoo_epoch_ended(): return 1", "is not a generator function"),
         ("@hookimpl\ndef zoo_modles(): return []", "unknown hook 'zoo_modles'. Did you mean 'zoo_models'"),
         ("@hookimpl\ndef my_models(): return []", "unknown hook 'my_models'"),
         ("def zoo_datasets(): return []", "'zoo_datasets' lacks the mark @hookimpl"),
@@ -287,7 +292,8 @@ def test_events_reach_every_plugin_although_one_raises(lay, tmp_path, caplog):
     host.tell("zoo_epoch_ended", cell={}, run_dir=tmp_path, epoch=7, metrics={})
     assert [(tmp_path / name).read_text() for name in "abc"] == ["7", "7", "7"]
     assert [record.getMessage() for record in caplog.records] == [
-        f"plugin {name} failed in zoo_epoch_ended" for name in "ab"
+        f"plugin {name} failed in zoo_epoch_ended"
+        for name in "ba"  # pluggy: the last registered comes first
     ]
     assert "RuntimeError: no" in caplog.text
 

@@ -8,8 +8,8 @@ import pytest
 
 from zoo import registry
 from zoo.errors import MissingError, UsageError, nearest
-from zoo.host import Host, PluginRecord, _new_manager, load_plugins
-from zoo.registry import OFFERED_BY, find, listed, load_target, match
+from zoo.host import FIRST_PARTY, Host, PluginRecord, _new_manager, load_plugins
+from zoo.registry import find, listed, load_target, match
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
 
 
@@ -126,8 +126,7 @@ def test_first_party_plugins_that_are_not_installed(name, package):
 
 def test_every_namespace_that_is_installed_here_is_offered_by_its_own_distribution():
     for name, record in load_plugins(environment={}).records.items():
-        if name != "core":
-            assert OFFERED_BY[name] == record.distribution
+        assert FIRST_PARTY[name] == record.distribution
 
 
 def test_broken_and_disabled_plugins_are_named():

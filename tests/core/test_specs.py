@@ -23,6 +23,7 @@ FULL = [
         card="# Net",
         group="p4",
         equivariance="exact",
+        arguments={"family": "p4", "layers": [1, 2]},
         defaults={"width": 8, "act": "relu", "drop": None},
         search_space={"width": [4, 8], "lr": {"low": 1e-4, "high": 1e-2, "log": True}},
         weights={"modelA": "weights/a.safetensors"},
@@ -70,6 +71,20 @@ def test_mappings_and_lists_are_copied_and_closed() -> None:
     given = spec.to_json()
     given["defaults"]["width"] = 9
     assert spec.defaults["width"] == 8
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"arguments": {"image_size": 64}}, "mine/net: arguments contain 'image_size', which the images decide"),
+        ({"defaults": {"in_chans": 1}}, "mine/net: defaults contain 'in_chans', which the images decide"),
+        ({"arguments": {"width": 8}, "defaults": {"width": 8}}, "'width' is both a fixed argument and a hyper-param"),
+        ({"arguments": {"layer": print}}, "mine/net: arguments must be a mapping"),
+    ],
+)
+def test_fixed_arguments_are_plain_and_neither_settable_nor_of_the_images(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ModelSpec(id="mine/net", target="mine:net", **fields)
 
 
 def test_a_changed_copy_is_checked_again() -> None:

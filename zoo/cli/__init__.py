@@ -14,7 +14,7 @@ import click
 
 from zoo import __version__
 from zoo.cli.bench import bench, run_cell
-from zoo.cli.context import host_of, warn_of_broken
+from zoo.cli.context import commands_of, host_of, warn_of_broken
 from zoo.cli.data import data
 from zoo.cli.equivariance import equivariance
 from zoo.cli.evaluate import evaluate
@@ -69,19 +69,15 @@ def _plugin_commands(ctx: click.Context) -> dict[str, click.Command]:
     if _COMMANDS in ctx.meta:
         return dict(ctx.meta[_COMMANDS])
     commands: dict[str, click.Command] = ctx.meta.setdefault(_COMMANDS, {})
-    for implementation in host_of(ctx).manager.hook.zoo_commands.get_hookimpls():
+    host = host_of(ctx)
+    # In the order of admission, so that a plugin of this project keeps the name of its command.
+    for name in [name for name, record in host.records.items() if record.state == "ok"]:
         try:
-            with contextlib.redirect_stdout(sys.stderr):
-                offered: Any = implementation.function()
-            for command in offered:
-                if not isinstance(command, click.Command):
-                    raise TypeError(f"{command!r} is no click command")
+            for command in commands_of(host, name):
                 if command.name is not None and command.name not in cli.commands:
                     commands.setdefault(command.name, command)
         except (Exception, SystemExit) as error:
-            logging.getLogger(__name__).warning(
-                "plugin %s: zoo_commands: %s: %s", implementation.plugin_name, type(error).__name__, error
-            )
+            logging.getLogger(__name__).warning("plugin %s: zoo_commands: %s: %s", name, type(error).__name__, error)
     return commands
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
@@ -24,6 +25,20 @@ def host_of(ctx: click.Context) -> Host:
         root.obj = load_plugins()
     host: Host = root.obj
     return host
+
+
+def commands_of(host: Host, namespace: str) -> list[click.Command]:
+    """Return the commands that one plugin adds; what it prints meanwhile goes to stderr.
+
+    Raises:
+        TypeError: the plugin returned something else than lists of commands; or whatever its hook raises.
+    """
+    with contextlib.redirect_stdout(sys.stderr):
+        commands = [command for offered in host.call_plugin(namespace, "zoo_commands") for command in offered]
+    for command in commands:
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{command!r} is not a click command")
+    return commands
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -77,8 +77,6 @@ def _measure(
     host: Host, spec: ModelSpec, hparams: dict[str, Any], *, size: int, group: str | None, seed: int, layers: bool
 ) -> dict[str, Any]:
     """Return what is measured at one image size."""
-    import copy
-
     import torch
 
     from zoo.models.classifier import build_classifier
@@ -86,7 +84,7 @@ def _measure(
     from zoo.scores.equivariance import blob_images, declared_symmetry, measure_equivariance, measure_layers
 
     torch.manual_seed(seed)
-    classifier = build_classifier(host, spec.id, copy.deepcopy(hparams), image_shape=(1, size, size), num_classes=3)
+    classifier = build_classifier(host, spec.id, hparams, image_shape=(1, size, size), num_classes=3)
     own_group, declared = declared_symmetry(spec, classifier.network)
     group = group or own_group
     images = blob_images(_IMAGES, 1, size, seed=seed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.context import console, host_of, print_json
+from zoo.cli.context import commands_of, console, host_of, print_json
 from zoo.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         if key in ("id", "summary", "card") or value in (None, [], {}, ""):
             continue
         if isinstance(value, dict):
-            table.add_row(f"[bold]{key}[/bold]", "")
+            heading = "fixed arguments" if key == "arguments" else key
+            table.add_row(f"[bold]{heading}[/bold]", "")
             for inner, inner_value in value.items():
                 told = meanings.get(inner, "") if key == "params" else ""
                 table.add_row(f"  {inner}", escape(str(inner_value)), f"[dim]{escape(told)}[/dim]")
@@ -119,17 +120,11 @@ def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
 def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
     """Import every target and command of a plugin; return id, error and traceback of each that fails."""
     failures = []
-    for implementation in host.manager.hook.zoo_commands.get_hookimpls():
-        if implementation.plugin_name != namespace:
-            continue
-        try:
-            offered: Any = implementation.function()
-            for command in offered:
-                if not isinstance(command, click.Command):
-                    raise TypeError(f"{command!r} is no click command")
-        except (Exception, SystemExit) as error:
-            message = f"zoo_commands: {type(error).__name__}: {error}"
-            failures.append({"id": f"{namespace}/zoo_commands", "error": message, "trace": traceback.format_exc()})
+    try:
+        commands_of(host, namespace)
+    except (Exception, SystemExit) as error:
+        message = f"zoo_commands: {type(error).__name__}: {error}"
+        failures.append({"id": f"{namespace}/zoo_commands", "error": message, "trace": traceback.format_exc()})
     for specs in host.specs.values():
         for spec in specs.values():
             if spec.namespace != namespace:

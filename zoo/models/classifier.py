@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo import registry
-from zoo.errors import TrainingError, ZooError
+from zoo.errors import TrainingError
+from zoo.models.network import build_network
 from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
@@ -62,19 +63,12 @@ def build_classifier(
         num_classes: K.
 
     Raises:
-        TrainingError: the model's own code raises, or returns no module.
+        TrainingError: the images are not square, or the network cannot be built.
+        UsageError, MissingError: see `build_network`.
     """
     channels, height, width = image_shape
     if height != width:
         raise TrainingError(f"{model} takes square images, not {height} x {width}.")
     spec = registry.find(host, ModelSpec, model)
-    build = registry.load_target(spec)
-    try:
-        network = build(in_chans=channels, num_classes=num_classes, image_size=height, **hparams)
-    except ZooError:
-        raise
-    except Exception as error:
-        raise TrainingError(f"{model} cannot be built: {type(error).__name__}: {error}") from error
-    if not isinstance(network, nn.Module):
-        raise TrainingError(f"{model}: {spec.target} returned a {type(network).__name__}, not a torch.nn.Module.")
+    network = build_network(spec, in_chans=channels, num_classes=num_classes, image_size=height, hparams=hparams)
     return Classifier(network, channels=channels)

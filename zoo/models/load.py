@@ -77,7 +77,7 @@ def fill_classifier(host: Host, weights: Weights) -> TrainedClassifier:
 
 def hparams_for_loading(spec: ModelSpec, hparams: Mapping[str, Any]) -> dict[str, Any]:
     """Return hyper-parameters that fetch no initial weights: the weights come from the file."""
-    return copy.deepcopy({**spec.defaults, **hparams, **spec.initialisers})
+    return {**spec.defaults, **hparams, **spec.initialisers}
 
 
 def differences(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:

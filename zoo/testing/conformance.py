@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo import registry
+from zoo.errors import TrainingError
 from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec
 
 if TYPE_CHECKING:
@@ -52,12 +53,10 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
     from zoo.scores.equivariance import measure_equivariance
 
     spec = registry.find(host, ModelSpec, name)
-    build = registry.load_target(spec)
     for size in image_sizes:
         label = f"{spec.id} at {size} x {size}"
         torch.manual_seed(0)
-        model = build(in_chans=1, num_classes=3, image_size=size, **spec.defaults)
-        _require(isinstance(model, torch.nn.Module), f"{label}: build returned a {type(model).__name__}")
+        model = _build(spec, size)
         images = torch.randn(4, 1, size, size)
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
         before = [parameter.detach().clone() for parameter in model.parameters()]
@@ -84,7 +83,7 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
             set(model.state_dict()) == train_keys,
             f"{label}: the state dict has other keys in evaluation than in training",
         )
-        copy = build(in_chans=1, num_classes=3, image_size=size, **spec.defaults)
+        copy = _build(spec, size)
         copy.load_state_dict(model.state_dict())
         copy.eval()
         with torch.no_grad():
@@ -96,6 +95,15 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
         if spec.equivariance == "exact":
             error = measure_equivariance(model, images, spec.group).error
             _require(error <= tolerance, f"{label}: declared exact under {spec.group}, measured error {error:.1e}")
+
+
+def _build(spec: ModelSpec, size: int) -> Any:
+    from zoo.models.network import build_network
+
+    try:
+        return build_network(spec, in_chans=1, num_classes=3, image_size=size, hparams={})
+    except TrainingError as error:
+        raise ConformanceError(f"{spec.id} at {size} x {size}: {error}") from error
 
 
 def check_dataset(host: Host, name: str) -> None:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from zoo_gconv.plugin import zoo_models
 
 from zoo.errors import UsageError
+from zoo.models.network import build_network
 
 # Narrow shapes of every network: the wide ones are the same code.
 NARROW = {
@@ -32,8 +33,8 @@ names = pytest.mark.parametrize("name", NARROW)
 
 def build(name, *, image_size=33, channels=1, **hparams):
     torch.manual_seed(0)
-    hparams = {**SPECS[name].defaults, **NARROW[name], **hparams}
-    return SPECS[name].load()(in_chans=channels, num_classes=3, image_size=image_size, **hparams)
+    hparams = {**NARROW[name], **hparams}
+    return build_network(SPECS[name], in_chans=channels, num_classes=3, image_size=image_size, hparams=hparams)
 
 
 def images(size=33):

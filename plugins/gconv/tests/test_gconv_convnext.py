@@ -15,7 +15,7 @@ NARROW = {"widths": [2, 3, 4], "blocks": [1, 2, 1]}
 
 def build(name, *, image_size=64, **hparams):
     torch.manual_seed(0)
-    return getattr(convnext, name)(in_chans=1, num_classes=3, image_size=image_size, **{**NARROW, **hparams})
+    return convnext.build(model=name, in_chans=1, num_classes=3, image_size=image_size, **{**NARROW, **hparams})
 
 
 @pytest.fixture(scope="module")

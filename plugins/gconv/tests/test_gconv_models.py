@@ -16,7 +16,7 @@ SIZES = [64, 65, 75, 128, 129, 150]
 
 def build(name, *, image_size=64, **hparams):
     torch.manual_seed(0)
-    return getattr(models, name)(in_chans=1, num_classes=3, image_size=image_size, **hparams)
+    return models.build(model=name, in_chans=1, num_classes=3, image_size=image_size, **hparams)
 
 
 @pytest.fixture(scope="module")

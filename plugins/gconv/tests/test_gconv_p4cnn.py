@@ -13,7 +13,7 @@ NAMES = [*GROUP_NAMES, "z2cnn"]
 
 def build(name, *, classes=3, image_size=64, **hparams):
     torch.manual_seed(0)
-    return getattr(p4cnn, name)(in_chans=1, num_classes=classes, image_size=image_size, **hparams)
+    return p4cnn.build(model=name, in_chans=1, num_classes=classes, image_size=image_size, **hparams)
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,8 @@ def test_what_the_rest_of_the_repository_relies_on_is_there():
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_spec_survives_json_and_its_target_loads(spec):
     assert ModelSpec(**json.loads(json.dumps(spec.to_json()))) == spec
-    assert list(inspect.signature(spec.load()).parameters) == ["in_chans", "num_classes", "image_size", "hparams"]
+    parameters = list(inspect.signature(spec.load()).parameters)
+    assert parameters == [*spec.arguments, "in_chans", "num_classes", "image_size", "hparams"]
     assert set(spec.search_space) <= set(spec.defaults)
     assert set(spec.training) == {"lr", "weight_decay"}
 

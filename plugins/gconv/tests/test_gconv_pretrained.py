@@ -71,7 +71,7 @@ def write(network, folder, suffix=".safetensors"):
 
 def build(name, path, *, channels=1, classes=3, **hparams):
     hparams = {"init": path, "widths": WIDTHS, **hparams}
-    return getattr(resnet, name)(in_chans=channels, num_classes=classes, image_size=64, **hparams).double().eval()
+    return resnet.build(model=name, in_chans=channels, num_classes=classes, image_size=64, **hparams).double().eval()
 
 
 def average_over_the_group(network, images, *, mirrors):

@@ -17,7 +17,7 @@ NARROW = {"widths": [2, 3, 4, 5]}
 
 def build(name, *, image_size=64, **hparams):
     torch.manual_seed(0)
-    return getattr(resnet, name)(in_chans=1, num_classes=3, image_size=image_size, **{**NARROW, **hparams})
+    return resnet.build(model=name, in_chans=1, num_classes=3, image_size=image_size, **{**NARROW, **hparams})
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ class Network:
 
     Args:
         group: "p4", "p4m", or None for a control without a symmetry.
-        target: "module:function".
+        target: "module:function", the builder of its family; it is given the network's name as `model`.
         summary: one line for lists.
         body: what it is, where it comes from and what it is good for, in Markdown.
         defaults: every hyper-parameter and its value.
@@ -95,7 +95,7 @@ def _resnet(group: str, widths: list[int], *, wide: bool) -> Network:
     size = EQUAL_PARAMETERS if wide else EQUAL_WIDTH
     return Network(
         group=group,
-        target=f"zoo_gconv.resnet:{group}_resnet18",
+        target="zoo_gconv.resnet:build",
         summary=f"ResNet-18 on {group}, {'equal parameters' if wide else 'equal channels'}",
         body=RESNET_BODY.format(size=size),
         defaults={"widths": widths, "dropout": 0.0, "pooling": "mean", "init": None},
@@ -123,7 +123,6 @@ def _convnext(
     pointwise: str,
     more: str,
     *,
-    name: str,
     summary: str,
     widths: list[int],
     blocks: list[int],
@@ -131,7 +130,7 @@ def _convnext(
 ) -> Network:
     return Network(
         group="p4m",
-        target=f"zoo_gconv.convnext:{name}",
+        target="zoo_gconv.convnext:build",
         summary=summary,
         body=CONVNEXT_BODY.format(pointwise=pointwise, more=more),
         defaults={"widths": widths, "blocks": blocks, "kernel_size": kernel_size, "dropout": 0.0, "pooling": "mean"},
@@ -152,11 +151,11 @@ Source: {source}
 """
 
 
-def _cnn(name: str, group: str | None, width: int, *, dropout: float, summary: str, variant: str = "") -> Network:
+def _cnn(group: str | None, width: int, *, dropout: float, summary: str, variant: str = "") -> Network:
     pooling = {} if group is None else {"pooling": "max"}
     return Network(
         group=group,
-        target=f"zoo_gconv.p4cnn:{name}",
+        target="zoo_gconv.p4cnn:build",
         summary=summary,
         body=CNN_BODY.format(variant=variant, source=COHEN),
         defaults={"width": width, "dropout": dropout, **pooling},
@@ -181,7 +180,7 @@ WIDTHS: dict[str, list[int]] = {
 NETWORKS: dict[str, Network] = {
     "p4": Network(
         group="p4",
-        target="zoo_gconv.models:p4",
+        target="zoo_gconv.models:build",
         summary="group convolutions, quarter turns, 6 layers, plain torch",
         body=SMALL_BODY,
         defaults={"widths": WIDTHS["p4"], **SHARED, "pooling": "max"},
@@ -190,7 +189,7 @@ NETWORKS: dict[str, Network] = {
     ),
     "p4m": Network(
         group="p4m",
-        target="zoo_gconv.models:p4m",
+        target="zoo_gconv.models:build",
         summary="group convolutions, quarter turns and mirrors, 6 layers, plain torch",
         body=SMALL_BODY,
         defaults={"widths": WIDTHS["p4m"], **SHARED, "pooling": "max"},
@@ -199,7 +198,7 @@ NETWORKS: dict[str, Network] = {
     ),
     "z2": Network(
         group=None,
-        target="zoo_gconv.models:z2",
+        target="zoo_gconv.models:build",
         summary="plain convolutions, twin of p4 and p4m, 6 layers, plain torch",
         body=SMALL_BODY,
         defaults={"widths": WIDTHS["z2"], **SHARED},
@@ -215,7 +214,6 @@ NETWORKS: dict[str, Network] = {
     "p4m_convnext": _convnext(
         DENSE,
         COHEN,
-        name="p4m_convnext",
         summary="ConvNeXt on p4m, dense pointwise layers",
         widths=[5, 10, 20, 40],
         blocks=[2, 2, 6, 2],
@@ -224,7 +222,6 @@ NETWORKS: dict[str, Network] = {
     "octic": _convnext(
         OCTIC,
         OCTIC_SOURCES,
-        name="octic",
         summary="ConvNeXt on p4m in the Fourier basis of D4: wide and cheap",
         widths=[32, 64, 128],
         blocks=[2, 2, 2],
@@ -234,7 +231,6 @@ NETWORKS: dict[str, Network] = {
     "octic_small": _convnext(
         OCTIC,
         OCTIC_SOURCES,
-        name="octic_small",
         summary="a narrow, shallow octic for small images and CPUs",
         widths=[8, 24, 64],
         blocks=[1, 1, 1],
@@ -242,11 +238,10 @@ NETWORKS: dict[str, Network] = {
     ),
     # The paper's: 20 channels and dropout 0.3 in the plane and with rotation pooling, 10 features on p4 for as many
     # parameters; 7 = 10 / sqrt(2) on p4m.
-    "z2cnn": _cnn("z2cnn", None, 20, dropout=0.3, summary="Z2CNN of Cohen & Welling, the control of p4cnn"),
-    "p4cnn": _cnn("p4cnn", "p4", 10, dropout=0.0, summary="P4CNN of Cohen & Welling, quarter turns"),
-    "p4mcnn": _cnn("p4mcnn", "p4m", 7, dropout=0.0, summary="P4CNN on p4m: quarter turns and mirrors"),
+    "z2cnn": _cnn(None, 20, dropout=0.3, summary="Z2CNN of Cohen & Welling, the control of p4cnn"),
+    "p4cnn": _cnn("p4", 10, dropout=0.0, summary="P4CNN of Cohen & Welling, quarter turns"),
+    "p4mcnn": _cnn("p4m", 7, dropout=0.0, summary="P4CNN on p4m: quarter turns and mirrors"),
     "p4cnn_pooled": _cnn(
-        "p4cnn_pooled",
         "p4",
         20,
         dropout=0.3,

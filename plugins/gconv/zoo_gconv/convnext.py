@@ -205,29 +205,26 @@ class GroupConvNeXt(nn.Module):
         return self.classifier(self.dropout(self.group_pool(features)))
 
 
-def p4m_convnext(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupConvNeXt:
-    """Build the network with dense pointwise layers.
+LAYERS: dict[str, tuple[type[OcticLinear] | type[RegularLinear], type[OcticMLP] | type[RegularMLP]]] = {
+    "p4m_convnext": (RegularLinear, RegularMLP),
+    "octic": (OcticLinear, OcticMLP),
+    "octic_small": (OcticLinear, OcticMLP),
+}
+"""Classes of the pointwise layers."""
+
+
+def build(*, model: str, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupConvNeXt:
+    """Build a ConvNeXt on p4m.
 
     Args:
+        model: "p4m_convnext", "octic" or "octic_small".
         in_chans: C.
         num_classes: K.
         image_size: edge length in pixels that the depth must suit; the network takes any size it suits.
-        hparams: changes to `zoo_gconv.catalogue.NETWORKS["p4m_convnext"].defaults`.
+        hparams: changes to `zoo_gconv.catalogue.NETWORKS[model].defaults`.
 
     Raises:
         UsageError: such a network cannot be built.
     """
     shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
-    return GroupConvNeXt(RegularLinear, RegularMLP, **complete_convnext("p4m_convnext", **shape, hparams=hparams))
-
-
-def octic(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupConvNeXt:
-    """Build the network with pointwise layers in the Fourier basis. All else as for `p4m_convnext`."""
-    shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
-    return GroupConvNeXt(OcticLinear, OcticMLP, **complete_convnext("octic", **shape, hparams=hparams))
-
-
-def octic_small(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupConvNeXt:
-    """Build a narrow and shallow `octic`. All else as for `p4m_convnext`."""
-    shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
-    return GroupConvNeXt(OcticLinear, OcticMLP, **complete_convnext("octic_small", **shape, hparams=hparams))
+    return GroupConvNeXt(*LAYERS[model], **complete_convnext(model, **shape, hparams=hparams))

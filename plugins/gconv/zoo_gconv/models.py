@@ -79,29 +79,26 @@ class GroupNetwork(nn.Module):
         return self.classifier(self.dropout(pooled))
 
 
-def p4(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupNetwork:
-    """Build the network that is invariant under quarter turns.
+LAYERS: dict[str, tuple[type[LiftingConv], type[LiftingConv] | type[GroupConv]]] = {
+    "p4": (P4ConvZ2, P4ConvP4),
+    "p4m": (P4MConvZ2, P4MConvP4M),
+    "z2": (Z2ConvZ2, Z2ConvZ2),
+}
+"""Classes of the first layer and of all further ones."""
+
+
+def build(*, model: str, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupNetwork:
+    """Build a small network.
 
     Args:
+        model: "p4", "p4m" or "z2".
         in_chans: C.
         num_classes: K.
         image_size: edge length in pixels that the depth must suit; the network takes any size it suits.
-        hparams: changes to `zoo_gconv.catalogue.NETWORKS["p4"].defaults`.
+        hparams: changes to `zoo_gconv.catalogue.NETWORKS[model].defaults`.
 
     Raises:
         UsageError: such a network cannot be built.
     """
     shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
-    return GroupNetwork(P4ConvZ2, P4ConvP4, **complete("p4", **shape, hparams=hparams))
-
-
-def p4m(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupNetwork:
-    """Build the network that is invariant under quarter turns and mirrors. All else as for `p4`."""
-    shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
-    return GroupNetwork(P4MConvZ2, P4MConvP4M, **complete("p4m", **shape, hparams=hparams))
-
-
-def z2(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupNetwork:
-    """Build the plain twin, which promises nothing but translations. All else as for `p4`."""
-    shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
-    return GroupNetwork(Z2ConvZ2, Z2ConvZ2, **complete("z2", **shape, hparams=hparams))
+    return GroupNetwork(*LAYERS[model], **complete(model, **shape, hparams=hparams))

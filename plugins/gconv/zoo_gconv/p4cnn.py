@@ -88,35 +88,27 @@ class GroupCNN(nn.Module):
         return self.group_pool(self.classifier(self.trunk(images))).mean((-2, -1))
 
 
-def p4cnn(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupCNN:
-    """Build P4CNN.
+LAYERS: dict[str, tuple[type[LiftingConv], type[LiftingConv] | type[GroupConv]]] = {
+    "z2cnn": (Z2ConvZ2, Z2ConvZ2),
+    "p4cnn": (P4ConvZ2, P4ConvP4),
+    "p4mcnn": (P4MConvZ2, P4MConvP4M),
+    "p4cnn_pooled": (P4ConvZ2, P4ConvZ2),
+}
+"""Classes of the first layer and of all further ones."""
+
+
+def build(*, model: str, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupCNN:
+    """Build a network of Cohen & Welling.
 
     Args:
+        model: "z2cnn", "p4cnn", "p4mcnn" or "p4cnn_pooled" (with pooling over the rotations after each layer).
         in_chans: C.
         num_classes: K.
         image_size: edge length in pixels that the depth must suit; the network takes any size it suits.
-        hparams: changes to `zoo_gconv.catalogue.NETWORKS["p4cnn"].defaults`.
+        hparams: changes to `zoo_gconv.catalogue.NETWORKS[model].defaults`.
 
     Raises:
         UsageError: such a network cannot be built.
     """
     shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
-    return GroupCNN(P4ConvZ2, P4ConvP4, **complete_cnn("p4cnn", **shape, hparams=hparams))
-
-
-def p4mcnn(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupCNN:
-    """Build the same on p4m. All else as for `p4cnn`."""
-    shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
-    return GroupCNN(P4MConvZ2, P4MConvP4M, **complete_cnn("p4mcnn", **shape, hparams=hparams))
-
-
-def p4cnn_pooled(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupCNN:
-    """Build P4CNN with pooling over the rotations after each layer. All else as for `p4cnn`."""
-    shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
-    return GroupCNN(P4ConvZ2, P4ConvZ2, **complete_cnn("p4cnn_pooled", **shape, hparams=hparams))
-
-
-def z2cnn(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupCNN:
-    """Build the plain control Z2CNN. All else as for `p4cnn`."""
-    shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
-    return GroupCNN(Z2ConvZ2, Z2ConvZ2, **complete_cnn("z2cnn", **shape, hparams=hparams))
+    return GroupCNN(*LAYERS[model], **complete_cnn(model, **shape, hparams=hparams))

@@ -15,6 +15,7 @@ def _spec(name: str, network: Network) -> ModelSpec:
     return ModelSpec(
         id=f"gconv/{name}",
         target=network.target,
+        arguments={"model": name},
         summary=network.summary,
         tags=("convolutional", "from-scratch", *network.tags),
         card=network.card,

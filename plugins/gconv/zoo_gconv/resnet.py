@@ -132,30 +132,28 @@ def _stage(convolution: type[GroupConv], in_features: int, out_features: int, *,
     return nn.Sequential(first, ResidualBlock(convolution, out_features, out_features, stride=1))
 
 
-def p4_resnet18(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupResNet:
-    """Build the ResNet-18 that is invariant under quarter turns.
+LAYERS: dict[str, tuple[type[LiftingConv], type[GroupConv]]] = {
+    "p4": (P4ConvZ2, P4ConvP4),
+    "p4m": (P4MConvZ2, P4MConvP4M),
+}
+"""Classes of the first layer and of all further ones, for each group."""
+
+
+def build(*, model: str, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupResNet:
+    """Build a ResNet-18; the hyper-parameter `init` starts it from planar weights.
 
     Args:
+        model: "p4_resnet18", "p4m_resnet18", "p4_resnet18_wide" or "p4m_resnet18_wide".
         in_chans: C.
         num_classes: K.
         image_size: edge length in pixels that the depth must suit; the network takes any size it suits.
-        hparams: changes to `zoo_gconv.catalogue.NETWORKS["p4_resnet18"].defaults`.
+        hparams: changes to `zoo_gconv.catalogue.NETWORKS[model].defaults`.
 
     Raises:
         UsageError: such a network cannot be built.
     """
     shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
-    return _build(P4ConvZ2, P4ConvP4, complete_resnet("p4_resnet18", **shape, hparams=hparams))
-
-
-def p4m_resnet18(*, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupResNet:
-    """Build the ResNet-18 that is invariant under quarter turns and mirrors. All else as for `p4_resnet18`."""
-    shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
-    return _build(P4MConvZ2, P4MConvP4M, complete_resnet("p4m_resnet18", **shape, hparams=hparams))
-
-
-def _build(lifting: type[LiftingConv], convolution: type[GroupConv], settings: dict[str, Any]) -> GroupResNet:
-    """Build from complete settings; `init` among them starts from planar weights."""
+    settings = complete_resnet(model, **shape, hparams=hparams)
     init = settings.pop("init")
-    build = partial(GroupResNet, lifting, convolution)
-    return build(**settings) if init is None else start(build, settings, source=init)
+    resnet = partial(GroupResNet, *LAYERS[model.partition("_")[0]])
+    return resnet(**settings) if init is None else start(resnet, settings, source=init)

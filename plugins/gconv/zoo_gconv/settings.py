@@ -57,7 +57,7 @@ def complete(
 def complete_resnet(
     model: str, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Do the same for "p4_resnet18" or "p4m_resnet18".
+    """Do the same for the ResNets.
 
     Returns:
         the keyword arguments of `zoo_gconv.resnet.GroupResNet`, and "init".
@@ -89,7 +89,7 @@ def complete_cnn(
 def complete_convnext(
     model: str, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Do the same for "p4m_convnext" or "octic": arguments of `zoo_gconv.convnext.GroupConvNeXt`."""
+    """Do the same for the ConvNeXts: arguments of `zoo_gconv.convnext.GroupConvNeXt`."""
     values = _merged(model, in_chans=in_chans, num_classes=num_classes, image_size=image_size, hparams=hparams)
     widths, blocks, kernel_size = values["widths"], values["blocks"], values["kernel_size"]
     _check_counts(model, "widths", widths, "one for each stage")

@@ -20,6 +20,7 @@ from zoo.cli import main
 from zoo.cli.bench import bench as bench_command
 from zoo.errors import UsageError
 from zoo.host import load_plugins
+from zoo.models.network import build_network
 from zoo.specs import ModelSpec
 
 HERE = Path(__file__).resolve()
@@ -48,8 +49,8 @@ def test_every_choice_for_a_group_network_builds(name):
     for hyper_parameter, choices in spec.search_space.items():
         for choice in choices if isinstance(choices, tuple | list) else [choices["low"], choices["high"]]:
             with torch.device("meta"):
-                network = spec.load()(
-                    in_chans=1, num_classes=3, image_size=64, **{**spec.defaults, hyper_parameter: choice}
+                network = build_network(
+                    spec, in_chans=1, num_classes=3, image_size=64, hparams={hyper_parameter: choice}
                 )
             if hyper_parameter in ("width", "widths"):
                 counts.add(sum(parameter.numel() for parameter in network.parameters()))

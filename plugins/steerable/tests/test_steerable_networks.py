@@ -20,6 +20,7 @@ from zoo_steerable.symmetry import NAMES, parse
 from zoo import registry
 from zoo.errors import UsageError
 from zoo.host import load_plugins
+from zoo.models.network import build_network
 from zoo.scores.equivariance import blob_images, measure_equivariance
 from zoo.specs import ModelSpec
 from zoo.train.average import MovingAverage
@@ -30,8 +31,10 @@ SMALL = {"widths": [2, 3], "kernel_sizes": 5, "strides": [2, 1]}
 
 def build(name, *, image_size=17, **hparams):
     torch.manual_seed(0)
-    builder = getattr(networks, name.replace("/", "_"))
-    return builder(in_chans=1, num_classes=3, image_size=image_size, **hparams)
+    library, _, model = name.partition("/")
+    group, _, year = model.partition("_")
+    builder = networks.build_published if year else networks.build
+    return builder(library=library, group=group, in_chans=1, num_classes=3, image_size=image_size, **hparams)
 
 
 def test_one_network_for_each_library_and_group():
@@ -45,7 +48,8 @@ def test_one_network_for_each_library_and_group():
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_spec_survives_json_and_its_target_loads(spec):
     assert ModelSpec(**json.loads(json.dumps(spec.to_json()))) == spec
-    assert list(inspect.signature(spec.load()).parameters) == ["in_chans", "num_classes", "image_size", "hparams"]
+    parameters = list(inspect.signature(spec.load()).parameters)
+    assert parameters == [*spec.arguments, "in_chans", "num_classes", "image_size", "hparams"]
     assert set(spec.search_space) == set(spec.defaults)
 
 
@@ -139,9 +143,10 @@ def test_another_process_unpickles_and_builds_without_either_library():
     code = (
         "import pickle, sys, torch\n"
         "network, images, hparams = pickle.load(sys.stdin.buffer)\n"
-        "from zoo_steerable.networks import e2cnn_so2\n"
+        "from zoo_steerable.networks import build\n"
         "torch.manual_seed(0)\n"
-        "built = e2cnn_so2(in_chans=1, num_classes=3, image_size=17, **hparams).eval()\n"
+        "shape = {'in_chans': 1, 'num_classes': 3, 'image_size': 17}\n"
+        "built = build(library='e2cnn', group='so2', **shape, **hparams).eval()\n"
         "with torch.no_grad(): logits = [network(images).tolist(), built(images).tolist()]\n"
         "sys.stdout.buffer.write(pickle.dumps((logits, {'escnn', 'e2cnn'} & set(sys.modules))))"
     )
@@ -171,7 +176,7 @@ def test_every_choice_of_the_search_space_builds(spec):
     for name, choices in spec.search_space.items():
         values = choices if isinstance(choices, list) else [choices["low"], choices["high"]]
         for value in values[: 6 if name == "order" else None]:
-            network = spec.load()(in_chans=2, num_classes=4, image_size=33, **{name: value})
+            network = build_network(spec, in_chans=2, num_classes=4, image_size=33, hparams={name: value})
             assert network.eval()(torch.zeros(1, 2, 33, 33)).shape == (1, 4)
 
 
@@ -186,9 +191,8 @@ PUBLISHED_PARAMETERS = {
 
 @pytest.mark.parametrize("group", PUBLISHED_PARAMETERS)
 def test_the_network_of_2021_layer_by_layer(group):
-    network = registry.load_target(registry.find(load_plugins(environment={}), ModelSpec, f"e2cnn/{group}_2021"))(
-        in_chans=1, num_classes=3, image_size=129
-    )
+    spec = registry.find(load_plugins(environment={}), ModelSpec, f"e2cnn/{group}_2021")
+    network = build_network(spec, in_chans=1, num_classes=3, image_size=129, hparams={})
     size = parse(group).size
     shapes = []
     for layer in network.trunk:

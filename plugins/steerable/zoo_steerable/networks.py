@@ -10,7 +10,6 @@ does not change.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,8 +21,8 @@ from zoo_steerable.layers import AntialiasedPool, GroupPool, IrrepsNorm, Regular
 from zoo_steerable.libraries import LIBRARIES
 from zoo_steerable.sampling import disc, halve
 from zoo_steerable.settings import choose, complete, fit
-from zoo_steerable.specs import PUBLISHED, PUBLISHED_DEFAULTS, defaults_of
-from zoo_steerable.symmetry import NAMES, Symmetry, parse
+from zoo_steerable.specs import PUBLISHED_DEFAULTS, defaults_of
+from zoo_steerable.symmetry import Symmetry, parse
 
 SCALAR = Field("scalar")
 REGULAR = Field("regular")
@@ -150,58 +149,49 @@ class SpatialMean(nn.Module):
         return (maps * weights).sum((-2, -1)) / weights.sum()
 
 
-@dataclass(frozen=True)
-class Builder:
-    """The target of a spec: builds the network of one library and group.
+def build(
+    *, library: str, group: str, in_chans: int, num_classes: int, image_size: int, **hparams: Any
+) -> SteerableNetwork:
+    """Build the network of one library and group.
 
     Args:
         library: "escnn" or "e2cnn".
-        name: "c8" and so on; "cn" and "dn" take their order from the hyper-parameters; "c8_2021" is the published one.
+        group: "c8" and so on; "cn" and "dn" take their order from the hyper-parameters.
+        in_chans: C.
+        num_classes: K.
+        image_size: edge length in pixels that the depth must suit; with the head "invariant" the network takes any
+            size that it suits.
+        hparams: changes to the model's defaults.
+
+    Raises:
+        UsageError: such a network cannot be built.
+        MissingError: the library is needed and is not installed.
     """
-
-    library: str
-    name: str
-
-    def __call__(self, *, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> SteerableNetwork:
-        """Build the network.
-
-        Args:
-            in_chans: C.
-            num_classes: K.
-            image_size: edge length in pixels that the depth must suit; with the head "invariant" the network takes any
-                size that it suits.
-            hparams: changes to the model's defaults.
-
-        Raises:
-            UsageError: such a network cannot be built.
-            MissingError: the library is needed and is not installed.
-        """
-        model = f"{self.library}/{self.name}"
-        shape: dict[str, Any] = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
-        if self.name in PUBLISHED:
-            values = complete(model, PUBLISHED_DEFAULTS, **shape, hparams=hparams)
-            return _published(model, self.library, _group(self.name.partition("_")[0]), **shape, **values)
-        values = complete(model, defaults_of(self.name), **shape, hparams=hparams)
-        order = values.pop("order", None)
-        symmetry = Symmetry(order, self.name == "dn") if order else _group(self.name)
-        return _build(model, self.library, symmetry, **shape, **values)
+    model = f"{library}/{group}"
+    shape: dict[str, Any] = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
+    values = complete(model, defaults_of(group), **shape, hparams=hparams)
+    order = values.pop("order", None)
+    symmetry = Symmetry(order, group == "dn") if order else _symmetry(group)
+    return _assemble(model, library, symmetry, **shape, **values)
 
 
-def _group(name: str) -> Symmetry:
+def build_published(
+    *, library: str, group: str, in_chans: int, num_classes: int, image_size: int, **hparams: Any
+) -> SteerableNetwork:
+    """Build the network that was published for this task in 2021. All else as for `build`."""
+    model = f"{library}/{group}_2021"
+    shape: dict[str, Any] = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
+    values = complete(model, PUBLISHED_DEFAULTS, **shape, hparams=hparams)
+    return _assemble_published(model, library, _symmetry(group), **shape, **values)
+
+
+def _symmetry(name: str) -> Symmetry:
     symmetry = parse(name)
     assert symmetry is not None
     return symmetry
 
 
-def __getattr__(name: str) -> Builder:
-    """Return the builder `escnn_c8`, `e2cnn_d8_2021` and so on, which the specs name."""
-    library, _, model = name.partition("_")
-    if library in LIBRARIES and (model in (*NAMES, "cn", "dn") or model in PUBLISHED):
-        return Builder(library, model)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def _build(
+def _assemble(
     model: str,
     library: str,
     symmetry: Symmetry,
@@ -257,7 +247,7 @@ def _build(
     )  # fmt: skip
 
 
-def _published(
+def _assemble_published(
     model: str,
     library: str,
     symmetry: Symmetry,

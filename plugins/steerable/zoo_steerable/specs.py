@@ -131,7 +131,8 @@ def specs(library: str, version: str) -> list[ModelSpec]:
         found.append(
             ModelSpec(
                 id=f"{library}/{name}",
-                target=f"zoo_steerable.networks:{library}_{name}",
+                target="zoo_steerable.networks:build",
+                arguments={"library": library, "group": name},
                 summary=f"steerable, {words_of(name).replace('`', '')}; filters from {library}",
                 tags=("convolutional", "small", "from-scratch", "equivariant", "steerable"),
                 card=CARD.format(words=words_of(name), library=library, version=version, promise=promise, more=more),
@@ -168,7 +169,8 @@ def resolve(library: str, name: str) -> ModelSpec | None:
     group = model.partition("_")[0]
     return ModelSpec(
         id=f"{library}/{model}",
-        target=f"zoo_steerable.networks:{library}_{model}",
+        target="zoo_steerable.networks:build_published",
+        arguments={"library": library, "group": group},
         summary=f"the steerable network of 2021, {words_of(group)}; filters from {library}",
         tags=("convolutional", "large", "from-scratch", "steerable", "published"),
         card=PUBLISHED_CARD.format(words=words_of(group)),

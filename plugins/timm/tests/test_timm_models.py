@@ -12,6 +12,7 @@ from zoo_timm.plugin import BASELINES, zoo_models, zoo_resolve_model
 from zoo_timm.weights import layer_names
 
 from zoo.errors import UsageError
+from zoo.models.network import build_network
 
 CASES = [
     *((name, size) for name in BASELINES for size in (64, 150)),
@@ -24,8 +25,7 @@ SPECS = {spec.name: spec for spec in zoo_models()}
 
 def network_of(name: str, *, image_size: int, **arguments: Any) -> PaddedNetwork:
     torch.manual_seed(0)
-    hparams = {**SPECS[name].defaults, **arguments}
-    network = build(in_chans=1, num_classes=3, image_size=image_size, **hparams)
+    network = build_network(SPECS[name], in_chans=1, num_classes=3, image_size=image_size, hparams=arguments)
     assert isinstance(network, PaddedNetwork)
     return network
 
@@ -89,7 +89,7 @@ def test_another_size_than_the_declared_one_is_refused() -> None:
 def test_a_resolved_network_runs() -> None:
     spec = zoo_resolve_model("timm/resnet26d")
     assert spec is not None
-    network = spec.load()(in_chans=2, num_classes=5, image_size=33, **spec.defaults)
+    network = build_network(spec, in_chans=2, num_classes=5, image_size=33, hparams={})
     assert network.eval()(torch.randn(1, 2, 33, 33)).shape == (1, 5)
 
 
@@ -100,10 +100,15 @@ def test_rates_reach_timm() -> None:
     assert 0.25 in [module.p for module in network.modules() if isinstance(module, nn.Dropout)]
 
 
+@pytest.mark.parametrize(("name", "expected"), [("drop_rte", "'drop_rate'"), ("architecture", "no hyper-parameter")])
+def test_what_is_not_a_hyper_parameter_is_refused(name: str, expected: str) -> None:
+    with pytest.raises(UsageError, match=expected):
+        network_of("resnet18", image_size=64, **{name: "resnet50"})
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({"drop_rte": 0.1}, "'drop_rate'"),
         ({"drop_rate": 1.0}, "less than 1"),
         ({"drop_path_rate": "0.1"}, "less than 1"),
         ({"architecture": "vgg11", "drop_path_rate": 0.1}, "has no drop_path_rate"),

@@ -26,7 +26,7 @@ def test_specs_are_plain_and_name_real_architectures() -> None:
     assert {spec.name for spec in specs} == set(BASELINES)
     for spec in specs:
         assert ModelSpec(**spec.to_json()) == spec
-        assert spec.defaults["architecture"] in timm.list_models()
+        assert spec.arguments["architecture"] in timm.list_models()
         assert set(spec.search_space) <= set(spec.defaults)
         assert "arXiv" in spec.card
 
@@ -35,7 +35,7 @@ def test_any_timm_name_resolves_ignoring_case() -> None:
     spec = zoo_resolve_model("TIMM/ResNet26D")
     assert spec is not None
     assert spec.id == "timm/resnet26d"
-    assert spec.defaults["architecture"] == "resnet26d"
+    assert spec.arguments["architecture"] == "resnet26d"
     assert spec.defaults["pretrained"] is False
 
 

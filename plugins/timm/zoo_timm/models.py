@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from functools import partial
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.errors import UsageError, nearest
+from zoo.errors import UsageError
 from zoo_timm.architectures import find_architecture, import_timm
 from zoo_timm.weights import layer_names, load_network
 
@@ -66,7 +65,6 @@ def build(
     pretrained: bool | str = False,
     drop_rate: float | None = None,
     drop_path_rate: float | None = None,
-    **unknown: Any,
 ) -> nn.Module:
     """Return a timm network that maps images [N, in_chans, image_size, image_size] to logits [N, num_classes].
 
@@ -79,22 +77,13 @@ def build(
             or the hub; text: a file .safetensors, .pth or .pt. See `zoo_timm.weights`.
         drop_rate: dropout in front of the classifier, from 0 to less than 1; None: timm's default.
         drop_path_rate: stochastic depth, from 0 to less than 1; None: timm's default.
-        unknown: collected only to be refused with the nearest name.
 
     Raises:
-        UsageError: an unknown architecture or hyper-parameter, one that the architecture does not have, a size
-            that it cannot take, or a file of weights that does not fit.
+        UsageError: an unknown architecture, a hyper-parameter that the architecture does not have, a size that it
+            cannot take, or a file of weights that does not fit.
         MissingError: timm, or the hub, is out of reach.
         DataError: a file of weights is damaged.
     """
-    if unknown:
-        allowed = [name for name, parameter in inspect.signature(build).parameters.items()
-                   if parameter.kind is inspect.Parameter.KEYWORD_ONLY]  # fmt: skip
-        name = next(iter(unknown))
-        raise UsageError(
-            f"timm models have no hyper-parameter '{name}'.{nearest(name, allowed)}",
-            hint=f"Allowed: {', '.join(allowed)}",
-        )
     for label, count in (("in_chans", in_chans), ("num_classes", num_classes), ("image_size", image_size)):
         if type(count) is not int or count < 1:
             raise UsageError(f"{label}={count!r} must be a whole number, at least 1.")

@@ -126,21 +126,16 @@ _CARD = """\
 One input channel or any other number; K classes. Where the image size does not suit the network, the image is
 padded on all sides by reflection to the next size that does; no pixel is cut off or resampled.
 
-`architecture` is timm's name; it is stored with every run. To use another network, name another model
-(`timm/NAME` for any of timm's names) instead of setting it. `pretrained=true` loads timm's default weights from
-the hub, `pretrained=FILE` a local .safetensors, .pth or .pt file, also the weights of an earlier run; a first
-layer for RGB is summed over its channels, and a head for other classes is replaced.
+`architecture` is timm's name and is fixed; `timm/NAME` is a model for any of timm's names. `pretrained=true` loads
+timm's default weights from the hub, `pretrained=FILE` a local .safetensors, .pth or .pt file, also the weights of an
+earlier run; a first layer for RGB is summed over its channels, and a head for other classes is replaced.
 
 Source: {source}
 """
 
 
 def _listed(name: str, baseline: Baseline) -> ModelSpec:
-    defaults: dict[str, Any] = {
-        "architecture": baseline.architecture,
-        "pretrained": False,
-        "drop_rate": baseline.drop_rate,
-    }
+    defaults: dict[str, Any] = {"pretrained": False, "drop_rate": baseline.drop_rate}
     search_space: dict[str, Any] = {"drop_rate": [0.0, 0.2, 0.5]}
     if baseline.drop_path_rate is not None:
         defaults["drop_path_rate"] = baseline.drop_path_rate
@@ -148,6 +143,7 @@ def _listed(name: str, baseline: Baseline) -> ModelSpec:
     return ModelSpec(
         id=f"{NAMESPACE}/{name}",
         target=TARGET,
+        arguments={"architecture": baseline.architecture},
         summary=baseline.summary,
         tags=("baseline", *baseline.tags),
         requires=("timm",),
@@ -194,6 +190,7 @@ def zoo_resolve_model(name: str) -> ModelSpec | None:
     return ModelSpec(
         id=f"{NAMESPACE}/{architecture}",
         target=TARGET,
+        arguments={"architecture": architecture},
         summary="an architecture of timm" + (f", with its weights '{tag}'" if tag else ""),
         tags=("baseline",),
         requires=("timm",),
@@ -204,7 +201,6 @@ def zoo_resolve_model(name: str) -> ModelSpec | None:
         ),
         # None: timm's own default, since not every architecture has either.
         defaults={
-            "architecture": architecture,
             "pretrained": bool(tag) and has_weights(architecture),
             "drop_rate": None,
             "drop_path_rate": None,

@@ -1,0 +1,54 @@
+"""Builds the network of a spec: the only place that calls the target of a `ModelSpec`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from zoo import registry
+from zoo.errors import TrainingError, UsageError, ZooError, nearest
+from zoo.specs import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build_network(
+    spec: ModelSpec, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
+) -> nn.Module:
+    """Return a freshly initialised network that maps images [N, C, H, W] to logits [N, K].
+
+    Args:
+        spec: Description of the network.
+        in_chans: C.
+        num_classes: K.
+        image_size: H and W in pixels.
+        hparams: Hyper-parameters that differ from the spec's defaults.
+
+    Raises:
+        UsageError: an unknown hyper-parameter, or an impossible value.
+        MissingError: the target cannot be imported, or needs something that is absent.
+        TrainingError: the target raises another error, or returns something other than a module.
+    """
+    from torch import nn
+
+    for name in hparams:
+        if name not in spec.defaults:
+            raise UsageError(f"{spec.id} has no hyper-parameter '{name}'.{nearest(name, spec.defaults)}")
+    build = registry.load_target(spec)
+    try:
+        network = build(
+            in_chans=in_chans,
+            num_classes=num_classes,
+            image_size=image_size,
+            # A copy: a builder that changes a list would change the spec.
+            **copy.deepcopy({**spec.arguments, **spec.defaults, **hparams}),
+        )
+    except ZooError:
+        raise
+    except Exception as error:
+        raise TrainingError(f"{spec.id} cannot be built: {type(error).__name__}: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise TrainingError(f"{spec.id}: {spec.target} returned a {type(network).__name__}, not a torch.nn.Module.")
+    return network
