@@ -207,7 +207,7 @@ def test_a_trial_that_kills_its_process_twice_has_failed(start, host, forked, mo
     assert [trial.user_attrs["deaths"] for trial in trials] == [2, 2]
     assert "trial 1: failed: its process died 2 times, last with status -9" in capsys.readouterr().err
     summary = summarise(*find_study(folder.parents[1], "s")[::-2])
-    assert summary["best"] is None
+    assert summary.best is None
     assert draw(summary, folder) == []
 
 

@@ -112,6 +112,7 @@ def tune(
 
 def _finish(store: Path, name: str, *, as_json: bool) -> bool:
     """Show a study and draw its pictures; return whether a trial has ended well."""
+    from zoo.schema import plain
     from zoo_optuna.search import find_study
     from zoo_optuna.show import print_summary
     from zoo_optuna.summary import draw, summarise
@@ -119,15 +120,15 @@ def _finish(store: Path, name: str, *, as_json: bool) -> bool:
     definition, folder, journal = find_study(store, name)
     summary = summarise(journal, definition)
     if as_json:
-        print_json(summary)
+        print_json(plain(summary))
     else:
         print_summary(summary)
     for path in draw(summary, folder):
         click.echo(f"picture: {path}", err=True)
-    if summary["best"] is None:
-        failed = [trial["error"] for trial in summary["trials"] if trial["error"]]
+    if summary.best is None:
+        failed = [trial.error for trial in summary.trials if trial.error]
         click.echo("No trial has ended well." + (f" The first error: {failed[0]}" if failed else ""), err=True)
-    return summary["best"] is not None
+    return summary.best is not None
 
 
 @click.command("run-trials", hidden=True)

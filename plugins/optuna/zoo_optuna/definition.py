@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ from zoo.plan.settings import SETTING_NAMES, TrainingSettings
 from zoo.plan.study import Best
 from zoo.results.cell import Cell
 from zoo.results.store import write_json
+from zoo.schema import Record, read_record
 
 STUDY = "study.json"
 SCHEMA = 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Definition:
+class Definition(Record):
     """Everything that decides what the trials of a study are.
 
     Args:
@@ -78,10 +78,10 @@ def read_definition(folder: Path) -> Definition:
         if schema != SCHEMA:
             raise DataError(f"{path} is of schema {schema}; this plugin reads schema {SCHEMA}.")
         content.pop("made_with")
-        return Definition(**content | {"cell": Cell.from_json(content["cell"])})
+        return read_record(content | {"cell": Cell.from_json(content["cell"])}, Definition, what=STUDY)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {type(error).__name__}: {error}.") from error
 
 

@@ -130,40 +130,40 @@ def print_summary(summary: Summary) -> None:
     from rich.table import Table
 
     out = console()
-    ended = [trial for trial in summary["trials"] if trial["state"] == "ended"]
+    ended = [trial for trial in summary.trials if trial.state == "ended"]
     others = [
         f"{count} {state}"
         for state in ("stopped", "failed", "unfinished")
-        if (count := sum(trial["state"] == state for trial in summary["trials"]))
+        if (count := sum(trial.state == state for trial in summary.trials))
     ]
     counts = ", ".join([f"{len(ended)} trials ended", *others])
-    out.print(f"{summary['study']}: {summary['model']} on {summary['data']}, budget {summary['budget']}; {counts}")
+    out.print(f"{summary.study}: {summary.model} on {summary.data}, budget {summary.budget}; {counts}")
     if not ended:
         return
-    best = sorted(ended, key=lambda trial: (-trial["val_auc"], trial["trial"]))[:MOST_ROWS]
+    best = sorted(ended, key=lambda trial: (-trial.score, trial.trial))[:MOST_ROWS]
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("trial", "val AUC", "epoch", "parameters", "million MACs", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("settings", overflow="fold")
     for trial in best:
         table.add_row(
-            str(trial["trial"]),
-            f"{trial['val_auc']:.4f}",
-            str(trial["epoch"]),
-            f"{trial['parameters']:,}",
-            f"{trial['macs'] / 1e6:,.1f}",
-            duration(trial["seconds"]),
-            written(trial["values"]),
+            str(trial.trial),
+            f"{trial.val_auc:.4f}",
+            str(trial.epoch),
+            f"{trial.parameters or 0:,}",
+            f"{(trial.macs or 0) / 1e6:,.1f}",
+            duration(trial.seconds or 0.0),
+            written(trial.values),
         )
     out.print(table)
-    if summary["importance"]:
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in summary["importance"].items())
+    if summary.importance:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in summary.importance.items())
         out.print(f"importance: {shares}", markup=False)
     else:
         out.print("importance: too few trials, or all of them scored the same", style="dim")
     out.print(
         "The highest of many validation AUCs flatters. The test AUC of fresh trainings: "
-        f"zoo bench --from-study {summary['study']} --seeds 0-4",
+        f"zoo bench --from-study {summary.study} --seeds 0-4",
         style="dim",
         markup=False,
     )
