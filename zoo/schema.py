@@ -18,7 +18,7 @@ Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """A number of things. The upper bound keeps out what no float can hold."""
 
 
-# Tells type checkers that what derives from it is frozen and takes keywords only, as msgspec has it.
+# For type checkers, which else expect `frozen=True` at every class that derives from a frozen one.
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of the values that files hold: frozen, with typed fields and no others."""

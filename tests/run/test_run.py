@@ -31,6 +31,7 @@ from zoo.results.cell import SCHEMA
 from zoo.results.schema import Failed
 from zoo.run import cell as run
 from zoo.run.cell import run_cell
+from zoo.scores.schema import Invariance
 from zoo.train import loop as train_module
 from zoo.train.checkpoint import CHECKPOINT
 
@@ -264,6 +265,15 @@ def test_a_stored_result_is_not_run_again_unless_forced(plan, run_in, host, monk
     assert second == first
     monkeypatch.setattr(run, "_run", lambda *_, **__: structs.replace(first, device="forced"))
     assert run_cell(host, cell, run_dir, device="cpu", force=True).device == "forced"
+
+
+def test_what_a_plugin_says_and_no_result_can_hold_is_a_failure_with_a_cause(plan, run_in, monkeypatch):
+    monkeypatch.setattr(run, "declared_symmetry", lambda spec, network: (3, None))
+    monkeypatch.setattr(run, "measure_equivariance", lambda *_: Invariance(error=0.0, flips=0.0, elements=1))
+    result, run_dir = run_in(plan(epochs=1))
+    assert result.status == "failed"
+    assert "Expected `str | null`, got `int` - at `$.equivariance.group`" in result.error
+    assert store.open_result(run_dir) == result
 
 
 def test_rules(plan, run_in, host):
