@@ -1,4 +1,4 @@
-"""What a result was made with: machine, Python, libraries."""
+"""Description of the environment that produced a result: machine, Python, library versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def describe(*, accelerator: bool = True) -> dict[str, Any]:
     """Return machine, Python and library versions.
 
     Args:
-        accelerator: import torch to ask for the GPU and its settings.
+        accelerator: Whether to import torch and include the GPU and its settings.
     """
     environment: dict[str, Any] = {
         "python": platform.python_version(),
@@ -37,7 +37,7 @@ def describe(*, accelerator: bool = True) -> dict[str, Any]:
 
 
 def peak_memory_bytes() -> int:
-    """Return the most memory that this process has held (on CUDA: the most that tensors have held there)."""
+    """Return the peak memory of this process (on CUDA: the peak memory of its tensors)."""
     if "torch" in sys.modules:
         import torch
 

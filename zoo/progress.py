@@ -1,4 +1,4 @@
-"""What a running cell tells the world: one small file, replaced several times a second."""
+"""The progress of a running cell: a small file that is replaced several times a second."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PARENT_VARIABLE = "ZOO_PARENT_PID"
 
 
 class ProgressFile:
-    """Write a cell's progress, and stop when the process that asked for it is gone.
+    """Write a cell's progress, and stop the cell when its parent process has ended.
 
     Args:
-        path: of the file.
+        path: Path of the progress file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,15 +29,15 @@ class ProgressFile:
         self._parent = os.environ.get(PARENT_VARIABLE)
 
     def tell(self, phase: str, done: float, total: float, **more: Any) -> None:
-        """Say how far a phase is; too frequent calls cost nothing.
+        """Record the progress of a phase; calls within `INTERVAL_SECONDS` of the last write are skipped.
 
         Args:
-            phase: such as "simulate train".
-            done, total: in units of the phase.
-            more: plain values to show, such as epoch, loss, val_auc.
+            phase: Name of the phase, for example "simulate train".
+            done, total: Progress and total, in units of the phase.
+            more: Further plain values to show, for example epoch, loss, val_auc.
 
         Raises:
-            KeyboardInterrupt: the parent process was killed, so nobody waits for this cell.
+            KeyboardInterrupt: The parent process has ended, so the result of this cell is no longer needed.
         """
         now = time.perf_counter()
         if phase != self._phase:
@@ -49,18 +49,18 @@ class ProgressFile:
         if self._parent is not None and os.getppid() != int(self._parent):
             raise KeyboardInterrupt
         seconds = now - self._phase_started
-        # A training that goes on from a checkpoint has most of its steps behind it from the first moment.
+        # A training resumed from a checkpoint starts with most of its steps done; they do not count for the rate.
         rate = (done - self._done_before) / seconds if seconds > 0 else 0.0
         content = {"phase": phase, "done": done, "total": total, "seconds": seconds, "rate": rate, **more}
         temporary = self.path.with_suffix(".part")
-        # A courtesy: a full disk is told by whatever has to be written, and not here.
+        # Progress is optional: a full disk is reported where a result is written, not here.
         with contextlib.suppress(OSError):
             temporary.write_text(json.dumps(content), encoding="utf-8")
             os.replace(temporary, self.path)
 
 
 def read_progress(path: Path) -> dict[str, Any]:
-    """Return what a cell last said, or {}."""
+    """Return the last progress that a cell wrote, or {}."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
