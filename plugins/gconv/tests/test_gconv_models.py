@@ -121,5 +121,5 @@ def test_unknown_pooling_is_refused_in_words(name):
 
 
 def test_plain_twin_has_no_group_to_pool_over():
-    with pytest.raises(UsageError, match="gconv/z2: no hyper-parameter 'pooling'"):
+    with pytest.raises(UsageError, match="gconv/z2 has no hyper-parameter 'pooling'"):
         build("z2", pooling="max")

@@ -132,7 +132,7 @@ def test_other_classes_get_a_new_head_and_the_log_says_so(tmp_path, caplog):
         ({"widths": [3, 4, 5, 7]}, r"widths is \[3, 4, 5, 7\], but init=.* of \[3, 4, 5, 6\]\.\n.*=\[3,4,5,6\]"),
         ({"pooling": "max"}, "pooling is 'max', but must be 'mean' with init"),
         ({"init": 3}, "init is 3, but must be null, a file of weights, or timm/resnet18"),
-        ({"init": "nowhere.safetensors"}, "there is no such file"),
+        ({"init": "nowhere.safetensors"}, "file not found"),
         ({"channels": 2}, r"does not fit: conv1.weight is \(3, 1, 7, 7\) .* not \(3, 2, 7, 7\)"),
     ],
 )
@@ -152,7 +152,7 @@ def test_incomplete_weights_are_refused_by_name(broken, tmp_path):
         message = "layer2.7.bn1.weight has no place"
     else:
         state = {"trunk.0.weight": torch.ones(1)}
-        message = "holds no ResNet-18: layer1.0.conv2.weight, .* begins with trunk.0.weight"
+        message = "is not a ResNet-18: layer1.0.conv2.weight, .* begins with trunk.0.weight"
     save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(UsageError, match=message):
         build("p4_resnet18", str(tmp_path / "w.safetensors"))
