@@ -126,7 +126,9 @@ def _width_name(host: Host, cell: Cell) -> str:
     for name in WIDTHS:
         if name in cell.hparams:
             return name
-    with_widths = [spec.id for spec in registry.listed(host, ModelSpec) if any(name in spec.defaults for name in WIDTHS)]
+    with_widths = [
+        spec.id for spec in registry.listed(host, ModelSpec) if any(name in spec.defaults for name in WIDTHS)
+    ]
     raise UsageError(
         f"{cell.model} has no hyper-parameter {' or '.join(WIDTHS)}: it cannot be matched to another network.",
         hint="List it first, so that the others are matched to it, or leave it out. "

@@ -111,9 +111,7 @@ def _merged(
     for name in hparams:
         if name not in defaults:
             known = ", ".join(defaults)
-            raise UsageError(
-                f"gconv/{model} has no hyper-parameter '{name}'; it has {known}.{nearest(name, defaults)}"
-            )
+            raise UsageError(f"gconv/{model} has no hyper-parameter '{name}'; it has {known}.{nearest(name, defaults)}")
     for name, value in (("in_chans", in_chans), ("num_classes", num_classes), ("image_size", image_size)):
         if not _is_whole(value) or value < 1:
             _refuse(model, name, value, "a whole number, 1 or more")

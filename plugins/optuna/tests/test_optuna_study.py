@@ -257,7 +257,10 @@ def test_a_torn_last_line_of_the_journal_is_dropped(start, host):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model": "toyzoo/tiny", "searched": ["lr"]}, "model is tunetoy/eye in the existing study and toyzoo/tiny in this command"),
+        (
+            {"model": "toyzoo/tiny", "searched": ["lr"]},
+            "model is tunetoy/eye in the existing study and toyzoo/tiny in this command",
+        ),
         ({"data": "toyzoo/two"}, "data is toyzoo/stripes in the existing study and toyzoo/two in this command"),
         ({"searched": ["lr", "widths"]}, "blind is searched in the existing study"),
         ({"weight_decay": None}, "weight_decay is not searched in the existing study"),

@@ -20,7 +20,8 @@ from zoo.errors import UsageError
 @click.option("--search", "searched", metavar="NAMES", help="Search only these settings (comma-separated).")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Fix a setting, as for zoo bench.")
 @click.option(
-    "--budget", help="Set the problem size: smoke (seconds per trial), laptop or paper; default: laptop, paper on a GPU."
+    "--budget",
+    help="Set the problem size: smoke (seconds per trial), laptop or paper; default: laptop (GPU: paper).",
 )
 @click.option("--workers", default=1, show_default=True, help="Run this many trials in parallel.")
 @click.option("--prune-after", default=5, show_default=True, help="Prune only after this many completed trials.")

@@ -73,9 +73,7 @@ def choose_space(spec: ModelSpec, *, searched: Sequence[str], fixed: Mapping[str
         )
     names = [_plain(name, space) for name in searched] or [name for name in space if name not in fixed_names]
     if not names:
-        raise UsageError(
-            "All searchable settings are fixed by --set.", hint=f"Searchable settings: {', '.join(space)}"
-        )
+        raise UsageError("All searchable settings are fixed by --set.", hint=f"Searchable settings: {', '.join(space)}")
     # Sorted, as in the study's file: the order of the names must not change the drawn values.
     return {name: _listed(space[name]) for name in sorted(set(names))}
 
