@@ -1,4 +1,4 @@
-"""What a study has found: trials, the best of them, and which settings mattered."""
+"""The results of a study: its trials, the best trial, and the importance of the settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STATES: dict[TrialState, TrialStateName] = {
     TrialState.RUNNING: "unfinished",
 }
 LEAST_TRIALS = 4
-"""With fewer, a regression forest over the settings says nothing."""
+"""Number of completed trials below which importances are not computed."""
 
 
 class TrialSummary(Record):
@@ -95,8 +95,8 @@ def summarise(study: Study, definition: Definition) -> Summary:
     """Return everything that `zoo tune` shows.
 
     Args:
-        study: its journal.
-        definition: of it.
+        study: Journal of the study.
+        definition: Definition of the study.
     """
     cell = definition.cell
     trials = tuple(_entry(t, definition) for t in study.get_trials(deepcopy=False) if t.state in STATES)
@@ -132,7 +132,7 @@ def _entry(trial: FrozenTrial, definition: Definition) -> TrialSummary:
 
 
 def _importance(study: Study, definition: Definition) -> dict[str, float]:
-    """Return name -> share, the largest first; names of a single choice are none."""
+    """Return the importance of each setting, the largest first; settings with a single choice are left out."""
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # loads scikit-learn: seconds
 
     try:
@@ -145,14 +145,14 @@ def _importance(study: Study, definition: Definition) -> dict[str, float]:
 
 
 def draw(summary: Summary, folder: Path) -> list[Path]:
-    """Draw how the search went and which settings mattered; return the pictures.
+    """Plot the history of the search and the importance of the settings; return the paths of the plots.
 
     Args:
-        summary: of a study.
-        folder: of the study.
+        summary: Summary of the study.
+        folder: Folder of the study.
 
     Raises:
-        DataError: a picture cannot be written.
+        DataError: A plot cannot be written.
     """
     return [
         *([_draw_history(summary, folder / "history.png")] if summary.best else []),
@@ -161,7 +161,7 @@ def draw(summary: Summary, folder: Path) -> list[Path]:
 
 
 def _draw_history(summary: Summary, path: Path) -> Path:
-    """Draw the validation AUC of every trial, and the best so far."""
+    """Plot the validation AUC of every trial, and the best so far."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -188,7 +188,7 @@ def _draw_history(summary: Summary, path: Path) -> Path:
 
 
 def _draw_importance(summary: Summary, path: Path) -> Path:
-    """Draw the share of each setting in the variance of the validation AUC."""
+    """Plot the share of each setting in the variance of the validation AUC."""
     from matplotlib.figure import Figure
 
     names, shares = list(summary.importance), list(summary.importance.values())
