@@ -18,6 +18,7 @@ from zoo.results.cell import Cell
 from zoo.results.find import good_result
 from zoo.results.verify import flatten
 from zoo.run.matrix import CellState, run_matrix
+from zoo.run.where import Where
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -76,7 +77,9 @@ def rerun(
             f"The run lies in the store {store}: running it again would replace what it is compared with.",
             hint="Choose another folder with --store, or leave it out for one that is thrown away.",
         )
-    [again] = run_matrix(host, [cell], store=store, device=device, launcher=launcher, force=True, watch=watch)
+    [again] = run_matrix(
+        host, [cell], store=store, where=Where(device=device, force=True), launcher=launcher, watch=watch
+    )
     if again["status"] != "ok":
         raise DataError(f"Run again, the cell {cell.run_id} ended as {again['status']}: {again.get('error', '')}")
     scores = [flatten({key: result["test"][key] for key in _COMPARED}) for result in (stored, again)]

@@ -11,6 +11,7 @@ from typing import Any
 from zoo.data.recipe import canonical_json
 from zoo.errors import DataError, UsageError
 from zoo.lensing.draws import stable_hash
+from zoo.plan.request import Request
 from zoo.plan.settings import SETTING_NAMES, TrainingSettings
 from zoo.plan.study import Best
 from zoo.results.cell import Cell
@@ -144,12 +145,9 @@ def best_of(definition: Definition, *, trial: int, val_auc: float, values: Mappi
     """Return what `zoo bench --from-study` needs of the best trial."""
     cell = definition.cell
     simulator = cell.recipe["simulator"]
-    return Best(
-        study=definition.study,
-        trial=trial,
-        val_auc=val_auc,
-        model=cell.model,
-        data=cell.data,
+    request = Request(
+        models=[cell.model],
+        data=[cell.data],
         budget=cell.budget,
         precision=cell.precision,
         rule=cell.rule,
@@ -157,6 +155,7 @@ def best_of(definition: Definition, *, trial: int, val_auc: float, values: Mappi
         settings={**definition.settings, **values},
         **({} if simulator is None else {"simulator": simulator}),
     )
+    return Best(study=definition.study, trial=trial, val_auc=val_auc, request=request)
 
 
 def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
