@@ -327,7 +327,7 @@ def bench_suite(
     for name in changes:
         if name not in allowed:
             raise UsageError(f"A suite has no field '{name}'.{nearest(name, allowed)}")
-    told = {name: [value] if name in ("models", "data") and isinstance(value, str) else value
+    told: dict[str, Any] = {name: [value] if name in ("models", "data") and isinstance(value, str) else value
             for name, value in changes.items()}  # fmt: skip
     if "budget" in told:
         told["budgets"] = [told.pop("budget")]
