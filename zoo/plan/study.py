@@ -129,7 +129,7 @@ def read_best(store: Path, name: str) -> Best:
         raise UsageError(
             f"No trial of the study '{name}' has ended well yet.", hint=f"See: zoo tune --show {name} --store {store}"
         ) from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, DataError) as error:
         raise DataError(f"Cannot read {path}: {error}.") from error
     raise DataError(f"{path} is of schema {schema}; this zoo reads schema {BEST_SCHEMA}.")
 
