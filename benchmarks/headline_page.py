@@ -1,4 +1,4 @@
-"""docs/results.md from recorded runs: every number on the page is one of theirs, or a published one named as such."""
+"""Writes docs/results.md from recorded runs: every number on the page is from a run, or marked as published."""
 
 from __future__ import annotations
 
@@ -47,21 +47,22 @@ PUBLISHED = {
 }
 MISSING = (
     "**The paper-size table is missing for {data}**: 67,500 training images of 150 x 150 pixels at the published "
-    "masses need a GPU, and none was at hand. What stands here in its place was trained on a smaller and easier "
-    "problem. The published numbers stand apart, for orientation; nothing here says that they are reached or beaten."
+    "masses need a GPU, which was not available. The networks on this page were trained on a smaller and easier "
+    "problem. The published numbers are listed separately, for orientation; they cannot be compared with these scores."
 )
 HOW = """\
-One row is one network with one setting; AUC is one class against the rest, micro over all decisions, macro the mean of
-the classes, and a mean over seeds where there are several. The interval is a bootstrap over the first seed's test
-images and does not hold the spread between trainings. Equivariance error: by how much of the largest logit the trained
-network's logits change under those symmetries of the square that it declares, or under all if it declares none."""
+Each row is one network with one setting. AUC is one class against the rest; micro is over all decisions, macro the mean
+of the classes. With several seeds it is their mean. The interval is a bootstrap over the first seed's test images and
+excludes the variation between trainings. The equivariance error is the change of the trained network's logits, relative
+to the largest logit, under the declared symmetries of the square, or under all of them if the network does not declare
+any. Terms are in the [glossary](glossary.md)."""
 TIMES = """\
-Times are minutes until the macro AUC of the validation images is reached, with the simulation where this run made the
-images (a run that found them in the cache has none). FLOP/s are six times the network's multiply-accumulates times the
-training images per second."""
+Times are minutes until the macro AUC of the validation images is reached. They include the simulation if this run made
+the images; a run that found them in the cache has no simulation time. FLOP/s are six times the network's
+multiply-accumulates times the training images per second."""
 NO_TIMES = """\
-Times stand here for runs on a GPU. The CPU's runs shared two cores with each other and with other work, so their
-minutes, which the record has, compare nothing; speed is compared side by side in
+Times are shown for runs on a GPU only. The runs on CPUs shared two cores with each other and with other work, so their
+times (in the record) cannot be compared. Speed is compared side by side in
 [benchmarks/results](../benchmarks/results)."""
 
 
@@ -151,7 +152,7 @@ def make_page(runs: Sequence[Run]) -> str:
     parts = [
         "# Results",
         "Written by `uv run python benchmarks/headline.py --write` from recorded runs\n"
-        "([headline.jsonl](../benchmarks/results/headline.jsonl)): no number is typed in.",
+        "([headline.jsonl](../benchmarks/results/headline.jsonl)); all numbers come from these runs.",
         *([wrapped(MISSING.format(data=" and ".join(missing)))] if missing else []),
         *(wrapped(f"Budget {name}: {BUDGETS[name].note.removeprefix(f'{name}: ')}.") for name in budgets),
         wrapped(f"Machines: {'; '.join(machines(runs))}."),
@@ -335,7 +336,7 @@ def shift_table(runs: Sequence[Run]) -> str:
     ]
     text = (
         "Macro AUC of the same weights on other images. Turning by 17 or 45 degrees interpolates between pixels, which "
-        "smooths their noise, and leaves the corners empty: a score may rise by it."
+        "smooths their noise and leaves the corners empty; this can raise a score."
     )
     return f"{wrapped(text)}\n\n{rows(['network', *shifts], body)}"
 
@@ -374,9 +375,9 @@ def difficulty_table(runs: Sequence[Run]) -> str:
     sizes = runs[0].cell.sizes
     text = (
         f"Micro and macro AUC with the published substructure masses, {sizes['train']:,} training images, budget "
-        f"{runs[0].cell.budget}. In brackets: by how much the validation AUC still rose in the last epoch; where "
-        "it rose much, the score says how soon this training learns as well as how hard the problem is. The last "
-        "column is what four scalars of an image tell (macro). See [populations.md](populations.md#what-makes-it-hard)."
+        f"{runs[0].cell.budget}. In brackets: the rise of the validation AUC in the last epoch; if it is large, "
+        "the score depends on how early this training begins to learn as well as on the difficulty of the problem. The "
+        "last column is the macro AUC of the scalar probe. See [populations.md](populations.md#what-makes-it-hard)."
     )
     header = ["data", "changed", *(f"`{model}`" for model in models), "probe"]
     return f"{wrapped(text)}\n\n{rows(header, body, texts=2)}"

@@ -145,7 +145,7 @@ def test_a_suite_runs_from_python(monkeypatch, tmp_path):
 
     def run(host, cells, **options):
         asked.update(options, cells=cells)
-        return [{"status": "ok"} for _ in cells]
+        return [f"result of seed {cell.seed}" for cell in cells]
 
     monkeypatch.setattr("zoo.run.matrix.run_matrix", run)
     host = load_plugins(files=[TOY], environment={})
@@ -153,7 +153,7 @@ def test_a_suite_runs_from_python(monkeypatch, tmp_path):
     [cell] = asked["cells"]
     assert (cell.seed, cell.training["lr"], cell.budget) == (3, 0.5, "smoke")
     assert asked["where"] == Where(device="cpu")
-    assert found[0]["run_dir"] == str(tmp_path / cell.folder)
+    assert (found, asked["store"]) == (["result of seed 3"], tmp_path)
     with pytest.raises(UsageError, match="Did you mean 'seeds'"):
         zoo.bench_suite(suite, sedes=[3], host=host)
     assert isinstance(cli, click.Group)
