@@ -18,7 +18,7 @@ from zoo.errors import UsageError, nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zoo.data.compare import Comparison
+    from zoo.data.compare import SimulatorDifference
     from zoo.data.folder import Share
     from zoo.data.recipe import Recipe
     from zoo.host import Host
@@ -101,7 +101,7 @@ def simulate(
                 host, spec.id, (simulator, compare), images=images, params=_changed(recipe, spec.params), seed=seed,
                 device=recipe.device_type,
             )  # fmt: skip
-        _print_comparison(found, as_json=as_json)
+        _print_difference(found, as_json=as_json)
         return
 
     from zoo.cli.watch import CountBar
@@ -176,24 +176,24 @@ def _changed(recipe: Recipe, defaults: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in recipe.params.items() if name not in defaults or defaults[name] != value}
 
 
-def _print_comparison(comparison: Comparison, *, as_json: bool) -> None:
+def _print_difference(difference: SimulatorDifference, *, as_json: bool) -> None:
     if as_json:
-        print_json(comparison.to_json())
+        print_json(difference.to_json())
         return
     from rich.table import Table
 
-    first, second = comparison.simulators
+    first, second = difference.simulators
     table = Table(
-        title=f"{first} and {second} on {comparison.images} scenes of {comparison.dataset}, before the noise",
+        title=f"{first} and {second} on {difference.images} scenes of {difference.dataset}, before the noise",
         title_justify="left", header_style="bold",
     )  # fmt: skip
-    rows = comparison.rows()
+    rows = difference.rows()
     for heading in rows[0]:
         table.add_column(heading, justify="left" if heading in ("light", "class") else "right")
     for row in rows:
         table.add_row(*(f"{value:.1e}" if isinstance(value, float) else str(value) for value in row.values()))
     console().print(table)
-    for name, seconds in zip(comparison.simulators, comparison.seconds_per_image, strict=True):
+    for name, seconds in zip(difference.simulators, difference.seconds_per_image, strict=True):
         click.echo(f"{name}: {1e3 * seconds:,.1f} ms an image")
 
 

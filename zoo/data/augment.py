@@ -7,14 +7,14 @@ import math
 import torch
 from torch import Tensor
 
-from zoo.data.part import Part
+from zoo.data.part import BatchPart
 from zoo.data.rotation import rotate, transform_d4
 from zoo.errors import UsageError, nearest
 
 AUGMENTATIONS = ("none", "d4", "rotate")
 
 
-def augment(images: Tensor, kind: str, *, generator: torch.Generator, part: Part | None = None) -> Tensor:
+def augment(images: Tensor, kind: str, *, generator: torch.Generator, part: BatchPart | None = None) -> Tensor:
     """Return each image under a random transformation of its own.
 
     Args:
@@ -29,7 +29,7 @@ def augment(images: Tensor, kind: str, *, generator: torch.Generator, part: Part
     """
     if kind == "none":
         return images
-    part = part or Part(start=0, stop=len(images), whole=len(images))
+    part = part or BatchPart(start=0, stop=len(images), whole=len(images))
     if kind == "d4":
         return _random_d4(images, generator, part)
     if kind == "rotate":
@@ -37,7 +37,7 @@ def augment(images: Tensor, kind: str, *, generator: torch.Generator, part: Part
     raise UsageError(f"augment={kind!r} is not one of {', '.join(AUGMENTATIONS)}.{nearest(kind, AUGMENTATIONS)}")
 
 
-def _random_d4(images: Tensor, generator: torch.Generator, part: Part) -> Tensor:
+def _random_d4(images: Tensor, generator: torch.Generator, part: BatchPart) -> Tensor:
     elements = part.take(torch.randint(8, (part.whole,), generator=generator))
     result = torch.empty_like(images)
     for element in range(8):
@@ -46,7 +46,7 @@ def _random_d4(images: Tensor, generator: torch.Generator, part: Part) -> Tensor
     return result
 
 
-def _random_rotation(images: Tensor, generator: torch.Generator, part: Part) -> Tensor:
+def _random_rotation(images: Tensor, generator: torch.Generator, part: BatchPart) -> Tensor:
     angle = part.take(torch.rand(part.whole, generator=generator)) * 2 * math.pi
     mirror = part.take(torch.randint(2, (part.whole,), generator=generator)) * 2.0 - 1.0
     # The sense does not matter here; this sign keeps the images of a seed what they have always been.

@@ -157,8 +157,8 @@ def _task_of(spec: DatasetSpec, classes: tuple[str, ...]) -> str:
 
 
 def _batches(split: Split, *, size: int = 256) -> list[torch.Tensor]:
-    pieces = (torch.from_numpy(np.array(piece)) for piece in split.pieces)
-    return [batch for piece in pieces for batch in piece.split(size)]
+    chunks = (torch.from_numpy(np.array(chunk)) for chunk in split.chunks)
+    return [batch for chunk in chunks for batch in chunk.split(size)]
 
 
 def _rotated(images: torch.Tensor, angle_degrees: float) -> torch.Tensor:

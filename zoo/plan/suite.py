@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import registry
 from zoo.errors import MissingError, UsageError, ZooError, nearest
 from zoo.plan.cells import make_plan
-from zoo.plan.overrides import fits
+from zoo.plan.overrides import matches
 from zoo.plan.request import DEFAULT_SIMULATOR, Request
 from zoo.results.cell import Cell
 from zoo.specs import DatasetSpec, ModelSpec, Spec
@@ -199,8 +199,8 @@ def _check(
         where = f"{path}, line {_line_of(text, name, table=table, index=index)}, key '{name}'"
         if name not in keys:
             raise UsageError(f"{where}: there is no such key.{nearest(name, keys)}", hint=f"Known: {', '.join(keys)}")
-        allowed, fits = keys[name]
-        if not fits(value):
+        allowed, valid = keys[name]
+        if not valid(value):
             raise UsageError(f"{where}: {value!r} must be {allowed}.")
 
 
@@ -311,7 +311,7 @@ def _settings_of(host: Host, suite: Suite, models: Sequence[str], settings: Mapp
     kept = {}
     for key, value in settings.items():
         owner = key.rpartition(".")[0].removesuffix(".model")
-        if owner in ("", "data", "model") or fits(owner, *taking) or not fits(owner, *listed):
+        if owner in ("", "data", "model") or matches(owner, *taking) or not matches(owner, *listed):
             kept[key] = value
     return kept
 
