@@ -31,20 +31,25 @@ _SCENES_TO_COMPARE = 24
 @click.command()
 @click.argument("dataset")
 @click.option(
-    "-n", "--images", type=click.IntRange(1, MOST_IMAGES), help="How many the split is to have; to compare: default 24."
+    "-n",
+    "--images",
+    type=click.IntRange(1, MOST_IMAGES),
+    help="Number of images of the split; with --compare: default 24.",
 )
-@click.option("--out", metavar="DIR", help="Where they go; default: the cache that zoo bench reads.")
-@click.option("--split", default="train", show_default=True, help="train, val or test.")
-@click.option("--simulator", default="caustics/caustics", show_default=True, help="Who renders the images.")
+@click.option("--out", metavar="DIR", help="Write the images here; default: the cache that zoo bench reads.")
+@click.option("--split", default="train", show_default=True, help="Make this split: train, val or test.")
+@click.option("--simulator", default="caustics/caustics", show_default=True, help="Simulator that renders the images.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Seed of the images.")
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Other ones, other images."
+    "--set",
+    "pairs",
+    multiple=True,
+    metavar="data.NAME=VALUE",
+    help="Set a parameter of the data set, such as data.snr=50.",
 )
-@click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="data.snr=50, data.image_size=64, ...")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--device", default="auto", show_default=True, help="Render on auto, cpu or cuda.")
 @click.option("--shard", "share", metavar="I:N", help="Make the share of machine I of N, counted from 0.")
-@click.option(
-    "--compare", metavar="ID", help="Make no set: say how far this simulator's images are from --simulator's."
-)
+@click.option("--compare", metavar="ID", help="Keep no images; compare this simulator with --simulator.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
 def simulate(
@@ -61,10 +66,10 @@ def simulate(
     compare: str | None,
     as_json: bool,
 ) -> None:
-    """Simulate the images of a split, at the published parameters unless --set says otherwise.
+    """Simulate the images of a split, at the published parameters; --set overrides them.
 
-    The same command goes on where it was interrupted, and a larger -n adds to what is there. Image i is the same
-    whoever makes it.
+    The same command resumes an interrupted one, and a larger -n adds to the existing images. Image i does not depend
+    on the machine that makes it.
 
     \b
     zoo simulate modelB -n 75000 --out DIR
@@ -83,9 +88,7 @@ def simulate(
         raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
     if images is None:
         if compare is None:
-            raise UsageError(
-                "How many images is the split to have?", hint=f"For example: zoo simulate {dataset} -n 300"
-            )
+            raise UsageError("The number of images is missing: -n.", hint=f"For example: zoo simulate {dataset} -n 300")
         images = _SCENES_TO_COMPARE
     part = _share(share)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
