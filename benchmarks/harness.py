@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from zoo import create_model
 from zoo.data.loader import Batches
-from zoo.data.part import Part
+from zoo.data.part import BatchPart
 from zoo.data.split import Split
 from zoo.devices import resolve_device
 from zoo.models.classifier import Classifier
@@ -82,7 +82,7 @@ class WatchedBatches(Batches):
     watch: Stopwatch
 
     def epoch(
-        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: Part | None = None
+        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: BatchPart | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield what `Batches` does."""
         batches = super().epoch(number, batch_size, shuffle=shuffle, part=part)
@@ -109,7 +109,7 @@ def random_split(count: int, image_size: int) -> Split:
     generator = np.random.default_rng(0)
     images = generator.standard_normal((count, 1, image_size, image_size), np.float32)
     return Split(
-        name="train", classes=("a", "b", "c"), pieces=[images], labels=np.arange(count) % 3,
+        name="train", classes=("a", "b", "c"), chunks=[images], labels=np.arange(count) % 3,
         ids=[str(i) for i in range(count)],
     )  # fmt: skip
 

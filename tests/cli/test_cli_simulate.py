@@ -126,7 +126,7 @@ def test_a_number_is_the_same_number_however_it_is_written(zoo):
     ("words", "code", "said"),
     [
         (["modelC", "-n", 5], 2, ["Unknown data set 'modelC'"]),
-        (["modelB"], 2, ["How many images", "zoo simulate modelB -n 300"]),
+        (["modelB"], 2, ["The number of images is missing", "zoo simulate modelB -n 300"]),
         (["modelB", "-n", 0], 2, ["0 is not in the range"]),
         (["modelB", "-n", MOST_IMAGES + 1], 2, ["is not in the range"]),
         (["modelB", "-n", 5, "--split", "tset"], 2, ["'tset' is not one of train, val, test", "Did you mean 'test'?"]),
@@ -194,7 +194,7 @@ def test_pictures_of_a_folder_and_of_a_data_set(zoo):
         (["modelC"], 2, "Unknown data set 'modelC'"),
         (["."], 1, "is no folder of simulated images"),
         (["toyzoo/stripes"], 2, "holds images that exist already"),
-        ([".", "--set", "data.snr=3"], 2, "--set is for a data set"),
+        ([".", "--set", "data.snr=3"], 2, "--set applies to a data set"),
         (["modelB", "--split", "valid"], 2, "Did you mean 'val'"),
     ],
 )

@@ -8,7 +8,8 @@ import pytest
 import torch
 from scipy import stats
 
-from zoo.data.augment import augment, transform_d4
+from zoo.data.augment import augment
+from zoo.data.rotation import transform_d4
 from zoo.errors import UsageError
 
 SQUARE = torch.arange(25.0).reshape(1, 1, 5, 5)

@@ -301,7 +301,7 @@ def test_a_folder_where_a_shard_should_be():
 
 def test_split_of_shards_cuts_the_last_one():
     split = as_split(make(300), 300)
-    assert [len(piece) for piece in split.pieces] == [256, 44]
+    assert [len(chunk) for chunk in split.chunks] == [256, 44]
     assert split.image_shape == (1, 8, 8)
     assert len(split) == len(split.labels) == len(set(split.ids)) == 300
     assert split.ids[299] == "train-0000299"
@@ -315,13 +315,13 @@ def test_split_of_shards_cuts_the_last_one():
 
 def test_moments_of_a_bright_flat_image_and_of_each_channel():
     random = np.random.default_rng(0)
-    pieces = [
+    chunks = [
         (random.normal(size=(n, 2, 4, 4)) * [[[1e-3]], [[2]]] + [[[1e4]], [[-3]]]).astype(np.float32) for n in (5, 3)
     ]
     split = Split(
-        name="train", classes=("a",), pieces=pieces, labels=np.zeros(8, np.int64), ids=[str(i) for i in range(8)]
+        name="train", classes=("a",), chunks=chunks, labels=np.zeros(8, np.int64), ids=[str(i) for i in range(8)]
     )
-    stacked = np.concatenate(pieces).astype(np.float64)
+    stacked = np.concatenate(chunks).astype(np.float64)
     mean, deviation = split.moments()
     assert mean == pytest.approx(stacked.mean((0, 2, 3)), rel=1e-12)
     assert deviation == pytest.approx(stacked.std((0, 2, 3)), rel=1e-6)

@@ -18,15 +18,15 @@ def make_split(tmp_path=None) -> Split:
     """Images whose first pixel is their position; mapped from disk and read-only where a folder is given."""
     images = np.random.default_rng(0).normal(size=(COUNT, 2, 4, 4)).astype(np.float32)
     images[:, 0, 0, 0] = np.arange(COUNT)
-    pieces = np.split(images, np.cumsum(LENGTHS)[:-1])
+    chunks = np.split(images, np.cumsum(LENGTHS)[:-1])
     if tmp_path is not None:
-        for i, piece in enumerate(pieces):
-            np.save(tmp_path / f"{i}.npy", piece)
-        pieces = [np.load(tmp_path / f"{i}.npy", mmap_mode="r") for i in range(len(pieces))]
+        for i, chunk in enumerate(chunks):
+            np.save(tmp_path / f"{i}.npy", chunk)
+        chunks = [np.load(tmp_path / f"{i}.npy", mmap_mode="r") for i in range(len(chunks))]
     return Split(
         name="train",
         classes=("a", "b", "c"),
-        pieces=pieces,
+        chunks=chunks,
         labels=np.arange(COUNT, dtype=np.int64) % 3,
         ids=[str(i) for i in range(COUNT)],
     )
@@ -106,7 +106,7 @@ def test_changing_a_batch_does_not_change_the_images(batches):
 
 
 class Unreadable:
-    """A piece of a split on a disk that fails."""
+    """A chunk of a split on a disk that fails."""
 
     shape, nbytes = (12, 2, 4, 4), 12 * 128
 
@@ -119,7 +119,7 @@ class Unreadable:
 
 def test_an_error_in_the_reading_thread_is_raised_where_the_batches_are_read():
     split = make_split()
-    split.pieces[2] = Unreadable()
+    split.chunks[2] = Unreadable()
     before = threading.active_count()
     stream = Batches(split, device=CPU, resident=False).batches(4)
     assert [next(stream)[0][:, 0, 0, 0].tolist() for _ in range(2)] == [[0, 1, 2, 3], [4, 5, 6, 7]]  # before the error

@@ -8,13 +8,13 @@ import torch
 
 from zoo.data.augment import augment
 from zoo.data.loader import Batches
-from zoo.data.part import Part
+from zoo.data.part import BatchPart
 from zoo.data.split import Split
 
 
 @pytest.mark.parametrize(("processes", "whole"), [(1, 5), (2, 31), (3, 3), (7, 64)])
 def test_parts_are_disjoint_complete_and_even(processes, whole):
-    parts = [Part.of_process(rank, processes=processes, whole=whole) for rank in range(processes)]
+    parts = [BatchPart.of_process(rank, processes=processes, whole=whole) for rank in range(processes)]
     assert [i for part in parts for i in part.take(torch.arange(whole)).tolist()] == list(range(whole))
     assert {len(part) for part in parts} <= {whole // processes, -(-whole // processes)}
 
@@ -23,7 +23,7 @@ def test_parts_are_disjoint_complete_and_even(processes, whole):
 def test_each_image_is_augmented_as_in_the_whole_batch(kind):
     images = torch.randn(11, 1, 6, 6, generator=torch.Generator().manual_seed(1))
     expected = augment(images, kind, generator=torch.Generator().manual_seed(0))
-    parts = [Part.of_process(rank, processes=3, whole=11) for rank in range(3)]
+    parts = [BatchPart.of_process(rank, processes=3, whole=11) for rank in range(3)]
     found = [augment(part.take(images), kind, generator=torch.Generator().manual_seed(0), part=part) for part in parts]
     assert torch.allclose(torch.cat(found), expected, atol=1e-6)
 
@@ -32,7 +32,7 @@ def test_each_image_is_augmented_as_in_the_whole_batch(kind):
 def test_batches_are_shared_in_the_same_order(resident):
     images = np.random.default_rng(0).normal(size=(23, 1, 4, 4)).astype(np.float32)
     split = Split(
-        name="train", classes=("a", "b"), pieces=[images[:9], images[9:]], labels=np.arange(23) % 2,
+        name="train", classes=("a", "b"), chunks=[images[:9], images[9:]], labels=np.arange(23) % 2,
         ids=[str(i) for i in range(23)],
     )  # fmt: skip
     batches = Batches(split, device=torch.device("cpu"), resident=resident)
@@ -40,7 +40,7 @@ def test_batches_are_shared_in_the_same_order(resident):
     def epoch(part=None):
         return list(batches.epoch(1, 7, shuffle=torch.Generator().manual_seed(0), part=part))
 
-    shares = [epoch(Part.of_process(rank, processes=2, whole=7)) for rank in range(2)]
+    shares = [epoch(BatchPart.of_process(rank, processes=2, whole=7)) for rank in range(2)]
     assert len(epoch()) == 3
     for whole, *parts in zip(epoch(), *shares, strict=True):
         assert [len(labels) for _, labels in parts] == [3, 4]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from zoo.cli import main
 from zoo.data.open import Dataset
-from zoo.data.part import Part
+from zoo.data.part import BatchPart
 from zoo.data.simulate import Simulation
 from zoo.data.stream import FIRST_IMAGES, Stream
 from zoo.host import Host, load_plugins
@@ -199,7 +199,7 @@ def test_processes_render_their_own_part_of_every_batch(simulation):
         stream = Stream(simulation, images=50, device=CPU)
         return list(stream.epoch(2, 15, shuffle=torch.Generator().manual_seed(0), part=part)), stream.made
 
-    (whole, made), *shares = epoch(), *(epoch(Part.of_process(rank, processes=2, whole=15)) for rank in range(2))
+    (whole, made), *shares = epoch(), *(epoch(BatchPart.of_process(rank, processes=2, whole=15)) for rank in range(2))
     assert (made, [count for _, count in shares]) == (45, [21, 24])
     for (images, labels), *parts in zip(whole, *(share for share, _ in shares), strict=True):
         assert torch.equal(torch.cat([part for part, _ in parts]), images)

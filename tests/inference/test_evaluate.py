@@ -8,7 +8,7 @@ import torch
 from msgspec.structs import replace
 
 from zoo.errors import DataError, UsageError
-from zoo.inference.evaluate import _turned, evaluate, evaluation_recipe
+from zoo.inference.evaluate import _rotated, evaluate, evaluation_recipe
 from zoo.models.load import load_weights
 from zoo.results.store import WEIGHTS
 
@@ -72,9 +72,9 @@ def test_what_the_training_changed_is_changed_alike(host, trained):
 @pytest.mark.parametrize("quarter", [1, 2, 3])
 def test_turns_between_pixels_meet_those_of_the_pixels(quarter):
     images = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 1, 9, 9)).astype(np.float32))
-    exact, near = _turned(images, 90.0 * quarter), _turned(images, 90.0 * quarter + 1e-3)
+    exact, near = _rotated(images, 90.0 * quarter), _rotated(images, 90.0 * quarter + 1e-3)
     torch.testing.assert_close(near, exact, rtol=0, atol=1e-3)
     # Counter-clockwise with row 0 at the bottom: what is right of the centre goes up, to higher rows.
     point = torch.zeros(1, 1, 9, 9)
     point[0, 0, 4, 8] = 1
-    assert _turned(point, 90)[0, 0, 8, 4] == 1
+    assert _rotated(point, 90)[0, 0, 8, 4] == 1

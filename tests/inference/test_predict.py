@@ -288,7 +288,7 @@ def test_small_and_dark_images(model):
         (["--pixel-scale", "1e-300"], "more than 10 times off the training images' 0.1 arcsec"),
         (["--factor", "0"], "must be a positive number"),
         (["--factor", "2", "--match-scale"], "exclude each other"),
-        (["--csv", "--json"], "exclude each other"),
+        (["--csv", "--json"], "cannot be combined"),
         (["--average", "d5"], "Did you mean 'd4'"),
     ],
 )

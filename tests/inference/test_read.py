@@ -88,8 +88,8 @@ def png(pixels, *, colour_type):
         (2, 3, 1, "16-bit PNG with colours"),
         (4, 2, 1, "16-bit PNG with colours or transparency"),
         (6, 4, 1, "16-bit PNG with colours"),
-        (0, 1, 3, "no colours can be read"),
-        (2, 3, 3, "no colours can be read"),
+        (0, 1, 3, "colours cannot be read"),
+        (2, 3, 3, "colours cannot be read"),
     ],
     ids=["grey", "rgb", "grey and alpha", "rgba", "grey as colours", "rgb as colours"],
 )
@@ -167,8 +167,8 @@ def test_what_cannot_be_read_is_named_and_the_others_follow(tmp_path):
         **dict.fromkeys(broken, "cannot be read"),
         "notes.txt": "not one of .npy, .npz",
         "objects.npy": "Python objects",
-        "text.npy": "it is no .npy file",
-        "text.npz": "it is no .npz file",
+        "text.npy": "it is not a .npy file",
+        "text.npz": "it is not a .npz file",
         "nan.npy[1]": "2 of 30 pixels are NaN",
         "vast.npy[0]": "3 of 30 pixels are too large for single precision",
         "vast.npy[1]": "1 of 30 pixels are NaN or infinite",
@@ -198,7 +198,7 @@ def test_folders_lists_and_nothing(tmp_path):
     assert names == ["a.PNG", "b/1.fits.gz", "b/2.npy"]
     listed = list(expand(["-"], stdin=[f"{tmp_path}/b\n", "\n", "x y.npy\r\n"]))
     assert [path.name for path in listed] == ["1.fits.gz", "2.npy", "x y.npy"]
-    with pytest.raises(UsageError, match="no image file"):
+    with pytest.raises(UsageError, match="No image files found in folder"):
         list(require_files(iter(()), ["folder"]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoo.inference.resample import fit_image
+from zoo.inference.resample import resample_image
 
 
 def gaussian(size, sigma, *, dx=0.0, dy=0.0):
@@ -20,7 +20,7 @@ def gaussian(size, sigma, *, dx=0.0, dy=0.0):
 @pytest.mark.parametrize("zoom", [2, 3])
 def test_whole_factors_are_sums_over_blocks(zoom):
     image = np.random.default_rng(0).normal(size=(1, 12 * zoom, 12 * zoom)).astype(np.float32)
-    fitted, padding = fit_image(image, size=12, zoom=zoom)
+    fitted, padding = resample_image(image, size=12, zoom=zoom)
     assert fitted == pytest.approx(image.reshape(1, 12, zoom, 12, zoom).sum((2, 4)), abs=1e-4)
     assert padding == pytest.approx(0, abs=1e-9)
 
@@ -31,7 +31,7 @@ def test_flux_and_position_stay(zoom, shape):
     """The sum stays, and so does the centroid as measured from the image's centre."""
     image = gaussian(64, 3.0, dx=2.0, dy=-1.5)[:, : shape[0], : shape[1]]
     size = int(np.ceil(64 / zoom)) + 2
-    fitted, _ = fit_image(image, size=size, zoom=zoom)
+    fitted, _ = resample_image(image, size=size, zoom=zoom)
     assert fitted.sum() == pytest.approx(image.sum(), rel=1e-4)
 
     def centroid(picture, axis):
@@ -45,17 +45,17 @@ def test_flux_and_position_stay(zoom, shape):
 
 def test_a_resampled_gaussian_is_the_gaussian_of_the_other_camera():
     """Compared with the Gaussian integrated over the new pixels; the old pixels' own size widens it a little."""
-    fitted, _ = fit_image(gaussian(90, 9.0), size=45, zoom=1.5)
+    fitted, _ = resample_image(gaussian(90, 9.0), size=45, zoom=1.5)
     expected = gaussian(45, 6.0)
     assert np.abs(fitted - expected).max() < 0.01 * expected.max()
-    finer, _ = fit_image(gaussian(40, 6.0), size=80, zoom=0.5)
+    finer, _ = resample_image(gaussian(40, 6.0), size=80, zoom=0.5)
     assert np.abs(finer - gaussian(80, 12.0)).max() < 0.02 * finer.max()
 
 
 @pytest.mark.parametrize(("old", "new"), [(9, 5), (8, 5), (9, 4), (5, 9), (5, 8), (7, 7)])
 def test_crop_and_pad_move_whole_pixels(old, new):
     image = np.arange(old * old, dtype=np.float32).reshape(1, old, old) + 1
-    fitted, padding = fit_image(image, size=new)
+    fitted, padding = resample_image(image, size=new)
     kept = min(old, new)
     assert padding == pytest.approx(1 - (kept / new) ** 2)
     assert set(fitted[0, new // 2 - 1 : new // 2 + 1].ravel()) & set(image.ravel())
@@ -69,12 +69,12 @@ def test_crop_and_pad_move_whole_pixels(old, new):
 
 def test_padding_continues_the_sky():
     for zoom in (1.0, 0.8, 1.6):
-        fitted, padding = fit_image(np.full((1, 20, 20), 3.0, np.float32), size=60, zoom=zoom)
+        fitted, padding = resample_image(np.full((1, 20, 20), 3.0, np.float32), size=60, zoom=zoom)
         assert fitted == pytest.approx(3.0 * zoom**2, rel=1e-5)
         assert padding == pytest.approx(1 - (20 / zoom / 60) ** 2, abs=0.01)
 
 
 def test_long_images_are_cropped_and_padded():
-    fitted, padding = fit_image(np.ones((2, 4, 40), np.float32), size=8)
+    fitted, padding = resample_image(np.ones((2, 4, 40), np.float32), size=8)
     assert fitted.shape == (2, 8, 8)
     assert padding == 0.5

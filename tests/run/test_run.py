@@ -304,7 +304,7 @@ def test_early_stopping(plan, run_in):
 
 def test_streamed_images_train_to_the_same_weights(plan, run_in, monkeypatch):
     resident, resident_dir = run_in(plan(), "resident")
-    monkeypatch.setattr("zoo.data.loader.RESIDENT_SHARE", 0.0)
+    monkeypatch.setattr("zoo.data.loader.RESIDENT_FRACTION", 0.0)
     streamed, streamed_dir = run_in(plan(), "streamed")
     assert resident.cost.resident
     assert not streamed.cost.resident
@@ -382,7 +382,7 @@ def test_predictions_are_made_in_parts_where_memory_runs_out():
     from zoo.train.loop import make_fabric, predict
 
     images = np.random.default_rng(0).normal(size=(50, 1, 6, 6)).astype(np.float32)
-    split = Split(name="test", classes=("a", "b"), pieces=[images], labels=np.arange(50) % 2, ids=[""] * 50)
+    split = Split(name="test", classes=("a", "b"), chunks=[images], labels=np.arange(50) % 2, ids=[""] * 50)
     fabric = make_fabric(torch.device("cpu"), "fp32")
     network = toyzoo.hungry(in_chans=1, num_classes=2, image_size=6, limit=7)
     network.eval = lambda: network  # stays in training mode, where it has a limit

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from zoo.cli import main
+from zoo.data.rotation import rotate_quarters, rotate_smooth
 from zoo.scores.equivariance import (
     blob_images,
     declared_symmetry,
     measure_equivariance,
     measure_layers,
-    rotate,
     smooth_disc,
     symmetries,
 )
@@ -66,12 +66,12 @@ def test_what_is_measured_of_a_group(group, exact, angles, mirrors):
 @pytest.mark.parametrize("size", [32, 33])
 def test_rotation_is_a_rotation(size):
     images = smooth_disc(blob_images(2, 1, size)).double()
-    assert torch.equal(rotate(images, 90), images.rot90(1, (-2, -1)))
-    assert torch.equal(rotate(images, -90), images.rot90(-1, (-2, -1)))
+    assert torch.equal(rotate_smooth(images, 90), rotate_quarters(images, 1))
+    assert torch.equal(rotate_smooth(images, -90), rotate_quarters(images, -1))
     scale = images.abs().max()
-    by_thirds = rotate(rotate(rotate(images, 30), 30), 30)
-    assert (by_thirds - images.rot90(1, (-2, -1))).abs().max() < 0.02 * scale
-    assert (rotate(images, 30) - images).abs().max() > 0.1 * scale
+    by_thirds = rotate_smooth(rotate_smooth(rotate_smooth(images, 30), 30), 30)
+    assert (by_thirds - rotate_quarters(images, 1)).abs().max() < 0.02 * scale
+    assert (rotate_smooth(images, 30) - images).abs().max() > 0.1 * scale
 
 
 def test_rotation_moves_a_blob_to_where_it_belongs():
@@ -82,9 +82,9 @@ def test_rotation_moves_a_blob_to_where_it_belongs():
     def blob(row, column):
         return (-((x[:, None] - row) ** 2 + (x - column) ** 2) / 12).exp()[None, None]
 
-    # In the sense of rot90: from the columns' axis towards the upper edge.
+    # Counter-clockwise with row 0 at the bottom: from the right towards higher rows.
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    torch.testing.assert_close(rotate(blob(0, 8), angle), blob(-8 * sin, 8 * cos), rtol=0, atol=1e-4)
+    torch.testing.assert_close(rotate_smooth(blob(0, 8), angle), blob(8 * sin, 8 * cos), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("group", ["c8", "c6", "o2"])

@@ -34,9 +34,9 @@ def rings(count: int, *, seed: int, leak: str = "", size: int = 24) -> tuple[np.
     return images[:, None].astype(np.float32), labels
 
 
-def split(name: str, images: np.ndarray, labels: np.ndarray, pieces: int = 3) -> Split:
+def split(name: str, images: np.ndarray, labels: np.ndarray, chunks: int = 3) -> Split:
     return Split(
-        name=name, classes=CLASSES, pieces=np.array_split(images, pieces), labels=labels, ids=list(map(str, labels))
+        name=name, classes=CLASSES, chunks=np.array_split(images, chunks), labels=labels, ids=list(map(str, labels))
     )
 
 
@@ -109,10 +109,10 @@ def test_constants_and_missing_classes_are_survived():
 def test_pieces_and_limits_do_not_change_the_features(monkeypatch):
     images, labels = rings(700, seed=3)
     whole = image_features(images)
-    features, _ = module._features_of(split("train", images, labels, pieces=2))
+    features, _ = module._features_of(split("train", images, labels, chunks=2))
     np.testing.assert_allclose(features, whole)
     monkeypatch.setattr(module, "MOST_IMAGES", 300)
-    features, some = module._features_of(split("train", images, labels, pieces=7))
+    features, some = module._features_of(split("train", images, labels, chunks=7))
     np.testing.assert_allclose(features, whole[:300])
     np.testing.assert_array_equal(some, labels[:300])
 

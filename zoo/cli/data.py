@@ -1,4 +1,4 @@
-"""`zoo data verify` and `zoo data show`: whether a folder of images is whole, and what they look like."""
+"""`zoo data verify` and `zoo data show`: check a folder of images, and draw some."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Look at data sets: check a folder of images, draw some, ask what four scalars tell."""
+    """Check a folder of images, draw images, or probe a data set with four scalars."""
 
 
 data.add_command(probe)
@@ -41,7 +41,7 @@ def verify(ctx: click.Context, folder: Path, as_json: bool) -> None:
     """Check every file of a folder that zoo simulate made.
 
     Each shard is compared with its own checksum and the manifest's; gaps, counts and the recipe are checked. The exit
-    code is 1 if anything is wrong, and the output says what, and how to mend it.
+    code is 1 if there are problems; the output lists them with the commands that repair them.
     """
     from dataclasses import asdict
 
@@ -108,12 +108,28 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
 @data.command()
 @click.argument("name", metavar="DIR|DATASET")
 @click.option(
-    "-n", "--images", default=4, show_default=True, type=click.IntRange(1, 12), help="How many of each class."
+    "-n", "--images", default=4, show_default=True, type=click.IntRange(1, 12), help="Number of images of each class."
 )
-@click.option("--split", default="train", show_default=True, help="train, val or test.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.png", help="Default: NAME-SPLIT.png here.")
-@click.option("--simulator", default="caustics/caustics", show_default=True, help="Who renders, for a data set.")
-@click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="For a data set: as of zoo simulate.")
+@click.option("--split", default="train", show_default=True, help="Draw images of this split: train, val or test.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Write the picture here; default: NAME-SPLIT.png.",
+)
+@click.option(
+    "--simulator",
+    default="caustics/caustics",
+    show_default=True,
+    help="Simulator that renders the images of a data set.",
+)
+@click.option(
+    "--set",
+    "pairs",
+    multiple=True,
+    metavar="data.NAME=VALUE",
+    help="Set a parameter of a data set, as in zoo simulate.",
+)
 @click.pass_context
 def show(
     ctx: click.Context, name: str, images: int, split: str, out: Path | None, simulator: str, pairs: tuple[str, ...]
@@ -130,7 +146,7 @@ def show(
     host = host_of(ctx)
     if Path(name).is_dir():
         if pairs:
-            raise UsageError("--set is for a data set; the images of a folder are what they are.")
+            raise UsageError("--set applies to a data set, not to a folder of existing images.")
         recipe, classes, arrays = _of_folder(host, Path(name), split)
         stem = Path(name).resolve().name
     else:

@@ -22,11 +22,23 @@ _IMAGES = 8
 
 @click.command()
 @click.argument("model", metavar="MODEL")
-@click.option("--image-size", "sizes", default="64,65,75", show_default=True, help="Edge lengths in pixels, by commas.")
-@click.option("--set", "pairs", multiple=True, metavar="model.NAME=VALUE", help="Hyper-parameters: model.widths=[4,8].")
+@click.option(
+    "--image-size",
+    "sizes",
+    default="64,65,75",
+    show_default=True,
+    help="Measure at these sizes in pixels, separated by commas.",
+)
+@click.option(
+    "--set",
+    "pairs",
+    multiple=True,
+    metavar="model.NAME=VALUE",
+    help="Set a hyper-parameter, such as model.widths=[4,8].",
+)
 @click.option("--group", help="Measure under this group, such as p4m, d8 or o2; default: the model's own.")
-@click.option("--seed", default=0, show_default=True, help="Of the weights and the test images.")
-@click.option("--layers/--no-layers", default=True, show_default=True, help="Also layer by layer.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the weights and the test images.")
+@click.option("--layers/--no-layers", default=True, show_default=True, help="Measure also layer by layer.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def equivariance(
@@ -69,7 +81,9 @@ def equivariance(
 def _sizes(text: str) -> list[int]:
     sizes = [part.strip() for part in text.split(",") if part.strip()]
     if not sizes or not all(part.isdecimal() and 1 <= int(part) <= 4096 for part in sizes):
-        raise UsageError(f"--image-size {text!r} must be whole numbers from 1 to 4096, by commas, such as 64,65.")
+        raise UsageError(
+            f"--image-size {text!r} must be whole numbers from 1 to 4096 separated by commas, such as 64,65."
+        )
     return [int(part) for part in sizes]
 
 

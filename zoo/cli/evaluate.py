@@ -18,15 +18,25 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("weights", metavar="WEIGHTS")
-@click.option("--data", help="Id or name of a data set; default: the one that the weights were trained on.")
-@click.option("-n", "--images", type=click.IntRange(8), default=2048, show_default=True, help="Test images.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Another one gives other images.")
-@click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="data.snr=50, data.psf_width=0.1, ...")
-@click.option("--angle", type=float, default=0.0, show_default=True, help="Turn every image by so many degrees first.")
-@click.option("--average", default="none", show_default=True, help="none, p4 or d4: mean over turned, mirrored images.")
-@click.option("--simulator", help="Who renders the images; default: who rendered the training images.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
-@click.option("--store", default="results", show_default=True, help="Where run ids are looked for.")
+@click.option("--data", help="Score on this data set; default: the one that the weights were trained on.")
+@click.option("-n", "--images", type=click.IntRange(8), default=2048, show_default=True, help="Number of test images.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the images.")
+@click.option(
+    "--set",
+    "pairs",
+    multiple=True,
+    metavar="data.NAME=VALUE",
+    help="Set a parameter of the data set, such as data.snr=50.",
+)
+@click.option(
+    "--angle", type=float, default=0.0, show_default=True, help="Rotate every image by this angle in degrees first."
+)
+@click.option(
+    "--average", default="none", show_default=True, help="Average over rotated and mirrored images: none, p4 or d4."
+)
+@click.option("--simulator", help="Simulator that renders the images; default: that of the training images.")
+@click.option("--device", default="auto", show_default=True, help="Compute on auto, cpu, cuda or mps.")
+@click.option("--store", default="results", show_default=True, help="Folder in which run ids are searched.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def evaluate(
@@ -49,9 +59,9 @@ def evaluate(
     zoo evaluate p4m.modelA                                 the test images of its benchmark
     zoo evaluate p4m.modelA --seed 1                        others of the same kind, never seen
     zoo evaluate p4m.modelA --data modelB                   trained on A, tested on B
-    zoo evaluate p4m.modelA --set data.snr=15 --angle 30    fainter, and turned
+    zoo evaluate p4m.modelA --set data.snr=15 --angle 30    fainter, and rotated
 
-    Image size, pixel scale and what else was changed for the training is the same here, unless --set says otherwise.
+    Image size, pixel scale and other parameters changed for the training are the same here; --set overrides them.
     """
     from zoo.devices import resolve_device
     from zoo.plan.overrides import parse_settings
@@ -63,7 +73,9 @@ def evaluate(
     params: dict[str, Any] = {}
     for name, value in parse_settings(list(pairs)).items():
         if not name.startswith("data."):
-            raise UsageError(f"--set {name}: nothing is trained here.", hint="Parameters of the data are data.NAME.")
+            raise UsageError(
+                f"--set {name}: zoo evaluate does not train.", hint="Parameters of the data are data.NAME."
+            )
         params[name.removeprefix("data.")] = value
     device = resolve_device(device)
 
@@ -101,7 +113,7 @@ def _print(found: Mapping[str, Any]) -> None:
     from zoo.data.recipe import shown_params
 
     shown = ", ".join(shown_params(found["recipe"]["params"]))
-    turned = f", turned by {found['angle']:g} degrees" if found["angle"] else ""
+    turned = f", rotated by {found['angle']:g} degrees" if found["angle"] else ""
     table = Table(
         title=f"{found['model']} trained on {found['trained_on']}, tested on {found['images']:,} images of "
         f"{found['recipe']['dataset']}{turned}\n{shown}",

@@ -27,15 +27,17 @@ _PROGRESS_SECONDS = 0.2
 @click.command()
 @click.argument("weights", metavar="WEIGHTS")
 @click.argument("files", nargs=-1, required=True, metavar="FILES...")
-@click.option("--average", default="none", show_default=True, help="none, p4 or d4: mean over turned, mirrored images.")
-@click.option("--pixel-scale", type=float, help="arcsec per pixel of all images, whatever their headers say.")
+@click.option(
+    "--average", default="none", show_default=True, help="Average over rotated and mirrored images: none, p4 or d4."
+)
+@click.option("--pixel-scale", type=float, help="Pixel scale of all images in arcsec; overrides their headers.")
 @click.option("--factor", type=float, default=1.0, help="Multiply every pixel, such as 1 / exposure time for counts.")
-@click.option("--match-scale", is_flag=True, help="Make each image's peak that of the median training image.")
-@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--match-scale", is_flag=True, help="Scale each image to the median peak of the training images.")
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Number of images per batch.")
+@click.option("--device", default="auto", show_default=True, help="Compute on auto, cpu, cuda or mps.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--store", default="results", show_default=True, help="Where run ids are looked for.")
+@click.option("--store", default="results", show_default=True, help="Folder in which run ids are searched.")
 @click.pass_context
 def predict(
     ctx: click.Context,
@@ -54,11 +56,11 @@ def predict(
     """Classify images with trained weights.
 
     WEIGHTS is a name such as p4m.modelA, a file, a run, or hf://owner/name. FILES are .npy, .npz, FITS, PNG, JPEG or
-    .safetensors, folders of them, or - for a list of names on stdin. What cannot be read is named and left out; the
+    .safetensors, folders of them, or - for a list of names on stdin. Unreadable files are listed and left out; the
     exit code is then 1.
     """
     if as_csv and as_json:
-        raise UsageError("--csv and --json exclude each other.")
+        raise UsageError("--csv and --json cannot be combined.")
     from zoo.devices import resolve_device
     from zoo.weights.find import find_weights
 
@@ -101,12 +103,12 @@ def predict(
 
 
 def _weights_in_words(about: About) -> str:
-    """Say what the answers come from: a smoke run's are as confident as any."""
+    """Return what the weights were trained on: a short training is as confident as a long one."""
     from zoo.data.recipe import shown_params
 
     shown = ", ".join(shown_params(about.recipe.params))
     kind = f" ({shown})" if shown else ""
-    return f"{about.model} trained on {about.recipe.dataset}{kind}; how good it is: zoo evaluate"
+    return f"{about.model} trained on {about.recipe.dataset}{kind}. Run `zoo evaluate` for its scores."
 
 
 Show = Callable[["Prediction | Skipped"], None]
@@ -179,7 +181,7 @@ def _as_json(classes: tuple[str, ...]) -> Iterator[Show]:
 
 
 def _progress(started: float) -> Callable[[int], None]:
-    """Return what says on a terminal how far it is, and how fast; a pipe is told nothing."""
+    """Return a function that prints progress and speed on a terminal, and nothing into a pipe."""
     if not sys.stderr.isatty() or sys.stdout.isatty():  # lines on the terminal are progress enough
         return lambda done: None
     last = started

@@ -1,4 +1,4 @@
-"""`zoo data probe`: how well a few scalars tell the classes of a data set."""
+"""`zoo data probe`: how well a few scalars separate the classes of a data set."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _SWITCH = "conserve_mass"
 
 @click.command()
 @click.argument("name", metavar="DATA")
-@click.option("--images", default=2000, show_default=True, help="Training images, and as many test images.")
+@click.option("--images", default=2000, show_default=True, help="Number of training images, and of test images.")
 @click.option("--budget", help="Use the parameters that this budget of `zoo bench` sets: smoke, laptop or paper.")
-@click.option("--simulator", default="caustics/caustics", show_default=True, help="Who renders the images.")
+@click.option("--simulator", default="caustics/caustics", show_default=True, help="Simulator that renders the images.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="Parameters of the data set.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -38,10 +38,10 @@ def probe(
     pairs: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Measure how well brightness and size alone tell the classes of DATA.
+    """Measure how well brightness and size alone separate the classes of DATA.
 
     A logistic regression on four numbers of each image (total flux, ring radius, central brightness, peak) is fitted
-    to training images and scored on test images. Where the data set can conserve mass, both ways are measured.
+    to training images and scored on test images. Where the data set can conserve mass, both settings are measured.
     """
     from zoo import registry
     from zoo.schema import plain
@@ -93,7 +93,8 @@ def _params(spec: DatasetSpec, budget: str | None, pairs: tuple[str, ...]) -> di
         if not name.startswith("data.") or name.removeprefix("data.") not in spec.params:
             known = [f"data.{param}" for param in spec.params]
             raise UsageError(
-                f"--set {name}: no such parameter of {spec.id}.{nearest(name, known)}", hint=f"See: zoo show {spec.id}"
+                f"--set {name}: {spec.id} does not have this parameter.{nearest(name, known)}",
+                hint=f"See: zoo show {spec.id}",
             )
     by_budget = find_budget(budget).data if budget is not None and spec.simulated else {}
     return {

@@ -18,7 +18,7 @@ from zoo.errors import UsageError, nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zoo.data.compare import Comparison
+    from zoo.data.compare import SimulatorDifference
     from zoo.data.folder import Share
     from zoo.data.recipe import Recipe
     from zoo.host import Host
@@ -31,20 +31,25 @@ _SCENES_TO_COMPARE = 24
 @click.command()
 @click.argument("dataset")
 @click.option(
-    "-n", "--images", type=click.IntRange(1, MOST_IMAGES), help="How many the split is to have; to compare: default 24."
+    "-n",
+    "--images",
+    type=click.IntRange(1, MOST_IMAGES),
+    help="Number of images of the split; with --compare: default 24.",
 )
-@click.option("--out", metavar="DIR", help="Where they go; default: the cache that zoo bench reads.")
-@click.option("--split", default="train", show_default=True, help="train, val or test.")
-@click.option("--simulator", default="caustics/caustics", show_default=True, help="Who renders the images.")
+@click.option("--out", metavar="DIR", help="Write the images here; default: the cache that zoo bench reads.")
+@click.option("--split", default="train", show_default=True, help="Make this split: train, val or test.")
+@click.option("--simulator", default="caustics/caustics", show_default=True, help="Simulator that renders the images.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Seed of the images.")
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Other ones, other images."
+    "--set",
+    "pairs",
+    multiple=True,
+    metavar="data.NAME=VALUE",
+    help="Set a parameter of the data set, such as data.snr=50.",
 )
-@click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="data.snr=50, data.image_size=64, ...")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--device", default="auto", show_default=True, help="Render on auto, cpu or cuda.")
 @click.option("--shard", "share", metavar="I:N", help="Make the share of machine I of N, counted from 0.")
-@click.option(
-    "--compare", metavar="ID", help="Make no set: say how far this simulator's images are from --simulator's."
-)
+@click.option("--compare", metavar="ID", help="Keep no images; compare this simulator with --simulator.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
 def simulate(
@@ -61,10 +66,10 @@ def simulate(
     compare: str | None,
     as_json: bool,
 ) -> None:
-    """Simulate the images of a split, at the published parameters unless --set says otherwise.
+    """Simulate the images of a split, at the published parameters; --set overrides them.
 
-    The same command goes on where it was interrupted, and a larger -n adds to what is there. Image i is the same
-    whoever makes it.
+    The same command resumes an interrupted one, and a larger -n adds to the existing images. Image i does not depend
+    on the machine that makes it.
 
     \b
     zoo simulate modelB -n 75000 --out DIR
@@ -83,9 +88,7 @@ def simulate(
         raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
     if images is None:
         if compare is None:
-            raise UsageError(
-                "How many images is the split to have?", hint=f"For example: zoo simulate {dataset} -n 300"
-            )
+            raise UsageError("The number of images is missing: -n.", hint=f"For example: zoo simulate {dataset} -n 300")
         images = _SCENES_TO_COMPARE
     part = _share(share)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
@@ -101,7 +104,7 @@ def simulate(
                 host, spec.id, (simulator, compare), images=images, params=_changed(recipe, spec.params), seed=seed,
                 device=recipe.device_type,
             )  # fmt: skip
-        _print_comparison(found, as_json=as_json)
+        _print_difference(found, as_json=as_json)
         return
 
     from zoo.cli.watch import CountBar
@@ -176,24 +179,24 @@ def _changed(recipe: Recipe, defaults: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in recipe.params.items() if name not in defaults or defaults[name] != value}
 
 
-def _print_comparison(comparison: Comparison, *, as_json: bool) -> None:
+def _print_difference(difference: SimulatorDifference, *, as_json: bool) -> None:
     if as_json:
-        print_json(comparison.to_json())
+        print_json(difference.to_json())
         return
     from rich.table import Table
 
-    first, second = comparison.simulators
+    first, second = difference.simulators
     table = Table(
-        title=f"{first} and {second} on {comparison.images} scenes of {comparison.dataset}, before the noise",
+        title=f"{first} and {second} on {difference.images} scenes of {difference.dataset}, before the noise",
         title_justify="left", header_style="bold",
     )  # fmt: skip
-    rows = comparison.rows()
+    rows = difference.rows()
     for heading in rows[0]:
         table.add_column(heading, justify="left" if heading in ("light", "class") else "right")
     for row in rows:
         table.add_row(*(f"{value:.1e}" if isinstance(value, float) else str(value) for value in row.values()))
     console().print(table)
-    for name, seconds in zip(comparison.simulators, comparison.seconds_per_image, strict=True):
+    for name, seconds in zip(difference.simulators, difference.seconds_per_image, strict=True):
         click.echo(f"{name}: {1e3 * seconds:,.1f} ms an image")
 
 

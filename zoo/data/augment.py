@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.data.part import Part
+from zoo.data.part import BatchPart
+from zoo.data.rotation import rotate, transform_d4
 from zoo.errors import UsageError, nearest
 
 AUGMENTATIONS = ("none", "d4", "rotate")
 
 
-def augment(images: Tensor, kind: str, *, generator: torch.Generator, part: Part | None = None) -> Tensor:
+def augment(images: Tensor, kind: str, *, generator: torch.Generator, part: BatchPart | None = None) -> Tensor:
     """Return each image under a random transformation of its own.
 
     Args:
@@ -29,7 +29,7 @@ def augment(images: Tensor, kind: str, *, generator: torch.Generator, part: Part
     """
     if kind == "none":
         return images
-    part = part or Part(start=0, stop=len(images), whole=len(images))
+    part = part or BatchPart(start=0, stop=len(images), whole=len(images))
     if kind == "d4":
         return _random_d4(images, generator, part)
     if kind == "rotate":
@@ -37,13 +37,7 @@ def augment(images: Tensor, kind: str, *, generator: torch.Generator, part: Part
     raise UsageError(f"augment={kind!r} is not one of {', '.join(AUGMENTATIONS)}.{nearest(kind, AUGMENTATIONS)}")
 
 
-def transform_d4(images: Tensor, element: int) -> Tensor:
-    """Return images under element 0 to 7 of D4: rotated by element % 4 quarter turns, mirrored from 4 on."""
-    turned = torch.rot90(images, element % 4, (-2, -1))
-    return turned.flip(-1) if element >= 4 else turned
-
-
-def _random_d4(images: Tensor, generator: torch.Generator, part: Part) -> Tensor:
+def _random_d4(images: Tensor, generator: torch.Generator, part: BatchPart) -> Tensor:
     elements = part.take(torch.randint(8, (part.whole,), generator=generator))
     result = torch.empty_like(images)
     for element in range(8):
@@ -52,11 +46,8 @@ def _random_d4(images: Tensor, generator: torch.Generator, part: Part) -> Tensor
     return result
 
 
-def _random_rotation(images: Tensor, generator: torch.Generator, part: Part) -> Tensor:
+def _random_rotation(images: Tensor, generator: torch.Generator, part: BatchPart) -> Tensor:
     angle = part.take(torch.rand(part.whole, generator=generator)) * 2 * math.pi
     mirror = part.take(torch.randint(2, (part.whole,), generator=generator)) * 2.0 - 1.0
-    zero = torch.zeros_like(angle)
-    cos, sin = angle.cos(), angle.sin()
-    matrix = torch.stack([torch.stack([cos * mirror, -sin, zero], -1), torch.stack([sin * mirror, cos, zero], -1)], 1)
-    grid = F.affine_grid(matrix.to(images), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    # The sense does not matter here; this sign keeps the images of a seed what they have always been.
+    return rotate(images, -angle, mirrored=mirror, padding="border")

@@ -48,7 +48,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class SimulatorDifference:
     """What `compare_simulators` finds.
 
     Args:
@@ -104,7 +104,7 @@ def compare_simulators(
     params: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str = "cpu",
-) -> Comparison:
+) -> SimulatorDifference:
     """Render the first images of a data set's training split with two simulators and compare them pixel by pixel.
 
     Args:
@@ -142,7 +142,7 @@ def compare_simulators(
     agreements = _agreements("source", first.source, second.source, scenes.label, spec.classes)
     if first.lens_light is not None and second.lens_light is not None:
         agreements += _agreements("lens_light", first.lens_light, second.lens_light, scenes.label, spec.classes)
-    return Comparison(
+    return SimulatorDifference(
         dataset=spec.id,
         params=changed,
         simulators=(engines[0].id, engines[1].id),

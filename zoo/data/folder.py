@@ -303,7 +303,7 @@ def _check_memory(simulation: Simulation) -> None:
     from zoo.data.loader import CPU, free_memory
 
     size = simulation.population.instrument.image_size
-    # The images of a shard, and the handful of arrays of each piece of it that is in work.
+    # The images of a shard, and the handful of arrays of each batch of it that is being rendered.
     need = 4 * size**2 * SHARD_SIZE + 8 * 4 * max(size**2, PIXELS_AT_A_TIME["cpu"])
     free = free_memory(CPU)
     if need > free:

@@ -96,14 +96,14 @@ class Rows:
 ROWS_AT_A_TIME = 1024
 
 
-def pieces_of(images: NDArray[np.float32], index: NDArray[np.int64]) -> list[NDArray[np.float32] | Rows]:
+def chunks_of(images: NDArray[np.float32], index: NDArray[np.int64]) -> list[NDArray[np.float32] | Rows]:
     """Return the indexed images: copied where they lie in memory, left on disk where they are mapped from it."""
     if not isinstance(images, np.memmap):
         return [images[index]]
     return [Rows(images, index[start : start + ROWS_AT_A_TIME]) for start in range(0, len(index), ROWS_AT_A_TIME)]
 
 
-TEST_SHARE, VAL_SHARE = 0.2, 0.1
+TEST_FRACTION, VAL_FRACTION = 0.2, 0.1
 
 
 def assign_splits(image_set: ImageSet, sizes: Mapping[str, int], *, seed: int) -> dict[str, NDArray[np.int64]]:
@@ -122,12 +122,12 @@ def assign_splits(image_set: ImageSet, sizes: Mapping[str, int], *, seed: int) -
     pools = {split: order[marks[order] == split] for split in SPLITS}
     free = order[marks[order] == ""]
     if len(free):
-        test_end = math.ceil(TEST_SHARE * len(free))
-        val_end = test_end + math.ceil(VAL_SHARE * len(free))
+        test_end = math.ceil(TEST_FRACTION * len(free))
+        val_end = test_end + math.ceil(VAL_FRACTION * len(free))
         regions = {"test": free[:test_end], "val": free[test_end:val_end], "train": free[val_end:]}
         pools = {split: np.concatenate([pools[split], regions[split]]) for split in SPLITS}
     elif not len(pools["val"]):
-        val_end = math.ceil(VAL_SHARE * len(pools["train"]))
+        val_end = math.ceil(VAL_FRACTION * len(pools["train"]))
         pools |= {"val": pools["train"][:val_end], "train": pools["train"][val_end:]}
     chosen = {split: pools[split][: sizes[split]] for split in SPLITS}
     for split, indices in chosen.items():

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.part import Part
+from zoo.data.part import BatchPart
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,8 +22,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CPU = torch.device("cpu")
-RESIDENT_SHARE = 0.5
-"""Share of the free memory that images may take before they are streamed."""
+RESIDENT_FRACTION = 0.5
+"""Fraction of the free memory that images may take before they are streamed."""
 
 
 class Batches:
@@ -38,15 +38,15 @@ class Batches:
     def __init__(self, split: Split, *, device: torch.device, resident: bool | None = None) -> None:
         self.device = device
         self.labels = torch.as_tensor(np.asarray(split.labels), device=device)
-        self._pieces = split.pieces
-        self._starts = np.cumsum([0] + [len(piece) for piece in self._pieces])
-        size = sum(piece.nbytes for piece in self._pieces)
-        self.resident = size < RESIDENT_SHARE * free_memory(device) if resident is None else resident
+        self._chunks = split.chunks
+        self._starts = np.cumsum([0] + [len(chunk) for chunk in self._chunks])
+        size = sum(chunk.nbytes for chunk in self._chunks)
+        self.resident = size < RESIDENT_FRACTION * free_memory(device) if resident is None else resident
         self._images: Tensor | None = None
         if self.resident:
             self._images = torch.empty((len(self), *split.image_shape), device=device)
-            for start, piece in zip(self._starts, self._pieces, strict=False):
-                self._images[start : start + len(piece)] = _tensor(np.asarray(piece))
+            for start, chunk in zip(self._starts, self._chunks, strict=False):
+                self._images[start : start + len(chunk)] = _tensor(np.asarray(chunk))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -60,18 +60,18 @@ class Batches:
         if self._images is not None:
             return self._images.index_select(0, index.to(self.device))
         wanted = index.numpy()
-        rows = np.empty((len(wanted), *self._pieces[0].shape[1:]), np.float32)
+        rows = np.empty((len(wanted), *self._chunks[0].shape[1:]), np.float32)
         which = np.searchsorted(self._starts, wanted, side="right") - 1
-        for piece in np.unique(which):
-            chosen = which == piece
-            rows[chosen] = self._pieces[piece][wanted[chosen] - self._starts[piece]]
+        for chunk in np.unique(which):
+            chosen = which == chunk
+            rows[chosen] = self._chunks[chunk][wanted[chosen] - self._starts[chunk]]
         host = torch.from_numpy(rows)
         if self.device.type == "cuda":
             return host.pin_memory().to(self.device, non_blocking=True)
         return host.to(self.device)
 
     def epoch(
-        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: Part | None = None
+        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: BatchPart | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images and labels of an epoch in full batches; every epoch has the same images.
 
@@ -89,7 +89,7 @@ class Batches:
         *,
         shuffle: torch.Generator | None = None,
         drop_last: bool = False,
-        part: Part | None = None,
+        part: BatchPart | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images and labels.
 
@@ -103,11 +103,11 @@ class Batches:
         stop = len(self)
         if drop_last and stop > batch_size:
             stop -= stop % batch_size
-        pieces = [order[start : min(start + batch_size, stop)] for start in range(0, stop, batch_size)]
+        positions = [order[start : min(start + batch_size, stop)] for start in range(0, stop, batch_size)]
         if part is not None:
-            pieces = [part.take(piece) for piece in pieces]
-        images = map(self.gather, pieces) if self.resident else ahead(self.gather, pieces)
-        for index, batch in zip(pieces, images, strict=True):
+            positions = [part.take(batch) for batch in positions]
+        images = map(self.gather, positions) if self.resident else ahead(self.gather, positions)
+        for index, batch in zip(positions, images, strict=True):
             yield batch, self.labels[index.to(self.device)]
 
 

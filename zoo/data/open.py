@@ -10,7 +10,7 @@ import numpy as np
 
 from zoo import registry
 from zoo.data.folder import fill_folder, open_folder
-from zoo.data.images import ImageSet, assign_splits, pieces_of
+from zoo.data.images import ImageSet, assign_splits, chunks_of
 from zoo.data.recipe import Recipe
 from zoo.data.simulate import Simulation
 from zoo.data.split import Split, from_shards
@@ -106,7 +106,7 @@ class Dataset:
             return Split(
                 name=name,
                 classes=self.spec.classes,
-                pieces=pieces_of(content.images, index),
+                chunks=chunks_of(content.images, index),
                 labels=np.asarray(content.labels)[index],
                 ids=[content.ids[i] for i in index],
                 parameters={key: np.asarray(values)[index] for key, values in content.metadata.items()},

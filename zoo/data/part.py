@@ -1,4 +1,4 @@
-"""A part of every batch: what one of several processes takes that train the same network."""
+"""The part of each batch that one of several processes takes when they train one network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class BatchPart:
     """The images `start` to `stop` of every batch of `whole` images."""
 
     start: int
@@ -16,7 +16,7 @@ class Part:
     whole: int
 
     @classmethod
-    def of_process(cls, rank: int, *, processes: int, whole: int) -> Part:
+    def of_process(cls, rank: int, *, processes: int, whole: int) -> BatchPart:
         """Return the part of a process; the parts are disjoint, complete, and differ by one image at most.
 
         Args:

@@ -69,21 +69,21 @@ def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]], *, identity: str
     """
     # The widest numbers first, so that all of them lie at multiples of their size.
     names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
-    parts = [np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8) for name in names]
+    buffers = [np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8) for name in names]
     layout, offset = {}, 0
-    for name, part in zip(names, parts, strict=True):
+    for name, buffer in zip(names, buffers, strict=True):
         entry = {"dtype": _CODES[arrays[name].dtype.name], "shape": list(arrays[name].shape)}
-        layout[name] = entry | {"data_offsets": [offset, offset + len(part)]}
-        offset += len(part)
-    about = {"identity": identity, "sha256": _digest(layout, parts)}
+        layout[name] = entry | {"data_offsets": [offset, offset + len(buffer)]}
+        offset += len(buffer)
+    about = {"identity": identity, "sha256": _digest(layout, buffers)}
     header = json.dumps({"__metadata__": about, **layout}).encode()
     header += b" " * (-len(header) % 8)
     whole = hashlib.sha256()
-    pieces: list[Any] = [len(header).to_bytes(8, "little"), header, *parts]  # anything with a buffer
+    blocks: list[Any] = [len(header).to_bytes(8, "little"), header, *buffers]  # anything with a buffer
     with written_whole(path) as temporary, temporary.open("wb") as file:
-        for piece in pieces:
-            whole.update(piece)
-            file.write(piece)
+        for block in blocks:
+            whole.update(block)
+            file.write(block)
     return whole.hexdigest()
 
 
@@ -101,7 +101,7 @@ def read_shard(path: Path, *, identity: str, verify: bool = True) -> dict[str, N
     """
     content = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else np.zeros(0, np.uint8)
     try:
-        header, data = _split(content)
+        header, data = _parse(content)
         metadata = header.get("__metadata__", {})
         if metadata.get("identity") != identity:
             raise ValueError("it is another shard")
@@ -118,7 +118,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _split(content: NDArray[np.uint8]) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+def _parse(content: NDArray[np.uint8]) -> tuple[dict[str, Any], NDArray[np.uint8]]:
     """Return header and data of a safetensors file: 8 bytes of length, JSON, then the arrays' bytes."""
     if len(content) < 8:
         raise ValueError("it is too short")
@@ -128,12 +128,12 @@ def _split(content: NDArray[np.uint8]) -> tuple[dict[str, Any], NDArray[np.uint8
     return json.loads(bytes(content[8 : 8 + length])), content[8 + length :]
 
 
-def _digest(header: Mapping[str, Any], parts: Iterable[NDArray[np.uint8]]) -> str:
+def _digest(header: Mapping[str, Any], buffers: Iterable[NDArray[np.uint8]]) -> str:
     """Return the SHA-256 over names, types, shapes and bytes of all arrays."""
     layout = {name: entry for name, entry in header.items() if name != "__metadata__"}
     digest = hashlib.sha256(json.dumps(layout, sort_keys=True).encode())
-    for part in parts:
-        digest.update(part.data)
+    for buffer in buffers:
+        digest.update(buffer.data)
     return digest.hexdigest()
 
 

@@ -106,7 +106,7 @@ class Simulation:
             columns.append(_columns(scenes, observed))
             if progress is not None:
                 progress(min(start + step, len(indices)))
-        return {"image": images} | {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
+        return {"image": images} | {name: np.concatenate([batch[name] for batch in columns]) for name in columns[0]}
 
     def shard(
         self, split: str, number: int, *, progress: Callable[[int], None] | None = None

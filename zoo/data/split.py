@@ -20,7 +20,7 @@ class Split:
     Args:
         name: "train", "val" or "test".
         classes: the labels' names.
-        pieces: arrays [n_i, C, H, W] float32, or rows of one on disk, whose concatenation is the split.
+        chunks: arrays [n_i, C, H, W] float32, or rows of one on disk, whose concatenation is the split.
         labels: [N] int64.
         ids: N texts.
         parameters: name -> [N] float64.
@@ -31,7 +31,7 @@ class Split:
 
     name: str
     classes: tuple[str, ...]
-    pieces: Sequence[NDArray[np.float32] | Rows]
+    chunks: Sequence[NDArray[np.float32] | Rows]
     labels: NDArray[np.int64]
     ids: list[str]
     parameters: dict[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -49,38 +49,38 @@ class Split:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
-        channels, height, width = self.pieces[0].shape[1:]
+        channels, height, width = self.chunks[0].shape[1:]
         return channels, height, width
 
     @property
     def images(self) -> NDArray[np.float32]:
         """[N, C, H, W], copied into memory."""
-        return np.concatenate([np.asarray(piece) for piece in self.pieces])
+        return np.concatenate([np.asarray(chunk) for chunk in self.chunks])
 
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return mean and standard deviation of each channel over all pixels."""
-        count = sum(piece.shape[0] * piece.shape[2] * piece.shape[3] for piece in self.pieces)
+        count = sum(chunk.shape[0] * chunk.shape[2] * chunk.shape[3] for chunk in self.chunks)
 
         def read() -> Iterator[NDArray[np.float32]]:
-            return map(np.asarray, self.pieces)  # one after the other, in memory
+            return map(np.asarray, self.chunks)  # one after the other, in memory
 
-        mean = sum(piece.sum((0, 2, 3), dtype=np.float64) for piece in read()) / count
+        mean = sum(chunk.sum((0, 2, 3), dtype=np.float64) for chunk in read()) / count
         # Two passes: the difference of large sums would lose the small variance of a bright, flat image.
-        squares = sum(((piece - mean[:, None, None]) ** 2).sum((0, 2, 3), dtype=np.float64) for piece in read())
+        squares = sum(((chunk - mean[:, None, None]) ** 2).sum((0, 2, 3), dtype=np.float64) for chunk in read())
         return np.asarray(mean), np.sqrt(np.asarray(squares) / count)
 
 
 def from_shards(name: str, classes: tuple[str, ...], shards: list[dict[str, NDArray[Any]]], count: int) -> Split:
     """Return the first `count` images of some shards as a split."""
-    pieces, left = [], count
+    chunks, left = [], count
     for shard in shards:
-        pieces.append(shard["image"][:left])
-        left -= len(pieces[-1])
+        chunks.append(shard["image"][:left])
+        left -= len(chunks[-1])
     columns = {key: np.concatenate([shard[key] for shard in shards])[:count] for key in shards[0] if key != "image"}
     return Split(
         name=name,
         classes=classes,
-        pieces=pieces,
+        chunks=chunks,
         labels=columns.pop("label"),
         ids=[f"{name}-{i:07d}" for i in range(count)],
         parameters={key.removeprefix("parameter."): values for key, values in columns.items()},

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.loader import ahead
-from zoo.data.part import Part
+from zoo.data.part import BatchPart
 from zoo.data.simulate import Simulation
 from zoo.data.split import Split
 from zoo.data.task import Task
@@ -70,14 +70,14 @@ class Stream:
         split = Split(
             name=STREAM,
             classes=self.simulation.classes,
-            pieces=[arrays["image"]],
+            chunks=[arrays["image"]],
             labels=arrays["label"],
             ids=[f"{STREAM}-{k:09d}" for k in index],
         )
         return self.task.apply(split)
 
     def epoch(
-        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: Part | None = None
+        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: BatchPart | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images [n, 1, H, W] and labels [n] of an epoch in full batches, on the device.
 
@@ -94,8 +94,8 @@ class Stream:
             wanted = wanted.view(-1, batch_size)[:, part.start : part.stop].flatten()
             batch_size = len(part)
         batches = max(1, IMAGES_AT_A_TIME.get(self.simulation.device, 1) // batch_size)
-        pieces = wanted.split(batches * batch_size)
-        made = ahead(self.render, pieces, depth=2) if self._threaded else map(self.render, pieces)
+        rendered_together = wanted.split(batches * batch_size)
+        made = ahead(self.render, rendered_together, depth=2) if self._threaded else map(self.render, rendered_together)
         for images, labels in made:
             if self._cuda is not None:
                 # They were allocated on the other stream, which must not reuse their memory too early.

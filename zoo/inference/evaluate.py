@@ -13,6 +13,7 @@ import torch
 from zoo import registry
 from zoo.data.open import Dataset
 from zoo.data.recipe import SPLITS, Recipe
+from zoo.data.rotation import rotate, rotate_quarters
 from zoo.data.shards import MOST_IMAGES
 from zoo.data.split import Split
 from zoo.data.task import open_task
@@ -127,7 +128,7 @@ def evaluate(
         )
     split = data.split("test")
     probabilities = np.concatenate(
-        [trained.predict_proba(_turned(part, angle), average=average) for part in _batches(split)]
+        [trained.predict_proba(_rotated(batch, angle), average=average) for batch in _batches(split)]
     )
     # A softmax gives these back, so scores are computed in one place only.
     logits = torch.from_numpy(np.log(np.clip(probabilities, 1e-30, None)))
@@ -159,19 +160,14 @@ def _task_of(spec: DatasetSpec, classes: tuple[str, ...]) -> str:
 
 
 def _batches(split: Split, *, size: int = 256) -> list[torch.Tensor]:
-    pieces = (torch.from_numpy(np.array(piece)) for piece in split.pieces)
-    return [batch for piece in pieces for batch in piece.split(size)]
+    chunks = (torch.from_numpy(np.array(chunk)) for chunk in split.chunks)
+    return [batch for chunk in chunks for batch in chunk.split(size)]
 
 
-def _turned(images: torch.Tensor, angle: float) -> torch.Tensor:
-    """Turn images [N, C, H, W] about their centre, counter-clockwise with row 0 at the bottom; outside is 0."""
-    if angle % 360 == 0:
+def _rotated(images: torch.Tensor, angle_degrees: float) -> torch.Tensor:
+    """Return images [N, C, H, W] rotated as `zoo.data.rotation` defines it; what lies outside of an image is 0."""
+    if angle_degrees % 360 == 0:
         return images
-    if angle % 90 == 0:
-        return images.rot90(-round(angle / 90), dims=(-2, -1))
-    radians = torch.deg2rad(torch.tensor(angle))
-    cos, sin = radians.cos().item(), radians.sin().item()
-    # affine_grid asks where an output pixel comes from, so this is the inverse of the turn.
-    matrix = torch.tensor([[cos, sin, 0.0], [-sin, cos, 0.0]]).expand(len(images), 2, 3)
-    grid = torch.nn.functional.affine_grid(matrix, list(images.shape), align_corners=False)
-    return torch.nn.functional.grid_sample(images, grid, mode="bilinear", align_corners=False)
+    if angle_degrees % 90 == 0:
+        return rotate_quarters(images, round(angle_degrees / 90))
+    return rotate(images, torch.deg2rad(torch.tensor(angle_degrees)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zoo.errors import UsageError
 from zoo.inference.read import Picture, Skipped
-from zoo.inference.resample import SAME_SCALE, fit_image
+from zoo.inference.resample import SAME_SCALE, resample_image
 from zoo.models.pixels import FAR, far_outside, peak_and_noise
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparat
             )
         scale = stated.arcsec
     zoom = about.pixel_scale / scale if about.pixel_scale and scale else 1.0
-    pixels, padding = fit_image(picture.pixels, size=about.image_shape[1], zoom=zoom)
+    pixels, padding = resample_image(picture.pixels, size=about.image_shape[1], zoom=zoom)
     if padding > 0.99:
         return Skipped(name=picture.name, reason="is far smaller than the training images")
     notes = []
@@ -244,6 +244,6 @@ class Summary:
                 "outside the training images, on which alone the network was tested: their brightest pixel, median "
                 f"{np.median(self._peaks):.3g}, in training {middle:.3g} ({low:.3g} to {high:.3g}); noise, median "
                 f"{np.median(self._noises):.3g}, in training {noise_middle:.3g} ({noise_low:.3g} to {noise_high:.3g}). "
-                "Is the unit the same? --factor F multiplies every pixel, --match-scale fits each image's peak"
+                "Is the unit the same? --factor F multiplies every pixel, --match-scale scales each image's peak"
             )
         return lines

@@ -7,31 +7,19 @@ from __future__ import annotations
 
 import os
 import stat
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import DataError, MissingError, UsageError
+from zoo.inference.fits import PixelScale, Unreadable, import_library, read_fits
 
 ARRAY_NAMES = ("images", "image", "data")
 """Where .npz and .safetensors files hold several arrays, the images are the first of these."""
-
-
-class PixelScale(NamedTuple):
-    """What a header says of its pixels.
-
-    Args:
-        arcsec: per pixel.
-        source: where in the header that stands.
-    """
-
-    arcsec: float
-    source: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +27,9 @@ class Picture:
     """One image.
 
     Args:
-        name: its file, with [i] where the file holds several.
-        pixels: [C, H, W] float32, finite.
-        pixel_scale: None where the file does not say.
+        name: Path of the file, with [i] if the file holds several images.
+        pixels: Finite pixels [C, H, W], float32.
+        pixel_scale: Pixel scale that the file states, or None.
     """
 
     name: str
@@ -54,20 +42,16 @@ class Skipped:
     """A file, or an image in it, that cannot be classified.
 
     Args:
-        name: as in `Picture`.
-        reason: why, in a few words.
+        name: Name as in `Picture`.
+        reason: Reason in a few words.
     """
 
     name: str
     reason: str
 
 
-class Unreadable(Exception):
-    """Why a file cannot be read."""
-
-
 def expand(names: Iterable[str], *, stdin: Iterable[str]) -> Iterator[Path | Skipped]:
-    """Yield the files that names mean: a folder's images, sorted, whatever its depth; "-" reads names from stdin.
+    """Yield the files that names stand for: a folder's images, sorted, whatever its depth; "-" reads names from stdin.
 
     A folder that cannot be listed becomes a `Skipped`.
     """
@@ -84,8 +68,8 @@ def read_pictures(paths: Iterable[Path | Skipped], *, channels: int) -> Iterator
     """Yield every image of every file, in order; one that cannot be used becomes a `Skipped`, and the others follow.
 
     Args:
-        paths: of files; what is skipped already stays so.
-        channels: C of the network.
+        paths: Paths of files; a `Skipped` stays one.
+        channels: Number of channels C of the network.
 
     Raises:
         MissingError: a library that a file needs is not installed.
@@ -162,7 +146,7 @@ def _split(array: NDArray[Any], channels: int) -> tuple[bool, Iterable[NDArray[A
     """Return whether an array holds several images, and them as [C, H, W].
 
     Raises:
-        Unreadable: its shape is none of an image's.
+        Unreadable: it does not have the shape of an image.
     """
     shape = array.shape
     if array.dtype.kind not in "fiub":
@@ -220,7 +204,7 @@ def _require_start(path: Path, magic: bytes, kind: str) -> None:
     """
     with path.open("rb") as file:
         if file.read(len(magic)) != magic:
-            raise Unreadable(f"cannot be read: it is no {kind} file, whatever its name")
+            raise Unreadable(f"cannot be read: it is not a {kind} file, whatever its name")
 
 
 def _read_safetensors(path: Path, channels: int) -> tuple[NDArray[Any], PixelScale | None]:
@@ -260,80 +244,19 @@ def _choose(names: list[str]) -> str:
     raise Unreadable(f"has no array named {', '.join(ARRAY_NAMES)} (it has {shown})")
 
 
-def _read_fits(path: Path, channels: int) -> tuple[NDArray[Any], PixelScale | None]:
-    """Return the first image of a FITS file and its pixel scale."""
-    fits = _import("astropy.io.fits", "FITS files need astropy", "astropy")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # astropy's remarks about headers that it mends
-        with fits.open(path, memmap=False, lazy_load_hdus=True) as units:
-            for unit in units:
-                if getattr(unit, "is_image", False) and unit.header.get("NAXIS", 0) >= 2:
-                    data = np.asarray(unit.data)
-                    header = unit.header + units[0].header if unit is not units[0] else unit.header
-                    return data, fits_pixel_scale(header)
-    raise Unreadable("holds no image data")
-
-
-def fits_pixel_scale(header: Any) -> PixelScale | None:
-    """Return what a header says of its pixels; None where it says nothing.
-
-    The celestial WCS comes first, then CDELT1 with a unit, then PIXSCALE and its kin, and last CDELT1 alone: that is
-    in degrees where it means the sky, but many programs write a meaningless 1 there.
-
-    Args:
-        header: `astropy.io.fits.Header`.
-
-    Raises:
-        Unreadable: the pixels are not square.
-    """
-    from astropy.wcs import WCS
-    from astropy.wcs.utils import proj_plane_pixel_scales
-
-    celestial = WCS(header).celestial
-    if celestial.has_celestial and any(key in header for key in ("CDELT1", "CD1_1", "CD1_2", "PC1_1")):
-        x, y = (float(scale) * 3600 for scale in proj_plane_pixel_scales(celestial))
-        return PixelScale(_square(x, y), "the celestial WCS")
-    unit = str(header.get("CUNIT1", "")).strip().lower()
-    if unit:
-        return _by_cdelt(header, unit) or _by_name(header)
-    return _by_name(header) or _by_cdelt(header, "deg")
-
-
-def _by_cdelt(header: Any, unit: str) -> PixelScale | None:
-    per_unit = {"deg": 3600.0, "arcsec": 1.0, "arcmin": 60.0}.get(unit)
-    if per_unit is None or "CDELT1" not in header:
-        return None
-    x = abs(float(header["CDELT1"])) * per_unit
-    y = abs(float(header.get("CDELT2", header["CDELT1"]))) * per_unit
-    return PixelScale(_square(x, y), f"CDELT1 in {unit}")
-
-
-def _by_name(header: Any) -> PixelScale | None:
-    for name in ("PIXSCALE", "PIXSCAL1", "PIXELSCL", "SECPIX", "SECPIX1"):
-        if isinstance(header.get(name), (int, float)) and header[name]:
-            return PixelScale(abs(float(header[name])), name)
-    return None
-
-
-def _square(x: float, y: float) -> float:
-    if not (x > 0 and y > 0 and abs(x / y - 1) < 0.01):
-        raise Unreadable(f"its pixels are not square: {x:.4g} by {y:.4g} arcsec")
-    return float(np.sqrt(x) * np.sqrt(y))
-
-
 def _read_picture(path: Path, channels: int) -> tuple[NDArray[Any], None]:
     """Return a PNG or JPEG as [H, W], or [3, H, W] where the network wants colours.
 
     Raises:
         Unreadable: a PNG has 16 bits and more than grey, or is wanted in colours: pillow would keep 8 of them.
     """
-    image_module = _import("PIL.Image", "PNG and JPEG files need pillow", "pillow")
+    image_module = import_library("PIL.Image", "PNG and JPEG files need pillow", "pillow")
     with path.open("rb") as file:
         start = file.read(26)
     # The bit depth and the colour type of a PNG's first chunk, IHDR: https://www.w3.org/TR/png-3/#11IHDR
     if start.startswith(b"\x89PNG\r\n\x1a\n") and start[24:25] == b"\x10":
         if channels == 3:
-            raise Unreadable("is a 16-bit PNG, of which no colours can be read; convert to 8 bits, FITS or .npy")
+            raise Unreadable("is a 16-bit PNG, whose colours cannot be read; convert to 8 bits, FITS or .npy")
         if start[25:26] != b"\x00":
             raise Unreadable("is a 16-bit PNG with colours or transparency; convert to plain grey, FITS or .npy")
     with image_module.open(path) as image:
@@ -343,19 +266,10 @@ def _read_picture(path: Path, channels: int) -> tuple[NDArray[Any], None]:
         return np.asarray(image if deep else image.convert("L")), None
 
 
-def _import(module: str, what: str, package: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingError(f"{what}, which is not installed.", hint=f"Install it: pip install {package}") from error
-
-
 READERS: dict[str, Callable[[Path, int], tuple[NDArray[Any], PixelScale | None]]] = {
     ".npy": _read_npy,
     ".npz": _read_npz,
-    **dict.fromkeys((".fits", ".fit", ".fts", ".fits.gz", ".fits.fz"), _read_fits),
+    **dict.fromkeys((".fits", ".fit", ".fts", ".fits.gz", ".fits.fz"), read_fits),
     **dict.fromkeys((".png", ".jpg", ".jpeg"), _read_picture),
     ".safetensors": _read_safetensors,
 }
@@ -365,10 +279,10 @@ def require_files(paths: Iterator[Path | Skipped], names: Iterable[str]) -> Iter
     """Yield the paths.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there are no paths.
     """
     first = next(paths, None)
     if first is None:
-        raise UsageError(f"There is no image file in {', '.join(names)}.", hint=f"Files: {', '.join(READERS)}")
+        raise UsageError(f"No image files found in {', '.join(names)}.", hint=f"Files: {', '.join(READERS)}")
     yield first
     yield from paths

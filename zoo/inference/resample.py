@@ -9,7 +9,7 @@ SAME_SCALE = 1e-3
 """Relative difference of pixel scales that is not worth an interpolation: 0.15 pixels at the edge of 150."""
 
 
-def fit_image(image: NDArray[np.float32], *, size: int, zoom: float = 1.0) -> tuple[NDArray[np.float32], float]:
+def resample_image(image: NDArray[np.float32], *, size: int, zoom: float = 1.0) -> tuple[NDArray[np.float32], float]:
     """Return the image around its centre, resampled and cropped or padded, and the share of it that is padding.
 
     Counts per pixel grow with a pixel's area, as they would in a camera with such pixels: values are integrated
@@ -29,13 +29,13 @@ def fit_image(image: NDArray[np.float32], *, size: int, zoom: float = 1.0) -> tu
         return _crop_or_pad(image, size, sky)
     rows, columns = (_overlap(length, size, zoom) for length in image.shape[1:])
     # What is left of the sky after subtraction counts as the image's; padding brings in none.
-    fitted = np.einsum("ij,cjk,lk->cil", rows, image - sky, columns, optimize=True) + sky * zoom**2
+    result = np.einsum("ij,cjk,lk->cil", rows, image - sky, columns, optimize=True) + sky * zoom**2
     inside = np.outer(rows.sum(1), columns.sum(1)) / zoom**2
-    return np.ascontiguousarray(fitted, dtype=np.float32), float(1 - inside.mean())
+    return np.ascontiguousarray(result, dtype=np.float32), float(1 - inside.mean())
 
 
 def _crop_or_pad(image: NDArray[np.float32], size: int, sky: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    fitted = np.broadcast_to(sky, (len(image), size, size)).astype(np.float32)
+    result = np.broadcast_to(sky, (len(image), size, size)).astype(np.float32)
     taken, placed = [], []
     for length in image.shape[1:]:
         start = max(0, (length - size) // 2)
@@ -43,9 +43,9 @@ def _crop_or_pad(image: NDArray[np.float32], size: int, sky: NDArray[np.float32]
         offset = (size - count) // 2
         taken.append(slice(start, start + count))
         placed.append(slice(offset, offset + count))
-    fitted[:, placed[0], placed[1]] = image[:, taken[0], taken[1]]
+    result[:, placed[0], placed[1]] = image[:, taken[0], taken[1]]
     filled = (placed[0].stop - placed[0].start) * (placed[1].stop - placed[1].start)
-    return fitted, 1 - filled / size**2
+    return result, 1 - filled / size**2
 
 
 def _overlap(length: int, size: int, zoom: float) -> NDArray[np.float64]:

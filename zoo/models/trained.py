@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo.data.augment import transform_d4
+from zoo.data.rotation import transform_d4
 from zoo.errors import DataError, UsageError, nearest
 from zoo.models.classifier import Classifier
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo.models.weights_file import About
 
 AVERAGES = {"none": range(1), "p4": range(4), "d4": range(8)}
-"""Name -> elements of D4 that the answers are averaged over; see `zoo.data.augment.transform_d4`."""
+"""Name -> elements of D4 that the answers are averaged over; see `zoo.data.rotation.transform_d4`."""
 
 
 class TrainedClassifier(Classifier):

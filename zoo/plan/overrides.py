@@ -51,7 +51,7 @@ def by_model(
     MODEL is a name, an id or a wildcard; of several that fit a model, the last one given holds.
 
     Raises:
-        UsageError: no model of the request fits, or the model has no such setting.
+        UsageError: no model of the request matches, or the model has no such setting.
     """
     shared: dict[str, Any] = {}
     own: dict[str, dict[str, Any]] = {model.id: {} for model in models}
@@ -61,7 +61,7 @@ def by_model(
             shared[key] = value
             continue
         pattern, hparam = prefix.removesuffix(".model").lower(), prefix.endswith(".model")
-        chosen = [model for model in models if fits(pattern, model.id, model.name)]
+        chosen = [model for model in models if matches(pattern, model.id, model.name)]
         if not chosen:
             names = [text for model in models for text in (model.id, model.name)] + ["data", "model"]
             raise UsageError(
@@ -77,8 +77,8 @@ def by_model(
     return shared, own
 
 
-def fits(pattern: str, *names: str) -> bool:
-    """Return whether one of the names is the pattern or fits its wildcards; case does not count."""
+def matches(pattern: str, *names: str) -> bool:
+    """Return whether one of the names is the pattern or matches its wildcards; case does not count."""
     return any(fnmatch.fnmatchcase(name.lower(), pattern.lower()) for name in names)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import registry
 from zoo.errors import MissingError, UsageError, ZooError
 from zoo.plan.cells import make_plan
-from zoo.plan.overrides import fits
+from zoo.plan.overrides import matches
 from zoo.plan.suite_file import Expected, Suite
 from zoo.results.cell import Cell
 from zoo.results.schema import RunResult
@@ -106,7 +106,7 @@ def _settings_of(host: Host, suite: Suite, models: Sequence[str], settings: Mapp
     kept = {}
     for key, value in settings.items():
         owner = key.rpartition(".")[0].removesuffix(".model")
-        if owner in ("", "data", "model") or fits(owner, *taking) or not fits(owner, *listed):
+        if owner in ("", "data", "model") or matches(owner, *taking) or not matches(owner, *listed):
             kept[key] = value
     return kept
 

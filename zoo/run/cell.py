@@ -144,10 +144,10 @@ def _run(
     classifier, fabric, spec = prepared.classifier, prepared.fabric, prepared.spec
     train_split, val_split, simulated = prepared.train_split, prepared.val_split, prepared.simulated
     _write_examples(run_dir / store.EXAMPLES, train_split)
-    probe = torch.from_numpy(np.array(val_split.pieces[0][:64])).to(device)
-    counted = count_cost(classifier, probe[:1])
+    few_images = torch.from_numpy(np.array(val_split.chunks[0][:64])).to(device)
+    counted = count_cost(classifier, few_images[:1])
     group, declared = declared_symmetry(spec, classifier.network)
-    initial = measure_equivariance(classifier, probe, group)
+    initial = measure_equivariance(classifier, few_images, group)
 
     epochs_here = 0
 
@@ -171,13 +171,13 @@ def _run(
     prepared.progress.tell("score", 0, 1)
     test_logits, test_labels = predict(classifier, Batches(test_split, device=device), fabric=fabric)
     val_logits, val_labels = predict(classifier, fitted.val_data, fabric=fabric)
-    trained = measure_equivariance(classifier, probe, group)
+    trained = measure_equivariance(classifier, few_images, group)
     cost = Cost(
         parameters=counted["parameters"],
         macs=counted["macs"],
         train_images_per_second=float(np.median([entry.train_images_per_second for entry in history])),
         train_seconds=sum(entry.train_seconds for entry in history),
-        inference_images_per_second=inference_rate(classifier, probe),
+        inference_images_per_second=inference_rate(classifier, few_images),
         peak_memory_bytes=peak_memory_bytes(),
         # More than 1 where memory ran out and a step's gradient was accumulated over so many parts.
         micro_batches=history[-1].micro_batches,
@@ -307,6 +307,6 @@ def _write_mistakes(path: Path, split: Split, logits: Tensor, labels: Tensor) ->
 
 def _images_at(split: Split, index: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return a few images [n, C, H, W] of a split."""
-    starts = np.cumsum([0] + [len(piece) for piece in split.pieces])
+    starts = np.cumsum([0] + [len(chunk) for chunk in split.chunks])
     which = np.searchsorted(starts, index, side="right") - 1
-    return np.stack([split.pieces[p][i - starts[p]] for i, p in zip(index, which, strict=True)])
+    return np.stack([split.chunks[p][i - starts[p]] for i, p in zip(index, which, strict=True)])

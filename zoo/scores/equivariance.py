@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.data.augment import transform_d4
+from zoo.data.rotation import rotate, rotate_smooth, transform_d4
 from zoo.scores.schema import Invariance, Rotations
 from zoo.specs import ModelSpec
 
@@ -29,7 +29,7 @@ class Symmetries:
     """The elements of a group under which a network is measured.
 
     Args:
-        exact: elements of `zoo.data.augment.transform_d4`, which move pixels onto pixels; the first is the identity.
+        exact: elements of `zoo.data.rotation.transform_d4`, which move pixels onto pixels; the first is the identity.
         angles_degrees: rotations that need interpolation; empty if the group has none.
         mirrors: whether the rotations are also tried after a mirror.
     """
@@ -121,11 +121,11 @@ def measure_rotations(classifier: nn.Module, images: Tensor, found: Symmetries) 
     squares, floors, flips = [], [], []
     for angle in found.angles_degrees:
         for mirror in (False, True) if found.mirrors else (False,):
-            changed = classifier(rotate(smooth.flip(-1) if mirror else smooth, angle))
+            changed = classifier(rotate_smooth(smooth.flip(-1) if mirror else smooth, -angle))
             squares.append(_mean_square(changed - reference))
             flips.append(float((changed.argmax(1) != reference.argmax(1)).double().mean()))
             if not mirror:
-                in_two_steps = rotate(rotate(smooth, FIRST_STEP_DEGREES), angle - FIRST_STEP_DEGREES)
+                in_two_steps = rotate_smooth(rotate_smooth(smooth, -FIRST_STEP_DEGREES), FIRST_STEP_DEGREES - angle)
                 floors.append(_mean_square(classifier(in_two_steps) - changed))
     return Rotations(
         error=_ratio(math.sqrt(sum(squares) / len(squares)), scale),
@@ -142,47 +142,6 @@ def _mean_square(difference: Tensor) -> float:
 
 def _ratio(value: float, scale: float) -> float:
     return value / scale if scale else math.inf
-
-
-def rotate(images: Tensor, angle_degrees: float) -> Tensor:
-    """Return images [N, C, H, W] turned about their centre, in the sense of `torch.rot90`.
-
-    Quarter turns move pixels; what is left is made of three shears, each a shift of lines by Fourier's theorem (Larkin,
-    Oldenburg & Klemm 1997): nearly exact for images that are band-limited and zero near the frame, which
-    `smooth_disc` makes them.
-    """
-    quarters = round(angle_degrees / 90)
-    angle = math.radians(angle_degrees - 90 * quarters)
-    turned = torch.rot90(images, quarters, (-2, -1))
-    if not angle:
-        return turned
-    size = turned.shape[-1]
-    # Sheared lines leave the frame, and would come in again at the other side.
-    margin = (size + 1) // 2
-    turned = F.pad(turned, (margin,) * 4)
-    for factor, dimension in ((-math.tan(angle / 2), -1), (math.sin(angle), -2), (-math.tan(angle / 2), -1)):
-        turned = _shear(turned, factor, dimension)
-    return turned[..., margin : margin + size, margin : margin + size].contiguous()
-
-
-def _shear(images: Tensor, factor: float, dimension: int) -> Tensor:
-    """Shift each line along a dimension, -1 or -2, by `factor` pixels for each pixel between it and the centre."""
-    if dimension == -2:
-        return _shear(images.mT, factor, -1).mT
-    height, width = images.shape[-2:]
-    shift = factor * (torch.arange(height, device=images.device, dtype=images.dtype) - (height - 1) / 2)
-    phase = 2 * math.pi * torch.fft.rfftfreq(width, device=images.device).to(images.dtype) * shift[:, None]
-    sheared: Tensor = torch.fft.irfft(torch.fft.rfft(images) * torch.polar(torch.ones_like(phase), phase), n=width)
-    return sheared
-
-
-def rotate_coarse(maps: Tensor, angle_degrees: float) -> Tensor:
-    """Return maps [N, C, H, W] turned as by `rotate`, but bicubic: for maps of few pixels and full of edges."""
-    angle = math.radians(angle_degrees)
-    cos, sin = math.cos(angle), math.sin(angle)
-    matrix = maps.new_tensor([[cos, -sin, 0.0], [sin, cos, 0.0]]).expand(len(maps), 2, 3)
-    grid = F.affine_grid(matrix, list(maps.shape), align_corners=False)
-    return F.grid_sample(maps, grid, mode="bicubic", padding_mode="zeros", align_corners=False)
 
 
 def smooth_disc(images: Tensor) -> Tensor:
@@ -266,10 +225,10 @@ def measure_layers(network: nn.Module, images: Tensor, group: str | None) -> lis
             exact[name] = max(exact[name], error)
     turned: dict[str, list[float]] = {name: [] for name in reference}
     for angle in found.angles_degrees:
-        for name, (_, output) in _outputs(network, rotate(smooth, angle)).items():
-            turned[name].append(
-                _difference(smooth_reference[name][1], output, partial(rotate_coarse, angle_degrees=angle), disc=True)
-            )
+        # Bicubic: layers have few pixels and are full of edges.
+        rotated = partial(rotate, angle=-math.radians(angle), interpolation="bicubic")
+        for name, (_, output) in _outputs(network, rotate_smooth(smooth, -angle)).items():
+            turned[name].append(_difference(smooth_reference[name][1], output, rotated, disc=True))
     return [
         LayerError(
             name=name,

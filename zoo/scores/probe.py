@@ -115,13 +115,13 @@ def describe_probe(found: Probe | None) -> str:
 
 
 def _features_of(split: Split) -> tuple[Features, NDArray[np.int64]]:
-    """Return the features and labels of a split's first images, a piece at a time."""
+    """Return the features and labels of a split's first images, a chunk at a time."""
     parts: list[Features] = []
     left = MOST_IMAGES
-    for piece in split.pieces:
-        for start in range(0, min(len(piece), left), 256):
-            parts.append(image_features(np.asarray(piece[start : min(start + 256, left)])))
-        left = max(0, left - len(piece))
+    for chunk in split.chunks:
+        for start in range(0, min(len(chunk), left), 256):
+            parts.append(image_features(np.asarray(chunk[start : min(start + 256, left)])))
+        left = max(0, left - len(chunk))
     features = np.concatenate(parts)
     return features, np.asarray(split.labels)[: len(features)]
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from zoo.data.augment import augment
 from zoo.data.loader import Batches
-from zoo.data.part import Part
+from zoo.data.part import BatchPart
 from zoo.devices import Precision
 from zoo.errors import TrainingError, UsageError
 from zoo.lensing.draws import stable_hash
@@ -102,7 +102,7 @@ class TrainingData(Protocol):
         ...
 
     def epoch(
-        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: Part | None = None
+        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: BatchPart | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images and labels of an epoch, counted from 1, in full batches, or a part of each."""
         ...
@@ -149,7 +149,7 @@ def train(
     batch_size = min(settings.batch_size, len(train_data))
     steps = len(train_data) // batch_size
     check_batch(fabric.world_size, batch_size)
-    part = Part.of_process(fabric.global_rank, processes=fabric.world_size, whole=batch_size)
+    part = BatchPart.of_process(fabric.global_rank, processes=fabric.world_size, whole=batch_size)
     state, best = TrainingState(), average.module.state_dict()
     checkpoint = (
         read_checkpoint(run_dir / CHECKPOINT, weights_of(classifier, average)) if fabric.is_global_zero else None
@@ -182,7 +182,7 @@ def train(
                 module,
                 augment(images, settings.augment, generator=transform, part=part),
                 labels,
-                share=len(part) / batch_size,
+                fraction=len(part) / batch_size,
                 label_smoothing=settings.label_smoothing,
                 fabric=fabric,
                 micro_batches=state.micro_batches,
@@ -241,43 +241,43 @@ def _accumulate(
     images: Tensor,
     labels: Tensor,
     *,
-    share: float,
+    fraction: float,
     label_smoothing: float,
     fabric: Fabric,
     micro_batches: int,
 ) -> tuple[Tensor, int]:
-    """Leave the gradient of a batch's mean loss in the parameters; take it in halves where memory runs out.
+    """Leave the gradient of a batch's mean loss in the parameters; split it where memory runs out.
 
-    The sum of the parts' gradients is the gradient of the whole, up to rounding, so the result stays the same;
+    The sum of the micro-batches' gradients is the gradient of the whole, up to rounding, so the result stays the same;
     but batch norm sees a micro-batch at a time, and dropout draws other numbers.
 
     Args:
-        module: in training mode, gradients at zero.
-        images, labels: the batch, or this process's part of it.
-        share: of the batch that they are.
-        label_smoothing: of the cross entropy.
-        fabric: precision and device.
-        micro_batches: how many parts to begin with.
+        module: Network in training mode, with gradients at zero.
+        images, labels: Images and labels of the batch, or of this process's part of it.
+        fraction: Fraction of the batch that they are.
+        label_smoothing: Label smoothing of the cross entropy.
+        fabric: Precision and device.
+        micro_batches: Number of micro-batches to begin with.
 
     Returns:
-        The mean loss, and the number of parts that went well. In a team, the mean over the processes is that of
-        the batch, as it is for the gradients.
+        The mean loss, and the number of micro-batches that fitted into memory. In a team, the mean over the processes
+        is the mean over the batch, as for the gradients.
 
     Raises:
-        torch.OutOfMemoryError: even a single image is too much; or there are several processes, which cannot tell
-            each other in the middle of a step.
+        torch.OutOfMemoryError: even a single image is too much, or there are several processes, which cannot
+            change their micro-batches together in the middle of a step.
     """
-    weight = share * fabric.world_size  # 1 where parts are even; the mean over processes undoes the second factor
+    weight = fraction * fabric.world_size  # 1 for equal parts; the mean over processes undoes the factor
     shared = SharedBatchNorm if fabric.world_size > 1 else contextlib.nullcontext
     while True:
         loss_sum = torch.zeros((), device=images.device)
         try:
-            parts = zip(images.tensor_split(micro_batches), labels.tensor_split(micro_batches), strict=True)
-            for part, part_labels in parts:
+            micro = zip(images.tensor_split(micro_batches), labels.tensor_split(micro_batches), strict=True)
+            for some, some_labels in micro:
                 with shared():
-                    logits = module(part)
-                loss = F.cross_entropy(logits.float(), part_labels, label_smoothing=label_smoothing)
-                loss = loss * (weight * len(part) / len(images)) if micro_batches > 1 or weight != 1 else loss
+                    logits = module(some)
+                loss = F.cross_entropy(logits.float(), some_labels, label_smoothing=label_smoothing)
+                loss = loss * (weight * len(some) / len(images)) if micro_batches > 1 or weight != 1 else loss
                 fabric.backward(loss)
                 loss_sum += loss.detach()
             return loss_sum, micro_batches
@@ -290,7 +290,7 @@ def _accumulate(
             parameter.grad = None
         if images.is_cuda:
             torch.cuda.empty_cache()
-        logger.warning("out of memory: batches of %d are taken in %d parts now", len(images), micro_batches)
+        logger.warning("out of memory: batches of %d are split into %d micro-batches now", len(images), micro_batches)
 
 
 @torch.inference_mode()

@@ -15,7 +15,7 @@ from zoo_deeplense.array_file import BrokenFile, read_image
 from zoo_deeplense.folder import build
 from zoo_deeplense.layout import CLASS_ALIASES, find_files
 
-from zoo.data.images import Rows, assign_splits, pieces_of
+from zoo.data.images import Rows, assign_splits, chunks_of
 from zoo.data.loader import Batches
 from zoo.data.open import Dataset
 from zoo.data.recipe import Recipe
@@ -332,7 +332,7 @@ def test_the_way_to_batches_stays_on_disk(tmp_path):
     data = Dataset(load_plugins(environment={}), recipe, {"train": 50, "val": 8, "test": 40})
     train, val, test = (data.split(name) for name in ("train", "val", "test"))
     assert [len(split) for split in (train, val, test)] == [50, 8, 40]
-    assert all(isinstance(piece, Rows) for piece in train.pieces)
+    assert all(isinstance(piece, Rows) for piece in train.chunks)
     mean, deviation = train.moments()
     assert mean[0] == pytest.approx(train.images.mean(dtype=np.float64))
     assert deviation[0] == pytest.approx(train.images.std(dtype=np.float64))
@@ -351,12 +351,12 @@ def test_rows_are_those_of_the_array(tmp_path):
     array = np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.float32, shape=(2500, 1, 2, 2))
     array[:] = np.arange(array.size).reshape(array.shape)
     index = np.random.default_rng(0).permutation(2500)[:2000]
-    pieces = pieces_of(array, index)
+    pieces = chunks_of(array, index)
     assert [len(piece) for piece in pieces] == [1024, 976]
     np.testing.assert_array_equal(np.concatenate([np.asarray(piece) for piece in pieces]), array[index])
     np.testing.assert_array_equal(pieces[1][[3, 5]], array[index[[1027, 1029]]])
     assert sum(piece.nbytes for piece in pieces) == array[index].nbytes
-    assert len(pieces_of(np.array(array), index)) == 1
+    assert len(chunks_of(np.array(array), index)) == 1
 
 
 _MEMORY = """

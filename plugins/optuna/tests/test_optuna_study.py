@@ -74,7 +74,7 @@ def test_a_trial_is_the_training_of_a_benchmark_and_the_best_is_benchmarked_afre
     # What zoo bench reads needs no optuna.
     monkeypatch.setitem(sys.modules, "optuna", None)
     found = read_best(tmp_path / "store", "s")
-    assert (found.trial, found.val_auc, found.model) == (best.number, best.value, "tunetoy/eye")
+    assert (found.trial, found.val_auc, found.request.models) == (best.number, best.value, ["tunetoy/eye"])
     arguments = [
         "bench",
         "--from-study",

@@ -51,17 +51,17 @@ def _upright() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 
 def rotate(image: NDArray[np.float32], angle: float) -> NDArray[np.float32]:
-    """Turn an image [H, W] about its centre, counter-clockwise with rows counted upwards, by cubic interpolation.
+    """Rotate an image [H, W] about its centre by cubic interpolation, in the sense of `zoo.data.rotation`.
 
     Args:
-        image: values from 0 to 1; outside of it is 0.
-        angle: radians.
+        image: Values from 0 to 1; outside of the image they are 0.
+        angle: Angle in radians.
     """
     from scipy.ndimage import affine_transform
 
-    cos, sin = np.cos(angle), np.sin(angle)
-    # affine_transform asks where an output pixel comes from, so this is the inverse of the turn.
-    matrix = np.array([[cos, -sin], [sin, cos]])
+    from zoo.data.rotation import inverse_rotation
+
+    matrix = inverse_rotation(float(angle)).numpy()[::-1, ::-1].copy()  # (row, column) is (y, x)
     centre = (np.array(image.shape) - 1) / 2
-    turned = affine_transform(image, matrix, offset=centre - matrix @ centre, order=3, mode="constant")
-    return np.clip(turned, 0, 1).astype(np.float32)  # a cubic overshoots at edges
+    rotated = affine_transform(image, matrix, offset=centre - matrix @ centre, order=3, mode="constant")
+    return np.clip(rotated, 0, 1).astype(np.float32)  # a cubic overshoots at edges
