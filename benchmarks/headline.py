@@ -24,17 +24,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from headline_page import full_size, make_page, name_of, readme_table
+from headline_page import Shift, full_size, make_page, name_of, read_run, readme_table
 
 import zoo
+from zoo import schema
 from zoo.budgets import BUDGETS
 from zoo.errors import ZooError
 from zoo.paths import make_dir, written_whole
 from zoo.results import store as result_store
+from zoo.results.schema import Finished
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "results.md"
@@ -42,7 +44,7 @@ README = HERE.parent / "README.md"
 TABLE_BEGINS, TABLE_ENDS = "<!-- benchmarks/headline.py --write -->\n", "\n<!-- until here -->"
 RECORD = HERE / "results" / "headline.jsonl"
 LEADING = "gconv/p4m,gconv/p4m_resnet18,gconv/octic,escnn/d8"
-UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)  # what damaged records raise
+UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ZooError)  # what damaged records raise
 TRY_AGAIN = 75  # sysexits.h's word for a temporary failure
 
 # What a network meets that it was not trained on: name -> arguments of zoo.evaluate for a data set.
@@ -102,7 +104,7 @@ def run_all(options: argparse.Namespace, *, deadline: float) -> list[str]:
         if run_until(deadline, [sys.executable, "-m", "zoo", *command]) != 0:
             failed.append(Path(command[1]).name)
     for result in list(result_store.results(options.store)):
-        if result["status"] != "ok" or not full_size(result):
+        if result.status != "ok" or not full_size(result.cell):
             continue
         for shift in SHIFTS:
             if time.monotonic() > deadline:
@@ -110,8 +112,8 @@ def run_all(options: argparse.Namespace, *, deadline: float) -> list[str]:
             try:
                 evaluate_shift(options.store, result, shift, images=options.test_images)
             except ZooError as error:
-                print(f"{result['run_dir']}: {error}", flush=True)
-                failed.append(f"{result['cell']['model']} of {name_of(result)}, {shift}")
+                print(f"{result.run_dir}: {error}", flush=True)
+                failed.append(f"{result.cell.model} of {name_of(result.cell)}, {shift}")
     return failed
 
 
@@ -159,21 +161,23 @@ def run_until(deadline: float, command: Sequence[str]) -> int:
     return code
 
 
-def evaluate_shift(store: Path, result: Mapping[str, Any], shift: str, *, images: int | None) -> None:
+def evaluate_shift(store: Path, result: Finished, shift: str, *, images: int | None) -> None:
     """Score a run's weights on shifted data, unless that is stored, and store it."""
-    count = images or result["cell"]["sizes"]["test"]
-    found = read_shifts(store, result["run_id"])
-    if shift in found and found[shift]["images"] >= count:
+    count = images or result.cell.sizes["test"]
+    found = read_shifts(store, result.run_id)
+    if shift in found and found[shift].images >= count:
         return
-    print(f"{result['cell']['model']} of {name_of(result)}: {shift}", flush=True)
-    scored = zoo.evaluate(Path(result["run_dir"]), images=count, device="auto", **SHIFTS[shift](name_of(result)))
+    name = name_of(result.cell)
+    print(f"{result.cell.model} of {name}: {shift}", flush=True)
+    scored = zoo.evaluate(result.run_dir, images=count, device="auto", **SHIFTS[shift](name))
     # Read again: another process may have stored others meanwhile.
-    found = read_shifts(store, result["run_id"])
-    found[shift] = {name: scored[name] for name in ("auc", "intervals", "accuracy", "images", "angle")}
-    path = shifts_file(store, result["run_id"])
+    found = read_shifts(store, result.run_id)
+    fields = ("auc", "intervals", "accuracy", "images", "angle")
+    found[shift] = schema.read_record({field: scored[field] for field in fields}, Shift, what="The shift")
+    path = shifts_file(store, result.run_id)
     make_dir(path.parent)
     with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(found), encoding="utf-8")
+        temporary.write_text(json.dumps(schema.plain(found)), encoding="utf-8")
 
 
 def shifts_file(store: Path, run_id: str) -> Path:
@@ -181,13 +185,14 @@ def shifts_file(store: Path, run_id: str) -> Path:
     return store / "shifts" / f"{run_id}.json"
 
 
-def read_shifts(store: Path, run_id: str) -> dict[str, Any]:
+def read_shifts(store: Path, run_id: str) -> dict[str, Shift]:
     """Return the scores of a run on shifted data; a file that cannot be read counts as none, and is made anew."""
     try:
-        found = json.loads(shifts_file(store, run_id).read_text(encoding="utf-8"))
-        return {name: found[name] for name in SHIFTS if name in found and found[name]["images"]}
-    except (OSError, ValueError, LookupError, TypeError):
+        content = json.loads(shifts_file(store, run_id).read_text(encoding="utf-8"))
+        found = schema.read_record(content, dict[str, Shift], what="The shifts")
+    except (OSError, ValueError, ZooError):
         return {}
+    return {name: found[name] for name in SHIFTS if name in found and found[name].images}
 
 
 def write(store: Path) -> None:
@@ -207,9 +212,9 @@ def write(store: Path) -> None:
         sys.exit(f"There are no results in {store}. First: uv run python benchmarks/headline.py")
     before, found, rest = readme.partition(TABLE_BEGINS)
     _, ends, after = rest.partition(TABLE_ENDS)
-    runs = list(kept.values())
+    runs = [read_run(line) for line in kept.values()]
     texts = {
-        RECORD: "".join(json.dumps(run) + "\n" for run in runs),
+        RECORD: "".join(json.dumps(line) + "\n" for line in kept.values()),
         PAGE: make_page(runs),
         README: f"{before}{found}{readme_table(runs)}{ends}{after}",
     }
@@ -221,25 +226,25 @@ def write(store: Path) -> None:
 
 
 def records(store: Path, *, part: str) -> Iterator[dict[str, Any]]:
-    """Yield what the page needs of each good run: its result, epochs, and scores on shifted data."""
+    """Yield a line of the record for each good run: its result, epochs, and scores on shifted data."""
     for result in result_store.results(store) if store.is_dir() else ():
-        if result["status"] != "ok":
+        if result.status != "ok":
             continue
         try:
-            run = {name: value for name, value in result.items() if name not in ("run_dir", "files")}
-            run["environment"] = {name: value for name, value in run["environment"].items() if name != "platform"}
-            text = (Path(result["run_dir"]) / result_store.HISTORY).read_text(encoding="utf-8")
+            run = result_store.plain_result(result)
+            del run["files"], run["environment"]["platform"]
+            text = (result.run_dir / result_store.HISTORY).read_text(encoding="utf-8")
             history = [json.loads(line) for line in text.splitlines()]
-            run |= {"part": part, "history": history, "shifts": read_shifts(store, result["run_id"])}
-            make_page([run])
+            run |= {"part": part, "history": history, "shifts": schema.plain(read_shifts(store, result.run_id))}
+            make_page([read_run(run)])
         except UNUSABLE as error:
-            print(f"left out {result['run_dir']}, which is damaged: {type(error).__name__}: {error}")
+            print(f"left out {result.run_dir}, which is damaged: {type(error).__name__}: {error}")
             continue
         yield run
 
 
 def read_record() -> list[dict[str, Any]]:
-    """Return the recorded runs.
+    """Return the lines of the record.
 
     Raises:
         SystemExit: a line is no run.
@@ -248,7 +253,7 @@ def read_record() -> list[dict[str, Any]]:
     for number, line in enumerate(RECORD.read_text(encoding="utf-8").splitlines() if RECORD.exists() else (), 1):
         try:
             runs.append(json.loads(line))
-            make_page(runs[-1:])
+            make_page([read_run(runs[-1])])
         except UNUSABLE as error:
             sys.exit(f"{RECORD}, line {number} is no run ({type(error).__name__}: {error}); delete it or restore it.")
     return runs

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from zoo import registry
 from zoo.budgets import BUDGETS
@@ -15,12 +15,14 @@ from zoo.host import Host, load_plugins
 from zoo.models.weights_file import read_header
 from zoo.plan.overrides import data_params
 from zoo.report.tables import result_notes
+from zoo.results.cell import Cell
 from zoo.results.comparison import Variant, group_variants, problem_key, spread
+from zoo.results.schema import Epoch, Finished
+from zoo.schema import Record, read_record
+from zoo.scores.schema import Interval
 from zoo.specs import DatasetSpec
 from zoo.weights.find import packaged_weights
 from zoo.weights.start import PREFIX
-
-Run = Mapping[str, Any]
 
 CLASSES = ("no_substructure", "subhalo", "vortex")
 PLAIN = "timm/resnet18"
@@ -63,26 +65,88 @@ minutes, which the record has, compare nothing; speed is compared side by side i
 [benchmarks/results](../benchmarks/results)."""
 
 
-def name_of(run: Run) -> str:
+class Shift(Record):
+    """Scores of a run's weights on images that they were not trained for.
+
+    Args:
+        auc: Class -> one-vs-rest area; also "macro" and "micro".
+        intervals: Name of a score -> 95 % interval.
+        accuracy: Share of images whose most probable class is the true one.
+        images: Number of images.
+        angle: Degrees by which they were turned.
+    """
+
+    auc: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+    accuracy: float
+    images: int
+    angle: float
+
+
+class Run(Record):
+    """A line of benchmarks/results/headline.jsonl.
+
+    Args:
+        part: "table", or "difficulty" for the runs of difficulty.toml.
+        result: Result of the run.
+        history: Its epochs.
+        shifts: Name of a shift -> scores on such images.
+    """
+
+    part: Literal["table", "difficulty"]
+    result: Finished
+    history: tuple[Epoch, ...]
+    shifts: Mapping[str, Shift]
+
+    @property
+    def cell(self) -> Cell:
+        """What was run."""
+        return self.result.cell
+
+
+def read_run(line: Mapping[str, Any]) -> Run:
+    """Return the run that a line of the record holds.
+
+    A line is a result and the other fields of a `Run` side by side, without what is of one machine only: folder, hashes
+    of files, and the kernel's build.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    rest = {name: line[name] for name in ("part", "history", "shifts") if name in line}
+    content = {name: value for name, value in line.items() if name not in rest}
+    cell = {name: value for name, value in content.get("cell", {}).items() if name not in ("schema", "run_id")}
+    content |= {
+        "cell": cell,
+        "run_dir": Path(),
+        "files": {},
+        "environment": {"platform": ""} | content.get("environment", {}),
+        "cost": {"processes": 1} | content.get("cost", {}),  # the first lines were written before there were several
+        "test": {"extra": {}} | content.get("test", {}),
+    }
+    return read_record({**rest, "result": content}, Run, what="The run")
+
+
+def name_of(cell: Cell) -> str:
     """Return the bare name of a run's data set."""
-    return str(run["cell"]["recipe"]["dataset"]).rpartition("/")[2]
+    return cell.data.rpartition("/")[2]
 
 
-def full_size(run: Run) -> bool:
+def full_size(cell: Cell) -> bool:
     """Return whether a run had the whole training set of its budget."""
-    return bool(run["cell"]["sizes"]["train"] == BUDGETS[run["cell"]["budget"]].sizes["train"])
+    return cell.sizes["train"] == BUDGETS[cell.budget].sizes["train"]
 
 
 def problem_size(run: Run) -> tuple[str, int]:
     """Return what the scores of two choices of one population must share to be compared: budget, training images."""
-    return str(run["cell"]["budget"]), int(run["cell"]["sizes"]["train"])
+    return run.cell.budget, run.cell.sizes["train"]
 
 
 def make_page(runs: Sequence[Run]) -> str:
     """Return docs/results.md."""
-    table = [run for run in runs if run["part"] == "table"]
-    budgets = sorted({run["cell"]["budget"] for run in table})
-    at_paper = {name_of(run) for run in table if run["cell"]["budget"] == "paper" and full_size(run)}
+    table = [run for run in runs if run.part == "table"]
+    budgets = sorted({run.cell.budget for run in table})
+    at_paper = {name_of(run.cell) for run in table if run.cell.budget == "paper" and full_size(run.cell)}
     missing = [data for data in PUBLISHED if data not in at_paper]
     parts = [
         "# Results",
@@ -92,18 +156,18 @@ def make_page(runs: Sequence[Run]) -> str:
         *(wrapped(f"Budget {name}: {BUDGETS[name].note.removeprefix(f'{name}: ')}.") for name in budgets),
         wrapped(f"Machines: {'; '.join(machines(runs))}."),
         HOW,
-        TIMES if any(run["environment"]["gpu"] for run in table) else NO_TIMES,
+        TIMES if any(run.result.environment.gpu for run in table) else NO_TIMES,
     ]
     problems: dict[str, list[Run]] = {}
-    for run in sorted(table, key=lambda run: (run["cell"]["budget"] != "paper", name_of(run))):
-        problems.setdefault(problem_key(run["cell"], any_train_size=True), []).append(run)
+    for run in sorted(table, key=lambda run: (run.cell.budget != "paper", name_of(run.cell))):
+        problems.setdefault(problem_key(run.cell, any_train_size=True), []).append(run)
     for own in problems.values():
-        whole = [run for run in own if full_size(run)]
-        parts.append(f"## {name_of(own[0])}, budget {own[0]['cell']['budget']}")
+        whole = [run for run in own if full_size(run.cell)]
+        parts.append(f"## {name_of(own[0].cell)}, budget {own[0].cell.budget}")
         if whole:
             parts += [score_table(whole), notes(whole), time_table(whole), shift_table(whole)]
         parts.append(few_table(own))
-    hard = [run for run in runs if run["part"] == "difficulty"]
+    hard = [run for run in runs if run.part == "difficulty"]
     if hard:
         parts.append("## What makes it hard")
         parts += [
@@ -119,9 +183,9 @@ def machines(runs: Sequence[Run]) -> list[str]:
     """Return what the runs were computed on, each once."""
     found = set()
     for run in runs:
-        about = run["environment"]
-        torch = about["libraries"]["torch"]
-        found.add(f"{about['gpu'] or 'no GPU'}, {about['processor']}, {about['threads']} thread(s), torch {torch}")
+        about = run.result.environment
+        torch = about.libraries["torch"]
+        found.add(f"{about.gpu or 'no GPU'}, {about.processor}, {about.threads} thread(s), torch {torch}")
     return sorted(found)
 
 
@@ -148,17 +212,17 @@ def score_table(runs: Sequence[Run]) -> str:
     body = []
     for variant in by_micro(runs):
         first = variant.results[0]
-        low, high = first["test"]["intervals"]["auc.macro"]
+        low, high = first.test.intervals["auc.macro"]
         body.append(
             [
-                f"`{variant.name}`", str(len(variant.results)), f"{first['cost']['parameters']:,}",
-                f"{first['cost']['macs'] / 1e6:.1f}", *(area(mean(variant.auc(name))) for name in (*CLASSES, "micro")),
+                f"`{variant.name}`", str(len(variant.results)), f"{first.cost.parameters:,}",
+                f"{first.cost.macs / 1e6:.1f}", *(area(mean(variant.auc(name))) for name in (*CLASSES, "micro")),
                 f"{area(mean(variant.auc()))} ({area(low)} to {area(high)})",
-                f"{first['equivariance']['trained']['error']:.0e}",
+                f"{first.equivariance.trained.error:.0e}",
             ]
         )  # fmt: skip
-    data = name_of(runs[0])
-    if runs[0]["cell"]["budget"] != "paper" or data not in PUBLISHED:
+    data = name_of(runs[0].cell)
+    if runs[0].cell.budget != "paper" or data not in PUBLISHED:
         return rows(header, body)
     for name, areas in PUBLISHED[data].items():
         body.append([f"*published: {name}*", "1", "", "", *map(area, areas), "", ""])
@@ -167,7 +231,7 @@ def score_table(runs: Sequence[Run]) -> str:
 
 def notes(runs: Sequence[Run]) -> str:
     """Return what a reader of a table must know: what scalars alone tell, and who was trained in another way."""
-    return "\n\n".join(map(wrapped, result_notes(runs)))
+    return "\n\n".join(map(wrapped, result_notes([run.result for run in runs])))
 
 
 def readme_table(runs: Sequence[Run], *, data: str = "modelB", budget: str = "laptop") -> str:
@@ -175,8 +239,8 @@ def readme_table(runs: Sequence[Run], *, data: str = "modelB", budget: str = "la
     chosen = [
         run
         for run in runs
-        if (run["part"], name_of(run), run["cell"]["budget"], run["cell"]["seed"]) == ("table", data, budget, 0)
-        and full_size(run)
+        if (run.part, name_of(run.cell), run.cell.budget, run.cell.seed) == ("table", data, budget, 0)
+        and full_size(run.cell)
     ]
     if not chosen:
         return f"No run on {data} is recorded yet."
@@ -185,15 +249,15 @@ def readme_table(runs: Sequence[Run], *, data: str = "modelB", budget: str = "la
         "equivariance error",
     ]  # fmt: skip
     body = []
-    for variant in group_variants(chosen):
+    for variant in group_variants(run.result for run in chosen):
         first = variant.results[0]
-        auc = first["test"]["auc"]
-        low, high = first["test"]["intervals"]["auc.macro"]
+        auc = first.test.auc
+        low, high = first.test.intervals["auc.macro"]
         body.append(
             [
-                f"`{variant.name}`", f"{first['cost']['parameters']:,}", f"{first['cost']['macs'] / 1e6:.1f}",
+                f"`{variant.name}`", f"{first.cost.parameters:,}", f"{first.cost.macs / 1e6:.1f}",
                 *(area(auc[name]) for name in CLASSES), f"{area(auc['macro'])} ({area(low)} to {area(high)})",
-                area(first["test"]["accuracy"]), f"{first['equivariance']['trained']['error']:.0e}",
+                area(first.test.accuracy), f"{first.equivariance.trained.error:.0e}",
             ]
         )  # fmt: skip
     return f"{rows(header, body)}\n\n{notes(chosen)}"
@@ -212,56 +276,59 @@ def verdict(variants: Sequence[Variant], data: str) -> str:
 
 def by_micro(runs: Sequence[Run]) -> list[Variant]:
     """Return the variants, best mean micro AUC first."""
-    return sorted(group_variants(runs), key=lambda variant: -mean(variant.auc("micro")))
+    return sorted(group_variants(run.result for run in runs), key=lambda variant: -mean(variant.auc("micro")))
 
 
 def time_table(runs: Sequence[Run]) -> str:
     """Return when each network's validation AUC reached the goals, and what it cost; "" without a GPU."""
-    runs = [run for run in runs if run["environment"]["gpu"]]
+    runs = [run for run in runs if run.result.environment.gpu]
     if not runs:
         return ""
-    data, goals = name_of(runs[0]), {}
-    if runs[0]["cell"]["budget"] == "paper" and data in PUBLISHED:
+    data, goals = name_of(runs[0].cell), {}
+    if runs[0].cell.budget == "paper" and data in PUBLISHED:
         best = max(areas[-1] for areas in PUBLISHED[data].values())
         goals[f"the published {area(best)}"] = best
-    plain = [max(epoch["val_auc"] for epoch in run["history"]) for run in runs if run["cell"]["model"] == PLAIN]
+    plain = [max(epoch.val_auc for epoch in run.history) for run in runs if run.cell.model == PLAIN]
     if plain:
         goals[f"ResNet-18's best, {area(max(plain))}"] = max(plain)
+    histories = {run.result.run_id: run.history for run in runs}
     header = ["network", "images/s", "GFLOP/s", "peak MiB", *(f"to {name}" for name in goals), "minutes in all"]
     body = []
     for variant in by_micro(runs):
         first = variant.results[0]
-        cost = first["cost"]
+        cost, history = first.cost, histories[first.run_id]
         body.append(
             [
-                f"`{variant.name}`", f"{cost['train_images_per_second']:,.0f}",
-                f"{6e-9 * cost['macs'] * cost['train_images_per_second']:,.0f}",
-                f"{cost['peak_memory_bytes'] / 2**20:,.0f}", *(minutes_to(first, goal) for goal in goals.values()),
-                f"{first['seconds'] / 60:.1f}",
+                f"`{variant.name}`", f"{cost.train_images_per_second:,.0f}",
+                f"{6e-9 * cost.macs * cost.train_images_per_second:,.0f}",
+                f"{cost.peak_memory_bytes / 2**20:,.0f}",
+                *(minutes_to(history, first, goal) for goal in goals.values()),
+                f"{first.seconds / 60:.1f}",
             ]
         )  # fmt: skip
     return rows(header, body)
 
 
-def minutes_to(run: Run, goal: float) -> str:
+def minutes_to(history: Sequence[Epoch], result: Finished, goal: float) -> str:
     """Return the minutes until a validation AUC was reached."""
-    elapsed = run["cost"]["simulation_seconds"]
-    for epoch in run["history"]:
-        elapsed += epoch["seconds"]
-        if epoch["val_auc"] >= goal:
+    elapsed = result.cost.simulation_seconds
+    for epoch in history:
+        elapsed += epoch.seconds
+        if epoch.val_auc >= goal:
             return f"{elapsed / 60:.1f}"
     return "not reached"
 
 
 def shift_table(runs: Sequence[Run]) -> str:
     """Return macro AUC of the first seeds' weights on images that they were not trained for, or ""."""
-    shifts = list(dict.fromkeys(name for run in runs for name in run["shifts"]))
+    shifts = list(dict.fromkeys(name for run in runs for name in run.shifts))
     if not shifts:
         return ""
+    shifted = {run.result.run_id: run.shifts for run in runs}
     body = [
         [
             f"`{variant.name}`",
-            *(area(told["auc"]["macro"]) if told else "" for told in map(first["shifts"].get, shifts)),
+            *(area(told.auc["macro"]) if told else "" for told in map(shifted[first.run_id].get, shifts)),
         ]
         for variant in by_micro(runs)
         for first in variant.results[:1]
@@ -275,17 +342,17 @@ def shift_table(runs: Sequence[Run]) -> str:
 
 def few_table(runs: Sequence[Run]) -> str:
     """Return macro AUC against the number of training images, or "" where there is one number only."""
-    sizes = sorted({run["cell"]["sizes"]["train"] for run in runs})
-    models = sorted({run["cell"]["model"] for run in runs if run["cell"]["sizes"]["train"] != sizes[-1]})
+    sizes = sorted({run.cell.sizes["train"] for run in runs})
+    models = sorted({run.cell.model for run in runs if run.cell.sizes["train"] != sizes[-1]})
     if not models:
         return ""
     body = []
     for model in models:
         cells = []
         for size in sizes:
-            own = [run for run in runs if (run["cell"]["model"], run["cell"]["sizes"]["train"]) == (model, size)]
+            own = [run for run in runs if (run.cell.model, run.cell.sizes["train"]) == (model, size)]
             # Trainings of another length or version are no further seeds.
-            variants = sorted(group_variants(own), key=lambda variant: -len(variant.results))
+            variants = sorted(group_variants(run.result for run in own), key=lambda variant: -len(variant.results))
             found = variants[0].auc() if variants else []
             cells.append(f"{area(mean(found))} ({deviation(found)}{len(found)})" if found else "")
         body.append([f"`{model}`", *cells])
@@ -295,19 +362,19 @@ def few_table(runs: Sequence[Run]) -> str:
 
 def difficulty_table(runs: Sequence[Run]) -> str:
     """Return the scores of each changed choice of the population; all runs of one budget and size."""
-    models = sorted({run["cell"]["model"] for run in runs})
+    models = sorted({run.cell.model for run in runs})
     problems: dict[tuple[str, str], list[Run]] = {}
-    for run in sorted(runs, key=name_of):
-        problems.setdefault((name_of(run), choice(run)), []).append(run)
+    for run in sorted(runs, key=lambda run: name_of(run.cell)):
+        problems.setdefault((name_of(run.cell), choice(run)), []).append(run)
     body = []
     for (data, changed), own in problems.items():
-        by_model = {run["cell"]["model"]: run for run in own}
+        by_model = {run.cell.model: run for run in own}
         cells = (learnt(by_model[model]) if model in by_model else "" for model in models)
-        body.append([data, changed, *cells, area(own[0]["probe"]["auc"]["macro"])])
-    sizes = runs[0]["cell"]["sizes"]
+        body.append([data, changed, *cells, area(probe_of(own[0]))])
+    sizes = runs[0].cell.sizes
     text = (
         f"Micro and macro AUC with the published substructure masses, {sizes['train']:,} training images, budget "
-        f"{runs[0]['cell']['budget']}. In brackets: by how much the validation AUC still rose in the last epoch; where "
+        f"{runs[0].cell.budget}. In brackets: by how much the validation AUC still rose in the last epoch; where "
         "it rose much, the score says how soon this training learns as well as how hard the problem is. The last "
         "column is what four scalars of an image tell (macro). See [populations.md](populations.md#what-makes-it-hard)."
     )
@@ -315,13 +382,18 @@ def difficulty_table(runs: Sequence[Run]) -> str:
     return f"{wrapped(text)}\n\n{rows(header, body, texts=2)}"
 
 
+def probe_of(run: Run) -> float:
+    """Return the macro AUC of four scalars of an image; NaN where a class is missing in a split."""
+    return run.result.probe.auc["macro"] if run.result.probe else math.nan
+
+
 def learnt(run: Run) -> str:
     """Return micro and macro AUC, and whether the training had come to its end, or had not begun."""
-    auc, history = run["test"]["auc"], run["history"]
+    auc, history = run.result.test.auc, run.history
     told = f"{area(auc['micro'])} / {area(auc['macro'])}"
-    if history[-1]["train_loss"] > 0.99 * math.log(len(CLASSES)):
+    if history[-1].train_loss > 0.99 * math.log(len(CLASSES)):
         return f"{told} (nothing learnt: the loss stayed at ln 3)"
-    return f"{told} ({history[-1]['val_auc'] - history[-2]['val_auc']:+.3f})" if len(history) > 1 else told
+    return f"{told} ({history[-1].val_auc - history[-2].val_auc:+.3f})" if len(history) > 1 else told
 
 
 def choice(run: Run) -> str:
@@ -329,18 +401,18 @@ def choice(run: Run) -> str:
 
     Weights that it started from are named too.
     """
-    budget = BUDGETS[run["cell"]["budget"]]
+    budget = BUDGETS[run.cell.budget]
     ours = data_params(dataset_of(run), budget, {"data.mass_scale": 1.0})
-    params = run["cell"]["recipe"]["params"]
+    params = run.cell.recipe.params
     told = [f"`{name}` {value}" for name, value in params.items() if value != ours[name]]
-    if run["cell"]["training"]["init"]:
+    if run.cell.training["init"]:
         told.append(f"started from `{start_of(run)}`")
     return ", ".join(told) or "nothing"
 
 
 def start_of(run: Run) -> str:
     """Return the name of the shipped weights that a run started from; of other weights the hash."""
-    address = run["cell"]["training"]["init"]
+    address = str(run.cell.training["init"])
     shipped = {PREFIX + read_header(Path(entry.path)).sha256: entry.name for entry in packaged_weights(_plugins())}
     return shipped.get(address, address)
 
@@ -352,7 +424,7 @@ def _plugins() -> Host:
 
 def dataset_of(run: Run) -> DatasetSpec:
     """Return the data set of a run, as the installed plugins define it."""
-    return registry.find(_plugins(), DatasetSpec, run["cell"]["recipe"]["dataset"])
+    return registry.find(_plugins(), DatasetSpec, run.cell.data)
 
 
 def published_tables(names: Sequence[str]) -> list[str]:

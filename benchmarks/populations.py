@@ -21,6 +21,7 @@ from zoo import registry
 from zoo.data.split import Split
 from zoo.host import load_plugins
 from zoo.plan.request import DEFAULT_SIMULATOR
+from zoo.schema import plain
 from zoo.scores.probe import image_features, probe_splits
 from zoo.specs import DatasetSpec, SimulatorSpec
 
@@ -53,7 +54,7 @@ def measure(spec: DatasetSpec, *, images: int, probe_images: int, probe_size: in
         "ring": np.quantile(image_features(split.images)[:, 1] * scale, [0.05, 0.5, 0.95]).tolist(),
         "fraction": {name: float(fraction[scenes.label == k].mean()) for k, name in enumerate(CLASSES)},
         "conserve_mass": spec.params["conserve_mass"],
-        "probe": {str(conserve): found for conserve, found in probes.items()},
+        "probe": {str(conserve): plain(found) for conserve, found in probes.items()},
     }
 
 

@@ -26,8 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.recipe import Recipe
+from zoo.environment import describe
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
+from zoo.results.schema import Cost, DataSummary, Finished, Validation
+from zoo.scores.schema import Equivariance, Invariance, Scores
 from zoo.scores.stats import macro_components, softmax
 
 CLASSES = ("no_substructure", "subhalo", "vortex")
@@ -89,25 +92,51 @@ def write_cell(
     names = [*CLASSES, "macro"]
     confusion = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
     np.add.at(confusion, (labels, probabilities.argmax(1)), 1)
-    result = {
-        "schema": SCHEMA,
-        "status": "ok",
-        "run_id": cell.run_id,
-        "cell": cell.to_json(),
-        "classes": list(CLASSES),
-        "seconds": 3600.0,
-        "test": {
-            "auc": dict(zip(names, areas.tolist(), strict=True)),
-            "intervals": {f"auc.{n}": [a - r, a + r] for n, a, r in zip(names, areas, reach, strict=True)},
-            "accuracy": float((probabilities.argmax(1) == labels).mean()),
-            "ece": 0.02,
-            "confusion": confusion.tolist(),
-        },
-        "cost": {"parameters": 30_000, "macs": 60_000_000, "train_images_per_second": 9e3, "train_seconds": 3000.0},
-        "equivariance": {"group": None, "initial": {"error": 0.3}, "trained": {"error": 0.2, "flips": 0.1}},
-        "data": {"recipe_hash": Recipe(**cell.recipe).hash},
-    }
-    store.write_json(run_dir / store.RESULT, result)
+    measured = Invariance(error=0.2, flips=0.1, elements=8)
+    result = Finished(
+        schema=SCHEMA,
+        status="ok",
+        run_id=cell.run_id,
+        cell=cell,
+        run_dir=run_dir,
+        classes=CLASSES,
+        test=Scores(
+            auc=dict(zip(names, areas.tolist(), strict=True)) | {"micro": float(areas[-1])},
+            intervals={f"auc.{n}": (float(a - r), float(a + r)) for n, a, r in zip(names, areas, reach, strict=True)},
+            accuracy=float((probabilities.argmax(1) == labels).mean()),
+            log_loss=0.5,
+            ece=0.02,
+            confusion=tuple(map(tuple, confusion.tolist())),
+            images=len(labels),
+        ),
+        val=Validation(auc=float(areas[-1]), epoch=20),
+        probe=None,
+        equivariance=Equivariance(group=None, declared=None, initial=measured, trained=measured),
+        cost=Cost(
+            parameters=30_000,
+            macs=60_000_000,
+            train_images_per_second=9e3,
+            train_seconds=3000.0,
+            inference_images_per_second=3e4,
+            peak_memory_bytes=2**30,
+            micro_batches=1,
+            resident=True,
+            processes=1,
+            simulated_images=0,
+            simulation_seconds=0.0,
+        ),
+        data=DataSummary(
+            recipe_hash=cell.recipe.hash,
+            image_shape=(1, 150, 150),
+            counts={split: (size, 0, 0) for split, size in cell.sizes.items()},
+        ),
+        init=None,
+        device="cpu",
+        files={},
+        seconds=3600.0,
+        environment=describe(accelerator=False),
+    )
+    store.write_result(result)
 
 
 def seconds(arguments: list[str]) -> tuple[float, float]:

@@ -39,7 +39,7 @@ def wrong_answers(store: Path) -> tuple[dict[str, NDArray[np.bool_]], dict[str, 
         if result is not None:
             arrays, _ = read_arrays(store / cell.folder / PREDICTIONS, only=["test.logits", "test.labels"])
             rows[cell.model].append(arrays["test.logits"].argmax(1) != arrays["test.labels"])
-            parameters[cell.model] = result["cost"]["parameters"]
+            parameters[cell.model] = result.cost.parameters
     return {model: np.stack(wrong) for model, wrong in rows.items()}, parameters
 
 

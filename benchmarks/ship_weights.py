@@ -19,6 +19,7 @@ from pathlib import Path
 from zoo import registry
 from zoo.host import load_plugins
 from zoo.results import store
+from zoo.results.schema import Finished
 from zoo.specs import ModelSpec
 from zoo.weights.card import make_card
 
@@ -39,17 +40,17 @@ def main() -> None:
     options = parser.parse_args()
     host = load_plugins()
     chosen = {spec.id: spec for spec in registry.match(host, ModelSpec, options.models)}
-    best: dict[tuple[str, str], store.Result] = {}
+    best: dict[tuple[str, str], Finished] = {}
     for result in store.results(options.store):
-        key = (result["cell"]["model"], result["cell"]["recipe"]["dataset"])
-        if result["status"] != "ok" or key[0] not in chosen:
+        if result.status != "ok" or result.cell.model not in chosen:
             continue
-        if key not in best or result["val"]["auc"] > best[key]["val"]["auc"]:
+        key = (result.cell.model, result.cell.data)
+        if key not in best or result.val.auc > best[key].val.auc:
             best[key] = result
     if not best:
         sys.exit(f"{options.store} holds no run of {', '.join(options.models)}.")
     for (model, data), result in sorted(best.items()):
-        spec, run_dir = chosen[model], Path(result["run_dir"])
+        spec, run_dir = chosen[model], result.run_dir
         weights = run_dir / store.WEIGHTS
         if weights.stat().st_size > LARGEST_BYTES:
             sys.exit(f"{weights} has {weights.stat().st_size:,} bytes; a package takes {LARGEST_BYTES:,}.")
@@ -60,10 +61,11 @@ def main() -> None:
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(weights, target)
         target.with_suffix(".md").write_text(make_card(host, run_dir, name=name), encoding="utf-8")
-        scores = {key: result[key] for key in KEPT if key in result}
+        content = store.plain_result(result)
+        scores = {key: content[key] for key in KEPT}
         scores["environment"].pop("platform", None)  # the kernel's build says nothing about the scores
         target.with_suffix(".json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
-        print(f"{target.relative_to(ROOT)}: {target.stat().st_size:,} bytes, validation AUC {result['val']['auc']:.4f}")
+        print(f"{target.relative_to(ROOT)}: {target.stat().st_size:,} bytes, validation AUC {result.val.auc:.4f}")
 
 
 if __name__ == "__main__":

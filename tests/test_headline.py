@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from zoo.budgets import BUDGETS
 from zoo.host import load_plugins
@@ -30,15 +31,19 @@ def page(monkeypatch):
     return headline_page
 
 
+def is_on(run, data):
+    return run["cell"]["recipe"]["dataset"] == f"deeplense/{data}"
+
+
 def test_the_page_is_what_the_record_says(headline, page):
     runs = headline.read_record()
     text = headline.README.read_text(encoding="utf-8")
-    assert f"{headline.TABLE_BEGINS}{page.readme_table(runs)}{headline.TABLE_ENDS}" in text
-    assert headline.PAGE.read_text(encoding="utf-8") == page.make_page(runs)
+    assert f"{headline.TABLE_BEGINS}{page.readme_table(list(map(page.read_run, runs)))}{headline.TABLE_ENDS}" in text
+    assert headline.PAGE.read_text(encoding="utf-8") == page.make_page(list(map(page.read_run, runs)))
     shown = headline.PAGE.read_text(encoding="utf-8")
     for run in runs:
         assert run["status"] == "ok"
-        if page.full_size(run):
+        if page.full_size(page.read_run(run).result.cell):
             assert page.area(run["test"]["auc"]["macro"]) in shown or run["cell"]["seed"]
 
 
@@ -86,7 +91,7 @@ def test_a_piece_is_interrupted_at_the_deadline(headline, tmp_path):
         headline.run_until(float("inf"), [sys.executable, "-c", "raise SystemExit(2)"])
 
 
-def test_a_shift_is_scored_once_and_kept_beside_the_others(headline, tmp_path, monkeypatch):
+def test_a_shift_is_scored_once_and_kept_beside_the_others(headline, page, tmp_path, monkeypatch):
     asked = []
 
     def evaluate(run_dir, **options):
@@ -97,13 +102,14 @@ def test_a_shift_is_scored_once_and_kept_beside_the_others(headline, tmp_path, m
         }  # fmt: skip
 
     monkeypatch.setattr(headline.zoo, "evaluate", evaluate)
-    run = headline.read_record()[0] | {"run_dir": str(tmp_path), "run_id": "abc"}
+    [first, *_] = headline.read_record()
+    run = page.read_run(first | {"run_id": "abc"}).result
     for _ in range(2):
         for shift in headline.SHIFTS:
             headline.evaluate_shift(tmp_path, run, shift, images=7)
     assert len(asked) == len(headline.SHIFTS)
     assert {options["images"] for options in asked} == {7}
-    other = "modelB" if "modelA" in run["cell"]["recipe"]["dataset"] else "modelA"
+    other = "modelB" if "modelA" in run.cell.data else "modelA"
     assert sum(options.get("data") == other for options in asked) == 1
     kept = json.loads((tmp_path / "shifts" / "abc.json").read_text())
     assert list(kept) == list(headline.SHIFTS)
@@ -119,17 +125,19 @@ def test_a_shift_is_scored_once_and_kept_beside_the_others(headline, tmp_path, m
 def test_at_paper_size_published_numbers_stand_in_the_table_with_verdict_and_times(headline, page):
     def at_paper(run, micro):
         cell = run["cell"] | {"budget": "paper", "sizes": dict(BUDGETS["paper"].sizes)}
-        history = [{"epoch": n, "seconds": 60.0, "val_auc": auc} for n, auc in ((1, 0.9), (2, micro))]
-        return run | {
+        [epoch, *_] = run["history"]
+        history = [epoch | {"epoch": n, "seconds": 60.0, "val_auc": auc} for n, auc in ((1, 0.9), (2, micro))]
+        changed = run | {
             "cell": cell,
             "test": run["test"] | {"auc": run["test"]["auc"] | {"micro": micro}},
             "environment": run["environment"] | {"gpu": "Some GPU"},
             "cost": run["cost"] | {"simulation_seconds": 90.0},
             "history": history,
         }
+        return page.read_run(changed)
 
-    table = [run for run in headline.read_record() if run["part"] == "table" and page.name_of(run) == "modelB"]
-    by_model = {run["cell"]["model"]: run for run in table if page.full_size(run)}
+    table = [run for run in headline.read_record() if run["part"] == "table" and is_on(run, "modelB")]
+    by_model = {run["cell"]["model"]: run for run in table if page.full_size(page.read_run(run).result.cell)}
     text = page.make_page([at_paper(by_model["gconv/p4m"], 0.997), at_paper(by_model["gconv/z2"], 0.99)])
     assert "missing for modelA**" in text  # there is no run on it
     assert "modelA: DeepLense's equivariant project of 2021" in text
@@ -153,14 +161,15 @@ def test_difficulty_names_what_was_changed(headline, page):
         changed_recipe = recipe | {"params": recipe["params"] | {"mass_scale": 1.0} | params}
         return run | {"part": "difficulty", "cell": run["cell"] | {"recipe": changed_recipe}}
 
-    text = page.difficulty_table([with_params(), with_params(conserve_mass=False), with_params(psf_width=0.05)])
+    all_of_them = [with_params(), with_params(conserve_mass=False), with_params(psf_width=0.05)]
+    text = page.difficulty_table(list(map(page.read_run, all_of_them)))
     for told in ("nothing", "`conserve_mass` False", "`psf_width` 0.05"):
         assert f"| {told} |" in text
     # A choice is named by what it is, whichever others are recorded, and budgets never share a table.
     alone = with_params(conserve_mass=False)
-    assert "| `conserve_mass` False |" in page.difficulty_table([alone])
+    assert "| `conserve_mass` False |" in page.difficulty_table([page.read_run(alone)])
     paper = alone | {"cell": alone["cell"] | {"budget": "paper", "sizes": dict(BUDGETS["paper"].sizes)}}
-    both = page.make_page([alone, paper])
+    both = page.make_page([page.read_run(alone), page.read_run(paper)])
     assert "9,216 training images, budget laptop." in both
     assert "67,500 training images, budget paper." in both
 
@@ -224,36 +233,40 @@ def test_a_damaged_record_is_named_and_left_alone(headline, tmp_path, elsewhere,
     assert elsewhere["RECORD"].read_text() == f"{whole}{line}\n{whole}"
 
 
-def test_damaged_runs_of_a_store_are_left_out_by_name(headline, tmp_path, monkeypatch, capsys):
-    run = headline.read_record()[0]
-    names = ("whole", "no history", "cut history", "no environment", "no micro")
-    results = {name: json.loads(json.dumps(run)) | {"run_dir": str(tmp_path / name)} for name in names}
+def test_damaged_runs_of_a_store_are_left_out_by_name(headline, page, tmp_path, monkeypatch, capsys):
+    [run, *_] = headline.read_record()
+    names = ("whole", "no history", "cut history", "other history", "no micro")
+    results = {name: replace(page.read_run(run).result, run_dir=tmp_path / name) for name in names}
+    whole = json.dumps(run["history"][0]) + "\n"
     for name in names:
         (tmp_path / name).mkdir()
-        (tmp_path / name / "history.jsonl").write_text('{"cut' if name == "cut history" else '{"epoch": 1}\n')
+        text = {"cut history": '{"cut', "other history": '{"epoch": 1}\n'}.get(name, whole)
+        (tmp_path / name / "history.jsonl").write_text(text)
     (tmp_path / "no history" / "history.jsonl").unlink()
-    del results["no environment"]["environment"]
-    del results["no micro"]["test"]["auc"]["micro"]
+    test = results["no micro"].test
+    without = {name: area for name, area in test.auc.items() if name != "micro"}
+    results["no micro"] = replace(results["no micro"], test=replace(test, auc=without))
     monkeypatch.setattr(headline.result_store, "results", lambda store: results.values())
-    assert [found["history"] for found in headline.records(tmp_path, part="table")] == [[{"epoch": 1}]]
+    assert [found["history"] for found in headline.records(tmp_path, part="table")] == [run["history"][:1]]
     told = capsys.readouterr().out
     for name in names[1:]:
         assert f"{tmp_path / name}, which is damaged" in told
 
 
 def test_the_readme_keeps_to_what_its_text_says(headline, page):
-    run = next(run for run in headline.read_record() if page.name_of(run) == "modelB" and run["part"] == "table")
+    run = next(run for run in headline.read_record() if is_on(run, "modelB") and run["part"] == "table")
     paper = run | {"cell": run["cell"] | {"budget": "paper", "sizes": dict(BUDGETS["paper"].sizes)}}
     seed = run | {"cell": run["cell"] | {"seed": 1}}
+    run, paper, seed = map(page.read_run, (run, paper, seed))
     assert page.readme_table([run, paper, seed]) == page.readme_table([run])
     assert page.readme_table([paper]) == "No run on modelB is recorded yet."
 
 
-def test_what_failed_is_told(headline, tmp_path, monkeypatch, capsys):
+def test_what_failed_is_told(headline, page, tmp_path, monkeypatch, capsys):
     def fails(run_dir, **options):
         raise headline.ZooError("The weights are gone.")
 
-    run = headline.read_record()[0] | {"run_dir": str(tmp_path)}
+    run = page.read_run(headline.read_record()[0]).result
     monkeypatch.setattr(headline.result_store, "results", lambda store: [run])
     monkeypatch.setattr(headline.zoo, "evaluate", fails)
     monkeypatch.setattr(headline, "trainings", lambda options: [["bench", "some/table.toml"]])
@@ -275,6 +288,6 @@ def test_few_images_are_averaged_over_seeds(headline, page):
 
     longer = of(500, 0.1)
     longer["cell"] = longer["cell"] | {"training": longer["cell"]["training"] | {"epochs": 99}}
-    text = page.few_table([longer, of(500, 0.7), of(500, 0.8), of(9216, 0.9)])
+    text = page.few_table([page.read_run(run) for run in (longer, of(500, 0.7), of(500, 0.8), of(9216, 0.9))])
     assert f"| `{run['cell']['model']}` | .7500 (0.0707; 2) | .9000 (1) |" in text
-    assert page.few_table([of(9216, 0.9)]) == ""
+    assert page.few_table([page.read_run(of(9216, 0.9))]) == ""

@@ -1,4 +1,4 @@
-"""Budgets: how many images, how many epochs, and how hard a problem fits into them."""
+"""Budgets: numbers of images and epochs, and the difficulty of the problem that suits them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from zoo.errors import UsageError, nearest
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """A named size. A table never mixes two of them.
+    """A named problem size. A table never mixes results of different budgets.
 
     Args:
-        name: "smoke", "laptop" or "paper".
-        sizes: split -> images.
-        training: settings that differ from the defaults of `zoo.plan.settings`.
-        data: parameters of simulated data sets that differ from the published ones, where they exist.
-        yields: parameter of `data` -> those that say the same in another way: where a user states one of them, what the
-            budget says is left out.
-        note: what a reader must know to judge the scores.
+        name: Name of the budget: "smoke", "laptop" or "paper".
+        sizes: Number of images for each split.
+        training: Settings that differ from the defaults of `zoo.plan.settings`.
+        data: Parameters of simulated data sets that differ from the published values; a data set without a parameter
+            ignores its value.
+        yields: For a parameter of `data`, the parameters that determine the same quantity. If the user sets one of
+            them, the budget's value is dropped.
+        note: Information that readers need to judge the scores.
     """
 
     name: str
@@ -31,7 +32,7 @@ class Budget:
     note: str = ""
 
 
-# A user who states masses means these masses, not four times as much.
+# Masses that the user sets are used as they are, not multiplied by the budget's factor.
 _MASSES = {
     "mass_scale": (
         "mass_fraction", "subhalo_mass_fraction", "vortex_mass_fraction", "subhalo_mass_low", "subhalo_mass_high",
@@ -47,7 +48,7 @@ BUDGETS = {
             training={"epochs": 1, "batch_size": 32},
             data={"image_size": 32, "pixel_scale": 0.2, "mass_scale": 4.0},
             yields=_MASSES,
-            note="smoke: shows that everything runs; the scores mean nothing",
+            note="smoke: checks that everything runs; the scores are not meaningful",
         ),
         Budget(
             name="laptop",
@@ -63,7 +64,7 @@ BUDGETS = {
         ),
         Budget(
             name="paper",
-            # 75,000 images as in the published sets, a tenth of them kept back to choose the checkpoint.
+            # 75,000 images as in the published sets, a tenth of them reserved for choosing the checkpoint.
             sizes={"train": 67_500, "val": 7_500, "test": 7_500},
             training={"epochs": 30, "batch_size": 128},
             note="paper-size: 67,500 training, 7,500 validation and 7,500 test images at the published settings",
@@ -76,7 +77,7 @@ def find_budget(name: str) -> Budget:
     """Return a budget by name.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: The name is unknown.
     """
     if name not in BUDGETS:
         raise UsageError(f"budget '{name}' is not one of {', '.join(BUDGETS)}.{nearest(name, BUDGETS)}")

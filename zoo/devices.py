@@ -1,4 +1,4 @@
-"""The device that a user asks for, and the precision that suits it."""
+"""Resolve the requested device and the precision for it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def resolve_device(device: str) -> str:
     """Return "cpu", "cuda" or "mps".
 
     Raises:
-        UsageError: an unknown name.
-        MissingError: the device is not there.
+        UsageError: The name is unknown.
+        MissingError: The device is not available.
     """
     if device not in DEVICES:
         raise UsageError(f"device '{device}' is not one of {', '.join(DEVICES)}.{nearest(device, DEVICES)}")
@@ -36,7 +36,7 @@ def resolve_device(device: str) -> str:
 
 
 def _surely_no_gpu() -> bool:
-    """Whether a look at the device files says so; importing torch to ask would cost seconds."""
+    """Return whether the device files rule out a GPU; importing torch to find out would take seconds."""
     nodes = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
     return platform.system() == "Linux" and not any(Path(node).exists() for node in nodes)
 

@@ -1,4 +1,4 @@
-"""What a result was made with: machine, Python, libraries."""
+"""Description of the environment that produced a result: machine, Python, library versions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def describe(*, accelerator: bool = True) -> Environment:
     """Return machine, Python and library versions.
 
     Args:
-        accelerator: Whether to import torch to ask for the GPU and its settings.
+        accelerator: Whether to import torch and include the GPU and its settings.
     """
     threads = cuda = gpu = None
     if accelerator:
@@ -66,7 +66,7 @@ def describe(*, accelerator: bool = True) -> Environment:
 
 
 def peak_memory_bytes() -> int:
-    """Return the most memory that this process has held (on CUDA: the most that tensors have held there)."""
+    """Return the peak memory of this process (on CUDA: the peak memory of its tensors)."""
     if "torch" in sys.modules:
         import torch
 

@@ -1,4 +1,4 @@
-"""Every error that zoo raises on purpose: one message for a person, one exit code for a program."""
+"""The errors that zoo raises deliberately, each with a message, an optional hint and an exit code."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 class ZooError(Exception):
-    """Something went wrong that the user can mend.
+    """An error that the user can fix.
 
     Args:
-        message: what was wrong, with its value, and what is allowed.
-        hint: the next command or step, on a line of its own.
+        message: The invalid value and the allowed ones.
+        hint: The next command or step, shown on a separate line.
     """
 
     exit_code = 1
@@ -27,35 +27,35 @@ class ZooError(Exception):
 
 
 class UsageError(ZooError):
-    """The command or call cannot mean anything: unknown name, malformed value, impossible size."""
+    """The command or call is invalid: unknown name, malformed value, impossible size."""
 
     exit_code = 2
 
 
 class MissingError(ZooError):
-    """A plugin or a library that the request needs is absent or broken."""
+    """A required plugin or library is missing or broken."""
 
     exit_code = 3
 
 
 class DataError(ZooError):
-    """Data on disk are damaged, or cannot be written."""
+    """Data on disk are damaged or cannot be written."""
 
 
 class BusyError(ZooError):
-    """Another process runs this cell."""
+    """Another process is running this cell."""
 
 
 class TrainingError(ZooError):
-    """A training run failed: loss not finite, model that does not build, and the like."""
+    """A training run failed, for example because the loss is not finite or the model cannot be built."""
 
 
 def nearest(name: Any, candidates: Iterable[str]) -> str:
-    """Return " Did you mean 'x' or 'y'?" for the closest candidates, or "" if none is close."""
-    if not isinstance(name, str):  # from Python anything may come; it resembles nothing
+    """Return " Did you mean 'x' or 'y'?" for the closest candidates, or "" without a close candidate."""
+    if not isinstance(name, str):  # a caller from Python may pass any type
         return ""
     by_lower = {candidate.lower(): candidate for candidate in candidates}
-    # One wrong letter of two is half of the name.
+    # In a name of two letters, one typo changes half of it.
     cutoff = 0.5 if len(name) <= 3 else 0.6
     close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=cutoff)
     if not close:

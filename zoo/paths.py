@@ -1,4 +1,4 @@
-"""Where things are kept, and how a file comes to be there whole or not at all."""
+"""The cache folder, and functions that write files atomically."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def cache_dir() -> Path:
 
 
 def make_dir(path: Path) -> Path:
-    """Create a folder that must be writable.
+    """Create a folder and check that it is writable.
 
     Raises:
-        DataError: it cannot be created, or nothing can be written there.
+        DataError: The folder cannot be created or is not writable.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -36,18 +36,18 @@ def make_dir(path: Path) -> Path:
     return path
 
 
-_ELSEWHERE = "Choose another with --store DIR (results), --out DIR or the variable ZOO_CACHE (simulated images)."
+_ELSEWHERE = "Choose another folder with --store DIR (results), --out DIR or the variable ZOO_CACHE (simulated images)."
 
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success move it there in one step, on any failure remove it.
+    """Yield a temporary path next to `path`; on success rename it to `path` in one step, on failure delete it.
 
     Raises:
-        DataError: the file cannot be written: disk full, no permission, a folder of this name.
+        DataError: The file cannot be written: disk full, permission denied, or `path` is a folder.
     """
-    if path.is_dir():  # "." has no name to write beside
-        raise DataError(f"Cannot write {path}: it is a folder.", hint=f"Name a file, such as {path / 'NAME'}")
+    if path.is_dir():  # "." has no file name to derive the temporary name from
+        raise DataError(f"Cannot write {path}: it is a folder.", hint=f"Give a file path, for example {path / 'NAME'}")
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         yield temporary
@@ -67,6 +67,6 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically."""
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a running cell tells the world: one small file, replaced several times a second."""
+"""The progress of a running cell: a small file that is replaced several times a second."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class Progress(Record, omit_defaults=True):
 
 
 class ProgressFile:
-    """Write a cell's progress, and stop when the process that asked for it is gone.
+    """Write a cell's progress, and stop the cell when its parent process has ended.
 
     Args:
-        path: of the file.
+        path: Path of the progress file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,10 +78,12 @@ class ProgressFile:
         streamed_per_second: float | None = None,
         waited_share: float | None = None,
     ) -> None:
-        """Say how far a phase is; too frequent calls cost nothing. See `Progress` for the arguments.
+        """Record the progress of a phase; calls within `INTERVAL_SECONDS` of the last write are skipped.
+
+        The arguments are the fields of `Progress`.
 
         Raises:
-            KeyboardInterrupt: the parent process was killed, so nobody waits for this cell.
+            KeyboardInterrupt: The parent process has ended, so the result of this cell is no longer needed.
         """
         now = time.perf_counter()
         if phase != self._phase:
@@ -93,7 +95,7 @@ class ProgressFile:
         if self._parent is not None and os.getppid() != int(self._parent):
             raise KeyboardInterrupt
         seconds = now - self._phase_started
-        # A training that goes on from a checkpoint has most of its steps behind it from the first moment.
+        # A training resumed from a checkpoint starts with most of its steps done; they do not count for the rate.
         rate = (done - self._done_before) / seconds if seconds > 0 else 0.0
         progress = Progress(
             phase=phase,
@@ -109,14 +111,14 @@ class ProgressFile:
             waited_share=waited_share,
         )
         temporary = self.path.with_suffix(".part")
-        # A courtesy: a full disk is told by whatever has to be written, and not here.
+        # Progress is optional: a full disk is reported where a result is written, not here.
         with contextlib.suppress(OSError):
             temporary.write_text(json.dumps(plain(progress)), encoding="utf-8")
             os.replace(temporary, self.path)
 
 
 def read_progress(path: Path) -> Progress | None:
-    """Return what a cell last said, or None."""
+    """Return the last progress that a cell wrote, or None."""
     try:
         return read_record(json.loads(path.read_text(encoding="utf-8")), Progress, what=path.name)
     except (OSError, ValueError, RecursionError, DataError):

@@ -18,7 +18,7 @@ Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """A number of things. The upper bound keeps out what no float can hold."""
 
 
-# Tells type checkers that what derives from it is frozen and takes keywords only, as msgspec has it.
+# For type checkers, which else expect `frozen=True` at every class that derives from a frozen one.
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of the values that files hold: frozen, with typed fields and no others."""
@@ -42,8 +42,14 @@ def read_record(content: Any, kind: type[R], *, what: str) -> R:
 
 
 def plain(value: Any) -> Any:
-    """Return a typed value as dictionaries, lists, texts and numbers, which JSON can hold; a path becomes a text."""
-    return msgspec.to_builtins(value, enc_hook=_path_as_text)
+    """Return a typed value as dictionaries, lists, texts and numbers, as JSON gives them; a path becomes a text."""
+    return _with_lists(msgspec.to_builtins(value, enc_hook=_path_as_text))
+
+
+def _with_lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_lists(inner) for name, inner in value.items()}
+    return [_with_lists(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _path_as_text(value: Any) -> str:

@@ -16,6 +16,7 @@ import pytest
 from zoo.cli import cli, main
 from zoo.cli.context import print_json
 from zoo.cli.watch import describe
+from zoo.progress import Progress
 from zoo.results import store
 from zoo.results.cell import Cell
 from zoo.run.launcher import Job
@@ -186,7 +187,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(zoo, tmp_path):
         "toyzoo/raises",
         "toyzoo/raises",
     ]
-    assert "the scores mean nothing" in err
+    assert "the scores are not meaningful" in err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -323,24 +324,24 @@ def test_an_interruption_says_that_nothing_is_lost(zoo, monkeypatch, cause):
 @pytest.mark.parametrize(
     ("progress", "text"),
     [
-        ({}, "starting"),
-        ({"phase": "simulate train", "done": 0, "total": 500, "seconds": 0.0}, "simulate train 0/500"),
+        (None, "starting"),
+        (Progress(phase="simulate train", done=0, total=500, seconds=0.0, rate=0.0), "simulate train 0/500"),
         (
-            {"phase": "simulate val", "done": 1000, "total": 3000, "seconds": 2.0, "rate": 500.0},
+            Progress(phase="simulate val", done=1000, total=3000, seconds=2.0, rate=500.0),
             "simulate val 1,000/3,000, 500 images/s, 4 s left",
         ),
         (
-            {"phase": "train", "done": 30, "total": 90, "seconds": 40.0, "rate": 0.75, "epoch": 1, "epochs": 3},
+            Progress(phase="train", done=30, total=90, seconds=40.0, rate=0.75, epoch=1, epochs=3),
             "epoch 1/3, 1 min 20 s left",
         ),
         (
-            {
-                "phase": "train", "done": 1, "total": 4000, "seconds": 1.0, "rate": 1.0, "epoch": 2, "epochs": 4,
-                "train_loss": 0.98765, "val_auc": 0.51234,
-            },
+            Progress(
+                phase="train", done=1, total=4000, seconds=1.0, rate=1.0, epoch=2, epochs=4,
+                train_loss=0.98765, val_auc=0.51234,
+            ),
             "epoch 2/4, loss 0.988, val AUC 0.5123, 1 h 06 min left",
         ),
-        ({"phase": "score", "done": 0, "total": 1, "seconds": 0.0}, "score"),
+        (Progress(phase="score", done=0, total=1, seconds=0.0, rate=0.0), "score"),
     ],
 )  # fmt: skip
 def test_progress_in_words(progress, text):

@@ -1,11 +1,11 @@
 """Trained weights scored again: on their own test images, on others, turned, under another question."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from zoo.errors import DataError, UsageError
 from zoo.inference.evaluate import _turned, evaluate, evaluation_recipe
@@ -33,7 +33,7 @@ def test_other_classes_and_shapes_are_refused(host, trained):
         evaluate(host, trained, evaluation_recipe(host, trained, data="toyzoo/two"))
     with pytest.raises(UsageError, match="Did you mean 'count'"):
         evaluation_recipe(host, trained, params={"cuont": 1})
-    lenses = dataclasses.replace(trained.about, classes=("no_substructure", "subhalo", "vortex"))
+    lenses = replace(trained.about, classes=("no_substructure", "subhalo", "vortex"))
     trained.about = lenses
     with pytest.raises(DataError, match=r"images of \(1, 150, 150\)"):
         evaluate(host, trained, evaluation_recipe(host, trained, data="modelA"))
@@ -61,7 +61,7 @@ def test_what_the_training_changed_is_changed_alike(host, trained):
 
     settings = {"data.image_size": 64, "data.mass_scale": 4.0, "data.snr": 50}
     _, recipe = plan_images(host, "modelA", settings=settings, simulator="caustics", device="cpu")
-    trained.about = dataclasses.replace(trained.about, recipe=recipe.to_json())
+    trained.about = replace(trained.about, recipe=recipe)
     _, defaults = plan_images(host, "modelB", settings={}, simulator="caustics", device="cpu")
     other = evaluation_recipe(host, trained, data="modelB", params={"snr": 20}, seed=3)
     assert other.params == {**defaults.params, "image_size": 64, "mass_scale": 4.0, "snr": 20}

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 import zoo
 from zoo.cli import cli
@@ -28,10 +29,8 @@ TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
 @pytest.fixture
 def weights(run_dir, tmp_path):
     """Weights that were trained at 0.1 arcsec per pixel."""
-    import dataclasses
-
     content = read_weights(run_dir / "weights.safetensors")
-    about: About = dataclasses.replace(content.header.about, pixel_scale=0.1)
+    about: About = replace(content.header.about, pixel_scale=0.1)
     path = tmp_path / "scaled.safetensors"
     write_weights(path, content.state, about=about, golden=content.golden)
     return path
@@ -182,7 +181,7 @@ def test_other_units_are_warned_of_once_with_the_numbers(zoo_predict, model, tmp
     np.save(tmp_path / "counts.npy", 1000 * lenses(20))
     done = zoo_predict(tmp_path / "counts.npy", "--csv")
     [warning] = [line for line in done.stderr.splitlines() if "far" in line]
-    low, middle, high = model.about.pixels["peak"]
+    low, middle, high = model.about.pixels.peak
     assert "20 of 20 images" in warning
     assert f"in training {middle:.3g} ({low:.3g} to {high:.3g})" in warning
     assert all("far outside" in line for line in done.stdout.splitlines()[1:])
@@ -215,7 +214,8 @@ def test_what_zoo_simulated_says_its_pixel_scale_and_number(zoo_predict, tmp_pat
     for number, part in enumerate(np.split(images, 2)):
         save_file({"images": part}, shard_path(folder / "val", number))
     manifest = {
-        "schema": 1, "classes": ["a", "b"], "recipe": {"params": {"pixel_scale": 0.05}}, "recipe_hash": "x",
+        "schema": 1, "classes": ["a", "b"], "recipe_hash": "x", "shard_size": SHARD_SIZE,
+        "recipe": {"dataset": "a/b", "dataset_version": 1, "params": {"pixel_scale": 0.05}},
         "splits": {
             "val": {
                 "images": SHARD_SIZE + 3, "counts": {}, "shards": {"000000.safetensors": "", "000001.safetensors": ""},

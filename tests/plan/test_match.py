@@ -40,7 +40,7 @@ def test_widths_follow_the_first_network(toy_host, tmp_path):
     for cell in (p4, tiny):
         assert _count(toy_host, cell) == pytest.approx(_count(toy_host, plain), rel=0.05)
     assert len(sentences) == 2
-    assert "of gconv/z2's" in sentences[0]
+    assert "times the cost of gconv/z2" in sentences[0]
 
 
 def test_a_time_is_measured_once(toy_host, tmp_path, monkeypatch):
@@ -48,7 +48,7 @@ def test_a_time_is_measured_once(toy_host, tmp_path, monkeypatch):
     monkeypatch.setattr("zoo.plan.match._step_seconds", lambda *values: pytest.fail("measured again"))
     again, sentences = _plan(toy_host, tmp_path, ["gconv/z2", "toyzoo/tiny"], match="time", seeds=[0, 1, 2])
     assert {cell.run_id for cell in first} < {cell.run_id for cell in again}
-    assert "s a training step" in sentences[0]
+    assert "s per training step" in sentences[0]
 
 
 def test_what_cannot_be_matched_is_named(toy_host, tmp_path):

@@ -117,7 +117,7 @@ def test_the_user_overrides_the_budget_which_overrides_the_model_which_overrides
     assert cell.training["lr"] == 0.5  # the model's
     assert cell.training["epochs"] == budget.training["epochs"] != 77  # the budget's before the model's
     assert cell.training["augment"] == "d4"  # nobody's but the default
-    assert cell.recipe["params"] == {"image_size": budget.data["image_size"], "depth": 1}
+    assert cell.recipe.params == {"image_size": budget.data["image_size"], "depth": 1}
     assert cell.sizes == budget.sizes
     chosen = one(
         make(
@@ -127,7 +127,7 @@ def test_the_user_overrides_the_budget_which_overrides_the_model_which_overrides
         )
     )
     assert (chosen.training["epochs"], chosen.training["lr"]) == (3, 0.25)
-    assert chosen.recipe["params"] == {"image_size": 48, "depth": 2}
+    assert chosen.recipe.params == {"image_size": 48, "depth": 2}
     assert chosen.sizes == {**budget.sizes, "val": 7}
     assert BUDGETS["smoke"].sizes["val"] != 7
 
@@ -137,11 +137,11 @@ def test_a_mass_that_is_stated_is_meant(name):
     """Budgets for small networks multiply masses by four; whoever types a mass means that one."""
     host = load_plugins(environment={})
     request = Request(models=["p4m"], data=["modelB"], budget="smoke", device="cpu")
-    assert one(make_plan(host, request)).recipe["params"]["mass_scale"] == 4.0
+    assert one(make_plan(host, request)).recipe.params["mass_scale"] == 4.0
     stated = dataclasses.replace(request, settings={f"data.{name}": 0.1 if name == "mass_fraction" else 1e9})
-    assert one(make_plan(host, stated)).recipe["params"]["mass_scale"] == 1.0
+    assert one(make_plan(host, stated)).recipe.params["mass_scale"] == 1.0
     both = dataclasses.replace(request, settings={**stated.settings, "data.mass_scale": 2.0})
-    assert one(make_plan(host, both)).recipe["params"]["mass_scale"] == 2.0
+    assert one(make_plan(host, both)).recipe.params["mass_scale"] == 2.0
 
 
 def test_a_parameter_without_a_default_must_be_given():
@@ -326,7 +326,7 @@ def test_images_rendered_elsewhere_are_other_images(make, monkeypatch):
     here = one(make(data="planzoo/sky", simulator="planzoo/anywhere"))
     monkeypatch.setattr(plan, "resolve_device", lambda _: "cuda")
     there = one(make(data="planzoo/sky", simulator="planzoo/anywhere", precision="fp32"))
-    assert (here.recipe["device_type"], there.recipe["device_type"]) == ("cpu", "cuda")
+    assert (here.recipe.device_type, there.recipe.device_type) == ("cpu", "cuda")
     assert here.run_id != there.run_id
 
 

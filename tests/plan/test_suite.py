@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from zoo.cli import main
 from zoo.errors import MissingError, UsageError
 from zoo.host import load_plugins
 from zoo.plan.suite import changed, compare_expected, plan_suite, read_suite
+from zoo.results.store import result_from
 
+DATA = runpy.run_path(str(Path(__file__).parents[1] / "results" / "storedata.py"))
+SCORES, content_of = DATA["SCORES"], DATA["content_of"]
 TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
 OURS = Path(__file__).parents[2] / "benchmarks" / "classify_ab.toml"
 TEXT = """\
@@ -60,7 +65,7 @@ def test_a_suite_is_the_matrix_that_it_says(suite_of, host):
         ("toyzoo/tiny", 0), ("toyzoo/tiny", 1), ("toyzoo/hungry", 0), ("toyzoo/hungry", 1),
     ]  # fmt: skip
     assert {cell.training["lr"] for cell in plan.cells} == {0.01}
-    assert {cell.recipe["params"]["count"] for cell in plan.cells} == {500}
+    assert {cell.recipe.params["count"] for cell in plan.cells} == {500}
     assert plan.problems == []
     assert [plan.minutes.get(cell.run_id) for cell in plan.cells] == [2, 2, None, None]
 
@@ -143,14 +148,16 @@ def test_settings_of_a_model_that_takes_no_part_are_left_out(suite_of, host):
 def test_expectations_are_compared_with_the_mean_over_seeds(suite_of, host):
     suite = suite_of()
     results = [
-        {"status": "ok", "test": {"auc": {"macro": auc}}, "cell": cell.to_json()}
+        result_from(
+            content_of(cell, test={**SCORES["test"], "auc": {"x": auc, "y": auc, "macro": auc}}), run_dir=Path()
+        )
         for cell, auc in zip(plan_suite(host, suite, device="cpu").cells, (0.95, 0.93, 0.5, 0.5), strict=True)
     ]
     [sentence] = compare_expected(host, suite, results)
     assert "macro AUC 0.9400, mean of 2; 0.9000 within 0.05 is expected: as expected" in sentence
     [sentence] = compare_expected(host, suite, results[:1])
     assert sentence.endswith("as expected")
-    results[1].test.auc["macro"] = 0.97
+    results[1] = replace(results[1], test=replace(results[1].test, auc={"x": 1.0, "y": 1.0, "macro": 0.97}))
     assert compare_expected(host, suite, results)[0].endswith("NOT as expected")
     assert compare_expected(host, changed(suite, budgets=["laptop"]), results) == []
     assert compare_expected(host, changed(suite, seeds=[0]), results)

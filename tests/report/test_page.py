@@ -152,6 +152,17 @@ def test_lost_predictions_cost_their_curves_only(results, tmp_path):
     assert "toyzoo/best is not compared: Cannot read" in text
 
 
+@pytest.mark.parametrize("shape", [(300,), (300, 2), (299, 3), (0, 3)])
+def test_predictions_of_another_shape_cost_their_curves_only(results, tmp_path, shape):
+    path = results[0].run_dir / store.PREDICTIONS
+    arrays, metadata = store.read_arrays(path)
+    store.write_arrays(path, {**arrays, "test.logits": np.zeros(shape)}, metadata)
+    write_page(find_problems(results), [], tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "toyzoo/best is not compared: " in text
+    assert "toyzoo/poor" in text
+
+
 def test_slices_hold_as_many_images_and_the_right_ones():
     random = np.random.default_rng(0)
     labels = np.arange(3000) % 3

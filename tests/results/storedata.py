@@ -1,4 +1,6 @@
-"""What result.json holds beside who it belongs to, for a run that ended well."""
+"""Made-up contents of result.json."""
+
+from zoo.results.cell import SCHEMA
 
 SCORES = {
     "classes": ["x", "y"],
@@ -49,3 +51,10 @@ SCORES = {
         "gpu": None,
     },
 }
+"""What a run that ended well holds beside its cell."""
+
+
+def content_of(cell, status="ok", *, error="", **changes):
+    """Return what the result.json of a cell holds; keywords are fields that differ."""
+    own = {"schema": SCHEMA, "status": status, "run_id": cell.run_id, "cell": cell.to_json()}
+    return {**own, **SCORES, **changes} if status == "ok" else {**own, "error": error}

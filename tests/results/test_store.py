@@ -154,6 +154,7 @@ def test_whatever_one_folder_holds_the_others_are_reported(tmp_path):
         run_dir = folder / "a" / "b" / f"{number}"
         run_dir.mkdir(parents=True)
         (run_dir / store.RESULT).write_text(text, encoding="utf-8", errors="surrogatepass")
+    put(folder, replace(CELL, seed=2), classes=["x", "z"], test={**SCORES["test"], "auc": {"x": 1, "z": 1, "macro": 1}})
     (folder / "a" / "b" / "folder" / store.RESULT).mkdir(parents=True)
     (folder / "a" / "b" / "bytes").mkdir()
     (folder / "a" / "b" / "bytes" / store.RESULT).write_bytes(b"\xff\xfe\x00")
@@ -162,7 +163,7 @@ def test_whatever_one_folder_holds_the_others_are_reported(tmp_path):
     found, rest = store.scan(folder)
     assert found[-1].run_dir == kept
     # What happens to be a valid value is a result like any other, and can be shown.
-    assert len(found) + len(rest) == len(hostile) + 4
+    assert len(found) + len(rest) == len(hostile) + 5
     assert len(rest) > 0.9 * len(hostile)
     assert all(entry.cause for entry in rest)
     outcome = CliRunner().invoke(cli, ["report", "--store", str(folder), "--html", str(tmp_path / "page.html")])

@@ -18,16 +18,18 @@ from zoo.errors import DataError, UsageError
 from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
-from zoo.progress import PARENT_VARIABLE
+from zoo.progress import PARENT_VARIABLE, Progress
 from zoo.results import store
-from zoo.results.cell import SCHEMA
 from zoo.run import matrix
 from zoo.run.launcher import Job
 from zoo.run.local import LocalLauncher
 from zoo.run.matrix import run_matrix
+from zoo.schema import plain
 
-SCORES = runpy.run_path(str(Path(__file__).parents[1] / "results" / "storedata.py"))["SCORES"]
+DATA = Path(__file__).parents[1] / "results" / "storedata.py"
+content_of = runpy.run_path(str(DATA))["content_of"]
 
+TRAINING = Progress(phase="train", done=1, total=2, seconds=1.0, rate=1.0)
 TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
 
 
@@ -42,12 +44,16 @@ def cells(host):
     return make_plan(host, request)
 
 
-def write(folder, cell, **changes):
-    """Store a result; return it."""
-    own = {"schema": SCHEMA, "status": "ok", "run_id": cell.run_id, "cell": cell.to_json(), "words": ""}
-    result = {**own, **SCORES, **changes}
-    store.write_json(folder / cell.folder / store.RESULT, result)
+def write(folder, cell, *, status="ok", words=""):
+    """Store a result that can be told by words from another one of the same cell; return it."""
+    content = content_of(cell, status, device=words, error=words)
+    result = store.result_from(content, run_dir=folder / cell.folder)
+    store.write_result(result)
     return result
+
+
+def words_of(result):
+    return result.device if result.status == "ok" else result.error
 
 
 class FakeLauncher:
@@ -133,7 +139,7 @@ def test_force_runs_stored_cells_again(go, cells, tmp_path):
     store.prepare_run(tmp_path, cells[0])
     write(tmp_path, cells[0], words="old")
     results, engine = go(cells[:1], force=True)
-    assert results[0]["words"] == "new"
+    assert words_of(results[0]) == "new"
     assert engine.jobs[0].command[-1] == "--force"
     assert engine.left_behind == []
 
@@ -152,10 +158,10 @@ def test_an_earlier_failure_is_not_taken_for_a_new_result(go, cells, tmp_path, s
     results, engine = go(cells[:1], statuses=["killed"])
     assert engine.left_behind == []
     assert results[0].status == "failed"
-    assert "words" not in results[0]
+    assert "old" not in results[0].error
     assert results[0].error.endswith("Segmentation fault [core]")
     assert len(results[0].error.splitlines()) < 20
-    assert results[0].cell == cells[0].to_json()
+    assert results[0].cell == cells[0]
     assert store.read_result(tmp_path / cells[0].folder) is None
 
 
@@ -184,10 +190,10 @@ def test_an_interruption_cancels_what_waits_and_runs(go, cells, tmp_path, error)
 
 def test_progress_of_running_cells_is_passed_on(go, cells, tmp_path):
     run_dir = store.prepare_run(tmp_path, cells[0])
-    (run_dir / store.PROGRESS).write_text('{"phase": "train"}')
+    (run_dir / store.PROGRESS).write_text(json.dumps(plain(TRAINING)))
     seen = []
     go(cells[:1], watch=lambda states: seen.append((states[0].state, states[0].progress)))
-    assert seen == [("running", {"phase": "train"}), ("ended", {})]
+    assert seen == [("running", TRAINING), ("ended", None)]
 
 
 def test_mistakes_are_found_before_the_store_is_touched(host, cells, tmp_path):
@@ -201,21 +207,21 @@ def test_mistakes_are_found_before_the_store_is_touched(host, cells, tmp_path):
 
 def test_a_cell_that_runs_elsewhere_is_waited_for(go, cells, tmp_path):
     run_dir = store.prepare_run(tmp_path, cells[0])
-    (run_dir / store.PROGRESS).write_text('{"phase": "train"}')
+    (run_dir / store.PROGRESS).write_text(json.dumps(plain(TRAINING)))
     theirs = filelock.FileLock(run_dir / store.LOCK)
     theirs.acquire()
     seen = []
 
     def watch(states):
         seen.append(states[0].state)
-        assert states[0].progress == {"phase": "train"} or states[0].state == "ended"
+        assert states[0].progress == TRAINING or states[0].state == "ended"
         if states[2].state == "ended" and theirs.is_locked:
             write(tmp_path, cells[0], words="theirs")
             theirs.release()
 
     results, engine = go(watch=watch)
     assert run_ids(engine.jobs) == [cell.run_id for cell in cells[1:]]
-    assert [result["words"] for result in results] == ["theirs", "new", "new"]
+    assert [words_of(result) for result in results] == ["theirs", "new", "new"]
     assert set(seen[:-1]) == {"elsewhere"}
     assert seen[-1] == "ended"
 
@@ -226,7 +232,7 @@ def test_a_cell_that_was_given_up_elsewhere_is_taken_over(go, cells, tmp_path):
     theirs.acquire()
     results, engine = go(cells[:1], watch=lambda states: theirs.release())
     assert run_ids(engine.jobs) == [cells[0].run_id]
-    assert results[0]["words"] == "new"
+    assert words_of(results[0]) == "new"
 
 
 def test_a_job_that_left_because_another_process_was_quicker_is_no_failure(go, cells, tmp_path):
@@ -242,7 +248,7 @@ def test_a_job_that_left_because_another_process_was_quicker_is_no_failure(go, c
             theirs.release()
 
     results, _ = go(cells[:1], statuses=["killed"], watch=watch)
-    assert results[0]["words"] == "theirs"
+    assert words_of(results[0]) == "theirs"
     assert seen == ["running", "elsewhere", "ended"]
 
 
@@ -253,11 +259,11 @@ def test_a_cell_that_waits_while_another_process_ends_it_is_not_started(go, cell
 
     results, engine = go(watch=watch)
     assert engine.cancelled == [cells[2].run_id]
-    assert [result["words"] for result in results] == ["new", "new", "theirs"]
+    assert [words_of(result) for result in results] == ["new", "new", "theirs"]
 
 
 WORKER = """
-import json, pathlib, sys, time
+import pathlib, runpy, sys, time
 from zoo.results import store
 
 run_dir = pathlib.Path(sys.argv[1])
@@ -266,9 +272,8 @@ with store.claim(run_dir):
         with (run_dir.parents[3] / "started").open("a") as file:
             file.write(run_dir.name + "\\n")
         time.sleep(0.4)
-        cell = json.loads((run_dir / store.CELL).read_text())
-        result = {"schema": 1, "status": "ok", "run_id": run_dir.name, "cell": cell}
-        store.write_json(run_dir / store.RESULT, result)
+        content_of = runpy.run_path(sys.argv[2])["content_of"]
+        store.write_json(run_dir / store.RESULT, content_of(store.Cell.read(run_dir / store.CELL)))
 """
 
 COMMAND = """
@@ -279,15 +284,16 @@ from zoo.plan.request import Request
 from zoo.host import load_plugins
 from zoo.run.launcher import Job
 
-folder, toy = map(pathlib.Path, sys.argv[1:])
+folder, toy, data = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
 matrix._job = lambda run_dir, **_: Job(
-    run_dir=run_dir, command=(sys.executable, str(folder / "worker.py"), str(run_dir))
+    run_dir=run_dir, command=(sys.executable, str(folder / "worker.py"), str(run_dir), data)
 )
 host = load_plugins(files=[toy], environment={})
 cells = make_plan(
     host, Request(models=["tiny"], data=["stripes"], budget="smoke", device="cpu", seeds=[0, 1, 2, 3])
 )
-print(json.dumps(matrix.run_matrix(host, cells, store=folder / "store", device="cpu")))
+results = matrix.run_matrix(host, cells, store=folder / "store", device="cpu")
+print(json.dumps([[result.run_id, result.status] for result in results]))
 """
 
 
@@ -295,14 +301,14 @@ def test_two_processes_share_the_same_cells(cells, tmp_path):
     """Two commands at once on one store: each cell is run by one of them, and both see all results."""
     (tmp_path / "worker.py").write_text(WORKER)
     (tmp_path / "command.py").write_text(COMMAND)
-    command = [sys.executable, str(tmp_path / "command.py"), str(tmp_path), str(TOY)]
+    command = [sys.executable, str(tmp_path / "command.py"), str(tmp_path), str(TOY), str(DATA)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
     outcomes = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outcomes
     first, second = (json.loads(out) for out, _ in outcomes)
     assert first == second
-    assert [result.status for result in first] == ["ok"] * 4
-    assert sorted((tmp_path / "started").read_text().split()) == sorted(result.run_id for result in first)
+    assert [status for _, status in first] == ["ok"] * 4
+    assert sorted((tmp_path / "started").read_text().split()) == sorted(run_id for run_id, _ in first)
 
 
 @pytest.fixture

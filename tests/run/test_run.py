@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -26,8 +27,11 @@ from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.report.tables import accumulation_note, make_tables
 from zoo.results import store
+from zoo.results.cell import SCHEMA
+from zoo.results.schema import Failed
 from zoo.run import cell as run
 from zoo.run.cell import run_cell
+from zoo.scores.schema import Invariance
 from zoo.train import loop as train_module
 from zoo.train.checkpoint import CHECKPOINT
 
@@ -67,7 +71,8 @@ def test_result_is_complete_and_true(plan, run_in, host):
     cell = plan(epochs=8, lr=0.02)
     result, run_dir = run_in(cell)
     assert result.status == "ok"
-    assert result == json.loads((run_dir / store.RESULT).read_text())
+    assert result == store.open_result(run_dir)
+    assert json.loads(json.dumps(store.plain_result(result))) == json.loads((run_dir / store.RESULT).read_text())
     assert result.test.auc["macro"] > 0.9
     assert np.sum(result.test.confusion) == result.test.images == 120
     low, high = result.test.intervals["auc.macro"]
@@ -237,8 +242,7 @@ def test_the_seconds_of_an_interrupted_run_are_those_of_all_its_sessions(plan, r
 
     def slow(*arguments):
         state, best = take(*arguments)
-        for entry in state.history:
-            entry["seconds"] += 1000
+        state.history = [structs.replace(entry, seconds=entry.seconds + 1000) for entry in state.history]
         return state, best
 
     monkeypatch.setattr(train_module, "take_checkpoint", slow)
@@ -256,11 +260,20 @@ def test_a_network_that_cannot_be_built_costs_no_simulation(host, run_in, monkey
 def test_a_stored_result_is_not_run_again_unless_forced(plan, run_in, host, monkeypatch):
     cell = plan()
     first, run_dir = run_in(cell)
-    monkeypatch.setattr(run, "_run", lambda *_: pytest.fail("ran again"))
+    monkeypatch.setattr(run, "_run", lambda *_, **__: pytest.fail("ran again"))
     second, _ = run_in(cell)
     assert second == first
-    monkeypatch.setattr(run, "_run", lambda *_: {"test": "forced"})
-    assert run_cell(host, cell, run_dir, device="cpu", force=True)["test"] == "forced"
+    monkeypatch.setattr(run, "_run", lambda *_, **__: structs.replace(first, device="forced"))
+    assert run_cell(host, cell, run_dir, device="cpu", force=True).device == "forced"
+
+
+def test_what_a_plugin_says_and_no_result_can_hold_is_a_failure_with_a_cause(plan, run_in, monkeypatch):
+    monkeypatch.setattr(run, "declared_symmetry", lambda spec, network: (3, None))
+    monkeypatch.setattr(run, "measure_equivariance", lambda *_: Invariance(error=0.0, flips=0.0, elements=1))
+    result, run_dir = run_in(plan(epochs=1))
+    assert result.status == "failed"
+    assert "Expected `str | null`, got `int` - at `$.equivariance.group`" in result.error
+    assert store.open_result(run_dir) == result
 
 
 def test_rules(plan, run_in, host):
@@ -313,8 +326,8 @@ def test_failures_are_results_with_a_cause(plan, run_in, model, settings, status
     assert result.status == status
     for word in words:
         assert word in result.error
-    assert "Traceback" in result["traceback"]
-    assert store.read_result(run_dir)["status"] == status
+    assert "Traceback" in result.traceback
+    assert store.read_result(run_dir).status == status
     assert store.done(run_dir.parents[2], plan(model, **settings)) is None  # so that it is tried again
 
 
@@ -322,7 +335,7 @@ def test_a_task_trains_and_scores_its_own_classes(host, run_in):
     request = {"models": ["toyzoo/tiny"], "data": ["stripes"], "budget": "smoke", "device": "cpu"}
     [cell] = make_plan(host, Request(**request, task="middle", settings={**SMALL, "epochs": 8, "lr": 0.02}))
     result, run_dir = run_in(cell)
-    assert result.classes == ["other", "middle"]
+    assert result.classes == ("other", "middle")
     assert np.shape(result.test.confusion) == (2, 2)
     assert result.test.auc["middle"] == pytest.approx(result.test.auc["other"])
     assert result.test.auc["macro"] > 0.8
@@ -334,7 +347,9 @@ def test_a_task_trains_and_scores_its_own_classes(host, run_in):
     assert [name for name in table.columns if name.startswith("AUC")] == ["AUC"]
     [whole] = make_plan(host, Request(**request, settings={**SMALL, "epochs": 8, "lr": 0.02}))
     assert whole.run_id != cell.run_id
-    failed = {"status": "failed", "run_id": whole.run_id, "cell": whole.to_json(), "error": ""}
+    failed = Failed(
+        schema=SCHEMA, status="failed", run_id=whole.run_id, cell=whole, run_dir=run_dir, error="no such luck"
+    )
     assert len(make_tables([result, failed])) == 2
     with pytest.raises(UsageError, match="Did you mean 'middle'"):
         make_plan(host, Request(**request, task="midle"))

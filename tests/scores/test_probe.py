@@ -131,7 +131,7 @@ def test_command(tmp_path):
     assert conserved["auc"]["macro"] < 0.64
     assert 0.66 < added["auc"]["macro"] < 0.76
     for found in (conserved, added):
-        assert found.shuffled == pytest.approx(0.5, abs=0.03)
+        assert found["shuffled"] == pytest.approx(0.5, abs=0.03)
         assert found["images"] == {"train": 512, "test": 512}
 
     wrong = subprocess.run([*command, "--set", "data.snrr=3"], capture_output=True, text=True, env=environment)

@@ -29,7 +29,7 @@ def mann_whitney(values: np.ndarray, positive: np.ndarray) -> float:
 
 def test_auc_is_the_share_of_pairs_won():
     logits, labels = draw([0] * 90 + [1] * 40 + [2] * 70)
-    auc = score(logits, labels, CLASSES)["auc"]
+    auc = score(logits, labels, CLASSES).auc
     probabilities = np.exp(logits.double().numpy())
     probabilities /= probabilities.sum(1, keepdims=True)
     expected = [mann_whitney(probabilities[:, k], labels.numpy() == k) for k in range(3)]
@@ -43,7 +43,7 @@ def test_auc_is_the_share_of_pairs_won():
 def test_a_class_without_images_has_no_auc():
     """And not 0, which would say that every pair was lost."""
     logits, labels = draw([0, 1] * 30)
-    auc = score(logits, labels, CLASSES)["auc"]
+    auc = score(logits, labels, CLASSES).auc
     assert math.isnan(auc["c"])
     assert math.isnan(auc["macro"])
     assert auc["a"] == pytest.approx(mann_whitney(logits.softmax(1)[:, 0].numpy(), labels.numpy() == 0), abs=0.02)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
+from msgspec.structs import replace
 from safetensors.torch import load_file
 
 from zoo.errors import UsageError
-from zoo.models.weights_file import read_header, read_weights, write_weights
+from zoo.models.weights_file import Init, read_header, read_weights, write_weights
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.results import store
@@ -28,14 +27,14 @@ def test_the_network_starts_from_the_weights(run_dir, run_toy, tmp_path):
     assert all(torch.equal(old[name], new[name]) for name in trained)
     sha256 = read_header(run_dir / store.WEIGHTS).sha256
     assert result.cell.training["init"] == f"sha256:{sha256}"
-    assert result.init == {"sha256": sha256, "model": "toyzoo/tiny", "run_id": run_dir.name, "new": []}
+    assert result.init == Init(sha256=sha256, model="toyzoo/tiny", run_id=run_dir.name, new=())
     assert read_header(started_dir / store.WEIGHTS).about.init == result.init
 
 
 def test_a_head_for_other_classes_starts_at_random_and_is_named(run_dir, run_toy, tmp_path, caplog):
     result, started_dir = run_toy(tmp_path / "results", data="toyzoo/two", init=str(run_dir), **STILL)
     assert result.status == "ok", result.error
-    assert result.init.new == ["6.bias", "6.weight"]
+    assert result.init.new == ("6.bias", "6.weight")
     assert "6.bias, 6.weight start at random" in caplog.text
     old, new = (load_file(each / store.WEIGHTS) for each in (run_dir, started_dir))
     assert torch.equal(old["network.0.weight"], new["network.0.weight"])
@@ -59,7 +58,7 @@ def test_weights_that_do_not_fit_fail_with_the_names(run_dir, run_toy, tmp_path)
 def test_weights_that_do_not_load_start_no_training(run_dir, run_toy, tmp_path, version, factor, says):
     content = read_weights(run_dir / store.WEIGHTS)
     path = tmp_path / "other.safetensors"
-    about = dataclasses.replace(content.header.about, model_version=version)
+    about = replace(content.header.about, model_version=version)
     state = {**content.state, "network.6.weight": content.state["network.6.weight"] * factor}
     write_weights(path, state, about=about, golden=content.golden)
     result, _ = run_toy(tmp_path / "results", init=str(path), **STILL)
@@ -92,6 +91,6 @@ def test_the_run_id_knows_the_content_and_not_the_path(run_dir, host, tmp_path):
 def test_the_cache_or_the_store_must_hold_the_weights(run_dir, run_toy, tmp_path):
     sha256 = read_header(run_dir / store.WEIGHTS).sha256
     found, _ = run_toy(tmp_path / "results", init=f"sha256:{sha256}", **STILL)
-    assert found["status"] == "ok"
+    assert found.status == "ok"
     missing, _ = run_toy(tmp_path / "results", init="sha256:" + "0" * 64, **STILL)
     assert "neither in the cache nor in" in missing.error

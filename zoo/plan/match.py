@@ -1,4 +1,4 @@
-"""Makes networks comparable: scales widths until every network costs what the first one does."""
+"""Match networks by cost: scale their widths until each costs as much as the first one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MATCHES = ("params", "macs", "time")
 WIDTHS = ("widths", "width")
-"""The hyper-parameters that are scaled: channels, or fields, of each layer or of all."""
+"""The hyper-parameters that are scaled: channels or fields, for each layer or for all layers."""
 
 _CLOSE = 0.01
 _TRIES = 8
@@ -43,19 +43,19 @@ def match_widths(
 ) -> list[Cell]:
     """Return the cells with widths that make each network cost as much as the first network on the same data.
 
-    What was found is kept in the store: a time is measured once, so that the same command plans the same cells again.
+    The widths are stored: a time is measured once, so that repeating a command plans the same cells.
 
     Args:
-        host: the plugins.
-        cells: the plan; the first model in it stays as it is.
-        by: "params" (trainable parameters), "macs" (multiply-accumulates of a forward pass) or "time" (of a training
-            step on this machine).
-        device: where time is measured: "cpu", "cuda" or "mps".
-        store: folder of the results.
-        tell: called with a sentence for each network that says what it costs now.
+        host: Host with the installed plugins.
+        cells: Planned cells. The first model in the list keeps its widths.
+        by: Cost to match: "params" (trainable parameters), "macs" (multiply-accumulates of a forward pass) or "time"
+            (of a training step on this machine).
+        device: Device on which time is measured: "cpu", "cuda" or "mps".
+        store: Folder of the results.
+        tell: Function called with a sentence on the new cost of each network.
 
     Raises:
-        UsageError: `by` is unknown, or a network has no widths.
+        UsageError: `by` is unknown, or a network has no width to scale.
     """
     if by not in MATCHES:
         raise UsageError(f"--match {by} is not one of {', '.join(MATCHES)}.{nearest(by, MATCHES)}")
@@ -77,7 +77,7 @@ def match_widths(
 
 
 def _key(cell: Cell, reference: Cell, by: str, device: str) -> str:
-    """Return what a match depends on, as a digest; seeds and training are not among it."""
+    """Return a digest of everything that a match depends on; seeds and training settings are excluded."""
     sides = [(one.model, one.model_version, dict(one.hparams), dict(one.versions)) for one in (cell, reference)]
     text = canonical_json([by, device if by == "time" else "", cell.recipe.to_json(), cell.task, sides])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -99,7 +99,7 @@ def _keep(store: Path, key: str, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _match(host: Host, cell: Cell, reference: Cell, by: str, device: str) -> dict[str, Any]:
-    """Return "hparams", "cost" and "wanted" of the nearest that scaling all widths by one factor reaches."""
+    """Return "hparams", "cost" and "wanted" of the closest match found by scaling all widths by one factor."""
     name = _width_name(host, cell)
     wanted = _cost(host, reference, reference.hparams, by, device)
     factor, best, tried = 1.0, dict[str, Any](), set[str]()
@@ -113,7 +113,7 @@ def _match(host: Host, cell: Cell, reference: Cell, by: str, device: str) -> dic
             best = {"hparams": hparams, "cost": cost, "wanted": wanted}
         if abs(cost / wanted - 1) < _CLOSE:
             break
-        factor *= math.sqrt(wanted / cost)  # a layer's parameters and products grow as the square of its width
+        factor *= math.sqrt(wanted / cost)  # the parameters and products of a layer grow as the square of its width
     return best
 
 
@@ -121,15 +121,18 @@ def _width_name(host: Host, cell: Cell) -> str:
     """Return the hyper-parameter that holds a network's width.
 
     Raises:
-        UsageError: there is none.
+        UsageError: The network has no such hyper-parameter.
     """
     for name in WIDTHS:
         if name in cell.hparams:
             return name
-    having = [spec.id for spec in registry.listed(host, ModelSpec) if any(name in spec.defaults for name in WIDTHS)]
+    with_widths = [
+        spec.id for spec in registry.listed(host, ModelSpec) if any(name in spec.defaults for name in WIDTHS)
+    ]
     raise UsageError(
         f"{cell.model} has no hyper-parameter {' or '.join(WIDTHS)}: it cannot be matched to another network.",
-        hint=f"Name it first, so that the others are matched to it, or leave it out. With widths: {', '.join(having)}",
+        hint="List it first, so that the others are matched to it, or leave it out. "
+        f"Models with widths: {', '.join(with_widths)}",
     )
 
 
@@ -140,7 +143,7 @@ def _scaled(widths: Any, factor: float) -> Any:
 
 
 def _cost(host: Host, cell: Cell, hparams: Mapping[str, Any], by: str, device: str) -> float:
-    """Return parameters, multiply-accumulates, or seconds of a training step of a batch."""
+    """Return the parameters, the multiply-accumulates, or the seconds of a training step on one batch."""
     import torch
 
     from zoo.data.open import Dataset
@@ -156,7 +159,7 @@ def _cost(host: Host, cell: Cell, hparams: Mapping[str, Any], by: str, device: s
 
 
 def _step_seconds(classifier: Any, image_shape: tuple[int, int, int], classes: int) -> float:
-    """Return the median time of a forward and backward pass."""
+    """Return the median time of a forward and backward pass, in seconds."""
     import torch
 
     device = next(classifier.parameters()).device
@@ -176,9 +179,9 @@ def _step_seconds(classifier: Any, image_shape: tuple[int, int, int], classes: i
 
 def _sentence(cell: Cell, reference: Cell, by: str, found: Mapping[str, Any]) -> str:
     name = next(name for name in WIDTHS if name in found["hparams"])
-    unit = {"params": "parameters", "macs": "multiply-accumulates", "time": "s a training step"}[by]
+    unit = {"params": "parameters", "macs": "multiply-accumulates", "time": "s per training step"}[by]
     cost = f"{found['cost']:.4f}" if by == "time" else f"{found['cost']:,.0f}"
     return (
         f"matched: {cell.model} with {name}={found['hparams'][name]}: {cost} {unit}, "
-        f"{found['cost'] / found['wanted']:.2f} of {reference.model}'s"
+        f"{found['cost'] / found['wanted']:.2f} times the cost of {reference.model}"
     )

@@ -231,7 +231,7 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         elif prefix.endswith("intervals."):
             flat |= {f"{prefix}{key}.low": value[0], f"{prefix}{key}.high": value[1]}
         else:
-            flat[f"{prefix}{key}"] = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+            flat[f"{prefix}{key}"] = " ".join(map(str, value)) if isinstance(value, list) else value
     return flat
 
 

@@ -191,7 +191,12 @@ def _components(variant: Variant) -> tuple[str, Array, Array]:
     for result in variant.results:
         arrays, metadata = read_arrays(result.run_dir / PREDICTIONS, only=("test.logits", "test.labels"))
         labels = arrays["test.labels"]
-        area, components = macro_components(softmax(arrays["test.logits"]), labels)
+        try:
+            area, components = macro_components(softmax(arrays["test.logits"]), labels)
+        except (ValueError, LookupError, TypeError) as error:
+            raise DataError(f"{result.run_dir / PREDICTIONS} cannot be scored: {error}.") from error
+        if len(area) != len(result.classes) + 1:
+            raise DataError(f"{result.run_dir / PREDICTIONS} has {len(area) - 1} classes, not {len(result.classes)}.")
         about = metadata.get("test.ids", "").encode() + labels.tobytes() + result.data.recipe_hash.encode()
         names.add(hashlib.sha256(about).hexdigest())
         areas.append(area)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -186,16 +186,38 @@ def scan(store: Path) -> tuple[list[RunResult], list[Unreadable]]:
     """Return every result in a store that can be read, and the folders without one."""
     found: list[RunResult] = []
     rest: list[Unreadable] = []
+    classes: dict[tuple[str, str], tuple[str, ...]] = {}
     folders = {path.parent for name in (CELL, RESULT) for path in store.glob(f"*/*/*/{name}")}
     for run_dir in sorted(folders):
         if not (run_dir / RESULT).exists():
             rest.append(Unreadable(run_dir=run_dir, cause="it has not ended yet", unfinished=True))
             continue
         try:
-            found.append(open_result(run_dir))
+            result = open_result(run_dir)
+            _check_classes(result, classes)
+            found.append(result)
         except (OSError, DataError) as error:
             rest.append(Unreadable(run_dir=run_dir, cause=str(error)))
     return found, rest
+
+
+def _check_classes(result: RunResult, known: dict[tuple[str, str], tuple[str, ...]]) -> None:
+    """Refuse a result whose classes are others than those of an earlier one on the same images.
+
+    Args:
+        result: The one to check.
+        known: Images and task -> classes; those of this result are added.
+
+    Raises:
+        DataError: the data set's plugin has changed its classes, or the file was altered.
+    """
+    if result.status == "ok":
+        images = replace(result.cell.recipe, device_type="").hash, result.cell.task
+        if (other := known.setdefault(images, result.classes)) != result.classes:
+            raise DataError(
+                f"{RESULT} has the classes {', '.join(result.classes)}; other runs on the same images have "
+                f"{', '.join(other)}."
+            )
 
 
 def results(store: Path) -> Iterator[RunResult]:

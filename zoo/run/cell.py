@@ -95,7 +95,9 @@ def run_cell(
         started = time.perf_counter()
         result: RunResult
         try:
-            result = _run(host, cell, run_dir, torch.device(device), images, team, started=started)
+            finished = _run(host, cell, run_dir, torch.device(device), images, team, started=started)
+            # Plugins have a say in it: what could not be read again is a failure with a cause.
+            result = store.result_from(store.plain_result(finished), run_dir=run_dir)
         except (Exception, SystemExit) as error:
             text = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
             result = Failed(
@@ -113,8 +115,8 @@ def run_cell(
         store.write_result(result)
         if result.status == "ok":
             # Not before: a run that is killed, or finds the disk full, in its last moment need not train again.
-            for finished in (CHECKPOINT, store.PROGRESS):
-                (run_dir / finished).unlink(missing_ok=True)
+            for file in (CHECKPOINT, store.PROGRESS):
+                (run_dir / file).unlink(missing_ok=True)
         content = store.plain_result(result)
         host.tell("zoo_run_finished", cell=content["cell"], run_dir=run_dir, result=content)
         return result

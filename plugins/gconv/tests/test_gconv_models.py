@@ -105,21 +105,21 @@ def test_one_number_stands_for_all_convolutions(name):
         ({"dropout": "a"}, r"dropout is 'a'"),
         ({"image_size": 0}, r"image_size is 0"),
         ({"image_size": 4}, r"image_size is 4, but must be larger: convolution 1 of \d has a kernel of \d"),
-        ({"image_size": 8, "strides": 2}, r"image_size is 8, .* sees \d pixels"),
+        ({"image_size": 8, "strides": 2}, r"image_size is 8, .* an input of \d pixels"),
     ],
 )
 @pytest.mark.parametrize("name", NAMES)
-def test_what_cannot_be_built_is_refused_in_words(name, hparams, message):
+def test_invalid_hyper_parameters_are_refused(name, hparams, message):
     with pytest.raises(UsageError, match=message):
         build(name, **hparams)
 
 
 @pytest.mark.parametrize("name", ["p4", "p4m"])
-def test_unknown_pooling_is_refused_in_words(name):
+def test_an_unknown_pooling_is_refused(name):
     with pytest.raises(UsageError, match="pooling is 'mex', but must be 'max' or 'mean'"):
         build(name, pooling="mex")
 
 
 def test_plain_twin_has_no_group_to_pool_over():
-    with pytest.raises(UsageError, match="gconv/z2: no hyper-parameter 'pooling'"):
+    with pytest.raises(UsageError, match="gconv/z2 has no hyper-parameter 'pooling'"):
         build("z2", pooling="max")

@@ -122,21 +122,24 @@ def test_other_classes_get_a_new_head_and_the_log_says_so(tmp_path, caplog):
     network = planar(classes=10)
     lifted = build("p4_resnet18", write(network, tmp_path))
     assert lifted.fc.weight.shape == (3, 6)
-    assert "head of 10 classes left out" in caplog.text
+    assert "head for 10 classes not loaded" in caplog.text
     assert torch.equal(lifted.bn1.weight, network.bn1.weight.float().double())
 
 
 @pytest.mark.parametrize(
     ("hparams", "message"),
     [
-        ({"widths": [3, 4, 5, 7]}, r"widths is \[3, 4, 5, 7\], but init=.* of \[3, 4, 5, 6\]\.\n.*=\[3,4,5,6\]"),
+        (
+            {"widths": [3, 4, 5, 7]},
+            r"widths is \[3, 4, 5, 7\], but the network of init=.* has \[3, 4, 5, 6\]\.\n.*=\[3,4,5,6\]",
+        ),
         ({"pooling": "max"}, "pooling is 'max', but must be 'mean' with init"),
         ({"init": 3}, "init is 3, but must be null, a file of weights, or timm/resnet18"),
-        ({"init": "nowhere.safetensors"}, "there is no such file"),
+        ({"init": "nowhere.safetensors"}, "file not found"),
         ({"channels": 2}, r"does not fit: conv1.weight is \(3, 1, 7, 7\) .* not \(3, 2, 7, 7\)"),
     ],
 )
-def test_what_cannot_start_is_refused_in_words(hparams, message, tmp_path):
+def test_invalid_settings_for_planar_weights_are_refused(hparams, message, tmp_path):
     with pytest.raises(UsageError, match=message):
         build("p4m_resnet18", write(planar(), tmp_path), **hparams)
 
@@ -149,16 +152,16 @@ def test_incomplete_weights_are_refused_by_name(broken, tmp_path):
         message = "layer2.1.bn1.weight is missing"
     elif broken == "extra":
         state["layer2.7.bn1.weight"] = torch.ones(1)
-        message = "layer2.7.bn1.weight has no place"
+        message = "layer2.7.bn1.weight is unexpected"
     else:
         state = {"trunk.0.weight": torch.ones(1)}
-        message = "holds no ResNet-18: layer1.0.conv2.weight, .* begins with trunk.0.weight"
+        message = "is not a ResNet-18: layer1.0.conv2.weight, .* its first keys are trunk.0.weight"
     save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(UsageError, match=message):
         build("p4_resnet18", str(tmp_path / "w.safetensors"))
 
 
-def test_damaged_file_is_no_traceback(tmp_path):
+def test_a_damaged_file_raises_a_data_error(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"nonsense")
     with pytest.raises(DataError, match="cannot be read as weights"):
         build("p4_resnet18", str(tmp_path / "w.safetensors"))

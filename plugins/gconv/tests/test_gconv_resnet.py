@@ -97,6 +97,6 @@ def test_the_two_variants_have_equal_parameters_and_equal_channels(name):
     ],
 )
 @pytest.mark.parametrize("name", NAMES)
-def test_what_cannot_be_built_is_refused_in_words(name, hparams, message):
+def test_invalid_hyper_parameters_are_refused(name, hparams, message):
     with pytest.raises(UsageError, match=message):
         build(name, **hparams)

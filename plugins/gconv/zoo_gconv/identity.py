@@ -1,4 +1,4 @@
-"""Mark a network with its group, so that weights of another one are refused by name and never loaded partly."""
+"""Store a network's group in its state dict, so that weights of another group are refused and never partly loaded."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from zoo.errors import UsageError
 from zoo_gconv.groups import GROUPS, PointGroup
 
-# Raise it when the same weights come to mean another function.
+# Increase it when the same weights give a different function.
 VERSION = 1
 
 
 def mark(network: nn.Module, group: PointGroup) -> None:
-    """Give a network the buffer `identity`, [order of the group, VERSION], which is part of its state dict.
+    """Add the buffer `identity`, [order of the group, VERSION], to a network and its state dict.
 
-    Shapes alone do not tell groups apart: lifting layers hold planar filters on every group. Whatever is loaded from
-    then on must have this identity, and all names and shapes of the network, whether `strict` or not.
+    Shapes alone do not distinguish groups: lifting layers hold planar filters for every group. Weights that are loaded
+    later must have this identity and all names and shapes of the network, regardless of `strict`.
     """
     network.register_buffer("identity", torch.tensor([group.order, VERSION]))
     network.register_load_state_dict_pre_hook(_refuse_foreign_weights)
@@ -34,7 +34,7 @@ def _refuse_foreign_weights(network: nn.Module, state: Mapping[str, Tensor], pre
     """Compare identity, names and shapes before anything is copied.
 
     Raises:
-        UsageError: they differ.
+        UsageError: The weights belong to another network.
     """
     expected = {f"{prefix}{name}": value for name, value in network.state_dict().items()}
     key = f"{prefix}identity"
@@ -42,12 +42,12 @@ def _refuse_foreign_weights(network: nn.Module, state: Mapping[str, Tensor], pre
     if given is not None and given.shape == own.shape and not torch.equal(given.cpu(), own.cpu()):
         raise UsageError(
             f"Weights of {_name(given)} cannot be loaded into a network of {_name(own)}.",
-            hint="Build the network that they were trained with, or train this one.",
+            hint="Build the network that the weights were trained with, or train this network.",
         )
     lists = {
         "missing": [name for name in expected if name not in state],
-        "without a place": [name for name in state if name.startswith(prefix) and name not in expected],
-        "of another shape": [
+        "unexpected": [name for name in state if name.startswith(prefix) and name not in expected],
+        "with another shape": [
             f"{name} {tuple(state[name].shape)} for {tuple(value.shape)}"
             for name, value in expected.items()
             if name in state and state[name].shape != value.shape

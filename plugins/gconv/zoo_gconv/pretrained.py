@@ -1,4 +1,4 @@
-"""Start a group ResNet from a planar one: at step 0 it computes the planar logits, averaged over the group.
+"""Initialise a group ResNet from a planar one: before training it gives the planar logits averaged over the group.
 
 Let f be the planar network in evaluation mode and (L_r x)(y) = x(r^-1 y) the group's action on images. Copy the stem's
 filters psi into the lifting convolution as they are; put every other filter psi[o, i] at the identity element of the
@@ -51,19 +51,19 @@ def read_planar(source: str) -> dict[str, Tensor]:
     """Read a planar ResNet-18's state dict.
 
     Args:
-        source: "timm/resnet18", with or without a tag such as ".a1_in1k", from the hub's cache or the hub; or a file
-            .safetensors, .pth or .pt, with the names that timm and torchvision use.
+        source: Name of weights on the hub, "timm/resnet18" with or without a tag like ".a1_in1k", or the path of a
+            .safetensors, .pth or .pt file with the parameter names of timm and torchvision.
 
     Raises:
-        MissingError: the plugin timm, which reads such files, is not installed, or the hub is out of reach.
-        UsageError: no such file or weights.
-        DataError: the file is damaged.
+        MissingError: The timm plugin, which reads the weights, is not installed, or the hub cannot be reached.
+        UsageError: The file or weights do not exist.
+        DataError: The file is damaged.
     """
     try:
         from zoo_timm import weights
     except ImportError as error:
         raise MissingError(
-            f"init={source!r} needs the plugin timm, which reads weights: {error}",
+            f"init={source!r} requires the timm plugin to read weights: {error}",
             hint="Install it: pip install 'lens-zoo-gconv[timm]'",
         ) from error
     if source.startswith("timm/"):
@@ -74,36 +74,36 @@ def read_planar(source: str) -> dict[str, Tensor]:
 
 
 def planar_widths(state: Mapping[str, Tensor], source: str) -> list[int]:
-    """Return the channels of the four stages.
+    """Return the numbers of channels of the four stages.
 
     Raises:
-        UsageError: these are not the weights of a ResNet of basic blocks.
+        UsageError: The weights do not belong to a ResNet of basic blocks.
     """
     keys = [f"{block}.0.conv2.weight" for block in BLOCKS]
     missing = [key for key in keys if key not in state]
     if missing:
         known = ", ".join(list(state)[:3])
         raise UsageError(
-            f"init={source!r} holds no ResNet-18: {', '.join(missing)} missing; it begins with {known}.",
-            hint="Give the weights of a ResNet-18 as timm or torchvision save them.",
+            f"init={source!r} is not a ResNet-18: {', '.join(missing)} missing; its first keys are {known}.",
+            hint="Use the weights of a ResNet-18 saved by timm or torchvision.",
         )
     return [len(state[key]) for key in keys]
 
 
 def lift(planar: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
-    """Turn a planar state dict into one of a group ResNet, as the module's docstring says.
+    """Convert a planar state dict into that of a group ResNet, as described in the module's docstring.
 
     Args:
-        planar: names and values of the planar network.
-        expected: state dict of the group network, which says the shapes. Its linear layer is kept where the planar
-            one has another number of classes; the log says so.
-        source: for messages.
+        planar: State dict of the planar network.
+        expected: State dict of the group network. Its linear layer is kept, with a log message, if the planar one has
+            a different number of classes.
+        source: Origin of the weights, for messages.
 
     Returns:
-        a state dict with the names of `expected`, complete.
+        A complete state dict with the names of `expected`.
 
     Raises:
-        UsageError: names or shapes differ; nothing is loaded then.
+        UsageError: Names or shapes differ; nothing is loaded.
     """
     lifted: dict[str, Tensor] = {}
     problems: list[str] = []
@@ -119,7 +119,10 @@ def lift(planar: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, source
             continue
         value = value.to(target.dtype)
         if name.startswith("fc.") and len(value) != len(target):
-            logger.warning("%s: head of %d classes left out; %d start at random", source, len(value), len(target))
+            logger.warning(
+                "%s: head for %d classes not loaded; the head for %d classes is initialised at random",
+                source, len(value), len(target),
+            )  # fmt: skip
             value = target
         elif name == "conv1.weight" and target.shape[1] == 1 and value.ndim == 4:
             value = value.sum(1, keepdim=True)
@@ -131,32 +134,32 @@ def lift(planar: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, source
             problems.append(f"{name} is {tuple(planar[name].shape)} and becomes {tuple(value.shape)}, "
                             f"not {tuple(target.shape)}")  # fmt: skip
         lifted[name] = value
-    problems += [f"{name} has no place" for name in planar if name not in expected]
+    problems += [f"{name} is unexpected" for name in planar if name not in expected]
     if problems:
         more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise UsageError(
             f"init={source!r} does not fit: {'; '.join(problems[:4])}{more}.",
-            hint="Give the weights of a ResNet-18 whose images have as many channels as these, or one channel here.",
+            hint="Use the weights of a ResNet-18 with the same number of image channels, or images of one channel.",
         )
     return lifted
 
 
 def start(build: Callable[..., Network], settings: Mapping[str, Any], *, source: str) -> Network:
-    """Build a group ResNet and fill it from planar weights.
+    """Build a group ResNet and initialise it from planar weights.
 
     Args:
-        build: makes the network from keyword arguments.
-        settings: those arguments; `widths` must be the planar network's.
-        source: see `read_planar`.
+        build: Function that builds the network from keyword arguments.
+        settings: Keyword arguments of `build`; `widths` must equal those of the planar network.
+        source: Source of the weights; see `read_planar`.
 
     Raises:
-        UsageError: `widths` or `pooling` contradict the planar network, or its weights do not fit.
+        UsageError: `widths` or `pooling` do not match the planar network, or its weights do not fit.
     """
     planar = read_planar(source)
     widths = planar_widths(planar, source)
     if list(settings["widths"]) != widths:
         raise UsageError(
-            f"widths is {list(settings['widths'])}, but init={source!r} holds a network of {widths}.",
+            f"widths is {list(settings['widths'])}, but the network of init={source!r} has {widths}.",
             hint=f"Use: --set model.widths={str(widths).replace(' ', '')}",
         )
     if settings["pooling"] != "mean":

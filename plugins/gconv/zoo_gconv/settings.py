@@ -1,4 +1,4 @@
-"""Complete a network's hyper-parameters, and refuse in words what cannot be built."""
+"""Fill in the default hyper-parameters of a network and check every value."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ def complete(
     """Fill in the defaults of "p4", "p4m" or "z2" and check every value.
 
     Args:
-        model: its name in the catalogue.
-        in_chans: channels of the images.
-        num_classes: number of logits.
-        image_size: edge length of the images in pixels; it is checked, and then not needed.
-        hparams: what the user set. `kernel_sizes` and `strides` may be one number for all convolutions.
+        model: Name of the model in the catalogue.
+        in_chans: Number of image channels.
+        num_classes: Number of logits.
+        image_size: Edge length of the images in pixels, which is only checked.
+        hparams: Hyper-parameters set by the user. `kernel_sizes` and `strides` may be one number for all convolutions.
 
     Returns:
-        the keyword arguments of `zoo_gconv.models.GroupNetwork`.
+        The keyword arguments of `zoo_gconv.models.GroupNetwork`.
 
     Raises:
-        UsageError: unknown name, or a value outside its range.
+        UsageError: A name is unknown or a value is out of range.
     """
     values = _merged(model, in_chans=in_chans, num_classes=num_classes, image_size=image_size, hparams=hparams)
     widths = values["widths"]
@@ -38,7 +38,7 @@ def complete(
             _refuse(model, name, values[name], allowed)
     kernel_sizes, strides = values["kernel_sizes"], values["strides"]
     if any(kernel_size < 1 or kernel_size % 2 == 0 for kernel_size in kernel_sizes):
-        _refuse(model, "kernel_sizes", kernel_sizes, "odd and positive, so that a kernel has a centre to turn about")
+        _refuse(model, "kernel_sizes", kernel_sizes, "odd and positive, so that each kernel has a centre pixel")
     if any(stride not in (1, 2) for stride in strides):
         _refuse(model, "strides", strides, "1 or 2 each")
 
@@ -46,8 +46,8 @@ def complete(
     for place, (kernel_size, stride) in enumerate(zip(kernel_sizes, strides, strict=True), start=1):
         if kernel_size > size:
             allowed = (
-                f"larger: convolution {place} of {len(widths)} has a kernel of {kernel_size} and sees {size} pixels; "
-                "smaller kernel_sizes or fewer strides of 2 would do as well"
+                f"larger: convolution {place} of {len(widths)} has a kernel of {kernel_size} pixels and an input of "
+                f"{size} pixels; smaller kernel_sizes or fewer strides of 2 also work"
             )
             _refuse(model, "image_size", image_size, allowed)
         size = -(-size // stride)
@@ -57,17 +57,17 @@ def complete(
 def complete_resnet(
     model: str, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Do the same for the ResNets.
+    """Fill in the defaults of "p4_resnet18" or "p4m_resnet18" and check every value.
 
     Returns:
-        the keyword arguments of `zoo_gconv.resnet.GroupResNet`, and "init".
+        The keyword arguments of `zoo_gconv.resnet.GroupResNet`, and "init".
     """
     values = _merged(model, in_chans=in_chans, num_classes=num_classes, image_size=image_size, hparams=hparams)
     init = values["init"]
     if init is not None and (not isinstance(init, str) or not init):
         _refuse(model, "init", init, "null, a file of weights, or timm/resnet18")
     _check_counts(model, "widths", values["widths"], "one for each of the four stages", length=4)
-    # 16 pixels are one pixel after the third stage, and the fourth would have nothing to halve.
+    # 16 pixels become one pixel in the third stage, which the fourth stage cannot halve.
     if image_size < 17:
         _refuse(model, "image_size", image_size, "17 or more for five halvings")
     return values
@@ -76,11 +76,11 @@ def complete_resnet(
 def complete_cnn(
     model: str, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Do the same for "z2cnn", "p4cnn", "p4mcnn" or "p4cnn_pooled": arguments of `zoo_gconv.p4cnn.GroupCNN`."""
+    """Return the checked arguments of `zoo_gconv.p4cnn.GroupCNN`, for "z2cnn", "p4cnn", "p4mcnn" or "p4cnn_pooled"."""
     values = _merged(model, in_chans=in_chans, num_classes=num_classes, image_size=image_size, hparams=hparams)
     if not _is_whole(values["width"]) or values["width"] < 1:
         _refuse(model, "width", values["width"], "a whole number, 1 or more")
-    # Two layers, a max pool, four layers and the last one's 4x4 leave one pixel of 28; odd sizes round up.
+    # Two layers, a max pool, four layers and the last 4x4 layer reduce 28 pixels to one; odd sizes round up.
     if image_size < 27:
         _refuse(model, "image_size", image_size, "27 or more for seven layers without padding")
     return values
@@ -89,13 +89,13 @@ def complete_cnn(
 def complete_convnext(
     model: str, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Do the same for the ConvNeXts: arguments of `zoo_gconv.convnext.GroupConvNeXt`."""
+    """Return the checked arguments of `zoo_gconv.convnext.GroupConvNeXt`, for "p4m_convnext" or "octic"."""
     values = _merged(model, in_chans=in_chans, num_classes=num_classes, image_size=image_size, hparams=hparams)
     widths, blocks, kernel_size = values["widths"], values["blocks"], values["kernel_size"]
     _check_counts(model, "widths", widths, "one for each stage")
     _check_counts(model, "blocks", blocks, f"one for each of the {len(widths)} widths", length=len(widths))
     if not _is_whole(kernel_size) or kernel_size < 1 or kernel_size % 2 == 0:
-        _refuse(model, "kernel_size", kernel_size, "odd and positive, so that a kernel has a centre to turn about")
+        _refuse(model, "kernel_size", kernel_size, "odd and positive, so that the kernel has a centre pixel")
     smallest = max(kernel_size, 2 ** (len(widths) + 1))
     if image_size < smallest:
         reason = f"{smallest} or more, for {len(widths) + 1} halvings and a kernel of {kernel_size}"
@@ -106,12 +106,12 @@ def complete_convnext(
 def _merged(
     model: str, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return defaults and settings in one; check names, shapes, and the values that many networks have."""
+    """Merge defaults and settings; check names, shapes and the values that most networks have."""
     defaults = NETWORKS[model].defaults
     for name in hparams:
         if name not in defaults:
             known = ", ".join(defaults)
-            raise UsageError(f"gconv/{model}: no hyper-parameter '{name}'; it has {known}.{nearest(name, defaults)}")
+            raise UsageError(f"gconv/{model} has no hyper-parameter '{name}'; it has {known}.{nearest(name, defaults)}")
     for name, value in (("in_chans", in_chans), ("num_classes", num_classes), ("image_size", image_size)):
         if not _is_whole(value) or value < 1:
             _refuse(model, name, value, "a whole number, 1 or more")
@@ -129,7 +129,7 @@ def _refuse(model: str, name: str, value: object, allowed: str) -> NoReturn:
 
 
 def _check_counts(model: str, name: str, value: Sequence[int], meaning: str, *, length: int | None = None) -> None:
-    """Refuse anything but a list of whole numbers from 1, of a certain length if there is one."""
+    """Check that a value is a list of positive whole numbers, of the given length if `length` is set."""
     wrong = not _is_list(value) or not value or any(count < 1 for count in value)
     if wrong or (length is not None and len(value) != length):
         _refuse(model, name, value, f"a list of whole numbers, 1 or more, {meaning}")

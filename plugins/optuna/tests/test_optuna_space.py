@@ -101,7 +101,7 @@ def test_names_mean_what_they_mean_for_set():
     assert space["model.lr"] == [1, 2] or space["model.lr"] == (1, 2)
     assert list(choose_space(spec, searched=["model.width", "lr"], fixed={})) == ["lr", "width"]
     assert set(space) - set(choose_space(spec, searched=[], fixed={"model.width": 2, "lr": 1e-3})) == {"width", "lr"}
-    with pytest.raises(UsageError, match="Everything that could be searched is fixed"):
+    with pytest.raises(UsageError, match="All searchable settings are fixed"):
         choose_space(spec, searched=[], fixed=dict.fromkeys(space, 1))
 
 
@@ -110,8 +110,8 @@ def test_names_mean_what_they_mean_for_set():
     [
         ({"low": 1, "high": 0}, "empty"),
         ({"low": 0, "high": 1, "log": True}, "logarithmic"),
-        ({"low": "a", "high": 1}, "a range is"),
-        ({"low": 0, "high": 1, "step": 2}, "a range is"),
+        ({"low": "a", "high": 1}, "a range must be"),
+        ({"low": 0, "high": 1, "step": 2}, "a range must be"),
         ([], "a list of choices"),
         (3, "a list of choices"),
         ([[1], [1]], "twice"),
@@ -156,14 +156,14 @@ def tune(*words, model="tunetoy/eye", study="s"):
     [
         (("tune", "--model", "p4m"), ["Missing option '--data'"]),
         (("tune", "--model", "p4m", "--data", "modelA"), ["Missing option '--study'"]),
-        (tune("--search", "widht"), ["--search widht", "Did you mean 'widths'?", "It offers: lr, "]),
+        (tune("--search", "widht"), ["--search widht", "Did you mean 'widths'?", "Searchable settings: lr, "]),
         (tune("--search", "lr", "--set", "lr=0.1"), ["'lr' is both searched (--search) and fixed (--set)"]),
-        (tune("--set", "eye.lr=0.1"), ["--set eye.lr: a study is of one model", "Write: --set lr=..."]),
+        (tune("--set", "eye.lr=0.1"), ["--set eye.lr: unknown prefix", "Try: --set lr=..."]),
         (tune("--set", "widhts=[1]"), ["--set widhts", "Did you mean 'widths'"]),
-        (tune(model="tunetoy/plain"), ["has no search space of its own", "--search lr,weight_decay,augment"]),
-        (tune(model="tunetoy/odd"), ["search space is wrong at 'widht'", "Did you mean 'width'"]),
+        (tune(model="tunetoy/plain"), ["does not declare a search space", "--search lr,weight_decay,augment"]),
+        (tune(model="tunetoy/odd"), ["is invalid at 'widht'", "Did you mean 'width'"]),
         (tune(model="tunetoy/ey"), ["Unknown model 'tunetoy/ey'", "tunetoy/eye"]),
-        (tune(model="tunetoy/*"), ["A study is of one model", "are 3"]),
+        (tune(model="tunetoy/*"), ["A study needs exactly one model", "matches 3"]),
         (tune("--trials", "0"), ["--trials 0 must be a whole number from 1"]),
         (tune("--workers", "0"), ["--workers 0 must be a whole number from 1"]),
         (tune("--prune-after", "-1"), ["--prune-after -1"]),

@@ -103,7 +103,7 @@ def test_a_trial_is_the_training_of_a_benchmark_and_the_best_is_benchmarked_afre
     assert (other.data, other.hparams["widths"], other.training["lr"]) == ("toyzoo/two", [3], cell.training["lr"])
 
 
-def test_killed_in_the_middle_it_goes_on_to_the_same_end(start, host, forked):
+def test_a_killed_study_resumes_to_the_same_result(start, host, forked):
     whole, whole_folder = start(store="whole")
     run_trials(host, whole_folder, trials=4, device="cpu")
     expected = [(trial.params, trial.intermediate_values, trial.value) for trial in trials_of(whole, whole_folder)]
@@ -207,7 +207,7 @@ def test_a_trial_that_kills_its_process_twice_has_failed(start, host, forked, mo
     assert [trial.user_attrs["deaths"] for trial in trials] == [2, 2]
     assert "trial 1: failed: its process died 2 times, last with status -9" in capsys.readouterr().err
     summary = summarise(*find_study(folder.parents[1], "s")[::-2])
-    assert summary["best"] is None
+    assert summary.best is None
     assert draw(summary, folder) == []
 
 
@@ -257,19 +257,22 @@ def test_a_torn_last_line_of_the_journal_is_dropped(start, host):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model": "toyzoo/tiny", "searched": ["lr"]}, "model is tunetoy/eye there, toyzoo/tiny here"),
-        ({"data": "toyzoo/two"}, "data is toyzoo/stripes there, toyzoo/two here"),
-        ({"searched": ["lr", "widths"]}, "blind is searched there"),
-        ({"weight_decay": None}, "weight_decay is not searched there"),
-        ({"epochs": 4}, "epochs is 3 there, 4 here"),
-        ({"prune_after": 2}, "prune_after is 5 there, 2 here"),
+        (
+            {"model": "toyzoo/tiny", "searched": ["lr"]},
+            "model is tunetoy/eye in the existing study and toyzoo/tiny in this command",
+        ),
+        ({"data": "toyzoo/two"}, "data is toyzoo/stripes in the existing study and toyzoo/two in this command"),
+        ({"searched": ["lr", "widths"]}, "blind is searched in the existing study"),
+        ({"weight_decay": None}, "weight_decay is not searched in the existing study"),
+        ({"epochs": 4}, "epochs is 3 in the existing study and 4 in this command"),
+        ({"prune_after": 2}, "prune_after is 5 in the existing study and 2 in this command"),
     ],
 )
-def test_a_study_of_another_kind_is_refused_by_what_differs(start, change, words):
+def test_a_different_study_is_refused_with_its_differences(start, change, words):
     first, _ = start()
     again, _ = start()
     assert again == first
-    with pytest.raises(UsageError, match="is another one") as refusal:
+    with pytest.raises(UsageError, match="A different study named") as refusal:
         start(**change)
     assert words in str(refusal.value)
 

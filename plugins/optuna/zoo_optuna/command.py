@@ -1,4 +1,4 @@
-"""`zoo tune`: searches hyper-parameters on the validation split. `zoo run-trials`: what it starts for each worker."""
+"""`zoo tune`, which searches hyper-parameters on the validation split, and `zoo run-trials`, its worker process."""
 
 from __future__ import annotations
 
@@ -13,23 +13,32 @@ from zoo.errors import UsageError
 
 
 @click.command()
-@click.option("--model", help="Id or name of one model.")
-@click.option("--data", help="Id or name of one data set.")
-@click.option("--study", metavar="NAME", help="The study's name; the same command again goes on with it.")
-@click.option("--trials", default=20, show_default=True, help="Trials in all, with those that are there already.")
-@click.option("--search", "searched", metavar="NAMES", help="Search these only, by commas; default: all there is.")
+@click.option("--model", help="Search the settings of this model (id or name).")
+@click.option("--data", help="Train on this data set (id or name).")
+@click.option("--study", metavar="NAME", help="Name the study; repeat the command to resume it.")
+@click.option("--trials", default=20, show_default=True, help="Run until the study has this many trials in total.")
+@click.option("--search", "searched", metavar="NAMES", help="Search only these settings (comma-separated).")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Fix a setting, as for zoo bench.")
-@click.option("--budget", help="smoke (seconds a trial), laptop or paper; default: laptop, on a GPU paper.")
-@click.option("--workers", default=1, show_default=True, help="Trials at the same time.")
-@click.option("--prune-after", default=5, show_default=True, help="Trials that must end before one is stopped early.")
-@click.option("--simulator", default="caustics/caustics", show_default=True, help="Who renders the images.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
-@click.option("--precision", default="auto", show_default=True, help="auto, fp32, tf32 or bf16.")
-@click.option("--rule", default="val_auc", show_default=True, help="Which epoch is kept: val_auc or last.")
-@click.option("--task", default="", metavar="NAME", help="substructure: none against any; default: every class.")
-@click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="Read images that zoo simulate made.")
-@click.option("--store", default="results", show_default=True, help="The study goes into its folder studies/NAME.")
-@click.option("--show", metavar="NAME", help="Show a study again and run nothing.")
+@click.option(
+    "--budget",
+    help="Set the problem size: smoke (seconds per trial), laptop or paper; default: laptop (GPU: paper).",
+)
+@click.option("--workers", default=1, show_default=True, help="Run this many trials in parallel.")
+@click.option("--prune-after", default=5, show_default=True, help="Prune only after this many completed trials.")
+@click.option(
+    "--simulator", default="caustics/caustics", show_default=True, help="Render the images with this simulator."
+)
+@click.option("--device", default="auto", show_default=True, help="Train on this device: auto, cpu, cuda or mps.")
+@click.option(
+    "--precision", default="auto", show_default=True, help="Train with this precision: auto, fp32, tf32 or bf16."
+)
+@click.option("--rule", default="val_auc", show_default=True, help="Choose the epoch to keep: val_auc or last.")
+@click.option(
+    "--task", default="", metavar="NAME", help="Choose the task: substructure (none or any); default: all classes."
+)
+@click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="Read images made by zoo simulate.")
+@click.option("--store", default="results", show_default=True, help="Save the study in studies/NAME of this folder.")
+@click.option("--show", metavar="NAME", help="Show an existing study without running trials.")
 @click.option("--json", "as_json", is_flag=True, help="Print the trials as JSON.")
 @click.pass_context
 def tune(
@@ -53,9 +62,10 @@ def tune(
     show: str | None,
     as_json: bool,
 ) -> None:
-    """Search a model's hyper-parameters and the trainer's for the highest validation AUC.
+    """Search the settings of a model and of its training for the highest validation AUC.
 
-    Several of these commands at once share a study. No test image is opened: zoo bench --from-study NAME does.
+    Commands that run at the same time can share a study. Tuning never opens the test split: run
+    zoo bench --from-study NAME for test scores.
     """
     from zoo.registry import require
 
@@ -111,7 +121,8 @@ def tune(
 
 
 def _finish(store: Path, name: str, *, as_json: bool) -> bool:
-    """Show a study and draw its pictures; return whether a trial has ended well."""
+    """Show a study and draw its plots; return whether at least one trial has completed."""
+    from zoo.schema import plain
     from zoo_optuna.search import find_study
     from zoo_optuna.show import print_summary
     from zoo_optuna.summary import draw, summarise
@@ -119,15 +130,15 @@ def _finish(store: Path, name: str, *, as_json: bool) -> bool:
     definition, folder, journal = find_study(store, name)
     summary = summarise(journal, definition)
     if as_json:
-        print_json(summary)
+        print_json(plain(summary))
     else:
         print_summary(summary)
     for path in draw(summary, folder):
-        click.echo(f"picture: {path}", err=True)
-    if summary["best"] is None:
-        failed = [trial["error"] for trial in summary["trials"] if trial["error"]]
-        click.echo("No trial has ended well." + (f" The first error: {failed[0]}" if failed else ""), err=True)
-    return summary["best"] is not None
+        click.echo(f"plot: {path}", err=True)
+    if summary.best is None:
+        failed = [trial.error for trial in summary.trials if trial.error]
+        click.echo("No trial has completed." + (f" The first error: {failed[0]}" if failed else ""), err=True)
+    return summary.best is not None
 
 
 @click.command("run-trials", hidden=True)
@@ -137,7 +148,7 @@ def _finish(store: Path, name: str, *, as_json: bool) -> bool:
 @click.option("--images", type=click.Path(path_type=Path))
 @click.pass_context
 def run_trials(ctx: click.Context, folder: Path, trials: int, device: str, images: Path | None) -> None:
-    """Run trials of a study in this process until it has enough of them."""
+    """Run trials in this process until the study has the requested number."""
     from zoo_optuna.trials import run_trials as run_them
 
     run_them(host_of(ctx), folder, trials=trials, device=device, images=images)

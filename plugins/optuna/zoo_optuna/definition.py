@@ -1,10 +1,10 @@
-"""What a study is: the cell that its trials vary, what they vary, and the file that keeps both."""
+"""The definition of a study: the cell that its trials vary, the search space, and the file that stores both."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,21 @@ from zoo.plan.settings import SETTING_NAMES, TrainingSettings
 from zoo.plan.study import Best
 from zoo.results.cell import Cell
 from zoo.results.store import write_json
+from zoo.schema import Record, read_record
 
 STUDY = "study.json"
 SCHEMA = 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Definition:
-    """Everything that decides what the trials of a study are.
+class Definition(Record):
+    """Everything that determines the trials of a study.
 
     Args:
-        study: its name, of which every random number in it is a function.
-        cell: the model, data, budget and settings that stay, with the model's own values for what is searched.
-        space: name -> choices or range.
-        settings: as given by --set.
-        prune_after: trials that must have run to their end before one is stopped.
+        study: Name of the study. Every random number of the study depends on it.
+        cell: Cell with the fixed model, data, budget and settings, and the model's defaults for searched settings.
+        space: Choices or range of each searched setting.
+        settings: Settings given by --set.
+        prune_after: Number of completed trials required before one is pruned.
     """
 
     study: str
@@ -51,15 +51,15 @@ class Definition:
 
 
 def write_definition(folder: Path, definition: Definition, *, made_with: Mapping[str, str]) -> None:
-    """Write study.json whole or not at all.
+    """Write study.json atomically.
 
     Args:
-        folder: of the study.
-        definition: of it.
-        made_with: distribution -> version, for people; nothing is compared with it.
+        folder: Folder of the study.
+        definition: Definition of the study.
+        made_with: Version of each distribution, for information only.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: The file cannot be written.
     """
     write_json(folder / STUDY, definition.to_json() | {"made_with": dict(made_with)})
 
@@ -68,52 +68,52 @@ def read_definition(folder: Path) -> Definition:
     """Return a study's definition.
 
     Raises:
-        FileNotFoundError: there is none.
-        DataError: it is damaged, or of another schema.
+        FileNotFoundError: The folder holds no study.
+        DataError: The file is damaged or has another schema.
     """
     path = folder / STUDY
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         schema = content.pop("schema")
         if schema != SCHEMA:
-            raise DataError(f"{path} is of schema {schema}; this plugin reads schema {SCHEMA}.")
+            raise DataError(f"{path} has schema {schema}; this plugin reads schema {SCHEMA}.")
         content.pop("made_with")
-        return Definition(**content | {"cell": Cell.from_json(content["cell"])})
+        return read_record(content | {"cell": Cell.from_json(content["cell"])}, Definition, what=STUDY)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {type(error).__name__}: {error}.") from error
 
 
 def check_same(there: Definition, wanted: Definition) -> None:
-    """Refuse to go on with a study that is another one.
+    """Check that an existing study has the requested definition.
 
     Raises:
-        UsageError: names what differs.
+        UsageError: The definitions differ; the message lists the differences.
     """
     old, new = (_flat(definition.to_json()) for definition in (there, wanted))
     changed = [key for key in {**old, **new} if canonical_json(old.get(key)) != canonical_json(new.get(key))]
-    # With another model or data set, everything that follows from it is another as well.
+    # A change of model or data set changes many other fields too, which are then left out of the message.
     leading = [key for key in changed if key in ("model", "data")]
     words = [_difference(key, old, new) for key in leading or changed]
     if words:
         shown = "; ".join(words[:3]) + (f"; and {len(words) - 3} more" if len(words) > 3 else "")
         raise UsageError(
-            f"The study '{there.study}' is another one: {shown}.",
-            hint="Give the command that made it, or choose another name with --study.",
+            f"A different study named '{there.study}' exists: {shown}.",
+            hint="Repeat the command that created it, or choose another name with --study.",
         )
 
 
 def trial_cell(definition: Definition, number: int, values: Mapping[str, Any]) -> Cell:
-    """Return what a trial trains.
+    """Return the cell of a trial.
 
     Args:
-        definition: of the study.
-        number: of the trial.
-        values: name -> value, of what is searched.
+        definition: Definition of the study.
+        number: Number of the trial.
+        values: Value of each searched setting.
 
     Raises:
-        UsageError: a value is impossible for the trainer.
+        UsageError: A value is not a valid training setting.
     """
     cell = definition.cell
     training = {**cell.training, **{name: value for name, value in values.items() if name in SETTING_NAMES}}
@@ -125,7 +125,7 @@ def trial_cell(definition: Definition, number: int, values: Mapping[str, Any]) -
 
 
 def own_values(cell: Cell, space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that a cell has for what is searched."""
+    """Return the cell's values of the searched settings."""
     return {
         name: cell.training[name] if name in SETTING_NAMES else cell.hparams[name.removeprefix("model.")]
         for name in space
@@ -133,15 +133,16 @@ def own_values(cell: Cell, space: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def training_seed(study: str, number: int) -> int:
-    """Return the seed of a trial's training: another one for each, so that no one seed's luck decides a search.
+    """Return the training seed of a trial. It differs between trials, so that a search does not depend on one seed.
 
-    It lies in the upper half of all seeds, where nobody benchmarks: `zoo bench --from-study` starts afresh.
+    It lies in the upper half of the range of seeds, away from the seeds of benchmarks, so `zoo bench --from-study`
+    repeats none of these trainings.
     """
     return 2**30 + stable_hash(f"{study}/{number}/training") % 2**30
 
 
 def best_of(definition: Definition, *, trial: int, val_auc: float, values: Mapping[str, Any]) -> Best:
-    """Return what `zoo bench --from-study` needs of the best trial."""
+    """Return the data of the best trial that `zoo bench --from-study` reads."""
     cell = definition.cell
     simulator = cell.recipe.simulator
     return Best(
@@ -160,16 +161,16 @@ def best_of(definition: Definition, *, trial: int, val_auc: float, values: Mappi
 
 
 def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is compared, by the names that a user knows."""
+    """Return the fields that are compared, under the names used on the command line."""
     cell = dict(content["cell"])
     recipe = dict(cell.pop("recipe"))
-    # The name has been compared already; settings show in what they set.
+    # The name is equal, as it names the folder; settings appear in the values that they set.
     flat = {"model": cell["model"], "data": recipe.pop("dataset"), "prune_after": content["prune_after"]}
     flat |= {f"data.{name}": value for name, value in recipe.pop("params").items()}
     flat |= {f"images.{name}": value for name, value in recipe.items()}
     flat |= {f"version of {name}": value for name, value in cell.pop("versions").items()}
     flat |= {f"{split}_images": count for split, count in cell.pop("sizes").items()}
-    # What is searched has no value of its own that would matter.
+    # The cell's own values of searched settings do not matter.
     searched = content["space"]
     for group in ("hparams", "training"):
         flat |= {name: value for name, value in cell.pop(group).items() if not {name, f"model.{name}"} & {*searched}}
@@ -180,8 +181,8 @@ def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
 def _difference(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     if key.startswith("search of ") and (key in old) != (key in new):
         name = key.removeprefix("search of ")
-        return f"{name} is {'searched' if key in old else 'not searched'} there"
-    return f"{key} is {_shown(old.get(key))} there, {_shown(new.get(key))} here"
+        return f"{name} is {'searched' if key in old else 'not searched'} in the existing study"
+    return f"{key} is {_shown(old.get(key))} in the existing study and {_shown(new.get(key))} in this command"
 
 
 def _shown(value: Any) -> str:

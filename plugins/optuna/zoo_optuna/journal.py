@@ -1,4 +1,4 @@
-"""The journal of a study: one file that any number of processes append to, and survives any of them being killed."""
+"""The journal of a study: one file to which several processes append, and which survives a killed process."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ JOURNAL, LOCK = "journal.log", ".lock"
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Be the only process that decides something about a study, such as who runs which trial.
+    """Hold the lock of a study, for example while a process takes a trial.
 
     Raises:
-        DataError: the folder cannot be written.
+        DataError: The folder is not writable.
     """
     try:
         lock = filelock.FileLock(folder / LOCK)
@@ -46,27 +46,27 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def open_study(folder: Path, definition: Definition, *, create: bool = False) -> Study:
-    """Open a study's journal; a new one begins with the model's own settings as its first trial.
+    """Open the journal of a study; the first trial of a new study uses the model's default settings.
 
     Args:
-        folder: of the study.
-        definition: of it.
-        create: begin the journal where there is none; the caller holds `alone(folder)`.
+        folder: Folder of the study.
+        definition: Definition of the study.
+        create: Whether to create a missing journal. The caller must hold `alone(folder)`.
 
     Raises:
-        DataError: the journal is missing or damaged.
+        DataError: The journal is missing or damaged.
     """
-    # Optuna tells every trial on stderr, where the progress is.
+    # Optuna logs every trial to stderr, where the progress is shown.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = folder / JOURNAL
     if not create and not path.exists():
-        raise DataError(f"The study in {folder} has lost its journal.", hint="Remove the folder to begin again.")
-    # One of the operating system, which lets go of it when its holder is killed: optuna's own are files, which a killed
-    # process leaves behind for half a minute.
+        raise DataError(f"The journal {path} is missing.", hint="Delete the study's folder to start again.")
+    # A lock of the operating system, which is released when its holder is killed: optuna's own locks are files, which a
+    # killed process leaves behind for half a minute.
     lock = filelock.FileLock(folder / f".{JOURNAL}.lock")
     try:
         _drop_torn_line(path, lock)
-        # Optuna does not export the class that it wants of a lock; it calls acquire and release, which this one has.
+        # Optuna does not export the type of its locks; it only calls acquire and release.
         backend = JournalFileBackend(str(path), lock_obj=lock)  # type: ignore[arg-type]
         storage = JournalStorage(backend)
         study = optuna.create_study(
@@ -80,7 +80,7 @@ def open_study(folder: Path, definition: Definition, *, create: bool = False) ->
     except (OSError, ValueError, LookupError) as error:
         raise DataError(
             f"Cannot read the journal {path}: {type(error).__name__}: {error}.",
-            hint="It is damaged, or the disk is full.",
+            hint="The file is damaged or the disk is full.",
         ) from error
     if create and not study.get_trials(deepcopy=False):
         study.enqueue_trial(parameters_of(own_values(definition.cell, definition.space), definition.space))
@@ -88,12 +88,12 @@ def open_study(folder: Path, definition: Definition, *, create: bool = False) ->
 
 
 def trial_folder(folder: Path, number: int) -> Path:
-    """Return where a trial keeps its checkpoint and progress while it runs; gone when it has ended."""
+    """Return the folder of a trial's checkpoint and progress; it is deleted when the trial has ended."""
     return folder / f"{number:04d}"
 
 
 def worker_name(process: int) -> str:
-    """Return how a worker is known in the journal."""
+    """Return the name of a worker in the journal."""
     return f"{platform.node()}/{process}"
 
 
@@ -104,10 +104,10 @@ def give_up(study: Study, trial: Trial, cause: str) -> None:
 
 
 def keep_best(study: Study, definition: Definition, folder: Path) -> None:
-    """Write down the best trial so far, if there is one, for whoever has no optuna.
+    """Write the best completed trial to a file that can be read without optuna.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: The file cannot be written.
     """
     with alone(folder):
         ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -118,12 +118,12 @@ def keep_best(study: Study, definition: Definition, folder: Path) -> None:
 
 
 def _drop_torn_line(path: Path, lock: filelock.BaseFileLock) -> None:
-    """Cut off a last line that its writer did not finish: whatever is appended to it would be lost, too."""
+    """Remove an incomplete last line: a record appended to it would be lost as well."""
     if not path.exists():
         return
     with lock, path.open("rb+") as file:
         size = file.seek(0, os.SEEK_END)
-        # Lines are a few hundred bytes.
+        # A line has a few hundred bytes.
         start = max(0, size - 65_536)
         file.seek(start)
         tail = file.read()

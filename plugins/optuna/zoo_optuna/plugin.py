@@ -1,4 +1,4 @@
-"""Register the commands `zoo tune` and, hidden, the one that a worker runs."""
+"""Register the command `zoo tune` and the hidden command of its workers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How trials are chosen, and which are stopped: TPE and the median rule.
+"""Choose trials with TPE and prune them with the median rule.
 
 Sources: Bergstra et al. 2011, *Algorithms for Hyper-Parameter Optimization* (TPE); Golovin et al. 2017, *Google Vizier*
-(the median rule); both as optuna has them (Akiba et al. 2019, arXiv:1907.10902).
+(the median rule); both as implemented in optuna (Akiba et al. 2019, arXiv:1907.10902).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from optuna.trial import FrozenTrial, TrialState
 from zoo.lensing.draws import stable_hash
 
 STARTUP_TRIALS = 10
-"""So many trials are drawn at random before TPE has seen enough."""
+"""Number of trials drawn at random before TPE starts."""
 
 
 class AddressedTPE(BaseSampler):
-    """TPE whose random numbers depend on (study, trial number), whoever runs the trial and whatever ran before.
+    """TPE whose random numbers depend on (study, trial number) only, not on the process or on earlier draws.
 
     Args:
-        study: its name.
+        study: Name of the study.
     """
 
     def __init__(self, study: str) -> None:
@@ -62,10 +62,10 @@ class AddressedTPE(BaseSampler):
 
 
 def make_pruner(*, epochs: int, after: int) -> optuna.pruners.BasePruner:
-    """Return the median rule: stop a trial whose best epoch so far is below the median of the others at that epoch.
+    """Return the median rule: prune a trial whose best epoch so far is below the median of the others at that epoch.
 
     Args:
-        epochs: of a whole trial. The first three tenths are not judged: the learning rate still rises in them.
-        after: trials that must have run to their end before one is stopped.
+        epochs: Number of epochs of a complete trial. The first 30 % are not judged, as the learning rate still rises.
+        after: Number of completed trials required before one is pruned.
     """
     return optuna.pruners.MedianPruner(n_startup_trials=after, n_warmup_steps=math.ceil(0.3 * epochs))

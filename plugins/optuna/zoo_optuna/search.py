@@ -1,4 +1,4 @@
-"""Runs a study: makes it or finds it again, keeps worker processes at its trials, and says how they stand."""
+"""Run a study: create or find it, start worker processes for its trials, and report their progress."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.25
 MOST_TRIALS, MOST_WORKERS = 100_000, 1024
 MOST_DEATHS = 2
-"""A trial whose process died so often while its parent lived is what kills it, for example by its memory."""
+"""Number of times that the process of a trial may die before the trial fails, for example from lack of memory."""
 _LOG_LINES = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """How a study stands.
+    """The state of a study.
 
     Args:
-        definition: of it.
-        trials: all that have begun, in the order of their numbers.
-        wanted: how many there are to be.
-        running: number -> what a trial that runs last said of itself; see `zoo.progress`.
-        workers: how many processes of ours are at it.
+        definition: Definition of the study.
+        trials: All trials that have started, by number.
+        wanted: Number of trials requested.
+        running: Last progress of each running trial, by its number; see `zoo.progress`.
+        workers: Number of worker processes of this call.
     """
 
     definition: Definition
@@ -62,33 +62,35 @@ class State:
 def make_study(
     host: Host, request: Request, *, name: str, searched: Sequence[str] = (), prune_after: int = 5
 ) -> tuple[Definition, Path]:
-    """Return a study's definition and folder; begin it, or check that it is the one that is asked for.
+    """Create a study, or check that an existing one has the same definition; return its definition and folder.
 
     Args:
-        host: the plugins.
-        request: one model, one data set, and the settings that stay fixed.
-        name: of the study.
-        searched: names of what is searched; empty for all that the model and the trainer offer.
-        prune_after: trials that must have run to their end before one is stopped.
+        host: Host with the installed plugins.
+        request: Request for one model and one data set, with the fixed settings.
+        name: Name of the study.
+        searched: Names of the searched settings; empty for all settings of the model and the trainer.
+        prune_after: Number of completed trials required before one is pruned.
 
     Raises:
-        UsageError: an unknown name, an impossible value, or a study of that name that is another one.
-        MissingError: a plugin or library that is needed is absent.
-        DataError: the store cannot be written.
+        UsageError: A name is unknown, a value is invalid, or a different study of this name exists.
+        MissingError: A required plugin or library is missing.
+        DataError: The store is not writable.
     """
     folder = study_folder(Path(request.store), name)
     for kind, names in ((ModelSpec, request.models), (DatasetSpec, request.data)):
         found = registry.match(host, kind, names)
         if len(found) > 1:
             ids = ", ".join(spec.id for spec in found[:3])
-            raise UsageError(f"A study is of one {kind.kind}; {', '.join(names)} are {len(found)}: {ids} ...")
+            raise UsageError(
+                f"A study needs exactly one {kind.kind}; {', '.join(names)} matches {len(found)}: {ids} ..."
+            )
     [model] = registry.match(host, ModelSpec, request.models)
     for setting in request.settings:
         if setting.rpartition(".")[0] not in ("", "data", "model"):
-            # As "MODEL.NAME" it would hold instead of what a trial tries.
+            # "MODEL.NAME" would override the values of the trials.
             raise UsageError(
-                f"--set {setting}: a study is of one model, whose settings need no other prefix than 'model.'.",
-                hint=f"Write: --set {setting.rpartition('.')[2]}=...; parameters of the data are data.NAME.",
+                f"--set {setting}: unknown prefix. A study has one model; the only prefixes are 'model.' and 'data.'.",
+                hint=f"Try: --set {setting.rpartition('.')[2]}=...; write parameters of the data set as data.NAME.",
             )
     space = choose_space(model, searched=searched, fixed=request.settings)
     [cell] = make_plan(host, request)
@@ -108,11 +110,11 @@ def make_study(
 
 
 def find_study(store: Path, name: str) -> tuple[Definition, Path, Study]:
-    """Return a study that exists: its definition, folder and journal.
+    """Return the definition, folder and journal of an existing study.
 
     Raises:
-        UsageError: there is none of that name.
-        DataError: it is damaged.
+        UsageError: The study does not exist.
+        DataError: The study is damaged.
     """
     folder = study_folder(store, name)
     try:
@@ -123,10 +125,10 @@ def find_study(store: Path, name: str) -> tuple[Definition, Path, Study]:
 
 
 def check_numbers(*, trials: int, workers: int) -> None:
-    """Refuse numbers of trials or workers that cannot be meant.
+    """Check the numbers of trials and workers.
 
     Raises:
-        UsageError: names the number.
+        UsageError: A number is out of range.
     """
     for name, value, most in (("trials", trials, MOST_TRIALS), ("workers", workers, MOST_WORKERS)):
         if not 1 <= value <= most:
@@ -144,23 +146,24 @@ def run_study(
     images: Path | None = None,
     watch: Callable[[State], None] | None = None,
 ) -> None:
-    """Return when the study has so many trials, all of which have ended.
+    """Run trials until the study has the requested number and all of them have ended.
 
-    Other processes may work on the same study: their trials are waited for, and taken over when they are killed.
+    Other processes may work on the same study: this function waits for their trials, and takes over a trial whose
+    process was killed.
 
     Args:
-        host: the plugins.
-        definition, folder: as `make_study` gave them.
-        trials: how many the study is to have in all, those of earlier calls included.
-        workers: processes that run a trial each at the same time.
-        device: "cpu", "cuda" or "mps".
-        images: folder that holds the simulated images; default: the cache, which is filled.
-        watch: called several times a second.
+        host: Host with the installed plugins.
+        definition, folder: Definition and folder returned by `make_study`.
+        trials: Total number of trials, those of earlier calls included.
+        workers: Number of parallel processes.
+        device: Device for training: "cpu", "cuda" or "mps".
+        images: Folder with simulated images; default: the cache, where missing images are added.
+        watch: Function called with the state of the study several times a second.
 
     Raises:
-        UsageError: an impossible number.
-        DataError: a worker cannot start.
-        KeyboardInterrupt: after the workers have been stopped.
+        UsageError: A number is out of range.
+        DataError: A worker cannot start.
+        KeyboardInterrupt: The call was interrupted; the workers have been stopped.
     """
     check_numbers(trials=trials, workers=workers)
     study = open_study(folder, definition)
@@ -173,10 +176,10 @@ def run_study(
             held = [trial for trial in running if locked(trial_folder(folder, trial.number))]
             left = max(0, trials - len(begun)) + len(running) - len(held)
             if watch is not None:
-                said = {t.number: read_progress(trial_folder(folder, t.number) / PROGRESS) for t in held}
-                watch(State(definition=definition, trials=begun, wanted=trials, running=said, workers=crew.size))
+                progress = {t.number: read_progress(trial_folder(folder, t.number) / PROGRESS) for t in held}
+                watch(State(definition=definition, trials=begun, wanted=trials, running=progress, workers=crew.size))
             if not left and not running:
-                keep_best(study, definition, folder)  # whose worker may have been killed just before it did
+                keep_best(study, definition, folder)  # a worker may have been killed just before it wrote this file
                 return
             crew.hire(left=left, held=held)
             time.sleep(POLL_SECONDS)
@@ -201,17 +204,17 @@ class _Crew:
         return len(self.processes)
 
     def hire(self, *, left: int, held: Sequence[FrozenTrial]) -> None:
-        """Start workers, if there are trials left that none of ours is about to take."""
+        """Start workers for the trials that no idle worker will take."""
         busy = {trial.user_attrs.get("worker") for trial in held}
         idle = sum(worker_name(process.pid) not in busy for process in self.processes)
         for _ in range(min(self.workers - self.size, left - idle)):
             self.processes.append(self._start())
 
     def bury(self, study: Study) -> None:
-        """Look for workers that have ended, and give up a trial that has killed several of them.
+        """Remove workers that have ended, and mark a trial as failed if its process has died repeatedly.
 
         Raises:
-            DataError: a worker ended without having begun a trial.
+            DataError: A worker failed before it started a trial.
         """
         ended = [process for process in self.processes if process.poll() is not None]
         self.processes = [process for process in self.processes if process.poll() is None]
@@ -225,7 +228,7 @@ class _Crew:
             ]
             tail = _tail(self.folder / LOG)
             if not victims:
-                raise DataError(f"A worker ended with status {process.returncode}; the end of its log:\n{tail}")
+                raise DataError(f"A worker exited with status {process.returncode}. Last lines of its log:\n{tail}")
             for trial in victims:
                 deaths = trial.user_attrs.get("deaths", 0) + 1
                 trial.set_user_attr("deaths", deaths)
@@ -233,7 +236,7 @@ class _Crew:
                     give_up(study, trial, f"its process died {deaths} times, last with status {process.returncode}")
 
     def stop(self) -> None:
-        """End the workers; a trial in hand loses at most an epoch."""
+        """Stop the workers; an unfinished trial loses at most one epoch."""
         for process in self.processes:
             process.terminate()
         for process in self.processes:
@@ -250,12 +253,12 @@ class _Crew:
             "ZOO_PLUGIN_FILES": os.pathsep.join(os.path.abspath(file) for file in files),
         }
         if self.workers > 1 and self.device == "cpu":
-            # Side by side, each with all cores, they would be slower than one after the other.
+            # Parallel workers that each use all cores would be slower than sequential ones.
             environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self.workers)))
         words = ["run-trials", str(self.folder), "--trials", str(self.trials), "--device", self.device]
         words += ["--images", str(self.images)] if self.images else []
         with (self.folder / LOG).open("ab") as log:
-            # A session of its own: Ctrl-C reaches the parent alone, which then stops its workers in order.
+            # In a separate session Ctrl-C reaches only the parent, which then stops its workers.
             return subprocess.Popen(
                 [sys.executable, "-m", "zoo", *words],
                 stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Shows a study on the terminal: how it goes while it runs, and what it found."""
+"""Show a study on the terminal: its progress while it runs, and its results."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ MOST_ROWS = 10
 
 
 class StudyWatcher(LiveBars):
-    """A context in which `watch` shows a study on stderr: bars on a terminal, a line now and then in a log."""
+    """A context manager that shows a study on stderr: progress bars on a terminal, occasional lines in a log."""
 
     def __init__(self) -> None:
         super().__init__()
         self._whole: TaskID | None = None
         self._tasks: dict[int, TaskID] = {}
-        self._told: set[int] | None = None
+        self._reported: set[int] | None = None
         self._line, self._line_time = "", 0.0
 
     def watch(self, state: State) -> None:
-        """Show how a study stands; called several times a second."""
+        """Show the state of a study; called several times a second."""
         ended = [trial for trial in state.trials if trial.state.is_finished()]
-        if self._told is None:
-            # What earlier calls have done is in the table at the end.
-            self._told = {trial.number for trial in ended}
+        if self._reported is None:
+            # Trials of earlier calls appear only in the final table.
+            self._reported = {trial.number for trial in ended}
             if ended:
-                self._console.print(f"{len(ended)} of {state.wanted} trials are there already", markup=False)
+                self._console.print(f"{len(ended)} of {state.wanted} trials have already ended", markup=False)
         for trial in ended:
-            if trial.number not in self._told:
-                self._told.add(trial.number)
+            if trial.number not in self._reported:
+                self._reported.add(trial.number)
                 self._console.print(outcome(trial, state.definition.space), markup=False)
         for number in [number for number in self._tasks if number not in state.running]:
             self._progress.remove_task(self._tasks.pop(number))
@@ -61,7 +61,7 @@ class StudyWatcher(LiveBars):
                 self._log(f"trial {number}: {text}", key=f"{number} {place}")
 
     def _log(self, text: str, *, key: str) -> None:
-        """Print a line when the phase or epoch changes, or after a while."""
+        """Print a line when the phase or epoch changes, and otherwise every `LINE_SECONDS`."""
         now = time.monotonic()
         if key != self._line or now - self._line_time > LINE_SECONDS:
             self._line, self._line_time = key, now
@@ -69,7 +69,7 @@ class StudyWatcher(LiveBars):
 
 
 def _whole(state: State, ended: int) -> str:
-    """Return how far the study is, its best trial, and how long it will take."""
+    """Return the progress of the study, its best trial, and the estimated time left."""
     complete = [trial for trial in state.trials if trial.value is not None and STATES[trial.state] == "ended"]
     text = f"{ended}/{state.wanted} trials"
     if complete:
@@ -89,7 +89,7 @@ def _rate(progress: Progress | None, state: State) -> str:
 
 
 def outcome(trial: FrozenTrial, space: Mapping[str, Any]) -> str:
-    """Return one line that says how a trial ended."""
+    """Return the outcome of a trial as one line."""
     seconds = duration(trial.user_attrs.get("seconds", 0.0))
     state = STATES[trial.state]
     if state == "ended":
@@ -102,13 +102,13 @@ def outcome(trial: FrozenTrial, space: Mapping[str, Any]) -> str:
 
 
 def written(values: Mapping[str, Any]) -> str:
-    """Return settings as --set takes them, numbers short."""
+    """Return settings in the format of --set, with rounded numbers."""
     texts = (f"{value:.3g}" if isinstance(value, float) else str(value).replace(" ", "") for value in values.values())
     return " ".join(f"{name}={text}" for name, text in zip(values, texts, strict=True))
 
 
 def print_plan(definition: Definition, folder: Path) -> None:
-    """Say on stderr what a study searches and what stays fixed."""
+    """Print the searched and the fixed settings of a study to stderr."""
     from zoo.budgets import BUDGETS
 
     cell, out = definition.cell, console(stderr=True)
@@ -130,40 +130,40 @@ def print_summary(summary: Summary) -> None:
     from rich.table import Table
 
     out = console()
-    ended = [trial for trial in summary["trials"] if trial["state"] == "ended"]
+    ended = [trial for trial in summary.trials if trial.state == "ended"]
     others = [
         f"{count} {state}"
         for state in ("stopped", "failed", "unfinished")
-        if (count := sum(trial["state"] == state for trial in summary["trials"]))
+        if (count := sum(trial.state == state for trial in summary.trials))
     ]
     counts = ", ".join([f"{len(ended)} trials ended", *others])
-    out.print(f"{summary['study']}: {summary['model']} on {summary['data']}, budget {summary['budget']}; {counts}")
+    out.print(f"{summary.study}: {summary.model} on {summary.data}, budget {summary.budget}; {counts}")
     if not ended:
         return
-    best = sorted(ended, key=lambda trial: (-trial["val_auc"], trial["trial"]))[:MOST_ROWS]
+    best = sorted(ended, key=lambda trial: (-trial.score, trial.trial))[:MOST_ROWS]
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("trial", "val AUC", "epoch", "parameters", "million MACs", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("settings", overflow="fold")
     for trial in best:
         table.add_row(
-            str(trial["trial"]),
-            f"{trial['val_auc']:.4f}",
-            str(trial["epoch"]),
-            f"{trial['parameters']:,}",
-            f"{trial['macs'] / 1e6:,.1f}",
-            duration(trial["seconds"]),
-            written(trial["values"]),
+            str(trial.trial),
+            f"{trial.val_auc:.4f}",
+            str(trial.epoch),
+            f"{trial.parameters or 0:,}",
+            f"{(trial.macs or 0) / 1e6:,.1f}",
+            duration(trial.seconds or 0.0),
+            written(trial.values),
         )
     out.print(table)
-    if summary["importance"]:
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in summary["importance"].items())
+    if summary.importance:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in summary.importance.items())
         out.print(f"importance: {shares}", markup=False)
     else:
-        out.print("importance: too few trials, or all of them scored the same", style="dim")
+        out.print("importance: not available (too few trials, or equal scores)", style="dim")
     out.print(
-        "The highest of many validation AUCs flatters. The test AUC of fresh trainings: "
-        f"zoo bench --from-study {summary['study']} --seeds 0-4",
+        "The highest of many validation AUCs is biased upwards. For the test AUC of new trainings, run: "
+        f"zoo bench --from-study {summary.study} --seeds 0-4",
         style="dim",
         markup=False,
     )

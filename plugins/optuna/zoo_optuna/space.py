@@ -1,4 +1,4 @@
-"""What is searched: a model's own search space and the trainer's, as plain data, and values that are drawn from it."""
+"""The search space of a study, from the model and the trainer, as plain data, and the values drawn from it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import optuna
 
 Space = dict[str, Any]
-"""Name, as for --set, to a list of choices or {"low", "high", "log"}."""
+"""Maps each name, as for --set, to a list of choices or to {"low", "high", "log"}."""
 
 TRAINER_SPACE: Space = {
-    # Learning rates of the catalogues reach from 5e-5 (steerable networks of 2021) to 5e-3 (small group networks).
+    # The default learning rates range from 5e-5 (steerable networks of 2021) to 5e-3 (small group networks).
     "lr": {"low": 3e-5, "high": 3e-2, "log": True},
     "weight_decay": {"low": 1e-6, "high": 1e-1, "log": True},
     "augment": ["none", "d4", "rotate"],
@@ -25,19 +25,19 @@ TRAINER_SPACE: Space = {
 
 
 def full_space(spec: ModelSpec) -> Space:
-    """Return everything that can be searched for a model: the trainer's settings, then its own.
+    """Return all settings that can be searched for a model: those of the trainer, then those of the model.
 
-    A model may state another range for a setting of the trainer. A hyper-parameter whose name the trainer uses, too, is
-    called "model.NAME", as for --set.
+    A model may declare a different range for a setting of the trainer. A hyper-parameter with the same name as a
+    setting of the trainer is called "model.NAME", as for --set.
 
     Raises:
-        UsageError: the model's plugin describes its space wrongly.
+        UsageError: The search space that the plugin declares is invalid.
     """
     space = dict(TRAINER_SPACE)
     for name, dimension in spec.search_space.items():
         if name not in spec.defaults and name not in SETTING_NAMES:
             known = (*spec.defaults, *SETTING_NAMES)
-            raise _misdescribed(spec, name, f"it is no hyper-parameter of the model.{nearest(name, known)}")
+            raise _misdescribed(spec, name, f"it is not a hyper-parameter of the model.{nearest(name, known)}")
         if problem := _problem(dimension):
             raise _misdescribed(spec, name, problem)
         shared = name in spec.defaults and name in SETTING_NAMES
@@ -46,40 +46,40 @@ def full_space(spec: ModelSpec) -> Space:
 
 
 def choose_space(spec: ModelSpec, *, searched: Sequence[str], fixed: Mapping[str, Any]) -> Space:
-    """Return what a study searches.
+    """Return the search space of a study.
 
     Args:
-        spec: the model.
-        searched: names; empty for all that is not fixed.
-        fixed: what --set says.
+        spec: Spec of the model.
+        searched: Names of the searched settings; empty for all that are not fixed.
+        fixed: Settings given by --set.
 
     Raises:
-        UsageError: an unknown name, one that is fixed as well, or nothing to search.
+        UsageError: A name is unknown or also fixed, or no setting is left to search.
     """
     space = full_space(spec)
     fixed_names = {_plain(name, space) for name in fixed}
     for name in searched:
         if _plain(name, space) not in space:
             raise UsageError(
-                f"--search {name}: this cannot be searched for {spec.id}.{nearest(name, space)}",
-                hint=f"It offers: {', '.join(space)}",
+                f"--search {name}: not a searchable setting of {spec.id}.{nearest(name, space)}",
+                hint=f"Searchable settings: {', '.join(space)}",
             )
         if _plain(name, space) in fixed_names:
             raise UsageError(f"'{name}' is both searched (--search) and fixed (--set).")
     if not searched and not spec.search_space:
         raise UsageError(
-            f"{spec.id} has no search space of its own.",
-            hint=f"To search the trainer's settings alone: --search {','.join(TRAINER_SPACE)}",
+            f"{spec.id} does not declare a search space.",
+            hint=f"To search only the training settings: --search {','.join(TRAINER_SPACE)}",
         )
     names = [_plain(name, space) for name in searched] or [name for name in space if name not in fixed_names]
     if not names:
-        raise UsageError("Everything that could be searched is fixed by --set.", hint=f"It is: {', '.join(space)}")
-    # Sorted, as in the study's file: no order of words may change what is drawn.
+        raise UsageError("All searchable settings are fixed by --set.", hint=f"Searchable settings: {', '.join(space)}")
+    # Sorted, as in the study's file: the order of the names must not change the drawn values.
     return {name: _listed(space[name]) for name in sorted(set(names))}
 
 
 def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a trial's values; they are drawn where it has none yet."""
+    """Return the values of a trial; missing values are drawn."""
     values: dict[str, Any] = {}
     for name, dimension in space.items():
         if isinstance(dimension, Mapping):
@@ -93,7 +93,7 @@ def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def values_of(parameters: Mapping[str, Any], space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what optuna's parameters mean."""
+    """Return the values that optuna's parameters stand for."""
     values: dict[str, Any] = {}
     for name, dimension in space.items():
         if name in parameters:
@@ -103,7 +103,7 @@ def values_of(parameters: Mapping[str, Any], space: Mapping[str, Any]) -> dict[s
 
 
 def parameters_of(values: Mapping[str, Any], space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as optuna's parameters; those that the space does not hold are left out."""
+    """Return values as optuna's parameters, without those outside the space."""
     parameters: dict[str, Any] = {}
     for name, dimension in space.items():
         value = values[name]
@@ -120,12 +120,12 @@ def _choice(choices: Sequence[Any], text: str) -> Any:
 
 
 def _text_of(choice: Any) -> str:
-    """Return a choice as a text: optuna knows no lists, and takes 1 and True for the same."""
+    """Return a choice as text: optuna does not support lists, and treats 1 and True as equal."""
     return choice if isinstance(choice, str) else canonical_json(choice)
 
 
 def _plain(name: str, space: Mapping[str, Any]) -> str:
-    """Return the name in the space of what may also be called "model.NAME"."""
+    """Return the name used in the space for a setting that may also be given as "model.NAME"."""
     return name if name in space else name.removeprefix("model.")
 
 
@@ -138,7 +138,7 @@ def _whole(dimension: Mapping[str, Any]) -> bool:
 
 
 def _problem(dimension: Any) -> str:
-    """Return why something is no dimension of a space, or ""."""
+    """Return why a value is not a valid dimension of a space, or "" if it is valid."""
     if isinstance(dimension, Mapping):
         low, high, log = (dimension.get(key, default) for key, default in (("low", ""), ("high", ""), ("log", False)))
         if (
@@ -146,18 +146,18 @@ def _problem(dimension: Any) -> str:
             or not all(type(end) in (int, float) for end in (low, high))
             or not isinstance(log, bool)
         ):
-            return 'a range is {"low": number, "high": number, "log": True or False}.'
+            return 'a range must be {"low": number, "high": number, "log": True or False}.'
         if low > high or (log and low <= 0):
             return f"the range from {low} to {high}{' on a logarithmic scale' if log else ''} is empty."
         return ""
     if not isinstance(dimension, (list, tuple)) or not dimension:
         return "it must be a list of choices or a range."
     texts = [_text_of(choice) for choice in dimension]
-    return "a choice stands there twice." if len(set(texts)) < len(texts) else ""
+    return "a choice is listed twice." if len(set(texts)) < len(texts) else ""
 
 
 def _misdescribed(spec: ModelSpec, name: str, problem: str) -> UsageError:
     return UsageError(
-        f"{spec.id}: its plugin's search space is wrong at '{name}': {problem}",
-        hint="Tell its author, or search other names with --search.",
+        f"{spec.id}: the search space in its plugin is invalid at '{name}': {problem}",
+        hint="Report it to the plugin's author, or search other settings with --search.",
     )

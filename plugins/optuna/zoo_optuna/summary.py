@@ -1,79 +1,138 @@
-"""What a study has found: trials, the best of them, and which settings mattered."""
+"""The results of a study: its trials, the best trial, and the importance of the settings."""
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from optuna.trial import FrozenTrial, TrialState
 
 from zoo.paths import written_whole
+from zoo.schema import Record
 from zoo_optuna.definition import Definition, training_seed
 from zoo_optuna.space import values_of
 
 if TYPE_CHECKING:
     from optuna import Study
 
-STATES = {
+TrialStateName: TypeAlias = Literal["ended", "stopped", "failed", "unfinished"]
+STATES: dict[TrialState, TrialStateName] = {
     TrialState.COMPLETE: "ended",
     TrialState.PRUNED: "stopped",
     TrialState.FAIL: "failed",
     TrialState.RUNNING: "unfinished",
 }
 LEAST_TRIALS = 4
-"""With fewer, a regression forest over the settings says nothing."""
+"""Number of completed trials below which importances are not computed."""
 
-Summary = dict[str, Any]
+
+class TrialSummary(Record):
+    """A trial that has begun.
+
+    Args:
+        trial: Number, counted from 0.
+        state: "ended", "stopped" early, "failed", or "unfinished".
+        val_auc: Macro validation AUC of the chosen epoch; None for a trial that has not ended well.
+        epoch: The chosen epoch, where one was chosen.
+        val_auc_by_epoch: Epoch -> macro validation AUC.
+        values: Name -> value, of what is searched.
+        seed: Seed of the training.
+        parameters: Trainable parameters, where the network was built.
+        macs: Multiply-accumulates of one forward pass of one image, where the network was built.
+        seconds: Time that it took; None where it has not told yet.
+        error: Cause of a failure, or "".
+    """
+
+    trial: int
+    state: TrialStateName
+    val_auc: float | None
+    epoch: int | None
+    val_auc_by_epoch: Mapping[str, float]
+    values: Mapping[str, Any]
+    seed: int
+    parameters: int | None
+    macs: int | None
+    seconds: float | None
+    error: str
+
+    @property
+    def score(self) -> float:
+        """Validation AUC; below all others for a trial that has none."""
+        return -math.inf if self.val_auc is None else self.val_auc
+
+
+class Summary(Record):
+    """Everything that `zoo tune` shows of a study.
+
+    Args:
+        study: Name of the study.
+        model: Id of the model.
+        data: Id of the data set.
+        budget: Name of the budget.
+        settings: What was fixed, as given by --set.
+        space: Name -> choices or range, of what is searched.
+        trials: Trials in the order of their numbers.
+        best: The one of them with the highest validation AUC; None where none has ended well.
+        importance: Name -> share of the variance of the validation AUC (fANOVA, Hutter et al. 2014); empty where
+            too few trials have ended.
+    """
+
+    study: str
+    model: str
+    data: str
+    budget: str
+    settings: Mapping[str, Any]
+    space: Mapping[str, Any]
+    trials: tuple[TrialSummary, ...]
+    best: TrialSummary | None
+    importance: Mapping[str, float]
 
 
 def summarise(study: Study, definition: Definition) -> Summary:
-    """Return everything that `zoo tune` shows, as plain values.
+    """Return everything that `zoo tune` shows.
 
     Args:
-        study: its journal.
-        definition: of it.
-
-    Returns:
-        "study", "model", "data", "budget", "settings", "space"; "trials", in the order of their numbers; "best",
-        the one of them with the highest validation AUC, or None; "importance", name -> share of the variance of the
-        validation AUC (fANOVA, Hutter et al. 2014), empty where too few trials have ended.
+        study: Journal of the study.
+        definition: Definition of the study.
     """
     cell = definition.cell
-    trials = [_entry(t, definition) for t in study.get_trials(deepcopy=False) if t.state in STATES]
-    ended = [trial for trial in trials if trial["state"] == "ended"]
-    return {
-        "study": definition.study,
-        "model": cell.model,
-        "data": cell.data,
-        "budget": cell.budget,
-        "settings": dict(definition.settings),
-        "space": dict(definition.space),
-        "trials": trials,
-        "best": max(ended, key=lambda trial: (trial["val_auc"], -trial["trial"]), default=None),
-        "importance": _importance(study, definition) if len(ended) >= LEAST_TRIALS else {},
-    }
+    trials = tuple(_entry(t, definition) for t in study.get_trials(deepcopy=False) if t.state in STATES)
+    ended = [trial for trial in trials if trial.state == "ended"]
+    return Summary(
+        study=definition.study,
+        model=cell.model,
+        data=cell.data,
+        budget=cell.budget,
+        settings=dict(definition.settings),
+        space=dict(definition.space),
+        trials=trials,
+        best=max(ended, key=lambda trial: (trial.score, -trial.trial), default=None),
+        importance=_importance(study, definition) if len(ended) >= LEAST_TRIALS else {},
+    )
 
 
-def _entry(trial: FrozenTrial, definition: Definition) -> dict[str, Any]:
+def _entry(trial: FrozenTrial, definition: Definition) -> TrialSummary:
     known = trial.user_attrs
-    return {
-        "trial": trial.number,
-        "state": STATES[trial.state],
-        "val_auc": trial.value if trial.state == TrialState.COMPLETE else None,
-        "epoch": known.get("epoch"),
-        "val_auc_by_epoch": {str(epoch): auc for epoch, auc in sorted(trial.intermediate_values.items())},
-        "values": values_of(trial.params, definition.space),
-        "seed": training_seed(definition.study, trial.number),
-        "parameters": known.get("parameters"),
-        "macs": known.get("macs"),
-        "seconds": known.get("seconds"),
-        "error": known.get("error", ""),
-    }
+    return TrialSummary(
+        trial=trial.number,
+        state=STATES[trial.state],
+        val_auc=trial.value if trial.state == TrialState.COMPLETE else None,
+        epoch=known.get("epoch"),
+        val_auc_by_epoch={str(epoch): auc for epoch, auc in sorted(trial.intermediate_values.items())},
+        values=values_of(trial.params, definition.space),
+        seed=training_seed(definition.study, trial.number),
+        parameters=known.get("parameters"),
+        macs=known.get("macs"),
+        seconds=known.get("seconds"),
+        error=known.get("error", ""),
+    )
 
 
 def _importance(study: Study, definition: Definition) -> dict[str, float]:
-    """Return name -> share, the largest first; names of a single choice are none."""
+    """Return the importance of each setting, the largest first; settings with a single choice are left out."""
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # loads scikit-learn: seconds
 
     try:
@@ -86,42 +145,42 @@ def _importance(study: Study, definition: Definition) -> dict[str, float]:
 
 
 def draw(summary: Summary, folder: Path) -> list[Path]:
-    """Draw how the search went and which settings mattered; return the pictures.
+    """Plot the history of the search and the importance of the settings; return the paths of the plots.
 
     Args:
-        summary: of a study.
-        folder: of the study.
+        summary: Summary of the study.
+        folder: Folder of the study.
 
     Raises:
-        DataError: a picture cannot be written.
+        DataError: A plot cannot be written.
     """
     return [
-        *([_draw_history(summary, folder / "history.png")] if summary["best"] else []),
-        *([_draw_importance(summary, folder / "importance.png")] if summary["importance"] else []),
+        *([_draw_history(summary, folder / "history.png")] if summary.best else []),
+        *([_draw_importance(summary, folder / "importance.png")] if summary.importance else []),
     ]
 
 
 def _draw_history(summary: Summary, path: Path) -> Path:
-    """Draw the validation AUC of every trial, and the best so far."""
+    """Plot the validation AUC of every trial, and the best so far."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
-    ended = [trial for trial in summary["trials"] if trial["state"] == "ended"]
-    stopped = [trial for trial in summary["trials"] if trial["state"] == "stopped" and trial["val_auc_by_epoch"]]
+    ended = [trial for trial in summary.trials if trial.state == "ended"]
+    stopped = [trial for trial in summary.trials if trial.state == "stopped" and trial.val_auc_by_epoch]
     best, line = float("-inf"), []
     for trial in ended:
-        best = max(best, trial["val_auc"])
+        best = max(best, trial.score)
         line.append(best)
     axis.plot(
-        [trial["trial"] for trial in ended], line, drawstyle="steps-post", color="#0072B2", lw=1.6, label="best so far"
+        [trial.trial for trial in ended], line, drawstyle="steps-post", color="#0072B2", lw=1.6, label="best so far"
     )
-    axis.plot([trial["trial"] for trial in ended], [t["val_auc"] for t in ended], "o", color="#0072B2", label="ended")
+    axis.plot([trial.trial for trial in ended], [t.score for t in ended], "o", color="#0072B2", label="ended")
     if stopped:
-        last = [max(trial["val_auc_by_epoch"].values()) for trial in stopped]
-        axis.plot([t["trial"] for t in stopped], last, "x", color="#D55E00", label="stopped early")
-    title = f"{summary['study']}: {summary['model']} on {summary['data']}, budget {summary['budget']}"
+        last = [max(trial.val_auc_by_epoch.values()) for trial in stopped]
+        axis.plot([t.trial for t in stopped], last, "x", color="#D55E00", label="stopped early")
+    title = f"{summary.study}: {summary.model} on {summary.data}, budget {summary.budget}"
     axis.set(xlabel="trial", ylabel="macro validation AUC", title=title)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(loc="lower right", frameon=False)
@@ -129,10 +188,10 @@ def _draw_history(summary: Summary, path: Path) -> Path:
 
 
 def _draw_importance(summary: Summary, path: Path) -> Path:
-    """Draw the share of each setting in the variance of the validation AUC."""
+    """Plot the share of each setting in the variance of the validation AUC."""
     from matplotlib.figure import Figure
 
-    names, shares = list(summary["importance"]), list(summary["importance"].values())
+    names, shares = list(summary.importance), list(summary.importance.values())
     figure = Figure(figsize=(7, 1 + 0.4 * len(names)), layout="constrained")
     axis = figure.subplots()
     bars = axis.barh(names[::-1], shares[::-1], color="#0072B2")

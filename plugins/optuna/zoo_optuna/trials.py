@@ -1,7 +1,7 @@
-"""Runs the trials of a study in this process, one after the other, until there are enough of them.
+"""Run the trials of a study in this process, one after the other, until the study has the requested number.
 
-A trial belongs to whoever holds the lock of its folder. One that is begun and held by nobody was killed: whoever
-comes next goes on with it, from its last epoch, under the same number.
+A trial belongs to the process that holds the lock of its folder. If a trial has started and its lock is free, its
+process was killed: the next process resumes the trial from its last epoch, under the same number.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ logger = logging.getLogger(__name__)
 
 
 def run_trials(host: Host, folder: Path, *, trials: int, device: str, images: Path | None = None) -> None:
-    """Run trials until the study has so many, or all that are left are run by others.
+    """Run trials until the study has the requested number, or other processes run all that are left.
 
-    Returns early after a trial that failed in a way which may have spoilt this process, such as on the GPU.
+    Returns early after a failure that may have corrupted this process, for example an error on the GPU.
 
     Args:
-        host: the plugins.
-        folder: of the study.
-        trials: how many the study is to have in all.
-        device: "cpu", "cuda" or "mps".
-        images: folder that holds the simulated images; default: the cache, which is filled.
+        host: Host with the installed plugins.
+        folder: Folder of the study.
+        trials: Total number of trials of the study.
+        device: Device for training: "cpu", "cuda" or "mps".
+        images: Folder with simulated images; default: the cache, where missing images are added.
 
     Raises:
-        DataError: the study cannot be read or written.
-        KeyboardInterrupt: interrupted; the trial in hand stays as it is.
+        DataError: The study cannot be read or written.
+        KeyboardInterrupt: The process was interrupted; the unfinished trial can be resumed.
     """
     definition = read_definition(folder)
     study = open_study(folder, definition)
@@ -68,7 +68,7 @@ def run_trials(host: Host, folder: Path, *, trials: int, device: str, images: Pa
 
 @contextlib.contextmanager
 def _next_trial(study: Study, folder: Path, *, trials: int) -> Iterator[Trial | None]:
-    """Give a trial that is this process's own meanwhile, or None if there is none left to run."""
+    """Yield a trial that this process holds the lock of, or None if all trials are taken."""
     with contextlib.ExitStack() as stack:
         with alone(folder):
             trial = _orphan(study, folder)
@@ -83,7 +83,7 @@ def _next_trial(study: Study, folder: Path, *, trials: int) -> Iterator[Trial | 
 
 
 def _orphan(study: Study, folder: Path) -> Trial | None:
-    """Return a trial that was begun and that nobody runs."""
+    """Return a trial that has started and that no process is running."""
     for begun in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if not locked(trial_folder(folder, begun.number)):
             return Trial(study, begun._trial_id)  # optuna offers no public way from a number to a trial
@@ -100,7 +100,7 @@ def _run(
     device: torch.device,
     images: Path | None,
 ) -> bool:
-    """Run a trial to its end and tell the study; return whether this process can run another one."""
+    """Run a trial and record its outcome in the study; return whether this process can run another trial."""
     started = time.perf_counter()
     run_dir = trial_folder(folder, trial.number)
     earlier = trial.user_attrs.get("seconds", 0.0)
@@ -115,8 +115,8 @@ def _run(
         prepared = prepare(host, cell, run_dir, device=device, images=images)
         if len(np.unique(prepared.val_split.labels)) < 2:
             raise DataError(
-                f"The {len(prepared.val_split)} validation images of {cell.data} are of one class: "
-                "no AUC can judge a trial.",
+                f"The {len(prepared.val_split)} validation images of {cell.data} belong to one class; "
+                "the AUC needs at least two.",
                 hint="Try: --set val_images=500",
             )
         image = torch.zeros(1, *prepared.train_split.image_shape, device=device)
@@ -132,10 +132,11 @@ def _run(
         fitted = fit(prepared, cell, run_dir, epoch_ended=epoch_ended)
         trial.set_user_attr("epoch", fitted.epoch)
         keep_seconds()
-        # An epoch that ended just before a kill has a checkpoint and no report; others are compared with it.
-        told = study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        # If the process was killed just after an epoch, its checkpoint exists but its report does not. The pruner
+        # needs the report to judge other trials.
+        reported = study.get_trials(deepcopy=False)[trial.number].intermediate_values
         for entry in fitted.history:
-            if entry.epoch not in told:
+            if entry.epoch not in reported:
                 trial.report(entry.val_auc, step=entry.epoch)
         study.tell(trial, fitted.val_auc)
     except optuna.TrialPruned:

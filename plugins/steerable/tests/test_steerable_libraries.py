@@ -71,7 +71,7 @@ def test_escnn_keeps_nothing_in_site_packages():
 def test_another_version_is_refused_with_the_command_that_installs_the_known_one(tmp_path):
     module = "e2cnn.kernels.utils"
     (tmp_path / "utils.py").write_text("k = np.array(k)\n")
-    with pytest.raises(MissingError, match=r"e2cnn.kernels.utils is not the one of e2cnn 0.2.3") as caught:
+    with pytest.raises(MissingError, match=r"e2cnn.kernels.utils differs from e2cnn 0.2.3") as caught:
         libraries._Mender(module, str(tmp_path / "utils.py")).get_code(module)
     assert "pip install --no-deps e2cnn==0.2.3" in str(caught.value)
 
@@ -86,7 +86,7 @@ def test_a_library_that_is_not_there_is_named_with_the_command_that_works(monkey
 def test_a_library_that_was_imported_before_is_not_used_half_mended(monkeypatch):
     load("e2cnn")
     monkeypatch.setattr(sys.modules["e2cnn.kernels.utils"], "__loader__", None)
-    with pytest.raises(MissingError, match="e2cnn was imported before zoo could mend it"):
+    with pytest.raises(MissingError, match="e2cnn was imported before zoo could patch it"):
         load("e2cnn")
 
 

@@ -244,7 +244,11 @@ def test_the_network_of_2021_equals_one_put_together_from_e2cnns_own_modules():
 @pytest.mark.parametrize(
     ("name", "hparams", "message"),
     [
-        ("e2cnn/c4", {"width": [8]}, r"e2cnn/c4: no hyper-parameter 'width'; it has widths, .* Did you mean 'widths'"),
+        (
+            "e2cnn/c4",
+            {"width": [8]},
+            r"e2cnn/c4 has no hyper-parameter 'width'; it has widths, .* Did you mean 'widths'",
+        ),
         ("e2cnn/c4", {"order": 8}, r"no hyper-parameter 'order'"),
         ("e2cnn/cn", {"order": 33}, r"order is 33, but must be a whole number of rotations, from 1 to 32"),
         ("e2cnn/c4", {"widths": []}, r"widths is \[\], but must be a list"),
@@ -262,11 +266,15 @@ def test_the_network_of_2021_equals_one_put_together_from_e2cnns_own_modules():
         ("e2cnn/c4", {"head": "flaten"}, r"head is 'flaten', .* Did you mean 'flatten'"),
         ("e2cnn/c4", {"mask": 1}, r"mask is 1, but must be true or false"),
         ("e2cnn/c4", {"dropout": 1.0}, r"dropout is 1.0"),
-        ("e2cnn/c4", {"image_size": 5}, r"image_size is 5, .* convolution 1 of 5 has a kernel of 7 and sees 5 pixels"),
+        (
+            "e2cnn/c4",
+            {"image_size": 5},
+            r"image_size is 5, .* convolution 1 of 5 has a kernel of 7 pixels and an input of 5 pixels",
+        ),
         (
             "e2cnn/c4",
             {"image_size": 12},
-            r"image_size is 12, .* convolution 3 of 5 has a kernel of 5 and sees 3 pixels",
+            r"image_size is 12, .* convolution 3 of 5 has a kernel of 5 pixels and an input of 3 pixels",
         ),
         ("e2cnn/d8_2021", {"image_size": 16, "widths": [1] * 6}, r"image_size is 16, but must be "),
         ("e2cnn/d8_2021", {"widths": [1]}, r"widths|kernel_sizes"),

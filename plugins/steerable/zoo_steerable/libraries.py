@@ -1,13 +1,13 @@
-"""Import escnn 1.0.11 and e2cnn 0.2.3 so that they work on numpy 2 and a modern Python.
+"""Import escnn 1.0.11 and e2cnn 0.2.3, patched to work with numpy 2 and a modern Python.
 
-Both are used as they are published; a few lines are mended while their source is read, in memory only, and a
-line that is not there as expected is an error. What is mended:
+The published packages are used; a few lines of their source are patched in memory during the import, and an
+unexpected source is an error. The patches:
 
-- e2cnn: `np.array(x, copy=False)`, which numpy 2 refuses where a copy is needed; `ndarray.tostring` and
-  `np.float`, which are gone; a mask of bytes, which torch no longer takes for a mask.
+- e2cnn: `np.array(x, copy=False)`, which raises an error in numpy 2 if a copy is needed; `ndarray.tostring` and
+  `np.float`, which were removed; a mask of bytes, which torch no longer accepts as a mask.
 - escnn: it imports lie_learn, which needs numpy < 2, for rotations in space only; scikit-learn's SVD refuses the
-  `np.matrix` that it is given; it keeps a cache in site-packages; and it builds thousands of tiny sparse matrices
-  where dense ones are tens of times faster (D4: half a minute). py3nj, also for rotations in space, it does without.
+  `np.matrix` that it receives; it keeps a cache in site-packages; and it builds thousands of tiny sparse matrices
+  where dense ones are tens of times faster (D4: half a minute). py3nj, also for rotations in space, is optional.
 """
 
 from __future__ import annotations
@@ -65,21 +65,21 @@ MENDED: dict[str, tuple[tuple[str, int, str], ...]] = {
 
 
 def load(name: str) -> ModuleType:
-    """Import a library, mended, with its modules `nn`, `gspaces` and `group`.
+    """Import a patched library with its modules `nn`, `gspaces` and `group`.
 
     Args:
-        name: "escnn" or "e2cnn".
+        name: Name of the library: "escnn" or "e2cnn".
 
     Raises:
-        UsageError: another name.
-        MissingError: it is not installed, is another version, or was imported before by somebody else.
+        UsageError: The name is unknown.
+        MissingError: The library is not installed, has another version, or was already imported without the patches.
     """
     if name not in LIBRARIES:
         raise UsageError(f"library '{name}' is not one of {', '.join(LIBRARIES)}.{nearest(name, LIBRARIES)}")
     if importlib.util.find_spec(name) is None:
         raise MissingError(
-            f"The library {name}, which makes the filters of these networks, is not installed.",
-            # What escnn asks for cannot be installed by plain pip, and is needed for rotations in space only.
+            f"The library {name}, which computes the filters of these networks, is not installed.",
+            # Some requirements of escnn cannot be installed by pip; they are needed only for rotations in space.
             hint=f"Install it: pip install --no-deps {name}=={VERSIONS[name]}",
         )
     strangers = [
@@ -87,8 +87,8 @@ def load(name: str) -> ModuleType:
     ]
     if any(module.partition(".")[0] == name for module in strangers):
         raise MissingError(
-            f"{name} was imported before zoo could mend it.",
-            hint=f"Import it by: zoo_steerable.libraries.load('{name}')",
+            f"{name} was imported before zoo could patch it.",
+            hint=f"Import it with: zoo_steerable.libraries.load('{name}')",
         )
     finder = _Finder()
     sys.meta_path.insert(0, finder)
@@ -104,14 +104,14 @@ def load(name: str) -> ModuleType:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what the libraries print from stdout, and their warnings about syntax and missing extras to themselves."""
+    """Suppress the libraries' output to stdout and their warnings about syntax and missing extras."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 
 
 class _Mender(importlib.machinery.SourceFileLoader):
-    """Compile a module from mended source; its bytecode is never written, for others use the library, too."""
+    """Compile a module from patched source, without writing bytecode, as other code may use the library too."""
 
     def get_code(self, fullname: str) -> CodeType:
         """Return the code of a module after mending."""
@@ -121,9 +121,9 @@ class _Mender(importlib.machinery.SourceFileLoader):
             if text.count(published) != count:
                 library = fullname.partition(".")[0]
                 raise MissingError(
-                    f"{fullname} is not the one of {library} {VERSIONS[library]}: {published!r} stands there "
+                    f"{fullname} differs from {library} {VERSIONS[library]}: it contains {published!r} "
                     f"{text.count(published)} times, not {count}.",
-                    hint=f"Install the version that is known: pip install --no-deps {library}=={VERSIONS[library]}",
+                    hint=f"Install the supported version: pip install --no-deps {library}=={VERSIONS[library]}",
                 )
             text = text.replace(published, instead)
         code: CodeType = self.source_to_code(text.encode("utf-8"), path)
@@ -131,7 +131,7 @@ class _Mender(importlib.machinery.SourceFileLoader):
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Find the modules that are mended; all others are left to Python."""
+    """Find the modules that are patched; Python imports all others."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -1,4 +1,4 @@
-"""Complete a network's hyper-parameters, and refuse in words what cannot be built."""
+"""Fill in the default hyper-parameters of a network and check every value."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def complete(
     """Fill in the defaults and check every value.
 
     Args:
-        model: its id, for messages.
-        defaults: its hyper-parameters.
-        in_chans: channels of the images.
-        num_classes: number of logits.
-        image_size: edge length of the images in pixels.
-        hparams: what the user set. `kernel_sizes` and `strides` may be one number for all convolutions.
+        model: Id of the model, for error messages.
+        defaults: Default hyper-parameters.
+        in_chans: Number of image channels.
+        num_classes: Number of logits.
+        image_size: Edge length of the images in pixels.
+        hparams: Hyper-parameters set by the user. `kernel_sizes` and `strides` may be one number for all convolutions.
 
     Returns:
-        all hyper-parameters.
+        All hyper-parameters.
 
     Raises:
-        UsageError: unknown name, or a value outside its range.
+        UsageError: A name is unknown or a value is out of range.
     """
 
     def refuse(name: str, value: object, allowed: str) -> NoReturn:
@@ -41,7 +41,7 @@ def complete(
     for name in hparams:
         if name not in defaults:
             raise UsageError(
-                f"{model}: no hyper-parameter '{name}'; it has {', '.join(defaults)}.{nearest(name, defaults)}"
+                f"{model} has no hyper-parameter '{name}'; it has {', '.join(defaults)}.{nearest(name, defaults)}"
             )
     values = {**defaults, **hparams}
     for name, value in (("in_chans", in_chans), ("num_classes", num_classes), ("image_size", image_size)):
@@ -52,7 +52,7 @@ def complete(
 
     widths = values["widths"]
     if not _is_list(widths) or not widths or any(width < 1 for width in widths):
-        refuse("widths", widths, "a list of whole numbers, 1 or more, fields after each convolution")
+        refuse("widths", widths, "a list of whole numbers, 1 or more: the fields after each convolution")
     for name in ("kernel_sizes", "strides"):
         if name not in values:
             continue
@@ -61,7 +61,7 @@ def complete(
         if not _is_list(values[name]) or len(values[name]) != len(widths):
             refuse(name, values[name], f"a whole number, or one for each of the {len(widths)} widths {list(widths)}")
     if any(kernel_size < 3 or kernel_size % 2 == 0 for kernel_size in values["kernel_sizes"]):
-        refuse("kernel_sizes", values["kernel_sizes"], "odd and 3 or more, so that a filter can have directions")
+        refuse("kernel_sizes", values["kernel_sizes"], "odd numbers, 3 or more, so that a filter can have directions")
     if any(stride not in (1, 2) for stride in values.get("strides", ())):
         refuse("strides", values["strides"], "1 or 2 each")
     cutoff = values["frequency_cutoff"]
@@ -69,7 +69,7 @@ def complete(
         refuse(
             "frequency_cutoff",
             cutoff,
-            "null (the library's rule) or a number above 0 and up to 10, for each pixel of radius",
+            "null (the library's rule) or a number above 0 and up to 10, per pixel of radius",
         )
     if "max_frequency" in values and not (_is_whole(values["max_frequency"]) and 1 <= values["max_frequency"] <= 8):
         refuse("max_frequency", values["max_frequency"], "a whole number from 1 to 8")
@@ -82,10 +82,10 @@ def complete(
 
 
 def choose(model: str, name: str, value: object, allowed: Sequence[str]) -> None:
-    """Refuse a word that is not one of a few.
+    """Check that a value is one of the allowed names.
 
     Raises:
-        UsageError: it is not.
+        UsageError: The value is not allowed.
     """
     if value not in allowed:
         words = " or ".join(map(repr, allowed))
@@ -96,15 +96,15 @@ def fit(model: str, image_size: int, kernel_sizes: Sequence[int], strides: Seque
     """Return the size of the last map, in pixels.
 
     Raises:
-        UsageError: a convolution would see fewer pixels than its kernel has.
+        UsageError: The kernel of a convolution is larger than its input.
     """
     size = image_size
     for place, (kernel_size, stride) in enumerate(zip(kernel_sizes, strides, strict=True), start=1):
         if kernel_size > size:
             raise UsageError(
                 f"{model}: image_size is {image_size}, but must be larger: convolution {place} of {len(kernel_sizes)} "
-                f"has a kernel of {kernel_size} and sees {size} pixels; smaller kernel_sizes or fewer strides of 2 "
-                "would do as well."
+                f"has a kernel of {kernel_size} pixels and an input of {size} pixels. Smaller kernel_sizes or fewer "
+                "strides of 2 also work."
             )
         size = -(-size // stride)
     return size

@@ -19,10 +19,13 @@ from zoo_tensorboard.events import SCALARS
 from zoo_tensorboard.pictures import draw_confusion
 from zoo_tensorboard.plugin import event_folder
 
+from zoo.data.recipe import Recipe
 from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.results import store
+from zoo.results.cell import SCHEMA, Cell
+from zoo.results.schema import Failed
 from zoo.run.cell import run_cell
 
 
@@ -55,26 +58,26 @@ def read(folder: Path) -> EventAccumulator:
 
 def test_events_agree_with_the_stored_run(go, tmp_path):
     result, run_dir = go("1")
-    assert result["status"] == "ok"
+    assert result.status == "ok"
     events = read(tmp_path / "store" / "tensorboard" / run_dir.relative_to(tmp_path / "store"))
     history = [json.loads(line) for line in (run_dir / store.HISTORY).read_text().splitlines()]
     for name, tag in SCALARS.items():
         told = [(event.step, event.value) for event in events.Scalars(tag)]
         assert told == [(entry["epoch"], pytest.approx(entry[name], rel=1e-6)) for entry in history]
     assert len(history) == 3
-    for name, area in result["test"]["auc"].items():
+    for name, area in result.test.auc.items():
         [event] = events.Scalars(f"test/auc/{name}")
-        assert (event.step, event.value) == (result["val"]["epoch"], pytest.approx(area, rel=1e-6))
+        assert (event.step, event.value) == (result.val.epoch, pytest.approx(area, rel=1e-6))
     for tag in ("test/roc", "test/confusion", "images/examples", "images/worst"):
         [event] = events.Images(tag)
         pixels = np.array(Image.open(io.BytesIO(event.encoded_image_string)))
         assert min(pixels.shape[:2]) > 200
         assert pixels.std() > 10
     text = events.Tensors("cell/text_summary")[0].tensor_proto.string_val[0].decode()
-    assert json.loads(textwrap.dedent(text)) == result["cell"]
+    assert json.loads(textwrap.dedent(text)) == result.cell.to_json()
     # Events are no run: who reads the store does not stumble over them.
     found, rest = store.scan(tmp_path / "store")
-    assert [entry["run_id"] for entry in found] == [result["run_id"]]
+    assert [entry.run_id for entry in found] == [result.run_id]
     assert rest == []
 
 
@@ -85,7 +88,7 @@ def test_begun_anew_it_shows_one_training_and_its_failure(go, tmp_path):
     assert [event.step for event in read(folder).Scalars("loss/train")] == [1, 2, 3]
     result, run_dir = go(str(tmp_path / "events"), model="raises")
     folder = tmp_path / "events" / run_dir.relative_to(tmp_path / "store")
-    assert result["error"].encode() in read(folder).Tensors("failed/text_summary")[0].tensor_proto.string_val[0]
+    assert result.error.encode() in read(folder).Tensors("failed/text_summary")[0].tensor_proto.string_val[0]
 
 
 def test_a_run_that_goes_on_keeps_its_curves(tmp_path):
@@ -99,7 +102,13 @@ def test_a_run_that_goes_on_keeps_its_curves(tmp_path):
     events._open.pop(folder)  # killed
     events.start({}, run_dir, folder)
     events.add_epoch(folder, 2, {"train_loss": 0.5})
-    events.finish(run_dir, folder, {"status": "failed", "error": "x"})
+    recipe = Recipe(dataset="a/b", dataset_version=1)
+    cell = Cell(
+        model="c/d", model_version=1, hparams={}, recipe=recipe, sizes={"train": 1, "val": 1, "test": 1}, training={},
+        seed=0, budget="smoke", rule="last", precision="fp32", versions={},
+    )  # fmt: skip
+    failed = Failed(schema=SCHEMA, status="failed", run_id=cell.run_id, cell=cell, run_dir=run_dir, error="x")
+    events.finish(run_dir, folder, store.plain_result(failed))
     assert [(event.step, event.value) for event in read(folder).Scalars("loss/train")] == [(1, 1.0), (2, 0.5)]
 
 

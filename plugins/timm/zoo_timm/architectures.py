@@ -1,4 +1,4 @@
-"""Look up timm's names, and say which is the nearest to one that does not exist."""
+"""Look up names of architectures in timm, and suggest similar names for unknown ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def import_timm() -> Any:
     except Exception as error:  # a torchvision of another torch build makes timm raise RuntimeError
         raise MissingError(
             f"timm cannot be imported: {type(error).__name__}: {error}",
-            hint="Install it beside a torch and a torchvision that fit each other: pip install --upgrade timm",
+            hint="Install matching versions of torch and torchvision, then: pip install --upgrade timm",
         ) from error
     return timm
 
@@ -28,11 +28,11 @@ def find_architecture(name: str, *, also: tuple[str, ...] = ()) -> str:
     """Return timm's spelling of a name, with its tag if one is given.
 
     Args:
-        name: such as "resnet26d" or "resnet50.a1_in1k"; upper and lower case are the same.
-        also: further names that an error may suggest.
+        name: Name of the architecture, for example "resnet26d" or "resnet50.a1_in1k"; case is ignored.
+        also: Further names that an error may suggest.
 
     Raises:
-        UsageError: timm has no such architecture, or no such tag of it.
+        UsageError: The architecture or its tag does not exist in timm.
         MissingError: timm cannot be imported.
     """
     timm = import_timm()
@@ -58,23 +58,23 @@ def find_architecture(name: str, *, also: tuple[str, ...] = ()) -> str:
 
 
 def has_weights(architecture: str) -> bool:
-    """Whether timm knows where trained weights of an architecture are, under its tag if it has one."""
+    """Return whether timm has trained weights for an architecture, or for its tag if the name has one."""
     config = import_timm().models.get_pretrained_cfg(architecture)
     return config is not None and bool(config.has_weights)
 
 
 def weight_tags(architecture: str) -> list[str]:
-    """Return the tags under which timm knows trained weights of an architecture."""
+    """Return the tags of the trained weights that timm has for an architecture."""
     base = architecture.partition(".")[0]
     names = import_timm().list_pretrained(f"{base}.*")
     return [name.partition(".")[2] for name in names]
 
 
 def _refuse_tag(base: str, tag: str) -> str:
-    """Raise UsageError with the tags that there are."""
+    """Raise UsageError with the available tags."""
     tags = weight_tags(base)
-    there_are = f"The tags are: {', '.join(tags)}." if tags else "It has none."
+    available = f"Available tags: {', '.join(tags)}." if tags else "It has no tags."
     raise UsageError(
-        f"timm has no weights '{tag}' of '{base}'.{nearest(tag, tags)} {there_are}",
+        f"timm has no weights '{tag}' of '{base}'.{nearest(tag, tags)} {available}",
         hint=f"Without weights: timm/{base}",
     )

@@ -1,8 +1,8 @@
-"""Load trained weights into a timm network: whole, or not at all.
+"""Load trained weights into a timm network, completely or not at all.
 
 Only two things may differ between the weights and the network: the number of input channels (timm sums the
-kernels of the first convolution for one channel) and the number of classes (the head is then made anew, and
-the log says so). Position tables of transformers are resampled by timm to the network's image size.
+kernels of the first convolution for one channel) and the number of classes (the head is then initialised at
+random, with a log message). timm resamples the position embeddings of transformers to the network's image size.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ def load_network(
     """Return a network with trained weights.
 
     Args:
-        architecture: timm's name.
-        source: True for timm's own weights, else a file.
-        create: makes the network from `num_classes` and further arguments of `timm.create_model`.
-        blueprint: the network wanted, on the meta device.
-        in_chans: channels of the network.
-        num_classes: K.
+        architecture: Name of the architecture in timm.
+        source: True for the weights that timm provides, or the path of a file.
+        create: Function that builds the network from `num_classes` and further arguments of `timm.create_model`.
+        blueprint: The requested network, on the meta device.
+        in_chans: Number of input channels of the network.
+        num_classes: Number of classes K.
 
     Raises:
-        UsageError: no such file or weights, or they do not fit; the message names the keys.
-        MissingError: the hub is out of reach.
-        DataError: the file is damaged.
+        UsageError: The file or weights do not exist or do not fit; the message lists the keys.
+        MissingError: The hub cannot be reached.
+        DataError: The file is damaged.
     """
     path = fetch_from_hub(architecture) if source is True else Path(str(source)).expanduser()
     state = read_state(path)
@@ -88,7 +88,7 @@ def load_network(
         raise UsageError(
             f"{path} does not fit timm/{architecture}: "
             + _differences(state, expected, ignore=adapted | headless, error=error),
-            hint="Give a file of this architecture, or pretrained=false.",
+            hint="Use a weights file of this architecture, or set pretrained=false.",
         ) from error
     # timm keeps what it was given in the network; the weights need not stay in memory twice.
     timm_config(network).pop("state_dict", None)
@@ -98,7 +98,7 @@ def load_network(
     if classes_in_file != num_classes:
         network.reset_classifier(num_classes)  # type: ignore[operator]
         logger.warning(
-            "%s: head %s for %d classes left out; a new one for %d classes starts at random",
+            "%s: head %s for %d classes not loaded; the head for %d classes is initialised at random",
             path.name,
             " and ".join(heads),
             classes_in_file,
@@ -108,7 +108,7 @@ def load_network(
 
 
 def timm_config(network: nn.Module) -> dict[str, Any]:
-    """Return what timm writes on each of its networks about its weights and layers."""
+    """Return the configuration that timm attaches to each of its networks."""
     config: Any = network.pretrained_cfg
     return config
 
@@ -120,19 +120,20 @@ def layer_names(network: nn.Module, role: str) -> tuple[str, ...]:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a file of weights; wrappers around the network's own keys are taken off.
+    """Read a weights file and remove wrapper prefixes from its keys.
 
     Args:
-        path: .safetensors, or what torch.save wrote: a state dict, or one under "state_dict" or "model".
+        path: Path of a .safetensors file, or of a file by torch.save with a state dict, possibly under "state_dict" or
+            "model".
 
     Raises:
-        UsageError: no such file, or another suffix.
-        DataError: the file is damaged, holds more than weights, or holds none.
+        UsageError: The file does not exist or has another suffix.
+        DataError: The file is damaged, contains other values than weights, or contains no weights.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"pretrained={str(path)!r}: the file must end in {', '.join(SUFFIXES)}.")
     if not path.is_file():
-        raise UsageError(f"pretrained={str(path)!r}: there is no such file.")
+        raise UsageError(f"pretrained={str(path)!r}: file not found.")
     content: Any
     try:
         if path.suffix.lower() == ".safetensors":
@@ -140,7 +141,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
             content = load_file(path)
         else:
-            # Without weights_only a file could run code of its own.
+            # Without weights_only, loading a file could execute arbitrary code.
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).strip().splitlines() or [""]
@@ -152,9 +153,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
     if not isinstance(content, Mapping) or not content:
-        raise DataError(f"{path} holds no weights.")
+        raise DataError(f"{path} contains no weights.")
     if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
-        raise DataError(f"{path} holds other things than named weights.")
+        raise DataError(f"{path} contains other values than named weights.")
     return _unwrapped(dict(content))
 
 
@@ -162,20 +163,20 @@ def fetch_from_hub(architecture: str) -> Path:
     """Return the file of timm's weights, from the hub's cache on disk or else from the hub.
 
     Raises:
-        UsageError: timm knows no weights of the architecture.
-        MissingError: the hub cannot be reached, or does not give the file.
+        UsageError: timm has no weights for the architecture.
+        MissingError: The hub cannot be reached or does not provide the file.
     """
     if not has_weights(architecture):
         tags = weight_tags(architecture)
         raise UsageError(
-            f"timm knows no weights of '{architecture}'." + (f" There are: {', '.join(tags)}." if tags else ""),
-            hint="Start at random with pretrained=false, or give pretrained=FILE.",
+            f"timm has no weights for '{architecture}'." + (f" Available tags: {', '.join(tags)}." if tags else ""),
+            hint="Set pretrained=false to train from random weights, or pretrained=FILE to load a file.",
         )
     config = import_timm().models.get_pretrained_cfg(architecture)
     if not config.hf_hub_id:
         raise MissingError(
             f"The weights of timm/{architecture} are not on the hub but at {config.url}.",
-            hint="Fetch that file and give pretrained=FILE.",
+            hint="Download that file and set pretrained=FILE.",
         )
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -190,7 +191,7 @@ def fetch_from_hub(architecture: str) -> Path:
         except LocalEntryNotFoundError:
             continue
 
-    hint = "Give a local file: --set pretrained=FILE, or start at random: --set pretrained=false"
+    hint = "Use a local file: --set pretrained=FILE, or random weights: --set pretrained=false"
     _reach_hub(architecture, hint=hint)
     for name in names:
         try:
@@ -200,17 +201,17 @@ def fetch_from_hub(architecture: str) -> Path:
             if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
                 continue
             raise MissingError(
-                f"The hub does not give the weights of timm/{architecture}: {type(error).__name__}: {error}",
+                f"Cannot download the weights of timm/{architecture}: {type(error).__name__}: {error}",
                 hint=hint,
             ) from error
     raise MissingError(f"{repository} on the hub has no {' and no '.join(names)}.", hint=hint)
 
 
 def _reach_hub(architecture: str, *, hint: str) -> None:
-    """Knock once: the hub's own client would try for most of a minute before it gave up.
+    """Test the connection once: the hub's client would retry for most of a minute.
 
     Raises:
-        MissingError: nobody answers, or the user has forbidden it by HF_HUB_OFFLINE.
+        MissingError: The hub does not respond, or HF_HUB_OFFLINE is set.
     """
     from huggingface_hub import constants, get_session
 
@@ -222,8 +223,8 @@ def _reach_hub(architecture: str, *, hint: str) -> None:
         except Exception as error:  # the client is httpx in newer releases and requests in older ones
             reason = f"{type(error).__name__}: {error}"
     raise MissingError(
-        f"The pretrained weights of timm/{architecture} are not in the hub's cache on this machine, and no hub "
-        f"can be reached at {constants.ENDPOINT} ({reason}).",
+        f"The pretrained weights of timm/{architecture} are not in the local hub cache, and the hub cannot be reached "
+        f"at {constants.ENDPOINT} ({reason}).",
         hint=hint,
     )
 
@@ -242,7 +243,7 @@ def _channels(state: Mapping[str, Tensor], blueprint: nn.Module, *, in_chans: in
     """Return the input channels that the weights were trained for.
 
     Raises:
-        UsageError: they cannot be adapted, as the first layer is no convolution.
+        UsageError: The weights cannot be adapted, because the first layer is not a convolution.
     """
     for name in layer_names(blueprint, "first_conv"):
         key = f"{name}.weight"
@@ -255,7 +256,7 @@ def _channels(state: Mapping[str, Tensor], blueprint: nn.Module, *, in_chans: in
             return max(1, weight.shape[1] * layer.groups * in_chans // layer.in_channels)
         if weight.shape != layer.weight.shape:
             raise UsageError(
-                f"{path}: the first layer {name} is no convolution; it cannot be adapted to {in_chans} channels."
+                f"{path}: the first layer {name} is not a convolution; it cannot be adapted to {in_chans} channels."
             )
         return in_chans
     return int(timm_config(blueprint)["input_size"][0])
