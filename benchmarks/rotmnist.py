@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.host import load_plugins
-from zoo.plan.suite import plan_suite, read_suite
+from zoo.plan.suite import plan_suite
+from zoo.plan.suite_file import changed, read_suite
 from zoo.results.store import PREDICTIONS, done, read_arrays
 
 SUITE = Path(__file__).with_suffix(".toml")
@@ -34,7 +35,7 @@ def wrong_answers(store: Path) -> tuple[dict[str, NDArray[np.bool_]], dict[str, 
     """Return for each network whether it was wrong, [seeds, images], and its parameters."""
     rows: dict[str, list[NDArray[np.bool_]]] = defaultdict(list)
     parameters: dict[str, int] = {}
-    for cell in plan_suite(load_plugins(), read_suite(SUITE), store=store).cells:
+    for cell in plan_suite(load_plugins(), changed(read_suite(SUITE), store=store)).cells:
         result = done(store, cell)
         if result is not None:
             arrays, _ = read_arrays(store / cell.folder / PREDICTIONS, only=["test.logits", "test.labels"])

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from zoo.budgets import BUDGETS
 from zoo.host import load_plugins
-from zoo.plan.suite import changed, plan_suite, read_suite
+from zoo.plan.suite import plan_suite
+from zoo.plan.suite_file import changed, read_suite
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -49,7 +50,7 @@ def test_the_page_is_what_the_record_says(headline, page):
 
 @pytest.mark.parametrize("name", [path.name for path in sorted(BENCHMARKS.glob("*.toml"))])
 def test_every_suite_can_be_planned(name):
-    plan = plan_suite(load_plugins(environment={}), read_suite(BENCHMARKS / name), device="cpu")
+    plan = plan_suite(load_plugins(environment={}), changed(read_suite(BENCHMARKS / name), device="cpu"))
     assert plan.cells
     assert plan.problems == []
 
@@ -64,8 +65,9 @@ def test_every_piece_is_a_suite_whose_options_fit(headline, budget, tmp_path):
         told = dict(zip(words[::2], words[1::2], strict=True))
         assert told.pop("--budget") == budget
         models = told.get("--model", "").split(",") if "--model" in told else None
-        read = changed(read_suite(Path(suite)), budgets=[budget], **({"models": models} if models else {}))
-        plan = plan_suite(load_plugins(environment={}), read, device="cpu", store=told["--store"])
+        values = {"budgets": [budget], "device": "cpu"} | ({"models": models} if models else {})
+        read = changed(read_suite(Path(suite)), **values)
+        plan = plan_suite(load_plugins(environment={}), changed(read, store=told["--store"]))
         assert plan.problems == []
         ids.append({cell.run_id for cell in plan.cells})
     assert ids[0].isdisjoint(ids[3])

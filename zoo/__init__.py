@@ -11,13 +11,26 @@ from typing import TYPE_CHECKING, Any
 from zoo.version import __version__
 
 if TYPE_CHECKING:
-    from zoo.api import bench, create_model, evaluate, list_datasets, list_models, list_simulators, load, open_dataset
+    from zoo.api import (
+        bench,
+        bench_study,
+        bench_suite,
+        create_model,
+        evaluate,
+        list_datasets,
+        list_models,
+        list_simulators,
+        load,
+        open_dataset,
+    )
     from zoo.errors import ZooError
     from zoo.hookspecs import hookimpl
     from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
 
 _HOMES = {
     "bench": "zoo.api",
+    "bench_study": "zoo.api",
+    "bench_suite": "zoo.api",
     "create_model": "zoo.api",
     "evaluate": "zoo.api",
     "list_datasets": "zoo.api",
@@ -43,6 +56,8 @@ __all__ = [
     "ZooError",
     "__version__",
     "bench",
+    "bench_study",
+    "bench_suite",
     "create_model",
     "evaluate",
     "hookimpl",

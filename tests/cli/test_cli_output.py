@@ -59,7 +59,7 @@ def test_help_of_every_command(zoo, command):
     assert f" {command} " in out.splitlines()[0]
     assert "-h, --help" in out
     assert err == ""
-    for parameter in cli.commands[command].params:
+    for parameter in cli.commands[command].load().params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{command} {parameter.name} has no help"
 

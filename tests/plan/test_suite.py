@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from zoo.cli import main
 from zoo.errors import MissingError, UsageError
 from zoo.host import load_plugins
-from zoo.plan.suite import changed, compare_expected, plan_suite, read_suite
+from zoo.plan.suite import compare_expected, plan_suite
+from zoo.plan.suite_file import changed, read_suite
 from zoo.results.store import result_from
 
 DATA = runpy.run_path(str(Path(__file__).parents[1] / "results" / "storedata.py"))
@@ -44,6 +45,10 @@ within = 0.05
 """
 
 
+def on_cpu(suite):
+    return changed(suite, device="cpu")
+
+
 @pytest.fixture(scope="module")
 def host():
     return load_plugins(files=[TOY], environment={})
@@ -60,7 +65,7 @@ def suite_of(tmp_path):
 
 def test_a_suite_is_the_matrix_that_it_says(suite_of, host):
     suite = suite_of()
-    plan = plan_suite(host, suite, device="cpu")
+    plan = plan_suite(host, on_cpu(suite))
     assert [(cell.model, cell.seed) for cell in plan.cells] == [
         ("toyzoo/tiny", 0), ("toyzoo/tiny", 1), ("toyzoo/hungry", 0), ("toyzoo/hungry", 1),
     ]  # fmt: skip
@@ -73,7 +78,7 @@ def test_a_suite_is_the_matrix_that_it_says(suite_of, host):
 def test_budgets_and_settings_multiply(suite_of, host):
     text = TEXT.replace('budget = "smoke"', 'budget = ["smoke", "laptop"]').replace("[settings]", "[[settings]]")
     suite = suite_of(text + "\n[[settings]]\ntrain_images = 100\n")
-    cells = plan_suite(host, suite, device="cpu").cells
+    cells = plan_suite(host, on_cpu(suite)).cells
     assert len(cells) == 16
     assert [cell.budget for cell in cells] == ["smoke"] * 8 + ["laptop"] * 8
     assert [cell.sizes["train"] for cell in cells[:8]] == [512] * 4 + [100] * 4
@@ -81,13 +86,13 @@ def test_budgets_and_settings_multiply(suite_of, host):
 
 
 def test_an_absent_model_costs_its_own_cells(suite_of, host):
-    plan = plan_suite(host, suite_of(TEXT.replace('"hungry"', '"tniy", "nosuch/net"')), device="cpu")
+    plan = plan_suite(host, on_cpu(suite_of(TEXT.replace('"hungry"', '"tniy", "nosuch/net"'))))
     assert {cell.model for cell in plan.cells} == {"toyzoo/tiny"}
     assert len(plan.problems) == 2
     assert "model 'tniy' is left out" in plan.problems[0]
     assert "Did you mean 'tiny'" in plan.problems[0]
     with pytest.raises(MissingError, match=r"Nothing of .*suite.toml can run"):
-        plan_suite(host, suite_of(TEXT.replace('"tiny", "hungry"', '"nosuch/net"')), device="cpu")
+        plan_suite(host, on_cpu(suite_of(TEXT.replace('"tiny", "hungry"', '"nosuch/net"'))))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +120,7 @@ def test_what_is_wrong_is_told_with_line_and_key(suite_of, old, new, line, key, 
 
 def test_what_editors_and_scripts_write_is_read(suite_of):
     assert suite_of("\ufeff" + TEXT) == suite_of(TEXT)
-    assert suite_of('models = ["tiny"]\ndata = ["stripes"]\nsettings = []').settings == [{}]
+    assert suite_of('models = ["tiny"]\ndata = ["stripes"]\nsettings = []').variants == [{}]
 
 
 def test_what_is_not_there_is_told(suite_of, tmp_path):
@@ -130,7 +135,7 @@ def test_what_is_not_there_is_told(suite_of, tmp_path):
 
 def test_a_wrong_setting_names_the_file(suite_of, host):
     with pytest.raises(UsageError, match=r"suite.toml: .*Did you mean 'lr'"):
-        plan_suite(host, suite_of(TEXT.replace("lr =", "lrr =")), device="cpu")
+        plan_suite(host, on_cpu(suite_of(TEXT.replace("lr =", "lrr ="))))
 
 
 def test_settings_of_a_model_that_takes_no_part_are_left_out(suite_of, host):
@@ -138,11 +143,11 @@ def test_settings_of_a_model_that_takes_no_part_are_left_out(suite_of, host):
         "[settings]", '[settings]\n"hungry.epochs" = 3\n"absent.epochs" = 4'
     )
     suite = changed(suite_of(text), models=["tiny"])
-    assert [cell.training["epochs"] for cell in plan_suite(host, suite, device="cpu").cells] == [1, 1]
-    epochs = [cell.training["epochs"] for cell in plan_suite(host, suite_of(text), device="cpu").cells]
+    assert [cell.training["epochs"] for cell in plan_suite(host, on_cpu(suite)).cells] == [1, 1]
+    epochs = [cell.training["epochs"] for cell in plan_suite(host, on_cpu(suite_of(text))).cells]
     assert epochs == [1, 1, 3, 3]
     with pytest.raises(UsageError, match="no model of this plan is called 'hungri'"):
-        plan_suite(host, suite_of(text.replace("hungry.epochs", "hungri.epochs")), device="cpu")
+        plan_suite(host, on_cpu(suite_of(text.replace("hungry.epochs", "hungri.epochs"))))
 
 
 def test_expectations_are_compared_with_the_mean_over_seeds(suite_of, host):
@@ -151,7 +156,7 @@ def test_expectations_are_compared_with_the_mean_over_seeds(suite_of, host):
         result_from(
             content_of(cell, test={**SCORES["test"], "auc": {"x": auc, "y": auc, "macro": auc}}), run_dir=Path()
         )
-        for cell, auc in zip(plan_suite(host, suite, device="cpu").cells, (0.95, 0.93, 0.5, 0.5), strict=True)
+        for cell, auc in zip(plan_suite(host, on_cpu(suite)).cells, (0.95, 0.93, 0.5, 0.5), strict=True)
     ]
     [sentence] = compare_expected(host, suite, results)
     assert "macro AUC 0.9400, mean of 2; 0.9000 within 0.05 is expected: as expected" in sentence
@@ -192,7 +197,7 @@ def test_the_command_takes_a_suite_and_what_stands_beside_it(tmp_path, monkeypat
 def test_our_own_suite_is_one():
     suite = read_suite(OURS)
     host = load_plugins(environment={})
-    plan = plan_suite(host, suite, device="cpu")
+    plan = plan_suite(host, on_cpu(suite))
     assert len(plan.cells) == 4 * 2 * 3
     assert plan.problems == []
     assert set(plan.minutes) <= {cell.run_id for cell in plan.cells}

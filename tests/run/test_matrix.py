@@ -24,6 +24,7 @@ from zoo.run import matrix
 from zoo.run.launcher import Job
 from zoo.run.local import LocalLauncher
 from zoo.run.matrix import run_matrix
+from zoo.run.where import Where
 from zoo.schema import plain
 
 DATA = Path(__file__).parents[1] / "results" / "storedata.py"
@@ -91,10 +92,10 @@ def go(host, cells, tmp_path, monkeypatch):
     """Run cells through a fake launcher; return results and launcher."""
     monkeypatch.setattr(matrix, "POLL_SECONDS", 0.0)
 
-    def go(chosen=cells, statuses=(), engine=None, **options):
+    def go(chosen=cells, statuses=(), engine=None, force=False, **options):
         engine = engine or FakeLauncher(tmp_path, cells, statuses)
         monkeypatch.setattr(matrix.registry, "load_target", lambda spec: lambda: engine)
-        return run_matrix(host, chosen, store=tmp_path, device="cpu", **options), engine
+        return run_matrix(host, chosen, store=tmp_path, where=Where(device="cpu", force=force), **options), engine
 
     return go
 
@@ -131,7 +132,7 @@ def test_nothing_to_do_starts_no_launcher(go, cells, tmp_path, monkeypatch):
         store.prepare_run(tmp_path, cell)
         write(tmp_path, cell)
     monkeypatch.setattr(matrix.registry, "load_target", lambda spec: pytest.fail("made a launcher"))
-    results = run_matrix(load_plugins(files=[TOY], environment={}), cells, store=tmp_path, device="cpu")
+    results = run_matrix(load_plugins(files=[TOY], environment={}), cells, store=tmp_path, where=Where(device="cpu"))
     assert [result.status for result in results] == ["ok"] * 3
 
 
@@ -198,11 +199,11 @@ def test_progress_of_running_cells_is_passed_on(go, cells, tmp_path):
 
 def test_mistakes_are_found_before_the_store_is_touched(host, cells, tmp_path):
     with pytest.raises(UsageError, match="Unknown launcher 'lokal'"):
-        run_matrix(host, cells, store=tmp_path / "results", device="cpu", launcher="lokal")
+        run_matrix(host, cells, store=tmp_path / "results", where=Where(device="cpu"), launcher="lokal")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="Cannot create the folder"):
-        run_matrix(host, cells, store=tmp_path / "file" / "results", device="cpu")
+        run_matrix(host, cells, store=tmp_path / "file" / "results", where=Where(device="cpu"))
 
 
 def test_a_cell_that_runs_elsewhere_is_waited_for(go, cells, tmp_path):
@@ -283,6 +284,7 @@ from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.host import load_plugins
 from zoo.run.launcher import Job
+from zoo.run.where import Where
 
 folder, toy, data = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
 matrix._job = lambda run_dir, **_: Job(
@@ -292,7 +294,7 @@ host = load_plugins(files=[toy], environment={})
 cells = make_plan(
     host, Request(models=["tiny"], data=["stripes"], budget="smoke", device="cpu", seeds=[0, 1, 2, 3])
 )
-results = matrix.run_matrix(host, cells, store=folder / "store", device="cpu")
+results = matrix.run_matrix(host, cells, store=folder / "store", where=Where(device="cpu"))
 print(json.dumps([[result.run_id, result.status] for result in results]))
 """
 

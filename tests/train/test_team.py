@@ -16,6 +16,7 @@ from zoo.progress import PARENT_VARIABLE
 from zoo.run import together
 from zoo.run.matrix import _job
 from zoo.run.together import Ending, run_together
+from zoo.run.where import Where
 from zoo.train.team import ALONE, Team, check_batch, check_devices, find_team
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}
@@ -86,8 +87,8 @@ def test_bench_refuses_before_it_plans_and_run_cell_is_told(capsys, tmp_path):
             main([*words, *more])
         assert request.value.code == 2
         assert said in capsys.readouterr().err
-    job = _job(tmp_path, device="cpu", images=None, force=False, team=Team(devices=3), files=[])
-    assert job.command[-4:] == ("--devices", "3", "--num-nodes", "1")
+    job = _job(tmp_path, where=Where(device="cpu", devices=3))
+    assert job.command[-2:] == ("--devices", "3")
 
 
 def python(code):

@@ -13,21 +13,14 @@ from typing import Any
 import click
 
 from zoo import __version__
-from zoo.cli.bench import bench, run_cell
 from zoo.cli.context import commands_of, host_of, warn_of_broken
-from zoo.cli.data import data
-from zoo.cli.equivariance import equivariance
-from zoo.cli.evaluate import evaluate
-from zoo.cli.inspect import env, plugins, show
-from zoo.cli.listing import list_datasets, list_launchers, list_models, list_simulators
-from zoo.cli.predict import predict
-from zoo.cli.report import report
-from zoo.cli.rerun import rerun, verify
-from zoo.cli.simulate import simulate
-from zoo.cli.weights import card, export, weights
+from zoo.cli.lazy import LazyCommand
 from zoo.errors import UsageError, ZooError, nearest
 
 _COMMANDS = "zoo.plugin_commands"
+LEVELS = ("debug", "info", "warning", "error")
+LEVEL_VARIABLE = "ZOO_LOG_LEVEL"
+"""Environment variable with the log level, for the processes that a command starts."""
 
 
 class ZooGroup(click.Group):
@@ -39,7 +32,15 @@ class ZooGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; plugins are asked only for names that are not built in."""
-        return self.commands.get(cmd_name) or _plugin_commands(ctx).get(cmd_name)
+        command = self.commands.get(cmd_name) or _plugin_commands(ctx).get(cmd_name)
+        return command.load() if isinstance(command, LazyCommand) else command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the names and short helps; click's own method would import every command."""
+        commands = {name: one for name, one in {**self.commands, **_plugin_commands(ctx)}.items() if not one.hidden}
+        limit = formatter.width - 6 - max(map(len, commands))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(limit)) for name, one in commands.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -88,12 +89,31 @@ def _add_files(ctx: click.Context, option: click.Parameter, files: tuple[str, ..
         os.environ["ZOO_PLUGIN_FILES"] = os.pathsep.join([*known, *(os.path.abspath(path) for path in files)])
 
 
+def _set_level(ctx: click.Context, option: click.Parameter, value: Any) -> None:
+    """Set the least severe level that is logged, here and in the processes that this one starts."""
+    if ctx.resilient_parsing or not value:
+        return
+    level = str(value).upper()
+    if option.name == "verbose":
+        level = "INFO" if value == 1 else "DEBUG"
+    elif option.name == "quiet":
+        level = "ERROR"
+    os.environ[LEVEL_VARIABLE] = level
+    logging.getLogger().setLevel(level)
+
+
 @click.group(cls=ZooGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="zoo")
 @click.option(
     "--plugin", "files", multiple=True, metavar="FILE.py", help="Also load a plugin from this file.",
     # Before --help, and before the command is looked up: the file may offer it.
     is_eager=True, expose_value=False, callback=_add_files,
+)  # fmt: skip
+@click.option("-v", "--verbose", count=True, expose_value=False, callback=_set_level, help="Log more; -vv: all.")
+@click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_set_level, help="Log errors only.")
+@click.option(
+    "--log-level", type=click.Choice(LEVELS, case_sensitive=False), expose_value=False, callback=_set_level,
+    help="Least severe level that is logged, in the processes of runs too; default: warning.",
 )  # fmt: skip
 def cli() -> None:
     """Simulate strong lenses, train networks on them, and compare the networks honestly.
@@ -105,9 +125,72 @@ def cli() -> None:
 
 
 for command in (
-    bench, report, predict, evaluate, list_models, list_datasets, list_simulators, list_launchers, show, simulate, data,
-    weights, card, export, rerun, verify, equivariance, plugins, env, run_cell,
-):  # fmt: skip
+    LazyCommand("bench", "zoo.cli.bench", "bench", "Train and score every model on every data set."),
+    LazyCommand(
+        "report",
+        "zoo.cli.report",
+        "report",
+        "Show the results in a store, best first, one table for each data set and size, and who differs from whom.",
+    ),
+    LazyCommand("predict", "zoo.cli.predict", "predict", "Classify images with trained weights."),
+    LazyCommand(
+        "evaluate",
+        "zoo.cli.evaluate",
+        "evaluate",
+        "Score trained weights on a data set: their own test images, new ones, or those of another kind.",
+    ),
+    LazyCommand("list-models", "zoo.cli.listing", "list_models", "List networks."),
+    LazyCommand("list-datasets", "zoo.cli.listing", "list_datasets", "List data sets."),
+    LazyCommand("list-simulators", "zoo.cli.listing", "list_simulators", "List lens simulators."),
+    LazyCommand("list-launchers", "zoo.cli.listing", "list_launchers", "List ways to run cells."),
+    LazyCommand("show", "zoo.cli.inspect", "show", "Show all about a model, data set, simulator, launcher or metric."),
+    LazyCommand(
+        "simulate",
+        "zoo.cli.simulate",
+        "simulate",
+        "Simulate the images of a split, at the published parameters unless --set says otherwise.",
+    ),
+    LazyCommand(
+        "data",
+        "zoo.cli.data",
+        "data",
+        "Look at data sets: check a folder of images, draw some, ask what four scalars tell.",
+    ),
+    LazyCommand("weights", "zoo.cli.weights", "weights", "List trained weights, and share them."),
+    LazyCommand(
+        "card", "zoo.cli.weights", "card", "Write the model card of a run: data, recipe, scores, limits, how to load."
+    ),
+    LazyCommand(
+        "export",
+        "zoo.cli.weights",
+        "export",
+        "Write trained weights as one ONNX or torch.export file whose answers have been compared.",
+    ),
+    LazyCommand("rerun", "zoo.cli.rerun", "rerun", "Run a stored cell again elsewhere and compare the scores."),
+    LazyCommand(
+        "verify",
+        "zoo.cli.rerun",
+        "verify",
+        "Compute scores again from the stored predictions, and check the hashes of the files.",
+    ),
+    LazyCommand(
+        "equivariance",
+        "zoo.cli.equivariance",
+        "equivariance",
+        "Measure how far an untrained network is from invariant under its group.",
+    ),
+    LazyCommand("plugins", "zoo.cli.inspect", "plugins", "List plugins and whether they are well."),
+    LazyCommand(
+        "env", "zoo.cli.inspect", "env", "Show machine, versions, folders and plugins: paste it into a bug report."
+    ),
+    LazyCommand(
+        "run-cell",
+        "zoo.cli.run_cell",
+        "run_cell",
+        "Run one cell in this process, or in some that it starts; the result goes beside its file.",
+        hidden=True,
+    ),
+):
     cli.add_command(command)
 
 
@@ -120,6 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a letter shows a "?" and no traceback
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    level = os.environ.get(LEVEL_VARIABLE, "").lower()
+    logging.getLogger().setLevel(level.upper() if level in LEVELS else "WARNING")
     try:
         code = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False) or 0
     except ZooError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from zoo.cli.complete import complete_runs
 from zoo.cli.context import console, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError
 
@@ -16,7 +17,7 @@ _SOURCE = click.option("--from", "source", default="results", show_default=True,
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @_SOURCE
 @click.option("--store", metavar="DIR", help="Keep the new run in this store; default: throw it away.")
 @click.option("--tolerance", type=float, default=1e-3, show_default=True, help="Of the AUCs, the accuracy and the ECE.")

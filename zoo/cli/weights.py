@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from zoo.cli.complete import complete_runs
 from zoo.cli.context import console, host_of, print_json
 from zoo.errors import ZooError
 
@@ -62,7 +63,7 @@ def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
 
 
 @weights.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @click.argument("address", metavar="hf://OWNER/NAME")
 @_STORE
 @_LICENCE
@@ -78,7 +79,7 @@ def push(ctx: click.Context, run: str, address: str, store: str, licence: str, p
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @_STORE
 @_LICENCE
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Write it there; default: stdout.")

@@ -1,13 +1,49 @@
-"""What `zoo bench` and `zoo.bench` are asked for, before any name in it is looked up."""
+"""What `zoo bench` and `zoo.bench` are asked for, before any name in it is looked up.
+
+The function `option` makes a field that the command line offers. The options of `zoo bench`, keys of a suite and the
+fields of a study's best trial are made from these fields; `zoo.bench` has a parameter for each.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, Field, dataclass, field
 from pathlib import Path
 from typing import Any
 
 DEFAULT_SIMULATOR = "caustics/caustics"
+
+
+def option(
+    default: Any,
+    text: str,
+    *,
+    flag: str = "",
+    metavar: str | None = None,
+    complete: str = "",
+    place: bool = False,
+    shown: Any = None,
+) -> Any:
+    """Return a dataclass field that is an option of the command line, too.
+
+    Args:
+        default: Value without the option; `MISSING` for a field that must be given, `dict` for an empty dictionary.
+        text: Help text of the option.
+        flag: Name of the option; default: made from the field's name.
+        metavar: Name of the value in the help.
+        complete: What the shell completes: "models", "datasets", "simulators", "budgets" or "launchers".
+        place: Whether the field says where a run happens, and not what is run: it is then not a key of a suite.
+        shown: Default of the option where it is a text that the command parses into the field's value.
+    """
+    about = {"help": text, "flag": flag, "metavar": metavar, "complete": complete, "place": place, "shown": shown}
+    if default is dict:
+        return field(default_factory=dict, metadata=about)
+    return field(metadata=about) if default is MISSING else field(default=default, metadata=about)
+
+
+def is_place(one: Field[Any]) -> bool:
+    """Return whether a field says where a run happens, and not what is run."""
+    return bool(one.metadata.get("place"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +67,22 @@ class Request:
         store: where the setting `init` looks for runs, and where matched widths are kept.
     """
 
-    models: Sequence[str]
-    data: Sequence[str]
-    seeds: Sequence[int] = (0,)
-    budget: str | None = None
-    simulator: str = DEFAULT_SIMULATOR
-    device: str = "auto"
-    images: Path | None = None
-    precision: str = "auto"
-    rule: str = "val_auc"
-    task: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    match: str = ""
-    store: str | Path = "results"
+    models: Sequence[str] = option(
+        MISSING, "Comma-separated ids, names or wildcards of models.", flag="--model", complete="models"
+    )
+    data: Sequence[str] = option(MISSING, "Comma-separated ids, names or wildcards of data sets.", complete="datasets")
+    seeds: Sequence[int] = option((0,), "Whole numbers by commas, or a range such as 0-4.", shown="0")
+    budget: str | None = option(
+        None, "smoke (seconds), laptop (minutes) or paper; default: laptop, on a GPU paper.", complete="budgets"
+    )
+    simulator: str = option(DEFAULT_SIMULATOR, "Simulator that renders the images.", complete="simulators")
+    device: str = option("auto", "auto, cpu, cuda or mps.", place=True)
+    precision: str = option("auto", "auto, fp32, tf32 or bf16.")
+    rule: str = option("val_auc", "Which epoch is kept: val_auc or last.")
+    task: str = option("", "substructure: none against any; default: every class.", metavar="NAME")
+    match: str = option("", "Scale widths to match the first model's cost: params, macs or time.", metavar="BY")
+    settings: Mapping[str, Any] = option(
+        dict, "lr=3e-4, model.width=8, data.snr=50, ...", flag="--set", metavar="NAME=VALUE"
+    )
+    images: Path | None = option(None, "Read images that zoo simulate made.", metavar="DIR", place=True)
+    store: str | Path = option("results", "Folder of the results.", place=True)

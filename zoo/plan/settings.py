@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
 
 from zoo.errors import UsageError, nearest
 
-CHOICES = {
-    "augment": ("none", "d4", "rotate"),
-    "schedule": ("one-cycle", "cosine", "constant"),
-}
 RULES = ("val_auc", "last")
 
 
@@ -36,41 +37,47 @@ class TrainingSettings:
         stream: render the training images as they are needed, every epoch new ones; see `zoo.data.stream`.
     """
 
-    epochs: int = 10
-    batch_size: int = 64
-    lr: float = 1e-3
-    weight_decay: float = 1e-4
-    schedule: str = "one-cycle"
-    clip: float = 1.0
-    ema: float = 0.998
-    augment: str = "d4"
-    label_smoothing: float = 0.0
-    patience: int = 0
-    init: str = ""
+    epochs: Annotated[int, Meta(ge=1, le=100_000)] = 10
+    batch_size: Annotated[int, Meta(ge=1, le=1_000_000)] = 64
+    lr: Annotated[float, Meta(ge=0, le=1e6)] = 1e-3
+    weight_decay: Annotated[float, Meta(ge=0, le=1e6)] = 1e-4
+    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    clip: Annotated[float, Meta(ge=0)] = 1.0
+    ema: Annotated[float, Meta(ge=0, le=0.999999)] = 0.998
+    augment: Literal["none", "d4", "rotate"] = "d4"
+    label_smoothing: Annotated[float, Meta(ge=0, le=0.999)] = 0.0
+    patience: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    init: Annotated[str, Meta(pattern="^(sha256:.*)?$")] = ""
     stream: bool = False
 
     def __post_init__(self) -> None:
-        for name, lowest, highest in (
-            ("epochs", 1, 100_000), ("batch_size", 1, 1_000_000), ("patience", 0, 100_000),
-        ):  # fmt: skip
+        for name, kind in _kinds().items():
             value = getattr(self, name)
-            if type(value) is not int or not lowest <= value <= highest:
-                raise UsageError(f"{name}={value!r} must be a whole number from {lowest} to {highest}.")
-        for name, low, high in (
-            ("lr", 0.0, 1e6), ("weight_decay", 0.0, 1e6), ("clip", 0.0, math.inf),
-            ("ema", 0.0, 0.999999), ("label_smoothing", 0.0, 0.999),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-                raise UsageError(f"{name}={value!r} must be a number from {low:g} to {high:g}.")
-        if not isinstance(self.init, str) or (self.init and not self.init.startswith("sha256:")):
-            raise UsageError(f"init={self.init!r} must be the 'sha256:...' of a file of weights, or empty.")
-        if not isinstance(self.stream, bool):
-            raise UsageError(f"stream={self.stream!r} must be true or false.")
-        for name, allowed in CHOICES.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                raise UsageError(f"{name}={value!r} is not one of {', '.join(allowed)}.{nearest(str(value), allowed)}")
+            try:
+                msgspec.convert(value, kind)
+            except msgspec.ValidationError as error:
+                raise UsageError(_explain(name, value, kind)) from error
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    return get_type_hints(TrainingSettings, include_extras=True)
+
+
+def _explain(name: str, value: Any, kind: Any) -> str:
+    """Return the message for a value that its annotation does not allow."""
+    if get_origin(kind) is Literal:
+        allowed = get_args(kind)
+        return f"{name}={value!r} is not one of {', '.join(allowed)}.{nearest(str(value), allowed)}"
+    if kind is bool:
+        return f"{name}={value!r} must be true or false."
+    base, limits = get_args(kind)
+    if base is str:
+        return f"{name}={value!r} must be the 'sha256:...' of a file of weights, or empty."
+    if base is int:
+        return f"{name}={value!r} must be a whole number from {limits.ge} to {limits.le}."
+    return f"{name}={value!r} must be a number from {limits.ge:g} to {math.inf if limits.le is None else limits.le:g}."
 
 
 SETTING_NAMES = tuple(field.name for field in fields(TrainingSettings))
+CHOICES = {name: get_args(kind) for name, kind in _kinds().items() if get_origin(kind) is Literal}

@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
+
+import msgspec
 
 from zoo.errors import DataError, UsageError, nearest
-from zoo.plan.request import DEFAULT_SIMULATOR, Request
+from zoo.plan.request import Request, is_place
 from zoo.results.store import write_json
+from zoo.schema import Record, read_record
 
 STUDIES, BEST = "studies", "best.json"
 BEST_SCHEMA = 1
@@ -27,25 +30,50 @@ class Best:
     """The best trial of a study so far.
 
     Args:
-        study: its name.
-        trial: number, counted from 0.
-        val_auc: macro validation AUC. It is the highest of many, so the test AUC of a fresh training will be lower.
-        model, data: ids.
-        budget, simulator, precision, rule, task: as in `zoo.plan.request.Request`.
-        settings: what was searched and what was fixed, as given by --set.
+        study: Name of the study.
+        trial: Number of the trial, counted from 0.
+        val_auc: Macro validation AUC. It is the highest of many, so the test AUC of a fresh training will be lower.
+        request: Model, data, budget and settings, both searched and fixed ones, as given by --set.
     """
 
     study: str
     trial: int
     val_auc: float
-    model: str
-    data: str
-    budget: str
-    simulator: str = DEFAULT_SIMULATOR
-    precision: str = "auto"
-    rule: str = "val_auc"
-    task: str = ""
-    settings: Mapping[str, Any]
+    request: Request
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, with one model and one data set."""
+        [model], [data] = self.request.models, self.request.data
+        kept = {name: getattr(self.request, name) for name in SHARED}
+        return {"study": self.study, "trial": self.trial, "val_auc": self.val_auc, "model": model, "data": data, **kept}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Best:
+        """Return the value that `to_json` wrote.
+
+        Raises:
+            DataError: A field is missing, unknown or of the wrong type.
+        """
+        read: Any = read_record(content, _Content, what=BEST)
+        request = Request(models=[read.model], data=[read.data], **{name: getattr(read, name) for name in SHARED})
+        return cls(study=read.study, trial=read.trial, val_auc=read.val_auc, request=request)
+
+
+SHARED = tuple(
+    one.name for one in fields(Request) if not is_place(one) and one.name not in ("models", "data", "seeds", "match")
+)
+"""Fields of a request that a study fixes: its trials share one model and data set, and have own seeds."""
+
+
+def _content() -> Any:
+    hints, defaults = get_type_hints(Request), {one.name: one.default for one in fields(Request)}
+    own: list[Any] = [("study", str), ("trial", int), ("val_auc", float), ("model", str), ("data", str)]
+    own += [("budget", str), ("settings", dict[str, Any])]
+    rest = [(name, hints[name], defaults[name]) for name in SHARED if name not in ("budget", "settings")]
+    return msgspec.defstruct("BestContent", own + rest, bases=(Record,))
+
+
+_Content = _content()
 
 
 def study_folder(store: Path, name: str) -> Path:
@@ -78,7 +106,7 @@ def write_best(folder: Path, best: Best) -> None:
     Raises:
         DataError: it cannot be written.
     """
-    write_json(folder / BEST, {"schema": BEST_SCHEMA, **asdict(best)})
+    write_json(folder / BEST, {"schema": BEST_SCHEMA, **best.to_json()})
 
 
 def read_best(store: Path, name: str) -> Best:
@@ -96,12 +124,12 @@ def read_best(store: Path, name: str) -> Best:
         content = json.loads(path.read_text(encoding="utf-8"))
         schema = content.pop("schema", None)
         if schema == BEST_SCHEMA:
-            return Best(**content)
+            return Best.from_json(content)
     except FileNotFoundError as error:
         raise UsageError(
             f"No trial of the study '{name}' has ended well yet.", hint=f"See: zoo tune --show {name} --store {store}"
         ) from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, DataError) as error:
         raise DataError(f"Cannot read {path}: {error}.") from error
     raise DataError(f"{path} is of schema {schema}; this zoo reads schema {BEST_SCHEMA}.")
 
@@ -114,9 +142,9 @@ def request_of(best: Best, request: Request, *, told: Collection[str]) -> Reques
         request: what the command line says; its settings hold instead of the study's.
         told: fields of the request that the command line does say, and not its defaults.
     """
-    values: dict[str, Any] = {"models": [best.model], "data": [best.data]}
-    values |= {name: getattr(best, name) for name in ("budget", "simulator", "precision", "rule", "task")}
+    found = best.request
+    values: dict[str, Any] = {name: getattr(found, name) for name in ("models", "data", *SHARED) if name != "settings"}
     given = {name.removeprefix("model.") for name in request.settings}
-    settings = {name: value for name, value in best.settings.items() if name.removeprefix("model.") not in given}
+    settings = {name: value for name, value in found.settings.items() if name.removeprefix("model.") not in given}
     values = {name: value for name, value in values.items() if name not in told}
     return replace(request, **values, settings={**settings, **request.settings})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,15 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zoo import registry
-from zoo.devices import resolve_device
 from zoo.paths import make_dir
 from zoo.progress import Progress, read_progress
 from zoo.results import store as result_store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed, RunResult
 from zoo.run.launcher import Job, JobState, Launcher
+from zoo.run.where import Where
 from zoo.specs import LauncherSpec
-from zoo.train.team import ALONE, Team
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -52,11 +50,8 @@ def run_matrix(
     cells: Sequence[Cell],
     *,
     store: Path,
-    device: str = "auto",
+    where: Where = Where(),
     launcher: str = "core/local",
-    images: Path | None = None,
-    force: bool = False,
-    team: Team = ALONE,
     watch: Callable[[list[CellState]], None] | None = None,
 ) -> list[RunResult]:
     """Run what is not done and return the results of all cells, in their order.
@@ -65,11 +60,8 @@ def run_matrix(
         host: the plugins.
         cells: the plan.
         store: folder of the results.
-        device: "auto", "cpu", "cuda" or "mps".
+        where: device, images and processes of each cell.
         launcher: id or name.
-        images: folder that holds the simulated images; default: the cache, which is filled.
-        force: run cells again that are in the store.
-        team: processes that each cell is trained by.
         watch: called several times a second with the state of every cell.
 
     Raises:
@@ -79,21 +71,15 @@ def run_matrix(
     """
     launcher_spec = registry.find(host, LauncherSpec, launcher)
     stored: dict[str, RunResult | None] = {}
-    if not force:
+    if not where.force:
         stored = {cell.run_id: result_store.done(store, cell) for cell in cells}
     todo = [cell for cell in {cell.run_id: cell for cell in cells}.values() if not stored.get(cell.run_id)]
+    resolved = where.resolved(host)
     matrix = _Matrix(
         store=store,
         stored=stored,
-        start=lambda run_dir: _job(
-            run_dir,
-            device=resolve_device(device),
-            images=images,
-            force=force,
-            team=team,
-            files=[record.distribution for record in host.records.values() if record.version == "file"],
-        ),
-        force=force,
+        start=lambda run_dir: _job(run_dir, where=resolved),
+        force=where.force,
     )
     if todo:
         make_dir(store)
@@ -181,15 +167,8 @@ class _Matrix:
         return CellState(cell=cell, run_dir=run_dir, state=state, progress=progress, result=result)
 
 
-def _job(run_dir: Path, *, device: str, images: Path | None, force: bool, team: Team, files: Sequence[str]) -> Job:
-    plugins = [word for file in files for word in ("--plugin", str(Path(file).absolute()))]
-    cell = str(run_dir / result_store.CELL)
-    command = [sys.executable, "-m", "zoo", *plugins, "run-cell", cell, "--device", device, *team.options()]
-    if images is not None:
-        command += ["--images", str(images.absolute())]
-    if force:
-        command.append("--force")
-    return Job(run_dir=run_dir, command=tuple(command))
+def _job(run_dir: Path, *, where: Where) -> Job:
+    return Job(run_dir=run_dir, command=where.command(run_dir / result_store.CELL))
 
 
 def _died(cell: Cell, run_dir: Path) -> Failed:

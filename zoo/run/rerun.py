@@ -18,6 +18,7 @@ from zoo.results.find import good_result
 from zoo.results.schema import Finished
 from zoo.results.verify import flatten
 from zoo.run.matrix import CellState, run_matrix
+from zoo.run.where import Where
 from zoo.scores.schema import Scores
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ def rerun(
             f"The run lies in the store {store}: running it again would replace what it is compared with.",
             hint="Choose another folder with --store, or leave it out for one that is thrown away.",
         )
-    [again] = run_matrix(host, [cell], store=store, device=device, launcher=launcher, force=True, watch=watch)
+    [again] = run_matrix(
+        host, [cell], store=store, where=Where(device=device, force=True), launcher=launcher, watch=watch
+    )
     if again.status != "ok":
         raise DataError(f"Run again, the cell {cell.run_id} ended as {again.status}: {again.error}")
     scores = [_compared(result.test) for result in (stored, again)]

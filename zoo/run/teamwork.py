@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.devices import resolve_device
 from zoo.environment import describe
 from zoo.results import store as result_store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed, RunResult
 from zoo.run.together import SHARED_ERROR, run_together
+from zoo.run.where import Where
 from zoo.train.team import Team
 
 if TYPE_CHECKING:
@@ -67,9 +69,7 @@ def run_as_member(
     cells: Sequence[Cell],
     *,
     store: Path,
-    device: str,
-    images: Path | None = None,
-    force: bool = False,
+    where: Where,
     team: Team,
 ) -> tuple[list[RunResult], bool]:
     """Run cells one after the other in this process, which is one of a team that somebody else has started.
@@ -78,9 +78,7 @@ def run_as_member(
         host: the plugins.
         cells: the plan; that of the first process holds.
         store: folder of the results; only the first process reads and writes it.
-        device: "cpu" or "cuda".
-        images: folder that holds the simulated images.
-        force: run cells again that are in the store.
+        where: device and images.
         team: this process's place.
 
     Returns:
@@ -95,6 +93,7 @@ def run_as_member(
 
     results: list[RunResult] = []
     status = "ok"
+    device, images, force = resolve_device(where.device), where.images, where.force
     # The first process's plan is everybody's: widths that were matched by time differ from one plan to the next.
     plan = make_fabric(torch.device(device), cells[0].precision, team).broadcast([cell.to_json() for cell in cells])
     for cell in map(Cell.from_json, plan):

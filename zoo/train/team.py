@@ -41,10 +41,6 @@ class Team:
         """Whether this process writes the files."""
         return self.rank == 0
 
-    def options(self) -> list[str]:
-        """Return the words that ask `zoo run-cell` for this team."""
-        return ["--devices", str(self.devices), "--num-nodes", str(self.num_nodes)] if self.size > 1 else []
-
 
 ALONE = Team()
 

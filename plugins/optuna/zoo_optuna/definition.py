@@ -11,6 +11,7 @@ from typing import Any
 from zoo.data.recipe import canonical_json
 from zoo.errors import DataError, UsageError
 from zoo.lensing.draws import stable_hash
+from zoo.plan.request import Request
 from zoo.plan.settings import SETTING_NAMES, TrainingSettings
 from zoo.plan.study import Best
 from zoo.results.cell import Cell
@@ -144,20 +145,18 @@ def training_seed(study: str, number: int) -> int:
 def best_of(definition: Definition, *, trial: int, val_auc: float, values: Mapping[str, Any]) -> Best:
     """Return the data of the best trial that `zoo bench --from-study` reads."""
     cell = definition.cell
-    simulator = cell.recipe.simulator
-    return Best(
-        study=definition.study,
-        trial=trial,
-        val_auc=val_auc,
-        model=cell.model,
-        data=cell.data,
+    request = Request(
+        models=[cell.model],
+        data=[cell.data],
         budget=cell.budget,
         precision=cell.precision,
         rule=cell.rule,
         task=cell.task,
         settings={**definition.settings, **values},
-        **({} if simulator is None else {"simulator": simulator}),
     )
+    if cell.recipe.simulator is not None:
+        request = replace(request, simulator=cell.recipe.simulator)
+    return Best(study=definition.study, trial=trial, val_auc=val_auc, request=request)
 
 
 def _flat(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,159 @@
+"""One definition of a request: options, keys of suites, Python's parameters; lazy commands, log level, completion."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+from click.shell_completion import ShellComplete
+
+import zoo
+from zoo.cli import LEVEL_VARIABLE, cli, main
+from zoo.cli.bench import bench as bench_command
+from zoo.cli.lazy import LazyCommand
+from zoo.cli.run_cell import run_cell
+from zoo.errors import UsageError
+from zoo.plan.request import Request, is_place
+from zoo.plan.study import SHARED
+from zoo.plan.suite_file import KEYS
+from zoo.run.where import Where
+
+TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
+REQUEST = {one.name for one in fields(Request)}
+WHERE = {one.name for one in fields(Where)} - {"plugins"}
+
+
+def test_every_field_is_an_option_a_key_and_a_parameter():
+    options = {parameter.name for parameter in bench_command.params}
+    assert options >= REQUEST | WHERE
+    assert set(KEYS) == {one.name for one in fields(Request) if not is_place(one)} | {"title", "expected"}
+    assert set(SHARED) <= set(KEYS)
+    parameters = set(inspect.signature(zoo.bench).parameters)
+    assert {{"model": "models"}.get(name, name) for name in parameters} >= REQUEST | WHERE
+    assert WHERE - {"images"} <= set(inspect.signature(zoo.bench_suite).parameters)
+    assert set(inspect.signature(zoo.bench_study).parameters) >= WHERE
+    assert {parameter.name for parameter in run_cell.params} >= WHERE
+    assert "launcher" in parameters & options
+
+
+def test_defaults_of_options_are_those_of_the_fields():
+    context = bench_command.make_context("bench", ["--model", "a", "--data", "b"], resilient_parsing=True)
+    for kind in (Where, Request):
+        for one in fields(kind):
+            if one.name in context.params and one.name not in ("models", "data", "settings", "seeds"):
+                assert context.params[one.name] == one.default, one.name
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        Where(),
+        Where(device="cpu", images=Path("/a b"), force=True, devices=3, num_nodes=2),
+        Where(device="cuda", num_nodes=2),
+    ],
+)
+def test_where_goes_through_argv_and_the_command(where):
+    assert Where.from_argv(where.to_argv()) == where
+    params = run_cell.make_context("run-cell", ["cell.json", *where.to_argv()]).params
+    assert Where(**{name: params[name] for name in WHERE}) == where
+
+
+@pytest.mark.parametrize("words", [["--nosuch"], ["--device"], ["cpu"]])
+def test_words_that_are_not_options_are_refused(words):
+    with pytest.raises(UsageError, match="not an option of zoo run-cell"):
+        Where.from_argv(words)
+
+
+@pytest.mark.parametrize("name", list(cli.commands))
+def test_short_helps_are_those_of_the_commands(name):
+    lazy = cli.commands[name]
+    assert isinstance(lazy, LazyCommand)
+    command = lazy.load()
+    assert (lazy.name, lazy.hidden) == (command.name, command.hidden)
+    assert lazy.get_short_help_str(1000) == command.get_short_help_str(1000)
+
+
+@pytest.fixture
+def level(monkeypatch):
+    monkeypatch.setenv(LEVEL_VARIABLE, "")
+    before = logging.getLogger().level
+    yield lambda: (logging.getLevelName(logging.getLogger().level), os.environ[LEVEL_VARIABLE])
+    logging.getLogger().setLevel(before)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ("WARNING", "")),
+        (["-v"], ("INFO", "INFO")),
+        (["-vv"], ("DEBUG", "DEBUG")),
+        (["-q"], ("ERROR", "ERROR")),
+        (["--log-level", "info"], ("INFO", "INFO")),
+    ],
+)
+def test_the_log_level_is_set_and_passed_on(words, expected, level):
+    with pytest.raises(SystemExit):
+        main([*words, "list-launchers"])
+    assert level() == expected
+
+
+def test_a_process_takes_the_level_of_the_one_that_started_it(level, monkeypatch):
+    monkeypatch.setenv(LEVEL_VARIABLE, "DEBUG")
+    with pytest.raises(SystemExit):
+        main(["list-launchers"])
+    assert level()[0] == "DEBUG"
+
+
+def complete(*words):
+    completion = ShellComplete(cli, {}, "zoo", "_ZOO_COMPLETE")
+    return [item.value for item in completion.get_completions(list(words[:-1]), words[-1])]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("ben",), "bench"),
+        (("bench", "--budget", "lap"), "laptop"),
+        (("bench", "--model", "tin"), "tiny"),
+        (("bench", "--model", "p4m,toyzoo/ti"), "p4m,toyzoo/tiny"),
+        (("bench", "--data", "modelB"), "modelB"),
+        (("bench", "--simulator", "caust"), "caustics/caustics"),
+        (("bench", "--launcher", "core"), "core/local"),
+        (("rerun", "abc"), "abcdef"),
+    ],
+)
+def test_the_shell_completes_names(words, expected, monkeypatch, tmp_path):
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(TOY))
+    monkeypatch.chdir(tmp_path)
+    run_dir = tmp_path / "results" / "data" / "model" / "abcdef"
+    run_dir.mkdir(parents=True)
+    (run_dir / "cell.json").write_text("{}")
+    assert expected in complete(*words)
+
+
+def test_a_suite_runs_from_python(monkeypatch, tmp_path):
+    from zoo.host import load_plugins
+
+    suite = tmp_path / "suite.toml"
+    suite.write_text('models = ["tiny"]\ndata = ["stripes"]\nbudget = "smoke"\nseeds = [0, 1]\n')
+    asked = {}
+
+    def run(host, cells, **options):
+        asked.update(options, cells=cells)
+        return [{"status": "ok"} for _ in cells]
+
+    monkeypatch.setattr("zoo.run.matrix.run_matrix", run)
+    host = load_plugins(files=[TOY], environment={})
+    found = zoo.bench_suite(suite, device="cpu", seeds=[3], settings={"lr": 0.5}, store=tmp_path, host=host)
+    [cell] = asked["cells"]
+    assert (cell.seed, cell.training["lr"], cell.budget) == (3, 0.5, "smoke")
+    assert asked["where"] == Where(device="cpu")
+    assert found[0]["run_dir"] == str(tmp_path / cell.folder)
+    with pytest.raises(UsageError, match="Did you mean 'seeds'"):
+        zoo.bench_suite(suite, sedes=[3], host=host)
+    assert isinstance(cli, click.Group)

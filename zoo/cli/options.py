@@ -1,0 +1,83 @@
+"""Makes options of commands from the fields of `Request` and `Where`, where each of them is defined once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import click
+
+from zoo.cli.complete import COMPLETE
+from zoo.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+_MOST_SEEDS = 10_000
+_SEVERAL = ("models", "data", "settings")
+"""Fields whose option may be given several times."""
+
+
+def options_of(*kinds: type) -> Callable[[F], F]:
+    """Return a decorator that gives a command an option for each field that `zoo.plan.request.option` made.
+
+    Args:
+        kinds: Dataclasses; of two fields with one name the first counts.
+    """
+
+    def decorate(command: F) -> F:
+        made: dict[str, Callable[[F], F]] = {}
+        for kind in kinds:
+            hints = get_type_hints(kind)
+            for one in fields(kind):
+                if one.metadata and one.name not in made:
+                    made[one.name] = _option(one, hints[one.name])
+        for add in reversed(made.values()):
+            command = add(command)
+        return command
+
+    return decorate
+
+
+def _option(one: Field[Any], hint: Any) -> Callable[[F], F]:
+    about = one.metadata
+    default = one.default if about["shown"] is None else about["shown"]
+    keywords: dict[str, Any] = {"help": about["help"], "metavar": about["metavar"]}
+    if about["complete"]:
+        keywords["shell_complete"] = COMPLETE[about["complete"]]
+    if one.name in _SEVERAL:
+        keywords["multiple"] = True
+    elif hint is bool:
+        keywords["is_flag"] = True
+    else:
+        keywords |= {"default": default, "show_default": default not in (None, "", MISSING)}
+        if hint == Path | None:
+            keywords["type"] = click.Path(path_type=Path)
+    return click.option(about["flag"] or f"--{one.name.replace('_', '-')}", one.name, **keywords)
+
+
+def value_of(kind: type, values: dict[str, Any]) -> Any:
+    """Return a `Request` or `Where` from the values of the options; names that are not fields are left out."""
+    names = {one.name for one in fields(kind) if one.metadata}
+    return kind(**{name: value for name, value in values.items() if name in names})
+
+
+def read_seeds(text: str) -> list[int]:
+    """Read "0,1,2" or "0-4".
+
+    Raises:
+        UsageError: neither.
+    """
+    ranges: list[range] = []
+    try:
+        for part in text.split(","):
+            low, dash, high = part.partition("-")
+            ranges.append(range(int(low), int(high if dash else low) + 1))
+    except ValueError:
+        ranges = []
+    if not ranges or not all(ranges):
+        raise UsageError(f"--seeds {text!r} is not a list of whole numbers.", hint="For example: --seeds 0,1,2 or 0-4")
+    # By stop - start: len() of a range beyond 2**63 raises.
+    if sum(seeds.stop - seeds.start for seeds in ranges) > _MOST_SEEDS:
+        raise UsageError(f"--seeds {text!r} are more than {_MOST_SEEDS:,} seeds.")
+    return [seed for seeds in ranges for seed in seeds]

@@ -1,0 +1,89 @@
+"""Shows what `zoo bench` is about to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo import registry
+from zoo.budgets import BUDGETS
+from zoo.cli.context import console
+from zoo.specs import DatasetSpec
+
+if TYPE_CHECKING:
+    from zoo.data.recipe import Recipe
+    from zoo.host import Host
+    from zoo.results.cell import Cell
+
+
+def print_plan(
+    host: Host, cells: list[Cell], store: Path, *, force: bool, minutes: Mapping[str, float] | None = None
+) -> int:
+    """Say on stderr what will be done; return how many cells are stored already.
+
+    Args:
+        host: the plugins.
+        cells: the plan.
+        store: folder of the results.
+        force: run again what is stored.
+        minutes: run id -> what a run is said to take.
+    """
+    from rich.markup import escape
+
+    from zoo.results.store import done
+
+    budgets = ", ".join(dict.fromkeys(cell.budget for cell in cells))
+    there = set() if force else {cell.run_id for cell in cells if done(store, cell) is not None}
+    stored = sum(cell.run_id in there for cell in cells)
+    out = console(stderr=True)
+    first = cells[0]
+    out.print(
+        f"[bold]{len(cells)} cell{'s' if len(cells) != 1 else ''}[/bold], {stored} of them in {escape(str(store))} "
+        f"already · budget {budgets} · {first.precision} · images on {first.recipe.device_type}"
+    )
+    lines = (f"  {cell.data} with {', '.join(_changed_params(host, cell.recipe))}" for cell in cells)
+    for line in dict.fromkeys(line for line in lines if not line.endswith(" with ")):
+        out.print(line, markup=False)
+    for cell in cells if len(cells) <= 24 else []:
+        state = "  [green]stored[/green]" if cell.run_id in there else ""
+        variant = escape(_variant(cell, cells))
+        out.print(f"  {cell.model} on {cell.data}, seed {cell.seed}{variant}  [dim]{cell.run_id}[/dim]{state}")
+    if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
+        out.print(f"about {left:,.0f} minutes for the cells of which the file says how long they take")
+    if first.budget == "smoke" or any(cell.recipe.simulator is not None for cell in cells):
+        out.print(f"[dim]{BUDGETS[first.budget].note}[/dim]")
+    if note := _stream_note(cells):
+        out.print(f"[dim]{note}[/dim]")
+    return stored
+
+
+def _variant(cell: Cell, cells: list[Cell]) -> str:
+    """Return ", NAME VALUE ..." of what most others of the same model, data set and seed have not."""
+
+    def decided(one: Cell) -> dict[str, Any]:
+        return {**one.sizes, **one.training, **one.hparams, **one.recipe.params}
+
+    same = [decided(one) for one in cells if (one.model, one.data, one.seed) == (cell.model, cell.data, cell.seed)]
+    own = decided(cell)
+    rare = (name for name in own if 2 * sum(other.get(name) == own[name] for other in same) <= len(same))
+    return "".join(f", {name} {own[name]}" for name in rare)
+
+
+def _stream_note(cells: list[Cell]) -> str:
+    """Return what a stream does for these cells, or would do."""
+    first = cells[0]
+    if first.training["stream"]:
+        return (
+            f"streamed: {first.sizes['train']:,} new training images an epoch, rendered as they are needed and not "
+            "kept; validation and test images are the same as without --stream"
+        )
+    if first.budget == "paper" and all(cell.recipe.simulator is not None for cell in cells):
+        return "with --stream, no training image is shown twice and none is kept on disk"
+    return ""
+
+
+def _changed_params(host: Host, recipe: Recipe) -> list[str]:
+    """Return "name=value" of the parameters that differ from the data set's own, by the budget or by --set."""
+    defaults = registry.find(host, DatasetSpec, recipe.dataset).params
+    return [f"{name}={value}" for name, value in recipe.params.items() if value != defaults.get(name)]

@@ -1,0 +1,58 @@
+"""`zoo run-cell`: what a launcher starts for each cell."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zoo.cli.context import host_of
+from zoo.cli.options import options_of, value_of
+from zoo.devices import resolve_device
+from zoo.results.cell import Cell
+from zoo.run.where import Where
+from zoo.train.team import check_devices
+
+# torch and numpy are imported inside the function: they are not needed to refuse a wrong command.
+
+
+@click.command("run-cell", hidden=True)
+@click.argument("path", metavar="CELL.json", type=click.Path(path_type=Path))
+@options_of(Where)
+@click.pass_context
+def run_cell(ctx: click.Context, /, path: Path, **values: Any) -> None:
+    """Run one cell in this process, or in some that it starts; the result goes beside its file."""
+    where: Where = value_of(Where, values)
+    cell, device = Cell.read(path), resolve_device(where.device)
+    where = replace(where, device=device)
+    team = where.team()
+    # torch takes seconds to import: not before the cell is known to be one, and nobody else's.
+    if team.size > 1 and not team.started_by:
+        check_devices(team, device)
+        from zoo.results.store import claim
+        from zoo.run.teamwork import run_by_team
+
+        with claim(path.parent):
+            status = run_by_team(cell, path.parent, where.command(path), team=team, force=where.force).status
+    elif not team.first:
+        import torch
+
+        from zoo.train.fit import help_fit
+
+        where_to = torch.device(device)
+        status = help_fit(host_of(ctx), cell, path.parent, device=where_to, images=where.images, team=team).status
+    else:
+        from zoo.results.store import claim
+
+        with contextlib.nullcontext() if team.started_by == "zoo" else claim(path.parent):
+            from zoo.run import cell as run
+
+            result = run.run_cell(
+                host_of(ctx), cell, path.parent, device=device, images=where.images, force=where.force, team=team
+            )
+            status = result.status
+    if status != "ok":
+        ctx.exit(1)

@@ -1,0 +1,93 @@
+"""Where and how cells are run: one value for the command line, Python, launchers and the processes that they start."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from zoo.devices import resolve_device
+from zoo.errors import UsageError
+from zoo.plan.request import option
+from zoo.train.team import Team, find_team
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Where and how cells are run; nothing in it changes what they are.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "mps".
+        images: Folder of the simulated images; None for the cache, which is filled.
+        force: Whether cells that have a result are run again.
+        devices: Processes on each node that train one network together, one for each device.
+        num_nodes: Nodes that train one network together.
+        plugins: Files of plugins that the process of a cell loads.
+    """
+
+    device: str = option("auto", "auto, cpu, cuda or mps.")
+    images: Path | None = option(None, "Read images that zoo simulate made.", metavar="DIR")
+    force: bool = option(False, "Run again what is in the store.")
+    devices: int = option(1, "GPUs (or CPU processes) of a node for one network.")
+    num_nodes: int = option(1, "Nodes for one network, under srun or torchrun.")
+    plugins: Sequence[str] = ()
+
+    def team(self, **environment: Any) -> Team:
+        """Return the processes that train one network, seen from this one; arguments as for `find_team`."""
+        return find_team(devices=self.devices, num_nodes=self.num_nodes, **environment)
+
+    def resolved(self, host: Host) -> Where:
+        """Return the value for a process elsewhere: the device chosen, absolute paths, the host's plugin files."""
+        files = [record.distribution for record in host.records.values() if record.version == "file"]
+        return replace(
+            self,
+            device=resolve_device(self.device),
+            images=None if self.images is None else self.images.absolute(),
+            plugins=tuple(str(Path(file).absolute()) for file in files),
+        )
+
+    def to_argv(self) -> list[str]:
+        """Return the options of `zoo run-cell`; what has its default is left out, but for the device."""
+        words = ["--device", self.device]
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if not one.metadata or one.name == "device" or value == one.default:
+                continue
+            flag = f"--{one.name.replace('_', '-')}"
+            words += [flag] if value is True else [flag, str(value)]
+        return words
+
+    @classmethod
+    def from_argv(cls, words: Sequence[str]) -> Where:
+        """Return the value that options of `zoo run-cell` stand for; the opposite of `to_argv`.
+
+        Raises:
+            UsageError: A word is not an option, or lacks its value.
+        """
+        hints = get_type_hints(cls)
+        names = {f"--{one.name.replace('_', '-')}": one.name for one in fields(cls) if one.metadata}
+        given: dict[str, Any] = {}
+        rest = list(words)
+        while rest:
+            flag = rest.pop(0)
+            name = names.get(flag)
+            if name is None or (hints[name] is not bool and not rest):
+                raise UsageError(f"'{flag}' is not an option of zoo run-cell, or lacks its value.")
+            kind = hints[name]
+            make = Path if kind == Path | None else kind
+            given[name] = True if kind is bool else make(rest.pop(0))
+        return cls(**given)
+
+    def command(self, cell: Path) -> tuple[str, ...]:
+        """Return the command that runs a cell in a process of its own.
+
+        Args:
+            cell: Its cell.json.
+        """
+        plugins = [word for file in self.plugins for word in ("--plugin", file)]
+        return (sys.executable, "-m", "zoo", *plugins, "run-cell", str(cell), *self.to_argv())
