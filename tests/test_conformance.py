@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,13 @@ import pytest
 from zoo import registry
 from zoo.host import load_plugins
 from zoo.specs import DatasetSpec, ModelSpec
-from zoo.testing.conformance import ConformanceError, check_dataset, check_model, check_simulator
+from zoo.testing.conformance import (
+    ConformanceError,
+    check_dataset,
+    check_model,
+    check_parameters,
+    check_simulator,
+)
 
 HOST = load_plugins(environment={})
 # Plugin timm runs its own, larger models; one of them stands for the contract here. Others that are large are tested
@@ -24,6 +31,24 @@ DATASETS = [spec.id for spec in registry.listed(HOST, DatasetSpec) if "files" no
 @pytest.mark.parametrize("name", MODELS)
 def test_models(name: str) -> None:
     check_model(HOST, name)
+
+
+# `check_model` counts those of the others.
+@pytest.mark.parametrize(
+    "spec", [spec for spec in registry.listed(HOST, ModelSpec) if spec.id not in MODELS], ids=lambda spec: spec.id
+)
+def test_parameters_of_large_models(spec: ModelSpec) -> None:
+    check_parameters(spec)
+
+
+def test_every_model_states_its_parameters() -> None:
+    assert [spec.id for spec in registry.listed(HOST, ModelSpec) if spec.parameters is None] == []
+
+
+def test_a_wrong_number_of_parameters_is_noticed() -> None:
+    spec = registry.find(HOST, ModelSpec, "gconv/z2cnn")
+    with pytest.raises(ConformanceError, match=f"{spec.parameters} trainable parameters, but its spec states 7"):
+        check_parameters(dataclasses.replace(spec, parameters=7))
 
 
 @pytest.mark.parametrize("name", DATASETS)

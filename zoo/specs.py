@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_]*/[A-Za-z0-9][A-Za-z0-9_.+-]*")
 TARGET_PATTERN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+REFERENCE_SHAPE = {"in_chans": 1, "num_classes": 3, "image_size": 150}
+"""Images and classes for which a spec states its number of parameters: those of the published lens data sets."""
 SHAPE_ARGUMENTS = ("in_chans", "num_classes", "image_size")
 EQUIVARIANCES = ("exact", "approximate")
 DEVICES = ("cpu", "any")
@@ -105,6 +107,7 @@ def _is_plain(value: Any) -> bool:
 _FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "str": ("a text", lambda value: isinstance(value, str)),
     "str | None": ("a text or None", lambda value: value is None or isinstance(value, str)),
+    "int | None": ("a whole number or None", lambda value: value is None or type(value) is int),
     "int": ("a whole number", lambda value: type(value) is int),
     "bool": ("True or False", lambda value: isinstance(value, bool)),
     # A forgotten comma makes ("timm") a text, whose letters would each be taken for a name.
@@ -143,6 +146,8 @@ class ModelSpec(Spec):
         weights: name -> file of trained weights, relative to the plugin's package; see docs/weights.md.
         initialisers: hyper-parameters that only choose the initial weights, each with the value that leaves them to
             chance, such as {"pretrained": False}: what is built to be filled from a file is built with these.
+        parameters: Number of trainable parameters with the defaults, for images of `REFERENCE_SHAPE`; None where
+            it is not known. The conformance kit compares it with the network.
         training: training settings that suit this model where the user sets none (lr, weight_decay, ...).
     """
 
@@ -155,6 +160,7 @@ class ModelSpec(Spec):
     search_space: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
     initialisers: Mapping[str, Any] = field(default_factory=dict)
+    parameters: int | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

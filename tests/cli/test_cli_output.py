@@ -130,6 +130,53 @@ def test_lists_fit_a_narrow_terminal(zoo, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize("command", ["list-models", "list-datasets", "list-simulators", "list-launchers"])
+def test_lists_are_complete_at_the_usual_widths(zoo, monkeypatch, command, width):
+    from zoo.cli import listing
+
+    monkeypatch.setattr(listing, "_terminal_width", lambda: width)
+    lines = zoo(command)[0].splitlines()
+    assert max(map(len, lines)) <= width
+    rows = [line.split()[0] for line in lines[1:] if line[0] != " " and "/" in line.split()[0]]
+    specs = json.loads(zoo(command, "--json")[0])
+    assert rows == [spec["id"] for spec in specs]
+    text = " ".join(" ".join(lines).split())
+    if command == "list-models":
+        assert width >= 100 or all(spec["summary"] in text for spec in specs)
+        assert "29,391" in text
+
+
+def test_a_text_that_has_too_little_room_stands_below_its_row():
+    from zoo.cli.listing import _aligned
+
+    rows = [["id", "count", "summary"], ["mine/network", "12", "one word and another and a third"]]
+    assert _aligned(rows, width=99, right={1}) == [
+        "id            count  summary",
+        "mine/network     12  one word and another and a third",
+    ]
+    assert _aligned(rows, width=46, right={1})[1] == (
+        "mine/network     12  one word and another and\n                     a third"
+    )
+    assert _aligned(rows, width=30, right={1})[1] == ("mine/network     12\n    one word and another and a\n    third")
+
+
+def test_models_are_sorted(zoo):
+    def listed(order):
+        return json.loads(zoo("list-models", "--sort", order, "--json")[0])
+
+    by_name, by_parameters, by_group = listed("name"), listed("parameters"), listed("group")
+    assert [spec["id"] for spec in by_name] == sorted(spec["id"] for spec in by_name)
+    counts = [spec["parameters"] for spec in by_parameters]
+    known = [count for count in counts if count is not None]
+    assert known == sorted(known)
+    assert counts[len(known) :] == [None] * (len(counts) - len(known))
+    groups = [spec["group"] for spec in by_group]
+    assert groups[-1] is None
+    assert [group for group in groups if group] == sorted(group for group in groups if group)
+    assert len(by_name) == len(by_parameters) == len(by_group)
+
+
 def test_dry_run_prints_the_plan_and_writes_nothing(zoo, tmp_path):
     out, err = zoo(*bench("--dry-run", "--seeds", "0-1", model="toyzoo/tiny,toyzoo/raises"))
     assert out == ""

@@ -193,12 +193,27 @@ def test_narrow_terminals_lose_the_least_important_columns_first(table):
     widths = sorted(shown)
     for narrow, wide in pairwise(widths):
         assert shown[narrow] <= shown[wide]
-    assert {"model", "AUC macro", "AUC vortex"} <= shown[40]
-    assert set(table.columns) - {"MACs"} in shown.values()
+    assert {"model", "AUC macro"} <= shown[40]
+    areas = {name for name in table.columns if name.startswith("AUC ") and name != "AUC macro"}
+    assert len(areas) == 3
+    assert set(table.columns) - areas in shown.values()
+    assert set(table.columns) - areas - {"MACs"} in shown.values()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+def test_seed_and_interval_are_always_shown(width):
+    [table] = make_tables([good(0.97, model="gconv/p4m_resnet18_wide", seed=12)])
+    shown = [column.header for column in to_rich(table, width=width).columns]
+    assert {"model", "seed", "AUC macro", "95 %"} <= set(shown)
+    [row] = [line for line in rendered(table, width) if "gconv/p4m_resnet18_wide" in line]
+    for name in ("seed", "AUC macro", "95 %"):
+        assert table.rows[0][table.columns.index(name)] in row
+    text = " ".join(" ".join(rendered(table, width)).split())
+    assert all(name in text for name in table.columns if name not in shown)
 
 
 def test_long_headings_break_at_blanks(table):
-    lines = rendered(table, 150)
+    lines = rendered(table, 170)
     assert not any("no substructure" in line for line in lines)
     for word in ["AUC", "no", "substructure"]:
         assert any(re.search(rf"\b{word}\b", line) for line in lines[2:])

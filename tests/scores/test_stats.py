@@ -231,6 +231,23 @@ def test_macro_components_give_the_paired_bootstraps_error():
         assert areas[0][row] - areas[1][row] == pytest.approx((values[0] - values[1]).mean(), abs=0.2 * analytic)
 
 
+def test_student_has_its_closed_forms():
+    for deviation in (0.0, 0.3, 1.0, 2.5, 12.0):
+        assert two_sided_p(-deviation, degrees_of_freedom=1) == pytest.approx(
+            1 - 2 * np.arctan(deviation) / np.pi, abs=1e-12
+        )
+        assert two_sided_p(deviation, degrees_of_freedom=2) == pytest.approx(
+            1 - deviation / np.sqrt(2 + deviation**2), abs=1e-12
+        )
+    for level in (0.5, 0.95, 0.99):
+        assert critical_value(level, degrees_of_freedom=1) == pytest.approx(np.tan(np.pi * level / 2), rel=1e-12)
+        for freedom in (1, 3.3, 999, 1001, np.inf):
+            reach = critical_value(level, degrees_of_freedom=freedom)
+            assert two_sided_p(reach, degrees_of_freedom=freedom) == pytest.approx(1 - level, rel=1e-9)
+    assert np.isnan(two_sided_p(np.nan))
+    assert np.isnan(two_sided_p(np.nan, degrees_of_freedom=3))
+
+
 def test_student_is_scipys():
     from scipy.stats import norm, t
 

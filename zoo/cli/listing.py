@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -14,10 +15,24 @@ from zoo.cli.context import host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from zoo.specs import Spec
+    from zoo.specs import ModelSpec, Spec
 
-Column = tuple[str, Callable[[Any], str]]
 _LEAST_WIDTH = 24
+_SHOWN_CLASSES = 5
+
+
+class Column(NamedTuple):
+    """One column of a list.
+
+    Args:
+        heading: Text of the first line.
+        value: Function from a spec to the text of its cell.
+        right: Whether the cells are aligned at their right ends, as numbers are.
+    """
+
+    heading: str
+    value: Callable[[Any], str]
+    right: bool = False
 
 
 def _print(
@@ -27,9 +42,10 @@ def _print(
     columns: Sequence[Column],
     *,
     as_json: bool,
+    sort: Callable[[Any], Any] | None = None,
     **filters: Any,
 ) -> None:
-    """Print the specs of a kind that fit.
+    """Print the specs of a kind that fit, in the order of their ids or of the key `sort`.
 
     Raises:
         UsageError: a pattern was given that nothing fits.
@@ -46,27 +62,58 @@ def _print(
             f"No {kind.kind} fits {wanted}.{nearest(pattern, names)}",
             hint=f"See: {registry.LIST_COMMANDS[kind]}",
         )
+    if sort:
+        specs = sorted(specs, key=sort)
     if as_json:
         print_json([spec.to_json() for spec in specs])
         return
-    rows = [[value(spec) for _, value in columns] for spec in specs]
-    for number, line in enumerate(_aligned([[heading for heading, _ in columns], *rows], width=_terminal_width())):
-        click.echo(line if number else click.style(line, bold=True))
+    rows = [[column.heading for column in columns], *([column.value(spec) for column in columns] for spec in specs)]
+    right = {index for index, column in enumerate(columns) if column.right}
+    for number, text in enumerate(_aligned(rows, width=_terminal_width(), right=right)):
+        click.echo(text if number else click.style(text, bold=True))
 
 
-def _aligned(rows: Sequence[Sequence[str]], *, width: int) -> list[str]:
-    """Return the rows as lines with aligned columns; the last column is folded where it reaches beyond the width.
+def _aligned(rows: Sequence[Sequence[str]], *, width: int, right: Collection[int] = ()) -> list[str]:
+    """Return each row as lines with aligned columns, folded between words where they would exceed the width.
 
+    Where less than `_LEAST_WIDTH` would remain for the last column, its text follows on lines of its own.
     rich has prettier tables, but importing it takes as long as all the rest of listing.
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
-    indent = sum(widths) + 2 * len(widths)
-    lines = []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    floors = [max(len(word) for text in column for word in [*text.split(), ""]) for column in zip(*rows, strict=True)]
+    floors[-1] = min(widths[-1], max(floors[-1], _LEAST_WIDTH))
+    separate = sum(floors) + 2 * (len(floors) - 1) > width
+    beside = len(widths) - separate
+    widths, floors = widths[:beside], floors[:beside]
+    while sum(widths) + 2 * (len(widths) - 1) > width:
+        shrinkable = [index for index in range(len(widths)) if widths[index] > floors[index]]
+        if not shrinkable:
+            break
+        widths[max(shrinkable, key=lambda index: widths[index])] -= 1
+    texts = []
     for row in rows:
-        start = "".join(f"{text:<{size}}  " for text, size in zip(row, widths, strict=False))
-        folded = textwrap.wrap(row[-1], max(width - indent, _LEAST_WIDTH)) or [""]
-        lines += [f"{start if number == 0 else ' ' * indent}{part}".rstrip() for number, part in enumerate(folded)]
-    return lines
+        cells = [_folded(text, size) for text, size in zip(row, widths, strict=False)]
+        lines = [
+            "  ".join(
+                f"{part:>{size}}" if index in right else f"{part:<{size}}"
+                for index, (part, size) in enumerate(zip(parts, widths, strict=True))
+            ).rstrip()
+            for parts in zip_longest(*cells, fillvalue="")
+        ]
+        if separate:
+            lines += [f"    {part}" for part in _folded(row[-1], max(width - 4, 1))]
+        texts.append("\n".join(lines))
+    return texts
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the names, or the number of them with the first and the last where there are many."""
+    shown = names if len(names) <= _SHOWN_CLASSES else [f"{len(names)}: {names[0]}", "...", names[-1]]
+    return ", ".join(shown)
+
+
+def _folded(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _terminal_width() -> int:
@@ -83,19 +130,31 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_pattern
 @_tag
 @click.option("--group", help="Only networks of this symmetry group, such as p4m.")
+@click.option(
+    "--sort", type=click.Choice(["name", "parameters", "group"]), default="name", show_default=True, help="Order."
+)
 @_json
 @click.pass_context
-def list_models(ctx: click.Context, pattern: str, tag: str | None, group: str | None, as_json: bool) -> None:
+def list_models(ctx: click.Context, pattern: str, tag: str | None, group: str | None, sort: str, as_json: bool) -> None:
     """List networks."""
     from zoo.specs import ModelSpec
 
-    columns: list[Column] = [
-        ("id", lambda spec: spec.id),
-        ("group", lambda spec: spec.group or "-"),
-        ("equivariance", lambda spec: spec.equivariance or "-"),
-        ("summary", lambda spec: spec.summary),
+    columns = [
+        Column("id", lambda spec: spec.id),
+        Column("group", lambda spec: spec.group or "-"),
+        Column("equivariance", lambda spec: spec.equivariance or "-"),
+        Column("parameters", lambda spec: "-" if spec.parameters is None else f"{spec.parameters:,}", right=True),
+        Column("bundled weights", lambda spec: ", ".join(spec.weights) or "-"),
+        Column("summary", lambda spec: spec.summary),
     ]
-    _print(ctx, ModelSpec, pattern, columns, as_json=as_json, tag=tag, group=group)
+    _print(ctx, ModelSpec, pattern, columns, as_json=as_json, sort=_ORDERS.get(sort), tag=tag, group=group)
+
+
+# Models without the value come last; sorting is stable, so equal ones stay in the order of their ids.
+_ORDERS: dict[str, Callable[[ModelSpec], tuple[bool, Any]]] = {
+    "parameters": lambda spec: (spec.parameters is None, spec.parameters or 0),
+    "group": lambda spec: (spec.group is None, spec.group or ""),
+}
 
 
 @click.command("list-datasets")
@@ -107,10 +166,10 @@ def list_datasets(ctx: click.Context, pattern: str, tag: str | None, as_json: bo
     """List data sets."""
     from zoo.specs import DatasetSpec
 
-    columns: list[Column] = [
-        ("id", lambda spec: spec.id),
-        ("classes", lambda spec: ", ".join(spec.classes)),
-        ("summary", lambda spec: spec.summary),
+    columns = [
+        Column("id", lambda spec: spec.id),
+        Column("classes", lambda spec: _few(spec.classes)),
+        Column("summary", lambda spec: spec.summary),
     ]
     _print(ctx, DatasetSpec, pattern, columns, as_json=as_json, tag=tag)
 
@@ -124,10 +183,10 @@ def list_simulators(ctx: click.Context, pattern: str, tag: str | None, as_json: 
     """List lens simulators."""
     from zoo.specs import SimulatorSpec
 
-    columns: list[Column] = [
-        ("id", lambda spec: spec.id),
-        ("device", lambda spec: spec.device),
-        ("summary", lambda spec: spec.summary),
+    columns = [
+        Column("id", lambda spec: spec.id),
+        Column("device", lambda spec: spec.device),
+        Column("summary", lambda spec: spec.summary),
     ]
     _print(ctx, SimulatorSpec, pattern, columns, as_json=as_json, tag=tag)
 
@@ -141,5 +200,5 @@ def list_launchers(ctx: click.Context, pattern: str, tag: str | None, as_json: b
     """List ways to run cells."""
     from zoo.specs import LauncherSpec
 
-    columns: list[Column] = [("id", lambda spec: spec.id), ("summary", lambda spec: spec.summary)]
+    columns = [Column("id", lambda spec: spec.id), Column("summary", lambda spec: spec.summary)]
     _print(ctx, LauncherSpec, pattern, columns, as_json=as_json, tag=tag)

@@ -18,18 +18,21 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _ANGLES = "error at other angles"
+_CLASS_AREAS = "AUC of classes"
 _LEAST_IMPORTANT = (
+    _CLASS_AREAS,
     "MACs",
-    "run",
     "train images/s",
-    "seed",
-    "parameters",
     "minutes",
-    "95 %",
-    "accuracy",
+    "run",
+    "parameters",
     _ANGLES,
     "equivariance error",
+    "accuracy",
+    "95 %",
+    "seed",
 )
+"""Columns in the order in which a narrow terminal loses them; the model and the macro AUC always stay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +241,7 @@ def to_rich(table: ResultTable, *, width: int) -> Table:
 
     shown = list(range(len(table.columns)))
     for name in (None, *_LEAST_IMPORTANT):
-        shown = [index for index in shown if table.columns[index] != name]
+        shown = [index for index in shown if _kind(table.columns[index]) != name]
         if sum(_column_width(table, index) + 3 for index in shown) < width:
             break
     hidden = [name for index, name in enumerate(table.columns) if index not in shown]
@@ -267,6 +270,11 @@ def to_rich(table: ResultTable, *, width: int) -> Table:
     for row in table.rows:
         rich_table.add_row(*(row[index] for index in shown))
     return rich_table
+
+
+def _kind(heading: str) -> str:
+    """Return the name by which a column is left out; the AUCs of the classes share one."""
+    return _CLASS_AREAS if heading.startswith("AUC ") and heading != "AUC macro" else heading
 
 
 def _column_width(table: ResultTable, index: int) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 
 from zoo import registry
 from zoo.errors import TrainingError
-from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec
+from zoo.specs import REFERENCE_SHAPE, DatasetSpec, ModelSpec, SimulatorSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -36,7 +36,7 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
 
     Checks the shape and type of the logits, that batches do not mix in evaluation, that a training step changes
     the weights and keeps everything finite, that the state dict has the same keys in both modes and brings back
-    the same logits, and that a model which is declared exactly invariant is.
+    the same logits, that a model which is declared exactly invariant is, and that it has as many parameters as stated.
 
     Args:
         host: the plugins.
@@ -53,6 +53,7 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
     from zoo.scores.equivariance import measure_equivariance
 
     spec = registry.find(host, ModelSpec, name)
+    check_parameters(spec)
     for size in image_sizes:
         label = f"{spec.id} at {size} x {size}"
         torch.manual_seed(0)
@@ -97,11 +98,26 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
             _require(error <= tolerance, f"{label}: declared exact under {spec.group}, measured error {error:.1e}")
 
 
+def check_parameters(spec: ModelSpec) -> None:
+    """Build a model for images of `zoo.specs.REFERENCE_SHAPE` and count its trainable parameters.
+
+    Raises:
+        ConformanceError: the spec states another number; a spec that states none is accepted.
+    """
+    if spec.parameters is None:
+        return
+    model = _build(spec, REFERENCE_SHAPE["image_size"])
+    count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    _require(
+        count == spec.parameters, f"{spec.id}: {count} trainable parameters, but its spec states {spec.parameters}"
+    )
+
+
 def _build(spec: ModelSpec, size: int) -> Any:
     from zoo.models.network import build_network
 
     try:
-        return build_network(spec, in_chans=1, num_classes=3, image_size=size, hparams={})
+        return build_network(spec, **{**REFERENCE_SHAPE, "image_size": size}, hparams={})
     except TrainingError as error:
         raise ConformanceError(f"{spec.id} at {size} x {size}: {error}") from error
 

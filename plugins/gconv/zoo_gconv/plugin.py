@@ -6,7 +6,7 @@ import copy
 
 from zoo.hookspecs import hookimpl
 from zoo.specs import ModelSpec
-from zoo_gconv.catalogue import NETWORKS, SHIPPED, TRAINED_ON, Network
+from zoo_gconv.catalogue import NETWORKS, PARAMETERS, SHIPPED, TRAINED_ON, Network
 
 
 def _spec(name: str, network: Network) -> ModelSpec:
@@ -24,6 +24,7 @@ def _spec(name: str, network: Network) -> ModelSpec:
         defaults=network.defaults,
         initialisers=network.initialisers,
         search_space=network.search_space,
+        parameters=PARAMETERS[name],
         training=network.training,
         weights={data: f"weights/{name}.{data}.safetensors" for data in TRAINED_ON} if name in SHIPPED else {},
     )

@@ -252,7 +252,7 @@ def test_the_network_of_2021_equals_one_put_together_from_e2cnns_own_modules():
         ("e2cnn/c4", {"order": 8}, r"no hyper-parameter 'order'"),
         ("e2cnn/cn", {"order": 33}, r"order is 33, but must be a whole number of rotations, from 1 to 32"),
         ("e2cnn/c4", {"widths": []}, r"widths is \[\], but must be a list"),
-        ("e2cnn/c4", {"kernel_sizes": 4}, r"kernel_sizes is \[4, .*odd and 3 or more"),
+        ("e2cnn/c4", {"kernel_sizes": 4}, r"kernel_sizes is \[4, .*odd numbers, 3 or more"),
         (
             "e2cnn/c4",
             {"kernel_sizes": [5, 5]},

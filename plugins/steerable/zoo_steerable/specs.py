@@ -22,6 +22,18 @@ WIDTHS: dict[str, list[int]] = {
     "cn": [4, 6, 8, 10, 12],
     "dn": [3, 5, 7, 8, 10],
 }
+PARAMETERS: dict[str, int] = {
+    "c16": 23_721,
+    "c4": 23_855,
+    "c8": 24_127,
+    "cn": 18_143,
+    "d4": 24_127,
+    "d8": 23_721,
+    "dn": 24_705,
+    "o2": 22_203,
+    "so2": 19_843,
+}
+"""Trainable parameters of each network with its defaults, in both libraries, measured by benchmarks/parameters.py."""
 SHARED: dict[str, Any] = {
     "kernel_sizes": [7, 5, 5, 5, 5],
     "strides": [2, 2, 1, 1, 1],
@@ -141,6 +153,7 @@ def specs(library: str, version: str) -> list[ModelSpec]:
                 equivariance="exact" if exact else "approximate",
                 defaults=defaults_of(name),
                 search_space=search_space_of(name),
+                parameters=PARAMETERS[name],
                 training={"lr": 5e-3, "weight_decay": 1e-4},
                 weights=SHIPPED.get(f"{library}/{name}", {}),
             )

@@ -120,6 +120,19 @@ BASELINES: dict[str, Baseline] = {
     ),
 }
 
+PARAMETERS: dict[str, int] = {
+    "coatnet_nano": 14_609_495,
+    "convnext_atto": 3_374_203,
+    "densenet121": 6_950_659,
+    "efficientnet_b1": 6_516_451,
+    "resnet18": 11_171_779,
+    "resnet50": 23_507_907,
+    "swin_tiny": 27_514_365,
+    "vgg16_bn": 134_280_131,
+    "vit_tiny": 5_408_259,
+}
+"""Trainable parameters of each network with its defaults, measured by benchmarks/parameters.py."""
+
 _CARD = """\
 {about}
 
@@ -151,6 +164,7 @@ def _listed(name: str, baseline: Baseline) -> ModelSpec:
         defaults=defaults,
         initialisers={"pretrained": False},
         search_space=search_space,
+        parameters=PARAMETERS[name],
         training={"lr": baseline.lr, "weight_decay": baseline.weight_decay},
     )
 

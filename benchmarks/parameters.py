@@ -1,0 +1,26 @@
+"""Print the number of trainable parameters of every registered model: what plugins state as `ModelSpec.parameters`.
+
+uv run python benchmarks/parameters.py [PATTERN]
+"""
+
+from __future__ import annotations
+
+import sys
+
+from zoo import registry
+from zoo.host import load_plugins
+from zoo.models.network import build_network
+from zoo.specs import REFERENCE_SHAPE, ModelSpec
+
+
+def main(pattern: str = "*") -> None:
+    """Print one line for each model: id, count, and what its spec states where that differs."""
+    for spec in registry.listed(load_plugins(), ModelSpec, pattern=pattern):
+        network = build_network(spec, **REFERENCE_SHAPE, hparams={})
+        count = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+        note = "" if count == spec.parameters else f"  (its spec states {spec.parameters})"
+        print(f"{spec.id:<28} {count:>12_}{note}", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
