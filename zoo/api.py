@@ -160,7 +160,7 @@ def open_dataset(
         name: id or bare name, such as "modelB".
         split: "train", "val" or "test".
         images: how many.
-        simulator: id or name; default: caustics.
+        simulator: id or name; default: the one that `zoo list-simulators` marks.
         seed: another seed gives other images of the same kind.
         device: "auto", "cpu" or "cuda", for the simulator.
         host: the plugins; default: all installed ones.
@@ -232,7 +232,7 @@ def bench(
         model, data: names, comma lists, wildcards, or sequences of them.
         seeds: of initialisation, order and augmentation.
         budget: "smoke", "laptop" or "paper"; default: the one that suits the device.
-        simulator: id or name; default: caustics.
+        simulator: id or name; default: the one that `zoo list-simulators` marks.
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto", "fp32", "tf32" or "bf16".
         rule: "val_auc" or "last": which epoch's weights are kept.

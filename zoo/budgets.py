@@ -1,4 +1,4 @@
-"""Budgets: how many images, how many epochs, and how hard a problem fits into them."""
+"""Budgets: how many images and how many epochs. What a budget changes in a data set, `DatasetSpec.budgets` says."""
 
 from __future__ import annotations
 
@@ -17,26 +17,14 @@ class Budget:
         name: "smoke", "laptop" or "paper".
         sizes: split -> images.
         training: settings that differ from the defaults of `zoo.plan.settings`.
-        data: parameters of simulated data sets that differ from the published ones, where they exist.
-        yields: parameter of `data` -> those that say the same in another way: where a user states one of them, what the
-            budget says is left out.
         note: what a reader must know to judge the scores.
     """
 
     name: str
     sizes: Mapping[str, int]
     training: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
-    yields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     note: str = ""
 
-
-# A user who states masses means these masses, not four times as much.
-_MASSES = {
-    "mass_scale": (
-        "mass_fraction", "subhalo_mass_fraction", "vortex_mass_fraction", "subhalo_mass_low", "subhalo_mass_high",
-    )
-}  # fmt: skip
 
 BUDGETS = {
     budget.name: budget
@@ -45,21 +33,13 @@ BUDGETS = {
             name="smoke",
             sizes={"train": 512, "val": 256, "test": 256},
             training={"epochs": 1, "batch_size": 32},
-            data={"image_size": 32, "pixel_scale": 0.2, "mass_scale": 4.0},
-            yields=_MASSES,
             note="smoke: shows that everything runs; the scores mean nothing",
         ),
         Budget(
             name="laptop",
             sizes={"train": 9216, "val": 1024, "test": 2048},
             training={"epochs": 8, "batch_size": 64},
-            data={"image_size": 64, "pixel_scale": 0.1, "mass_scale": 4.0},
-            yields=_MASSES,
-            note=(
-                "a laptop-size problem: smaller images and, unless --set says otherwise, four times the published "
-                "substructure mass; the paper-size problem (150 x 150 pixels, published masses, 67,500 training "
-                "images) needs a GPU: --budget paper"
-            ),
+            note="a laptop-size problem; the paper-size one (67,500 training images) needs a GPU: --budget paper",
         ),
         Budget(
             name="paper",

@@ -33,7 +33,7 @@ _MOST_SEEDS = 10_000
 @click.option("--data", "data", multiple=True, help="Ids, names or wildcards, by commas.")
 @click.option("--seeds", default="0", show_default=True, help="Whole numbers by commas, or a range such as 0-4.")
 @click.option("--budget", help="smoke (seconds), laptop (minutes) or paper; default: laptop, on a GPU paper.")
-@click.option("--simulator", default="caustics/caustics", show_default=True, help="Who renders the images.")
+@click.option("--simulator", default="", help="Simulator of the images.  [default: see zoo list-simulators]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--precision", default="auto", show_default=True, help="auto, fp32, tf32 or bf16.")
 @click.option("--rule", default="val_auc", show_default=True, help="Which epoch is kept: val_auc or last.")
@@ -175,7 +175,7 @@ def bench(
                 team=team,
                 watch=watcher.watch,
             )
-    _finish(found, Path(store), as_json=as_json, ran=force or stored < len(cells))
+    _finish(host, found, Path(store), as_json=as_json, ran=force or stored < len(cells))
     if suite is not None:
         for sentence in compare_expected(host, suite, found):
             click.echo(sentence, err=True)
@@ -213,8 +213,9 @@ def _of_study(ctx: click.Context, name: str, request: Request) -> Request:
     return request_of(best, request, told=told)
 
 
-def _finish(found: list[RunResult], store: Path, *, as_json: bool, ran: bool) -> None:
+def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, ran: bool) -> None:
     """Print the table or JSON, and draw the pictures."""
+    from zoo.registry import datasets_by_id
     from zoo.report.plots import draw_all
     from zoo.report.tables import make_tables, to_rich
     from zoo.results.store import plain_result
@@ -223,7 +224,7 @@ def _finish(found: list[RunResult], store: Path, *, as_json: bool, ran: bool) ->
         print_json([plain_result(result) | {"run_dir": str(result.run_dir)} for result in found])
     else:
         out = console()
-        for table in make_tables(found):
+        for table in make_tables(found, datasets=datasets_by_id(host)):
             out.print(to_rich(table, width=out.width))
             for note in table.notes:
                 out.print(note, style="dim", markup=False)
@@ -248,7 +249,8 @@ def _print_plan(
     """
     from rich.markup import escape
 
-    from zoo.budgets import BUDGETS
+    from zoo.data.about import budget_note
+    from zoo.registry import datasets_by_id
     from zoo.results.store import done
 
     budgets = ", ".join(dict.fromkeys(cell.budget for cell in cells))
@@ -270,7 +272,7 @@ def _print_plan(
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
         out.print(f"about {left:,.0f} minutes for the cells of which the file says how long they take")
     if first.budget == "smoke" or any(cell.recipe.simulator is not None for cell in cells):
-        out.print(f"[dim]{BUDGETS[first.budget].note}[/dim]")
+        out.print(f"[dim]{budget_note(first.budget, datasets_by_id(host).get(first.data))}[/dim]")
     if note := _stream_note(cells):
         out.print(f"[dim]{note}[/dim]")
     return stored

@@ -127,6 +127,7 @@ def list_simulators(ctx: click.Context, pattern: str, tag: str | None, as_json: 
     columns: list[Column] = [
         ("id", lambda spec: spec.id),
         ("device", lambda spec: spec.device),
+        ("", lambda spec: "default" if spec.default else ""),
         ("summary", lambda spec: spec.summary),
     ]
     _print(ctx, SimulatorSpec, pattern, columns, as_json=as_json, tag=tag)

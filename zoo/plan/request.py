@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-DEFAULT_SIMULATOR = "caustics/caustics"
+DEFAULT_SIMULATOR = ""  # the one that is declared so: `zoo.registry.find_simulator`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Request:
         models, data: names, comma lists, wildcards.
         seeds: one cell for each.
         budget: "smoke", "laptop", "paper", or None for the one that suits the device.
-        simulator: id or name.
+        simulator: id or name; "" for the default one.
         device: "auto", "cpu", "cuda" or "mps".
         images: folder that holds the simulated images; default: the cache, which is filled.
         precision: "auto" (bf16 on CUDA, else fp32), "fp32", "tf32" or "bf16".

@@ -22,7 +22,7 @@ from zoo.errors import UsageError
 @click.option("--budget", help="smoke (seconds a trial), laptop or paper; default: laptop, on a GPU paper.")
 @click.option("--workers", default=1, show_default=True, help="Trials at the same time.")
 @click.option("--prune-after", default=5, show_default=True, help="Trials that must end before one is stopped early.")
-@click.option("--simulator", default="caustics/caustics", show_default=True, help="Who renders the images.")
+@click.option("--simulator", default="", help="Simulator of the images.  [default: see zoo list-simulators]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--precision", default="auto", show_default=True, help="auto, fp32, tf32 or bf16.")
 @click.option("--rule", default="val_auc", show_default=True, help="Which epoch is kept: val_auc or last.")
@@ -94,7 +94,7 @@ def tune(
     names = [name.strip() for name in (searched or "").split(",") if name.strip()]
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         definition, folder = make_study(host, request, name=study, searched=names, prune_after=prune_after)
-    print_plan(definition, folder)
+    print_plan(host, definition, folder)
     with StudyWatcher() as watcher:
         run_study(
             host,
