@@ -162,7 +162,7 @@ def open_dataset(
         name: id or bare name, such as "modelB".
         split: "train", "val" or "test".
         images: how many.
-        simulator: id or name; default: caustics.
+        simulator: id or name; default: the one that `zoo list-simulators` marks.
         seed: another seed gives other images of the same kind.
         device: "auto", "cpu" or "cuda", for the simulator.
         host: the plugins; default: all installed ones.
@@ -178,7 +178,6 @@ def open_dataset(
     from zoo.data.shards import MOST_IMAGES
     from zoo.devices import resolve_device
     from zoo.plan.recipes import make_recipe
-    from zoo.plan.request import DEFAULT_SIMULATOR
 
     host = host or _default_host()
     if split not in SPLITS:
@@ -199,7 +198,7 @@ def open_dataset(
         host,
         spec,
         params={**spec.params, **params},
-        simulator=simulator or DEFAULT_SIMULATOR,
+        simulator=simulator or "",
         device=resolve_device(device),
         seed=seed,
     )
@@ -237,7 +236,7 @@ def bench(
         model, data: names, comma lists, wildcards, or sequences of them.
         seeds: of initialisation, order and augmentation.
         budget: "smoke", "laptop" or "paper"; default: the one that suits the device.
-        simulator: id or name; default: caustics.
+        simulator: id or name; default: the one that `zoo list-simulators` marks.
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto", "fp32", "tf32" or "bf16".
         rule: "val_auc" or "last": which epoch's weights are kept.
@@ -258,7 +257,7 @@ def bench(
         DataError: the store cannot be written.
     """
     from zoo.plan.cells import make_plan
-    from zoo.plan.request import DEFAULT_SIMULATOR, Request
+    from zoo.plan.request import Request
     from zoo.run.where import Where
 
     host = host or _default_host()
@@ -268,7 +267,7 @@ def bench(
         data=[data] if isinstance(data, str) else data,
         seeds=seeds,
         budget=budget,
-        simulator=simulator or DEFAULT_SIMULATOR,
+        simulator=simulator or "",
         device=device,
         precision=precision,
         rule=rule,

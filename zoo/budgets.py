@@ -1,4 +1,4 @@
-"""Budgets: numbers of images and epochs, and the difficulty of the problem that suits them."""
+"""Budgets: numbers of images and epochs. `DatasetSpec.budgets` holds what a budget changes in a data set."""
 
 from __future__ import annotations
 
@@ -17,27 +17,14 @@ class Budget:
         name: Name of the budget: "smoke", "laptop" or "paper".
         sizes: Number of images for each split.
         training: Settings that differ from the defaults of `zoo.plan.settings`.
-        data: Parameters of simulated data sets that differ from the published values; a data set without a parameter
-            ignores its value.
-        yields: For a parameter of `data`, the parameters that determine the same quantity. If the user sets one of
-            them, the budget's value is dropped.
         note: Information that readers need to judge the scores.
     """
 
     name: str
     sizes: Mapping[str, int]
     training: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
-    yields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     note: str = ""
 
-
-# Masses that the user sets are used as they are, not multiplied by the budget's factor.
-_MASSES = {
-    "mass_scale": (
-        "mass_fraction", "subhalo_mass_fraction", "vortex_mass_fraction", "subhalo_mass_low", "subhalo_mass_high",
-    )
-}  # fmt: skip
 
 BUDGETS = {
     budget.name: budget
@@ -46,21 +33,13 @@ BUDGETS = {
             name="smoke",
             sizes={"train": 512, "val": 256, "test": 256},
             training={"epochs": 1, "batch_size": 32},
-            data={"image_size": 32, "pixel_scale": 0.2, "mass_scale": 4.0},
-            yields=_MASSES,
             note="smoke: checks that everything runs; the scores are not meaningful",
         ),
         Budget(
             name="laptop",
             sizes={"train": 9216, "val": 1024, "test": 2048},
             training={"epochs": 8, "batch_size": 64},
-            data={"image_size": 64, "pixel_scale": 0.1, "mass_scale": 4.0},
-            yields=_MASSES,
-            note=(
-                "a laptop-size problem: smaller images and, unless --set says otherwise, four times the published "
-                "substructure mass; the paper-size problem (150 x 150 pixels, published masses, 67,500 training "
-                "images) needs a GPU: --budget paper"
-            ),
+            note="a laptop-size problem; the paper-size one (67,500 training images) needs a GPU: --budget paper",
         ),
         Budget(
             name="paper",

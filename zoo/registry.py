@@ -78,6 +78,36 @@ def find(host: Host, kind: type[S], name: str) -> S:
     return found[0]
 
 
+def find_simulator(host: Host, name: str = "") -> SimulatorSpec:
+    """Return a simulator by id or bare name, or the one that is declared the default.
+
+    Raises:
+        UsageError: it is unknown, or several are declared the default.
+        MissingError: see `find`; or no default is installed.
+    """
+    if name:
+        return find(host, SimulatorSpec, name)
+    there = listed(host, SimulatorSpec)
+    found = [spec for spec in there if spec.default]
+    own = [spec for spec in found if host.records[spec.namespace].first_party]
+    found = own or found
+    if not found:
+        choice = f", or choose one: --simulator {there[0].id}" if there else ""
+        raise MissingError(
+            "The default simulator is not installed.", hint=f"Install it: pip install lens-zoo-caustics{choice}"
+        )
+    if len(found) > 1:
+        ids = ", ".join(spec.id for spec in found)
+        raise UsageError(f"Several simulators are declared the default: {ids}.", hint="Choose one: --simulator ID")
+    require(f"{found[0].kind} {found[0].id}", found[0].requires)
+    return found[0]
+
+
+def datasets_by_id(host: Host) -> dict[str, DatasetSpec]:
+    """Return id -> spec of every data set that is installed."""
+    return {spec.id: spec for spec in listed(host, DatasetSpec)}
+
+
 def match(host: Host, kind: type[S], names: Iterable[str]) -> list[S]:
     """Return the specs that names, comma lists and wildcards mean, each once, in the order given.
 

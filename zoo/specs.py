@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -184,24 +184,39 @@ class DatasetSpec(Spec):
 
     Args:
         classes: the labels' names in label order.
-        task: "classification" so far.
         required: parameters that have no default worth the name: a plan without them is refused.
         tasks: other questions about the same images: name -> {new class: [classes that it takes together]}, with
             every class once; `--task NAME` asks one of them.
         simulated: whether the target returns a population, so that a simulator is needed.
         params: every parameter and prior with its default; `--set data.NAME=VALUE` may change only these.
         meanings: parameter -> what it is, with its unit, for `zoo show`.
+        budgets: Budget -> {parameter: value}: values that make the problem fit a budget; `--set` overrides them. A
+            budget that is not among them leaves all parameters as they are.
+        budget_notes: Budget -> what these values change, for readers of the scores.
+        yields: Parameter -> list of parameters that state the same in another way. A value that a budget sets for the
+            first is left out where a user sets one of the others.
+        shown: Parameters that stand beside scores; default: those that differ from `params`.
+        switch: Parameter, true or false, of which `zoo data probe` measures both values.
+        captions: Column of the stored parameters -> text for pictures, such as "SNR {:.0f}"; default: the first four.
+        slices: Column of the stored parameters -> label with its unit; the page of results shows scores in slices of
+            each; default: the first four that vary.
     """
 
     kind: ClassVar[str] = "data set"
 
     classes: tuple[str, ...]
     simulated: bool = False
-    task: str = "classification"
     params: Mapping[str, Any] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, Any] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    budgets: Mapping[str, Any] = field(default_factory=dict)
+    budget_notes: Mapping[str, str] = field(default_factory=dict)
+    yields: Mapping[str, Any] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
+    switch: str | None = None
+    captions: Mapping[str, str] = field(default_factory=dict)
+    slices: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -209,6 +224,30 @@ class DatasetSpec(Spec):
             taken = [old for group in groups.values() for old in group] if isinstance(groups, Mapping) else []
             if sorted(taken) != sorted(self.classes) or len(groups) < 2:
                 raise ValueError(f"{self.id}: task {name!r} must put every class into one of at least two groups, once")
+        for budget, values in self.budgets.items():
+            if not isinstance(values, Mapping):
+                raise ValueError(f"{self.id}: budgets[{budget!r}] must be a mapping from parameters to values")
+            self._check_params(f"budgets[{budget!r}]", values)
+        for name, others in self.yields.items():
+            if not isinstance(others, (list, tuple)):  # a text here is a forgotten comma
+                raise ValueError(f"{self.id}: yields[{name!r}] must be a list of parameters, not {others!r}")
+            self._check_params("yields", [name, *others])
+        self._check_params("shown", self.shown)
+        self._check_params("switch", [] if self.switch is None else [self.switch])
+        for name, text in self.captions.items():
+            try:
+                text.format(1.0)
+            except (ValueError, LookupError) as error:
+                raise ValueError(f"{self.id}: captions[{name!r}] cannot format a number: {text!r}: {error}") from error
+
+    def _check_params(self, where: str, names: Iterable[str]) -> None:
+        """Refuse names that are not parameters.
+
+        Raises:
+            ValueError: a name is not one of `params`.
+        """
+        if unknown := [name for name in names if name not in self.params]:
+            raise ValueError(f"{self.id}: {where} names {unknown[0]!r}, which is not one of its params")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,11 +260,13 @@ class SimulatorSpec(Spec):
 
     Args:
         device: where it can run: "cpu" or "any".
+        default: Whether it renders where a user names none; of several, the one of this project's plugins.
     """
 
     kind: ClassVar[str] = "simulator"
 
     device: str = "cpu"
+    default: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

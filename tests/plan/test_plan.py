@@ -39,7 +39,7 @@ def zoo_models():
 def zoo_datasets():
     return [
         DatasetSpec(id=f"planzoo/{name}", target=f"planzoo:{name}", classes=("a", "b"), simulated=True,
-                    params={"image_size": 99, "depth": 1})
+                    params={"image_size": 99, "depth": 1}, budgets={"smoke": {"image_size": 33}})
         for name in ("sky", "needs", "raises", "unimportable")
     ]
 
@@ -117,7 +117,7 @@ def test_the_user_overrides_the_budget_which_overrides_the_model_which_overrides
     assert cell.training["lr"] == 0.5  # the model's
     assert cell.training["epochs"] == budget.training["epochs"] != 77  # the budget's before the model's
     assert cell.training["augment"] == "d4"  # nobody's but the default
-    assert cell.recipe.params == {"image_size": budget.data["image_size"], "depth": 1}
+    assert cell.recipe.params == {"image_size": 33, "depth": 1}
     assert cell.sizes == budget.sizes
     chosen = one(
         make(

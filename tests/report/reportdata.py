@@ -13,10 +13,20 @@ from zoo.data.recipe import Recipe
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed
+from zoo.specs import DatasetSpec
 
 SCORES = runpy.run_path(str(Path(__file__).parents[1] / "results" / "storedata.py"))["SCORES"]
 
 CLASSES = ("no_substructure", "subhalo", "vortex")
+STRIPES = DatasetSpec(
+    id="toyzoo/stripes",
+    target="toyzoo:stripes",
+    classes=CLASSES,
+    params={"image_size": 99},
+    budget_notes={"laptop": "stripes four times as wide"},
+    slices={"snr": "peak signal-to-noise ratio", "vortex_length": "length of the vortex (arcsec)"},
+)
+DATASETS = {STRIPES.id: STRIPES}
 
 
 def make_cell(model="toyzoo/tiny", *, data="toyzoo/stripes", seed=0, params=None, **changes):

@@ -48,7 +48,7 @@ def results(tmp_path):
 @pytest.fixture
 def page(results, tmp_path):
     rest = [store.Unreadable(run_dir=Path("a/b/c/d"), cause="result.json is of schema 0; this zoo reads schema 1")]
-    write_page(find_problems(results), rest, tmp_path / "page.html")
+    write_page(find_problems(results), rest, tmp_path / "page.html", datasets=reportdata.DATASETS)
     return (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
@@ -173,7 +173,11 @@ def test_slices_hold_as_many_images_and_the_right_ones():
     logits = random.normal(size=(3000, 3)) + strength[:, None] * np.eye(3)[labels]
     probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     whole, vortex = slice_scores(
-        probabilities, labels, ("a", "b", "vortex"), {"snr": snr, "vortex_length": length, "other": snr}
+        probabilities,
+        labels,
+        ("a", "b", "vortex"),
+        {"snr": snr, "vortex_length": length, "other": snr},
+        declared=reportdata.STRIPES.slices,
     )
     assert (whole.parameter, whole.subject, vortex.parameter, vortex.subject) == (
         *("snr", "macro"),

@@ -38,7 +38,8 @@ def table():
             good(0.97, model="toyzoo/best"),
             bad("", "oom", model="toyzoo/large", seed=3),
             good(0.55, model="toyzoo/worst"),
-        ]
+        ],
+        datasets=reportdata.DATASETS,
     )
     return table
 
@@ -54,6 +55,7 @@ def test_best_first_and_failed_last_with_their_cause(table):
     assert [row[2] for row in table.rows][3:] == ["failed", "oom"]
     assert table.notes[-2:] == ["toyzoo/broken: RuntimeError: no such luck", "toyzoo/large: no cause is known"]
     assert "laptop-size" in table.notes[0]
+    assert table.notes[0].endswith("; stripes four times as wide")
     assert {len(row) for row in table.rows} == {len(table.columns)}
 
 

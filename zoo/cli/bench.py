@@ -25,6 +25,7 @@ from zoo.specs import LauncherSpec
 from zoo.train.team import check_batch, check_devices
 
 if TYPE_CHECKING:
+    from zoo.host import Host
     from zoo.plan.suite_file import Suite
     from zoo.results.schema import RunResult
 
@@ -131,7 +132,7 @@ def bench(
                 launcher=launcher,
                 watch=watcher.watch,
             )
-    _finish(found, store, as_json=as_json, ran=where.force or stored < len(cells))
+    _finish(host, found, store, as_json=as_json, ran=where.force or stored < len(cells))
     if suite is not None:
         for sentence in compare_expected(host, suite, found):
             click.echo(sentence, err=True)
@@ -172,8 +173,9 @@ def _of_study(ctx: click.Context, name: str, request: Request) -> Request:
     return request_of(best, request, told=_given(ctx))
 
 
-def _finish(found: list[RunResult], store: Path, *, as_json: bool, ran: bool) -> None:
+def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, ran: bool) -> None:
     """Print the table or JSON, and draw the pictures."""
+    from zoo.registry import datasets_by_id
     from zoo.report.plots import draw_all
     from zoo.report.tables import make_tables, to_rich
     from zoo.results.store import plain_result
@@ -182,7 +184,7 @@ def _finish(found: list[RunResult], store: Path, *, as_json: bool, ran: bool) ->
         print_json([plain_result(result) | {"run_dir": str(result.run_dir)} for result in found])
     else:
         out = console()
-        for table in make_tables(found):
+        for table in make_tables(found, datasets=datasets_by_id(host)):
             out.print(to_rich(table, width=out.width))
             for note in table.notes:
                 out.print(note, style="dim", markup=False)

@@ -119,9 +119,8 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
 )
 @click.option(
     "--simulator",
-    default="caustics/caustics",
-    show_default=True,
-    help="Simulator that renders the images of a data set.",
+    default="",
+    help="Render the images of a data set with this simulator.  [default: see zoo list-simulators]",
 )
 @click.option(
     "--set",
@@ -138,7 +137,9 @@ def show(
 
     Of a folder, its first images are drawn; of a data set, the same ones are rendered for this picture and not kept.
     """
+    from zoo.data.about import caption
     from zoo.data.recipe import SPLITS
+    from zoo.registry import datasets_by_id
     from zoo.report.plots import draw_images
 
     if split not in SPLITS:
@@ -155,7 +156,8 @@ def show(
         stem = recipe.dataset.replace("/", ".")
     labels = arrays["label"]
     chosen = [index for k in range(len(classes)) for index in (labels == k).nonzero()[0][:images]]
-    captions = [_caption(arrays, index) for index in chosen]
+    dataset = datasets_by_id(host).get(recipe.dataset)
+    captions = [caption(dataset, arrays, index) for index in chosen]
     path = draw_images(
         arrays["image"][chosen], labels[chosen], classes, out or Path(f"{stem}-{split}.png"),
         title=f"{recipe.dataset} by {recipe.simulator}, {split}", captions=captions,
@@ -203,26 +205,3 @@ def _of_dataset(
     count = each * len(spec.classes)
     simulation = Dataset(host, recipe, {}).simulation(expected_images=count)
     return recipe, spec.classes, simulation.arrays(split, np.arange(count))
-
-
-def _caption(arrays: Arrays, index: int) -> str:
-    """Return the parameters of an image that a reader looks for, as far as its population has them."""
-    import math
-
-    parts = []
-    for name, text in _SHOWN.items():
-        column = arrays.get(f"parameter.{name}")
-        if column is not None and math.isfinite(column[index]):
-            parts.append(text.format(column[index]))
-    return "\n".join(", ".join(parts[start : start + 2]) for start in range(0, len(parts), 2))
-
-
-_SHOWN = {
-    "snr": "SNR {:.0f}",
-    "total_einstein_radius": "ring {:.2f}″",
-    "lens_redshift": "z {:.2f}",
-    "source_redshift": "source z {:.2f}",
-    "substructure_mass_fraction": "substructure {:.1%}",
-    "substructure_count": "{:.0f} masses",
-    "vortex_length": "length {:.2f}″",
-}

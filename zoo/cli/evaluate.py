@@ -15,6 +15,8 @@ from zoo.errors import UsageError, nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from zoo.host import Host
+
 
 @click.command()
 @click.argument("weights", metavar="WEIGHTS")
@@ -104,15 +106,17 @@ def evaluate(
     if as_json:
         print_json(found)
     else:
-        _print(found)
+        _print(host, found)
 
 
-def _print(found: Mapping[str, Any]) -> None:
+def _print(host: Host, found: Mapping[str, Any]) -> None:
     from rich.table import Table
 
-    from zoo.data.recipe import shown_params
+    from zoo.data.about import shown_params
+    from zoo.registry import datasets_by_id
 
-    shown = ", ".join(shown_params(found["recipe"]["params"]))
+    dataset = datasets_by_id(host).get(found["recipe"]["dataset"])
+    shown = ", ".join(shown_params(dataset, found["recipe"]["params"]))
     turned = f", rotated by {found['angle']:g} degrees" if found["angle"] else ""
     table = Table(
         title=f"{found['model']} trained on {found['trained_on']}, tested on {found['images']:,} images of "

@@ -186,6 +186,7 @@ def list_simulators(ctx: click.Context, pattern: str, tag: str | None, as_json: 
     columns = [
         Column("id", lambda spec: spec.id),
         Column("device", lambda spec: spec.device),
+        Column("", lambda spec: "default" if spec.default else ""),
         Column("summary", lambda spec: spec.summary),
     ]
     _print(ctx, SimulatorSpec, pattern, columns, as_json=as_json, tag=tag)

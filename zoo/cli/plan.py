@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
-from zoo.budgets import BUDGETS
 from zoo.cli.context import console
 from zoo.specs import DatasetSpec
 
@@ -31,6 +30,8 @@ def print_plan(
     """
     from rich.markup import escape
 
+    from zoo.data.about import budget_note
+    from zoo.registry import datasets_by_id
     from zoo.results.store import done
 
     budgets = ", ".join(dict.fromkeys(cell.budget for cell in cells))
@@ -52,7 +53,7 @@ def print_plan(
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
         out.print(f"about {left:,.0f} minutes for the cells of which the file says how long they take")
     if first.budget == "smoke" or any(cell.recipe.simulator is not None for cell in cells):
-        out.print(f"[dim]{BUDGETS[first.budget].note}[/dim]")
+        out.print(f"[dim]{budget_note(first.budget, datasets_by_id(host).get(first.data))}[/dim]")
     if note := _stream_note(cells):
         out.print(f"[dim]{note}[/dim]")
     return stored

@@ -17,6 +17,7 @@ from zoo.cli.context import host_of
 from zoo.errors import UsageError, nearest
 
 if TYPE_CHECKING:
+    from zoo.host import Host
     from zoo.inference.predict import Prediction
     from zoo.inference.read import Skipped
     from zoo.models.weights_file import About
@@ -78,7 +79,7 @@ def predict(
     preparation = Preparation(pixel_scale=pixel_scale, factor=factor, match_scale=match_scale)
     paths = require_files(expand(files, stdin=sys.stdin), files)
     trained = load_weights(host, path).to(device)
-    click.echo(_weights_in_words(trained.about), err=True)
+    click.echo(_weights_in_words(host, trained.about), err=True)
     summary, started = Summary(trained), time.perf_counter()
     pictures = read_pictures(paths, channels=trained.image_shape[0])
     answers = classify(trained, pictures, preparation=preparation, average=average, batch_size=batch_size)
@@ -102,11 +103,13 @@ def predict(
         ctx.exit(1)
 
 
-def _weights_in_words(about: About) -> str:
+def _weights_in_words(host: Host, about: About) -> str:
     """Return what the weights were trained on: a short training is as confident as a long one."""
-    from zoo.data.recipe import shown_params
+    from zoo.data.about import shown_params
+    from zoo.registry import datasets_by_id
 
-    shown = ", ".join(shown_params(about.recipe.params))
+    dataset = datasets_by_id(host).get(about.recipe.dataset)
+    shown = ", ".join(shown_params(dataset, about.recipe.params))
     kind = f" ({shown})" if shown else ""
     return f"{about.model} trained on {about.recipe.dataset}{kind}. Run `zoo evaluate` for its scores."
 

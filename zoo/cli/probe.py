@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from zoo.scores.schema import Probe
     from zoo.specs import DatasetSpec
 
-_SWITCH = "conserve_mass"
-
 
 @click.command()
 @click.argument("name", metavar="DATA")
 @click.option("--images", default=2000, show_default=True, help="Number of training images, and of test images.")
 @click.option("--budget", help="Use the parameters that this budget of `zoo bench` sets: smoke, laptop or paper.")
-@click.option("--simulator", default="caustics/caustics", show_default=True, help="Simulator that renders the images.")
+@click.option(
+    "--simulator", default="", help="Render the images with this simulator.  [default: see zoo list-simulators]"
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="Parameters of the data set.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -41,7 +41,7 @@ def probe(
     """Measure how well brightness and size alone separate the classes of DATA.
 
     A logistic regression on four numbers of each image (total flux, ring radius, central brightness, peak) is fitted
-    to training images and scored on test images. Where the data set can conserve mass, both settings are measured.
+    to training images and scored on test images. Where the data set declares a switch, both values are measured.
     """
     from zoo import registry
     from zoo.schema import plain
@@ -54,11 +54,12 @@ def probe(
     warn_of_broken(host)
     spec = registry.find(host, DatasetSpec, name)
     params = _params(spec, budget, pairs)
-    switched = f"data.{_SWITCH}" in {pair.partition("=")[0].strip() for pair in pairs}
-    ways = [True, False] if _SWITCH in params and not switched else [params.get(_SWITCH)]
+    switch = spec.switch
+    switched = f"data.{switch}" in {pair.partition("=")[0].strip() for pair in pairs}
+    ways = [None] if switch is None else [params[switch]] if switched else [True, False]
     found = {}
     for way in ways:
-        changes = {} if way is None else {_SWITCH: way}
+        changes = {} if switch is None else {switch: way}
         found[way] = _measure(host, spec, {**params, **changes}, images, simulator=simulator, device=device)
     if as_json:
         print_json(
@@ -66,7 +67,8 @@ def probe(
                 "data": spec.id,
                 "params": params,
                 "probes": [
-                    {_SWITCH: way, "default": way == spec.params.get(_SWITCH), **plain(found[way] or {})}
+                    ({} if switch is None else {switch: way})
+                    | {"default": switch is None or way == spec.params[switch], **plain(found[way] or {})}
                     for way in ways
                 ],
             }
@@ -75,8 +77,8 @@ def probe(
     out = console()
     out.print(_table(spec, ways, found))
     for way in ways:
-        prefix = "" if way is None else f"{_SWITCH} {str(way).lower()}: "
-        out.print(prefix + describe_probe(found[way]), style="dim", markup=False)
+        label = _label(spec, way)
+        out.print((f"{label}: " if label else "") + describe_probe(found[way]), style="dim", markup=False)
 
 
 def _params(spec: DatasetSpec, budget: str | None, pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -86,7 +88,7 @@ def _params(spec: DatasetSpec, budget: str | None, pairs: tuple[str, ...]) -> di
         UsageError: an unknown budget or parameter.
     """
     from zoo.budgets import find_budget
-    from zoo.plan.overrides import parse_settings
+    from zoo.plan.overrides import data_params, parse_settings
 
     given = parse_settings(list(pairs))
     for name in given:
@@ -96,12 +98,7 @@ def _params(spec: DatasetSpec, budget: str | None, pairs: tuple[str, ...]) -> di
                 f"--set {name}: {spec.id} does not have this parameter.{nearest(name, known)}",
                 hint=f"See: zoo show {spec.id}",
             )
-    by_budget = find_budget(budget).data if budget is not None and spec.simulated else {}
-    return {
-        **spec.params,
-        **{name: value for name, value in by_budget.items() if name in spec.params},
-        **{name.removeprefix("data."): value for name, value in given.items()},
-    }
+    return data_params(spec, None if budget is None else find_budget(budget), given)
 
 
 def _measure(
@@ -131,7 +128,7 @@ def _table(spec: DatasetSpec, ways: list[Any], found: Mapping[Any, Probe | None]
         table.add_column(heading, justify="left" if not heading else "right")
     for way in ways:
         result = found[way]
-        label = "" if way is None else f"{_SWITCH} {str(way).lower()}"
+        label = _label(spec, way)
         if result is None:
             table.add_row(label, "a class is missing")
             continue
@@ -144,6 +141,10 @@ def _table(spec: DatasetSpec, ways: list[Any], found: Mapping[Any, Probe | None]
             f"{result.shuffled:.3f}",
         )
     return table
+
+
+def _label(spec: DatasetSpec, way: Any) -> str:
+    return "" if spec.switch is None else f"{spec.switch} {str(way).lower()}"
 
 
 def _feature_names() -> tuple[str, ...]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.context import console, print_json
+from zoo.cli.context import console, host_of, print_json
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.report.problems import Problem
     from zoo.results.store import Unreadable
+    from zoo.specs import DatasetSpec
 
 _MOST_SENTENCES = 15
 
@@ -25,12 +26,23 @@ _MOST_SENTENCES = 15
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--html", metavar="FILE", help="Also write one self-contained page.")
 @click.option("--figures", metavar="DIR", help="Also draw ROC curves and examples into this folder.")
-def report(store: str, as_markdown: bool, as_csv: bool, as_json: bool, html: str | None, figures: str | None) -> None:
+@click.pass_context
+def report(
+    ctx: click.Context,
+    store: str,
+    as_markdown: bool,
+    as_csv: bool,
+    as_json: bool,
+    html: str | None,
+    figures: str | None,
+) -> None:
     """Show the results in a store, best first, one table for each data set and size, and who differs from whom."""
     if as_markdown + as_csv + as_json > 1:
         raise UsageError("--md, --csv and --json exclude each other.")
+    from zoo.registry import datasets_by_id
     from zoo.results.store import plain_result, scan
 
+    datasets = datasets_by_id(host_of(ctx))
     found, rest = scan(Path(store))
     _name(rest)
     if not found and not as_json:
@@ -49,11 +61,11 @@ def report(store: str, as_markdown: bool, as_csv: bool, as_json: bool, html: str
 
         problems = find_problems(found, store=Path(store))
         if not (as_json or as_csv):
-            print_problems(problems, as_markdown=as_markdown)
+            print_problems(problems, datasets, as_markdown=as_markdown)
         if html is not None:
             from zoo.report.page import write_page
 
-            write_page(problems, rest, Path(html))
+            write_page(problems, rest, Path(html), datasets=datasets)
             click.echo(f"wrote {html}", err=True)
     if figures is not None:
         from zoo.report.plots import draw_all
@@ -62,13 +74,15 @@ def report(store: str, as_markdown: bool, as_csv: bool, as_json: bool, html: str
             click.echo(f"wrote {path}", err=True)
 
 
-def print_problems(problems: Sequence[Problem], *, as_markdown: bool = False) -> None:
+def print_problems(
+    problems: Sequence[Problem], datasets: Mapping[str, DatasetSpec], *, as_markdown: bool = False
+) -> None:
     """Print tables, what there is over seeds, and the comparisons in words."""
     from zoo.report.tables import make_tables, seed_table, to_markdown, to_rich
 
     out = console()
     for problem in problems:
-        tables = make_tables(problem.results)
+        tables = make_tables(problem.results, datasets=datasets)
         over_seeds = seed_table(problem.variants)
         sentences = problem.sentences()
         if len(sentences) > _MOST_SENTENCES:

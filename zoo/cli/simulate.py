@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.context import console, host_of, print_json, warn_of_broken
-from zoo.errors import UsageError, nearest
+from zoo.errors import UsageError, ZooError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,9 @@ _SCENES_TO_COMPARE = 24
 )
 @click.option("--out", metavar="DIR", help="Write the images here; default: the cache that zoo bench reads.")
 @click.option("--split", default="train", show_default=True, help="Make this split: train, val or test.")
-@click.option("--simulator", default="caustics/caustics", show_default=True, help="Simulator that renders the images.")
+@click.option(
+    "--simulator", default="", help="Render the images with this simulator.  [default: see zoo list-simulators]"
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Seed of the images.")
 @click.option(
     "--set",
@@ -159,13 +161,17 @@ def command_for(host: Host, recipe: Recipe, *, split: str, images: int, folder: 
     """Return the command that makes a split of a recipe, or what of it is missing."""
     import json
 
-    from zoo.plan.request import DEFAULT_SIMULATOR
+    from zoo.registry import find_simulator
     from zoo.specs import DatasetSpec
 
     specs = {spec.id: spec.params for spec in host.specs_of(DatasetSpec) if isinstance(spec, DatasetSpec)}
     defaults = specs.get(recipe.dataset, {})
     words = ["zoo", "simulate", recipe.dataset, "-n", str(images), "--split", split, "--out", str(folder)]
-    if recipe.simulator not in (None, DEFAULT_SIMULATOR):
+    try:
+        default = find_simulator(host).id
+    except ZooError:
+        default = None
+    if recipe.simulator not in (None, default):
         words += ["--simulator", str(recipe.simulator)]
     if recipe.seed:
         words += ["--seed", str(recipe.seed)]

@@ -8,13 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-_SHOWN = ("image_size", "pixel_scale", "mass_scale", "snr")
 SPLITS = ("train", "val", "test")
-
-
-def shown_params(params: Mapping[str, Any]) -> list[str]:
-    """Return "name value" of the parameters that a reader of a score must know, where a data set has them."""
-    return [f"{name} {params[name]}" for name in _SHOWN if params.get(name)]
 
 
 def canonical_json(value: Any) -> str:

@@ -117,8 +117,15 @@ class Simulation:
     def shard_bytes(self) -> int:
         """Return about how large the file of a shard is: pixels and columns, without the header."""
         parameters = self.population.sample(np.arange(1), self.recipe.stream("train")).parameters
-        columns = len(parameters) + _COLUMNS_OF_OURS
+        columns = len(parameters) + len(COLUMNS) + 1
         return SHARD_SIZE * (4 * self.population.instrument.image_size**2 + 8 * columns)
+
+
+COLUMNS = (
+    "snr", "scale", "sky", "halo_einstein_radius", "source_x", "source_y", "source_effective_radius",
+    "source_axis_ratio",
+)  # fmt: skip
+"""Parameters that are stored beside every image, whatever its population names; the last two of a Sersic source."""
 
 
 def _columns(scenes: Scenes, observed: Observed) -> dict[str, NDArray[Any]]:
@@ -139,9 +146,6 @@ def _columns(scenes: Scenes, observed: Observed) -> dict[str, NDArray[Any]]:
         "label": scenes.label,
         **{f"parameter.{name}": np.asarray(values, np.float64) for name, values in columns.items()},
     }
-
-
-_COLUMNS_OF_OURS = 9  # those of `_columns` that no population names
 
 
 def _unusable(rendered: Rendered) -> NDArray[np.bool_]:

@@ -18,6 +18,7 @@ from zoo.data.shards import MOST_IMAGES
 from zoo.data.split import Split
 from zoo.data.task import open_task
 from zoo.errors import DataError, UsageError, nearest
+from zoo.plan.overrides import merge_params
 from zoo.plan.recipes import make_recipe
 from zoo.schema import plain
 from zoo.scores.score import score
@@ -76,8 +77,8 @@ def evaluation_recipe(
     return make_recipe(
         host,
         spec,
-        params={**spec.params, **changed, **given},
-        simulator=simulator or made_by.simulator or "caustics/caustics",
+        params=merge_params(spec, changed, given),
+        simulator=simulator or made_by.simulator or "",
         device=device,
         seed=seed,
     )

@@ -89,14 +89,23 @@ def hparam(settings: Mapping[str, Any], name: str, default: Any) -> Any:
 
 
 def data_params(dataset: DatasetSpec, budget: Budget | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a data set's parameters: its defaults, then the budget's if it is simulated, then the user's."""
+    """Return a data set's parameters: its defaults, then what it sets for the budget, then the user's."""
     given = {name.removeprefix("data."): value for name, value in settings.items() if name.startswith("data.")}
-    chosen: dict[str, Any] = {}
-    if budget is not None and dataset.simulated:
-        chosen = {
-            name: value for name, value in budget.data.items() if not given.keys() & set(budget.yields.get(name, ()))
-        }
-    return {name: given.get(name, chosen.get(name, default)) for name, default in dataset.params.items()}
+    chosen = dataset.budgets.get(budget.name, {}) if budget is not None else {}
+    return merge_params(dataset, chosen, given)
+
+
+def merge_params(dataset: DatasetSpec, chosen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a data set's parameters: its defaults, then the chosen ones, then the user's.
+
+    Args:
+        dataset: Spec of the data set.
+        chosen: Values that a budget or an earlier training set; one of them is left out where the user states the same
+            in another way, see `DatasetSpec.yields`.
+        given: Values that the user stated.
+    """
+    kept = {name: value for name, value in chosen.items() if not given.keys() & set(dataset.yields.get(name, ()))}
+    return {name: given.get(name, kept.get(name, default)) for name, default in dataset.params.items()}
 
 
 def check_plain(settings: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from zoo.data.recipe import Recipe, canonical_json
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, ZooError
 from zoo.plan.overrides import check_names, check_plain, data_params
-from zoo.specs import DatasetSpec, SimulatorSpec
+from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -30,7 +30,7 @@ def make_recipe(
         host: the plugins.
         dataset: its spec.
         params: all of its parameters.
-        simulator: id or name; used where the data set is simulated.
+        simulator: id or name; "" for the default one; used where the data set is simulated.
         device: a resolved one; images are rendered there if the simulator can.
         seed: of the images.
 
@@ -45,7 +45,7 @@ def make_recipe(
     }
     if not dataset.simulated:
         return Recipe(dataset=dataset.id, dataset_version=dataset.version, params=params, seed=seed)
-    engine = registry.find(host, SimulatorSpec, simulator)
+    engine = registry.find_simulator(host, simulator)
     return Recipe(
         dataset=dataset.id,
         dataset_version=dataset.version,
@@ -120,7 +120,7 @@ def plan_images(
         host: the plugins.
         name: id or name.
         settings: "data.NAME" -> value.
-        simulator: id or name.
+        simulator: id or name; "" for the default one.
         device: "auto", "cpu", "cuda" or "mps".
         seed: of the images.
 

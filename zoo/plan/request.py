@@ -11,8 +11,6 @@ from dataclasses import MISSING, Field, dataclass, field
 from pathlib import Path
 from typing import Any
 
-DEFAULT_SIMULATOR = "caustics/caustics"
-
 
 def option(
     default: Any,
@@ -54,7 +52,7 @@ class Request:
         models, data: names, comma lists, wildcards.
         seeds: one cell for each.
         budget: "smoke", "laptop", "paper", or None for the one that suits the device.
-        simulator: id or name.
+        simulator: id or name; "" for the default one.
         device: "auto", "cpu", "cuda" or "mps".
         images: folder that holds the simulated images; default: the cache, which is filled.
         precision: "auto" (bf16 on CUDA, else fp32), "fp32", "tf32" or "bf16".
@@ -75,7 +73,7 @@ class Request:
     budget: str | None = option(
         None, "smoke (seconds), laptop (minutes) or paper; default: laptop, on a GPU paper.", complete="budgets"
     )
-    simulator: str = option(DEFAULT_SIMULATOR, "Simulator that renders the images.", complete="simulators")
+    simulator: str = option("", "Simulator that renders the images.", complete="simulators")
     device: str = option("auto", "auto, cpu, cuda or mps.", place=True)
     precision: str = option("auto", "auto, fp32, tf32 or bf16.")
     rule: str = option("val_auc", "Which epoch is kept: val_auc or last.")

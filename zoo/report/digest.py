@@ -7,11 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.about import UNDECLARED
 from zoo.errors import DataError
 from zoo.paths import write_text
 from zoo.results.schema import Finished
@@ -20,18 +22,12 @@ from zoo.schema import Record, plain, read_record
 from zoo.scores.schema import Interval
 from zoo.scores.stats import Array, critical_value, macro_components, reliability, roc_band, softmax
 
-VERSION = 3
+VERSION = 4
 """Raise it when what is kept changes, so that older files are made again."""
 DIGEST = "report.json"
 FALSE_RATES = np.linspace(0, 1, 41) ** 2
 """Where ROC curves are kept: close together near 0, where good networks differ."""
 
-PHYSICS = {
-    "snr": "peak signal-to-noise ratio",
-    "substructure_mass_fraction": "share of the mass in substructure",
-    "substructure_count": "number of masses",
-    "vortex_length": "length of the vortex (arcsec)",
-}
 SLICES = 5
 
 
@@ -110,17 +106,23 @@ class Digest(Record):
         mark: Format, and size and time of the predictions that it was computed from.
         roc: Class -> its ROC curve, where the class and the rest have images.
         reliability: Bins of confidence that hold images.
+        labels: Parameter -> label of the slices that its data set declares.
         slices: Areas in slices of the scenes' parameters; see `slice_scores`.
     """
 
     mark: tuple[int, int, int]
     roc: Mapping[str, RocBand]
     reliability: tuple[ReliabilityBin, ...]
+    labels: Mapping[str, str]
     slices: tuple[Slices, ...]
 
 
-def read_digest(result: Finished) -> Digest:
+def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyType({})) -> Digest:
     """Return curves, calibration and slices of a good result; computed only where they are not kept yet.
+
+    Args:
+        result: Result with predictions beside it.
+        labels: Parameter -> label of the slices, `DatasetSpec.slices`.
 
     Raises:
         DataError: predictions are missing or damaged.
@@ -134,13 +136,13 @@ def read_digest(result: Finished) -> Digest:
     kept_in = result.run_dir / DIGEST
     try:
         kept = read_record(json.loads(kept_in.read_text(encoding="utf-8")), Digest, what=DIGEST)
-        if kept.mark == mark:
+        if kept.mark == mark and kept.labels == labels:
             return kept
     except (OSError, ValueError, RecursionError, DataError):
         pass
     arrays, _ = read_arrays(source)
     try:
-        digest = _digest(arrays, result.classes, mark=mark)
+        digest = _digest(arrays, result.classes, mark=mark, labels=labels)
     except (ValueError, LookupError, TypeError) as error:
         raise DataError(f"{source} cannot be scored: {type(error).__name__}: {error}.") from error
     keep(kept_in, plain(digest))
@@ -156,20 +158,26 @@ def keep(path: Path, content: Mapping[str, Any]) -> None:
         return
 
 
-def _digest(arrays: Mapping[str, NDArray[Any]], classes: Sequence[str], *, mark: tuple[int, int, int]) -> Digest:
-    probabilities, labels = softmax(arrays["test.logits"]), arrays["test.labels"]
+def _digest(
+    arrays: Mapping[str, NDArray[Any]],
+    classes: Sequence[str],
+    *,
+    mark: tuple[int, int, int],
+    labels: Mapping[str, str],
+) -> Digest:
+    probabilities, truth = softmax(arrays["test.logits"]), arrays["test.labels"]
     roc = {}
     for k, name in enumerate(classes):
-        positive = labels == k
+        positive = truth == k
         if positive.any() and not positive.all():
             band = roc_band(probabilities[:, k], positive, FALSE_RATES)
             curve, low, high = (tuple(np.round(values, 5).tolist()) for values in band)
             roc[name] = RocBand(curve=curve, low=low, high=high)
     prefix = "test.parameter."
     parameters = {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
-    bins = read_record(reliability(probabilities, labels), tuple[ReliabilityBin, ...], what="The reliability")
-    slices = tuple(slice_scores(probabilities, labels, classes, parameters))
-    return Digest(mark=mark, roc=roc, reliability=bins, slices=slices)
+    bins = read_record(reliability(probabilities, truth), tuple[ReliabilityBin, ...], what="The reliability")
+    slices = tuple(slice_scores(probabilities, truth, classes, parameters, declared=labels))
+    return Digest(mark=mark, roc=roc, reliability=bins, labels=dict(labels), slices=slices)
 
 
 def slice_scores(
@@ -177,6 +185,8 @@ def slice_scores(
     labels: NDArray[np.int64],
     classes: Sequence[str],
     parameters: Mapping[str, NDArray[Any]],
+    *,
+    declared: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Slices]:
     """Return areas under the ROC curve in slices of the scenes' parameters, as many images in each.
 
@@ -188,7 +198,8 @@ def slice_scores(
         probabilities: [N, K].
         labels: [N].
         classes: K names.
-        parameters: name -> [N]; those of `PHYSICS`, or the first four where a data set has none of them.
+        parameters: name -> [N]; columns that may be sliced.
+        declared: Parameter -> label of those that are; default: the first four that vary.
 
     Returns:
         One entry for each parameter and class that it slices.
@@ -201,10 +212,12 @@ def slice_scores(
     varying = {
         name: [k for k in range(len(classes)) if _varies(values[labels == k])] for name, values in numeric.items()
     }
-    chosen = [name for name in PHYSICS if varying.get(name)] or [name for name in varying if varying[name]][:4]
+    chosen = [name for name in declared if varying.get(name)] or [name for name in varying if varying[name]][
+        :UNDECLARED
+    ]
     entries = []
     for name in chosen:
-        values, label = numeric[name], PHYSICS.get(name, name.replace("_", " "))
+        values, label = numeric[name], declared.get(name, name.replace("_", " "))
         everywhere = len(varying[name]) == len(classes)
         for k in [None] if everywhere else varying[name]:
             others = None if k is None else np.sort(probabilities[labels != k, k])

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from zoo.budgets import BUDGETS
-from zoo.data.recipe import shown_params
+from zoo.data.about import budget_note, shown_params
 from zoo.errors import DataError
 from zoo.paths import make_dir, write_text
 from zoo.report import charts
@@ -26,12 +26,20 @@ from zoo.results.comparison import MACRO, Variant, estimate
 from zoo.results.schema import Finished
 from zoo.results.store import Unreadable, split_sizes
 from zoo.schema import plain
+from zoo.specs import DatasetSpec
 from zoo.version import __version__
 
 _TITLE = "Which dark matter? Networks on strong lenses, compared"
 
 
-def write_page(problems: Sequence[Problem], rest: Sequence[Unreadable], path: Path, *, title: str = _TITLE) -> None:
+def write_page(
+    problems: Sequence[Problem],
+    rest: Sequence[Unreadable],
+    path: Path,
+    *,
+    title: str = _TITLE,
+    datasets: Mapping[str, DatasetSpec] = MappingProxyType({}),
+) -> None:
     """Write the page.
 
     Args:
@@ -39,21 +47,25 @@ def write_page(problems: Sequence[Problem], rest: Sequence[Unreadable], path: Pa
         rest: folders of the store that hold no result that can be shown; they are named.
         path: of the HTML file.
         title: heading of the page.
+        datasets: Id -> spec of the data sets that are installed; see `zoo.registry.datasets_by_id`.
 
     Raises:
         DataError: the file cannot be written.
     """
     make_dir(path.absolute().parent)
-    write_text(path, _page(problems, rest, title))
+    write_text(path, _page(problems, rest, title, datasets))
 
 
-def _page(problems: Sequence[Problem], rest: Sequence[Unreadable], title: str) -> str:
+def _page(
+    problems: Sequence[Problem], rest: Sequence[Unreadable], title: str, datasets: Mapping[str, DatasetSpec]
+) -> str:
     here = Path(__file__)
     style, script = (here.with_name(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     names = _names(problems)
     links = "".join(f'<a href="#p{index}">{escape(name)}</a>' for index, name in enumerate(names))
     sections = "".join(
-        _section(problem, name, f"p{index}") for index, (problem, name) in enumerate(zip(problems, names, strict=True))
+        _section(problem, name, f"p{index}", datasets.get(problem.results[0].cell.data))
+        for index, (problem, name) in enumerate(zip(problems, names, strict=True))
     )
     runs = sum(len(problem.results) for problem in problems)
     models = {variant.model for problem in problems for variant in problem.variants}
@@ -120,7 +132,7 @@ def _labels(cell: Cell) -> tuple[str, ...]:
     )
 
 
-def _section(problem: Problem, name: str, anchor: str) -> str:
+def _section(problem: Problem, name: str, anchor: str, dataset: DatasetSpec | None) -> str:
     cell = problem.results[0].cell
     recipe = cell.recipe
     sizes = split_sizes(next((each for each in problem.results if each.status == "ok"), problem.results[0]))
@@ -131,16 +143,16 @@ def _section(problem: Problem, name: str, anchor: str) -> str:
         f"{sizes['train']:,} training, {sizes['val']:,} validation, {sizes['test']:,} test images",
         f"rule {cell.rule}",
         f"{cell.precision}",
-        *shown_params(recipe.params),
+        *shown_params(dataset, recipe.params),
     ]  # fmt: skip
-    note = BUDGETS[cell.budget].note if cell.budget in BUDGETS else ""
+    note = budget_note(cell.budget, dataset)
     failed = [result for result in problem.results if result.status != "ok"]
     parts = [
         f'<section id="{anchor}"><h2>{escape(name)}</h2><p class="about">{escape(" · ".join(about))}</p>',
         f'<p class="note">{escape(note)}</p>' if note else "",
     ]
     if problem.variants:
-        parts.append(_results(problem, anchor))
+        parts.append(_results(problem, anchor, {} if dataset is None else dataset.slices))
     if failed:
         rows = "".join(
             f"<tr><td>{escape(result.cell.model)}</td><td>{result.cell.seed}</td>"
@@ -154,9 +166,9 @@ def _section(problem: Problem, name: str, anchor: str) -> str:
     return "".join([*parts, "</section>"])
 
 
-def _results(problem: Problem, anchor: str) -> str:
+def _results(problem: Problem, anchor: str, labels: Mapping[str, str]) -> str:
     """Return table and charts of the variants that ended well."""
-    digests, lost = _digests(problem.variants)
+    digests, lost = _digests(problem.variants, labels)
     shown = problem.variants[:MOST_SERIES]
     classes = shown[0].results[0].classes
     pairs = [one for one in problem.comparisons if one.score == MACRO]
@@ -189,8 +201,8 @@ def _results(problem: Problem, anchor: str) -> str:
         if pairs
         else "",
         f"<h3>Learning curves</h3>{curve}" if curve else "",
-        f"<h3>By the physics of the scene</h3><p>In slices of as many images each. Masses and vortices: images of that "
-        f'class against all others.</p><div class="grid">{slices}</div>'
+        f"<h3>By the physics of the scene</h3><p>In slices of as many images each. Of a parameter that only some "
+        f'classes have: images of one class against all others.</p><div class="grid">{slices}</div>'
         if slices
         else "",
         f'<h3>Confusion</h3><p>Per cent of a true class (rows).</p><div class="grid">'
@@ -209,12 +221,12 @@ def _fold(content: str, label: str, folded: bool) -> str:
     return f"<details><summary>{escape(label)}</summary>{content}</details>" if folded else content
 
 
-def _digests(variants: Sequence[Variant]) -> tuple[Digests, list[str]]:
+def _digests(variants: Sequence[Variant], labels: Mapping[str, str]) -> tuple[Digests, list[str]]:
     """Return what is drawn of every run, and sentences on the runs of which nothing is left."""
 
     def read(result: Finished) -> Digest | DataError:
         try:
-            return read_digest(result)
+            return read_digest(result, labels=labels)
         except DataError as error:
             return error
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from zoo.budgets import BUDGETS
-from zoo.data.recipe import shown_params
+from zoo.data.about import budget_note, shown_params
 from zoo.results.comparison import Variant, estimate, problem_key
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
 from zoo.schema import plain
 from zoo.scores.probe import describe_probe
+from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,22 +53,30 @@ class ResultTable:
     notes: Sequence[str]
 
 
-def make_tables(results: Iterable[RunResult]) -> list[ResultTable]:
-    """Return a table for each data set, budget, sizes, rule and precision that occur."""
+def make_tables(
+    results: Iterable[RunResult], *, datasets: Mapping[str, DatasetSpec] = MappingProxyType({})
+) -> list[ResultTable]:
+    """Return a table for each data set, budget, sizes, rule and precision that occur.
+
+    Args:
+        results: Results of any kind.
+        datasets: Id -> spec of the data sets that are installed; see `zoo.registry.datasets_by_id`.
+    """
     groups: dict[str, list[RunResult]] = {}
     for result in results:
         key = problem_key(result.cell)
         groups.setdefault(key, []).append(result)
-    return [_table(group) for _, group in sorted(groups.items())]
+    return [_table(group, datasets) for _, group in sorted(groups.items())]
 
 
-def _table(results: list[RunResult]) -> ResultTable:
+def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> ResultTable:
     cell = results[0].cell
+    dataset = datasets.get(cell.data)
     good = [result for result in results if result.status == "ok"]
     bad = [result for result in results if result.status != "ok"]
     classes = good[0].classes if good else ()
     sizes = split_sizes((good or results)[0])
-    shown = shown_params(cell.recipe.params)
+    shown = shown_params(dataset, cell.recipe.params)
     # The areas of two classes are one number.
     areas = [(f"AUC {name.replace('_', ' ')}", name) for name in classes] if len(classes) > 2 else []
     areas.append(("AUC macro" if areas else "AUC", "macro"))
@@ -89,7 +98,7 @@ def _table(results: list[RunResult]) -> ResultTable:
         for result in sorted(good, key=lambda result: -result.test.macro)
     ]
     rows += [[_name(result), str(result.cell.seed), result.status, *[""] * (len(columns) - 3)] for result in bad]
-    notes = [BUDGETS[cell.budget].note] if cell.budget in BUDGETS else []
+    notes = list(filter(None, [budget_note(cell.budget, dataset)]))
     notes += result_notes(good)
     notes += filter(None, map(accumulation_note, good))
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]

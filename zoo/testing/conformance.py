@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo import registry
+from zoo.budgets import BUDGETS
+from zoo.data.simulate import COLUMNS
 from zoo.errors import TrainingError
+from zoo.plan.overrides import data_params
 from zoo.specs import REFERENCE_SHAPE, DatasetSpec, ModelSpec, SimulatorSpec
 
 if TYPE_CHECKING:
@@ -133,6 +136,8 @@ def check_dataset(host: Host, name: str) -> None:
 
     spec = registry.find(host, DatasetSpec, name)
     _require(len(spec.classes) >= 2, f"{spec.id}: fewer than two classes")
+    for name in {**spec.budgets, **spec.budget_notes}:
+        _require(name in BUDGETS, f"{spec.id}: '{name}' is not a budget; those are {', '.join(BUDGETS)}")
     content: Any = registry.load_target(spec)(**spec.params)
     if spec.simulated:
         _require(isinstance(content, Population), f"{spec.id}: simulated, but its target returns no Population")
@@ -141,13 +146,18 @@ def check_dataset(host: Host, name: str) -> None:
         again = content.sample(indices[20:30], "conformance")
         other = content.sample(indices, "another stream")
         labels = scenes.label
+        columns = {*scenes.parameters, *COLUMNS}
         _require(bool((labels[20:30] == again.label).all()), f"{spec.id}: a label depends on the batch")
         _require(np.array_equal(scenes.source.x[20:30], again.source.x), f"{spec.id}: a scene depends on the batch")
         _require(not np.array_equal(scenes.source.x, other.source.x), f"{spec.id}: streams share their scenes")
     else:
         _require(isinstance(content, ImageSet), f"{spec.id}: its target returns no ImageSet")
         labels = np.asarray(content.labels)
+        columns = set(content.metadata)
         _require(str(content.images.dtype) == "float32", f"{spec.id}: images of type {content.images.dtype}")
+    for field, names in (("captions", spec.captions), ("slices", spec.slices)):
+        for name in names:
+            _require(name in columns, f"{spec.id}: {field} name '{name}', which is not a parameter of its images")
     _require(
         set(np.unique(labels)) == set(range(len(spec.classes))),
         f"{spec.id}: labels {sorted(set(labels.tolist()))} for {len(spec.classes)} classes",
@@ -162,16 +172,16 @@ def check_simulator(host: Host, name: str, dataset: str) -> None:
     """
     spec = registry.find(host, SimulatorSpec, name)
     render = registry.load_target(spec)
-    population = registry.load_target(registry.find(host, DatasetSpec, dataset))(
-        **{**registry.find(host, DatasetSpec, dataset).params, "image_size": 32, "pixel_scale": 0.2}
-    )
+    spec_of_data = registry.find(host, DatasetSpec, dataset)
+    population = registry.load_target(spec_of_data)(**data_params(spec_of_data, BUDGETS["smoke"], {}))
     scenes = population.sample(np.arange(6), "conformance")
 
     def images(chosen: Any) -> Any:
         return render(chosen, population.instrument, device="cpu", expected_images=6).source.numpy()
 
     together = images(scenes)
-    _require(together.shape == (6, 32, 32), f"{spec.id}: images of shape {together.shape}, not (6, 32, 32)")
+    shape = (6, population.instrument.image_size, population.instrument.image_size)
+    _require(together.shape == shape, f"{spec.id}: images of shape {together.shape}, not {shape}")
     _require(bool(np.isfinite(together).all()), f"{spec.id}: images are not finite")
     _require(bool((together.max((1, 2)) > 0).all()), f"{spec.id}: an image is empty")
     _require(np.array_equal(together[2:4], images(scenes[2:4])), f"{spec.id}: an image depends on its batch")

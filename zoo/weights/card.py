@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
-from zoo.budgets import BUDGETS
+from zoo.data.about import budget_note
 from zoo.errors import MissingError, UsageError
 from zoo.models.pixels import FAR
 from zoo.models.weights_file import Header, read_header
@@ -58,7 +58,7 @@ def _card(
         "Scores": _scores(result),
         "Equivariance": _equivariance(result),
         "Cost": _cost(result),
-        "Limits": _limits(result, header),
+        "Limits": _limits(result, header, data),
         "How to load": _loading(header, name or result.run_id),
         "Licence": _licence(result, licence),
     }
@@ -202,7 +202,7 @@ def _cost(result: Finished) -> str:
     )
 
 
-def _limits(result: Finished, header: Header) -> str:
+def _limits(result: Finished, header: Header, data: DatasetSpec | None) -> str:
     cell = result.cell
     lines = []
     if cell.recipe.simulator:
@@ -210,8 +210,8 @@ def _limits(result: Finished, header: Header) -> str:
             "- Trained on simulated images only. Real images differ in PSF, noise, lens light and neighbours; no score "
             "above says what it does on them."
         )
-    if cell.budget in BUDGETS and cell.budget != "paper":
-        lines.append(f"- {BUDGETS[cell.budget].note[:1].upper()}{BUDGETS[cell.budget].note[1:]}.")
+    if cell.budget != "paper" and (note := budget_note(cell.budget, data)):
+        lines.append(f"- {note[:1].upper()}{note[1:]}.")
     lines.append(
         "- The probabilities hold for classes as frequent as in training "
         f"({_frequencies(result)}); where substructure is rarer, so are its true positives."

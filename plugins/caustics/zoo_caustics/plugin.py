@@ -20,10 +20,11 @@ def zoo_simulators() -> list[SimulatorSpec]:
             id="caustics/caustics",
             target="zoo_caustics.simulator:render",
             version=2,
-            summary="caustics' physics, batched and compiled, on CPU and CUDA; the default",
+            summary="caustics' physics, batched and compiled, on CPU and CUDA",
             device="any",
             requires=("caustics",),
-            tags=("default", "fast"),
+            tags=("fast",),
+            default=True,
             card=_CARD,
         )
     ]

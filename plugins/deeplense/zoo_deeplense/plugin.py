@@ -18,7 +18,7 @@ the same mass in every class; without it substructure is added on top, which mak
 away: `zoo data probe` measures by how much.
 
 {source}
-`mass_scale` multiplies every substructure mass: budget laptop takes 4, budget paper the published 1.
+`mass_scale` multiplies every substructure mass: budgets smoke and laptop set 4, budget paper the published 1.
 """
 _P1 = "Parameters: Alexander et al. 2019 (arXiv:1909.07346), Table I. Mass is added, and the lens galaxy shines."
 _P2 = "Parameters: Alexander et al. 2020 (arXiv:2008.12731), checked against the released images."
@@ -44,15 +44,31 @@ read, and says which; `data.scaling=minmax` maps each image to [0, 1].
 """
 
 
-def _population(name: str, params: Mapping[str, Any], source: str, summary: str) -> DatasetSpec:
+def _population(
+    name: str,
+    params: Mapping[str, Any],
+    source: str,
+    summary: str,
+    *,
+    target: str = "zoo_deeplense.population:build",
+    requires: tuple[str, ...] = (),
+) -> DatasetSpec:
     return DatasetSpec(
         id=f"deeplense/{name}",
-        target="zoo_deeplense.population:build",
+        target=target,
+        requires=requires,
         summary=summary,
         classes=CLASSES,
         tasks=TASKS,
         params=params,
         meanings=_meanings(params),
+        budgets=tables.BUDGETS,
+        budget_notes=tables.BUDGET_NOTES,
+        yields=tables.YIELDS,
+        shown=tables.SHOWN,
+        switch=tables.SWITCH,
+        captions=tables.CAPTIONS,
+        slices=tables.SLICES,
         simulated=True,
         tags=("lens",),
         card=_CARD.format(source=source),
@@ -83,18 +99,13 @@ def zoo_datasets() -> list[DatasetSpec]:
         _population("model1", tables.MODEL_1, _SIM, "DeepLenseSim's Model I: SIE, axion-mass dependent vortex"),
         _population("model2", tables.MODEL_2, _SIM, "DeepLenseSim's Model II: the same through Euclid's VIS"),
         _population("model3", tables.MODEL_3, _SIM, "DeepLenseSim's Model III: the same through Hubble's F160W"),
-        DatasetSpec(
-            id="deeplense/real_sources",
+        _population(
+            "real_sources",
+            tables.MODEL_B | {"pictures": None},
+            _REAL,
+            "modelB with real galaxies from the Hubble deep field for sources",
             target="zoo_deeplense.real_sources:build",
-            summary="modelB with real galaxies from the Hubble deep field for sources",
-            classes=CLASSES,
-            tasks=TASKS,
-            params=tables.MODEL_B | {"pictures": None},
-            meanings=_meanings(tables.MODEL_B | {"pictures": None}),
-            simulated=True,
-            tags=("lens",),
             requires=("skimage",),
-            card=_CARD.format(source=_REAL),
         ),
         DatasetSpec(
             id="deeplense/deeplense-folder",

@@ -11,6 +11,40 @@ from typing import Any
 
 TWO_PI = "U(0, 6.283185307179586)"
 
+# Small networks on few images need larger substructure; docs/architecture.md has the measurement.
+BUDGETS: dict[str, dict[str, Any]] = {
+    "smoke": {"image_size": 32, "pixel_scale": 0.2, "mass_scale": 4.0},
+    "laptop": {"image_size": 64, "pixel_scale": 0.1, "mass_scale": 4.0},
+}
+_LARGER = "unless --set says otherwise, four times the published substructure mass"
+BUDGET_NOTES = {
+    "smoke": f"32 x 32 pixels of 0.2 arcsec and, {_LARGER}",
+    "laptop": f"64 x 64 pixels of 0.1 arcsec and, {_LARGER}",
+}
+# A user who states masses means these masses, not four times as much.
+YIELDS = {
+    "mass_scale": [
+        "mass_fraction", "subhalo_mass_fraction", "vortex_mass_fraction", "subhalo_mass_low", "subhalo_mass_high",
+    ]
+}  # fmt: skip
+SHOWN = ("image_size", "pixel_scale", "mass_scale", "snr")
+SWITCH = "conserve_mass"
+CAPTIONS = {
+    "snr": "SNR {:.0f}",
+    "total_einstein_radius": "ring {:.2f}″",
+    "lens_redshift": "z {:.2f}",
+    "source_redshift": "source z {:.2f}",
+    "substructure_mass_fraction": "substructure {:.1%}",
+    "substructure_count": "{:.0f} masses",
+    "vortex_length": "length {:.2f}″",
+}
+SLICES = {
+    "snr": "peak signal-to-noise ratio",
+    "substructure_mass_fraction": "share of the mass in substructure",
+    "substructure_count": "number of masses",
+    "vortex_length": "length of the vortex (arcsec)",
+}
+
 MODEL_A: dict[str, Any] = {
     # Lens: an isothermal sphere; halo and substructure together hold total_mass solar masses.
     "lens_redshift": 0.5,

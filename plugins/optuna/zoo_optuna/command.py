@@ -26,7 +26,7 @@ from zoo.errors import UsageError
 @click.option("--workers", default=1, show_default=True, help="Run this many trials in parallel.")
 @click.option("--prune-after", default=5, show_default=True, help="Prune only after this many completed trials.")
 @click.option(
-    "--simulator", default="caustics/caustics", show_default=True, help="Render the images with this simulator."
+    "--simulator", default="", help="Render the images with this simulator.  [default: see zoo list-simulators]"
 )
 @click.option("--device", default="auto", show_default=True, help="Train on this device: auto, cpu, cuda or mps.")
 @click.option(
@@ -104,7 +104,7 @@ def tune(
     names = [name.strip() for name in (searched or "").split(",") if name.strip()]
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         definition, folder = make_study(host, request, name=study, searched=names, prune_after=prune_after)
-    print_plan(definition, folder)
+    print_plan(host, definition, folder)
     with StudyWatcher() as watcher:
         run_study(
             host,

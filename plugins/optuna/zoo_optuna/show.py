@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from rich.progress import TaskID
 
+    from zoo.host import Host
+
 MOST_ROWS = 10
 
 
@@ -107,9 +109,10 @@ def written(values: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={text}" for name, text in zip(values, texts, strict=True))
 
 
-def print_plan(definition: Definition, folder: Path) -> None:
+def print_plan(host: Host, definition: Definition, folder: Path) -> None:
     """Print the searched and the fixed settings of a study to stderr."""
-    from zoo.budgets import BUDGETS
+    from zoo.data.about import budget_note
+    from zoo.registry import datasets_by_id
 
     cell, out = definition.cell, console(stderr=True)
     out.print(f"[bold]{definition.study}[/bold]: {cell.model} on {cell.data}, budget {cell.budget}, {cell.precision}")
@@ -122,7 +125,8 @@ def print_plan(definition: Definition, folder: Path) -> None:
         out.print(f"  {name}: {text}", markup=False)
     if definition.settings:
         out.print(f"  fixed: {written(definition.settings)}", markup=False)
-    out.print(f"{BUDGETS[cell.budget].note}; the test split is not opened; {folder}", style="dim", markup=False)
+    note = budget_note(cell.budget, datasets_by_id(host).get(cell.data))
+    out.print(f"{note}; the test split is not opened; {folder}", style="dim", markup=False)
 
 
 def print_summary(summary: Summary) -> None:

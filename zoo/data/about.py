@@ -1,0 +1,54 @@
+"""What a reader should know of a data set's images: parameters beside a score, captions, the note of a budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from zoo.budgets import BUDGETS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zoo.specs import DatasetSpec
+
+UNDECLARED = 4
+"""Stored parameters that are shown of a data set that declares none."""
+
+
+def shown_params(dataset: DatasetSpec | None, params: Mapping[str, Any]) -> list[str]:
+    """Return "name value" of the parameters that a reader of a score must know.
+
+    Args:
+        dataset: Spec of the data set; None where its plugin is not installed.
+        params: Parameters of the images.
+    """
+    if dataset is None:
+        return []
+    if dataset.shown:
+        return [f"{name} {params[name]}" for name in dataset.shown if params.get(name)]
+    return [f"{name} {value}" for name, value in params.items() if value != dataset.params.get(name)]
+
+
+def budget_note(budget: str, dataset: DatasetSpec | None) -> str:
+    """Return what a reader must know of a budget to judge scores on a data set; "" for an unknown budget."""
+    own = dataset.budget_notes.get(budget) if dataset is not None else None
+    return "; ".join(filter(None, (BUDGETS[budget].note if budget in BUDGETS else "", own)))
+
+
+def caption(dataset: DatasetSpec | None, arrays: Mapping[str, NDArray[Any]], index: int) -> str:
+    """Return the parameters of an image that are finite, two to a line.
+
+    Args:
+        dataset: Spec of the data set; None where its plugin is not installed.
+        arrays: "parameter.NAME" -> [N].
+        index: Number of the image.
+    """
+    columns = {name.removeprefix("parameter."): name for name in arrays if name.startswith("parameter.")}
+    texts = dataset.captions if dataset is not None else {}
+    if not texts:
+        texts = {name: f"{name.replace('_', ' ')} {{:.3g}}" for name in list(columns)[:UNDECLARED]}
+    values = {name: float(arrays[columns[name]][index]) for name in texts if name in columns}
+    parts = [texts[name].format(value) for name, value in values.items() if math.isfinite(value)]
+    return "\n".join(", ".join(parts[start : start + 2]) for start in range(0, len(parts), 2))
