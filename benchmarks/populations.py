@@ -20,10 +20,9 @@ import zoo
 from zoo import registry
 from zoo.data.split import Split
 from zoo.host import load_plugins
-from zoo.plan.request import DEFAULT_SIMULATOR
 from zoo.schema import plain
 from zoo.scores.probe import image_features, probe_splits
-from zoo.specs import DatasetSpec, SimulatorSpec
+from zoo.specs import DatasetSpec
 
 SCENES = 3000
 CLASSES = ("no_substructure", "subhalo", "vortex")
@@ -62,7 +61,7 @@ def along_one_axis(spec: DatasetSpec, **changes: Any) -> float:
     """Return the share of noiseless images whose elongation lies within 10 degrees of the commonest direction."""
     params = {**spec.params, "image_size": 40, "pixel_scale": 0.19, **changes}
     population = registry.load_target(spec)(**params)
-    render = registry.load_target(registry.find(load_plugins(), SimulatorSpec, DEFAULT_SIMULATOR))
+    render = registry.load_target(registry.find_simulator(load_plugins(), ""))
     scenes = population.sample(np.arange(300), "orientation/train")
     light = render(scenes, population.instrument, device="cpu", expected_images=300).source.double().numpy()
     axis = np.arange(40) - 19.5

@@ -1,14 +1,11 @@
-"""Running a plan: what is submitted, what is waited for, what an interruption leaves; and the local launcher."""
+"""Running a plan: what is submitted, what is waited for, what an interruption leaves."""
 
 from __future__ import annotations
 
 import json
-import os
 import runpy
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import filelock
@@ -18,19 +15,22 @@ from zoo.errors import DataError, UsageError
 from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
-from zoo.progress import PARENT_VARIABLE, Progress
+from zoo.progress import Progress
 from zoo.results import store
 from zoo.run import matrix
-from zoo.run.launcher import Job
-from zoo.run.local import LocalLauncher
 from zoo.run.matrix import run_matrix
 from zoo.run.where import Where
 from zoo.schema import plain
 
 DATA = Path(__file__).parents[1] / "results" / "storedata.py"
+
+
 content_of = runpy.run_path(str(DATA))["content_of"]
 
+
 TRAINING = Progress(phase="train", done=1, total=2, seconds=1.0, rate=1.0)
+
+
 TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
 
 
@@ -277,6 +277,7 @@ with store.claim(run_dir):
         store.write_json(run_dir / store.RESULT, content_of(store.Cell.read(run_dir / store.CELL)))
 """
 
+
 COMMAND = """
 import json, pathlib, sys
 from zoo.run import matrix
@@ -311,106 +312,3 @@ def test_two_processes_share_the_same_cells(cells, tmp_path):
     assert first == second
     assert [status for _, status in first] == ["ok"] * 4
     assert sorted((tmp_path / "started").read_text().split()) == sorted(run_id for run_id, _ in first)
-
-
-@pytest.fixture
-def job(tmp_path):
-    def job(name, script):
-        (tmp_path / name).mkdir()
-        return Job(run_dir=tmp_path / name, command=("sh", "-c", script))
-
-    return job
-
-
-def wait_for(launcher, handles, wanted, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while (states := launcher.poll(handles)) != wanted:
-        assert time.monotonic() < deadline, (states, wanted)
-        time.sleep(0.01)
-
-
-def alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def test_local_jobs_run_one_after_the_other_with_a_log_each(job, tmp_path):
-    launcher = LocalLauncher()
-    order = tmp_path / "order"
-    handles = launcher.submit(
-        [job(name, f"echo +{name} >> {order}; sleep 0.05; echo -{name} >> {order}; echo {name} >&2") for name in "abc"]
-    )
-    assert launcher.poll(handles) == ["running", "waiting", "waiting"]
-    wait_for(launcher, handles, ["ended"] * 3)
-    assert order.read_text().split() == ["+a", "-a", "+b", "-b", "+c", "-c"]
-    assert [(tmp_path / name / store.LOG).read_text() for name in "abc"] == ["a\n", "b\n", "c\n"]
-    assert launcher.poll(handles[::-1]) == ["ended"] * 3
-
-
-def test_local_jobs_know_their_parent_and_are_in_a_session_of_their_own(job, tmp_path):
-    launcher = LocalLauncher()
-    [handle] = launcher.submit([job("a", f"read x; echo ${PARENT_VARIABLE} $$ [$x]; exec sleep 60")])
-    log = tmp_path / "a" / store.LOG
-    while launcher.poll([handle]) == ["running"] and not (log.exists() and log.read_text()):
-        time.sleep(0.01)
-    parent, pid, typed = log.read_text().split()
-    assert int(parent) == os.getpid()
-    assert os.getsid(int(pid)) == int(pid) != os.getsid(0)
-    assert typed == "[]"  # no terminal to read from
-    launcher.cancel([handle])
-
-
-def test_local_jobs_that_fail_end_and_the_next_one_runs(job, tmp_path):
-    launcher = LocalLauncher()
-    handles = launcher.submit([job("a", "exit 3"), job("b", "kill -9 $$"), job("c", "echo fine")])
-    wait_for(launcher, handles, ["ended"] * 3)
-    assert (tmp_path / "c" / store.LOG).read_text() == "fine\n"
-
-
-def test_local_poll_never_blocks(job):
-    launcher = LocalLauncher()
-    handles = launcher.submit([job("a", "sleep 30"), job("b", "sleep 30")])
-    started = time.monotonic()
-    for _ in range(20):
-        assert launcher.poll(handles) == ["running", "waiting"]
-    assert time.monotonic() - started < 5
-    launcher.cancel(handles)
-
-
-def test_local_cancel_stops_the_running_and_the_waiting(job, tmp_path):
-    launcher = LocalLauncher()
-    done, running, waiting, kept = launcher.submit(
-        [job("a", "true"), job("b", "echo $$; exec sleep 60"), job("c", "echo ran"), job("d", "echo kept")]
-    )
-    log = tmp_path / "b" / store.LOG
-    wait_for(launcher, [done, running, waiting], ["ended", "running", "waiting"])
-    while not (log.exists() and log.read_text()):
-        time.sleep(0.01)
-    pid = int(log.read_text())
-    assert alive(pid)
-    launcher.cancel([done, running, waiting])
-    assert not alive(pid)
-    wait_for(launcher, [done, running, waiting, kept], ["ended"] * 4)
-    assert not (tmp_path / "c" / store.LOG).exists()
-    assert (tmp_path / "d" / store.LOG).read_text() == "kept\n"
-    launcher.cancel([done, running, waiting, kept])  # once more does no harm
-
-
-def test_local_cancel_kills_what_ignores_the_polite_signal(job, tmp_path, monkeypatch):
-    launcher = LocalLauncher()
-    [handle] = launcher.submit([job("a", "trap '' TERM; echo $$; while true; do sleep 0.1; done")])
-    log = tmp_path / "a" / store.LOG
-    while launcher.poll([handle]) == ["running"] and not (log.exists() and log.read_text()):
-        time.sleep(0.01)
-    pid = int(log.read_text())
-    waited = []
-    process = launcher._running[handle]
-    wait = process.wait
-    monkeypatch.setattr(process, "wait", lambda timeout=None: waited.append(timeout) or wait(timeout and 0.3))
-    launcher.cancel([handle])
-    assert waited[0] == 5
-    assert not alive(pid)
-    assert process.returncode == -signal.SIGKILL

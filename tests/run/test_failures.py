@@ -1,0 +1,149 @@
+"""Runs that fail, that exhaust the memory, or whose images cannot be trained on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import zoo
+from zoo.data.open import Dataset
+from zoo.errors import UsageError
+from zoo.host import load_plugins
+from zoo.plan.cells import make_plan
+from zoo.plan.request import Request
+from zoo.report.tables import accumulation_note
+from zoo.results import store
+from zoo.run import cell as run
+
+
+def test_a_network_that_cannot_be_built_costs_no_simulation(host, run_in, monkeypatch):
+    [cell] = make_plan(host, Request(models=["raises"], data=["modelB"], budget="laptop", device="cpu"))
+    monkeypatch.setattr(Dataset, "split", lambda *_: pytest.fail("simulated"))
+    result, _ = run_in(cell)
+    assert "no such luck" in result.error
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "status", "words"),
+    [
+        ("toyzoo/explodes", {}, "failed", ["loss became nan", "epoch 1", "lr"]),
+        ("toyzoo/explodes", {"after": 25}, "failed", ["loss became nan", "epoch 3"]),
+        ("toyzoo/raises", {}, "failed", ["toyzoo/raises cannot be built", "no such luck"]),
+        ("toyzoo/no_module", {}, "failed", ["returned a str", "torch.nn.Module"]),
+        ("toyzoo/out_of_memory", {}, "failed", ["MemoryError"]),
+    ],
+)
+def test_failures_are_results_with_a_cause(plan, run_in, model, settings, status, words):
+    result, run_dir = run_in(plan(model, **settings))
+    assert result.status == status
+    for word in words:
+        assert word in result.error
+    assert "Traceback" in result.traceback
+    assert store.read_result(run_dir).status == status
+    assert store.done(run_dir.parents[2], plan(model, **settings)) is None  # so that it is tried again
+
+
+def test_out_of_memory_takes_a_batch_in_parts_to_the_same_result(plan, run_in):
+    """Thirty images a step where eight fit: four parts, the same weights up to rounding, and said so."""
+    whole, whole_dir = run_in(plan("toyzoo/hungry"))
+    parts, parts_dir = run_in(plan("toyzoo/hungry", limit=8))
+    assert whole.status == parts.status == "ok"
+    assert (whole.cost.micro_batches, parts.cost.micro_batches) == (1, 4)
+    one, other = (load_file(folder / store.WEIGHTS) for folder in (whole_dir, parts_dir))
+    for name, weight in one.items():
+        assert torch.allclose(weight, other[name], atol=1e-6), name
+    assert parts.test.auc["macro"] == pytest.approx(whole.test.auc["macro"], abs=1e-5)
+    assert accumulation_note(whole) == ""
+    assert "each batch of 30 was accumulated over 4 parts" in accumulation_note(parts)
+
+
+def test_out_of_memory_for_a_single_image_is_a_result_of_its_own(plan, run_in):
+    result, _ = run_in(plan("toyzoo/hungry", limit=0))
+    assert result.status == "oom"
+
+
+def test_predictions_are_made_in_parts_where_memory_runs_out():
+    import toyzoo
+
+    from zoo.data.loader import Batches
+    from zoo.data.split import Split
+    from zoo.train.loop import make_fabric, predict
+
+    images = np.random.default_rng(0).normal(size=(50, 1, 6, 6)).astype(np.float32)
+    split = Split(name="test", classes=("a", "b"), chunks=[images], labels=np.arange(50) % 2, ids=[""] * 50)
+    fabric = make_fabric(torch.device("cpu"), "fp32")
+    network = toyzoo.hungry(in_chans=1, num_classes=2, image_size=6, limit=7)
+    network.eval = lambda: network  # stays in training mode, where it has a limit
+    logits, _ = predict(network, Batches(split, device=torch.device("cpu")), fabric=fabric)
+    assert torch.allclose(logits, network.linear(torch.from_numpy(images).flatten(1)), atol=1e-6)
+
+
+def test_images_that_cannot_be_trained_on_are_named(plan, run_in, monkeypatch):
+    import toyzoo
+
+    original = toyzoo.stripes
+
+    def bad(*, count):
+        content = original(count=count)
+        if bad.images:
+            content.images[content.labels == 0] = np.nan
+        return content if bad.images else replace(content, labels=content.labels + 1)
+
+    monkeypatch.setattr(toyzoo, "stripes", bad)
+    for bad.images, said in ((True, "toyzoo/stripes: the training images hold values that are not finite"),
+                             (False, "labels from 1 to 3 for 3 classes")):  # fmt: skip
+        result, _ = run_in(plan())
+        assert said in result.error
+
+
+def test_one_validation_image_cannot_choose_an_epoch(plan, run_in):
+    result, _ = run_in(plan(val_images=1))
+    assert "no AUC can choose an epoch" in result.error
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"seed": -1}, "seed=-1 must be"),
+        ({"seed": 1.0}, "seed=1.0 must be"),
+        ({"images": 0}, "images=0 must be"),
+        ({"images": 10**12}, "images=1000000000000 must be"),
+        ({"split": "tests"}, "Did you mean 'test'"),
+        ({"count": np.int64(9)}, "not a finite number, text or list"),
+        ({"count": float("nan")}, "not a finite number, text or list"),
+    ],
+)
+def test_impossible_arguments_of_open_dataset(host, options, said):
+    with pytest.raises(UsageError, match=said):
+        zoo.open_dataset("stripes", host=host, **options)
+
+
+def test_a_metric_that_exits_or_sorts_in_place_costs_no_other_one(tmp_path, caplog):
+    plugin = tmp_path / "rude.py"
+    plugin.write_text(
+        "from zoo import MetricSpec, hookimpl\n"
+        "@hookimpl\n"
+        "def zoo_metrics():\n"
+        "    names = ('exits', 'sorts', 'then_shows')\n"
+        "    return [MetricSpec(id=f'rude/{name}', target=f'rude:{name}') for name in names]\n"
+        "def exits(probabilities, labels):\n"
+        "    raise SystemExit(3)\n"
+        "def sorts(probabilities, labels):\n"
+        "    labels.sort()\n"
+        "    return {'first': labels[0]}\n"
+        "def then_shows(probabilities, labels):\n"
+        "    return {'first': labels[0]}\n"
+    )
+    host = load_plugins(files=[plugin], environment={})
+    labels = torch.tensor([2, 1, 0])
+    extra = run._extra_metrics(host, torch.zeros(3, 3), labels)
+    assert {name: extra[name] for name in extra if name.startswith("rude/")} == {
+        "rude/sorts": {"first": 0.0},
+        "rude/then_shows": {"first": 2.0},
+    }
+    assert labels.tolist() == [2, 1, 0]
+    assert "metric rude/exits failed" in caplog.text
