@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from zoo import registry
 from zoo.budgets import BUDGETS
+from zoo.data.about import budget_note
 from zoo.host import Host, load_plugins
 from zoo.models.weights_file import read_header
 from zoo.plan.overrides import data_params
@@ -146,7 +147,7 @@ def problem_size(run: Run) -> tuple[str, int]:
 def make_page(runs: Sequence[Run]) -> str:
     """Return docs/results.md."""
     table = [run for run in runs if run.part == "table"]
-    budgets = sorted({run.cell.budget for run in table})
+    budgets = sorted({(run.cell.budget, budget_note(run.cell.budget, dataset_of(run))) for run in table})
     at_paper = {name_of(run.cell) for run in table if run.cell.budget == "paper" and full_size(run.cell)}
     missing = [data for data in PUBLISHED if data not in at_paper]
     parts = [
@@ -154,7 +155,7 @@ def make_page(runs: Sequence[Run]) -> str:
         "Written by `uv run python benchmarks/headline.py --write` from recorded runs\n"
         "([headline.jsonl](../benchmarks/results/headline.jsonl)); all numbers come from these runs.",
         *([wrapped(MISSING.format(data=" and ".join(missing)))] if missing else []),
-        *(wrapped(f"Budget {name}: {BUDGETS[name].note.removeprefix(f'{name}: ')}.") for name in budgets),
+        *(wrapped(f"Budget {name}: {note.removeprefix(f'{name}: ')}.") for name, note in budgets),
         wrapped(f"Machines: {'; '.join(machines(runs))}."),
         HOW,
         TIMES if any(run.result.environment.gpu for run in table) else NO_TIMES,

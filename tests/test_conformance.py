@@ -88,3 +88,21 @@ def test_the_kit_notices(complaint: str, tmp_path: Path) -> None:
     )
     with pytest.raises(ConformanceError, match=complaint):
         check_model(load_plugins(files=[source], environment={}), f"{name}/net", image_sizes=(16,))
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"captions": {"colours": "{:.1f}"}}, "captions name 'colours'"),
+        ({"slices": {"colours": "colour"}}, "slices name 'colours'"),
+        ({"budgets": {"desktop": {"snr": 3.0}}}, "'desktop' is not a budget"),
+        ({"budget_notes": {"desktop": "larger"}}, "'desktop' is not a budget"),
+    ],
+)
+def test_the_kit_notices_declarations_without_meaning(fields: dict[str, object], complaint: str) -> None:
+    host = load_plugins(files=[Path(__file__).parent / "toys" / "toysky.py"], environment={})
+    spec = host.specs[DatasetSpec]["toysky/discs"]
+    check_dataset(host, spec.id)
+    host.specs[DatasetSpec][spec.id] = dataclasses.replace(spec, **fields)
+    with pytest.raises(ConformanceError, match=complaint):
+        check_dataset(host, spec.id)

@@ -9,7 +9,7 @@ import pytest
 from zoo import registry
 from zoo.errors import MissingError, UsageError, nearest
 from zoo.host import FIRST_PARTY, Host, PluginRecord, _new_manager, load_plugins
-from zoo.registry import find, listed, load_target, match
+from zoo.registry import find, find_simulator, listed, load_target, match
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
 
 
@@ -231,3 +231,34 @@ def test_targets_that_cannot_be_loaded(target, error, tmp_path, monkeypatch):
         load_target(ModelSpec(id="mine/net", target=target))
     assert "zoo plugins --errors" in caught.value.hint
     assert caught.value.exit_code == 3
+
+
+def simulator(name, **fields):
+    return SimulatorSpec(id=name, target="torch.nn:Identity", **fields)
+
+
+def test_the_default_simulator_is_the_one_that_is_declared_so():
+    host = make_host(simulator("one/fast", default=True), simulator("two/slow"))
+    assert find_simulator(host).id == "one/fast"
+    assert find_simulator(host, "slow").id == "two/slow"
+
+
+def test_a_default_simulator_of_this_project_comes_first():
+    specs = simulator("one/fast", default=True), simulator("two/slow", default=True)
+    assert find_simulator(make_host(*specs, distributions={"two": "lens-zoo-caustics"})).id == "two/slow"
+    with pytest.raises(UsageError, match="one/fast, two/slow"):
+        find_simulator(make_host(*specs))
+
+
+def test_without_a_default_simulator_the_error_names_what_to_install():
+    with pytest.raises(MissingError, match="default simulator is not installed") as caught:
+        find_simulator(make_host(simulator("two/slow")))
+    assert "pip install lens-zoo-" in caught.value.hint
+    assert "--simulator two/slow" in caught.value.hint
+    with pytest.raises(MissingError, match="default simulator is not installed"):
+        find_simulator(make_host())
+
+
+def test_a_default_simulator_needs_its_libraries():
+    with pytest.raises(MissingError, match="no_such_library"):
+        find_simulator(make_host(simulator("one/fast", default=True, requires=("no_such_library",))))

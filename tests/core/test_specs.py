@@ -29,8 +29,21 @@ FULL = [
         weights={"modelA": "weights/a.safetensors"},
         training={"lr": 1e-3},
     ),
-    DatasetSpec(id="mine/data", target="mine:data", classes=("a", "b"), simulated=True, params={"snr": "U(1, 2)"}),
-    SimulatorSpec(id="mine/sim", target="mine:sim", device="any"),
+    DatasetSpec(
+        id="mine/data",
+        target="mine:data",
+        classes=("a", "b"),
+        simulated=True,
+        params={"snr": "U(1, 2)", "depth": 1.0, "weight": None, "flat": False},
+        budgets={"smoke": {"depth": 3.0}},
+        budget_notes={"smoke": "deeper"},
+        yields={"depth": ["weight"]},
+        shown=("depth", "snr"),
+        switch="flat",
+        captions={"snr": "SNR {:.0f}"},
+        slices={"snr": "signal to noise"},
+    ),
+    SimulatorSpec(id="mine/sim", target="mine:sim", device="any", default=True),
     LauncherSpec(id="mine/launch", target="mine:launch"),
     MetricSpec(id="mine/metric", target="mine:metric"),
 ]
@@ -150,6 +163,27 @@ def test_values_that_are_not_plain_in_other_kinds() -> None:
         DatasetSpec(id="mine/data", target="mine:data", classes=("a", "b"), simulated="no")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"mine/sim: device.*cpu, any"):
         SimulatorSpec(id="mine/sim", target="mine:sim", device="gpu")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"budgets": {"smoke": {"deep": 1}}}, r"budgets\['smoke'\] names 'deep', which is not one of its params"),
+        ({"budgets": {"smoke": 3}}, r"budgets\['smoke'\] must be a mapping"),
+        ({"yields": {"deep": ["depth"]}}, "yields names 'deep'"),
+        ({"yields": {"depth": ["deep"]}}, "yields names 'deep'"),
+        ({"yields": {"depth": "depth"}}, r"yields\['depth'\] must be a list of parameters, not 'depth'"),
+        ({"shown": ("deep",)}, "shown names 'deep'"),
+        ({"switch": "deep"}, "switch names 'deep'"),
+        ({"captions": {"snr": "SNR {:.0q}"}}, r"captions\['snr'\] cannot format a number"),
+        ({"captions": {"snr": "{} of {}"}}, r"captions\['snr'\] cannot format a number"),
+        ({"slices": {"snr": 3}}, "slices must be a mapping from names to texts"),
+        ({"budget_notes": {"smoke": None}}, "budget_notes must be a mapping from names to texts"),
+    ],
+)
+def test_a_data_set_declares_only_parameters_that_it_has(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"mine/data: {message}"):
+        DatasetSpec(id="mine/data", target="mine:data", classes=("a", "b"), params={"depth": 1}, **fields)
 
 
 def test_load_imports_the_target_and_its_attributes() -> None:

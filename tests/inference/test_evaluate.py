@@ -67,6 +67,8 @@ def test_what_the_training_changed_is_changed_alike(host, trained):
     assert other.params == {**defaults.params, "image_size": 64, "mass_scale": 4.0, "snr": 20}
     assert (other.dataset, other.seed) == ("deeplense/modelB", 3)
     assert evaluation_recipe(host, trained).hash == recipe.hash
+    stated = evaluation_recipe(host, trained, params={"mass_fraction": 0.1})
+    assert (stated.params["mass_fraction"], stated.params["mass_scale"]) == (0.1, 1.0)
 
 
 @pytest.mark.parametrize("quarter", [1, 2, 3])

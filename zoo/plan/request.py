@@ -73,7 +73,9 @@ class Request:
     budget: str | None = option(
         None, "smoke (seconds), laptop (minutes) or paper; default: laptop, on a GPU paper.", complete="budgets"
     )
-    simulator: str = option("", "Simulator that renders the images.", complete="simulators")
+    simulator: str = option(
+        "", "Simulator that renders the images; default: see zoo list-simulators.", complete="simulators"
+    )
     device: str = option("auto", "auto, cpu, cuda or mps.", place=True)
     precision: str = option("auto", "auto, fp32, tf32 or bf16.")
     rule: str = option("val_auc", "Which epoch is kept: val_auc or last.")

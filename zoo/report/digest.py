@@ -191,7 +191,7 @@ def slice_scores(
     """Return areas under the ROC curve in slices of the scenes' parameters, as many images in each.
 
     A parameter that varies in every class, such as the SNR, slices all images: the area is the macro average
-    within the slice. One that only some classes have, such as the length of a vortex, slices the images of such
+    within the slice. One that only some classes have, such as the mass of a clump, slices the images of such
     a class: they are told from all images of the other classes.
 
     Args:
