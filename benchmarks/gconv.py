@@ -1,23 +1,24 @@
-"""Measure what group networks cost, and from which width the octic one is cheaper than a plain network.
+"""Measure the cost of group networks, and the width from which octic is cheaper than a plain network.
 
-Two parts, in each of which the networks take turns, step by step, so that a busy machine slows all of them:
+There are two parts. In each, the networks alternate step by step, so that a busy machine slows all of them:
 
-  small   gconv/p4m and gconv/p4 against the same architecture with ordinary layers of |G| times the width, hence the
-          same MACs on maps of the same size; where lens-zoo-steerable is installed also escnn and e2cnn with D4
-  wide    gconv/octic and gconv/p4m_convnext against the plain ConvNeXt of the same channels, one stage of two blocks,
-          for each of --widths channels
+  small   gconv/p4m and gconv/p4 against the same architecture with ordinary layers of |G| times the width and so the
+          same MACs on maps of the same size; also escnn and e2cnn with D4 if lens-zoo-steerable is installed
+  wide    gconv/octic and gconv/p4m_convnext against the plain ConvNeXt with as many channels, one stage of two blocks,
+          for each number of channels in --widths
 
-Each network is trained for a step (forward, loss, backward, AdamW) and classifies a batch. A fresh process measures
-the peak memory of a training step, beyond what was there before it, and the time to build it and get a first output.
+Each network takes a training step (forward, loss, backward, AdamW) and classifies a batch. A fresh process measures
+the peak memory that a training step adds, and the time until the network is built and gives its first output.
 
     uv run python benchmarks/gconv.py [--part small] [--rounds 30] [--json]
     uv run python benchmarks/gconv.py --device cuda --batch 256     # bf16, channels-last, compiled; escnn in float32
 
-With one thread on the CPU the clock counts the process's own CPU time, which other programs do not stretch; otherwise
-it is wall time, and more threads than idle cores make the ratios meaningless.
+With one thread on the CPU the CPU time of the process is measured, which does not depend on other programs. Otherwise
+wall time is measured, and more threads than idle cores make the ratios meaningless.
 
-Aims: p4m's training step at most 1.05 of the plain network's, its inference within 5 %, its memory at most 1.1; octic
-at most 0.6 of plain at 1,024 channels and never slower than p4m_convnext. Measured: benchmarks/results/gconv.md.
+Targets: p4m at most 1.05 times the plain network's training step, inference within 5 %, memory at most 1.1 times; octic
+at most 0.6 times the plain network at 1,024 channels and never slower than p4m_convnext. Results:
+benchmarks/results/gconv.md.
 """
 
 from __future__ import annotations
@@ -105,13 +106,13 @@ def one_stage(name: str, channels: int, image_size: int) -> Any:
 
 
 def plain_stage(channels: int, image_size: int) -> Any:
-    """Return the ConvNeXt of ordinary layers that `one_stage` is compared with: same channels, kernels and maps."""
+    """Return the plain counterpart of `one_stage`: same channels, kernels and map sizes."""
     import torch
     import torch.nn.functional as F
     from torch import nn
 
     class Rows(nn.Module):
-        """x + rest(depthwise(x)), or without the sum; `rest` sees channels-last pixels."""
+        """x + rest(depthwise(x)), or without the sum; the input of `rest` is channels-last."""
 
         def __init__(self, depthwise: nn.Module, rest: nn.Module, *, before: nn.Module | None = None) -> None:
             super().__init__()
@@ -153,7 +154,7 @@ def plain_stage(channels: int, image_size: int) -> Any:
 
 
 def parts(arguments: argparse.Namespace) -> dict[str, dict[str, tuple[Build, str | None]]]:
-    """Return part -> network -> how it is built, and which network it is compared with."""
+    """Return part -> network -> its builder, and the network that it is compared with."""
     from importlib.util import find_spec
 
     size = arguments.image_size
@@ -165,19 +166,19 @@ def parts(arguments: argparse.Namespace) -> dict[str, dict[str, tuple[Build, str
 
     small: dict[str, tuple[Build, str | None]] = {}
     for name in ("p4m", "p4"):
-        small[name] = (lambda name=name: ours(name)), f"plain of {name}'s width"
-        small[f"plain of {name}'s width"] = (lambda name=name: plain_of(name, size)), None
+        small[name] = (lambda name=name: ours(name)), f"plain, width of {name}"
+        small[f"plain, width of {name}"] = (lambda name=name: plain_of(name, size)), None
     if find_spec("zoo_steerable"):
         for library in ("escnn", "e2cnn"):
             if find_spec(library):
-                small[f"{library} D4"] = (lambda name=library: steerable(name, size)), "plain of p4m's width"
+                small[f"{library} D4"] = (lambda name=library: steerable(name, size)), "plain, width of p4m"
     found = {"small": small}
     for channels in arguments.widths:
-        plain = f"plain of {channels}"
+        plain = f"plain, {channels} channels"
         found[f"wide {channels}"] = {
             plain: ((lambda c=channels: plain_stage(c, size)), None),
-            f"p4m_convnext of {channels}": ((lambda c=channels: one_stage("p4m_convnext", c, size)), plain),
-            f"octic of {channels}": ((lambda c=channels: one_stage("octic", c, size)), plain),
+            f"p4m_convnext, {channels} channels": ((lambda c=channels: one_stage("p4m_convnext", c, size)), plain),
+            f"octic, {channels} channels": ((lambda c=channels: one_stage("octic", c, size)), plain),
         }
     return {name: networks for name, networks in found.items() if arguments.part in ("all", name.split()[0])}
 
@@ -194,7 +195,7 @@ def clock(arguments: argparse.Namespace) -> float:
 
 
 def timings(tasks: dict[str, Callable[[], object]], arguments: argparse.Namespace) -> dict[str, list[float]]:
-    """Time the tasks in turn; return milliseconds per round, after two rounds to warm up."""
+    """Time the tasks in turn; return milliseconds per round, after two rounds of warm-up."""
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for round_number in range(arguments.rounds + 2):
         for name, task in tasks.items():
@@ -206,7 +207,7 @@ def timings(tasks: dict[str, Callable[[], object]], arguments: argparse.Namespac
 
 
 def prepared(name: str, network: Any, arguments: argparse.Namespace) -> tuple[Any, Callable[[], Any]]:
-    """Return the network as the device likes it best, and the precision it runs in."""
+    """Return the network in the fastest form for the device, and its precision."""
     import torch
 
     network = network.to(arguments.device)
@@ -238,7 +239,7 @@ def inference(network: Any, precision: Callable[[], Any], images: Any) -> Callab
     """Return a function that classifies the batch."""
     import torch
 
-    network.eval()  # once: setting the mode makes group layers forget their filter banks
+    network.eval()  # once: setting the mode deletes the cached filter banks of group layers
 
     def classify() -> None:
         with torch.no_grad(), precision():
@@ -272,7 +273,7 @@ def alone(name: str, arguments: argparse.Namespace) -> dict[str, float]:
     built = time.perf_counter()
     step = training_step(network, precision, images, labels)
     if arguments.device == "cpu":
-        # The peak of two steps, since the optimizer's state comes with the first, beyond what was there before.
+        # The additional peak of two steps, since the first step creates the optimizer's state.
         Path("/proc/self/clear_refs").write_text("5")
         before = _status("VmRSS")
         step()
@@ -288,13 +289,13 @@ def alone(name: str, arguments: argparse.Namespace) -> dict[str, float]:
 
 
 def _status(field: str) -> float:
-    """Return a line of /proc/self/status in MiB."""
+    """Return a value in /proc/self/status in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
 def in_a_fresh_process(name: str, arguments: argparse.Namespace) -> dict[str, float]:
-    """Run `alone` for one network; nothing is measured where the system has no /proc."""
+    """Run `alone` for one network; returns nothing on systems without /proc."""
     if arguments.device == "cpu" and not Path("/proc/self/clear_refs").exists():
         return {}
     command = [sys.executable, __file__, "--alone", name]
@@ -331,7 +332,7 @@ def measure(networks: dict[str, tuple[Build, str | None]], arguments: argparse.N
     ready, counts, parameters = {}, {}, {}
     for name, (build, _) in networks.items():
         network = build()
-        # torch's counter does not see through the libraries' tensor class.
+        # torch's counter does not support the libraries' tensor class.
         counts[name] = None if name.endswith("D4") else macs(network, arguments.image_size)
         parameters[name] = sum(parameter.numel() for parameter in network.parameters())
         ready[name] = prepared(name, network, arguments)
@@ -365,12 +366,12 @@ def measure(networks: dict[str, tuple[Build, str | None]], arguments: argparse.N
 
 
 def rounded(value: float | None, digits: int, *, unit: float = 1.0) -> float | None:
-    """Return a figure for the table, or None where there is none."""
+    """Return a figure for the table, or None if it is missing."""
     return None if value is None else round(value / unit, digits)
 
 
 def ratio(times: list[float], reference: list[float] | None) -> float | None:
-    """Return the median of the round-by-round ratios: neighbours in time see the same load."""
+    """Return the median of the ratios within rounds, in which the load is similar."""
     if reference is None:
         return None
     return round(statistics.median(a / b for a, b in zip(times, reference, strict=True)), 3)
@@ -381,18 +382,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--part", choices=("all", "small", "wide"), default="all")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--image-size", type=int, default=64, help="a multiple of 8")
+    parser.add_argument("--image-size", type=int, default=64, help="Set the image size in pixels, a multiple of 8.")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--widths", type=lambda text: [int(part) for part in text.split(",")], default=None)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--no-memory", dest="memory", action="store_false", help="no fresh processes")
+    parser.add_argument(
+        "--no-memory", dest="memory", action="store_false", help="Skip the measurements in fresh processes."
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.widths = arguments.widths or [64, 128, 256, 512, 1024]
     if arguments.image_size % 8:
-        parser.error(f"--image-size is {arguments.image_size}; it must be a multiple of 8, so that all MACs agree")
+        parser.error(f"--image-size is {arguments.image_size}; it must be a multiple of 8, so that the MACs are equal")
     if any(channels % 8 for channels in arguments.widths):
         parser.error(f"--widths are {arguments.widths}; they must be multiples of 8, the order of the group")
     if arguments.alone:

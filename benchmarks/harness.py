@@ -1,15 +1,15 @@
-"""Measure what a training epoch costs beside the network's forward and backward pass and the optimiser's step.
+"""Measure the overhead of a training epoch over the network's forward and backward passes and the optimiser's steps.
 
 `zoo.train.loop.train` trains a network on images that stay on the device. After each of its epochs a bare loop takes
-as many steps of the same network with the same optimiser and batch, over random tensors and with nothing else; so a
-busy machine slows both. Every other epoch of `train` is taken apart: each part waits for the device and is timed; the
-ratio comes from the epochs between.
+the same number of steps of the same network with the same optimiser and batch size over random tensors; so a busy
+machine slows both. In every other epoch of `train`, each part waits for the device and is timed; the ratio comes from
+the other epochs.
 
     uv run python benchmarks/harness.py [--model z2,p4m] [--image-size 64,150] [--batch 256] [--device cuda] [--json]
 
-On the CPU one thread computes and the clock is the process's own, which counts no time that other programs had; on a
-GPU it is the wall clock, and the precision is bf16. The aim is a training epoch of at most 1.15 times the bare loop;
-validation, a ninth of the images as in the paper budget, and the checkpoint are counted apart.
+On the CPU one thread computes and the CPU time of the process is measured; on a GPU wall time is measured, and the
+precision is bf16. The target is a training epoch of at most 1.15 times the bare loop. Validation, with a ninth of the
+images as in the paper budget, and the checkpoint are measured separately.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ PARTS = ("loader", "augmentation", "clipping", "moving average", "progress")
 
 
 class Stopwatch:
-    """Adds up the seconds of named parts, while it is switched on.
+    """Add up the seconds of named parts while it is switched on.
 
     Args:
-        device: whose work is waited for.
+        device: Device to wait for.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -55,14 +55,14 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
 
     def now(self) -> float:
-        """Return seconds: of the process on the CPU, of the wall on a GPU, which has then done all its work."""
+        """Return seconds: CPU time on the CPU, wall time after the device has finished on a GPU."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
             return time.perf_counter()
         return time.process_time()
 
     def timed(self, name: str, function: Callable[..., Any], *, always: bool = False) -> Callable[..., Any]:
-        """Return a function that does the same and adds to its part, `always` even while the watch is off."""
+        """Return a timed version of a function; with `always` it is timed even while the watch is off."""
 
         def wrapper(*args: Any, **options: Any) -> Any:
             if not (self.on or always):
@@ -77,14 +77,14 @@ class Stopwatch:
 
 
 class WatchedBatches(Batches):
-    """Batches whose time is taken."""
+    """Batches with timed loading."""
 
     watch: Stopwatch
 
     def epoch(
         self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: BatchPart | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield what `Batches` does."""
+        """Yield the batches."""
         batches = super().epoch(number, batch_size, shuffle=shuffle, part=part)
         following = self.watch.timed("loader", lambda: next(batches, None))
         while (batch := following()) is not None:
@@ -149,7 +149,7 @@ def measure(
         bare_epoch(network, optimizer, images, labels, steps, fabric)
         bare = watch.now() - before
         row = {"train": trained - started, "whole": ended - started, "bare": bare, **watch.seconds}
-        if entry["epoch"] > 2:  # the first two warm up, one of each kind
+        if entry["epoch"] > 2:  # the first two are warm-up, one of each kind
             rows.append(row)
         watch.seconds = {}
         watch.on = not watch.on
@@ -180,7 +180,7 @@ def measure(
         "model": model,
         "image size": image_size,
         "batch": batch,
-        "bare, ms a step": 1e3 * statistics.median(row["bare"] for row in rows) / steps,
+        "bare, ms per step": 1e3 * statistics.median(row["bare"] for row in rows) / steps,
         "train / bare": statistics.median(row["train"] / row["bare"] for row in whole),
         "whole epoch / bare": statistics.median(row["whole"] / row["bare"] for row in whole),
         **shares,
@@ -193,8 +193,8 @@ def main() -> None:
     parser.add_argument("--model", default="z2,p4m", type=lambda text: text.split(","))
     parser.add_argument("--image-size", default=[64, 150], type=lambda text: [int(part) for part in text.split(",")])
     parser.add_argument("--batch", default=[256], type=lambda text: [int(part) for part in text.split(",")])
-    parser.add_argument("--steps", type=int, default=4, help="in an epoch")
-    parser.add_argument("--rounds", type=int, default=5, help="epochs of each kind")
+    parser.add_argument("--steps", type=int, default=4, help="Set the number of steps per epoch.")
+    parser.add_argument("--rounds", type=int, default=5, help="Set the number of epochs of each kind.")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true")
@@ -211,7 +211,7 @@ def main() -> None:
         print(json.dumps({"device": str(device), **vars(options), "rows": rows}, indent=2))
         return
     about = f"{options.threads} thread(s)" if device.type == "cpu" else torch.cuda.get_device_name(device)
-    print(f"{device}, {about}; parts are shares of the bare loop's time\n")
+    print(f"{device}, {about}; parts are fractions of the bare loop's time\n")
     print("| " + " | ".join(rows[0]) + " |")
     print("|" + " --- |" * 3 + " ---: |" * (len(rows[0]) - 3))
     for row in rows:

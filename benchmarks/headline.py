@@ -1,18 +1,19 @@
-"""Run the headline experiment piece by piece, and write docs/results.md and the README's table from what is stored.
+"""Run the headline experiment in pieces, and write docs/results.md and the README's table from the stored results.
 
-    uv run python benchmarks/headline.py                        # everything that is missing; interrupt it at any moment
-    uv run python benchmarks/headline.py --minutes 9            # at most nine minutes of it; again goes on
-    uv run python benchmarks/headline.py --budget laptop --model p4m,p4,z2    # what two CPU cores can do
-    uv run python benchmarks/headline.py --write                # record, docs/results.md, README; trains nothing
+    uv run python benchmarks/headline.py                        # run all missing pieces; may be interrupted
+    uv run python benchmarks/headline.py --minutes 9            # stop after nine minutes; repeat to continue
+    uv run python benchmarks/headline.py --budget laptop --model p4m,p4,z2    # suitable for two CPU cores
+    uv run python benchmarks/headline.py --write                # write the record, page and README; no training
 
 The pieces: the table (headline.toml), two more seeds of the leading four, AUC against the number of images
-(few_images.toml), what makes the problem hard (difficulty.toml), and every network of the table on the other data set,
-fainter, blurred and turned. Everything is stored in small files under --store; no image is.
+(few_images.toml), difficulty of the problem (difficulty.toml), and the scores of all networks of the table on shifted
+test data: the other data set, lower SNR, wider PSF, rotated images. Results are stored in small files in --store,
+without images.
 
---write adds what is needed of each run to benchmarks/results/headline.jsonl, a line a run, and writes page and table
-from that; runs of several machines come together there. To begin anew, delete that file.
+--write adds one line for each run to benchmarks/results/headline.jsonl, and writes the page and the table from that
+file, which collects the runs of several machines. To start again, delete it.
 
-Exit codes: 0 nothing is missing, 1 something failed (`zoo report --store DIR` names it), 75 the time is up, 130
+Exit codes: 0 complete, 1 a piece failed (`zoo report --store DIR` lists failures), 75 time limit reached, 130
 interrupted.
 """
 
@@ -44,10 +45,10 @@ README = HERE.parent / "README.md"
 TABLE_BEGINS, TABLE_ENDS = "<!-- benchmarks/headline.py --write -->\n", "\n<!-- until here -->"
 RECORD = HERE / "results" / "headline.jsonl"
 LEADING = "gconv/p4m,gconv/p4m_resnet18,gconv/octic,escnn/d8"
-UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ZooError)  # what damaged records raise
-TRY_AGAIN = 75  # sysexits.h's word for a temporary failure
+UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ZooError)  # raised for damaged records
+TRY_AGAIN = 75  # EX_TEMPFAIL in sysexits.h
 
-# What a network meets that it was not trained on: name -> arguments of zoo.evaluate for a data set.
+# Shifts of the test data: name -> arguments of zoo.evaluate for a data set.
 SHIFTS: dict[str, Callable[[str], dict[str, Any]]] = {
     "own test images": lambda data: {},
     "the published masses": lambda data: {"mass_scale": 1.0},
@@ -61,42 +62,44 @@ SHIFTS: dict[str, Callable[[str], dict[str, Any]]] = {
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run pieces until all are done or the time is up; return 0 when nothing is missing."""
+    """Run pieces until all are done or the time limit is reached; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, default=Path("results/headline"))
     parser.add_argument("--budget", choices=list(BUDGETS), default="paper")
-    parser.add_argument("--model", help="only these models; names by commas")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many")
-    parser.add_argument("--only-table", action="store_true", help="no further seeds, few images or difficulty")
-    parser.add_argument("--test-images", type=int, help="for the shifted data; default: as many as the budget tests on")
-    parser.add_argument("--write", action="store_true", help="write record, page and README's table; train nothing")
+    parser.add_argument("--model", help="Run only these models (comma-separated).")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="Stop after this many minutes.")
+    parser.add_argument("--only-table", action="store_true", help="Skip further seeds, few images and difficulty.")
+    parser.add_argument("--test-images", type=int, help="Set the number of shifted images; default: as in the budget.")
+    parser.add_argument(
+        "--write", action="store_true", help="Write the record, the page and the README's table without training."
+    )
     options = parser.parse_args(words)
     if options.write:
         write(options.store)
         return 0
-    # A shell that starts us in the background has SIGINT ignored, and so would our children have it.
+    # In the background a shell sets SIGINT to be ignored, which child processes would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         failed = run_all(options, deadline=time.monotonic() + 60 * options.minutes)
     except TimeoutError:
-        print("The time is up; the same command goes on.")
+        print("Time limit reached. Repeat the command to continue.")
         return TRY_AGAIN
     except KeyboardInterrupt:
-        print("Interrupted; the same command goes on.")
+        print("Interrupted. Repeat the command to continue.")
         return 130
     if failed:
-        print(f"Not made: {', '.join(failed)}. See above, and: uv run zoo report --store {options.store}")
+        print(f"Failed: {', '.join(failed)}. See above, and: uv run zoo report --store {options.store}")
         return 1
-    print(f"Nothing is missing. The page: {sys.argv[0]} --store {options.store} --write")
+    print(f"All pieces are complete. Write the page with: {sys.argv[0]} --store {options.store} --write")
     return 0
 
 
 def run_all(options: argparse.Namespace, *, deadline: float) -> list[str]:
-    """Run what is missing; return what failed.
+    """Run the missing pieces; return the failed ones.
 
     Raises:
-        TimeoutError: the deadline has passed.
+        TimeoutError: The deadline has passed.
     """
     failed = []
     for command in trainings(options):
@@ -118,7 +121,7 @@ def run_all(options: argparse.Namespace, *, deadline: float) -> list[str]:
 
 
 def trainings(options: argparse.Namespace) -> Iterator[list[str]]:
-    """Yield the words of every `zoo bench` that the experiment takes; what is stored costs each of them no time."""
+    """Yield the arguments of each `zoo bench` command of the experiment; stored runs are not repeated."""
     small = options.budget != "paper"
     common = ["--budget", options.budget]
     chosen = ["--model", options.model] if options.model else []
@@ -128,32 +131,32 @@ def trainings(options: argparse.Namespace) -> Iterator[list[str]]:
         return
     leading = chosen or ["--model", LEADING]
     yield ["bench", str(HERE / "headline.toml"), *common, *stored, *leading, "--seeds", "1-2"]
-    # Steps as for the whole set are for a GPU, and ResNet-18 too.
+    # ResNet-18, and as many steps as for the complete set, require a GPU.
     few, twins = ("few_images_laptop.toml", ["--model", "p4m,z2"]) if small else ("few_images.toml", [])
     yield ["bench", str(HERE / few), *common, *stored]
     yield ["bench", str(HERE / "difficulty.toml"), *common, "--store", str(difficulty(options.store)), *twins]
 
 
 def difficulty(store: Path) -> Path:
-    """Return where the runs of difficulty.toml lie: other images, which no other piece takes."""
+    """Return the folder for the runs of difficulty.toml, with images of their own."""
     return store / "difficulty"
 
 
 def run_until(deadline: float, command: Sequence[str]) -> int:
-    """Run a command and return its exit code: 0, or 1 where some cells failed.
+    """Run a command and return its exit code: 0, or 1 if some cells failed.
 
     Raises:
-        TimeoutError: the deadline has passed; the command was interrupted, as Ctrl-C would.
-        SystemExit: it could not do anything at all.
+        TimeoutError: The deadline has passed; the command was interrupted as by Ctrl-C.
+        SystemExit: The command did not run any cell.
     """
-    # A session of its own: Ctrl-C reaches us alone, and the command once, from us.
+    # In a separate session Ctrl-C reaches only this process, which then interrupts the command once.
     with subprocess.Popen(command, start_new_session=True) as process:
         try:
             code = process.wait(timeout=None if deadline == float("inf") else max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired as error:
             raise TimeoutError from error
         finally:
-            if process.poll() is None:  # the time is up, or we were interrupted
+            if process.poll() is None:  # after a timeout or an interrupt
                 process.send_signal(signal.SIGINT)
                 process.wait()
     if code not in (0, 1):
@@ -162,7 +165,7 @@ def run_until(deadline: float, command: Sequence[str]) -> int:
 
 
 def evaluate_shift(store: Path, result: Finished, shift: str, *, images: int | None) -> None:
-    """Score a run's weights on shifted data, unless that is stored, and store it."""
+    """Score a run's weights on shifted data and store the scores, unless they are stored already."""
     count = images or result.cell.sizes["test"]
     found = read_shifts(store, result.run_id)
     if shift in found and found[shift].images >= count:
@@ -170,7 +173,7 @@ def evaluate_shift(store: Path, result: Finished, shift: str, *, images: int | N
     name = name_of(result.cell)
     print(f"{result.cell.model} of {name}: {shift}", flush=True)
     scored = zoo.evaluate(result.run_dir, images=count, device="auto", **SHIFTS[shift](name))
-    # Read again: another process may have stored others meanwhile.
+    # Read again: another process may have stored other shifts in the meantime.
     found = read_shifts(store, result.run_id)
     fields = ("auc", "intervals", "accuracy", "images", "angle")
     found[shift] = schema.read_record({field: scored[field] for field in fields}, Shift, what="The shift")
@@ -181,12 +184,12 @@ def evaluate_shift(store: Path, result: Finished, shift: str, *, images: int | N
 
 
 def shifts_file(store: Path, run_id: str) -> Path:
-    """Return where the scores of a run on shifted data lie."""
+    """Return the file with the scores of a run on shifted data."""
     return store / "shifts" / f"{run_id}.json"
 
 
 def read_shifts(store: Path, run_id: str) -> dict[str, Shift]:
-    """Return the scores of a run on shifted data; a file that cannot be read counts as none, and is made anew."""
+    """Return the scores of a run on shifted data; an unreadable file is replaced."""
     try:
         content = json.loads(shifts_file(store, run_id).read_text(encoding="utf-8"))
         found = schema.read_record(content, dict[str, Shift], what="The shifts")
@@ -199,17 +202,19 @@ def write(store: Path) -> None:
     """Add a store's runs to the record, and write the page and the README's table from it.
 
     Raises:
-        SystemExit: there is neither; the record or the README cannot be used as it is. Nothing is changed then.
+        SystemExit: Neither runs nor a record exist, or the record or the README is invalid; all files are unchanged.
     """
     readme = README.read_text(encoding="utf-8")
     if readme.count(TABLE_BEGINS) != 1 or TABLE_ENDS not in readme.partition(TABLE_BEGINS)[2]:
-        sys.exit(f"{README} must hold the lines {TABLE_BEGINS.strip()} and {TABLE_ENDS.strip()} once, in this order.")
+        sys.exit(
+            f"{README} must contain the lines {TABLE_BEGINS.strip()} and {TABLE_ENDS.strip()} once, in this order."
+        )
     kept = {run["run_id"]: run for run in read_record()}
     for run in [*records(store, part="table"), *records(difficulty(store), part="difficulty")]:
         earlier = kept.get(run["run_id"], run)
         kept[run["run_id"]] = run | {"shifts": earlier["shifts"] | run["shifts"]}
     if not kept:
-        sys.exit(f"There are no results in {store}. First: uv run python benchmarks/headline.py")
+        sys.exit(f"{store} contains no results. First run: uv run python benchmarks/headline.py")
     before, found, rest = readme.partition(TABLE_BEGINS)
     _, ends, after = rest.partition(TABLE_ENDS)
     runs = [read_run(line) for line in kept.values()]
@@ -226,7 +231,7 @@ def write(store: Path) -> None:
 
 
 def records(store: Path, *, part: str) -> Iterator[dict[str, Any]]:
-    """Yield a line of the record for each good run: its result, epochs, and scores on shifted data."""
+    """Yield a line of the record for each successful run: its result, epochs, and scores on shifted data."""
     for result in result_store.results(store) if store.is_dir() else ():
         if result.status != "ok":
             continue
@@ -238,7 +243,7 @@ def records(store: Path, *, part: str) -> Iterator[dict[str, Any]]:
             run |= {"part": part, "history": history, "shifts": schema.plain(read_shifts(store, result.run_id))}
             make_page([read_run(run)])
         except UNUSABLE as error:
-            print(f"left out {result.run_dir}, which is damaged: {type(error).__name__}: {error}")
+            print(f"skipped {result.run_dir}, which is damaged: {type(error).__name__}: {error}")
             continue
         yield run
 
@@ -247,7 +252,7 @@ def read_record() -> list[dict[str, Any]]:
     """Return the lines of the record.
 
     Raises:
-        SystemExit: a line is no run.
+        SystemExit: A line is not a valid run.
     """
     runs = []
     for number, line in enumerate(RECORD.read_text(encoding="utf-8").splitlines() if RECORD.exists() else (), 1):
@@ -255,7 +260,9 @@ def read_record() -> list[dict[str, Any]]:
             runs.append(json.loads(line))
             make_page([read_run(runs[-1])])
         except UNUSABLE as error:
-            sys.exit(f"{RECORD}, line {number} is no run ({type(error).__name__}: {error}); delete it or restore it.")
+            sys.exit(
+                f"{RECORD}, line {number} is not a valid run ({type(error).__name__}: {error}); delete or restore it."
+            )
     return runs
 
 

@@ -1,4 +1,4 @@
-"""Print the number of trainable parameters of every registered model: what plugins state as `ModelSpec.parameters`.
+"""Print the number of trainable parameters of every registered model, which plugins state as `ModelSpec.parameters`.
 
 uv run python benchmarks/parameters.py [PATTERN]
 """
@@ -14,7 +14,7 @@ from zoo.specs import REFERENCE_SHAPE, ModelSpec
 
 
 def main(pattern: str = "*") -> None:
-    """Print one line for each model: id, count, and what its spec states where that differs."""
+    """Print one line for each model: id, count, and the number in its spec if it differs."""
     for spec in registry.listed(load_plugins(), ModelSpec, pattern=pattern):
         network = build_network(spec, **REFERENCE_SHAPE, hparams={})
         count = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

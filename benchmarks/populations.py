@@ -1,11 +1,11 @@
-"""Measure the populations: peak SNR, ring radius, mass fractions, and what scalars tell about the class.
+"""Measure the populations: peak SNR, ring radius, mass fractions, and the AUC of the scalar probe.
 
     python benchmarks/populations.py                     # Markdown; every population at its own size
     python benchmarks/populations.py modelA modelB --images 600 --json
-    python benchmarks/populations.py --orientation       # how many images lie along one axis
+    python benchmarks/populations.py --orientation       # fraction of images along one axis
 
-Scalars are measured with and without conserved mass on images of at most `--probe-size` pixels (the field of view
-stays), since flux and radius need no more.
+The scalar probe is trained with and without conserved mass on images of at most `--probe-size` pixels with the same
+field of view, which is sufficient for flux and radius.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def measure(spec: DatasetSpec, *, images: int, probe_images: int, probe_size: in
     """Return the figures of one population."""
     split = open_split(spec, "train", images)
     scale = float(spec.params["pixel_scale"])
-    # Masses and radii need no image, so many scenes are drawn for them.
+    # Masses and radii need scenes only, so many can be drawn.
     scenes = registry.load_target(spec)(**spec.params).sample(np.arange(SCENES), "measure/train")
     fraction = scenes.parameters["substructure_mass_fraction"]
     size = min(probe_size, int(spec.params["image_size"]))
@@ -58,7 +58,7 @@ def measure(spec: DatasetSpec, *, images: int, probe_images: int, probe_size: in
 
 
 def along_one_axis(spec: DatasetSpec, **changes: Any) -> float:
-    """Return the share of noiseless images whose elongation lies within 10 degrees of the commonest direction."""
+    """Return the fraction of noiseless images with an elongation within 10 degrees of the most frequent direction."""
     params = {**spec.params, "image_size": 40, "pixel_scale": 0.19, **changes}
     population = registry.load_target(spec)(**params)
     render = registry.load_target(registry.find_simulator(load_plugins(), ""))
@@ -71,28 +71,28 @@ def along_one_axis(spec: DatasetSpec, **changes: Any) -> float:
         return np.asarray((light * weight).sum((1, 2)) / flux)
 
     x, y = np.meshgrid(axis, axis)
-    # The second moments about the centre of light turn twice as fast as the image.
+    # The second moments about the centre of light rotate twice as fast as the image.
     ellipticity = (mean(x * x) - mean(x) ** 2) - (mean(y * y) - mean(y) ** 2) + 2j * (mean(x * y) - mean(x) * mean(y))
     doubled = ellipticity / np.abs(ellipticity)
     return float((np.abs(np.degrees(np.angle(doubled / doubled.mean()))) / 2 < 10).mean())
 
 
 def print_orientations(spec: DatasetSpec) -> None:
-    """Print how narrow angles of shear and source line up the images of `published`."""
+    """Print how strongly narrow angles of shear and source align the images of `published`."""
     every = "U(0, 6.283185307179586)"
     for label, changes in (
         ("shear and source", {}),
         ("shear alone", {"source_angle": every}),
         ("neither", {"source_angle": every, "shear_angle": every}),
     ):
-        print(f"angles narrow of {label}: {along_one_axis(spec, **changes):.0%} within 10 degrees of one axis")
+        print(f"narrow angles of {label}: {along_one_axis(spec, **changes):.0%} within 10 degrees of one axis")
 
 
 def to_markdown(found: dict[str, dict[str, Any]]) -> str:
     """Return the table of docs/populations.md."""
     lines = [
         "| population | peak SNR | Einstein radius | light-weighted radius | mass in sub-haloes | in the vortex "
-        "| scalars, mass conserved | mass added |",
+        "| scalar probe, mass conserved | mass added |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in found.items():
@@ -118,7 +118,7 @@ def _range(quantiles: list[float], digits: int) -> str:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Measure the populations.")
-    parser.add_argument("names", nargs="*", help="default: all that are simulated")
+    parser.add_argument("names", nargs="*", help="Measure only these populations; default: all.")
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--probe-images", type=int, default=1280)
     parser.add_argument("--probe-size", type=int, default=32)

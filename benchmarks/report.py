@@ -1,12 +1,12 @@
-"""Measure how long a report takes: the first one of a large store, and one in which nothing has changed.
+"""Measure the time of the first report of a large store, and of a second report without changes.
 
-Makes a store of cells with random networks' predictions (nothing is trained) and times `zoo report --html`, each in a
-process of its own, and `zoo report --json` beside it, which reads the same results and computes nothing.
+Writes a store of cells with random predictions (without training) and times `zoo report --html` twice, each in a
+separate process, and `zoo report --json`, which only reads the results.
 
     uv run python benchmarks/report.py [--cells 500] [--images 7500] [--json]
 
-The aim is 20 s for 500 cells with 7,500 test images each. Processor time is what a busy machine leaves comparable.
-The store takes about a megabyte a cell; it is removed.
+The target is 20 s for 500 cells with 7,500 test images each. Processor time is comparable even on a busy machine.
+The store takes about a megabyte per cell and is deleted at the end.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DATASETS, MODELS = 5, 10
 
 
 def make_store(folder: Path, *, cells: int, images: int) -> None:
-    """Write results of 5 data sets x 10 networks x as many seeds as are needed."""
+    """Write results of 5 data sets x 10 networks x the required number of seeds."""
     for number in range(cells):
         dataset, model, seed = number % DATASETS, number // DATASETS % MODELS, number // (DATASETS * MODELS)
         world = np.random.default_rng(dataset)
@@ -140,7 +140,7 @@ def write_cell(
 
 
 def seconds(arguments: list[str]) -> tuple[float, float]:
-    """Run zoo with these arguments and return wall and processor time; a command that fails ends the program."""
+    """Run zoo with these arguments and return wall and processor time; exit if the command fails."""
     started, used = time.perf_counter(), os.times()
     words = [sys.executable, "-m", "zoo", *arguments]
     subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
@@ -150,23 +150,23 @@ def seconds(arguments: list[str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Make the store, run the reports and print their times."""
+    """Write the store, run the reports and print their times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--cells", type=int, default=500)
     parser.add_argument("--images", type=int, default=7500)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if arguments.cells < 1 or arguments.images < 30:
-        parser.error("at least 1 cell and 30 images are needed")
+        parser.error("--cells must be at least 1 and --images at least 30")
     with tempfile.TemporaryDirectory() as folder:
         place, page = Path(folder, "store"), Path(folder, "page.html")
         make_store(place, cells=arguments.cells, images=arguments.images)
-        seconds(["--help"])  # the first start compiles
+        seconds(["--help"])  # compiles bytecode
         write = ["report", "--store", str(place), "--html", str(page)]
         measured = {
-            "first report with its page": seconds(write),
-            "the same, nothing changed": seconds(write),
-            "reading the results alone": seconds(["report", "--store", str(place), "--json"]),
+            "first report with page": seconds(write),
+            "second report": seconds(write),
+            "reading the results only": seconds(["report", "--store", str(place), "--json"]),
         }
         settings = {
             "cells": arguments.cells,

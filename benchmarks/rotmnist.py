@@ -1,11 +1,11 @@
-"""Print what `zoo bench benchmarks/rotmnist.toml` found: test errors over seeds, beside the published ones.
+"""Print the test errors of `zoo bench benchmarks/rotmnist.toml` over seeds, and the published ones.
 
     uv run zoo bench benchmarks/rotmnist.toml
     uv run python benchmarks/rotmnist.py [--store results] [--json]
 
-The interval of a ratio is a bootstrap over seeds and test images at once, the same draws for both networks, so that it
-says what another training and other digits would have given. Published: Cohen & Welling 2016, arXiv:1602.07576, Table
-1: other networks of the same kinds (Z2CNN, P4CNN), with 12,000 training images instead of 3,500.
+The interval of a ratio comes from a joint bootstrap over seeds and test images, with the same draws for both networks,
+so it includes the variation between trainings and between digits. Published: Cohen & Welling 2016, arXiv:1602.07576,
+Table 1: similar networks (Z2CNN, P4CNN) with 12,000 training images instead of 3,500.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RESAMPLES = 4000
 
 
 def wrong_answers(store: Path) -> tuple[dict[str, NDArray[np.bool_]], dict[str, int]]:
-    """Return for each network whether it was wrong, [seeds, images], and its parameters."""
+    """Return the errors [seeds, images] and the number of parameters of each network."""
     rows: dict[str, list[NDArray[np.bool_]]] = defaultdict(list)
     parameters: dict[str, int] = {}
     for cell in plan_suite(load_plugins(), changed(read_suite(SUITE), store=store)).cells:
@@ -94,14 +94,14 @@ def markdown(table: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Read the store and print."""
+    """Read the store and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, default=Path("results"))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     wrong, parameters = wrong_answers(options.store)
     if not wrong:
-        sys.exit(f"{options.store} holds no run of this suite. First: uv run zoo bench {SUITE}")
+        sys.exit(f"{options.store} contains no run of this suite. First run: uv run zoo bench {SUITE}")
     table = summarise(wrong, parameters)
     print(json.dumps(table, indent=2) if options.json else markdown(table))
 

@@ -1,11 +1,11 @@
-"""Copy the best stored weights of some networks into their plugins' packages, each with its card and its scores.
+"""Copy the best stored weights of some networks into their plugins' packages, with cards and scores.
 
     uv run zoo bench --model p4m --data modelA,modelB --seeds 0-2
     uv run python benchmarks/ship_weights.py p4m
 
-Best is the run with the highest validation AUC: the test images choose nothing. Three files come into the package:
-NAME.DATA.safetensors, .md (the card) and .json (scores and settings of the run). The spec names the first one in its
-`weights`; a test scores each of them on newly simulated images.
+The best run is the one with the highest validation AUC; test scores are not used. Three files are written to the
+package: NAME.DATA.safetensors, .md (the card) and .json (scores and settings of the run). The first one is listed in
+`weights` of the spec; a test scores it on newly simulated images.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ KEPT = ("run_id", "cell", "classes", "test", "val", "cost", "equivariance", "env
 
 
 def main() -> None:
-    """Copy, and say what was copied.
+    """Copy the weights, and print the paths of the copies.
 
     Raises:
-        SystemExit: a file is too large, or there is no run.
+        SystemExit: A file is too large, or a run was not found.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", help="ids or names")
+    parser.add_argument("models", nargs="+", help="Copy the weights of these models (ids or names).")
     parser.add_argument("--store", type=Path, default=Path("results"))
     options = parser.parse_args()
     host = load_plugins()
@@ -48,12 +48,12 @@ def main() -> None:
         if key not in best or result.val.auc > best[key].val.auc:
             best[key] = result
     if not best:
-        sys.exit(f"{options.store} holds no run of {', '.join(options.models)}.")
+        sys.exit(f"{options.store} contains no run of {', '.join(options.models)}.")
     for (model, data), result in sorted(best.items()):
         spec, run_dir = chosen[model], result.run_dir
         weights = run_dir / store.WEIGHTS
         if weights.stat().st_size > LARGEST_BYTES:
-            sys.exit(f"{weights} has {weights.stat().st_size:,} bytes; a package takes {LARGEST_BYTES:,}.")
+            sys.exit(f"{weights} has {weights.stat().st_size:,} bytes; the limit for a package is {LARGEST_BYTES:,}.")
         package = spec.target.partition(":")[0].partition(".")[0]
         [folder] = ROOT.glob(f"plugins/*/{package}")
         name = f"{spec.name}.{data.partition('/')[2]}"
@@ -63,7 +63,7 @@ def main() -> None:
         target.with_suffix(".md").write_text(make_card(host, run_dir, name=name), encoding="utf-8")
         content = store.plain_result(result)
         scores = {key: content[key] for key in KEPT}
-        scores["environment"].pop("platform", None)  # the kernel's build says nothing about the scores
+        scores["environment"].pop("platform", None)  # the build of the kernel does not affect the scores
         target.with_suffix(".json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
         print(f"{target.relative_to(ROOT)}: {target.stat().st_size:,} bytes, validation AUC {result.val.auc:.4f}")
 

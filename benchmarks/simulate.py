@@ -1,17 +1,17 @@
-"""Measure how fast lenses are simulated: our engine, caustics' own objects, lenstronomy and PyAutoLens, side by side.
+"""Measure the speed of lens simulation with our engine, caustics' own objects, lenstronomy and PyAutoLens.
 
     python benchmarks/simulate.py                      # the whole table; some minutes on a quiet machine
-    python benchmarks/simulate.py --device cuda        # the same, and the GPU's rows
+    python benchmarks/simulate.py --device cuda        # the same, with rows for the GPU
     python benchmarks/simulate.py --over-sampling 2 --images 4 --slow-images 1 --rounds 1 --only-speed   # a trial
 
-Every side renders the same scenes on the same rays with the same PSF, and the images are compared before anything is
-timed. The sides take turns, so that a busy machine slows all alike; figures are medians over the rounds. Slow sides
-render the first few of the scenes only. Nothing is compiled, imported or made once within the time that is measured.
+All simulators render the same scenes with the same rays and PSF, and the images are compared before timing. The
+simulators alternate, so that a busy machine slows all of them; figures are medians over the rounds. Slow simulators
+render the first few scenes only. Compilation, imports and other preparations are not part of the measured time.
 
-The share of the roofline counts every elementwise operation on a ray as one, whatever it costs (a square root as much
-as an addition), by watching PyTorch run the formulas; the PSF's Fourier transforms and the noise take part in the time
-but not in the count. The roof is what the device can do in float32: two operations (a fused multiply and add) a
-lane and clock.
+The share of the roofline counts every elementwise operation on a ray as one (a square root as much as an addition)
+while PyTorch executes the formulas. The Fourier transforms of the PSF and the noise are included in the time but not in
+the count. The roofline is the peak of the device in float32: two operations (a fused multiply and add) per lane and
+clock cycle.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from zoo.lensing.observe import observe
 from zoo.lensing.scenes import Exposure, Isothermal, PointMasses, Scenes, Sersic, Shear
 
 Render = Callable[[Scenes], torch.Tensor]
-LANES_PER_PROCESSOR = {(8, 0): 64}  # float32 units of a streaming multiprocessor; 128 on the other recent ones
+LANES_PER_PROCESSOR = {(8, 0): 64}  # float32 units per streaming multiprocessor; 128 on other recent GPUs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One of those that are compared.
+    """One of the compared simulators.
 
     Args:
-        name: of its row.
-        render: from scenes to noiseless images, or to observed ones where `noisy` is true.
-        images: how many of the scenes it renders in each round.
-        device: "cpu" or "cuda".
-        noisy: whether its images carry noise and cannot be compared with the others'.
-        tolerance: how far its images may be from the reference, over the peak.
+        name: Name of its row.
+        render: Function from scenes to noiseless images, or to observed images if `noisy` is true.
+        images: Number of scenes that it renders in each round.
+        device: Device, "cpu" or "cuda".
+        noisy: Whether its images contain noise, and are therefore not compared.
+        tolerance: Largest allowed difference from the reference, relative to the peak.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Side:
 
 
 def random_scenes(count: int, *, masses: int, seed: int = 0) -> Scenes:
-    """Return scenes like those of Model A, with elliptical haloes and the same number of masses in each."""
+    """Return scenes similar to Model A, with elliptical haloes and the same number of masses in each."""
     random = np.random.default_rng(seed)
 
     def draw(low: float, high: float, *shape: int) -> np.ndarray:
@@ -102,7 +102,7 @@ def random_scenes(count: int, *, masses: int, seed: int = 0) -> Scenes:
 
 
 def caustics_own(instrument: Instrument, *, masses: int, device: str, batch: int) -> Render:
-    """Return a renderer made of caustics' objects: SIE, ExternalShear and Points in a SinglePlane, under vmap."""
+    """Return a renderer that uses caustics' objects: SIE, ExternalShear and Points in a SinglePlane, under vmap."""
     import caustics
     from caskade import Module, forward
     from zoo_caustics.psf import psf_convolution
@@ -166,12 +166,12 @@ def caustics_own(instrument: Instrument, *, masses: int, device: str, batch: int
 
 
 def engine(target: Callable[..., Any], instrument: Instrument, **options: Any) -> Render:
-    """Return a renderer made of a simulator's target."""
+    """Return a renderer that uses a simulator's target."""
     return lambda scenes: target(scenes, instrument, **options).source
 
 
 def with_noise(instrument: Instrument, *, device: str) -> Render:
-    """Return a renderer of what a data set stores: our engine, then sky, exposure and noise."""
+    """Return a renderer of complete images: our engine, then sky, exposure and noise."""
     from zoo_caustics.simulator import render
 
     def observed(scenes: Scenes) -> torch.Tensor:
@@ -181,8 +181,8 @@ def with_noise(instrument: Instrument, *, device: str) -> Render:
     return observed
 
 
-def sides(instrument: Instrument, arguments: argparse.Namespace) -> list[Side]:
-    """Return everybody who takes part, the reference first."""
+def all_sides(instrument: Instrument, arguments: argparse.Namespace) -> list[Side]:
+    """Return the compared simulators, the reference first."""
     import zoo_autolens.imaging
     import zoo_autolens.simulator
     import zoo_caustics.simulator
@@ -209,7 +209,7 @@ def sides(instrument: Instrument, arguments: argparse.Namespace) -> list[Side]:
             name="autolens, SimulatorImaging",
             images=min(few, arguments.slowest_images),
             render=engine(zoo_autolens.imaging.render, instrument, device="cpu"),
-            tolerance=1e-3,  # one ray a pixel beyond the edge
+            tolerance=1e-3,  # one ray per pixel beyond the edge
         ),
     ]
     if arguments.device != "cpu":
@@ -244,15 +244,15 @@ def seconds(side: Side, scenes: Scenes) -> tuple[float, float]:
     return time.perf_counter() - start, time.process_time() - processor_start
 
 
-def compare(everybody: Sequence[Side], scenes: Scenes, *, count: int) -> dict[str, float]:
-    """Return how far each side's first images are from the first side's, over the peak; it warms all of them up.
+def compare(sides: Sequence[Side], scenes: Scenes, *, count: int) -> dict[str, float]:
+    """Return the difference of each side's first images from the reference, relative to the peak; also the warm-up.
 
     Raises:
-        SystemExit: a side draws something else.
+        SystemExit: The images of a side differ by more than its tolerance.
     """
     reference: torch.Tensor | None = None
     found = {}
-    for side in everybody:
+    for side in sides:
         images = side.render(scenes[: min(count, side.images)]).cpu()
         if side.noisy:
             continue
@@ -260,12 +260,12 @@ def compare(everybody: Sequence[Side], scenes: Scenes, *, count: int) -> dict[st
         expected = reference[: len(images)]
         found[side.name] = float(((images - expected).abs() / expected.amax((1, 2), keepdim=True)).max())
         if not found[side.name] <= side.tolerance:
-            raise SystemExit(f"{side.name} differs from {everybody[0].name} by {found[side.name]:.1e} of the peak")
+            raise SystemExit(f"{side.name} differs from {sides[0].name} by {found[side.name]:.1e} of the peak")
     return found
 
 
 class OperationCounter(TorchDispatchMode):
-    """Counts elementwise operations and additions of sums while PyTorch runs in it."""
+    """Count elementwise operations and the additions of sums while PyTorch runs."""
 
     count = 0
 
@@ -279,7 +279,7 @@ class OperationCounter(TorchDispatchMode):
 
 
 def operations_per_ray(masses: int) -> float:
-    """Return the operations that the formulas take for one ray, counted while they run."""
+    """Return the number of operations of the formulas for one ray, counted while they run."""
     from zoo_caustics.fused import brightness_fused
 
     def counted(rays: int) -> int:
@@ -288,12 +288,12 @@ def operations_per_ray(masses: int) -> float:
             brightness_fused(torch.full((1, 18), 0.5), torch.full((masses, 1, 3), 0.5), x, x)
         return counter.count
 
-    # The difference leaves out what is done once a scene.
+    # The difference excludes operations that are done once per scene.
     return (counted(2000) - counted(1000)) / 1000
 
 
 def roof(device: str) -> float:
-    """Return the operations a second that the device could do at best in float32."""
+    """Return the peak operations per second of the device in float32."""
     properties = torch.cuda.get_device_properties(device)
     query = ["nvidia-smi", "--query-gpu=clocks.max.sm", "--format=csv,noheader,nounits"]
     megahertz = float(subprocess.run(query, check=True, capture_output=True, text=True).stdout.splitlines()[0])
@@ -302,24 +302,24 @@ def roof(device: str) -> float:
 
 
 def measure_speed(arguments: argparse.Namespace, *, over_sampling: int) -> list[dict[str, Any]]:
-    """Return a row for each side: images a second, and how far its images are from the reference."""
+    """Return a row for each side: images per second, and the difference from the reference."""
     instrument = Instrument(image_size=arguments.image_size, over_sampling=over_sampling)
-    everybody = sides(instrument, arguments)
-    scenes = random_scenes(max(side.images for side in everybody), masses=arguments.masses)
-    apart = compare(everybody, scenes, count=arguments.images)
-    times: dict[str, list[tuple[float, float]]] = {side.name: [] for side in everybody}
+    sides = all_sides(instrument, arguments)
+    scenes = random_scenes(max(side.images for side in sides), masses=arguments.masses)
+    apart = compare(sides, scenes, count=arguments.images)
+    times: dict[str, list[tuple[float, float]]] = {side.name: [] for side in sides}
     for number in range(arguments.rounds):
-        for side in everybody:
+        for side in sides:
             print(f"over-sampling {over_sampling}, round {number + 1}: {side.name}", file=sys.stderr)
             times[side.name].append(seconds(side, scenes[: side.images]))
     rows = []
-    for side in everybody:
+    for side in sides:
         wall, processor = np.median(times[side.name], axis=0) / side.images
         row = {
             "side": side.name,
             "over_sampling": over_sampling,
             "images_per_second": 1 / float(wall),
-            # All threads together, and little disturbed by what else the machine does (best with --threads 1).
+            # Sum over all threads, which depends little on other programs (best with --threads 1).
             "processor_ms_per_image": 1e3 * float(processor),
             "largest_difference_over_peak": apart.get(side.name),
             "images": side.images,
@@ -332,7 +332,7 @@ def measure_speed(arguments: argparse.Namespace, *, over_sampling: int) -> list[
 
 
 def in_new_process(task: str, arguments: argparse.Namespace, *, environment: dict[str, str] | None = None) -> Any:
-    """Run one of the tasks below in a process of its own and return what it prints."""
+    """Run one of the tasks below in a separate process and return its output."""
     command = [sys.executable, str(Path(__file__).resolve()), "--task", task]
     for name in ("device", "image_size", "masses", "memory_images", "threads"):
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
@@ -343,7 +343,7 @@ def in_new_process(task: str, arguments: argparse.Namespace, *, environment: dic
 
 
 def measure_compiling(arguments: argparse.Namespace) -> float | None:
-    """Return the seconds until the compiled code can be called; None where it cannot be compiled."""
+    """Return the seconds until the compiled code can be called; None if compilation fails."""
     from zoo_caustics.compiling import compiled_brightness
 
     start = time.perf_counter()
@@ -362,11 +362,11 @@ def measure_memory(arguments: argparse.Namespace) -> float:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the rows as a Markdown table: images a second, and how many times faster our compiled engine is."""
+    """Return the rows as a Markdown table: images per second, and the speed-up of our compiled engine."""
     levels = sorted({row["over_sampling"] for row in rows})
     by_place = {(row["side"], row["over_sampling"]): row for row in rows}
     ours = {level: by_place["ours, compiled", level]["images_per_second"] for level in levels}
-    header = ["images/s (ours, compiled, is so many times faster)", *(f"over-sampling {level}" for level in levels)]
+    header = ["images/s (speed-up of ours, compiled)", *(f"over-sampling {level}" for level in levels)]
     lines = [header, ["---", *["---:"] * len(levels)]]
     for name in dict.fromkeys(row["side"] for row in rows):
         cells = []
@@ -384,20 +384,26 @@ TASKS = {"compile": measure_compiling, "memory": measure_memory}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", help="cuda adds the GPU's rows")
+    parser.add_argument("--device", default="cpu", help="Render on this device; cuda adds rows for the GPU.")
     parser.add_argument("--image-size", type=int, default=150)
     parser.add_argument("--over-sampling", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--masses", type=int, default=25)
-    parser.add_argument("--images", type=int, default=24, help="in each timed call")
-    parser.add_argument("--slow-images", type=int, default=4, help="the same for lenstronomy and autolens")
-    parser.add_argument("--slowest-images", type=int, default=2, help="the same for SimulatorImaging")
-    parser.add_argument("--gpu-images", type=int, default=4096, help="the same for our engine on the GPU")
+    parser.add_argument("--images", type=int, default=24, help="Set the images per timed call.")
+    parser.add_argument(
+        "--slow-images", type=int, default=4, help="Set the images per call of lenstronomy and autolens."
+    )
+    parser.add_argument("--slowest-images", type=int, default=2, help="Set the images per call of SimulatorImaging.")
+    parser.add_argument(
+        "--gpu-images", type=int, default=4096, help="Set the images per call of our engine on the GPU."
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--vmap-batches", type=int, nargs="+", default=[1, 4, 8])
     parser.add_argument("--gpu-vmap-batch", type=int, default=64)
-    parser.add_argument("--memory-images", type=int, default=2000, help="rendered at once to measure memory")
+    parser.add_argument(
+        "--memory-images", type=int, default=2000, help="Set the size of the batch that measures memory."
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--only-speed", action="store_true", help="skip compile times and memory")
+    parser.add_argument("--only-speed", action="store_true", help="Skip compile times and memory.")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -1,11 +1,12 @@
-"""Measure how soon the command line answers, beside Python itself and pip.
+"""Measure the start-up time of the command line, compared with Python and pip.
 
-`zoo list-models`, `zoo --help`, `python -c pass` and `pip --version` take turns, each in a process of its own, so
-that a busy machine slows all. The medians of the rounds are printed, and their ratios to `pip --version`.
+`zoo list-models`, `zoo --help`, `python -c pass` and `pip --version` alternate, each in a separate
+process, so that a busy machine slows all of them. The medians of the rounds and their ratios to `pip --version` are
+printed.
 
     uv run python benchmarks/startup.py [--rounds 15] [--json]
 
-The aim is 0.3 s for `zoo list-models` with every plugin of the repository installed.
+The target is 0.3 s for `zoo list-models` with every plugin of the repository installed.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ REFERENCE = "pip --version"
 
 
 def seconds(arguments: list[str]) -> float:
-    """Run Python with these arguments once and return the wall time; a command that fails ends the program."""
+    """Run Python with these arguments once and return the wall time; exit if it fails."""
     started = time.perf_counter()
     subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - started
@@ -45,7 +46,7 @@ def main() -> None:
     if arguments.rounds < 1:
         parser.error(f"--rounds is {arguments.rounds}; it must be at least 1")
 
-    for command in COMMANDS.values():  # the first start of each reads from disk and compiles
+    for command in COMMANDS.values():  # the first start of each reads from disk and compiles bytecode
         seconds(command)
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(arguments.rounds):
@@ -58,7 +59,7 @@ def main() -> None:
             "median_seconds": round(statistics.median(measured), 3),
             "lowest_seconds": round(min(measured), 3),
             "highest_seconds": round(max(measured), 3),
-            # Neighbours in time see the same load: the median of ratios is steadier than that of times.
+            # The load is similar within a round, so the median of ratios varies less than that of times.
             "ratio": round(statistics.median(a / b for a, b in zip(measured, times[REFERENCE], strict=True)), 2),
         }
         for name, measured in times.items()

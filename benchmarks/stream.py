@@ -1,12 +1,12 @@
-"""Measure what an endless stream of training images costs beside images that are there already.
+"""Measure the cost of a stream of training images, compared with stored images.
 
 The same network takes the same number of training steps on images that stay on the device, on a stream that is rendered
-between the steps, and on a stream that a thread renders ahead. They take turns, an epoch each, so that a busy machine
-slows all.
+between the steps, and on a stream that a thread renders ahead. They alternate, one epoch each, so that a busy machine
+slows all of them.
 
     uv run python benchmarks/stream.py [--model p4m] [--image-size 150] [--batch 128] [--device cuda] [--json]
 
-The aim on a GPU is that the stream, rendered ahead, adds less than 15 % to a training step.
+The target on a GPU is that a stream that is rendered ahead adds less than 15 % to a training step.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from zoo.train.loop import TrainingData, make_fabric
 def train_epoch(
     network: torch.nn.Module, optimizer: torch.optim.Optimizer, data: TrainingData, number: int, batch: int
 ) -> tuple[float, float]:
-    """Return the seconds of an epoch, and those of them spent waiting for images."""
+    """Return the seconds of an epoch, and the part of them spent waiting for images."""
     waited, started = 0.0, time.perf_counter()
     batches = data.epoch(number, batch, shuffle=torch.Generator().manual_seed(number))
     for _ in range(len(data) // batch):
@@ -55,8 +55,8 @@ def main() -> None:
     parser.add_argument("--model", default="p4m")
     parser.add_argument("--image-size", type=int, default=150)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=20, help="in an epoch")
-    parser.add_argument("--rounds", type=int, default=5, help="epochs of each")
+    parser.add_argument("--steps", type=int, default=20, help="Set the number of steps per epoch.")
+    parser.add_argument("--rounds", type=int, default=5, help="Set the number of epochs of each kind.")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -83,15 +83,15 @@ def main() -> None:
     for number in range(options.rounds + 1):
         for name, data in sources.items():
             whole, waiting = train_epoch(network, optimizer, data, number + 1, options.batch)
-            if number:  # the first warms up
+            if number:  # the first is warm-up
                 seconds[name].append(whole)
                 waited[name].append(waiting / whole)
     kept = statistics.median(seconds["kept"])
     rows = [
         {
             "images": name,
-            "ms a step": 1e3 * statistics.median(seconds[name]) / options.steps,
-            "ratio to kept": statistics.median(seconds[name]) / kept,
+            "ms per step": 1e3 * statistics.median(seconds[name]) / options.steps,
+            "ratio to stored": statistics.median(seconds[name]) / kept,
             "waited": statistics.median(waited[name]),
             "simulated images/s": data.made / data.seconds if isinstance(data, Stream) else None,
         }
@@ -105,7 +105,7 @@ def main() -> None:
     for row in rows:
         rate = f"{row['simulated images/s']:>8,.0f} images/s simulated" if row["simulated images/s"] else ""
         print(
-            f"{row['images']:16}{row['ms a step']:10.1f} ms a step{row['ratio to kept']:8.2f} x"
+            f"{row['images']:16}{row['ms per step']:10.1f} ms per step{row['ratio to stored']:8.2f} x"
             f"{row['waited']:8.0%} waiting  {rate}"
         )
 

@@ -1,8 +1,8 @@
-"""Draw docs/images/populations.png: one lens with no substructure, with sub-haloes, with a vortex.
+"""Draw docs/images/populations.png: one lens without substructure, with sub-haloes, and with a vortex.
 
     python docs/draw_populations.py
 
-Lens and source are the same in all rows, and so is the mass; only where a few per cent of it lie differs.
+Lens, source and total mass are the same in all rows; only the position of a few per cent of the mass differs.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from zoo.lensing.scenes import Scenes
 
 ROWS = {NO_SUBSTRUCTURE: "no substructure", SUBHALO: "sub-haloes", VORTEX: "vortex"}
 STREAM = "picture/train"
-POINT_WIDTH = 0.06  # arcsec; a point mass has no width, and would not be seen
-STRETCH = 0.6  # of the image's brightness, so that faint arcs show
+POINT_WIDTH = 0.06  # arcsec; a point mass without a width would be invisible
+STRETCH = 0.6  # exponent of the brightness, which makes faint arcs visible
 DARK, LIGHT = "#101418", "#e8e8e8"
 
 
 def choose_scenes(population: LensPopulation) -> Scenes:
-    """Return three scenes that differ in their substructure only, which lies on a bright ring."""
+    """Return three scenes that differ only in their substructure, which is on a bright ring."""
     scenes = population.sample(np.arange(6000), STREAM)
     label, points = scenes.label, scenes.points
     mass, distance = points.einstein_radius**2, np.hypot(points.x, points.y)
     offset, gamma = np.hypot(scenes.source.x, scenes.source.y), scenes.parameters["shear"]
     lens = (offset > 0.08) & (offset < 0.2) & (gamma > 0.05) & (gamma < 0.1) & (scenes.source.effective_radius < 0.35)
     base = np.flatnonzero(lens & (label == NO_SUBSTRUCTURE))[0]
-    # The mass on the ring decides what the eye sees.
+    # The mass on the ring determines the visible effect.
     on_ring = (mass * (np.abs(distance - 1.6) < 0.35)).sum(1)
     length = scenes.parameters["vortex_length"]
     usual = scenes.parameters["substructure_mass_fraction"] < 0.05
@@ -56,7 +56,7 @@ def choose_scenes(population: LensPopulation) -> Scenes:
 
 
 def convergence(scenes: Scenes, i: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return kappa of the halo and of the point masses, those spread over POINT_WIDTH."""
+    """Return the convergence of the halo and of the point masses, which are smoothed by POINT_WIDTH."""
     kappa = scenes.halo.einstein_radius[i] / (2 * np.hypot(x, y))
     for px, py, theta in zip(scenes.points.x[i], scenes.points.y[i], scenes.points.einstein_radius[i], strict=True):
         spread = np.exp(-0.5 * ((x - px) ** 2 + (y - py) ** 2) / POINT_WIDTH**2) / (2 * np.pi * POINT_WIDTH**2)

@@ -179,7 +179,7 @@ def test_difficulty_names_what_was_changed(headline, page):
 def test_without_store_and_record_it_says_what_to_do(headline, tmp_path, monkeypatch):
     monkeypatch.setattr(headline, "RECORD", tmp_path / "record.jsonl")
     assert headline.read_record() == []
-    with pytest.raises(SystemExit, match=r"There are no results in .* First: uv run python benchmarks"):
+    with pytest.raises(SystemExit, match=r"contains no results. First run: uv run python benchmarks"):
         headline.main(["--store", str(tmp_path / "nothing"), "--write"])
 
 
@@ -221,7 +221,7 @@ def test_a_readme_without_its_marks_is_left_alone(headline, tmp_path, elsewhere,
     }[damage]  # fmt: skip
     elsewhere["README"].write_text(text)
     before = elsewhere["RECORD"].read_text()
-    with pytest.raises(SystemExit, match="must hold the lines <!-- benchmarks"):
+    with pytest.raises(SystemExit, match="must contain the lines <!-- benchmarks"):
         headline.write(tmp_path)
     assert (elsewhere["README"].read_text(), elsewhere["RECORD"].read_text()) == (text, before)
 
@@ -230,7 +230,7 @@ def test_a_readme_without_its_marks_is_left_alone(headline, tmp_path, elsewhere,
 def test_a_damaged_record_is_named_and_left_alone(headline, tmp_path, elsewhere, line):
     whole = elsewhere["RECORD"].read_text()
     elsewhere["RECORD"].write_text(f"{whole}{line}\n{whole}")
-    with pytest.raises(SystemExit, match="line 2 is no run"):
+    with pytest.raises(SystemExit, match="line 2 is not a valid run"):
         headline.write(tmp_path)
     assert elsewhere["RECORD"].read_text() == f"{whole}{line}\n{whole}"
 
@@ -276,7 +276,7 @@ def test_what_failed_is_told(headline, page, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(headline.signal, "signal", lambda *_: None)
     assert headline.main(["--store", str(tmp_path)]) == 1
     told = capsys.readouterr().out
-    assert "Not made: table.toml, " in told
+    assert "Failed: table.toml, " in told
     assert "own test images" in told
     assert "The weights are gone." in told
 

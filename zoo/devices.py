@@ -42,6 +42,11 @@ def _surely_no_gpu() -> bool:
 
 
 def resolve_precision(precision: str, device: str) -> Precision:
+    """Return the precision for a device.
+
+    Raises:
+        UsageError: The name is unknown.
+    """
     if precision == "auto":
         return "bf16" if device == "cuda" else "fp32"
     if precision not in PRECISIONS:

@@ -24,10 +24,10 @@ class Environment(Record):
         platform: Operating system and its build.
         processor: Name of the processor.
         cores: Cores that this process may use.
-        libraries: Distribution -> version, of `LIBRARIES`.
-        threads: Threads of torch; None where torch was not asked.
-        cuda: CUDA version that torch was built with; None where there is none, or torch was not asked.
-        gpu: Name of the GPU; None where there is none, or torch was not asked.
+        libraries: Versions of the distributions in `LIBRARIES`.
+        threads: Number of torch's threads; None if torch was not imported.
+        cuda: CUDA version that torch was built with; None without CUDA or if torch was not imported.
+        gpu: Name of the GPU; None without a GPU or if torch was not imported.
     """
 
     python: str

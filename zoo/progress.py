@@ -16,20 +16,20 @@ PARENT_VARIABLE = "ZOO_PARENT_PID"
 
 
 class Progress(Record, omit_defaults=True):
-    """How far a running cell is.
+    """The progress of a running cell.
 
     Args:
-        phase: Name of what it does, such as "simulate train".
-        done: Part of the phase that is done.
-        total: The whole phase, in the same unit.
+        phase: Name of the phase, such as "simulate train".
+        done: Completed part of the phase.
+        total: Size of the phase, in the same unit.
         seconds: Time since the phase began in this session.
-        rate: Units a second in this session.
-        epoch: Epoch in hand, counted from 1; this and all that follow in the phase "train" only.
-        epochs: Epochs in all.
-        train_loss: Loss of the last whole epoch.
-        val_auc: Its validation AUC.
-        streamed_per_second: Rate of rendering of streamed training images.
-        waited_share: Share of the training time in which the network waited for them.
+        rate: Units per second in this session.
+        epoch: Current epoch, counted from 1; this and the following fields are set in the phase "train" only.
+        epochs: Total number of epochs.
+        train_loss: Loss of the last complete epoch.
+        val_auc: Validation AUC of the last complete epoch.
+        streamed_per_second: Streamed training images rendered per second.
+        waited_share: Fraction of the training time spent waiting for streamed images.
     """
 
     phase: str
@@ -46,7 +46,7 @@ class Progress(Record, omit_defaults=True):
 
     @property
     def share(self) -> float:
-        """Part of the phase that is done, from 0 to 1."""
+        """Completed fraction of the phase, from 0 to 1."""
         return self.done / (self.total or 1)
 
 

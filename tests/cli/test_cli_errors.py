@@ -1,4 +1,4 @@
-"""What a user can get wrong on the command line: the exit code, the words, and that nothing was begun."""
+"""User errors on the command line: exit codes, messages, and no side effects."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def bench(*words, model="toyzoo/tiny", data="modelB"):
         (("run-cell", "absent/cell.json"), 1, ["Cannot read a cell from absent/cell.json", "No such file"]),
     ],
 )
-def test_a_mistake_is_named(fail, words, code, said):
+def test_user_errors_are_reported(fail, words, code, said):
     told = fail(*words, code=code)
     for word in said:
         assert word in told
@@ -127,22 +127,22 @@ def test_an_impossible_setting_stops_the_plan(fail, pair, said):
         assert word in told
 
 
-def test_a_setting_given_twice(fail):
+def test_a_setting_given_twice_is_refused(fail):
     assert "--set lr is given twice" in fail(*bench("--set", "lr=1e-3", "--set", "lr=1e-4"))
     told = fail(*bench("--set", "width=2", "--set", "model.width=3"))
     assert "width and --set model.width are the same hyper-parameter" in told
 
 
 @pytest.mark.parametrize("seeds", ["", "a", "1.5", "-1", "3-1", "0-", "0,,1", "0-99999999999999999999", "0-10000"])
-def test_seeds_that_are_none(fail, seeds):
+def test_invalid_seeds_are_refused(fail, seeds):
     assert f"--seeds {seeds!r}" in fail(*bench("--seeds", seeds))
 
 
-def test_a_seed_too_large(fail):
+def test_a_seed_that_is_too_large_is_refused(fail):
     assert "from 0 to 2147483647" in fail(*bench("--seeds", "2147483648"))
 
 
-def test_a_device_that_is_absent(fail, monkeypatch):
+def test_an_absent_device_is_reported(fail, monkeypatch):
     absent = SimpleNamespace(is_available=lambda: False)
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=absent))  # importing the real one takes seconds
     told = fail("bench", "--model", "toyzoo/tiny", "--data", "modelB", "--device", "cuda", code=3)
@@ -150,7 +150,7 @@ def test_a_device_that_is_absent(fail, monkeypatch):
     assert "--device cpu" in told
 
 
-def test_a_store_that_cannot_be_written(fail, tmp_path):
+def test_an_unwritable_store_is_reported(fail, tmp_path):
     (tmp_path / "file").write_text("in the way")
     told = fail(*bench("--store", tmp_path / "file" / "results"), code=1)
     assert "Cannot create the folder" in told
@@ -175,7 +175,7 @@ def test_a_broken_plugin_is_named_and_does_not_stop_others(tmp_path, monkeypatch
     assert "badzoo[red]" in shown.replace("\n", "")
 
 
-def test_a_file_without_hooks_is_no_plugin_of_any_model(tmp_path, capsys):
+def test_a_file_without_hooks_registers_nothing(tmp_path, capsys):
     (tmp_path / "emptyzoo.py").write_text("")
     with pytest.raises(SystemExit) as exit_request:
         main(["--plugin", "emptyzoo.py", "plugins", "--json"])
@@ -207,13 +207,13 @@ def cell_file(tmp_path, capsys):
         (lambda cell: 5, "Not a cell: int"),
     ],
 )
-def test_run_cell_refuses_what_is_no_cell(fail, cell_file, change, said):
+def test_run_cell_refuses_invalid_cells(fail, cell_file, change, said):
     cell_file.write_text(json.dumps(change(json.loads(cell_file.read_text()))))
     assert said in fail("run-cell", cell_file, code=1)
     assert [path.name for path in cell_file.parent.iterdir()] == ["cell.json"]
 
 
-def test_run_cell_refuses_what_is_no_json(fail, cell_file):
+def test_run_cell_refuses_invalid_json(fail, cell_file):
     cell_file.write_bytes(b"\xff{")
     assert "Cannot read a cell" in fail("run-cell", cell_file, code=1)
 

@@ -1,4 +1,4 @@
-"""What commands print: data to stdout, notes to stderr, JSON that any parser reads, tables that fit."""
+"""Output of commands: data on stdout, notes on stderr, valid JSON, tables that fit the terminal."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_lists_agree_with_their_json(zoo):
         assert [line.split()[0] for line in lines] == [spec["id"] for spec in specs]
 
 
-def test_lists_can_be_narrowed(zoo):
+def test_lists_can_be_filtered(zoo):
     assert zoo("list-models", "toyzoo/t*", "--json")[0].count('"id"') == 1
     ids = [spec["id"] for spec in json.loads(zoo("list-models", "--group", "p4m", "--json")[0])]
     assert "gconv/p4m" in ids
@@ -147,7 +147,7 @@ def test_lists_are_complete_at_the_usual_widths(zoo, monkeypatch, command, width
         assert "29,391" in text
 
 
-def test_a_text_that_has_too_little_room_stands_below_its_row():
+def test_a_text_without_enough_room_is_printed_below_its_row():
     from zoo.cli.listing import _aligned
 
     rows = [["id", "count", "summary"], ["mine/network", "12", "one word and another and a third"]]
@@ -222,7 +222,7 @@ def test_a_failed_cell_is_shown_with_its_cause_whatever_its_letters(zoo, tmp_pat
     assert json.loads(zoo("report", "--json")[0])[0]["error"] == error
 
 
-def test_bench_tells_of_a_failure_on_stderr_and_by_its_exit_code(zoo, tmp_path, monkeypatch):
+def test_bench_reports_a_failure_on_stderr_and_by_its_exit_code(zoo, tmp_path, monkeypatch):
     """The whole command with a process that does not even start python."""
     monkeypatch.setattr(
         "zoo.run.matrix._job",
@@ -241,7 +241,7 @@ def test_bench_tells_of_a_failure_on_stderr_and_by_its_exit_code(zoo, tmp_path, 
     assert "ended without a result" in out
 
 
-def test_a_terminal_without_the_letters_shows_what_it_can(tmp_path):
+def test_characters_missing_in_the_terminal_encoding_are_replaced(tmp_path):
     [content] = json.loads(run_quietly(*bench("--dry-run", "--json")))
     cell = Cell.from_json(content)
     run_dir = store.prepare_run(tmp_path / "results", cell)
@@ -262,7 +262,7 @@ def run_quietly(*words, encoding="utf-8"):
     return stream.buffer.getvalue().decode(encoding)
 
 
-def test_a_reader_that_goes_away_is_no_failure(tmp_path):
+def test_a_closed_pipe_is_not_a_failure(tmp_path):
     """As `zoo list-models | head -0` does it."""
     for words in (["list-models"], ["list-models", "--json"], ["plugins"]):
         reading, writing = os.pipe()
@@ -276,7 +276,7 @@ def test_a_reader_that_goes_away_is_no_failure(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is simulated by Linux's /dev/full")
 @pytest.mark.parametrize("words", [["list-models", "--json"], ["plugins"]])
-def test_output_that_finds_the_disk_full_is_one_message(words):
+def test_output_to_a_full_disk_gives_one_message(words):
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "zoo", *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
@@ -285,7 +285,7 @@ def test_output_that_finds_the_disk_full_is_one_message(words):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes file descriptors as a shell does")
-def test_closed_streams_are_no_failure():
+def test_closed_streams_are_not_a_failure():
     """As `zoo plugins >&- <&-` closes them; cron and daemons do."""
     done = subprocess.run(
         ["/bin/sh", "-c", f"'{sys.executable}' -m zoo plugins >&- <&-"], capture_output=True, text=True, check=False
@@ -293,7 +293,7 @@ def test_closed_streams_are_no_failure():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_python_m_zoo_with_an_error_code():
+def test_python_m_zoo_returns_the_exit_code():
     done = subprocess.run([sys.executable, "-m", "zoo", "bnech"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -311,7 +311,7 @@ def test_listing_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize("cause", [KeyboardInterrupt, click.Abort])
-def test_an_interruption_says_that_nothing_is_lost(zoo, monkeypatch, cause):
+def test_an_interruption_reports_that_runs_can_be_resumed(zoo, monkeypatch, cause):
     def interrupted(*_, **__):
         raise cause
 
@@ -344,5 +344,5 @@ def test_an_interruption_says_that_nothing_is_lost(zoo, monkeypatch, cause):
         (Progress(phase="score", done=0, total=1, seconds=0.0, rate=0.0), "score"),
     ],
 )  # fmt: skip
-def test_progress_in_words(progress, text):
+def test_progress_is_printed_as_text(progress, text):
     assert describe(progress) == text

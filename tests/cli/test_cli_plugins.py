@@ -1,4 +1,4 @@
-"""What plugins do to the command line: files named by --plugin, commands of their own, and faults in both."""
+"""Plugins and the command line: files given by --plugin, commands of plugins, and faults in both."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_file_adds_a_command_but_replaces_none(plugin, zoo):
     assert "not the real one" not in zoo("--plugin", path, "env", "--json")[0]
 
 
-def test_a_command_of_a_file_is_unknown_without_it(plugin, zoo):
+def test_a_command_of_a_file_is_unknown_without_the_file(plugin, zoo):
     plugin("filecommands")
     _, err = zoo("helo", code=2)
     assert "There is no command 'helo'" in err
@@ -86,13 +86,13 @@ def test_a_command_of_a_file_is_unknown_without_it(plugin, zoo):
     assert "Did you mean 'hello'" in err
 
 
-def test_a_file_that_does_not_exist(zoo, plugin):
+def test_a_missing_plugin_file_is_reported(zoo, plugin):
     out, err = zoo("--plugin", "nothing.py", "list-models", code=2)
     assert out == ""
     assert "nothing.py: there is no such file" in err
 
 
-def test_a_broken_file_is_a_note(plugin, zoo):
+def test_a_broken_file_gives_a_note(plugin, zoo):
     out, err = zoo("--plugin", plugin("sickfile", "1 / 0"), "list-models")
     assert "gconv/p4m" in out
     assert "broken plugin sickfile; see: zoo plugins --errors" in err
@@ -105,7 +105,7 @@ def test_a_broken_file_is_a_note(plugin, zoo):
 
 
 @pytest.mark.parametrize("fault", ["raise SystemExit(5)", "return 3", "return ['hello']", "import nothing_like_it"])
-def test_commands_that_cannot_be_had_are_named_and_left_out(plugin, zoo, caplog, fault):
+def test_unavailable_commands_are_reported_and_left_out(plugin, zoo, caplog, fault):
     bad = plugin("badcommands", f"from zoo import hookimpl\n@hookimpl\ndef zoo_commands():\n    {fault}\n")
     good = plugin("goodcommands")
     assert zoo("--plugin", bad, "--plugin", good, "hello")[0] == "hello from goodcommands\n"
@@ -149,7 +149,7 @@ def zoo_commands():
     ],
     ids=lambda words: words[0],
 )
-def test_what_plugins_print_is_no_data(plugin, zoo, words):
+def test_output_of_plugins_is_not_part_of_the_data(plugin, zoo, words):
     path = plugin("loud", LOUD)
     plugin(
         "loud_target",
@@ -178,7 +178,7 @@ def test_metrics_can_be_shown(plugin, zoo):
     assert json.loads(out)["kind"] == "metric"
 
 
-def test_the_nearest_name_is_given_where_few_plugins_are_loaded(plugin, zoo, monkeypatch):
+def test_the_nearest_name_is_suggested_when_few_plugins_are_loaded(plugin, zoo, monkeypatch):
     monkeypatch.setenv("ZOO_PLUGINS", "gconv")
     _, err = zoo("show", "p4n", code=2)
     assert "Unknown model 'p4n'. Did you mean" in err
@@ -187,7 +187,7 @@ def test_the_nearest_name_is_given_where_few_plugins_are_loaded(plugin, zoo, mon
     assert "ZOO_PLUGINS names 'gcnov', which is not installed. Did you mean 'gconv'" in err
 
 
-def test_a_disabled_launcher(plugin, zoo, monkeypatch):
+def test_a_disabled_launcher_is_reported(plugin, zoo, monkeypatch):
     monkeypatch.setenv("ZOO_DISABLE_PLUGINS", "core")
     _, err = zoo("bench", "--model", "p4m", "--data", "modelA", "--device", "cpu", code=3)
     assert "the plugin core is disabled" in err

@@ -1,4 +1,4 @@
-"""`zoo simulate`, `zoo data show` and `zoo bench --images`: what they print, what they refuse."""
+"""Output and errors of `zoo simulate`, `zoo data show` and `zoo bench --images`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def zoo(capsys):
     return run
 
 
-def test_a_set_made_by_three_machines_in_any_order(zoo, tmp_path):
+def test_a_data_set_may_be_simulated_by_three_machines_in_any_order(zoo, tmp_path):
     """With the real population and simulator, once into a folder, once into the cache."""
     tiny = ["--set", "data.image_size=8", "--set", "data.pixel_scale=0.8", "--device", "cpu"]
     words = ["simulate", "modelB", "-n", 700, *tiny]
@@ -104,7 +104,7 @@ def test_bench_reads_what_was_simulated(zoo, tmp_path):
         ([*sizes(), "--data", "toyzoo/stripes"], 2, ["toyzoo/stripes is not simulated"]),
     ],
 )
-def test_images_that_are_not_those(zoo, words, code, said):
+def test_images_of_another_recipe_are_refused(zoo, words, code, said):
     for split in SPLITS:
         zoo(*DISCS, "-n", 10, "--split", split, "--out", "images", "--set", "data.image_size=32")
     data = [] if "--data" in words else ["--data", "toysky/discs"]
@@ -145,7 +145,7 @@ def test_a_number_is_the_same_number_however_it_is_written(zoo):
         (["modelB", "-n", 90_000_000], 1, ["images need 8", "TB in", "are free", "fewer images"]),
     ],
 )
-def test_what_cannot_be_made_is_refused_before_anything_is(zoo, words, code, said, tmp_path):
+def test_impossible_simulations_are_refused_before_any_image_is_made(zoo, words, code, said, tmp_path):
     found, out, told = zoo("simulate", *words)
     assert (found, out) == (code, ""), told
     for word in said:
@@ -170,7 +170,7 @@ def test_two_simulators_are_compared(zoo, tmp_path):
     assert (code, "Did you mean" in told) == (2, True)
 
 
-def test_pictures_of_a_folder_and_of_a_data_set(zoo):
+def test_pictures_show_a_folder_and_a_data_set(zoo):
     _, said, _ = zoo(*DISCS, "-n", 20, "--out", "lenses")
     assert "train: complete, 20 images; 236 more are there, since a file holds 256; checksums" in said
     code, said, _ = zoo("data", "show", "lenses", "-n", 3)
@@ -198,7 +198,7 @@ def test_pictures_of_a_folder_and_of_a_data_set(zoo):
         (["modelB", "--split", "valid"], 2, "Did you mean 'val'"),
     ],
 )
-def test_what_cannot_be_shown(zoo, words, code, said):
+def test_data_that_cannot_be_shown_are_reported(zoo, words, code, said):
     found, out, told = zoo("data", "show", *words)
     assert (found, out) == (code, "")
     assert said in told

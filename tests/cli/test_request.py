@@ -1,4 +1,4 @@
-"""One definition of a request: options, keys of suites, Python's parameters; lazy commands, log level, completion."""
+"""One definition of a request: options, suite keys and Python parameters; lazy commands, log level, completion."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_where_goes_through_argv_and_the_command(where):
 
 
 @pytest.mark.parametrize("words", [["--nosuch"], ["--device"], ["cpu"]])
-def test_words_that_are_not_options_are_refused(words):
+def test_unknown_arguments_are_refused(words):
     with pytest.raises(UsageError, match="not an option of zoo run-cell"):
         Where.from_argv(words)
 

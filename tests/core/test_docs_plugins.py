@@ -1,4 +1,4 @@
-"""The plugin guide is executed: each of its examples is a plugin that works, and it knows every hook."""
+"""The plugin guide is executed: each example is a working plugin, and every hook is described."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def load(tmp_path):
     return from_guide
 
 
-def test_every_hook_stands_in_the_table_with_its_arguments():
+def test_every_hook_is_in_the_table_with_its_arguments():
     rows = re.findall(r"^\| `(zoo_\w+)\((.*?)\)` \|", GUIDE, flags=re.M)
     documented = {name: [word for word in arguments.split(", ") if word] for name, arguments in rows}
     assert documented == {name: list(inspect.signature(hook).parameters) for name, hook in HOOKS.items()}
     assert len(rows) == len(documented)
 
 
-def test_the_guide_names_no_hook_that_there_is_not():
+def test_every_hook_in_the_guide_exists():
     assert set(re.findall(r"\bzoo_(?:models|resolve|data|sim|laun|metr|comm|run|epoch)\w*", GUIDE)) == set(HOOKS)
 
 

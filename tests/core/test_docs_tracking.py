@@ -1,4 +1,4 @@
-"""The page about trackers is executed: its example hears a run, and its length is what the page says."""
+"""The page about trackers is executed: its example receives the events of a run."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def tell_a_run(host, run_dir):
     host.tell("zoo_run_finished", cell=CELL, run_dir=run_dir, result={"status": "oom", "error": "no room"})
 
 
-def test_the_example_tells_a_run(host, server, tmp_path, monkeypatch, caplog):
+def test_the_example_reports_a_run(host, server, tmp_path, monkeypatch, caplog):
     address, heard = server
     monkeypatch.setenv("MYTRACKER_URL", address)
     tell_a_run(host, tmp_path)
@@ -73,7 +73,7 @@ def test_the_example_tells_a_run(host, server, tmp_path, monkeypatch, caplog):
     assert heard[3]["error"] == "no room"
 
 
-def test_a_tracker_that_is_away_does_not_stop_the_run(host, tmp_path, monkeypatch, caplog):
+def test_an_unreachable_tracker_does_not_stop_the_run(host, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("MYTRACKER_URL", "http://127.0.0.1:9/closed")
     tell_a_run(host, tmp_path)
     assert caplog.text.count("plugin mytracker failed in") == 4
@@ -90,6 +90,6 @@ def test_the_file_is_short_and_light(tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
-def test_links_lead_somewhere():
+def test_links_have_existing_targets():
     for target in re.findall(r"\]\(([^)#]+)", PAGE):
         assert (ROOT / "docs" / target).exists(), target

@@ -1,4 +1,4 @@
-"""Finding plugins and keeping the broken ones out: what the environment chooses, who owns a namespace, what is told."""
+"""Loading of plugins: selection by the environment, owners of namespaces, and reports of broken plugins."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def states(host):
     return {name: record.state for name, record in host.records.items()}
 
 
-def test_the_record_of_a_good_plugin(lay):
+def test_the_record_of_a_valid_plugin_is_complete(lay):
     lay("nice-nets", points={"nice": None}, version="3.4")
     host = load_plugins(environment={})
     record = host.records["nice"]
@@ -87,7 +87,7 @@ def test_the_record_of_a_good_plugin(lay):
         ({"ZOO_PLUGINS": "one,two", "ZOO_DISABLE_PLUGINS": "two"}, {"one"}),
     ],
 )
-def test_the_environment_chooses(lay, environment, loaded):
+def test_the_environment_selects_plugins(lay, environment, loaded):
     for name in ("one", "two", "three"):
         lay(f"dist-{name}", points={name: None})
     host = load_plugins(environment=environment)
@@ -102,7 +102,7 @@ def test_a_disabled_plugin_is_not_imported(lay):
     assert "dist_one_plugin" not in sys.modules
 
 
-def test_a_wanted_plugin_that_is_not_installed(lay):
+def test_a_selected_plugin_that_is_not_installed_is_reported(lay):
     lay("dist-one", points={"gconv": None})
     with pytest.raises(UsageError, match=r"ZOO_PLUGINS names 'gcnov'.*Did you mean 'gconv'"):
         load_plugins(environment={"ZOO_PLUGINS": "gcnov"})
@@ -137,7 +137,7 @@ def test_upper_case_entry_points_own_the_lower_case_namespace(lay):
     assert states(host) == {"mine": "ok"}
 
 
-def test_half_removed_and_damaged_distributions(lay, site, monkeypatch):
+def test_half_removed_and_damaged_distributions_are_reported(lay, site, monkeypatch):
     lay("dist-good", points={"good": None})
     removed = lay("dist-removed", points={"removed": None})
     (removed / "METADATA").unlink()
@@ -189,7 +189,7 @@ def test_entry_points_that_cannot_be_read_cost_only_their_own(lay, site):
         ),
     ],
 )
-def test_faults_leave_nothing_behind(lay, code, error):
+def test_a_broken_plugin_registers_nothing(lay, code, error):
     good = "\n@hookimpl\ndef zoo_launchers(): return [LauncherSpec(id='one/here', target='a:b')]\n"
     lay("dist-one", points={"one": None}, code="from zoo import LauncherSpec, ModelSpec, hookimpl\n" + good + code)
     host = load_plugins(environment={})
@@ -213,7 +213,7 @@ def test_an_interrupt_while_plugins_load_is_not_swallowed(lay):
         load_plugins(environment={})
 
 
-def test_one_id_for_two_kinds_of_things(lay):
+def test_one_id_may_name_two_kinds(lay):
     code = (
         "from zoo import LauncherSpec, ModelSpec, hookimpl\n"
         "@hookimpl\ndef zoo_models(): return [ModelSpec(id='one/x', target='a:b')]\n"
@@ -246,12 +246,12 @@ def test_a_file_is_a_plugin(site, tmp_path):
     assert [spec.id for spec in host.specs_of(ModelSpec)] == ["filezoo/net"]
 
 
-def test_a_file_that_does_not_exist(tmp_path):
+def test_a_missing_plugin_file_is_reported(tmp_path):
     with pytest.raises(UsageError, match=r"--plugin .*nothing\.py: there is no such file"):
         load_plugins(files=[tmp_path / "nothing.py"], environment={})
 
 
-def test_broken_files_are_records_and_can_be_mended(site, tmp_path):
+def test_broken_files_are_reported_and_load_after_repair(site, tmp_path):
     path = tmp_path / "patient.py"
     path.write_text("import nothing_like_it")
     assert states(load_plugins(files=[path], environment={})) == {"patient": "broken"}
@@ -298,7 +298,7 @@ def test_events_reach_every_plugin_although_one_raises(lay, tmp_path, caplog):
     assert "RuntimeError: no" in caplog.text
 
 
-def test_what_an_event_changes_stays_its_own(lay, tmp_path):
+def test_changes_by_one_event_listener_do_not_reach_others(lay, tmp_path):
     """Trackers take things out of what they are told; the next one, and the run itself, still need them."""
     for name in "ab":
         lay(
@@ -323,7 +323,7 @@ def test_what_an_event_changes_stays_its_own(lay, tmp_path):
         ("1 / 0", MissingError),
     ],
 )
-def test_models_that_are_not_listed(lay, body, outcome):
+def test_unlisted_models_are_resolved(lay, body, outcome):
     code = f"from zoo import ModelSpec, hookimpl\n@hookimpl\ndef zoo_resolve_model(name): return {body}"
     lay("dist-mine", points={"mine": None}, code=code)
     lay("dist-other", points={"other": None}, code=code.replace(body, "1 / 0"))  # never asked

@@ -1,4 +1,4 @@
-"""Hooks as pluggy calls them: their order, wrappers around them, and what a fault of one plugin costs the others."""
+"""Hook calls by pluggy: order, wrappers, and isolation of faults."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_an_error_that_an_old_style_wrapper_forces_is_its_own(plug, calls, caplo
     assert "ValueError: forced" in caplog.text
 
 
-def test_an_interrupt_goes_on_and_wrappers_clean_up(plug, calls, tmp_path):
+def test_an_interrupt_propagates_and_wrappers_clean_up(plug, calls, tmp_path):
     wrapper = """
 @hookimpl(wrapper=True)
 def zoo_run_finished(run_dir):

@@ -1,4 +1,4 @@
-"""Listing answers at once: neither the core nor any registered plugin module imports torch or numpy to be shown."""
+"""Listing is quick: neither the core nor a registered plugin module imports torch or numpy."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_nothing_heavy_is_imported(code: str) -> None:
     assert not loaded & set(HEAVY)
 
 
-def test_importing_zoo_imports_next_to_nothing() -> None:
+def test_importing_zoo_imports_few_modules() -> None:
     loaded = modules_after("import zoo")
     assert not loaded & {"click", "rich", "pluggy", "zoo.api", "zoo.host"}
 
@@ -67,7 +67,7 @@ def test_plugin_modules_are_light(module: str) -> None:
     assert not loaded & {*HEAVY, "click", "rich"}
 
 
-def test_the_check_would_notice() -> None:
+def test_the_check_detects_a_heavy_import() -> None:
     """A dry run draws a few scenes with numpy; the same look at the modules sees it."""
     loaded = modules_after(zoo("bench", "--model", "p4m", "--data", "modelB", "--device", "cpu", "--dry-run"))
     assert loaded & set(HEAVY) == {"numpy"}

@@ -1,4 +1,4 @@
-"""What is said of plugins that are ill, in whole commands, and what the Python interface makes of a host."""
+"""Reports on broken plugins by complete commands, and the use of a host in Python."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_late_owner_of_a_namespace_does_not_hide_the_first(plugin_file, zoo):
     assert states[f"gconv ({late})"] == "file broken"
 
 
-def test_a_late_owner_is_not_blamed_for_the_firsts_targets(plugin_file, zoo, monkeypatch):
+def test_target_errors_are_reported_for_the_first_plugin_only(plugin_file, zoo, monkeypatch):
     files = [plugin_file("zoo_lost", target="no_such_module_anywhere:net", folder=folder) for folder in "ab"]
     monkeypatch.setenv("ZOO_PLUGINS", "zoo_lost")
     rows = json.loads(zoo("--plugin", str(files[0]), "--plugin", str(files[1]), "plugins", "--errors", "--json"))
@@ -78,7 +78,7 @@ def test_a_late_owner_is_not_blamed_for_the_firsts_targets(plugin_file, zoo, mon
     assert found == [("ok", 1), ("broken", 0)]
 
 
-def test_nobody_takes_the_namespace_of_a_disabled_first_party_plugin(plugin_file):
+def test_the_namespace_of_a_disabled_first_party_plugin_is_reserved(plugin_file):
     path = plugin_file("gconv")
     host = load_plugins(files=[path], environment={"ZOO_DISABLE_PLUGINS": "gconv"})
     assert host.records["gconv"].distribution == "lens-zoo-gconv"
@@ -94,7 +94,7 @@ def test_nobody_takes_the_namespace_of_a_disabled_first_party_plugin(plugin_file
         ("raise RuntimeError", "RuntimeError: "),
     ],
 )
-def test_the_error_is_one_line_and_says_what_is_wrong(plugin_file, more, said):
+def test_the_error_is_one_line_with_the_cause(plugin_file, more, said):
     record = load_plugins(files=[plugin_file("zoo_ill", more=more)], environment={}).records["zoo_ill"]
     assert record.state == "broken"
     assert said in record.error
@@ -116,14 +116,14 @@ def test_the_option_reaches_the_processes_of_the_cells(plugin_file, zoo):
     assert os.environ["ZOO_PLUGIN_FILES"] == f"{first}{os.pathsep}{second}"
 
 
-def test_every_hook_has_somebody_who_calls_it():
+def test_every_hook_is_called_somewhere():
     """A hook or a kind of spec that is added must be collected too, or nobody would ever see it."""
     hooks = {name for name in vars(hookspecs) if name.startswith("zoo_")}
     assert hooks == {*COLLECTED, *hookspecs.EVENTS, "zoo_resolve_model", "zoo_commands"}
     assert set(COLLECTED.values()) == set(Spec.__subclasses__())
 
 
-def test_the_python_interface_uses_the_host_that_it_is_given(plugin_file):
+def test_the_python_interface_uses_the_given_host(plugin_file):
     path = plugin_file("zoo_given")
     host = load_plugins(files=[path, plugin_file("zoo_exits", target="zoo_exits_at_import:net")], environment={})
     (path.parent / "zoo_exits_at_import.py").write_text("raise SystemExit(5)")

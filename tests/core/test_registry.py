@@ -1,4 +1,4 @@
-"""From what a user types to a spec: bare names, who wins them, wildcards, and the message where nothing fits."""
+"""Names are resolved to specs: bare names, precedence, wildcards, and messages for unknown names."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_names(name, found):
     assert find(HOST, ModelSpec, name).id == found
 
 
-def test_a_bare_name_is_won_by_the_first_party_with_a_warning(caplog):
+def test_a_bare_name_resolves_to_the_first_party_with_a_warning(caplog):
     with caplog.at_level(logging.WARNING):
         assert find(HOST, ModelSpec, "p4m").id == "gconv/p4m"
     assert "'p4m' is taken to be gconv/p4m; there is also mine/p4m" in caplog.text
@@ -73,7 +73,7 @@ def test_a_bare_name_is_won_by_the_first_party_with_a_warning(caplog):
 
 
 @pytest.mark.parametrize("name", [None, 3, ["p4m"]])
-def test_what_is_no_text_is_no_name(name):
+def test_a_name_that_is_not_text_is_refused(name):
     with pytest.raises(UsageError, match="is no name of a model") as caught:
         find(make_host(), ModelSpec, name)
     assert caught.value.hint == "See: zoo list-models"
@@ -103,14 +103,14 @@ def test_two_first_parties_are_ambiguous():
         (DatasetSpec, "modelC", r"Unknown data set 'modelC'\. Did you mean 'modelB'.*\nSee: zoo list-datasets"),
     ],
 )
-def test_unknown_names(kind, name, said):
+def test_unknown_names_are_refused_with_suggestions(kind, name, said):
     with pytest.raises(UsageError, match=said) as caught:
         find(HOST, kind, name)
     assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("kind", [SimulatorSpec, LauncherSpec, MetricSpec])
-def test_a_kind_that_nobody_offers(kind):
+def test_a_kind_that_no_plugin_registers_is_reported(kind):
     with pytest.raises(MissingError, match=f"No plugin offers a {kind.kind}") as caught:
         find(HOST, kind, "anything")
     assert caught.value.exit_code == 3
@@ -207,7 +207,7 @@ def test_match_nothing(names, said):
         ({"pattern": "p4m", "tag": "small"}, ["gconv/p4m"]),
     ],
 )
-def test_listed(filters, found):
+def test_listed_specs_match_the_filters(filters, found):
     assert [spec.id for spec in listed(HOST, ModelSpec, **filters)] == found
 
 
@@ -224,7 +224,7 @@ def test_is_pattern():
         ("exits_when_imported:build", "SystemExit"),
     ],
 )
-def test_targets_that_cannot_be_loaded(target, error, tmp_path, monkeypatch):
+def test_targets_that_cannot_be_loaded_are_reported(target, error, tmp_path, monkeypatch):
     (tmp_path / "exits_when_imported.py").write_text("raise SystemExit(1)")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(MissingError, match=f"model mine/net cannot be loaded from {target}: {error}") as caught:

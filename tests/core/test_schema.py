@@ -1,4 +1,4 @@
-"""Typed values of files: what is read is checked, and plain values are those of JSON."""
+"""Values read from files are checked against types, and plain values are JSON values."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_numbers_that_are_not_finite_are_read():
         ({"inner": {"x": {"values": [10**400]}}}, "`$.inner[...].values[0]`"),
     ],
 )
-def test_what_does_not_fit_is_named(change, words):
+def test_invalid_values_are_reported_by_field(change, words):
     with pytest.raises(DataError) as caught:
         read_record({**WHOLE, **change}, Outer, what="some.json")
     assert str(caught.value).startswith("some.json is damaged: ")

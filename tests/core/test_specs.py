@@ -1,4 +1,4 @@
-"""Specs: JSON there and back, nothing that can be changed, and no value that would break a list later."""
+"""Specs survive JSON, are immutable, and refuse values that are not plain."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ INSTALLED = load_plugins(environment={})
 
 
 @pytest.mark.parametrize("spec", FULL, ids=lambda spec: spec.kind)
-def test_json_there_and_back(spec: Spec) -> None:
+def test_json_round_trip_keeps_specs(spec: Spec) -> None:
     plain = json.loads(json.dumps(spec.to_json()))
     assert type(spec)(**plain) == spec
     assert set(plain) == {field.name for field in dataclasses.fields(spec)}
 
 
 @pytest.mark.parametrize("kind", [ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec])
-def test_json_of_everything_installed(kind: type[Spec]) -> None:
+def test_every_installed_spec_survives_json(kind: type[Spec]) -> None:
     specs = registry.listed(INSTALLED, kind)
     assert specs
     for spec in specs:
@@ -114,13 +114,13 @@ def test_positional_arguments_are_refused() -> None:
 @pytest.mark.parametrize(
     "name", ["net", "/net", "mine/", "Mine/net", "mi-ne/net", "mine/a/b", "mine/a b", "mine/-a", ""]
 )
-def test_ids_of_another_form(name: str) -> None:
+def test_invalid_ids_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="namespace/name"):
         ModelSpec(id=name, target="mine:net")
 
 
 @pytest.mark.parametrize("target", ["mine", "mine:", ":net", "mine/net:build", "mine:net:build", "mine:1net", ""])
-def test_targets_of_another_form(target: str) -> None:
+def test_invalid_targets_are_refused(target: str) -> None:
     with pytest.raises(ValueError, match="module:attribute"):
         ModelSpec(id="mine/net", target=target)
 
@@ -151,12 +151,12 @@ def test_targets_of_another_form(target: str) -> None:
         ("search_space", {"width": range(3)}),
     ],
 )
-def test_values_that_are_not_plain(field: str, value: Any) -> None:
+def test_values_that_are_not_plain_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"mine/net: {field}"):
         ModelSpec(id="mine/net", target="mine:net", **{field: value})
 
 
-def test_values_that_are_not_plain_in_other_kinds() -> None:
+def test_values_that_are_not_plain_are_refused_in_other_kinds() -> None:
     with pytest.raises(ValueError, match="mine/data: classes"):
         DatasetSpec(id="mine/data", target="mine:data", classes="abc")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="mine/data: simulated"):

@@ -1,4 +1,4 @@
-"""Distributions by somebody else, installed with pip: a good one takes part, broken ones are shown and harm nobody."""
+"""Third-party distributions installed with pip: a valid one works, and broken ones are reported and isolated."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def zoo(tmp_path):
     return run
 
 
-def test_a_good_one_is_trained_scored_and_told(zoo, good_site, tmp_path):
+def test_a_valid_plugin_is_trained_scored_and_receives_events(zoo, good_site, tmp_path):
     done = zoo(*SMOKE, "--json", sites=[good_site])
     [result] = json.loads(done.stdout)
     run_dir = tmp_path / result["run_dir"]
@@ -144,7 +144,7 @@ def test_a_good_one_is_trained_scored_and_told(zoo, good_site, tmp_path):
     assert "thirdparty/perceptron" in zoo("report", sites=[good_site]).stdout
 
 
-def test_a_good_one_is_listed_and_its_command_runs(zoo, good_site):
+def test_a_valid_plugin_is_listed_and_its_command_runs(zoo, good_site):
     listed = zoo("list-models", "--json", sites=[good_site])
     # It prints while it is imported: that must not spoil the JSON.
     ids = [spec["id"] for spec in json.loads(listed.stdout)]
@@ -187,7 +187,7 @@ def test_every_fault_is_tried(health):
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_broken_one_is_named_with_its_traceback(health, name):
+def test_a_broken_plugin_is_reported_with_its_traceback(health, name):
     row = health[name]
     assert FAULTS[name] in row["error"]
     assert "\n" not in row["error"]
@@ -199,7 +199,7 @@ def test_a_broken_one_is_named_with_its_traceback(health, name):
 
 
 @pytest.mark.parametrize("name", SEEN_WITH_ERRORS_ONLY)
-def test_what_is_broken_beyond_registration_is_found_when_asked_for(health, name):
+def test_faults_after_registration_are_found_on_use(health, name):
     assert health[name]["state"] == "ok"
     [problem] = health[name]["target_errors"]
     assert SEEN_WITH_ERRORS_ONLY[name] in problem["error"]
@@ -230,7 +230,7 @@ def test_the_page_shows_the_tracebacks(zoo, broken_site):
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_broken_ones_stop_no_command(zoo, broken_site, words, expected):
+def test_broken_plugins_do_not_stop_commands(zoo, broken_site, words, expected):
     done = zoo(*words, sites=[broken_site])
     assert expected in done.stdout
     assert "broken_hook/net" not in done.stdout  # nothing of a plugin that fails half-way stays
@@ -241,7 +241,7 @@ def test_broken_ones_stop_no_command(zoo, broken_site, words, expected):
 
 
 @pytest.mark.parametrize("name", ["broken_hook/net", "broken_exit/net"])
-def test_a_broken_ones_model_is_missing_not_unknown(zoo, broken_site, name):
+def test_a_model_of_a_broken_plugin_is_missing_not_unknown(zoo, broken_site, name):
     done = zoo("bench", "--model", name, "--data", "modelA", "--dry-run", sites=[broken_site], code=3)
     assert f"its plugin is broken: {FAULTS[name.partition('/')[0]]}" in done.stderr
     assert "zoo plugins --errors" in done.stderr

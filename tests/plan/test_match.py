@@ -1,4 +1,4 @@
-"""Widths that make networks cost the same."""
+"""Widths are matched so that networks have the same cost."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def test_a_time_is_measured_once(toy_host, tmp_path, monkeypatch):
     assert "s per training step" in sentences[0]
 
 
-def test_what_cannot_be_matched_is_named(toy_host, tmp_path):
+def test_impossible_matches_are_refused(toy_host, tmp_path):
     with pytest.raises(UsageError, match="toyzoo/explodes has no hyper-parameter widths or width"):
         _plan(toy_host, tmp_path, ["gconv/z2", "toyzoo/explodes"], match="params")
     with pytest.raises(UsageError, match="Did you mean 'params'"):

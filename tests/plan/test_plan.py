@@ -1,4 +1,4 @@
-"""From names, wildcards and settings to cells: order, what wins, and what a run_id depends on."""
+"""From names, wildcards and settings to cells: order, precedence, and the values that determine the run id."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def one(cells):
     return cell
 
 
-def test_order_is_data_set_model_seed_as_they_were_named(make):
+def test_cells_are_ordered_by_data_set_model_and_seed(make):
     cells = make("toyzoo/tiny,planzoo/narrow", "planzoo/sky,toyzoo/stripes", seeds=[3, 0])
     assert [(cell.data, cell.model, cell.seed) for cell in cells] == [
         (data, model, seed)
@@ -106,7 +106,7 @@ def test_wildcards_and_repetitions_name_each_thing_once(make):
 
 
 @pytest.mark.parametrize("seeds", [[], [-1], [2**31], [0.5], [True], ["1"], 3, None])
-def test_seeds_that_are_none(make, seeds):
+def test_invalid_seeds_are_refused(make, seeds):
     with pytest.raises(UsageError, match="seeds"):
         make(seeds=seeds)
 
@@ -133,7 +133,7 @@ def test_the_user_overrides_the_budget_which_overrides_the_model_which_overrides
 
 
 @pytest.mark.parametrize("name", ["mass_fraction", "subhalo_mass_high"])
-def test_a_mass_that_is_stated_is_meant(name):
+def test_a_stated_mass_overrides_the_budget(name):
     """Budgets for small networks multiply masses by four; whoever types a mass means that one."""
     host = load_plugins(environment={})
     request = Request(models=["p4m"], data=["modelB"], budget="smoke", device="cpu")
@@ -168,12 +168,12 @@ def test_settings_of_one_model_leave_the_others_alone(make):
         ({"tiny.train_images": 1}, "has no setting 'train_images'"),
     ],
 )
-def test_settings_of_a_model_that_is_not_there(make, settings, message):
+def test_settings_of_an_absent_model_are_refused(make, settings, message):
     with pytest.raises(UsageError, match=re.escape(message)):
         make(settings=settings)
 
 
-def test_hyper_parameters_bare_and_with_their_prefix(make):
+def test_hyper_parameters_are_set_with_and_without_prefix(make):
     assert one(make()).hparams == {"width": 4, "dropout": 0.2}
     assert one(make(settings={"width": 8})).hparams == {"width": 8, "dropout": 0.2}
     assert one(make(settings={"model.width": 8})).run_id == one(make(settings={"width": 8})).run_id
@@ -183,7 +183,7 @@ def test_hyper_parameters_bare_and_with_their_prefix(make):
         make(settings={"width": 8, "model.width": 9})
 
 
-def test_a_training_setting_is_no_hyper_parameter_of_the_same_name(make):
+def test_a_training_setting_differs_from_a_hyper_parameter_of_the_same_name(make):
     cell = one(make("planzoo/clipped", settings={"clip": 9}))
     assert (cell.training["clip"], cell.hparams["clip"]) == (9, 3)
     cell = one(make("planzoo/clipped", settings={"clip": 9, "model.clip": 5}))
@@ -205,7 +205,7 @@ def test_a_training_setting_is_no_hyper_parameter_of_the_same_name(make):
         ({"width": object()}, "finite number, text or list"),
     ],
 )
-def test_settings_that_mean_nothing(make, settings, words):
+def test_unknown_settings_are_refused(make, settings, words):
     with pytest.raises(UsageError, match=words):
         make(settings=settings)
 
@@ -236,7 +236,7 @@ def test_the_names_of_a_request_are_checked(make):
             make(**wrong)
 
 
-def test_the_budget_that_suits_the_device(make, monkeypatch):
+def test_the_default_budget_depends_on_the_device(make, monkeypatch):
     assert one(make(budget=None)).budget == "laptop"
     monkeypatch.setattr(plan, "resolve_device", lambda device: "cuda")
     assert one(make(budget=None)).budget == "paper"
@@ -260,7 +260,7 @@ VARIANTS = [
 ]
 
 
-def test_whatever_matters_changes_the_run_id(make):
+def test_every_determining_value_changes_the_run_id(make):
     run_ids = [one(make(**variant)).run_id for variant in ({}, *VARIANTS)]
     assert len(set(run_ids)) == len(run_ids)
 
@@ -296,7 +296,7 @@ def test_an_edited_file_changes_the_run_id(tmp_path):
     assert run_id() != before
 
 
-def test_a_plugin_that_sets_what_the_trainer_does_not_know(tmp_path):
+def test_unknown_training_settings_of_a_plugin_are_refused(tmp_path):
     path = tmp_path / "eager.py"
     path.write_text(
         "from zoo import ModelSpec, hookimpl\n@hookimpl\ndef zoo_models():\n"
@@ -337,7 +337,7 @@ def test_budgets_grow():
         assert smaller.note != larger.note
 
 
-def test_devices(monkeypatch):
+def test_devices_are_resolved(monkeypatch):
     assert resolve_device("cpu") == "cpu"
     monkeypatch.setattr(devices, "_surely_no_gpu", lambda: True)
     assert resolve_device("auto") == "cpu"

@@ -1,4 +1,4 @@
-"""Training settings: what values they may have, how they are read, what the learning rate does."""
+"""Training settings: allowed values, parsing, and the schedule of the learning rate."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_rate_rises_once_to_its_highest_and_falls_to_nothing(schedule, rise)
     assert factors[(top + 1000) // 2] == pytest.approx(0.5, abs=0.01)
 
 
-def test_the_fall_is_that_of_torchs_cosine():
+def test_the_decay_equals_the_cosine_of_torch():
     """CosineAnnealingLR over the steps after the rise."""
     import torch
 
@@ -44,13 +44,13 @@ def test_the_fall_is_that_of_torchs_cosine():
         schedule.step()
 
 
-def test_a_constant_rate():
+def test_a_constant_rate_does_not_change():
     assert set(rates("constant", 50)) == {1.0}
 
 
 @pytest.mark.parametrize("schedule", CHOICES["schedule"])
 @pytest.mark.parametrize("total", [1, 2, 3, 7])
-def test_few_steps_have_a_rate_too(schedule, total):
+def test_short_trainings_have_a_positive_rate(schedule, total):
     factors = rates(schedule, total)
     assert np.all(factors > 0)
     assert np.all(factors <= 1)
@@ -78,7 +78,7 @@ def test_values_beyond_their_range_are_refused(name, value):
     "values",
     [{"lr": 0}, {"lr": 1}, {"ema": 0}, {"clip": 0.0}, {"patience": 0}, {"epochs": 100_000}, {"schedule": "cosine"}],
 )
-def test_values_at_the_edge_are_taken(values):
+def test_values_at_the_limits_are_accepted(values):
     assert asdict(TrainingSettings(**values)).items() >= values.items()
 
 
@@ -96,13 +96,13 @@ def test_values_are_json_or_text(text, value):
     assert type(parsed["name"]) is type(value)
 
 
-def test_blanks_around_a_name_do_not_count():
+def test_blanks_around_a_name_are_ignored():
     assert parse_settings([" lr =1", "data.snr=5"]) == {"lr": 1, "data.snr": 5}
 
 
 @pytest.mark.parametrize(
     "pairs", [["lr"], ["=1"], [" =1"], [""], ["lr=1", "lr=1"], ["lr=nan", "lr=NaN"], ["a=-Infinity"]]
 )
-def test_pairs_that_are_none(pairs):
+def test_invalid_pairs_are_refused(pairs):
     with pytest.raises(UsageError, match="--set"):
         parse_settings(pairs)

@@ -1,4 +1,4 @@
-"""Suites: what a file may say, what it says wrongly and where, and what becomes of it."""
+"""Suites: contents of a file, errors with line and key, and the resulting plan."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def suite_of(tmp_path):
     return write
 
 
-def test_a_suite_is_the_matrix_that_it_says(suite_of, host):
+def test_a_suite_expands_to_its_matrix(suite_of, host):
     suite = suite_of()
     plan = plan_suite(host, on_cpu(suite))
     assert [(cell.model, cell.seed) for cell in plan.cells] == [
@@ -85,7 +85,7 @@ def test_budgets_and_settings_multiply(suite_of, host):
     assert compare_expected(host, suite, []) == []
 
 
-def test_an_absent_model_costs_its_own_cells(suite_of, host):
+def test_an_absent_model_drops_only_its_own_cells(suite_of, host):
     plan = plan_suite(host, on_cpu(suite_of(TEXT.replace('"hungry"', '"tniy", "nosuch/net"'))))
     assert {cell.model for cell in plan.cells} == {"toyzoo/tiny"}
     assert len(plan.problems) == 2
@@ -110,7 +110,7 @@ def test_an_absent_model_costs_its_own_cells(suite_of, host):
         ("budget =", "seeds = [2]\nbudget =", 5, "seeds", "not TOML"),
     ],
 )
-def test_what_is_wrong_is_told_with_line_and_key(suite_of, old, new, line, key, words):
+def test_errors_in_a_suite_name_line_and_key(suite_of, old, new, line, key, words):
     assert old in TEXT
     with pytest.raises(UsageError) as error:
         suite_of(TEXT.replace(old, new, 1))
@@ -118,12 +118,12 @@ def test_what_is_wrong_is_told_with_line_and_key(suite_of, old, new, line, key, 
     assert words in str(error.value)
 
 
-def test_what_editors_and_scripts_write_is_read(suite_of):
+def test_suites_written_by_editors_and_scripts_are_read(suite_of):
     assert suite_of("\ufeff" + TEXT) == suite_of(TEXT)
     assert suite_of('models = ["tiny"]\ndata = ["stripes"]\nsettings = []').variants == [{}]
 
 
-def test_what_is_not_there_is_told(suite_of, tmp_path):
+def test_missing_models_and_missing_suites_are_reported(suite_of, tmp_path):
     with pytest.raises(UsageError, match="names no models"):
         suite_of('data = ["stripes"]')
     with pytest.raises(UsageError, match="There is no suite"):
@@ -168,7 +168,7 @@ def test_expectations_are_compared_with_the_mean_over_seeds(suite_of, host):
     assert compare_expected(host, changed(suite, seeds=[0]), results)
 
 
-def test_the_command_takes_a_suite_and_what_stands_beside_it(tmp_path, monkeypatch, capsys):
+def test_the_command_combines_a_suite_with_options(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ZOO_PLUGIN_FILES", str(TOY))
     monkeypatch.chdir(tmp_path)
     Path("suite.toml").write_text(TEXT.replace('"hungry"', '"nosuch/net"'))
@@ -194,7 +194,7 @@ def test_the_command_takes_a_suite_and_what_stands_beside_it(tmp_path, monkeypat
     assert run("--model", "tiny")[0] == 2
 
 
-def test_our_own_suite_is_one():
+def test_the_suite_of_the_repository_gives_a_plan():
     suite = read_suite(OURS)
     host = load_plugins(environment={})
     plan = plan_suite(host, on_cpu(suite))
@@ -204,7 +204,7 @@ def test_our_own_suite_is_one():
     assert all(0.5 < entry.auc <= 1 and entry.within < 0.05 for entry in suite.expected)
 
 
-def test_the_plan_tells_variants_apart(tmp_path, monkeypatch, capsys):
+def test_the_plan_distinguishes_variants(tmp_path, monkeypatch, capsys):
     """By what most of them have not; what all have, or most, is not said of each."""
     monkeypatch.setenv("ZOO_PLUGIN_FILES", str(TOY))
     variants = "".join(f"[[settings]]\nlr = {lr}\nepochs = {epochs}\n" for lr, epochs in ((0.1, 1), (0.2, 1), (0.3, 2)))

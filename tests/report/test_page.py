@@ -1,4 +1,4 @@
-"""The page: whole and well-formed, alone in the world, true to the numbers, and quick the second time."""
+"""The page is well-formed, self-contained, agrees with the results, and is quick to write again."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Checker(HTMLParser):
         self.words.append(data)
 
 
-def test_the_page_is_well_formed_and_needs_nothing_else(page):
+def test_the_page_is_well_formed_and_self_contained(page):
     checker = Checker()
     checker.feed(page)
     assert checker.wrong == []
@@ -95,7 +95,7 @@ def test_the_page_is_well_formed_and_needs_nothing_else(page):
     )
 
 
-def test_the_page_says_what_the_results_say(page):
+def test_the_page_agrees_with_the_results(page):
     checker = Checker()
     checker.feed(page)
     text = " ".join(" ".join(checker.words).split())
@@ -133,7 +133,7 @@ def test_the_second_report_reads_no_predictions(results, tmp_path, monkeypatch):
     assert compared([*results[1:], again], folder) != compared(results[1:], folder)
 
 
-def test_a_store_that_cannot_be_written_to_is_read_all_the_same(results, tmp_path, monkeypatch):
+def test_an_unwritable_store_gives_a_page_without_a_digest(results, tmp_path, monkeypatch):
     from zoo.errors import DataError
 
     def refuse(*_):
@@ -144,7 +144,7 @@ def test_a_store_that_cannot_be_written_to_is_read_all_the_same(results, tmp_pat
     assert not list(tmp_path.rglob(digest.DIGEST))
 
 
-def test_lost_predictions_cost_their_curves_only(results, tmp_path):
+def test_missing_predictions_remove_only_their_curves(results, tmp_path):
     (results[0].run_dir / store.PREDICTIONS).unlink()
     write_page(find_problems(results), [], tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
@@ -153,7 +153,7 @@ def test_lost_predictions_cost_their_curves_only(results, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(300,), (300, 2), (299, 3), (0, 3)])
-def test_predictions_of_another_shape_cost_their_curves_only(results, tmp_path, shape):
+def test_predictions_of_another_shape_remove_only_their_curves(results, tmp_path, shape):
     path = results[0].run_dir / store.PREDICTIONS
     arrays, metadata = store.read_arrays(path)
     store.write_arrays(path, {**arrays, "test.logits": np.zeros(shape)}, metadata)
@@ -163,7 +163,7 @@ def test_predictions_of_another_shape_cost_their_curves_only(results, tmp_path, 
     assert "toyzoo/poor" in text
 
 
-def test_slices_hold_as_many_images_and_the_right_ones():
+def test_slices_have_equal_sizes_and_the_right_images():
     random = np.random.default_rng(0)
     labels = np.arange(3000) % 3
     snr = random.uniform(10, 30, 3000)
@@ -244,7 +244,7 @@ def test_the_command_writes_all_forms(results, tmp_path):
     assert "exclude each other" in str(refused.exception)
 
 
-def test_what_is_not_a_whole_result_is_named(tmp_path):
+def test_incomplete_results_are_reported(tmp_path):
     whole = plain_result(good(0.9))
     for number, (path, value, words) in enumerate(
         [

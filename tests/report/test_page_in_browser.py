@@ -87,7 +87,7 @@ def browser():
         process.wait()
 
 
-def test_clicking_through_the_page(browser, tmp_path):
+def test_the_page_responds_to_clicks(browser, tmp_path):
     results = [
         stored(tmp_path / "store", good(macro, model=f"toyzoo/{name}"), images=200, signal=5 * macro - 3)
         for name, macro in (("middle", 0.9), ("best", 0.95), ("worst", 0.8))

@@ -1,4 +1,4 @@
-"""Pictures are written whole, named after the runs they show, and not drawn twice without need."""
+"""Pictures are complete, named after their runs, and not drawn again without a change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def contents(paths):
     return {path: path.stat().st_mtime_ns for path in paths}
 
 
-def test_pictures_are_whole_pngs(results, tmp_path):
+def test_pictures_are_complete_pngs(results, tmp_path):
     from matplotlib import pyplot
 
     paths = draw_all([*results, bad("no such luck")], tmp_path / "figures")
@@ -41,7 +41,7 @@ def test_pictures_are_whole_pngs(results, tmp_path):
     assert pyplot.get_fignums() == []
 
 
-def test_pictures_are_drawn_again_only_when_asked(results, tmp_path, monkeypatch):
+def test_pictures_are_redrawn_only_on_request(results, tmp_path, monkeypatch):
     folder = tmp_path / "figures"
     first = draw_all(results, folder)
     before = contents(first)
@@ -69,12 +69,12 @@ def test_other_runs_make_other_pictures(results, tmp_path, monkeypatch):
     assert (both[0].read_text(), one[0].read_text()) == ("2", "1")
 
 
-def test_nothing_good_draws_nothing(tmp_path):
+def test_without_successful_runs_nothing_is_drawn(tmp_path):
     assert draw_all([bad("no such luck")], tmp_path / "figures") == []
     assert not (tmp_path / "figures").exists()
 
 
-def test_lost_predictions_are_told(results, tmp_path):
+def test_missing_predictions_are_reported(results, tmp_path):
     (results[0].run_dir / PREDICTIONS).unlink()
     with pytest.raises(DataError, match=f"Cannot read .*{PREDICTIONS}"):
         draw_all(results, tmp_path / "figures")

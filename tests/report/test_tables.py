@@ -1,4 +1,4 @@
-"""Tables: what shares one, the order of rows, and that they fit where they are shown."""
+"""Tables: grouping of runs, order of rows, and widths that fit the terminal."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_best_first_and_failed_last_with_their_cause(table):
     assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
-def test_what_stands_in_a_row(table):
+def test_a_row_has_the_expected_values(table):
     row = dict(zip(table.columns, table.rows[0], strict=True))
     run = row.pop("run")
     assert re.fullmatch(r"[0-9a-f]{8}", run)
@@ -80,13 +80,13 @@ def test_what_stands_in_a_row(table):
     }
 
 
-def test_the_title_says_what_the_rows_share(table):
+def test_the_title_lists_shared_values(table):
     for words in ("toyzoo/stripes", "budget laptop", "9,216 training", "2,048 test", "rule val_auc", "fp32"):
         assert words in table.title
     assert table.title.endswith("\nimage_size 32")
 
 
-def test_the_title_counts_the_images_that_there_were():
+def test_the_title_states_the_actual_numbers_of_images():
     """A folder of images has fewer than a budget asks for; streamed training images are not counted."""
     result = good(0.9)
     counts = {"train": (70, 70, 70), "val": (5, 5, 5), "test": (20, 20, 21)}
@@ -109,12 +109,12 @@ def test_the_title_counts_the_images_that_there_were():
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_what_cannot_be_compared_is_in_a_table_of_its_own(change):
+def test_incomparable_runs_have_separate_tables(change):
     tables = make_tables([good(0.9), good(0.8, **change), good(0.7, seed=1)])
     assert sorted(len(table.rows) for table in tables) == [1, 2]
 
 
-def test_what_can_be_compared_shares_a_table():
+def test_comparable_runs_share_a_table():
     """Seeds and models do, and results read back from JSON, whose keys come in another order."""
     content = plain_result(good(0.8, seed=1))
     content["cell"]["sizes"] = dict(sorted(content["cell"]["sizes"].items()))
@@ -124,14 +124,14 @@ def test_what_can_be_compared_shares_a_table():
     assert [row[1] for row in table.rows] == ["0", "1", "0", "2"]
 
 
-def test_failures_alone_make_a_table_too():
+def test_a_table_may_contain_failures_only():
     [table] = make_tables([bad("no such luck")])
     assert table.rows[0][:3] == ["toyzoo/tiny", "0", "failed"]
     assert "toyzoo/tiny" in "\n".join(rendered(table, 80))
     assert make_tables([]) == []
 
 
-def test_trainings_that_differ_are_told_under_the_table():
+def test_differing_trainings_are_listed_below_the_table():
     alike = [good(0.9, model="toyzoo/a"), good(0.8, model="toyzoo/b")]
     [table] = make_tables(alike)
     assert not [note for note in table.notes if "Not trained alike" in note]
@@ -142,14 +142,14 @@ def test_trainings_that_differ_are_told_under_the_table():
     assert "epochs" in line
 
 
-def test_what_a_narrow_terminal_hides_is_named(table):
+def test_columns_hidden_by_a_narrow_terminal_are_named(table):
     assert "too narrow for" not in "".join(rendered(table, 300))
     text = " ".join(rendered(table, 60))
     assert "too narrow for" in text
     assert "run" in text.partition("too narrow for")[2]
 
 
-def test_what_scalars_tell_stands_under_the_table_once():
+def test_the_scalar_probe_is_printed_once_below_the_table():
     probe = Probe(
         auc={"macro": 0.713}, interval=(0.7, 0.725), shuffled=0.499,
         single={"total flux": 0.5, "ring radius": 0.64}, images={"train": 100, "test": 100},
@@ -160,7 +160,7 @@ def test_what_scalars_tell_stands_under_the_table_once():
         assert words in line
 
 
-def test_markdown_is_one_whole_table(table):
+def test_markdown_is_one_complete_table(table):
     lines = to_markdown(table).splitlines()
     assert lines[0].startswith("### toyzoo/stripes")
     body = [line for line in lines if line.startswith("|")]
@@ -172,7 +172,7 @@ def test_markdown_is_one_whole_table(table):
     assert [line for line in lines if line.startswith("*")] == [f"*{note}*" for note in table.notes]
 
 
-def test_markdown_is_what_a_parser_takes_for_a_table(table):
+def test_markdown_is_parsed_as_a_table(table):
     markdown_it = pytest.importorskip("markdown_it")
     tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(to_markdown(table))
     assert sum(token.type == "tr_open" for token in tokens) == 1 + len(table.rows)

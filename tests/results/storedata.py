@@ -1,4 +1,4 @@
-"""Made-up contents of result.json."""
+"""Contents of result.json for tests."""
 
 from zoo.results.cell import SCHEMA
 

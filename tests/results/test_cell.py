@@ -1,4 +1,4 @@
-"""A cell as JSON: it comes back equal, and whoever alters it is found out."""
+"""A cell survives JSON, and altered files are detected."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CHANGES = {
 }
 
 
-def test_json_gives_the_cell_back():
+def test_a_cell_survives_json():
     text = json.dumps(CELL.to_json())
     again = Cell.from_json(json.loads(text))
     assert again == CELL
@@ -55,7 +55,7 @@ def test_every_field_changes_the_run_id():
     assert len(run_ids | {CELL.run_id}) == len(CHANGES) + 1
 
 
-def test_a_cell_that_asks_for_all_classes_is_what_it_was_before_there_were_tasks():
+def test_a_cell_without_a_task_keeps_its_run_id():
     before = {name: value for name, value in asdict(CELL).items() if name != "task"}
     assert CELL.run_id == short_hash({"schema": SCHEMA, **before})
     assert "task" not in CELL.to_json()
@@ -70,7 +70,7 @@ def test_order_of_entries_does_not_change_the_run_id():
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_an_altered_field_is_found_out(name):
+def test_an_altered_field_is_detected(name):
     with pytest.raises(DataError, match="has been altered"):
         Cell.from_json({**CELL.to_json(), name: replace(CELL, **{name: CHANGES[name]}).to_json()[name]})
 
@@ -94,7 +94,7 @@ def test_an_altered_field_is_found_out(name):
         (None, "Not a cell: NoneType"),
     ],
 )
-def test_what_is_no_cell_is_refused(content, words):
+def test_invalid_cells_are_refused(content, words):
     with pytest.raises(DataError, match=words):
         Cell.from_json(content)
 

@@ -1,4 +1,4 @@
-"""What is compared with what, and whether the tests of differences find as much as they should."""
+"""Which results are compared, and the error rates of the tests of differences."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def make(tmp_path):
     return make
 
 
-def test_variants_differ_in_more_than_the_seed_and_say_in_what(make):
+def test_variants_are_named_by_their_differences(make):
     results = [
         make("toy/a", signal=1.0, seed=1),
         make("toy/a", signal=1.0, seed=0),
@@ -94,7 +94,7 @@ def test_variants_differ_in_more_than_the_seed_and_say_in_what(make):
     assert variants[2].auc() == [result.test.auc["macro"] for result in (results[1], results[0])]
 
 
-def test_a_clear_difference_is_found_and_none_where_there_is_none(make):
+def test_only_real_differences_are_significant(make):
     good, same, poor = (make(f"toy/{name}", signal=signal) for name, signal in (("a", 2.5), ("b", 2.5), ("c", 1.0)))
     comparisons, problems = compare_pairs(group_variants([good, same, poor]))
     assert problems == []
@@ -111,7 +111,7 @@ def test_a_clear_difference_is_found_and_none_where_there_is_none(make):
     assert equal.in_words().startswith("No difference found in macro AUC between toy/")
 
 
-def test_differences_are_found_by_chance_as_often_as_they_say(make):
+def test_the_false_positive_rate_is_as_stated(make):
     """Equal networks with luck of the seed: about one comparison in twenty is called a difference, not more."""
     called = 0
     for world in range(40):

@@ -1,4 +1,4 @@
-"""The store: what counts as a result, and that a failed one is not taken for a new one."""
+"""The store: which files are results, and how failed results are replaced."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def put_failed(folder, cell=CELL, *, status="failed"):
     return run_dir
 
 
-def test_a_good_result_is_done_and_stays(tmp_path):
+def test_a_successful_result_is_final(tmp_path):
     assert store.done(tmp_path, CELL) is None
     run_dir = put(tmp_path)
     assert store.done(tmp_path, CELL).status == "ok"
@@ -70,7 +70,7 @@ def test_a_good_result_is_done_and_stays(tmp_path):
 
 
 @pytest.mark.parametrize("status", ["failed", "oom"])
-def test_a_failed_result_is_not_done_and_goes_before_the_next_try(tmp_path, status):
+def test_a_failed_result_is_removed_before_the_next_attempt(tmp_path, status):
     run_dir = put_failed(tmp_path, status=status)
     assert store.done(tmp_path, CELL) is None
     assert [result.status for result in store.results(tmp_path)] == [status]
@@ -78,7 +78,7 @@ def test_a_failed_result_is_not_done_and_goes_before_the_next_try(tmp_path, stat
     assert store.read_result(run_dir) is None
 
 
-def test_a_result_that_cannot_be_shown_is_made_again(tmp_path):
+def test_an_unreadable_result_is_repeated(tmp_path):
     run_dir = put(tmp_path, cost={"parameters": 1, "macs": None, "train_images_per_second": "fast"})
     assert store.done(tmp_path, CELL) is None
     assert "cost.macs" in store.scan(tmp_path)[1][0].cause
@@ -86,7 +86,7 @@ def test_a_result_that_cannot_be_shown_is_made_again(tmp_path):
     assert store.read_result(run_dir) is None
 
 
-def test_results_come_in_order_without_what_is_no_result(tmp_path):
+def test_results_are_sorted_and_other_files_are_skipped(tmp_path):
     cells = [replace(CELL, seed=seed) for seed in range(8)]
     folders = [put_failed(tmp_path, cell) for cell in cells]
     good, bad = sorted(folders[:2]), folders[2:]
@@ -103,7 +103,7 @@ def test_results_come_in_order_without_what_is_no_result(tmp_path):
     assert all(store.done(tmp_path, cell) is None for cell in cells[2:])
 
 
-def test_what_another_run_or_program_wrote_is_no_result(tmp_path, caplog):
+def test_files_of_another_run_or_program_are_not_results(tmp_path, caplog):
     other = replace(CELL, seed=1)
     mine, theirs = put(tmp_path), put(tmp_path, other)
     (mine / store.RESULT).write_bytes((theirs / store.RESULT).read_bytes())
@@ -139,7 +139,7 @@ def _in(content, path, value):
 WRONG = [None, True, -1.5, 10**400, "x", "\ud800", [], [[]], {}, {"x": {"y": [None]}}, [0, "x"]]
 
 
-def test_whatever_one_folder_holds_the_others_are_reported(tmp_path):
+def test_a_damaged_folder_does_not_hide_the_others(tmp_path):
     folder = tmp_path / "store"
     kept = put(folder)
     whole = json.loads((kept / store.RESULT).read_text())
@@ -174,7 +174,7 @@ def test_whatever_one_folder_holds_the_others_are_reported(tmp_path):
         assert (outcome.exit_code, CELL.run_id[:8] in outcome.stdout) == (0, True)
 
 
-def test_a_result_comes_back_as_it_was_written(tmp_path):
+def test_a_result_survives_writing_and_reading(tmp_path):
     run_dir = put(tmp_path)
     before = (run_dir / store.RESULT).read_bytes()
     result = store.open_result(run_dir)
@@ -194,7 +194,7 @@ def test_a_result_that_another_process_is_writing_is_left_alone(tmp_path):
     assert store.read_result(run_dir) is None
 
 
-def test_arrays_that_find_the_disk_full(tmp_path):
+def test_arrays_on_a_full_disk_are_reported(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
@@ -205,13 +205,13 @@ def test_arrays_that_find_the_disk_full(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_store_has_no_results(tmp_path):
+def test_a_missing_store_has_no_results(tmp_path):
     assert list(store.results(tmp_path / "absent")) == []
     (tmp_path / "file").write_text("")
     assert list(store.results(tmp_path / "file")) == []
 
 
-def test_arrays_come_back_and_damage_is_told(tmp_path):
+def test_arrays_survive_and_damage_is_reported(tmp_path):
     path = tmp_path / "arrays.safetensors"
     arrays = {"a": np.arange(12, dtype=np.float32).reshape(3, 4).T, "b": np.array([1, 2], dtype=np.int64)}
     store.write_arrays(path, arrays, {"classes": '["x"]'})
@@ -236,7 +236,7 @@ def clock(monkeypatch):
     return now
 
 
-def test_progress_is_throttled_but_says_every_phase_and_end(tmp_path, clock):
+def test_progress_is_throttled_except_at_phases_and_ends(tmp_path, clock):
     path = tmp_path / store.PROGRESS
     file = ProgressFile(path)
 
@@ -270,12 +270,12 @@ def test_the_rate_counts_what_was_done_in_this_session_only(tmp_path, clock):
     assert describe(read_progress(path)) == "epoch 10/10, 9 s left"
 
 
-def test_progress_on_a_full_disk_is_lost_in_silence(tmp_path, clock):
+def test_progress_on_a_full_disk_is_dropped(tmp_path, clock):
     ProgressFile(tmp_path / "absent" / store.PROGRESS).tell("train", 0, 10)
     assert read_progress(tmp_path / "absent" / store.PROGRESS) is None
 
 
-def test_progress_is_replaced_whole(tmp_path, clock, monkeypatch):
+def test_progress_is_replaced_atomically(tmp_path, clock, monkeypatch):
     path = tmp_path / store.PROGRESS
     file = ProgressFile(path)
     file.tell("train", 0, 10)
@@ -296,7 +296,7 @@ def test_progress_is_replaced_whole(tmp_path, clock, monkeypatch):
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_cell_stops_when_its_parent_is_gone(tmp_path, clock, monkeypatch):
+def test_a_cell_stops_when_its_parent_has_ended(tmp_path, clock, monkeypatch):
     monkeypatch.setenv(PARENT_VARIABLE, str(os.getppid()))
     file = ProgressFile(tmp_path / store.PROGRESS)
     file.tell("train", 0, 10)
@@ -318,7 +318,7 @@ def test_progress_costs_nothing_when_throttled(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b'{"phase": "train"}', b"[" * 100_000])
-def test_unreadable_progress_is_none(tmp_path, content):
+def test_unreadable_progress_is_ignored(tmp_path, content):
     path = tmp_path / store.PROGRESS
     assert read_progress(path) is None
     path.write_bytes(content)

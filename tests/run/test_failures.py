@@ -1,4 +1,4 @@
-"""Runs that fail, that exhaust the memory, or whose images cannot be trained on."""
+"""Runs that fail, run out of memory, or have invalid training images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zoo.results import store
 from zoo.run import cell as run
 
 
-def test_a_network_that_cannot_be_built_costs_no_simulation(host, run_in, monkeypatch):
+def test_a_network_that_cannot_be_built_starts_no_simulation(host, run_in, monkeypatch):
     [cell] = make_plan(host, Request(models=["raises"], data=["modelB"], budget="laptop", device="cpu"))
     monkeypatch.setattr(Dataset, "split", lambda *_: pytest.fail("simulated"))
     result, _ = run_in(cell)
@@ -82,7 +82,7 @@ def test_predictions_are_made_in_parts_where_memory_runs_out():
     assert torch.allclose(logits, network.linear(torch.from_numpy(images).flatten(1)), atol=1e-6)
 
 
-def test_images_that_cannot_be_trained_on_are_named(plan, run_in, monkeypatch):
+def test_invalid_training_images_are_reported(plan, run_in, monkeypatch):
     import toyzoo
 
     original = toyzoo.stripes
@@ -117,12 +117,12 @@ def test_one_validation_image_cannot_choose_an_epoch(plan, run_in):
         ({"count": float("nan")}, "not a finite number, text or list"),
     ],
 )
-def test_impossible_arguments_of_open_dataset(host, options, said):
+def test_invalid_arguments_of_open_dataset_are_refused(host, options, said):
     with pytest.raises(UsageError, match=said):
         zoo.open_dataset("stripes", host=host, **options)
 
 
-def test_a_metric_that_exits_or_sorts_in_place_costs_no_other_one(tmp_path, caplog):
+def test_a_metric_that_exits_or_sorts_in_place_does_not_affect_others(tmp_path, caplog):
     plugin = tmp_path / "rude.py"
     plugin.write_text(
         "from zoo import MetricSpec, hookimpl\n"

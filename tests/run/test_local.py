@@ -51,7 +51,7 @@ def test_local_jobs_run_one_after_the_other_with_a_log_each(job, tmp_path):
     assert launcher.poll(handles[::-1]) == ["ended"] * 3
 
 
-def test_local_jobs_know_their_parent_and_are_in_a_session_of_their_own(job, tmp_path):
+def test_local_jobs_record_their_parent_and_run_in_separate_sessions(job, tmp_path):
     launcher = LocalLauncher()
     [handle] = launcher.submit([job("a", f"read x; echo ${PARENT_VARIABLE} $$ [$x]; exec sleep 60")])
     log = tmp_path / "a" / store.LOG
@@ -100,7 +100,7 @@ def test_local_cancel_stops_the_running_and_the_waiting(job, tmp_path):
     launcher.cancel([done, running, waiting, kept])  # once more does no harm
 
 
-def test_local_cancel_kills_what_ignores_the_polite_signal(job, tmp_path, monkeypatch):
+def test_local_cancel_kills_jobs_that_ignore_sigterm(job, tmp_path, monkeypatch):
     launcher = LocalLauncher()
     [handle] = launcher.submit([job("a", "trap '' TERM; echo $$; while true; do sleep 0.1; done")])
     log = tmp_path / "a" / store.LOG

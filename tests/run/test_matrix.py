@@ -1,4 +1,4 @@
-"""Running a plan: what is submitted, what is waited for, what an interruption leaves."""
+"""Running a plan: submission of cells, waiting for other processes, and interruption."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_progress_of_running_cells_is_passed_on(go, cells, tmp_path):
     assert seen == [("running", TRAINING), ("ended", None)]
 
 
-def test_mistakes_are_found_before_the_store_is_touched(host, cells, tmp_path):
+def test_invalid_requests_are_found_before_the_store_is_touched(host, cells, tmp_path):
     with pytest.raises(UsageError, match="Unknown launcher 'lokal'"):
         run_matrix(host, cells, store=tmp_path / "results", where=Where(device="cpu"), launcher="lokal")
     assert list(tmp_path.iterdir()) == []
@@ -236,7 +236,7 @@ def test_a_cell_that_was_given_up_elsewhere_is_taken_over(go, cells, tmp_path):
     assert words_of(results[0]) == "new"
 
 
-def test_a_job_that_left_because_another_process_was_quicker_is_no_failure(go, cells, tmp_path):
+def test_a_job_whose_cell_another_process_finished_is_not_a_failure(go, cells, tmp_path):
     theirs = filelock.FileLock(tmp_path / cells[0].folder / store.LOCK)
     seen = []
 

@@ -1,4 +1,4 @@
-"""What an interruption, a crash or a full disk costs a run, and how it resumes."""
+"""Runs resume after an interruption, a crash or a full disk."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def interrupted(host, monkeypatch, *, after):
 
 
 @pytest.mark.parametrize("stop_after", [1, 2])
-def test_interrupted_training_goes_on_to_the_same_bits(plan, run_in, host, monkeypatch, stop_after):
+def test_interrupted_training_resumes_bit_identically(plan, run_in, host, monkeypatch, stop_after):
     whole, whole_dir = run_in(plan(augment="d4"), "whole")
     with interrupted(host, monkeypatch, after=stop_after):
         run_in(plan(augment="d4"), "cut")
@@ -128,7 +128,7 @@ def test_the_seconds_of_an_interrupted_run_are_those_of_all_its_sessions(plan, r
     assert 2000 < result.seconds < 2100
 
 
-def test_bench_goes_on_after_a_crash(host, tmp_path, monkeypatch):
+def test_bench_continues_after_a_crash(host, tmp_path, monkeypatch):
     """The Python interface, with processes of their own: one cell dies, the other ends, a repetition is free.
 
     The processes know the plugin's file from the host alone.
@@ -147,7 +147,7 @@ def test_bench_goes_on_after_a_crash(host, tmp_path, monkeypatch):
         zoo.bench("tiny", "stripes", **request, devices=1000)
 
 
-def test_killed_while_training_and_run_again(plan, host, tmp_path, monkeypatch):
+def test_a_killed_training_resumes(plan, host, tmp_path, monkeypatch):
     """kill -9 in the middle of training: nothing looks done, and the rest of the epochs are enough."""
     cell = plan(epochs=20, train_images=300, batch_size=4)
     run_dir = store.prepare_run(tmp_path, cell)

@@ -1,4 +1,4 @@
-"""One cell from plan to result: what is stored, and what it was computed from."""
+"""One cell from plan to result, and the contents of the stored result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from zoo.scores.schema import Invariance
 from zoo.train.checkpoint import CHECKPOINT
 
 
-def test_result_is_complete_and_true(plan, run_in, host):
+def test_the_result_is_complete_and_correct(plan, run_in, host):
     cell = plan(epochs=8, lr=0.02)
     result, run_dir = run_in(cell)
     assert result.status == "ok"
@@ -118,7 +118,7 @@ def test_a_stored_result_is_not_run_again_unless_forced(plan, run_in, host, monk
     assert run_cell(host, cell, run_dir, device="cpu", force=True).device == "forced"
 
 
-def test_what_a_plugin_says_and_no_result_can_hold_is_a_failure_with_a_cause(plan, run_in, monkeypatch):
+def test_plugin_values_that_a_result_cannot_store_are_failures_with_a_cause(plan, run_in, monkeypatch):
     monkeypatch.setattr(run, "declared_symmetry", lambda spec, network: (3, None))
     monkeypatch.setattr(run, "measure_equivariance", lambda *_: Invariance(error=0.0, flips=0.0, elements=1))
     result, run_dir = run_in(plan(epochs=1))
@@ -127,7 +127,7 @@ def test_what_a_plugin_says_and_no_result_can_hold_is_a_failure_with_a_cause(pla
     assert store.open_result(run_dir) == result
 
 
-def test_rules(plan, run_in, host):
+def test_the_rule_selects_the_epoch(plan, run_in, host):
     result, run_dir = run_in(plan(epochs=6, lr=0.05))
     history = [json.loads(line) for line in (run_dir / store.HISTORY).read_text().splitlines()]
     best = max(range(6), key=lambda i: (history[i]["val_auc"], -i)) + 1
@@ -147,7 +147,7 @@ def test_rules(plan, run_in, host):
     assert last.val.epoch == 6
 
 
-def test_early_stopping(plan, run_in):
+def test_early_stopping_ends_the_training(plan, run_in):
     _, run_dir = run_in(plan(epochs=40, lr=0.0, patience=2))
     # With a learning rate of 0 the first epoch is the best for ever.
     assert len((run_dir / store.HISTORY).read_text().splitlines()) <= 10
@@ -205,7 +205,7 @@ def test_the_test_images_that_were_most_wrong_are_kept(plan, run_in):
         assert (image == content.images[content.ids.index(name)]).all()
 
 
-def test_python_interface(host):
+def test_the_python_interface_runs_a_benchmark(host):
     assert zoo.list_models("tiny", host=host) == ["toyzoo/tiny"]
     model = zoo.create_model("toyzoo/tiny", image_size=12, width=7, host=host)
     assert model(torch.zeros(2, 1, 12, 12)).shape == (2, 3)

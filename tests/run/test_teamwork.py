@@ -1,4 +1,4 @@
-"""Several processes train one network: to the score of a single one, and to a clear end when one of them dies."""
+"""Several processes train one network, to the score of a single process, and end if one of them dies."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def same_training(result, run_dir, alone):
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_one_that_dies_ends_all_and_torchrun_goes_on_to_the_result_of_one(alone, cell, tmp_path, monkeypatch):
+def test_a_dead_process_ends_the_team_and_torchrun_resumes_to_the_result_of_one_process(
+    alone, cell, tmp_path, monkeypatch
+):
     """Two epochs are trained by processes that zoo starts, of which one dies in the third; torchrun's do the rest."""
     monkeypatch.setenv("ZOO_PLUGIN_FILES", str(TOY))
     monkeypatch.setenv("TOYZOO_DIES", "1:24")  # in the fourth step of the third epoch
@@ -114,7 +116,7 @@ def test_one_that_dies_ends_all_and_torchrun_goes_on_to_the_result_of_one(alone,
     assert {path.name for path in run_dir.iterdir()} - {store.LOG} == {path.name for path in alone[1].iterdir()}
 
 
-def test_a_result_that_is_there_is_not_made_again(cell, tmp_path):
+def test_a_stored_result_is_not_repeated(cell, tmp_path):
     run_dir = store.prepare_run(tmp_path, cell)
     stored = store.result_from(content_of(cell), run_dir=run_dir)
     store.write_result(stored)
@@ -138,7 +140,7 @@ def test_a_result_that_is_there_is_not_made_again(cell, tmp_path):
         ("pass", "failed", "none before"),
     ],
 )
-def test_who_tells_how_it_ended(code, status, said, cell, tmp_path):
+def test_one_process_reports_the_outcome_of_a_team(code, status, said, cell, tmp_path):
     run_dir = store.prepare_run(tmp_path, cell)
     contents = {"ok": content_of(cell), "failed": content_of(cell, "failed")}
     (run_dir / "contents.json").write_text(json.dumps(contents))

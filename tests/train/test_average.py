@@ -1,4 +1,4 @@
-"""The moving average of the weights against its own definition."""
+"""The moving average of the weights is compared with its definition."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_average_is_the_weighted_sum_of_all_steps() -> None:
     assert average.module.weight.item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_start_is_forgotten_soon() -> None:
+def test_the_initial_weights_lose_their_influence() -> None:
     layer = nn.Linear(1, 1, bias=False)
     layer.weight.data.fill_(1.0)
     average = MovingAverage(layer, decay=0.9999)

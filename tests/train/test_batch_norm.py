@@ -1,4 +1,4 @@
-"""Batch norm over processes: in a group of one it is torch's own, layer by layer; over two, test_teamwork compares."""
+"""Batch norm over processes: with one process it equals that of torch; test_teamwork compares two processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is asked for and who was started: torchrun's and Slurm's variables; and processes that are watched."""
+"""Teams: detection from the variables of torchrun and Slurm, and processes that are watched."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SRUN = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2", "SLURM_NTASKS": "4"}
         ((2, 1), {**SRUN, "ZOO_RANK": "1", "WORLD_SIZE": "2"}, Team(devices=2, rank=1, started_by="zoo")),
     ],
 )
-def test_team_is_found(asked, environment, expected):
+def test_the_team_is_detected(asked, environment, expected):
     assert find_team(devices=asked[0], num_nodes=asked[1], environment=environment) == expected
 
 
@@ -77,7 +77,7 @@ def test_every_process_needs_an_image():
         check_batch(3, 2)
 
 
-def test_bench_refuses_before_it_plans_and_run_cell_is_told(capsys, tmp_path):
+def test_invalid_teams_are_refused_before_planning_and_in_run_cell(capsys, tmp_path):
     words = ["bench", "--model", "p4m", "--data", "modelB", "--budget", "smoke", "--device", "cpu", "--dry-run"]
     for more, said in (
         (["--devices", "0"], "--devices 0 must be"),
@@ -116,7 +116,7 @@ def test_processes_know_each_other(tmp_path):
         ("os.kill(os.getpid(), 9)", Ending(rank=1, code=-9), "process 1 was killed by SIGKILL"),
     ],
 )
-def test_a_bad_end_ends_all(monkeypatch, tmp_path, end, expected, said):
+def test_one_failed_process_ends_all(monkeypatch, tmp_path, end, expected, said):
     monkeypatch.setattr(together, "GRACE_SECONDS", 0.2)
     code = (
         "import os, pathlib, sys, time, signal\n"

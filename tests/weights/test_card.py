@@ -1,4 +1,4 @@
-"""The card: every number in it is the store's."""
+"""Every number in a card agrees with the store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoo.results import store
 from zoo.weights.card import make_card
 
 
-def test_the_card_says_what_the_store_holds(run_dir, host):
+def test_the_card_agrees_with_the_store(run_dir, host):
     result = json.loads((run_dir / store.RESULT).read_text())
     text = make_card(host, run_dir, licence="cc-by-4.0")
     assert text.startswith("---\nlicense: cc-by-4.0\n")
@@ -41,7 +41,7 @@ def test_a_failed_run_gets_no_card(run_dir, host):
         make_card(host, run_dir)
 
 
-def test_the_card_counts_the_images_that_there_were(run_dir, host):
+def test_the_card_states_the_actual_numbers_of_images(run_dir, host):
     """300 training images are asked for, and there are 600 in all; a folder has what it has."""
     result = json.loads((run_dir / store.RESULT).read_text())
     result["data"]["counts"]["train"] = [10, 20, 7]
@@ -49,7 +49,7 @@ def test_the_card_counts_the_images_that_there_were(run_dir, host):
     assert " 37 images for training, " in make_card(host, run_dir)
 
 
-def test_the_card_of_a_network_that_saw_a_stream(run_dir, host):
+def test_the_card_describes_streamed_training(run_dir, host):
     """Of a stream no classes are counted, and no image is seen twice."""
     result = json.loads((run_dir / store.RESULT).read_text())
     del result["data"]["counts"]["train"]
@@ -70,14 +70,14 @@ def test_a_damaged_result_gets_no_card(run_dir, host, lost):
     assert "zoo verify" in caught.value.hint
 
 
-def test_a_folder_is_no_file_to_write_a_card_to(run_dir, host, tmp_path):
+def test_a_folder_is_refused_as_the_path_of_a_card(run_dir, host, tmp_path):
     for out in (".", str(tmp_path)):
         done = CliRunner().invoke(cli, ["card", str(run_dir), "--out", out], obj=host)
         assert isinstance(done.exception, DataError)
         assert f"Cannot write {out}: it is a folder." in str(done.exception)
 
 
-def test_a_shipped_card_takes_no_licence():
+def test_a_card_of_bundled_weights_refuses_a_licence():
     """It states the licence that its weights were shipped under; a run's card says what the option says."""
     done = CliRunner().invoke(cli, ["card", "p4m.modelA"])
     assert (done.exit_code, done.output.startswith("---\nlicense: mit\n")) == (0, True)

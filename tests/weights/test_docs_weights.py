@@ -1,4 +1,4 @@
-"""The commands of docs/weights.md are run, on a small p4m."""
+"""The commands of docs/weights.md are executed with a small p4m."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""hf:// through the real client, against a hub that lives in this test."""
+"""hf:// addresses through the real client, with a local hub."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def run(words, tmp_path, endpoint, **variables):
     )  # fmt: skip
 
 
-def test_push_and_load(hub, run_dir, tmp_path):
+def test_pushed_weights_can_be_loaded(hub, run_dir, tmp_path):
     done = run(["weights", "push", run_dir.name, "hf://me/tiny"], tmp_path, hub.address, HF_TOKEN="hf_secret")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith(f"/me/tiny/commit/{COMMIT}")
@@ -145,7 +145,7 @@ def test_push_and_load(hub, run_dir, tmp_path):
     assert "Traceback" not in absent.stderr
 
 
-def test_what_the_hub_refuses_is_told(hub, run_dir, tmp_path):
+def test_errors_of_the_hub_are_reported(hub, run_dir, tmp_path):
     refused = run(["weights", "push", run_dir.name, "hf://me/tiny"], tmp_path, hub.address, HF_TOKEN="hf_wrong")
     assert refused.returncode == 3
     assert "hf auth login" in refused.stderr
@@ -154,7 +154,7 @@ def test_what_the_hub_refuses_is_told(hub, run_dir, tmp_path):
     assert "no such repository" in unknown.stderr
 
 
-def test_addresses():
+def test_addresses_are_parsed():
     assert Address.read("hf://me/tiny") == Address(repository="me/tiny")
     assert Address.read("hf://me/tiny/old/w.safetensors@v1") == Address(
         repository="me/tiny", file="old/w.safetensors", revision="v1"

@@ -1,4 +1,4 @@
-"""The weights in the box: small, with a card, and as good on new images as their run says."""
+"""Bundled weights: small, with a card, and with the score of their run on new images."""
 
 import json
 import math
@@ -17,13 +17,13 @@ LARGEST_BYTES = 6_000_000
 SHIPPED = {entry.name: Path(entry.path) for entry in packaged_weights(load_plugins(environment={}))}
 
 
-def test_there_are_some():
+def test_there_are_bundled_weights():
     models = ("gconv/p4m", "gconv/p4m_resnet18", "gconv/octic_small", "escnn/c4")
     assert {f"{model}.{data}" for model in models for data in ("modelA", "modelB")} <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_they_are_small_and_described(name):
+def test_bundled_weights_are_small_and_have_a_card(name):
     path = SHIPPED[name]
     assert path.stat().st_size <= LARGEST_BYTES
     scores = json.loads(path.with_suffix(".json").read_text())
@@ -39,7 +39,7 @@ def cache(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_they_score_on_new_images_what_their_run_scored(name, cache, monkeypatch):
+def test_bundled_weights_reproduce_the_score_on_new_images(name, cache, monkeypatch):
     """On images that were in no training and chose no epoch: the same within twice the 95 % error of the difference."""
     monkeypatch.setenv("ZOO_CACHE", str(cache))
     recorded = json.loads(SHIPPED[name].with_suffix(".json").read_text())["test"]

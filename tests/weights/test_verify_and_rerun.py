@@ -1,4 +1,4 @@
-"""A stored result is checked against its files, and against the same cell run again."""
+"""A stored result is compared with its files and with a repetition of its cell."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def alter(run_dir, **changes):
     (run_dir / store.RESULT).write_text(json.dumps({**result, **changes}))
 
 
-def test_an_honest_run_is_true(run_dir):
+def test_an_unaltered_run_is_verified(run_dir):
     assert verify_run(run_dir).state == "true"
     result = json.loads((run_dir / store.RESULT).read_text())
     for name in (store.WEIGHTS, store.PREDICTIONS):
         assert result["files"][name] == hashlib.sha256((run_dir / name).read_bytes()).hexdigest()
 
 
-def test_an_embellished_score_is_found(run_dir):
+def test_an_altered_score_is_found(run_dir):
     test = json.loads((run_dir / store.RESULT).read_text())["test"]
     honest = test["auc"]["macro"]
     test["auc"]["macro"] = 0.9999
@@ -57,13 +57,13 @@ def test_altered_and_lost_files_are_found(run_dir):
 @pytest.mark.parametrize(
     "changes", [{"classes": 3}, {"classes": [{}, {}]}, {"files": [1]}, {"files": {}}, {"test": None}]
 )
-def test_a_result_with_values_of_the_wrong_type_is_false(run_dir, changes):
+def test_a_result_with_values_of_the_wrong_type_fails_verification(run_dir, changes):
     alter(run_dir, **changes)
     assert verify_run(run_dir).state == "false"
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", '{"schema": 99}'])
-def test_a_result_that_cannot_be_read_is_false_and_none_is_no_result(run_dir, text):
+def test_an_unreadable_result_fails_and_a_missing_one_is_not_a_result(run_dir, text):
     (run_dir / store.RESULT).write_text(text)
     verdict = verify_run(run_dir)
     assert verdict.state == "false"
@@ -94,7 +94,7 @@ def test_a_store_is_checked_run_by_run(run_dir, tmp_path):
     assert "There are no runs in" in str(CliRunner().invoke(cli, ["verify", str(tmp_path / "empty")]).exception)
 
 
-def test_run_again_it_agrees(run_dir, host, tmp_path, monkeypatch):
+def test_a_repeated_run_agrees(run_dir, host, tmp_path, monkeypatch):
     from pathlib import Path
 
     monkeypatch.setenv("ZOO_PLUGIN_FILES", str(Path(__file__).parents[1] / "toys" / "toyzoo.py"))
@@ -115,11 +115,11 @@ def test_run_again_it_agrees(run_dir, host, tmp_path, monkeypatch):
     assert "the device was cuda:0, is cpu" in done.stderr
 
 
-def test_a_run_is_not_replaced_by_its_repetition(run_dir, host, tmp_path):
+def test_a_repetition_does_not_replace_the_run(run_dir, host, tmp_path):
     with pytest.raises(UsageError, match="would replace what it is compared with"):
         rerun(host, run_dir, store=tmp_path / "results")
 
 
-def test_flatten_names_every_number():
+def test_flatten_returns_every_number():
     content = {"auc": {"a": 0.5}, "confusion": [[1, 2], [3, 4]], "name": "x", "good": True, "n": np.nan}
     assert flatten(content).keys() == {"auc.a", "confusion.0.0", "confusion.0.1", "confusion.1.0", "confusion.1.1", "n"}

@@ -1,4 +1,4 @@
-"""Training that starts from weights: what is taken over, what is not, and what the run id knows of it."""
+"""Training that starts from weights: which weights are loaded, and how the run id depends on them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_network_starts_from_the_weights(run_dir, run_toy, tmp_path):
     assert read_header(started_dir / store.WEIGHTS).about.init == result.init
 
 
-def test_a_head_for_other_classes_starts_at_random_and_is_named(run_dir, run_toy, tmp_path, caplog):
+def test_a_head_for_other_classes_starts_at_random_and_is_logged(run_dir, run_toy, tmp_path, caplog):
     result, started_dir = run_toy(tmp_path / "results", data="toyzoo/two", init=str(run_dir), **STILL)
     assert result.status == "ok", result.error
     assert result.init.new == ("6.bias", "6.weight")
@@ -41,7 +41,7 @@ def test_a_head_for_other_classes_starts_at_random_and_is_named(run_dir, run_toy
     assert new["network.6.weight"].shape[0] == 2
 
 
-def test_weights_that_do_not_fit_fail_with_the_names(run_dir, run_toy, tmp_path):
+def test_weights_that_do_not_fit_are_refused_with_the_names(run_dir, run_toy, tmp_path):
     result, _ = run_toy(tmp_path / "results", init=str(run_dir), width=5, **STILL)
     assert result.status == "failed"
     assert "0.weight [4, 1, 3, 3] for [5, 1, 3, 3]" in result.error
@@ -66,7 +66,7 @@ def test_weights_that_do_not_load_start_no_training(run_dir, run_toy, tmp_path, 
     assert says in result.error
 
 
-def test_the_run_id_knows_the_content_and_not_the_path(run_dir, host, tmp_path):
+def test_the_run_id_depends_on_the_content_and_not_the_path(run_dir, host, tmp_path):
     def plan(init):
         settings = {"init": init} if init else {}
         request = Request(
@@ -88,7 +88,7 @@ def test_the_run_id_knows_the_content_and_not_the_path(run_dir, host, tmp_path):
         plan(3)
 
 
-def test_the_cache_or_the_store_must_hold_the_weights(run_dir, run_toy, tmp_path):
+def test_the_cache_or_the_store_must_contain_the_weights(run_dir, run_toy, tmp_path):
     sha256 = read_header(run_dir / store.WEIGHTS).sha256
     found, _ = run_toy(tmp_path / "results", init=f"sha256:{sha256}", **STILL)
     assert found.status == "ok"

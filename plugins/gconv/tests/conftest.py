@@ -1,4 +1,4 @@
-"""How far logits move under the group, for every test of a network."""
+"""The change of logits under a group, for the tests of networks."""
 
 import copy
 

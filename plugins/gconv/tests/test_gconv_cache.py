@@ -1,4 +1,4 @@
-"""The cached filter bank is never stale, never part of the state, and never in the way of a gradient."""
+"""The cached filter bank follows every change of the weight, is not part of the state, and does not block gradients."""
 
 import copy
 import io

@@ -1,4 +1,4 @@
-"""Every network of the plugin behaves as a torch module should: files, processes, compilers, other people's weights."""
+"""Every network works with the tools of torch: files, processes, compilers, and weights of other networks."""
 
 import copy
 import multiprocessing
@@ -43,7 +43,7 @@ def images(size=33):
     return torch.randn(2, 1, size, size, generator=torch.Generator().manual_seed(1))
 
 
-def test_every_network_is_here():
+def test_every_network_is_registered():
     assert {name.removesuffix("_wide") for name in SPECS} == set(NARROW)
 
 

@@ -1,4 +1,4 @@
-"""ConvNeXt on p4m and the octic network: invariant at every size, and the same functions."""
+"""ConvNeXt on p4m and the octic network: invariant at every size, and equal as functions."""
 
 import pytest
 import torch

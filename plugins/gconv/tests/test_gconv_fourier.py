@@ -26,7 +26,7 @@ def octic(layer_class=OcticLinear, *arguments):
     return layer
 
 
-def test_the_inverse_is_the_inverse_without_rounding():
+def test_the_inverse_matrix_is_exact():
     product = torch.tensor(inverse_matrix()) @ torch.tensor(fourier_matrix(), dtype=torch.float32)
     assert torch.equal(product, torch.eye(8))
 

@@ -1,4 +1,4 @@
-"""The groups obey the axioms and act on pixels as torch's own turns and flips do."""
+"""The groups satisfy the axioms and act on pixels as rotations and flips of torch do."""
 
 import itertools
 
@@ -50,7 +50,7 @@ def test_turning_filters_is_a_homomorphism(ab, size, on_the_group):
 
 
 @groups
-def test_groups_are_closed(group):
+def test_groups_are_closed_under_multiplication(group):
     for a, b in itertools.product(group.elements, repeat=2):
         assert multiply(a, b) in group.elements
 
@@ -64,7 +64,7 @@ def test_orders_and_the_relations_that_define_the_dihedral_group():
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("element", range(8))
-def test_action_on_pixels_is_torchs(size, element):
+def test_action_on_pixels_agrees_with_torch(size, element):
     """L_r f = f(r^-1 x); element 4*m + k is k quarter turns after m mirrors."""
     image = torch.arange(size**2).view(size, size)
     expected = torch.rot90(image.flip(-1) if element >= 4 else image, element % 4)

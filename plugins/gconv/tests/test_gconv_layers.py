@@ -1,4 +1,4 @@
-"""Layers against the definition of the group convolution, and against the group's own action."""
+"""Layers are compared with the definition of the group convolution and with the group's action."""
 
 import itertools
 
@@ -79,7 +79,7 @@ def brute_force(layer, maps):
 
 
 @layers
-def test_layer_is_the_definition(layer_class):
+def test_layers_agree_with_the_definition(layer_class):
     layer = layer_class(2, 3, 3).double()
     maps = random_maps(layer_class, 2, 4)
     torch.testing.assert_close(layer(maps), brute_force(layer, maps), rtol=1e-12, atol=1e-12)

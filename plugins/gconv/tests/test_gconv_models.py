@@ -1,4 +1,4 @@
-"""The networks keep their promise at every size, and the plain twin does not."""
+"""The group networks are invariant at every size, and the plain counterpart is not."""
 
 import copy
 
@@ -56,14 +56,14 @@ def test_translation_by_the_total_stride_leaves_logits_unchanged():
 
 
 @pytest.mark.parametrize("other", ["p4", "z2"])
-def test_twins_hold_the_same_number_of_parameters(other):
+def test_plain_counterparts_have_the_same_number_of_parameters(other):
     counts = {name: sum(p.numel() for p in build(name).parameters()) for name in ("p4m", other)}
     assert 20_000 <= counts["p4m"] <= 40_000
     assert counts[other] == pytest.approx(counts["p4m"], rel=0.02)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_state_survives_safetensors_and_the_mode(trained, name, tmp_path):
+def test_state_survives_safetensors_and_mode_changes(trained, name, tmp_path):
     network = trained[name]
     keys = list(network.state_dict())
     assert list(copy.deepcopy(network).train().state_dict()) == keys
@@ -84,7 +84,7 @@ def test_every_parameter_learns(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_number_stands_for_all_convolutions(name):
+def test_one_number_sets_all_convolutions(name):
     depth = len(NETWORKS[name].defaults["widths"])
     one, many = build(name, kernel_sizes=3), build(name, kernel_sizes=[3] * depth)
     assert repr(one) == repr(many)
@@ -120,6 +120,6 @@ def test_an_unknown_pooling_is_refused(name):
         build(name, pooling="mex")
 
 
-def test_plain_twin_has_no_group_to_pool_over():
+def test_the_plain_counterpart_has_no_pooling_hyper_parameter():
     with pytest.raises(UsageError, match="gconv/z2 has no hyper-parameter 'pooling'"):
         build("z2", pooling="max")

@@ -1,4 +1,4 @@
-"""The networks of Cohen & Welling: invariant at every size, as large as published, one pixel at 28."""
+"""The networks of Cohen & Welling: invariant at every size, with the published sizes, and one pixel at 28 pixels."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def test_less_symmetric_networks_fail_the_same_check(trained, relative_spread, n
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("size", "left"), [(28, 1), (27, 1), (64, 19)])
-def test_published_images_end_in_one_pixel(name, size, left):
+def test_images_of_28_pixels_are_reduced_to_one_pixel(name, size, left):
     network = build(name, image_size=size).eval()
     with torch.no_grad():
         assert network.classifier(network.trunk(torch.zeros(1, 1, size, size))).shape[-2:] == (left, left)
@@ -72,5 +72,5 @@ def test_invalid_hyper_parameters_are_refused(name, hparams, message):
         build(name, **hparams)
 
 
-def test_the_control_has_no_group_to_pool_over():
+def test_the_plain_network_has_no_pooling_hyper_parameter():
     assert "pooling" not in NETWORKS["z2cnn"].defaults

@@ -1,4 +1,4 @@
-"""The plugin describes itself without loading anything heavy."""
+"""The plugin registers its specs without heavy imports."""
 
 import inspect
 import json
@@ -20,7 +20,7 @@ def test_importing_the_plugin_loads_neither_torch_nor_numpy(module):
     assert run.stdout.strip() == ""
 
 
-def test_every_group_network_claims_its_group_exactly():
+def test_every_group_network_states_its_group_as_exact():
     for spec in SPECS.values():
         group = next((group for group in ("p4m", "p4") if spec.name.startswith(group)), None)
         if spec.name.startswith("octic"):
@@ -28,7 +28,7 @@ def test_every_group_network_claims_its_group_exactly():
         assert (spec.group, spec.equivariance) == (group, "exact" if group else None)
 
 
-def test_what_the_rest_of_the_repository_relies_on_is_there():
+def test_networks_used_elsewhere_in_the_repository_are_registered():
     assert {"gconv/p4", "gconv/p4m", "gconv/z2", "gconv/p4m_resnet18", "gconv/octic"} <= set(SPECS)
 
 

@@ -1,4 +1,4 @@
-"""A lifted network computes what the planar one computes, averaged over the group: at step 0, at every size."""
+"""A lifted network computes the planar logits averaged over the group, before training and at every size."""
 
 import sys
 
@@ -93,7 +93,7 @@ def test_lifted_network_is_the_planar_one_averaged_over_the_group(name, channels
             torch.testing.assert_close(lifted(images), expected, rtol=1e-10, atol=1e-10)
 
 
-def test_averaging_is_not_what_the_planar_network_does_alone(tmp_path):
+def test_the_planar_network_alone_differs_from_the_average(tmp_path):
     """Else the test above could not fail."""
     network = planar().float().double()
     images = torch.randn(2, 1, 64, 64, dtype=torch.float64)
@@ -103,7 +103,7 @@ def test_averaging_is_not_what_the_planar_network_does_alone(tmp_path):
     assert difference.abs().max() > 1e-2 * alone.abs().max()
 
 
-def test_one_channel_sees_three_equal_ones(tmp_path):
+def test_one_channel_equals_three_equal_channels(tmp_path):
     network = planar(3).float().double()
     lifted = build("p4_resnet18", write(network, tmp_path, ".pth"))
     images = torch.randn(2, 1, 64, 64, dtype=torch.float64)
@@ -118,7 +118,7 @@ def test_lifted_network_stays_invariant_in_training(tmp_path, relative_spread, t
     assert relative_spread(lifted, 64, torch.float64, mirrors=True) <= 1e-9
 
 
-def test_other_classes_get_a_new_head_and_the_log_says_so(tmp_path, caplog):
+def test_a_different_number_of_classes_gives_a_new_head_and_a_log_message(tmp_path, caplog):
     network = planar(classes=10)
     lifted = build("p4_resnet18", write(network, tmp_path))
     assert lifted.fc.weight.shape == (3, 6)
@@ -167,7 +167,7 @@ def test_a_damaged_file_raises_a_data_error(tmp_path):
         build("p4_resnet18", str(tmp_path / "w.safetensors"))
 
 
-def test_without_the_reader_the_error_says_what_to_install(tmp_path, monkeypatch):
+def test_without_the_timm_plugin_the_error_names_the_package_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "zoo_timm", None)
     with pytest.raises(MissingError, match=r"lens-zoo-gconv\[timm\]"):
         build("p4_resnet18", write(planar(), tmp_path))

@@ -1,4 +1,4 @@
-"""ResNet-18 on the group: invariant at every size, named as the planar one, and as large as it says."""
+"""ResNet-18 on the group: invariant at every size, with the planar parameter names and the stated sizes."""
 
 import pytest
 import timm

@@ -1,4 +1,4 @@
-"""The networks of this plugin as plain data: what they are, promise and can be told. Imports nothing heavy."""
+"""The networks of this plugin as plain data: descriptions, invariance and hyper-parameters. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ PROMISES = {
 }
 SHIPPED = ("p4m", "p4m_resnet18", "octic_small")
 TRAINED_ON = ("modelA", "modelB")
-"""Networks whose weights lie in this package, and the data sets; made by benchmarks/ship_weights.py."""
-COHEN = "Cohen & Welling 2016, *Group Equivariant Convolutional Networks*, arXiv:1602.07576; written anew."
+"""Networks with bundled weights, and their data sets; the files are made by benchmarks/ship_weights.py."""
+COHEN = "Cohen & Welling 2016, *Group Equivariant Convolutional Networks*, arXiv:1602.07576; new implementation."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +22,15 @@ class Network:
     """One row of the catalogue.
 
     Args:
-        group: "p4", "p4m", or None for a control without a symmetry.
-        target: "module:function", the builder of its family; it is given the network's name as `model`.
-        summary: one line for lists.
-        body: what it is, where it comes from and what it is good for, in Markdown.
-        defaults: every hyper-parameter and its value.
-        initialisers: those that choose the initial weights only, with the values that leave them random.
-        search_space: for `zoo tune`.
-        training: learning rate and weight decay that suit it.
-        tags: free words.
+        group: Group of the network, "p4" or "p4m"; None for a plain counterpart.
+        target: Function that builds the network, as "module:function"; its argument `model` is the network's name.
+        summary: One line for lists.
+        body: Description, sources and purpose, in Markdown.
+        defaults: All hyper-parameters with their default values.
+        initialisers: Hyper-parameters that choose the initial weights only, with the values for random weights.
+        search_space: Values that `zoo tune` tries.
+        training: Recommended learning rate and weight decay.
+        tags: Words for searching.
     """
 
     group: str | None
@@ -46,12 +46,12 @@ class Network:
     @property
     def card(self) -> str:
         """The text of `zoo show`."""
-        promise = PROMISES[self.group] if self.group else "A control: no symmetry but translations."
+        promise = PROMISES[self.group] if self.group else "A plain counterpart: only translations are symmetries."
         return f"{promise}\n\n{self.body.strip()}\n"
 
 
 SHARED: dict[str, Any] = {
-    # Every second convolution halves the resolution; the one after it works on what the halving left.
+    # Every second convolution, starting with the first, halves the resolution.
     "kernel_sizes": [5, 3, 3, 3, 3, 3],
     "strides": [2, 1, 2, 1, 2, 1],
     "dropout": 0.0,
@@ -64,7 +64,7 @@ SMALL_SEARCH: dict[str, Any] = {
 
 
 def _widths_search(widths: list[int]) -> dict[str, Any]:
-    """Return a network's own widths, and those for about half and twice its parameters."""
+    """Return a network's default widths, and widths for about half and twice its parameters."""
     return {"widths": [list(widths), [max(1, round(0.7 * w)) for w in widths], [round(1.4 * w) for w in widths]]}
 
 
@@ -73,22 +73,24 @@ DROPOUT_SEARCH: dict[str, Any] = {"dropout": {"low": 0.0, "high": 0.5, "log": Fa
 
 SMALL_BODY = f"""
 One lifting convolution and 5 group convolutions, each with batch norm and ReLU; down-sampling is folded into the
-filters, so no full-resolution map is made. The head pools over the group, then over space. p4, p4m and z2 differ in
-nothing but the group and the widths, chosen for equal parameter counts.
+filters, so no full-resolution map is made. The head pools over the group, then over space. p4, p4m and z2 differ
+only in the group and in the widths, which give equal numbers of parameters.
 
 Source: {COHEN}
 """
 
 RESNET_BODY = f"""
 ResNet-18 with every convolution a group convolution; strides and max pool are those of the planar network, each group
-element on its own grid. {{size}} `--set model.init=timm/resnet18` (or a file; plugin timm reads it) with
-`--set model.widths=[64,128,256,512]` starts from a planar network: the logits are then the planar ones averaged over
-the group, at |G|^2 times the planar cost.
+element on its own grid. {{size}} `--set model.init=timm/resnet18` (or a file; requires the timm plugin) with
+`--set model.widths=[64,128,256,512]` starts from planar weights: the initial logits are the planar logits averaged
+over the group. The cost is |G|^2 times the planar cost.
 
 Sources: He et al. 2016, *Deep Residual Learning for Image Recognition*, arXiv:1512.03385; {COHEN}
 """
-EQUAL_WIDTH = "As many channels as the planar ResNet-18, so about its cost, and a fraction 1/|G| of its parameters."
-EQUAL_PARAMETERS = "As many parameters as the planar ResNet-18, at |G| times its cost."
+EQUAL_WIDTH = (
+    "It has as many channels as the planar ResNet-18, about the same cost, and a fraction 1/|G| of its parameters."
+)
+EQUAL_PARAMETERS = "It has as many parameters as the planar ResNet-18 and |G| times its cost."
 
 
 def _resnet(group: str, widths: list[int], *, wide: bool) -> Network:
@@ -108,7 +110,7 @@ def _resnet(group: str, widths: list[int], *, wide: bool) -> Network:
 
 CONVNEXT_BODY = """
 ConvNeXt with group convolutions: depthwise filters turned with each element, group layer norm, GELU and pointwise
-layers {pointwise}. Halving is a depthwise convolution folded with a mean that the group keeps.
+layers {pointwise}. The resolution is halved by a depthwise convolution combined with an equivariant mean.
 
 Sources: Liu et al. 2022, *A ConvNet for the 2020s*, arXiv:2201.03545; {more}
 """
@@ -116,7 +118,7 @@ DENSE = "that mix all group elements by a dense matrix"
 OCTIC = """in the Fourier basis of D4, where they fall into blocks: 5.33 times fewer operations than the dense layers of
 `p4m_convnext`, for the same functions"""
 OCTIC_SOURCES = """Nordström et al. 2025, *Stronger ViTs With Octic Equivariance*, arXiv:2505.15441; Bökman et al. 2025,
-*Flopping for FLOPs*, arXiv:2502.05169 (the idea, for transformers); written anew."""
+*Flopping for FLOPs*, arXiv:2502.05169 (the idea, for transformers); new implementation."""
 
 
 def _convnext(
@@ -140,12 +142,14 @@ def _convnext(
     )
 
 
-ROTATION_POOLING = "after each layer the maximum over the four rotations is taken and the next layer lifts it again"
+ROTATION_POOLING = (
+    "each layer is followed by the maximum over the four rotations, and the next layer lifts the result again"
+)
 CNN_BODY = """
 The network of Cohen & Welling for rotated MNIST, for any image from 28 pixels: six layers of 3x3 without padding, batch
-norm and ReLU, max pool after the second, a last layer of 4x4 whose features are the classes{variant}; at 28 pixels its
-map is a single pixel, beyond that the mean over the map is taken. Published errors on rotated MNIST: 5.03 % (Z2CNN),
-3.21 % (rotation pooling after each layer), 2.28 % (P4CNN).
+norm and ReLU, max pool after the second, and a last layer of 4x4 whose features are the classes{variant}.
+At 28 pixels its map is a single pixel; for larger images the mean over the map is taken. Published errors on rotated
+MNIST: 5.03 % (Z2CNN), 3.21 % (rotation pooling after each layer), 2.28 % (P4CNN).
 
 Source: {source}
 """
@@ -169,8 +173,8 @@ def _cnn(group: str | None, width: int, *, dropout: float, summary: str, variant
     )
 
 
-# A layer's parameters grow as |G| * width^2, so equal counts ask for widths in the ratio 1 / sqrt(|G|).
-# Rounding is spread over the layers so that the three counts agree within two per cent; a test holds this.
+# A layer's parameters grow as |G| * width^2, so equal counts require widths in the ratio 1 / sqrt(|G|).
+# Rounding is spread over the layers so that the three counts agree within two per cent; a test checks this.
 WIDTHS: dict[str, list[int]] = {
     "p4": [8, 8, 12, 14, 14, 20],
     "p4m": [6, 6, 8, 10, 10, 14],
@@ -199,7 +203,7 @@ NETWORKS: dict[str, Network] = {
     "z2": Network(
         group=None,
         target="zoo_gconv.models:build",
-        summary="plain convolutions, twin of p4 and p4m, 6 layers, plain torch",
+        summary="plain convolutions, plain counterpart of p4 and p4m, 6 layers, plain torch",
         body=SMALL_BODY,
         defaults={"widths": WIDTHS["z2"], **SHARED},
         search_space={**_widths_search(WIDTHS["z2"]), **SMALL_SEARCH},
@@ -218,7 +222,7 @@ NETWORKS: dict[str, Network] = {
         widths=[5, 10, 20, 40],
         blocks=[2, 2, 6, 2],
     ),
-    # 256, 512 and 1,024 channels: wide enough for the blocks to pay, and little work at these resolutions.
+    # 256, 512 and 1,024 channels: wide enough for the Fourier blocks to save time, and cheap at these resolutions.
     "octic": _convnext(
         OCTIC,
         OCTIC_SOURCES,
@@ -226,8 +230,8 @@ NETWORKS: dict[str, Network] = {
         widths=[32, 64, 128],
         blocks=[2, 2, 2],
     ),
-    # 64, 192 and 512 channels: what trains in minutes without a GPU. The first stage has most of the pixels and, being
-    # narrow, most of the cost.
+    # 64, 192 and 512 channels: trains in minutes without a GPU. The first stage has most of the pixels and most of the
+    # cost.
     "octic_small": _convnext(
         OCTIC,
         OCTIC_SOURCES,
@@ -236,9 +240,9 @@ NETWORKS: dict[str, Network] = {
         blocks=[1, 1, 1],
         kernel_size=5,
     ),
-    # The paper's: 20 channels and dropout 0.3 in the plane and with rotation pooling, 10 features on p4 for as many
-    # parameters; 7 = 10 / sqrt(2) on p4m.
-    "z2cnn": _cnn(None, 20, dropout=0.3, summary="Z2CNN of Cohen & Welling, the control of p4cnn"),
+    # As in the paper: 20 channels and dropout 0.3 for z2cnn and for rotation pooling, 10 features on p4 for the same
+    # number of parameters; 7 = 10 / sqrt(2) on p4m.
+    "z2cnn": _cnn(None, 20, dropout=0.3, summary="Z2CNN of Cohen & Welling, plain counterpart of p4cnn"),
     "p4cnn": _cnn("p4", 10, dropout=0.0, summary="P4CNN of Cohen & Welling, quarter turns"),
     "p4mcnn": _cnn("p4m", 7, dropout=0.0, summary="P4CNN on p4m: quarter turns and mirrors"),
     "p4cnn_pooled": _cnn(

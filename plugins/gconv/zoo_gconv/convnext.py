@@ -5,11 +5,11 @@
     halving   pointwise(depthwise convolution of stride 2(norm(x)))
     head      mean over space -> norm -> pool over the group -> linear
 
-The two networks are the same functions of different parameters; `octic` computes them with fewer operations. Every
-layer commutes with quarter turns and mirrors at every image size, so the logits are invariant.
+The two networks represent the same functions with different parameters; `octic` needs fewer operations. Every layer
+commutes with quarter turns and mirrors at every image size, so the logits are invariant.
 
-Layout: maps between layers are pixels [N, H, W, 8*C], channel r*C + c for feature c at element r: a pointwise layer
-sees rows [N*H*W, 8, C] without a copy, and a convolution the same memory as a channels-last image.
+Layout: maps between layers are pixels [N, H, W, 8*C], channel r*C + c for feature c at element r. A pointwise layer
+views them as rows [N*H*W, 8, C] without a copy, and a convolution as a channels-last image in the same memory.
 
 Source: Liu et al. 2022, *A ConvNet for the 2020s*, arXiv:2201.03545 (the planar network; layer scale and stochastic
 depth are left out); Cohen & Welling 2016, arXiv:1602.07576 (group convolutions).
@@ -33,7 +33,7 @@ from zoo_gconv.settings import complete_convnext
 
 
 class Stem(P4MConvZ2):
-    """The lifting convolution with its filter bank in the order of this module: row r*C + c."""
+    """A lifting convolution whose filter bank has the channel order of this module: row r*C + c."""
 
     def expand(self) -> Tensor:
         """Gather the planar filter bank [8*C_out, C_in, k, k] from the weight."""
@@ -41,16 +41,16 @@ class Stem(P4MConvZ2):
 
 
 class DepthwiseGroupConv(nn.Module):
-    """Convolve each feature's map at element r with the feature's filter turned by r.
+    """Convolve each feature's map at element r with the feature's filter transformed by r.
 
-    That is a group convolution whose filter is zero but at the identity element, psi_c(y, s) = psi_c(y) delta(s, e): as
-    many operations as the planar depthwise layer, and pointwise layers mix the elements. Maps are [N, 8*C, H, W],
-    element by element.
+    This is a group convolution whose filter is zero except at the identity element: psi_c(y, s) = psi_c(y) delta(s, e).
+    It needs as many operations as the planar depthwise layer; pointwise layers mix the elements. Maps are [N, 8*C, H,
+    W], element by element.
 
     Args:
-        features: C.
-        kernel_size: k, odd.
-        stride: 1, or 2 to give the mean over windows two pixels wide (`zoo_gconv.sampling`).
+        features: Number of features C.
+        kernel_size: Edge length k of the filters, odd.
+        stride: 1, or 2 for the mean over windows two pixels wide (`zoo_gconv.sampling`).
     """
 
     table: Tensor
@@ -80,10 +80,10 @@ class DepthwiseGroupConv(nn.Module):
 
 
 class GroupLayerNorm(nn.Module):
-    """Normalise the 8*C numbers of each pixel; scale and shift are one number a feature, as equivariance demands.
+    """Normalise the 8*C numbers of each pixel; scale and shift are one number per feature, as equivariance requires.
 
     Args:
-        features: C.
+        features: Number of features C.
     """
 
     def __init__(self, features: int, *, eps: float = 1e-6) -> None:
@@ -106,9 +106,9 @@ class Block(nn.Module):
     """The residual block of ConvNeXt.
 
     Args:
-        features: C.
-        kernel_size: of the depthwise convolution.
-        mlp: maps [M, 8, C] to [M, 8, C].
+        features: Number of features C.
+        kernel_size: Kernel size of the depthwise convolution.
+        mlp: Pointwise layers, from [M, 8, C] to [M, 8, C].
     """
 
     def __init__(self, features: int, *, kernel_size: int, mlp: nn.Module) -> None:
@@ -120,7 +120,7 @@ class Block(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Map [N, H, W, 8*C] to the same shape."""
         residual = self.mlp(_rows(self.norm(_convolve(self.depthwise, pixels))))
-        # The sum takes its memory order from the first operand; the MLP's result need not be put in order before.
+        # The sum takes its memory order from the first operand, so the MLP's result needs no reordering.
         return (_rows(pixels) + residual).reshape(pixels.shape)
 
 
@@ -128,9 +128,9 @@ class Halving(nn.Module):
     """Halve the resolution by a depthwise convolution, then change the features.
 
     Args:
-        in_features: C.
-        out_features: C'.
-        linear: `OcticLinear` or `RegularLinear`.
+        in_features: Number of input features C.
+        out_features: Number of output features C'.
+        linear: Class of the pointwise layer, `OcticLinear` or `RegularLinear`.
     """
 
     def __init__(self, in_features: int, out_features: int, *, linear: type[OcticLinear] | type[RegularLinear]) -> None:
@@ -151,22 +151,22 @@ def _convolve(convolution: nn.Module, pixels: Tensor) -> Tensor:
 
 
 def _rows(pixels: Tensor) -> Tensor:
-    """See pixels [N, H, W, 8*C] as rows [N*H*W, 8, C]."""
+    """View pixels [N, H, W, 8*C] as rows [N*H*W, 8, C]."""
     return pixels.flatten(0, 2).unflatten(1, (ORDER, -1))
 
 
 class GroupConvNeXt(nn.Module):
-    """Classify images [N, C, H, W] into logits [N, K] that quarter turns and mirrors leave unchanged.
+    """Classify images [N, C, H, W] into logits [N, K] that are invariant to quarter turns and mirrors.
 
     Args:
-        linear, mlp: the pointwise layers: octic or regular ones.
-        in_chans: C.
-        num_classes: K.
-        widths: features of each stage, each a stack of eight channels.
-        blocks: number of blocks of each stage.
-        kernel_size: of the depthwise convolutions in the blocks, odd.
-        dropout: probability of dropping a pooled feature in the head.
-        pooling: reduction over the group in the head, "max" or "mean".
+        linear, mlp: Classes of the pointwise layers, octic or regular.
+        in_chans: Number of image channels C.
+        num_classes: Number of classes K.
+        widths: Number of features of each stage; a feature has eight channels.
+        blocks: Number of blocks of each stage.
+        kernel_size: Kernel size of the depthwise convolutions in the blocks, odd.
+        dropout: Probability of dropping a pooled feature in the head.
+        pooling: Reduction over the group in the head, "max" or "mean".
     """
 
     def __init__(
@@ -217,14 +217,15 @@ def build(*, model: str, in_chans: int, num_classes: int, image_size: int, **hpa
     """Build a ConvNeXt on p4m.
 
     Args:
-        model: "p4m_convnext", "octic" or "octic_small".
-        in_chans: C.
-        num_classes: K.
-        image_size: edge length in pixels that the depth must suit; the network takes any size it suits.
-        hparams: changes to `zoo_gconv.catalogue.NETWORKS[model].defaults`.
+        model: Name in the catalogue: "p4m_convnext", "octic" or "octic_small".
+        in_chans: Number of image channels C.
+        num_classes: Number of classes K.
+        image_size: Edge length of the images in pixels, which is only checked; the network accepts every size that
+            passes the check.
+        hparams: Hyper-parameters that replace values of `zoo_gconv.catalogue.NETWORKS[model].defaults`.
 
     Raises:
-        UsageError: such a network cannot be built.
+        UsageError: A hyper-parameter or the image size is invalid.
     """
     shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
     return GroupConvNeXt(*LAYERS[model], **complete_convnext(model, **shape, hparams=hparams))

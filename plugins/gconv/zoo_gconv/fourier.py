@@ -7,16 +7,16 @@ four of dimension one (A1, A2, B1, B2) and E of dimension two, which occurs twic
     h_ij = sum_s E_ij(s) h(s)         E(s) is the integer matrix of s itself
     h(s) = 1/8 sum_rho rho(s) h_rho + 1/4 sum_ij E_ij(s) h_ij
 
-Nothing but 0, 1, -1, 1/4 and 1/8 occurs, which every floating-point format holds. When the group acts,
-[L_g h](s) = h(g^-1 s), h_rho is multiplied by rho(g) and h_ij becomes sum_k E_ik(g) h_kj: i transforms, j counts. By
-Schur's lemma a linear map of C features to C' features commutes with the group if and only if it maps each
+Only 0, 1, -1, 1/4 and 1/8 occur, which every floating-point format represents exactly. When the group acts,
+[L_g h](s) = h(g^-1 s), h_rho is multiplied by rho(g) and h_ij becomes sum_k E_ik(g) h_kj: i transforms, j numbers the
+copies. By Schur's lemma a linear map of C features to C' features commutes with the group if and only if it maps each
 one-dimensional kind to itself, by any C x C' matrix, and the 2C copies (j, feature) of E by any 2C x 2C' matrix that is
 the same for both i. So the 64 C C' products of the dense matrix shrink to 4 C C' + 2 * 4 C C' = 12 C C', 5.33 times
 fewer, for the same functions: those of a 1x1 group convolution.
 
 Sources: Serre 1977, *Linear Representations of Finite Groups*, chapters 1, 2, 6; the layout for networks follows the
 idea of Nordström et al. 2025, *Stronger ViTs With Octic Equivariance*, arXiv:2505.15441, and Bökman et al. 2025,
-*Flopping for FLOPs*, arXiv:2502.05169; written anew.
+*Flopping for FLOPs*, arXiv:2502.05169; new implementation.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ def inverse_matrix() -> list[list[float]]:
 class OcticLinear(nn.Module):
     """Map features on p4m by a matrix that commutes with the group, block by block in the Fourier basis.
 
-    Features come and go as [M, 8, C]: row, group element, feature. `to_blocks` and `from_blocks` change the basis and
-    `multiply` does the work, so that layers which stay in the Fourier basis can use them alone.
+    Input and output are [M, 8, C]: row, group element, feature. `to_blocks` and `from_blocks` change the basis and
+    `multiply` applies the matrices, so layers that stay in the Fourier basis can use `multiply` alone.
 
     Args:
-        in_features: C.
-        out_features: C'.
+        in_features: Number of input features C.
+        out_features: Number of output features C'.
     """
 
     fourier: Tensor
@@ -72,13 +72,13 @@ class OcticLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_features))
         self.register_buffer("fourier", torch.tensor(fourier_matrix(), dtype=torch.float32), persistent=False)
         self.register_buffer("inverse", torch.tensor(inverse_matrix()), persistent=False)
-        # Coefficients are scaled alike on both sides, so these keep the variance of the features.
+        # Input and output coefficients have the same scale, so these values keep the variance of the features.
         nn.init.normal_(self.scalars, std=in_features**-0.5)
         nn.init.normal_(self.pairs, std=(2 * in_features) ** -0.5)
 
     def multiply(self, scalars: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
         """Map blocks [4, M, C] and [2, M, 2C] to [4, M, C'] and [2, M, 2C']."""
-        # A constant on the group has an A1 coefficient only.
+        # A constant on the group has only an A1 coefficient.
         bias = F.pad((self.bias * ORDER)[None, None], (0, 0, 0, 0, 0, SCALARS - 1))
         weight = self.pairs.expand(2, *self.pairs.shape)
         return torch.baddbmm(bias.to(scalars.dtype), scalars, self.scalars), torch.bmm(pairs, weight)
@@ -104,12 +104,12 @@ class OcticMLP(nn.Module):
     """Widen, apply GELU at each group element, narrow: [M, 8, C] to [M, 8, C].
 
     GELU acts on the regular representation, where it commutes with the group because the group only permutes elements.
-    The two transforms around it are products with a constant 8x8 matrix: 16 operations for each hidden number, against
-    1.5 C of the layers. Norm-gated non-linearities would save them and lose the equality with group convolutions.
+    The two transforms around it are products with a constant 8x8 matrix: 16 operations for each hidden number, compared
+    with 1.5 C in the layers. Norm-gated non-linearities would avoid them but would not equal group convolutions.
 
     Args:
-        features: C.
-        expansion: hidden features for each of C.
+        features: Number of features C.
+        expansion: Number of hidden features for each of the C features.
     """
 
     def __init__(self, features: int, *, expansion: int = 4) -> None:
@@ -129,8 +129,8 @@ class RegularLinear(nn.Module):
     """A 1x1 group convolution on p4m as one dense matrix product: [M, 8, C] to [M, 8, C'].
 
     Args:
-        in_features: C.
-        out_features: C'.
+        in_features: Number of input features C.
+        out_features: Number of output features C'.
     """
 
     table: Tensor
@@ -140,7 +140,7 @@ class RegularLinear(nn.Module):
         self.in_features, self.out_features = in_features, out_features
         self.weight = nn.Parameter(torch.empty(ORDER, in_features, out_features))
         self.bias = nn.Parameter(torch.zeros(out_features))
-        # Row r, column s: where psi(r^-1 s) stands.
+        # Row r, column s: the position of psi(r^-1 s).
         self.register_buffer("table", torch.tensor(P4M.regular_table(1)), persistent=False)
         nn.init.normal_(self.weight, std=(ORDER * in_features) ** -0.5)
 
@@ -158,8 +158,8 @@ class RegularMLP(nn.Module):
     """`OcticMLP` without the Fourier basis: the same functions by dense products.
 
     Args:
-        features: C.
-        expansion: hidden features for each of C.
+        features: Number of features C.
+        expansion: Number of hidden features for each of the C features.
     """
 
     def __init__(self, features: int, *, expansion: int = 4) -> None:
@@ -173,11 +173,11 @@ class RegularMLP(nn.Module):
 
 
 def to_blocks(features: Tensor, fourier: Tensor, *, elements_first: bool = False) -> tuple[Tensor, Tensor]:
-    """Transform features, and put side by side what one matrix maps.
+    """Transform features, and put the coefficients that one matrix maps side by side.
 
     Args:
-        features: [M, 8, C], or [8, M, C] if `elements_first`.
-        fourier: `fourier_matrix`, [8, 8].
+        features: Features [M, 8, C], or [8, M, C] if `elements_first`.
+        fourier: Matrix [8, 8] from `fourier_matrix`.
 
     Returns:
         A1, A2, B1, B2 as [4, M, C], and the copies of E as [2, M, 2C], first axis i and last axis (j, feature).
@@ -186,7 +186,7 @@ def to_blocks(features: Tensor, fourier: Tensor, *, elements_first: bool = False
         rows, width = features.shape[1:]
         scalars, pairs = (fourier @ features.flatten(1)).view(2, SCALARS, rows, width)
         return scalars, pairs.view(2, 2, rows, width).transpose(1, 2).reshape(2, rows, 2 * width)
-    # One small product for each row leaves the coefficients of a row together; the blocks are then views.
+    # One small product per row keeps the coefficients of a row together; the blocks are then views.
     # The number of rows is read from the shape: `len` would make it a constant in an exported program.
     coefficients = torch.bmm(fourier.expand(features.shape[0], ORDER, ORDER), features)
     pairs = coefficients[:, SCALARS:].unflatten(1, (2, 2)).flatten(2)
@@ -197,7 +197,7 @@ def from_blocks(scalars: Tensor, pairs: Tensor, inverse: Tensor) -> Tensor:
     """Undo `to_blocks`: blocks [4, M, C] and [2, M, 2C] to features [8, M, C], by `inverse_matrix`."""
     rows, width = scalars.shape[1:]
     planes = scalars.view(2, 2, rows, width), pairs.unflatten(2, (2, width)).transpose(1, 2)
-    # One product over all eight costs less traffic than a sum of two.
+    # One product over all eight elements needs less memory traffic than a sum of two products.
     return (inverse @ torch.cat(planes).flatten(2).flatten(0, 1)).view(ORDER, rows, width)
 
 

@@ -1,4 +1,4 @@
-"""The point groups of p4m as integer matrices, and the index tables that turn a filter with the group.
+"""The point groups of p4m as integer matrices, and index tables that transform filters by group elements.
 
 An element is a 2x2 integer matrix that acts on (row, column) coordinates measured from the centre of the
 image. It acts on a function by [L_r f](x) = f(r^-1 x), so `ROTATION` acts on an image as
@@ -37,11 +37,11 @@ def powers(generator: Matrix) -> tuple[Matrix, ...]:
 
 @dataclass(frozen=True)
 class PointGroup:
-    """A finite group of integer matrices; elements are named by their position in `elements`.
+    """A finite group of integer matrices; an element is identified by its position in `elements`.
 
     Args:
-        name: the plane group that it makes together with the translations.
-        elements: closed under multiplication, the identity first.
+        name: Name of the plane group that it forms together with the translations.
+        elements: Matrices of the group, the identity first; closed under multiplication.
     """
 
     name: str
@@ -64,14 +64,14 @@ class PointGroup:
         return tuple(row.index(0) for row in self.composition)
 
     def moved_pixels(self, element: int, size: int) -> list[int]:
-        """Say where each pixel of a square goes.
+        """Return where each pixel of a square is moved.
 
         Args:
-            element: which group element acts.
-            size: edge length in pixels, odd or even.
+            element: Index of the group element that acts.
+            size: Edge length in pixels, odd or even.
 
         Returns:
-            for every flat pixel index x, row by row, the flat index of (element x).
+            The flat index of (element x) for every flat pixel index x, row by row.
         """
         (a, b), (c, d) = self.elements[element]
         # Twice the coordinate, so that the centre of an even square is an integer too.
@@ -83,13 +83,13 @@ class PointGroup:
         ]
 
     def grid_offset(self, element: int) -> tuple[int, int]:
-        """Say where an element carries the grid of every second pixel of an even square.
+        """Return where an element moves the grid of every second pixel of an even square.
 
         The identity's grid is 0, 2, 4, ... on both axes, half a pixel before the centre of the square; an element
-        moves it to 0, 2, 4, ... or 1, 3, 5, ... Grids of an odd square hold their centre and stay where they are.
+        moves it to 0, 2, 4, ... or 1, 3, 5, ... Grids of an odd square contain its centre and do not move.
 
         Returns:
-            first row and first column, 0 or 1 each.
+            First row and first column, 0 or 1 each.
         """
         (a, b), (c, d) = self.elements[element]
         return (1 - a - b) // 2, (1 - c - d) // 2
@@ -98,7 +98,7 @@ class PointGroup:
         """Index the taps of a planar filter: table[r][x] = r^-1 x.
 
         Returns:
-            [|G|, k*k] flat tap indices; row r reads the filter psi as L_r psi.
+            Flat tap indices [|G|, k*k]; row r reads the filter psi as L_r psi.
         """
         return [self.moved_pixels(inverse, kernel_size) for inverse in self.inverse]
 
@@ -106,7 +106,7 @@ class PointGroup:
         """Index the taps of a filter on the group: table[r][(s, x)] = (r^-1 s, r^-1 x).
 
         Returns:
-            [|G|, |G|*k*k] flat tap indices; row r reads the filter psi as L_r psi.
+            Flat tap indices [|G|, |G|*k*k]; row r reads the filter psi as L_r psi.
         """
         taps = kernel_size**2
         return [

@@ -1,7 +1,7 @@
 """Group convolutions on p4 and p4m in plain torch (Cohen & Welling 2016, arXiv:1602.07576).
 
 State layout: a feature map on the group is a plain tensor [N, C*|G|, H, W] whose channel c*|G| + r holds
-feature c at group element r, so one feature's |G| maps are neighbours. With that order
+feature c at group element r, so the |G| maps of one feature are adjacent. With this order,
   - a group convolution is one `conv2d` with a filter bank gathered from the weight in one indexing step;
   - batch norm over (N, G, H, W) is `batch_norm` on the view [N, C, |G|*H, W], which copies nothing.
 """
@@ -21,22 +21,22 @@ from zoo_gconv.sampling import blur_bank, shift_bank
 class _PlanarBank(nn.Module):
     """A convolution whose planar filter bank is gathered from one filter per output and input feature.
 
-    The bank is cached in eval mode on the CPU while no gradient can reach the weight. The cache is no parameter
-    and no buffer: it enters no state dict, copy or pickle. It is valid while the weight equals the one that
-    it was made from, value by value. That costs a few microseconds and holds for every way of changing a
-    weight; torch's version counters miss some, such as fused optimizers and edits through `weight.data`.
-    On other devices the comparison would wait for the device and cost more than it saves.
+    The bank is cached in eval mode on the CPU while no gradient can reach the weight. The cache is not a parameter or a
+    buffer, and is not part of state dicts, copies or pickles. It is valid while the weight equals, value by value, the
+    one that it was made from. The comparison takes a few microseconds and detects every change of the weight; torch's
+    version counters miss some changes, for example by fused optimizers and edits through `weight.data`. On other
+    devices the comparison would wait for the device and cost more than it saves.
 
     Args:
-        in_features: C_in, features (not channels) that come in.
-        out_features: C_out.
-        kernel_size: k, odd; without padding even as well.
+        in_features: Number of input features (not channels), C_in.
+        out_features: Number of output features, C_out.
+        kernel_size: Edge length k of the filters, odd; may be even without padding.
         stride: 1, or 2 to halve the resolution, rounded up.
-        downsampling: what stride 2 makes of what stride 1 gives: "mean", over windows two pixels wide, or "stride",
-            every second pixel of each element's own grid; see `zoo_gconv.sampling`. Either is folded into the
-            bank, so the full-resolution map is never made.
-        padding: k // 2 zeros on each side; if False none, for stride 1 only.
-        bias: learn one constant per output feature, shared by the group as equivariance demands.
+        downsampling: Method of stride 2: "mean" takes the mean over windows two pixels wide, "stride" every second
+            pixel of each element's own grid; see `zoo_gconv.sampling`. Both are folded into the bank, so the
+            full-resolution map is never computed.
+        padding: Whether k // 2 zeros are added on each side; False requires stride 1.
+        bias: Whether to learn one constant per output feature, shared by the group as equivariance requires.
     """
 
     group: ClassVar[PointGroup]
@@ -70,7 +70,7 @@ class _PlanarBank(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
         self.register_buffer("table", torch.tensor(self._make_table()), persistent=False)
         self._cache: tuple[Tensor, Tensor] | None = None
-        # He et al. 2015: in front of ReLU, the variance of a map is kept.
+        # He et al. 2015: keeps the variance of a map if a ReLU follows.
         nn.init.kaiming_normal_(self.weight.view(out_features, -1), nonlinearity="relu")
 
     def _weight_shape(self) -> tuple[int, ...]:
@@ -82,7 +82,7 @@ class _PlanarBank(nn.Module):
     def expand(self) -> Tensor:
         """Gather the planar filter bank [C_out*|G|, C_in*|G_in|, k, k] from the weight.
 
-        Row o*|G| + r is the filter of output feature o, turned by r. Gradients flow to the weight.
+        Row o*|G| + r is the filter of output feature o, transformed by r. Gradients flow to the weight.
         """
         order, taps = self.table.shape
         weight = self.weight.view(self.out_features, 1, self.in_features, taps)
@@ -125,7 +125,7 @@ class _PlanarBank(nn.Module):
         return F.conv2d(maps, bank, bias, stride=2, padding=(padding + extra[0], padding + extra[1]))
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode and forget the cached bank."""
+        """Set the mode and delete the cached bank."""
         self._cache = None
         return super().train(mode)
 
@@ -142,10 +142,10 @@ class _PlanarBank(nn.Module):
 
 
 class LiftingConv(_PlanarBank):
-    """Correlate an image with every turned copy of a filter (eq. 10 of Cohen & Welling 2016).
+    """Correlate an image with every transformed copy of a filter (eq. 10 of Cohen & Welling 2016).
 
     [f * psi](x, r) = sum_c sum_y f_c(y) psi_c(r^-1 (y - x)); [N, C_in, H, W] to [N, C_out*|G|, H, W].
-    The weight is [C_out, C_in, k, k]. Subclasses set `group`; arguments as in `_PlanarBank`.
+    The weight is [C_out, C_in, k, k]. Subclasses set `group`; the arguments are those of `_PlanarBank`.
     """
 
     def _weight_shape(self) -> tuple[int, ...]:
@@ -206,9 +206,9 @@ class GroupBatchNorm(nn.BatchNorm2d):
     The state dict is that of `nn.BatchNorm2d(features)`; maps are [N, C*|G|, H, W], in and out.
 
     Args:
-        features: C.
-        order: |G|.
-        relu: apply ReLU as well.
+        features: Number of features C.
+        order: Number of elements |G| of the group.
+        relu: Whether to apply ReLU as well.
     """
 
     def __init__(
@@ -223,7 +223,7 @@ class GroupBatchNorm(nn.BatchNorm2d):
         stacked = maps.reshape(batch, self.num_features, self.order * height, width)
         normalised = super().forward(stacked)
         if self.relu:
-            # In place here, before the view back: in place on a view, autograd would copy every gradient.
+            # In place here, before viewing back: in place on a view, autograd would copy every gradient.
             normalised = F.relu_(normalised)
         return normalised.view(maps.shape)
 
@@ -233,11 +233,11 @@ class GroupBatchNorm(nn.BatchNorm2d):
 
 
 class GroupPool(nn.Module):
-    """Reduce each feature over the group, which leaves a map that only turns: [N, C*|G|, ...] to [N, C, ...].
+    """Reduce each feature over the group: [N, C*|G|, ...] to [N, C, ...]. The result transforms as an image does.
 
     Args:
-        order: |G|.
-        reduction: "max" or "mean".
+        order: Number of elements |G| of the group.
+        reduction: Reduction over the group, "max" or "mean".
     """
 
     def __init__(self, order: int, reduction: str) -> None:

@@ -1,9 +1,9 @@
-"""The networks p4 and p4m and their plain twin z2: one architecture, three groups.
+"""The networks p4 and p4m and their plain counterpart z2: one architecture, three groups.
 
     image -> lifting convolution -> group convolutions -> pool over the group -> pool over space -> linear
 
-The head sees pooled features only, so the logits of a turned or mirrored image are those of the image
-itself, at every image size and before any training.
+The input of the head is pooled over the group and over space, so the logits of a rotated or mirrored image equal those
+of the image, at every image size, trained or not.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from zoo_gconv.settings import complete
 
 
 class GroupNetwork(nn.Module):
-    """Classify images [N, C, H, W] into logits [N, K] that the group leaves unchanged.
+    """Classify images [N, C, H, W] into logits [N, K] that are invariant under the group.
 
     Args:
-        lifting: the first layer's class, from images to maps on the group.
-        convolution: the class of all further layers.
-        in_chans: C.
-        num_classes: K.
-        widths: features after each convolution, each a stack of |G| channels.
-        kernel_sizes: odd edge length of each filter.
-        strides: 1 or 2, for each convolution.
-        dropout: probability of dropping a pooled feature in the head.
-        pooling: reduction over the group in the head, "max" or "mean".
+        lifting: Class of the first layer, which maps images to maps on the group.
+        convolution: Class of all further layers.
+        in_chans: Number of image channels C.
+        num_classes: Number of classes K.
+        widths: Number of features after each convolution; a feature has |G| channels.
+        kernel_sizes: Edge length of the filters of each convolution, odd.
+        strides: Stride of each convolution, 1 or 2.
+        dropout: Probability of dropping a pooled feature in the head.
+        pooling: Reduction over the group in the head, "max" or "mean".
     """
 
     def __init__(
@@ -91,14 +91,15 @@ def build(*, model: str, in_chans: int, num_classes: int, image_size: int, **hpa
     """Build a small network.
 
     Args:
-        model: "p4", "p4m" or "z2".
-        in_chans: C.
-        num_classes: K.
-        image_size: edge length in pixels that the depth must suit; the network takes any size it suits.
-        hparams: changes to `zoo_gconv.catalogue.NETWORKS[model].defaults`.
+        model: Name in the catalogue: "p4", "p4m" or "z2".
+        in_chans: Number of image channels C.
+        num_classes: Number of classes K.
+        image_size: Edge length of the images in pixels, which is only checked; the network accepts every size that
+            passes the check.
+        hparams: Hyper-parameters that replace values of `zoo_gconv.catalogue.NETWORKS[model].defaults`.
 
     Raises:
-        UsageError: such a network cannot be built.
+        UsageError: A hyper-parameter or the image size is invalid.
     """
     shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
     return GroupNetwork(*LAYERS[model], **complete(model, **shape, hparams=hparams))

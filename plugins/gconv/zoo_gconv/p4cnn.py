@@ -1,12 +1,12 @@
-"""The seven-layer networks of Cohen & Welling: Z2CNN, P4CNN, its p4m twin, and P4CNN with rotation pooling.
+"""The seven-layer networks of Cohen & Welling: Z2CNN, P4CNN, its p4m version, and P4CNN with rotation pooling.
 
     image -> 2 layers of 3x3 -> max pool -> 4 layers of 3x3 -> a layer of 4x4 whose features are the classes
           -> pool over the group -> mean over space
 
-No layer is padded. Each but the last has batch norm, ReLU and dropout. An even kernel turns about the corner of four
-pixels; without padding it maps n pixels to n - 3 and commutes with the group at every size. The published images of 28
-pixels end in one pixel; larger ones end in a map, whose mean is the logits. Max pooling has windows of two pixels on
-even lines and of three on odd ones (`zoo_gconv.sampling`), so every size is exact.
+The layers have no padding. All except the last have batch norm, ReLU and dropout. The 4x4 kernel rotates about the
+corner of four pixels; without padding it maps n pixels to n - 3 and commutes with the group at every size. Images of 28
+pixels, as published, are reduced to one pixel; larger ones to a map, whose mean gives the logits. Max pooling has
+windows of two pixels on even lines and of three on odd ones (`zoo_gconv.sampling`), so every size is exact.
 
 Source: Cohen & Welling 2016, arXiv:1602.07576, section 8.1.
 """
@@ -42,16 +42,16 @@ class MaxPool(nn.Module):
 
 
 class GroupCNN(nn.Module):
-    """Classify images [N, C, H, W] into logits [N, K] that the group leaves unchanged.
+    """Classify images [N, C, H, W] into logits [N, K] that are invariant under the group.
 
     Args:
-        lifting: the first layer's class, from images to maps on the group.
-        convolution: the class of the other layers; a lifting one asks for rotation pooling in front of each.
-        in_chans: C.
-        num_classes: K.
-        width: features of each layer but the last.
-        dropout: probability of dropping a feature of a pixel, after each layer but the last.
-        pooling: reduction over the group, "max" or "mean".
+        lifting: Class of the first layer, which maps images to maps on the group.
+        convolution: Class of the other layers; with a lifting class, each is preceded by rotation pooling.
+        in_chans: Number of image channels C.
+        num_classes: Number of classes K.
+        width: Number of features of each layer except the last.
+        dropout: Probability of dropping a feature of a pixel, after each layer except the last.
+        pooling: Reduction over the group, "max" or "mean".
     """
 
     def __init__(
@@ -101,14 +101,16 @@ def build(*, model: str, in_chans: int, num_classes: int, image_size: int, **hpa
     """Build a network of Cohen & Welling.
 
     Args:
-        model: "z2cnn", "p4cnn", "p4mcnn" or "p4cnn_pooled" (with pooling over the rotations after each layer).
-        in_chans: C.
-        num_classes: K.
-        image_size: edge length in pixels that the depth must suit; the network takes any size it suits.
-        hparams: changes to `zoo_gconv.catalogue.NETWORKS[model].defaults`.
+        model: Name in the catalogue: "z2cnn", "p4cnn", "p4mcnn", or "p4cnn_pooled", which pools over rotations after
+            each layer.
+        in_chans: Number of image channels C.
+        num_classes: Number of classes K.
+        image_size: Edge length of the images in pixels, which is only checked; the network accepts every size that
+            passes the check.
+        hparams: Hyper-parameters that replace values of `zoo_gconv.catalogue.NETWORKS[model].defaults`.
 
     Raises:
-        UsageError: such a network cannot be built.
+        UsageError: A hyper-parameter or the image size is invalid.
     """
     shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
     return GroupCNN(*LAYERS[model], **complete_cnn(model, **shape, hparams=hparams))

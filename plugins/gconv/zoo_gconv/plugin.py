@@ -10,7 +10,7 @@ from zoo_gconv.catalogue import NETWORKS, PARAMETERS, SHIPPED, TRAINED_ON, Netwo
 
 
 def _spec(name: str, network: Network) -> ModelSpec:
-    # Specs are handed out: no two of them may share a list.
+    # Copied, so that no two specs share a list.
     network = copy.deepcopy(network)
     return ModelSpec(
         id=f"gconv/{name}",
@@ -32,5 +32,5 @@ def _spec(name: str, network: Network) -> ModelSpec:
 
 @hookimpl
 def zoo_models() -> list[ModelSpec]:
-    """Return the group networks and their plain twins."""
+    """Return the group networks and their plain counterparts."""
     return [_spec(name, network) for name, network in NETWORKS.items()]

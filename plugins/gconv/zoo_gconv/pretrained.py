@@ -13,17 +13,17 @@ since each step keeps this form:
     L_r (convolution with psi) L_r^-1;
   - strides and the stem's max pool: element r samples its own grid and pools its own windows, that is
     L_r (planar stride) L_r^-1 at odd and at even sizes (`zoo_gconv.sampling`). With one grid for all elements, as
-    libraries have it, the two would agree at sizes 32 n + 1 only, where all five halvings see an odd line;
-  - batch norm with its running statistics, ReLU and the sum with the shortcut act on each number alone, and their
-    constants belong to a feature, not to an element.
-The mean over space forgets the turn L_r, the mean over the group is linear, and so is the last layer:
+    in other libraries, the two would agree only at sizes 32 n + 1, where all five halvings have an odd input;
+  - batch norm with its running statistics, ReLU and the sum with the shortcut act on each number separately, and
+    their constants are the same for all elements.
+The mean over space does not depend on L_r, and the mean over the group and the last layer are linear:
 
     F(x) = 1/|G| sum_r f(L_r^-1 x).
 
-Zero padding is carried along with the image, so exactness asks for no size and no padding. It does ask for the mean
-over the group (`pooling="mean"`) and for the planar widths: the group network has |G| times the channels of the planar
-one and |G| times its parameters, zeros at first, through which training lets the elements exchange features. In
-training mode batch norm sees the statistics of all turned copies, so there the equality ends.
+Zero padding transforms with the image, so the equality is exact at every size and padding. It requires the mean over
+the group (`pooling="mean"`) and the planar widths: the group network has |G| times the channels of the planar one and
+|G| times its parameters. The additional parameters are zero at first; training uses them to mix the elements. In
+training mode batch norm uses the statistics of all transformed copies, so the equality does not hold there.
 
 Images of one channel: the stem's filters are summed over their input channels, which is what the planar network
 computes from three equal channels (timm does the same).
@@ -108,7 +108,7 @@ def lift(planar: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, source
     lifted: dict[str, Tensor] = {}
     problems: list[str] = []
     for name, target in expected.items():
-        if name == "identity":  # the group network's own mark
+        if name == "identity":  # added by the group network
             lifted[name] = target
             continue
         value = planar.get(name)

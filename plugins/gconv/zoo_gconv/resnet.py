@@ -1,11 +1,11 @@
-"""ResNet-18 on p4 and p4m: the planar network, layer by layer, with every convolution a group convolution.
+"""ResNet-18 on p4 and p4m: the planar network, layer by layer, with group convolutions.
 
     image -> 7x7 lifting convolution, stride 2 -> max pool, stride 2 -> four stages of two residual blocks
           -> mean over space and pool over the group -> linear
 
 Strides and max pool are those of the planar network, lifted (`zoo_gconv.sampling`): each group element samples
-its own grid, so the logits do not change under the group at any image size, odd or even. Parameters carry the names
-that torchvision and timm give them, which is what `zoo_gconv.pretrained` relies on.
+its own grid, so the logits are invariant at every image size, odd or even. Parameters have the names that torchvision
+and timm use; `zoo_gconv.pretrained` depends on them.
 
 Source: He et al. 2016, arXiv:1512.03385 (the network); Cohen & Welling 2016, arXiv:1602.07576, section 8.2 (residual
 networks of group convolutions).
@@ -53,9 +53,9 @@ class ResidualBlock(nn.Module):
     """Two 3x3 group convolutions and a shortcut, which is a 1x1 group convolution where the shape changes.
 
     Args:
-        convolution: the class of the convolutions.
-        in_features, out_features: features (not channels) that come in and go out.
-        stride: of the first convolution and of the shortcut.
+        convolution: Class of the convolutions.
+        in_features, out_features: Numbers of input and output features (not channels).
+        stride: Stride of the first convolution and of the shortcut.
     """
 
     def __init__(self, convolution: type[GroupConv], in_features: int, out_features: int, *, stride: int) -> None:
@@ -80,16 +80,16 @@ class ResidualBlock(nn.Module):
 
 
 class GroupResNet(nn.Module):
-    """Classify images [N, C, H, W] into logits [N, K] that the group leaves unchanged.
+    """Classify images [N, C, H, W] into logits [N, K] that are invariant under the group.
 
     Args:
-        lifting: the first layer's class, from images to maps on the group.
-        convolution: the class of all further layers.
-        in_chans: C.
-        num_classes: K.
-        widths: features of each stage, each a stack of |G| channels.
-        dropout: probability of dropping a pooled feature in the head.
-        pooling: reduction over the group in the head, "max" or "mean".
+        lifting: Class of the first layer, which maps images to maps on the group.
+        convolution: Class of all further layers.
+        in_chans: Number of image channels C.
+        num_classes: Number of classes K.
+        widths: Number of features of each stage; a feature has |G| channels.
+        dropout: Probability of dropping a pooled feature in the head.
+        pooling: Reduction over the group in the head, "max" or "mean".
     """
 
     def __init__(
@@ -140,17 +140,18 @@ LAYERS: dict[str, tuple[type[LiftingConv], type[GroupConv]]] = {
 
 
 def build(*, model: str, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupResNet:
-    """Build a ResNet-18; the hyper-parameter `init` starts it from planar weights.
+    """Build a ResNet-18; the hyper-parameter `init` selects planar weights to start from.
 
     Args:
-        model: "p4_resnet18", "p4m_resnet18", "p4_resnet18_wide" or "p4m_resnet18_wide".
-        in_chans: C.
-        num_classes: K.
-        image_size: edge length in pixels that the depth must suit; the network takes any size it suits.
-        hparams: changes to `zoo_gconv.catalogue.NETWORKS[model].defaults`.
+        model: Name in the catalogue: "p4_resnet18", "p4m_resnet18", "p4_resnet18_wide" or "p4m_resnet18_wide".
+        in_chans: Number of image channels C.
+        num_classes: Number of classes K.
+        image_size: Edge length of the images in pixels, which is only checked; the network accepts every size that
+            passes the check.
+        hparams: Hyper-parameters that replace values of `zoo_gconv.catalogue.NETWORKS[model].defaults`.
 
     Raises:
-        UsageError: such a network cannot be built.
+        UsageError: A hyper-parameter or the image size is invalid.
     """
     shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
     settings = complete_resnet(model, **shape, hparams=hparams)

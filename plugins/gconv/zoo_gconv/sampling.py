@@ -1,17 +1,16 @@
 """Down-sampling by two that commutes with p4m exactly, for odd and for even image sizes.
 
 Means: the window is two pixels wide in both cases. An even line of pixels is divided into pairs, with weights
-(1/2, 1/2). An odd line has no such division that a mirror keeps: there the window is centred on the pixels
-0, 2, 4, ... and holds half of each neighbour, (1/4, 1/2, 1/4). Both choices map onto themselves when the line
-is reversed; a fixed stride would sample other pixels of the mirrored line. The window also damps what
-the coarser grid cannot hold (Zhang 2019, arXiv:1904.11486), and a network trained at one parity sees the same band
-at the other.
+(1/2, 1/2). An odd line cannot be divided into pairs symmetrically, so the window is centred on the pixels 0, 2, 4, ...
+and includes half of each neighbour, (1/4, 1/2, 1/4). Both windows are unchanged when the line is reversed; a fixed
+stride would sample other pixels of the mirrored line. The window also damps frequencies that the coarser grid cannot
+represent (Zhang 2019, arXiv:1904.11486), and it passes the same frequencies at odd and even sizes.
 
-Strides: an odd line has a grid of every second pixel, 0, 2, ..., that a mirror keeps. An even line has none: a mirror
-exchanges 0, 2, 4, ... and 1, 3, 5, ... So on the group each element samples the grid onto which it carries the
-identity's: the map of element r is then the turned result of the planar stride on the turned-back image,
+Strides: the grid of every second pixel of an odd line, 0, 2, ..., is unchanged by a mirror. On an even line a mirror
+exchanges 0, 2, 4, ... and 1, 3, 5, ... So each group element samples its own grid, which is the identity's grid moved
+by the element. The map of element r is then the planar stride of L_r^-1 f, transformed by L_r:
 s_r = L_r s(L_r^-1 f), and s(L_g f) has at element r the map L_r s(L_{g^-1 r}^-1 f) = L_g s_{g^-1 r}: the group only
-permutes the maps and turns them, as everywhere else. This is the stride that a planar network has, lifted.
+permutes and transforms the maps, as in every other layer. This is the stride of a planar network, lifted to the group.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def window(size: int, *, like: Tensor) -> Tensor:
 
 
 def downsample(maps: Tensor) -> Tensor:
-    """Halve the resolution: [N, C, H, W] to [N, C, ceil(H/2), ceil(W/2)]. Outside the image is zero."""
+    """Halve the resolution: [N, C, H, W] to [N, C, ceil(H/2), ceil(W/2)]. Pixels outside the image are zero."""
     odd = maps.shape[-2] % 2, maps.shape[-1] % 2
     if any(odd):
         # A mean over pairs before the mean over pairs below makes (1/4, 1/2, 1/4).
@@ -40,14 +39,14 @@ def downsample(maps: Tensor) -> Tensor:
 
 
 def blur_bank(bank: Tensor, image_shape: Sequence[int]) -> tuple[Tensor, tuple[int, int]]:
-    """Fold the window into a filter bank: conv2d with the result at stride 2 is convolution, then mean.
+    """Fold the window into a filter bank: conv2d with the result at stride 2 equals convolution followed by the mean.
 
     Args:
-        bank: [O, I, k, k].
-        image_shape: height and width of the maps that will be convolved.
+        bank: Filter bank [O, I, k, k].
+        image_shape: Height and width of the maps that will be convolved.
 
     Returns:
-        the bank [O, I, k + 1 or 2, k + 1 or 2], and the padding (rows, columns) beyond k // 2 that it needs.
+        The bank [O, I, k + 1 or 2, k + 1 or 2], and the padding (rows, columns) beyond k // 2 that it needs.
     """
     rows, columns = (window(size, like=bank) for size in image_shape)
     kernel = torch.outer(rows, columns)[None, None]
@@ -64,12 +63,13 @@ def shift_bank(bank: Tensor, group: PointGroup, image_shape: Sequence[int]) -> T
     """Move each element's filters onto its own grid: conv2d with the result at stride 2 samples that grid.
 
     Args:
-        bank: [C_out*|G|, I, k, k], row o*|G| + r for element r.
-        group: G.
-        image_shape: height and width of the maps that will be convolved.
+        bank: Filter bank [C_out*|G|, I, k, k], with row o*|G| + r for element r.
+        group: Group G.
+        image_shape: Height and width of the maps that will be convolved.
 
     Returns:
-        the bank [C_out*|G|, I, k or k + 1, k or k + 1], one larger along an axis of even length; padding as before.
+        The bank [C_out*|G|, I, k or k + 1, k or k + 1], one larger along an axis of even length. The padding is that of
+        `bank`.
     """
     even = [1 - size % 2 for size in image_shape]
     if not any(even):
@@ -85,14 +85,14 @@ def shift_bank(bank: Tensor, group: PointGroup, image_shape: Sequence[int]) -> T
 def group_max_pool(maps: Tensor, group: PointGroup) -> Tensor:
     """Take the maximum of 3x3 windows around every second pixel of each element's own grid.
 
-    That is `max_pool2d(maps, 3, stride=2, padding=1)`, the pooling in the stem of a ResNet, lifted to the group.
+    This is `max_pool2d(maps, 3, stride=2, padding=1)`, the pooling in the stem of a ResNet, lifted to the group.
 
     Args:
-        maps: [N, C*|G|, H, W].
-        group: G.
+        maps: Maps [N, C*|G|, H, W].
+        group: Group G.
 
     Returns:
-        [N, C*|G|, ceil(H/2), ceil(W/2)].
+        Maps [N, C*|G|, ceil(H/2), ceil(W/2)].
     """
     even = [1 - size % 2 for size in maps.shape[-2:]]
     if not any(even):
@@ -100,7 +100,7 @@ def group_max_pool(maps: Tensor, group: PointGroup) -> Tensor:
     pooled = []
     for element, of_element in enumerate(maps.unflatten(1, (-1, group.order)).unbind(2)):
         row, column = (offset * on for offset, on in zip(group.grid_offset(element), even, strict=True))
-        # On an odd axis both sides are padded, on an even one the side away from which the grid begins.
+        # An odd axis is padded on both sides, an even one on the side opposite to the start of the grid.
         padding = (1 - column, column if even[1] else 1, 1 - row, row if even[0] else 1)
         pooled.append(F.max_pool2d(F.pad(of_element, padding, value=-torch.inf), 3, stride=2))
     return torch.stack(pooled, 2).flatten(1, 2)
@@ -110,10 +110,10 @@ def max_pool(maps: Tensor) -> Tensor:
     """Take the maximum of the windows of `downsample`: pairs of an even line, triples 0, 2, 4, ... of an odd one.
 
     Args:
-        maps: [N, C, H, W].
+        maps: Maps [N, C, H, W].
 
     Returns:
-        [N, C, ceil(H/2), ceil(W/2)].
+        Maps [N, C, ceil(H/2), ceil(W/2)].
     """
     odd = maps.shape[-2] % 2, maps.shape[-1] % 2
     return F.max_pool2d(maps, (2 + odd[0], 2 + odd[1]), stride=2, padding=odd)

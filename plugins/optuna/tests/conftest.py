@@ -1,4 +1,4 @@
-"""A host with toy plugins, and studies of them that take no time."""
+"""A host with toy plugins, and studies of them that run quickly."""
 
 from __future__ import annotations
 

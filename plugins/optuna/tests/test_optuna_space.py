@@ -1,4 +1,4 @@
-"""What can be searched: the spaces of all models, names and values that cannot be meant, and how trials are drawn."""
+"""Search spaces of all models, invalid names and values, and the drawing of trials."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_drawn_values_are_the_choices_themselves():
         assert any(text in each for each in drawn)
 
 
-def test_draws_depend_on_study_and_trial_and_not_on_who_draws():
+def test_draws_depend_on_study_and_trial_only():
     def run(name, sessions):
         study = optuna.create_study(direction="maximize", sampler=AddressedTPE(name))
         for session in sessions:
@@ -89,7 +89,7 @@ def test_draws_depend_on_study_and_trial_and_not_on_who_draws():
     assert len({params["x"] for params in whole}) == 16
 
 
-def test_names_mean_what_they_mean_for_set():
+def test_names_have_the_same_meaning_as_for_set():
     spec = ModelSpec(
         id="a/b",
         target="a:b",
@@ -117,7 +117,7 @@ def test_names_mean_what_they_mean_for_set():
         ([[1], [1]], "twice"),
     ],
 )
-def test_a_space_that_its_author_described_wrongly_is_named(dimension, words):
+def test_an_invalid_search_space_of_a_plugin_is_reported(dimension, words):
     spec = ModelSpec(id="a/b", target="a:b", defaults={"width": 2}, search_space={"width": dimension})
     with pytest.raises(UsageError, match=words) as refusal:
         full_space(spec)
@@ -174,13 +174,13 @@ def tune(*words, model="tunetoy/eye", study="s"):
         (("bench", "suite.toml", "--from-study", "a"), ["exclude each other"]),
     ],
 )
-def test_what_cannot_be_meant_is_named(fail, words, expected):
+def test_invalid_tune_commands_are_refused(fail, words, expected):
     told = fail(*words)
     for text in expected:
         assert text in told
 
 
-def test_the_nearest_study_is_named_and_one_without_a_result_is_not_benchmarked(fail, tmp_path):
+def test_unknown_studies_and_studies_without_a_result_are_refused(fail, tmp_path):
     store = tmp_path.with_name("elsewhere")
     (store / "studies" / "digits").mkdir(parents=True)
     told = fail("bench", "--from-study", "digit", "--store", str(store))
@@ -201,7 +201,7 @@ def test_without_optuna_the_command_says_what_to_install(fail, monkeypatch):
 
 
 @pytest.mark.parametrize("page", ["docs/tuning.md", "plugins/optuna/README.md"])
-def test_the_commands_of_the_documentation_can_be_meant(page):
+def test_the_commands_of_the_documentation_are_valid(page):
     text = (HERE.parents[3] / page).read_text(encoding="utf-8").replace("\\\n", "")
     lines = [shlex.split(line, comments=True) for line in text.splitlines() if line.startswith(("zoo tune", "zoo b"))]
     assert len(lines) >= 2

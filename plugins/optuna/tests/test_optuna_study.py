@@ -1,4 +1,4 @@
-"""A study from its first trial to the benchmark of its best: killed, shared, pruned, and blind to the test split."""
+"""Studies from the first trial to the benchmark of the best: killed, shared and pruned, without the test split."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ class Fork:
         self.process.join(timeout)
 
 
-def test_a_trial_that_kills_its_process_twice_has_failed(start, host, forked, monkeypatch, capsys):
+def test_a_trial_fails_after_its_process_dies_twice(start, host, forked, monkeypatch, capsys):
     definition, folder = start(searched=["lr"], deadly=True)
     monkeypatch.setattr(search._Crew, "_start", lambda crew: Fork(forked(crew.folder, crew.trials)))
     with StudyWatcher() as watcher:
@@ -279,7 +279,7 @@ def test_a_different_study_is_refused_with_its_differences(start, change, words)
     assert words in str(refusal.value)
 
 
-def test_the_command_with_a_real_network(tmp_path, monkeypatch):
+def test_zoo_tune_searches_a_real_network(tmp_path, monkeypatch):
     monkeypatch.delenv("ZOO_PLUGIN_FILES", raising=False)
     folder = tmp_path / "store/studies/digits"
     words = [

@@ -1,4 +1,4 @@
-"""A plugin file for the tests of tuning: a network that may be blind, slow or deadly, and notes that it was built."""
+"""A plugin file for the tests of tuning: a network that may be constant, slow or fatal, and records each build."""
 
 import os
 import signal

@@ -36,7 +36,7 @@ class AddressedTPE(BaseSampler):
         return TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Start the trial's own random numbers."""
+        """Start the random numbers of the trial."""
         self._tpe = self._of_trial(trial.number)
         self._tpe.before_trial(study, trial)
 

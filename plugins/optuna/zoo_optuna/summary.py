@@ -30,19 +30,19 @@ LEAST_TRIALS = 4
 
 
 class TrialSummary(Record):
-    """A trial that has begun.
+    """A trial that has started.
 
     Args:
         trial: Number, counted from 0.
         state: "ended", "stopped" early, "failed", or "unfinished".
-        val_auc: Macro validation AUC of the chosen epoch; None for a trial that has not ended well.
-        epoch: The chosen epoch, where one was chosen.
-        val_auc_by_epoch: Epoch -> macro validation AUC.
-        values: Name -> value, of what is searched.
+        val_auc: Macro validation AUC of the chosen epoch; None for a trial without a result.
+        epoch: Chosen epoch, or None.
+        val_auc_by_epoch: Macro validation AUC of each epoch.
+        values: Value of each searched setting.
         seed: Seed of the training.
-        parameters: Trainable parameters, where the network was built.
-        macs: Multiply-accumulates of one forward pass of one image, where the network was built.
-        seconds: Time that it took; None where it has not told yet.
+        parameters: Number of trainable parameters; None if the network was not built.
+        macs: Multiply-accumulates of the forward pass of one image; None if the network was not built.
+        seconds: Duration; None if it has not been recorded yet.
         error: Cause of a failure, or "".
     """
 
@@ -60,7 +60,7 @@ class TrialSummary(Record):
 
     @property
     def score(self) -> float:
-        """Validation AUC; below all others for a trial that has none."""
+        """Validation AUC for sorting; a trial without one is the lowest."""
         return -math.inf if self.val_auc is None else self.val_auc
 
 
@@ -72,11 +72,11 @@ class Summary(Record):
         model: Id of the model.
         data: Id of the data set.
         budget: Name of the budget.
-        settings: What was fixed, as given by --set.
-        space: Name -> choices or range, of what is searched.
+        settings: Settings given by --set.
+        space: Choices or range of each searched setting.
         trials: Trials in the order of their numbers.
-        best: The one of them with the highest validation AUC; None where none has ended well.
-        importance: Name -> share of the variance of the validation AUC (fANOVA, Hutter et al. 2014); empty where
+        best: Trial with the highest validation AUC; None without a successful trial.
+        importance: Share of each setting in the variance of the validation AUC (fANOVA, Hutter et al. 2014); empty if
             too few trials have ended.
     """
 
@@ -139,7 +139,7 @@ def _importance(study: Study, definition: Definition) -> dict[str, float]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
-    except (RuntimeError, ValueError):  # all trials scored the same, or nothing varied
+    except (RuntimeError, ValueError):  # all scores are equal, or the settings did not vary
         return {}
     return {name: float(share) for name, share in sorted(shares.items(), key=lambda pair: -pair[1])}
 

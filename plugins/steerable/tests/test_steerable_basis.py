@@ -1,4 +1,4 @@
-"""Bases are kept in zoo's cache folder, and made again where that cannot be."""
+"""Filter bases are stored in zoo's cache folder, and derived again if they cannot be read from it."""
 
 import logging
 import os
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from zoo_steerable import basis
-from zoo_steerable.basis import Field, FilterQuestion, filter_basis
+from zoo_steerable.basis import Field, FilterQuery, filter_basis
 from zoo_steerable.symmetry import Symmetry, parse
 
-QUESTION = FilterQuestion(
+QUERY = FilterQuery(
     library="e2cnn", symmetry=Symmetry(4, False), incoming=Field("scalar"), outgoing=Field("regular"), kernel_size=3,
     frequency_cutoff=None,
 )  # fmt: skip
@@ -27,38 +27,38 @@ def fresh(monkeypatch, tmp_path):
     filter_basis.cache_clear()
 
 
-def test_what_is_kept_is_read_and_not_derived_again(fresh, monkeypatch):
-    expected = filter_basis(QUESTION).filters
-    assert QUESTION.path.is_relative_to(fresh)
+def test_cached_filters_are_read_and_not_derived_again(fresh, monkeypatch):
+    expected = filter_basis(QUERY).filters
+    assert QUERY.path.is_relative_to(fresh)
     filter_basis.cache_clear()
     monkeypatch.setattr(basis, "_derive", None)
-    assert torch.equal(filter_basis(QUESTION).filters, expected)
+    assert torch.equal(filter_basis(QUERY).filters, expected)
 
 
-def test_a_site_without_any_cache_works_and_says_so(fresh, caplog):
+def test_an_unwritable_cache_is_reported_and_filters_are_still_derived(fresh, caplog):
     fresh.write_text("a file where the folder should be")
     with caplog.at_level(logging.INFO):
-        assert len(filter_basis(QUESTION).filters) > 0
+        assert len(filter_basis(QUERY).filters) > 0
     assert "derived in" in caplog.text
-    assert "not kept: Cannot create the folder" in caplog.text
+    assert "not stored: Cannot create the folder" in caplog.text
 
 
-def test_a_slow_derivation_is_worth_a_warning(fresh, caplog, monkeypatch):
-    monkeypatch.setattr(basis, "WORTH_TELLING_SECONDS", 0.0)
-    filter_basis(QUESTION)
+def test_a_slow_derivation_logs_a_warning(fresh, caplog, monkeypatch):
+    monkeypatch.setattr(basis, "WARNING_SECONDS", 0.0)
+    filter_basis(QUERY)
     (record,) = [record for record in caplog.records if "derived in" in record.message]
     assert record.levelno == logging.WARNING
     assert "filters of 3x3 pixels under c4 from scalar to regular" in record.message
 
 
 @pytest.mark.parametrize("content", [b"", b"not a safetensors file at all"])
-def test_a_damaged_file_is_made_again(fresh, caplog, content):
-    expected = filter_basis(QUESTION).filters
-    QUESTION.path.write_bytes(content)
+def test_a_damaged_cache_file_is_replaced(fresh, caplog, content):
+    expected = filter_basis(QUERY).filters
+    QUERY.path.write_bytes(content)
     filter_basis.cache_clear()
-    assert torch.equal(filter_basis(QUESTION).filters, expected)
-    assert "cannot be read and is made again" in caplog.text
-    assert len(QUESTION.path.read_bytes()) > len(content)
+    assert torch.equal(filter_basis(QUERY).filters, expected)
+    assert "cannot be read and is derived again" in caplog.text
+    assert len(QUERY.path.read_bytes()) > len(content)
 
 
 def test_both_libraries_span_the_same_filters():
@@ -68,11 +68,11 @@ def test_both_libraries_span_the_same_filters():
         field = Field("regular") if symmetry.order else Field("irreps", 1)
         spans = []
         for library in ("e2cnn", "escnn"):
-            question = FilterQuestion(
+            query = FilterQuery(
                 library=library, symmetry=symmetry, incoming=Field("scalar"), outgoing=field, kernel_size=5,
                 frequency_cutoff=None,
             )  # fmt: skip
-            filters = filter_basis(question).filters.double().flatten(1)
+            filters = filter_basis(query).filters.double().flatten(1)
             spans.append(torch.linalg.qr(filters.T)[0])
         assert spans[0].shape == spans[1].shape
         # Two spaces are one if their projections are.
@@ -80,7 +80,7 @@ def test_both_libraries_span_the_same_filters():
 
 
 def about_o2(outgoing):
-    return FilterQuestion(
+    return FilterQuery(
         library="escnn", symmetry=parse("o2"), incoming=Field("irreps", 1), outgoing=outgoing, kernel_size=3,
         frequency_cutoff=None,
     )  # fmt: skip
@@ -96,7 +96,7 @@ for outgoing in (Field("gated", 1), Field("scalar")):
 """
 
 
-def test_escnns_filters_do_not_depend_on_chance_or_on_what_was_asked_before(tmp_path):
+def test_escnn_filters_do_not_depend_on_random_state_or_earlier_requests(tmp_path):
     """It searches from a random point of numpy's generator, which is left as it was."""
     code = DERIVE.format(folder=str(Path(__file__).parent), module=Path(__file__).stem, to=str(tmp_path / "filters-"))
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": "1"}, check=True)
@@ -111,12 +111,12 @@ def test_escnns_filters_do_not_depend_on_chance_or_on_what_was_asked_before(tmp_
     ("name", "order", "mirrors", "size"),
     [("c4", 4, False, 4), ("d8", 8, True, 16), ("so2", 0, False, 0), ("o2", 0, True, 0), ("c12", 12, False, 12)],
 )
-def test_names_of_groups(name, order, mirrors, size):
+def test_names_of_groups_are_parsed(name, order, mirrors, size):
     symmetry = parse(name)
     assert (symmetry.order, symmetry.mirrors, symmetry.size, symmetry.name) == (order, mirrors, size, name)
     assert symmetry.exact == (order == 4)
 
 
 @pytest.mark.parametrize("name", ["c0", "c33", "p4", "so3", "d", "C4x", ""])
-def test_no_names_of_groups(name):
+def test_invalid_group_names_are_rejected(name):
     assert parse(name) is None

@@ -9,7 +9,7 @@ import pytest
 import torch
 from zoo_gconv.groups import P4, P4M
 from zoo_gconv.layers import P4ConvP4, P4ConvZ2, P4MConvP4M, P4MConvZ2
-from zoo_steerable.basis import Field, FilterQuestion, field_type, gspace
+from zoo_steerable.basis import Field, FilterQuery, field_type, gspace
 from zoo_steerable.layers import SteerableConv
 from zoo_steerable.libraries import load, quiet
 from zoo_steerable.symmetry import parse
@@ -36,13 +36,13 @@ def positions(symmetry, group):
 @pytest.mark.parametrize(
     ("name", "group", "lifting", "regular"), [("c4", P4, P4ConvZ2, P4ConvP4), ("d4", P4M, P4MConvZ2, P4MConvP4M)]
 )
-def test_a_layer_of_gconv_is_a_layer_of_escnn(name, group, lifting, regular, kernel_size):
+def test_a_layer_of_gconv_equals_one_of_escnn(name, group, lifting, regular, kernel_size):
     library, symmetry = load("escnn"), parse(name)
     order, space = group.order, gspace(load("escnn"), parse(name))
     inverse = torch.tensor(positions(symmetry, group)).argsort()  # gconv's place -> escnn's place
     torch.manual_seed(0)
     for incoming, layer, orders in ((Field("scalar"), lifting, 1), (Field("regular"), regular, order)):
-        asked = FilterQuestion(
+        asked = FilterQuery(
             library="escnn", symmetry=symmetry, incoming=incoming, outgoing=Field("regular"),
             kernel_size=kernel_size, frequency_cutoff=None,
         )  # fmt: skip

@@ -1,10 +1,10 @@
-"""Each layer equals the libraries' own module, or obeys its group where the libraries do not."""
+"""Each layer equals the module of the libraries, or is equivariant where that module is not."""
 
 import itertools
 
 import pytest
 import torch
-from zoo_steerable.basis import Field, FilterQuestion, field_type, gspace
+from zoo_steerable.basis import Field, FilterQuery, field_type, gspace
 from zoo_steerable.layers import AntialiasedPool, GroupPool, IrrepsNorm, RegularNorm, SteerableConv
 from zoo_steerable.libraries import LIBRARIES, load, quiet
 from zoo_steerable.sampling import disc, halve
@@ -15,9 +15,9 @@ from zoo.train.average import MovingAverage
 SCALAR, REGULAR, IRREPS = Field("scalar"), Field("regular"), Field("irreps", 2)
 
 
-def question(library="e2cnn", group="c4", incoming=REGULAR, outgoing=REGULAR, kernel_size=5, **changes):
+def query(library="e2cnn", group="c4", incoming=REGULAR, outgoing=REGULAR, kernel_size=5, **changes):
     values = {"library": library, "symmetry": parse(group), "incoming": incoming, "outgoing": outgoing}
-    return FilterQuestion(**{**values, "kernel_size": kernel_size, "frequency_cutoff": None, **changes})
+    return FilterQuery(**{**values, "kernel_size": kernel_size, "frequency_cutoff": None, **changes})
 
 
 def theirs(asked, in_fields, out_fields, **more):
@@ -40,8 +40,8 @@ def theirs(asked, in_fields, out_fields, **more):
     ("group", "incoming", "outgoing"),
     [("c4", SCALAR, REGULAR), ("c8", REGULAR, REGULAR), ("so2", IRREPS, Field("gated", 2)), ("o2", IRREPS, SCALAR)],
 )
-def test_convolution_is_the_librarys(library, group, incoming, outgoing):
-    asked = question(library, group, incoming, outgoing, frequency_cutoff=1.5)
+def test_convolution_equals_the_librarys(library, group, incoming, outgoing):
+    asked = query(library, group, incoming, outgoing, frequency_cutoff=1.5)
     module, convolution = theirs(asked, 2, 3, initialize=False)
     ours = SteerableConv(asked, 2, 3)
     (block,) = convolution.basisexpansion.children()
@@ -55,7 +55,7 @@ def test_convolution_is_the_librarys(library, group, incoming, outgoing):
 
 
 def test_weights_start_with_the_librarys_deviations():
-    asked = question("e2cnn", "c8")
+    asked = query("e2cnn", "c8")
     module, convolution = theirs(asked, 3, 2, initialize=False)
     expected = module.nn.init._generalized_he_init_variances(convolution.basisexpansion).view(2, 3, -1)
     ours = SteerableConv(asked, 3, 2)
@@ -67,7 +67,7 @@ def test_weights_start_with_the_librarys_deviations():
 
 
 @pytest.mark.parametrize("nonlinearity", ["relu", "elu"])
-def test_norm_of_regular_fields_is_the_librarys(nonlinearity):
+def test_norm_of_regular_fields_equals_the_librarys(nonlinearity):
     library = load("e2cnn")
     kind = field_type(library, gspace(library, parse("d4")), REGULAR, 3)
     module = library.nn.SequentialModule(
@@ -82,7 +82,7 @@ def test_norm_of_regular_fields_is_the_librarys(nonlinearity):
         torch.testing.assert_close(ours(maps), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_pooling_is_the_librarys():
+def test_pooling_equals_the_librarys():
     library = load("e2cnn")
     kind = field_type(library, gspace(library, parse("d4")), REGULAR, 3)
     maps = torch.randn(2, 24, 9, 9)
@@ -94,7 +94,7 @@ def test_pooling_is_the_librarys():
 
 
 @pytest.mark.parametrize("size", [9, 16])
-def test_disc_is_the_librarys(size):
+def test_disc_equals_the_librarys(size):
     library = load("e2cnn")
     kind = field_type(library, gspace(library, parse("c4")), SCALAR, 1)
     torch.testing.assert_close(disc(size), library.nn.MaskModule(kind, size, margin=1).mask[0, 0])
@@ -114,7 +114,7 @@ def test_halving_commutes_with_the_symmetries_of_the_square(size):
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_stride_at_an_even_size_breaks_the_libraries_and_not_us(library):
+def test_a_stride_at_an_even_size_breaks_equivariance_in_the_libraries_only(library):
     module = load(library)
     kind = field_type(module, gspace(module, parse("c4")), SCALAR, 1)
     pool = module.nn.PointwiseAvgPoolAntialiased(kind, sigma=0.66, stride=2)
@@ -162,7 +162,7 @@ def test_norm_of_irreps_commutes_with_every_rotation(library, nonlinearity):
 
 def test_a_moving_average_in_evaluation_mode_does_not_grow_stale():
     """As the harness averages: the copy is in evaluation mode, and its weights change. The library's own goes stale."""
-    asked = question()
+    asked = query()
     ours = SteerableConv(asked, 1, 1)
     module, published = theirs(asked, 1, 1)
     maps = torch.randn(1, 4, 9, 9)
@@ -186,15 +186,15 @@ def test_a_moving_average_in_evaluation_mode_does_not_grow_stale():
 
 def test_autocast_rounds_the_filter_once():
     """Put together in bfloat16, its copies for the elements of the group would no longer be copies."""
-    convolution = SteerableConv(question(), 1, 1)
+    convolution = SteerableConv(query(), 1, 1)
     expected = convolution.expand()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(convolution.expand(), expected)
         assert convolution(torch.randn(1, 4, 9, 9)).dtype == torch.bfloat16
 
 
-def test_gradients_of_the_filter():
-    convolution = SteerableConv(question(kernel_size=3), 1, 1).double()
+def test_gradients_of_the_filter_match_finite_differences():
+    convolution = SteerableConv(query(kernel_size=3), 1, 1).double()
     maps = torch.randn(1, 4, 4, 4, dtype=torch.float64, requires_grad=True)
 
     def run(weight, maps):

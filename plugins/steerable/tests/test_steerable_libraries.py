@@ -1,4 +1,4 @@
-"""Both libraries, mended, do what they were published to do; what is mended is what was there."""
+"""Both patched libraries work as published, and each patched text is in the published source."""
 
 import importlib.util
 import sys
@@ -16,7 +16,7 @@ from zoo.errors import MissingError, UsageError
 
 @pytest.mark.parametrize("name", LIBRARIES)
 @pytest.mark.parametrize("group", ["c4", "so2", "o2"])
-def test_the_librarys_own_modules_work_and_are_equivariant(name, group):
+def test_modules_of_the_library_work_and_are_equivariant(name, group):
     """These are the groups that fail on numpy 2 without mending; the 2-D parts of both libraries come along."""
     library, symmetry = load(name), parse(group)
     field = Field("regular") if symmetry.order else Field("irreps", 1)
@@ -38,7 +38,7 @@ def test_the_librarys_own_modules_work_and_are_equivariant(name, group):
 
 
 @pytest.mark.parametrize("module", MENDED)
-def test_what_is_mended_stands_in_the_published_source(module):
+def test_every_patched_text_is_in_the_published_source(module):
     library = module.partition(".")[0]
     load(library)
     # On disk it is as it was: nobody has edited site-packages.
@@ -47,7 +47,7 @@ def test_what_is_mended_stands_in_the_published_source(module):
         assert source.count(published) == count
 
 
-def test_the_quick_sylvester_matrix_is_the_published_one():
+def test_the_fast_sylvester_matrix_equals_the_published_one():
     import numpy as np
     from scipy import sparse
 
@@ -61,14 +61,14 @@ def test_the_quick_sylvester_matrix_is_the_published_one():
     np.testing.assert_allclose(mended.todense(), published.todense(), atol=1e-15)
 
 
-def test_escnn_keeps_nothing_in_site_packages():
+def test_escnn_writes_nothing_to_site_packages():
     load("escnn")
     import escnn.group
 
     assert escnn.group.__cache_path__ is None
 
 
-def test_another_version_is_refused_with_the_command_that_installs_the_known_one(tmp_path):
+def test_another_version_is_refused_with_the_install_command(tmp_path):
     module = "e2cnn.kernels.utils"
     (tmp_path / "utils.py").write_text("k = np.array(k)\n")
     with pytest.raises(MissingError, match=r"e2cnn.kernels.utils differs from e2cnn 0.2.3") as caught:
@@ -76,14 +76,14 @@ def test_another_version_is_refused_with_the_command_that_installs_the_known_one
     assert "pip install --no-deps e2cnn==0.2.3" in str(caught.value)
 
 
-def test_a_library_that_is_not_there_is_named_with_the_command_that_works(monkeypatch):
+def test_a_missing_library_is_reported_with_the_install_command(monkeypatch):
     monkeypatch.setattr(libraries.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingError, match=r"escnn.* is not installed") as caught:
         load("escnn")
     assert "pip install --no-deps escnn==1.0.11" in str(caught.value)
 
 
-def test_a_library_that_was_imported_before_is_not_used_half_mended(monkeypatch):
+def test_a_library_imported_without_the_patches_is_refused(monkeypatch):
     load("e2cnn")
     monkeypatch.setattr(sys.modules["e2cnn.kernels.utils"], "__loader__", None)
     with pytest.raises(MissingError, match="e2cnn was imported before zoo could patch it"):

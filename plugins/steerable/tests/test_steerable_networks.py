@@ -1,4 +1,4 @@
-"""The networks keep their promises, and refuse in words what cannot be. The conformance kit runs over all of them."""
+"""The networks are invariant as stated and refuse invalid arguments. The conformance kit also covers all of them."""
 
 import copy
 import inspect
@@ -99,7 +99,7 @@ def test_more_rotations_are_closer_to_invariant_at_angles_in_between(group):
         ("e2cnn/so2", {}, ("so2", "approximate")),
     ],
 )
-def test_hyper_parameters_decide_what_a_network_claims(name, hparams, claim):
+def test_hyper_parameters_decide_the_equivariance_that_a_network_states(name, hparams, claim):
     network = build(name, **SMALL, **hparams).eval()
     assert (network.symmetry_group, network.equivariance) == claim
     if claim[1] == "exact":
@@ -190,7 +190,7 @@ PUBLISHED_PARAMETERS = {
 
 
 @pytest.mark.parametrize("group", PUBLISHED_PARAMETERS)
-def test_the_network_of_2021_layer_by_layer(group):
+def test_the_network_of_2021_has_the_published_layers(group):
     spec = registry.find(load_plugins(environment={}), ModelSpec, f"e2cnn/{group}_2021")
     network = build_network(spec, in_chans=1, num_classes=3, image_size=129, hparams={})
     size = parse(group).size
@@ -212,7 +212,7 @@ def test_the_network_of_2021_layer_by_layer(group):
     assert sum(p.numel() for p in network.parameters()) == PUBLISHED_PARAMETERS[group] + norms + head
 
 
-def test_the_network_of_2021_equals_one_put_together_from_e2cnns_own_modules():
+def test_the_network_of_2021_equals_one_built_from_modules_of_e2cnn():
     """The same layers, narrower and on smaller images, with the same weights."""
     library, symmetry = load("e2cnn"), parse("c4")
     network = build("e2cnn/c4_2021", image_size=33, widths=[2, 3, 2, 3, 2, 2]).eval()
@@ -224,7 +224,7 @@ def test_the_network_of_2021_equals_one_put_together_from_e2cnns_own_modules():
         following = field_type(library, space, Field("regular"), ours.out_fields)
         with quiet():
             convolution = nn.R2Conv(
-                kind, following, ours.question.kernel_size, padding=padding, bias=False, initialize=False
+                kind, following, ours.query.kernel_size, padding=padding, bias=False, initialize=False
             )
         with torch.no_grad():
             convolution.weights.copy_(ours.weight.flatten())
@@ -280,7 +280,7 @@ def test_the_network_of_2021_equals_one_put_together_from_e2cnns_own_modules():
         ("e2cnn/d8_2021", {"widths": [1]}, r"widths|kernel_sizes"),
     ],
 )
-def test_what_cannot_be_built_is_refused_in_words(name, hparams, message):
+def test_invalid_hyper_parameters_are_refused_with_a_reason(name, hparams, message):
     with pytest.raises(UsageError, match=message):
         build(name, **{"image_size": 33, **hparams})
 
@@ -291,16 +291,16 @@ def test_weights_of_another_group_library_or_basis_are_refused_by_name():
         build("e2cnn/c8", **SMALL).load_state_dict(weights)
     with pytest.raises(UsageError, match="Weights of e2cnn/c4 cannot be loaded into escnn/c4"):
         build("escnn/c4", **SMALL).load_state_dict(weights)
-    with pytest.raises(UsageError, match=r"'trunk.0.weight' belong to another filter basis .* frequency_cutoff 1.0"):
+    with pytest.raises(UsageError, match=r"'trunk.0.weight' do not match the filter basis .* frequency_cutoff 1.0"):
         build("e2cnn/c4", **SMALL, frequency_cutoff=1.0).load_state_dict(weights)
     other = build("e2cnn/c4", **SMALL)
     other.load_state_dict(weights)
     torch.nn.Sequential(copy.deepcopy(other)).load_state_dict({f"0.{key}": value for key, value in weights.items()})
 
 
-def test_a_group_without_a_network_says_how_to_get_it():
+def test_an_unlisted_group_is_refused_with_the_command_that_builds_it():
     host = load_plugins(environment={})
-    with pytest.raises(UsageError, match=r"no model 'escnn/c6'; .*escnn/cn") as caught:
+    with pytest.raises(UsageError, match=r"'escnn/c6' was not found; .*escnn/cn") as caught:
         registry.find(host, ModelSpec, "escnn/c6")
     assert "--model escnn/cn --set model.order=6" in str(caught.value)
     with pytest.raises(UsageError, match="Unknown model 'escnn/so3'"):

@@ -1,1 +1,1 @@
-"""Provide steerable networks whose filters come from escnn or e2cnn; all else is plain torch."""
+"""Steerable networks in plain torch with filters derived by escnn or e2cnn."""

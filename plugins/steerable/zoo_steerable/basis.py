@@ -1,9 +1,9 @@
-"""The filters that commute with a group, as the libraries derive them, and the cache in which they are kept.
+"""Equivariant filters, derived by the libraries and stored in a cache.
 
 A steerable convolution is an ordinary one whose filter is a combination of basis filters (Weiler & Cesa 2019,
-arXiv:1911.08251). Their derivation takes escnn or e2cnn seconds to minutes; the result is a tensor of a few megabytes.
-It is asked for once, for one field in and one field out, and kept in zoo's cache folder; after that neither library is
-even imported.
+arXiv:1911.08251). escnn and e2cnn need seconds to minutes to derive them; the result is a tensor of a few megabytes. It
+is derived once for each pair of an input and an output field and stored in zoo's cache folder. With a cached basis,
+neither library is imported.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from zoo_steerable.symmetry import Symmetry
 
 logger = logging.getLogger(__name__)
 
-LAYOUT = 2  # raised when the files of the cache change
-WORTH_TELLING_SECONDS = 1.0
-# Two fields of frequency 8, the highest that is allowed, couple to 16. escnn takes the irreps that a process happens to
-# have asked for, and fails where these are too few; so it is always the same number.
+LAYOUT = 2  # increased when the layout of the cached files changes
+WARNING_SECONDS = 1.0
+# Two fields of frequency 8, the highest allowed, couple to frequency 16. escnn uses the irreps that the process has
+# requested so far and fails if these are too few, so the same number is always requested.
 IRREPS_OF_INFINITE_GROUPS = 16
 
 
 @dataclass(frozen=True)
 class Field:
-    """What a feature is at each point of a map: a vector that the group acts on.
+    """The type of a feature at each point of a map: a vector space that the group acts on.
 
     Args:
-        kind: "scalar", which does not change; "regular", one number for each element of a finite group, which it
-            permutes; "irreps", a scalar and then two numbers for each frequency 1 to `frequency`, which turn that
-            many times as fast as the image; "gated", the same with one more scalar, a gate, for each frequency
-            after the first scalar.
-        frequency: the highest one; 0 for "scalar" and "regular".
+        kind: Kind of the field. "scalar": one invariant number. "regular": one number for each element of a finite
+            group, permuted by the group. "irreps": a scalar, then two numbers for each frequency k from 1 to
+            `frequency`, which rotate k times as fast as the image. "gated": the same with one more scalar, a gate, for
+            each frequency after the first scalar.
+        frequency: Highest frequency; 0 for "scalar" and "regular".
     """
 
     kind: str
     frequency: int = 0
 
     def dimension(self, symmetry: Symmetry) -> int:
-        """How many channels one field takes."""
+        """The number of channels of one field."""
         if self.kind == "scalar":
             return 1
         if self.kind == "regular":
@@ -62,16 +62,16 @@ class Field:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterQuestion:
-    """Which basis is wanted; everything that decides it.
+class FilterQuery:
+    """Everything that determines a filter basis.
 
     Args:
-        library: "escnn" or "e2cnn".
-        symmetry: the group.
-        incoming, outgoing: the fields before and after the convolution.
-        kernel_size: edge length in pixels, odd.
-        frequency_cutoff: highest angular frequency of a filter on a ring, for each pixel of the ring's radius; None is
-            the libraries' own rule, which is twice the radius and less near the edge.
+        library: Library that derives the basis, "escnn" or "e2cnn".
+        symmetry: Symmetry group of the filters.
+        incoming, outgoing: Fields before and after the convolution.
+        kernel_size: Edge length in pixels, odd.
+        frequency_cutoff: Highest angular frequency of a filter on a ring, per pixel of the ring's radius; None for the
+            rule of the libraries, which is twice the radius and less near the edge.
     """
 
     library: str
@@ -83,7 +83,7 @@ class FilterQuestion:
 
     @property
     def path(self) -> Path:
-        """Where the answer is kept."""
+        """The file in the cache."""
         cutoff = "default" if self.frequency_cutoff is None else f"{self.frequency_cutoff:g}"
         name = f"{self.symmetry.name}-{self.incoming}-{self.outgoing}-{self.kernel_size}-{cutoff}.safetensors"
         return cache_dir() / "steerable" / f"{self.library}-{VERSIONS[self.library]}-{LAYOUT}" / name
@@ -94,8 +94,9 @@ class FilterBasis:
     """Basis filters from one field to one field.
 
     Args:
-        filters: [B, outgoing, incoming, k, k].
-        deviation: [B], of the weights at the start for one field in: He's rule, generalised by Weiler & Cesa.
+        filters: Filters [B, outgoing, incoming, k, k].
+        deviation: Standard deviations [B] of the initial weights for one input field, by He's rule as generalised by
+            Weiler & Cesa.
     """
 
     filters: Tensor
@@ -103,63 +104,63 @@ class FilterBasis:
 
 
 @lru_cache(maxsize=64)
-def filter_basis(question: FilterQuestion) -> FilterBasis:
-    """Return basis filters, from the cache where they are there.
+def filter_basis(query: FilterQuery) -> FilterBasis:
+    """Return basis filters, from the cache if possible.
 
     Raises:
-        MissingError: they are not in the cache, and the library is not installed.
+        MissingError: The filters are not in the cache, and the library is not installed.
     """
     from safetensors.torch import load_file, save_file
 
-    path = question.path
+    path = query.path
     try:
         return FilterBasis(**load_file(path))
-    except Exception as error:  # safetensors raises many kinds; an unreadable file is made again
+    except Exception as error:  # safetensors raises many types; an unreadable file is replaced
         if path.exists():
-            logger.warning("%s cannot be read and is made again: %s", path, error)
+            logger.warning("%s cannot be read and is derived again: %s", path, error)
     started = time.perf_counter()
-    basis = _derive(question)
+    basis = _derive(query)
     seconds = time.perf_counter() - started
     try:
         make_dir(path.parent)
         with written_whole(path) as temporary:
             save_file({"filters": basis.filters, "deviation": basis.deviation}, temporary)
-        kept = f"kept in {path.parent}"
+        stored = f"stored in {path.parent}"
     except DataError as error:
-        kept = f"not kept: {str(error).splitlines()[0]}"
+        stored = f"not stored: {str(error).splitlines()[0]}"
     logger.log(
-        logging.WARNING if seconds > WORTH_TELLING_SECONDS else logging.INFO,
+        logging.WARNING if seconds > WARNING_SECONDS else logging.INFO,
         "%s: filters of %dx%d pixels under %s from %s to %s derived in %.1f s (%s)",
-        question.library, question.kernel_size, question.kernel_size, question.symmetry.name, question.incoming,
-        question.outgoing, seconds, kept,
+        query.library, query.kernel_size, query.kernel_size, query.symmetry.name, query.incoming,
+        query.outgoing, seconds, stored,
     )  # fmt: skip
     return basis
 
 
-def _derive(question: FilterQuestion) -> FilterBasis:
-    """Ask the library."""
-    library = load(question.library)
-    space = gspace(library, question.symmetry)
-    with quiet(), _numpys_random_state_kept():
+def _derive(query: FilterQuery) -> FilterBasis:
+    """Derive the basis with the library."""
+    library = load(query.library)
+    space = gspace(library, query.symmetry)
+    with quiet(), _preserved_numpy_state():
         convolution = library.nn.R2Conv(
-            *(field_type(library, space, field, 1) for field in (question.incoming, question.outgoing)),
-            question.kernel_size,
-            frequencies_cutoff=question.frequency_cutoff,
+            *(field_type(library, space, field, 1) for field in (query.incoming, query.outgoing)),
+            query.kernel_size,
+            frequencies_cutoff=query.frequency_cutoff,
             bias=False,
             initialize=False,
         )
         expansion = convolution.basisexpansion
         (block,) = expansion.children()
         deviation = library.nn.init._generalized_he_init_variances(expansion)
-    filters = block.sampled_basis.unflatten(-1, (question.kernel_size, question.kernel_size))
-    if question.library == "escnn":
+    filters = block.sampled_basis.unflatten(-1, (query.kernel_size, query.kernel_size))
+    if query.library == "escnn":
         filters = _with_fixed_signs(filters)
     return FilterBasis(filters.contiguous(), deviation.float().contiguous())
 
 
 @contextlib.contextmanager
-def _numpys_random_state_kept() -> Iterator[None]:
-    """Leave numpy's global generator as it was: escnn draws from it, and a user's numbers must not depend on that."""
+def _preserved_numpy_state() -> Iterator[None]:
+    """Restore numpy's global generator, from which escnn draws, so that the user's random numbers are unaffected."""
     state = np.random.get_state()  # noqa: NPY002 - escnn draws from the global generator
     try:
         yield
@@ -168,20 +169,20 @@ def _numpys_random_state_kept() -> Iterator[None]:
 
 
 def _with_fixed_signs(filters: Tensor) -> Tensor:
-    """Return basis filters [B, ...] of which the first large number is positive.
+    """Return basis filters [B, ...] with signs chosen so that the first large number of each is positive.
 
-    For o2, escnn searches its filters from a random point and finds them with either sign, so weights of one process
-    would mean other filters in the next.
+    For o2, escnn searches its filters from a random point and finds them with either sign, so the same weights would
+    give different filters in another process.
     """
     flat = filters.flatten(1)
-    # A share that no sine of a simple angle has, lest rounding decide which number is the first.
+    # A fraction that is not the sine of a simple angle, so that rounding does not decide which number is the first.
     large = flat.abs() > 0.37 * flat.abs().amax(1, keepdim=True)
     first = flat.gather(1, large.int().argmax(1, keepdim=True))
     return (flat * first.sign()).view(filters.shape)
 
 
 def gspace(library: Any, symmetry: Symmetry) -> Any:
-    """Return the library's group, which acts on the plane."""
+    """Return the library's object for the action of a group on the plane."""
     make = {
         ("escnn", False): "rot2dOnR2",
         ("escnn", True): "flipRot2dOnR2",
@@ -193,7 +194,7 @@ def gspace(library: Any, symmetry: Symmetry) -> Any:
 
 
 def field_type(library: Any, space: Any, field: Field, count: int) -> Any:
-    """Return the library's type of a map with so many fields of one kind."""
+    """Return the library's type of a map with `count` equal fields."""
     if field.kind == "scalar":
         representation = space.trivial_repr
     elif field.kind == "regular":

@@ -1,10 +1,10 @@
 """Layers on steerable maps. Only the filters come from escnn or e2cnn; the rest is plain torch.
 
 A map of C fields with d numbers each is a tensor [N, C*d, H, W]; channel c*d + j holds number j of field c, as in
-both libraries. Their modules keep the filter that they have expanded from their weights, as a buffer, from the call of
-`eval()` on: it enters the state dict, and it grows stale where weights change in evaluation mode, as those of a moving
-average do. `SteerableConv` keeps nothing: it expands its filter whenever it is used. And nothing here is a
-GeometricTensor, so every layer is what `torch.nn` users expect.
+both libraries. After `eval()` the modules of the libraries store the filter expanded from their weights as a buffer. It
+becomes part of the state dict, and is out of date when weights change in evaluation mode, as those of a moving average
+do. `SteerableConv` expands its filter at every use. The layers take and return plain tensors instead of
+GeometricTensor.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import UsageError
-from zoo_steerable.basis import FilterQuestion, filter_basis
+from zoo_steerable.basis import FilterQuery, filter_basis
 from zoo_steerable.sampling import blur
 
 
@@ -25,25 +25,23 @@ class SteerableConv(nn.Module):
     """Convolve with filters that commute with a group (Weiler & Cesa 2019, arXiv:1911.08251).
 
     The weight is [C_out, C_in, B], for B basis filters between two fields. The state dict also holds `fingerprint`, a
-    few numbers that depend on all of the basis: weights are coefficients, and mean nothing with another basis.
+    few numbers computed from the basis: the weights are coefficients, which are meaningless with another basis.
 
     Args:
-        question: which basis.
-        in_fields, out_fields: C_in and C_out, fields that come in and go out.
-        padding: pixels of zeros on each side; default: the size of the map is kept.
+        query: Description of the filter basis.
+        in_fields, out_fields: Numbers of input and output fields, C_in and C_out.
+        padding: Pixels of zeros on each side; default: as many as keep the size of the map.
     """
 
     filters: Tensor
     fingerprint: Tensor
 
-    def __init__(
-        self, question: FilterQuestion, in_fields: int, out_fields: int, *, padding: int | None = None
-    ) -> None:
+    def __init__(self, query: FilterQuery, in_fields: int, out_fields: int, *, padding: int | None = None) -> None:
         super().__init__()
-        basis = filter_basis(question)
-        self.question = question
+        basis = filter_basis(query)
+        self.query = query
         self.in_fields, self.out_fields = in_fields, out_fields
-        self.padding = question.kernel_size // 2 if padding is None else padding
+        self.padding = query.kernel_size // 2 if padding is None else padding
         deviation = basis.deviation / in_fields**0.5
         self.weight = nn.Parameter(torch.randn(out_fields, in_fields, len(deviation)) * deviation)
         self.register_buffer("filters", basis.filters, persistent=False)
@@ -52,7 +50,7 @@ class SteerableConv(nn.Module):
     def expand(self) -> Tensor:
         """Return the planar filter [C_out * d_out, C_in * d_in, k, k]; gradients flow to the weight."""
         count, outgoing, incoming, size, _ = self.filters.shape
-        # Autocast would round the filter before it is put together, and so differently for each element of the group.
+        # Autocast would round the coefficients before they are combined, differently for each element of the group.
         with torch.autocast(self.weight.device.type, enabled=False):
             combined = self.weight.flatten(0, 1) @ self.filters.view(count, -1)
         blocks = combined.view(self.out_fields, self.in_fields, outgoing, incoming, size, size)
@@ -63,9 +61,9 @@ class SteerableConv(nn.Module):
         return F.conv2d(maps, self.expand(), padding=self.padding)
 
     def export(self) -> nn.Conv2d:
-        """Return the ordinary convolution that computes the same."""
+        """Return an equivalent ordinary convolution."""
         bank = self.expand().detach()
-        size = self.question.kernel_size
+        size = self.query.kernel_size
         convolution = nn.Conv2d(bank.shape[1], bank.shape[0], size, padding=self.padding, bias=False)
         convolution.weight = nn.Parameter(bank.clone())
         return convolution.to(bank.device).train(self.training)
@@ -76,25 +74,25 @@ class SteerableConv(nn.Module):
             given.shape == self.fingerprint.shape
             and torch.allclose(given.to(self.fingerprint), self.fingerprint, atol=1e-3)
         ):
-            question = self.question
+            query = self.query
             raise UsageError(
-                f"The weights '{prefix}weight' belong to another filter basis than that of {question.library} "
-                f"{question.symmetry.name}, {question.kernel_size}x{question.kernel_size} pixels, frequency_cutoff "
-                f"{question.frequency_cutoff}: another group, hyper-parameter or version of the library."
+                f"The weights '{prefix}weight' do not match the filter basis of {query.library} "
+                f"{query.symmetry.name}, {query.kernel_size}x{query.kernel_size} pixels, frequency_cutoff "
+                f"{query.frequency_cutoff}: they were trained with another group, hyper-parameter or library version."
             )
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
         """Describe the layer in `repr`."""
-        question = self.question
+        query = self.query
         return (
-            f"{question.library} {question.symmetry.name}, {self.in_fields} {question.incoming} -> "
-            f"{self.out_fields} {question.outgoing}, kernel_size={question.kernel_size}, padding={self.padding}"
+            f"{query.library} {query.symmetry.name}, {self.in_fields} {query.incoming} -> "
+            f"{self.out_fields} {query.outgoing}, kernel_size={query.kernel_size}, padding={self.padding}"
         )
 
 
 def _fingerprint(filters: Tensor) -> Tensor:
-    """Return four weighted means of a basis, which tell two bases apart."""
+    """Return four weighted means of a basis, which differ between bases."""
     values = filters.detach().double().flatten()
     places = torch.arange(len(values), dtype=torch.float64)
     waves = torch.stack([(places * step + step).cos() for step in (0.7, 1.3, 2.1, 2.9)])
@@ -102,14 +100,14 @@ def _fingerprint(filters: Tensor) -> Tensor:
 
 
 class RegularNorm(nn.BatchNorm2d):
-    """Batch norm with one mean and variance for each regular field, and a non-linearity: permutations keep both.
+    """Batch norm with one mean and variance for each regular field, and a non-linearity; both are equivariant.
 
     Equals the libraries' InnerBatchNorm with ReLU or ELU. The state dict is that of `nn.BatchNorm2d(fields)`.
 
     Args:
-        fields: C.
-        size: |G|, numbers in a field; 1 for scalars.
-        nonlinearity: "relu" or "elu".
+        fields: Number of fields C.
+        size: Numbers in a field, |G|; 1 for scalars.
+        nonlinearity: Non-linearity, "relu" or "elu".
     """
 
     def __init__(self, fields: int, size: int, *, nonlinearity: str) -> None:
@@ -127,15 +125,15 @@ class RegularNorm(nn.BatchNorm2d):
 class IrrepsNorm(nn.Module):
     """Batch norm and a non-linearity for fields of irreps: scalars are normalised as usual, vectors by their length.
 
-    "gated" (Weiler et al. 2018, arXiv:1807.02547) multiplies the vector of each frequency by the sigmoid of a gate, a
-    scalar of its own; it maps "gated" fields to "irreps" fields. "norm" (Worrall et al. 2017, arXiv:1612.04642) changes
+    "gated" (Weiler et al. 2018, arXiv:1807.02547) multiplies the vector of each frequency by the sigmoid of a gate, an
+    additional scalar; it maps "gated" fields to "irreps" fields. "norm" (Worrall et al. 2017, arXiv:1612.04642) changes
     the length of each vector from l to relu(l + b), where b is learned; it maps "irreps" to "irreps". In both, scalars
     go through ReLU.
 
     Args:
-        fields: C.
-        frequency: the highest one, at least 1.
-        nonlinearity: "gated" or "norm".
+        fields: Number of fields C.
+        frequency: Highest frequency, at least 1.
+        nonlinearity: Non-linearity, "gated" or "norm".
     """
 
     running_square: Tensor
@@ -157,7 +155,7 @@ class IrrepsNorm(nn.Module):
         scalars = self.scalar_norm(parts[:, :, : self.scalars].flatten(1, 2)).view(
             batch, self.fields, -1, height, width
         )
-        # Lengths and their means in single precision under autocast, too: squares overflow and lose digits first.
+        # Lengths and their means in single precision even under autocast, because squares overflow and lose digits.
         vectors = parts[:, :, self.scalars :].view(batch, self.fields, self.frequency, 2, height, width).float()
         vectors = vectors * (self.scale * self._mean_square(vectors).add(1e-5).rsqrt())[..., None, None, None]
         if self.nonlinearity == "gated":
@@ -169,12 +167,12 @@ class IrrepsNorm(nn.Module):
         return torch.cat([F.relu(scalars[:, :, :1]), vectors.to(scalars.dtype)], 2).flatten(1, 2)
 
     def _mean_square(self, vectors: Tensor) -> Tensor:
-        """Return the mean square of a component [C, frequency], of the batch in training, else the running one."""
+        """Return the mean square of a component [C, frequency], of the batch in training or else the running mean."""
         if not self.training:
             return self.running_square
         square = vectors.square().mean((0, 3, 4, 5))
         with torch.no_grad():
-            self.running_square.lerp_(square, 0.1)  # torch's momentum of batch norm
+            self.running_square.lerp_(square, 0.1)  # the default momentum of batch norm in torch
         return square
 
     def extra_repr(self) -> str:
@@ -183,10 +181,10 @@ class IrrepsNorm(nn.Module):
 
 
 class GroupPool(nn.Module):
-    """Take the largest number of each regular field, which the group keeps: [N, C*|G|, ...] to [N, C, ...].
+    """Take the largest number of each regular field, which is invariant: [N, C*|G|, ...] to [N, C, ...].
 
     Args:
-        size: |G|.
+        size: Numbers in a field, |G|.
     """
 
     def __init__(self, size: int) -> None:
@@ -201,11 +199,11 @@ class GroupPool(nn.Module):
 class AntialiasedPool(nn.Module):
     """Blur with a Gaussian of 5x5 pixels and take every `stride`-th one: the libraries' PointwiseAvgPoolAntialiased.
 
-    Kept for the network of 2021; it is exact at odd sizes only. Elsewhere `zoo_steerable.sampling.halve` serves.
+    Used by the network of 2021 only; it is exact at odd sizes only. Other networks use `zoo_steerable.sampling.halve`.
 
     Args:
-        stride: 1 or 2.
-        padding: pixels of zeros on each side.
+        stride: Stride, 1 or 2.
+        padding: Pixels of zeros on each side.
     """
 
     def __init__(self, *, stride: int, padding: int) -> None:

@@ -34,7 +34,7 @@ rho_1_g, rho_2_g = (
         )
         constraint = np.kron(np.eye(len(rho_2_g)), rho_1_g) - np.kron(rho_2_g.T, np.eye(len(rho_1_g)))"""
 
-# module -> (text as published, how often it stands there, text instead)
+# module -> (published text, number of occurrences, replacement)
 MENDED: dict[str, tuple[tuple[str, int, str], ...]] = {
     "e2cnn.kernels.utils": (
         ("np.array(k, copy=False)", 2, "np.asarray(k)"),
@@ -114,7 +114,7 @@ class _Mender(importlib.machinery.SourceFileLoader):
     """Compile a module from patched source, without writing bytecode, as other code may use the library too."""
 
     def get_code(self, fullname: str) -> CodeType:
-        """Return the code of a module after mending."""
+        """Return the patched code of a module."""
         path = self.get_filename(fullname)
         text = self.get_data(path).decode("utf-8")
         for published, count, instead in MENDED[fullname]:
@@ -136,7 +136,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Return where a module is, with the loader that mends it."""
+        """Return the location of a module, with the loader that patches it."""
         if fullname not in MENDED:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)

@@ -1,10 +1,9 @@
 """The steerable networks: one architecture for every group, and the network published for this task in 2021.
 
-    image -> (disc) -> steerable convolutions -> numbers that the group does not change -> pool over space -> linear
+    image -> (disc) -> steerable convolutions -> invariant numbers -> pool over space -> linear
 
-For finite groups the features are regular fields and the last of them are pooled over the group. For so2 and o2
-they are irreps, and the last convolution has scalars only come out. Either way the head sees what turning the image
-does not change.
+For finite groups the features are regular fields, and the last of them are pooled over the group. For so2 and o2 they
+are irreps, and the last convolution returns scalars only. In both cases the input of the head is invariant.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import UsageError
-from zoo_steerable.basis import Field, FilterQuestion
+from zoo_steerable.basis import Field, FilterQuery
 from zoo_steerable.layers import AntialiasedPool, GroupPool, IrrepsNorm, RegularNorm, SteerableConv
 from zoo_steerable.libraries import LIBRARIES
 from zoo_steerable.sampling import disc, halve
@@ -33,12 +32,12 @@ class SteerableNetwork(nn.Module):
     """Classify square images [N, C, H, W] into logits [N, K].
 
     Args:
-        library: "escnn" or "e2cnn", which makes the filters.
-        symmetry: the group.
-        trunk: maps images to numbers that the group does not change, as a map [N, F, h, w]; they still turn in space.
-        head: maps those to logits.
-        invariant: whether the head forgets where on the map a number stood.
-        mask: image size in pixels if images are cut to a disc first.
+        library: Library that derives the filters, "escnn" or "e2cnn".
+        symmetry: Symmetry group of the network.
+        trunk: Layers from images to a map [N, F, h, w] of scalars, which the group moves in space only.
+        head: Layers from this map to logits.
+        invariant: Whether the output of the head is independent of positions on the map.
+        mask: Image size in pixels if images are first cut to a disc; otherwise None.
     """
 
     disc: Tensor | None
@@ -56,12 +55,12 @@ class SteerableNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.library, self.symmetry = library, symmetry
-        # Read by the harness: hyper-parameters decide both, so the spec cannot.
+        # Read by zoo after building: both depend on hyper-parameters, so the spec cannot state them.
         self.symmetry_group = symmetry.name
         self.equivariance = ("exact" if symmetry.exact else "approximate") if invariant else None
         self.trunk, self.head = trunk, head
         self.register_buffer("disc", disc(mask) if mask else None, persistent=False)
-        # Written into the state dict, so that weights of another group are refused by name.
+        # Part of the state dict, so that weights of another group are refused.
         self.register_buffer(
             "identity", torch.tensor([LIBRARIES.index(library), symmetry.order, int(symmetry.mirrors)])
         )
@@ -75,9 +74,9 @@ class SteerableNetwork(nn.Module):
         return logits
 
     def export(self) -> nn.Module:
-        """Return the network with ordinary convolutions in place of steerable ones; it computes the same.
+        """Return an equivalent network with ordinary convolutions.
 
-        Its filters no longer obey the group if they are trained.
+        If it is trained further, its filters are no longer equivariant.
         """
         return ExportedNetwork(self)
 
@@ -86,7 +85,7 @@ class ExportedNetwork(nn.Module):
     """A steerable network in planar form.
 
     Args:
-        network: to be exported.
+        network: Network to export.
     """
 
     disc: Tensor | None
@@ -105,7 +104,7 @@ class ExportedNetwork(nn.Module):
 
 
 def _refuse_other_group(module: nn.Module, state_dict: Mapping[str, Tensor], prefix: str, *_: object) -> None:
-    """Compare the library and the group that weights were trained with."""
+    """Check that weights were trained with this library and group."""
     assert isinstance(module, SteerableNetwork)
     given = state_dict.get(f"{prefix}identity")
     if (
@@ -115,10 +114,10 @@ def _refuse_other_group(module: nn.Module, state_dict: Mapping[str, Tensor], pre
     ):
         library, order, mirrors = given.tolist()
         own = f"{module.library}/{module.symmetry.name}"
-        theirs = f"{LIBRARIES[library]}/{Symmetry(order, bool(mirrors)).name}"
+        trained = f"{LIBRARIES[library]}/{Symmetry(order, bool(mirrors)).name}"
         raise UsageError(
-            f"Weights of {theirs} cannot be loaded into {own}: their filters are other ones.",
-            hint=f"Build {theirs} with the same hyper-parameters, or train {own}.",
+            f"Weights of {trained} cannot be loaded into {own}: the filters differ.",
+            hint=f"Build {trained} with the same hyper-parameters, or train {own}.",
         )
 
 
@@ -134,7 +133,7 @@ class SpatialMean(nn.Module):
     """Take the mean over a map, or over its inscribed disc: [N, C, H, W] to [N, C].
 
     Args:
-        round: over the disc.
+        round: Whether to take the mean over the disc.
     """
 
     def __init__(self, *, round: bool) -> None:
@@ -142,7 +141,7 @@ class SpatialMean(nn.Module):
         self.round = round
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Take the mean."""
+        """Return the mean."""
         if not self.round:
             return maps.mean((-2, -1))
         weights = disc(maps.shape[-1]).to(maps)
@@ -155,17 +154,17 @@ def build(
     """Build the network of one library and group.
 
     Args:
-        library: "escnn" or "e2cnn".
-        group: "c8" and so on; "cn" and "dn" take their order from the hyper-parameters.
-        in_chans: C.
-        num_classes: K.
-        image_size: edge length in pixels that the depth must suit; with the head "invariant" the network takes any
-            size that it suits.
-        hparams: changes to the model's defaults.
+        library: Library that derives the filters, "escnn" or "e2cnn".
+        group: Name of the group, such as "c8"; "cn" and "dn" take their order from the hyper-parameters.
+        in_chans: Number of image channels C.
+        num_classes: Number of classes K.
+        image_size: Edge length of the images in pixels. With the head "invariant" it is only checked, and the network
+            accepts every size that passes the check.
+        hparams: Hyper-parameters that replace the model's defaults.
 
     Raises:
-        UsageError: such a network cannot be built.
-        MissingError: the library is needed and is not installed.
+        UsageError: A hyper-parameter or the image size is invalid.
+        MissingError: The library is required but not installed.
     """
     model = f"{library}/{group}"
     shape: dict[str, Any] = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
@@ -178,7 +177,7 @@ def build(
 def build_published(
     *, library: str, group: str, in_chans: int, num_classes: int, image_size: int, **hparams: Any
 ) -> SteerableNetwork:
-    """Build the network that was published for this task in 2021. All else as for `build`."""
+    """Build the network that was published for this task in 2021. The arguments are those of `build`."""
     model = f"{library}/{group}_2021"
     shape: dict[str, Any] = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
     values = complete(model, PUBLISHED_DEFAULTS, **shape, hparams=hparams)
@@ -209,7 +208,7 @@ def _assemble(
     dropout: float,
     max_frequency: int = 0,
 ) -> SteerableNetwork:
-    """Build the network of one group; arguments as in the specs."""
+    """Build the network of one group; the arguments are those of the specs."""
     finite = symmetry.order > 0
     choose(model, "nonlinearity", nonlinearity, ("relu", "elu") if finite else ("gated", "norm"))
     choose(model, "head", head, ("invariant", "flatten"))
@@ -220,13 +219,13 @@ def _assemble(
     layers: list[nn.Module] = []
     field, fields = SCALAR, in_chans
     for place, (width, kernel_size, stride) in enumerate(zip(widths, kernel_sizes, strides, strict=True), start=1):
-        # A network for so2 ends with scalars: there is no largest one of infinitely many numbers to take.
+        # A network for an infinite group ends with scalars, since a maximum over the group cannot be taken.
         outgoing = SCALAR if place == len(widths) and not finite else produced
-        question = FilterQuestion(
+        query = FilterQuery(
             library=library, symmetry=symmetry, incoming=field, outgoing=outgoing, kernel_size=kernel_size,
             frequency_cutoff=frequency_cutoff,
         )  # fmt: skip
-        layers.append(SteerableConv(question, fields, width))
+        layers.append(SteerableConv(query, fields, width))
         if finite:
             layers.append(RegularNorm(width, symmetry.size, nonlinearity=nonlinearity))
         elif outgoing is SCALAR:
@@ -270,14 +269,14 @@ def _assemble_published(
         if kernel_size > size + 2 * padding:
             raise UsageError(
                 f"{model}: image_size is {image_size}, but must be larger: convolution {place + 1} has a kernel of "
-                f"{kernel_size} and sees {size} pixels."
+                f"{kernel_size} pixels and an input of {size} pixels."
             )
-        question = FilterQuestion(
+        query = FilterQuery(
             library=library, symmetry=symmetry, incoming=field, outgoing=REGULAR, kernel_size=kernel_size,
             frequency_cutoff=frequency_cutoff,
         )  # fmt: skip
         layers += [
-            SteerableConv(question, fields, width, padding=padding),
+            SteerableConv(query, fields, width, padding=padding),
             RegularNorm(width, symmetry.size, nonlinearity="relu"),
         ]
         size += 2 * padding - kernel_size + 1
@@ -294,5 +293,5 @@ def _assemble_published(
 
 
 def _dense(features: int, num_classes: int) -> list[nn.Module]:
-    """Return the published head, which sees where on the map each number stands."""
+    """Return the published head, which depends on positions on the map."""
     return [nn.Linear(features, 64), nn.BatchNorm1d(64), nn.ELU(), nn.Linear(64, num_classes)]

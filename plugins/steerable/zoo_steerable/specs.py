@@ -1,4 +1,4 @@
-"""Describe the networks: what both plugin modules register. Imports nothing heavy."""
+"""Specs of the networks that both plugin modules register. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from zoo.errors import UsageError
 from zoo.specs import ModelSpec
 from zoo_steerable.symmetry import NAMES, Symmetry, parse
 
-# A layer's parameters grow as width^2 times the number of basis filters between two fields, and that as the group's
-# order; equal counts ask for widths in the ratio 1 / sqrt(order). A test holds the counts between 20 and 30 thousand.
+# A layer's parameters grow as width^2 times the number of basis filters between two fields, and that number grows as
+# the group's order; equal counts require widths in the ratio 1 / sqrt(order). A test checks the counts.
 WIDTHS: dict[str, list[int]] = {
     "c4": [6, 8, 12, 14, 16],
     "c8": [4, 6, 8, 10, 12],
@@ -41,7 +41,7 @@ SHARED: dict[str, Any] = {
 }
 DEFAULT_ORDER = 6
 SHIPPED = {"escnn/c4": {data: f"weights/c4.{data}.safetensors" for data in ("modelA", "modelB")}}
-"""Files of trained weights in this package, made by benchmarks/ship_weights.py."""
+"""Bundled weights, made by benchmarks/ship_weights.py."""
 PUBLISHED = tuple(f"{name}_2021" for name in ("c4", "c8", "d4", "d8"))
 PUBLISHED_DEFAULTS: dict[str, Any] = {
     "widths": [24, 48, 48, 96, 96, 64],
@@ -52,12 +52,12 @@ PUBLISHED_DEFAULTS: dict[str, Any] = {
 CARD = """\
 Steerable convolutions under {words}, with filters from {library} {version}. {promise}
 
-Five convolutions, each with batch norm and a non-linearity, two of them with a halving of the resolution that commutes
+Five convolutions, each with batch norm and a non-linearity. Two of them halve the resolution in a way that commutes
 with the symmetries of the square at odd and even image sizes. The head pools over the group and over space
-(`head=invariant`), or sees the flattened map (`head=flatten`), which is not invariant.
+(`head=invariant`), or takes the flattened map (`head=flatten`), which is not invariant.
 
-Hyper-parameters: `widths`, fields after each convolution; `kernel_sizes`; `strides`; `frequency_cutoff`, highest
-angular frequency of a filter for each pixel of radius, null for the library's own rule; `nonlinearity`; `mask`, whether
+Hyper-parameters: `widths`, numbers of fields after each convolution; `kernel_sizes`; `strides`; `frequency_cutoff`,
+highest angular frequency of a filter per pixel of radius, null for the library's rule; `nonlinearity`; `mask`, whether
 images and the last pooling are cut to a disc; `head`; `dropout`{more}.
 
 Source: Weiler & Cesa 2019, *General E(2)-Equivariant Steerable CNNs*, arXiv:1911.08251. The network that was published
@@ -70,9 +70,9 @@ inner batch norm and ReLU, antialiased pooling after the 2nd, 4th and 6th, pooli
 (64x26x26 for its images of 129x129) into Linear 64, batch norm, ELU and Linear. Because it is flattened, the network is
 *not* invariant. It is large (hundreds of channels): use a GPU.
 
-Trained there with Adam, learning rate 5e-5, weight decay 1e-5, batch 64, 30 to 40 epochs, augmented by rotations, on
-75,000 images; one-vs-rest AUC on Model A .9986 / .9942 / .9986 (c4) to .9991 / .9976 / .9995 (c8), with the checkpoint
-chosen on the test set.
+It was trained with Adam, learning rate 5e-5, weight decay 1e-5, batch 64, 30 to 40 epochs, augmentation by
+rotations, 75,000 images. One-vs-rest AUC on Model A .9986 / .9942 / .9986 (c4) to .9991 / .9976 / .9995 (c8), with the
+checkpoint chosen on the test set.
 """
 
 
@@ -84,7 +84,7 @@ def defaults_of(name: str) -> dict[str, Any]:
         "widths": WIDTHS[name],
         **SHARED,
         "nonlinearity": "relu" if finite else "gated",
-        # Corners of a square that is turned by 45 degrees leave the image: what only they show, no head may use.
+        # Corners of a square rotated by 45 degrees leave the image, so an invariant network must not use them.
         "mask": not exact,
         "head": "invariant",
         "dropout": 0.0,
@@ -117,7 +117,7 @@ def search_space_of(name: str) -> dict[str, Any]:
 
 
 def words_of(name: str) -> str:
-    """Say in words what a group holds."""
+    """Describe the elements of a group in words."""
     if name in ("cn", "dn"):
         return f"rotations by 360 degrees / `order`{' and mirrors' if name == 'dn' else ''}"
     symmetry = parse(name) or Symmetry(0, False)
@@ -134,8 +134,8 @@ def specs(library: str, version: str) -> list[ModelSpec]:
         promise = (
             "The logits do not change, up to rounding, at every image size, trained or not."
             if exact
-            else "Quarter turns (where the group has them) and mirrors change the logits by rounding only, "
-            "other angles by what the sampling on pixels does."
+            else "Quarter turns (if the group contains them) and mirrors change the logits by rounding only, "
+            "other angles also by the sampling on pixels."
         )
         more = {"cn": "; `order`", "dn": "; `order`", "so2": "; `max_frequency`", "o2": "; `max_frequency`"}.get(
             name, ""
@@ -148,7 +148,7 @@ def specs(library: str, version: str) -> list[ModelSpec]:
                 summary=f"steerable, {words_of(name).replace('`', '')}; filters from {library}",
                 tags=("convolutional", "small", "from-scratch", "equivariant", "steerable"),
                 card=CARD.format(words=words_of(name), library=library, version=version, promise=promise, more=more),
-                # The group of cn and dn is the network's to say: it depends on their order.
+                # The group of cn and dn depends on their order, so the network states it.
                 group=name if symmetry else None,
                 equivariance="exact" if exact else "approximate",
                 defaults=defaults_of(name),
@@ -162,10 +162,10 @@ def specs(library: str, version: str) -> list[ModelSpec]:
 
 
 def resolve(library: str, name: str) -> ModelSpec | None:
-    """Return the network of 2021 for an id such as "e2cnn/d8_2021", which is too large for wildcards to find.
+    """Return the network of 2021 for an id such as "e2cnn/d8_2021"; it is not listed because of its size.
 
     Raises:
-        UsageError: the namespace is ours, and the name is that of a group for which there is no network.
+        UsageError: The name is a group of this library without a network of its own.
     """
     namespace, _, model = name.strip().lower().partition("/")
     if namespace != library:
@@ -176,7 +176,7 @@ def resolve(library: str, name: str) -> ModelSpec | None:
             return None
         family = "dn" if symmetry.mirrors else "cn"
         raise UsageError(
-            f"There is no model '{library}/{model}'; the number of rotations is a setting of {library}/{family}.",
+            f"Model '{library}/{model}' was not found; the number of rotations is a setting of {library}/{family}.",
             hint=f"Use: --model {library}/{family} --set model.order={symmetry.order}",
         )
     group = model.partition("_")[0]

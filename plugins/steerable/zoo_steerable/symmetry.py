@@ -1,4 +1,4 @@
-"""The symmetry groups of the plane that fix a point: their names, and which of their elements move pixels onto pixels.
+"""Point groups of the plane: their names, and whether their elements move pixels onto pixels.
 
 A name is "c8" (rotations by multiples of 45 degrees), "d8" (with mirrors), "so2" (all rotations) or "o2" (all, with
 mirrors). Imports nothing heavy: a plugin module uses it to list its networks.
@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 NAMES = ("c4", "c8", "c16", "d4", "d8", "so2", "o2")
-MOST = 32  # a filter of 7x7 pixels tells no more directions than this
+MOST = 32  # a filter of 7x7 pixels cannot distinguish more directions
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Symmetry:
     """A group of rotations, with or without mirrors.
 
     Args:
-        order: how many rotations it holds, or 0 for all of them.
-        mirrors: whether it holds mirrors, too.
+        order: Number of rotations, or 0 for all rotations.
+        mirrors: Whether the group also contains mirrors.
     """
 
     order: int
@@ -34,7 +34,7 @@ class Symmetry:
 
     @property
     def size(self) -> int:
-        """How many elements the group has; 0 for infinitely many."""
+        """The number of elements; 0 for infinitely many."""
         return self.order * (2 if self.mirrors else 1)
 
     @property
@@ -44,7 +44,7 @@ class Symmetry:
 
 
 def parse(name: str) -> Symmetry | None:
-    """Return the group of this name, or None if there is none."""
+    """Return the group of this name, or None if the name is unknown."""
     if name in ("so2", "o2"):
         return Symmetry(0, name == "o2")
     match = re.fullmatch(r"([cd])([1-9]\d?)", name)

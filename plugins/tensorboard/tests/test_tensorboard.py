@@ -1,4 +1,4 @@
-"""What TensorBoard reads back is what the run stored; and nothing is written or imported that was not asked for."""
+"""TensorBoard reads the stored values of a run; nothing is written or imported without the variable."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_events_agree_with_the_stored_run(go, tmp_path):
     assert rest == []
 
 
-def test_begun_anew_it_shows_one_training_and_its_failure(go, tmp_path):
+def test_a_forced_run_replaces_the_events_and_shows_its_failure(go, tmp_path):
     go(str(tmp_path / "events"))
     result, run_dir = go(str(tmp_path / "events"), force=True)
     folder = tmp_path / "events" / run_dir.relative_to(tmp_path / "store")
@@ -91,7 +91,7 @@ def test_begun_anew_it_shows_one_training_and_its_failure(go, tmp_path):
     assert result.error.encode() in read(folder).Tensors("failed/text_summary")[0].tensor_proto.string_val[0]
 
 
-def test_a_run_that_goes_on_keeps_its_curves(tmp_path):
+def test_a_resumed_run_keeps_its_curves(tmp_path):
     from zoo_tensorboard import events
 
     folder, run_dir = tmp_path / "events", tmp_path / "run"
@@ -113,7 +113,7 @@ def test_a_run_that_goes_on_keeps_its_curves(tmp_path):
 
 
 @pytest.mark.parametrize("switch", ["", "0"])
-def test_it_costs_nothing_where_it_is_not_asked_for(switch):
+def test_without_the_variable_no_heavy_library_is_imported(switch):
     code = (
         "import sys; from pathlib import Path; from zoo_tensorboard import plugin\n"
         "run = Path('a/b/c')\n"

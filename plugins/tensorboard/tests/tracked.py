@@ -1,4 +1,4 @@
-"""A plugin file for the tests: a data set and a network that take no time, and one that fails."""
+"""A plugin file for the tests: a data set and a network that are quick, and a network that fails."""
 
 from zoo import DatasetSpec, ModelSpec, hookimpl
 

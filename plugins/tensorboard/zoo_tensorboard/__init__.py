@@ -1,1 +1,1 @@
-"""TensorBoard for runs: scalars while they train, curves and images when they end."""
+"""TensorBoard for runs: scalars during training, curves and images at the end."""

@@ -1,4 +1,4 @@
-"""Writes the events of a run: a file for each time that it was started, none of which is ever written twice."""
+"""Write the events of a run: one file for each time that the run is started."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ SCALARS = {
 }
 """Entry of history.jsonl -> tag."""
 
-# A hook is called anew for each event, so the file that is open between two of them has to be kept here.
+# Each event is a separate call of a hook, so the open file is stored here between events.
 _open: dict[Path, SummaryWriter] = {}
 
 
 def start(cell: Mapping[str, Any], run_dir: Path, folder: Path) -> None:
-    """Open a file and write the run's content as a text.
+    """Open a file and write the cell as text.
 
-    A run that starts from the beginning, as `--force` does, removes what an earlier one wrote; one that goes on from
-    its checkpoint adds a file, and TensorBoard joins them.
+    A run that starts from the beginning, for example with `--force`, removes the files of an earlier one. A run that
+    resumes from its checkpoint adds a file, and TensorBoard joins them.
     """
     from zoo.train.checkpoint import CHECKPOINT
 
@@ -47,7 +47,7 @@ def start(cell: Mapping[str, Any], run_dir: Path, folder: Path) -> None:
 
 
 def add_epoch(folder: Path, epoch: int, metrics: Mapping[str, float]) -> None:
-    """Write an epoch's scalars at once, so that whoever watches sees them."""
+    """Write the scalars of an epoch, and flush the file so that TensorBoard shows them at once."""
     writer = _open[folder]
     for name, tag in SCALARS.items():
         if name in metrics:
@@ -56,7 +56,7 @@ def add_epoch(folder: Path, epoch: int, metrics: Mapping[str, float]) -> None:
 
 
 def finish(run_dir: Path, folder: Path, content: Mapping[str, Any]) -> None:
-    """Write the scores, pictures where there are any, and close the file."""
+    """Write the scores and the pictures of a successful run, and close the file."""
     result = result_from(content, run_dir=run_dir)
     with _open.pop(folder) as writer:
         if result.status != "ok":

@@ -1,4 +1,4 @@
-"""The pictures of a run that ended: ROC curves, confusion matrix, example images and the worst mistakes."""
+"""Pictures of a completed run: ROC curves, confusion matrix, example images and the worst mistakes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zoo.results.store import MISTAKES, read_arrays
 
 
 def draw(result: Finished) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield tag and pixels [height, width, 3] of each picture of a good run."""
+    """Yield tag and pixels [height, width, 3] of each picture of a successful run."""
     cell, run_dir = result.cell, result.run_dir
     title = f"{cell.model} on {cell.data}, seed {cell.seed}"
     with tempfile.TemporaryDirectory() as folder:
@@ -34,17 +34,17 @@ def draw(result: Finished) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         ]
         mistakes = draw_images(
             arrays["images"], arrays["labels"], classes, path,
-            title=f"{title}: the least chance given to the true class", captions=captions,
+            title=f"{title}: lowest probability of the true class", captions=captions,
         )  # fmt: skip
         yield "images/worst", _pixels(mistakes)
 
 
 def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> NDArray[np.uint8]:
-    """Return a confusion matrix as pixels [height, width, 3]: images counted, shares of the true class as colours.
+    """Return a confusion matrix as pixels [height, width, 3]: counts as text, fractions of the true class as colours.
 
     Args:
-        confusion: [true][predicted] images.
-        classes: their names.
+        confusion: Numbers of images, [true][predicted].
+        classes: Names of the classes.
     """
     counts = np.asarray(confusion)
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)

@@ -1,4 +1,4 @@
-"""Listen to runs, if ZOO_TENSORBOARD says so; without it, three looks at the environment are all that happens."""
+"""Write the events of runs for TensorBoard if the variable ZOO_TENSORBOARD is set."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ SWITCH = "ZOO_TENSORBOARD"
 
 @hookimpl
 def zoo_run_started(cell: dict[str, Any], run_dir: Path) -> None:
-    """Write what the run is."""
+    """Write the cell of the run."""
     if folder := event_folder(run_dir):
         from zoo_tensorboard import events
 
@@ -20,7 +20,7 @@ def zoo_run_started(cell: dict[str, Any], run_dir: Path) -> None:
 
 @hookimpl
 def zoo_epoch_ended(run_dir: Path, epoch: int, metrics: dict[str, float]) -> None:
-    """Write the epoch's scalars."""
+    """Write the scalars of the epoch."""
     if folder := event_folder(run_dir):
         from zoo_tensorboard import events
 
@@ -29,7 +29,7 @@ def zoo_epoch_ended(run_dir: Path, epoch: int, metrics: dict[str, float]) -> Non
 
 @hookimpl
 def zoo_run_finished(run_dir: Path, result: dict[str, Any]) -> None:
-    """Write scores and pictures."""
+    """Write the scores and pictures."""
     if folder := event_folder(run_dir):
         from zoo_tensorboard import events
 
@@ -37,11 +37,11 @@ def zoo_run_finished(run_dir: Path, result: dict[str, Any]) -> None:
 
 
 def event_folder(run_dir: Path) -> Path | None:
-    """Return where the events of a run go, or None where none are wanted.
+    """Return the folder for the events of a run, or None if ZOO_TENSORBOARD is not set.
 
     Args:
-        run_dir: STORE/DATA/MODEL/RUN_ID. The events lie under the same three names, which is what TensorBoard shows,
-            in the folder that the switch names; 1 stands for STORE/tensorboard.
+        run_dir: Folder of the run, STORE/DATA/MODEL/RUN_ID. The events are in DATA/MODEL/RUN_ID of the folder that
+            ZOO_TENSORBOARD names; 1 stands for STORE/tensorboard.
     """
     chosen = os.environ.get(SWITCH, "")
     if chosen in ("", "0"):

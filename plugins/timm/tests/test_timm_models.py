@@ -1,4 +1,4 @@
-"""Every listed network trains at one channel and sees every pixel, whatever the image size."""
+"""Every listed network trains on one channel and uses every pixel, at every image size."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def network_of(name: str, *, image_size: int, **arguments: Any) -> PaddedNetwork
 
 
 @pytest.mark.parametrize(("name", "size"), CASES)
-def test_a_step_trains_the_first_layer_and_no_pixel_is_blind(name: str, size: int) -> None:
+def test_a_step_trains_the_first_layer_and_every_pixel_has_a_gradient(name: str, size: int) -> None:
     network = network_of(name, image_size=size)
     first = network.network.get_submodule(layer_names(network.network, "first_conv")[0])
     assert isinstance(first, nn.Conv2d)
@@ -71,7 +71,7 @@ def test_a_step_trains_the_first_layer_and_no_pixel_is_blind(name: str, size: in
         ("coatnet_nano", 150, (5, 5)),  # to 160, ten times the stride of its attention
     ],
 )
-def test_padding_is_the_least_that_the_network_needs(name: str, size: int, padding: tuple[int, int]) -> None:
+def test_padding_is_minimal(name: str, size: int, padding: tuple[int, int]) -> None:
     assert network_of(name, image_size=size).padding == padding * 2
 
 
@@ -103,7 +103,7 @@ def test_rates_reach_timm() -> None:
 
 
 @pytest.mark.parametrize(("name", "expected"), [("drop_rte", "'drop_rate'"), ("architecture", "no hyper-parameter")])
-def test_what_is_not_a_hyper_parameter_is_refused(name: str, expected: str) -> None:
+def test_unknown_hyper_parameters_are_refused(name: str, expected: str) -> None:
     with pytest.raises(UsageError, match=expected):
         network_of("resnet18", image_size=64, **{name: "resnet50"})
 
@@ -115,12 +115,12 @@ def test_what_is_not_a_hyper_parameter_is_refused(name: str, expected: str) -> N
         ({"drop_path_rate": "0.1"}, "less than 1"),
         ({"architecture": "vgg11", "drop_path_rate": 0.1}, "has no drop_path_rate"),
         ({"architecture": "resnet18x"}, "timm/resnet18"),
-        ({"pretrained": 1}, "true, false or the name of a file"),
+        ({"pretrained": 1}, "true, false or the path of a file"),
         ({"image_size": 0}, "image_size=0"),
-        ({"architecture": "vgg11", "image_size": 8}, "tried with"),
+        ({"architecture": "vgg11", "image_size": 8}, "also when padded to"),
     ],
 )
-def test_nonsense_is_refused(arguments: dict[str, Any], expected: str) -> None:
+def test_invalid_arguments_are_refused(arguments: dict[str, Any], expected: str) -> None:
     good = {"in_chans": 1, "num_classes": 3, "image_size": 64, "architecture": "resnet18"}
     with pytest.raises(UsageError) as caught:
         build(**{**good, **arguments})

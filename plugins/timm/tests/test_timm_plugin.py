@@ -1,4 +1,4 @@
-"""The plugin registers without weight, and answers for every name in its namespace and for no other."""
+"""The plugin registers without heavy imports, and resolves the names in its namespace only."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from zoo.errors import UsageError
 from zoo.specs import ModelSpec
 
 
-def test_importing_the_plugin_costs_no_heavy_library() -> None:
+def test_importing_the_plugin_imports_no_heavy_library() -> None:
     code = (
         "import sys, zoo_timm.plugin as plugin; plugin.zoo_models(); plugin.zoo_resolve_model('gconv/p4'); "
         "plugin.zoo_resolve_model('timm/resnet18'); "
@@ -39,7 +39,7 @@ def test_any_timm_name_resolves_ignoring_case() -> None:
     assert spec.defaults["pretrained"] is False
 
 
-def test_a_tag_means_its_weights() -> None:
+def test_a_tag_selects_its_weights() -> None:
     spec = zoo_resolve_model("timm/resnet50.a1_in1k")
     assert spec is not None
     assert spec.id == "timm/resnet50.a1_in1k"
@@ -53,7 +53,7 @@ def test_one_network_has_one_id() -> None:
 
 
 @pytest.mark.parametrize("name", ["gconv/p4", "resnet18", "timmy/resnet18", "timm/", "timm"])
-def test_other_namespaces_are_left_alone(name: str) -> None:
+def test_other_namespaces_are_ignored(name: str) -> None:
     assert zoo_resolve_model(name) is None
 
 
@@ -67,7 +67,7 @@ def test_other_namespaces_are_left_alone(name: str) -> None:
         ("timm/hf_hub:somebody/something", "list_models"),
     ],
 )
-def test_an_unknown_name_is_refused_with_help(name: str, expected: str) -> None:
+def test_an_unknown_name_is_refused_with_suggestions(name: str, expected: str) -> None:
     with pytest.raises(UsageError, match="timm") as caught:
         zoo_resolve_model(name)
     assert expected in str(caught.value)

@@ -1,4 +1,4 @@
-"""Trained weights arrive whole, with the first layer adapted and the head replaced, or not at all."""
+"""Trained weights are loaded completely, with an adapted first layer and a replaced head, or not at all."""
 
 import logging
 import time

@@ -12,7 +12,7 @@ def import_timm() -> Any:
     """Return the module timm.
 
     Raises:
-        MissingError: it cannot be imported.
+        MissingError: The import fails.
     """
     try:
         import timm
@@ -33,7 +33,7 @@ def find_architecture(name: str, *, also: tuple[str, ...] = ()) -> str:
 
     Raises:
         UsageError: The architecture or its tag does not exist in timm.
-        MissingError: timm cannot be imported.
+        MissingError: Timm cannot be imported.
     """
     timm = import_timm()
     untagged = timm.list_models()

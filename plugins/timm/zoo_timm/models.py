@@ -1,4 +1,4 @@
-"""Build any timm classifier for any number of channels and any image size, and cut off no pixel."""
+"""Build any timm classifier for any number of channels and any image size, without cropping."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from zoo_timm.weights import layer_names, load_network
 
 
 class PaddedNetwork(nn.Module):
-    """A network behind a padding by reflection.
+    """A network whose input is padded by reflection.
 
-    Reflection, because it keeps the scale of the pixels and the statistics of their noise: resampling would blur
-    the very residuals in which substructure shows, and zeros would draw an edge around the sky.
+    Reflection keeps the pixel scale and the statistics of the noise. Resampling would blur the small residuals that
+    substructure causes, and zeros would add an edge around the sky.
 
     Args:
-        network: maps [N, C, P, P] to logits [N, K].
-        image_size: H and W of the images, in pixels.
-        padded_size: P, at least image_size.
+        network: Network from padded images [N, C, P, P] to logits [N, K].
+        image_size: Height and width of the images in pixels.
+        padded_size: Height and width P of the padded images in pixels, at least `image_size`.
     """
 
     def __init__(self, network: nn.Module, *, image_size: int, padded_size: int) -> None:
@@ -39,11 +39,11 @@ class PaddedNetwork(nn.Module):
         """Return logits [N, K] for images [N, C, H, W].
 
         Raises:
-            UsageError: H or W is not the size that the network was built for; timm would drop pixels in silence.
+            UsageError: H or W differs from the size that the network was built for; timm would silently drop pixels.
         """
         if images.shape[-2] != self.image_size or images.shape[-1] != self.image_size:
             raise UsageError(
-                f"images of {images.shape[-2]} x {images.shape[-1]} pixels; the network was built for "
+                f"The images have {images.shape[-2]} x {images.shape[-1]} pixels, but the network was built for "
                 f"{self.image_size} x {self.image_size}."
             )
         if any(self.padding):
@@ -52,7 +52,7 @@ class PaddedNetwork(nn.Module):
         return logits
 
     def extra_repr(self) -> str:
-        """Return what `print(model)` shows of the sizes, in pixels."""
+        """Describe the sizes, in pixels, in `repr`."""
         return f"image_size={self.image_size}, padding={self.padding}"
 
 
@@ -69,20 +69,20 @@ def build(
     """Return a timm network that maps images [N, in_chans, image_size, image_size] to logits [N, num_classes].
 
     Args:
-        in_chans: channels.
-        num_classes: K.
-        image_size: height and width in pixels.
-        architecture: timm's name, with or without a tag such as "resnet50.a1_in1k".
-        pretrained: False: random weights; True: the weights that timm knows under the name, from the hub's cache
-            or the hub; text: a file .safetensors, .pth or .pt. See `zoo_timm.weights`.
-        drop_rate: dropout in front of the classifier, from 0 to less than 1; None: timm's default.
-        drop_path_rate: stochastic depth, from 0 to less than 1; None: timm's default.
+        in_chans: Number of image channels.
+        num_classes: Number of classes K.
+        image_size: Height and width of the images in pixels.
+        architecture: Name of the architecture in timm, with or without a tag, for example "resnet50.a1_in1k".
+        pretrained: False for random weights, True for the weights that timm provides under the name (from the hub's
+            cache or the hub), or the path of a .safetensors, .pth or .pt file. See `zoo_timm.weights`.
+        drop_rate: Dropout before the classifier, from 0 to less than 1; None for timm's default.
+        drop_path_rate: Stochastic depth, from 0 to less than 1; None for timm's default.
 
     Raises:
-        UsageError: an unknown architecture, a hyper-parameter that the architecture does not have, a size that it
-            cannot take, or a file of weights that does not fit.
-        MissingError: timm, or the hub, is out of reach.
-        DataError: a file of weights is damaged.
+        UsageError: The architecture is unknown, it does not have a given hyper-parameter or does not support the image
+            size, or the weights file does not fit.
+        MissingError: Timm cannot be imported, or the hub cannot be reached.
+        DataError: The weights file is damaged.
     """
     for label, count in (("in_chans", in_chans), ("num_classes", num_classes), ("image_size", image_size)):
         if type(count) is not int or count < 1:
@@ -93,7 +93,7 @@ def build(
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
             raise UsageError(f"{label}={rate!r} must be a number from 0 to less than 1.")
     if not isinstance(pretrained, (bool, str)) or pretrained == "":
-        raise UsageError(f"pretrained={pretrained!r} must be true, false or the name of a file.")
+        raise UsageError(f"pretrained={pretrained!r} must be true, false or the path of a file.")
 
     architecture = find_architecture(architecture)
     create = partial(_create, architecture, in_chans=in_chans, **rates)
@@ -117,12 +117,12 @@ def build(
 
 
 def _create(architecture: str, *, image_size: int | None = None, **arguments: Any) -> nn.Module:
-    """Return timm's network, told the image size where it must know it.
+    """Return timm's network, built for an image size if the architecture requires one.
 
     Args:
-        architecture: timm's name.
-        image_size: in pixels; None: timm's default for the architecture.
-        arguments: of `timm.create_model`, which itself takes no fixed list.
+        architecture: Name of the architecture in timm.
+        image_size: Height and width in pixels; None for timm's default.
+        arguments: Further arguments of `timm.create_model`.
     """
     timm = import_timm()
     config = timm.models.get_pretrained_cfg(architecture)
@@ -135,14 +135,14 @@ def _create(architecture: str, *, image_size: int | None = None, **arguments: An
 def _admissible(
     create: partial[nn.Module], architecture: str, *, in_chans: int, num_classes: int, image_size: int
 ) -> tuple[int, nn.Module]:
-    """Return the smallest tried size that the architecture can take, and the network on the meta device.
+    """Return the smallest tested size that the architecture supports, and the network on the meta device.
 
-    Tried are the next multiples of the patch, and of the patch together with 16, 32 and 64. A network whose first
-    layer is no partition into patches counts as having a patch of one pixel. A trial runs the network on the meta
-    device: it costs milliseconds and no memory, and meets the shape errors that a real image would meet.
+    The tested sizes are the next multiples of the patch size, and of its least common multiples with 16, 32 and 64. The
+    patch size is one pixel if the first layer does not divide the image into patches. A test runs the network on the
+    meta device, which takes milliseconds, needs no memory, and raises the same shape errors as a real image.
 
     Raises:
-        UsageError: none of them, or the architecture lacks a hyper-parameter.
+        UsageError: All sizes fail, or the architecture does not have a given hyper-parameter.
     """
     try:
         patch = _patch_size(create(num_classes=num_classes, device="meta"))
@@ -154,32 +154,32 @@ def _admissible(
                 ) from error
         raise
     sizes = sorted({_round_up(image_size, math.lcm(patch, step)) for step in (1, 16, 32, 64)})
-    problem = "it would be padded by more than itself"
+    problem = "the padding would be larger than the image"
     for size in sizes:
-        # Reflection has no more than image_size - 1 pixels to give on each side.
+        # Reflection can add at most image_size - 1 pixels on each side.
         if math.ceil((size - image_size) / 2) >= image_size:
             break
         try:
             network = create(num_classes=num_classes, image_size=size, device="meta").eval()
             with torch.no_grad():
                 logits = network(torch.empty(2, in_chans, size, size, device="meta"))
-        except Exception as error:  # whatever the architecture's own code raises at a size that it cannot take
+        except Exception as error:  # any error by the architecture's own code at an unsupported size
             problem = f"{type(error).__name__}: {error}".strip().splitlines()[0]
             continue
         if isinstance(logits, Tensor) and logits.shape == (2, num_classes):
             return size, network
-        problem = "it returns something else than logits [N, K]"
+        problem = "the output is not logits [N, K]"
     raise UsageError(
-        f"timm/{architecture} cannot take images of {in_chans} x {image_size} x {image_size}; tried with "
+        f"timm/{architecture} does not support images of {in_chans} x {image_size} x {image_size}, also when padded to "
         f"{', '.join(map(str, sizes))} pixels: {problem}",
-        hint="Other architectures can. See: zoo list-models 'timm/*'",
+        hint="Choose another architecture: zoo list-models 'timm/*'",
     )
 
 
 def _patch_size(network: nn.Module) -> int:
-    """Return the side in pixels of the patches that the first layer cuts the image into; 1 if it cuts none.
+    """Return the edge length in pixels of the patches that the first layer divides the image into, or 1.
 
-    A convolution whose stride is its kernel drops the pixels beyond the last whole patch without a word.
+    A convolution whose stride equals its kernel size silently drops the pixels beyond the last whole patch.
     """
     patch = 1
     for name in layer_names(network, "first_conv"):

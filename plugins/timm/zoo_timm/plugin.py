@@ -1,4 +1,4 @@
-"""Register a few baselines from timm by name, and answer for every other timm architecture."""
+"""Register a few baselines from timm by name, and resolve the names of all other timm architectures."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Baseline:
     """One row of the table below.
 
     Args:
-        architecture: timm's full name.
-        summary: one line for lists.
-        paper: authors, year, title, arXiv number.
-        note: what a user should know before trusting its score.
-        drop_rate: dropout in front of the classifier.
-        drop_path_rate: stochastic depth (arXiv:1603.09382); None where the network has none.
-        lr, weight_decay: AdamW's; the lr suits training from scratch.
-        tags: free words.
+        architecture: Full name of the architecture in timm.
+        summary: One line for lists.
+        paper: Authors, year, title and arXiv number.
+        note: Remark for interpreting its score.
+        drop_rate: Dropout before the classifier.
+        drop_path_rate: Stochastic depth (arXiv:1603.09382); None for networks without it.
+        lr, weight_decay: Learning rate and weight decay of AdamW for training from scratch.
+        tags: Words for searching.
     """
 
     architecture: str
@@ -38,8 +38,8 @@ class Baseline:
     tags: tuple[str, ...] = ("convolutional",)
 
 
-# Dropout and stochastic depth are the papers' own where they name a value; learning rates are for batches of
-# about 64. Transformers want the larger weight decay (Touvron et al. 2021, table 9: 0.05).
+# Dropout and stochastic depth are the papers' values where stated; learning rates are for batches of about 64.
+# Transformers need the larger weight decay (Touvron et al. 2021, table 9: 0.05).
 BASELINES: dict[str, Baseline] = {
     "resnet18": Baseline(
         architecture="resnet18",
@@ -52,14 +52,14 @@ BASELINES: dict[str, Baseline] = {
         architecture="resnet50",
         summary="residual network of 50 layers with bottlenecks",
         paper="He et al. 2016, *Deep Residual Learning for Image Recognition*, arXiv:1512.03385",
-        note="Worth its cost over resnet18 only with tens of thousands of images.",
+        note="Better than resnet18 only with tens of thousands of images.",
         drop_path_rate=0.0,
     ),
     "vgg16_bn": Baseline(
         architecture="vgg16_bn",
         summary="16 plain 3x3 layers with batch norm; by far the most parameters",
         paper="Simonyan & Zisserman 2015, *Very Deep Convolutional Networks*, arXiv:1409.1556",
-        note="Three quarters of the parameters sit in one 7x7 layer behind the convolutions; maps smaller than "
+        note="Three quarters of the parameters are in one 7x7 layer after the convolutions; maps smaller than "
         "7x7 (images below 224 pixels) are stretched to it by average pooling.",
         drop_rate=0.5,
         lr=3e-4,
@@ -68,13 +68,13 @@ BASELINES: dict[str, Baseline] = {
         architecture="densenet121",
         summary="121 densely connected layers, few parameters for their depth",
         paper="Huang et al. 2017, *Densely Connected Convolutional Networks*, arXiv:1608.06993",
-        note="Slow on a CPU for its size: it makes many small maps.",
+        note="Slow on a CPU for its size, because it computes many small maps.",
     ),
     "efficientnet_b1": Baseline(
         architecture="efficientnet_b1",
-        summary="depth-wise convolutions scaled by one rule",
+        summary="depth-wise convolutions, compound scaling",
         paper="Tan & Le 2019, *EfficientNet: Rethinking Model Scaling*, arXiv:1905.11946",
-        note="Few operations, but memory-bound: GPUs run it slower than its MACs promise.",
+        note="Few operations, but memory-bound: slower on GPUs than its MACs suggest.",
         drop_rate=0.2,
         drop_path_rate=0.2,
     ),
@@ -82,7 +82,7 @@ BASELINES: dict[str, Baseline] = {
         architecture="convnext_atto",
         summary="the smallest ConvNeXt: 7x7 depth-wise layers, layer norm",
         paper="Liu et al. 2022, *A ConvNet for the 2020s*, arXiv:2201.03545; the atto size is timm's",
-        note="Its first layer takes 4x4 pixels at once, so detail below four pixels meets one linear layer only.",
+        note="Its first layer maps patches of 4x4 pixels, so detail below four pixels passes one linear layer only.",
         drop_path_rate=0.1,
         weight_decay=0.05,
     ),
@@ -91,7 +91,7 @@ BASELINES: dict[str, Baseline] = {
         summary="plain vision transformer, patches of 16 pixels",
         paper="Dosovitskiy et al. 2021, *An Image is Worth 16x16 Words*, arXiv:2010.11929; the tiny size is "
         "DeiT's (Touvron et al. 2021, arXiv:2012.12877)",
-        note="Needs many images or pretrained weights; at 64 pixels it sees 16 patches only.",
+        note="Needs many images or pretrained weights; an image of 64 pixels has only 16 patches.",
         drop_path_rate=0.1,
         lr=5e-4,
         weight_decay=0.05,
@@ -101,7 +101,7 @@ BASELINES: dict[str, Baseline] = {
         architecture="swin_tiny_patch4_window7_224",
         summary="transformer with shifted 7x7 windows over patches of 4 pixels",
         paper="Liu et al. 2021, *Swin Transformer*, arXiv:2103.14030",
-        note="Windows shrink where a stage's map is smaller than 7x7 (images below 224 pixels).",
+        note="The windows are smaller if the map of a stage is smaller than 7x7 (images below 224 pixels).",
         drop_path_rate=0.2,
         lr=3e-4,
         weight_decay=0.05,
@@ -136,12 +136,12 @@ PARAMETERS: dict[str, int] = {
 _CARD = """\
 {about}
 
-One input channel or any other number; K classes. Where the image size does not suit the network, the image is
-padded on all sides by reflection to the next size that does; no pixel is cut off or resampled.
+Any number of input channels and classes. If the network does not support the image size, the image is padded on all
+sides by reflection to the next size that it supports; images are never cropped or resampled.
 
-`architecture` is timm's name and is fixed; `timm/NAME` is a model for any of timm's names. `pretrained=true` loads
+`architecture` is timm's name and is fixed; `timm/NAME` accepts every name in timm. `pretrained=true` loads
 timm's default weights from the hub, `pretrained=FILE` a local .safetensors, .pth or .pt file, also the weights of an
-earlier run; a first layer for RGB is summed over its channels, and a head for other classes is replaced.
+earlier run. A first layer for RGB is summed over its channels, and a head for other classes is replaced.
 
 Source: {source}
 """
@@ -160,7 +160,7 @@ def _listed(name: str, baseline: Baseline) -> ModelSpec:
         summary=baseline.summary,
         tags=("baseline", *baseline.tags),
         requires=("timm",),
-        card=_CARD.format(about=baseline.note, source=f"{baseline.paper}; written by timm."),
+        card=_CARD.format(about=baseline.note, source=f"{baseline.paper}; implementation of timm."),
         defaults=defaults,
         initialisers={"pretrained": False},
         search_space=search_space,
@@ -179,16 +179,16 @@ def zoo_models() -> list[ModelSpec]:
 def zoo_resolve_model(name: str) -> ModelSpec | None:
     """Return the spec of any timm architecture, such as "timm/resnet26d" or "timm/resnet50.a1_in1k".
 
-    A name of the table, or timm's full name of one, gives the listed spec, so that one network has one id. A name
-    with a tag means those weights: `pretrained` is then true unless timm has none under that tag.
+    A name in the table, or timm's full name of the same network, gives the listed spec, so that a network has one id. A
+    tag selects weights: `pretrained` is then true, unless timm has no weights with that tag.
 
     Args:
-        name: the full id as the user wrote it; upper and lower case are the same.
+        name: Full id as the user wrote it; case is ignored.
 
     Raises:
-        UsageError: the namespace is ours, but timm knows no such name. Only timm can say which of its 1,300 names
-            is the nearest, so that this plugin raises and does not leave it to the core.
-        MissingError: timm cannot be imported.
+        UsageError: The namespace is "timm", but timm has no architecture of this name. The error is raised here because
+            only timm has the 1,300 names among which the nearest is found.
+        MissingError: Timm cannot be imported.
     """
     namespace, _, wanted = name.strip().partition("/")
     if namespace.lower() != NAMESPACE or not wanted:
@@ -209,11 +209,11 @@ def zoo_resolve_model(name: str) -> ModelSpec | None:
         tags=("baseline",),
         requires=("timm",),
         card=_CARD.format(
-            about="This architecture is not in the plugin's table: its dropout is timm's default, and nobody has "
-            "tuned its training for lenses.",
+            about="This architecture is not in the plugin's table: its dropout is timm's default, and its training has "
+            "not been tuned for lenses.",
             source="see `timm.models`, which names the paper in the module of each architecture.",
         ),
-        # None: timm's own default, since not every architecture has either.
+        # None for timm's default, since some architectures have neither.
         defaults={
             "pretrained": bool(tag) and has_weights(architecture),
             "drop_rate": None,

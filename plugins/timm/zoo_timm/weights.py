@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 HUB_TIMEOUT_SECONDS = 5.0
-# A run's own file holds the network behind wrappers, beside the constants that normalise its images.
+# The weights file of a run has prefixes of wrappers, and also contains the constants that normalise images.
 _WRAPPERS = ("module.", "network.")
 _NORMALISATION = frozenset({"mean", "std"})
 
@@ -58,8 +58,8 @@ def load_network(
     classes_in_file = next((len(state[f"{h}.weight"]) for h in heads if f"{h}.weight" in state), 0)
     channels_in_file = _channels(state, blueprint, in_chans=in_chans, path=path)
     _, *height_and_width = timm_config(blueprint)["input_size"]
-    # timm loads loosely as soon as class counts differ. Built for the file's own classes it loads strictly, and
-    # the head is replaced after that.
+    # timm does not load strictly if the numbers of classes differ. So the network is built for the classes of the file,
+    # loaded strictly, and its head is replaced afterwards.
     arguments: dict[str, Any] = {
         "num_classes": classes_in_file,
         "pretrained": True,
@@ -78,7 +78,7 @@ def load_network(
         try:
             network = create(**arguments, pretrained_strict=True)
         except TypeError as error:
-            # Some architectures pass a strictness of their own; then only a whole set of keys will do.
+            # Some architectures set `strict` themselves, so the keys are compared here.
             if "pretrained_strict" not in str(error):
                 raise
             if set(state) - headless != set(expected) - headless:
@@ -90,7 +90,7 @@ def load_network(
             + _differences(state, expected, ignore=adapted | headless, error=error),
             hint="Use a weights file of this architecture, or set pretrained=false.",
         ) from error
-    # timm keeps what it was given in the network; the weights need not stay in memory twice.
+    # timm stores its arguments in the network; without this, the weights would stay in memory twice.
     timm_config(network).pop("state_dict", None)
 
     if channels_in_file != in_chans:
@@ -163,7 +163,7 @@ def fetch_from_hub(architecture: str) -> Path:
     """Return the file of timm's weights, from the hub's cache on disk or else from the hub.
 
     Raises:
-        UsageError: timm has no weights for the architecture.
+        UsageError: Timm has no weights for the architecture.
         MissingError: The hub cannot be reached or does not provide the file.
     """
     if not has_weights(architecture):
@@ -197,7 +197,7 @@ def fetch_from_hub(architecture: str) -> Path:
         try:
             return Path(huggingface_hub.hf_hub_download(repository, name, revision=revision or None))
         except Exception as error:
-            # The file may have the other name, but a lost connection comes as a kind of EntryNotFoundError too.
+            # The file may have the other name; a lost connection also raises a kind of EntryNotFoundError.
             if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
                 continue
             raise MissingError(
@@ -230,7 +230,7 @@ def _reach_hub(architecture: str, *, hint: str) -> None:
 
 
 def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Take the wrappers' prefixes off, and with them what stands beside the network: constants, golden predictions."""
+    """Remove the wrappers' prefixes, and all entries outside the network: constants and golden predictions."""
     state = {key: value for key, value in state.items() if not key.startswith(GOLDEN)}
     for prefix in _WRAPPERS * 2:
         network = {key: value for key, value in state.items() if key not in _NORMALISATION}
@@ -252,7 +252,7 @@ def _channels(state: Mapping[str, Tensor], blueprint: nn.Module, *, in_chans: in
             continue
         weight = state[key]
         if isinstance(layer, nn.Conv2d) and weight.ndim == 4:
-            # Stems that fold pixels into channels have several channels of the layer for one of the image.
+            # Stems that fold pixels into channels have several input channels for each image channel.
             return max(1, weight.shape[1] * layer.groups * in_chans // layer.in_channels)
         if weight.shape != layer.weight.shape:
             raise UsageError(
@@ -269,7 +269,7 @@ def _differences(
     ignore: Iterable[str],
     error: Exception,
 ) -> str:
-    """Return in one line which keys are missing, which are too many and which have another shape."""
+    """Return one line with the missing keys, the unexpected keys and the keys of another shape."""
     ignored = set(ignore)
     lists = {
         "missing": [key for key in expected if key not in state and key not in ignored],
