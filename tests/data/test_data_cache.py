@@ -135,6 +135,7 @@ def test_files_of_killed_writers_are_ignored_and_removed():
 
 TWO_PROCESSES = """
 import importlib.util, os, signal, sys
+sys.path.insert(0, sys.argv[-1])
 spec = importlib.util.spec_from_file_location("fakes", sys.argv[1])
 fakes = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fakes)
@@ -177,7 +178,11 @@ print(sum([exit_of(number) for number in [child(make_all), child(make_all)]]))
 
 def test_one_process_killed_then_two_at_once(cache, tmp_path, monkeypatch):
     finished = subprocess.run(
-        [sys.executable, "-c", TWO_PROCESSES, __file__], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", TWO_PROCESSES, __file__, str(Path(__file__).parents[1] / "toys")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.splitlines() == [

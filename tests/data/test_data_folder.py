@@ -48,6 +48,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 MACHINES = """
 import importlib.util, os, signal, sys
+sys.path.insert(0, sys.argv[-1])
 spec = importlib.util.spec_from_file_location("fakes", sys.argv[1])
 fakes = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fakes)
@@ -80,7 +81,7 @@ for of in (1, 3, 8):
 
 
 def test_any_number_of_machines_killed_and_started_again_make_the_same_files(tmp_path):
-    command = [sys.executable, "-c", MACHINES, __file__, str(tmp_path)]
+    command = [sys.executable, "-c", MACHINES, __file__, str(tmp_path), str(Path(__file__).parents[1] / "toys")]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert finished.returncode == 0, finished.stderr
     assert fill(tmp_path / "reference", 2100).complete

@@ -18,11 +18,11 @@ def zoo_datasets():
     return [
         DatasetSpec(
             id="toysky/discs", target="toysky:Discs", classes=("a", "b", "c"), simulated=True,
-            params={"image_size": 8, "snr": 20.0},
+            params={"image_size": 8, "snr": 20.0}, budgets={"smoke": {"image_size": 32}},
         ),
         DatasetSpec(
             id="toysky/moons", target="toysky:Discs", classes=("a", "b", "c"), simulated=True,
-            params={"image_size": 8, "snr": 20.0},
+            params={"image_size": 8, "snr": 20.0}, budgets={"smoke": {"image_size": 32}},
         ),
     ]  # fmt: skip
 

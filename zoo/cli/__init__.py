@@ -148,13 +148,13 @@ for command in (
         "simulate",
         "zoo.cli.simulate",
         "simulate",
-        "Simulate the images of a split, at the published parameters unless --set says otherwise.",
+        "Simulate the images of a split, at the published parameters; --set overrides them.",
     ),
     LazyCommand(
         "data",
         "zoo.cli.data",
         "data",
-        "Look at data sets: check a folder of images, draw some, ask what four scalars tell.",
+        "Check a folder of images, draw images, or probe a data set with four scalars.",
     ),
     LazyCommand("weights", "zoo.cli.weights", "weights", "List trained weights, and share them."),
     LazyCommand(

@@ -103,9 +103,14 @@ def simulate(
             raise UsageError("--compare keeps no images: leave out --out, --shard and --split.")
         with contextlib.redirect_stdout(sys.stderr):
             found = compare_simulators(
-                host, spec.id, (simulator, compare), images=images, params=_changed(recipe, spec.params), seed=seed,
+                host,
+                spec.id,
+                (str(recipe.simulator), compare),
+                images=images,
+                params=_changed(recipe, spec.params),
+                seed=seed,
                 device=recipe.device_type,
-            )  # fmt: skip
+            )
         _print_difference(found, as_json=as_json)
         return
 

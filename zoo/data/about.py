@@ -48,7 +48,7 @@ def caption(dataset: DatasetSpec | None, arrays: Mapping[str, NDArray[Any]], ind
     columns = {name.removeprefix("parameter."): name for name in arrays if name.startswith("parameter.")}
     texts = dataset.captions if dataset is not None else {}
     if not texts:
-        texts = {name: f"{name.replace('_', ' ')} {{:.3g}}" for name in list(columns)[:UNDECLARED]}
+        texts = {name: f"{name.replace('_', ' ')} {{:.3g}}" for name in sorted(columns)[:UNDECLARED]}
     values = {name: float(arrays[columns[name]][index]) for name in texts if name in columns}
     parts = [texts[name].format(value) for name, value in values.items() if math.isfinite(value)]
     return "\n".join(", ".join(parts[start : start + 2]) for start in range(0, len(parts), 2))
