@@ -18,6 +18,8 @@ from zoo.testing.conformance import (
     check_simulator,
 )
 
+pytestmark = pytest.mark.slow  # every registered model
+
 HOST = load_plugins(environment={})
 # Plugin timm runs its own, larger models; one of them stands for the contract here. Others that are large are tested
 # by their plugins in a narrow shape.

@@ -13,6 +13,8 @@ import pytest
 
 import zoo
 
+pytestmark = pytest.mark.slow  # wheels
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+pytestmark = pytest.mark.slow  # the README's commands
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SMALL = ["--budget", "smoke", "--set", "train_images=64", "--set", "val_images=32", "--set", "test_images=32"]

@@ -15,6 +15,8 @@ import pytest
 
 from zoo.hookspecs import ENTRY_POINT_GROUP
 
+pytestmark = pytest.mark.slow  # installations
+
 SOURCES = Path(__file__).parents[1] / "plugins_for_tests"
 FAULTS = {
     "broken_api": "ImportError: it needs plugin API 2; this zoo offers 1",

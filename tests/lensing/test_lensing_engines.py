@@ -21,6 +21,8 @@ from zoo.lensing.observe import Rendered
 from zoo.lensing.scenes import PointMasses, Scenes, sersic_b
 from zoo.specs import DatasetSpec, SimulatorSpec
 
+pytestmark = pytest.mark.slow  # three simulators on every population
+
 HOST = load_plugins(environment={})
 POPULATIONS = [spec.id for spec in registry.listed(HOST, DatasetSpec) if spec.simulated]
 COUNT = 24

@@ -16,6 +16,8 @@ from zoo.cli import cli
 from zoo.errors import DataError, UsageError, ZooError
 from zoo.models import export
 
+pytestmark = pytest.mark.slow  # exports
+
 
 @pytest.fixture
 def model(run_dir, host):

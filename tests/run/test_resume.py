@@ -24,6 +24,8 @@ from zoo.run.cell import run_cell
 from zoo.train import loop as train_module
 from zoo.train.checkpoint import CHECKPOINT
 
+pytestmark = pytest.mark.slow  # trainings
+
 
 @contextlib.contextmanager
 def interrupted(host, monkeypatch, *, after):

@@ -23,6 +23,8 @@ from zoo.run.teamwork import run_by_team
 from zoo.train.checkpoint import CHECKPOINT
 from zoo.train.team import RANK_VARIABLE, Team
 
+pytestmark = pytest.mark.slow  # several processes
+
 content_of = runpy.run_path(str(Path(__file__).parents[1] / "results" / "storedata.py"))["content_of"]
 TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
 # Batches of 31 images: one process takes 15, the other 16.

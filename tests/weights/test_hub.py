@@ -19,6 +19,8 @@ from zoo.errors import UsageError
 from zoo.results import store
 from zoo.weights.hub import Address
 
+pytestmark = pytest.mark.slow  # trainings
+
 TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -10,6 +10,8 @@ import zoo
 from zoo.host import load_plugins
 from zoo.weights.find import packaged_weights
 
+pytestmark = pytest.mark.slow  # 512 images for each file
+
 IMAGES = 512
 LARGEST_BYTES = 6_000_000
 SHIPPED = {entry.name: Path(entry.path) for entry in packaged_weights(load_plugins(environment={}))}

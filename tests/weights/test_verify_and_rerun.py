@@ -17,6 +17,8 @@ from zoo.results.schema import Failed
 from zoo.results.verify import flatten, verify_run
 from zoo.run.rerun import rerun
 
+pytestmark = pytest.mark.slow  # trainings
+
 
 def alter(run_dir, **changes):
     result = json.loads((run_dir / store.RESULT).read_text())

@@ -23,6 +23,8 @@ from zoo.errors import UsageError
 from zoo.lensing.instrument import Instrument
 from zoo.lensing.scenes import PointMasses, Scenes, Sersic
 
+pytestmark = pytest.mark.slow  # compilation
+
 SMALL = Instrument(image_size=24, pixel_scale=0.15, psf_width=0.15)
 DEFAULT = Instrument()
 

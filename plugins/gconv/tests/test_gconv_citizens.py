@@ -12,6 +12,8 @@ from zoo_gconv.plugin import zoo_models
 from zoo.errors import UsageError
 from zoo.models.network import build_network
 
+pytestmark = pytest.mark.slow  # exports
+
 # Narrow shapes of every network: the wide ones are the same code.
 NARROW = {
     "p4": {},

@@ -9,6 +9,8 @@ from zoo_gconv.layers import P4MConvP4M
 
 from zoo.errors import UsageError
 
+pytestmark = pytest.mark.slow  # large networks
+
 NAMES = ["p4m_convnext", "octic"]
 NARROW = {"widths": [2, 3, 4], "blocks": [1, 2, 1]}
 

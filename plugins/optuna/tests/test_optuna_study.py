@@ -30,6 +30,8 @@ from zoo.results import store as result_store
 from zoo.results.cell import Cell
 from zoo.run.cell import run_cell
 
+pytestmark = pytest.mark.slow  # searches
+
 
 def trials_of(definition, folder):
     return open_study(folder, definition).get_trials(deepcopy=False)

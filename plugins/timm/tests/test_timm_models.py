@@ -14,6 +14,8 @@ from zoo_timm.weights import layer_names
 from zoo.errors import UsageError
 from zoo.models.network import build_network
 
+pytestmark = pytest.mark.slow  # large networks
+
 CASES = [
     *((name, size) for name in BASELINES for size in (64, 150)),
     *((name, 75) for name in BASELINES if name != "vgg16_bn"),
