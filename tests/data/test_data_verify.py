@@ -168,6 +168,14 @@ def test_a_set_in_the_making_is_not_complete_and_a_larger_one_is_noted(folder, c
     assert lacking == "train lacks 1 shards: 000004."
 
 
+def test_a_folder_without_shards_is_wrong_and_has_no_command_that_mends_it(folder, capsys):
+    for path in [*folder.rglob("*.safetensors"), folder / "manifest.json"]:
+        path.unlink()
+    code, said = run(["data", "verify", str(folder)], capsys)
+    assert code == 1
+    assert said.endswith("wrong: There are no shards.\n")
+
+
 @pytest.mark.parametrize("content", [None, "", "[]", '{"colour": 1}'])
 def test_no_such_folder(tmp_path, content, capsys):
     if content is not None:

@@ -81,9 +81,9 @@ def _print_report(host: Host, folder: Path, report: FolderReport) -> None:
         click.echo(f"note: {note}")
     for problem in report.problems:
         click.echo(f"wrong: {problem.text}")
-    if report.problems:
-        click.echo("To mend it:\n  " + "\n  ".join(_mend(host, folder, report)))
-    else:
+    if commands := _mend(host, folder, report):
+        click.echo("To mend it:\n  " + "\n  ".join(commands))
+    elif not report.problems:
         click.echo("All is well.")
 
 

@@ -258,7 +258,8 @@ def open_folder(folder: Path, recipe: Recipe, split: str, images: int) -> list[S
         except FileNotFoundError as error:
             raise DataError(
                 f"{folder} has no more than {number * SHARD_SIZE:,} {split} images in a row; {images:,} are needed.",
-                hint=f"Make the others: zoo simulate {recipe.dataset} -n {images} --split {split} --out {folder} ...",
+                hint="Make the others, with --set for what differs in recipe.json: "
+                f"zoo simulate {recipe.dataset} -n {images} --split {split} --out {folder}",
             ) from error
         except OSError as error:
             raise DataError(f"Cannot read {path}: {error}.") from error

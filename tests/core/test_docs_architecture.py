@@ -1,0 +1,80 @@
+"""The pages on the structure agree with the code: order of the layers, files, and modules that plugins may import."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+CONTRACTS = {one["name"]: one for one in tomllib.loads(PYPROJECT)["tool"]["importlinter"]["contracts"]}
+FILES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "zoo").rglob("*.py")}
+
+
+def drawn_layers():
+    """Return the layers of the diagram from the top down, each as a set of names."""
+    diagram = re.search(r"```mermaid\n(.*?)```", PAGE, flags=re.S).group(1)
+    labels = dict(re.findall(r'(\w+)\["([^"]+)"\]', diagram))
+    order = []
+    for row in diagram.splitlines():
+        nodes = re.findall(r"(\w+)(?:\[[^\]]*\])?", row) if "-->" in row else []
+        for upper, lower in pairwise(nodes):
+            assert not order or order[-1] == upper, f"the arrow to {lower} does not start at the last layer"
+            order = [*(order or [upper]), lower]
+    return [set(labels.get(node, node).partition(":")[0].split(" · ")) for node in order]
+
+
+def listed_files():
+    """Return the files of the list of the core: folders end with a slash and are indented less than their files."""
+    listing = re.search(r"^zoo/ .*?(?=^plugins/)", PAGE, flags=re.M | re.S).group(0)
+    files, folder = [], ""
+    for row in listing.splitlines()[1:]:
+        indent, name = re.match(r"( +)(\S+) {2,}\S", row).groups()
+        folder = name if name.endswith("/") else folder if len(indent) == 4 else ""
+        if not name.endswith("/"):
+            files.append(f"zoo/{folder}{name}")
+    return files
+
+
+def test_the_diagram_shows_the_layers_of_the_contract():
+    contract = CONTRACTS["Layers of the core"]["layers"]
+    assert drawn_layers() == [set(layer.split(" : ")) for layer in contract]
+
+
+def test_the_list_of_the_core_has_each_of_its_files_once():
+    listed = listed_files()
+    assert len(listed) == len(set(listed))
+    assert {file for file in listed if "/__init__" not in file} == {file for file in FILES if "/__init__" not in file}
+    assert set(listed) <= FILES
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "docs/glossary.md", "docs/plugins.md", "CONTRIBUTING.md"])
+def test_each_path_on_a_page_is_that_of_a_file(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    paths = set(re.findall(r"`((?:\w+/)+(?:\w+\.(?:py|md|toml|jsonl))?)`", text))
+    bases = (ROOT, ROOT / "zoo", ROOT / "plugins/deeplense/zoo_deeplense", ROOT / "plugins/gconv/zoo_gconv")
+    assert paths
+    assert [path for path in sorted(paths) if not any((base / path).exists() for base in bases)] == []
+
+
+def test_a_module_of_the_core_is_either_public_for_plugins_or_forbidden_to_them():
+    section = re.search(r"^## Public modules\n(.*?)^## ", GUIDE, flags=re.M | re.S).group(1)
+    cells = re.findall(r"^\| (`.*?`) \|", section, flags=re.M)
+    public = set(re.findall(r"`(.*?)`", " ".join(cells)))
+    forbidden = CONTRACTS["Plugins import public modules only"]["forbidden_modules"]
+    modules = {file.removesuffix(".py").replace("/", ".") for file in FILES if "__" not in file} | {"zoo"}
+    assert public <= modules
+    closed = {name for name in modules if any(f"{name}.".startswith(f"{one}.") for one in forbidden)}
+    assert modules - closed == public
+    assert all(any(f"{name}.".startswith(f"{one}.") for name in modules) for one in forbidden)
+
+
+def test_the_contract_for_plugins_holds_for_every_plugin_but_optuna():
+    every = set(CONTRACTS["The core imports no plugin"]["forbidden_modules"])
+    assert set(CONTRACTS["Plugins import public modules only"]["source_modules"]) == every - {"zoo_optuna"}
