@@ -31,7 +31,7 @@ class Batches:
 
     Args:
         split: images and labels on disk.
-        device: where the batches are wanted.
+        device: Device that receives the batches.
         resident: keep all images on the device; None decides by the memory that is free.
     """
 

@@ -31,9 +31,9 @@ class Dataset:
     Args:
         host: the plugins.
         recipe: what it is made of.
-        sizes: split -> images wanted.
+        sizes: Number of images of each split.
         folder: read simulated images from this folder and make none; default: the cache, which is filled.
-        task: which of its classes are one; "" tells all of them apart.
+        task: Task of the data set; "" keeps all classes apart.
         progress: called with split, images made, images to be made while it simulates.
 
     Raises:

@@ -41,7 +41,7 @@ def shard_name(number: int) -> str:
 
 
 def shard_count(images: int) -> int:
-    """Return how many shards hold so many images."""
+    """Return the number of shards that hold this number of images."""
     return -(-images // SHARD_SIZE)
 
 

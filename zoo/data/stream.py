@@ -36,8 +36,8 @@ class Stream:
     Args:
         simulation: makes the images.
         images: an epoch has.
-        device: where the batches are wanted.
-        task: which classes are one; None tells all of them apart.
+        device: Device that receives the batches.
+        task: Classes that are merged; None keeps all of them apart.
         threaded: render ahead in a thread; None decides by the device.
     """
 

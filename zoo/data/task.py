@@ -18,7 +18,7 @@ class Task:
     """Which classes of a data set are one class here.
 
     Args:
-        classes: the names that a network tells apart.
+        classes: Names of the classes that a network distinguishes.
         merged: for each class of the data set, its place in `classes`.
     """
 
@@ -36,7 +36,7 @@ class Task:
 
 
 def open_task(spec: DatasetSpec, name: str) -> Task:
-    """Return a task of a data set; "" tells all its classes apart.
+    """Return a task of a data set; "" keeps all its classes apart.
 
     Raises:
         UsageError: the data set has no task of this name.

@@ -17,7 +17,7 @@ def resample_image(image: NDArray[np.float32], *, size: int, zoom: float = 1.0) 
 
     Args:
         image: [C, H, W].
-        size: H and W wanted.
+        size: H and W of the result.
         zoom: side of a new pixel over that of an old one.
 
     Returns:

@@ -143,8 +143,8 @@ class Exposure:
     Args:
         seconds: [n] exposure time.
         sky: [n] background, counts per second and pixel.
-        snr: [n] wanted ratio of the lensed source's peak to the noise of that pixel, or NaN.
-        peak: [n] wanted peak of the lensed source in counts per second where snr is NaN, or NaN for no scaling.
+        snr: [n] requested ratio of the lensed source's peak to the noise of that pixel, or NaN.
+        peak: [n] requested peak of the lensed source in counts per second where snr is NaN, or NaN for no scaling.
         scaling: one of SCALINGS, applied to each image after the noise; "minmax" maps its pixels to [0, 1].
     """
 

@@ -32,7 +32,7 @@ def read_image(path: Path) -> tuple[NDArray[np.float32], float]:
     image and a mass, or the rows of an image.
 
     Raises:
-        BrokenFile: the file is no such thing, with its path.
+        BrokenFile: The file does not hold an image; the error has its path.
     """
     try:
         value, mass = _image_and_mass(_load(path))

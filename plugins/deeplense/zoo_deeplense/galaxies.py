@@ -48,7 +48,7 @@ def load_galaxies(pictures: str | None) -> Galaxies:
             [m, h, w]; None for the Hubble picture.
 
     Raises:
-        UsageError: the file holds no such array.
+        UsageError: The file does not hold this array.
         DataError: it cannot be read, or no galaxies are found in it.
     """
     if pictures is None:
