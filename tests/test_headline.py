@@ -74,6 +74,7 @@ def test_every_piece_is_a_suite_whose_options_fit(headline, budget, tmp_path):
     assert pieces[3][pieces[3].index("--store") + 1] != str(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_piece_is_interrupted_at_the_deadline(headline, tmp_path):
     seen = tmp_path / "seen"
     code = (

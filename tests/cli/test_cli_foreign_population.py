@@ -15,6 +15,8 @@ from zoo.registry import find_simulator
 from zoo.report import plots
 from zoo.testing.conformance import check_dataset
 
+pytestmark = pytest.mark.slow  # trainings
+
 TOYS = Path(__file__).parents[1] / "toys"
 FILES = [TOYS / name for name in ("toyzoo.py", "toysky.py", "foreignsky.py")]
 PAINTED = ("--simulator", "foreignsky/painter")

@@ -40,6 +40,7 @@ def zoo(capsys):
     return run
 
 
+@pytest.mark.slow
 def test_a_data_set_may_be_simulated_by_three_machines_in_any_order(zoo, tmp_path):
     """With the real population and simulator, once into a folder, once into the cache."""
     tiny = ["--set", "data.image_size=8", "--set", "data.pixel_scale=0.8", "--device", "cpu"]
@@ -65,6 +66,7 @@ def sizes(**images: int) -> list[str]:
     return [word for split in SPLITS for word in ("--set", f"{split}_images={images.get(split, 150)}")]
 
 
+@pytest.mark.slow
 def test_bench_reads_what_was_simulated(zoo, tmp_path):
     """From a folder with --images: the very images, none simulated, and the cache is left alone."""
     for split in SPLITS:
@@ -170,6 +172,7 @@ def test_two_simulators_are_compared(zoo, tmp_path):
     assert (code, "Did you mean" in told) == (2, True)
 
 
+@pytest.mark.slow
 def test_pictures_show_a_folder_and_a_data_set(zoo):
     _, said, _ = zoo(*DISCS, "-n", 20, "--out", "lenses")
     assert "train: complete, 20 images; 236 more are there, since a file holds 256; checksums" in said

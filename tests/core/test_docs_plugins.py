@@ -67,6 +67,7 @@ def test_every_variable_of_the_host_is_in_the_guide():
         assert variable in GUIDE
 
 
+@pytest.mark.slow
 def test_the_first_example_installs_and_is_planned(tmp_path):
     """Its pyproject and its module are all that it takes: pip builds it, zoo plans it; test_network trains it."""
     source, site = tmp_path / "source", tmp_path / "site"

@@ -176,6 +176,7 @@ print(sum([exit_of(number) for number in [child(make_all), child(make_all)]]))
 """
 
 
+@pytest.mark.slow
 def test_one_process_killed_then_two_at_once(cache, tmp_path, monkeypatch):
     finished = subprocess.run(
         [sys.executable, "-c", TWO_PROCESSES, __file__, str(Path(__file__).parents[1] / "toys")],

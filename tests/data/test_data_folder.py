@@ -80,6 +80,7 @@ for of in (1, 3, 8):
 """
 
 
+@pytest.mark.slow
 def test_any_number_of_machines_killed_and_started_again_make_the_same_files(tmp_path):
     command = [sys.executable, "-c", MACHINES, __file__, str(tmp_path), str(Path(__file__).parents[1] / "toys")]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

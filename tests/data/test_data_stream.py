@@ -117,6 +117,7 @@ def test_leaving_early_and_errors_end_the_rendering(simulation, threaded, monkey
     assert threading.active_count() == before
 
 
+@pytest.mark.slow
 def test_a_training_that_goes_on_ends_in_the_same_bits(host, tmp_path, monkeypatch, cache):
     cell = plan(host, stream=True)
     folder = cache / "datasets" / cell.recipe.hash

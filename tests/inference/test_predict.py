@@ -297,6 +297,7 @@ def test_wrong_options_are_refused(zoo_predict, tmp_path, words, says):
     assert says in str(done.exception)
 
 
+@pytest.mark.slow
 def test_arrays_need_neither_astropy_nor_pillow(weights, tmp_path):
     code = (
         "import sys\n"

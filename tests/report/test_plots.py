@@ -41,6 +41,7 @@ def test_pictures_are_complete_pngs(results, tmp_path):
     assert pyplot.get_fignums() == []
 
 
+@pytest.mark.slow
 def test_pictures_are_redrawn_only_on_request(results, tmp_path, monkeypatch):
     folder = tmp_path / "figures"
     first = draw_all(results, folder)

@@ -111,6 +111,7 @@ def test_only_real_differences_are_significant(make):
     assert equal.in_words().startswith("No difference found in macro AUC between toy/")
 
 
+@pytest.mark.slow
 def test_the_false_positive_rate_is_as_stated(make):
     """Equal networks with luck of the seed: about one comparison in twenty is called a difference, not more."""
     called = 0

@@ -47,6 +47,7 @@ def test_failures_are_results_with_a_cause(plan, run_in, model, settings, status
     assert store.done(run_dir.parents[2], plan(model, **settings)) is None  # so that it is tried again
 
 
+@pytest.mark.slow
 def test_out_of_memory_takes_a_batch_in_parts_to_the_same_result(plan, run_in):
     """Thirty images a step where eight fit: four parts, the same weights up to rounding, and said so."""
     whole, whole_dir = run_in(plan("toyzoo/hungry"))

@@ -300,6 +300,7 @@ print(json.dumps([[result.run_id, result.status] for result in results]))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_same_cells(cells, tmp_path):
     """Two commands at once on one store: each cell is run by one of them, and both see all results."""
     (tmp_path / "worker.py").write_text(WORKER)

@@ -25,6 +25,8 @@ from zoo.run.cell import run_cell
 from zoo.scores.schema import Invariance
 from zoo.train.checkpoint import CHECKPOINT
 
+pytestmark = pytest.mark.slow  # trainings
+
 
 def test_the_result_is_complete_and_correct(plan, run_in, host):
     cell = plan(epochs=8, lr=0.02)

@@ -117,6 +117,7 @@ def test_pieces_and_limits_do_not_change_the_features(monkeypatch):
     np.testing.assert_array_equal(some, labels[:300])
 
 
+@pytest.mark.slow
 def test_command(tmp_path):
     """With and without conserved mass; the ring is larger where mass is added, and physics.md's 0.71 comes out."""
     command = [

@@ -75,6 +75,7 @@ def test_other_light_is_refused() -> None:
             module.render(scenes, SMALL, device="cpu")
 
 
+@pytest.mark.slow
 def test_imports_without_a_word(tmp_path: Path) -> None:
     """A folder `config` of somebody else's is neither read nor written, and nothing is printed."""
     work, home = tmp_path / "work", tmp_path / "home"

@@ -86,6 +86,7 @@ def test_rows_columns_and_turn_are_where_the_contract_says(make_scenes: Callable
     np.testing.assert_allclose(images(scenes, camera)[0], lookup((up, right)), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_batches_and_bands_do_not_matter(make_scenes: Callable[..., Scenes], monkeypatch: pytest.MonkeyPatch) -> None:
     scenes = pixelised(make_scenes(5, masses=4), size=41, width=4)
     whole = images(scenes, dtype=torch.float32)

@@ -27,6 +27,7 @@ def trained(train_a_little):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("state", ["untrained", "trained"])
 @pytest.mark.parametrize("name", ["p4", "p4m"])
+@pytest.mark.slow
 def test_logits_are_invariant(trained, relative_spread, name, state, size):
     network = trained[name] if state == "trained" else build(name)
     mirrors = name == "p4m"

@@ -28,6 +28,7 @@ def trained(train_a_little):
 @pytest.mark.parametrize("size", [33, 64, 75, 150])
 @pytest.mark.parametrize("state", ["untrained", "trained"])
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_logits_are_invariant(trained, relative_spread, name, state, size):
     network = trained[name] if state == "trained" else build(name)
     mirrors = name.startswith("p4m")

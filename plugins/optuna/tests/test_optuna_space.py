@@ -43,6 +43,7 @@ def test_every_model_of_this_repository_can_be_searched_from_its_own_settings(sp
 
 
 @pytest.mark.parametrize("name", [spec.id for spec in MODELS if spec.namespace == "gconv"])
+@pytest.mark.slow
 def test_every_choice_for_a_group_network_builds(name):
     spec = registry.find(OWN, ModelSpec, name)
     counts = set()

@@ -22,6 +22,7 @@ def upright() -> ImageSet:
     return build(rotated=False, angle_seed=0)
 
 
+@pytest.mark.slow
 def test_it_keeps_the_contract() -> None:
     check_dataset(load_plugins(), "rotmnist/rotmnist5k")
 

@@ -96,6 +96,7 @@ for outgoing in (Field("gated", 1), Field("scalar")):
 """
 
 
+@pytest.mark.slow
 def test_escnn_filters_do_not_depend_on_random_state_or_earlier_requests(tmp_path):
     """It searches from a random point of numpy's generator, which is left as it was."""
     code = DERIVE.format(folder=str(Path(__file__).parent), module=Path(__file__).stem, to=str(tmp_path / "filters-"))

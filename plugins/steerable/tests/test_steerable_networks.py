@@ -76,6 +76,7 @@ def test_logits_are_invariant_at_every_size(library, group, size):
 
 
 @pytest.mark.parametrize("group", ["c8", "so2", "d8", "o2"])
+@pytest.mark.slow
 def test_more_rotations_are_closer_to_invariant_at_angles_in_between(group):
     """The smaller group is the control: the same measure says of it that it is not invariant there."""
     rotations = "o2" if group in ("d8", "o2") else "so2"
@@ -137,6 +138,7 @@ def _logits(network, images):
         return network(images)
 
 
+@pytest.mark.slow
 def test_another_process_unpickles_and_builds_without_either_library():
     """As under spawn: the filters come along, or from the cache."""
     network, images = build("e2cnn/so2", **SMALL).eval(), torch.randn(2, 1, 17, 17)

@@ -28,6 +28,8 @@ from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed
 from zoo.run.cell import run_cell
 
+pytestmark = pytest.mark.slow  # trainings
+
 
 @pytest.fixture(scope="module")
 def host():
