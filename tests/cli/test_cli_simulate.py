@@ -75,7 +75,7 @@ def test_bench_reads_what_was_simulated(zoo, tmp_path):
     assert code == 2
     assert "image_size is 12 there, 32 asked for" in told
     # The hint holds the options that ask for what is there.
-    hint = told.partition("To ask for what is there: ")[2].split()
+    hint = told.partition("To use the images in the folder: ")[2].split()
     code, said, told = zoo(*words, *hint, "--json")
     assert code == 0, told
     [result] = json.loads(said)

@@ -74,7 +74,7 @@ def test_a_bare_name_is_won_by_the_first_party_with_a_warning(caplog):
 
 @pytest.mark.parametrize("name", [None, 3, ["p4m"]])
 def test_what_is_no_text_is_no_name(name):
-    with pytest.raises(UsageError, match="is no name of a model") as caught:
+    with pytest.raises(UsageError, match="is not a valid model name") as caught:
         find(make_host(), ModelSpec, name)
     assert caught.value.hint == "See: zoo list-models"
     assert nearest(name, ["p4m"]) == ""

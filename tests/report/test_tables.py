@@ -134,10 +134,10 @@ def test_failures_alone_make_a_table_too():
 def test_trainings_that_differ_are_told_under_the_table():
     alike = [good(0.9, model="toyzoo/a"), good(0.8, model="toyzoo/b")]
     [table] = make_tables(alike)
-    assert not [note for note in table.notes if "Not trained alike" in note]
+    assert not [note for note in table.notes if "Trained differently" in note]
     longer = good(0.8, model="toyzoo/b", training={**alike[1].cell.training, "epochs": 77, "lr": 0.5})
     [table] = make_tables([alike[0], longer])
-    [line] = [note for note in table.notes if "Not trained alike" in note]
+    [line] = [note for note in table.notes if "Trained differently" in note]
     assert "77 for toyzoo/b" in line
     assert "epochs" in line
 

@@ -31,7 +31,7 @@ class ZooGroup(click.Group):
         return [*self.commands, *_plugin_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command; plugins are asked only for names that are not built in."""
+        """Return a command; plugins are loaded only for names that are not built in."""
         command = self.commands.get(cmd_name) or _plugin_commands(ctx).get(cmd_name)
         return command.load() if isinstance(command, LazyCommand) else command
 
@@ -49,11 +49,11 @@ class ZooGroup(click.Group):
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             names = self.list_commands(ctx)
             warn_of_broken(host_of(ctx))
-            raise UsageError(f"There is no command '{args[0]}'.{nearest(args[0], names)}", hint="See: zoo --help")
+            raise UsageError(f"Command '{args[0]}' was not found.{nearest(args[0], names)}", hint="See: zoo --help")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a reader of our output that goes away, as `| head` does, is no failure."""
+        """Run the command; output closed early by its reader, as with `| head`, is not a failure."""
         try:
             return super().invoke(ctx)
         except (BrokenPipeError, SystemExit) as error:
@@ -130,7 +130,7 @@ for command in (
         "report",
         "zoo.cli.report",
         "report",
-        "Show the results in a store, best first, one table for each data set and size, and who differs from whom.",
+        "Show the results in a store, best first, one table for each data set and size, with paired differences.",
     ),
     LazyCommand("predict", "zoo.cli.predict", "predict", "Classify images with trained weights."),
     LazyCommand(
@@ -164,7 +164,7 @@ for command in (
         "export",
         "zoo.cli.weights",
         "export",
-        "Write trained weights as one ONNX or torch.export file whose answers have been compared.",
+        "Write trained weights as one ONNX or torch.export file and compare its outputs with the original.",
     ),
     LazyCommand("rerun", "zoo.cli.rerun", "rerun", "Run a stored cell again elsewhere and compare the scores."),
     LazyCommand(
@@ -179,7 +179,7 @@ for command in (
         "equivariance",
         "Measure how far an untrained network is from invariant under its group.",
     ),
-    LazyCommand("plugins", "zoo.cli.inspect", "plugins", "List plugins and whether they are well."),
+    LazyCommand("plugins", "zoo.cli.inspect", "plugins", "List installed plugins and their status."),
     LazyCommand(
         "env", "zoo.cli.inspect", "env", "Show machine, versions, folders and plugins: paste it into a bug report."
     ),
@@ -197,7 +197,7 @@ for command in (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 fine, 1 failed, 2 wrong usage, 3 something missing, 130 interrupted."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed by who started us, as with `>&-`
+        if getattr(sys, name) is None:  # closed by the parent process, as with `>&-`
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open until we end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

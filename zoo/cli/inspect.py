@@ -1,4 +1,4 @@
-"""`zoo show`, `zoo plugins` and `zoo env`: what one thing is, what is installed, and whether it is well."""
+"""`zoo show`, `zoo plugins` and `zoo env`: details of one item, installed plugins and their status, environment."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
             heading = "fixed arguments" if key == "arguments" else key
             table.add_row(f"[bold]{heading}[/bold]", "")
             for inner, inner_value in value.items():
-                told = meanings.get(inner, "") if key == "params" else ""
-                table.add_row(f"  {inner}", escape(str(inner_value)), f"[dim]{escape(told)}[/dim]")
+                meaning = meanings.get(inner, "") if key == "params" else ""
+                table.add_row(f"  {inner}", escape(str(inner_value)), f"[dim]{escape(meaning)}[/dim]")
         else:
             table.add_row(f"[bold]{key}[/bold]", escape(", ".join(value) if isinstance(value, list) else str(value)))
     out.print(table)
@@ -66,7 +66,7 @@ def _find_any(host: Host, name: str) -> Spec:
     errors: list[UsageError | MissingError] = []
     for kind in (ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec, MetricSpec):
         if errors and not host.specs_of(kind):
-            continue  # that no plugin offers a metric says nothing about a name
+            continue  # a name can be valid although plugins offer no metric
         try:
             return registry.find(host, kind, name)
         except (UsageError, MissingError) as error:
@@ -83,7 +83,7 @@ def _find_any(host: Host, name: str) -> Spec:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
-    """List plugins and whether they are well."""
+    """List installed plugins and their status."""
     host = host_of(ctx)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         rows: list[dict[str, Any]] = [

@@ -36,7 +36,7 @@ def report(
     html: str | None,
     figures: str | None,
 ) -> None:
-    """Show the results in a store, best first, one table for each data set and size, and who differs from whom."""
+    """Show the results in a store, best first, one table for each data set and size, with paired differences."""
     if as_markdown + as_csv + as_json > 1:
         raise UsageError("--md, --csv and --json exclude each other.")
     from zoo.registry import datasets_by_id
@@ -47,7 +47,7 @@ def report(
     _name(rest)
     if not found and not as_json:
         raise UsageError(
-            f"There are no results in {store}.",
+            f"No results were found in {store}.",
             hint="Make some: zoo bench --model p4m --data modelB --budget smoke",
         )
     if as_json:

@@ -1,4 +1,4 @@
-"""`zoo rerun` and `zoo verify`: is a stored result reproducible, and is it what its files say?"""
+"""`zoo rerun` and `zoo verify`: is a stored result reproducible, and does it agree with its files?"""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def verify(ctx: click.Context, target: str, as_json: bool) -> None:
     run_dirs = [path.parent for path in sorted(folder.glob(f"*/*/*/{CELL}"))]
     if not run_dirs:
         if folder.is_dir() and not (folder / CELL).is_file():
-            raise UsageError(f"There are no runs in {folder}.", hint="See: zoo report --store DIR")
+            raise UsageError(f"No runs were found in {folder}.", hint="See: zoo report --store DIR")
         run_dirs = [find_run(target, store=Path("results"))]
     verdicts = [verify_run(run_dir) for run_dir in run_dirs]
     if as_json:

@@ -116,7 +116,7 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
 @_STORE
 @click.pass_context
 def export(ctx: click.Context, weights: str, kind: str, out: Path | None, store: str) -> None:
-    """Write trained weights as one ONNX or torch.export file whose answers have been compared."""
+    """Write trained weights as one ONNX or torch.export file and compare its outputs with the original."""
     from zoo.errors import UsageError, nearest
     from zoo.weights.find import find_weights
 

@@ -1,4 +1,4 @@
-"""What `zoo bench` and `zoo.bench` are asked for, before any name in it is looked up.
+"""Options of `zoo bench` and arguments of `zoo.bench`, before any name is looked up.
 
 The function `option` makes a field that the command line offers. The options of `zoo bench`, keys of a suite and the
 fields of a study's best trial are made from these fields; `zoo.bench` has a parameter for each.
@@ -30,7 +30,7 @@ def option(
         flag: Name of the option; default: made from the field's name.
         metavar: Name of the value in the help.
         complete: What the shell completes: "models", "datasets", "simulators", "budgets" or "launchers".
-        place: Whether the field says where a run happens, and not what is run: it is then not a key of a suite.
+        place: Whether the field sets where a run happens, not what is run; it is then not a key of a suite.
         shown: Default of the option where it is a text that the command parses into the field's value.
     """
     about = {"help": text, "flag": flag, "metavar": metavar, "complete": complete, "place": place, "shown": shown}
@@ -40,36 +40,36 @@ def option(
 
 
 def is_place(one: Field[Any]) -> bool:
-    """Return whether a field says where a run happens, and not what is run."""
+    """Return whether a field sets where a run happens, not what is run."""
     return bool(one.metadata.get("place"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What `zoo bench` and `zoo.bench` are asked for.
+    """Options of `zoo bench` and arguments of `zoo.bench`.
 
     Args:
-        models, data: names, comma lists, wildcards.
-        seeds: one cell for each.
+        models, data: Names, comma lists, wildcards.
+        seeds: One cell for each.
         budget: "smoke", "laptop", "paper", or None for the one that suits the device.
-        simulator: id or name; "" for the default one.
+        simulator: Id or name; "" for the default one.
         device: "auto", "cpu", "cuda" or "mps".
-        images: folder that holds the simulated images; default: the cache, which is filled.
+        images: Folder that holds the simulated images; default: the cache, which is filled.
         precision: "auto" (bf16 on CUDA, else fp32), "fp32", "tf32" or "bf16".
-        rule: which epoch's weights are kept.
-        task: which classes are one; "" tells all of them apart.
-        settings: name -> value, as given by --set: training settings, model hyper-parameters, "data.NAME",
+        rule: Which epoch's weights are kept.
+        task: Task that merges classes; "" keeps all classes.
+        settings: Name -> value, as given by --set: training settings, model hyper-parameters, "data.NAME",
             "train_images", "val_images", "test_images"; "MODEL.NAME", with a name or wildcard of models, for these.
         match: "params", "macs" or "time": scale widths until every network costs what the first does; see
             `zoo.plan.match`.
-        store: where the setting `init` looks for runs, and where matched widths are kept.
+        store: Where the setting `init` looks for runs, and where matched widths are kept.
     """
 
     models: Sequence[str] = option(
         MISSING, "Comma-separated ids, names or wildcards of models.", flag="--model", complete="models"
     )
     data: Sequence[str] = option(MISSING, "Comma-separated ids, names or wildcards of data sets.", complete="datasets")
-    seeds: Sequence[int] = option((0,), "Whole numbers by commas, or a range such as 0-4.", shown="0")
+    seeds: Sequence[int] = option((0,), "Whole numbers separated by commas, or a range such as 0-4.", shown="0")
     budget: str | None = option(
         None, "smoke (seconds), laptop (minutes) or paper; default: laptop, on a GPU paper.", complete="budgets"
     )
