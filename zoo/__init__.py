@@ -12,9 +12,6 @@ from zoo.version import __version__
 
 if TYPE_CHECKING:
     from zoo.api import (
-        bench,
-        bench_study,
-        bench_suite,
         create_model,
         evaluate,
         list_datasets,
@@ -23,14 +20,15 @@ if TYPE_CHECKING:
         load,
         open_dataset,
     )
+    from zoo.benching import bench, bench_study, bench_suite
     from zoo.errors import ZooError
     from zoo.hookspecs import hookimpl
     from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
 
 _HOMES = {
-    "bench": "zoo.api",
-    "bench_study": "zoo.api",
-    "bench_suite": "zoo.api",
+    "bench": "zoo.benching",
+    "bench_study": "zoo.benching",
+    "bench_suite": "zoo.benching",
     "create_model": "zoo.api",
     "evaluate": "zoo.api",
     "list_datasets": "zoo.api",

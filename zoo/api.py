@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,20 +9,17 @@ from typing import TYPE_CHECKING, Any
 from zoo import registry
 from zoo.errors import UsageError, nearest
 from zoo.host import Host, load_plugins
-from zoo.specs import DatasetSpec, LauncherSpec, ModelSpec, SimulatorSpec
+from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
     from zoo.data.split import Split
     from zoo.models.trained import TrainedClassifier
-    from zoo.results.cell import Cell
-    from zoo.results.schema import RunResult
-    from zoo.run.where import Where
 
 
 @cache
-def _default_host() -> Host:
+def default_host() -> Host:
     """Return the plugins of this process, found once."""
     return load_plugins()
 
@@ -32,18 +28,18 @@ def list_models(
     pattern: str = "*", *, tag: str | None = None, group: str | None = None, host: Host | None = None
 ) -> list[str]:
     """Return the ids of the networks that fit a wildcard pattern, a tag and a symmetry group."""
-    specs = registry.listed(host or _default_host(), ModelSpec, pattern=pattern, tag=tag, group=group)
+    specs = registry.listed(host or default_host(), ModelSpec, pattern=pattern, tag=tag, group=group)
     return [spec.id for spec in specs]
 
 
 def list_datasets(pattern: str = "*", *, tag: str | None = None, host: Host | None = None) -> list[str]:
     """Return the ids of the data sets that fit a wildcard pattern and a tag."""
-    return [spec.id for spec in registry.listed(host or _default_host(), DatasetSpec, pattern=pattern, tag=tag)]
+    return [spec.id for spec in registry.listed(host or default_host(), DatasetSpec, pattern=pattern, tag=tag)]
 
 
 def list_simulators(pattern: str = "*", *, host: Host | None = None) -> list[str]:
     """Return the ids of the simulators that fit a wildcard pattern."""
-    return [spec.id for spec in registry.listed(host or _default_host(), SimulatorSpec, pattern=pattern)]
+    return [spec.id for spec in registry.listed(host or default_host(), SimulatorSpec, pattern=pattern)]
 
 
 def create_model(
@@ -58,11 +54,11 @@ def create_model(
     """Return a freshly initialised network that maps images [N, C, H, W] to logits [N, K].
 
     Args:
-        name: id or bare name, such as "p4m".
+        name: Id or bare name, such as "p4m".
         in_chans: C.
         num_classes: K.
         image_size: H and W in pixels.
-        host: the plugins; default: all installed ones.
+        host: The plugins; default: all installed ones.
         hparams: hyper-parameters that differ from the model's defaults; see `zoo show NAME`.
 
     Raises:
@@ -72,7 +68,7 @@ def create_model(
     """
     from zoo.models.network import build_network
 
-    spec = registry.find(host or _default_host(), ModelSpec, name)
+    spec = registry.find(host or default_host(), ModelSpec, name)
     return build_network(spec, in_chans=in_chans, num_classes=num_classes, image_size=image_size, hparams=hparams)
 
 
@@ -81,8 +77,8 @@ def load(name: str | Path, *, store: str | Path = "results", host: Host | None =
 
     Args:
         name: "p4m.modelA"; a file; the folder of a run, or the first digits of its run id; "hf://owner/name".
-        store: where run ids are looked for.
-        host: the plugins; default: all installed ones.
+        store: Where run ids are looked for.
+        host: The plugins; default: all installed ones.
 
     Raises:
         UsageError: nothing has this name.
@@ -93,7 +89,7 @@ def load(name: str | Path, *, store: str | Path = "results", host: Host | None =
     from zoo.models.load import load_weights
     from zoo.weights.find import find_weights
 
-    host = host or _default_host()
+    host = host or default_host()
     return load_weights(host, find_weights(host, str(name), store=Path(store)))
 
 
@@ -114,17 +110,17 @@ def evaluate(
     """Return the scores of trained weights on the test split of a data set; see `zoo evaluate --help`.
 
     Args:
-        weights: as for `load`.
-        data: id or bare name; default: the data set that they were trained on.
-        images: how many.
+        weights: As for `load`.
+        data: Id or bare name; default: the data set that they were trained on.
+        images: How many.
         seed: 0 gives the images that `zoo bench` tests on, another one others of the same kind.
-        angle: turn every image by so many degrees first.
+        angle: Turn every image by so many degrees first.
         average: "none", "p4" or "d4".
-        simulator: id or name; default: the one of the training images.
+        simulator: Id or name; default: the one of the training images.
         device: "cpu", "cuda" or "mps".
-        store: where run ids are looked for.
-        host: the plugins; default: all installed ones.
-        params: of the data, that differ from those of the training images.
+        store: Where run ids are looked for.
+        host: The plugins; default: all installed ones.
+        params: Of the data, that differ from those of the training images.
 
     Returns:
         "auc" (class, "macro", "micro"), "intervals", "accuracy", "confusion" and so on; see
@@ -139,7 +135,7 @@ def evaluate(
     from zoo.inference.evaluate import evaluate as score_weights
     from zoo.inference.evaluate import evaluation_recipe
 
-    host, device = host or _default_host(), resolve_device(device)
+    host, device = host or default_host(), resolve_device(device)
     trained = load(weights, store=store, host=host).to(device)
     recipe = evaluation_recipe(host, trained, data=data, params=params, simulator=simulator, seed=seed, device=device)
     return score_weights(host, trained, recipe, images=images, angle=angle, average=average)
@@ -159,14 +155,14 @@ def open_dataset(
     """Return images with labels, ids and parameters; those that are not in the cache are simulated first.
 
     Args:
-        name: id or bare name, such as "modelB".
+        name: Id or bare name, such as "modelB".
         split: "train", "val" or "test".
-        images: how many.
-        simulator: id or name; default: the one that `zoo list-simulators` marks.
-        seed: another seed gives other images of the same kind.
+        images: How many.
+        simulator: Id or name; default: the one that `zoo list-simulators` marks.
+        seed: Another seed gives other images of the same kind.
         device: "auto", "cpu" or "cuda", for the simulator.
-        host: the plugins; default: all installed ones.
-        params: parameters and priors that differ from the defaults; see `zoo show NAME`.
+        host: The plugins; default: all installed ones.
+        params: Parameters and priors that differ from the defaults; see `zoo show NAME`.
 
     Raises:
         UsageError: an unknown name or parameter, or an impossible value.
@@ -179,7 +175,7 @@ def open_dataset(
     from zoo.devices import resolve_device
     from zoo.plan.recipes import make_recipe
 
-    host = host or _default_host()
+    host = host or default_host()
     if split not in SPLITS:
         raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
     if type(images) is not int or not 1 <= images <= MOST_IMAGES:
@@ -203,188 +199,3 @@ def open_dataset(
         seed=seed,
     )
     return Dataset(host, recipe, dict.fromkeys(SPLITS, images)).split(split)
-
-
-def bench(
-    model: str | Sequence[str],
-    data: str | Sequence[str],
-    *,
-    seeds: Sequence[int] = (0,),
-    budget: str | None = None,
-    simulator: str | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    rule: str = "val_auc",
-    task: str = "",
-    match: str = "",
-    settings: Mapping[str, Any] | None = None,
-    images: str | Path | None = None,
-    store: str | Path = "results",
-    force: bool = False,
-    devices: int = 1,
-    num_nodes: int = 1,
-    launcher: str = "core/local",
-    host: Host | None = None,
-) -> list[RunResult]:
-    """Train and score every model on every data set with every seed; return one result a cell.
-
-    Cells that are in the store already are returned at once. A cell that fails has the status "failed" or "oom" and an
-    `error`; the others still run. Of one that ended well, `result.test.auc["macro"]` and so on are the scores, and
-    `result.run_dir` is the folder with weights, predictions and history; see `zoo.results.schema`.
-
-    Args:
-        model, data: names, comma lists, wildcards, or sequences of them.
-        seeds: of initialisation, order and augmentation.
-        budget: "smoke", "laptop" or "paper"; default: the one that suits the device.
-        simulator: id or name; default: the one that `zoo list-simulators` marks.
-        device: "auto", "cpu", "cuda" or "mps".
-        precision: "auto", "fp32", "tf32" or "bf16".
-        rule: "val_auc" or "last": which epoch's weights are kept.
-        task: which classes are one, such as "substructure" (none against any); "" tells all of them apart.
-        match: "params", "macs" or "time": cost of the first model to which the others' widths are scaled.
-        settings: as `--set` on the command line: {"lr": 3e-4, "data.snr": 50, "stream": True}.
-        images: folder that `zoo simulate` made; default: the cache, which is filled.
-        store: folder of the results.
-        force: run cells again that are in the store.
-        devices: GPUs (or, with device "cpu", processes) that train one network together.
-        num_nodes: nodes that train one network together; a launcher must start its processes there.
-        launcher: id or name of what runs the cells.
-        host: the plugins; default: all installed ones.
-
-    Raises:
-        UsageError: an unknown name or an impossible value.
-        MissingError: a plugin or library that is needed is absent.
-        DataError: the store cannot be written.
-    """
-    from zoo.plan.cells import make_plan
-    from zoo.plan.request import Request
-    from zoo.run.where import Where
-
-    host = host or _default_host()
-    folder = None if images is None else Path(images)
-    request = Request(
-        models=[model] if isinstance(model, str) else model,
-        data=[data] if isinstance(data, str) else data,
-        seeds=seeds,
-        budget=budget,
-        simulator=simulator or "",
-        device=device,
-        precision=precision,
-        rule=rule,
-        task=task,
-        match=match,
-        images=folder,
-        settings=settings or {},
-        store=store,
-    )
-    where = Where(device=device, images=folder, force=force, devices=devices, num_nodes=num_nodes)
-    return _run(host, make_plan(host, request), store=store, where=where, launcher=launcher)
-
-
-def bench_suite(
-    path: str | Path,
-    *,
-    device: str = "auto",
-    store: str | Path = "results",
-    force: bool = False,
-    devices: int = 1,
-    num_nodes: int = 1,
-    launcher: str = "core/local",
-    host: Host | None = None,
-    **changes: Any,
-) -> list[RunResult]:
-    """Run the cells of a suite, as `zoo bench SUITE.toml` does; return one result a cell.
-
-    Models and data sets that are not installed are left out with a warning.
-
-    Args:
-        path: File of the suite.
-        device, store, force, devices, num_nodes, launcher, host: As for `bench`.
-        changes: Fields of `zoo.plan.request.Request` that override the file, such as `models`, `seeds` or `budget`;
-            `settings` are added to those of the file.
-
-    Raises:
-        UsageError: The file is missing or invalid, or a value is impossible.
-        MissingError: No model or data set of the file is installed.
-        DataError: The store cannot be written.
-    """
-    import logging
-
-    from zoo.plan.suite import plan_suite
-    from zoo.plan.suite_file import KEYS, changed, read_suite
-    from zoo.run.where import Where
-
-    host, suite = host or _default_host(), read_suite(Path(path))
-    allowed = [name for name in KEYS if name not in ("title", "expected")]
-    for name in changes:
-        if name not in allowed:
-            raise UsageError(f"A suite has no field '{name}'.{nearest(name, allowed)}")
-    told: dict[str, Any] = {name: [value] if name in ("models", "data") and isinstance(value, str) else value
-            for name, value in changes.items()}  # fmt: skip
-    if "budget" in told:
-        told["budgets"] = [told.pop("budget")]
-    if "settings" in told:
-        given = told.pop("settings")
-        told["variants"] = [dict(variant) | dict(given) for variant in suite.variants]
-    plan = plan_suite(host, changed(suite, device=device, store=store, **told))
-    for problem in plan.problems:
-        logging.getLogger(__name__).warning("%s: %s", path, problem)
-    where = Where(device=device, force=force, devices=devices, num_nodes=num_nodes)
-    return _run(host, plan.cells, store=store, where=where, launcher=launcher)
-
-
-def bench_study(
-    name: str,
-    *,
-    seeds: Sequence[int] = (0,),
-    settings: Mapping[str, Any] | None = None,
-    device: str = "auto",
-    images: str | Path | None = None,
-    store: str | Path = "results",
-    force: bool = False,
-    devices: int = 1,
-    num_nodes: int = 1,
-    launcher: str = "core/local",
-    host: Host | None = None,
-) -> list[RunResult]:
-    """Train and score the best trial of a study of `zoo tune`, as `zoo bench --from-study` does.
-
-    Args:
-        name: Name of the study.
-        seeds: Seeds of initialisation, order and augmentation.
-        settings: Settings that override those of the trial.
-        device, images, store, force, devices, num_nodes, launcher, host: As for `bench`.
-
-    Raises:
-        UsageError: The study is unknown, or none of its trials has ended well.
-        MissingError: A plugin or library that is needed is absent.
-        DataError: The study's file is damaged, or the store cannot be written.
-    """
-    from zoo.plan.cells import make_plan
-    from zoo.plan.request import Request
-    from zoo.plan.study import read_best, request_of
-    from zoo.run.where import Where
-
-    host = host or _default_host()
-    folder = None if images is None else Path(images)
-    request = Request(
-        models=[], data=[], seeds=seeds, device=device, images=folder, settings=settings or {}, store=store
-    )
-    request = request_of(read_best(Path(store), name), request, told=())
-    where = Where(device=device, images=folder, force=force, devices=devices, num_nodes=num_nodes)
-    return _run(host, make_plan(host, request), store=store, where=where, launcher=launcher)
-
-
-def _run(host: Host, cells: Sequence[Cell], *, store: str | Path, where: Where, launcher: str) -> list[RunResult]:
-    """Run the cells of a plan; return their results."""
-    from zoo.devices import resolve_device
-    from zoo.run.matrix import run_matrix
-    from zoo.train.team import check_batch, check_devices
-
-    # Under srun and torchrun every process of a script would come here: those start the command, not a script.
-    team = where.team(environment={})
-    if registry.find(host, LauncherSpec, launcher).id == "core/local":
-        check_devices(team, resolve_device(where.device))
-    for cell in cells:
-        check_batch(team.size, min(cell.training["batch_size"], cell.sizes["train"]))
-    return run_matrix(host, cells, store=Path(store), where=where, launcher=launcher)

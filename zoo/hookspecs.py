@@ -43,7 +43,7 @@ def zoo_resolve_model(name: str) -> ModelSpec | None:
     """Return a spec for a model that is not listed one by one, or None if it is not yours.
 
     Args:
-        name: the full id as the user wrote it, such as "timm/resnet26d".
+        name: The full id as the user wrote it, such as "timm/resnet26d".
     """
 
 
@@ -77,8 +77,8 @@ def zoo_run_started(cell: dict[str, Any], run_dir: Path) -> None:
     """A cell starts to run, in the process that runs it.
 
     Args:
-        cell: the content of cell.json.
-        run_dir: where its files are written.
+        cell: The content of cell.json.
+        run_dir: Where its files are written.
     """
 
 
@@ -87,19 +87,19 @@ def zoo_epoch_ended(cell: dict[str, Any], run_dir: Path, epoch: int, metrics: di
     """An epoch ended.
 
     Args:
-        cell: the content of cell.json.
-        run_dir: where its files are written.
-        epoch: counted from 1.
+        cell: The content of cell.json.
+        run_dir: Where its files are written.
+        epoch: Counted from 1.
         metrics: train_loss, val_loss, val_auc, val_accuracy, lr, seconds.
     """
 
 
 @hookspec
 def zoo_run_finished(cell: dict[str, Any], run_dir: Path, result: dict[str, Any]) -> None:
-    """A cell ended, well or not.
+    """A cell ended, successfully or not.
 
     Args:
-        cell: the content of cell.json.
-        run_dir: where its files are written.
-        result: the content of result.json.
+        cell: The content of cell.json.
+        run_dir: Where its files are written.
+        result: The content of result.json.
     """

@@ -63,13 +63,13 @@ class PluginRecord:
     """What is known of one plugin.
 
     Args:
-        name: of its entry point, which is also its namespace.
-        distribution, version: where it comes from.
+        name: Of its entry point, which is also its namespace.
+        distribution, version: Where it comes from.
         state: "ok", "disabled" or "broken".
-        import_ms: milliseconds that importing it took.
-        error: one line; empty unless broken.
-        trace: the traceback; empty unless broken.
-        specs: how many specs it registered.
+        import_ms: Milliseconds that importing it took.
+        error: One line; empty unless broken.
+        trace: The traceback; empty unless broken.
+        specs: How many specs it registered.
     """
 
     name: str
@@ -120,7 +120,7 @@ class Host:
         """Ask the plugin that owns the namespace for a model that is not listed.
 
         Raises:
-            MissingError: the plugin's hook fails, or returns something else than a model of its own.
+            MissingError: the plugin's hook fails, or returns something other than a model of the plugin.
         """
         namespace = name.partition("/")[0].lower()
         try:
@@ -137,7 +137,7 @@ class Host:
             return resolved
         raise MissingError(
             f"model '{name}': zoo_resolve_model of plugin {namespace} returned {resolved!r:.100}, "
-            f"which is no ModelSpec of the namespace '{namespace}'.",
+            f"which is not a ModelSpec of the namespace '{namespace}'.",
             hint="See: zoo plugins",
         )
 
@@ -146,8 +146,8 @@ def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str
     """Find and load every installed plugin.
 
     Args:
-        files: plugins that are single Python files, not installed.
-        environment: read for ZOO_PLUGINS (load only these), ZOO_DISABLE_PLUGINS (not these) and
+        files: Plugins that are single Python files, not installed.
+        environment: Read for ZOO_PLUGINS (load only these), ZOO_DISABLE_PLUGINS (not these) and
             ZOO_PLUGIN_FILES (more files, for processes that a run starts); default os.environ.
 
     Raises:
@@ -203,7 +203,7 @@ def _installed() -> list[_Candidate]:
 
 
 def _entry_points() -> list[importlib.metadata.EntryPoint]:
-    """Return the entry points of zoo's group, in spite of distributions whose metadata cannot be read."""
+    """Return the entry points of zoo's group, skipping distributions with unreadable metadata."""
     try:
         return list(importlib.metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP))
     except Exception:
@@ -217,7 +217,7 @@ def _entry_points() -> list[importlib.metadata.EntryPoint]:
 
 def _from_file(path: Path) -> _Candidate:
     if not path.is_file():
-        raise UsageError(f"--plugin {path}: there is no such file.")
+        raise UsageError(f"--plugin {path}: file not found.")
 
     def load() -> ModuleType:
         # The module must be importable by name, since its specs name their targets by module.
@@ -242,7 +242,7 @@ def _from_file(path: Path) -> _Candidate:
 
 
 def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
-    """Try a plugin alone; let it in if all is well, and describe what happened."""
+    """Load a plugin alone, register it if it passes the checks, and return its status."""
     started = time.perf_counter()
     import_ms = 0.0
     collected: list[Spec] = []
@@ -265,7 +265,7 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
             collected = _collect(trial, candidate.name)
         host.manager.register(isolate(module, name=candidate.name, manager=trial), name=candidate.name)
     except (Exception, SystemExit) as problem:
-        # pluggy says in the second and third line what is wrong.
+        # The second and third line of pluggy's message state the cause.
         lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
         error = f"{type(problem).__name__}: {'; '.join(lines)}"[:_ERROR_LENGTH]
         trace = traceback.format_exc()

@@ -38,11 +38,11 @@ def listed(
     """Return the registered specs that fit.
 
     Args:
-        host: the plugins.
+        host: The plugins.
         kind: ModelSpec, DatasetSpec, ...
-        pattern: matched against the full id and the bare name, ignoring case.
-        tag: only specs with this tag.
-        group: only models of this symmetry group.
+        pattern: Matched against the full id and the bare name, ignoring case.
+        tag: Only specs with this tag.
+        group: Only models of this symmetry group.
     """
     lowered = pattern.lower()
     return [
@@ -58,11 +58,11 @@ def find(host: Host, kind: type[S], name: str) -> S:
     """Return the one spec that a full id or an unambiguous bare name means.
 
     Raises:
-        UsageError: no such thing, or several.
+        UsageError: Nothing has this name, or several things have it.
         MissingError: its plugin is absent, disabled or broken, or a library that it requires is absent.
     """
     if not isinstance(name, str):
-        raise UsageError(f"{name!r} is no name of a {kind.kind}.", hint=f"See: {LIST_COMMANDS[kind]}")
+        raise UsageError(f"{name!r} is not a valid {kind.kind} name.", hint=f"See: {LIST_COMMANDS[kind]}")
     wanted = name.strip().lower()
     found = [cast(S, spec) for spec in host.specs_of(kind) if wanted in (spec.id.lower(), spec.name.lower())]
     exact = [spec for spec in found if spec.id.lower() == wanted]
@@ -137,7 +137,7 @@ def load_target(spec: Spec) -> Any:
         MissingError: the import fails, or the attribute does not exist.
     """
     try:
-        # What a plugin prints while it is imported is no data.
+        # Text that a plugin prints while it is imported is not data.
         with contextlib.redirect_stdout(sys.stderr):
             return spec.load()
     except (Exception, SystemExit) as error:
@@ -158,7 +158,7 @@ def _settle(host: Host, kind: type[S], name: str, found: list[S]) -> list[S]:
         ids = ", ".join(spec.id for spec in found)
         raise UsageError(f"{kind.kind} '{name}' is ambiguous: {ids}.", hint="Give one of these full ids.")
     others = ", ".join(spec.id for spec in found if spec is not own[0])
-    logger.warning("'%s' is taken to be %s; there is also %s", name, own[0].id, others)
+    logger.warning("'%s' means %s; it also matches %s", name, own[0].id, others)
     return own
 
 
@@ -166,8 +166,8 @@ def require(what: str, modules: Iterable[str]) -> None:
     """Check, without importing them, that libraries are there.
 
     Args:
-        what: needs them, such as "model timm/resnet18".
-        modules: import names.
+        what: Name of what needs them, such as "model timm/resnet18".
+        modules: Import names.
 
     Raises:
         MissingError: one is absent.
@@ -188,7 +188,7 @@ def _is_there(module: str) -> bool:
 
 
 def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingError:
-    """Return the error that says best why a name means nothing."""
+    """Return the error that best explains why a name was not found."""
     namespace, slash, _ = name.lower().partition("/")
     if slash:
         record = host.records.get(namespace)

@@ -29,7 +29,7 @@ def read_record(content: Any, kind: type[R], *, what: str) -> R:
 
     Args:
         content: What `json.loads` or `tomllib.loads` returned.
-        kind: Type of the value: a `Record`, or any type that msgspec knows.
+        kind: Type of the value: a `Record`, or any type that msgspec supports.
         what: Name of the value for the message, such as "result.json".
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a plugin registers: frozen, JSON-plain descriptions that say where code is and load none of it."""
+"""What a plugin registers: frozen, JSON-plain descriptions that name the code and load none of it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Spec:
     Args:
         id: "namespace/name"; the namespace is the name of the plugin's entry point.
         target: "module:attribute", imported only when the thing is used.
-        summary: one line for lists.
-        version: raise it when scores or images stop being comparable with older ones.
-        tags: free words to filter by.
-        requires: import names that the target needs beyond the core; checked without importing them.
+        summary: One line for lists.
+        version: Raise it when scores or images stop being comparable with older ones.
+        tags: Free words to filter by.
+        requires: Import names that the target needs beyond the core; checked without importing them.
         card: Markdown for `zoo show`: what it is, where it comes from, what it is good for.
 
     Raises:
@@ -110,7 +110,7 @@ _FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "int | None": ("a whole number or None", lambda value: value is None or type(value) is int),
     "int": ("a whole number", lambda value: type(value) is int),
     "bool": ("True or False", lambda value: isinstance(value, bool)),
-    # A forgotten comma makes ("timm") a text, whose letters would each be taken for a name.
+    # A forgotten comma makes ("timm") a text, and each letter would be taken for a name.
     "tuple[str, ...]": (
         "a list of texts",
         lambda value: isinstance(value, tuple) and all(isinstance(entry, str) for entry in value),
@@ -137,18 +137,18 @@ class ModelSpec(Spec):
     and the module maps float images [N, C, H, W] to logits [N, K].
 
     Args:
-        arguments: fixed keyword arguments of the target, so that one builder serves several specs; no setting changes
+        arguments: Fixed keyword arguments of the target, so that one builder serves several specs; no setting changes
             them, and they are not part of a run's id: a change of them needs a new `version`.
-        group: the symmetry that it claims: "p4", "p4m", "c8", "d8", "so2", "o2" or None.
+        group: The symmetry that it claims: "p4", "p4m", "c8", "d8", "so2", "o2" or None.
         equivariance: "exact", "approximate" or None.
-        defaults: its hyper-parameters and their values; `--set` may change only these.
-        search_space: for `zoo tune`: name -> list of choices, or {"low", "high", "log"}.
-        weights: name -> file of trained weights, relative to the plugin's package; see docs/weights.md.
+        defaults: Its hyper-parameters and their values; `--set` may change only these.
+        search_space: For `zoo tune`: name -> list of choices, or {"low", "high", "log"}.
+        weights: Name -> file of trained weights, relative to the plugin's package; see docs/weights.md.
         initialisers: hyper-parameters that only choose the initial weights, each with the value that leaves them to
             chance, such as {"pretrained": False}: what is built to be filled from a file is built with these.
         parameters: Number of trainable parameters with the defaults, for images of `REFERENCE_SHAPE`; None where
             it is not known. The conformance kit compares it with the network.
-        training: training settings that suit this model where the user sets none (lr, weight_decay, ...).
+        training: Training settings that suit this model where the user sets none (lr, weight_decay, ...).
     """
 
     kind: ClassVar[str] = "model"
@@ -183,20 +183,20 @@ class DatasetSpec(Spec):
     simulates (`zoo.lensing.population.Population`), or images that exist (`zoo.data.images.ImageSet`).
 
     Args:
-        classes: the labels' names in label order.
-        required: parameters that have no default worth the name: a plan without them is refused.
-        tasks: other questions about the same images: name -> {new class: [classes that it takes together]}, with
-            every class once; `--task NAME` asks one of them.
-        simulated: whether the target returns a population, so that a simulator is needed.
-        params: every parameter and prior with its default; `--set data.NAME=VALUE` may change only these.
-        meanings: parameter -> what it is, with its unit, for `zoo show`.
+        classes: The labels' names in label order.
+        required: Parameters that have no default worth the name: a plan without them is refused.
+        tasks: Other questions about the same images: name -> {new class: [classes that it takes together]}, with
+            every class once; `--task NAME` selects one of them.
+        simulated: Whether the target returns a population, so that a simulator is needed.
+        params: Every parameter and prior with its default; `--set data.NAME=VALUE` may change only these.
+        meanings: Parameter -> what it is, with its unit, for `zoo show`.
         budgets: Budget -> {parameter: value}: values that make the problem fit a budget; `--set` overrides them. A
             budget that is not among them leaves all parameters as they are.
         budget_notes: Budget -> what these values change, for readers of the scores.
         yields: Parameter -> list of parameters that state the same in another way. A value that a budget sets for the
             first is left out where a user sets one of the others.
         shown: Parameters that stand beside scores; default: those that differ from `params`.
-        switch: Parameter, true or false, of which `zoo data probe` measures both values.
+        switch: Parameter, true or false, measured at both values by `zoo data probe`.
         captions: Column of the stored parameters -> text for pictures, such as "SNR {:.0f}"; default: the first four.
         slices: Column of the stored parameters -> label with its unit; the page of results shows scores in slices of
             each; default: the first four that vary.
@@ -259,7 +259,7 @@ class SimulatorSpec(Spec):
     and returns noiseless, PSF-convolved images; noise is added by the core.
 
     Args:
-        device: where it can run: "cpu" or "any".
+        device: Where it can run: "cpu" or "any".
         default: Whether it renders where a user names none; of several, the one of this project's plugins.
     """
 

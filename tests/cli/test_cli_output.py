@@ -297,7 +297,7 @@ def test_python_m_zoo_returns_the_exit_code():
     done = subprocess.run([sys.executable, "-m", "zoo", "bnech"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith("Error: There is no command 'bnech'. Did you mean 'bench'?\n")
+    assert done.stderr.startswith("Error: Command 'bnech' was not found. Did you mean 'bench'?\n")
 
 
 def test_listing_imports_nothing_heavy():

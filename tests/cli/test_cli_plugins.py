@@ -81,7 +81,7 @@ def test_a_file_adds_a_command_but_replaces_none(plugin, zoo):
 def test_a_command_of_a_file_is_unknown_without_the_file(plugin, zoo):
     plugin("filecommands")
     _, err = zoo("helo", code=2)
-    assert "There is no command 'helo'" in err
+    assert "Command 'helo' was not found" in err
     _, err = zoo("--plugin", "filecommands.py", "helo", code=2)
     assert "Did you mean 'hello'" in err
 
@@ -89,7 +89,7 @@ def test_a_command_of_a_file_is_unknown_without_the_file(plugin, zoo):
 def test_a_missing_plugin_file_is_reported(zoo, plugin):
     out, err = zoo("--plugin", "nothing.py", "list-models", code=2)
     assert out == ""
-    assert "nothing.py: there is no such file" in err
+    assert "nothing.py: file not found" in err
 
 
 def test_a_broken_file_gives_a_note(plugin, zoo):
@@ -112,7 +112,7 @@ def test_unavailable_commands_are_reported_and_left_out(plugin, zoo, caplog, fau
     assert "plugin badcommands: zoo_commands: " in caplog.text
     assert caplog.text.count("plugin badcommands") == 1  # although a command is looked up more than once
     _, err = zoo("nosuch", code=2)
-    assert "There is no command 'nosuch'" in err
+    assert "Command 'nosuch' was not found" in err
 
 
 LOUD = """

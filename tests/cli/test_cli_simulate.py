@@ -77,7 +77,7 @@ def test_bench_reads_what_was_simulated(zoo, tmp_path):
     assert code == 2
     assert "image_size is 12 there, 32 asked for" in told
     # The hint holds the options that ask for what is there.
-    hint = told.partition("To ask for what is there: ")[2].split()
+    hint = told.partition("To use the images in the folder: ")[2].split()
     code, said, told = zoo(*words, *hint, "--json")
     assert code == 0, told
     [result] = json.loads(said)
@@ -92,7 +92,7 @@ def test_bench_reads_what_was_simulated(zoo, tmp_path):
     ("words", "code", "said"),
     [
         (sizes(val=300), 2, ["has 256 of the 300 val images", "-n 300 --split val"]),
-        ([*sizes(), "--images", "nowhere"], 1, ["nowhere is no folder of simulated images", "zoo simulate"]),
+        ([*sizes(), "--images", "nowhere"], 1, ["nowhere is not a folder of simulated images", "zoo simulate"]),
         (
             [*sizes(), "--simulator", "caustics"],
             2,
@@ -143,7 +143,7 @@ def test_a_number_is_the_same_number_however_it_is_written(zoo):
         (["modelB", "-n", 5, "--set", "data.snt=20"], 2, ["Did you mean 'data.snr'"]),
         (["modelB", "-n", 5, "--set", "data.halo_axis_ratio=2"], 2, ["halo_axis_ratio"]),
         (["modelB", "-n", 5, "--set", "data.source_redshift=0.1"], 2, ["must lie above lens_redshift"]),
-        (["toyzoo/stripes", "-n", 5], 2, ["holds images that exist already", "zoo list-datasets"]),
+        (["toyzoo/stripes", "-n", 5], 2, ["is a set of existing images", "zoo list-datasets"]),
         (["modelB", "-n", 90_000_000], 1, ["images need 8", "TB in", "are free", "fewer images"]),
     ],
 )
@@ -195,8 +195,8 @@ def test_pictures_show_a_folder_and_a_data_set(zoo):
     ("words", "code", "said"),
     [
         (["modelC"], 2, "Unknown data set 'modelC'"),
-        (["."], 1, "is no folder of simulated images"),
-        (["toyzoo/stripes"], 2, "holds images that exist already"),
+        (["."], 1, "is not a folder of simulated images"),
+        (["toyzoo/stripes"], 2, "is a set of existing images"),
         ([".", "--set", "data.snr=3"], 2, "--set applies to a data set"),
         (["modelB", "--split", "valid"], 2, "Did you mean 'val'"),
     ],

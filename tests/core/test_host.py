@@ -247,7 +247,7 @@ def test_a_file_is_a_plugin(site, tmp_path):
 
 
 def test_a_missing_plugin_file_is_reported(tmp_path):
-    with pytest.raises(UsageError, match=r"--plugin .*nothing\.py: there is no such file"):
+    with pytest.raises(UsageError, match=r"--plugin .*nothing\.py: file not found"):
         load_plugins(files=[tmp_path / "nothing.py"], environment={})
 
 

@@ -74,7 +74,7 @@ def test_a_bare_name_resolves_to_the_first_party_with_a_warning(caplog):
 
 @pytest.mark.parametrize("name", [None, 3, ["p4m"]])
 def test_a_name_that_is_not_text_is_refused(name):
-    with pytest.raises(UsageError, match="is no name of a model") as caught:
+    with pytest.raises(UsageError, match="is not a valid model name") as caught:
         find(make_host(), ModelSpec, name)
     assert caught.value.hint == "See: zoo list-models"
     assert nearest(name, ["p4m"]) == ""

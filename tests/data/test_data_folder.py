@@ -270,7 +270,7 @@ def test_reading_a_folder_makes_nothing(tmp_path):
     assert "zoo simulate toy/discs -n 1000 --split train" in str(caught.value)
     with pytest.raises(UsageError, match="seed is 0 there, 1 asked for"):
         open_folder(tmp_path, dataclasses.replace(RECIPE, seed=1), "train", 300)
-    with pytest.raises(DataError, match="is no folder of simulated images"):
+    with pytest.raises(DataError, match="is not a folder of simulated images"):
         open_folder(tmp_path / "absent", RECIPE, "train", 300)
 
 

@@ -51,7 +51,7 @@ def test_a_good_folder(folder, capsys):
     code, said = run(["data", "verify", str(folder)], capsys)
     assert code == 0
     assert "train: 600 images in 3 shards: 200 a, 200 b, 200 c" in said
-    assert said.endswith("All is well.\n")
+    assert said.endswith("No problems found.\n")
     code, said = run(["data", "verify", str(folder), "--json"], capsys)
     report = json.loads(said)
     assert (code, report["problems"], report["mend"]) == (0, [], [])
@@ -173,7 +173,7 @@ def test_a_folder_without_shards_is_wrong_and_has_no_command_that_mends_it(folde
         path.unlink()
     code, said = run(["data", "verify", str(folder)], capsys)
     assert code == 1
-    assert said.endswith("wrong: There are no shards.\n")
+    assert said.endswith("wrong: The list of shards is empty.\n")
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"colour": 1}'])
@@ -183,4 +183,4 @@ def test_no_such_folder(tmp_path, content, capsys):
     with pytest.raises(SystemExit) as exit_request:
         main(["data", "verify", str(tmp_path)])
     assert exit_request.value.code == 1
-    assert "is no folder of simulated images" in capsys.readouterr().err
+    assert "is not a folder of simulated images" in capsys.readouterr().err

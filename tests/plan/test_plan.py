@@ -194,12 +194,12 @@ def test_a_training_setting_differs_from_a_hyper_parameter_of_the_same_name(make
     ("settings", "words"),
     [
         ({"widht": 1}, "Did you mean 'width'"),
-        ({"model.lr": 1}, "no such setting"),
-        ({"data.width": 1}, "no such setting"),
+        ({"model.lr": 1}, "has no setting of this name"),
+        ({"data.width": 1}, "has no setting of this name"),
         ({"count": 1}, "Write: --set data.count="),
         ({"train_images": True}, "train_images=True"),
         ({"test_images": 10**15}, "from 1 to 100,000,000"),
-        ({7: 1}, "a name is no text"),
+        ({7: 1}, "a name is not a text"),
         ({"width": math.nan}, "finite"),
         ({"width": [1, -math.inf]}, "finite"),
         ({"width": object()}, "finite number, text or list"),
@@ -303,7 +303,7 @@ def test_unknown_training_settings_of_a_plugin_are_refused(tmp_path):
         "    return [ModelSpec(id='eager/net', target='eager:net', training={'learning_rat': 1})]\n"
     )
     host = load_plugins(files=[path, TOY], environment={})
-    with pytest.raises(UsageError, match=r"eager/net: its plugin sets 'learning_rat', which is no training setting"):
+    with pytest.raises(UsageError, match=r"eager/net: its plugin sets 'learning_rat', which is not a training setting"):
         make_plan(host, Request(models=["eager/net"], data=["stripes"], budget="smoke", device="cpu"))
 
 

@@ -53,7 +53,7 @@ def test_best_first_and_failed_last_with_their_cause(table):
         "toyzoo/large",
     ]
     assert [row[2] for row in table.rows][3:] == ["failed", "oom"]
-    assert table.notes[-2:] == ["toyzoo/broken: RuntimeError: no such luck", "toyzoo/large: no cause is known"]
+    assert table.notes[-2:] == ["toyzoo/broken: RuntimeError: no such luck", "toyzoo/large: the cause is unknown"]
     assert "laptop-size" in table.notes[0]
     assert table.notes[0].endswith("; stripes four times as wide")
     assert {len(row) for row in table.rows} == {len(table.columns)}
@@ -134,10 +134,10 @@ def test_a_table_may_contain_failures_only():
 def test_differing_trainings_are_listed_below_the_table():
     alike = [good(0.9, model="toyzoo/a"), good(0.8, model="toyzoo/b")]
     [table] = make_tables(alike)
-    assert not [note for note in table.notes if "Not trained alike" in note]
+    assert not [note for note in table.notes if "Trained differently" in note]
     longer = good(0.8, model="toyzoo/b", training={**alike[1].cell.training, "epochs": 77, "lr": 0.5})
     [table] = make_tables([alike[0], longer])
-    [line] = [note for note in table.notes if "Not trained alike" in note]
+    [line] = [note for note in table.notes if "Trained differently" in note]
     assert "77 for toyzoo/b" in line
     assert "epochs" in line
 

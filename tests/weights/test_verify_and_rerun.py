@@ -91,7 +91,7 @@ def test_a_store_is_checked_run_by_run(run_dir, tmp_path):
     assert done.exit_code == 0
     assert json.loads(done.stdout)[0]["state"] == "no result"
     (tmp_path / "empty").mkdir()
-    assert "There are no runs in" in str(CliRunner().invoke(cli, ["verify", str(tmp_path / "empty")]).exception)
+    assert "No runs were found in" in str(CliRunner().invoke(cli, ["verify", str(tmp_path / "empty")]).exception)
 
 
 def test_a_repeated_run_agrees(run_dir, host, tmp_path, monkeypatch):

@@ -82,7 +82,7 @@ def test_the_run_id_depends_on_the_content_and_not_the_path(run_dir, host, tmp_p
     copy = tmp_path / "elsewhere.safetensors"
     copy.write_bytes((run_dir / store.WEIGHTS).read_bytes())
     assert plan(str(copy)) == plan(run_dir.name) != plan("")
-    with pytest.raises(UsageError, match="There are no weights 'nothing'"):
+    with pytest.raises(UsageError, match="Weights 'nothing' were not found"):
         plan("nothing")
     with pytest.raises(UsageError, match="must name weights"):
         plan(3)

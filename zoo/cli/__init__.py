@@ -31,7 +31,7 @@ class ZooGroup(click.Group):
         return [*self.commands, *_plugin_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command; plugins are asked only for names that are not built in."""
+        """Return a command; plugins are loaded only for names that are not built in."""
         command = self.commands.get(cmd_name) or _plugin_commands(ctx).get(cmd_name)
         return command.load() if isinstance(command, LazyCommand) else command
 
@@ -49,11 +49,11 @@ class ZooGroup(click.Group):
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             names = self.list_commands(ctx)
             warn_of_broken(host_of(ctx))
-            raise UsageError(f"There is no command '{args[0]}'.{nearest(args[0], names)}", hint="See: zoo --help")
+            raise UsageError(f"Command '{args[0]}' was not found.{nearest(args[0], names)}", hint="See: zoo --help")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a reader of our output that goes away, as `| head` does, is no failure."""
+        """Run the command; output closed early by its reader, as with `| head`, is not a failure."""
         try:
             return super().invoke(ctx)
         except (BrokenPipeError, SystemExit) as error:
@@ -109,18 +109,18 @@ def _set_level(ctx: click.Context, option: click.Parameter, value: Any) -> None:
     # Before --help, and before the command is looked up: the file may offer it.
     is_eager=True, expose_value=False, callback=_add_files,
 )  # fmt: skip
-@click.option("-v", "--verbose", count=True, expose_value=False, callback=_set_level, help="Log more; -vv: all.")
+@click.option("-v", "--verbose", count=True, expose_value=False, callback=_set_level, help="Log more; -vv: everything.")
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_set_level, help="Log errors only.")
 @click.option(
     "--log-level", type=click.Choice(LEVELS, case_sensitive=False), expose_value=False, callback=_set_level,
-    help="Least severe level that is logged, in the processes of runs too; default: warning.",
+    help="Log messages of this level and above, also in the processes of runs; default: warning.",
 )  # fmt: skip
 def cli() -> None:
     """Simulate strong lenses, train networks on them, and compare the networks honestly.
 
     \b
-    zoo list-models                            what there is
-    zoo bench --model p4m --data modelB        train and score it
+    zoo list-models                            list all networks
+    zoo bench --model p4m --data modelB        train and score one
     """
 
 
@@ -130,7 +130,7 @@ for command in (
         "report",
         "zoo.cli.report",
         "report",
-        "Show the results in a store, best first, one table for each data set and size, and who differs from whom.",
+        "Show the results in a store, best first, one table for each data set and size, with paired differences.",
     ),
     LazyCommand("predict", "zoo.cli.predict", "predict", "Classify images with trained weights."),
     LazyCommand(
@@ -143,7 +143,9 @@ for command in (
     LazyCommand("list-datasets", "zoo.cli.listing", "list_datasets", "List data sets."),
     LazyCommand("list-simulators", "zoo.cli.listing", "list_simulators", "List lens simulators."),
     LazyCommand("list-launchers", "zoo.cli.listing", "list_launchers", "List ways to run cells."),
-    LazyCommand("show", "zoo.cli.inspect", "show", "Show all about a model, data set, simulator, launcher or metric."),
+    LazyCommand(
+        "show", "zoo.cli.inspect", "show", "Show the details of a model, data set, simulator, launcher or metric."
+    ),
     LazyCommand(
         "simulate",
         "zoo.cli.simulate",
@@ -156,7 +158,7 @@ for command in (
         "data",
         "Check a folder of images, draw images, or probe a data set with four scalars.",
     ),
-    LazyCommand("weights", "zoo.cli.weights", "weights", "List trained weights, and share them."),
+    LazyCommand("weights", "zoo.cli.weights", "weights", "List and share trained weights."),
     LazyCommand(
         "card", "zoo.cli.weights", "card", "Write the model card of a run: data, recipe, scores, limits, how to load."
     ),
@@ -164,14 +166,14 @@ for command in (
         "export",
         "zoo.cli.weights",
         "export",
-        "Write trained weights as one ONNX or torch.export file whose answers have been compared.",
+        "Write trained weights as one ONNX or torch.export file and compare its outputs with the original.",
     ),
     LazyCommand("rerun", "zoo.cli.rerun", "rerun", "Run a stored cell again elsewhere and compare the scores."),
     LazyCommand(
         "verify",
         "zoo.cli.rerun",
         "verify",
-        "Compute scores again from the stored predictions, and check the hashes of the files.",
+        "Recompute scores from the stored predictions and check the hashes of the files.",
     ),
     LazyCommand(
         "equivariance",
@@ -179,10 +181,8 @@ for command in (
         "equivariance",
         "Measure how far an untrained network is from invariant under its group.",
     ),
-    LazyCommand("plugins", "zoo.cli.inspect", "plugins", "List plugins and whether they are well."),
-    LazyCommand(
-        "env", "zoo.cli.inspect", "env", "Show machine, versions, folders and plugins: paste it into a bug report."
-    ),
+    LazyCommand("plugins", "zoo.cli.inspect", "plugins", "List installed plugins and their status."),
+    LazyCommand("env", "zoo.cli.inspect", "env", "Show machine, versions, folders and plugins, for bug reports."),
     LazyCommand(
         "run-cell",
         "zoo.cli.run_cell",
@@ -197,7 +197,7 @@ for command in (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 fine, 1 failed, 2 wrong usage, 3 something missing, 130 interrupted."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed by who started us, as with `>&-`
+        if getattr(sys, name) is None:  # closed by the parent process, as with `>&-`
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open until we end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -222,6 +222,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"Error: Cannot write the output: {error.strerror or error}.", err=True)
         code = 1
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. Nothing is lost: the same command goes on from here.", err=True)
+        click.echo("Interrupted. Nothing is lost: run the same command to resume.", err=True)
         code = 130
     sys.exit(code)

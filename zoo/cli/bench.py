@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from zoo.plan.suite_file import Suite
     from zoo.results.schema import RunResult
 
-# What imports numpy or torch is imported inside the functions: `zoo bench --help` and completion need neither.
+# Modules that import numpy or torch are imported inside the functions: `zoo bench --help` and completion need neither.
 
 
 @click.command()
 @click.argument("suite_path", metavar="[SUITE.toml]", required=False, type=click.Path(path_type=Path))
 @options_of(Request, Where)
 @click.option(
-    "--launcher", default="core/local", show_default=True, help="What runs the cells.",
+    "--launcher", default="core/local", show_default=True, help="Run the cells with this launcher.",
     shell_complete=COMPLETE["launchers"],
 )  # fmt: skip
-@click.option("--stream", is_flag=True, help="Train on images rendered as they are needed, every epoch new ones.")
-@click.option("--from-study", "study", metavar="NAME", help="The best trial of zoo tune, unless options say otherwise.")
+@click.option("--stream", is_flag=True, help="Train on new images in every epoch, rendered on demand.")
+@click.option("--from-study", "study", metavar="NAME", help="Train the best trial of this study; options override it.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results (or the plan) as JSON.")
 @click.pass_context
@@ -57,8 +57,8 @@ def bench(
 ) -> None:
     """Train and score every model on every data set.
 
-    What is in the store already is shown at once; running the same command again goes on where it stopped.
-    A suite is a TOML file that states all of this; command-line options override the file.
+    Stored results are shown at once; the same command resumes an interrupted one.
+    A suite is a TOML file with these options; command-line options override the file.
     """
     from zoo.cli.plan import print_plan
     from zoo.cli.watch import Watcher
@@ -120,7 +120,9 @@ def bench(
         with contextlib.redirect_stdout(sys.stderr):
             found, _ = run_here()
         if len(found) < len(cells):
-            click.echo(f"{len(cells) - len(found)} cells are not run, since one failed: type it again", err=True)
+            click.echo(
+                f"{len(cells) - len(found)} cells are not run, since one failed: run the command again", err=True
+            )
             cells = cells[: len(found)]
     else:
         with contextlib.redirect_stdout(sys.stderr), Watcher() as watcher:
@@ -148,29 +150,29 @@ def _given(ctx: click.Context) -> set[str]:
 
 
 def _read_suite(ctx: click.Context, path: Path, request: Request) -> Suite:
-    """Return a suite with what the command line says instead of the file."""
+    """Return a suite with the command line's values in place of the file's."""
     from zoo.plan.suite_file import changed, read_suite
 
     suite, given = read_suite(path), _given(ctx)
-    told: dict[str, Any] = {
+    changes: dict[str, Any] = {
         one.name: getattr(request, one.name)
         for one in fields(Request)
         if one.name in given and one.name != "settings" and not is_place(one)
     }
-    if "budget" in told:
-        told["budgets"] = [told.pop("budget")]
+    if "budget" in changes:
+        changes["budgets"] = [changes.pop("budget")]
     if request.settings:
-        told["variants"] = [{**variant, **request.settings} for variant in suite.variants]
-    return changed(suite, device=request.device, store=request.store, **told)
+        changes["variants"] = [{**variant, **request.settings} for variant in suite.variants]
+    return changed(suite, device=request.device, store=request.store, **changes)
 
 
 def _of_study(ctx: click.Context, name: str, request: Request) -> Request:
-    """Return the request of a study's best trial, with what the command line says instead, and name the trial."""
+    """Return the request of a study's best trial, overridden by the command line, and name the trial."""
     from zoo.plan.study import read_best, request_of
 
     best = read_best(Path(request.store), name)
     click.echo(f"study {name}: trial {best.trial}, validation AUC {best.val_auc:.4f}", err=True)
-    return request_of(best, request, told=_given(ctx))
+    return request_of(best, request, given=_given(ctx))
 
 
 def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, ran: bool) -> None:

@@ -31,7 +31,7 @@ def commands_of(host: Host, namespace: str) -> list[click.Command]:
     """Return the commands that one plugin adds; what it prints meanwhile goes to stderr.
 
     Raises:
-        TypeError: the plugin returned something else than lists of commands; or whatever its hook raises.
+        TypeError: the plugin returned something other than lists of commands; or another error of its hook.
     """
     with contextlib.redirect_stdout(sys.stderr):
         commands = [command for offered in host.call_plugin(namespace, "zoo_commands") for command in offered]
@@ -50,7 +50,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_json(content: Any) -> None:
-    """Print JSON to stdout; numbers that JSON does not know (NaN, infinity) become null."""
+    """Print JSON to stdout; numbers that JSON cannot hold (NaN, infinity) become null."""
     click.echo(json.dumps(_finite(content), indent=2, sort_keys=True, allow_nan=False))
 
 

@@ -82,9 +82,9 @@ def _print_report(host: Host, folder: Path, report: FolderReport) -> None:
     for problem in report.problems:
         click.echo(f"wrong: {problem.text}")
     if commands := _mend(host, folder, report):
-        click.echo("To mend it:\n  " + "\n  ".join(commands))
+        click.echo("To repair it:\n  " + "\n  ".join(commands))
     elif not report.problems:
-        click.echo("All is well.")
+        click.echo("No problems found.")
 
 
 def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
@@ -135,7 +135,7 @@ def show(
 ) -> None:
     """Draw images of each class with their parameters; print the path of the picture.
 
-    Of a folder, its first images are drawn; of a data set, the same ones are rendered for this picture and not kept.
+    For a folder, the first images are drawn; for a data set, the same images are rendered and not kept.
     """
     from zoo.data.about import caption
     from zoo.data.recipe import SPLITS

@@ -54,7 +54,7 @@ def equivariance(
     """Measure how far an untrained network is from invariant under its group.
 
     Each size is tried with smooth random images. "pixel symmetries" are the rotations by 90 degrees and the mirrors
-    that the group holds: an exact network has rounding errors there. "other angles" need interpolation, whose own
+    that the group holds: an exact network has rounding errors there. "other angles" need interpolation; its own
     share is the floor.
     """
     from zoo import registry
@@ -159,5 +159,5 @@ def _print(spec: ModelSpec, measured: Sequence[dict[str, Any]]) -> None:
 
 
 def _error(value: float) -> str:
-    """Return an error for the table; a layer whose output is 0 everywhere has none."""
+    """Return an error for the table; a dash if the layer's output is 0 everywhere."""
     return f"{value:.1e}" if math.isfinite(value) else "-"

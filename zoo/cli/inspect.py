@@ -1,4 +1,4 @@
-"""`zoo show`, `zoo plugins` and `zoo env`: what one thing is, what is installed, and whether it is well."""
+"""`zoo show`, `zoo plugins` and `zoo env`: details of one item, installed plugins and their status, environment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Show all about a model, data set, simulator, launcher or metric."""
+    """Show the details of a model, data set, simulator, launcher or metric."""
     spec = _find_any(host_of(ctx), name)
     if as_json:
         print_json({"kind": spec.kind, **spec.to_json()})
@@ -46,8 +46,8 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
             heading = "fixed arguments" if key == "arguments" else key
             table.add_row(f"[bold]{heading}[/bold]", "")
             for inner, inner_value in value.items():
-                told = meanings.get(inner, "") if key == "params" else ""
-                table.add_row(f"  {inner}", escape(str(inner_value)), f"[dim]{escape(told)}[/dim]")
+                meaning = meanings.get(inner, "") if key == "params" else ""
+                table.add_row(f"  {inner}", escape(str(inner_value)), f"[dim]{escape(meaning)}[/dim]")
         else:
             table.add_row(f"[bold]{key}[/bold]", escape(", ".join(value) if isinstance(value, list) else str(value)))
     out.print(table)
@@ -66,7 +66,7 @@ def _find_any(host: Host, name: str) -> Spec:
     errors: list[UsageError | MissingError] = []
     for kind in (ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec, MetricSpec):
         if errors and not host.specs_of(kind):
-            continue  # that no plugin offers a metric says nothing about a name
+            continue  # a name can be valid although plugins offer no metric
         try:
             return registry.find(host, kind, name)
         except (UsageError, MissingError) as error:
@@ -79,11 +79,11 @@ def _find_any(host: Host, name: str) -> Spec:
 
 
 @click.command()
-@click.option("--errors", is_flag=True, help="Import all targets and commands too; print the tracebacks of what fails.")
+@click.option("--errors", is_flag=True, help="Import all targets and commands too; print the tracebacks of failures.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
-    """List plugins and whether they are well."""
+    """List installed plugins and their status."""
     host = host_of(ctx)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         rows: list[dict[str, Any]] = [
@@ -141,7 +141,7 @@ def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def env(ctx: click.Context, as_json: bool) -> None:
-    """Show machine, versions, folders and plugins: paste it into a bug report."""
+    """Show machine, versions, folders and plugins, for bug reports."""
     import zoo
     from zoo.environment import describe
     from zoo.paths import cache_dir

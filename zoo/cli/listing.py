@@ -122,14 +122,14 @@ def _terminal_width() -> int:
 
 
 _pattern = click.argument("pattern", default="*")
-_tag = click.option("--tag", help="Only those with this tag.")
+_tag = click.option("--tag", help="List only entries with this tag.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command("list-models")
 @_pattern
 @_tag
-@click.option("--group", help="Only networks of this symmetry group, such as p4m.")
+@click.option("--group", help="List only networks of this symmetry group, such as p4m.")
 @click.option(
     "--sort", type=click.Choice(["name", "parameters", "group"]), default="name", show_default=True, help="Order."
 )

@@ -22,11 +22,11 @@ def print_plan(
     """Say on stderr what will be done; return how many cells are stored already.
 
     Args:
-        host: the plugins.
-        cells: the plan.
-        store: folder of the results.
-        force: run again what is stored.
-        minutes: run id -> what a run is said to take.
+        host: The plugins.
+        cells: The plan.
+        store: Folder of the results.
+        force: Run again what is stored.
+        minutes: Run id -> Minutes that the run takes, from the suite file.
     """
     from rich.markup import escape
 
@@ -51,7 +51,7 @@ def print_plan(
         variant = escape(_variant(cell, cells))
         out.print(f"  {cell.model} on {cell.data}, seed {cell.seed}{variant}  [dim]{cell.run_id}[/dim]{state}")
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
-        out.print(f"about {left:,.0f} minutes for the cells of which the file says how long they take")
+        out.print(f"about {left:,.0f} minutes for the cells with a stated time")
     if first.budget == "smoke" or any(cell.recipe.simulator is not None for cell in cells):
         out.print(f"[dim]{budget_note(first.budget, datasets_by_id(host).get(first.data))}[/dim]")
     if note := _stream_note(cells):

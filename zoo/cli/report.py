@@ -22,7 +22,7 @@ _MOST_SENTENCES = 15
 @click.command()
 @click.option("--store", default="results", show_default=True, help="Folder of the results.")
 @click.option("--md", "as_markdown", is_flag=True, help="Print Markdown.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: every number, one line a run.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with all numbers, one line per run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--html", metavar="FILE", help="Also write one self-contained page.")
 @click.option("--figures", metavar="DIR", help="Also draw ROC curves and examples into this folder.")
@@ -36,7 +36,7 @@ def report(
     html: str | None,
     figures: str | None,
 ) -> None:
-    """Show the results in a store, best first, one table for each data set and size, and who differs from whom."""
+    """Show the results in a store, best first, one table for each data set and size, with paired differences."""
     if as_markdown + as_csv + as_json > 1:
         raise UsageError("--md, --csv and --json exclude each other.")
     from zoo.registry import datasets_by_id
@@ -47,7 +47,7 @@ def report(
     _name(rest)
     if not found and not as_json:
         raise UsageError(
-            f"There are no results in {store}.",
+            f"No results were found in {store}.",
             hint="Make some: zoo bench --model p4m --data modelB --budget smoke",
         )
     if as_json:

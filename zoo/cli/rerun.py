@@ -1,4 +1,4 @@
-"""`zoo rerun` and `zoo verify`: is a stored result reproducible, and is it what its files say?"""
+"""`zoo rerun` and `zoo verify`: is a stored result reproducible, and does it agree with its files?"""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ _SOURCE = click.option("--from", "source", default="results", show_default=True,
 @click.command()
 @click.argument("run", shell_complete=complete_runs)
 @_SOURCE
-@click.option("--store", metavar="DIR", help="Keep the new run in this store; default: throw it away.")
-@click.option("--tolerance", type=float, default=1e-3, show_default=True, help="Of the AUCs, the accuracy and the ECE.")
+@click.option("--store", metavar="DIR", help="Keep the new run in this store; default: delete it.")
+@click.option(
+    "--tolerance", type=float, default=1e-3, show_default=True, help="Allow this difference of AUCs, accuracy and ECE."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -70,9 +72,10 @@ def rerun(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def verify(ctx: click.Context, target: str, as_json: bool) -> None:
-    """Compute scores again from the stored predictions, and check the hashes of the files.
+    """Recompute scores from the stored predictions and check the hashes of the files.
 
-    RUN is a folder, or the first digits of a run id in ./results; STORE a folder of runs. Exit 1: something is false.
+    RUN is a folder, or the first digits of a run id in ./results; STORE is a folder of runs. Exit code 1: at least one
+    check failed.
     """
     from zoo.results.find import find_run
     from zoo.results.store import CELL
@@ -82,7 +85,7 @@ def verify(ctx: click.Context, target: str, as_json: bool) -> None:
     run_dirs = [path.parent for path in sorted(folder.glob(f"*/*/*/{CELL}"))]
     if not run_dirs:
         if folder.is_dir() and not (folder / CELL).is_file():
-            raise UsageError(f"There are no runs in {folder}.", hint="See: zoo report --store DIR")
+            raise UsageError(f"No runs were found in {folder}.", hint="See: zoo report --store DIR")
         run_dirs = [find_run(target, store=Path("results"))]
     verdicts = [verify_run(run_dir) for run_dir in run_dirs]
     if as_json:

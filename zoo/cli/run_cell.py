@@ -29,7 +29,7 @@ def run_cell(ctx: click.Context, /, path: Path, **values: Any) -> None:
     cell, device = Cell.read(path), resolve_device(where.device)
     where = replace(where, device=device)
     team = where.team()
-    # torch takes seconds to import: not before the cell is known to be one, and nobody else's.
+    # torch takes seconds to import: first check that the cell is valid and not locked by another process.
     if team.size > 1 and not team.started_by:
         check_devices(team, device)
         from zoo.results.store import claim

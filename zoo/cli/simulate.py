@@ -146,9 +146,9 @@ def simulate(
 
 def _print_summary(summary: Mapping[str, Any], share: Share, *, again: str) -> None:
     rate = f", {summary['made_images'] / summary['seconds']:,.0f} images/s" if summary["made_images"] else ""
-    who = f"machine {share.machine} of {share.of}: " if share.of > 1 else ""
+    prefix = f"machine {share.machine} of {share.of}: " if share.of > 1 else ""
     click.echo(
-        f"{who}{summary['made_images']:,} images made, {summary['found_images']:,} were there, "
+        f"{prefix}{summary['made_images']:,} images made, {summary['found_images']:,} were there, "
         f"in {summary['seconds']:.0f} s{rate} ({summary['simulator']} on {summary['device']})"
     )
     click.echo(f"{summary['folder']}  recipe {summary['recipe_hash']}")
@@ -215,7 +215,7 @@ def _share(text: str | None) -> Share:
     """Read "3:64".
 
     Raises:
-        UsageError: it is not two whole numbers, or there is no such machine.
+        UsageError: The text is not two whole numbers, or the machine's number is out of range.
     """
     from zoo.data.folder import WHOLE, Share
 

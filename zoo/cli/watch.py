@@ -26,7 +26,7 @@ class LiveBars:
     """A context with bars on stderr where that is a terminal; elsewhere its heirs print a line now and then.
 
     Args:
-        named: show a name before each bar and the time after it; without, the bar goes when the context ends.
+        named: Show a name before each bar and the time after it; without, the bar goes when the context ends.
     """
 
     def __init__(self, *, named: bool = True) -> None:
@@ -80,7 +80,7 @@ class Watcher(LiveBars):
                 self._progress.update(
                     self._tasks[run_id], description=text, completed=state.progress.share if state.progress else 0.0
                 )
-                # A cell that has just ended tells nothing any more: it does not start again.
+                # A cell that has just ended reports nothing more: it does not start again.
                 if not self._live and (state.progress or run_id not in self._told):
                     key = f"{state.progress.phase} {state.progress.epoch}" if state.progress else ""
                     self._log(run_id, name, text, key=key)
@@ -98,7 +98,7 @@ class CountBar(LiveBars):
     """A context in which `show` shows on stderr how many images of a work are done.
 
     Args:
-        name: of the work, such as "simulate train".
+        name: Name of the work, such as "simulate train".
     """
 
     def __init__(self, name: str) -> None:
@@ -145,7 +145,7 @@ def describe(progress: Progress | None) -> str:
 
 
 def _warnings(log: Path) -> list[str]:
-    """Return what a cell's process warned of, such as a damaged shard that was made again."""
+    """Return the warnings of a cell's process, such as a damaged shard that was made again."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -160,7 +160,7 @@ def _outcome(result: RunResult) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as a person would say it."""
+    """Return a time in words."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -12,12 +12,12 @@ from zoo.cli.context import console, host_of, print_json
 from zoo.errors import ZooError
 
 _STORE = click.option("--store", default="results", show_default=True, help="Folder of the results.")
-_LICENCE = click.option("--licence", default="mit", show_default=True, help="Of the weights, as you decide.")
+_LICENCE = click.option("--licence", default="mit", show_default=True, help="Set the licence of the weights.")
 
 
 @click.group()
 def weights() -> None:
-    """List trained weights, and share them."""
+    """List and share trained weights."""
 
 
 @weights.command("list")
@@ -25,7 +25,7 @@ def weights() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
-    """List the weights that plugins ship and those in a store, by the names that zoo.load takes."""
+    """List bundled weights and the weights in a store, by the names that zoo.load accepts."""
     from zoo.models.weights_file import read_header
     from zoo.schema import plain
     from zoo.weights.find import packaged_weights, stored_weights
@@ -67,7 +67,7 @@ def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
 @click.argument("address", metavar="hf://OWNER/NAME")
 @_STORE
 @_LICENCE
-@click.option("--private", is_flag=True, help="Hide a new repository from others.")
+@click.option("--private", is_flag=True, help="Make a new repository private.")
 @click.pass_context
 def push(ctx: click.Context, run: str, address: str, store: str, licence: str, private: bool) -> None:
     """Upload a run's weights, card and result to a Hugging Face hub."""
@@ -82,7 +82,9 @@ def push(ctx: click.Context, run: str, address: str, store: str, licence: str, p
 @click.argument("run", shell_complete=complete_runs)
 @_STORE
 @_LICENCE
-@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Write it there; default: stdout.")
+@click.option(
+    "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write the card to this file; default: stdout."
+)
 @click.pass_context
 def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | None) -> None:
     """Write the model card of a run: data, recipe, scores, limits, how to load.
@@ -112,11 +114,13 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
 @click.command()
 @click.argument("weights", metavar="WEIGHTS")
 @click.option("--format", "kind", default="onnx", show_default=True, help="onnx or torch-export.")
-@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Default: MODEL-RUN.onnx or .pt2 here.")
+@click.option(
+    "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write this file; default: MODEL-RUN.onnx or .pt2."
+)
 @_STORE
 @click.pass_context
 def export(ctx: click.Context, weights: str, kind: str, out: Path | None, store: str) -> None:
-    """Write trained weights as one ONNX or torch.export file whose answers have been compared."""
+    """Write trained weights as one ONNX or torch.export file and compare its outputs with the original."""
     from zoo.errors import UsageError, nearest
     from zoo.weights.find import find_weights
 

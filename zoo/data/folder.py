@@ -193,7 +193,9 @@ def check_folder(folder: Path, recipe: Recipe) -> None:
                 hint="One folder holds one recipe: choose another, or ask for what is there.",
             )
     elif any(next((folder / split).glob("*.safetensors"), None) for split in SPLITS):
-        raise UsageError(f"{folder} holds shards, but no {RECIPE} says what they are.", hint="Choose another folder.")
+        raise UsageError(
+            f"{folder} holds shards, but no {RECIPE}, so their recipe is unknown.", hint="Choose another folder."
+        )
 
 
 def read_recipe(folder: Path) -> Recipe:
@@ -210,8 +212,8 @@ def read_recipe(folder: Path) -> Recipe:
         return recipe
     except (OSError, ValueError, TypeError) as error:
         raise DataError(
-            f"{folder} is no folder of simulated images: cannot read {folder / RECIPE}: {error}.",
-            hint="Such a folder is made by: zoo simulate modelB -n 1000 --out DIR",
+            f"{folder} is not a folder of simulated images: cannot read {folder / RECIPE}: {error}.",
+            hint="Make a folder with: zoo simulate modelB -n 1000 --out DIR",
         ) from error
 
 

@@ -83,7 +83,7 @@ class Dataset:
         """
         if isinstance(self._content, ImageSet) or self.recipe.simulator is None:
             raise UsageError(
-                f"{self.spec.id} holds images that exist already; nothing of it can be simulated.",
+                f"{self.spec.id} is a set of existing images; it cannot be simulated.",
                 hint="See which data sets are simulated: zoo list-datasets",
             )
         return Simulation(

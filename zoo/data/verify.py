@@ -126,7 +126,7 @@ def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None =
     except OSError as error:
         raise DataError(f"Cannot read {folder}: {error}.") from error
     if not splits:
-        problems.append(Problem(text="There are no shards."))
+        problems.append(Problem(text="The list of shards is empty."))
     return FolderReport(recipe=recipe, splits=splits, problems=problems, notes=notes)
 
 

@@ -194,7 +194,7 @@ def sersic_source(scenes: Scenes, *, simulator: str) -> Sersic:
     if not isinstance(scenes.source, Sersic):
         raise UsageError(
             f"{simulator} renders Sersic profiles only, not {type(scenes.source).__name__}.",
-            hint="Use another simulator: --simulator caustics",
+            hint="Use another simulator; see: zoo list-simulators",
         )
     return scenes.source
 

@@ -29,7 +29,7 @@ Answer = Callable[[Tensor], Tensor]
 
 
 class ExportError(ZooError):
-    """The network cannot be expressed in the format, or answers otherwise there."""
+    """The network cannot be exported to this format, or its predictions differ there."""
 
 
 def export(trained: TrainedClassifier, out: Path, *, kind: str) -> float:

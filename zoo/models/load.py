@@ -48,12 +48,12 @@ def fill_classifier(host: Host, weights: Weights) -> TrainedClassifier:
     """Return what `load_weights` returns, from a file's content, and raise what it raises."""
     path, about = weights.path, weights.header.about
     if not {"images", "logits"} <= weights.golden.keys():
-        raise DataError(f"{path} holds no golden predictions.", hint=_AGAIN)
+        raise DataError(f"{path} has no golden predictions.", hint=_AGAIN)
     try:
         spec = registry.find(host, ModelSpec, about.model)
     except UsageError as error:  # the file's word, not the user's
         raise MissingError(
-            f"{path} holds weights of {about.model}, which no plugin here offers. They were made with "
+            f"{path} holds weights of {about.model}, which is not provided by an installed plugin. They were made with "
             f"{_made_with(about)}.",
             hint="Install that; a file: zoo --plugin FILE.py ...",
         ) from error

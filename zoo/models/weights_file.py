@@ -227,13 +227,13 @@ def _parse(content: bytes, path: Path) -> tuple[dict[str, Any], int]:
             raise ValueError("it ends before its header does")
         entries = json.loads(content[8 : 8 + length])
         if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
-            raise ValueError("its header is none")
+            raise ValueError("its header is not a JSON object")
         for name, entry in entries.items():
             if name != "__metadata__" and not _is_tensor(entry):
-                raise ValueError(f"its header says no type, shape or place of {name}")
+                raise ValueError(f"its header lacks the type, shape or offsets of {name}")
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{path} is no safetensors file, or is damaged: {error}.",
+            f"{path} is not a safetensors file, or is damaged: {error}.",
             hint="zoo reads the weights.safetensors of its own runs.",
         ) from error
     return entries, 8 + length
@@ -270,8 +270,8 @@ def _header(entries: Mapping[str, Any], path: Path) -> Header:
     text = entries.get("__metadata__", {}).get(_ENTRY)
     if text is None:
         raise DataError(
-            f"{path} holds no weights of zoo: its header does not say which network they belong to.",
-            hint="Planar weights of other programs: zoo show MODEL says which hyper-parameter takes them, if any.",
+            f"{path} is not a weights file of zoo: its header does not name a network.",
+            hint="Weights of other programs: zoo show MODEL lists the hyper-parameter that loads them, if any.",
         )
     try:
         content = dict(json.loads(text))

@@ -1,1 +1,1 @@
-"""From what a user asks for to cells: settings, budgets applied, suites, studies, matched widths."""
+"""From a request to cells: settings, budgets applied, suites, studies, matched widths."""

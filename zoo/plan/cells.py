@@ -1,4 +1,4 @@
-"""From what a user asks for to a list of cells: names and wildcards times data sets times seeds."""
+"""From a request to a list of cells: names and wildcards times data sets times seeds."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
     """Return the cells of a request, in the order data set, model, seed.
 
     Args:
-        host: the plugins.
-        request: what is asked for.
-        tell: called with what a user should know of the plan.
+        host: The plugins.
+        request: Models, data sets and options of the cells.
+        tell: Function called with each note on the plan.
 
     Raises:
         UsageError: an unknown name or an impossible value.
@@ -78,7 +78,7 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
         stream = settings.get("stream", False)
         if stream and not dataset.simulated:
             raise UsageError(
-                f"{dataset.id} holds images that exist already: there is no stream of new ones.",
+                f"{dataset.id} consists of stored images; it cannot be streamed.",
                 hint="Leave out --stream; which data sets are simulated: zoo list-datasets",
             )
         if request.images is not None:
@@ -89,7 +89,7 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
             for name in model.training:
                 if name not in SETTING_NAMES:
                     raise UsageError(
-                        f"{model.id}: its plugin sets '{name}', which is no training setting."
+                        f"{model.id}: its plugin sets '{name}', which is not a training setting."
                         f"{nearest(name, SETTING_NAMES)}",
                         hint="Tell its author, or leave the model out.",
                     )

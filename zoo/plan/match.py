@@ -121,7 +121,7 @@ def _width_name(host: Host, cell: Cell) -> str:
     """Return the hyper-parameter that holds a network's width.
 
     Raises:
-        UsageError: The network has no such hyper-parameter.
+        UsageError: The network lacks this hyper-parameter.
     """
     for name in WIDTHS:
         if name in cell.hparams:

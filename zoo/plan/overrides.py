@@ -51,7 +51,7 @@ def by_model(
     MODEL is a name, an id or a wildcard; of several that fit a model, the last one given holds.
 
     Raises:
-        UsageError: no model of the request matches, or the model has no such setting.
+        UsageError: No model of the request matches, or the model lacks the setting.
     """
     shared: dict[str, Any] = {}
     own: dict[str, dict[str, Any]] = {model.id: {} for model in models}
@@ -83,7 +83,7 @@ def matches(pattern: str, *names: str) -> bool:
 
 
 def hparam(settings: Mapping[str, Any], name: str, default: Any) -> Any:
-    """Return the value given for "model.NAME", or for the bare name where that is no setting of the trainer."""
+    """Return the value given for "model.NAME", or for the bare name where that is not a training setting."""
     bare = default if name in SETTING_NAMES or name in SIZE_SETTINGS else settings.get(name, default)
     return settings.get(f"model.{name}", bare)
 
@@ -112,18 +112,18 @@ def check_plain(settings: Mapping[str, Any]) -> None:
     """Refuse what JSON cannot hold.
 
     Raises:
-        UsageError: a name is no text, or a value no finite number, text or list of them.
+        UsageError: A name is not a text, or a value is not a finite number, text or list of them.
     """
     try:
         canonical_json(dict(settings))
         if not all(isinstance(name, str) for name in settings):
-            raise TypeError("a name is no text")
+            raise TypeError("a name is not a text")
     except (TypeError, ValueError) as error:
         raise UsageError(f"A setting is not a finite number, text or list of them: {error}.") from error
 
 
 def check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datasets: Sequence[DatasetSpec]) -> None:
-    """Refuse settings that nothing in the request knows.
+    """Refuse settings that nothing in the request accepts.
 
     Raises:
         UsageError: with the nearest name that is known; a hyper-parameter given twice.
@@ -146,4 +146,6 @@ def check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datase
         if f"data.{name}" in data_names:
             raise UsageError(f"--set {name}: this is a parameter of the data.", hint=f"Write: --set data.{name}=...")
         where = ", ".join(spec.id for spec in [*models, *datasets])
-        raise UsageError(f"--set {name}: no such setting of {where}.{nearest(name, known)}", hint="See: zoo show ID")
+        raise UsageError(
+            f"--set {name}: {where} has no setting of this name.{nearest(name, known)}", hint="See: zoo show ID"
+        )

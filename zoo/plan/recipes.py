@@ -27,18 +27,18 @@ def make_recipe(
     """Return the recipe of a data set.
 
     Args:
-        host: the plugins.
-        dataset: its spec.
-        params: all of its parameters.
-        simulator: id or name; "" for the default one; used where the data set is simulated.
-        device: a resolved one; images are rendered there if the simulator can.
-        seed: of the images.
+        host: The plugins.
+        dataset: Its spec.
+        params: All of its parameters.
+        simulator: Id or name; "" for the default one; used where the data set is simulated.
+        device: A resolved one; images are rendered there if the simulator can.
+        seed: Of the images.
 
     Raises:
         UsageError: the simulator is unknown.
         MissingError: its plugin is absent.
     """
-    # A prior of 1 is one of 1.0: the hash of the recipe, and with it every image's folder, must not tell them apart.
+    # Priors of 1 and 1.0 are equal and must give the same hash of the recipe, and so the same folder of images.
     params = {
         name: float(value) if type(value) is int and type(dataset.params.get(name)) is float else value
         for name, value in params.items()
@@ -58,32 +58,34 @@ def make_recipe(
 
 
 def recipe_of_folder(dataset: DatasetSpec, recipe: Recipe, folder: Path, sizes: Mapping[str, int]) -> Recipe:
-    """Return the recipe of the images in a folder, which must be what is asked for.
+    """Return the recipe of the images in a folder, which must match the requested one.
 
     The seed of the images and the type of device that they were rendered on are taken from the folder: no option of a
-    benchmark says what they should be.
+    benchmark states what they should be.
 
     Args:
-        dataset: its spec.
-        recipe: what is asked for.
-        folder: made by `zoo simulate`.
-        sizes: split -> images that are needed.
+        dataset: Its spec.
+        recipe: Requested recipe.
+        folder: Made by `zoo simulate`.
+        sizes: Split -> images that are needed.
 
     Raises:
         UsageError: the folder holds other images, or too few.
-        DataError: it is no such folder.
+        DataError: The folder does not hold images of this recipe.
     """
     from zoo.data.folder import differences, read_recipe, tell_differences
     from zoo.data.shards import SHARD_SIZE, shard_count, shard_path
 
     if not dataset.simulated:
-        raise UsageError(f"--images {folder}: {dataset.id} is not simulated; its images are where they are.")
+        raise UsageError(
+            f"--images {folder}: {dataset.id} is not simulated; --images applies to simulated data sets only."
+        )
     there = read_recipe(folder)
     recipe = replace(recipe, seed=there.seed, device_type=there.device_type)
     if there.hash != recipe.hash:
         raise UsageError(
             f"--images {folder} holds other images: {tell_differences(there, recipe)}.",
-            hint=f"To ask for what is there: {_asking_for(differences(there, recipe))}",
+            hint=f"To use the images in the folder: {_asking_for(differences(there, recipe))}",
         )
     for split, size in sizes.items():
         missing = [n for n in range(shard_count(size)) if not shard_path(folder / split, n).exists()]
@@ -91,8 +93,8 @@ def recipe_of_folder(dataset: DatasetSpec, recipe: Recipe, folder: Path, sizes: 
             have = (shard_count(size) - len(missing)) * SHARD_SIZE
             raise UsageError(
                 f"--images {folder} has {have:,} of the {size:,} {split} images that are needed.",
-                hint=f"Make them with the command that made the others and -n {size} --split {split}, "
-                f"or ask for less: --set {split}_images=N",
+                hint=f"Make them with the command of the other images and -n {size} --split {split}, "
+                f"or use fewer: --set {split}_images=N",
             )
     return recipe
 
@@ -117,12 +119,12 @@ def plan_images(
     """Return a data set that is to be simulated by itself, without a budget: its own parameters hold.
 
     Args:
-        host: the plugins.
-        name: id or name.
+        host: The plugins.
+        name: Id or name.
         settings: "data.NAME" -> value.
-        simulator: id or name; "" for the default one.
+        simulator: Id or name; "" for the default one.
         device: "auto", "cpu", "cuda" or "mps".
-        seed: of the images.
+        seed: Of the images.
 
     Raises:
         UsageError: an unknown name, an impossible value, or images that exist already.
@@ -131,7 +133,7 @@ def plan_images(
     dataset = registry.find(host, DatasetSpec, name)
     if not dataset.simulated:
         raise UsageError(
-            f"{dataset.id} holds images that exist already; there is nothing to simulate.",
+            f"{dataset.id} is a set of existing images; it cannot be simulated.",
             hint="See which data sets are simulated: zoo list-datasets",
         )
     check_plain(settings)

@@ -1,4 +1,4 @@
-"""What `zoo bench` and `zoo.bench` are asked for, before any name in it is looked up.
+"""Options of `zoo bench` and arguments of `zoo.bench`, before any name is looked up.
 
 The function `option` makes a field that the command line offers. The options of `zoo bench`, keys of a suite and the
 fields of a study's best trial are made from these fields; `zoo.bench` has a parameter for each.
@@ -30,7 +30,7 @@ def option(
         flag: Name of the option; default: made from the field's name.
         metavar: Name of the value in the help.
         complete: What the shell completes: "models", "datasets", "simulators", "budgets" or "launchers".
-        place: Whether the field says where a run happens, and not what is run: it is then not a key of a suite.
+        place: Whether the field sets where a run happens, not what is run; it is then not a key of a suite.
         shown: Default of the option where it is a text that the command parses into the field's value.
     """
     about = {"help": text, "flag": flag, "metavar": metavar, "complete": complete, "place": place, "shown": shown}
@@ -40,49 +40,53 @@ def option(
 
 
 def is_place(one: Field[Any]) -> bool:
-    """Return whether a field says where a run happens, and not what is run."""
+    """Return whether a field sets where a run happens, not what is run."""
     return bool(one.metadata.get("place"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What `zoo bench` and `zoo.bench` are asked for.
+    """Options of `zoo bench` and arguments of `zoo.bench`.
 
     Args:
-        models, data: names, comma lists, wildcards.
-        seeds: one cell for each.
+        models, data: Names, comma lists, wildcards.
+        seeds: One cell for each.
         budget: "smoke", "laptop", "paper", or None for the one that suits the device.
-        simulator: id or name; "" for the default one.
+        simulator: Id or name; "" for the default one.
         device: "auto", "cpu", "cuda" or "mps".
-        images: folder that holds the simulated images; default: the cache, which is filled.
+        images: Folder that holds the simulated images; default: the cache, which is filled.
         precision: "auto" (bf16 on CUDA, else fp32), "fp32", "tf32" or "bf16".
-        rule: which epoch's weights are kept.
-        task: which classes are one; "" tells all of them apart.
-        settings: name -> value, as given by --set: training settings, model hyper-parameters, "data.NAME",
+        rule: Which epoch's weights are kept.
+        task: Task that merges classes; "" keeps all classes.
+        settings: Name -> value, as given by --set: training settings, model hyper-parameters, "data.NAME",
             "train_images", "val_images", "test_images"; "MODEL.NAME", with a name or wildcard of models, for these.
         match: "params", "macs" or "time": scale widths until every network costs what the first does; see
             `zoo.plan.match`.
-        store: where the setting `init` looks for runs, and where matched widths are kept.
+        store: Where the setting `init` looks for runs, and where matched widths are kept.
     """
 
     models: Sequence[str] = option(
-        MISSING, "Comma-separated ids, names or wildcards of models.", flag="--model", complete="models"
+        MISSING, "Train these models: comma-separated ids, names or wildcards.", flag="--model", complete="models"
     )
-    data: Sequence[str] = option(MISSING, "Comma-separated ids, names or wildcards of data sets.", complete="datasets")
-    seeds: Sequence[int] = option((0,), "Whole numbers by commas, or a range such as 0-4.", shown="0")
+    data: Sequence[str] = option(
+        MISSING, "Use these data sets: comma-separated ids, names or wildcards.", complete="datasets"
+    )
+    seeds: Sequence[int] = option((0,), "Whole numbers separated by commas, or a range such as 0-4.", shown="0")
     budget: str | None = option(
-        None, "smoke (seconds), laptop (minutes) or paper; default: laptop, on a GPU paper.", complete="budgets"
+        None,
+        "Set the problem size: smoke (seconds), laptop (minutes) or paper; default: laptop (GPU: paper).",
+        complete="budgets",
     )
     simulator: str = option(
-        "", "Simulator that renders the images; default: see zoo list-simulators.", complete="simulators"
+        "", "Render the images with this simulator; default: see zoo list-simulators.", complete="simulators"
     )
-    device: str = option("auto", "auto, cpu, cuda or mps.", place=True)
-    precision: str = option("auto", "auto, fp32, tf32 or bf16.")
-    rule: str = option("val_auc", "Which epoch is kept: val_auc or last.")
-    task: str = option("", "substructure: none against any; default: every class.", metavar="NAME")
+    device: str = option("auto", "Train on this device: auto, cpu, cuda or mps.", place=True)
+    precision: str = option("auto", "Train with this precision: auto, fp32, tf32 or bf16.")
+    rule: str = option("val_auc", "Choose the epoch to keep: val_auc or last.")
+    task: str = option("", "Choose the task: substructure (none or any); default: all classes.", metavar="NAME")
     match: str = option("", "Scale widths to match the first model's cost: params, macs or time.", metavar="BY")
     settings: Mapping[str, Any] = option(
-        dict, "lr=3e-4, model.width=8, data.snr=50, ...", flag="--set", metavar="NAME=VALUE"
+        dict, "Change a setting: lr=3e-4, model.width=8, data.snr=50, ...", flag="--set", metavar="NAME=VALUE"
     )
-    images: Path | None = option(None, "Read images that zoo simulate made.", metavar="DIR", place=True)
-    store: str | Path = option("results", "Folder of the results.", place=True)
+    images: Path | None = option(None, "Read images made by zoo simulate.", metavar="DIR", place=True)
+    store: str | Path = option("results", "Store the results in this folder.", place=True)

@@ -20,21 +20,21 @@ class TrainingSettings:
     """How a network is trained.
 
     Args:
-        epochs: passes over the training images.
-        batch_size: images a step.
+        epochs: Passes over the training images.
+        batch_size: Images a step.
         lr: AdamW's highest learning rate.
         weight_decay: AdamW's.
         schedule: "one-cycle" (rises for three tenths of the steps, then falls to 0), "cosine" (rises for a
             twentieth), "constant".
-        clip: largest norm of the gradient; 0 switches clipping off.
-        ema: decay of the moving average of the weights, which is what is validated, tested and saved;
+        clip: Largest norm of the gradient; 0 switches clipping off.
+        ema: Decay of the moving average of the weights, which is what is validated, tested and saved;
             0 switches it off.
         augment: "none", "d4" or "rotate"; see `zoo.data.augment`.
-        label_smoothing: of the cross entropy.
-        patience: stop after so many epochs without a better validation AUC; 0 never stops early.
-        init: weights to start from, as the plan resolved them ("sha256:..."); empty: at random. See
+        label_smoothing: Of the cross entropy.
+        patience: Epochs without a better validation AUC before training stops; 0 never stops early.
+        init: Weights to start from, as the plan resolved them ("sha256:..."); empty: at random. See
             `zoo.weights.start`.
-        stream: render the training images as they are needed, every epoch new ones; see `zoo.data.stream`.
+        stream: Render the training images as they are needed, every epoch new ones; see `zoo.data.stream`.
     """
 
     epochs: Annotated[int, Meta(ge=1, le=100_000)] = 10

@@ -1,7 +1,7 @@
-"""What a search over hyper-parameters has found: the file that it leaves, and the benchmark that it asks for.
+"""Result of a search over hyper-parameters: its file, and the benchmark of its best trial.
 
-`zoo tune` (plugin lens-zoo-optuna) writes it; whatever else writes such a file into STORE/studies/NAME can be
-benchmarked by `zoo bench --from-study NAME` alike.
+`zoo tune` (plugin lens-zoo-optuna) writes it; any other program's file of this form in
+STORE/studies/NAME can be benchmarked with `zoo bench --from-study NAME` too.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def unknown_study(store: Path, name: str) -> UsageError:
     known = sorted(path.name for path in (store / STUDIES).glob("*") if path.is_dir())
     there = f"it has {', '.join(known[:5])}{' and more' if len(known) > 5 else ''}" if known else "it has none"
     return UsageError(
-        f"There is no study '{name}' in the store {store}; {there}.{nearest(name, known)}",
+        f"Study '{name}' was not found in the store {store}; {there}.{nearest(name, known)}",
         hint=f"Make one: zoo tune --model p4m --data modelA --study {name}",
     )
 
@@ -113,7 +113,7 @@ def read_best(store: Path, name: str) -> Best:
     """Return the best trial of a study.
 
     Raises:
-        UsageError: there is no such study, or none of its trials has ended well yet.
+        UsageError: The study was not found, or all of its trials failed so far.
         DataError: the file is damaged, or of another schema.
     """
     folder = study_folder(store, name)
@@ -127,24 +127,24 @@ def read_best(store: Path, name: str) -> Best:
             return Best.from_json(content)
     except FileNotFoundError as error:
         raise UsageError(
-            f"No trial of the study '{name}' has ended well yet.", hint=f"See: zoo tune --show {name} --store {store}"
+            f"The study '{name}' has no successful trial yet.", hint=f"See: zoo tune --show {name} --store {store}"
         ) from error
     except (OSError, ValueError, TypeError, AttributeError, DataError) as error:
         raise DataError(f"Cannot read {path}: {error}.") from error
     raise DataError(f"{path} is of schema {schema}; this zoo reads schema {BEST_SCHEMA}.")
 
 
-def request_of(best: Best, request: Request, *, told: Collection[str]) -> Request:
+def request_of(best: Best, request: Request, *, given: Collection[str]) -> Request:
     """Return a request for the best trial's model, data and settings.
 
     Args:
-        best: of the study.
-        request: what the command line says; its settings hold instead of the study's.
-        told: fields of the request that the command line does say, and not its defaults.
+        best: Of the study.
+        request: Options of the command line; its settings override the study's.
+        given: Fields of the request that are set on the command line, as opposed to defaults.
     """
     found = best.request
     values: dict[str, Any] = {name: getattr(found, name) for name in ("models", "data", *SHARED) if name != "settings"}
     given = {name.removeprefix("model.") for name in request.settings}
     settings = {name: value for name, value in found.settings.items() if name.removeprefix("model.") not in given}
-    values = {name: value for name, value in values.items() if name not in told}
+    values = {name: value for name, value in values.items() if name not in given}
     return replace(request, **values, settings={**settings, **request.settings})

@@ -24,9 +24,9 @@ class SuitePlan:
     """The cells of a suite.
 
     Args:
-        cells: to run.
-        problems: a sentence for each model or data set that cannot take part.
-        minutes: run id -> what the file says a run takes, where it says so.
+        cells: To run.
+        problems: A sentence for each model or data set that cannot take part.
+        minutes: Run id -> Minutes that the run takes, where the file states them.
     """
 
     cells: Sequence[Cell]
@@ -52,7 +52,7 @@ def plan_suite(
     models = _present(host, ModelSpec, suite.request.models, problems)
     data = _present(host, DatasetSpec, suite.request.data, problems)
     if not models or not data:
-        raise MissingError(f"Nothing of {suite.path} can run:\n" + "\n".join(problems))
+        raise MissingError(f"No model or data set of {suite.path} can run:\n" + "\n".join(problems))
     cells: dict[str, Cell] = {}
     budgets: Sequence[str | None] = suite.budgets or [None]
     for budget in budgets:
@@ -125,9 +125,9 @@ def compare_expected(host: Host, suite: Suite, results: Iterable[RunResult]) -> 
     """Return a sentence for each expectation that these results speak to.
 
     Args:
-        host: the plugins.
-        suite: nothing is expected of one with several budgets or settings, which are several problems.
-        results: of its cells.
+        host: The plugins.
+        suite: Nothing is expected of one with several budgets or settings, which are several problems.
+        results: Of its cells.
     """
     if len(suite.variants) > 1 or len(suite.budgets) > 1:
         return []

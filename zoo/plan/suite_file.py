@@ -1,6 +1,6 @@
 """The file of a suite: models, data, seeds, budgets and settings in TOML, and what they are expected to score.
 
-title = "Who tells the substructures of Model A and Model B apart?"
+title = "Which networks separate the substructures of Model A and Model B?"
 models = ["p4m", "timm/resnet18"]
 data = ["modelA", "modelB"]
 seeds = [0, 1, 2]
@@ -74,7 +74,7 @@ class Suite:
 
 
 def _file_fields() -> dict[str, tuple[Any, Any]]:
-    """Return key -> type and default of a suite's file: the fields of a request that say what is run."""
+    """Return key -> type and default of a suite's file: the fields of a request that set what is run."""
     own: dict[str, Any] = {
         "models": list[str],
         "data": list[str],
@@ -119,7 +119,7 @@ def read_suite(path: Path) -> Suite:
         text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"There is no suite {path}: {getattr(error, 'strerror', None) or error}.",
+            f"The suite {path} cannot be read: {getattr(error, 'strerror', None) or error}.",
             hint="A suite is a TOML file, as benchmarks/classify_ab.toml is; without one: zoo bench --model M --data D",
         ) from error
     try:
@@ -161,8 +161,8 @@ def changed(suite: Suite, **values: Any) -> Suite:
     harmless = {"models", "data", "seeds", "device", "images", "store"}
     expected = suite.expected if set(values) <= harmless else ()
     own = {name: value for name, value in values.items() if name in Suite.__dataclass_fields__}
-    asked = {name: value for name, value in values.items() if name not in own}
-    return replace(suite, **{"request": replace(suite.request, **asked), "expected": expected, **own})
+    options = {name: value for name, value in values.items() if name not in own}
+    return replace(suite, **{"request": replace(suite.request, **options), "expected": expected, **own})
 
 
 def _dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -187,9 +187,9 @@ def _explain(path: Path, text: str, content: Mapping[str, Any], message: str) ->
     where = f"{path}, line {line}, key '{name}'"
     if unknown:
         known = ", ".join(keys)
-        return UsageError(f"{where}: there is no such key.{nearest(name, keys)}", hint=f"Known: {known}")
+        return UsageError(f"{where} is not a key of a suite.{nearest(name, keys)}", hint=f"Known: {known}")
     if missing:
-        return UsageError(f"{where}: it lacks '{missing.group(1)}'.")
+        return UsageError(f"{where}: '{missing.group(1)}' is missing.")
     if name not in keys:
         return UsageError(f"{where}: {message}.")
     return UsageError(f"{where}: {values[name]!r} must be {_WORDS.get(keys[name], 'of another type')}.")
@@ -199,10 +199,10 @@ def _line_of(text: str, key: str, *, table: str = "", index: int = 0) -> int:
     """Return the line of a key, or of the table's header where the key is not found in it.
 
     Args:
-        text: of the file.
-        key: its last name.
-        table: the table that it stands in; "" for the top of the file, where a table is a key too.
-        index: which of the tables of this name.
+        text: Of the file.
+        key: Its last name.
+        table: The table that it stands in; "" for the top of the file, where a table is a key too.
+        index: Which of the tables of this name.
     """
     current, seen, header = "", -1, 1
     for number, line in enumerate(text.splitlines(), start=1):

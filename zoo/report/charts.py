@@ -30,7 +30,7 @@ def figure(content: str, caption: str = "") -> str:
 
 _MOST_LABELS = 8
 _FEWEST_IMAGES = 10
-"""A bin of fewer images says nothing about calibration."""
+"""A bin of fewer images is too small for a statement about calibration."""
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -46,10 +46,10 @@ def roc_panels(variants: Sequence[Variant], digests: Digests, classes: Sequence[
     """Draw one-vs-rest ROC curves, a panel for each class, a line and a band for each variant.
 
     Args:
-        variants: to draw.
-        digests: of their runs.
-        classes: one panel each.
-        corner: only false positive rates up to 0.2 and true ones from 0.8.
+        variants: To draw.
+        digests: Of their runs.
+        classes: One panel each.
+        corner: Only false positive rates up to 0.2 and true ones from 0.8.
     """
     limits = ((0.0, _CORNER), (1 - _CORNER, 1.0)) if corner else ((0.0, 1.0), (0.0, 1.0))
     panels = []
@@ -84,7 +84,7 @@ def roc_panels(variants: Sequence[Variant], digests: Digests, classes: Sequence[
 
 
 def reliability_panel(variants: Sequence[Variant], digests: Digests) -> str:
-    """Draw accuracy against confidence; the diagonal is a network that knows what it does not know."""
+    """Draw accuracy against confidence; the diagonal is a perfectly calibrated network."""
     panel = Panel(x=(0.0, 1.0), y=(0.0, 1.0))
     content = frame(panel, x_label="confidence", y_label="accuracy") + line(panel, (0, 1), (0, 1), style="chance")
     for index, variant in enumerate(variants):
@@ -110,7 +110,7 @@ def reliability_panel(variants: Sequence[Variant], digests: Digests) -> str:
     return figure(
         picture(content, width=panel.width, height=panel.height, name="Reliability diagram"),
         "Accuracy of the images that a network is so sure of, in bins a fifteenth wide; bins of fewer than ten "
-        "images are left out. On the dashed line confidence means what it says.",
+        "images are left out. On the dashed line confidence equals accuracy.",
     )
 
 
@@ -168,8 +168,8 @@ def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str
     """Draw macro AUC against training size.
 
     Args:
-        curves: name -> estimates.
-        names: of the page's series, whose colours the curves share by model.
+        curves: Name -> estimates.
+        names: Of the page's series, whose colours the curves share by model.
     """
     if not curves:
         return ""

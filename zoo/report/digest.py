@@ -198,7 +198,7 @@ def slice_scores(
         probabilities: [N, K].
         labels: [N].
         classes: K names.
-        parameters: name -> [N]; columns that may be sliced.
+        parameters: Name -> [N]; columns that may be sliced.
         declared: Parameter -> label of those that are; default: the first four that vary.
 
     Returns:

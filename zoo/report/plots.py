@@ -27,7 +27,7 @@ def draw_roc(results: Sequence[Finished], path: Path) -> Path:
 
     Args:
         results: Good ones of one table.
-        path: of the PNG.
+        path: Of the PNG.
 
     Raises:
         DataError: predictions are missing or damaged, or the file cannot be written.
@@ -61,9 +61,9 @@ def draw_examples(run_dir: Path, path: Path, *, title: str) -> Path:
     """Draw a few training images of each class.
 
     Args:
-        run_dir: of a good result.
-        path: of the PNG.
-        title: above the picture.
+        run_dir: Of a good result.
+        path: Of the PNG.
+        title: Above the picture.
 
     Raises:
         DataError: the examples are missing or damaged, or the file cannot be written.
@@ -86,10 +86,10 @@ def draw_images(
     Args:
         images: [n, C, H, W]; the first channel is shown.
         labels: [n].
-        classes: the labels' names.
-        path: of the PNG.
-        title: above the picture.
-        captions: n texts, to stand under the images.
+        classes: The labels' names.
+        path: Of the PNG.
+        title: Above the picture.
+        captions: N texts, to stand under the images.
 
     Raises:
         DataError: the file cannot be written.
@@ -121,8 +121,8 @@ def draw_all(results: Sequence[RunResult], folder: Path, *, again: bool = True) 
 
     Args:
         results: Any; failed ones are left out.
-        folder: where the PNGs go.
-        again: draw also what has been drawn before.
+        folder: Where the PNGs go.
+        again: Draw also what has been drawn before.
 
     Returns:
         The paths of all pictures.

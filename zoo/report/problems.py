@@ -1,4 +1,4 @@
-"""Everything that a report says about a store, problem by problem: what may be compared, and how it compares."""
+"""Contents of a report, problem by problem: comparable results and their differences."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Problem:
     """Results that may stand in one table.
 
     Args:
-        results: all of them.
-        variants: the good ones, grouped over seeds, best first.
-        comparisons: of every pair.
-        notes: on what could not be compared.
-        curves: macro AUC against training size, with the results of other sizes; the same for all sizes.
+        results: All of them.
+        variants: The good ones, grouped over seeds, best first.
+        comparisons: Of every pair.
+        notes: On what could not be compared.
+        curves: Macro AUC against training size, with the results of other sizes; the same for all sizes.
     """
 
     results: Sequence[RunResult]
@@ -48,19 +48,19 @@ class Problem:
     curves: Mapping[str, Sequence[Estimate]]
 
     def sentences(self, score: str = MACRO) -> list[str]:
-        """Return what the comparisons of one score say, clearest differences first."""
+        """Return the comparisons of one score as sentences, clearest differences first."""
         chosen = [comparison for comparison in self.comparisons if comparison.score == score]
         return [one.in_words() for one in sorted(chosen, key=lambda one: (not one.found, -one.difference))]
 
     @property
     def caution(self) -> str:
-        """What a reader of the comparisons must know first, or ""."""
+        """A caution about the comparisons, or ""."""
         if self.comparisons and self.results[0].cell.budget == "smoke":
             return (
                 "These are smoke runs: they show that everything runs, and no difference between them means anything."
             )
         if any(min(one.seeds) == 1 for one in self.comparisons):
-            return "Where a network was trained with one seed, the luck of that training is in none of these numbers."
+            return "Single-seed results exclude the variation between trainings."
         return ""
 
 
@@ -81,7 +81,7 @@ def find_problems(results: Iterable[RunResult], *, store: Path | None = None) ->
 
     Args:
         results: Any, failed ones too.
-        store: its folder, where comparisons are kept so that the next report need not make them again.
+        store: Its folder, where comparisons are kept so that the next report need not make them again.
     """
     groups: dict[str, list[RunResult]] = {}
     families: dict[str, list[RunResult]] = {}

@@ -16,10 +16,10 @@ class Panel:
     """The frame of a chart: how data become places.
 
     Args:
-        x, y: lowest and highest value.
-        width, height: of the whole picture, in units of the view box.
-        log_x: logarithmic abscissa.
-        left, bottom: room for labels.
+        x, y: Lowest and highest value.
+        width, height: Of the whole picture, in units of the view box.
+        log_x: Logarithmic abscissa.
+        left, bottom: Room for labels.
     """
 
     x: tuple[float, float]

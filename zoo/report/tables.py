@@ -41,10 +41,10 @@ class ResultTable:
     """One table.
 
     Args:
-        title: data set, budget, sizes and what else the rows share.
-        columns: headings.
-        rows: texts, best macro AUC first, failed cells last.
-        notes: what a reader must know.
+        title: Data set, budget, sizes and what else the rows share.
+        columns: Headings.
+        rows: Texts, best macro AUC first, failed cells last.
+        notes: What a reader must know.
     """
 
     title: str
@@ -133,7 +133,7 @@ def result_notes(results: Sequence[Finished]) -> list[str]:
             told.setdefault(str(value), []).append(_name(result))
         if len(told) > 1:
             which = "; ".join(f"{value or 'none'} for {', '.join(dict.fromkeys(who))}" for value, who in told.items())
-            notes.append(f"Not trained alike: {name} is {which}.")
+            notes.append(f"Trained differently: {name} is {which}.")
     return notes
 
 

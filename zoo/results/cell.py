@@ -24,17 +24,17 @@ class Cell:
     """Everything that decides a result.
 
     Args:
-        model, model_version: the model's id and its spec's version.
-        hparams: its resolved hyper-parameters.
-        recipe: of the images.
-        sizes: split -> images.
-        training: resolved settings (`TrainingSettings`).
-        seed: of initialisation, order and augmentation.
-        budget: name of the budget that the sizes come from.
+        model, model_version: The model's id and its spec's version.
+        hparams: Its resolved hyper-parameters.
+        recipe: Of the images.
+        sizes: Split -> images.
+        training: Resolved settings (`TrainingSettings`).
+        seed: Of initialisation, order and augmentation.
+        budget: Name of the budget that the sizes come from.
         rule: "val_auc" or "last": which epoch's weights are kept.
         precision: "fp32", "tf32" or "bf16".
-        versions: distribution -> version, of the core and of the plugins that take part.
-        task: which classes of the data set are one; "" tells all of them apart.
+        versions: Distribution -> version, of the core and of the plugins that take part.
+        task: Task that merges classes of the data set; "" keeps all classes.
     """
 
     model: str
@@ -50,7 +50,7 @@ class Cell:
     versions: Mapping[str, str]
     task: str = ""
 
-    @cached_property  # asked for several times a second by whoever watches a matrix
+    @cached_property  # read several times a second while a matrix is watched
     def run_id(self) -> str:
         """16 hex digits: equal cells have equal results."""
         return short_hash({"schema": SCHEMA, **self._content()})

@@ -27,7 +27,7 @@ def problem_key(cell: Cell, *, any_train_size: bool = False) -> str:
 
     Args:
         cell: What a result is of.
-        any_train_size: let the number of training images differ, as along a learning curve.
+        any_train_size: Let the number of training images differ, as along a learning curve.
     """
     sizes = {name: size for name, size in cell.sizes.items() if not (any_train_size and name == "train")}
     # All that decides what the images are, versions too; where they were rendered changes their noise only.
@@ -40,8 +40,8 @@ class Variant:
     """Results that differ in nothing but the seed.
 
     Args:
-        name: the model's id, and in brackets what tells it from other variants of the same model.
-        results: one a seed, in their order.
+        name: The model's id, and in brackets what tells it from other variants of the same model.
+        results: One a seed, in their order.
     """
 
     name: str
@@ -108,13 +108,13 @@ class Comparison:
     """A pair of variants on the same test images.
 
     Args:
-        first, second: their names; the first has the higher area.
+        first, second: Their names; the first has the higher area.
         score: "macro" or a class.
-        difference: of the areas, averaged over seeds; first less second.
+        difference: Of the areas, averaged over seeds; first less second.
         low, high: 95 % interval of the difference, not corrected.
         p: two-sided.
-        corrected: p after Holm, over all pairs of the table.
-        seeds: of first and second.
+        corrected: P after Holm, over all pairs of the table.
+        seeds: Of first and second.
     """
 
     first: str
@@ -151,7 +151,7 @@ def compare_pairs(variants: Sequence[Variant]) -> tuple[list[Comparison], list[s
     first source is known.
 
     Args:
-        variants: of one problem.
+        variants: Of one problem.
 
     Returns:
         Comparisons, and sentences on variants that could not be compared.
@@ -241,11 +241,11 @@ class Estimate:
     """The macro AUC of a variant at one training size.
 
     Args:
-        train_images: training size.
-        auc: mean over seeds.
-        spread: standard deviation between seeds; NaN for one.
+        train_images: Training size.
+        auc: Mean over seeds.
+        spread: Standard deviation between seeds; NaN for one.
         low, high: 95 % interval over images and, where there are several, over seeds.
-        seeds: how many.
+        seeds: How many.
     """
 
     train_images: int
@@ -260,7 +260,7 @@ def learning_curves(results: Iterable[RunResult]) -> dict[str, list[Estimate]]:
     """Return macro AUC against training size, for variants that occur at several sizes and differ in nothing else.
 
     Args:
-        results: of one problem but for the training size (`problem_key(..., any_train_size=True)`).
+        results: Of one problem but for the training size (`problem_key(..., any_train_size=True)`).
 
     Returns:
         Name of the variant -> points, smallest size first.

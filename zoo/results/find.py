@@ -16,11 +16,11 @@ def find_run(name: str, *, store: Path) -> Path:
     """Return the folder of a run.
 
     Args:
-        name: a folder that holds cell.json, or at least four first digits of a run id.
-        store: where run ids are looked for.
+        name: A folder that holds cell.json, or at least four first digits of a run id.
+        store: Where run ids are looked for.
 
     Raises:
-        UsageError: no such run, or several.
+        UsageError: Run not found, or several match.
     """
     folder = Path(name).expanduser()
     if (folder / CELL).is_file():
@@ -34,7 +34,7 @@ def find_run(name: str, *, store: Path) -> Path:
         )
     known = sorted({path.parent.name for path in store.glob(f"*/*/*/{CELL}")})
     raise UsageError(
-        f"There is no run '{name}' in {store}, and no folder of a run of that name.{nearest(name, known)}",
+        f"Run '{name}' was not found in {store}, and is not the folder of a run.{nearest(name, known)}",
         hint=f"See: zoo report --store {store}",
     )
 

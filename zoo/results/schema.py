@@ -198,7 +198,7 @@ class Failed(Record, omit_defaults=True):
     @property
     def cause(self) -> str:
         """First line of the error."""
-        return (self.error.splitlines() or [""])[0] or "no cause is known"
+        return (self.error.splitlines() or [""])[0] or "the cause is unknown"
 
 
 RunResult: TypeAlias = Finished | Failed

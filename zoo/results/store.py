@@ -172,9 +172,9 @@ class Unreadable:
     """A folder of a store that holds no result that can be shown.
 
     Args:
-        run_dir: which.
-        cause: why not, in words.
-        unfinished: whether its cell has simply not ended yet.
+        run_dir: Which.
+        cause: Why not, in words.
+        unfinished: Whether its cell has simply not ended yet.
     """
 
     run_dir: Path
@@ -259,8 +259,8 @@ def read_arrays(path: Path, *, only: Sequence[str] | None = None) -> tuple[dict[
     """Return arrays and metadata of a safetensors file.
 
     Args:
-        path: of the file.
-        only: names of the arrays that are wanted, all of which it must hold; None reads all.
+        path: Of the file.
+        only: Names of the arrays that are wanted, all of which it must hold; None reads all.
 
     Raises:
         DataError: it is missing or damaged.

@@ -24,10 +24,10 @@ class Verdict:
     """What a check of one run found.
 
     Args:
-        run_dir: of the run.
+        run_dir: Of the run.
         state: "true", "false", or "no result" (failed, or not done: nothing to check).
-        problems: what is false.
-        notes: what could not be checked.
+        problems: What is false.
+        notes: What could not be checked.
     """
 
     run_dir: Path

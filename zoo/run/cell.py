@@ -67,13 +67,13 @@ def run_cell(
     earlier ones (`store.prepare_run`): it is not tried twice.
 
     Args:
-        host: the plugins.
-        cell: what to run.
-        run_dir: its folder, which holds cell.json.
+        host: The plugins.
+        cell: What to run.
+        run_dir: Its folder, which holds cell.json.
         device: "cpu", "cuda" or "mps".
-        images: read simulated images from this folder; default: the cache, which is filled.
-        force: run it again from the start although there is a result.
-        team: the processes that train together. The first calls this; the others call `zoo.train.fit.help_fit`.
+        images: Read simulated images from this folder; default: the cache, which is filled.
+        force: Run it again from the start although there is a result.
+        team: The processes that train together. The first calls this; the others call `zoo.train.fit.help_fit`.
 
     Returns:
         What result.json holds.

@@ -15,8 +15,8 @@ class Job:
     """One cell to run.
 
     Args:
-        run_dir: holds cell.json; the result will appear there.
-        command: run this, in a process of its own; its exit status is 0 when the result is good.
+        run_dir: Holds cell.json; the result will appear there.
+        command: Run this, in a process of its own; its exit status is 0 when the result is good.
     """
 
     run_dir: Path
@@ -24,7 +24,7 @@ class Job:
 
 
 class Launcher(Protocol):
-    """Starts jobs somewhere and knows whether they still run. No call blocks; results come from the store only."""
+    """Starts jobs somewhere and reports whether they still run. No call blocks; results come from the store only."""
 
     def submit(self, jobs: Sequence[Job]) -> list[str]:
         """Queue jobs and return a handle for each."""

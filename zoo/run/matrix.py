@@ -31,11 +31,11 @@ class CellState:
     """How a cell stands.
 
     Args:
-        cell: which.
-        run_dir: where its files are.
+        cell: Which.
+        run_dir: Where its files are.
         state: "stored", "waiting", "running", "elsewhere" (another process runs it) or "ended".
-        progress: What it last said of itself, if anything.
-        result: once there is one.
+        progress: Its last progress report, if any.
+        result: Once there is one.
     """
 
     cell: Cell
@@ -57,12 +57,12 @@ def run_matrix(
     """Run what is not done and return the results of all cells, in their order.
 
     Args:
-        host: the plugins.
-        cells: the plan.
-        store: folder of the results.
-        where: device, images and processes of each cell.
-        launcher: id or name.
-        watch: called several times a second with the state of every cell.
+        host: The plugins.
+        cells: The plan.
+        store: Folder of the results.
+        where: Device, images and processes of each cell.
+        launcher: Id or name.
+        watch: Called several times a second with the state of every cell.
 
     Raises:
         UsageError: the launcher is unknown.

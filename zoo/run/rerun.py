@@ -30,12 +30,12 @@ class Comparison:
     """A stored run beside the same cell run again.
 
     Args:
-        cell: of both.
-        stored, again: name -> score: "auc.macro", "accuracy", "log_loss" and so on.
-        largest: the largest difference of an AUC or the accuracy.
-        same_bits: whether the test logits are equal bit by bit.
-        changes: what differs between then and now: versions, device.
-        run_dir: of the new run.
+        cell: Of both.
+        stored, again: Name -> score: "auc.macro", "accuracy", "log_loss" and so on.
+        largest: The largest difference of an AUC or the accuracy.
+        same_bits: Whether the test logits are equal bit by bit.
+        changes: What differs between then and now: versions, device.
+        run_dir: Of the new run.
     """
 
     cell: Cell
@@ -59,12 +59,12 @@ def rerun(
     """Run a stored cell into another store.
 
     Args:
-        host: the plugins.
-        run_dir: folder of a run that ended well.
-        store: another store than the one it lies in.
+        host: The plugins.
+        run_dir: Folder of a run that ended well.
+        store: Another store than the one it lies in.
         device: "auto", "cpu", "cuda" or "mps".
-        launcher: id or name.
-        watch: see `run_matrix`.
+        launcher: Id or name.
+        watch: See `run_matrix`.
 
     Raises:
         UsageError: it is the same store.

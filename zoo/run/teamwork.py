@@ -23,16 +23,16 @@ _LOG_LINES = 20
 
 
 def run_by_team(cell: Cell, run_dir: Path, command: Sequence[str], *, team: Team, force: bool = False) -> RunResult:
-    """Start the processes that train a cell, and see to it that a result tells how they ended.
+    """Start the processes that train a cell, and make sure that a result records how they ended.
 
     The caller holds the lock of the cell's folder, for all of them.
 
     Args:
-        cell: what they run.
-        run_dir: its folder.
-        command: of each process.
-        team: how many.
-        force: although there is a result.
+        cell: What they run.
+        run_dir: Its folder.
+        command: Of each process.
+        team: How many.
+        force: Although there is a result.
 
     Raises:
         KeyboardInterrupt: it was interrupted; all processes have been ended.
@@ -72,14 +72,14 @@ def run_as_member(
     where: Where,
     team: Team,
 ) -> tuple[list[RunResult], bool]:
-    """Run cells one after the other in this process, which is one of a team that somebody else has started.
+    """Run cells one after the other in this process, which is one of a team started elsewhere.
 
     Args:
-        host: the plugins.
-        cells: the plan; that of the first process holds.
-        store: folder of the results; only the first process reads and writes it.
-        where: device and images.
-        team: this process's place.
+        host: The plugins.
+        cells: The plan; that of the first process holds.
+        store: Folder of the results; only the first process reads and writes it.
+        where: Device and images.
+        team: This process's place.
 
     Returns:
         The results, of which the other processes see only those that were stored; and whether all cells ended well.

@@ -30,11 +30,11 @@ class Where:
         plugins: Files of plugins that the process of a cell loads.
     """
 
-    device: str = option("auto", "auto, cpu, cuda or mps.")
-    images: Path | None = option(None, "Read images that zoo simulate made.", metavar="DIR")
-    force: bool = option(False, "Run again what is in the store.")
-    devices: int = option(1, "GPUs (or CPU processes) of a node for one network.")
-    num_nodes: int = option(1, "Nodes for one network, under srun or torchrun.")
+    device: str = option("auto", "Train on this device: auto, cpu, cuda or mps.")
+    images: Path | None = option(None, "Read images made by zoo simulate.", metavar="DIR")
+    force: bool = option(False, "Run cells again that are already stored.")
+    devices: int = option(1, "Train each network on this many GPUs (or CPU processes) of a node.")
+    num_nodes: int = option(1, "Train each network on this many nodes, under srun or torchrun.")
     plugins: Sequence[str] = ()
 
     def team(self, **environment: Any) -> Team:

@@ -42,10 +42,10 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
     the same logits, that a model which is declared exactly invariant is, and that it has as many parameters as stated.
 
     Args:
-        host: the plugins.
-        name: id or bare name.
-        image_sizes: each is tried.
-        tolerance: largest allowed relative error of float32 logits under the declared group.
+        host: The plugins.
+        name: Id or bare name.
+        image_sizes: Each is tried.
+        tolerance: Largest allowed relative error of float32 logits under the declared group.
 
     Raises:
         ConformanceError: a contract is broken.

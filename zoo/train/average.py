@@ -15,8 +15,8 @@ class MovingAverage:
     wait for the GPU; here the step is given.
 
     Args:
-        module: to be averaged; it is copied.
-        decay: of the average; 0 keeps the latest weights.
+        module: To be averaged; it is copied.
+        decay: Of the average; 0 keeps the latest weights.
     """
 
     def __init__(self, module: nn.Module, *, decay: float) -> None:

@@ -64,7 +64,7 @@ def write_checkpoint(
 
 
 def read_checkpoint(path: Path, weights: dict[str, Tensor]) -> tuple[TrainingState, dict[str, Tensor]] | None:
-    """Return state and tensors of a checkpoint that fits the weights, or None; one that is damaged is told of."""
+    """Return state and tensors of a checkpoint that fits the weights, or None; a damaged one is logged."""
     try:
         return _read(path, weights)
     except FileNotFoundError:

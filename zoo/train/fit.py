@@ -1,4 +1,4 @@
-"""Prepares and trains a cell, up to fixed weights; whoever wants them scored goes on from there.
+"""Prepares and trains a cell, up to fixed weights; scoring is a separate step.
 
 The test split is not opened here, so that a search over hyper-parameters can use the very training that a benchmark
 uses without ever seeing what it will be judged by.
@@ -58,17 +58,17 @@ class Prepared:
     """What a training needs.
 
     Args:
-        spec: of the model.
-        settings: of the training.
-        data: the data set, of which the training and the validation split are open.
-        train_split: of a stream, its first images.
-        val_split: chooses the epoch.
-        stream: of new training images, where the settings ask for one.
-        classifier: on its device, normalised, with its initial weights.
-        fabric: device and precision.
-        device: where it trains.
-        init: what it started from (`zoo.weights.start`), or None.
-        progress: where the cell tells how far it is.
+        spec: Of the model.
+        settings: Of the training.
+        data: The data set, of which the training and the validation split are open.
+        train_split: Of a stream, its first images.
+        val_split: Chooses the epoch.
+        stream: Of new training images, where the settings ask for one.
+        classifier: On its device, normalised, with its initial weights.
+        fabric: Device and precision.
+        device: Where it trains.
+        init: What it started from (`zoo.weights.start`), or None.
+        progress: Progress file of the cell.
         simulated: Images that were rendered, and the time that this took.
     """
 
@@ -91,10 +91,10 @@ class Fitted:
     """What a training leaves, beside the weights in its classifier.
 
     Args:
-        history: an entry for each epoch, also of earlier sessions.
-        epoch: whose weights were chosen, counted from 1.
-        val_data: the validation images on the device.
-        resident: whether the training images were held on the device.
+        history: An entry for each epoch, also of earlier sessions.
+        epoch: Whose weights were chosen, counted from 1.
+        val_data: The validation images on the device.
+        resident: Whether the training images were held on the device.
     """
 
     history: list[Epoch]
@@ -133,12 +133,12 @@ def prepare(
     """Build a cell's network and open its training and validation images, which are simulated if need be.
 
     Args:
-        host: the plugins.
-        cell: what to train.
-        run_dir: a folder of the cell's own, three levels below a store; progress is told in it.
-        device: where it will train; in a team, its type.
-        images: read simulated images from this folder; default: the cache, which is filled.
-        team: the processes that train together, of which this is the first.
+        host: The plugins.
+        cell: What to train.
+        run_dir: A folder of the cell's own, three levels below a store; progress is told in it.
+        device: Where it will train; in a team, its type.
+        images: Read simulated images from this folder; default: the cache, which is filled.
+        team: The processes that train together, of which this is the first.
 
     Raises:
         ZooError: the network cannot be built, or the images cannot be had or used.
@@ -209,10 +209,10 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
     """Train, or go on from the checkpoint in `run_dir`; leaves the chosen weights in the classifier.
 
     Args:
-        prepared: used up: its classifier is trained in place.
-        cell: the one that it was prepared from.
-        run_dir: where checkpoints are kept.
-        epoch_ended: called with the epoch's entry of the history, after its checkpoint. What it raises ends the
+        prepared: Used up: its classifier is trained in place.
+        cell: The one that it was prepared from.
+        run_dir: Where checkpoints are kept.
+        epoch_ended: Called with the epoch's entry of the history, after its checkpoint. What it raises ends the
             training and comes out here.
 
     Raises:
@@ -265,8 +265,8 @@ def help_fit(
     """Train with the first process of a team, which does everything else by itself; write nothing.
 
     Args:
-        host, cell, run_dir, device, images: as the first process has them.
-        team: the processes that train together, and this one's place.
+        host, cell, run_dir, device, images: As the first process has them.
+        team: The processes that train together, and this one's place.
 
     Returns:
         How it ended; "failed" stands for an error that all processes meet.

@@ -63,9 +63,9 @@ def make_fabric(device: torch.device, precision: Precision, team: Team = ALONE) 
     """Return a Fabric for one device, or for this process's place in a team, whose processes then are connected.
 
     Args:
-        device: its type is what counts in a team, where `Fabric.device` is this process's one.
+        device: Its type is what counts in a team, where `Fabric.device` is this process's one.
         precision: "fp32", "bf16", or "tf32", which lets matrix products of float32 use the tensor cores.
-        team: the processes that train together.
+        team: The processes that train together.
 
     Raises:
         UsageError: the processes were started in another way than the team has it.
@@ -124,15 +124,15 @@ def train(
     """Train, or go on from the checkpoint in `run_dir`.
 
     Args:
-        classifier: freshly built from `seed`, on the device.
-        train_data, val_data: on the same device; only the first process needs `val_data`.
-        settings: of the training.
-        seed: of order, augmentation and dropout.
+        classifier: Freshly built from `seed`, on the device.
+        train_data, val_data: On the same device; only the first process needs `val_data`.
+        settings: Of the training.
+        seed: Of order, augmentation and dropout.
         rule: "val_auc" keeps the epoch with the highest macro validation AUC (the first of equals), "last" the last.
-        fabric: precision, device, and which process of how many this is.
-        run_dir: where checkpoints are kept.
-        epoch_ended: called with the epoch's entry of the history, in the first process.
-        step_ended: called with epoch, step of the epoch and steps in an epoch, in the first process.
+        fabric: Precision, device, and which process of how many this is.
+        run_dir: Where checkpoints are kept.
+        epoch_ended: Called with the epoch's entry of the history, in the first process.
+        step_ended: Called with epoch, step of the epoch and steps in an epoch, in the first process.
 
     Returns:
         The chosen weights, the history (one entry an epoch), and the chosen epoch, counted from 1. The weights are

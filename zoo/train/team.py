@@ -1,4 +1,4 @@
-"""Who takes part: the processes that train one network together, as the environment of each of them says."""
+"""The processes that train one network together, read from the environment of each."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Team:
     """The processes that train one network, seen from one of them.
 
     Args:
-        devices: processes on each node, one a device.
-        num_nodes: machines.
-        rank: of this process, from 0; the first one alone writes files.
+        devices: Processes on each node, one a device.
+        num_nodes: Machines.
+        rank: Of this process, from 0; the first one alone writes files.
         started_by: "zoo", "torchrun" or "slurm"; empty in the process that has yet to start them, or is alone.
     """
 
@@ -52,8 +52,8 @@ def find_team(*, devices: int = 1, num_nodes: int = 1, environment: Mapping[str,
     this machine itself.
 
     Args:
-        devices, num_nodes: as asked for.
-        environment: variables.
+        devices, num_nodes: As asked for.
+        environment: Variables.
 
     Raises:
         UsageError: impossible numbers, other ones than those of the processes that were started, or several nodes
@@ -82,7 +82,7 @@ def find_team(*, devices: int = 1, num_nodes: int = 1, environment: Mapping[str,
         return Team(devices=devices, num_nodes=num_nodes, rank=int(environment[rank]), started_by=started_by)
     if num_nodes > 1:
         raise UsageError(
-            f"--num-nodes {num_nodes}: nobody has started processes on the other nodes.",
+            f"--num-nodes {num_nodes}: no processes were started on the other nodes.",
             hint=f"With Slurm: srun --nodes={num_nodes} --ntasks-per-node={devices} zoo bench ...; or torchrun.",
         )
     return team

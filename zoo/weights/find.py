@@ -24,9 +24,9 @@ class Listed:
     """One entry of `zoo weights list`.
 
     Args:
-        name: what `zoo.load` takes.
+        name: What `zoo.load` takes.
         source: "package" or "store".
-        path: of the file.
+        path: Of the file.
     """
 
     name: str
@@ -38,10 +38,10 @@ def find_weights(host: Host, name: str, *, store: Path) -> Path:
     """Return the file that a name means.
 
     Args:
-        host: the plugins, whose models may ship weights.
+        host: The plugins, whose models may ship weights.
         name: "p4m.modelA" (a model and one of its `ModelSpec.weights`); a file; the folder of a run; the first
             digits of a run id in `store`; or "hf://owner/name" and "hf://owner/name/file".
-        store: where run ids are looked for.
+        store: Where run ids are looked for.
 
     Raises:
         UsageError: nothing has this name, or several things have it.
@@ -71,7 +71,7 @@ def find_weights(host: Host, name: str, *, store: Path) -> Path:
         return _weights_of(find_run(name, store=store))
     names = [*(_bare(entry.name) for entry in packaged), *(entry.name for entry in stored_weights(store))]
     raise UsageError(
-        f"There are no weights '{name}': no file, no run in {store}, none that a plugin ships.{nearest(name, names)}",
+        f"Weights '{name}' were not found: not a file, a run in {store} or weights of a plugin.{nearest(name, names)}",
         hint=f"See: zoo weights list --store {store}",
     )
 
@@ -117,7 +117,7 @@ def _package_folder(spec: ModelSpec) -> Path:
 
 def _existing(entry: Listed) -> Path:
     if not entry.path.is_file():
-        raise DataError(f"The weights {entry.name} should be in {entry.path}, which is not there.")
+        raise DataError(f"The weights {entry.name} should be in {entry.path}, which does not exist.")
     return entry.path
 
 

@@ -30,8 +30,8 @@ class Address:
 
     Args:
         repository: "owner/name".
-        file: inside the repository.
-        revision: branch, tag or commit, or None for the main branch.
+        file: Inside the repository.
+        revision: Branch, tag or commit, or None for the main branch.
     """
 
     repository: str
@@ -94,11 +94,11 @@ def push(host: Host, run_dir: Path, text: str, *, private: bool = False, licence
     """Upload a run's weights, card, cell and result as one commit, and return the commit's address.
 
     Args:
-        host: the plugins.
-        run_dir: folder of a run that ended well.
+        host: The plugins.
+        run_dir: Folder of a run that ended well.
         text: "hf://owner/name"; the repository is made if it is not there.
-        private: whether a new repository is hidden from others.
-        licence: of the weights, for the card.
+        private: Whether a new repository is hidden from others.
+        licence: Of the weights, for the card.
 
     Raises:
         UsageError: another form.
@@ -137,7 +137,7 @@ def push(host: Host, run_dir: Path, text: str, *, private: bool = False, licence
     except Exception as error:
         raise MissingError(
             f"The hub at {client.constants.ENDPOINT} did not take {text}: {type(error).__name__}: {error}",
-            hint="Is the token there, and may it write? hf auth login",
+            hint="Check that a token with write access is set: hf auth login",
         ) from error
     return str(commit.commit_url)
 

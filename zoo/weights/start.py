@@ -34,9 +34,9 @@ def resolve_init(host: Host, value: Any, *, store: Path) -> str:
     """Return the address "sha256:..." of weights, and keep a copy of them in the cache.
 
     Args:
-        host: the plugins.
-        value: anything that `zoo.weights.find.find_weights` takes, an address, or "" for a random start.
-        store: where run ids are looked for.
+        host: The plugins.
+        value: Anything that `zoo.weights.find.find_weights` takes, an address, or "" for a random start.
+        store: Where run ids are looked for.
 
     Raises:
         UsageError: not a text, or nothing of this name.
@@ -77,11 +77,11 @@ def start_from(
     The normalisation stays that of the new training images.
 
     Args:
-        host: the plugins.
-        classifier: freshly built for the cell.
-        cell: its setting `init` is an address.
-        image_shape, classes: of the new data.
-        store: searched for the weights where the cache no longer has them.
+        host: The plugins.
+        classifier: Freshly built for the cell.
+        cell: Its setting `init` is an address.
+        image_shape, classes: Of the new data.
+        store: Searched for the weights where the cache no longer has them.
 
     Returns:
         The weights that the training starts from.
@@ -170,5 +170,5 @@ def _find_address(host: Host, address: str, *, store: Path) -> Path:
             continue
     raise DataError(
         f"The weights {address} that this training starts from are neither in the cache nor in {store}.",
-        hint="Plan it again where they are: zoo bench ... --set init=WEIGHTS",
+        hint="Plan it again where the weights are available: zoo bench ... --set init=WEIGHTS",
     )

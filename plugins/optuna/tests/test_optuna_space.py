@@ -169,8 +169,8 @@ def tune(*words, model="tunetoy/eye", study="s"):
         (tune("--workers", "0"), ["--workers 0 must be a whole number from 1"]),
         (tune("--prune-after", "-1"), ["--prune-after -1"]),
         (tune(study="../s"), ["The study's name '../s'"]),
-        (("tune", "--show", "nothing"), ["There is no study 'nothing' in the store results; it has none."]),
-        (("bench", "--from-study", "nothing"), ["There is no study 'nothing'", "zoo tune --model p4m"]),
+        (("tune", "--show", "nothing"), ["Study 'nothing' was not found in the store results; it has none."]),
+        (("bench", "--from-study", "nothing"), ["Study 'nothing' was not found", "zoo tune --model p4m"]),
         (("bench", "--from-study", "a/b"), ["The study's name 'a/b'"]),
         (("bench", "suite.toml", "--from-study", "a"), ["exclude each other"]),
     ],
@@ -186,7 +186,7 @@ def test_unknown_studies_and_studies_without_a_result_are_refused(fail, tmp_path
     (store / "studies" / "digits").mkdir(parents=True)
     told = fail("bench", "--from-study", "digit", "--store", str(store))
     assert "it has digits. Did you mean 'digits'?" in told
-    assert "No trial of the study 'digits' has ended well yet." in fail(
+    assert "The study 'digits' has no successful trial yet." in fail(
         "bench", "--from-study", "digits", "--store", str(store)
     )
     for content, words in (("{", "Cannot read"), ('{"schema": 9}', "of schema 9"), ('{"schema": 1}', "Cannot read")):
