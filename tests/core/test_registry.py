@@ -65,7 +65,7 @@ def test_names(name, found):
 def test_a_bare_name_resolves_to_the_first_party_with_a_warning(caplog):
     with caplog.at_level(logging.WARNING):
         assert find(HOST, ModelSpec, "p4m").id == "gconv/p4m"
-    assert "'p4m' is taken to be gconv/p4m; there is also mine/p4m" in caplog.text
+    assert "'p4m' means gconv/p4m; it also matches mine/p4m" in caplog.text
     caplog.clear()
     find(HOST, ModelSpec, "gconv/p4m")
     find(HOST, ModelSpec, "mine/p4m")

@@ -155,7 +155,7 @@ def test_a_valid_plugin_is_listed_and_its_command_runs(zoo, good_site):
     assert "thirdparty/gradients" in zoo("list-datasets", "*grad*", sites=[good_site]).stdout
     shown = zoo("show", "p4m", sites=[good_site])
     assert "gconv/p4m" in shown.stdout
-    assert "there is also thirdparty/p4m" in shown.stderr
+    assert "it also matches thirdparty/p4m" in shown.stderr
     refused = zoo("show", "thirdparty/perceptron", sites=[good_site], code=3, ZOO_DISABLE_PLUGINS="thirdparty")
     assert "the plugin thirdparty is disabled" in refused.stderr
 

@@ -194,7 +194,7 @@ def test_shards_of_nobody_knows_what_are_not_written_over(tmp_path):
     fill(tmp_path, 10)
     (tmp_path / "recipe.json").unlink()
     before = files(tmp_path)
-    with pytest.raises(UsageError, match=r"no recipe\.json says what they are"):
+    with pytest.raises(UsageError, match=r"no recipe\.json, so their recipe is unknown"):
         fill(tmp_path, 10)
     assert files(tmp_path) == before
 

@@ -182,7 +182,7 @@ def test_on_the_command_line(tmp_path, monkeypatch, capsys):
     for words, said in (
         (bench("--stream", "--set", "stream=false"), "exclude each other"),
         (bench("--set", "stream=1"), "stream=1 must be true or false"),
-        (bench("--stream", data="toyzoo/stripes"), "toyzoo/stripes is a set of existing images"),
+        (bench("--stream", data="toyzoo/stripes"), "toyzoo/stripes consists of stored images"),
     ):
         with pytest.raises(SystemExit) as exit_request:
             main(words)

@@ -188,7 +188,7 @@ def test_empty_golden_tensors_are_named(run_dir, tmp_path):
 def test_other_files_are_refused(run_dir, tmp_path):
     plain = tmp_path / "plain.safetensors"
     save_file(load_file(run_dir / store.WEIGHTS), plain)
-    with pytest.raises(DataError, match="does not say which network"):
+    with pytest.raises(DataError, match="does not name a network"):
         read_header(plain)
     with safe_open(run_dir / store.WEIGHTS, framework="pt") as file:
         content = json.loads(file.metadata()["zoo"])

@@ -54,7 +54,7 @@ def test_weights_that_a_plugin_ships_are_found_by_name(run_dir, tmp_path, host, 
         "    return [ModelSpec(id='shipping/net', target='shipping:build', weights=files)]\n"
     )
     shipping = load_plugins(files=[plugin], environment={})
-    with pytest.raises(DataError, match="which is not there"):
+    with pytest.raises(DataError, match="which does not exist"):
         find_weights(shipping, "net.modelA", store=tmp_path)
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "a.safetensors").write_bytes((run_dir / store.WEIGHTS).read_bytes())
@@ -66,7 +66,9 @@ def test_weights_that_a_plugin_ships_are_found_by_name(run_dir, tmp_path, host, 
 
 def test_weights_of_a_network_that_no_plugin_offers_name_it(run_dir, tmp_path):
     """As where a colleague's file is loaded without the colleague's plugin."""
-    with pytest.raises(MissingError, match=r"weights of toyzoo/tiny, which no plugin here offers.*lens-zoo") as caught:
+    with pytest.raises(
+        MissingError, match=r"weights of toyzoo/tiny, which is not provided by an installed plugin.*lens-zoo"
+    ) as caught:
         zoo.load(run_dir, store=tmp_path / "results", host=load_plugins(environment={}))
     assert "--plugin" in caught.value.hint
 

@@ -91,7 +91,7 @@ def test_an_absent_model_drops_only_its_own_cells(suite_of, host):
     assert len(plan.problems) == 2
     assert "model 'tniy' is left out" in plan.problems[0]
     assert "Did you mean 'tiny'" in plan.problems[0]
-    with pytest.raises(MissingError, match=r"Nothing of .*suite.toml can run"):
+    with pytest.raises(MissingError, match=r"No model or data set of .*suite.toml can run"):
         plan_suite(host, on_cpu(suite_of(TEXT.replace('"tiny", "hungry"', '"nosuch/net"'))))
 
 
@@ -105,7 +105,7 @@ def test_an_absent_model_drops_only_its_own_cells(suite_of, host):
         ("[settings]", "[setings]", 7, "setings", "Did you mean 'settings'"),
         ("auc = 0.8", "auk = 0.8", 21, "auk", "Did you mean 'auc'"),
         ("auc = 0.8", 'auc = "high"', 21, "auc", "must be a number"),
-        ("auc = 0.8\n", "", 18, "expected", "lacks 'auc'"),
+        ("auc = 0.8\n", "", 18, "expected", "'auc' is missing"),
         ('data = ["stripes"]', "data = 3", 3, "data", "list of texts"),
         ("budget =", "seeds = [2]\nbudget =", 5, "seeds", "not TOML"),
     ],

@@ -144,7 +144,7 @@ def request_of(best: Best, request: Request, *, given: Collection[str]) -> Reque
     """
     found = best.request
     values: dict[str, Any] = {name: getattr(found, name) for name in ("models", "data", *SHARED) if name != "settings"}
-    given = {name.removeprefix("model.") for name in request.settings}
-    settings = {name: value for name, value in found.settings.items() if name.removeprefix("model.") not in given}
+    overridden = {name.removeprefix("model.") for name in request.settings}
+    settings = {name: value for name, value in found.settings.items() if name.removeprefix("model.") not in overridden}
     values = {name: value for name, value in values.items() if name not in given}
     return replace(request, **values, settings={**settings, **request.settings})

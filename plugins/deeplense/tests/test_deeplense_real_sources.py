@@ -109,7 +109,7 @@ def test_rendered_light_is_that_of_the_source(picture):
 
 def test_a_simulator_that_draws_sersic_laws_only_refuses(picture):
     with pytest.raises(
-        UsageError, match=r"toy/toy renders Sersic profiles only, not PixelSource.\n.*--simulator caustics"
+        UsageError, match=r"toy/toy renders Sersic profiles only, not PixelSource.\n.*see: zoo list-simulators"
     ):
         sersic_source(sample(picture, count=3), simulator="toy/toy")
     lenses = build_lenses(**MODEL_B).sample(np.arange(3), "s")
