@@ -114,7 +114,7 @@ def evaluate(
         data: Id or bare name; default: the data set that they were trained on.
         images: How many.
         seed: 0 gives the images that `zoo bench` tests on, another one others of the same kind.
-        angle: Turn every image by so many degrees first.
+        angle: Rotation of every image in degrees before the network.
         average: "none", "p4" or "d4".
         simulator: Id or name; default: the one of the training images.
         device: "cpu", "cuda" or "mps".

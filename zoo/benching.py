@@ -53,7 +53,7 @@ def bench(
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto", "fp32", "tf32" or "bf16".
         rule: "val_auc" or "last": which epoch's weights are kept.
-        task: Which classes are one, such as "substructure" (none against any); "" tells all of them apart.
+        task: Which classes are one, such as "substructure" (none against any); "" separates all classes.
         match: "params", "macs" or "time": cost of the first model to which the others' widths are scaled.
         settings: As `--set` on the command line: {"lr": 3e-4, "data.snr": 50, "stream": True}.
         images: Folder that `zoo simulate` made; default: the cache, which is filled.

@@ -2,7 +2,7 @@
 
 A plugin is a module named in the entry-point group `zoo.plugins`. It implements any of these functions,
 each marked `@hookimpl`; leave out the arguments that you do not use. pluggy calls them: `tryfirst`, `trylast` and
-`wrapper` mean what its documentation says.
+`wrapper` work as in its documentation.
 
 Hooks that return something are called for one plugin at a time, so order and wrappers concern that plugin's own
 implementations. Events (`EVENTS`) return nothing and are one call for all plugins: the plugin that was registered last

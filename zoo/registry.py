@@ -166,7 +166,7 @@ def require(what: str, modules: Iterable[str]) -> None:
     """Check, without importing them, that libraries are there.
 
     Args:
-        what: Name of what needs them, such as "model timm/resnet18".
+        what: Name of the spec that needs them, such as "model timm/resnet18".
         modules: Import names.
 
     Raises:

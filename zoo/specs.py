@@ -145,7 +145,7 @@ class ModelSpec(Spec):
         search_space: For `zoo tune`: name -> list of choices, or {"low", "high", "log"}.
         weights: Name -> file of trained weights, relative to the plugin's package; see docs/weights.md.
         initialisers: hyper-parameters that only choose the initial weights, each with the value that leaves them to
-            chance, such as {"pretrained": False}: what is built to be filled from a file is built with these.
+            chance, such as {"pretrained": False}: a network that is loaded from a file is built with these.
         parameters: Number of trainable parameters with the defaults, for images of `REFERENCE_SHAPE`; None where
             it is not known. The conformance kit compares it with the network.
         training: Training settings that suit this model where the user sets none (lr, weight_decay, ...).

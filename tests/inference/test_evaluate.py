@@ -29,7 +29,7 @@ def test_the_test_images_give_the_score_of_the_run(host, run_dir, trained):
 
 
 def test_other_classes_and_shapes_are_refused(host, trained):
-    with pytest.raises(DataError, match="toyzoo/two has the classes a, b; the weights tell a, b, c apart"):
+    with pytest.raises(DataError, match="toyzoo/two has the classes a, b; the weights separate a, b, c"):
         evaluate(host, trained, evaluation_recipe(host, trained, data="toyzoo/two"))
     with pytest.raises(UsageError, match="Did you mean 'count'"):
         evaluation_recipe(host, trained, params={"cuont": 1})

@@ -111,7 +111,7 @@ def test_implausible_pixel_scales_are_left_out(zoo_predict, tmp_path):
     done = zoo_predict(*paths, "--json")
     assert done.exit_code == 1, done.output
     for row, (_, reason) in zip(json.loads(done.stdout), headers.values(), strict=True):
-        rest = ", more than 10 times off the training images' 0.1 arcsec per pixel; --pixel-scale says another"
+        rest = ", more than 10 times off the training images' 0.1 arcsec per pixel; --pixel-scale overrides it"
         assert row.get("error") == (reason and reason + rest), row["image"]
     told = zoo_predict(*paths, "--json", "--pixel-scale", "0.1")
     assert told.exit_code == 0, told.output

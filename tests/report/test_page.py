@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import importlib.util
 import io
 import json
@@ -112,6 +114,13 @@ def test_the_page_agrees_with_the_results(page):
         assert words in text, words
     assert "<script>alert(1)</script>" not in page
     assert page.count("<h2>") == 3  # two training sizes, and the environment
+
+
+def test_the_policy_allows_the_script_of_the_page_and_no_other(page):
+    [script] = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    [allowed] = re.findall(r"script-src ([^;]*);", page)
+    assert allowed == f"'sha256-{digest}'"
 
 
 def compared(results, folder):

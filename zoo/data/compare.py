@@ -117,7 +117,7 @@ def compare_simulators(
         device: "cpu" or "cuda"; simulators that cannot use it run on the CPU.
 
     Raises:
-        UsageError: a name, parameter or number is impossible, or a simulator cannot render such scenes.
+        UsageError: a name, parameter or number is impossible, or a simulator cannot render these scenes.
         MissingError: a plugin or library is absent.
         DataError: a simulator returned images of another shape, or not finite.
     """

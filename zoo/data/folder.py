@@ -1,7 +1,7 @@
 """A folder of shards: FOLDER/recipe.json and FOLDER/<split>/NNNNNN.safetensors, made in shares or read only.
 
 Many processes on many machines may fill one folder. Each shard is made under a lock of its own, appears whole, and is
-the same whoever makes it.
+the same on every machine.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Share:
     of: int = 1
 
     def numbers(self, images: int) -> range:
-        """Return the numbers of its shards in a split of so many images."""
+        """Return the numbers of its shards in a split of this many images."""
         return range(self.machine, shard_count(images), self.of)
 
 
@@ -168,7 +168,7 @@ def claim_folder(folder: Path, recipe: Recipe) -> None:
     """Make a folder that belongs to one recipe.
 
     Raises:
-        UsageError: it belongs to another recipe, or holds shards of nobody knows what.
+        UsageError: it belongs to another recipe, or holds shards without a recipe.
         DataError: it cannot be written or read.
     """
     make_dir(folder)
@@ -182,7 +182,7 @@ def check_folder(folder: Path, recipe: Recipe) -> None:
     """See that a folder belongs to a recipe, or to none yet.
 
     Raises:
-        UsageError: it belongs to another recipe, or holds shards of nobody knows what.
+        UsageError: it belongs to another recipe, or holds shards without a recipe.
         DataError: it cannot be read.
     """
     if (folder / RECIPE).exists():
@@ -202,13 +202,13 @@ def read_recipe(folder: Path) -> Recipe:
     """Return the recipe of a folder.
 
     Raises:
-        DataError: there is none, or it cannot be read.
+        DataError: The file was not found, or cannot be read.
     """
     try:
         content = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
         recipe = Recipe(**content)
         if not isinstance(recipe.params, dict):
-            raise TypeError("its params are no object")
+            raise TypeError("its params are not an object")
         return recipe
     except (OSError, ValueError, TypeError) as error:
         raise DataError(

@@ -53,7 +53,7 @@ class Manifest(Record):
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Return the content of a folder's manifest, or None where there is none.
+    """Return the content of a folder's manifest, or None without a manifest.
 
     Raises:
         DataError: it cannot be read.
@@ -79,7 +79,7 @@ def record_split(
 ) -> bool:
     """Write a split into the manifest if all of its shards are there.
 
-    A shard that the manifest knows keeps its checksum, unless it is among those just written: what changed on the
+    A shard listed in the manifest keeps its checksum, unless it is among those just written: what changed on the
     disk since then must stay visible. A shard that another machine made is read and checked first.
 
     Args:

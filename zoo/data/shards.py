@@ -46,7 +46,7 @@ def shard_count(images: int) -> int:
 
 
 def shard_identity(recipe: Recipe, split: str, number: int) -> str:
-    """Return what a shard says that it is: a file copied to another place is noticed."""
+    """Return the identity stored in a shard, which reveals a file copied to another place."""
     return f"{recipe.hash}/{split}/{number}"
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from zoo.lensing.scenes import Scenes
 
 PIXELS_AT_A_TIME = {"cpu": 1 << 20, "cuda": 1 << 24}
-"""Pixels in work at a time when a shard is made: a CPU's cache holds so many, and a GPU is busy with so many."""
+"""Pixels in work at a time when a shard is made: this number fits into a CPU's cache, or keeps a GPU busy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class Simulation:
                 f"Simulator {self.recipe.simulator} returned images of shape {tuple(rendered.source.shape)} "
                 f"where {shape} was asked for."
             )
-        # Before the noise: a Poisson draw of a rate that is no number raises, on CUDA beyond repair.
+        # Before the noise: a Poisson draw with a rate of NaN fails, on CUDA for the rest of the process.
         if len(bad := np.flatnonzero(_unusable(rendered))):
             raise UsageError(
                 f"Image {indices[bad[0]]} of split {split} of {self.recipe.dataset} as {self.recipe.simulator} "

@@ -1,4 +1,4 @@
-"""What a network is asked: to tell all classes of a data set apart, or some of them taken together."""
+"""The task of a network: separate all classes of a data set, or groups of them."""
 
 from __future__ import annotations
 

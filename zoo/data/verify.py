@@ -56,7 +56,7 @@ class FolderReport:
         recipe: of the folder.
         splits: what there is.
         problems: empty if all is well.
-        notes: what is no problem, but good to know.
+        notes: Observations that are not problems.
     """
 
     recipe: Recipe
@@ -73,7 +73,7 @@ def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None =
         progress: called with images read and images to be read.
 
     Raises:
-        DataError: it is no such folder, or a file cannot be read.
+        DataError: It is not a folder of simulated images, or a file cannot be read.
     """
     recipe = read_recipe(folder)
     problems: list[Problem] = []
@@ -118,7 +118,7 @@ def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None =
             if manifest is not None and entry is not None and len(problems) == before:
                 counts = count_classes(folder, recipe, split, images, classes=manifest.classes)
                 if counts != entry.counts:
-                    text = f"{split} has {counts}, but {MANIFEST} says {dict(entry.counts)}."
+                    text = f"{split} has {counts}, but {MANIFEST} states {dict(entry.counts)}."
                     problems.append(Problem(text=text, split=split, delete=folder / MANIFEST))
             parts = list((folder / split).glob(".*.part"))
             if parts:

@@ -45,7 +45,7 @@ def evaluation_recipe(
     """Return the recipe of images to score trained weights on.
 
     What was changed for training from the data set's own parameters is changed here as well, where the data set has it:
-    a network of 64 pixels and four times the mass is asked about such images of another data set, too.
+    a network of 64 pixels and four times the mass is scored on images of that size and mass of another data set, too.
 
     Args:
         host: the plugins.
@@ -102,7 +102,7 @@ def evaluate(
         trained: the weights, on the device to compute on.
         recipe: of the images; see `evaluation_recipe`.
         images: how many.
-        angle: turn each image by so many degrees first; beyond quarter turns by bilinear interpolation.
+        angle: Rotation of each image in degrees before the network; beyond quarter turns by bilinear interpolation.
         average: see `TrainedClassifier.predict_proba`.
         folder: read simulated images from here; default: the cache, which is filled.
         progress: called with split, images made, images to be made while it simulates.
@@ -155,9 +155,7 @@ def _task_of(spec: DatasetSpec, classes: tuple[str, ...]) -> str:
     for name in ("", *spec.tasks):
         if open_task(spec, name).classes == tuple(classes):
             return name
-    raise DataError(
-        f"{spec.id} has the classes {', '.join(spec.classes)}; the weights tell {', '.join(classes)} apart."
-    )
+    raise DataError(f"{spec.id} has the classes {', '.join(spec.classes)}; the weights separate {', '.join(classes)}.")
 
 
 def _batches(split: Split, *, size: int = 256) -> list[torch.Tensor]:

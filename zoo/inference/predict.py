@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_PADDING = 0.5
 
 MOST_ZOOM = 10.0
-"""Images whose pixels are so many times larger or smaller than the training images' are not classified.
+"""Images whose pixels are this many times larger or smaller than the training images' are not classified.
 
 Where training pixels are 0.1 arcsec, a lens of one arcsec would be a single pixel; a scale so far off is rather a
 header's mistake, such as degrees for arcsec.
@@ -33,7 +33,7 @@ class Preparation:
 
     Args:
         pixel_scale: arcsec per pixel of all images, whatever their headers say; None believes the headers.
-        factor: every pixel is multiplied by it, such as 1 / exposure time for counts.
+        factor: Factor of every pixel, such as 1 / exposure time for counts.
         match_scale: multiply each image so that its brightest pixel is as bright as the median training image's.
     """
 
@@ -145,8 +145,8 @@ def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparat
         if about.pixel_scale and _far(stated.arcsec, about.pixel_scale):
             return Skipped(
                 name=picture.name,
-                reason=f"{stated.source} says {stated.arcsec:.4g} arcsec per pixel, "
-                f"{_too_far(about.pixel_scale)}; --pixel-scale says another",
+                reason=f"{stated.source} states {stated.arcsec:.4g} arcsec per pixel, "
+                f"{_too_far(about.pixel_scale)}; --pixel-scale overrides it",
             )
         scale = stated.arcsec
     zoom = about.pixel_scale / scale if about.pixel_scale and scale else 1.0
@@ -234,7 +234,7 @@ class Summary:
         if self.assumed:
             lines.append(
                 f"{self.assumed:,} of {self.predicted:,} images state no pixel scale; the training images' "
-                f"{about.pixel_scale:g} arcsec was taken (--pixel-scale says another)"
+                f"{about.pixel_scale:g} arcsec was taken (--pixel-scale overrides it)"
             )
         if self.unusual:
             low, middle, high = about.pixels.peak

@@ -127,13 +127,13 @@ def _open(path: Path, channels: int) -> tuple[NDArray[Any], PixelScale | None]:
     """Return a file's array and pixel scale.
 
     Raises:
-        Unreadable: no such file, or not one of the kinds that are read.
+        Unreadable: The file was not found, or has an unsupported format.
         OSError: the system refuses to look at it or to read it.
     """
     try:
         regular = stat.S_ISREG(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
-        raise Unreadable("there is no such file") from None
+        raise Unreadable("file not found") from None
     if not regular:
         raise Unreadable("is not a file")
     reader = READERS.get(_suffix(path))
@@ -210,7 +210,7 @@ def _require_start(path: Path, magic: bytes, kind: str) -> None:
 def _read_safetensors(path: Path, channels: int) -> tuple[NDArray[Any], PixelScale | None]:
     """Return a file's images; of one that `zoo simulate` made those that were asked for, and their pixel scale.
 
-    Such a file holds 256 images whatever was asked for; the manifest of its folder knows both.
+    A shard always holds 256 images; the manifest of its folder states the number requested.
     """
     from safetensors import safe_open
 
@@ -245,7 +245,7 @@ def _choose(names: list[str]) -> str:
 
 
 def _read_picture(path: Path, channels: int) -> tuple[NDArray[Any], None]:
-    """Return a PNG or JPEG as [H, W], or [3, H, W] where the network wants colours.
+    """Return a PNG or JPEG as [H, W], or [3, H, W] for a network with colour channels.
 
     Raises:
         Unreadable: a PNG has 16 bits and more than grey, or is wanted in colours: pillow would keep 8 of them.
@@ -279,7 +279,7 @@ def require_files(paths: Iterator[Path | Skipped], names: Iterable[str]) -> Iter
     """Yield the paths.
 
     Raises:
-        UsageError: there are no paths.
+        UsageError: The list of paths is empty.
     """
     first = next(paths, None)
     if first is None:

@@ -54,7 +54,7 @@ def observe(rendered: Rendered, exposure: Exposure, *, draws: Draws) -> Observed
 
     The signal-to-noise ratio of an image is defined once, here, as S t / sqrt((S + L + B) t) in the pixel
     where the noiseless lensed source is brightest: S is the source there, L the lens light, B the sky (all
-    counts per second), t the exposure in seconds. Where a scene wants an SNR, the sky's brightness is
+    counts per second), t the exposure in seconds. Where a scene states an SNR, the sky's brightness is
     fixed and source and lens light are scaled together until it holds; the condition is quadratic in the scale.
 
     Args:

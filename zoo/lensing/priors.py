@@ -63,7 +63,7 @@ def parse_prior(value: object, *, name: str) -> Prior:
         name: the parameter, for the message.
 
     Raises:
-        UsageError: the text is no prior, or its arguments are impossible.
+        UsageError: The text is not a prior, or its arguments are impossible.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _checked("Fixed", (float(value),), name=name)

@@ -22,7 +22,7 @@ class Classifier(nn.Module):
 
     Args:
         network: maps [N, C, H, W] to logits [N, K].
-        channels: C. Mean 0 and standard deviation 1 stand in until `normalise` or a file of weights says more.
+        channels: C. Mean 0 and standard deviation 1 are used until `normalise` is called or a weights file is loaded.
     """
 
     mean: Tensor

@@ -1,4 +1,4 @@
-"""The file of trained weights: one safetensors file that says what it is and checks itself. No torch is needed to ask.
+"""The file of trained weights: one safetensors file with a description and checksums, readable without torch.
 
 Tensors named `golden.*` are images and the logits that these weights gave for them when they were written; all others
 are the state dict of a `zoo.models.classifier.Classifier`. The header's entry "zoo" is JSON: the fields of `About`,
@@ -111,7 +111,7 @@ class About(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a file of weights says of itself.
+    """Description of a weights file.
 
     Args:
         about: see `About`.
@@ -130,7 +130,7 @@ class Weights:
 
     Args:
         path: of the file.
-        header: what it says of itself.
+        header: Description of the file.
         state: name -> tensor of the classifier's state dict.
         golden: "images" [n, C, H, W] and "logits" [n, K].
     """
@@ -161,10 +161,10 @@ def write_weights(path: Path, state: Mapping[str, Tensor], *, about: About, gold
 
 
 def read_header(path: Path) -> Header:
-    """Return what a file says of itself; its tensors are neither read nor checked.
+    """Return the description of a file; its tensors are neither read nor checked.
 
     Raises:
-        DataError: there is no such file, it is damaged, its header was altered, or it is not one that zoo wrote.
+        DataError: The file was not found, is damaged or altered, or is not a weights file of zoo.
     """
     try:
         with path.open("rb") as file:
@@ -179,7 +179,7 @@ def read_weights(path: Path) -> Weights:
     """Return the content of a file whose tensors fit their SHA-256.
 
     Raises:
-        DataError: there is no such file, it is damaged or altered, or it is not one that zoo wrote.
+        DataError: The file was not found, is damaged or altered, or is not a weights file of zoo.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -207,7 +207,7 @@ def digest_of(path: Path) -> str:
     """Return the SHA-256 over names, types, shapes and bytes of all tensors, whatever their order in the file.
 
     Raises:
-        DataError: there is no such file, or it is damaged.
+        DataError: The file was not found, or is damaged.
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -265,7 +265,7 @@ def _header(entries: Mapping[str, Any], path: Path) -> Header:
     """Return the header as objects.
 
     Raises:
-        DataError: another program or another zoo wrote it, it was altered, or it says what cannot be.
+        DataError: The file comes from another program or version, was altered, or has impossible values.
     """
     text = entries.get("__metadata__", {}).get(_ENTRY)
     if text is None:
@@ -300,7 +300,7 @@ def _header(entries: Mapping[str, Any], path: Path) -> Header:
 
 
 def _golden_problem(entries: Mapping[str, Any], about: About) -> str:
-    """Return in words why the golden tensors do not fit the rest, or "". Whoever needs them says that they are absent.
+    """Return in words why the golden tensors do not match the rest, or "". Missing ones are reported elsewhere.
 
     Their shapes are under the tensors' SHA-256, so they also say what the number of classes and the image shape are.
     """

@@ -89,7 +89,7 @@ class Slices(Record):
     Args:
         parameter: Name of the parameter.
         label: Its name for a reader.
-        subject: Class that is told from all others, or "macro" for the average over classes.
+        subject: Class that is separated from all others, or "macro" for the average over classes.
         bins: Slices with as many images each, in the order of the parameter.
     """
 
@@ -150,7 +150,7 @@ def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyTyp
 
 
 def keep(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file that saves work next time; a store that cannot be written to is none the worse."""
+    """Write a file that saves work next time; a store that is not writable is not an error."""
     try:
         # One line: with indentation Python writes JSON several times more slowly.
         write_text(path, json.dumps(content))
@@ -192,7 +192,7 @@ def slice_scores(
 
     A parameter that varies in every class, such as the SNR, slices all images: the area is the macro average
     within the slice. One that only some classes have, such as the mass of a clump, slices the images of such
-    a class: they are told from all images of the other classes.
+    a class: they are separated from all images of the other classes.
 
     Args:
         probabilities: [N, K].

@@ -19,7 +19,7 @@ from zoo.results.store import EXAMPLES, PREDICTIONS, read_arrays
 from zoo.scores.stats import roc_curve, softmax
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-"""Okabe & Ito's palette, told apart by colour-blind readers too."""
+"""Okabe & Ito's palette, which colour-blind readers can distinguish."""
 
 
 def draw_roc(results: Sequence[Finished], path: Path) -> Path:

@@ -149,7 +149,7 @@ def text(x: float, y: float, content: str, *, style: str = "", anchor: str = "st
 
 
 def picture(content: str, *, width: float, height: float, name: str) -> str:
-    """Return the whole SVG; `name` is what a screen reader says."""
+    """Return the whole SVG; `name` is its text for screen readers."""
     return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(name, quote=True)}">{content}</svg>'
 
 

@@ -119,11 +119,11 @@ def _name(result: RunResult) -> str:
 
 
 def result_notes(results: Sequence[Finished]) -> list[str]:
-    """Return what scalars alone tell about the images of these results, and how their trainings differ.
+    """Return the scalar probe of the images of these results, and the differences between their trainings.
 
     Learning rate and weight decay are left out: every network comes with those that suit it.
     """
-    # The rows share their images, hence what scalars tell about them.
+    # The rows share their images, hence the scalar probe.
     notes = [describe_probe(result.probe) for result in results][:1]
     names = sorted({name for result in results for name in result.cell.training} - {"lr", "weight_decay"})
     for name in names:

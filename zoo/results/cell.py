@@ -79,7 +79,7 @@ class Cell:
         """Return the cell that `to_json` described.
 
         Raises:
-            DataError: another schema, fields that are no cell's, or fields that do not fit their run_id.
+            DataError: Another schema, fields that a cell does not have, or fields that do not match the run id.
         """
         if not isinstance(content, Mapping):
             raise DataError(f"Not a cell: {type(content).__name__} in place of an object.")
@@ -107,7 +107,7 @@ class Cell:
         """Return the cell in a JSON file.
 
         Raises:
-            DataError: there is no file, or no cell in it.
+            DataError: The file was not found, or does not hold a cell.
         """
         try:
             return cls.from_json(json.loads(path.read_text(encoding="utf-8")))

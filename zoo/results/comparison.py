@@ -40,7 +40,7 @@ class Variant:
     """Results that differ in nothing but the seed.
 
     Args:
-        name: The model's id, and in brackets what tells it from other variants of the same model.
+        name: The model's id, and in brackets the settings that distinguish it from other variants of the same model.
         results: One a seed, in their order.
     """
 
@@ -99,7 +99,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def spread(values: Sequence[float]) -> float:
-    """Return the standard deviation between seeds; NaN for a single one, of which nothing is known."""
+    """Return the standard deviation between seeds; NaN for a single seed."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
@@ -219,7 +219,7 @@ def _compare(
     variance = sum(part for part, _ in parts)
     known = sum(part**2 / freedom for part, freedom in parts)
     freedom = variance**2 / known if known > 0 else math.inf
-    # Two networks that rank every pair of images alike differ by nothing, surely.
+    # Two networks that rank every pair of images in the same order do not differ.
     error = math.sqrt(variance)
     p = two_sided_p(difference / error, degrees_of_freedom=freedom) if error else float(difference == 0)
     reach = critical_value(degrees_of_freedom=freedom) * error

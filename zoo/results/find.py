@@ -40,7 +40,7 @@ def find_run(name: str, *, store: Path) -> Path:
 
 
 def matching_runs(name: str, *, store: Path) -> list[Path]:
-    """Return the folders of a store whose run id begins with these hex digits; none if it is no such text."""
+    """Return the folders of a store whose run id begins with these hex digits; empty for other texts."""
     if len(name) < SHORTEST_PREFIX or not re.fullmatch(r"[0-9a-f]+", name.lower()):
         return []
     return sorted(path.parent for path in store.glob(f"*/*/{name.lower()}*/{CELL}"))

@@ -125,7 +125,7 @@ class Finished(Record, omit_defaults=True):
         classes: Names of the K classes in the order of the logits.
         test: Scores on the test split.
         val: The epoch whose weights were kept.
-        probe: What scalars alone tell about the images; None where a class is missing in a split.
+        probe: Scalar probe of the images; None where a class is missing in a split.
         equivariance: Declared and measured symmetry.
         cost: Parameters, operations, times, memory.
         data: The images.
@@ -202,4 +202,4 @@ class Failed(Record, omit_defaults=True):
 
 
 RunResult: TypeAlias = Finished | Failed
-"""A result; `result.status == "ok"` tells a type checker too that it is a `Finished`."""
+"""A result; `result.status == "ok"` narrows the type to `Finished` for a type checker."""

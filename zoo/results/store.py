@@ -36,7 +36,7 @@ def prepare_run(store: Path, cell: Cell, *, force: bool = False) -> Path:
     Raises:
         DataError: the store cannot be written.
     """
-    import filelock  # a third of a second, which those who only read need not spend
+    import filelock  # takes a third of a second, which reading does not need
 
     run_dir = make_dir(store / cell.folder)
     write_json(run_dir / CELL, cell.to_json())
@@ -89,11 +89,11 @@ def locked(run_dir: Path) -> bool:
     except filelock.Timeout:
         return True
     except OSError:
-        return False  # a folder that cannot be written to: nobody runs anything there
+        return False  # a folder that is not writable has no running cell
 
 
 def read_result(run_dir: Path) -> RunResult | None:
-    """Return a run's result, or None where there is none that can be read."""
+    """Return a run's result, or None without a readable result."""
     try:
         return open_result(run_dir)
     except (OSError, DataError):
@@ -104,7 +104,7 @@ def open_result(run_dir: Path) -> RunResult:
     """Return a run's result.
 
     Raises:
-        OSError: there is none, or it may not be read.
+        OSError: The file was not found, or is not readable.
         DataError: it is damaged, foreign, or of another schema.
     """
     try:
@@ -133,7 +133,7 @@ def result_from(content: Any, *, run_dir: Path) -> RunResult:
     status = content.get("status")
     if status not in ("ok", "failed", "oom"):
         raise DataError(f"{RESULT} is damaged: its status is {str(status)[:60]}.")
-    # A cell checks more than types: its run id is a hash of it, so it tells a result that was altered.
+    # A cell checks more than types: its run id is a hash of its content, so an altered result is noticed.
     try:
         cell = Cell.from_json(content.get("cell"))
     except DataError as error:
@@ -202,7 +202,7 @@ def scan(store: Path) -> tuple[list[RunResult], list[Unreadable]]:
 
 
 def _check_classes(result: RunResult, known: dict[tuple[str, str], tuple[str, ...]]) -> None:
-    """Refuse a result whose classes are others than those of an earlier one on the same images.
+    """Refuse a result with other classes than an earlier one on the same images.
 
     Args:
         result: The one to check.

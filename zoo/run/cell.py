@@ -179,7 +179,7 @@ def _run(
         train_seconds=sum(entry.train_seconds for entry in history),
         inference_images_per_second=inference_rate(classifier, few_images),
         peak_memory_bytes=peak_memory_bytes(),
-        # More than 1 where memory ran out and a step's gradient was accumulated over so many parts.
+        # More than 1 where memory ran out and the gradient of a step was accumulated over this many parts.
         micro_batches=history[-1].micro_batches,
         resident=fitted.resident,
         processes=team.size,
@@ -262,7 +262,7 @@ def _about(cell: Cell, spec: ModelSpec, split: Split, *, init: Init | None) -> A
 
 
 def _first_of_classes(split: Split, *, most: int) -> Tensor:
-    """Return the first image of each class, for at most so many classes."""
+    """Return the first image of each class, for at most `most` classes."""
     present = np.unique(split.labels)[:most]
     return torch.from_numpy(_images_at(split, np.array([np.argmax(split.labels == k) for k in present])))
 

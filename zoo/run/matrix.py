@@ -102,7 +102,7 @@ def run_matrix(
 class _Matrix:
     """What is known of the cells while they run.
 
-    Another process may run the same cells from the same store. A cell belongs to whoever holds the lock of its
+    Another process may run the same cells from the same store. A cell belongs to the process that holds the lock of its
     folder; it is left to them, and taken back when they let go of it without a result.
     """
 

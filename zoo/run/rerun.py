@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Agreement:
     """A stored run beside the same cell run again.
 
     Args:
@@ -55,7 +55,7 @@ def rerun(
     device: str = "auto",
     launcher: str = "core/local",
     watch: Callable[[list[CellState]], None] | None = None,
-) -> Comparison:
+) -> Agreement:
     """Run a stored cell into another store.
 
     Args:
@@ -86,7 +86,7 @@ def rerun(
     scores = [_compared(result.test) for result in (stored, again)]
     shared = [name for name in scores[0] if name in scores[1]]
     bounded = [name for name in shared if name != "log_loss"]
-    return Comparison(
+    return Agreement(
         cell=cell,
         stored={name: scores[0][name] for name in shared},
         again={name: scores[1][name] for name in shared},

@@ -82,7 +82,7 @@ def run_as_member(
         team: This process's place.
 
     Returns:
-        The results, of which the other processes see only those that were stored; and whether all cells ended well.
+        The results (other processes than the first see stored ones only), and whether all cells ended well.
         They end with the first cell that failed: from there on the processes may not agree on what comes next.
     """
     import torch

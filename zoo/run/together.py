@@ -20,7 +20,7 @@ GRACE_SECONDS = 10.0
 """What the others may take to end by themselves after one has ended badly: the first one to write down why."""
 KILL_SECONDS = 3.0
 SHARED_ERROR = 1
-"""Exit code of a process that failed with an error which all of them meet, such as a loss that is not finite."""
+"""Exit code of a process that failed with an error common to all of them, such as a loss that is not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def run_together(command: Sequence[str], *, processes: int) -> Ending | None:
     """Run a command in several processes of one group, and wait for them.
 
     Args:
-        command: Of each; ZOO_RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT tell them apart.
+        command: Of each; ZOO_RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT distinguish them.
         processes: How many.
 
     Returns:

@@ -16,7 +16,7 @@ from zoo.data.rotation import rotate, rotate_smooth, transform_d4
 from zoo.scores.schema import Invariance, Rotations
 from zoo.specs import ModelSpec
 
-# Multiples of 90 degrees are measured without interpolation; these lie between, and no two of them are alike.
+# Multiples of 90 degrees are measured without interpolation; these lie between, and differ modulo 90 degrees.
 FREE_ANGLES_DEGREES = (15.0, 35.0, 55.0, 70.0, 110.0, 145.0, 200.0, 310.0)
 FIRST_STEP_DEGREES = 17.0
 ROTATED_IMAGES = 16

@@ -1,4 +1,4 @@
-"""The leak probe: how well four numbers of an image tell its class, without looking at any structure in it.
+"""The leak probe: how well four numbers of an image separate the classes, without its structure.
 
 A network that does not beat it has learnt how bright, large or peaked the ring is, and not what bends the light.
 """
@@ -53,7 +53,7 @@ def image_features(images: NDArray[np.float32]) -> Features:
 
 
 def probe_splits(train: Split, test: Split) -> Probe | None:
-    """Return what `probe` says of the first images of two splits; see there."""
+    """Return the result of `probe` for the first images of two splits."""
     features, labels = zip(*(_features_of(split) for split in (train, test)), strict=True)
     return probe(features[0], labels[0], features[1], labels[1], classes=train.classes)
 
@@ -80,7 +80,7 @@ def probe(
     if any(len(np.unique(labels)) < count for labels in (train_labels, test_labels)):
         return None
     mean, deviation = train.mean(0), train.std(0)
-    scale = np.where(deviation > 1e-12 * np.abs(mean).clip(1e-12), deviation, 1.0)  # a constant tells nothing
+    scale = np.where(deviation > 1e-12 * np.abs(mean).clip(1e-12), deviation, 1.0)  # a constant carries no information
     train, test = (train - mean) / scale, (test - mean) / scale
     probabilities = _fit(train, train_labels, test)
     per_class = _areas(probabilities, test_labels)

@@ -40,7 +40,7 @@ class Scores(Record):
 
 
 class Probe(Record):
-    """What `zoo.scores.probe.probe` finds: how well four numbers of an image tell its class.
+    """What `zoo.scores.probe.probe` finds: how well four numbers of an image separate the classes.
 
     Args:
         auc: Class -> one-vs-rest area; also "macro".

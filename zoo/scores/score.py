@@ -63,7 +63,7 @@ def one_vs_rest_auc(probabilities: Tensor, labels: Tensor) -> Tensor:
     classes = probabilities.shape[1]
     areas = multiclass_auroc(probabilities, labels, num_classes=classes, average="none", thresholds=None)
     counts = labels.bincount(minlength=classes)
-    # torchmetrics says 0 there, as if the classifier had every pair the wrong way round.
+    # torchmetrics returns 0 there, which would mean that every pair is ranked the wrong way round.
     return areas.where((counts > 0) & (counts < len(labels)), torch.nan)
 
 

@@ -78,7 +78,7 @@ def _read(path: Path, weights: dict[str, Tensor]) -> tuple[TrainingState, dict[s
     """Return state and tensors of a checkpoint.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: The file was not found.
         DataError: it is damaged, that of another run, or that of a network which was built differently.
     """
     try:

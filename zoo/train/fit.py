@@ -60,7 +60,7 @@ class Prepared:
     Args:
         spec: Of the model.
         settings: Of the training.
-        data: The data set, of which the training and the validation split are open.
+        data: The data set, with its training and validation splits open.
         train_split: Of a stream, its first images.
         val_split: Chooses the epoch.
         stream: Of new training images, where the settings ask for one.
@@ -135,7 +135,7 @@ def prepare(
     Args:
         host: The plugins.
         cell: What to train.
-        run_dir: A folder of the cell's own, three levels below a store; progress is told in it.
+        run_dir: A folder of the cell's own, three levels below a store; progress is written there.
         device: Where it will train; in a team, its type.
         images: Read simulated images from this folder; default: the cache, which is filled.
         team: The processes that train together, of which this is the first.

@@ -55,7 +55,7 @@ StepReport = Callable[[int, int, int], None]
 FABRIC_PRECISION = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed"}
 
 ENVIRONMENTS = {"zoo": LightningEnvironment, "torchrun": TorchElasticEnvironment, "slurm": SLURMEnvironment}
-# The first process may simulate for hours while the others wait; one that died is noticed by who started it.
+# The first process may simulate for hours while the others wait; a process that dies is noticed by its parent.
 LONGEST_WAIT = timedelta(days=2)
 
 

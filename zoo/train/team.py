@@ -57,7 +57,7 @@ def find_team(*, devices: int = 1, num_nodes: int = 1, environment: Mapping[str,
 
     Raises:
         UsageError: impossible numbers, other ones than those of the processes that were started, or several nodes
-            and nobody who could start processes there.
+            without processes started on the other nodes.
     """
     for option, value in (("devices", devices), ("num-nodes", num_nodes)):
         if type(value) is not int or not 1 <= value <= MOST_PROCESSES:

@@ -85,7 +85,7 @@ def packaged_weights(host: Host) -> Iterator[Listed]:
 
 
 def shipped_card(host: Host, name: str) -> str | None:
-    """Return the card that lies beside weights which a plugin ships; None where the name means no such weights."""
+    """Return the card of bundled weights; None for other weights."""
     wanted = name.strip().lower()
     for entry in packaged_weights(host):
         card = entry.path.with_suffix(".md")

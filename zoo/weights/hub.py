@@ -1,6 +1,6 @@
 """Weights on a Hugging Face hub: `hf://owner/name[/file]`, through the hub's own client.
 
-Where the hub is (`HF_ENDPOINT`), who is asking (`HF_TOKEN`, or the login of the `hf` command) and where downloads are
+Where the hub is (`HF_ENDPOINT`), the account (`HF_TOKEN`, or the login of the `hf` command) and where downloads are
 kept (`HF_HOME`) are the client's own settings.
 """
 
@@ -60,8 +60,8 @@ def fetch(text: str) -> Path:
         text: "hf://owner/name[/file][@revision]".
 
     Raises:
-        UsageError: another form, or the hub has no such file.
-        MissingError: there is no copy and the hub is out of reach, or the client is not installed.
+        UsageError: The name is malformed, or the hub does not have the file.
+        MissingError: The hub is out of reach and no copy is cached, or the client is not installed.
     """
     address = Address.read(text)
     client = _client()

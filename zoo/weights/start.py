@@ -98,7 +98,9 @@ def start_from(
 
     weights = read_weights(_find_address(host, str(cell.training["init"]), store=store))
     about = weights.header.about
-    with torch.random.fork_rng(devices=[]):  # building draws random numbers, of which the training's are independent
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # building draws random numbers; those of the training are independent of them
         fill_classifier(host, weights)
     prefix = "network."
     state = {name.removeprefix(prefix): tensor for name, tensor in weights.state.items() if name.startswith(prefix)}
