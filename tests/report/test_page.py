@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import dataclasses
 import hashlib
 import importlib.util
 import io
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from zoo.cli import cli
 from zoo.report import digest, problems
@@ -114,6 +116,42 @@ def test_the_page_agrees_with_the_results(page):
         assert words in text, words
     assert "<script>alert(1)</script>" not in page
     assert page.count("<h2>") == 3  # two training sizes, and the environment
+
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'&"
+
+
+def test_no_value_of_a_store_becomes_markup(results, tmp_path):
+    """Names, classes, settings, versions, devices, errors and folders may hold anything."""
+    changed = []
+    for result in results:
+        cell = dataclasses.replace(
+            result.cell,
+            model=f"toyzoo/{HOSTILE}{result.cell.model}",
+            hparams={HOSTILE: HOSTILE},
+            versions={HOSTILE: HOSTILE},
+        )
+        values = {"cell": cell, "run_id": cell.run_id}
+        if result.status == "ok":
+            names = {result.classes[0]: HOSTILE}
+            area = {names.get(name, name): value for name, value in result.test.auc.items()}
+            values |= {
+                "classes": tuple(names.get(name, name) for name in result.classes),
+                "test": replace(result.test, auc=area),
+                "device": HOSTILE,
+            }
+        else:
+            values["error"] = HOSTILE
+        changed.append(replace(result, **values))
+    rest = [store.Unreadable(run_dir=Path("a/b/c") / HOSTILE.replace("/", ""), cause=HOSTILE)]
+    write_page(find_problems(changed), rest, tmp_path / "page.html", title=HOSTILE, datasets=reportdata.DATASETS)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<img src=x" not in page
+    checker = Checker()
+    checker.feed(page)
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;") > 20
+    assert not [name for _, name, _ in checker.attributes if name.startswith("on")]
+    assert (checker.open, checker.wrong) == ([], [])
 
 
 def test_the_policy_allows_the_script_of_the_page_and_no_other(page):

@@ -1,4 +1,4 @@
-"""What the page holds of a problem beside its charts, as HTML: the table of scores, images, and the runs."""
+"""The values of the page's tables and images of one problem, for the template."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
+from typing import Any
+
+from markupsafe import Markup
 
 from zoo.errors import DataError
 from zoo.report import charts
@@ -21,8 +23,8 @@ MOST_SERIES = 12
 """Variants that the charts of one problem show; the table shows all."""
 
 
-def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> str:
-    """Return the table that a reader sorts, a row a variant, best first."""
+def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> dict[str, Any]:
+    """Return "headings" and "rows" of the sortable table, a row for each variant, best first."""
     estimates = [estimate(variant.results) for variant in variants]
     limits = (min(value.low for value in estimates), max(value.high for value in estimates))
     limits = limits if limits[1] > limits[0] else (0.0, 1.0)
@@ -33,36 +35,22 @@ def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> str:
     ]  # fmt: skip
     rows = []
     for index, (variant, value) in enumerate(zip(variants, estimates, strict=True)):
-        style = series_class(index) if index < MOST_SERIES else "none"
-        swatch = f'<i class="swatch c{index % SERIES}"></i>' if index < MOST_SERIES else ""
-        spread = f" <small>± {value.spread:.4f}</small>" if value.seeds > 1 else ""
+        drawn = index < MOST_SERIES
+        style = series_class(index) if drawn else "none"
         bar = charts.interval_bar(value.low, value.auc, value.high, limits=limits, style=style, zero=False)
+        interval = Markup('<span title="{:.4f} to {:.4f}">{}</span>').format(value.low, value.high, bar)
+        spread = f"{value.spread:.4f}" if value.seeds > 1 else ""
+        areas = [sum(variant.auc(name)) / value.seeds for name in per_class]
         means = [(_mean([column.value(result) for result in variant.results]), column) for column in _COLUMNS]
         cells = [
-            (variant.name, f"{swatch}{escape(variant.name)}"),
-            (value.seeds, str(value.seeds)),
-            (value.auc, f"<b>{value.auc:.4f}</b>{spread}"),
-            (value.low, f'<span title="{value.low:.4f} to {value.high:.4f}">{bar}</span>'),
-            *((area, f"{area:.4f}") for area in (sum(variant.auc(name)) / value.seeds for name in per_class)),
-            *((mean, column.text(mean) if math.isfinite(mean) else "–") for mean, column in means),
+            {"value": value.seeds, "text": value.seeds},
+            {"value": value.auc, "text": f"{value.auc:.4f}", "strong": True, "spread": spread},
+            {"value": value.low, "text": interval},
+            *({"value": area, "text": f"{area:.4f}"} for area in areas),
+            *({"value": mean, "text": column.text(mean) if math.isfinite(mean) else "–"} for mean, column in means),
         ]
-        rows.append(
-            "<tr>"
-            + "".join(
-                f'<td data-value="{escape(str(raw), quote=True)}"{"" if column else " class=name"}>{shown}</td>'
-                for column, (raw, shown) in enumerate(cells)
-            )
-            + "</tr>"
-        )
-    head = "".join(
-        f'<th scope="col" aria-sort="{"descending" if column == 2 else "none"}">'
-        f'<button type="button">{escape(heading)}</button></th>'
-        for column, heading in enumerate(headings)
-    )
-    return (
-        f'<div class="scroll"><table class="sortable"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+        rows.append({"name": variant.name, "series": index % SERIES if drawn else None, "cells": cells})
+    return {"headings": headings, "rows": rows}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,46 +83,44 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def image_blocks(variants: Sequence[Variant]) -> str:
-    """Return examples of the data, and the test images that the best network was most wrong about."""
-    blocks = []
-    run_dirs = [result.run_dir for variant in variants for result in variant.results]
-    for run_dir in run_dirs:
+def examples(variants: Sequence[Variant]) -> list[dict[str, Any]]:
+    """Return a few training images of each class, of the first run that has them."""
+    for run_dir in [result.run_dir for variant in variants for result in variant.results]:
         try:
             arrays, metadata = read_arrays(run_dir / EXAMPLES)
-            classes = json.loads(metadata["classes"])
+            return [
+                {
+                    "name": words(name),
+                    "images": [data_address(image[0]) for image in arrays["images"][arrays["labels"] == k]],
+                }
+                for k, name in enumerate(json.loads(metadata["classes"]))
+            ]
         except (DataError, KeyError, ValueError):
             continue
-        rows = ""
-        for k, name in enumerate(classes):
-            images = "".join(
-                f'<img src="{data_address(image[0])}" alt="">' for image in arrays["images"][arrays["labels"] == k]
-            )
-            rows += f"<figure><h4>{escape(words(name))}</h4><div class=thumbs>{images}</div></figure>"
-        blocks.append(f'<h3>What the images look like</h3><div class="grid">{rows}</div>')
-        break
-    best = variants[0]
+    return []
+
+
+def mistakes(best: Variant) -> list[dict[str, Any]]:
+    """Return the test images whose true class the best network gave the lowest probability."""
     try:
         arrays, metadata = read_arrays(best.results[0].run_dir / MISTAKES)
         classes, ids = json.loads(metadata["classes"]), json.loads(metadata["ids"])
         order = arrays["probabilities"][range(len(ids)), arrays["labels"]].argsort()
-        rows = ""
+        found = []
         for index in order:
             truth, guess = arrays["labels"][index], arrays["probabilities"][index].argmax()
-            given = arrays["probabilities"][index][truth]
-            verdict = "rightly" if truth == guess else f"taken for {words(classes[guess])}"
-            rows += (
-                f'<figure class="mistake"><img src="{data_address(arrays["images"][index][0])}" alt="">'
-                f"<figcaption><b>{escape(words(classes[truth]))}</b><br>{escape(verdict)}<br>"
-                f"given {_percent(given)}<br><small>{escape(ids[index])}</small></figcaption></figure>"
+            found.append(
+                {
+                    "image": data_address(arrays["images"][index][0]),
+                    "truth": words(classes[truth]),
+                    "verdict": "correct" if truth == guess else f"classified as {words(classes[guess])}",
+                    "given": _percent(arrays["probabilities"][index][truth]),
+                    "id": ids[index],
+                }
             )
-        blocks.append(
-            f"<h3>Where {escape(best.name)} is most wrong</h3><p>Test images of each class to whose truth it gave the "
-            f'least chance.</p><div class="mistakes">{rows}</div>'
-        )
+        return found
     except (DataError, KeyError, ValueError, IndexError):
-        pass
-    return "".join(blocks)
+        return []
 
 
 def _percent(share: float) -> str:
@@ -144,19 +130,19 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1g} %"
 
 
-def run_table(variants: Sequence[Variant]) -> str:
-    """Return what decided each run, folded."""
-    rows = ""
-    for variant in variants:
-        for result in variant.results:
-            cell = result.cell
-            settings = {**cell.hparams, **cell.training}
-            decided = ", ".join(f"{key} {value}" for key, value in settings.items())
-            rows += (
-                f"<tr><td>{escape(cell.model)}</td><td>{cell.seed}</td>"
-                f"<td>{result.test.auc[MACRO]:.4f}</td><td>{result.val.epoch}</td>"
-                f"<td><code>{escape(result.run_id)}</code></td><td class=settings>{escape(decided)}</td></tr>"
-            )
-    head = "<tr><th>model</th><th>seed</th><th>macro AUC</th><th>epoch kept</th><th>run</th><th>settings</th></tr>"
-    table = f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
-    return f"<details><summary>Every run and its settings</summary>{table}</details>"
+def run_rows(variants: Sequence[Variant]) -> list[dict[str, Any]]:
+    """Return the settings of every run."""
+    return [
+        {
+            "model": result.cell.model,
+            "seed": result.cell.seed,
+            "auc": f"{result.test.auc[MACRO]:.4f}",
+            "epoch": result.val.epoch,
+            "id": result.run_id,
+            "settings": ", ".join(
+                f"{key} {value}" for key, value in {**result.cell.hparams, **result.cell.training}.items()
+            ),
+        }
+        for variant in variants
+        for result in variant.results
+    ]

@@ -1,11 +1,13 @@
-"""The charts of the report's page: each takes variants and what was computed of them, and returns HTML."""
+"""The charts of the report's page: each takes variants and their digests, and returns figures for the template."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
+from typing import Any
 
+from markupsafe import Markup
 from msgspec.structs import replace
 
 from zoo.report.digest import FALSE_RATES, Bin, Digest, ReliabilityBin
@@ -23,9 +25,19 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def figure(content: str, caption: str = "") -> str:
-    """Return a chart with what stands under it."""
-    return f"<figure>{content}<figcaption>{escape(caption)}</figcaption></figure>" if content else ""
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A chart with its texts.
+
+    Args:
+        drawing: SVG.
+        heading: Text above it, or "".
+        caption: Text below it, or "".
+    """
+
+    drawing: Markup
+    heading: str = ""
+    caption: str = ""
 
 
 _MOST_LABELS = 8
@@ -42,7 +54,7 @@ def _digests_of(variant: Variant, digests: Digests) -> list[Digest]:
     return [digests[result.run_id] for result in variant.results if result.run_id in digests]
 
 
-def roc_panels(variants: Sequence[Variant], digests: Digests, classes: Sequence[str], *, corner: bool) -> str:
+def roc_panels(variants: Sequence[Variant], digests: Digests, classes: Sequence[str], *, corner: bool) -> list[Figure]:
     """Draw one-vs-rest ROC curves, a panel for each class, a line and a band for each variant.
 
     Args:
@@ -79,11 +91,11 @@ def roc_panels(variants: Sequence[Variant], digests: Digests, classes: Sequence[
         axes = frame(panel, x_label="false positive rate", y_label="true positive rate")
         content = axes + chance + "".join(layers)
         drawn = picture(content, width=panel.width, height=panel.height, name=f"ROC curves, {words(name)}")
-        panels.append(figure(f"<h4>{escape(words(name))}</h4>{drawn}"))
-    return "".join(panels)
+        panels.append(Figure(drawing=drawn, heading=words(name)))
+    return panels
 
 
-def reliability_panel(variants: Sequence[Variant], digests: Digests) -> str:
+def reliability_panel(variants: Sequence[Variant], digests: Digests) -> list[Figure]:
     """Draw accuracy against confidence; the diagonal is a perfectly calibrated network."""
     panel = Panel(x=(0.0, 1.0), y=(0.0, 1.0))
     content = frame(panel, x_label="confidence", y_label="accuracy") + line(panel, (0, 1), (0, 1), style="chance")
@@ -107,14 +119,19 @@ def reliability_panel(variants: Sequence[Variant], digests: Digests) -> str:
         for confidence, accuracy, images in points:
             label = f"{variant.name}: {images:.0f} images, confidence {confidence:.2f}, accuracy {accuracy:.2f}"
             content += dot(panel, confidence, accuracy, style=style, title=label, radius=2.5)
-    return figure(
-        picture(content, width=panel.width, height=panel.height, name="Reliability diagram"),
-        "Accuracy of the images that a network is so sure of, in bins a fifteenth wide; bins of fewer than ten "
-        "images are left out. On the dashed line confidence equals accuracy.",
+    caption = (
+        "Accuracy of the images within a bin of confidence, a fifteenth wide; bins of fewer than ten images are "
+        "omitted. On the dashed line confidence equals accuracy."
     )
+    return [
+        Figure(
+            drawing=picture(content, width=panel.width, height=panel.height, name="Reliability diagram"),
+            caption=caption,
+        )
+    ]
 
 
-def slice_panels(variants: Sequence[Variant], digests: Digests) -> str:
+def slice_panels(variants: Sequence[Variant], digests: Digests) -> list[Figure]:
     """Draw AUC against the physics of the scenes, a panel for each parameter and the class that has it."""
     found: dict[tuple[str, str], list[tuple[int, list[Bin]]]] = {}
     labels = {}
@@ -148,8 +165,8 @@ def slice_panels(variants: Sequence[Variant], digests: Digests) -> str:
                 content += dot(panel, one.middle, one.auc, style=style, title=label, radius=3)
         drawn = picture(content, width=panel.width, height=panel.height, name=f"{subject} by {name}")
         title = "all classes" if key[1] == "macro" else words(key[1])
-        panels.append(figure(f"<h4>{escape(title)}</h4>{drawn}"))
-    return "".join(panels)
+        panels.append(Figure(drawing=drawn, heading=title))
+    return panels
 
 
 def _mean_bin(bins: Sequence[Bin]) -> Bin:
@@ -164,7 +181,7 @@ def _floor(estimates: Sequence[Estimate]) -> float:
     return max(0.0, math.floor((lowest - 0.005) * 50) / 50)
 
 
-def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str]) -> str:
+def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str]) -> list[Figure]:
     """Draw macro AUC against training size.
 
     Args:
@@ -172,7 +189,7 @@ def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str
         names: Of the page's series, whose colours the curves share by model.
     """
     if not curves:
-        return ""
+        return []
     points = [point for curve in curves.values() for point in curve]
     sizes = sorted({point.train_images for point in points})
     floor = _floor(points)
@@ -188,14 +205,18 @@ def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str
             seeds = f"{point.seeds} seed{'s' if point.seeds > 1 else ''}"
             label = f"{name}: {point.train_images:,} images, {seeds}, macro AUC {point.auc:.4f}"
             content += dot(panel, point.train_images, point.auc, style=style, title=label)
-    return figure(
-        picture(content, width=panel.width, height=panel.height, name="Learning curves"),
+    caption = (
         "Each curve joins runs that differ in the number of training images only; 95 % band over images and seeds, "
-        "which two seeds leave wide.",
+        "which two seeds leave wide."
     )
+    return [
+        Figure(
+            drawing=picture(content, width=panel.width, height=panel.height, name="Learning curves"), caption=caption
+        )
+    ]
 
 
-def cost_panels(variants: Sequence[Variant]) -> str:
+def cost_panels(variants: Sequence[Variant]) -> list[Figure]:
     """Draw macro AUC against parameters, operations and training time; a line joins what nothing beats at its cost."""
     estimates = [estimate(variant.results) for variant in variants]
     floor = _floor(estimates)
@@ -228,11 +249,14 @@ def cost_panels(variants: Sequence[Variant]) -> str:
                     label = variant.name.partition("/")[2] or variant.name
                     place = (at - 10, "end") if left else (at + 10, "start")
                     content += text(place[0], panel.up(point.auc) + 4, label, style=f"tick {style}", anchor=place[1])
-        panels.append(figure(picture(content, width=panel.width, height=panel.height, name=f"Macro AUC by {label}")))
-    return "".join(panels)
+        drawn = picture(content, width=panel.width, height=panel.height, name=f"Macro AUC by {label}")
+        panels.append(Figure(drawing=drawn))
+    return panels
 
 
-def interval_bar(low: float, middle: float, high: float, *, limits: tuple[float, float], style: str, zero: bool) -> str:
+def interval_bar(
+    low: float, middle: float, high: float, *, limits: tuple[float, float], style: str, zero: bool
+) -> Markup:
     """Return a small horizontal interval for a row of a table; `zero` marks where 0 is."""
     panel = Panel(x=limits, y=(0, 1), width=150, height=18, left=4, right=4, top=0, bottom=0)
     rule = f'<path class="zero" d="M{panel.across(0):.1f} 1V17"/>' if zero else ""
@@ -245,47 +269,64 @@ def interval_bar(low: float, middle: float, high: float, *, limits: tuple[float,
     )
 
 
-def difference_rows(comparisons: Sequence[Comparison]) -> str:
-    """Return a table of differences with their intervals, clearest first."""
+@dataclass(frozen=True, kw_only=True)
+class DifferenceRow:
+    """A pair of variants in the table of differences; texts as the page shows them."""
+
+    first: str
+    second: str
+    bar: Markup
+    difference: str
+    chance: str
+    style: str
+    verdict: str
+
+
+def difference_rows(comparisons: Sequence[Comparison]) -> list[DifferenceRow]:
+    """Return the differences with their intervals, clearest first."""
     reach = max((max(abs(one.low), abs(one.high)) for one in comparisons), default=1.0) or 1.0
     rows = []
     for one in sorted(comparisons, key=lambda one: (not one.found, -one.difference)):
         style, verdict = ("found", "higher") if one.found else ("unclear", "no difference found")
-        bar = interval_bar(one.low, one.difference, one.high, limits=(-reach, reach), style=style, zero=True)
-        chance = "&lt; 0.001" if one.corrected < 0.001 else f"{one.corrected:.3f}"
         rows.append(
-            f'<tr><td class="pair"><b>{escape(one.first)}</b> against {escape(one.second)}</td>'
-            f'<td class="bar">{bar}</td><td class="number">{one.difference:+.4f}</td><td class="number">{chance}</td>'
-            f'<td><span class="verdict {style}">{verdict}</span></td></tr>'
+            DifferenceRow(
+                first=one.first,
+                second=one.second,
+                bar=interval_bar(one.low, one.difference, one.high, limits=(-reach, reach), style=style, zero=True),
+                difference=f"{one.difference:+.4f}",
+                chance="< 0.001" if one.corrected < 0.001 else f"{one.corrected:.3f}",
+                style=style,
+                verdict=verdict,
+            )
         )
-    head = "<tr><th>pair</th><th>difference, 95 %</th><th></th><th>p (Holm)</th><th></th></tr>"
-    return f'<div class="scroll"><table class="pairs"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+    return rows
 
 
-def confusion_tables(variants: Sequence[Variant], classes: Sequence[str]) -> str:
+def confusion_tables(variants: Sequence[Variant], classes: Sequence[str]) -> list[dict[str, Any]]:
     """Return confusion matrices, rows the truth, in per cent of a row, summed over seeds."""
-    blocks = []
-    for index, variant in enumerate(variants):
+    tables = []
+    names = [words(name) for name in classes]
+    for variant in variants:
         matrices = [result.test.confusion for result in variant.results]
         total = [[sum(matrix[i][j] for matrix in matrices) for j in range(len(classes))] for i in range(len(classes))]
-        head = "".join(f"<th>{escape(words(name))}</th>" for name in classes)
-        rows = ""
-        for i, name in enumerate(classes):
+        rows = []
+        for i, name in enumerate(names):
             shares = [count / (sum(total[i]) or 1) for count in total[i]]
-            cells = "".join(
-                f'<td class="{"hit" if i == j else "miss"}" style="--share:{share:.3f}" title="{total[i][j]:,} images">'
-                f"{100 * share:.1f}</td>"
+            cells = [
+                {
+                    "style": "hit" if i == j else "miss",
+                    "share": f"{share:.3f}",
+                    "title": f"{total[i][j]:,} images",
+                    "text": f"{100 * share:.1f}",
+                }
                 for j, share in enumerate(shares)
-            )
-            rows += f"<tr><th>{escape(words(name))}</th>{cells}</tr>"
-        blocks.append(
-            f'<figure class="s s{index}"><h4><i class="swatch c{index % 10}"></i>{escape(variant.name)}</h4>'
-            f'<table class="confusion"><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></figure>'
-        )
-    return "".join(blocks)
+            ]
+            rows.append({"name": name, "cells": cells})
+        tables.append({"name": variant.name, "classes": names, "rows": rows})
+    return tables
 
 
-def equivariance_panel(variants: Sequence[Variant]) -> str:
+def equivariance_panel(variants: Sequence[Variant]) -> list[Figure]:
     """Draw the error of the logits under the symmetries of the pixel grid, before and after training."""
     rows: list[tuple[int, Variant, float, float, float]] = []
     for index, variant in enumerate(variants):
@@ -296,7 +337,7 @@ def equivariance_panel(variants: Sequence[Variant]) -> str:
         if math.isfinite(after):
             rows.append((index, variant, before, after, flips))
     if not rows:
-        return ""
+        return []
     values = [value for _, _, before, after, _ in rows for value in (before, after) if 0 < value < math.inf]
     low, high = min([1e-8, *values]) / 2, max([1.0, *values]) * 2
     height, step = 44 + 34 * len(rows), 34
@@ -319,8 +360,15 @@ def equivariance_panel(variants: Sequence[Variant]) -> str:
         if not math.isnan(before):
             content += f'<circle class="hollow {style}" cx="{places[0]:.1f}" cy="{at}" r="4.5"/>'
         content += f'<circle class="dot {style}" cx="{places[-1]:.1f}" cy="{at}" r="4.5"/>'
-    return figure(
-        picture(content, width=panel.width, height=height, name="Equivariance error before and after training"),
+    caption = (
         "Largest change of the logits under quarter turns and mirrors, over their size: hollow before training, "
-        "filled after. Rounding is about 1e-7.",
+        "filled after. Rounding is about 1e-7."
     )
+    return [
+        Figure(
+            drawing=picture(
+                content, width=panel.width, height=height, name="Equivariance error before and after training"
+            ),
+            caption=caption,
+        )
+    ]

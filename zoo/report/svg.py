@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
+
+from markupsafe import Markup, escape
 
 SERIES = 10
 """Colours in the style sheet; further series repeat them with dashes."""
@@ -148,9 +149,13 @@ def text(x: float, y: float, content: str, *, style: str = "", anchor: str = "st
     return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
-def picture(content: str, *, width: float, height: float, name: str) -> str:
-    """Return the whole SVG; `name` is its text for screen readers."""
-    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(name, quote=True)}">{content}</svg>'
+def picture(content: str, *, width: float, height: float, name: str) -> Markup:
+    """Return the whole SVG, marked as safe for a template; `name` is its text for screen readers.
+
+    The functions of this module escape every text, so nothing else may enter `content`.
+    """
+    opening = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(name)}">'
+    return Markup(f"{opening}{content}</svg>")
 
 
 def _title(title: str) -> str:
