@@ -1,7 +1,7 @@
 """Typed values that are stored as JSON or TOML, and the one function that checks what was read.
 
-msgspec does the checking: it compares every field with its annotation, names the place of a wrong one, and imports in
-a hundredth of a second, where pydantic takes a tenth; `zoo list-models` must stay fast.
+msgspec does the checking: it compares every field with its annotation, names the place of a wrong one, and imports
+about four times as fast as pydantic (compare `python -X importtime`).
 """
 
 from __future__ import annotations
