@@ -121,7 +121,7 @@ DAMAGES = {
     "manifest of other types": (
         lambda folder: edit_manifest(folder, images="many"), ["manifest.json is damaged", "$.splits[...].images"],
     ),
-    "counts": (edit_counts, ["val has {", "but manifest.json says {"]),
+    "counts": (edit_counts, ["val has {", "but manifest.json states {"]),
     "recipe": (edit_manifest_recipe, ["are of different recipes: snr is 20.0 there, 50.0 asked for"]),
 }  # fmt: skip
 

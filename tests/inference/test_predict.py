@@ -95,12 +95,12 @@ def test_fits_are_brought_to_the_training_pixels(zoo_predict, model, tmp_path):
 def test_implausible_pixel_scales_are_left_out(zoo_predict, tmp_path):
     """Trained at 0.1 arcsec, 0.01 to 1 are read; a degree, and degrees for arcsec, name their place in the header."""
     headers = {
-        "degree": ({"CDELT1": 1.0, "CDELT2": 1.0}, "CDELT1 in deg says 3600 arcsec per pixel"),
-        "degrees": ({"PIXSCALE": 0.1 / 3600}, "PIXSCALE says 2.778e-05 arcsec per pixel"),
-        "tiny": ({"PIXSCALE": 1e-300}, "PIXSCALE says 1e-300 arcsec per pixel"),
+        "degree": ({"CDELT1": 1.0, "CDELT2": 1.0}, "CDELT1 in deg states 3600 arcsec per pixel"),
+        "degrees": ({"PIXSCALE": 0.1 / 3600}, "PIXSCALE states 2.778e-05 arcsec per pixel"),
+        "tiny": ({"PIXSCALE": 1e-300}, "PIXSCALE states 1e-300 arcsec per pixel"),
         "sky": (
             {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1.0, "CDELT2": 1.0},
-            "the celestial WCS says 3600 arcsec per pixel",
+            "the celestial WCS states 3600 arcsec per pixel",
         ),
         "coarse": ({"PIXSCALE": 1.0}, None),
         "fine": ({"CDELT1": 0.01 / 3600, "CDELT2": 0.01 / 3600}, None),

@@ -179,7 +179,7 @@ def test_what_cannot_be_read_is_named_and_the_others_follow(tmp_path):
         "unclear.npz": "it has first, second",
         "bare.fits": "holds no image data",
         "oblong.fits": "not square",
-        "absent.npy": "no such file",
+        "absent.npy": "file not found",
     }
     names = dict.fromkeys(name.partition("[")[0] for name in reasons)
     found = read(good, *(tmp_path / name for name in names), good)

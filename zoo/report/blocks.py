@@ -15,7 +15,7 @@ from zoo.report import charts
 from zoo.report.charts import words
 from zoo.report.svg import SERIES, series_class, short
 from zoo.report.thumbnails import data_address
-from zoo.results.comparison import MACRO, Variant, estimate
+from zoo.results.comparison import MACRO, Comparison, Variant, estimate
 from zoo.results.schema import Finished
 from zoo.results.store import EXAMPLES, MISTAKES, read_arrays
 
@@ -81,6 +81,65 @@ _COLUMNS = (
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DifferenceRow:
+    """A pair of variants in the table of differences; texts as the page shows them."""
+
+    first: str
+    second: str
+    bar: Markup
+    difference: str
+    chance: str
+    style: str
+    verdict: str
+
+
+def difference_rows(comparisons: Sequence[Comparison]) -> list[DifferenceRow]:
+    """Return the differences with their intervals, clearest first."""
+    reach = max((max(abs(one.low), abs(one.high)) for one in comparisons), default=1.0) or 1.0
+    rows = []
+    for one in sorted(comparisons, key=lambda one: (not one.found, -one.difference)):
+        style, verdict = ("found", "higher") if one.found else ("unclear", "no difference found")
+        rows.append(
+            DifferenceRow(
+                first=one.first,
+                second=one.second,
+                bar=charts.interval_bar(
+                    one.low, one.difference, one.high, limits=(-reach, reach), style=style, zero=True
+                ),
+                difference=f"{one.difference:+.4f}",
+                chance="< 0.001" if one.corrected < 0.001 else f"{one.corrected:.3f}",
+                style=style,
+                verdict=verdict,
+            )
+        )
+    return rows
+
+
+def confusion_tables(variants: Sequence[Variant], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return confusion matrices, rows the truth, in per cent of a row, summed over seeds."""
+    tables = []
+    names = [words(name) for name in classes]
+    for variant in variants:
+        matrices = [result.test.confusion for result in variant.results]
+        total = [[sum(matrix[i][j] for matrix in matrices) for j in range(len(classes))] for i in range(len(classes))]
+        rows = []
+        for i, name in enumerate(names):
+            shares = [count / (sum(total[i]) or 1) for count in total[i]]
+            cells = [
+                {
+                    "style": "hit" if i == j else "miss",
+                    "share": f"{share:.3f}",
+                    "title": f"{total[i][j]:,} images",
+                    "text": f"{100 * share:.1f}",
+                }
+                for j, share in enumerate(shares)
+            ]
+            rows.append({"name": name, "cells": cells})
+        tables.append({"name": variant.name, "classes": names, "rows": rows})
+    return tables
 
 
 def examples(variants: Sequence[Variant]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from zoo.data.about import budget_note, shown_params
 from zoo.errors import DataError
 from zoo.paths import make_dir, write_text
 from zoo.report import charts
-from zoo.report.blocks import MOST_SERIES, examples, mistakes, run_rows, score_table
+from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, examples, mistakes, run_rows, score_table
 from zoo.report.charts import Digests
 from zoo.report.digest import Digest, read_digest
 from zoo.report.problems import Problem
@@ -155,10 +155,10 @@ def _results(problem: Problem, labels: Mapping[str, str]) -> dict[str, Any]:
         "limited": f" The charts show the best {MOST_SERIES}." if len(problem.variants) > MOST_SERIES else "",
         "roc_whole": charts.roc_panels(shown, digests, classes, corner=False),
         "roc_corner": charts.roc_panels(shown, digests, classes, corner=True),
-        "pairs": charts.difference_rows([one for one in problem.comparisons if one.score == MACRO]),
+        "pairs": difference_rows([one for one in problem.comparisons if one.score == MACRO]),
         "curve": charts.learning_panel(problem.curves, [variant.name for variant in shown]),
         "slices": charts.slice_panels(shown, digests),
-        "confusion": charts.confusion_tables(shown, classes),
+        "confusion": confusion_tables(shown, classes),
         "reliability": charts.reliability_panel(shown, digests),
         "equivariance": charts.equivariance_panel(shown),
         "cost": charts.cost_panels(shown),
