@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.context import commands_of, console, host_of, print_json
+from zoo.cli.context import commands_of, console, echo, host_of, print_json
 from zoo.errors import MissingError, UsageError
+from zoo.escaping import visible
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -29,13 +30,14 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         print_json({"kind": spec.kind, **spec.to_json()})
         return
     from rich.markdown import Markdown
-    from rich.markup import escape
     from rich.table import Table
 
+    from zoo.cli.terminal import styled
+
     out = console()
-    out.print(f"[bold]{spec.id}[/bold]  {spec.kind}\n{escape(spec.summary)}\n")
+    out.print(styled(spec.id, "bold"), f"  {spec.kind}\n{spec.summary}\n", sep="")
     if spec.card:
-        out.print(Markdown(spec.card))
+        out.print(Markdown(visible(spec.card)))
     table = Table(box=None, show_header=False, pad_edge=False)
     content = spec.to_json()
     meanings = content.pop("meanings", {})
@@ -44,12 +46,12 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
             continue
         if isinstance(value, dict):
             heading = "fixed arguments" if key == "arguments" else key
-            table.add_row(f"[bold]{heading}[/bold]", "")
+            table.add_row(styled(heading, "bold"), "")
             for inner, inner_value in value.items():
                 meaning = meanings.get(inner, "") if key == "params" else ""
-                table.add_row(f"  {inner}", escape(str(inner_value)), f"[dim]{escape(meaning)}[/dim]")
+                table.add_row(f"  {inner}", str(inner_value), styled(meaning, "dim"))
         else:
-            table.add_row(f"[bold]{key}[/bold]", escape(", ".join(value) if isinstance(value, list) else str(value)))
+            table.add_row(styled(key, "bold"), ", ".join(value) if isinstance(value, list) else str(value))
     out.print(table)
 
 
@@ -94,8 +96,9 @@ def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    from rich.markup import escape
     from rich.table import Table
+
+    from zoo.cli.terminal import styled
 
     out = console()
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -106,15 +109,16 @@ def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
         color = {"ok": "green", "broken": "red", "disabled": "yellow"}[state]
         problem = row["error"] or "; ".join(entry["error"] for entry in row["target_errors"])
         table.add_row(
-            row["name"], escape(row["distribution"]), row["version"], f"[{color}]{state}[/{color}]", str(row["specs"]),
-            f"{row['import_ms']:.1f}", escape(problem),
+            row["name"], row["distribution"], row["version"], styled(state, color), str(row["specs"]),
+            f"{row['import_ms']:.1f}", problem,
         )  # fmt: skip
     out.print(table)
     if errors:
         for row in rows:
             for trace in filter(None, [row["trace"], *(entry["trace"] for entry in row["target_errors"])]):
-                out.print(f"\n[bold red]{row['name']}[/bold red] ({escape(row['distribution'])} {row['version']})")
-                out.print(escape(trace))
+                name = styled(row["name"], "bold red")
+                out.print("\n", name, f" ({row['distribution']} {row['version']})", sep="")
+                out.print(trace)
 
 
 def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
@@ -158,8 +162,8 @@ def env(ctx: click.Context, as_json: bool) -> None:
         return
     for key, value in content.items():
         if isinstance(value, dict):
-            click.echo(f"{key}:")
+            echo(f"{key}:")
             for inner, inner_value in value.items():
-                click.echo(f"  {inner:18} {inner_value}")
+                echo(f"  {inner:18} {inner_value}")
         else:
-            click.echo(f"{key:20} {value}")
+            echo(f"{key:20} {value}")

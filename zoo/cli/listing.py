@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from zoo.cli.context import host_of, print_json, warn_of_broken
+from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, nearest
+from zoo.escaping import visible
 
 if TYPE_CHECKING:
     from zoo.specs import ModelSpec, Spec
@@ -67,10 +68,13 @@ def _print(
     if as_json:
         print_json([spec.to_json() for spec in specs])
         return
-    rows = [[column.heading for column in columns], *([column.value(spec) for column in columns] for spec in specs)]
+    rows = [
+        [column.heading for column in columns],
+        *([visible(column.value(spec)) for column in columns] for spec in specs),
+    ]
     right = {index for index, column in enumerate(columns) if column.right}
     for number, text in enumerate(_aligned(rows, width=_terminal_width(), right=right)):
-        click.echo(text if number else click.style(text, bold=True))
+        echo(text, bold=not number)
 
 
 def _aligned(rows: Sequence[Sequence[str]], *, width: int, right: Collection[int] = ()) -> list[str]:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.about import budget_note, shown_params
+from zoo.escaping import csv_line, markdown_cell
 from zoo.results.comparison import Variant, estimate, problem_key
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
@@ -201,9 +202,6 @@ def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
 
 def to_csv(results: Iterable[RunResult]) -> str:
     """Return every number of every result, unrounded, one line a run; a column for each name that occurs."""
-    import csv
-    import io
-
     rows = []
     for result in results:
         cell = result.cell
@@ -221,11 +219,7 @@ def to_csv(results: Iterable[RunResult]) -> str:
         inputs = {name: content["cell"][name] for name in ("sizes", "training", "hparams", "rule", "precision")}
         rows.append({**leading, **_flat(scores), **_flat(inputs), "error": content.get("error", "")})
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return "".join(map(csv_line, [columns, *([row.get(name, "") for name in columns] for row in rows)]))
 
 
 _SCORES = ("test", "val", "equivariance", "cost", "seconds")
@@ -293,9 +287,13 @@ def _column_width(table: ResultTable, index: int) -> int:
 
 def to_markdown(table: ResultTable) -> str:
     """Return the table as Markdown."""
-    lines = ["### " + table.title.replace("\n", " · "), ""]
-    lines.append("| " + " | ".join(table.columns) + " |")
+    lines = ["### " + " · ".join(map(markdown_cell, table.title.split("\n"))), ""]
+    lines.append(_markdown_row(table.columns))
     lines.append("|" + "|".join(" --- " if index == 0 else " ---: " for index in range(len(table.columns))) + "|")
-    lines += ["| " + " | ".join(row) + " |" for row in table.rows]
-    lines += ["", *(f"*{note}*" for note in table.notes)]
+    lines += map(_markdown_row, table.rows)
+    lines += ["", *(f"*{' '.join(note.split())}*" for note in table.notes)]
     return "\n".join(lines)
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(markdown_cell, cells))} |"
