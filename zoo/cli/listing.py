@@ -1,4 +1,4 @@
-"""`zoo list-models` and its siblings."""
+"""`zoo list-models` and its siblings, and the layout of their lines."""
 
 from __future__ import annotations
 
@@ -68,12 +68,19 @@ def _print(
     if as_json:
         print_json([spec.to_json() for spec in specs])
         return
-    rows = [
-        [column.heading for column in columns],
-        *([visible(column.value(spec)) for column in columns] for spec in specs),
-    ]
-    right = {index for index, column in enumerate(columns) if column.right}
-    for number, text in enumerate(_aligned(rows, width=_terminal_width(), right=right)):
+    rows = [[column.heading for column in columns], *([column.value(spec) for column in columns] for spec in specs)]
+    print_aligned(rows, right={index for index, column in enumerate(columns) if column.right})
+
+
+def print_aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> None:
+    """Print rows as aligned columns that fit the terminal.
+
+    Args:
+        rows: Headings, then texts.
+        right: Indices of the columns that are aligned at their right ends.
+    """
+    plain = [[visible(text) for text in row] for row in rows]
+    for number, text in enumerate(_aligned(plain, width=_terminal_width(), right=right)):
         echo(text, bold=not number)
 
 
@@ -104,7 +111,7 @@ def _aligned(rows: Sequence[Sequence[str]], *, width: int, right: Collection[int
             ).rstrip()
             for parts in zip_longest(*cells, fillvalue="")
         ]
-        if separate:
+        if separate and row[-1]:
             lines += [f"    {part}" for part in _folded(row[-1], max(width - 4, 1))]
         texts.append("\n".join(lines))
     return texts

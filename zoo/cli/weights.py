@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from zoo.cli.complete import complete_runs
-from zoo.cli.context import console, echo, host_of, print_json
+from zoo.cli.context import echo, host_of, print_json
+from zoo.cli.listing import print_aligned
 from zoo.errors import ZooError
 
 _STORE = click.option("--store", default="results", show_default=True, help="Folder of the results.")
@@ -44,23 +45,16 @@ def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
     if not rows:
         echo(f"No plugin ships weights, and there are none in {store}.", err=True)
         return
-    from rich.table import Table
-
-    from zoo.cli.terminal import styled
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("name", "source", "model", "trained on", "image", "numbers", "SHA-256"):
-        table.add_column(heading, overflow="fold")
+    lines = [("name", "source", "image", "numbers", "SHA-256", "model and data")]
     for row in rows:
         if "error" in row:
-            table.add_row(row["name"], row["source"], styled(row["error"], "red"))
+            lines.append((row["name"], row["source"], "", "", "", f"error: {row['error']}"))
             continue
         scale = f' at {row["pixel_scale"]:g}"' if row["pixel_scale"] else ""
-        table.add_row(
-            row["name"], row["source"], row["model"], row["recipe"]["dataset"],
-            "x".join(map(str, row["image_shape"])) + scale, f"{row['parameters']:,}", row["sha256"][:12],
-        )  # fmt: skip
-    console().print(table)
+        shape = "x".join(map(str, row["image_shape"])) + scale
+        trained = f"{row['model']} on {row['recipe']['dataset']}"
+        lines.append((row["name"], row["source"], shape, f"{row['parameters']:,}", row["sha256"][:12], trained))
+    print_aligned(lines, right={3})
 
 
 @weights.command()

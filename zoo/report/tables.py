@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.about import budget_note, shown_params
-from zoo.escaping import csv_line, markdown_cell
+from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.results.comparison import Variant, estimate, problem_key
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
@@ -98,7 +98,7 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
         _row(result, [name for _, name in areas], turned=turned)
         for result in sorted(good, key=lambda result: -result.test.macro)
     ]
-    rows += [[_name(result), str(result.cell.seed), result.status, *[""] * (len(columns) - 3)] for result in bad]
+    rows += [_failed_row(result, columns, score=areas[-1][0]) for result in bad]
     notes = list(filter(None, [budget_note(cell.budget, dataset)]))
     notes += result_notes(good)
     notes += filter(None, map(accumulation_note, good))
@@ -167,6 +167,12 @@ def _row(result: Finished, areas: Sequence[str], *, turned: bool) -> list[str]:
         f"{result.seconds / 60:.1f}",
         result.run_id[:8],
     ]
+
+
+def _failed_row(result: RunResult, columns: Sequence[str], *, score: str) -> list[str]:
+    """Return the row of a cell without scores: its status stands in the column that every terminal shows."""
+    shown = {"model": _name(result), "seed": str(result.cell.seed), score: result.status, "run": result.run_id[:8]}
+    return [shown.get(name, "") for name in columns]
 
 
 def _streamed(stream: StreamSummary) -> str:
@@ -242,6 +248,9 @@ def to_rich(table: ResultTable, *, width: int) -> Table:
     """Return the table for a terminal; the columns that matter least are left out where it is narrow."""
     from rich.table import Table
 
+    # Control characters are written out before widths are measured.
+    rows = [[visible(text) for text in row] for row in table.rows]
+    table = replace(table, columns=[visible(name) for name in table.columns], rows=rows)
     shown = list(range(len(table.columns)))
     for name in (None, *_LEAST_IMPORTANT):
         shown = [index for index in shown if _kind(table.columns[index]) != name]
@@ -282,7 +291,9 @@ def _kind(heading: str) -> str:
 
 def _column_width(table: ResultTable, index: int) -> int:
     """Return the width of a column whose heading may break at blanks."""
-    return max(len(word) for word in [*table.columns[index].split(), *(row[index] for row in table.rows)])
+    from rich.cells import cell_len
+
+    return max(map(cell_len, [*table.columns[index].split(), *(row[index] for row in table.rows)]))
 
 
 def to_markdown(table: ResultTable) -> str:
