@@ -6,6 +6,8 @@ import csv
 import io
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +140,20 @@ def test_the_log_of_a_broken_plugin_is_not_obeyed(zoo, tmp_path):
     path.write_text("raise RuntimeError('[/red]\\x1b[2J')")
     out, _ = zoo("--plugin", path, "plugins", "--errors")
     assert r"RuntimeError: [/red]\x1b[2J" in out
+
+
+def test_the_traceback_of_a_command_is_not_obeyed(tmp_path):
+    path = tmp_path / "sick.py"
+    path.write_text(
+        "import click\nfrom zoo import hookimpl\n"
+        "@hookimpl\ndef zoo_commands():\n    return [click.Command('sick', callback=fail)]\n"
+        "def fail():\n    raise RuntimeError('[/red]\\x1b[2J')\n"
+    )
+    command = [sys.executable, "-m", "zoo", "--plugin", str(path), "sick"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Traceback")
+    assert done.stderr.endswith("RuntimeError: [/red]\\x1b[2J\n")
 
 
 @pytest.mark.slow  # two trainings

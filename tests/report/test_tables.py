@@ -54,7 +54,9 @@ def test_best_first_and_failed_last_with_their_cause(table):
     ]
     assert [row[table.columns.index("AUC macro")] for row in table.rows][3:] == ["failed", "oom"]
     assert [row[table.columns.index("parameters")] for row in table.rows][3:] == ["", ""]
-    assert table.notes[-2:] == ["toyzoo/broken: RuntimeError: no such luck", "toyzoo/large: the cause is unknown"]
+    assert table.notes[-2:] == [
+        "toyzoo/broken, seed 0: RuntimeError: no such luck", "toyzoo/large, seed 3: the cause is unknown",
+    ]  # fmt: skip
     assert "laptop-size" in table.notes[0]
     assert table.notes[0].endswith("; stripes four times as wide")
     assert {len(row) for row in table.rows} == {len(table.columns)}

@@ -96,7 +96,10 @@ def print_problems(
             for note in table.notes:
                 out.print(note, style="dim")
         for sentence in [*filter(None, [problem.caution]), *sentences, *problem.notes]:
-            echo(f"- {sentence}" if as_markdown else f"  {sentence}")
+            if as_markdown:
+                echo(f"- {sentence}")
+            else:
+                out.print(f"  {sentence}", soft_wrap=not out.is_terminal)
         if sentences or problem.notes:
             echo("")
 

@@ -110,7 +110,7 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
             "logits; "
             f"interpolation makes up to {max(floors):.0e} of it"
         )
-    notes += [f"{_name(result)}: {result.cause}" for result in bad]
+    notes += [f"{_name(result)}, seed {result.cell.seed}: {result.cause}" for result in bad]
     return ResultTable(title=title, columns=columns, rows=rows, notes=notes)
 
 

@@ -182,7 +182,7 @@ def _licence_of(distribution: str) -> str:
     except importlib.metadata.PackageNotFoundError:
         return "(not installed here, so its licence is unknown)"
     stated = metadata.json  # its get() is no part of the type
-    return str(stated.get("license_expression") or stated.get("license") or "(states no licence)")
+    return str(stated.get("license_expression") or stated.get("license") or "(no licence stated)")
 
 
 def _listed(names: Sequence[str]) -> str:
