@@ -28,6 +28,11 @@ def _written_out(found: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
+def one_line(text: str) -> str:
+    """Return a visible text with a blank in place of each line break, tab or run of blanks."""
+    return visible(" ".join(text.split()))
+
+
 def csv_line(values: Iterable[Any]) -> str:
     """Return a line of CSV in which a spreadsheet evaluates nothing.
 
@@ -55,5 +60,4 @@ def _is_number(text: str) -> bool:
 
 def markdown_cell(text: str) -> str:
     """Return a text for a cell of a Markdown table: on one line, without bars that end it and without HTML."""
-    escaped = re.sub(r"[\\|<]", r"\\\g<0>", text)
-    return visible(" ".join(escaped.split()))
+    return one_line(re.sub(r"[\\|<]", r"\\\g<0>", text))

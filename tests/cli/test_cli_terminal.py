@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.shell_completion import get_completion_class
 from rich.console import Console
 from rich.table import Table
 
-from zoo.cli import main
+from zoo.cli import cli, main
 from zoo.cli.terminal import PlainColumn, PlainConsole, styled
 
 ROOT = Path(__file__).parents[2]
@@ -154,6 +155,17 @@ def test_the_traceback_of_a_command_is_not_obeyed(tmp_path):
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("Traceback")
     assert done.stderr.endswith("RuntimeError: [/red]\\x1b[2J\n")
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_completion_shows_summaries_on_one_line(shell, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(FILE))
+    script = get_completion_class(shell)(cli, {}, "zoo", "_ZOO_COMPLETE")
+    items = script.get_completions(["bench", "--model"], "hostile/")
+    assert [item.value for item in items] == ["hostile/broken", "hostile/tiny"]
+    for item in items:
+        assert hostile["MARKUP"] in item.help
+        assert not OBEYED.search(script.format_completion(item))
 
 
 @pytest.mark.slow  # two trainings

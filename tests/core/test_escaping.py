@@ -8,7 +8,7 @@ import io
 import pytest
 from markdown_it import MarkdownIt
 
-from zoo.escaping import csv_line, markdown_cell, visible
+from zoo.escaping import csv_line, markdown_cell, one_line, visible
 
 
 def test_control_characters_are_written_out_and_layout_stays():
@@ -20,6 +20,10 @@ def test_control_characters_are_written_out_and_layout_stays():
 def test_formulas_become_texts(text):
     [cells] = csv.reader(io.StringIO(csv_line([text, "x"]), newline=""))
     assert cells == [visible(f"'{text}"), "x"]
+
+
+def test_one_line_has_no_breaks():
+    assert one_line(" a\n\tb\r\n  \x1b[2Jc\u2028") == r"a b \x1b[2Jc"
 
 
 def test_numbers_and_other_texts_stay():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import registry
 from zoo.data.about import budget_note
 from zoo.errors import MissingError, UsageError
-from zoo.escaping import markdown_cell, visible
+from zoo.escaping import markdown_cell, one_line, visible
 from zoo.models.pixels import FAR
 from zoo.models.weights_file import Header, read_header
 from zoo.results.find import good_result
@@ -57,7 +57,9 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
         cost=result.cost,
         about=about,
         sha256=header.sha256,
-        model={"summary": "", "card": ""} if model is None else {"summary": model.summary, "card": model.card.strip()},
+        model={"summary": "", "card": ""}
+        if model is None
+        else {"summary": model.summary, "card": visible(model.card.strip())},
         data_summary="" if data is None else data.summary,
         params=list(_params(result, data)),
         classes=_listed([markdown_cell(name.replace("_", " ")) for name in about.classes]),
@@ -97,7 +99,7 @@ def _template() -> Template:
         "code": _code,
         "in_brackets": lambda text: f" ({markdown_cell(text)})" if text else "",
         "number": _number,
-        "words": lambda words: _one_line(shlex.join(words)),
+        "words": lambda words: one_line(shlex.join(words)),
         "interval": lambda interval: f"{interval[0]:.4f} to {interval[1]:.4f}",
     }
     return engine.get_template("card.md")
@@ -105,15 +107,11 @@ def _template() -> Template:
 
 def _code(text: str) -> str:
     """Return a text as code inside a line; a backtick would end it."""
-    return f"`{_one_line(text).replace('`', chr(39))}`"
+    return f"`{one_line(text).replace('`', chr(39))}`"
 
 
 def _number(value: float, digits: int = 0) -> str:
     return f"{value:,.{digits}f}"
-
-
-def _one_line(text: str) -> str:
-    return visible(" ".join(text.split()))
 
 
 def _spec(host: Host, kind: Any, name: str) -> Any:
