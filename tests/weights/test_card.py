@@ -17,6 +17,7 @@ from zoo.errors import DataError, UsageError
 from zoo.models.weights_file import read_header
 from zoo.results import store
 from zoo.results.find import good_result
+from zoo.specs import DatasetSpec, ModelSpec
 from zoo.weights import card
 from zoo.weights.card import make_card
 
@@ -118,12 +119,18 @@ def test_no_value_changes_the_structure_of_a_card(run_dir, host, text, monkeypat
             environment=replace(result.environment, processor=value),
         )
         about = replace(header.about, model=value, group=value, classes=classes, versions={value: value})
+        specs = {
+            ModelSpec: ModelSpec(id="a/b", target="a:b", summary=value, card="What it does.\x1b[2J"),
+            DatasetSpec: DatasetSpec(id="a/c", target="a:c", summary=value, classes=("a", "b"), params={value: "x"}),
+        }
+        monkeypatch.setattr(card, "_spec", lambda host, kind, name: specs[kind])
         monkeypatch.setattr(card, "good_result", lambda _: changed)
         monkeypatch.setattr(card, "read_header", lambda _: dataclasses.replace(header, about=about))
         return make_card(host, run_dir, licence=value, name=value)
 
     written = card_with(text)
     assert structure(written) == structure(card_with("plain"))
+    assert "## What it is\n\nWhat it does." in written
     front = yaml.safe_load(written.removeprefix("---\n").partition("\n---\n")[0])
     assert front["license"] == ModelCard(written).data.license == text
     assert front["tags"][-1] == text

@@ -57,9 +57,8 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
         cost=result.cost,
         about=about,
         sha256=header.sha256,
-        model={"summary": "", "card": ""}
-        if model is None
-        else {"summary": model.summary, "card": visible(model.card.strip())},
+        model_summary="" if model is None else model.summary,
+        model_card="" if model is None else visible(model.card.strip()),
         data_summary="" if data is None else data.summary,
         params=list(_params(result, data)),
         classes=_listed([markdown_cell(name.replace("_", " ")) for name in about.classes]),
