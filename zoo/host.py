@@ -7,9 +7,7 @@ Only one that passes joins the shared manager, so nothing of a broken plugin is 
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import importlib.util
-import logging
 import os
 import sys
 import time
@@ -25,29 +23,9 @@ import pluggy
 from zoo import hookspecs
 from zoo.errors import MissingError, UsageError, ZooError, nearest
 from zoo.isolation import isolate
+from zoo.packages import entry_points, first_party
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 
-logger = logging.getLogger(__name__)
-
-FIRST_PARTY = {
-    "core": "lens-zoo",
-    "autolens": "lens-zoo-autolens",
-    "caustics": "lens-zoo-caustics",
-    "deeplense": "lens-zoo-deeplense",
-    "e2cnn": "lens-zoo-steerable",
-    "escnn": "lens-zoo-steerable",
-    "gconv": "lens-zoo-gconv",
-    "lenstronomy": "lens-zoo-lenstronomy",
-    "optuna": "lens-zoo-optuna",
-    "rotmnist": "lens-zoo-rotmnist",
-    "tensorboard": "lens-zoo-tensorboard",
-    "timm": "lens-zoo-timm",
-}
-"""Namespaces of this project's plugins and their distributions, installed or not.
-
-Only these distributions win a bare name that others also use; none can give itself the privilege by its name.
-"""
-_FIRST_PARTY_DISTRIBUTIONS = frozenset(FIRST_PARTY.values())
 _ERROR_LENGTH = 400  # characters of the one line that the table of `zoo plugins` shows
 COLLECTED: dict[str, type[Spec]] = {
     "zoo_models": ModelSpec,
@@ -84,7 +62,7 @@ class PluginRecord:
     @property
     def first_party(self) -> bool:
         """Whether it belongs to this project."""
-        return self.distribution in _FIRST_PARTY_DISTRIBUTIONS
+        return self.distribution in first_party().values()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +169,7 @@ def _new_manager() -> pluggy.PluginManager:
 def _installed() -> list[_Candidate]:
     """Return the entry points, first-party ones first, so that a third party cannot take their namespace."""
     candidates = []
-    for point in _entry_points():
+    for point in entry_points():
         distribution = version = "?"
         # Half-removed packages leave folders without metadata behind.
         with contextlib.suppress(Exception):
@@ -199,20 +177,7 @@ def _installed() -> list[_Candidate]:
         candidates.append(
             _Candidate(name=point.name.lower(), distribution=distribution, version=version, load=point.load)
         )
-    return sorted(candidates, key=lambda c: (c.distribution not in _FIRST_PARTY_DISTRIBUTIONS, c.name, c.distribution))
-
-
-def _entry_points() -> list[importlib.metadata.EntryPoint]:
-    """Return the entry points of zoo's group, skipping distributions with unreadable metadata."""
-    try:
-        return list(importlib.metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP))
-    except Exception:
-        logger.warning("the metadata of an installed distribution are damaged; its plugins are left out")
-    points = []
-    for distribution in importlib.metadata.distributions():
-        with contextlib.suppress(Exception):
-            points += list(distribution.entry_points.select(group=hookspecs.ENTRY_POINT_GROUP))
-    return points
+    return sorted(candidates, key=lambda c: (c.distribution not in first_party().values(), c.name, c.distribution))
 
 
 def _from_file(path: Path) -> _Candidate:

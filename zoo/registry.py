@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import Any, TypeVar, cast
 
 from zoo.errors import MissingError, UsageError, nearest
-from zoo.host import FIRST_PARTY, Host
+from zoo.host import Host
+from zoo.packages import first_party
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 
 S = TypeVar("S", bound=Spec)
@@ -94,7 +95,7 @@ def find_simulator(host: Host, name: str = "") -> SimulatorSpec:
     if not found:
         choice = f", or choose one: --simulator {there[0].id}" if there else ""
         raise MissingError(
-            "The default simulator is not installed.", hint=f"Install it: pip install lens-zoo-caustics{choice}"
+            "The default simulator is not installed.", hint=f'Install it: pip install "lens-zoo[simulator]"{choice}'
         )
     if len(found) > 1:
         ids = ", ".join(spec.id for spec in found)
@@ -202,8 +203,8 @@ def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingErr
                 f"{kind.kind} '{name}': the plugin {namespace} is disabled.",
                 hint="Check the variables ZOO_PLUGINS and ZOO_DISABLE_PLUGINS.",
             )
-        if record is None and namespace in FIRST_PARTY:
-            package = FIRST_PARTY[namespace]
+        if record is None and namespace in first_party():
+            package = first_party()[namespace]
             return MissingError(
                 f"{kind.kind} '{name}': the plugin {package} is not installed.",
                 hint=f"Install it: pip install {package}",

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from zoo.errors import MissingError, UsageError
-from zoo.host import FIRST_PARTY, load_plugins
+from zoo.host import load_plugins
+from zoo.packages import first_party
 from zoo.specs import LauncherSpec, ModelSpec
 
 NETWORK = """
@@ -120,7 +121,7 @@ def test_a_namespace_taken_twice_stays_with_the_first(lay):
 
 
 def test_first_party_comes_first_whatever_its_name(lay):
-    assert FIRST_PARTY["gconv"] == "lens-zoo-gconv"
+    assert first_party()["gconv"] == "lens-zoo-gconv"
     lay("aaa", points={"gconv": None})
     lay("lens-zoo-gconv", points={"gconv": None})
     lay("lens-zoo-gconv-improved", points={"improved": None})

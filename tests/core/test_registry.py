@@ -8,7 +8,8 @@ import pytest
 
 from zoo import registry
 from zoo.errors import MissingError, UsageError, nearest
-from zoo.host import FIRST_PARTY, Host, PluginRecord, _new_manager, load_plugins
+from zoo.host import Host, PluginRecord, _new_manager, load_plugins
+from zoo.packages import first_party
 from zoo.registry import find, find_simulator, listed, load_target, match
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
 
@@ -126,7 +127,7 @@ def test_first_party_plugins_that_are_not_installed(name, package):
 
 def test_every_namespace_that_is_installed_here_is_offered_by_its_own_distribution():
     for name, record in load_plugins(environment={}).records.items():
-        assert FIRST_PARTY[name] == record.distribution
+        assert first_party()[name] == record.distribution
 
 
 def test_broken_and_disabled_plugins_are_named():
@@ -253,7 +254,7 @@ def test_a_default_simulator_of_this_project_comes_first():
 def test_without_a_default_simulator_the_error_names_what_to_install():
     with pytest.raises(MissingError, match="default simulator is not installed") as caught:
         find_simulator(make_host(simulator("two/slow")))
-    assert "pip install lens-zoo-" in caught.value.hint
+    assert 'pip install "lens-zoo[simulator]"' in caught.value.hint
     assert "--simulator two/slow" in caught.value.hint
     with pytest.raises(MissingError, match="default simulator is not installed"):
         find_simulator(make_host())

@@ -128,12 +128,13 @@ def result_notes(results: Sequence[Finished]) -> list[str]:
     notes = [describe_probe(result.probe) for result in results][:1]
     names = sorted({name for result in results for name in result.cell.training} - {"lr", "weight_decay"})
     for name in names:
-        told: dict[str, list[str]] = {}
+        by_value: dict[str, list[str]] = {}
         for result in results:
             value = result.cell.training.get(name)
-            told.setdefault(str(value), []).append(_name(result))
-        if len(told) > 1:
-            which = "; ".join(f"{value or 'none'} for {', '.join(dict.fromkeys(who))}" for value, who in told.items())
+            by_value.setdefault(str(value), []).append(_name(result))
+        if len(by_value) > 1:
+            parts = [f"{value or 'none'} for {', '.join(dict.fromkeys(models))}" for value, models in by_value.items()]
+            which = "; ".join(parts)
             notes.append(f"Trained differently: {name} is {which}.")
     return notes
 

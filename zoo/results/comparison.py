@@ -68,13 +68,13 @@ def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False
     for group, own in zip(groups.values(), settings, strict=True):
         model = group[0].cell.model
         others = [other for other in settings if other["model"] == model]
-        told = [
+        differing = [
             f"{name.rpartition('.')[2] if not name.startswith('versions.') else name[9:]} {value}"
             for name, value in own.items()
             if any(other.get(name) != value for other in others)
         ]
         ordered = sorted(group, key=lambda result: result.cell.seed)
-        found.append(Variant(name=f"{model} ({', '.join(told)})" if told else model, results=tuple(ordered)))
+        found.append(Variant(name=f"{model} ({', '.join(differing)})" if differing else model, results=tuple(ordered)))
     return sorted(found, key=lambda variant: (-_mean(variant.auc()), variant.name))
 
 
