@@ -176,7 +176,7 @@ def evaluate_shift(store: Path, result: Finished, shift: str, *, images: int | N
     # Read again: another process may have stored other shifts in the meantime.
     found = read_shifts(store, result.run_id)
     fields = ("auc", "intervals", "accuracy", "images", "angle")
-    found[shift] = schema.read_record({field: scored[field] for field in fields}, Shift, what="The shift")
+    found[shift] = schema.read_record({field: getattr(scored, field) for field in fields}, Shift, what="The shift")
     path = shifts_file(store, result.run_id)
     make_dir(path.parent)
     with written_whole(path) as temporary:

@@ -11,6 +11,7 @@ from zoo.errors import DataError, UsageError
 from zoo.inference.evaluate import _rotated, evaluate, evaluation_recipe
 from zoo.models.load import load_weights
 from zoo.results.store import WEIGHTS
+from zoo.schema import plain
 
 
 @pytest.fixture
@@ -22,10 +23,11 @@ def test_the_test_images_give_the_score_of_the_run(host, run_dir, trained):
     result = json.loads((run_dir / "result.json").read_text())
     recipe = evaluation_recipe(host, trained)
     found = evaluate(host, trained, recipe, images=result["cell"]["sizes"]["test"])
-    assert found["images"] == result["test"]["images"]
-    assert found["auc"] == pytest.approx(result["test"]["auc"], abs=1e-6)
-    assert found["confusion"] == result["test"]["confusion"]
-    assert (found["trained_on"], found["run_id"]) == ("toyzoo/stripes", result["run_id"])
+    assert found.images == result["test"]["images"]
+    assert found.auc == pytest.approx(result["test"]["auc"], abs=1e-6)
+    assert plain(found.confusion) == result["test"]["confusion"]
+    assert found.recipe == recipe
+    assert (found.trained_on, found.run_id) == ("toyzoo/stripes", result["run_id"])
 
 
 def test_other_classes_and_shapes_are_refused(host, trained):

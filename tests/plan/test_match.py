@@ -51,6 +51,18 @@ def test_a_time_is_measured_once(toy_host, tmp_path, monkeypatch):
     assert "s per training step" in sentences[0]
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"hparams": {}, "cost": 1.0, "wanted": 1.0}', '{"cost": "many"}'])
+def test_a_damaged_match_is_found_again(toy_host, tmp_path, content):
+    models = ["gconv/z2", "toyzoo/tiny"]
+    first, _ = _plan(toy_host, tmp_path, models, match="params")
+    [path] = (tmp_path / ".match").glob("*.json")
+    kept = path.read_text()
+    path.write_text(content)
+    again, _ = _plan(toy_host, tmp_path, models, match="params")
+    assert [cell.run_id for cell in again] == [cell.run_id for cell in first]
+    assert path.read_text() == kept
+
+
 def test_impossible_matches_are_refused(toy_host, tmp_path):
     with pytest.raises(UsageError, match="toyzoo/explodes has no hyper-parameter widths or width"):
         _plan(toy_host, tmp_path, ["gconv/z2", "toyzoo/explodes"], match="params")

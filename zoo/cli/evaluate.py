@@ -11,11 +11,11 @@ import click
 
 from zoo.cli.context import console, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, nearest
+from zoo.schema import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from zoo.host import Host
+    from zoo.inference.evaluate import Evaluation
 
 
 @click.command()
@@ -104,33 +104,33 @@ def evaluate(
             progress=lambda split, done, total: bar.show(done, total),
         )
     if as_json:
-        print_json(found)
+        print_json(plain(found))
     else:
         _print(host, found)
 
 
-def _print(host: Host, found: Mapping[str, Any]) -> None:
+def _print(host: Host, found: Evaluation) -> None:
     from rich.table import Table
 
     from zoo.data.about import shown_params
     from zoo.registry import datasets_by_id
 
-    dataset = datasets_by_id(host).get(found["recipe"]["dataset"])
-    shown = ", ".join(shown_params(dataset, found["recipe"]["params"]))
-    turned = f", rotated by {found['angle']:g} degrees" if found["angle"] else ""
+    dataset = datasets_by_id(host).get(found.recipe.dataset)
+    shown = ", ".join(shown_params(dataset, found.recipe.params))
+    turned = f", rotated by {found.angle:g} degrees" if found.angle else ""
     table = Table(
-        title=f"{found['model']} trained on {found['trained_on']}, tested on {found['images']:,} images of "
-        f"{found['recipe']['dataset']}{turned}\n{shown}",
+        title=f"{found.model} trained on {found.trained_on}, tested on {found.images:,} images of "
+        f"{found.recipe.dataset}{turned}\n{shown}",
         title_justify="left",
         header_style="bold",
     )
     table.add_column("score")
     table.add_column("value", justify="right")
     table.add_column("95 %")
-    for name, area in found["auc"].items():
-        low, high = found["intervals"].get(f"auc.{name}", (None, None))
+    for name, area in found.auc.items():
+        low, high = found.intervals.get(f"auc.{name}", (None, None))
         interval = "" if low is None else f"{low:.4f} to {high:.4f}"
         table.add_row(f"AUC {name.replace('_', ' ')}", f"{area:.4f}", interval)
-    for name in ("accuracy", "ece"):
-        table.add_row("calibration error" if name == "ece" else name, f"{found[name]:.4f}", "")
+    table.add_row("accuracy", f"{found.accuracy:.4f}", "")
+    table.add_row("calibration error", f"{found.ece:.4f}", "")
     console().print(table)
