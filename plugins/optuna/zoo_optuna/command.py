@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from zoo.cli.complete import COMPLETE
-from zoo.cli.context import host_of, print_json, warn_of_broken
+from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.cli.options import options_of, value_of
 from zoo.errors import UsageError
 from zoo.plan.request import Request
@@ -105,10 +105,10 @@ def _finish(store: Path, name: str, *, as_json: bool) -> bool:
     else:
         print_summary(summary)
     for path in draw(summary, folder):
-        click.echo(f"plot: {path}", err=True)
+        echo(f"plot: {path}", err=True)
     if summary.best is None:
         failed = [trial.error for trial in summary.trials if trial.error]
-        click.echo("No trial has completed." + (f" The first error: {failed[0]}" if failed else ""), err=True)
+        echo("No trial has completed." + (f" The first error: {failed[0]}" if failed else ""), err=True)
     return summary.best is not None
 
 
