@@ -38,7 +38,13 @@ if TYPE_CHECKING:
     shell_complete=COMPLETE["launchers"],
 )  # fmt: skip
 @click.option("--stream", is_flag=True, help="Train on new images in every epoch, rendered on demand.")
-@click.option("--from-study", "study", metavar="NAME", help="Train the best trial of this study; options override it.")
+@click.option(
+    "--from-study",
+    "study",
+    metavar="NAME",
+    shell_complete=COMPLETE["studies"],
+    help="Train the best trial of this study; options override it.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results (or the plan) as JSON.")
 @click.pass_context

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json
 from zoo.cli.probe import probe
 from zoo.errors import UsageError, nearest
@@ -106,7 +107,7 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
 
 
 @data.command()
-@click.argument("name", metavar="DIR|DATASET")
+@click.argument("name", metavar="DIR|DATASET", shell_complete=COMPLETE["datasets or folders"])
 @click.option(
     "-n", "--images", default=4, show_default=True, type=click.IntRange(1, 12), help="Number of images of each class."
 )
@@ -119,6 +120,7 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
 )
 @click.option(
     "--simulator",
+    shell_complete=COMPLETE["simulators"],
     default="",
     help="Render the images of a data set with this simulator.  [default: see zoo list-simulators]",
 )

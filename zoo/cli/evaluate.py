@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, nearest
 from zoo.schema import plain
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("weights", metavar="WEIGHTS")
-@click.option("--data", help="Score on this data set; default: the one that the weights were trained on.")
+@click.argument("weights", metavar="WEIGHTS", shell_complete=COMPLETE["weights"])
+@click.option(
+    "--data",
+    shell_complete=COMPLETE["datasets"],
+    help="Score on this data set; default: the one that the weights were trained on.",
+)
 @click.option("-n", "--images", type=click.IntRange(8), default=2048, show_default=True, help="Number of test images.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the images.")
 @click.option(
@@ -36,7 +41,11 @@ if TYPE_CHECKING:
 @click.option(
     "--average", default="none", show_default=True, help="Average over rotated and mirrored images: none, p4 or d4."
 )
-@click.option("--simulator", help="Simulator that renders the images; default: that of the training images.")
+@click.option(
+    "--simulator",
+    shell_complete=COMPLETE["simulators"],
+    help="Simulator that renders the images; default: that of the training images.",
+)
 @click.option("--device", default="auto", show_default=True, help="Compute on auto, cpu, cuda or mps.")
 @click.option("--store", default="results", show_default=True, help="Folder in which run ids are searched.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, rewrite_line
 from zoo.errors import UsageError, nearest
 from zoo.escaping import csv_line, visible
@@ -26,7 +27,7 @@ _PROGRESS_SECONDS = 0.2
 
 
 @click.command()
-@click.argument("weights", metavar="WEIGHTS")
+@click.argument("weights", metavar="WEIGHTS", shell_complete=COMPLETE["weights"])
 @click.argument("files", nargs=-1, required=True, metavar="FILES...")
 @click.option(
     "--average", default="none", show_default=True, help="Average over rotated and mirrored images: none, p4 or d4."

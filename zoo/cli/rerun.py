@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from zoo.cli.complete import complete_runs
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError
 
@@ -17,7 +17,7 @@ _SOURCE = click.option("--from", "source", default="results", show_default=True,
 
 
 @click.command()
-@click.argument("run", shell_complete=complete_runs)
+@click.argument("run", shell_complete=COMPLETE["runs"])
 @_SOURCE
 @click.option("--store", metavar="DIR", help="Keep the new run in this store; default: delete it.")
 @click.option(
@@ -68,7 +68,7 @@ def rerun(
 
 
 @click.command()
-@click.argument("target", metavar="RUN|STORE", default="results")
+@click.argument("target", metavar="RUN|STORE", default="results", shell_complete=COMPLETE["runs"])
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def verify(ctx: click.Context, target: str, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.complete import complete_runs
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json
 from zoo.cli.listing import print_aligned
 from zoo.errors import ZooError
@@ -58,7 +58,7 @@ def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
 
 
 @weights.command()
-@click.argument("run", shell_complete=complete_runs)
+@click.argument("run", shell_complete=COMPLETE["runs"])
 @click.argument("address", metavar="hf://OWNER/NAME")
 @_STORE
 @_LICENCE
@@ -74,7 +74,7 @@ def push(ctx: click.Context, run: str, address: str, store: str, licence: str, p
 
 
 @click.command()
-@click.argument("run", shell_complete=complete_runs)
+@click.argument("run", shell_complete=COMPLETE["runs"])
 @_STORE
 @_LICENCE
 @click.option(
@@ -107,7 +107,7 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
 
 
 @click.command()
-@click.argument("weights", metavar="WEIGHTS")
+@click.argument("weights", metavar="WEIGHTS", shell_complete=COMPLETE["weights"])
 @click.option("--format", "kind", default="onnx", show_default=True, help="onnx or torch-export.")
 @click.option(
     "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write this file; default: MODEL-RUN.onnx or .pt2."

@@ -22,13 +22,20 @@ SHARED_OPTIONS = ("settings", "budget", "simulator", "device", "precision", "rul
 @click.command()
 @click.option("--model", help="Search the settings of this model (id or name).", shell_complete=COMPLETE["models"])
 @click.option("--data", help="Train on this data set (id or name).", shell_complete=COMPLETE["datasets"])
-@click.option("--study", metavar="NAME", help="Name the study; repeat the command to resume it.")
+@click.option(
+    "--study",
+    metavar="NAME",
+    shell_complete=COMPLETE["studies"],
+    help="Name the study; repeat the command to resume it.",
+)
 @click.option("--trials", default=20, show_default=True, help="Run until the study has this many trials in total.")
 @click.option("--search", "searched", metavar="NAMES", help="Search only these settings (comma-separated).")
 @click.option("--workers", default=1, show_default=True, help="Run this many trials in parallel.")
 @click.option("--prune-after", default=5, show_default=True, help="Prune only after this many completed trials.")
 @options_of(Request, only=SHARED_OPTIONS)
-@click.option("--show", metavar="NAME", help="Show an existing study without running trials.")
+@click.option(
+    "--show", metavar="NAME", shell_complete=COMPLETE["studies"], help="Show an existing study without running trials."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the trials as JSON.")
 @click.pass_context
 def tune(
