@@ -15,10 +15,12 @@ from zoo import registry
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.cli.options import options_of, read_seeds, value_of
+from zoo.cli.plan import print_plan
 from zoo.devices import resolve_device
 from zoo.errors import UsageError
 from zoo.plan.overrides import parse_settings
 from zoo.plan.request import Request
+from zoo.registry import datasets_by_id
 from zoo.run.where import Where
 from zoo.specs import LauncherSpec
 from zoo.train.team import check_batches, check_devices
@@ -26,8 +28,6 @@ from zoo.train.team import check_batches, check_devices
 if TYPE_CHECKING:
     from zoo.host import Host
     from zoo.results.schema import RunResult
-
-# Modules that import numpy or torch are imported inside the functions: `zoo bench --help` and completion need neither.
 
 
 @click.command()
@@ -64,7 +64,6 @@ def bench(
     Stored results are shown at once; the same command resumes an interrupted one.
     A suite is a TOML file with these options; command-line options override the file.
     """
-    from zoo.cli.plan import print_plan
     from zoo.cli.watch import Watcher
     from zoo.plan.bench import plan_bench
     from zoo.plan.suite import compare_expected
@@ -136,7 +135,6 @@ def _given(ctx: click.Context) -> set[str]:
 
 def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, ran: bool) -> None:
     """Print the table or JSON, and draw the pictures."""
-    from zoo.registry import datasets_by_id
     from zoo.report.plots import draw_all
     from zoo.report.tables import make_tables, to_rich
     from zoo.results.store import plain_result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,13 @@ import click
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json
 from zoo.cli.probe import probe
+from zoo.data.about import caption
+from zoo.data.recipe import SPLITS
 from zoo.errors import UsageError, nearest
+from zoo.plan.overrides import parse_settings
+from zoo.plan.recipes import plan_images
+from zoo.registry import datasets_by_id
+from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +51,6 @@ def verify(ctx: click.Context, folder: Path, as_json: bool) -> None:
     Each shard is compared with its own checksum and the manifest's; gaps, counts and the recipe are checked. The exit
     code is 1 if there are problems; the output lists them with the commands that repair them.
     """
-    from dataclasses import asdict
 
     from zoo.cli.watch import CountBar
     from zoo.data.verify import verify_folder
@@ -139,9 +145,6 @@ def show(
 
     For a folder, the first images are drawn; for a data set, the same images are rendered and not kept.
     """
-    from zoo.data.about import caption
-    from zoo.data.recipe import SPLITS
-    from zoo.registry import datasets_by_id
     from zoo.report.plots import draw_images
 
     if split not in SPLITS:
@@ -175,7 +178,6 @@ def _of_folder(host: Host, folder: Path, split: str) -> tuple[Recipe, Sequence[s
     """
     from zoo.data.folder import open_folder, read_recipe
     from zoo.data.manifest import read_manifest
-    from zoo.specs import DatasetSpec
 
     recipe = read_recipe(folder)
     [shard] = open_folder(folder, recipe, split, 1)
@@ -200,8 +202,6 @@ def _of_dataset(
     import numpy as np
 
     from zoo.data.open import Dataset
-    from zoo.plan.overrides import parse_settings
-    from zoo.plan.recipes import plan_images
 
     spec, recipe = plan_images(host, name, settings=parse_settings(list(pairs)), simulator=simulator, device="cpu")
     count = each * len(spec.classes)

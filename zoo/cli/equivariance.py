@@ -11,6 +11,9 @@ import click
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, host_of, print_json
 from zoo.errors import TrainingError, UsageError, nearest
+from zoo.plan.overrides import parse_settings
+from zoo.schema import plain
+from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,8 +62,6 @@ def equivariance(
     share is the floor.
     """
     from zoo import registry
-    from zoo.plan.overrides import parse_settings
-    from zoo.specs import ModelSpec
 
     host = host_of(ctx)
     spec = registry.find(host, ModelSpec, model)
@@ -95,7 +96,6 @@ def _measure(
     import torch
 
     from zoo.models.classifier import build_classifier
-    from zoo.schema import plain
     from zoo.scores.equivariance import blob_images, declared_symmetry, measure_equivariance, measure_layers
 
     torch.manual_seed(seed)

@@ -11,7 +11,11 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.data.about import shown_params
+from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
+from zoo.plan.overrides import parse_settings
+from zoo.registry import datasets_by_id
 from zoo.schema import plain
 
 if TYPE_CHECKING:
@@ -74,8 +78,6 @@ def evaluate(
 
     Image size, pixel scale and other parameters changed for the training are the same here; --set overrides them.
     """
-    from zoo.devices import resolve_device
-    from zoo.plan.overrides import parse_settings
     from zoo.weights.find import find_weights
 
     host = host_of(ctx)
@@ -120,9 +122,6 @@ def evaluate(
 
 def _print(host: Host, found: Evaluation) -> None:
     from rich.table import Table
-
-    from zoo.data.about import shown_params
-    from zoo.registry import datasets_by_id
 
     dataset = datasets_by_id(host).get(found.recipe.dataset)
     shown = ", ".join(shown_params(dataset, found.recipe.params))

@@ -13,8 +13,12 @@ import click
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import commands_of, console, echo, host_of, print_json
 from zoo.cli.listing import print_aligned
+from zoo.environment import describe
 from zoo.errors import MissingError, UsageError
 from zoo.escaping import visible
+from zoo.paths import cache_dir
+from zoo.schema import plain
+from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -82,7 +86,6 @@ def _find_any(host: Host, name: str) -> Spec:
         MissingError: what has it lacks a dependency.
     """
     from zoo import registry
-    from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
 
     errors: list[UsageError | MissingError] = []
     for kind in (ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec, MetricSpec):
@@ -155,9 +158,6 @@ def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
 def env(ctx: click.Context, as_json: bool) -> None:
     """Show machine, versions, folders and plugins, for bug reports."""
     import zoo
-    from zoo.environment import describe
-    from zoo.paths import cache_dir
-    from zoo.schema import plain
 
     content = {
         "zoo": zoo.__version__,

@@ -14,6 +14,7 @@ import click
 from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, nearest
 from zoo.escaping import visible
+from zoo.specs import DatasetSpec, LauncherSpec, ModelSpec, SimulatorSpec
 
 if TYPE_CHECKING:
     from zoo.specs import ModelSpec, Spec
@@ -148,7 +149,6 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def list_models(ctx: click.Context, pattern: str, tag: str | None, group: str | None, sort: str, as_json: bool) -> None:
     """List networks."""
-    from zoo.specs import ModelSpec
 
     columns = [
         Column("id", lambda spec: spec.id),
@@ -175,7 +175,6 @@ _ORDERS: dict[str, Callable[[ModelSpec], tuple[bool, Any]]] = {
 @click.pass_context
 def list_datasets(ctx: click.Context, pattern: str, tag: str | None, as_json: bool) -> None:
     """List data sets."""
-    from zoo.specs import DatasetSpec
 
     columns = [
         Column("id", lambda spec: spec.id),
@@ -192,7 +191,6 @@ def list_datasets(ctx: click.Context, pattern: str, tag: str | None, as_json: bo
 @click.pass_context
 def list_simulators(ctx: click.Context, pattern: str, tag: str | None, as_json: bool) -> None:
     """List lens simulators."""
-    from zoo.specs import SimulatorSpec
 
     columns = [
         Column("id", lambda spec: spec.id),
@@ -210,7 +208,6 @@ def list_simulators(ctx: click.Context, pattern: str, tag: str | None, as_json: 
 @click.pass_context
 def list_launchers(ctx: click.Context, pattern: str, tag: str | None, as_json: bool) -> None:
     """List ways to run cells."""
-    from zoo.specs import LauncherSpec
 
     columns = [Column("id", lambda spec: spec.id), Column("summary", lambda spec: spec.summary)]
     _print(ctx, LauncherSpec, pattern, columns, as_json=as_json, tag=tag)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.cli.context import console
+from zoo.data.about import budget_note
+from zoo.registry import datasets_by_id
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
@@ -29,8 +31,6 @@ def print_plan(
         minutes: Run id -> Minutes that the run takes, from the suite file.
     """
     from zoo.cli.terminal import styled
-    from zoo.data.about import budget_note
-    from zoo.registry import datasets_by_id
     from zoo.results.store import done
 
     budgets = ", ".join(dict.fromkeys(cell.budget for cell in cells))

@@ -14,8 +14,11 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, rewrite_line
+from zoo.data.about import shown_params
+from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
 from zoo.escaping import csv_line, visible
+from zoo.registry import datasets_by_id
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -63,7 +66,6 @@ def predict(
     """
     if as_csv and as_json:
         raise UsageError("--csv and --json cannot be combined.")
-    from zoo.devices import resolve_device
     from zoo.weights.find import find_weights
 
     host = host_of(ctx)
@@ -107,8 +109,6 @@ def predict(
 
 def _weights_in_words(host: Host, about: About) -> str:
     """Return what the weights were trained on: a short training is as confident as a long one."""
-    from zoo.data.about import shown_params
-    from zoo.registry import datasets_by_id
 
     dataset = datasets_by_id(host).get(about.recipe.dataset)
     shown = ", ".join(shown_params(dataset, about.recipe.params))

@@ -6,9 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.budgets import find_budget
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
+from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
+from zoo.plan.overrides import data_params, parse_settings
+from zoo.plan.recipes import make_recipe
+from zoo.schema import plain
+from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,9 +58,7 @@ def probe(
     to training images and scored on test images. Where the data set declares a switch, both values are measured.
     """
     from zoo import registry
-    from zoo.schema import plain
     from zoo.scores.probe import describe_probe
-    from zoo.specs import DatasetSpec
 
     if images < 1:
         raise UsageError(f"--images {images} must be at least 1.")
@@ -95,8 +99,6 @@ def _params(spec: DatasetSpec, budget: str | None, pairs: tuple[str, ...]) -> di
     Raises:
         UsageError: an unknown budget or parameter.
     """
-    from zoo.budgets import find_budget
-    from zoo.plan.overrides import data_params, parse_settings
 
     given = parse_settings(list(pairs))
     for name in given:
@@ -113,8 +115,6 @@ def _measure(
     host: Host, spec: DatasetSpec, params: Mapping[str, Any], images: int, *, simulator: str, device: str
 ) -> Probe | None:
     from zoo.data.open import Dataset
-    from zoo.devices import resolve_device
-    from zoo.plan.recipes import make_recipe
     from zoo.scores.probe import probe_splits
 
     def report(split: str, done: int, total: int) -> None:

@@ -10,6 +10,7 @@ import click
 
 from zoo.cli.context import console, echo, host_of, print_json
 from zoo.errors import UsageError
+from zoo.registry import datasets_by_id
 
 if TYPE_CHECKING:
     from zoo.report.problems import Problem
@@ -39,7 +40,6 @@ def report(
     """Show the results in a store, best first, one table for each data set and size, with paired differences."""
     if as_markdown + as_csv + as_json > 1:
         raise UsageError("--md, --csv and --json exclude each other.")
-    from zoo.registry import datasets_by_id
     from zoo.results.store import plain_result, scan
 
     datasets = datasets_by_id(host_of(ctx))

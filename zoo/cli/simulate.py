@@ -14,7 +14,12 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
+from zoo.data.recipe import SPLITS
 from zoo.errors import UsageError, ZooError, nearest
+from zoo.plan.overrides import parse_settings
+from zoo.plan.recipes import plan_images
+from zoo.registry import find_simulator
+from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,9 +94,6 @@ def simulate(
     zoo simulate modelB -n 24 --compare autolens            how far two simulators are apart
     """
     from zoo.data.compare import compare_simulators
-    from zoo.data.recipe import SPLITS
-    from zoo.plan.overrides import parse_settings
-    from zoo.plan.recipes import plan_images
 
     host = host_of(ctx)
     warn_of_broken(host)
@@ -174,9 +176,6 @@ def _print_summary(summary: Mapping[str, Any], share: Share, *, again: str) -> N
 def command_for(host: Host, recipe: Recipe, *, split: str, images: int, folder: Path) -> str:
     """Return the command that makes a split of a recipe, or what of it is missing."""
     import json
-
-    from zoo.registry import find_simulator
-    from zoo.specs import DatasetSpec
 
     specs = {spec.id: spec.params for spec in host.specs_of(DatasetSpec) if isinstance(spec, DatasetSpec)}
     defaults = specs.get(recipe.dataset, {})

@@ -10,7 +10,10 @@ import click
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json
 from zoo.cli.listing import print_aligned
-from zoo.errors import ZooError
+from zoo.errors import UsageError, ZooError, nearest
+from zoo.models.weights_file import read_header
+from zoo.paths import write_text
+from zoo.schema import plain
 
 _STORE = click.option("--store", default="results", show_default=True, help="Folder of the results.")
 _LICENCE = click.option("--licence", default="mit", show_default=True, help="Set the licence of the weights.")
@@ -27,8 +30,6 @@ def weights() -> None:
 @click.pass_context
 def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
     """List bundled weights and the weights in a store, by the names that zoo.load accepts."""
-    from zoo.models.weights_file import read_header
-    from zoo.schema import plain
     from zoo.weights.find import packaged_weights, stored_weights
 
     rows: list[dict[str, Any]] = []
@@ -86,8 +87,6 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
 
     RUN is a folder, the first digits of a run id, or weights that a plugin ships, such as p4m.modelA.
     """
-    from zoo.errors import UsageError
-    from zoo.paths import write_text
     from zoo.results.find import find_run
     from zoo.weights.card import make_card
     from zoo.weights.find import shipped_card
@@ -116,7 +115,6 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
 @click.pass_context
 def export(ctx: click.Context, weights: str, kind: str, out: Path | None, store: str) -> None:
     """Write trained weights as one ONNX or torch.export file and compare its outputs with the original."""
-    from zoo.errors import UsageError, nearest
     from zoo.weights.find import find_weights
 
     host = host_of(ctx)
