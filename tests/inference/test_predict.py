@@ -159,7 +159,7 @@ def test_names_that_the_system_refuses_are_left_out(zoo_predict, tmp_path, monke
     # Permissions do not bind root.
     refuse(monkeypatch, os, "scandir", folder / "locked")
     refuse(monkeypatch, os, "stat", tmp_path / "secret.npy")
-    refuse(monkeypatch, np, "load", tmp_path / "sealed.npy")
+    refuse(monkeypatch, Path, "open", tmp_path / "sealed.npy")
     done = zoo_predict(long, tmp_path / "secret.npy", tmp_path / "sealed.npy", folder, "--json")
     assert done.exit_code == 1, done.output
     rows = json.loads(done.stdout)
@@ -263,14 +263,14 @@ def test_thousands_of_images_are_not_held(model):
 
 def test_small_and_dark_images(model):
     pictures = [
-        Picture(name="small", pixels=lenses(1, 6)),
-        Picture(name="speck", pixels=lenses(1, 1)),
+        Picture(name="small", pixels=lenses(1, 9)),
+        Picture(name="speck", pixels=lenses(1, 8)),
         Picture(name="dark", pixels=-np.ones((1, 12, 12), np.float32)),
         Picture(name="huge", pixels=np.full((1, 12, 12), 3e38, np.float32)),
     ]
     small, speck, dark, _ = predict(model, pictures, preparation=Preparation(match_scale=True))
-    assert small.notes == ("75% padded",)
-    assert "far smaller" in speck.reason
+    assert small.notes == ("44% padded",)
+    assert "8 x 8 pixels are too few: 56% of what the network sees would be padding" in speck.reason
     assert "no pixel is positive" in dark.reason
     *_, huge = predict(model, pictures[3:], preparation=Preparation(factor=10.0))
     assert "too large" in huge.reason
