@@ -138,6 +138,7 @@ CHANGES: tuple[Callable[[bytearray, np.random.Generator], None], ...] = (
 
 def write_files(folder: Path, count: int, seed: int) -> None:
     """Write files into a folder, one in eight of them far too large for what it is."""
+    folder.mkdir(exist_ok=True)
     random = np.random.default_rng(seed)
     kinds = contents(random)
     large = too_large()
@@ -179,7 +180,7 @@ def too_large() -> list[tuple[str, Callable[[Path], None]]]:
             file.truncate(file.tell() + 8 * 10**7)
 
     def picture(path: Path) -> None:
-        Image.new("L", (11_000, 9_000)).save(path)
+        Image.new("L", (11_000, 9_000)).save(path, compress_level=1)
 
     def wide_picture(path: Path) -> None:
         Image.new("1", (10_000_000, 1)).save(path)
