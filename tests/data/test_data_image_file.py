@@ -66,7 +66,7 @@ def test_what_an_image_is_not(shape, channels):
 
 @pytest.mark.parametrize("shape", [(40_000, 40_000), (3, 1, 40_000, 40_000), (10, 10_000_000)])
 def test_an_image_larger_than_the_limit_is_refused(shape):
-    with pytest.raises(Unreadable, match=r"is too large: .* and the limit is 0\.5 GiB"):
+    with pytest.raises(Unreadable, match=r"is too large: .* and the limit is 0\.375 GiB"):
         images_of(np.broadcast_to(np.float32(0), shape), channels=1)
 
 

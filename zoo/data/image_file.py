@@ -20,7 +20,7 @@ LEAST_SIDE = 8
 MOST_CHANNELS = 4
 """Most channels of an image whose number of channels is not known."""
 
-MOST_BYTES = 2**29
+MOST_BYTES = 3 * 2**27
 """Most bytes of an image, at 8 a pixel, and of an array that is read whole: with torch, less than 2 GiB in all."""
 
 _MAGIC = b"\x93NUMPY"
