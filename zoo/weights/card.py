@@ -183,7 +183,8 @@ def _scores(result: Finished) -> str:
 def _equivariance(result: Finished) -> str:
     measured = result.equivariance
     trained = measured.trained
-    errors = f"{trained.error:.1e} of the largest logit under {trained.elements} symmetries of the square"
+    error = "an undefined part" if trained.error is None else f"{trained.error:.1e}"
+    errors = f"{error} of the largest logit under {trained.elements} symmetries of the square"
     declared = f"is declared {measured.declared} under {measured.group}" if measured.group else "declares no symmetry"
     return (
         f"The network {declared}. Measured on validation images: the logits change by at most {errors}; "
@@ -193,9 +194,10 @@ def _equivariance(result: Finished) -> str:
 
 def _cost(result: Finished) -> str:
     cost, environment = result.cost, result.environment
+    macs = "an unknown number of" if cost.macs is None else f"{cost.macs / 1e6:,.1f} million"
     where = environment.gpu if result.device.startswith("cuda") else environment.processor
     return (
-        f"{cost.parameters:,} parameters, {cost.macs / 1e6:,.1f} million multiply-accumulates an image. On "
+        f"{cost.parameters:,} parameters, {macs} multiply-accumulates an image. On "
         f"{where or result.device} ({result.device}): {cost.train_images_per_second:,.0f} images/s in "
         f"training, {cost.inference_images_per_second:,.0f} in inference, {cost.train_seconds / 60:.1f} minutes "
         "of training."
