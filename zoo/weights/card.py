@@ -183,9 +183,12 @@ def _scores(result: Finished) -> str:
 def _equivariance(result: Finished) -> str:
     measured = result.equivariance
     trained = measured.trained
-    error = "an undefined part" if trained.error is None else f"{trained.error:.1e}"
-    errors = f"{error} of the largest logit under {trained.elements} symmetries of the square"
     declared = f"is declared {measured.declared} under {measured.group}" if measured.group else "declares no symmetry"
+    if trained.error is None:
+        return (
+            f"The network {declared}. Measured on validation images: all logits are 0, and their change is undefined."
+        )
+    errors = f"{trained.error:.1e} of the largest logit under {trained.elements} symmetries of the square"
     return (
         f"The network {declared}. Measured on validation images: the logits change by at most {errors}; "
         f"{trained.flips:.1%} of the images change their class under one of them."
