@@ -111,14 +111,14 @@ def _try(network: nn.Module, images: Tensor, *, classes: int, build: Callable[[]
     with same_random_numbers(images.device):
         with _step(name, "cannot be copied"):
             tried = copy_of(network)
-        with _step(name, f"fails on two images {list(images.shape)} in training"):
+        with _step(name, f"fails on images {list(images.shape)} in training"):
             logits = tried.train()(images)
         _check_logits(logits, (len(images), classes), name)
         with _step(name, "fails in the backward pass"):
             F.cross_entropy(logits.float(), labels).backward()
         _first_step(tried)
         refuses_single = _refuses_single(copy_of(network), images[:1])
-        with _step(name, f"fails on two images {list(images.shape)} in evaluation"), torch.inference_mode():
+        with _step(name, f"fails on images {list(images.shape)} in evaluation"), torch.inference_mode():
             expected = tried.eval()(images)
         _check_logits(expected, (len(images), classes), name)
         with _step(name, "cannot be copied after a training step"):
