@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, host_of, print_json
 from zoo.errors import TrainingError, UsageError, nearest
 
@@ -21,7 +22,7 @@ _IMAGES = 8
 
 
 @click.command()
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="MODEL", shell_complete=COMPLETE["models"])
 @click.option(
     "--image-size",
     "sizes",
