@@ -1,4 +1,4 @@
-"""Shell completion: names of installed plugins' specs and weights, ids of stored runs and names of studies."""
+"""Shell completion: names of what is installed, ids of stored runs and names of studies."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def _items(incomplete: str, names: Iterable[tuple[str, str]]) -> list[Completion
     ]
 
 
-def _specs(*kinds: type[Spec]) -> Complete:
+def _specs(kind: type[Spec]) -> Complete:
     def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        specs = [spec for kind in kinds for spec in host_of(ctx).specs_of(kind)]
+        specs = host_of(ctx).specs_of(kind)
         names = {name: spec.summary for spec in specs for name in (spec.name, spec.id)}
         return _items(incomplete, sorted(names.items()))
 
@@ -39,55 +39,59 @@ def _budgets(ctx: click.Context, parameter: click.Parameter, incomplete: str) ->
     return _items(incomplete, ((name, budget.note) for name, budget in BUDGETS.items()))
 
 
-def _store(ctx: click.Context) -> Path:
-    """Return the store that the command reads."""
-    return Path(ctx.params.get("source") or ctx.params.get("store") or "results")
-
-
-def _or_paths(items: list[CompletionItem], incomplete: str, kind: str) -> list[CompletionItem]:
-    """Return the items, or a request for the shell to complete paths ("file" or "dir") where there are none."""
-    return items or [CompletionItem(incomplete, type=kind)]
-
-
-def _run_names(store: Path) -> list[tuple[str, str]]:
-    return sorted((path.parent.name, f"{path.parts[-3]} on {path.parts[-4]}") for path in store.glob("*/*/*/cell.json"))
-
-
-def _runs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return _or_paths(_items(incomplete, _run_names(_store(ctx))), incomplete, "dir")
+def complete_runs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the ids of the runs in the store that the command reads, or folders where no id begins so."""
+    store = Path(ctx.params.get("source") or ctx.params.get("store") or "results")
+    runs = [(path.parent.name, f"{path.parts[-3]} on {path.parts[-4]}") for path in store.glob("*/*/*/cell.json")]
+    return _items(incomplete, sorted(runs)) or [CompletionItem(incomplete, type="dir")]
 
 
 def _weights(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return names of bundled weights and ids of runs, or files."""
-    from zoo.weights.find import packaged_weights  # imports numpy
-
-    names = [
-        (name, "bundled weights")
-        for entry in packaged_weights(host_of(ctx))
-        for name in (entry.name.partition("/")[2], entry.name)
-    ]
-    return _or_paths(_items(incomplete, sorted(names) + _run_names(_store(ctx))), incomplete, "file")
-
-
-def _datasets_or_folders(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return _or_paths(_specs(DatasetSpec)(ctx, parameter, incomplete), incomplete, "dir")
+    """Return names of bundled weights and ids of runs, or files where no name begins so."""
+    models = (spec for spec in host_of(ctx).specs_of(ModelSpec) if isinstance(spec, ModelSpec))
+    bundled = [(f"{spec.name}.{key}", spec.summary) for spec in models for key in spec.weights]
+    runs = [item for item in complete_runs(ctx, parameter, incomplete) if item.type == "plain"]
+    return [*_items(incomplete, bundled), *runs] or [CompletionItem(incomplete, type="file")]
 
 
 def _studies(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    studies = sorted(path.name for path in (_store(ctx) / "studies").glob("*") if path.is_dir())
-    return _items(incomplete, ((name, "") for name in studies))
+    """Return the names of the studies in the store that the command reads."""
+    store = Path(ctx.params.get("store") or "results")
+    return _items(incomplete, ((path.name, "") for path in sorted((store / "studies").glob("*/"))))
 
 
+def _any(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    host = host_of(ctx)
+    return _items(incomplete, ((spec.id, spec.summary) for kind in SPECS for spec in host.specs_of(kind)))
+
+
+def _words(*words: str) -> Complete:
+    return lambda ctx, parameter, incomplete: _items(incomplete, ((word, "") for word in words))
+
+
+def _path(kind: str) -> Complete:
+    return lambda ctx, parameter, incomplete: [CompletionItem(incomplete, type=kind)]
+
+
+SPECS: tuple[type[Spec], ...] = (ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec, MetricSpec)
 COMPLETE: dict[str, Complete] = {
     "models": _specs(ModelSpec),
     "datasets": _specs(DatasetSpec),
-    "datasets or folders": _datasets_or_folders,
     "simulators": _specs(SimulatorSpec),
     "launchers": _specs(LauncherSpec),
-    "specs": _specs(ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec, MetricSpec),
+    "ids": _any,
     "budgets": _budgets,
-    "runs": _runs,
-    "weights": _weights,
+    "runs": complete_runs,
     "studies": _studies,
+    "weights": _weights,
+    "devices": _words("auto", "cpu", "cuda", "mps"),
+    "precisions": _words("auto", "fp32", "tf32", "bf16"),
+    "rules": _words("val_auc", "last"),
+    "splits": _words("train", "val", "test"),
+    "matches": _words("params", "macs", "time"),
+    "averages": _words("none", "p4", "d4"),
+    "formats": _words("onnx", "torch-export"),
+    "folder": _path("dir"),
+    "file": _path("file"),
 }
-"""What the shell completes -> Function that returns the names."""
+"""What the shell offers for a parameter of a command."""

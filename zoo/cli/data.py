@@ -113,11 +113,17 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
 
 
 @data.command()
-@click.argument("name", metavar="DIR|DATASET", shell_complete=COMPLETE["datasets or folders"])
+@click.argument("name", metavar="DIR|DATASET", shell_complete=COMPLETE["datasets"])
 @click.option(
     "-n", "--images", default=4, show_default=True, type=click.IntRange(1, 12), help="Number of images of each class."
 )
-@click.option("--split", default="train", show_default=True, help="Draw images of this split: train, val or test.")
+@click.option(
+    "--split",
+    default="train",
+    show_default=True,
+    help="Draw images of this split: train, val or test.",
+    shell_complete=COMPLETE["splits"],
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -126,9 +132,9 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
 )
 @click.option(
     "--simulator",
-    shell_complete=COMPLETE["simulators"],
     default="",
     help="Render the images of a data set with this simulator.  [default: see zoo list-simulators]",
+    shell_complete=COMPLETE["simulators"],
 )
 @click.option(
     "--set",

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 @click.option("--images", default=2000, show_default=True, help="Number of training images, and of test images.")
 @click.option(
     "--budget",
-    shell_complete=COMPLETE["budgets"],
     help="Use the parameters that this budget of `zoo bench` sets: smoke, laptop or paper.",
+    shell_complete=COMPLETE["budgets"],
 )
 @click.option(
     "--simulator",
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     help="Render the images with this simulator.  [default: see zoo list-simulators]",
     shell_complete=COMPLETE["simulators"],
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.", shell_complete=COMPLETE["devices"]
+)
 @click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="Parameters of the data set.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

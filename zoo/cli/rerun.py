@@ -19,11 +19,18 @@ _SOURCE = click.option("--from", "source", default="results", show_default=True,
 @click.command()
 @click.argument("run", shell_complete=COMPLETE["runs"])
 @_SOURCE
-@click.option("--store", metavar="DIR", help="Keep the new run in this store; default: delete it.")
+@click.option(
+    "--store",
+    metavar="DIR",
+    help="Keep the new run in this store; default: delete it.",
+    shell_complete=COMPLETE["folder"],
+)
 @click.option(
     "--tolerance", type=float, default=1e-3, show_default=True, help="Allow this difference of AUCs, accuracy and ECE."
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.", shell_complete=COMPLETE["devices"]
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def rerun(

@@ -42,8 +42,19 @@ _SCENES_TO_COMPARE = 24
     type=click.IntRange(1, MOST_IMAGES),
     help="Number of images of the split; with --compare: default 24.",
 )
-@click.option("--out", metavar="DIR", help="Write the images here; default: the cache that zoo bench reads.")
-@click.option("--split", default="train", show_default=True, help="Make this split: train, val or test.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    help="Write the images here; default: the cache that zoo bench reads.",
+    shell_complete=COMPLETE["folder"],
+)
+@click.option(
+    "--split",
+    default="train",
+    show_default=True,
+    help="Make this split: train, val or test.",
+    shell_complete=COMPLETE["splits"],
+)
 @click.option(
     "--simulator",
     default="",
@@ -58,13 +69,19 @@ _SCENES_TO_COMPARE = 24
     metavar="data.NAME=VALUE",
     help="Set a parameter of the data set, such as data.snr=50.",
 )
-@click.option("--device", default="auto", show_default=True, help="Render on auto, cpu or cuda.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Render on auto, cpu or cuda.",
+    shell_complete=COMPLETE["devices"],
+)
 @click.option("--shard", "share", metavar="I:N", help="Make the share of machine I of N, counted from 0.")
 @click.option(
     "--compare",
     metavar="ID",
-    shell_complete=COMPLETE["simulators"],
     help="Keep no images; compare this simulator with --simulator.",
+    shell_complete=COMPLETE["simulators"],
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context

@@ -15,7 +15,9 @@ from zoo.models.weights_file import read_header
 from zoo.paths import write_text
 from zoo.schema import plain
 
-_STORE = click.option("--store", default="results", show_default=True, help="Folder of the results.")
+_STORE = click.option(
+    "--store", default="results", show_default=True, help="Folder of the results.", shell_complete=COMPLETE["folder"]
+)
 _LICENCE = click.option("--licence", default="mit", show_default=True, help="Set the licence of the weights.")
 
 
@@ -107,7 +109,14 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
 
 @click.command()
 @click.argument("weights", metavar="WEIGHTS", shell_complete=COMPLETE["weights"])
-@click.option("--format", "kind", default="onnx", show_default=True, help="onnx or torch-export.")
+@click.option(
+    "--format",
+    "kind",
+    default="onnx",
+    show_default=True,
+    help="onnx or torch-export.",
+    shell_complete=COMPLETE["formats"],
+)
 @click.option(
     "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write this file; default: MODEL-RUN.onnx or .pt2."
 )
