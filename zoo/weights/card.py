@@ -13,8 +13,9 @@ from zoo.models.pixels import FAR
 from zoo.models.weights_file import Header, read_header
 from zoo.results.find import good_result
 from zoo.results.schema import Finished
-from zoo.results.store import WEIGHTS, split_sizes
+from zoo.results.store import split_sizes
 from zoo.specs import DatasetSpec, ModelSpec
+from zoo.weights.find import weights_of
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -35,7 +36,7 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
         DataError: the run failed, is not done, or its weights cannot be read.
     """
     result = good_result(run_dir)
-    header = read_header(run_dir / WEIGHTS)
+    header = read_header(weights_of(run_dir))
     model, data = _spec(host, ModelSpec, header.about.model), _spec(host, DatasetSpec, header.about.recipe.dataset)
     return _card(result, header, model, data, licence=licence, name=name)
 
