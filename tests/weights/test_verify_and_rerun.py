@@ -49,8 +49,6 @@ def test_an_altered_score_is_found(run_dir):
     honest = test["auc"]["macro"]
     test["auc"]["macro"] = 0.9999
     told = f"auc.macro is {honest:.6g} by the stored predictions, 0.9999 in the result"
-    alter(run_dir, test=test)
-    assert verify_run(run_dir).problems == [told]
     altered = "result.json has been altered or damaged: its checksum does not fit its content."
     alter(run_dir, keep_checksum=True, test=test)
     verdict = verify_run(run_dir)
@@ -59,6 +57,8 @@ def test_an_altered_score_is_found(run_dir):
     assert store.done(run_dir.parents[2], Cell.read(run_dir / store.CELL)) is None
     with pytest.raises(DataError, match="checksum does not fit"):
         good_result(run_dir)
+    alter(run_dir, test=test)  # with a checksum that fits
+    assert verify_run(run_dir).problems == [told]
 
 
 def flip(path):
@@ -162,7 +162,8 @@ def test_the_result_of_another_run_is_not_read(run_dir, other_dir, host, with_ce
 
 def test_a_result_in_the_folder_of_another_network_is_not_read(run_dir):
     moved = run_dir.parents[1] / "toyzoo.other" / run_dir.name
-    shutil.move(run_dir, moved.parent)
+    moved.parent.mkdir()
+    run_dir.rename(moved)
     found, rest = store.scan(run_dir.parents[2])
     assert not found
     assert "belongs into the folder" in rest[0].cause
