@@ -302,6 +302,8 @@ def read_arrays(path: Path, *, only: Sequence[str] | None = None) -> tuple[dict[
     """
     from safetensors import SafetensorError, safe_open
 
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise DataError(f"Cannot read {path}: it is not a file.")
     try:
         with safe_open(path, framework="numpy") as file:
             names = file.keys() if only is None else only
