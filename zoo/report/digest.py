@@ -19,7 +19,7 @@ from zoo.paths import write_text
 from zoo.results.files import checked_file
 from zoo.results.schema import Finished
 from zoo.results.store import PREDICTIONS, content_checksum, file_sha256, read_arrays
-from zoo.schema import Record, plain, read_record
+from zoo.schema import Record, json_text, plain, read_record
 from zoo.scores.schema import Interval
 from zoo.scores.stats import Array, critical_value, macro_components, reliability, roc_band, softmax
 
@@ -159,7 +159,7 @@ def keep(path: Path, content: Mapping[str, Any]) -> None:
     """Write a file that saves work next time; a store that is not writable is not an error."""
     try:
         # One line: with indentation Python writes JSON several times more slowly.
-        write_text(path, json.dumps({"content": content, "checksum": content_checksum(content)}))
+        write_text(path, json_text({"content": content, "checksum": content_checksum(content)}, what=path.name))
     except DataError:
         return
 
