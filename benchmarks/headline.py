@@ -37,6 +37,7 @@ from zoo.budgets import BUDGETS
 from zoo.errors import ZooError
 from zoo.paths import make_dir, written_whole
 from zoo.results import store as result_store
+from zoo.results.files import read_history
 from zoo.results.schema import Finished
 
 HERE = Path(__file__).resolve().parent
@@ -238,8 +239,7 @@ def records(store: Path, *, part: str) -> Iterator[dict[str, Any]]:
         try:
             run = result_store.plain_result(result)
             del run["files"], run["environment"]["platform"]
-            text = (result.run_dir / result_store.HISTORY).read_text(encoding="utf-8")
-            history = [json.loads(line) for line in text.splitlines()]
+            history = schema.plain(read_history(result))
             run |= {"part": part, "history": history, "shifts": schema.plain(read_shifts(store, result.run_id))}
             make_page([read_run(run)])
         except UNUSABLE as error:

@@ -22,6 +22,7 @@ import pluggy
 
 from zoo import hookspecs
 from zoo.errors import MissingError, UsageError, ZooError, nearest
+from zoo.global_state import global_state_kept
 from zoo.isolation import isolate
 from zoo.packages import entry_points, first_party
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
@@ -92,7 +93,8 @@ class Host:
     def call_plugin(self, namespace: str, hook: str, **arguments: Any) -> Any:
         """Call a hook in one plugin alone; return what pluggy returns, or raise what the plugin raises."""
         others = [plugin for name, plugin in self.manager.list_name_plugin() if name != namespace]
-        return self.manager.subset_hook_caller(hook, others)(**arguments)
+        with global_state_kept(namespace, hook):
+            return self.manager.subset_hook_caller(hook, others)(**arguments)
 
     def resolve_model(self, name: str) -> ModelSpec | None:
         """Ask the plugin that owns the namespace for a model that is not listed.
@@ -217,7 +219,7 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
             owner = host.records[candidate.name].distribution
             raise ImportError(f"the namespace '{candidate.name}' is taken by {owner}")
         # A plugin that prints while it is imported would spoil what `--json` writes to stdout.
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), global_state_kept(candidate.name, "its import"):
             module = candidate.load()
         import_ms = (time.perf_counter() - started) * 1e3
         wanted = getattr(module, "ZOO_API_VERSION", hookspecs.API_VERSION)
@@ -226,7 +228,7 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
         trial = _new_manager()
         trial.register(module, name=candidate.name)
         _check_hooks(trial, module)
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), global_state_kept(candidate.name, "a hook"):
             collected = _collect(trial, candidate.name)
         host.manager.register(isolate(module, name=candidate.name, manager=trial), name=candidate.name)
     except (Exception, SystemExit) as problem:

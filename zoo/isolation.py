@@ -12,6 +12,7 @@ from typing import Any
 
 import pluggy
 
+from zoo.global_state import global_state_kept
 from zoo.hookspecs import EVENTS
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,8 @@ Faults = Callable[[], contextlib.AbstractContextManager[None]]
 @contextlib.contextmanager
 def _faults_logged(plugin: str, hook: str) -> Iterator[None]:
     try:
-        yield
+        with global_state_kept(plugin, hook):
+            yield
     except (Exception, SystemExit):
         logger.warning("plugin %s failed in %s", plugin, hook, exc_info=True)
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import hashlib
 import importlib.util
 import logging
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from zoo.errors import MissingError, UsageError, nearest
-from zoo.host import Host
+from zoo.global_state import global_state_kept
+from zoo.host import Host, PluginRecord
 from zoo.packages import first_party
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
+from zoo.version import __version__
 
 S = TypeVar("S", bound=Spec)
 logger = logging.getLogger(__name__)
@@ -109,6 +113,39 @@ def datasets_by_id(host: Host) -> dict[str, DatasetSpec]:
     return {spec.id: spec for spec in listed(host, DatasetSpec)}
 
 
+def installed_versions(host: Host, *ids: str | None) -> dict[str, str]:
+    """Return distribution -> version of the core and of the plugins that these ids come from."""
+    return dict(sorted({"lens-zoo": __version__, **_versions(_records(host, ids))}.items()))
+
+
+def image_code(host: Host, dataset: str, simulator: str | None) -> dict[str, str]:
+    """Return what `Recipe.code` holds: the versions of the plugins of a data set and a simulator that others wrote."""
+    records = _records(host, (dataset, simulator))
+    return dict(sorted(_versions(record for record in records if not record.first_party).items()))
+
+
+def loaded_plugins(host: Host) -> dict[str, str]:
+    """Return distribution -> version of every plugin that was loaded, whether it takes part in a run or not."""
+    return dict(sorted(_versions(record for record in host.records.values() if record.state == "ok").items()))
+
+
+def _records(host: Host, ids: Iterable[str | None]) -> list[PluginRecord]:
+    found = (host.records.get(full_id.partition("/")[0]) for full_id in ids if full_id)
+    return [record for record in found if record is not None]
+
+
+def _versions(records: Iterable[PluginRecord]) -> dict[str, str]:
+    """Return distribution -> version; of a plugin that is a file, its name and a digest of its content."""
+    versions = {}
+    for record in records:
+        if record.version == "file":
+            path = Path(record.distribution)
+            versions[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        else:
+            versions[record.distribution] = record.version
+    return versions
+
+
 def match(host: Host, kind: type[S], names: Iterable[str]) -> list[S]:
     """Return the specs that names, comma lists and wildcards mean, each once, in the order given.
 
@@ -139,7 +176,7 @@ def load_target(spec: Spec) -> Any:
     """
     try:
         # Text that a plugin prints while it is imported is not data.
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), global_state_kept(spec.namespace, f"the import of {spec.target}"):
             return spec.load()
     except (Exception, SystemExit) as error:
         raise MissingError(

@@ -268,7 +268,7 @@ def test_every_determining_value_changes_the_run_id(make):
 def test_versions_change_the_run_id(make, host, monkeypatch):
     before = one(make()).run_id
     with monkeypatch.context() as patch:
-        patch.setattr("zoo.plan.cells.__version__", "0.1.1")
+        patch.setattr("zoo.registry.__version__", "0.1.1")
         assert one(make()).run_id != before
     for kind, name in ((ModelSpec, "toyzoo/tiny"), (DatasetSpec, "toyzoo/stripes")):
         with monkeypatch.context() as patch:

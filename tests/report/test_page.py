@@ -28,7 +28,6 @@ from zoo.report.thumbnails import to_png
 from zoo.results import store
 from zoo.results.cell import Cell
 from zoo.results.store import plain_result
-from zoo.schema import read_record
 
 _spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
 reportdata = importlib.util.module_from_spec(_spec)
@@ -175,8 +174,7 @@ def test_the_second_report_reads_no_predictions(results, tmp_path, monkeypatch):
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
     again = stored(folder, results[0], images=300, signal=0.1)
     computed = read_digest(again)
-    kept = json.loads((again.run_dir / digest.DIGEST).read_text())
-    assert computed == read_record(kept, digest.Digest, what="digest")
+    assert computed == digest.read_kept(again.run_dir / digest.DIGEST, digest.Digest)
     assert compared([*results[1:], again], folder) != compared(results[1:], folder)
 
 

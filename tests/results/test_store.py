@@ -154,7 +154,8 @@ def test_a_damaged_folder_does_not_hide_the_others(tmp_path):
         run_dir = folder / "a" / "b" / f"{number}"
         run_dir.mkdir(parents=True)
         (run_dir / store.RESULT).write_text(text, encoding="utf-8", errors="surrogatepass")
-    put(folder, replace(CELL, seed=2), classes=["x", "z"], test={**SCORES["test"], "auc": {"x": 1, "z": 1, "macro": 1}})
+    later = next(cell for seed in range(2, 99) if (cell := replace(CELL, seed=seed)).run_id > CELL.run_id)
+    put(folder, later, classes=["x", "z"], test={**SCORES["test"], "auc": {"x": 1, "z": 1, "macro": 1}})
     (folder / "a" / "b" / "folder" / store.RESULT).mkdir(parents=True)
     (folder / "a" / "b" / "bytes").mkdir()
     (folder / "a" / "b" / "bytes" / store.RESULT).write_bytes(b"\xff\xfe\x00")
@@ -176,6 +177,7 @@ def test_a_damaged_folder_does_not_hide_the_others(tmp_path):
 
 def test_a_result_survives_writing_and_reading(tmp_path):
     run_dir = put(tmp_path)
+    store.write_result(store.open_result(run_dir))
     before = (run_dir / store.RESULT).read_bytes()
     result = store.open_result(run_dir)
     assert result.run_dir == run_dir

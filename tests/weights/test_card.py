@@ -54,6 +54,7 @@ def test_the_card_states_the_actual_numbers_of_images(run_dir, host):
     """300 training images are asked for, and there are 600 in all; a folder has what it has."""
     result = json.loads((run_dir / store.RESULT).read_text())
     result["data"]["counts"]["train"] = [10, 20, 7]
+    del result[store.CHECKSUM]  # as in a result of an older zoo
     (run_dir / store.RESULT).write_text(json.dumps(result))
     assert " 37 images for training, " in make_card(host, run_dir)
 
@@ -61,7 +62,7 @@ def test_the_card_states_the_actual_numbers_of_images(run_dir, host):
 def test_the_card_describes_streamed_training(run_dir, host):
     """Of a stream no classes are counted, and no image is seen twice."""
     result = json.loads((run_dir / store.RESULT).read_text())
-    del result["data"]["counts"]["train"]
+    del result["data"]["counts"]["train"], result[store.CHECKSUM]
     result["data"]["counts"]["val"] = [25, 25, 50]
     result["stream"] = {"images": 12_345, "images_per_second": 100.0, "waited_share": 0.1}
     (run_dir / store.RESULT).write_text(json.dumps(result))
@@ -72,6 +73,7 @@ def test_the_card_describes_streamed_training(run_dir, host):
 
 def test_the_card_states_what_is_unknown(run_dir, host):
     result = json.loads((run_dir / store.RESULT).read_text())
+    del result[store.CHECKSUM]
     result["cost"]["macs"] = None
     result["equivariance"]["trained"]["error"] = None
     (run_dir / store.RESULT).write_text(json.dumps(result))

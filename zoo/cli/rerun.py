@@ -85,11 +85,13 @@ def verify(ctx: click.Context, target: str, as_json: bool) -> None:
     check failed.
     """
     from zoo.results.find import find_run
-    from zoo.results.store import CELL
+    from zoo.results.store import CELL, RESULT
     from zoo.results.verify import verify_run
 
     folder = Path(target)
-    run_dirs = [path.parent for path in sorted(folder.glob(f"*/*/*/{CELL}"))]
+    run_dirs = sorted({path.parent for name in (CELL, RESULT) for path in folder.glob(f"*/*/*/{name}")})
+    if not run_dirs and (folder / RESULT).exists():
+        run_dirs = [folder]
     if not run_dirs:
         if folder.is_dir() and not (folder / CELL).is_file():
             raise UsageError(f"No runs were found in {folder}.", hint="See: zoo report --store DIR")

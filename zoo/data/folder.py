@@ -6,6 +6,7 @@ the same on every machine.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -23,6 +24,7 @@ from zoo.data.shards import (
     SHARD_SIZE,
     DamagedShard,
     read_shard,
+    shard_checksum,
     shard_count,
     shard_identity,
     shard_name,
@@ -269,6 +271,16 @@ def open_folder(folder: Path, recipe: Recipe, split: str, images: int) -> list[S
         except DamagedShard as error:
             raise DataError(str(error), hint=f"See: zoo data verify {folder}") from error
     return shards
+
+
+def folder_digest(folder: Path, split: str, images: int) -> str:
+    """Return the SHA-256 over the checksums that the shards of a split state; reading a shard compares its own.
+
+    Raises:
+        DataError: A shard is missing or damaged.
+    """
+    stated = [shard_checksum(shard_path(folder / split, number)) for number in range(shard_count(images))]
+    return hashlib.sha256("".join(stated).encode()).hexdigest()
 
 
 def _found(place: Path, recipe: Recipe, split: str, number: int, *, level: int = logging.WARNING) -> Shard | None:

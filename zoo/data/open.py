@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo import registry
+from zoo.data.content import check_content
 from zoo.data.folder import fill_folder, open_folder
 from zoo.data.images import ImageSet, assign_splits, chunks_of
 from zoo.data.recipe import Recipe
@@ -49,6 +50,7 @@ class Dataset:
     Raises:
         MissingError: the data set or the simulator cannot be loaded.
         UsageError: a parameter is impossible.
+        DataError: Plugins or files have changed since the recipe was made.
     """
 
     def __init__(
@@ -65,6 +67,8 @@ class Dataset:
         self.spec = registry.find(host, DatasetSpec, recipe.dataset)
         self.task = open_task(self.spec, task)
         self._host = host
+        check_code(host, recipe)
+        check_content(recipe.params, self.spec.paths, recipe.content, what=self.spec.id)
         self._content = registry.load_target(self.spec)(**recipe.params)
         if not isinstance(self._content, (ImageSet, Population)):
             raise DataError(
@@ -168,6 +172,22 @@ class Dataset:
                 progress=None if report is None else lambda done, total: report(name, done, total),
             ).shards
         return from_shards(name, self.spec.classes, shards, images)
+
+
+def check_code(host: Host, recipe: Recipe) -> None:
+    """Compare the plugins that a recipe was made for with those that are loaded.
+
+    Raises:
+        DataError: Another version, or another content of a plugin file.
+    """
+    now = registry.image_code(host, recipe.dataset, recipe.simulator)
+    for name in sorted({*now, *recipe.code}):
+        if now.get(name) != recipe.code.get(name):
+            raise DataError(
+                f"The images of {recipe.dataset} were planned with {name} {recipe.code.get(name, '(not stated)')}; "
+                f"loaded is {now.get(name, 'nothing of this name')}.",
+                hint="Plan it again: repeat the command that made the plan.",
+            )
 
 
 def _check_pixels(content: ImageSet, index: NDArray[np.int64], what: str) -> None:

@@ -22,6 +22,7 @@ SHARD_SIZE = 256
 MOST_IMAGES = 100_000_000
 """Of a split: the names of shards have six digits."""
 
+_LARGEST_HEADER = 1_000_000
 _DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8"}
 _CODES = {np.dtype(dtype).name: code for code, dtype in _DTYPES.items()}
 
@@ -109,6 +110,23 @@ def read_shard(path: Path, *, identity: str, verify: bool = True) -> dict[str, N
             raise ValueError("its checksum does not fit")
         return {name: _view(data, entry) for name, entry in header.items() if name != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedShard(f"{path} is damaged: {error}.") from error
+
+
+def shard_checksum(path: Path) -> str:
+    """Return the SHA-256 of a shard's arrays as its header states it; `read_shard` compares it with them.
+
+    Raises:
+        DataError: The file was not found or is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            header = json.loads(file.read(min(int.from_bytes(start, "little"), _LARGEST_HEADER)))
+        return str(header["__metadata__"]["sha256"])
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise DamagedShard(f"{path} is damaged: {error}.") from error
 
 

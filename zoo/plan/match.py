@@ -84,7 +84,7 @@ def match_widths(
     references: dict[str, Cell] = {}
     matched = []
     for cell in cells:
-        problem = canonical_json([cell.recipe.to_json(), cell.task])
+        problem = canonical_json([cell.recipe.identity(), cell.task])
         reference = references.setdefault(problem, cell)
         if cell.model == reference.model:
             matched.append(cell)
@@ -100,7 +100,7 @@ def match_widths(
 def _key(cell: Cell, reference: Cell, by: str, device: str) -> str:
     """Return a digest of everything that a match depends on; seeds and training settings are excluded."""
     sides = [(one.model, one.model_version, dict(one.hparams), dict(one.versions)) for one in (cell, reference)]
-    text = canonical_json([by, device if by == "time" else "", cell.recipe.to_json(), cell.task, sides])
+    text = canonical_json([by, device if by == "time" else "", cell.recipe.identity(), cell.task, sides])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -16,8 +16,9 @@ from zoo.report.charts import known, words
 from zoo.report.svg import SERIES, series_class, short
 from zoo.report.thumbnails import data_address
 from zoo.results.comparison import MACRO, Comparison, Variant, estimate
+from zoo.results.files import read_file
 from zoo.results.schema import Finished
-from zoo.results.store import EXAMPLES, MISTAKES, read_arrays
+from zoo.results.store import EXAMPLES, MISTAKES
 
 MOST_SERIES = 12
 """Variants that the charts of one problem show; the table shows all."""
@@ -148,9 +149,9 @@ def confusion_tables(variants: Sequence[Variant], classes: Sequence[str]) -> lis
 
 def examples(variants: Sequence[Variant]) -> list[dict[str, Any]]:
     """Return a few training images of each class, of the first run that has them."""
-    for run_dir in [result.run_dir for variant in variants for result in variant.results]:
+    for result in [result for variant in variants for result in variant.results]:
         try:
-            arrays, metadata = read_arrays(run_dir / EXAMPLES)
+            arrays, metadata = read_file(result, EXAMPLES)
             return [
                 {
                     "name": words(name),
@@ -166,7 +167,7 @@ def examples(variants: Sequence[Variant]) -> list[dict[str, Any]]:
 def mistakes(best: Variant) -> list[dict[str, Any]]:
     """Return the test images whose true class the best network gave the lowest probability."""
     try:
-        arrays, metadata = read_arrays(best.results[0].run_dir / MISTAKES)
+        arrays, metadata = read_file(best.results[0], MISTAKES)
         classes, ids = json.loads(metadata["classes"]), json.loads(metadata["ids"])
         order = arrays["probabilities"][range(len(ids)), arrays["labels"]].argsort()
         found = []

@@ -15,8 +15,9 @@ from zoo.data.recipe import short_hash
 from zoo.escaping import visible
 from zoo.paths import make_dir, written_whole
 from zoo.results.comparison import problem_key
+from zoo.results.files import read_file
 from zoo.results.schema import Finished, RunResult
-from zoo.results.store import EXAMPLES, PREDICTIONS, read_arrays
+from zoo.results.store import EXAMPLES, PREDICTIONS
 from zoo.scores.stats import roc_curve, softmax
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def draw_roc(results: Sequence[Finished], path: Path) -> Path:
     panels = range(len(classes) == 2, len(classes))
     figure, axes = figure_of(1, len(panels), figsize=(4.2 * len(panels), 4.4), sharey=True, squeeze=False)
     for index, result in enumerate(results):
-        arrays, _ = read_arrays(result.run_dir / PREDICTIONS)
+        arrays, _ = read_file(result, PREDICTIONS)
         probabilities, labels = softmax(arrays["test.logits"]), arrays["test.labels"]
         seed = result.cell.seed
         for k, axis in zip(panels, axes[0], strict=True):
@@ -61,18 +62,18 @@ def draw_roc(results: Sequence[Finished], path: Path) -> Path:
     return _save(figure, path, pyplot_close)
 
 
-def draw_examples(run_dir: Path, path: Path, *, title: str) -> Path:
+def draw_examples(result: Finished, path: Path, *, title: str) -> Path:
     """Draw a few training images of each class.
 
     Args:
-        run_dir: Of a good result.
+        result: Good one.
         path: Of the PNG.
         title: Above the picture.
 
     Raises:
         DataError: the examples are missing or damaged, or the file cannot be written.
     """
-    arrays, metadata = read_arrays(run_dir / EXAMPLES)
+    arrays, metadata = read_file(result, EXAMPLES)
     return draw_images(arrays["images"], arrays["labels"], json.loads(metadata["classes"]), path, title=title)
 
 
@@ -146,7 +147,7 @@ def draw_all(results: Sequence[RunResult], folder: Path, *, again: bool = True) 
         if again or not roc.exists():
             draw_roc(ranked, roc)
         if again or not images.exists():
-            draw_examples(ranked[0].run_dir, images, title=f"{dataset}, budget {budget}")
+            draw_examples(ranked[0], images, title=f"{dataset}, budget {budget}")
         paths += [roc, images]
     return paths
 

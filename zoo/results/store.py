@@ -26,6 +26,10 @@ from zoo.schema import json_text, not_finite, plain, read_record
 CELL, RESULT, HISTORY, LOG, PROGRESS = "cell.json", "result.json", "history.jsonl", "log.txt", "progress.json"
 WEIGHTS, PREDICTIONS, EXAMPLES = "weights.safetensors", "predictions.safetensors", "examples.safetensors"
 MISTAKES, LOCK = "mistakes.safetensors", ".lock"
+HASHED = (WEIGHTS, PREDICTIONS, EXAMPLES, MISTAKES, HISTORY)
+"""Files whose SHA-256 a result states."""
+CHECKSUM = "checksum"
+"""Entry of result.json: the SHA-256 of all others."""
 
 logger = logging.getLogger(__name__)
 
@@ -105,15 +109,43 @@ def open_result(run_dir: Path) -> RunResult:
 
     Raises:
         OSError: The file was not found, or is not readable.
+        DataError: it is damaged, altered, foreign, of another schema, or of another run than its folder.
+    """
+    result, problems = examine_result(run_dir)
+    if problems:
+        raise DataError(problems[0])
+    return result
+
+
+def examine_result(run_dir: Path) -> tuple[RunResult, list[str]]:
+    """Return a run's result, and in words why it cannot be trusted although it can be read.
+
+    Raises:
+        OSError: The file was not found, or is not readable.
         DataError: it is damaged, foreign, or of another schema.
     """
+    if (run_dir / RESULT).exists() and not (run_dir / RESULT).is_file():  # a pipe would be waited for
+        raise DataError(f"{RESULT} is damaged: it is not a file.")
     try:
         content = json.loads((run_dir / RESULT).read_text(encoding="utf-8"))
         # JSON can escape half a character, which no report could print.
         json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise DataError(f"{RESULT} is damaged: {error}.") from error
-    return result_from(content, run_dir=run_dir)
+    # Results of older versions of zoo have none.
+    stated = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
+    result = result_from(content, run_dir=run_dir)
+    problems = []
+    if stated is not None and stated != content_checksum(content):
+        problems.append(f"{RESULT} has been altered or damaged: its checksum does not fit its content.")
+    if (folder := run_dir.absolute().name) != result.run_id:
+        problems.append(f"{RESULT} is of the run {result.run_id}; its folder is {folder}.")
+    return result, problems
+
+
+def content_checksum(content: Any) -> str:
+    """Return the SHA-256 of plain values, as a file of them states it beside them."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def result_from(content: Any, *, run_dir: Path) -> RunResult:
@@ -160,7 +192,8 @@ def write_result(result: RunResult) -> None:
     Raises:
         DataError: it cannot be written.
     """
-    write_json(result.run_dir / RESULT, plain_result(result))
+    content = json.loads(json.dumps(plain_result(result)))  # as it will be read
+    write_json(result.run_dir / RESULT, {**content, CHECKSUM: content_checksum(content)})
 
 
 def done(store: Path, cell: Cell) -> Finished | None:
@@ -196,6 +229,8 @@ def scan(store: Path) -> tuple[list[RunResult], list[Unreadable]]:
             continue
         try:
             result = open_result(run_dir)
+            if run_dir != store / result.cell.folder:
+                raise DataError(f"{RESULT} belongs into the folder {result.cell.folder} of a store.")
             _check_classes(result, classes)
             found.append(result)
         except (OSError, DataError) as error:
@@ -273,6 +308,8 @@ def read_arrays(path: Path, *, only: Sequence[str] | None = None) -> tuple[dict[
     """
     from safetensors import SafetensorError, safe_open
 
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise DataError(f"Cannot read {path}: it is not a file.")
     try:
         with safe_open(path, framework="numpy") as file:
             names = file.keys() if only is None else only

@@ -22,6 +22,7 @@ from zoo.data.loader import Batches
 from zoo.data.split import Split
 from zoo.environment import describe, peak_memory_bytes
 from zoo.errors import TrainingError, ZooError
+from zoo.global_state import global_state_kept
 from zoo.models.copies import copy_of
 from zoo.models.load import golden_predictions
 from zoo.models.pixels import SAMPLE, summary
@@ -113,6 +114,7 @@ def run_cell(
                 traceback=traceback.format_exc(),
                 seconds=time.perf_counter() - started,
                 environment=describe(),
+                plugins=registry.loaded_plugins(host),
             )
             logger.error("%s on %s failed: %s", cell.model, cell.data, text, exc_info=not isinstance(error, ZooError))
         store.write_result(result)
@@ -235,9 +237,10 @@ def _run(
         ),
         init=prepared.init,
         device=str(device),
-        files={name: store.file_sha256(run_dir / name) for name in (store.WEIGHTS, store.PREDICTIONS)},
+        files={name: store.file_sha256(run_dir / name) for name in store.HASHED},
         seconds=earlier_seconds + time.perf_counter() - started,
         environment=describe(),
+        plugins=registry.loaded_plugins(host),
         stream=summary_of_stream,
     )
 
@@ -252,7 +255,9 @@ def _extra_metrics(host: Host, logits: Tensor, labels: Tensor) -> dict[str, Any]
     for spec in host.specs_of(MetricSpec):
         try:
             # Arrays of its own: a metric that sorts them in place changes no other's.
-            values = registry.load_target(spec)(logits.double().softmax(1).numpy(), labels.numpy().copy())
+            metric = registry.load_target(spec)
+            with global_state_kept(spec.namespace, f"the metric {spec.name}"):
+                values = metric(logits.double().softmax(1).numpy(), labels.numpy().copy())
             extra[spec.id] = {str(name): float(value) for name, value in values.items()}
         except (Exception, SystemExit):
             logger.warning("metric %s failed", spec.id, exc_info=True)

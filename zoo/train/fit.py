@@ -26,6 +26,7 @@ from zoo.models.classifier import Classifier, build_classifier
 from zoo.models.trial import Trial, try_classifier
 from zoo.models.weights_file import Init
 from zoo.plan.settings import TrainingSettings
+from zoo.plan.unchanged import check_unchanged
 from zoo.progress import ProgressFile
 from zoo.results import store
 from zoo.results.cell import Cell
@@ -159,6 +160,7 @@ def prepare(
     # Before anything is rendered: it sets how float32 is computed, on which compiled code depends.
     fabric = make_fabric(device, cell.precision, team)
     device = fabric.device if team.size > 1 else device
+    check_unchanged(host, cell, images=images)
     data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task, progress=simulating)
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)
@@ -291,6 +293,7 @@ def help_fit(
     try:
         fabric = make_fabric(device, cell.precision, team)
         settings = TrainingSettings(**cell.training)
+        check_unchanged(host, cell, images=images)
         data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task)
         fabric.barrier()  # until then the first process makes the images
         # Its first weights come from the first process as well.

@@ -16,8 +16,9 @@ from zoo.models.pixels import FAR
 from zoo.models.weights_file import Header, read_header
 from zoo.results.find import good_result
 from zoo.results.schema import Finished
-from zoo.results.store import WEIGHTS, split_sizes
+from zoo.results.store import split_sizes
 from zoo.specs import DatasetSpec, ModelSpec
+from zoo.weights.find import weights_of
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -41,7 +42,7 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
         DataError: The run failed or has not ended, or its weights cannot be read.
     """
     result = good_result(run_dir)
-    header = read_header(run_dir / WEIGHTS)
+    header = read_header(weights_of(run_dir))
     about, cell, recipe = header.about, result.cell, result.cell.recipe
     model, data = _spec(host, ModelSpec, about.model), _spec(host, DatasetSpec, about.recipe.dataset)
     sizes = split_sizes(result)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import MissingError, UsageError, ZooError
-from zoo.results.find import good_result
 from zoo.results.store import CELL, RESULT, WEIGHTS
 
 if TYPE_CHECKING:
@@ -107,12 +106,12 @@ def push(host: Host, run_dir: Path, text: str, *, private: bool = False, licence
     """
     from zoo.models.load import load_weights
     from zoo.weights.card import make_card
+    from zoo.weights.find import weights_of
 
     address = Address.read(text)
     if address.file != WEIGHTS or address.revision:
         raise UsageError(f"'{text}': push to a repository, not to a file: hf://{address.repository}")
-    good_result(run_dir)
-    load_weights(host, run_dir / WEIGHTS)  # nothing goes out that could not be loaded again
+    load_weights(host, weights_of(run_dir))  # nothing goes out that could not be loaded again
     card = make_card(host, run_dir, licence=licence, name=f"hf://{address.repository}")
     client = _client()
     if unreachable := _why_unreachable(client):

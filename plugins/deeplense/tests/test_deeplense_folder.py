@@ -15,6 +15,7 @@ from zoo_deeplense.array_file import BrokenFile, read_image
 from zoo_deeplense.folder import build
 from zoo_deeplense.layout import CLASS_ALIASES, find_files
 
+from zoo.data.content import content_digest
 from zoo.data.images import Rows, assign_splits, chunks_of
 from zoo.data.loader import Batches
 from zoo.data.open import Dataset
@@ -337,7 +338,7 @@ def test_the_way_to_batches_stays_on_disk(tmp_path):
     fill(root, COMMON, count=30)
     recipe = Recipe(
         dataset="deeplense/deeplense-folder", dataset_version=1,
-        params={"root": str(root), "scaling": "none", "skip_broken": False},
+        params={"root": str(root), "scaling": "none", "skip_broken": False}, content={"root": content_digest(root)},
     )  # fmt: skip
     data = Dataset(load_plugins(environment={}), recipe, {"train": 50, "val": 8, "test": 40})
     train, val, test = (data.split(name) for name in ("train", "val", "test"))

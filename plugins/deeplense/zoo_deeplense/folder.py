@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.content import content_digest
 from zoo.data.images import ImageSet
 from zoo.data.recipe import short_hash
 from zoo.errors import DataError, UsageError
@@ -48,8 +49,7 @@ def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
         raise UsageError(f"data.skip_broken={skip_broken!r} must be true or false.")
     folder = Path(root).expanduser().absolute()
     files = sorted(find_files(folder), key=lambda file: stable_hash(file.path))
-    content = [[file.path, file.size, file.modified] for file in files]
-    cached = make_dir(cache_dir() / "folders" / short_hash([str(folder), scaling, skip_broken, content]))
+    cached = make_dir(cache_dir() / "folders" / short_hash([content_digest(folder), scaling, skip_broken]))
     index = _ensure(cached, folder, files, scaling=scaling, skip_broken=skip_broken)
     if index["skipped"]:
         shown = "; ".join(index["skipped"][:5])

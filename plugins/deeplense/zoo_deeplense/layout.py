@@ -28,14 +28,11 @@ class Found:
         path: relative to the root, with forward slashes.
         label: index of the class.
         split: "train", "val", "test", or "" where its folders name none.
-        size, modified: bytes, and nanoseconds of the last change: they tell whether it was replaced.
     """
 
     path: str
     label: int
     split: str
-    size: int
-    modified: int
 
 
 def find_files(root: Path) -> list[Found]:
@@ -80,9 +77,8 @@ def find_files(root: Path) -> list[Found]:
         sets.setdefault(tuple(rest), relative)
         mark = splits.pop() if splits else ""
         for name in arrays:
-            status = os.stat(os.path.join(folder, name))
             path = name if relative == "." else f"{relative}/{name}"
-            found.append(Found(path=path, label=label, split=mark, size=status.st_size, modified=status.st_mtime_ns))
+            found.append(Found(path=path, label=label, split=mark))
     if len(sets) > 1:
         names_of_sets = ", ".join(sorted("/".join(key) or "." for key in sets))
         raise UsageError(f"{root} holds several sets: {names_of_sets}.", hint="Point data.root at one of them.")

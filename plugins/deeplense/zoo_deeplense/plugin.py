@@ -52,11 +52,13 @@ def _population(
     *,
     target: str = "zoo_deeplense.population:build",
     requires: tuple[str, ...] = (),
+    paths: tuple[str, ...] = (),
 ) -> DatasetSpec:
     return DatasetSpec(
         id=f"deeplense/{name}",
         target=target,
         requires=requires,
+        paths=paths,
         summary=summary,
         classes=CLASSES,
         tasks=TASKS,
@@ -106,6 +108,7 @@ def zoo_datasets() -> list[DatasetSpec]:
             "modelB with real galaxies from the Hubble deep field for sources",
             target="zoo_deeplense.real_sources:build",
             requires=("skimage",),
+            paths=("pictures",),
         ),
         DatasetSpec(
             id="deeplense/deeplense-folder",
@@ -116,6 +119,7 @@ def zoo_datasets() -> list[DatasetSpec]:
             params={"root": None, "scaling": "none", "skip_broken": False},
             meanings=_meanings({"root": None, "scaling": "none", "skip_broken": False}),
             required=("root",),
+            paths=("root",),
             tags=("lens", "files"),
             card=_FOLDER,
         ),

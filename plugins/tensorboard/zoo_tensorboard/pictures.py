@@ -14,20 +14,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zoo.report.plots import draw_examples, draw_images, draw_roc, with_plain_texts
+from zoo.results.files import read_file
 from zoo.results.schema import Finished
-from zoo.results.store import MISTAKES, read_arrays
+from zoo.results.store import MISTAKES
 
 
 def draw(result: Finished) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield tag and pixels [height, width, 3] of each picture of a successful run."""
-    cell, run_dir = result.cell, result.run_dir
+    cell = result.cell
     title = f"{cell.model} on {cell.data}, seed {cell.seed}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
         yield "test/roc", _pixels(draw_roc([result], path))
         yield "test/confusion", draw_confusion(result.test.confusion, result.classes)
-        yield "images/examples", _pixels(draw_examples(run_dir, path, title=title))
-        arrays, metadata = read_arrays(run_dir / MISTAKES)
+        yield "images/examples", _pixels(draw_examples(result, path, title=title))
+        arrays, metadata = read_file(result, MISTAKES)
         classes = json.loads(metadata["classes"])
         captions = [
             f"{chance[label]:.2f}" for chance, label in zip(arrays["probabilities"], arrays["labels"], strict=True)

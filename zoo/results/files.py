@@ -1,0 +1,68 @@
+"""Files of a run that are read only as they were written: each is compared with its SHA-256 in the result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from zoo.errors import DataError
+from zoo.results.schema import Epoch, Finished
+from zoo.results.store import HISTORY, RESULT, file_sha256, read_arrays
+from zoo.schema import read_record
+
+
+def checked_file(result: Finished, name: str) -> Path:
+    """Return the path of a file of a run that is as it was written.
+
+    Args:
+        result: Result that states the SHA-256 of the file; one of an older version of zoo states fewer of them.
+        name: One of `zoo.results.store.HASHED`.
+
+    Raises:
+        DataError: The file is missing, unreadable or altered.
+    """
+    path = result.run_dir / name
+    if not path.is_file():  # a folder; a pipe, which would be waited for
+        raise DataError(f"Cannot read {path}: it is {'not a file' if path.exists() else 'gone'}.")
+    try:
+        if name in result.files and file_sha256(path) != result.files[name]:
+            raise DataError(
+                f"{path} has been altered or damaged: its SHA-256 is not the one in {RESULT}.",
+                hint=f"See: zoo verify {result.run_dir}",
+            )
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
+    return path
+
+
+def read_file(
+    result: Finished, name: str, *, only: Sequence[str] | None = None
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Return arrays and metadata of a run's file, as `read_arrays`; the file must be as it was written.
+
+    Raises:
+        DataError: The file is missing, damaged or altered.
+    """
+    return read_arrays(checked_file(result, name), only=only)
+
+
+def read_history(result: Finished) -> list[Epoch]:
+    """Return the epochs of a run; the file must be as it was written.
+
+    Raises:
+        DataError: The file is missing, damaged or altered.
+    """
+    path = checked_file(result, HISTORY)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        content = [json.loads(line) for line in lines]
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged: {error}.") from error
+    history = read_record(content, list[Epoch], what=str(path))
+    if len(history) < result.val.epoch:
+        raise DataError(f"{path} is damaged: it ends before epoch {result.val.epoch}, whose weights were kept.")
+    return history
