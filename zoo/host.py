@@ -216,7 +216,7 @@ def _entry_points() -> list[importlib.metadata.EntryPoint]:
 
 
 def _from_file(path: Path) -> _Candidate:
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises where a name is too long
         raise UsageError(f"--plugin {path}: file not found.")
 
     def load() -> ModuleType:

@@ -216,10 +216,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         code = error.exit_code
     except OSError as error:
-        if error.filename is not None:
-            raise
-        # No file of ours, so what our output goes to: `> FILE` on a full disk.
-        click.echo(f"Error: Cannot write the output: {error.strerror or error}.", err=True)
+        # Without a file name it is what our output goes to: `> FILE` on a full disk.
+        what = "write the output" if error.filename is None else f"use {error.filename}"
+        logging.debug("", exc_info=True)
+        click.echo(f"Error: Cannot {what}: {error.strerror or error}.", err=True)
         code = 1
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted. Nothing is lost: run the same command to resume.", err=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from zoo.data.recipe import Recipe
 from zoo.errors import DataError
-from zoo.paths import written_whole
+from zoo.paths import parse_json, regular_file, written_whole
 
 SHARD_SIZE = 256
 MOST_IMAGES = 100_000_000
@@ -99,7 +99,8 @@ def read_shard(path: Path, *, identity: str, verify: bool = True) -> dict[str, N
         DamagedShard: it is truncated, altered, or another one.
         FileNotFoundError: it is not there.
     """
-    content = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else np.zeros(0, np.uint8)
+    size = regular_file(path).stat().st_size
+    content = np.memmap(path, dtype=np.uint8, mode="r") if size else np.zeros(0, np.uint8)
     try:
         header, data = _parse(content)
         metadata = header.get("__metadata__", {})
@@ -114,7 +115,7 @@ def read_shard(path: Path, *, identity: str, verify: bool = True) -> dict[str, N
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, as sha256sum prints it."""
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -125,7 +126,7 @@ def _parse(content: NDArray[np.uint8]) -> tuple[dict[str, Any], NDArray[np.uint8
     length = int.from_bytes(bytes(content[:8]), "little")
     if length > len(content) - 8:
         raise ValueError("its header is cut")
-    return json.loads(bytes(content[8 : 8 + length])), content[8 + length :]
+    return parse_json(bytes(content[8 : 8 + length])), content[8 + length :]
 
 
 def _digest(header: Mapping[str, Any], buffers: Iterable[NDArray[np.uint8]]) -> str:

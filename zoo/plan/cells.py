@@ -14,6 +14,7 @@ from zoo.data.shards import MOST_IMAGES
 from zoo.data.task import open_task
 from zoo.devices import resolve_device, resolve_precision
 from zoo.errors import UsageError, nearest
+from zoo.paths import regular_file
 from zoo.plan.match import match_widths
 from zoo.plan.overrides import SIZE_SETTINGS, by_model, check_names, check_plain, data_params, hparam
 from zoo.plan.recipes import make_recipe, recipe_of_folder, try_population
@@ -137,7 +138,7 @@ def installed_versions(host: Host, *ids: str | None) -> dict[str, str]:
         record = host.records.get(full_id.partition("/")[0]) if full_id else None
         if record is not None and record.version == "file":
             path = Path(record.distribution)
-            versions[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            versions[path.name] = hashlib.sha256(regular_file(path).read_bytes()).hexdigest()[:16]
         elif record is not None:
             versions[record.distribution] = record.version
     return dict(sorted(versions.items()))

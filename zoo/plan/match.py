@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import registry
 from zoo.data.recipe import canonical_json
 from zoo.errors import UsageError, nearest
-from zoo.paths import make_dir, written_whole
+from zoo.paths import make_dir, read_json, written_whole
 from zoo.results.cell import Cell
 from zoo.specs import ModelSpec
 
@@ -85,7 +85,7 @@ def _key(cell: Cell, reference: Cell, by: str, device: str) -> str:
 
 def _stored(store: Path, key: str) -> dict[str, Any] | None:
     try:
-        content: dict[str, Any] = json.loads((store / ".match" / f"{key}.json").read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(store / ".match" / f"{key}.json")
     except (OSError, ValueError):
         return None
     return content

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from zoo.data.about import UNDECLARED
 from zoo.errors import DataError
-from zoo.paths import write_text
+from zoo.paths import read_json, write_text
 from zoo.results.schema import Finished
 from zoo.results.store import PREDICTIONS, read_arrays
 from zoo.schema import Record, plain, read_record
@@ -135,7 +135,7 @@ def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyTyp
     mark = (VERSION, about.st_size, about.st_mtime_ns)
     kept_in = result.run_dir / DIGEST
     try:
-        kept = read_record(json.loads(kept_in.read_text(encoding="utf-8")), Digest, what=DIGEST)
+        kept = read_record(read_json(kept_in), Digest, what=DIGEST)
         if kept.mark == mark and kept.labels == labels:
             return kept
     except (OSError, ValueError, RecursionError, DataError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.recipe import short_hash
-from zoo.paths import make_dir, written_whole
+from zoo.paths import make_dir, parse_json, written_whole
 from zoo.results.comparison import problem_key
 from zoo.results.schema import Finished, RunResult
 from zoo.results.store import EXAMPLES, PREDICTIONS, read_arrays
@@ -69,7 +68,7 @@ def draw_examples(run_dir: Path, path: Path, *, title: str) -> Path:
         DataError: the examples are missing or damaged, or the file cannot be written.
     """
     arrays, metadata = read_arrays(run_dir / EXAMPLES)
-    return draw_images(arrays["images"], arrays["labels"], json.loads(metadata["classes"]), path, title=title)
+    return draw_images(arrays["images"], arrays["labels"], parse_json(metadata["classes"]), path, title=title)
 
 
 def draw_images(

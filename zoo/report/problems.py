@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from zoo.data.recipe import short_hash
 from zoo.errors import DataError
+from zoo.paths import read_json
 from zoo.report.digest import VERSION, keep
 from zoo.results.cell import Cell
 from zoo.results.comparison import (
@@ -122,7 +122,7 @@ def _comparisons(variants: Sequence[Variant], store: Path | None) -> tuple[list[
     kept = store / _CACHE / f"pairs-{short_hash(marks)}.json" if store is not None else None
     if kept is not None:
         try:
-            content = read_record(json.loads(kept.read_text(encoding="utf-8")), _Kept, what=kept.name)
+            content = read_record(read_json(kept), _Kept, what=kept.name)
             return content.pairs, content.notes
         except (OSError, ValueError, RecursionError, DataError):
             pass

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import BusyError, DataError
-from zoo.paths import make_dir, write_text, written_whole
+from zoo.paths import make_dir, read_json, regular_file, write_text, written_whole
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed, Finished, RunResult
 from zoo.schema import plain, read_record
@@ -108,7 +108,7 @@ def open_result(run_dir: Path) -> RunResult:
         DataError: it is damaged, foreign, or of another schema.
     """
     try:
-        content = json.loads((run_dir / RESULT).read_text(encoding="utf-8"))
+        content = read_json(run_dir / RESULT)
         # JSON can escape half a character, which no report could print.
         json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -237,7 +237,7 @@ def split_sizes(result: RunResult) -> dict[str, int]:
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -268,7 +268,7 @@ def read_arrays(path: Path, *, only: Sequence[str] | None = None) -> tuple[dict[
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(regular_file(path), framework="numpy") as file:
             names = file.keys() if only is None else only
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except (OSError, SafetensorError) as error:

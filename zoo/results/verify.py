@@ -56,11 +56,13 @@ def verify_run(run_dir: Path) -> Verdict:
     if missing := set(FILES) - result.files.keys():
         problems.append(f"{store.RESULT} holds no hash of {', '.join(sorted(missing))}")
     for name, expected in result.files.items():
-        path = run_dir / name
-        if not path.is_file():
+        try:
+            if store.file_sha256(run_dir / name) != expected:
+                problems.append(f"{name} has been altered: its SHA-256 is not the one in {store.RESULT}")
+        except FileNotFoundError:
             problems.append(f"{name} is gone")
-        elif store.file_sha256(path) != expected:
-            problems.append(f"{name} has been altered: its SHA-256 is not the one in {store.RESULT}")
+        except OSError as error:
+            problems.append(f"{name} cannot be read: {error.strerror or error}")
     try:
         problems += _compare_scores(run_dir, result)
     except (ZooError, LookupError, TypeError, ValueError, RuntimeError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zoo import registry
-from zoo.paths import make_dir
+from zoo.paths import log_tail, make_dir
 from zoo.progress import Progress, read_progress
 from zoo.results import store as result_store
 from zoo.results.cell import SCHEMA, Cell
@@ -174,13 +174,11 @@ def _job(run_dir: Path, *, where: Where) -> Job:
 def _died(cell: Cell, run_dir: Path) -> Failed:
     """Return the result of a cell whose process ended without writing one."""
     log = run_dir / result_store.LOG
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    tail = "\n".join(lines[-_LOG_LINES:])
     return Failed(
         schema=SCHEMA,
         status="failed",
         run_id=cell.run_id,
         cell=cell,
         run_dir=run_dir,
-        error=f"Its process ended without a result; the end of {log}:\n{tail or '(empty)'}",
+        error=f"Its process ended without a result; the end of {log}:\n{log_tail(log, _LOG_LINES)}",
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zoo.errors import DataError, UsageError, nearest
+from zoo.paths import user_path
 from zoo.results.find import find_run, good_result, matching_runs
 from zoo.results.store import CELL, WEIGHTS, read_result
 from zoo.specs import ModelSpec
@@ -52,10 +54,11 @@ def find_weights(host: Host, name: str, *, store: Path) -> Path:
         from zoo.weights.hub import fetch
 
         return fetch(name)
-    path = Path(name).expanduser()
-    if path.is_file():
+    path = user_path(name)
+    # Path.is_file raises where a name is too long.
+    if os.path.isfile(path):
         return path
-    if (path / CELL).is_file():
+    if os.path.isfile(path / CELL):
         return _weights_of(path)
     packaged = list(packaged_weights(host))
     wanted = name.strip().lower()

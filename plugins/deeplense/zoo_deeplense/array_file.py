@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import DataError
+from zoo.paths import regular_file
 
 _MAGIC = b"\x93NUMPY"
 _NDARRAY = object()  # stands for the type, which could be called with any size
@@ -45,7 +46,7 @@ def read_image(path: Path) -> tuple[NDArray[np.float32], float]:
 
 
 def _load(path: Path) -> Any:
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             file.seek(0)
             return _ArraysOnly(file, encoding="latin1").load()

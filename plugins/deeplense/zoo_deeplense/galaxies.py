@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import DataError, UsageError
 from zoo.lensing.scenes import Array
+from zoo.paths import regular_file, user_path
 
 CUT_SIZE = 64
 LEAST_AREA = 80  # pixels above the threshold: smaller ones show no structure
@@ -56,7 +56,7 @@ def load_galaxies(pictures: str | None) -> Galaxies:
 
         return cut_out(hubble_deep_field())
     try:
-        array = np.load(Path(pictures).expanduser(), allow_pickle=False)
+        array = np.load(regular_file(user_path(pictures)), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"Cannot read pictures of galaxies from {pictures}: {error}.") from error
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
