@@ -24,7 +24,7 @@ import pluggy
 
 from zoo import hookspecs
 from zoo.errors import MissingError, UsageError, ZooError, nearest
-from zoo.isolation import isolate
+from zoo.isolation import contained, isolate
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 
 logger = logging.getLogger(__name__)
@@ -124,11 +124,11 @@ class Host:
         """
         namespace = name.partition("/")[0].lower()
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with contextlib.redirect_stdout(sys.stderr), contained():
                 resolved = self.call_plugin(namespace, "zoo_resolve_model", name=name)
         except ZooError:
             raise
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             raise MissingError(
                 f"model '{name}': plugin {namespace} failed in zoo_resolve_model: {type(error).__name__}: {error}",
                 hint="See: zoo plugins",
@@ -252,7 +252,7 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
             owner = host.records[candidate.name].distribution
             raise ImportError(f"the namespace '{candidate.name}' is taken by {owner}")
         # A plugin that prints while it is imported would spoil what `--json` writes to stdout.
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), contained():
             module = candidate.load()
         import_ms = (time.perf_counter() - started) * 1e3
         wanted = getattr(module, "ZOO_API_VERSION", hookspecs.API_VERSION)
@@ -261,10 +261,10 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
         trial = _new_manager()
         trial.register(module, name=candidate.name)
         _check_hooks(trial, module)
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), contained():
             collected = _collect(trial, candidate.name)
         host.manager.register(isolate(module, name=candidate.name, manager=trial), name=candidate.name)
-    except (Exception, SystemExit) as problem:
+    except Exception as problem:
         # The second and third line of pluggy's message state the cause.
         lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
         error = f"{type(problem).__name__}: {'; '.join(lines)}"[:_ERROR_LENGTH]

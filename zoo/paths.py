@@ -112,7 +112,7 @@ def log_tail(path: Path, lines: int) -> str:
     try:
         text = regular_file(path).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        return "(no log)"
+        return "(empty)"
     except OSError as error:
         return f"(cannot be read: {error.strerror or error})"
     return "\n".join(text.splitlines()[-lines:]) or "(empty)"

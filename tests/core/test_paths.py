@@ -91,7 +91,7 @@ def test_only_regular_files_are_read(kind, tmp_path):
     assert caught.value.filename == str(path)
     with pytest.raises(OSError, match=r"."):
         read_json(path)
-    assert log_tail(path, 3).startswith("(no log)" if kind == "missing" else "(cannot be read")
+    assert log_tail(path, 3).startswith("(empty)" if kind == "missing" else "(cannot be read")
     if kind != "missing":
         with pytest.raises(DataError, match="Cannot write"):
             open_log(path)
@@ -199,6 +199,7 @@ def test_names_of_300_letters_end_in_one_message(command, tmp_path, monkeypatch,
     from zoo.cli import main
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", "")  # --plugin sets it
     words = [word.format(name="n" * 300) for word in command.split()]
     with pytest.raises(SystemExit) as ended:
         main(words)

@@ -77,7 +77,7 @@ def _plugin_commands(ctx: click.Context) -> dict[str, click.Command]:
             for command in commands_of(host, name):
                 if command.name is not None and command.name not in cli.commands:
                     commands.setdefault(command.name, command)
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             logging.getLogger(__name__).warning("plugin %s: zoo_commands: %s: %s", name, type(error).__name__, error)
     return commands
 

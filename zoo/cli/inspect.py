@@ -12,6 +12,7 @@ import click
 
 from zoo.cli.context import commands_of, console, host_of, print_json
 from zoo.errors import MissingError, UsageError
+from zoo.isolation import contained
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -83,7 +84,10 @@ def _find_any(host: Host, name: str) -> Spec:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
-    """List installed plugins and their status."""
+    """List installed plugins and their status.
+
+    With --errors the exit code is 1 if a plugin is broken.
+    """
     host = host_of(ctx)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         rows: list[dict[str, Any]] = [
@@ -91,9 +95,10 @@ def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
             | {"target_errors": _target_errors(host, record.name) if errors and record.state == "ok" else []}
             for record in host.records.values()
         ]
+    broken = any(row["state"] == "broken" or row["target_errors"] for row in rows)
     if as_json:
         print_json(rows)
-        return
+        ctx.exit(1 if errors and broken else 0)
     from rich.markup import escape
     from rich.table import Table
 
@@ -115,6 +120,7 @@ def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
             for trace in filter(None, [row["trace"], *(entry["trace"] for entry in row["target_errors"])]):
                 out.print(f"\n[bold red]{row['name']}[/bold red] ({escape(row['distribution'])} {row['version']})")
                 out.print(escape(trace))
+        ctx.exit(1 if broken else 0)
 
 
 def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
@@ -122,7 +128,7 @@ def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
     failures = []
     try:
         commands_of(host, namespace)
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         message = f"zoo_commands: {type(error).__name__}: {error}"
         failures.append({"id": f"{namespace}/zoo_commands", "error": message, "trace": traceback.format_exc()})
     for specs in host.specs.values():
@@ -130,8 +136,9 @@ def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
             if spec.namespace != namespace:
                 continue
             try:
-                spec.load()
-            except (Exception, SystemExit) as error:
+                with contained():
+                    spec.load()
+            except Exception as error:
                 message = f"{spec.id}: target {spec.target}: {type(error).__name__}: {error}"
                 failures.append({"id": spec.id, "error": message, "trace": traceback.format_exc()})
     return failures

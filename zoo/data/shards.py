@@ -5,6 +5,7 @@ A shard is written whole or not at all, holds the SHA-256 of its content in its 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -99,8 +100,7 @@ def read_shard(path: Path, *, identity: str, verify: bool = True) -> dict[str, N
         DamagedShard: it is truncated, altered, or another one.
         FileNotFoundError: it is not there.
     """
-    size = regular_file(path).stat().st_size
-    content = np.memmap(path, dtype=np.uint8, mode="r") if size else np.zeros(0, np.uint8)
+    content = _mapped(regular_file(path))
     try:
         header, data = _parse(content)
         metadata = header.get("__metadata__", {})
@@ -111,6 +111,25 @@ def read_shard(path: Path, *, identity: str, verify: bool = True) -> dict[str, N
         return {name: _view(data, entry) for name, entry in header.items() if name != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedShard(f"{path} is damaged: {error}.") from error
+
+
+def _mapped(path: Path) -> NDArray[np.uint8]:
+    """Return the bytes of a file, mapped from disk and read only.
+
+    torch closes the file, numpy's memmap keeps it open: a split of more than 1,000 shards would run out of file
+    descriptors.
+    """
+    import torch
+
+    size = path.stat().st_size
+    if not size:
+        return np.zeros(0, np.uint8)
+    try:
+        content: NDArray[np.uint8] = torch.from_file(str(path), size=size, dtype=torch.uint8).numpy()
+    except RuntimeError as error:  # its form of an OSError
+        raise OSError(errno.EIO, str(error).splitlines()[0], str(path)) from error
+    content.flags.writeable = False
+    return content
 
 
 def file_sha256(path: Path) -> str:

@@ -12,7 +12,7 @@ from zoo import registry
 from zoo.budgets import find_budget
 from zoo.data.shards import MOST_IMAGES
 from zoo.data.task import open_task
-from zoo.devices import resolve_device, resolve_precision
+from zoo.devices import planned_device, resolve_device, resolve_precision
 from zoo.errors import UsageError, nearest
 from zoo.paths import regular_file
 from zoo.plan.match import match_widths
@@ -43,7 +43,8 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
     """
     if request.rule not in RULES:
         raise UsageError(f"rule '{request.rule}' is not one of {', '.join(RULES)}.{nearest(request.rule, RULES)}")
-    device = resolve_device(request.device)
+    # Only time is measured while planning, so only that needs the device here.
+    device = (resolve_device if request.match == "time" else planned_device)(request.device)
     precision = resolve_precision(request.precision, device)
     budget = find_budget(request.budget or ("paper" if device == "cuda" else "laptop"))
     models = registry.match(host, ModelSpec, request.models)

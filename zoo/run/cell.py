@@ -21,6 +21,7 @@ from zoo.data.loader import Batches
 from zoo.data.split import Split
 from zoo.environment import describe, peak_memory_bytes
 from zoo.errors import ZooError
+from zoo.isolation import contained
 from zoo.models.load import golden_predictions
 from zoo.models.pixels import SAMPLE, summary
 from zoo.models.weights_file import About, Init, write_weights
@@ -234,9 +235,11 @@ def _extra_metrics(host: Host, logits: Tensor, labels: Tensor) -> dict[str, Any]
     for spec in host.specs_of(MetricSpec):
         try:
             # Arrays of its own: a metric that sorts them in place changes no other's.
-            values = registry.load_target(spec)(logits.double().softmax(1).numpy(), labels.numpy().copy())
-            extra[spec.id] = {str(name): float(value) for name, value in values.items()}
-        except (Exception, SystemExit):
+            metric = registry.load_target(spec)
+            with contained():
+                values = metric(logits.double().softmax(1).numpy(), labels.numpy().copy())
+                extra[spec.id] = {str(name): float(value) for name, value in values.items()}
+        except Exception:
             logger.warning("metric %s failed", spec.id, exc_info=True)
     return extra
 

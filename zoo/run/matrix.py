@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zoo import registry
+from zoo.devices import note_on_auto
 from zoo.paths import log_tail, make_dir
 from zoo.progress import Progress, read_progress
 from zoo.results import store as result_store
@@ -21,6 +23,10 @@ from zoo.specs import LauncherSpec
 if TYPE_CHECKING:
     from zoo.host import Host
 
+logger = logging.getLogger(__name__)
+
+LOCAL = "core/local"
+"""Launcher that runs cells on this machine."""
 POLL_SECONDS = 0.2
 _LOG_LINES = 12
 State = Literal["stored", "waiting", "running", "elsewhere", "ended"]
@@ -74,7 +80,10 @@ def run_matrix(
     if not where.force:
         stored = {cell.run_id: result_store.done(store, cell) for cell in cells}
     todo = [cell for cell in {cell.run_id: cell for cell in cells}.values() if not stored.get(cell.run_id)]
-    resolved = where.resolved(host)
+    here = launcher_spec.id == LOCAL
+    resolved = where.resolved(host, here=here)
+    if todo and not here and (note := note_on_auto(where.device)):
+        logger.warning("%s", note)
     matrix = _Matrix(
         store=store,
         stored=stored,
@@ -168,6 +177,7 @@ class _Matrix:
 
 
 def _job(run_dir: Path, *, where: Where) -> Job:
+    run_dir = run_dir.absolute()  # a launcher may start it in another folder
     return Job(run_dir=run_dir, command=where.command(run_dir / result_store.CELL))
 
 
