@@ -147,6 +147,39 @@ def test_lists_are_complete_at_the_usual_widths(zoo, monkeypatch, command, width
         assert "29,391" in text
 
 
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize(
+    ("words", "key"), [(("weights", "list"), "name"), (("plugins",), "name"), (("show", "deeplense/modelB"), "params")]
+)
+def test_names_are_whole_at_the_usual_widths(zoo, monkeypatch, words, key, width):
+    """A folded name cannot be copied into the next command."""
+    from zoo.cli import inspect, listing
+    from zoo.cli.terminal import PlainConsole
+
+    monkeypatch.setattr(listing, "_terminal_width", lambda: width)
+    monkeypatch.setattr(inspect, "console", lambda: PlainConsole(stderr=False, width=width))
+    lines = zoo(*words)[0].splitlines()
+    assert max(map(len, lines)) <= width
+    content = json.loads(zoo(*words, "--json")[0])
+    names = list(content[key]) if isinstance(content, dict) else [row[key] for row in content]
+    found = {word for line in lines for word in line.split()}
+    assert set(names) <= found
+    if words[0] == "show":
+        assert content["target"] in found
+
+
+def test_the_error_of_a_plugin_stands_below_it_on_a_narrow_terminal(zoo, monkeypatch, tmp_path):
+    from zoo.cli import listing
+
+    monkeypatch.setattr(listing, "_terminal_width", lambda: 80)
+    path = tmp_path / "a_plugin_with_a_long_name.py"
+    path.write_text(f"raise RuntimeError({'why it failed ' * 12!r})")
+    lines = zoo("--plugin", path, "plugins")[0].splitlines()
+    [row] = [place for place, line in enumerate(lines) if line.startswith("a_plugin_with_a_long_name ")]
+    assert "broken" in lines[row]
+    assert " ".join(" ".join(lines[row + 1 :]).split()).count("why it failed") == 12
+
+
 def test_a_text_without_enough_room_is_printed_below_its_row():
     from zoo.cli.listing import _aligned
 

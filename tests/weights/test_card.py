@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
+import yaml
 from click.testing import CliRunner
+from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
+from msgspec.structs import replace
 
 from zoo.cli import cli
 from zoo.errors import DataError, UsageError
+from zoo.models.weights_file import read_header
 from zoo.results import store
+from zoo.results.find import good_result
+from zoo.specs import DatasetSpec, ModelSpec
+from zoo.weights import card
 from zoo.weights.card import make_card
 
 
 def test_the_card_agrees_with_the_store(run_dir, host):
     result = json.loads((run_dir / store.RESULT).read_text())
     text = make_card(host, run_dir, licence="cc-by-4.0")
-    assert text.startswith("---\nlicense: cc-by-4.0\n")
+    assert ModelCard(text).data.license == "cc-by-4.0"
     sections = [line[3:] for line in text.splitlines() if line.startswith("## ")]
     assert sections == [
         "Classes and input", "Training data", "Training", "Scores", "Equivariance", "Cost", "Limits", "How to load",
@@ -84,3 +93,52 @@ def test_a_card_of_bundled_weights_refuses_a_licence():
     refused = CliRunner().invoke(cli, ["card", "p4m.modelA", "--licence", "gpl"])
     assert isinstance(refused.exception, UsageError)
     assert "--licence is for cards of your own runs" in str(refused.exception)
+
+
+HOSTILE = [
+    "a: [b", "- x", "no", "# x", "'\"", "x\n---\nevil: 1", "&a *a !!python/none", "\x1b[2J\u202e", "a | b\\| c",
+    "`<b>`", "{{ x }}", "```\n# x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_value_changes_the_structure_of_a_card(run_dir, host, text, monkeypatch):
+    """Names, classes, settings and the licence may hold anything: YAML, Markdown and the shell take them as texts."""
+    result, header = good_result(run_dir), read_header(run_dir / store.WEIGHTS)
+
+    def card_with(value):
+        classes = (value, *result.classes[1:])
+        recipe = dataclasses.replace(result.cell.recipe, params={value: value})
+        names = {"model": value, "budget": value, "hparams": {value: value}, "versions": {value: value}}
+        changed = replace(
+            result,
+            cell=dataclasses.replace(result.cell, recipe=recipe, **names),
+            classes=classes,
+            test=replace(result.test, auc={**result.test.auc, value: 0.5}),
+            device=value,
+            environment=replace(result.environment, processor=value),
+        )
+        about = replace(header.about, model=value, group=value, classes=classes, versions={value: value})
+        specs = {
+            ModelSpec: ModelSpec(id="a/b", target="a:b", summary=value, card="What it does.\x1b[2J"),
+            DatasetSpec: DatasetSpec(id="a/c", target="a:c", summary=value, classes=("a", "b"), params={value: "x"}),
+        }
+        monkeypatch.setattr(card, "_spec", lambda host, kind, name: specs[kind])
+        monkeypatch.setattr(card, "good_result", lambda _: changed)
+        monkeypatch.setattr(card, "read_header", lambda _: dataclasses.replace(header, about=about))
+        return make_card(host, run_dir, licence=value, name=value)
+
+    written = card_with(text)
+    assert structure(written) == structure(card_with("plain"))
+    assert "## What it is\n\nWhat it does." in written
+    front = yaml.safe_load(written.removeprefix("---\n").partition("\n---\n")[0])
+    assert front["license"] == ModelCard(written).data.license == text
+    assert front["tags"][-1] == text
+    assert [entry["type"] for entry in front["model-index"][0]["results"][0]["metrics"]] == ["roc_auc", "accuracy"]
+    assert not set("\x1b\u202e") & set(written)
+
+
+def structure(text):
+    """Return headings, tables and code blocks of a card as a Markdown parser finds them."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(ModelCard(text).text)
+    return [(token.type, token.tag) for token in tokens]

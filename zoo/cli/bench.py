@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from zoo import registry
 from zoo.cli.complete import COMPLETE
-from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.cli.options import options_of, read_seeds, value_of
 from zoo.devices import note_on_auto, resolve_device
 from zoo.errors import UsageError
@@ -89,7 +89,7 @@ def bench(
     if suite_path is not None:
         suite = _read_suite(ctx, suite_path, request)
     store = Path(request.store)
-    tell = partial(click.echo, err=True)
+    tell = partial(echo, err=True)
     if study is not None:
         request = _of_study(ctx, study, request)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
@@ -105,10 +105,10 @@ def bench(
         # What is planned, shown and written is the first process's business.
         ctx.exit(0 if dry_run or run_here()[1] else 1)
     if suite is not None and suite.title:
-        click.echo(click.style(suite.title, bold=True), err=True)
+        echo(suite.title, err=True, bold=True)
     stored = print_plan(host, cells, store, force=where.force, minutes=plan.minutes)
     for problem in plan.problems:
-        click.echo(f"note: {problem}", err=True)
+        echo(f"note: {problem}", err=True)
     if dry_run:
         if note := note_on_auto(where.device):
             click.echo(f"note: {note}", err=True)
@@ -122,9 +122,7 @@ def bench(
         with contextlib.redirect_stdout(sys.stderr):
             found, _ = run_here()
         if len(found) < len(cells):
-            click.echo(
-                f"{len(cells) - len(found)} cells are not run, since one failed: run the command again", err=True
-            )
+            echo(f"{len(cells) - len(found)} cells are not run, since one failed: run the command again", err=True)
             cells = cells[: len(found)]
     else:
         with contextlib.redirect_stdout(sys.stderr), Watcher() as watcher:
@@ -139,9 +137,9 @@ def bench(
     _finish(host, found, store, as_json=as_json, ran=where.force or stored < len(cells))
     if suite is not None:
         for sentence in compare_expected(host, suite, found):
-            click.echo(sentence, err=True)
+            echo(sentence, err=True)
     for problem in plan.problems:
-        click.echo(f"not run: {problem}", err=True)
+        echo(f"not run: {problem}", err=True)
     if plan.problems or any(result.status != "ok" for result in found):
         ctx.exit(1)
 
@@ -173,7 +171,7 @@ def _of_study(ctx: click.Context, name: str, request: Request) -> Request:
     from zoo.plan.study import read_best, request_of
 
     best = read_best(Path(request.store), name)
-    click.echo(f"study {name}: trial {best.trial}, validation AUC {best.val_auc:.4f}", err=True)
+    echo(f"study {name}: trial {best.trial}, validation AUC {best.val_auc:.4f}", err=True)
     return request_of(best, request, given=_given(ctx))
 
 
@@ -191,9 +189,9 @@ def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, r
         for table in make_tables(found, datasets=datasets_by_id(host)):
             out.print(to_rich(table, width=out.width))
             for note in table.notes:
-                out.print(note, style="dim", markup=False)
+                out.print(note, style="dim")
     for result in found:
         if result.status != "ok":
-            click.echo(f"\n{result.cell.model} {result.status}: {result.error}", err=True)
+            echo(f"\n{result.cell.model} {result.status}: {result.error}", err=True)
     for path in draw_all(found, store / "figures", again=ran):
-        click.echo(f"picture: {path}", err=True)
+        echo(f"picture: {path}", err=True)

@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 
 from zoo.budgets import BUDGETS
 from zoo.cli.context import host_of
+from zoo.escaping import one_line
 from zoo.specs import DatasetSpec, LauncherSpec, ModelSpec, SimulatorSpec, Spec
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
@@ -19,7 +20,9 @@ def _items(incomplete: str, names: Iterable[tuple[str, str]]) -> list[Completion
     """Return the names that continue what was typed; of a comma-separated list, its last entry is continued."""
     before, comma, last = incomplete.rpartition(",")
     return [
-        CompletionItem(f"{before}{comma}{name}", help=text or None) for name, text in names if name.startswith(last)
+        CompletionItem(one_line(f"{before}{comma}{name}"), help=one_line(text) or None)
+        for name, text in names
+        if name.startswith(last)
     ]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.context import host_of, print_json
+from zoo.cli.context import echo, host_of, print_json
 from zoo.cli.probe import probe
 from zoo.errors import UsageError, nearest
 
@@ -74,18 +74,18 @@ def verify(ctx: click.Context, folder: Path, as_json: bool) -> None:
 
 def _print_report(host: Host, folder: Path, report: FolderReport) -> None:
     recipe = report.recipe
-    click.echo(f"{folder}: {recipe.dataset} by {recipe.simulator}, seed {recipe.seed}, recipe {recipe.hash}")
+    echo(f"{folder}: {recipe.dataset} by {recipe.simulator}, seed {recipe.seed}, recipe {recipe.hash}")
     for split in report.splits:
         counts = ", ".join(f"{count:,} {name}" for name, count in split.counts.items())
-        click.echo(f"{split.split}: {split.images:,} images in {split.shards:,} shards{': ' if counts else ''}{counts}")
+        echo(f"{split.split}: {split.images:,} images in {split.shards:,} shards{': ' if counts else ''}{counts}")
     for note in report.notes:
-        click.echo(f"note: {note}")
+        echo(f"note: {note}")
     for problem in report.problems:
-        click.echo(f"wrong: {problem.text}")
+        echo(f"wrong: {problem.text}")
     if commands := _mend(host, folder, report):
-        click.echo("To repair it:\n  " + "\n  ".join(commands))
+        echo("To repair it:\n  " + "\n  ".join(commands))
     elif not report.problems:
-        click.echo("No problems found.")
+        echo("No problems found.")
 
 
 def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
@@ -163,7 +163,7 @@ def show(
         arrays["image"][chosen], labels[chosen], classes, out or Path(f"{stem}-{split}.png"),
         title=f"{recipe.dataset} by {recipe.simulator}, {split}", captions=captions,
     )  # fmt: skip
-    click.echo(str(path))
+    echo(str(path))
 
 
 def _of_folder(host: Host, folder: Path, split: str) -> tuple[Recipe, Sequence[str], Arrays]:

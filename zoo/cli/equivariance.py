@@ -124,12 +124,16 @@ def _measure(
 def _print(spec: ModelSpec, measured: Sequence[dict[str, Any]]) -> None:
     from rich.table import Table
 
+    from zoo.cli.terminal import styled
+
     out = console()
     first = measured[0]
     turned = "rotations" in first
     out.print(
-        f"[bold]{spec.id}[/bold], untrained; group {first['group'] or 'none, so all symmetries of the square'}; "
-        f"declared {first['declared'] or 'nothing'}\n"
+        styled(spec.id, "bold"),
+        f", untrained; group {first['group'] or 'none, so all symmetries of the square'}; "
+        f"declared {first['declared'] or 'nothing'}\n",
+        sep="",
     )
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("image size", "pixel symmetries", *(("other angles", "floor") if turned else ())):

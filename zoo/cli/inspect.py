@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.context import commands_of, console, host_of, print_json
+from zoo.cli.context import commands_of, console, echo, host_of, print_json
+from zoo.cli.listing import print_aligned
 from zoo.errors import MissingError, UsageError
+from zoo.escaping import visible
 from zoo.isolation import contained
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from zoo.host import Host
     from zoo.specs import Spec
 
@@ -30,28 +34,44 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         print_json({"kind": spec.kind, **spec.to_json()})
         return
     from rich.markdown import Markdown
-    from rich.markup import escape
-    from rich.table import Table
+
+    from zoo.cli.terminal import styled
 
     out = console()
-    out.print(f"[bold]{spec.id}[/bold]  {spec.kind}\n{escape(spec.summary)}\n")
+    out.print(styled(spec.id, "bold"), f"  {spec.kind}\n{spec.summary}\n", sep="")
     if spec.card:
-        out.print(Markdown(spec.card))
-    table = Table(box=None, show_header=False, pad_edge=False)
+        out.print(Markdown(visible(spec.card)))
+        out.print()
     content = spec.to_json()
     meanings = content.pop("meanings", {})
+    table = _table()
     for key, value in content.items():
         if key in ("id", "summary", "card") or value in (None, [], {}, ""):
             continue
-        if isinstance(value, dict):
-            heading = "fixed arguments" if key == "arguments" else key
-            table.add_row(f"[bold]{heading}[/bold]", "")
-            for inner, inner_value in value.items():
-                meaning = meanings.get(inner, "") if key == "params" else ""
-                table.add_row(f"  {inner}", escape(str(inner_value)), f"[dim]{escape(meaning)}[/dim]")
-        else:
-            table.add_row(f"[bold]{key}[/bold]", escape(", ".join(value) if isinstance(value, list) else str(value)))
+        if not isinstance(value, dict):
+            table.add_row(styled(key, "bold"), ", ".join(value) if isinstance(value, list) else str(value))
+            continue
+        if key == "params":  # in a table of their own: their meanings take room from the values
+            out.print(table)
+            table = _table()
+        table.add_row(styled("fixed arguments" if key == "arguments" else key, "bold"))
+        for inner, inner_value in value.items():
+            meaning = [styled(meanings.get(inner, ""), "dim")] if key == "params" else []
+            table.add_row(f"  {inner}", str(inner_value), *meaning)
+        if key == "params":
+            out.print(table)
+            table = _table()
     out.print(table)
+
+
+def _table() -> Table:
+    """Return a table for names, values and meanings in which a narrow terminal folds no name."""
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
 
 
 def _find_any(host: Host, name: str) -> Spec:
@@ -99,27 +119,18 @@ def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         ctx.exit(1 if errors and broken else 0)
-    from rich.markup import escape
-    from rich.table import Table
-
-    out = console()
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("plugin", "distribution", "version", "state", "offers", "import ms", "error"):
-        table.add_column(heading, overflow="fold")
+    lines = [("plugin", "version", "state", "offers", "import ms", "distribution and error")]
     for row in rows:
         state = "broken" if row["target_errors"] else row["state"]
-        color = {"ok": "green", "broken": "red", "disabled": "yellow"}[state]
         problem = row["error"] or "; ".join(entry["error"] for entry in row["target_errors"])
-        table.add_row(
-            row["name"], escape(row["distribution"]), row["version"], f"[{color}]{state}[/{color}]", str(row["specs"]),
-            f"{row['import_ms']:.1f}", escape(problem),
-        )  # fmt: skip
-    out.print(table)
+        source = ": ".join(filter(None, [row["distribution"], problem]))
+        lines.append((row["name"], row["version"], state, str(row["specs"]), f"{row['import_ms']:.1f}", source))
+    print_aligned(lines, right={3, 4})
     if errors:
         for row in rows:
             for trace in filter(None, [row["trace"], *(entry["trace"] for entry in row["target_errors"])]):
-                out.print(f"\n[bold red]{row['name']}[/bold red] ({escape(row['distribution'])} {row['version']})")
-                out.print(escape(trace))
+                echo(f"\n{row['name']} ({row['distribution']} {row['version']})", bold=True)
+                echo(trace)
         ctx.exit(1 if broken else 0)
 
 
@@ -165,8 +176,8 @@ def env(ctx: click.Context, as_json: bool) -> None:
         return
     for key, value in content.items():
         if isinstance(value, dict):
-            click.echo(f"{key}:")
+            echo(f"{key}:")
             for inner, inner_value in value.items():
-                click.echo(f"  {inner:18} {inner_value}")
+                echo(f"  {inner:18} {inner_value}")
         else:
-            click.echo(f"{key:20} {value}")
+            echo(f"{key:20} {value}")

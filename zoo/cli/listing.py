@@ -1,4 +1,4 @@
-"""`zoo list-models` and its siblings."""
+"""`zoo list-models` and its siblings, and the layout of their lines."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from zoo.cli.context import host_of, print_json, warn_of_broken
+from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, nearest
+from zoo.escaping import visible
 
 if TYPE_CHECKING:
     from zoo.specs import ModelSpec, Spec
@@ -68,9 +69,19 @@ def _print(
         print_json([spec.to_json() for spec in specs])
         return
     rows = [[column.heading for column in columns], *([column.value(spec) for column in columns] for spec in specs)]
-    right = {index for index, column in enumerate(columns) if column.right}
-    for number, text in enumerate(_aligned(rows, width=_terminal_width(), right=right)):
-        click.echo(text if number else click.style(text, bold=True))
+    print_aligned(rows, right={index for index, column in enumerate(columns) if column.right})
+
+
+def print_aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> None:
+    """Print rows as aligned columns that fit the terminal.
+
+    Args:
+        rows: Headings, then texts.
+        right: Indices of the columns that are aligned at their right ends.
+    """
+    plain = [[visible(text) for text in row] for row in rows]
+    for number, text in enumerate(_aligned(plain, width=_terminal_width(), right=right)):
+        echo(text, bold=not number)
 
 
 def _aligned(rows: Sequence[Sequence[str]], *, width: int, right: Collection[int] = ()) -> list[str]:
@@ -100,7 +111,7 @@ def _aligned(rows: Sequence[Sequence[str]], *, width: int, right: Collection[int
             ).rstrip()
             for parts in zip_longest(*cells, fillvalue="")
         ]
-        if separate:
+        if separate and row[-1]:
             lines += [f"    {part}" for part in _folded(row[-1], max(width - 4, 1))]
         texts.append("\n".join(lines))
     return texts

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def probe(
     out.print(_table(spec, ways, found))
     for way in ways:
         label = _label(spec, way)
-        out.print((f"{label}: " if label else "") + describe_probe(found[way]), style="dim", markup=False)
+        out.print((f"{label}: " if label else "") + describe_probe(found[way]), style="dim")
 
 
 def _params(spec: DatasetSpec, budget: str | None, pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _measure(
 
     def report(split: str, done: int, total: int) -> None:
         if not done:
-            click.echo(f"simulating {total} images of the split {split}", err=True)
+            echo(f"simulating {total} images of the split {split}", err=True)
 
     recipe = make_recipe(host, spec, params=params, simulator=simulator, device=resolve_device(device))
     data = Dataset(host, recipe, {"train": images, "val": 1, "test": images}, progress=report)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.context import console, host_of, print_json
+from zoo.cli.context import console, echo, host_of, print_json
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def report(
     elif as_csv:
         from zoo.report.tables import to_csv
 
-        click.echo(to_csv(found), nl=False)
+        echo(to_csv(found), nl=False)
     if html is not None or not (as_json or as_csv):
         from zoo.report.problems import find_problems
 
@@ -66,12 +66,12 @@ def report(
             from zoo.report.page import write_page
 
             write_page(problems, rest, Path(html), datasets=datasets)
-            click.echo(f"wrote {html}", err=True)
+            echo(f"wrote {html}", err=True)
     if figures is not None:
         from zoo.report.plots import draw_all
 
         for path in draw_all(found, Path(figures)):
-            click.echo(f"wrote {path}", err=True)
+            echo(f"wrote {path}", err=True)
 
 
 def print_problems(
@@ -90,22 +90,25 @@ def print_problems(
             sentences = [*sentences[:_MOST_SENTENCES], f"... and {more} more pairs; see them all with --html FILE"]
         for table in [*tables, *([over_seeds] if over_seeds else [])]:
             if as_markdown:
-                click.echo(to_markdown(table) + "\n")
+                echo(to_markdown(table) + "\n")
                 continue
             out.print(to_rich(table, width=out.width))
             for note in table.notes:
-                out.print(note, style="dim", markup=False)
+                out.print(note, style="dim")
         for sentence in [*filter(None, [problem.caution]), *sentences, *problem.notes]:
-            click.echo(f"- {sentence}" if as_markdown else f"  {sentence}")
+            if as_markdown:
+                echo(f"- {sentence}")
+            else:
+                out.print(f"  {sentence}", soft_wrap=not out.is_terminal)
         if sentences or problem.notes:
-            click.echo("")
+            echo("")
 
 
 def _name(rest: Sequence[Unreadable]) -> None:
     """Say on stderr which cells have no result that can be shown."""
     for entry in [entry for entry in rest if not entry.unfinished]:
-        click.echo(f"note: {entry.run_dir} is left out: {entry.cause}", err=True)
+        echo(f"note: {entry.run_dir} is left out: {entry.cause}", err=True)
     unfinished = sum(entry.unfinished for entry in rest)
     if unfinished:
         cells = "cells have" if unfinished > 1 else "cell has"
-        click.echo(f"note: {unfinished} {cells} not ended; the command that started them goes on", err=True)
+        echo(f"note: {unfinished} {cells} not ended; the command that started them goes on", err=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from zoo.cli.complete import complete_runs
-from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError
 
 _SOURCE = click.option("--from", "source", default="results", show_default=True, help="Store of the run.")
@@ -58,13 +58,13 @@ def rerun(
         for name, value in found.stored.items():
             table.add_row(name, f"{value:.5f}", f"{found.again[name]:.5f}", f"{found.again[name] - value:+.1e}")
         console().print(table)
-        click.echo("The test logits are equal bit by bit." if found.same_bits else "The test logits differ.")
+        echo("The test logits are equal bit by bit." if found.same_bits else "The test logits differ.")
     for change in found.changes:
-        click.echo(f"note: {change}", err=True)
+        echo(f"note: {change}", err=True)
     if store:
-        click.echo(f"kept in {found.run_dir}", err=True)
+        echo(f"kept in {found.run_dir}", err=True)
     if not agrees:
-        click.echo(f"A score differs by {found.largest:.1e}; allowed are {tolerance:g} (--tolerance).", err=True)
+        echo(f"A score differs by {found.largest:.1e}; allowed are {tolerance:g} (--tolerance).", err=True)
         ctx.exit(1)
 
 
@@ -93,11 +93,11 @@ def verify(ctx: click.Context, target: str, as_json: bool) -> None:
         print_json([asdict(verdict) | {"run_dir": str(verdict.run_dir)} for verdict in verdicts])
     else:
         for verdict in verdicts:
-            click.echo(f"{verdict.state:9}  {verdict.run_dir}" + "".join(f"  ({note})" for note in verdict.notes))
+            echo(f"{verdict.state:9}  {verdict.run_dir}" + "".join(f"  ({note})" for note in verdict.notes))
             for problem in verdict.problems:
-                click.echo(f"           {problem}")
+                echo(f"           {problem}")
     false = sum(verdict.state == "false" for verdict in verdicts)
     true = sum(verdict.state == "true" for verdict in verdicts)
-    click.echo(f"{true} true, {false} false, {len(verdicts) - true - false} without a result", err=True)
+    echo(f"{true} true, {false} false, {len(verdicts) - true - false} without a result", err=True)
     if false:
         ctx.exit(1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, ZooError, nearest
 
 if TYPE_CHECKING:
@@ -147,17 +147,17 @@ def simulate(
 def _print_summary(summary: Mapping[str, Any], share: Share, *, again: str) -> None:
     rate = f", {summary['made_images'] / summary['seconds']:,.0f} images/s" if summary["made_images"] else ""
     prefix = f"machine {share.machine} of {share.of}: " if share.of > 1 else ""
-    click.echo(
+    echo(
         f"{prefix}{summary['made_images']:,} images made, {summary['found_images']:,} were there, "
         f"in {summary['seconds']:.0f} s{rate} ({summary['simulator']} on {summary['device']})"
     )
-    click.echo(f"{summary['folder']}  recipe {summary['recipe_hash']}")
+    echo(f"{summary['folder']}  recipe {summary['recipe_hash']}")
     if summary["complete"]:
         more = summary["made_images"] + summary["found_images"] - summary["images"]
         kept = f"; {more:,} more are there, since a file holds 256" if more and share.of == 1 else ""
-        click.echo(f"{summary['split']}: complete, {summary['images']:,} images{kept}; checksums in manifest.json")
+        echo(f"{summary['split']}: complete, {summary['images']:,} images{kept}; checksums in manifest.json")
     else:
-        click.echo(
+        echo(
             f"{summary['split']}: other machines have shards to make; when all are done, this completes it:\n  {again}"
         )
 
@@ -208,7 +208,7 @@ def _print_difference(difference: SimulatorDifference, *, as_json: bool) -> None
         table.add_row(*(f"{value:.1e}" if isinstance(value, float) else str(value) for value in row.values()))
     console().print(table)
     for name, seconds in zip(difference.simulators, difference.seconds_per_image, strict=True):
-        click.echo(f"{name}: {1e3 * seconds:,.1f} ms an image")
+        echo(f"{name}: {1e3 * seconds:,.1f} ms an image")
 
 
 def _share(text: str | None) -> Share:

@@ -14,6 +14,7 @@ from zoo.results.store import LOG
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
+    from rich.text import Text
 
     from zoo.progress import Progress
     from zoo.results.schema import RunResult
@@ -31,11 +32,13 @@ class LiveBars:
     """
 
     def __init__(self, *, named: bool = True) -> None:
-        from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, ProgressColumn, TimeElapsedColumn
 
-        columns: list[ProgressColumn] = [BarColumn(bar_width=24), TextColumn("{task.description}")]
+        from zoo.cli.terminal import PlainColumn
+
+        columns: list[ProgressColumn] = [BarColumn(bar_width=24), PlainColumn("{task.description}")]
         if named:
-            columns = [TextColumn("[bold]{task.fields[name]}"), *columns, TimeElapsedColumn()]
+            columns = [PlainColumn("{task.fields[name]}", style="bold"), *columns, TimeElapsedColumn()]
         self._console = console(stderr=True)
         self._live = sys.stderr.isatty()
         self._progress = Progress(*columns, console=self._console, disable=not self._live, transient=not named)
@@ -70,8 +73,8 @@ class Watcher(LiveBars):
                 if run_id in self._tasks:
                     self._progress.remove_task(self._tasks.pop(run_id))
                 for line in _warnings(state.run_dir / LOG):
-                    self._console.print(f"{name}: {line}", markup=False)
-                self._console.print(f"{name}: {_outcome(state.result)}")
+                    self._console.print(f"{name}: {line}")
+                self._console.print(f"{name}: ", _outcome(state.result), sep="")
             elif state.state in ("running", "elsewhere"):
                 text = describe(state.progress)
                 if state.state == "elsewhere":
@@ -154,10 +157,12 @@ def _warnings(log: Path) -> list[str]:
     return [line for line in dict.fromkeys(lines) if line.startswith("WARNING: ")][:_MOST_WARNINGS]
 
 
-def _outcome(result: RunResult) -> str:
+def _outcome(result: RunResult) -> Text:
+    from zoo.cli.terminal import styled
+
     if result.status == "ok":
-        return f"macro AUC {result.test.macro:.4f} in {duration(result.seconds)}"
-    return f"[red]{result.status}[/red]"
+        return styled(f"macro AUC {result.test.macro:.4f} in {duration(result.seconds)}", "")
+    return styled(result.status, "red")
 
 
 def duration(seconds: float) -> str:

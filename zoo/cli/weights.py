@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from zoo.cli.complete import complete_runs
-from zoo.cli.context import console, host_of, print_json
+from zoo.cli.context import echo, host_of, print_json
+from zoo.cli.listing import print_aligned
 from zoo.errors import ZooError
 
 _STORE = click.option("--store", default="results", show_default=True, help="Folder of the results.")
@@ -42,24 +43,18 @@ def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
         print_json(rows)
         return
     if not rows:
-        click.echo(f"No plugin ships weights, and there are none in {store}.", err=True)
+        echo(f"No plugin ships weights, and there are none in {store}.", err=True)
         return
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("name", "source", "model", "trained on", "image", "numbers", "SHA-256"):
-        table.add_column(heading, overflow="fold")
+    lines = [("name", "source", "image", "numbers", "SHA-256", "model and data")]
     for row in rows:
         if "error" in row:
-            table.add_row(row["name"], row["source"], f"[red]{escape(row['error'])}[/red]")
+            lines.append((row["name"], row["source"], "", "", "", f"error: {row['error']}"))
             continue
         scale = f' at {row["pixel_scale"]:g}"' if row["pixel_scale"] else ""
-        table.add_row(
-            row["name"], row["source"], row["model"], row["recipe"]["dataset"],
-            "x".join(map(str, row["image_shape"])) + scale, f"{row['parameters']:,}", row["sha256"][:12],
-        )  # fmt: skip
-    console().print(table)
+        shape = "x".join(map(str, row["image_shape"])) + scale
+        trained = f"{row['model']} on {row['recipe']['dataset']}"
+        lines.append((row["name"], row["source"], shape, f"{row['parameters']:,}", row["sha256"][:12], trained))
+    print_aligned(lines, right={3})
 
 
 @weights.command()
@@ -75,7 +70,7 @@ def push(ctx: click.Context, run: str, address: str, store: str, licence: str, p
     from zoo.weights.hub import push as push_run
 
     run_dir = find_run(run, store=Path(store))
-    click.echo(push_run(host_of(ctx), run_dir, address, private=private, licence=licence))
+    echo(push_run(host_of(ctx), run_dir, address, private=private, licence=licence))
 
 
 @click.command()
@@ -105,10 +100,10 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
             f"The card of {run} came with its weights and is given as it is: --licence is for cards of your own runs."
         )
     if out is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     write_text(out, text)
-    click.echo(f"wrote {out}", err=True)
+    echo(f"wrote {out}", err=True)
 
 
 @click.command()
@@ -136,5 +131,5 @@ def export(ctx: click.Context, weights: str, kind: str, out: Path | None, store:
     about = trained.about
     out = out or Path(f"{about.model.replace('/', '.')}-{about.run_id}{SUFFIXES[kind]}")
     error = write(trained, out, kind=kind)
-    click.echo(f"logits differ from eager by {error:.1e} of the largest (allowed: {TOLERANCE:g})", err=True)
-    click.echo(out)
+    echo(f"logits differ from eager by {error:.1e} of the largest (allowed: {TOLERANCE:g})", err=True)
+    echo(out)

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.recipe import short_hash
+from zoo.escaping import visible
 from zoo.paths import make_dir, parse_json, written_whole
 from zoo.results.comparison import problem_key
 from zoo.results.schema import Finished, RunResult
 from zoo.results.store import EXAMPLES, PREDICTIONS, read_arrays
 from zoo.scores.stats import roc_curve, softmax
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 """Okabe & Ito's palette, which colour-blind readers can distinguish."""
@@ -156,8 +160,19 @@ def _pyplot() -> tuple[Any, Any]:
     return partial(pyplot.subplots, layout="constrained"), pyplot.close
 
 
-def _save(figure: Any, path: Path, close: Any) -> Path:
+def with_plain_texts(figure: Figure) -> Figure:
+    """Return a figure whose texts are drawn as they are: "$" begins no formula, control characters are written out."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(False)
+        text.set_text(visible(text.get_text()))
+    return figure
+
+
+def _save(figure: Figure, path: Path, close: Any) -> Path:
     with written_whole(path) as temporary:
-        figure.savefig(temporary, dpi=130, format="png")
+        with_plain_texts(figure).savefig(temporary, dpi=130, format="png")
     close(figure)
     return path

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.about import budget_note, shown_params
+from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.results.comparison import Variant, estimate, problem_key
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
@@ -97,7 +98,7 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
         _row(result, [name for _, name in areas], turned=turned)
         for result in sorted(good, key=lambda result: -result.test.macro)
     ]
-    rows += [[_name(result), str(result.cell.seed), result.status, *[""] * (len(columns) - 3)] for result in bad]
+    rows += [_failed_row(result, columns, score=areas[-1][0]) for result in bad]
     notes = list(filter(None, [budget_note(cell.budget, dataset)]))
     notes += result_notes(good)
     notes += filter(None, map(accumulation_note, good))
@@ -109,7 +110,7 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
             "logits; "
             f"interpolation makes up to {max(floors):.0e} of it"
         )
-    notes += [f"{_name(result)}: {result.cause}" for result in bad]
+    notes += [f"{_name(result)}, seed {result.cell.seed}: {result.cause}" for result in bad]
     return ResultTable(title=title, columns=columns, rows=rows, notes=notes)
 
 
@@ -168,6 +169,12 @@ def _row(result: Finished, areas: Sequence[str], *, turned: bool) -> list[str]:
     ]
 
 
+def _failed_row(result: RunResult, columns: Sequence[str], *, score: str) -> list[str]:
+    """Return the row of a cell without scores: its status stands in the column that every terminal shows."""
+    shown = {"model": _name(result), "seed": str(result.cell.seed), score: result.status, "run": result.run_id[:8]}
+    return [shown.get(name, "") for name in columns]
+
+
 def _streamed(stream: StreamSummary) -> str:
     rate = f" at {stream.images_per_second:,.0f} images/s" if stream.images_per_second else ""
     waited = f"waited for them {stream.waited_share:.0%} of the time"
@@ -201,9 +208,6 @@ def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
 
 def to_csv(results: Iterable[RunResult]) -> str:
     """Return every number of every result, unrounded, one line a run; a column for each name that occurs."""
-    import csv
-    import io
-
     rows = []
     for result in results:
         cell = result.cell
@@ -221,11 +225,7 @@ def to_csv(results: Iterable[RunResult]) -> str:
         inputs = {name: content["cell"][name] for name in ("sizes", "training", "hparams", "rule", "precision")}
         rows.append({**leading, **_flat(scores), **_flat(inputs), "error": content.get("error", "")})
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return "".join(map(csv_line, [columns, *([row.get(name, "") for name in columns] for row in rows)]))
 
 
 _SCORES = ("test", "val", "equivariance", "cost", "seconds")
@@ -248,6 +248,9 @@ def to_rich(table: ResultTable, *, width: int) -> Table:
     """Return the table for a terminal; the columns that matter least are left out where it is narrow."""
     from rich.table import Table
 
+    # Control characters are written out before widths are measured.
+    rows = [[visible(text) for text in row] for row in table.rows]
+    table = replace(table, columns=[visible(name) for name in table.columns], rows=rows)
     shown = list(range(len(table.columns)))
     for name in (None, *_LEAST_IMPORTANT):
         shown = [index for index in shown if _kind(table.columns[index]) != name]
@@ -288,14 +291,20 @@ def _kind(heading: str) -> str:
 
 def _column_width(table: ResultTable, index: int) -> int:
     """Return the width of a column whose heading may break at blanks."""
-    return max(len(word) for word in [*table.columns[index].split(), *(row[index] for row in table.rows)])
+    from rich.cells import cell_len
+
+    return max(map(cell_len, [*table.columns[index].split(), *(row[index] for row in table.rows)]))
 
 
 def to_markdown(table: ResultTable) -> str:
     """Return the table as Markdown."""
-    lines = ["### " + table.title.replace("\n", " · "), ""]
-    lines.append("| " + " | ".join(table.columns) + " |")
+    lines = ["### " + " · ".join(map(markdown_cell, table.title.split("\n"))), ""]
+    lines.append(_markdown_row(table.columns))
     lines.append("|" + "|".join(" --- " if index == 0 else " ---: " for index in range(len(table.columns))) + "|")
-    lines += ["| " + " | ".join(row) + " |" for row in table.rows]
-    lines += ["", *(f"*{note}*" for note in table.notes)]
+    lines += map(_markdown_row, table.rows)
+    lines += ["", *(f"*{' '.join(note.split())}*" for note in table.notes)]
     return "\n".join(lines)
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(markdown_cell, cells))} |"

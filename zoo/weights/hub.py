@@ -61,7 +61,7 @@ def fetch(text: str) -> Path:
 
     Raises:
         UsageError: The name is malformed, or the hub does not have the file.
-        MissingError: The hub is out of reach and no copy is cached, or the client is not installed.
+        MissingError: The hub is out of reach and no copy is cached.
     """
     address = Address.read(text)
     client = _client()
@@ -103,7 +103,7 @@ def push(host: Host, run_dir: Path, text: str, *, private: bool = False, licence
     Raises:
         UsageError: another form.
         DataError: the run failed, or its weights are damaged.
-        MissingError: the hub is out of reach, refuses, or the client is not installed.
+        MissingError: the hub is out of reach or refuses.
     """
     from zoo.models.load import load_weights
     from zoo.weights.card import make_card
@@ -143,13 +143,9 @@ def push(host: Host, run_dir: Path, text: str, *, private: bool = False, licence
 
 
 def _client() -> ModuleType:
-    try:
-        import huggingface_hub
-        import huggingface_hub.constants  # the package gives its submodules only once they are imported
-    except ImportError as error:
-        raise MissingError(
-            "hf:// needs huggingface_hub, which is not installed.", hint="Install it: pip install huggingface_hub"
-        ) from error
+    import huggingface_hub
+    import huggingface_hub.constants  # the package gives its submodules only once they are imported
+
     return huggingface_hub
 
 

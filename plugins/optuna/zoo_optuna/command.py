@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from zoo.cli.context import host_of, print_json, warn_of_broken
+from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError
 
 
@@ -134,10 +134,10 @@ def _finish(store: Path, name: str, *, as_json: bool) -> bool:
     else:
         print_summary(summary)
     for path in draw(summary, folder):
-        click.echo(f"plot: {path}", err=True)
+        echo(f"plot: {path}", err=True)
     if summary.best is None:
         failed = [trial.error for trial in summary.trials if trial.error]
-        click.echo("No trial has completed." + (f" The first error: {failed[0]}" if failed else ""), err=True)
+        echo("No trial has completed." + (f" The first error: {failed[0]}" if failed else ""), err=True)
     return summary.best is not None
 
 

@@ -16,6 +16,7 @@ from zoo_optuna.definition import Definition, training_seed
 from zoo_optuna.space import values_of
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from optuna import Study
 
 TrialStateName: TypeAlias = Literal["ended", "stopped", "failed", "unfinished"]
@@ -201,7 +202,9 @@ def _draw_importance(summary: Summary, path: Path) -> Path:
     return _save(figure, path)
 
 
-def _save(figure: Any, path: Path) -> Path:
+def _save(figure: Figure, path: Path) -> Path:
+    from zoo.report.plots import with_plain_texts
+
     with written_whole(path) as temporary:
-        figure.savefig(temporary, dpi=130, format="png")
+        with_plain_texts(figure).savefig(temporary, dpi=130, format="png")
     return path

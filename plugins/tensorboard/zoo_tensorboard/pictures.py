@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zoo.paths import parse_json
-from zoo.report.plots import draw_examples, draw_images, draw_roc
+from zoo.report.plots import draw_examples, draw_images, draw_roc, with_plain_texts
 from zoo.results.schema import Finished
 from zoo.results.store import MISTAKES, read_arrays
 
@@ -58,6 +58,7 @@ def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -
     axis.set_xticks(range(len(names)), names)
     axis.set_yticks(range(len(names)), names)
     axis.set(xlabel="predicted", ylabel="true")
+    with_plain_texts(figure)
     canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3]
 
