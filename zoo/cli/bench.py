@@ -111,7 +111,7 @@ def bench(
         echo(f"note: {problem}", err=True)
     if dry_run:
         if note := note_on_auto(where.device):
-            click.echo(f"note: {note}", err=True)
+            echo(f"note: {note}", err=True)
         if as_json:
             print_json([cell.to_json() for cell in cells])
         ctx.exit(1 if plan.problems else 0)
