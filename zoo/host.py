@@ -25,6 +25,7 @@ import pluggy
 from zoo import hookspecs
 from zoo.errors import MissingError, UsageError, ZooError, nearest
 from zoo.isolation import contained, isolate
+from zoo.paths import provide_home
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 
 logger = logging.getLogger(__name__)
@@ -153,6 +154,7 @@ def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str
     Raises:
         UsageError: a file does not exist, or ZOO_PLUGINS names a plugin that is not installed.
     """
+    provide_home()
     environment = dict(os.environ) if environment is None else environment
     only, disabled = _names(environment, "ZOO_PLUGINS"), _names(environment, "ZOO_DISABLE_PLUGINS")
     inherited = [path for path in environment.get("ZOO_PLUGIN_FILES", "").split(os.pathsep) if path]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import json
 import logging
 import os
@@ -25,34 +24,40 @@ _NAME_LENGTH = 50  # characters of a file's name that its temporary name repeats
 def cache_dir() -> Path:
     """Return the folder of simulated data sets and compiled code: $ZOO_CACHE, or the user's cache folder.
 
-    A process without a home folder, as in a container with an unknown user id, gets a folder of its own among the
-    temporary files.
-
     Raises:
-        UsageError: ZOO_CACHE begins with `~` of an unknown user, or the folder among the temporary files belongs to
-            another user.
+        UsageError: ZOO_CACHE begins with `~` of an unknown user, or see `provide_home`.
     """
     chosen = os.environ.get("ZOO_CACHE")
     if chosen:
         return user_path(chosen).absolute()
     import platformdirs
 
-    try:
-        folder = Path(platformdirs.user_cache_dir("lens-zoo"))
-    except (RuntimeError, KeyError):  # which of them, or a path that begins with "~", depends on its version
-        folder = Path("~")
-    return folder if folder.is_absolute() else _cache_without_home()
+    provide_home()
+    return Path(platformdirs.user_cache_dir("lens-zoo"))
 
 
-@functools.cache
-def _cache_without_home() -> Path:
-    user = os.getuid() if hasattr(os, "getuid") else 0
+def provide_home() -> None:
+    """Set HOME to a folder among the temporary files if the user has no home folder, as in many containers.
+
+    Libraries such as astropy cannot be imported without one. Processes that this one starts inherit it.
+
+    Raises:
+        UsageError: That folder belongs to another user, or cannot be made.
+    """
+    if os.path.isabs(os.path.expanduser("~")) or not hasattr(os, "getuid"):
+        return
+    user = os.getuid()
     folder = Path(tempfile.gettempdir(), f"lens-zoo-{user}")
-    with contextlib.suppress(FileNotFoundError):
-        if folder.lstat().st_uid != user:
-            raise UsageError(f"The cache folder {folder} belongs to another user.", hint="Set the variable ZOO_CACHE.")
-    logger.warning("There is no home folder: %s is the cache. Choose another folder with ZOO_CACHE.", folder)
-    return folder
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        owner = folder.lstat().st_uid
+    except OSError as error:
+        raise UsageError(f"Cannot use {folder} as home folder: {error.strerror}.", hint="Set HOME.") from error
+    if owner != user:
+        raise UsageError(f"There is no home folder, and {folder} belongs to another user.", hint="Set HOME.")
+    os.environ["HOME"] = str(folder)
+    os.environ.setdefault("USER", f"user{user}")  # torch asks for a name, too
+    logger.warning("There is no home folder: %s takes its place. Set HOME to choose another one.", folder)
 
 
 def user_path(text: str | os.PathLike[str]) -> Path:

@@ -3,14 +3,12 @@
 import os
 import re
 import socket
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from zoo.errors import DataError, UsageError, ZooError
+from zoo.host import load_plugins
 from zoo.paths import cache_dir, log_tail, open_log, parse_json, read_json, regular_file, user_path, written_whole
 
 ROOT = Path(__file__).parents[2]
@@ -161,27 +159,34 @@ def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path):
     assert path.read_text() == "x"
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can take another user id")
-def test_without_home_and_user_name_the_cache_lies_among_temporary_files():
-    code = (  # the imports come first: Python may lie in a folder that only root may enter
-        "import os, platformdirs, platformdirs.unix, tempfile; from zoo.paths import cache_dir; os.setuid(54321);"
-        "print(cache_dir()); print(cache_dir())"
-    )
-    environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(Path(tempfile.gettempdir(), "lens-zoo-54321"))] * 2
-    assert done.stderr.count("There is no home folder") == 1
-
-
-def test_a_cache_of_another_user_among_temporary_files_is_refused(tmp_path, monkeypatch):
-    from zoo import paths
-
-    monkeypatch.delenv("ZOO_CACHE", raising=False)
-    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: "~/.cache")
+@pytest.fixture
+def homeless(tmp_path, monkeypatch):
+    """No HOME, and a user id without a name."""
+    for name in ("HOME", "USER", "ZOO_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: os.environ.get("HOME", "~") + str(path)[1:])
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr("os.getuid", lambda: 54321)
-    (tmp_path / "lens-zoo-54321").mkdir()
-    paths._cache_without_home.cache_clear()
+    yield tmp_path / f"lens-zoo-{os.getuid()}"
+    for name in ("HOME", "USER"):  # set by what is tested
+        os.environ.pop(name, None)
+
+
+@pytest.mark.parametrize("ask", [cache_dir, lambda: load_plugins(environment={})], ids=["cache", "plugins"])
+def test_a_user_without_a_home_gets_a_folder_among_temporary_files(ask, homeless, caplog):
+    ask()
+    ask()
+    assert os.environ["HOME"] == str(homeless)
+    assert os.environ["USER"]
+    assert homeless.stat().st_mode & 0o777 == 0o700
+    assert cache_dir().is_relative_to(homeless)
+    assert caplog.text.count("There is no home folder") == 1
+
+
+def test_the_folder_of_another_user_does_not_become_the_home(homeless, monkeypatch):
+    homeless.mkdir()
+    user = os.getuid()
+    monkeypatch.setattr("os.getuid", lambda: user + 1)
+    homeless.rename(homeless.with_name(f"lens-zoo-{user + 1}"))
     with pytest.raises(UsageError, match="belongs to another user"):
         cache_dir()
 
