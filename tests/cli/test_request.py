@@ -7,12 +7,14 @@ import logging
 import os
 from dataclasses import fields
 from pathlib import Path
+from typing import get_type_hints
 
 import click
 import pytest
 from click.shell_completion import ShellComplete
 
 import zoo
+from zoo.benching import Options
 from zoo.cli import LEVEL_VARIABLE, cli, main
 from zoo.cli.bench import bench as bench_command
 from zoo.cli.lazy import LazyCommand
@@ -35,8 +37,7 @@ def test_every_field_is_an_option_a_key_and_a_parameter():
     assert set(SHARED) <= set(KEYS)
     parameters = set(inspect.signature(zoo.bench).parameters)
     assert {{"model": "models"}.get(name, name) for name in parameters} >= REQUEST | WHERE
-    assert WHERE - {"images"} <= set(inspect.signature(zoo.bench_suite).parameters)
-    assert set(inspect.signature(zoo.bench_study).parameters) >= WHERE
+    assert set(get_type_hints(Options)) == REQUEST | WHERE
     assert {parameter.name for parameter in run_cell.params} >= WHERE
     assert "launcher" in parameters & options
 

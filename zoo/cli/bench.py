@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,14 +18,13 @@ from zoo.cli.options import options_of, read_seeds, value_of
 from zoo.devices import note_on_auto, resolve_device
 from zoo.errors import UsageError
 from zoo.plan.overrides import parse_settings
-from zoo.plan.request import Request, is_place
+from zoo.plan.request import Request
 from zoo.run.where import Where
 from zoo.specs import LauncherSpec
-from zoo.train.team import check_batch, check_devices
+from zoo.train.team import check_batches, check_devices
 
 if TYPE_CHECKING:
     from zoo.host import Host
-    from zoo.plan.suite_file import Suite
     from zoo.results.schema import RunResult
 
 # Modules that import numpy or torch are imported inside the functions: `zoo bench --help` and completion need neither.
@@ -62,8 +60,8 @@ def bench(
     """
     from zoo.cli.plan import print_plan
     from zoo.cli.watch import Watcher
-    from zoo.plan.cells import make_plan
-    from zoo.plan.suite import SuitePlan, compare_expected, plan_suite
+    from zoo.plan.bench import plan_bench
+    from zoo.plan.suite import compare_expected
     from zoo.run.matrix import run_matrix
     from zoo.run.teamwork import run_as_member
 
@@ -75,34 +73,25 @@ def bench(
     settings = parse_settings(list(values["settings"]))
     if stream and settings.setdefault("stream", True) is not True:
         raise UsageError(f"--stream and --set stream={settings['stream']} exclude each other.")
-    suite = None
-    if suite_path is not None and study is not None:
-        raise UsageError("A suite and --from-study exclude each other.")
     if suite_path is not None:
-        if stream or where.images is not None:
-            raise UsageError("--stream and --images do not go with a suite.", hint="In its [settings]: stream = true")
+        if stream:
+            raise UsageError("--stream does not go with a suite.", hint="In its [settings]: stream = true")
     elif study is None and not (values["models"] and values["data"]):
         missing = "--data" if values["models"] else "--model"
         raise click.MissingParameter(ctx=ctx, param_hint=f"'{missing}'", param_type="option")
-    parsed = {**values, "seeds": read_seeds(values["seeds"]), "settings": settings}
-    request: Request = value_of(Request, parsed)
-    if suite_path is not None:
-        suite = _read_suite(ctx, suite_path, request)
+    request: Request = value_of(Request, {**values, "seeds": read_seeds(values["seeds"]), "settings": settings})
     store = Path(request.store)
-    tell = partial(echo, err=True)
-    if study is not None:
-        request = _of_study(ctx, study, request)
+    note = partial(echo, err=True)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
-        if suite is None:
-            plan = SuitePlan(cells=make_plan(host, request, tell=tell))
-        else:
-            plan = plan_suite(host, suite, tell=tell)
+        plan = plan_bench(host, request, suite=suite_path, study=study, given=_given(ctx), tell=note)
+    suite, best = plan.suite, plan.best
+    if best is not None:
+        echo(f"study {best.study}: trial {best.trial}, validation AUC {best.val_auc:.4f}", err=True)
     cells = list(plan.cells)
     run_here = partial(run_as_member, host, cells, store=store, where=where, team=team)
-    for cell in cells:
-        check_batch(team.size, min(cell.training["batch_size"], cell.sizes["train"]))
+    check_batches(team.size, cells)
     if not team.first:
-        # What is planned, shown and written is the first process's business.
+        # The first process of a team plans, shows and writes.
         ctx.exit(0 if dry_run or run_here()[1] else 1)
     if suite is not None and suite.title:
         echo(suite.title, err=True, bold=True)
@@ -110,15 +99,14 @@ def bench(
     for problem in plan.problems:
         echo(f"note: {problem}", err=True)
     if dry_run:
-        if note := note_on_auto(where.device):
-            echo(f"note: {note}", err=True)
+        if about_device := note_on_auto(where.device):
+            echo(f"note: {about_device}", err=True)
         if as_json:
             print_json([cell.to_json() for cell in cells])
         ctx.exit(1 if plan.problems else 0)
 
-    if launcher == "core/local":
-        check_devices(team, resolve_device(where.device))
     if team.started_by:
+        check_devices(team, resolve_device(where.device))
         with contextlib.redirect_stdout(sys.stderr):
             found, _ = run_here()
         if len(found) < len(cells):
@@ -126,14 +114,7 @@ def bench(
             cells = cells[: len(found)]
     else:
         with contextlib.redirect_stdout(sys.stderr), Watcher() as watcher:
-            found = run_matrix(
-                host,
-                cells,
-                store=store,
-                where=where,
-                launcher=launcher,
-                watch=watcher.watch,
-            )
+            found = run_matrix(host, cells, store=store, where=where, launcher=launcher, watch=watcher.watch)
     _finish(host, found, store, as_json=as_json, ran=where.force or stored < len(cells))
     if suite is not None:
         for sentence in compare_expected(host, suite, found):
@@ -147,32 +128,6 @@ def bench(
 def _given(ctx: click.Context) -> set[str]:
     """Return the names of the options that the command line states."""
     return {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-
-
-def _read_suite(ctx: click.Context, path: Path, request: Request) -> Suite:
-    """Return a suite with the command line's values in place of the file's."""
-    from zoo.plan.suite_file import changed, read_suite
-
-    suite, given = read_suite(path), _given(ctx)
-    changes: dict[str, Any] = {
-        one.name: getattr(request, one.name)
-        for one in fields(Request)
-        if one.name in given and one.name != "settings" and not is_place(one)
-    }
-    if "budget" in changes:
-        changes["budgets"] = [changes.pop("budget")]
-    if request.settings:
-        changes["variants"] = [{**variant, **request.settings} for variant in suite.variants]
-    return changed(suite, device=request.device, store=request.store, **changes)
-
-
-def _of_study(ctx: click.Context, name: str, request: Request) -> Request:
-    """Return the request of a study's best trial, overridden by the command line, and name the trial."""
-    from zoo.plan.study import read_best, request_of
-
-    best = read_best(Path(request.store), name)
-    echo(f"study {name}: trial {best.trial}, validation AUC {best.val_auc:.4f}", err=True)
-    return request_of(best, request, given=_given(ctx))
 
 
 def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, ran: bool) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zoo import registry
-from zoo.devices import note_on_auto
+from zoo.devices import note_on_auto, resolve_device
 from zoo.paths import log_tail, make_dir
 from zoo.progress import Progress, read_progress
 from zoo.results import store as result_store
@@ -19,6 +19,7 @@ from zoo.results.schema import Failed, RunResult
 from zoo.run.launcher import Job, JobState, Launcher
 from zoo.run.where import Where
 from zoo.specs import LauncherSpec
+from zoo.train.team import check_batches, check_devices
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -71,16 +72,22 @@ def run_matrix(
         watch: Called several times a second with the state of every cell.
 
     Raises:
-        UsageError: the launcher is unknown.
-        DataError: the store cannot be written.
-        KeyboardInterrupt: after the running cells have been stopped.
+        UsageError: The launcher is unknown, or the cells cannot be shared by that number of processes.
+        MissingError: This machine has fewer GPUs than the processes of a cell.
+        DataError: The store cannot be written.
+        KeyboardInterrupt: After the running cells have been stopped.
     """
     launcher_spec = registry.find(host, LauncherSpec, launcher)
+    # The environment is left out: a script that srun or torchrun starts is not a member of the team of a cell.
+    team = where.team(environment={})
+    here = launcher_spec.id == LOCAL
+    if here:
+        check_devices(team, resolve_device(where.device))
+    check_batches(team.size, cells)
     stored: dict[str, RunResult | None] = {}
     if not where.force:
         stored = {cell.run_id: result_store.done(store, cell) for cell in cells}
     todo = [cell for cell in {cell.run_id: cell for cell in cells}.values() if not stored.get(cell.run_id)]
-    here = launcher_spec.id == LOCAL
     resolved = where.resolved(host, here=here)
     if todo and not here and (note := note_on_auto(where.device)):
         logger.warning("%s", note)
