@@ -23,7 +23,7 @@ SHARD_SIZE = 256
 MOST_IMAGES = 100_000_000
 """Of a split: the names of shards have six digits."""
 
-_DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
+_DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8"}
 _CODES = {np.dtype(dtype).name: code for code, dtype in _DTYPES.items()}
 
 
@@ -70,7 +70,7 @@ def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]], *, identity: str
     """
     # The widest numbers first, so that all of them lie at multiples of their size.
     names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
-    buffers = [np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8) for name in names]
+    buffers = [_little_endian(arrays[name]).reshape(-1).view(np.uint8) for name in names]
     layout, offset = {}, 0
     for name, buffer in zip(names, buffers, strict=True):
         entry = {"dtype": _CODES[arrays[name].dtype.name], "shape": list(arrays[name].shape)}
@@ -146,6 +146,11 @@ def _parse(content: NDArray[np.uint8]) -> tuple[dict[str, Any], NDArray[np.uint8
     if length > len(content) - 8:
         raise ValueError("its header is cut")
     return parse_json(bytes(content[8 : 8 + length])), content[8 + length :]
+
+
+def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array in the format's byte order; the header names the type without it."""
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
 
 
 def _digest(header: Mapping[str, Any], buffers: Iterable[NDArray[np.uint8]]) -> str:

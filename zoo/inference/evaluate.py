@@ -112,7 +112,7 @@ def evaluate(
 
     Raises:
         UsageError: an impossible number of images, or angle.
-        DataError: the images have another shape or other classes than the weights.
+        DataError: the images have another shape or other classes than the weights, or an answer is not finite.
     """
     if type(images) is not int or not 1 <= images <= MOST_IMAGES:
         raise UsageError(f"images={images!r} must be a whole number from 1 to {MOST_IMAGES:,}.")
@@ -131,6 +131,11 @@ def evaluate(
     probabilities = np.concatenate(
         [trained.predict_proba(_rotated(batch, angle), average=average) for batch in _batches(split)]
     )
+    if len(bad := np.flatnonzero(~np.isfinite(probabilities).all(axis=1))):
+        raise DataError(
+            f"The answers of {about.model} for {len(bad):,} of {len(probabilities):,} images are not finite; the first "
+            f"is image {bad[0]} of the test split."
+        )
     # A softmax gives these back, so scores are computed in one place only.
     logits = torch.from_numpy(np.log(np.clip(probabilities, 1e-30, None)))
     scores = plain(score(logits, torch.from_numpy(split.labels.astype(np.int64)), about.classes))

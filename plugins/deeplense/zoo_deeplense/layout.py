@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from zoo.data.image_file import is_hidden
 from zoo.errors import DataError, UsageError
 
 CLASS_ALIASES = {
@@ -38,7 +39,7 @@ class Found:
 
 
 def find_files(root: Path) -> list[Found]:
-    """Return all array files below a folder.
+    """Return all array files below a folder, without hidden files and folders.
 
     A file's class is the one folder above it, up to the root, that is called like a class; a split is a folder
     called train, val or test, or one whose name ends so, as in Model_I_test. The other folders must be the same for
@@ -53,8 +54,8 @@ def find_files(root: Path) -> list[Found]:
     found: list[Found] = []
     sets: dict[tuple[str, ...], str] = {}
     for folder, subfolders, names in os.walk(root):
-        subfolders.sort()
-        arrays = [name for name in names if name.lower().endswith(".npy") and not name.startswith(".")]
+        subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
+        arrays = [name for name in names if name.lower().endswith(".npy") and not is_hidden(name)]
         if not arrays:
             continue
         relative = Path(folder).relative_to(root).as_posix()
