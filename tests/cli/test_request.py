@@ -125,7 +125,18 @@ def complete(*words):
         (("bench", "--data", "modelB"), "modelB"),
         (("bench", "--simulator", "caust"), "caustics/caustics"),
         (("bench", "--launcher", "core"), "core/local"),
+        (("bench", "--device", "cu"), "cuda"),
         (("rerun", "abc"), "abcdef"),
+        (("verify", "abc"), "abcdef"),
+        (("predict", "abc"), "abcdef"),
+        (("predict", "p4m.model"), "p4m.modelA"),
+        (("show", "timm/resnet1"), "timm/resnet18"),
+        (("simulate", "modelB"), "modelB"),
+        (("simulate", "modelB", "--split", "t"), "test"),
+        (("evaluate", "p4m.modelA", "--data", "modelB"), "modelB"),
+        (("data", "probe", "modelB"), "modelB"),
+        (("tune", "--model", "tin"), "tiny"),
+        (("equivariance", "tin"), "tiny"),
     ],
 )
 def test_the_shell_completes_names(words, expected, monkeypatch, tmp_path):
@@ -135,6 +146,29 @@ def test_the_shell_completes_names(words, expected, monkeypatch, tmp_path):
     run_dir.mkdir(parents=True)
     (run_dir / "cell.json").write_text("{}")
     assert expected in complete(*words)
+
+
+def parameters(group, ctx, words=()):
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        if isinstance(command, click.Group):
+            yield from parameters(command, ctx, (*words, name))
+        elif not command.hidden:
+            yield from ((" ".join((*words, name)), parameter) for parameter in command.params)
+
+
+NAMED = {
+    "model", "models", "data", "dataset", "simulator", "compare", "budget", "launcher", "run", "target", "weights",
+    "device", "precision", "rule", "split", "match", "average", "store", "name",
+}  # fmt: skip
+
+
+def test_every_parameter_that_takes_a_known_name_is_completed():
+    context = click.Context(cli, info_name="zoo")
+    known = [(words, one) for words, one in parameters(cli, context) if one.name in NAMED]
+    assert len(known) > 40
+    for words, one in known:
+        assert one.shell_complete(context, ""), (words, one.name)
 
 
 def test_a_suite_runs_from_python(monkeypatch, tmp_path):

@@ -80,3 +80,11 @@ def test_turns_between_pixels_meet_those_of_the_pixels(quarter):
     point = torch.zeros(1, 1, 9, 9)
     point[0, 0, 4, 8] = 1
     assert _rotated(point, 90)[0, 0, 8, 4] == 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_answers_that_are_not_finite_are_no_scores(host, trained, value):
+    with torch.no_grad():
+        next(parameter for parameter in trained.parameters() if parameter.ndim == 4)[0, 0, 0, 0] = value
+    with pytest.raises(DataError, match=r"toyzoo/tiny cannot be scored .* 90 of 90 images are not finite"):
+        evaluate(host, trained, evaluation_recipe(host, trained), images=90)

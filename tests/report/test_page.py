@@ -324,3 +324,28 @@ def test_incomplete_results_are_reported(tmp_path):
         assert found == []
         assert words in rest[-1].cause
     assert Cell.from_json(whole["cell"]).model == "toyzoo/tiny"
+
+
+def test_unknown_costs_and_errors_are_left_out_of_charts_and_are_dashes_in_the_table():
+    from msgspec.structs import replace
+
+    from zoo.report.blocks import score_table
+    from zoo.report.charts import cost_panels, equivariance_panel
+    from zoo.results.comparison import group_variants
+
+    known, other = (reportdata.good(macro, model=f"toyzoo/{name}") for macro, name in ((0.9, "known"), (0.95, "other")))
+    symmetry = replace(other.equivariance, trained=replace(other.equivariance.trained, error=None))
+    other = replace(other, cost=replace(other.cost, macs=None), equivariance=symmetry)
+    variants = group_variants([known, other])
+    table = score_table(variants, reportdata.CLASSES)
+    macs, error = (table["headings"].index(heading) for heading in ("MACs", "equivariance error"))
+    texts = {row["name"]: [row["cells"][index - 1]["text"] for index in (macs, error)] for row in table["rows"]}
+    assert texts["toyzoo/other"] == ["–", "–"]
+    assert texts["toyzoo/known"] == ["3.21 M", "3e-07"]
+    [parameters, operations, *_] = [panel.drawing for panel in cost_panels(variants)]
+    assert "toyzoo/other" in parameters
+    assert "toyzoo/known" in operations
+    assert "toyzoo/other" not in operations
+    assert "nan" not in operations
+    assert "toyzoo/other" not in equivariance_panel(variants)[0].drawing
+    assert equivariance_panel(group_variants([other])) == []

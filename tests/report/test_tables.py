@@ -14,12 +14,13 @@ from rich.console import Console
 
 from zoo.report.tables import make_tables, to_markdown, to_rich
 from zoo.results.store import plain_result, result_from
-from zoo.scores.schema import Probe
+from zoo.scores.schema import Probe, Rotations
 
 _spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
 reportdata = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(reportdata)
 good, bad = reportdata.good, reportdata.bad
+UNDEFINED = Rotations(error=None, floor=None, flips=0.0, angles_degrees=(45.0,), mirrors=False)
 
 
 def rendered(table, width):
@@ -81,6 +82,21 @@ def test_a_row_has_the_expected_values(table):
         "train images/s": "1,234",
         "minutes": "2.5",
     }
+
+
+def test_unknown_values_are_dashes():
+    result = good(0.9, model="toyzoo/odd")
+    trained = replace(result.equivariance.trained, error=None, rotations=UNDEFINED)
+    result = replace(
+        result,
+        cost=replace(result.cost, macs=None),
+        equivariance=replace(result.equivariance, trained=trained),
+    )
+    assert result_from(plain_result(result), run_dir=result.run_dir) == result
+    [table] = make_tables([result], datasets=reportdata.DATASETS)
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert (row["MACs"], row["equivariance error"], row["error at other angles"]) == ("-", "-", "-")
+    assert "interpolation makes" not in " ".join(table.notes)
 
 
 def test_the_title_lists_shared_values(table):

@@ -79,7 +79,7 @@ def test_a_failed_result_is_removed_before_the_next_attempt(tmp_path, status):
 
 
 def test_an_unreadable_result_is_repeated(tmp_path):
-    run_dir = put(tmp_path, cost={"parameters": 1, "macs": None, "train_images_per_second": "fast"})
+    run_dir = put(tmp_path, cost={"parameters": 1, "macs": "many", "train_images_per_second": "fast"})
     assert store.done(tmp_path, CELL) is None
     assert "cost.macs" in store.scan(tmp_path)[1][0].cause
     store.prepare_run(tmp_path, CELL)

@@ -70,6 +70,16 @@ def test_the_card_describes_streamed_training(run_dir, host):
     assert "(a 25%, b 25%, c 50%)" in text
 
 
+def test_the_card_states_what_is_unknown(run_dir, host):
+    result = json.loads((run_dir / store.RESULT).read_text())
+    result["cost"]["macs"] = None
+    result["equivariance"]["trained"]["error"] = None
+    (run_dir / store.RESULT).write_text(json.dumps(result))
+    text = make_card(host, run_dir)
+    assert "parameters, an unknown number of multiply-accumulates per image" in text
+    assert "symmetries of the square: all logits are 0, and their change is undefined.\n" in text
+
+
 @pytest.mark.parametrize("lost", ["cost", "equivariance", "val"])
 def test_a_damaged_result_gets_no_card(run_dir, host, lost):
     result = json.loads((run_dir / store.RESULT).read_text())

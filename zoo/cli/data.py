@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json
 from zoo.cli.probe import probe
 from zoo.errors import UsageError, nearest
@@ -107,11 +108,17 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
 
 
 @data.command()
-@click.argument("name", metavar="DIR|DATASET")
+@click.argument("name", metavar="DIR|DATASET", shell_complete=COMPLETE["datasets"])
 @click.option(
     "-n", "--images", default=4, show_default=True, type=click.IntRange(1, 12), help="Number of images of each class."
 )
-@click.option("--split", default="train", show_default=True, help="Draw images of this split: train, val or test.")
+@click.option(
+    "--split",
+    default="train",
+    show_default=True,
+    help="Draw images of this split: train, val or test.",
+    shell_complete=COMPLETE["splits"],
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -122,6 +129,7 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
     "--simulator",
     default="",
     help="Render the images of a data set with this simulator.  [default: see zoo list-simulators]",
+    shell_complete=COMPLETE["simulators"],
 )
 @click.option(
     "--set",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, host_of, print_json
 from zoo.errors import TrainingError, UsageError, nearest
 
@@ -21,7 +22,7 @@ _IMAGES = 8
 
 
 @click.command()
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="MODEL", shell_complete=COMPLETE["models"])
 @click.option(
     "--image-size",
     "sizes",
@@ -139,9 +140,9 @@ def _print(spec: ModelSpec, measured: Sequence[dict[str, Any]]) -> None:
     for heading in ("image size", "pixel symmetries", *(("other angles", "floor") if turned else ())):
         table.add_column(heading, justify="right")
     for content in measured:
-        cells = [str(content["image_size"]), f"{content['error']:.1e}"]
+        cells = [str(content["image_size"]), _error(content["error"])]
         if turned:
-            cells += [f"{content['rotations']['error']:.1e}", f"{content['rotations']['floor']:.1e}"]
+            cells += [_error(content["rotations"][name]) for name in ("error", "floor")]
         table.add_row(*cells)
     out.print(table)
     if "layers" not in first:
@@ -162,6 +163,6 @@ def _print(spec: ModelSpec, measured: Sequence[dict[str, Any]]) -> None:
     out.print(table)
 
 
-def _error(value: float) -> str:
-    """Return an error for the table; a dash if the layer's output is 0 everywhere."""
-    return f"{value:.1e}" if math.isfinite(value) else "-"
+def _error(value: float | None) -> str:
+    """Return an error for the table; a dash if the output is 0 everywhere."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.1e}"

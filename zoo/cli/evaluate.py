@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, nearest
 
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("weights", metavar="WEIGHTS")
-@click.option("--data", help="Score on this data set; default: the one that the weights were trained on.")
+@click.argument("weights", metavar="WEIGHTS", shell_complete=COMPLETE["weights"])
+@click.option(
+    "--data",
+    help="Score on this data set; default: the one that the weights were trained on.",
+    shell_complete=COMPLETE["datasets"],
+)
 @click.option("-n", "--images", type=click.IntRange(8), default=2048, show_default=True, help="Number of test images.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the images.")
 @click.option(
@@ -34,11 +39,31 @@ if TYPE_CHECKING:
     "--angle", type=float, default=0.0, show_default=True, help="Rotate every image by this angle in degrees first."
 )
 @click.option(
-    "--average", default="none", show_default=True, help="Average over rotated and mirrored images: none, p4 or d4."
+    "--average",
+    default="none",
+    show_default=True,
+    help="Average over rotated and mirrored images: none, p4 or d4.",
+    shell_complete=COMPLETE["averages"],
 )
-@click.option("--simulator", help="Simulator that renders the images; default: that of the training images.")
-@click.option("--device", default="auto", show_default=True, help="Compute on auto, cpu, cuda or mps.")
-@click.option("--store", default="results", show_default=True, help="Folder in which run ids are searched.")
+@click.option(
+    "--simulator",
+    help="Simulator that renders the images; default: that of the training images.",
+    shell_complete=COMPLETE["simulators"],
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Compute on auto, cpu, cuda or mps.",
+    shell_complete=COMPLETE["devices"],
+)
+@click.option(
+    "--store",
+    default="results",
+    show_default=True,
+    help="Folder in which run ids are searched.",
+    shell_complete=COMPLETE["folder"],
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def evaluate(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, rewrite_line
 from zoo.errors import UsageError, nearest
 from zoo.escaping import csv_line, visible
@@ -26,19 +27,35 @@ _PROGRESS_SECONDS = 0.2
 
 
 @click.command()
-@click.argument("weights", metavar="WEIGHTS")
-@click.argument("files", nargs=-1, required=True, metavar="FILES...")
+@click.argument("weights", metavar="WEIGHTS", shell_complete=COMPLETE["weights"])
+@click.argument("files", nargs=-1, required=True, metavar="FILES...", shell_complete=COMPLETE["file"])
 @click.option(
-    "--average", default="none", show_default=True, help="Average over rotated and mirrored images: none, p4 or d4."
+    "--average",
+    default="none",
+    show_default=True,
+    help="Average over rotated and mirrored images: none, p4 or d4.",
+    shell_complete=COMPLETE["averages"],
 )
 @click.option("--pixel-scale", type=float, help="Pixel scale of all images in arcsec; overrides their headers.")
 @click.option("--factor", type=float, default=1.0, help="Multiply every pixel, such as 1 / exposure time for counts.")
 @click.option("--match-scale", is_flag=True, help="Scale each image to the median peak of the training images.")
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Number of images per batch.")
-@click.option("--device", default="auto", show_default=True, help="Compute on auto, cpu, cuda or mps.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Compute on auto, cpu, cuda or mps.",
+    shell_complete=COMPLETE["devices"],
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--store", default="results", show_default=True, help="Folder in which run ids are searched.")
+@click.option(
+    "--store",
+    default="results",
+    show_default=True,
+    help="Folder in which run ids are searched.",
+    shell_complete=COMPLETE["folder"],
+)
 @click.pass_context
 def predict(
     ctx: click.Context,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, nearest
 
@@ -18,13 +19,22 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name", metavar="DATA")
+@click.argument("name", metavar="DATA", shell_complete=COMPLETE["datasets"])
 @click.option("--images", default=2000, show_default=True, help="Number of training images, and of test images.")
-@click.option("--budget", help="Use the parameters that this budget of `zoo bench` sets: smoke, laptop or paper.")
 @click.option(
-    "--simulator", default="", help="Render the images with this simulator.  [default: see zoo list-simulators]"
+    "--budget",
+    help="Use the parameters that this budget of `zoo bench` sets: smoke, laptop or paper.",
+    shell_complete=COMPLETE["budgets"],
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option(
+    "--simulator",
+    default="",
+    help="Render the images with this simulator.  [default: see zoo list-simulators]",
+    shell_complete=COMPLETE["simulators"],
+)
+@click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.", shell_complete=COMPLETE["devices"]
+)
 @click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="Parameters of the data set.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json
 from zoo.errors import UsageError
 
@@ -20,12 +21,19 @@ _MOST_SENTENCES = 15
 
 
 @click.command()
-@click.option("--store", default="results", show_default=True, help="Folder of the results.")
+@click.option(
+    "--store", default="results", show_default=True, help="Folder of the results.", shell_complete=COMPLETE["folder"]
+)
 @click.option("--md", "as_markdown", is_flag=True, help="Print Markdown.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with all numbers, one line per run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--html", metavar="FILE", help="Also write one self-contained page.")
-@click.option("--figures", metavar="DIR", help="Also draw ROC curves and examples into this folder.")
+@click.option("--html", metavar="FILE", help="Also write one self-contained page.", shell_complete=COMPLETE["file"])
+@click.option(
+    "--figures",
+    metavar="DIR",
+    help="Also draw ROC curves and examples into this folder.",
+    shell_complete=COMPLETE["folder"],
+)
 @click.pass_context
 def report(
     ctx: click.Context,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from zoo.cli.complete import complete_runs
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError
 
@@ -18,13 +18,20 @@ _SOURCE = click.option("--from", "source", default="results", show_default=True,
 
 
 @click.command()
-@click.argument("run", shell_complete=complete_runs)
+@click.argument("run", shell_complete=COMPLETE["runs"])
 @_SOURCE
-@click.option("--store", metavar="DIR", help="Keep the new run in this store; default: delete it.")
+@click.option(
+    "--store",
+    metavar="DIR",
+    help="Keep the new run in this store; default: delete it.",
+    shell_complete=COMPLETE["folder"],
+)
 @click.option(
     "--tolerance", type=float, default=1e-3, show_default=True, help="Allow this difference of AUCs, accuracy and ECE."
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.", shell_complete=COMPLETE["devices"]
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def rerun(
@@ -69,7 +76,7 @@ def rerun(
 
 
 @click.command()
-@click.argument("target", metavar="RUN|STORE", default="results")
+@click.argument("target", metavar="RUN|STORE", default="results", shell_complete=COMPLETE["runs"])
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def verify(ctx: click.Context, target: str, as_json: bool) -> None:

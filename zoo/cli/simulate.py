@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, ZooError, nearest
 
@@ -29,17 +30,31 @@ _SCENES_TO_COMPARE = 24
 
 
 @click.command()
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=COMPLETE["datasets"])
 @click.option(
     "-n",
     "--images",
     type=click.IntRange(1, MOST_IMAGES),
     help="Number of images of the split; with --compare: default 24.",
 )
-@click.option("--out", metavar="DIR", help="Write the images here; default: the cache that zoo bench reads.")
-@click.option("--split", default="train", show_default=True, help="Make this split: train, val or test.")
 @click.option(
-    "--simulator", default="", help="Render the images with this simulator.  [default: see zoo list-simulators]"
+    "--out",
+    metavar="DIR",
+    help="Write the images here; default: the cache that zoo bench reads.",
+    shell_complete=COMPLETE["folder"],
+)
+@click.option(
+    "--split",
+    default="train",
+    show_default=True,
+    help="Make this split: train, val or test.",
+    shell_complete=COMPLETE["splits"],
+)
+@click.option(
+    "--simulator",
+    default="",
+    help="Render the images with this simulator.  [default: see zoo list-simulators]",
+    shell_complete=COMPLETE["simulators"],
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Seed of the images.")
 @click.option(
@@ -49,9 +64,20 @@ _SCENES_TO_COMPARE = 24
     metavar="data.NAME=VALUE",
     help="Set a parameter of the data set, such as data.snr=50.",
 )
-@click.option("--device", default="auto", show_default=True, help="Render on auto, cpu or cuda.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Render on auto, cpu or cuda.",
+    shell_complete=COMPLETE["devices"],
+)
 @click.option("--shard", "share", metavar="I:N", help="Make the share of machine I of N, counted from 0.")
-@click.option("--compare", metavar="ID", help="Keep no images; compare this simulator with --simulator.")
+@click.option(
+    "--compare",
+    metavar="ID",
+    help="Keep no images; compare this simulator with --simulator.",
+    shell_complete=COMPLETE["simulators"],
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
 def simulate(

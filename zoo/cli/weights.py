@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
-from zoo.cli.complete import complete_runs
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json
 from zoo.cli.listing import print_aligned
 from zoo.errors import ZooError
 
-_STORE = click.option("--store", default="results", show_default=True, help="Folder of the results.")
+_STORE = click.option(
+    "--store", default="results", show_default=True, help="Folder of the results.", shell_complete=COMPLETE["folder"]
+)
 _LICENCE = click.option("--licence", default="mit", show_default=True, help="Set the licence of the weights.")
 
 
@@ -58,7 +60,7 @@ def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
 
 
 @weights.command()
-@click.argument("run", shell_complete=complete_runs)
+@click.argument("run", shell_complete=COMPLETE["runs"])
 @click.argument("address", metavar="hf://OWNER/NAME")
 @_STORE
 @_LICENCE
@@ -74,7 +76,7 @@ def push(ctx: click.Context, run: str, address: str, store: str, licence: str, p
 
 
 @click.command()
-@click.argument("run", shell_complete=complete_runs)
+@click.argument("run", shell_complete=COMPLETE["runs"])
 @_STORE
 @_LICENCE
 @click.option(
@@ -107,8 +109,15 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
 
 
 @click.command()
-@click.argument("weights", metavar="WEIGHTS")
-@click.option("--format", "kind", default="onnx", show_default=True, help="onnx or torch-export.")
+@click.argument("weights", metavar="WEIGHTS", shell_complete=COMPLETE["weights"])
+@click.option(
+    "--format",
+    "kind",
+    default="onnx",
+    show_default=True,
+    help="onnx or torch-export.",
+    shell_complete=COMPLETE["formats"],
+)
 @click.option(
     "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write this file; default: MODEL-RUN.onnx or .pt2."
 )

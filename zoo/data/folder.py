@@ -6,7 +6,6 @@ the same on every machine.
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +31,7 @@ from zoo.data.shards import (
 from zoo.data.simulate import PIXELS_AT_A_TIME, Simulation
 from zoo.errors import DataError, UsageError
 from zoo.paths import cache_dir, make_dir, read_json, write_text
+from zoo.schema import json_text
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ def claim_folder(folder: Path, recipe: Recipe) -> None:
     make_dir(folder)
     if not (folder / RECIPE).exists():
         check_folder(folder, recipe)
-        write_text(folder / RECIPE, json.dumps(recipe.to_json(), indent=2, sort_keys=True) + "\n")
+        write_text(folder / RECIPE, json_text(recipe.to_json(), what=RECIPE, indent=2, sort_keys=True) + "\n")
     check_folder(folder, recipe)  # what is there now: another process may have been quicker, with another recipe
 
 

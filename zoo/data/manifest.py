@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from zoo.data.recipe import Recipe
 from zoo.data.shards import SHARD_SIZE, file_sha256, read_shard, shard_count, shard_identity, shard_path
 from zoo.errors import DataError
 from zoo.paths import read_json, write_text
-from zoo.schema import Count, Record, plain, read_record
+from zoo.schema import Count, Record, json_text, plain, read_record
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -128,7 +127,7 @@ def record_split(
             shard_size=SHARD_SIZE,
             splits={**splits, split: entry},
         )
-        write_text(folder / MANIFEST, json.dumps(plain(content), indent=1, sort_keys=True) + "\n")
+        write_text(folder / MANIFEST, json_text(plain(content), what=MANIFEST, indent=1, sort_keys=True) + "\n")
         return True
 
 

@@ -21,6 +21,7 @@ from zoo.errors import DataError, UsageError, nearest
 from zoo.plan.overrides import merge_params
 from zoo.plan.recipes import make_recipe
 from zoo.schema import plain
+from zoo.scores.finite import not_finite
 from zoo.scores.score import score
 from zoo.specs import DatasetSpec
 
@@ -112,7 +113,8 @@ def evaluate(
 
     Raises:
         UsageError: an impossible number of images, or angle.
-        DataError: the images have another shape or other classes than the weights, or an answer is not finite.
+        DataError: the images have another shape or other classes than the weights, or the network gives no finite
+            number for one of them.
     """
     if type(images) is not int or not 1 <= images <= MOST_IMAGES:
         raise UsageError(f"images={images!r} must be a whole number from 1 to {MOST_IMAGES:,}.")
@@ -131,13 +133,10 @@ def evaluate(
     probabilities = np.concatenate(
         [trained.predict_proba(_rotated(batch, angle), average=average) for batch in _batches(split)]
     )
-    if len(bad := np.flatnonzero(~np.isfinite(probabilities).all(axis=1))):
-        raise DataError(
-            f"The answers of {about.model} for {len(bad):,} of {len(probabilities):,} images are not finite; the first "
-            f"is image {bad[0]} of the test split."
-        )
     # A softmax gives these back, so scores are computed in one place only.
     logits = torch.from_numpy(np.log(np.clip(probabilities, 1e-30, None)))
+    if words := not_finite(logits, split.ids.__getitem__):
+        raise DataError(f"{about.model} cannot be scored on {spec.id}: {words}.")
     scores = plain(score(logits, torch.from_numpy(split.labels.astype(np.int64)), about.classes))
     del scores["extra"]  # plugins' metrics are of runs only
     return {

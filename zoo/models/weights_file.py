@@ -21,7 +21,7 @@ from msgspec import Meta
 from zoo.data.recipe import Recipe
 from zoo.errors import DataError
 from zoo.paths import parse_json, regular_file, written_whole
-from zoo.schema import Record, plain, read_record
+from zoo.schema import Record, json_text, plain, read_record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -149,11 +149,13 @@ def write_weights(path: Path, state: Mapping[str, Tensor], *, about: About, gold
     """
     from safetensors.torch import save
 
+    from zoo.models.copies import tensors_for_file
+
     tensors = {**state, **{GOLDEN + name: tensor for name, tensor in golden.items()}}
-    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    on_cpu = tensors_for_file(tensors)
     entries, start = _parse(data := save(on_cpu), path)
     digest = _digest(entries, memoryview(data)[start:])
-    content = json.loads(json.dumps({"format": FORMAT, "sha256": digest, **plain(about)}))
+    content = json.loads(json_text({"format": FORMAT, "sha256": digest, **plain(about)}, what=path.name))
     entry = json.dumps({**content, _ENTRY_SHA256: _entry_sha256(content)}, sort_keys=True)
     with written_whole(path) as temporary:
         temporary.write_bytes(save(on_cpu, metadata={_ENTRY: entry}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import statistics
 import time
@@ -17,6 +16,7 @@ from zoo.data.recipe import canonical_json
 from zoo.errors import UsageError, nearest
 from zoo.paths import make_dir, read_json, written_whole
 from zoo.results.cell import Cell
+from zoo.schema import json_text
 from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def match_widths(
         tell: Function called with a sentence on the new cost of each network.
 
     Raises:
-        UsageError: `by` is unknown, or a network has no width to scale.
+        UsageError: `by` is unknown, or a network has no width to scale or no cost that can be counted.
+        TrainingError: a time is asked for, and a network cannot be trained.
     """
     if by not in MATCHES:
         raise UsageError(f"--match {by} is not one of {', '.join(MATCHES)}.{nearest(by, MATCHES)}")
@@ -94,7 +95,7 @@ def _stored(store: Path, key: str) -> dict[str, Any] | None:
 def _keep(store: Path, key: str, content: dict[str, Any]) -> dict[str, Any]:
     make_dir(store / ".match")
     with written_whole(store / ".match" / f"{key}.json") as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
+        temporary.write_text(json_text(content, what=temporary.name), encoding="utf-8")
     return content
 
 
@@ -148,14 +149,24 @@ def _cost(host: Host, cell: Cell, hparams: Mapping[str, Any], by: str, device: s
 
     from zoo.data.open import Dataset
     from zoo.models.classifier import build_classifier
-    from zoo.scores.score import count_cost
+    from zoo.models.cost import count_cost
+    from zoo.models.trial import try_classifier
 
     data = Dataset(host, cell.recipe, cell.sizes, task=cell.task)
     classes = len(data.task.classes)
     classifier = build_classifier(host, cell.model, hparams, image_shape=data.image_shape, num_classes=classes)
     if by == "time":
+        images = torch.zeros(2, *data.image_shape, device=device)
+        try_classifier(host, classifier.to(device), images, model=cell.model, hparams=hparams, classes=classes)
         return _step_seconds(classifier.to(device), data.image_shape, classes)
-    return float(count_cost(classifier, torch.zeros(1, *data.image_shape))["parameters" if by == "params" else "macs"])
+    cost = count_cost(classifier, torch.zeros(1, *data.image_shape))
+    if by == "params":
+        return float(cost.parameters)
+    if cost.macs is None:
+        raise UsageError(
+            f"The multiply-accumulates of {cell.model} cannot be counted.", hint="Match by another cost: --match params"
+        )
+    return float(cost.macs)
 
 
 def _step_seconds(classifier: Any, image_shape: tuple[int, int, int], classes: int) -> float:

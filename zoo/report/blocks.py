@@ -12,7 +12,7 @@ from markupsafe import Markup
 from zoo.errors import DataError
 from zoo.paths import parse_json
 from zoo.report import charts
-from zoo.report.charts import words
+from zoo.report.charts import known, words
 from zoo.report.svg import SERIES, series_class, short
 from zoo.report.thumbnails import data_address
 from zoo.results.comparison import MACRO, Comparison, Variant, estimate
@@ -71,9 +71,13 @@ class _Column:
 _COLUMNS = (
     _Column(heading="accuracy", value=lambda result: result.test.accuracy, text="{:.3f}".format),
     _Column(heading="calibration error", value=lambda result: result.test.ece, text="{:.3f}".format),
-    _Column(heading="equivariance error", value=lambda result: result.equivariance.trained.error, text="{:.0e}".format),
+    _Column(
+        heading="equivariance error",
+        value=lambda result: known(result.equivariance.trained.error),
+        text="{:.0e}".format,
+    ),
     _Column(heading="parameters", value=lambda result: result.cost.parameters, text="{:,.0f}".format),
-    _Column(heading="MACs", value=lambda result: result.cost.macs, text=short),
+    _Column(heading="MACs", value=lambda result: known(result.cost.macs), text=short),
     _Column(heading="train images/s", value=lambda result: result.cost.train_images_per_second, text="{:,.0f}".format),
     _Column(heading="minutes", value=lambda result: result.seconds / 60, text="{:.1f}".format),
 )

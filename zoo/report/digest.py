@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -18,7 +17,7 @@ from zoo.errors import DataError
 from zoo.paths import read_json, write_text
 from zoo.results.schema import Finished
 from zoo.results.store import PREDICTIONS, read_arrays
-from zoo.schema import Record, plain, read_record
+from zoo.schema import Record, json_text, plain, read_record
 from zoo.scores.schema import Interval
 from zoo.scores.stats import Array, critical_value, macro_components, reliability, roc_band, softmax
 
@@ -153,7 +152,7 @@ def keep(path: Path, content: Mapping[str, Any]) -> None:
     """Write a file that saves work next time; a store that is not writable is not an error."""
     try:
         # One line: with indentation Python writes JSON several times more slowly.
-        write_text(path, json.dumps(content))
+        write_text(path, json_text(content, what=path.name))
     except DataError:
         return
 

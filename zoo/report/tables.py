@@ -87,8 +87,8 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
         f"validation, {sizes['test']:,} test images · rule {cell.rule} · {cell.precision}"
         + (f"\n{', '.join(shown)}" if shown else "")
     )
-    floors = [one.floor for result in good if (one := result.equivariance.trained.rotations) is not None]
-    turned = bool(floors)
+    rotations = [one for result in good if (one := result.equivariance.trained.rotations) is not None]
+    turned = bool(rotations)
     columns = [
         "model", "seed", "parameters", "MACs",
         *(heading for heading, _ in areas), "95 %",
@@ -104,11 +104,11 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
     notes += filter(None, map(accumulation_note, good))
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
     if turned:
+        floors = [one.floor for one in rotations if one.floor is not None]
         notes.append(
             "equivariance error: largest change of a logit under the pixel symmetries of the group, over the largest "
             "logit; error at other angles: root mean square change at its angles in between, over the spread of the "
-            "logits; "
-            f"interpolation makes up to {max(floors):.0e} of it"
+            "logits" + (f"; interpolation makes up to {max(floors):.0e} of it" if floors else "")
         )
     notes += [f"{_name(result)}, seed {result.cell.seed}: {result.cause}" for result in bad]
     return ResultTable(title=title, columns=columns, rows=rows, notes=notes)
@@ -157,16 +157,20 @@ def _row(result: Finished, areas: Sequence[str], *, turned: bool) -> list[str]:
         _name(result),
         str(result.cell.seed),
         f"{cost.parameters:,}",
-        _short(cost.macs),
+        "-" if cost.macs is None else _short(cost.macs),
         *(f"{test.auc[name]:.4f}" for name in areas),
         f"{low:.4f} to {high:.4f}",
         f"{test.accuracy:.3f}",
-        f"{result.equivariance.trained.error:.0e}",
-        *([f"{rotations.error:.0e}" if rotations else "-"] if turned else []),
+        _error(result.equivariance.trained.error),
+        *([_error(rotations.error if rotations else None)] if turned else []),
         f"{cost.train_images_per_second:,.0f}",
         f"{result.seconds / 60:.1f}",
         result.run_id[:8],
     ]
+
+
+def _error(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0e}"
 
 
 def _failed_row(result: RunResult, columns: Sequence[str], *, score: str) -> list[str]:

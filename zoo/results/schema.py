@@ -60,7 +60,7 @@ class Cost(Record):
 
     Args:
         parameters: Trainable parameters.
-        macs: Multiply-accumulates of one forward pass of one image.
+        macs: Multiply-accumulates of one forward pass of one image; None where they cannot be counted.
         train_images_per_second: Median over the epochs.
         train_seconds: Time of all training steps.
         inference_images_per_second: Rate of forward passes.
@@ -73,7 +73,7 @@ class Cost(Record):
     """
 
     parameters: Count
-    macs: Count
+    macs: Count | None
     train_images_per_second: float
     train_seconds: float
     inference_images_per_second: float

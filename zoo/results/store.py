@@ -21,7 +21,7 @@ from zoo.errors import BusyError, DataError
 from zoo.paths import make_dir, read_json, regular_file, write_text, written_whole
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed, Finished, RunResult
-from zoo.schema import plain, read_record
+from zoo.schema import json_text, not_finite, plain, read_record
 
 CELL, RESULT, HISTORY, LOG, PROGRESS = "cell.json", "result.json", "history.jsonl", "log.txt", "progress.json"
 WEIGHTS, PREDICTIONS, EXAMPLES = "weights.safetensors", "predictions.safetensors", "examples.safetensors"
@@ -130,6 +130,8 @@ def result_from(content: Any, *, run_dir: Path) -> RunResult:
         raise DataError(f"{RESULT} is damaged: {type(content).__name__} in place of an object.")
     if content.get("schema") != SCHEMA:
         raise DataError(f"{RESULT} is of schema {content.get('schema')}; this zoo reads schema {SCHEMA}.")
+    if number := not_finite(content):
+        raise DataError(f"{RESULT} holds a number that is not finite: {number}.")
     status = content.get("status")
     if status not in ("ok", "failed", "oom"):
         raise DataError(f"{RESULT} is damaged: its status is {str(status)[:60]}.")
@@ -242,8 +244,12 @@ def file_sha256(path: Path) -> str:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON whole or not at all."""
-    write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=True) + "\n")
+    """Write JSON whole or not at all.
+
+    Raises:
+        DataError: the file cannot be written, or a number is not finite.
+    """
+    write_text(path, json_text(content, what=path.name, indent=2, sort_keys=True) + "\n")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:

@@ -157,7 +157,7 @@ def print_summary(summary: Summary) -> None:
             f"{trial.val_auc:.4f}",
             str(trial.epoch),
             f"{trial.parameters or 0:,}",
-            f"{(trial.macs or 0) / 1e6:,.1f}",
+            "-" if trial.macs is None else f"{trial.macs / 1e6:,.1f}",
             duration(trial.seconds or 0.0),
             written(trial.values),
         )

@@ -42,7 +42,8 @@ class TrialSummary(Record):
         values: Value of each searched setting.
         seed: Seed of the training.
         parameters: Number of trainable parameters; None if the network was not built.
-        macs: Multiply-accumulates of the forward pass of one image; None if the network was not built.
+        macs: Multiply-accumulates of the forward pass of one image; None if the network was not built or
+            they cannot be counted.
         seconds: Duration; None if it has not been recorded yet.
         error: Cause of a failure, or "".
     """
