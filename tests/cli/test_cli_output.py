@@ -348,7 +348,7 @@ def test_an_interruption_reports_that_runs_can_be_resumed(zoo, monkeypatch, caus
     def interrupted(*_, **__):
         raise cause
 
-    monkeypatch.setattr("zoo.plan.cells.make_plan", interrupted)
+    monkeypatch.setattr("zoo.plan.bench.make_plan", interrupted)
     out, err = zoo(*bench(), code=130)
     assert out == ""
     assert "Nothing is lost" in err

@@ -373,7 +373,7 @@ def test_scores_of_answers_that_are_not_finite_are_refused(model, host, monkeypa
         return probabilities
 
     monkeypatch.setattr(type(model), "predict_proba", spoiled)
-    with pytest.raises(DataError, match=r"for 1 of 90 images are not finite; the first is image 3 of the test split"):
+    with pytest.raises(DataError, match=r"the logits of 1 of 90 images are not finite; the first is image"):
         evaluate(host, model, model.about.recipe, images=90)
 
 
