@@ -23,8 +23,9 @@ import pluggy
 from zoo import hookspecs
 from zoo.errors import MissingError, UsageError, ZooError, nearest
 from zoo.global_state import global_state_kept
-from zoo.isolation import isolate
+from zoo.isolation import contained, isolate
 from zoo.packages import entry_points, first_party
+from zoo.paths import provide_home
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 
 _ERROR_LENGTH = 400  # characters of the one line that the table of `zoo plugins` shows
@@ -104,11 +105,11 @@ class Host:
         """
         namespace = name.partition("/")[0].lower()
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with contextlib.redirect_stdout(sys.stderr), contained():
                 resolved = self.call_plugin(namespace, "zoo_resolve_model", name=name)
         except ZooError:
             raise
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             raise MissingError(
                 f"model '{name}': plugin {namespace} failed in zoo_resolve_model: {type(error).__name__}: {error}",
                 hint="See: zoo plugins",
@@ -133,6 +134,7 @@ def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str
     Raises:
         UsageError: a file does not exist, or ZOO_PLUGINS names a plugin that is not installed.
     """
+    provide_home()
     environment = dict(os.environ) if environment is None else environment
     only, disabled = _names(environment, "ZOO_PLUGINS"), _names(environment, "ZOO_DISABLE_PLUGINS")
     inherited = [path for path in environment.get("ZOO_PLUGIN_FILES", "").split(os.pathsep) if path]
@@ -183,7 +185,7 @@ def _installed() -> list[_Candidate]:
 
 
 def _from_file(path: Path) -> _Candidate:
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises where a name is too long
         raise UsageError(f"--plugin {path}: file not found.")
 
     def load() -> ModuleType:
@@ -219,7 +221,7 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
             owner = host.records[candidate.name].distribution
             raise ImportError(f"the namespace '{candidate.name}' is taken by {owner}")
         # A plugin that prints while it is imported would spoil what `--json` writes to stdout.
-        with contextlib.redirect_stdout(sys.stderr), global_state_kept(candidate.name, "its import"):
+        with contextlib.redirect_stdout(sys.stderr), global_state_kept(candidate.name, "its import"), contained():
             module = candidate.load()
         import_ms = (time.perf_counter() - started) * 1e3
         wanted = getattr(module, "ZOO_API_VERSION", hookspecs.API_VERSION)
@@ -228,10 +230,10 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
         trial = _new_manager()
         trial.register(module, name=candidate.name)
         _check_hooks(trial, module)
-        with contextlib.redirect_stdout(sys.stderr), global_state_kept(candidate.name, "a hook"):
+        with contextlib.redirect_stdout(sys.stderr), global_state_kept(candidate.name, "a hook"), contained():
             collected = _collect(trial, candidate.name)
         host.manager.register(isolate(module, name=candidate.name, manager=trial), name=candidate.name)
-    except (Exception, SystemExit) as problem:
+    except Exception as problem:
         # The second and third line of pluggy's message state the cause.
         lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
         error = f"{type(problem).__name__}: {'; '.join(lines)}"[:_ERROR_LENGTH]

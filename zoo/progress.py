@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from pathlib import Path
 
 from zoo.errors import DataError
+from zoo.paths import read_json
 from zoo.schema import Record, json_text, plain, read_record
 
 INTERVAL_SECONDS = 0.25
@@ -120,6 +120,6 @@ class ProgressFile:
 def read_progress(path: Path) -> Progress | None:
     """Return the last progress that a cell wrote, or None."""
     try:
-        return read_record(json.loads(path.read_text(encoding="utf-8")), Progress, what=path.name)
+        return read_record(read_json(path), Progress, what=path.name)
     except (OSError, ValueError, RecursionError, DataError):
         return None

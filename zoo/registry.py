@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import hashlib
+import importlib.metadata
 import importlib.util
 import logging
 import sys
@@ -15,6 +16,7 @@ from typing import Any, TypeVar, cast
 from zoo.errors import MissingError, UsageError, nearest
 from zoo.global_state import global_state_kept
 from zoo.host import Host, PluginRecord
+from zoo.isolation import contained
 from zoo.packages import first_party
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 from zoo.version import __version__
@@ -176,9 +178,10 @@ def load_target(spec: Spec) -> Any:
     """
     try:
         # Text that a plugin prints while it is imported is not data.
-        with contextlib.redirect_stdout(sys.stderr), global_state_kept(spec.namespace, f"the import of {spec.target}"):
+        kept = global_state_kept(spec.namespace, f"the import of {spec.target}")
+        with contextlib.redirect_stdout(sys.stderr), kept, contained():
             return spec.load()
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         raise MissingError(
             f"{spec.kind} {spec.id} cannot be loaded from {spec.target}: {type(error).__name__}: {error}",
             hint="See: zoo plugins --errors",
@@ -205,17 +208,28 @@ def require(what: str, modules: Iterable[str]) -> None:
 
     Args:
         what: Name of the spec that needs them, such as "model timm/resnet18".
-        modules: Import names.
+        modules: Import names, or "DISTRIBUTION:IMPORT_NAME" (`Spec.requires`).
 
     Raises:
         MissingError: one is absent.
     """
-    missing = [name for name in modules if not _is_there(name)]
+    missing = [name for name in modules if not _is_there(name.rpartition(":")[2])]
     if missing:
+        distributions = dict.fromkeys(distribution_of(name) for name in missing)
         raise MissingError(
-            f"{what} needs {', '.join(missing)}, which is not installed.",
-            hint=f"Install it: pip install {' '.join(missing)}",
+            f"{what} needs {', '.join(name.rpartition(':')[2] for name in missing)}, which is not installed.",
+            hint=f"Install it: pip install {' '.join(distributions)}",
         )
+
+
+def distribution_of(requirement: str) -> str:
+    """Return the name of the distribution to install for an entry of `Spec.requires`."""
+    declared, colon, module = requirement.rpartition(":")
+    if colon:
+        return declared
+    top = module.partition(".")[0]
+    # A part is missing from what is installed, or nothing is.
+    return importlib.metadata.packages_distributions().get(top, [top])[0]
 
 
 def _is_there(module: str) -> bool:

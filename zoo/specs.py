@@ -30,7 +30,8 @@ class Spec:
         summary: One line for lists.
         version: Raise it when scores or images stop being comparable with older ones.
         tags: Free words to filter by.
-        requires: Import names that the target needs beyond the core; checked without importing them.
+        requires: Libraries that the target needs beyond the core, by import name, checked without importing them; as
+            "DISTRIBUTION:IMPORT_NAME" where the two differ, such as "scikit-image:skimage".
         card: Markdown for `zoo show`: what it is, where it comes from, what it is good for.
 
     Raises:

@@ -141,23 +141,40 @@ def test_broken_and_disabled_plugins_are_named():
 
 
 @pytest.mark.parametrize(
-    ("requires", "missing"),
+    ("requires", "missing", "distributions"),
     [
-        (("numpy", "no_such_library"), "no_such_library"),
-        (("no_such_library.part", "no_such_too"), "no_such_library.part no_such_too"),
-        (("json.no_such_part",), "json.no_such_part"),
+        (("numpy", "no_such_library"), "no_such_library", "no_such_library"),
+        (("no_such_library.part", "no_such_too"), "no_such_library.part no_such_too", "no_such_library no_such_too"),
+        (("json.no_such_part",), "json.no_such_part", "json"),
+        (("sklearn.no_such_part",), "sklearn.no_such_part", "scikit-learn"),
+        (("scikit-image:skimage.no_such_part",), "skimage.no_such_part", "scikit-image"),
+        (("Some-Name:no_such_library", "numpy:numpy"), "no_such_library", "Some-Name"),
     ],
 )
-def test_requirements_that_are_not_installed(requires, missing):
+def test_requirements_that_are_not_installed(requires, missing, distributions):
     host = make_host(model("mine/net", requires=requires), model("mine/other"))
     with pytest.raises(MissingError) as caught:
         find(host, ModelSpec, "net")
     assert "mine/net needs " + missing.replace(" ", ", ") in str(caught.value)
-    assert f"pip install {missing}" in caught.value.hint
+    assert caught.value.hint == f"Install it: pip install {distributions}"
     assert caught.value.exit_code == 3
     with pytest.raises(MissingError):
         match(host, ModelSpec, ["mine/*"])
     assert [spec.id for spec in listed(host, ModelSpec)] == ["mine/net", "mine/other"]  # still shown
+
+
+def test_hints_of_installed_plugins_name_the_distributions_of_their_libraries():
+    import importlib.metadata
+
+    from zoo.host import load_plugins
+    from zoo.registry import distribution_of
+
+    provided = importlib.metadata.packages_distributions()
+    host = load_plugins(environment={})
+    entries = {entry for specs in host.specs.values() for spec in specs.values() for entry in spec.requires}
+    assert "scikit-image:skimage" in entries
+    for entry in entries:
+        assert distribution_of(entry) in provided[entry.rpartition(":")[2].partition(".")[0]], entry
 
 
 def test_requirements_are_checked_without_importing_them():

@@ -57,6 +57,16 @@ def words_of(result):
     return result.device if result.status == "ok" else result.error
 
 
+def test_the_paths_of_a_job_are_absolute(host, cells, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    where = Where(device="cpu", images=Path("images")).resolved(host)
+    job = matrix._job(Path("store") / cells[0].folder, where=where)
+    assert job.run_dir == tmp_path / "store" / cells[0].folder
+    words = job.command[job.command.index("run-cell") + 1 :]
+    assert words[0] == str(job.run_dir / "cell.json")
+    assert words[words.index("--images") + 1] == str(tmp_path / "images")
+
+
 class FakeLauncher:
     """One job after the other, each ends at the poll after the one that started it and writes what it is told to."""
 

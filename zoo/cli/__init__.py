@@ -82,7 +82,7 @@ def _plugin_commands(ctx: click.Context) -> dict[str, click.Command]:
             for command in commands_of(host, name):
                 if command.name is not None and command.name not in cli.commands:
                     commands.setdefault(command.name, command)
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             logging.getLogger(__name__).warning("plugin %s: zoo_commands: %s: %s", name, type(error).__name__, error)
     return commands
 
@@ -239,10 +239,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         echo(message.getvalue(), err=True, nl=False)
         code = error.exit_code
     except OSError as error:
-        if error.filename is not None:
-            raise
-        # No file of ours, so what our output goes to: `> FILE` on a full disk.
-        echo(f"Error: Cannot write the output: {error.strerror or error}.", err=True)
+        # Without a file name it is what our output goes to: `> FILE` on a full disk.
+        what = "write the output" if error.filename is None else f"use {error.filename}"
+        logging.debug("", exc_info=True)
+        echo(f"Error: Cannot {what}: {error.strerror or error}.", err=True)
         code = 1
     except (click.Abort, KeyboardInterrupt):
         echo("Interrupted. Nothing is lost: run the same command to resume.", err=True)

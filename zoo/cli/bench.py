@@ -16,7 +16,7 @@ from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.cli.options import options_of, read_seeds, value_of
 from zoo.cli.plan import print_plan
-from zoo.devices import resolve_device
+from zoo.devices import note_on_auto, resolve_device
 from zoo.errors import UsageError
 from zoo.plan.overrides import parse_settings
 from zoo.plan.request import Request
@@ -104,6 +104,8 @@ def bench(
     for problem in plan.problems:
         echo(f"note: {problem}", err=True)
     if dry_run:
+        if about_device := note_on_auto(where.device):
+            echo(f"note: {about_device}", err=True)
         if as_json:
             print_json([cell.to_json() for cell in cells])
         ctx.exit(1 if plan.problems else 0)

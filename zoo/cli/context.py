@@ -34,7 +34,9 @@ def commands_of(host: Host, namespace: str) -> list[click.Command]:
     Raises:
         TypeError: the plugin returned something other than lists of commands; or another error of its hook.
     """
-    with contextlib.redirect_stdout(sys.stderr):
+    from zoo.isolation import contained
+
+    with contextlib.redirect_stdout(sys.stderr), contained():
         commands = [command for offered in host.call_plugin(namespace, "zoo_commands") for command in offered]
     for command in commands:
         if not isinstance(command, click.Command):

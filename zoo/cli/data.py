@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -156,7 +157,7 @@ def show(
     if split not in SPLITS:
         raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
     host = host_of(ctx)
-    if Path(name).is_dir():
+    if os.path.isdir(name):  # Path.is_dir raises where a name is too long
         if pairs:
             raise UsageError("--set applies to a data set, not to a folder of existing images.")
         recipe, classes, arrays = _of_folder(host, Path(name), split)

@@ -16,6 +16,7 @@ from zoo.cli.listing import print_aligned
 from zoo.environment import describe
 from zoo.errors import MissingError, UsageError
 from zoo.escaping import visible
+from zoo.isolation import contained
 from zoo.paths import cache_dir
 from zoo.schema import plain
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
@@ -107,7 +108,10 @@ def _find_any(host: Host, name: str) -> Spec:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
-    """List installed plugins and their status."""
+    """List installed plugins and their status.
+
+    With --errors the exit code is 1 if a plugin is broken.
+    """
     host = host_of(ctx)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         rows: list[dict[str, Any]] = [
@@ -115,9 +119,10 @@ def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
             | {"target_errors": _target_errors(host, record.name) if errors and record.state == "ok" else []}
             for record in host.records.values()
         ]
+    broken = any(row["state"] == "broken" or row["target_errors"] for row in rows)
     if as_json:
         print_json(rows)
-        return
+        ctx.exit(1 if errors and broken else 0)
     lines = [("plugin", "version", "state", "offers", "import ms", "distribution and error")]
     for row in rows:
         state = "broken" if row["target_errors"] else row["state"]
@@ -130,6 +135,7 @@ def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
             for trace in filter(None, [row["trace"], *(entry["trace"] for entry in row["target_errors"])]):
                 echo(f"\n{row['name']} ({row['distribution']} {row['version']})", bold=True)
                 echo(trace)
+        ctx.exit(1 if broken else 0)
 
 
 def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
@@ -137,7 +143,7 @@ def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
     failures = []
     try:
         commands_of(host, namespace)
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         message = f"zoo_commands: {type(error).__name__}: {error}"
         failures.append({"id": f"{namespace}/zoo_commands", "error": message, "trace": traceback.format_exc()})
     for specs in host.specs.values():
@@ -145,8 +151,9 @@ def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
             if spec.namespace != namespace:
                 continue
             try:
-                spec.load()
-            except (Exception, SystemExit) as error:
+                with contained():
+                    spec.load()
+            except Exception as error:
                 message = f"{spec.id}: target {spec.target}: {type(error).__name__}: {error}"
                 failures.append({"id": spec.id, "error": message, "trace": traceback.format_exc()})
     return failures

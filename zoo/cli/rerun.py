@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -93,7 +94,7 @@ def verify(ctx: click.Context, target: str, as_json: bool) -> None:
     if not run_dirs and (folder / RESULT).exists():
         run_dirs = [folder]
     if not run_dirs:
-        if folder.is_dir() and not (folder / CELL).is_file():
+        if os.path.isdir(folder) and not os.path.isfile(folder / CELL):
             raise UsageError(f"No runs were found in {folder}.", hint="See: zoo report --store DIR")
         run_dirs = [find_run(target, store=Path("results"))]
     verdicts = [verify_run(run_dir) for run_dir in run_dirs]

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from zoo.cli.context import console
+from zoo.paths import regular_file
 from zoo.results.store import LOG
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def describe(progress: Progress | None) -> str:
 def _warnings(log: Path) -> list[str]:
     """Return the warnings of a cell's process, such as a damaged shard that was made again."""
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = regular_file(log).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
     return [line for line in dict.fromkeys(lines) if line.startswith("WARNING: ")][:_MOST_WARNINGS]

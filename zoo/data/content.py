@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.data.recipe import short_hash
-from zoo.errors import DataError
-from zoo.paths import cache_dir, make_dir, write_text
+from zoo.errors import DataError, UsageError
+from zoo.paths import cache_dir, make_dir, read_json, regular_file, user_path, write_text
 
 PREFIX = "content:"
 _SETTLED_NS = 2 * 10**9
@@ -97,9 +97,9 @@ def check_content(values: Mapping[str, Any], names: Sequence[str], content: Mapp
 
 def _existing(text: str) -> Path | None:
     try:
-        path = Path(text).expanduser().absolute()
+        path = user_path(text).absolute()
         return path if path.exists() else None
-    except (RuntimeError, OSError, ValueError):  # ~nobody/x; a name of 300 letters; a null character
+    except (UsageError, OSError):  # ~nobody/x; a name of 300 letters; a null character
         return None
 
 
@@ -133,15 +133,13 @@ def _digest_of(path: Path, mark: list[int], kept: Any) -> str:
     """Return the SHA-256 of a file, from the cache where size, times and number on the disk are the same."""
     if isinstance(kept, list) and len(kept) == len(mark) + 1 and kept[:-1] == mark:
         return str(kept[-1])
-    if not path.is_file():
-        raise OSError(0, "neither a file nor a folder", str(path))
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _kept(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = read_json(path)
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -7,7 +7,6 @@ the same on every machine.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +32,7 @@ from zoo.data.shards import (
 )
 from zoo.data.simulate import PIXELS_AT_A_TIME, Simulation
 from zoo.errors import DataError, UsageError
-from zoo.paths import cache_dir, make_dir, write_text
+from zoo.paths import cache_dir, make_dir, read_json, write_text
 from zoo.schema import json_text
 
 logger = logging.getLogger(__name__)
@@ -208,7 +207,7 @@ def read_recipe(folder: Path) -> Recipe:
         DataError: The file was not found, or cannot be read.
     """
     try:
-        content = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+        content = read_json(folder / RECIPE)
         recipe = Recipe(**content)
         if not isinstance(recipe.params, dict):
             raise TypeError("its params are not an object")

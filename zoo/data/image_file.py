@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.pickled import load_arrays
+from zoo.paths import regular_file
 
 LEAST_SIDE = 8
 MOST_CHANNELS = 4
@@ -86,7 +87,7 @@ def read_npy(path: Path) -> Content:
         Unreadable: It is not such a file, is cut, too large, or holds other objects.
         OSError: the system refuses to read it.
     """
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         start = file.read(len(_MAGIC))
         file.seek(0)
         size = os.fstat(file.fileno()).st_size

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from zoo.data.image_file import Content, Unreadable, check_size, read_npy, read_npy_stream
 from zoo.errors import DataError
 from zoo.inference.part import Part, PixelScale, choose, import_library
+from zoo.paths import parse_json
 
 ARRAY_NAMES = ("images", "image", "data")
 """Where .npz and .safetensors files hold several arrays, the images are the first of these."""
@@ -95,7 +95,7 @@ def _mapped(path: Path, name: str) -> NDArray[Any]:
     """Return an array of a safetensors file: eight bytes of length, JSON, then the arrays' bytes."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        entry = json.loads(file.read(length))[name]
+        entry = parse_json(file.read(length))[name]
     if entry["dtype"] not in _SAFETENSORS_TYPES:
         raise Unreadable(f"holds {entry['dtype']}, which NumPy cannot read")
     shape = tuple(entry["shape"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.errors import TrainingError, UsageError, ZooError, nearest
+from zoo.isolation import contained
 from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
@@ -39,13 +40,14 @@ def build_network(
             raise UsageError(f"{spec.id} has no hyper-parameter '{name}'.{nearest(name, spec.defaults)}")
     build = registry.load_target(spec)
     try:
-        network = build(
-            in_chans=in_chans,
-            num_classes=num_classes,
-            image_size=image_size,
-            # A copy: a builder that changes a list would change the spec.
-            **copy.deepcopy({**spec.arguments, **spec.defaults, **hparams}),
-        )
+        with contained():
+            network = build(
+                in_chans=in_chans,
+                num_classes=num_classes,
+                image_size=image_size,
+                # A copy: a builder that changes a list would change the spec.
+                **copy.deepcopy({**spec.arguments, **spec.defaults, **hparams}),
+            )
     except ZooError:
         raise
     except Exception as error:

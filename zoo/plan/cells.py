@@ -13,7 +13,7 @@ from zoo.data.content import pin_paths
 from zoo.data.folder import folder_digest
 from zoo.data.shards import MOST_IMAGES
 from zoo.data.task import open_task
-from zoo.devices import resolve_device, resolve_precision
+from zoo.devices import planned_device, resolve_device, resolve_precision
 from zoo.errors import UsageError, nearest
 from zoo.plan.match import match_widths
 from zoo.plan.overrides import SIZE_SETTINGS, by_model, check_names, check_plain, data_params, hparam
@@ -42,7 +42,8 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
     """
     if request.rule not in RULES:
         raise UsageError(f"rule '{request.rule}' is not one of {', '.join(RULES)}.{nearest(request.rule, RULES)}")
-    device = resolve_device(request.device)
+    # Only time is measured while planning, so only that needs the device here.
+    device = (resolve_device if request.match == "time" else planned_device)(request.device)
     precision = resolve_precision(request.precision, device)
     budget = find_budget(request.budget or ("paper" if device == "cuda" else "laptop"))
     models = registry.match(host, ModelSpec, request.models)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import statistics
 import time
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import registry
 from zoo.data.recipe import canonical_json
 from zoo.errors import DataError, UsageError, nearest
-from zoo.paths import make_dir
+from zoo.paths import make_dir, read_json
 from zoo.results.cell import Cell
 from zoo.results.store import write_json
 from zoo.schema import Record, plain, read_record
@@ -108,8 +107,8 @@ def _stored(store: Path, key: str) -> Match | None:
     """Return a stored match, or None if its file is missing or damaged: the widths are then found again."""
     path = store / ".match" / f"{key}.json"
     try:
-        return read_record(json.loads(path.read_text(encoding="utf-8")), Match, what=path.name)
-    except (OSError, ValueError, RecursionError, DataError):
+        return read_record(read_json(path), Match, what=path.name)
+    except (OSError, ValueError, DataError):
         return None
 
 

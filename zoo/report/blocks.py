@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from zoo.errors import DataError
+from zoo.paths import parse_json
 from zoo.report import charts
 from zoo.report.charts import known, words
 from zoo.report.svg import SERIES, series_class, short
@@ -157,7 +157,7 @@ def examples(variants: Sequence[Variant]) -> list[dict[str, Any]]:
                     "name": words(name),
                     "images": [data_address(image[0]) for image in arrays["images"][arrays["labels"] == k]],
                 }
-                for k, name in enumerate(json.loads(metadata["classes"]))
+                for k, name in enumerate(parse_json(metadata["classes"]))
             ]
         except (DataError, KeyError, ValueError):
             continue
@@ -168,7 +168,7 @@ def mistakes(best: Variant) -> list[dict[str, Any]]:
     """Return the test images whose true class the best network gave the lowest probability."""
     try:
         arrays, metadata = read_file(best.results[0], MISTAKES)
-        classes, ids = json.loads(metadata["classes"]), json.loads(metadata["ids"])
+        classes, ids = parse_json(metadata["classes"]), parse_json(metadata["ids"])
         order = arrays["probabilities"][range(len(ids)), arrays["labels"]].argsort()
         found = []
         for index in order:

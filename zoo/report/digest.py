@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from zoo.data.about import UNDECLARED
 from zoo.errors import DataError
-from zoo.paths import write_text
+from zoo.paths import read_json, write_text
 from zoo.results.files import checked_file
 from zoo.results.schema import Finished
 from zoo.results.store import PREDICTIONS, content_checksum, file_sha256, read_arrays
@@ -171,7 +170,7 @@ def read_kept(path: Path, kind: type[R]) -> R:
         DataError: The file was not found, is of another version, or has been altered.
     """
     try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
+        whole = read_json(path)
         content = whole["content"]
         if whole["checksum"] != content_checksum(content):
             raise DataError(f"{path} has been altered: its checksum does not fit its content.")

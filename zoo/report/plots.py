@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from zoo.data.recipe import short_hash
 from zoo.escaping import visible
-from zoo.paths import make_dir, written_whole
+from zoo.paths import make_dir, parse_json, written_whole
 from zoo.results.comparison import problem_key
 from zoo.results.files import read_file
 from zoo.results.schema import Finished, RunResult
@@ -74,7 +73,7 @@ def draw_examples(result: Finished, path: Path, *, title: str) -> Path:
         DataError: the examples are missing or damaged, or the file cannot be written.
     """
     arrays, metadata = read_file(result, EXAMPLES)
-    return draw_images(arrays["images"], arrays["labels"], json.loads(metadata["classes"]), path, title=title)
+    return draw_images(arrays["images"], arrays["labels"], parse_json(metadata["classes"]), path, title=title)
 
 
 def draw_images(

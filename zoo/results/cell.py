@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from zoo.data.recipe import SPLITS, Recipe, short_hash
 from zoo.devices import Precision
 from zoo.errors import DataError
+from zoo.paths import read_json
 from zoo.schema import Count, read_record
 
 SCHEMA = 1
@@ -122,6 +122,6 @@ class Cell:
         if path.exists() and not path.is_file():  # a pipe would be waited for
             raise DataError(f"Cannot read a cell from {path}: it is not a file.")
         try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+            return cls.from_json(read_json(path))
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"Cannot read a cell from {path}: {error}.") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from zoo.errors import DataError
+from zoo.paths import parse_json, regular_file
 from zoo.results.schema import Epoch, Finished
 from zoo.results.store import HISTORY, RESULT, file_sha256, read_arrays
 from zoo.schema import read_record
@@ -19,17 +19,15 @@ def checked_file(result: Finished, name: str) -> Path:
     """Return the path of a file of a run that is as it was written.
 
     Args:
-        result: Result that states the SHA-256 of the file; one of an older version of zoo states fewer of them.
+        result: Result, which states the SHA-256 of the file.
         name: One of `zoo.results.store.HASHED`.
 
     Raises:
         DataError: The file is missing, unreadable or altered.
     """
     path = result.run_dir / name
-    if not path.is_file():  # a folder; a pipe, which would be waited for
-        raise DataError(f"Cannot read {path}: it is {'not a file' if path.exists() else 'gone'}.")
     try:
-        if name in result.files and file_sha256(path) != result.files[name]:
+        if file_sha256(path) != result.files.get(name):
             raise DataError(
                 f"{path} has been altered or damaged: its SHA-256 is not the one in {RESULT}.",
                 hint=f"See: zoo verify {result.run_dir}",
@@ -58,9 +56,9 @@ def read_history(result: Finished) -> list[Epoch]:
     """
     path = checked_file(result, HISTORY)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        content = [json.loads(line) for line in lines]
-    except (OSError, ValueError, RecursionError) as error:
+        lines = regular_file(path).read_text(encoding="utf-8").splitlines()
+        content = [parse_json(line) for line in lines]
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     history = read_record(content, list[Epoch], what=str(path))
     if len(history) < result.val.epoch:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import BusyError, DataError
-from zoo.paths import make_dir, write_text, written_whole
+from zoo.paths import make_dir, read_json, regular_file, write_text, written_whole
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed, Finished, RunResult
 from zoo.schema import json_text, not_finite, plain, read_record
@@ -127,7 +127,7 @@ def examine_result(run_dir: Path) -> tuple[RunResult, list[str]]:
     if (run_dir / RESULT).exists() and not (run_dir / RESULT).is_file():  # a pipe would be waited for
         raise DataError(f"{RESULT} is damaged: it is not a file.")
     try:
-        content = json.loads((run_dir / RESULT).read_text(encoding="utf-8"))
+        content = read_json(run_dir / RESULT)
         # JSON can escape half a character, which no report could print.
         json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -136,7 +136,7 @@ def examine_result(run_dir: Path) -> tuple[RunResult, list[str]]:
     stated = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
     result = result_from(content, run_dir=run_dir)
     problems = []
-    if stated is not None and stated != content_checksum(content):
+    if stated != content_checksum(content):
         problems.append(f"{RESULT} has been altered or damaged: its checksum does not fit its content.")
     if (folder := run_dir.absolute().name) != result.run_id:
         problems.append(f"{RESULT} is of the run {result.run_id}; its folder is {folder}.")
@@ -274,7 +274,7 @@ def split_sizes(result: RunResult) -> dict[str, int]:
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -311,7 +311,7 @@ def read_arrays(path: Path, *, only: Sequence[str] | None = None) -> tuple[dict[
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise DataError(f"Cannot read {path}: it is not a file.")
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(regular_file(path), framework="numpy") as file:
             names = file.keys() if only is None else only
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except (OSError, SafetensorError) as error:

@@ -23,6 +23,7 @@ from zoo.data.split import Split
 from zoo.environment import describe, peak_memory_bytes
 from zoo.errors import TrainingError, ZooError
 from zoo.global_state import global_state_kept
+from zoo.isolation import contained
 from zoo.models.copies import copy_of
 from zoo.models.load import golden_predictions
 from zoo.models.pixels import SAMPLE, summary
@@ -256,10 +257,10 @@ def _extra_metrics(host: Host, logits: Tensor, labels: Tensor) -> dict[str, Any]
         try:
             # Arrays of its own: a metric that sorts them in place changes no other's.
             metric = registry.load_target(spec)
-            with global_state_kept(spec.namespace, f"the metric {spec.name}"):
+            with global_state_kept(spec.namespace, f"the metric {spec.name}"), contained():
                 values = metric(logits.double().softmax(1).numpy(), labels.numpy().copy())
-            extra[spec.id] = {str(name): float(value) for name, value in values.items()}
-        except (Exception, SystemExit):
+                extra[spec.id] = {str(name): float(value) for name, value in values.items()}
+        except Exception:
             logger.warning("metric %s failed", spec.id, exc_info=True)
             continue
         if bad := [f"{name}={value}" for name, value in extra[spec.id].items() if not math.isfinite(value)]:

@@ -75,7 +75,9 @@ def make_fabric(device: torch.device, precision: Precision, team: Team = ALONE) 
     accelerator: Any = device.type
     kind: Any = FABRIC_PRECISION[precision]
     if team.size == 1:
-        return Fabric(accelerator=accelerator, devices=1, precision=kind)
+        # Without an environment Fabric guesses one: a Slurm batch script that asks for several tasks would be taken for
+        # one of several processes.
+        return Fabric(accelerator=accelerator, devices=1, precision=kind, plugins=[LightningEnvironment()])
     strategy = DDPStrategy(timeout=LONGEST_WAIT)
     try:
         fabric = Fabric(

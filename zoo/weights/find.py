@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from zoo.errors import DataError, UsageError, nearest
 from zoo.models.weights_file import read_header
+from zoo.paths import user_path
 from zoo.results.files import checked_file
 from zoo.results.find import find_run, good_result, matching_runs
 from zoo.results.store import CELL, WEIGHTS
@@ -55,11 +57,12 @@ def find_weights(host: Host, name: str, *, store: Path) -> Path:
         from zoo.weights.hub import fetch
 
         return fetch(name)
-    path = Path(name).expanduser()
-    if path.is_file():
+    path = user_path(name)
+    # Path.is_file raises where a name is too long.
+    if os.path.isfile(path):
         in_a_run = path.name == WEIGHTS and (path.parent / CELL).is_file()
         return weights_of(path.parent) if in_a_run else path
-    if (path / CELL).is_file():
+    if os.path.isfile(path / CELL):
         return weights_of(path)
     packaged = list(packaged_weights(host))
     wanted = name.strip().lower()

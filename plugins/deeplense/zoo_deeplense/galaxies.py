@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from zoo.data.image_file import Unreadable, check_size, read_npy
 from zoo.errors import DataError, UsageError
 from zoo.lensing.scenes import Array
+from zoo.paths import user_path
 
 CUT_SIZE = 64
 LEAST_AREA = 80  # pixels above the threshold: smaller ones show no structure
@@ -57,7 +57,7 @@ def load_galaxies(pictures: str | None) -> Galaxies:
 
         return cut_out(hubble_deep_field())
     try:
-        array = read_npy(Path(pictures).expanduser()).array
+        array = read_npy(user_path(pictures)).array
         check_size(array.shape)
     except (OSError, Unreadable, ValueError) as error:
         raise DataError(f"Cannot read pictures of galaxies from {pictures}: {error}.") from error

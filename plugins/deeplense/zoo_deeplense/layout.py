@@ -46,7 +46,7 @@ def find_files(root: Path) -> list[Found]:
         UsageError: the root is no folder, or holds several sets.
         DataError: it holds no arrays, or no arrays of some class.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):  # Path.is_dir raises where a name is too long
         raise UsageError(f"data.root={str(root)!r} is not a folder.", hint="Write: --set data.root=DIR")
     found: list[Found] = []
     sets: dict[tuple[str, ...], str] = {}

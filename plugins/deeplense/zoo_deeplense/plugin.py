@@ -107,7 +107,7 @@ def zoo_datasets() -> list[DatasetSpec]:
             _REAL,
             "modelB with real galaxies from the Hubble deep field for sources",
             target="zoo_deeplense.real_sources:build",
-            requires=("skimage",),
+            requires=("scikit-image:skimage",),
             paths=("pictures",),
         ),
         DatasetSpec(

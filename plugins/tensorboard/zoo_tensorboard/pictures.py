@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from zoo.paths import parse_json
 from zoo.report.plots import draw_examples, draw_images, draw_roc, with_plain_texts
 from zoo.results.files import read_file
 from zoo.results.schema import Finished
@@ -29,7 +29,7 @@ def draw(result: Finished) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         yield "test/confusion", draw_confusion(result.test.confusion, result.classes)
         yield "images/examples", _pixels(draw_examples(result, path, title=title))
         arrays, metadata = read_file(result, MISTAKES)
-        classes = json.loads(metadata["classes"])
+        classes = parse_json(metadata["classes"])
         captions = [
             f"{chance[label]:.2f}" for chance, label in zip(arrays["probabilities"], arrays["labels"], strict=True)
         ]
