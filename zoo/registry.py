@@ -18,6 +18,7 @@ from zoo.global_state import global_state_kept
 from zoo.host import Host, PluginRecord
 from zoo.isolation import contained
 from zoo.packages import first_party
+from zoo.paths import regular_file
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 from zoo.version import __version__
 
@@ -142,7 +143,7 @@ def _versions(records: Iterable[PluginRecord]) -> dict[str, str]:
     for record in records:
         if record.version == "file":
             path = Path(record.distribution)
-            versions[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            versions[path.name] = hashlib.sha256(regular_file(path).read_bytes()).hexdigest()[:16]
         else:
             versions[record.distribution] = record.version
     return versions

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from smallrun import write_result
 
 from zoo.cli import cli, main
 from zoo.cli.context import print_json
@@ -246,7 +247,7 @@ def test_a_failed_cell_is_shown_with_its_cause_whatever_its_letters(zoo, tmp_pat
     run_dir = store.prepare_run(tmp_path / "results", cell)
     error = "expected [red] got [/bold] of size [3]"
     result = {"schema": 1, "run_id": cell.run_id, "cell": cell.to_json(), "status": "failed", "error": error}
-    store.write_json(run_dir / store.RESULT, result)
+    write_result(run_dir, result)
     out, _ = zoo("report")
     assert "toyzoo/tiny" in out
     assert "failed" in out
@@ -279,7 +280,7 @@ def test_characters_missing_in_the_terminal_encoding_are_replaced(tmp_path):
     cell = Cell.from_json(content)
     run_dir = store.prepare_run(tmp_path / "results", cell)
     result = {"schema": 1, "run_id": cell.run_id, "cell": cell.to_json(), "status": "failed", "error": "é"}
-    store.write_json(run_dir / store.RESULT, result)
+    write_result(run_dir, result)
     shown = run_quietly("report", encoding="ascii")
     assert "toyzoo/stripes ? budget smoke" in shown
     assert "failed" in shown

@@ -14,6 +14,7 @@ import filelock
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from smallrun import write_result
 
 from zoo import progress
 from zoo.cli import cli
@@ -46,7 +47,7 @@ def put(folder, cell=CELL, **changes):
     """Store a result."""
     run_dir = store.prepare_run(folder, cell)
     result = {"schema": SCHEMA, "status": "ok", "run_id": cell.run_id, "cell": cell.to_json(), **SCORES, **changes}
-    store.write_json(run_dir / store.RESULT, result)
+    write_result(run_dir, result)
     return run_dir
 
 
@@ -119,7 +120,10 @@ def test_files_of_another_run_or_program_are_not_results(tmp_path, caplog):
         "ok",
     ):
         caplog.clear()
-        (theirs / store.RESULT).write_text(json.dumps(content))
+        if isinstance(content, dict):
+            write_result(theirs, content)
+        else:
+            store.write_json(theirs / store.RESULT, content)
         assert store.done(tmp_path, other) is None
         assert theirs not in [result.run_dir for result in store.results(tmp_path)]
         assert str(theirs) in caplog.text
@@ -139,6 +143,12 @@ def _in(content, path, value):
 WRONG = [None, True, -1.5, 10**400, "x", "\ud800", [], [[]], {}, {"x": {"y": [None]}}, [0, "x"]]
 
 
+def _sealed(content):
+    """Return the text of a result whose checksum fits, so that its other checks are the ones that refuse it."""
+    kept = {name: value for name, value in content.items() if name != store.CHECKSUM}
+    return json.dumps({**kept, store.CHECKSUM: store.content_checksum(kept)})
+
+
 def test_a_damaged_folder_does_not_hide_the_others(tmp_path):
     folder = tmp_path / "store"
     kept = put(folder)
@@ -146,10 +156,10 @@ def test_a_damaged_folder_does_not_hide_the_others(tmp_path):
     places = ["schema", "status", "run_id", "cell", *(name for name in whole if name != "cell")]
     places += [f"cell.{name}" for name in whole["cell"]] + ["cell.recipe.params", "cell.recipe.dataset"]
     places += [f"{group}.{name}" for group in ("test", "cost", "data", "equivariance") for name in whole[group]]
-    hostile = [json.dumps(_in(whole, place, value)) for place in dict.fromkeys(places) for value in WRONG]
+    hostile = [_sealed(_in(whole, place, value)) for place in dict.fromkeys(places) for value in WRONG]
     other = put_failed(tmp_path / "elsewhere", replace(CELL, seed=1))
     hostile += ["[" * 100_000, '{"a":' * 50_000, "", "null", "\x00", '"ok"', "1" * 10_000]
-    hostile += [(other / store.RESULT).read_text()[:-2], json.dumps({**whole, "cell": CELL.to_json() | {"seed": 1}})]
+    hostile += [(other / store.RESULT).read_text()[:-2], _sealed({**whole, "cell": CELL.to_json() | {"seed": 1}})]
     for number, text in enumerate(hostile):
         run_dir = folder / "a" / "b" / f"{number}"
         run_dir.mkdir(parents=True)

@@ -284,7 +284,7 @@ with store.claim(run_dir):
             file.write(run_dir.name + "\\n")
         time.sleep(0.4)
         content_of = runpy.run_path(sys.argv[2])["content_of"]
-        store.write_json(run_dir / store.RESULT, content_of(store.Cell.read(run_dir / store.CELL)))
+        write_result(run_dir, content_of(store.Cell.read(run_dir / store.CELL)))
 """
 
 

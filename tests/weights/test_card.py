@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 from msgspec.structs import replace
+from smallrun import write_result
 
 from zoo.cli import cli
 from zoo.errors import DataError, UsageError
@@ -45,7 +46,7 @@ def test_the_card_agrees_with_the_store(run_dir, host):
 def test_a_failed_run_gets_no_card(run_dir, host):
     result = json.loads((run_dir / store.RESULT).read_text())
     kept = {name: result[name] for name in ("schema", "run_id", "cell")}
-    (run_dir / store.RESULT).write_text(json.dumps({**kept, "status": "oom", "error": "out of memory"}))
+    write_result(run_dir, {**kept, "status": "oom", "error": "out of memory"})
     with pytest.raises(DataError, match=r"did not end well \(oom\): out of memory"):
         make_card(host, run_dir)
 
@@ -55,7 +56,7 @@ def test_the_card_states_the_actual_numbers_of_images(run_dir, host):
     result = json.loads((run_dir / store.RESULT).read_text())
     result["data"]["counts"]["train"] = [10, 20, 7]
     del result[store.CHECKSUM]  # as in a result of an older zoo
-    (run_dir / store.RESULT).write_text(json.dumps(result))
+    write_result(run_dir, result)
     assert " 37 images for training, " in make_card(host, run_dir)
 
 
@@ -65,7 +66,7 @@ def test_the_card_describes_streamed_training(run_dir, host):
     del result["data"]["counts"]["train"], result[store.CHECKSUM]
     result["data"]["counts"]["val"] = [25, 25, 50]
     result["stream"] = {"images": 12_345, "images_per_second": 100.0, "waited_share": 0.1}
-    (run_dir / store.RESULT).write_text(json.dumps(result))
+    write_result(run_dir, result)
     text = make_card(host, run_dir)
     assert "12,345 images for training, streamed" in text
     assert "(a 25%, b 25%, c 50%)" in text
@@ -76,7 +77,7 @@ def test_the_card_states_what_is_unknown(run_dir, host):
     del result[store.CHECKSUM]
     result["cost"]["macs"] = None
     result["equivariance"]["trained"]["error"] = None
-    (run_dir / store.RESULT).write_text(json.dumps(result))
+    write_result(run_dir, result)
     text = make_card(host, run_dir)
     assert "parameters, an unknown number of multiply-accumulates per image" in text
     assert "symmetries of the square: all logits are 0, and their change is undefined.\n" in text
@@ -85,7 +86,7 @@ def test_the_card_states_what_is_unknown(run_dir, host):
 @pytest.mark.parametrize("lost", ["cost", "equivariance", "val"])
 def test_a_damaged_result_gets_no_card(run_dir, host, lost):
     result = json.loads((run_dir / store.RESULT).read_text())
-    (run_dir / store.RESULT).write_text(json.dumps({**result, lost: None}))
+    write_result(run_dir, {**result, lost: None})
     with pytest.raises(DataError, match=rf"result\.json is damaged: .* got `null` - at `\$\.{lost}`") as caught:
         make_card(host, run_dir)
     assert "zoo verify" in caught.value.hint

@@ -32,8 +32,10 @@ def checked_file(result: Finished, name: str) -> Path:
                 f"{path} has been altered or damaged: its SHA-256 is not the one in {RESULT}.",
                 hint=f"See: zoo verify {result.run_dir}",
             )
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is gone.") from error
     except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     return path
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import BusyError, DataError
-from zoo.paths import make_dir, read_json, regular_file, write_text, written_whole
+from zoo.paths import make_dir, parse_json, read_json, regular_file, write_text, written_whole
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed, Finished, RunResult
 from zoo.schema import json_text, not_finite, plain, read_record
@@ -132,7 +132,6 @@ def examine_result(run_dir: Path) -> tuple[RunResult, list[str]]:
         json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise DataError(f"{RESULT} is damaged: {error}.") from error
-    # Results of older versions of zoo have none.
     stated = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
     result = result_from(content, run_dir=run_dir)
     problems = []
@@ -192,7 +191,7 @@ def write_result(result: RunResult) -> None:
     Raises:
         DataError: it cannot be written.
     """
-    content = json.loads(json.dumps(plain_result(result)))  # as it will be read
+    content = parse_json(json.dumps(plain_result(result)))  # as it will be read
     write_json(result.run_dir / RESULT, {**content, CHECKSUM: content_checksum(content)})
 
 
