@@ -143,7 +143,11 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_tag
 @click.option("--group", help="List only networks of this symmetry group, such as p4m.")
 @click.option(
-    "--sort", type=click.Choice(["name", "parameters", "group"]), default="name", show_default=True, help="Order."
+    "--sort",
+    type=click.Choice(["name", "parameters", "group"]),
+    default="name",
+    show_default=True,
+    help="Sort by this column.",
 )
 @_json
 @click.pass_context

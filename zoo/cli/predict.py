@@ -113,7 +113,7 @@ def predict(
     if sys.stderr.isatty():
         rewrite_line("")
     echo(
-        f"{summary.predicted:,} images in {seconds:.1f} s ({summary.predicted / max(seconds, 1e-9):,.0f}/s)"
+        f"{summary.predicted:,} images in {seconds:.1f} s ({summary.predicted / max(seconds, 1e-9):,.1f}/s)"
         + (f", {summary.skipped:,} left out" if summary.skipped else ""),
         err=True,
     )
@@ -215,6 +215,6 @@ def _progress(started: float) -> Callable[[int], None]:
         now = time.perf_counter()
         if now - last >= _PROGRESS_SECONDS:
             last = now
-            rewrite_line(f"{done:,} images, {done / (now - started):,.0f}/s")
+            rewrite_line(f"{done:,} images, {done / (now - started):,.1f}/s")
 
     return tell

@@ -267,17 +267,17 @@ class Summary:
         lines = []
         if self.assumed:
             lines.append(
-                f"{self.assumed:,} of {self.predicted:,} images state no pixel scale; the training images' "
-                f"{about.pixel_scale:g} arcsec was taken (--pixel-scale overrides it)"
+                f"{self.assumed:,} of {self.predicted:,} images have no pixel scale; that of the training images, "
+                f"{about.pixel_scale:g} arcsec, is assumed (--pixel-scale overrides it)"
             )
         if self.unusual:
             low, middle, high = about.pixels.peak
             noise_low, noise_middle, noise_high = about.pixels.noise
             lines.append(
-                f"the pixels of {self.unusual:,} of {self.predicted:,} images lie far (more than {FAR:g} times) "
-                "outside the training images, on which alone the network was tested: their brightest pixel, median "
+                f"the pixels of {self.unusual:,} of {self.predicted:,} images are far (more than a factor of {FAR:g}) "
+                "outside those of the training images, where its scores do not hold: brightest pixel, median "
                 f"{np.median(self._peaks):.3g}, in training {middle:.3g} ({low:.3g} to {high:.3g}); noise, median "
                 f"{np.median(self._noises):.3g}, in training {noise_middle:.3g} ({noise_low:.3g} to {noise_high:.3g}). "
-                "Is the unit the same? --factor F multiplies every pixel, --match-scale scales each image's peak"
+                "Check the unit: --factor F multiplies every pixel, --match-scale scales each image's peak"
             )
         return lines

@@ -14,13 +14,13 @@ TASKS = {"substructure": {"no_substructure": ["no_substructure"], "substructure"
 _CARD = """\
 Strong-lens images in three classes: a smooth halo, a halo with sub-haloes (point masses), and a halo with a
 superfluid vortex (a straight string of equal point masses). With `conserve_mass` halo and substructure together hold
-the same mass in every class; without it substructure is added on top, which makes the ring larger and gives the class
-away: `zoo data probe` measures by how much.
+the same mass in every class; without it substructure is added on top, which makes the ring larger and reveals
+the class: `zoo data probe` measures by how much.
 
 {source}
 `mass_scale` multiplies every substructure mass: budgets smoke and laptop set 4, budget paper the published 1.
 """
-_P1 = "Parameters: Alexander et al. 2019 (arXiv:1909.07346), Table I. Mass is added, and the lens galaxy shines."
+_P1 = "Parameters: Alexander et al. 2019 (arXiv:1909.07346), Table I. Mass is added; images contain the lens's light."
 _P2 = "Parameters: Alexander et al. 2020 (arXiv:2008.12731), checked against the released images."
 _SIM = (
     "Parameters: DeepLenseSim (github.com/mwt5345/DeepLenseSim), with noise once, the mass conserved, and Einstein "
@@ -39,8 +39,8 @@ Images that exist already, in any of the layouts in which DeepLense's sets were 
 
 Write `--set data.root=DIR`. Folders named train, val or test are kept; where there is no test folder, val is the test
 split and validation images are taken from train; where there is no split at all, a hash of the path decides. Pickled
-arrays are read without running anything that is in them. `data.skip_broken=true` leaves out files that cannot be
-read, and says which; `data.scaling=minmax` maps each image to [0, 1].
+arrays are read without running code in them. `data.skip_broken=true` leaves out files that cannot be read, and lists
+them; `data.scaling=minmax` maps each image to [0, 1].
 """
 
 
