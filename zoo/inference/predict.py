@@ -65,7 +65,7 @@ class Prediction:
         probabilities: [K].
         peak, noise: brightest pixel and noise of the image as the network saw it.
         unusual: whether one of them lies far outside the training images.
-        scale_assumed: whether the pixel scale of the training images was taken for want of another.
+        scale_assumed: whether the pixel scale of the training images is assumed, because the image has none.
         notes: what else a reader should know.
     """
 
