@@ -105,13 +105,16 @@ def predict(
 
 def _weights_in_words(host: Host, about: About) -> str:
     """Return what the weights were trained on: a short training is as confident as a long one."""
-    from zoo.data.about import shown_params
+    from zoo.data.about import shown_params, version_note
     from zoo.registry import datasets_by_id
 
     dataset = datasets_by_id(host).get(about.recipe.dataset)
     shown = ", ".join(shown_params(dataset, about.recipe.params))
     kind = f" ({shown})" if shown else ""
-    return f"{about.model} trained on {about.recipe.dataset}{kind}. Run `zoo evaluate` for its scores."
+    old = version_note(dataset, about.recipe.dataset_version)
+    return f"{about.model} trained on {about.recipe.dataset}{kind}. Run `zoo evaluate` for its scores." + (
+        f"\nnote: trained on images {old}" if old else ""
+    )
 
 
 Show = Callable[["Prediction | Skipped"], None]

@@ -14,6 +14,7 @@ from zoo.data.shards import SHARD_SIZE
 from zoo.errors import DataError, UsageError
 from zoo.lensing.draws import Draws
 from zoo.lensing.observe import observe
+from zoo.lensing.pixels import render_pixels
 from zoo.lensing.scenes import Sersic
 
 if TYPE_CHECKING:
@@ -64,20 +65,18 @@ class Simulation:
                 f"for {len(self.classes)} classes."
             )
         instrument = self.population.instrument
-        rendered = self.render(scenes, instrument, device=self.device, expected_images=self.expected_images)
-        shape = (len(scenes), instrument.image_size, instrument.image_size)
-        if tuple(rendered.source.shape) != shape:
-            raise DataError(
-                f"Simulator {self.recipe.simulator} returned images of shape {tuple(rendered.source.shape)} "
-                f"where {shape} was asked for."
-            )
+        pixels = render_pixels(
+            self.render, scenes, instrument, simulator=str(self.recipe.simulator), device=self.device,
+            expected_images=self.expected_images,
+        )  # fmt: skip
+        rendered = pixels.rendered
         # Before the noise: a Poisson draw with a rate of NaN fails, on CUDA for the rest of the process.
         if len(bad := np.flatnonzero(_unusable(rendered))):
             raise UsageError(
                 f"Image {indices[bad[0]]} of split {split} of {self.recipe.dataset} as {self.recipe.simulator} "
                 "renders it is not finite, negative, or shows no source."
             )
-        return scenes, observe(rendered, scenes.exposure, draws=Draws(stream, indices))
+        return scenes, observe(rendered, scenes.exposure, draws=Draws(stream, indices), reference=pixels.brightest)
 
     def arrays(
         self,
@@ -99,7 +98,8 @@ class Simulation:
         size = self.population.instrument.image_size
         images = np.empty((len(indices), 1, size, size), np.float32)
         columns: list[dict[str, NDArray[Any]]] = []
-        step = max(1, PIXELS_AT_A_TIME.get(self.device, PIXELS_AT_A_TIME["cpu"]) // size**2)
+        fine = self.population.instrument.divided().image_size
+        step = max(1, PIXELS_AT_A_TIME.get(self.device, PIXELS_AT_A_TIME["cpu"]) // fine**2)
         for start in range(0, len(indices), step):
             scenes, observed = self.expose(split, indices[start : start + step])
             images[start : start + step, 0] = observed.image.cpu().numpy()

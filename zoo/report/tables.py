@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from zoo.data.about import budget_note, shown_params
+from zoo.data.about import budget_note, shown_params, version_note
 from zoo.results.comparison import Variant, estimate, problem_key
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
@@ -99,6 +99,8 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
     ]
     rows += [[_name(result), str(result.cell.seed), result.status, *[""] * (len(columns) - 3)] for result in bad]
     notes = list(filter(None, [budget_note(cell.budget, dataset)]))
+    if old := version_note(dataset, cell.recipe.dataset_version):
+        notes.append(f"Images {old}")
     notes += result_notes(good)
     notes += filter(None, map(accumulation_note, good))
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]

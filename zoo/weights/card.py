@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
-from zoo.data.about import budget_note
+from zoo.data.about import budget_note, version_note
 from zoo.errors import MissingError, UsageError
 from zoo.models.pixels import FAR
 from zoo.models.weights_file import Header, read_header
@@ -212,6 +212,8 @@ def _limits(result: Finished, header: Header, data: DatasetSpec | None) -> str:
         )
     if cell.budget != "paper" and (note := budget_note(cell.budget, data)):
         lines.append(f"- {note[:1].upper()}{note[1:]}.")
+    if old := version_note(data, cell.recipe.dataset_version):
+        lines.append(f"- Trained and scored on images {old}.")
     lines.append(
         "- The probabilities hold for classes as frequent as in training "
         f"({_frequencies(result)}); where substructure is rarer, so are its true positives."
