@@ -37,6 +37,7 @@ from zoo.budgets import BUDGETS
 from zoo.errors import ZooError
 from zoo.paths import make_dir, written_whole
 from zoo.results import store as result_store
+from zoo.results.files import read_history
 from zoo.results.schema import Finished
 
 HERE = Path(__file__).resolve().parent
@@ -176,7 +177,7 @@ def evaluate_shift(store: Path, result: Finished, shift: str, *, images: int | N
     # Read again: another process may have stored other shifts in the meantime.
     found = read_shifts(store, result.run_id)
     fields = ("auc", "intervals", "accuracy", "images", "angle")
-    found[shift] = schema.read_record({field: scored[field] for field in fields}, Shift, what="The shift")
+    found[shift] = schema.read_record({field: getattr(scored, field) for field in fields}, Shift, what="The shift")
     path = shifts_file(store, result.run_id)
     make_dir(path.parent)
     with written_whole(path) as temporary:
@@ -238,8 +239,7 @@ def records(store: Path, *, part: str) -> Iterator[dict[str, Any]]:
         try:
             run = result_store.plain_result(result)
             del run["files"], run["environment"]["platform"]
-            text = (result.run_dir / result_store.HISTORY).read_text(encoding="utf-8")
-            history = [json.loads(line) for line in text.splitlines()]
+            history = schema.plain(read_history(result))
             run |= {"part": part, "history": history, "shifts": schema.plain(read_shifts(store, result.run_id))}
             make_page([read_run(run)])
         except UNUSABLE as error:

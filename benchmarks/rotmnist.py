@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from zoo.host import load_plugins
 from zoo.plan.suite import plan_suite
 from zoo.plan.suite_file import changed, read_suite
-from zoo.results.store import PREDICTIONS, done, read_arrays
+from zoo.results.files import read_file
+from zoo.results.store import PREDICTIONS, done
 
 SUITE = Path(__file__).with_suffix(".toml")
 CONTROL = "gconv/z2"
@@ -38,7 +39,7 @@ def wrong_answers(store: Path) -> tuple[dict[str, NDArray[np.bool_]], dict[str, 
     for cell in plan_suite(load_plugins(), changed(read_suite(SUITE), store=store)).cells:
         result = done(store, cell)
         if result is not None:
-            arrays, _ = read_arrays(store / cell.folder / PREDICTIONS, only=["test.logits", "test.labels"])
+            arrays, _ = read_file(result, PREDICTIONS, only=["test.logits", "test.labels"])
             rows[cell.model].append(arrays["test.logits"].argmax(1) != arrays["test.labels"])
             parameters[cell.model] = result.cost.parameters
     return {model: np.stack(wrong) for model, wrong in rows.items()}, parameters

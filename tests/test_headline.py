@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
@@ -99,10 +100,9 @@ def test_a_shift_is_scored_once_and_kept_beside_the_others(headline, page, tmp_p
 
     def evaluate(run_dir, **options):
         asked.append(options)
-        return {
-            "auc": {"macro": 0.5}, "intervals": {}, "accuracy": 0.5, "images": options["images"], "angle": 0.0,
-            "recipe": {},
-        }  # fmt: skip
+        return SimpleNamespace(
+            auc={"macro": 0.5}, intervals={}, accuracy=0.5, images=options["images"], angle=0.0
+        )  # fmt: skip
 
     monkeypatch.setattr(headline.zoo, "evaluate", evaluate)
     [first, *_] = headline.read_record()

@@ -38,20 +38,62 @@ def test_there_is_a_wheel_of_each_and_nothing_superfluous_in_it(wheels: list[Pat
         assert any(name.endswith("entry_points.txt") for name in names)
 
 
-def test_installed_alone_they_find_each_other(wheels: list[Path], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(tmp_path)]
+def test_a_wheel_holds_every_file_of_its_package(wheels: list[Path]) -> None:
+    """Templates, style sheet and script of the page, template of a card, bundled weights, py.typed."""
+    held = {name for wheel in wheels for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    packages = [ROOT / "zoo", *(path for path in ROOT.glob("plugins/*/zoo_*") if path.is_dir())]
+    files = {
+        path.relative_to(package.parent).as_posix()
+        for package in packages
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert held == files
+    assert {f"zoo/report/templates/page.{kind}" for kind in ("html", "css", "js")} <= held
+    assert "zoo/weights/templates/card.md" in held
+
+
+@pytest.fixture(scope="module")
+def installed(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheels into a folder; return it."""
+    folder = tmp_path_factory.mktemp("installed")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(folder)]
     subprocess.run([*command, *map(str, wheels)], check=True, capture_output=True)
+    return folder
+
+
+def run_installed(code: str, installed: Path, folder: Path) -> str:
+    """Run Python with the installed wheels in front; return its stdout."""
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+RENDERED = """
+from pathlib import Path
+import zoo
+from zoo.report.page import write_page
+from zoo.results.store import Unreadable
+from zoo.weights.card import _template
+assert Path(zoo.__file__).is_relative_to({home!r})
+write_page([], [Unreadable(run_dir=Path("a/b"), cause="it is damaged")], Path("page.html"))
+assert _template().name == "card.md"
+"""
+
+
+def test_the_page_and_the_card_are_rendered_from_the_installed_files(installed: Path, tmp_path: Path) -> None:
+    run_installed(RENDERED.format(home=str(installed)), installed, tmp_path)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for kind in ("css", "js"):
+        assert (ROOT / f"zoo/report/templates/page.{kind}").read_text(encoding="utf-8").strip() in page
+    assert "it is damaged" in page
+
+
+def test_installed_alone_they_find_each_other(installed: Path, tmp_path: Path) -> None:
     code = "import zoo; print(zoo.__file__); print(*zoo.list_models(), *zoo.list_datasets(), *zoo.list_simulators())"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    home, listed = done.stdout.splitlines()
-    assert Path(home).is_relative_to(tmp_path)
+    home, listed = run_installed(code, installed, tmp_path).splitlines()
+    assert Path(home).is_relative_to(installed)
     assert {"gconv/p4m", "timm/resnet18", "deeplense/modelB", "caustics/caustics"} <= set(listed.split())
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zoo.data.split import Split
+    from zoo.inference.evaluate import Evaluation
     from zoo.models.trained import TrainedClassifier
 
 
@@ -106,8 +107,10 @@ def evaluate(
     store: str | Path = "results",
     host: Host | None = None,
     **params: Any,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Return the scores of trained weights on the test split of a data set; see `zoo evaluate --help`.
+
+    `zoo.inference.evaluate.Evaluation` lists the fields, such as `auc["macro"]`, `intervals` and `confusion`.
 
     Args:
         weights: As for `load`.
@@ -121,10 +124,6 @@ def evaluate(
         store: Where run ids are looked for.
         host: The plugins; default: all installed ones.
         params: Of the data, that differ from those of the training images.
-
-    Returns:
-        "auc" (class, "macro", "micro"), "intervals", "accuracy", "confusion" and so on; see
-        `zoo.inference.evaluate.evaluate`.
 
     Raises:
         UsageError: an unknown name or parameter, or an impossible value.

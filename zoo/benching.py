@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from zoo import registry
 from zoo.api import default_host
 from zoo.errors import UsageError, nearest
 from zoo.host import Host
-from zoo.specs import LauncherSpec
 
 if TYPE_CHECKING:
-    from zoo.results.cell import Cell
     from zoo.results.schema import RunResult
-    from zoo.run.where import Where
+
+
+class Options(TypedDict, total=False):
+    """Options of `zoo bench` as arguments of `bench_suite` and `bench_study`; `bench` explains them."""
+
+    models: str | Sequence[str]
+    data: str | Sequence[str]
+    seeds: Sequence[int]
+    budget: str | None
+    simulator: str
+    device: str
+    precision: str
+    rule: str
+    task: str
+    match: str
+    settings: Mapping[str, Any]
+    images: str | Path | None
+    store: str | Path
+    force: bool
+    devices: int
+    num_nodes: int
 
 
 def bench(
@@ -69,15 +87,11 @@ def bench(
         MissingError: a plugin or library that is needed is absent.
         DataError: the store cannot be written.
     """
-    from zoo.plan.cells import make_plan
-    from zoo.plan.request import Request
-    from zoo.run.where import Where
-
-    host = host or default_host()
-    folder = None if images is None else Path(images)
-    request = Request(
-        models=[model] if isinstance(model, str) else model,
-        data=[data] if isinstance(data, str) else data,
+    return _bench(
+        host,
+        launcher,
+        models=model,
+        data=data,
         seeds=seeds,
         budget=budget,
         simulator=simulator or "",
@@ -86,25 +100,17 @@ def bench(
         rule=rule,
         task=task,
         match=match,
-        images=folder,
         settings=settings or {},
+        images=images,
         store=store,
+        force=force,
+        devices=devices,
+        num_nodes=num_nodes,
     )
-    where = Where(device=device, images=folder, force=force, devices=devices, num_nodes=num_nodes)
-    return _run(host, make_plan(host, request), store=store, where=where, launcher=launcher)
 
 
 def bench_suite(
-    path: str | Path,
-    *,
-    device: str = "auto",
-    store: str | Path = "results",
-    force: bool = False,
-    devices: int = 1,
-    num_nodes: int = 1,
-    launcher: str = "core/local",
-    host: Host | None = None,
-    **changes: Any,
+    path: str | Path, *, launcher: str = "core/local", host: Host | None = None, **options: Unpack[Options]
 ) -> list[RunResult]:
     """Run the cells of a suite, as `zoo bench SUITE.toml` does; return one result a cell.
 
@@ -112,92 +118,65 @@ def bench_suite(
 
     Args:
         path: File of the suite.
-        device, store, force, devices, num_nodes, launcher, host: As for `bench`.
-        changes: Fields of `zoo.plan.request.Request` that override the file, such as `models`, `seeds` or `budget`;
-            `settings` are added to those of the file.
+        launcher, host: As for `bench`.
+        options: Arguments of `bench` that override the file (`models` for `model`); `settings` are added to its own.
 
     Raises:
         UsageError: The file is missing or invalid, or a value is impossible.
         MissingError: No model or data set of the file is installed.
         DataError: The store cannot be written.
     """
-    import logging
-
-    from zoo.plan.suite import plan_suite
-    from zoo.plan.suite_file import KEYS, changed, read_suite
-    from zoo.run.where import Where
-
-    host, suite = host or default_host(), read_suite(Path(path))
-    allowed = [name for name in KEYS if name not in ("title", "expected")]
-    for name in changes:
-        if name not in allowed:
-            raise UsageError(f"A suite has no field '{name}'.{nearest(name, allowed)}")
-    given: dict[str, Any] = {name: [value] if name in ("models", "data") and isinstance(value, str) else value
-            for name, value in changes.items()}  # fmt: skip
-    if "budget" in given:
-        given["budgets"] = [given.pop("budget")]
-    if "settings" in given:
-        settings = given.pop("settings")
-        given["variants"] = [dict(variant) | dict(settings) for variant in suite.variants]
-    plan = plan_suite(host, changed(suite, device=device, store=store, **given))
-    for problem in plan.problems:
-        logging.getLogger(__name__).warning("%s: %s", path, problem)
-    where = Where(device=device, force=force, devices=devices, num_nodes=num_nodes)
-    return _run(host, plan.cells, store=store, where=where, launcher=launcher)
+    return _bench(host, launcher, suite=Path(path), **options)
 
 
 def bench_study(
-    name: str,
-    *,
-    seeds: Sequence[int] = (0,),
-    settings: Mapping[str, Any] | None = None,
-    device: str = "auto",
-    images: str | Path | None = None,
-    store: str | Path = "results",
-    force: bool = False,
-    devices: int = 1,
-    num_nodes: int = 1,
-    launcher: str = "core/local",
-    host: Host | None = None,
+    name: str, *, launcher: str = "core/local", host: Host | None = None, **options: Unpack[Options]
 ) -> list[RunResult]:
     """Train and score the best trial of a study of `zoo tune`, as `zoo bench --from-study` does.
 
     Args:
-        name: Name of the study.
-        seeds: Seeds of initialisation, order and augmentation.
-        settings: Settings that override those of the trial.
-        device, images, store, force, devices, num_nodes, launcher, host: As for `bench`.
+        name: Name of the study in the folder `store`.
+        launcher, host: As for `bench`.
+        options: Arguments of `bench` that override the trial (`models` for `model`).
 
     Raises:
-        UsageError: The study is unknown, or none of its trials has ended well.
+        UsageError: The study is unknown, or all of its trials have failed.
         MissingError: A plugin or library that is needed is absent.
         DataError: The study's file is damaged, or the store cannot be written.
     """
-    from zoo.plan.cells import make_plan
+    return _bench(host, launcher, study=name, **options)
+
+
+def _bench(
+    host: Host | None,
+    launcher: str,
+    *,
+    suite: Path | None = None,
+    study: str | None = None,
+    **options: Unpack[Options],
+) -> list[RunResult]:
+    """Plan and run; return one result a cell."""
+    import logging
+
+    from zoo.plan.bench import plan_bench
     from zoo.plan.request import Request
-    from zoo.plan.study import read_best, request_of
+    from zoo.run.matrix import run_matrix
     from zoo.run.where import Where
 
+    for name in options:
+        if name not in Options.__annotations__:
+            raise UsageError(f"'{name}' is not an option of zoo bench.{nearest(name, Options.__annotations__)}")
     host = host or default_host()
-    folder = None if images is None else Path(images)
-    request = Request(
-        models=[], data=[], seeds=seeds, device=device, images=folder, settings=settings or {}, store=store
-    )
-    request = request_of(read_best(Path(store), name), request, given=())
-    where = Where(device=device, images=folder, force=force, devices=devices, num_nodes=num_nodes)
-    return _run(host, make_plan(host, request), store=store, where=where, launcher=launcher)
-
-
-def _run(host: Host, cells: Sequence[Cell], *, store: str | Path, where: Where, launcher: str) -> list[RunResult]:
-    """Run the cells of a plan; return their results."""
-    from zoo.devices import resolve_device
-    from zoo.run.matrix import run_matrix
-    from zoo.train.team import check_batch, check_devices
-
-    # Under srun and torchrun every process of a script would come here: those start the command, not a script.
-    team = where.team(environment={})
-    if registry.find(host, LauncherSpec, launcher).id == "core/local":
-        check_devices(team, resolve_device(where.device))
-    for cell in cells:
-        check_batch(team.size, min(cell.training["batch_size"], cell.sizes["train"]))
-    return run_matrix(host, cells, store=Path(store), where=where, launcher=launcher)
+    values: dict[str, Any] = {"models": [], "data": [], **options}
+    for name in ("models", "data"):
+        if isinstance(values[name], str):
+            values[name] = [values[name]]
+    if values.get("images") is not None:
+        values["images"] = Path(values["images"])
+    own = {one.name for one in fields(Request)}
+    request = Request(**{name: value for name, value in values.items() if name in own})
+    where = Where(**{one.name: values[one.name] for one in fields(Where) if one.name in values})
+    plan = plan_bench(host, request, suite=suite, study=study, given=options)
+    for problem in plan.problems:
+        logging.getLogger(__name__).warning("%s: %s", suite, problem)
+    return run_matrix(host, plan.cells, store=Path(request.store), where=where, launcher=launcher)

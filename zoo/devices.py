@@ -35,6 +35,22 @@ def resolve_device(device: str) -> str:
     return device
 
 
+def planned_device(device: str) -> str:
+    """Return the device that a plan is made for: a device that is named need not be on this machine.
+
+    Raises:
+        UsageError: The name is unknown.
+    """
+    return device if device in DEVICES and device != "auto" else resolve_device(device)
+
+
+def note_on_auto(device: str) -> str:
+    """Return a sentence on a plan that is made for the CPU since this machine shows no GPU, or ""."""
+    if device != "auto" or planned_device(device) != "cpu":
+        return ""
+    return "this machine shows no GPU, so the plan is for the CPU; to plan for GPUs elsewhere: --device cuda"
+
+
 def _surely_no_gpu() -> bool:
     """Return whether the device files rule out a GPU; importing torch to find out would take seconds."""
     nodes = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")

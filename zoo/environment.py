@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import sys
 from collections.abc import Mapping
 
+from zoo.packages import library_versions
 from zoo.schema import Count, Record
-
-LIBRARIES = (
-    "torch", "torchvision", "numpy", "timm", "escnn", "e2cnn", "caustics", "autolens", "lenstronomy",
-    "torchmetrics", "lightning-fabric", "safetensors", "pluggy",
-)  # fmt: skip
 
 
 class Environment(Record):
@@ -24,7 +19,7 @@ class Environment(Record):
         platform: Operating system and its build.
         processor: Name of the processor.
         cores: Cores that this process may use.
-        libraries: Versions of the distributions in `LIBRARIES`.
+        libraries: Versions of the libraries that the core and the installed plugins require.
         threads: Number of torch's threads; None if torch was not imported.
         cuda: CUDA version that torch was built with; None without CUDA or if torch was not imported.
         gpu: Name of the GPU; None without a GPU or if torch was not imported.
@@ -58,7 +53,7 @@ def describe(*, accelerator: bool = True) -> Environment:
         platform=platform.platform(),
         processor=_processor(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        libraries={name: version for name in LIBRARIES if (version := _version(name))},
+        libraries=library_versions(),
         threads=threads,
         cuda=cuda,
         gpu=gpu,
@@ -78,13 +73,6 @@ def peak_memory_bytes() -> int:
         return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _processor() -> str:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
 
 PROJECT = "zoo"
-ENTRY_POINT_GROUP = "zoo.plugins"
 API_VERSION = 1
 """Raised when a hook changes so that old plugins cannot work. A plugin may state `ZOO_API_VERSION = 1`."""
 EVENTS = ("zoo_run_started", "zoo_epoch_ended", "zoo_run_finished")

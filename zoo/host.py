@@ -7,9 +7,7 @@ Only one that passes joins the shared manager, so nothing of a broken plugin is 
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import importlib.util
-import logging
 import os
 import sys
 import time
@@ -24,30 +22,12 @@ import pluggy
 
 from zoo import hookspecs
 from zoo.errors import MissingError, UsageError, ZooError, nearest
-from zoo.isolation import isolate
+from zoo.global_state import global_state_kept
+from zoo.isolation import contained, isolate
+from zoo.packages import entry_points, first_party
+from zoo.paths import provide_home
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 
-logger = logging.getLogger(__name__)
-
-FIRST_PARTY = {
-    "core": "lens-zoo",
-    "autolens": "lens-zoo-autolens",
-    "caustics": "lens-zoo-caustics",
-    "deeplense": "lens-zoo-deeplense",
-    "e2cnn": "lens-zoo-steerable",
-    "escnn": "lens-zoo-steerable",
-    "gconv": "lens-zoo-gconv",
-    "lenstronomy": "lens-zoo-lenstronomy",
-    "optuna": "lens-zoo-optuna",
-    "rotmnist": "lens-zoo-rotmnist",
-    "tensorboard": "lens-zoo-tensorboard",
-    "timm": "lens-zoo-timm",
-}
-"""Namespaces of this project's plugins and their distributions, installed or not.
-
-Only these distributions win a bare name that others also use; none can give itself the privilege by its name.
-"""
-_FIRST_PARTY_DISTRIBUTIONS = frozenset(FIRST_PARTY.values())
 _ERROR_LENGTH = 400  # characters of the one line that the table of `zoo plugins` shows
 COLLECTED: dict[str, type[Spec]] = {
     "zoo_models": ModelSpec,
@@ -84,7 +64,7 @@ class PluginRecord:
     @property
     def first_party(self) -> bool:
         """Whether it belongs to this project."""
-        return self.distribution in _FIRST_PARTY_DISTRIBUTIONS
+        return self.distribution in first_party().values()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +94,8 @@ class Host:
     def call_plugin(self, namespace: str, hook: str, **arguments: Any) -> Any:
         """Call a hook in one plugin alone; return what pluggy returns, or raise what the plugin raises."""
         others = [plugin for name, plugin in self.manager.list_name_plugin() if name != namespace]
-        return self.manager.subset_hook_caller(hook, others)(**arguments)
+        with global_state_kept(namespace, hook):
+            return self.manager.subset_hook_caller(hook, others)(**arguments)
 
     def resolve_model(self, name: str) -> ModelSpec | None:
         """Ask the plugin that owns the namespace for a model that is not listed.
@@ -124,11 +105,11 @@ class Host:
         """
         namespace = name.partition("/")[0].lower()
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with contextlib.redirect_stdout(sys.stderr), contained():
                 resolved = self.call_plugin(namespace, "zoo_resolve_model", name=name)
         except ZooError:
             raise
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             raise MissingError(
                 f"model '{name}': plugin {namespace} failed in zoo_resolve_model: {type(error).__name__}: {error}",
                 hint="See: zoo plugins",
@@ -153,6 +134,7 @@ def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str
     Raises:
         UsageError: a file does not exist, or ZOO_PLUGINS names a plugin that is not installed.
     """
+    provide_home()
     environment = dict(os.environ) if environment is None else environment
     only, disabled = _names(environment, "ZOO_PLUGINS"), _names(environment, "ZOO_DISABLE_PLUGINS")
     inherited = [path for path in environment.get("ZOO_PLUGIN_FILES", "").split(os.pathsep) if path]
@@ -191,7 +173,7 @@ def _new_manager() -> pluggy.PluginManager:
 def _installed() -> list[_Candidate]:
     """Return the entry points, first-party ones first, so that a third party cannot take their namespace."""
     candidates = []
-    for point in _entry_points():
+    for point in entry_points():
         distribution = version = "?"
         # Half-removed packages leave folders without metadata behind.
         with contextlib.suppress(Exception):
@@ -199,24 +181,11 @@ def _installed() -> list[_Candidate]:
         candidates.append(
             _Candidate(name=point.name.lower(), distribution=distribution, version=version, load=point.load)
         )
-    return sorted(candidates, key=lambda c: (c.distribution not in _FIRST_PARTY_DISTRIBUTIONS, c.name, c.distribution))
-
-
-def _entry_points() -> list[importlib.metadata.EntryPoint]:
-    """Return the entry points of zoo's group, skipping distributions with unreadable metadata."""
-    try:
-        return list(importlib.metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP))
-    except Exception:
-        logger.warning("the metadata of an installed distribution are damaged; its plugins are left out")
-    points = []
-    for distribution in importlib.metadata.distributions():
-        with contextlib.suppress(Exception):
-            points += list(distribution.entry_points.select(group=hookspecs.ENTRY_POINT_GROUP))
-    return points
+    return sorted(candidates, key=lambda c: (c.distribution not in first_party().values(), c.name, c.distribution))
 
 
 def _from_file(path: Path) -> _Candidate:
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises where a name is too long
         raise UsageError(f"--plugin {path}: file not found.")
 
     def load() -> ModuleType:
@@ -252,7 +221,7 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
             owner = host.records[candidate.name].distribution
             raise ImportError(f"the namespace '{candidate.name}' is taken by {owner}")
         # A plugin that prints while it is imported would spoil what `--json` writes to stdout.
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), global_state_kept(candidate.name, "its import"), contained():
             module = candidate.load()
         import_ms = (time.perf_counter() - started) * 1e3
         wanted = getattr(module, "ZOO_API_VERSION", hookspecs.API_VERSION)
@@ -261,10 +230,10 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
         trial = _new_manager()
         trial.register(module, name=candidate.name)
         _check_hooks(trial, module)
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), global_state_kept(candidate.name, "a hook"), contained():
             collected = _collect(trial, candidate.name)
         host.manager.register(isolate(module, name=candidate.name, manager=trial), name=candidate.name)
-    except (Exception, SystemExit) as problem:
+    except Exception as problem:
         # The second and third line of pluggy's message state the cause.
         lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
         error = f"{type(problem).__name__}: {'; '.join(lines)}"[:_ERROR_LENGTH]

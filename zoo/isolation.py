@@ -6,17 +6,61 @@ import contextlib
 import copy
 import functools
 import logging
+import signal
+import threading
 from collections.abc import Callable, Generator, Iterator
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import pluggy
 
+from zoo.global_state import global_state_kept
 from zoo.hookspecs import EVENTS
 
 logger = logging.getLogger(__name__)
 
 _ENDED = object()
+
+
+class Escape(Exception):
+    """What a plugin raised that is not an `Exception`; the class is derived and has the name of the original."""
+
+
+@contextlib.contextmanager
+def contained() -> Iterator[None]:
+    """Run a plugin's code so that it raises nothing but an `Exception`, or KeyboardInterrupt if the user interrupts.
+
+    A plugin can raise SystemExit, KeyboardInterrupt or any BaseException, which would end every command. A signal
+    tells the user's own interrupt from a plugin's.
+
+    Raises:
+        Escape: The code raised something that is not an `Exception`.
+        KeyboardInterrupt: The process received SIGINT.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    interrupted = False
+
+    def interrupt(number: int, frame: FrameType | None) -> Any:
+        nonlocal interrupted
+        interrupted = True
+        return before(number, frame) if callable(before) else None
+
+    # Signals reach the main thread only. SIG_IGN and handlers from outside of Python stay as they are.
+    ours = callable(before) and threading.current_thread() is threading.main_thread()
+    if ours:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        if interrupted or isinstance(error, GeneratorExit):
+            raise
+        # With the name of its type, which all messages state.
+        raise type(type(error).__name__, (Escape,), {})(*error.args) from error
+    finally:
+        if ours and signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, before)
 
 
 def isolate(plugin: Any, *, name: str, manager: pluggy.PluginManager) -> ModuleType:
@@ -47,8 +91,9 @@ Faults = Callable[[], contextlib.AbstractContextManager[None]]
 @contextlib.contextmanager
 def _faults_logged(plugin: str, hook: str) -> Iterator[None]:
     try:
-        yield
-    except (Exception, SystemExit):
+        with global_state_kept(plugin, hook), contained():
+            yield
+    except Exception:
         logger.warning("plugin %s failed in %s", plugin, hook, exc_info=True)
 
 

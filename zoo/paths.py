@@ -1,24 +1,148 @@
-"""The cache folder, and functions that write files atomically."""
+"""The cache folder, paths that users type, and functions that read and write files safely."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import json
+import logging
 import os
+import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from zoo.errors import DataError
+from zoo.errors import DataError, UsageError
+
+logger = logging.getLogger(__name__)
+
+_NAME_LENGTH = 50  # characters of a file's name that its temporary name repeats: file systems allow 255 bytes
 
 
 def cache_dir() -> Path:
-    """Return the folder of simulated data sets and compiled code: $ZOO_CACHE, or the user's cache folder."""
+    """Return the folder of simulated data sets and compiled code: $ZOO_CACHE, or the user's cache folder.
+
+    Raises:
+        UsageError: ZOO_CACHE begins with `~` of an unknown user, or see `provide_home`.
+    """
     chosen = os.environ.get("ZOO_CACHE")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return user_path(chosen).absolute()
     import platformdirs
 
+    provide_home()
     return Path(platformdirs.user_cache_dir("lens-zoo"))
+
+
+def provide_home() -> None:
+    """Set HOME to a folder among the temporary files if the user has no home folder, as in many containers.
+
+    Libraries such as astropy cannot be imported without one. Processes that this one starts inherit it.
+
+    Raises:
+        UsageError: That folder belongs to another user, or cannot be made.
+    """
+    if os.path.isabs(os.path.expanduser("~")) or not hasattr(os, "getuid"):
+        return
+    user = os.getuid()
+    folder = Path(tempfile.gettempdir(), f"lens-zoo-{user}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        owner = folder.lstat().st_uid
+    except OSError as error:
+        raise UsageError(f"Cannot use {folder} as home folder: {error.strerror}.", hint="Set HOME.") from error
+    if owner != user:
+        raise UsageError(f"There is no home folder, and {folder} belongs to another user.", hint="Set HOME.")
+    os.environ["HOME"] = str(folder)
+    os.environ.setdefault("USER", f"user{user}")  # torch asks for a name, too
+    logger.warning("There is no home folder: %s takes its place. Set HOME to choose another one.", folder)
+
+
+def user_path(text: str | os.PathLike[str]) -> Path:
+    """Return a path that a user typed, with a leading `~` or `~USER` replaced by the home folder.
+
+    Raises:
+        UsageError: The home folder is unknown, or the text contains a null character.
+    """
+    if "\0" in os.fspath(text):
+        raise UsageError(f"The path {os.fspath(text)!r} contains a null character.")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            f"The path {text}: the home folder of {Path(text).parts[0]} is unknown.", hint="Write the path without ~."
+        ) from error
+
+
+def regular_file(path: Path) -> Path:
+    """Return the path of a file that is about to be read, after a check that it is a regular file.
+
+    Opening a named pipe waits for a writer, possibly for ever; a device may have no end.
+
+    Raises:
+        OSError: The file was not found, or is a folder, a named pipe, a socket or a device.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        kind = "a named pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        raise OSError(errno.EINVAL, f"it is {kind} and not a regular file", str(path))
+    return path
+
+
+def open_log(path: Path, *, append: bool = True) -> int:
+    """Open a log file for writing and return its file descriptor.
+
+    Args:
+        path: File of the log; its folder exists.
+        append: Whether to keep what is there.
+
+    Raises:
+        DataError: The file cannot be written, or is not a regular file.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if append else os.O_TRUNC)
+    try:
+        if os.path.lexists(path):
+            regular_file(path)
+        return os.open(path, flags, 0o666)
+    except OSError as error:
+        raise DataError(f"Cannot write {path}: {error.strerror or error}.", hint=_ELSEWHERE) from error
+
+
+def log_tail(path: Path, lines: int) -> str:
+    """Return the last lines of a log, for a message; a log that cannot be read is named as such."""
+    try:
+        text = regular_file(path).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return "(empty)"
+    except OSError as error:
+        return f"(cannot be read: {error.strerror or error})"
+    return "\n".join(text.splitlines()[-lines:]) or "(empty)"
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: The text is not JSON, or is nested more deeply than Python can follow.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        OSError: The file was not found, is not a regular file, or is not readable.
+        ValueError: It is not JSON, or is nested more deeply than Python can follow.
+    """
+    return parse_json(regular_file(path).read_text(encoding="utf-8"))
 
 
 def make_dir(path: Path) -> Path:
@@ -46,13 +170,18 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises:
         DataError: The file cannot be written: disk full, permission denied, or `path` is a folder.
     """
-    if path.is_dir():  # "." has no file name to derive the temporary name from
+    if os.path.isdir(path):  # "." has no file name to derive the temporary name from
         raise DataError(f"Cannot write {path}: it is a folder.", hint=f"Give a file path, for example {path / 'NAME'}")
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    temporary = path.with_name(f".{path.name[:_NAME_LENGTH]}.{uuid.uuid4().hex[:8]}.part")
     try:
+        # The file is created here, since some writers, such as safetensors, ignore the umask and choose 0600.
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
+        if stat.S_IMODE(temporary.stat().st_mode) != mode:
+            temporary.chmod(mode)
         os.replace(temporary, path)
     except Exception as error:
         from safetensors import SafetensorError  # not at the top: listing imports this module

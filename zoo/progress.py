@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from pathlib import Path
 
 from zoo.errors import DataError
-from zoo.schema import Record, plain, read_record
+from zoo.paths import read_json
+from zoo.schema import Record, json_text, plain, read_record
 
 INTERVAL_SECONDS = 0.25
 PARENT_VARIABLE = "ZOO_PARENT_PID"
@@ -112,14 +112,14 @@ class ProgressFile:
         )
         temporary = self.path.with_suffix(".part")
         # Progress is optional: a full disk is reported where a result is written, not here.
-        with contextlib.suppress(OSError):
-            temporary.write_text(json.dumps(plain(progress)), encoding="utf-8")
+        with contextlib.suppress(OSError, DataError):
+            temporary.write_text(json_text(plain(progress), what=self.path.name), encoding="utf-8")
             os.replace(temporary, self.path)
 
 
 def read_progress(path: Path) -> Progress | None:
     """Return the last progress that a cell wrote, or None."""
     try:
-        return read_record(json.loads(path.read_text(encoding="utf-8")), Progress, what=path.name)
+        return read_record(read_json(path), Progress, what=path.name)
     except (OSError, ValueError, RecursionError, DataError):
         return None

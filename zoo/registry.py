@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import hashlib
+import importlib.metadata
 import importlib.util
 import logging
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from zoo.errors import MissingError, UsageError, nearest
-from zoo.host import FIRST_PARTY, Host
+from zoo.global_state import global_state_kept
+from zoo.host import Host, PluginRecord
+from zoo.isolation import contained
+from zoo.packages import first_party
+from zoo.paths import regular_file
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
+from zoo.version import __version__
 
 S = TypeVar("S", bound=Spec)
 logger = logging.getLogger(__name__)
@@ -94,7 +102,7 @@ def find_simulator(host: Host, name: str = "") -> SimulatorSpec:
     if not found:
         choice = f", or choose one: --simulator {there[0].id}" if there else ""
         raise MissingError(
-            "The default simulator is not installed.", hint=f"Install it: pip install lens-zoo-caustics{choice}"
+            "The default simulator is not installed.", hint=f'Install it: pip install "lens-zoo[simulator]"{choice}'
         )
     if len(found) > 1:
         ids = ", ".join(spec.id for spec in found)
@@ -106,6 +114,39 @@ def find_simulator(host: Host, name: str = "") -> SimulatorSpec:
 def datasets_by_id(host: Host) -> dict[str, DatasetSpec]:
     """Return id -> spec of every data set that is installed."""
     return {spec.id: spec for spec in listed(host, DatasetSpec)}
+
+
+def installed_versions(host: Host, *ids: str | None) -> dict[str, str]:
+    """Return distribution -> version of the core and of the plugins that these ids come from."""
+    return dict(sorted({"lens-zoo": __version__, **_versions(_records(host, ids))}.items()))
+
+
+def image_code(host: Host, dataset: str, simulator: str | None) -> dict[str, str]:
+    """Return what `Recipe.code` holds: the versions of the plugins of a data set and a simulator that others wrote."""
+    records = _records(host, (dataset, simulator))
+    return dict(sorted(_versions(record for record in records if not record.first_party).items()))
+
+
+def loaded_plugins(host: Host) -> dict[str, str]:
+    """Return distribution -> version of every plugin that was loaded, whether it takes part in a run or not."""
+    return dict(sorted(_versions(record for record in host.records.values() if record.state == "ok").items()))
+
+
+def _records(host: Host, ids: Iterable[str | None]) -> list[PluginRecord]:
+    found = (host.records.get(full_id.partition("/")[0]) for full_id in ids if full_id)
+    return [record for record in found if record is not None]
+
+
+def _versions(records: Iterable[PluginRecord]) -> dict[str, str]:
+    """Return distribution -> version; of a plugin that is a file, its name and a digest of its content."""
+    versions = {}
+    for record in records:
+        if record.version == "file":
+            path = Path(record.distribution)
+            versions[path.name] = hashlib.sha256(regular_file(path).read_bytes()).hexdigest()[:16]
+        else:
+            versions[record.distribution] = record.version
+    return versions
 
 
 def match(host: Host, kind: type[S], names: Iterable[str]) -> list[S]:
@@ -138,9 +179,10 @@ def load_target(spec: Spec) -> Any:
     """
     try:
         # Text that a plugin prints while it is imported is not data.
-        with contextlib.redirect_stdout(sys.stderr):
+        kept = global_state_kept(spec.namespace, f"the import of {spec.target}")
+        with contextlib.redirect_stdout(sys.stderr), kept, contained():
             return spec.load()
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         raise MissingError(
             f"{spec.kind} {spec.id} cannot be loaded from {spec.target}: {type(error).__name__}: {error}",
             hint="See: zoo plugins --errors",
@@ -167,17 +209,28 @@ def require(what: str, modules: Iterable[str]) -> None:
 
     Args:
         what: Name of the spec that needs them, such as "model timm/resnet18".
-        modules: Import names.
+        modules: Import names, or "DISTRIBUTION:IMPORT_NAME" (`Spec.requires`).
 
     Raises:
         MissingError: one is absent.
     """
-    missing = [name for name in modules if not _is_there(name)]
+    missing = [name for name in modules if not _is_there(name.rpartition(":")[2])]
     if missing:
+        distributions = dict.fromkeys(distribution_of(name) for name in missing)
         raise MissingError(
-            f"{what} needs {', '.join(missing)}, which is not installed.",
-            hint=f"Install it: pip install {' '.join(missing)}",
+            f"{what} needs {', '.join(name.rpartition(':')[2] for name in missing)}, which is not installed.",
+            hint=f"Install it: pip install {' '.join(distributions)}",
         )
+
+
+def distribution_of(requirement: str) -> str:
+    """Return the name of the distribution to install for an entry of `Spec.requires`."""
+    declared, colon, module = requirement.rpartition(":")
+    if colon:
+        return declared
+    top = module.partition(".")[0]
+    # A part is missing from what is installed, or nothing is.
+    return importlib.metadata.packages_distributions().get(top, [top])[0]
 
 
 def _is_there(module: str) -> bool:
@@ -202,8 +255,8 @@ def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingErr
                 f"{kind.kind} '{name}': the plugin {namespace} is disabled.",
                 hint="Check the variables ZOO_PLUGINS and ZOO_DISABLE_PLUGINS.",
             )
-        if record is None and namespace in FIRST_PARTY:
-            package = FIRST_PARTY[namespace]
+        if record is None and namespace in first_party():
+            package = first_party()[namespace]
             return MissingError(
                 f"{kind.kind} '{name}': the plugin {package} is not installed.",
                 hint=f"Install it: pip install {package}",

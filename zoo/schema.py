@@ -1,4 +1,4 @@
-"""Typed values that are stored as JSON or TOML, and the one function that checks what was read.
+"""Typed values that are stored as JSON or TOML, and the functions that check what is read and written.
 
 msgspec does the checking: it compares every field with its annotation, names the place of a wrong one, and imports
 about four times as fast as pydantic (compare `python -X importtime`).
@@ -6,6 +6,9 @@ about four times as fast as pydantic (compare `python -X importtime`).
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar, dataclass_transform
 
@@ -44,6 +47,36 @@ def read_record(content: Any, kind: type[R], *, what: str) -> R:
 def plain(value: Any) -> Any:
     """Return a typed value as dictionaries, lists, texts and numbers, as JSON gives them; a path becomes a text."""
     return _with_lists(msgspec.to_builtins(value, enc_hook=_path_as_text))
+
+
+def json_text(content: Any, *, what: str, indent: int | None = None, sort_keys: bool = False) -> str:
+    """Return plain values as JSON, which has no word for NaN and infinity.
+
+    Args:
+        content: Dictionaries, lists, texts and numbers, as `plain` returns them.
+        what: Name of the file for the message.
+        indent, sort_keys: As for `json.dumps`.
+
+    Raises:
+        DataError: a number is not finite; names it.
+    """
+    try:
+        return json.dumps(content, indent=indent, sort_keys=sort_keys, allow_nan=False)
+    except ValueError as error:
+        raise DataError(f"{what} cannot hold a number that is not finite: {not_finite(content) or error}.") from error
+
+
+def not_finite(content: Any, name: str = "") -> str:
+    """Return place and value of the first number in plain values that is not finite, such as "test.ece=nan", or ""."""
+    if isinstance(content, float):
+        return "" if math.isfinite(content) else f"{name}={content}"
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(content, dict):
+        pairs = content.items()
+    elif isinstance(content, (list, tuple)):
+        pairs = enumerate(content)
+    found = (not_finite(value, f"{name}.{key}" if name else str(key)) for key, value in pairs)
+    return next(filter(None, found), "")
 
 
 def _with_lists(value: Any) -> Any:

@@ -30,7 +30,8 @@ class Spec:
         summary: One line for lists.
         version: Raise it when scores or images stop being comparable with older ones.
         tags: Free words to filter by.
-        requires: Import names that the target needs beyond the core; checked without importing them.
+        requires: Libraries that the target needs beyond the core, by import name, checked without importing them; as
+            "DISTRIBUTION:IMPORT_NAME" where the two differ, such as "scikit-image:skimage".
         card: Markdown for `zoo show`: what it is, where it comes from, what it is good for.
 
     Raises:
@@ -153,6 +154,8 @@ class ModelSpec(Spec):
         parameters: Number of trainable parameters with the defaults, for images of `REFERENCE_SHAPE`; None where
             it is not known. The conformance kit compares it with the network.
         training: Training settings that suit this model where the user sets none (lr, weight_decay, ...).
+        paths: Hyper-parameters that are paths of files or folders where their value is a text. A run is identified by
+            the content of the files, and a path is made absolute.
     """
 
     kind: ClassVar[str] = "model"
@@ -166,9 +169,12 @@ class ModelSpec(Spec):
     initialisers: Mapping[str, Any] = field(default_factory=dict)
     parameters: int | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
+    paths: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if unknown := [name for name in self.paths if name not in self.defaults]:
+            raise ValueError(f"{self.id}: paths name {unknown[0]!r}, which is not one of its defaults")
         if self.equivariance not in (None, *EQUIVARIANCES):
             allowed = ", ".join(EQUIVARIANCES)
             raise ValueError(f"{self.id}: equivariance must be one of {allowed} or None, not {self.equivariance!r}")
@@ -189,6 +195,8 @@ class DatasetSpec(Spec):
     Args:
         classes: The labels' names in label order.
         required: Parameters that have no default worth the name: a plan without them is refused.
+        paths: Parameters that are paths of files or folders where their value is a text. Images are identified by the
+            content of the files, and a path is made absolute.
         tasks: Other questions about the same images: name -> {new class: [classes that it takes together]}, with
             every class once; `--task NAME` selects one of them.
         simulated: Whether the target returns a population, so that a simulator is needed.
@@ -218,6 +226,7 @@ class DatasetSpec(Spec):
     meanings: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, Any] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     budgets: Mapping[str, Any] = field(default_factory=dict)
     budget_notes: Mapping[str, str] = field(default_factory=dict)
     yields: Mapping[str, Any] = field(default_factory=dict)
@@ -244,6 +253,7 @@ class DatasetSpec(Spec):
                 raise ValueError(f"{self.id}: yields[{name!r}] must be a list of parameters, not {others!r}")
             self._check_params("yields", [name, *others])
         self._check_params("shown", self.shown)
+        self._check_params("paths", self.paths)
         self._check_params("switch", [] if self.switch is None else [self.switch])
         for version, values in self.earlier.items():
             if not isinstance(values, Mapping):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from smallrun import write_result
 
 from zoo.cli import cli, main
 from zoo.cli.context import print_json
@@ -147,6 +148,39 @@ def test_lists_are_complete_at_the_usual_widths(zoo, monkeypatch, command, width
         assert "29,391" in text
 
 
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize(
+    ("words", "key"), [(("weights", "list"), "name"), (("plugins",), "name"), (("show", "deeplense/modelB"), "params")]
+)
+def test_names_are_whole_at_the_usual_widths(zoo, monkeypatch, words, key, width):
+    """A folded name cannot be copied into the next command."""
+    from zoo.cli import inspect, listing
+    from zoo.cli.terminal import PlainConsole
+
+    monkeypatch.setattr(listing, "_terminal_width", lambda: width)
+    monkeypatch.setattr(inspect, "console", lambda: PlainConsole(stderr=False, width=width))
+    lines = zoo(*words)[0].splitlines()
+    assert max(map(len, lines)) <= width
+    content = json.loads(zoo(*words, "--json")[0])
+    names = list(content[key]) if isinstance(content, dict) else [row[key] for row in content]
+    found = {word for line in lines for word in line.split()}
+    assert set(names) <= found
+    if words[0] == "show":
+        assert content["target"] in found
+
+
+def test_the_error_of_a_plugin_stands_below_it_on_a_narrow_terminal(zoo, monkeypatch, tmp_path):
+    from zoo.cli import listing
+
+    monkeypatch.setattr(listing, "_terminal_width", lambda: 80)
+    path = tmp_path / "a_plugin_with_a_long_name.py"
+    path.write_text(f"raise RuntimeError({'why it failed ' * 12!r})")
+    lines = zoo("--plugin", path, "plugins")[0].splitlines()
+    [row] = [place for place, line in enumerate(lines) if line.startswith("a_plugin_with_a_long_name ")]
+    assert "broken" in lines[row]
+    assert " ".join(" ".join(lines[row + 1 :]).split()).count("why it failed") == 12
+
+
 def test_a_text_without_enough_room_is_printed_below_its_row():
     from zoo.cli.listing import _aligned
 
@@ -213,7 +247,7 @@ def test_a_failed_cell_is_shown_with_its_cause_whatever_its_letters(zoo, tmp_pat
     run_dir = store.prepare_run(tmp_path / "results", cell)
     error = "expected [red] got [/bold] of size [3]"
     result = {"schema": 1, "run_id": cell.run_id, "cell": cell.to_json(), "status": "failed", "error": error}
-    store.write_json(run_dir / store.RESULT, result)
+    write_result(run_dir, result)
     out, _ = zoo("report")
     assert "toyzoo/tiny" in out
     assert "failed" in out
@@ -246,7 +280,7 @@ def test_characters_missing_in_the_terminal_encoding_are_replaced(tmp_path):
     cell = Cell.from_json(content)
     run_dir = store.prepare_run(tmp_path / "results", cell)
     result = {"schema": 1, "run_id": cell.run_id, "cell": cell.to_json(), "status": "failed", "error": "é"}
-    store.write_json(run_dir / store.RESULT, result)
+    write_result(run_dir, result)
     shown = run_quietly("report", encoding="ascii")
     assert "toyzoo/stripes ? budget smoke" in shown
     assert "failed" in shown
@@ -315,7 +349,7 @@ def test_an_interruption_reports_that_runs_can_be_resumed(zoo, monkeypatch, caus
     def interrupted(*_, **__):
         raise cause
 
-    monkeypatch.setattr("zoo.plan.cells.make_plan", interrupted)
+    monkeypatch.setattr("zoo.plan.bench.make_plan", interrupted)
     out, err = zoo(*bench(), code=130)
     assert out == ""
     assert "Nothing is lost" in err

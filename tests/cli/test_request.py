@@ -7,12 +7,14 @@ import logging
 import os
 from dataclasses import fields
 from pathlib import Path
+from typing import get_type_hints
 
 import click
 import pytest
 from click.shell_completion import ShellComplete
 
 import zoo
+from zoo.benching import Options
 from zoo.cli import LEVEL_VARIABLE, cli, main
 from zoo.cli.bench import bench as bench_command
 from zoo.cli.lazy import LazyCommand
@@ -35,8 +37,7 @@ def test_every_field_is_an_option_a_key_and_a_parameter():
     assert set(SHARED) <= set(KEYS)
     parameters = set(inspect.signature(zoo.bench).parameters)
     assert {{"model": "models"}.get(name, name) for name in parameters} >= REQUEST | WHERE
-    assert WHERE - {"images"} <= set(inspect.signature(zoo.bench_suite).parameters)
-    assert set(inspect.signature(zoo.bench_study).parameters) >= WHERE
+    assert set(get_type_hints(Options)) == REQUEST | WHERE
     assert {parameter.name for parameter in run_cell.params} >= WHERE
     assert "launcher" in parameters & options
 
@@ -124,7 +125,20 @@ def complete(*words):
         (("bench", "--data", "modelB"), "modelB"),
         (("bench", "--simulator", "caust"), "caustics/caustics"),
         (("bench", "--launcher", "core"), "core/local"),
+        (("bench", "--device", "cu"), "cuda"),
         (("rerun", "abc"), "abcdef"),
+        (("verify", "abc"), "abcdef"),
+        (("predict", "abc"), "abcdef"),
+        (("predict", "p4m.model"), "p4m.modelA"),
+        (("show", "timm/resnet1"), "timm/resnet18"),
+        (("simulate", "modelB"), "modelB"),
+        (("simulate", "modelB", "--split", "t"), "test"),
+        (("evaluate", "p4m.modelA", "--data", "modelB"), "modelB"),
+        (("data", "probe", "modelB"), "modelB"),
+        (("tune", "--model", "tin"), "tiny"),
+        (("equivariance", "tin"), "tiny"),
+        (("bench", "--from-study", "fir"), "first"),
+        (("tune", "--show", "fir"), "first"),
     ],
 )
 def test_the_shell_completes_names(words, expected, monkeypatch, tmp_path):
@@ -133,7 +147,33 @@ def test_the_shell_completes_names(words, expected, monkeypatch, tmp_path):
     run_dir = tmp_path / "results" / "data" / "model" / "abcdef"
     run_dir.mkdir(parents=True)
     (run_dir / "cell.json").write_text("{}")
+    (tmp_path / "results" / "studies" / "first").mkdir(parents=True)
     assert expected in complete(*words)
+
+
+def parameters(group, ctx, words=()):
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        if isinstance(command, click.Group):
+            yield from parameters(command, ctx, (*words, name))
+        elif not command.hidden:
+            yield from ((" ".join((*words, name)), parameter) for parameter in command.params)
+
+
+NAMED = {
+    "model", "models", "data", "dataset", "simulator", "compare", "budget", "launcher", "run", "target", "weights",
+    "device", "precision", "rule", "split", "match", "average", "store", "name", "study",
+}  # fmt: skip
+
+
+def test_every_parameter_that_takes_a_known_name_is_completed(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results" / "studies" / "first").mkdir(parents=True)
+    context = click.Context(cli, info_name="zoo")
+    known = [(words, one) for words, one in parameters(cli, context) if one.name in NAMED]
+    assert len(known) > 40
+    for words, one in known:
+        assert one.shell_complete(context, ""), (words, one.name)
 
 
 def test_a_suite_runs_from_python(monkeypatch, tmp_path):

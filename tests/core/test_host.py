@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from zoo.errors import MissingError, UsageError
-from zoo.host import FIRST_PARTY, load_plugins
+from zoo.cli.context import commands_of
+from zoo.errors import MissingError, TrainingError, UsageError
+from zoo.host import load_plugins
+from zoo.models.network import build_network
+from zoo.packages import first_party
+from zoo.registry import load_target
 from zoo.specs import LauncherSpec, ModelSpec
 
 NETWORK = """
@@ -120,7 +125,7 @@ def test_a_namespace_taken_twice_stays_with_the_first(lay):
 
 
 def test_first_party_comes_first_whatever_its_name(lay):
-    assert FIRST_PARTY["gconv"] == "lens-zoo-gconv"
+    assert first_party()["gconv"] == "lens-zoo-gconv"
     lay("aaa", points={"gconv": None})
     lay("lens-zoo-gconv", points={"gconv": None})
     lay("lens-zoo-gconv-improved", points={"improved": None})
@@ -208,9 +213,48 @@ def test_a_hook_that_returns_nothing_offers_nothing(lay):
 
 
 def test_an_interrupt_while_plugins_load_is_not_swallowed(lay):
-    lay("dist-one", points={"one": None}, code="raise KeyboardInterrupt")
+    code = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(5)"
+    lay("dist-one", points={"one": None}, code=code)
     with pytest.raises(KeyboardInterrupt):
         load_plugins(environment={})
+
+
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt('no')", "SystemExit('no')", "BaseException('no')"])
+@pytest.mark.parametrize("place", ["import", "hook", "commands", "target", "resolve", "builder"])
+def test_whatever_a_plugin_raises_is_a_fault_of_that_plugin(site, lay, place, raised):
+    hook = {"import": "", "hook": "zoo_datasets(): raise it", "commands": "zoo_commands(): raise it"}.get(
+        place, "zoo_resolve_model(name): raise it"
+    )
+    (site / "bad_target.py").write_text(f"raise {raised}")
+    target = "dist_one_plugin:build" if place == "builder" else "bad_target:x"
+    code = (
+        "from zoo import ModelSpec, hookimpl\n"
+        f"it = {raised}\n"
+        f"@hookimpl\ndef zoo_models(): return [ModelSpec(id='one/net', target='{target}')]\n"
+        "def build(**arguments): raise it\n" + (f"@hookimpl\ndef {hook}\n" if hook else "raise it\n")
+    )
+    lay("dist-one", points={"one": None}, code=code)
+    name = raised.partition("(")[0]
+    host = load_plugins(environment={})
+    broken = place in ("import", "hook")
+    assert host.records["one"].state == ("broken" if broken else "ok")
+    if broken:
+        assert host.records["one"].error == f"{name}: no"
+    elif place == "commands":
+        with pytest.raises(Exception, match="no") as caught:
+            commands_of(host, "one")
+        assert type(caught.value).__name__ == name
+    elif place == "resolve":
+        with pytest.raises(MissingError, match=f"failed in zoo_resolve_model: {name}: no"):
+            host.resolve_model("one/other")
+    elif place == "target":
+        with pytest.raises(MissingError, match=f"cannot be loaded from bad_target:x: {name}: no"):
+            load_target(host.specs_of(ModelSpec)[0])
+    elif place == "builder":
+        [spec] = host.specs_of(ModelSpec)
+        with pytest.raises(TrainingError, match=f"cannot be built: {name}: no"):
+            build_network(spec, in_chans=1, num_classes=3, image_size=8, hparams={})
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_one_id_may_name_two_kinds(lay):

@@ -128,7 +128,11 @@ def zoo_run_finished(run_dir):
     finally:
         note(run_dir, "{name} cleaned up")
 """
-    interrupted = "@hookimpl\ndef zoo_run_finished(run_dir): raise KeyboardInterrupt\n"
+    # The user's interrupt is a signal; a KeyboardInterrupt of the plugin's own is a fault like any other.
+    interrupted = (
+        "import os, signal, time\n"
+        "@hookimpl\ndef zoo_run_finished(run_dir): os.kill(os.getpid(), signal.SIGINT); time.sleep(5)\n"
+    )
     host = plug(pl_a=PLAIN, pl_stop=interrupted, pl_outer=wrapper)
     with pytest.raises(KeyboardInterrupt):
         calls(host)

@@ -55,6 +55,14 @@ def test_nothing_heavy_is_imported(code: str) -> None:
     assert not loaded & set(HEAVY)
 
 
+def test_the_modules_of_all_commands_import_nothing_heavy() -> None:
+    """So `zoo COMMAND --help` and completion are quick for each of them."""
+    code = "from zoo.cli import cli; [one.load() for one in cli.commands.values()]"
+    loaded = modules_after(code)
+    assert {"zoo.cli.bench", "zoo.cli.data", "zoo.cli.run_cell"} <= loaded
+    assert not loaded & {*HEAVY, "rich"}
+
+
 def test_importing_zoo_imports_few_modules() -> None:
     loaded = modules_after("import zoo")
     assert not loaded & {"click", "rich", "pluggy", "zoo.api", "zoo.host"}

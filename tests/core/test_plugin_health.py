@@ -53,11 +53,11 @@ def plugin_file(tmp_path, monkeypatch):
 def zoo(capsys):
     """Run the command line in this process; return stdout."""
 
-    def run(*words):
+    def run(*words, code=0):
         with pytest.raises(SystemExit) as request:
             main(words)
         told = capsys.readouterr()
-        assert request.value.code == 0, told.err
+        assert request.value.code == code, told.err
         return told.out
 
     return run
@@ -73,9 +73,20 @@ def test_a_late_owner_of_a_namespace_does_not_hide_the_first(plugin_file, zoo):
 def test_target_errors_are_reported_for_the_first_plugin_only(plugin_file, zoo, monkeypatch):
     files = [plugin_file("zoo_lost", target="no_such_module_anywhere:net", folder=folder) for folder in "ab"]
     monkeypatch.setenv("ZOO_PLUGINS", "zoo_lost")
-    rows = json.loads(zoo("--plugin", str(files[0]), "--plugin", str(files[1]), "plugins", "--errors", "--json"))
+    words = [word for file in files for word in ("--plugin", str(file))]
+    rows = json.loads(zoo(*words, "plugins", "--errors", "--json", code=1))
     found = [(row["state"], len(row["target_errors"])) for row in rows if row["name"] == "zoo_lost"]
     assert found == [("ok", 1), ("broken", 0)]
+
+
+@pytest.mark.parametrize(("name", "content", "code"), [("zoo_sick", "1 / 0", 1), ("zoo_fine", "", 0)])
+def test_errors_of_plugins_decide_the_exit_code(name, content, code, tmp_path, zoo, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", name)
+    path = tmp_path / f"{name}.py"
+    path.write_text(content)
+    assert name in zoo("--plugin", str(path), "plugins", "--errors", code=code)
+    assert json.loads(zoo("plugins", "--errors", "--json", code=code))
+    assert name in zoo("plugins")  # a list of what is installed
 
 
 def test_the_namespace_of_a_disabled_first_party_plugin_is_reserved(plugin_file):

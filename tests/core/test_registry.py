@@ -8,7 +8,8 @@ import pytest
 
 from zoo import registry
 from zoo.errors import MissingError, UsageError, nearest
-from zoo.host import FIRST_PARTY, Host, PluginRecord, _new_manager, load_plugins
+from zoo.host import Host, PluginRecord, _new_manager, load_plugins
+from zoo.packages import first_party
 from zoo.registry import find, find_simulator, listed, load_target, match
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
 
@@ -126,7 +127,7 @@ def test_first_party_plugins_that_are_not_installed(name, package):
 
 def test_every_namespace_that_is_installed_here_is_offered_by_its_own_distribution():
     for name, record in load_plugins(environment={}).records.items():
-        assert FIRST_PARTY[name] == record.distribution
+        assert first_party()[name] == record.distribution
 
 
 def test_broken_and_disabled_plugins_are_named():
@@ -140,23 +141,40 @@ def test_broken_and_disabled_plugins_are_named():
 
 
 @pytest.mark.parametrize(
-    ("requires", "missing"),
+    ("requires", "missing", "distributions"),
     [
-        (("numpy", "no_such_library"), "no_such_library"),
-        (("no_such_library.part", "no_such_too"), "no_such_library.part no_such_too"),
-        (("json.no_such_part",), "json.no_such_part"),
+        (("numpy", "no_such_library"), "no_such_library", "no_such_library"),
+        (("no_such_library.part", "no_such_too"), "no_such_library.part no_such_too", "no_such_library no_such_too"),
+        (("json.no_such_part",), "json.no_such_part", "json"),
+        (("sklearn.no_such_part",), "sklearn.no_such_part", "scikit-learn"),
+        (("scikit-image:skimage.no_such_part",), "skimage.no_such_part", "scikit-image"),
+        (("Some-Name:no_such_library", "numpy:numpy"), "no_such_library", "Some-Name"),
     ],
 )
-def test_requirements_that_are_not_installed(requires, missing):
+def test_requirements_that_are_not_installed(requires, missing, distributions):
     host = make_host(model("mine/net", requires=requires), model("mine/other"))
     with pytest.raises(MissingError) as caught:
         find(host, ModelSpec, "net")
     assert "mine/net needs " + missing.replace(" ", ", ") in str(caught.value)
-    assert f"pip install {missing}" in caught.value.hint
+    assert caught.value.hint == f"Install it: pip install {distributions}"
     assert caught.value.exit_code == 3
     with pytest.raises(MissingError):
         match(host, ModelSpec, ["mine/*"])
     assert [spec.id for spec in listed(host, ModelSpec)] == ["mine/net", "mine/other"]  # still shown
+
+
+def test_hints_of_installed_plugins_name_the_distributions_of_their_libraries():
+    import importlib.metadata
+
+    from zoo.host import load_plugins
+    from zoo.registry import distribution_of
+
+    provided = importlib.metadata.packages_distributions()
+    host = load_plugins(environment={})
+    entries = {entry for specs in host.specs.values() for spec in specs.values() for entry in spec.requires}
+    assert "scikit-image:skimage" in entries
+    for entry in entries:
+        assert distribution_of(entry) in provided[entry.rpartition(":")[2].partition(".")[0]], entry
 
 
 def test_requirements_are_checked_without_importing_them():
@@ -253,7 +271,7 @@ def test_a_default_simulator_of_this_project_comes_first():
 def test_without_a_default_simulator_the_error_names_what_to_install():
     with pytest.raises(MissingError, match="default simulator is not installed") as caught:
         find_simulator(make_host(simulator("two/slow")))
-    assert "pip install lens-zoo-" in caught.value.hint
+    assert 'pip install "lens-zoo[simulator]"' in caught.value.hint
     assert "--simulator two/slow" in caught.value.hint
     with pytest.raises(MissingError, match="default simulator is not installed"):
         find_simulator(make_host())

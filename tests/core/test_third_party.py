@@ -13,7 +13,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from zoo.hookspecs import ENTRY_POINT_GROUP
+from zoo.packages import ENTRY_POINT_GROUP
 
 pytestmark = pytest.mark.slow  # installations
 

@@ -52,6 +52,8 @@ CHANGES = [
     {"simulator_version": 2},
     {"seed": 1},
     {"device_type": "cuda"},
+    {"content": {"sky": "content:0"}},
+    {"code": {"sky.py": "0"}},
     {"params": {**RECIPE.params, "sky": 0.1000001}},
     {"params": {**RECIPE.params, "snr": 0}},
     {"params": {**RECIPE.params, "snr": "None"}},

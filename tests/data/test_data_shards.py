@@ -1,6 +1,8 @@
 """Shards: what was written is what is read, and any damage is noticed."""
 
 import contextlib
+import os
+import resource
 
 import numpy as np
 import pytest
@@ -145,3 +147,18 @@ def test_the_checksum_covers_names_types_and_shapes(tmp_path):
         with pytest.raises(DamagedShard, match="checksum"):
             read_shard(path, identity=RECIPE)
         read_shard(path, identity=RECIPE, verify=False)  # so it was the checksum that noticed
+
+
+def test_more_shards_than_files_may_be_open(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    write_shard(shard_path(tmp_path, 0), arrays(), identity=RECIPE)
+    for number in range(1, 100):
+        shard_path(tmp_path, number).hardlink_to(shard_path(tmp_path, 0))
+    held = [read_shard(shard_path(tmp_path, 0), identity=RECIPE)]
+    there = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 64
+    resource.setrlimit(resource.RLIMIT_NOFILE, (there + 20, hard))
+    try:
+        held += [read_shard(shard_path(tmp_path, number), identity=RECIPE) for number in range(1, 100)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert all(same(shard, held[0]) for shard in held)

@@ -15,6 +15,7 @@ from zoo.data.stream import Stream
 from zoo.data.task import open_task
 from zoo.errors import UsageError
 from zoo.host import load_plugins
+from zoo.registry import image_code
 from zoo.specs import DatasetSpec
 
 TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
@@ -50,7 +51,8 @@ def test_a_task_takes_every_class_once(groups):
 
 def test_a_split_has_the_same_images_under_other_labels():
     host = load_plugins(files=[TOY], environment={})
-    recipe = Recipe(dataset="toyzoo/stripes", dataset_version=1, params={"count": 90})
+    code = image_code(host, "toyzoo/stripes", None)
+    recipe = Recipe(dataset="toyzoo/stripes", dataset_version=1, params={"count": 90}, code=code)
     sizes = {"train": 40, "val": 10, "test": 18}
     whole, task = (Dataset(host, recipe, sizes, task=name).split("test") for name in ("", "middle"))
     assert task.ids == whole.ids

@@ -11,6 +11,7 @@ from zoo.errors import DataError, UsageError
 from zoo.inference.evaluate import _rotated, evaluate, evaluation_recipe
 from zoo.models.load import load_weights
 from zoo.results.store import WEIGHTS
+from zoo.schema import plain
 
 
 @pytest.fixture
@@ -22,10 +23,11 @@ def test_the_test_images_give_the_score_of_the_run(host, run_dir, trained):
     result = json.loads((run_dir / "result.json").read_text())
     recipe = evaluation_recipe(host, trained)
     found = evaluate(host, trained, recipe, images=result["cell"]["sizes"]["test"])
-    assert found["images"] == result["test"]["images"]
-    assert found["auc"] == pytest.approx(result["test"]["auc"], abs=1e-6)
-    assert found["confusion"] == result["test"]["confusion"]
-    assert (found["trained_on"], found["run_id"]) == ("toyzoo/stripes", result["run_id"])
+    assert found.images == result["test"]["images"]
+    assert found.auc == pytest.approx(result["test"]["auc"], abs=1e-6)
+    assert plain(found.confusion) == result["test"]["confusion"]
+    assert found.recipe == recipe
+    assert (found.trained_on, found.run_id) == ("toyzoo/stripes", result["run_id"])
 
 
 def test_other_classes_and_shapes_are_refused(host, trained):
@@ -80,3 +82,11 @@ def test_turns_between_pixels_meet_those_of_the_pixels(quarter):
     point = torch.zeros(1, 1, 9, 9)
     point[0, 0, 4, 8] = 1
     assert _rotated(point, 90)[0, 0, 8, 4] == 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_answers_that_are_not_finite_are_no_scores(host, trained, value):
+    with torch.no_grad():
+        next(parameter for parameter in trained.parameters() if parameter.ndim == 4)[0, 0, 0, 0] = value
+    with pytest.raises(DataError, match=r"toyzoo/tiny cannot be scored .* 90 of 90 images are not finite"):
+        evaluate(host, trained, evaluation_recipe(host, trained), images=90)

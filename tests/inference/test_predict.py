@@ -159,7 +159,7 @@ def test_names_that_the_system_refuses_are_left_out(zoo_predict, tmp_path, monke
     # Permissions do not bind root.
     refuse(monkeypatch, os, "scandir", folder / "locked")
     refuse(monkeypatch, os, "stat", tmp_path / "secret.npy")
-    refuse(monkeypatch, np, "load", tmp_path / "sealed.npy")
+    refuse(monkeypatch, Path, "open", tmp_path / "sealed.npy")
     done = zoo_predict(long, tmp_path / "secret.npy", tmp_path / "sealed.npy", folder, "--json")
     assert done.exit_code == 1, done.output
     rows = json.loads(done.stdout)
@@ -263,14 +263,14 @@ def test_thousands_of_images_are_not_held(model):
 
 def test_small_and_dark_images(model):
     pictures = [
-        Picture(name="small", pixels=lenses(1, 6)),
-        Picture(name="speck", pixels=lenses(1, 1)),
+        Picture(name="small", pixels=lenses(1, 9)),
+        Picture(name="speck", pixels=lenses(1, 8)),
         Picture(name="dark", pixels=-np.ones((1, 12, 12), np.float32)),
         Picture(name="huge", pixels=np.full((1, 12, 12), 3e38, np.float32)),
     ]
     small, speck, dark, _ = predict(model, pictures, preparation=Preparation(match_scale=True))
-    assert small.notes == ("75% padded",)
-    assert "far smaller" in speck.reason
+    assert small.notes == ("44% padded",)
+    assert "8 x 8 pixels are too few: 56% of what the network sees would be padding" in speck.reason
     assert "no pixel is positive" in dark.reason
     *_, huge = predict(model, pictures[3:], preparation=Preparation(factor=10.0))
     assert "too large" in huge.reason
@@ -308,3 +308,87 @@ def test_arrays_need_neither_astropy_nor_pillow(weights, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 3
+
+
+def broken(value, row, column, *, size=30, dtype=np.float64):
+    """Return an image with one bad pixel."""
+    image = lenses(1, size)[0].astype(dtype)
+    image[row, column] = value
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (broken(np.nan, 8, 15), None),
+        (broken(np.inf, 15, 21), None),
+        (broken(1e200, 0, 0), None),
+        (broken(np.nan, 9, 15), "1 of 144 pixels that the network sees are NaN or infinite"),
+        (broken(-np.inf, 15, 20), "1 of 144 pixels that the network sees are NaN or infinite"),
+        (broken(1e200, 15, 15), "1 of 144 pixels that the network sees are too large for single precision"),
+        (broken(np.nan, 0, 0, size=10), "1 of 100 pixels that the network sees are NaN or infinite"),
+    ],
+)
+def test_only_pixels_that_the_network_sees_must_be_finite(model, image, reason):
+    """At 0.1 arcsec the network sees rows and columns 9 to 20 of 30."""
+    [answer] = predict(model, [Picture(name="x", pixels=image[None])])
+    if reason:
+        assert answer.reason == reason
+    else:
+        assert answer.probabilities == pytest.approx(model.predict_proba(image[9:21, 9:21])[0], abs=1e-6)
+        assert answer.notes == ("the middle 16 % of the image",)
+
+
+@pytest.mark.parametrize(
+    ("shape", "notes"),
+    [
+        ((12, 12), ()), ((24, 24), ()), ((25, 24), ("the middle 24 % of the image",)),
+        ((380, 380), ("the middle 0.1 % of the image",)), ((12, 144), ("the middle 8.3 % of the image",)),
+        ((12, 10), ("17% padded",)), ((8, 100), ("33% padded", "the middle 12 % of the image")),
+    ],
+)  # fmt: skip
+def test_crops_and_padding_are_noted(model, shape, notes):
+    [answer] = predict(model, [Picture(name="x", pixels=np.zeros((1, *shape), np.uint8))])
+    assert answer.notes == notes
+
+
+def test_an_answer_that_is_not_finite_is_left_out(zoo_predict, tmp_path):
+    """Such pixels are finite, and infinite in the network."""
+    images = lenses(3)
+    images[1] = 3e38
+    done = zoo_predict(_saved(tmp_path, images), "--json")
+    assert done.exit_code == 1
+    assert [row.get("error") for row in json.loads(done.stdout)] == [None, "the network's answer is not finite", None]
+
+
+def test_scores_of_answers_that_are_not_finite_are_refused(model, host, monkeypatch):
+    from zoo.errors import DataError
+    from zoo.inference.evaluate import evaluate
+
+    answer = type(model).predict_proba
+
+    def spoiled(self, images, **options):
+        probabilities = answer(self, images, **options)
+        probabilities[3] = np.nan
+        return probabilities
+
+    monkeypatch.setattr(type(model), "predict_proba", spoiled)
+    with pytest.raises(DataError, match=r"the logits of 1 of 90 images are not finite; the first is image"):
+        evaluate(host, model, model.about.recipe, images=90)
+
+
+def test_pixel_scale_overrides_a_header_that_cannot_be_read(zoo_predict, tmp_path):
+    headers = ({"PIXSCALE": "fine"}, {"PIXSCAY": 0.1, "PIXSCAX": 0.2}, {"CTYPE1": "RA---TAN", "CTYPE2": "GLAT-TAN"})
+    paths = [tmp_path / f"{number}.fits" for number in range(len(headers))]
+    for path, header in zip(paths, headers, strict=True):
+        fits.writeto(path, lenses(1)[0], header=fits.Header(header))
+    rows = json.loads(zoo_predict(*paths, "--json").stdout)
+    assert all(row["error"].endswith("; --pixel-scale overrides it") for row in rows)
+    told = zoo_predict(*paths, "--json", "--pixel-scale", "0.1")
+    assert told.exit_code == 0, told.output
+
+
+def test_images_of_any_byte_order_are_classified_from_python(model):
+    expected = model.predict_proba(lenses())
+    for dtype in (">f4", ">f8", "<f8"):
+        assert model.predict_proba(lenses().astype(dtype)) == pytest.approx(expected, abs=1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoo.inference.resample import resample_image
+from zoo.inference.resample import resample_image, seen_part
 
 
 def gaussian(size, sigma, *, dx=0.0, dy=0.0):
@@ -78,3 +78,21 @@ def test_long_images_are_cropped_and_padded():
     fitted, padding = resample_image(np.ones((2, 4, 40), np.float32), size=8)
     assert fitted.shape == (2, 8, 8)
     assert padding == 0.5
+
+
+@pytest.mark.parametrize("zoom", [0.4, 0.77, 1.0, 2.0, 2.5])
+@pytest.mark.parametrize("shape", [(60, 60), (61, 200), (9, 300)])
+def test_nothing_outside_of_the_seen_part_counts(zoom, shape):
+    image = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+    rows, columns = seen_part(image.shape, size=12, zoom=zoom)
+    outside = np.ones(image.shape, bool)
+    outside[:, rows, columns] = False
+    assert outside.any()
+    fitted, _ = resample_image(image, size=12, zoom=zoom)
+    image[outside] = np.nan
+    again, padding = resample_image(image, size=12, zoom=zoom)
+    if padding < 1e-6:  # otherwise the sky, of which the image's border is part, differs
+        assert again == pytest.approx(fitted, abs=1e-5)
+    assert np.isfinite(again).all()
+    image[0, rows.start, columns.stop - 1] = np.nan  # the part is not larger than it must be
+    assert not np.isfinite(resample_image(image, size=12, zoom=zoom)[0]).all()

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from smallrun import write_result
 
 import zoo
 from zoo.errors import DataError, MissingError, UsageError
@@ -79,7 +80,7 @@ def test_unknown_and_failed_runs_are_named(run_dir, host, tmp_path):
         zoo.load(wrong, store=tmp_path / "results", host=host)
     result = json.loads((run_dir / store.RESULT).read_text())
     kept = {name: result[name] for name in ("schema", "run_id", "cell")}
-    (run_dir / store.RESULT).write_text(json.dumps({**kept, "status": "failed", "error": "no such luck"}))
+    write_result(run_dir, {**kept, "status": "failed", "error": "no such luck"})
     with pytest.raises(DataError, match="no such luck"):
         zoo.load(run_dir, host=host)
     (run_dir / store.RESULT).unlink()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.errors import UsageError
+from zoo.errors import TrainingError, UsageError
 from zoo.host import load_plugins
 from zoo.models.classifier import build_classifier
 from zoo.plan.cells import make_plan
@@ -51,8 +51,34 @@ def test_a_time_is_measured_once(toy_host, tmp_path, monkeypatch):
     assert "s per training step" in sentences[0]
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"hparams": {}, "cost": 1.0, "wanted": 1.0}', '{"cost": "many"}'])
+def test_a_damaged_match_is_found_again(toy_host, tmp_path, content):
+    models = ["gconv/z2", "toyzoo/tiny"]
+    first, _ = _plan(toy_host, tmp_path, models, match="params")
+    [path] = (tmp_path / ".match").glob("*.json")
+    kept = path.read_text()
+    path.write_text(content)
+    again, _ = _plan(toy_host, tmp_path, models, match="params")
+    assert [cell.run_id for cell in again] == [cell.run_id for cell in first]
+    assert path.read_text() == kept
+
+
 def test_impossible_matches_are_refused(toy_host, tmp_path):
     with pytest.raises(UsageError, match="toyzoo/explodes has no hyper-parameter widths or width"):
         _plan(toy_host, tmp_path, ["gconv/z2", "toyzoo/explodes"], match="params")
     with pytest.raises(UsageError, match="Did you mean 'params'"):
         _plan(toy_host, tmp_path, ["gconv/z2", "toyzoo/tiny"], match="parms")
+
+
+@pytest.mark.parametrize(
+    ("model", "by", "error", "said"),
+    [
+        ("lstm", "macs", UsageError, "multiply-accumulates of oddnets/lstm cannot be counted"),
+        ("raises", "macs", UsageError, "multiply-accumulates of oddnets/raises cannot be counted"),
+        ("tuple", "time", TrainingError, "oddnets/tuple returns a tuple, not a tensor of logits"),
+    ],
+)
+def test_a_cost_that_is_unknown_matches_nothing(tmp_path, model, by, error, said):
+    host = load_plugins(files=[TOY, TOY.with_name("oddnets.py")])
+    with pytest.raises(error, match=said):
+        _plan(host, tmp_path, [f"oddnets/{model}", "gconv/z2"], match=by)

@@ -238,7 +238,7 @@ def test_the_names_of_a_request_are_checked(make):
 
 def test_the_default_budget_depends_on_the_device(make, monkeypatch):
     assert one(make(budget=None)).budget == "laptop"
-    monkeypatch.setattr(plan, "resolve_device", lambda device: "cuda")
+    monkeypatch.setattr(plan, "planned_device", lambda device: "cuda")
     assert one(make(budget=None)).budget == "paper"
     assert one(make()).precision == "bf16"
 
@@ -268,7 +268,7 @@ def test_every_determining_value_changes_the_run_id(make):
 def test_versions_change_the_run_id(make, host, monkeypatch):
     before = one(make()).run_id
     with monkeypatch.context() as patch:
-        patch.setattr("zoo.plan.cells.__version__", "0.1.1")
+        patch.setattr("zoo.registry.__version__", "0.1.1")
         assert one(make()).run_id != before
     for kind, name in ((ModelSpec, "toyzoo/tiny"), (DatasetSpec, "toyzoo/stripes")):
         with monkeypatch.context() as patch:
@@ -317,14 +317,14 @@ def test_nothing_else_changes_the_run_id(make, monkeypatch):
         make(simulator="planzoo/anywhere", precision="fp32"),  # no image of this data set is simulated
     ]
     for device in ("cuda", "mps"):
-        monkeypatch.setattr(plan, "resolve_device", lambda _, device=device: device)
+        monkeypatch.setattr(plan, "planned_device", lambda _, device=device: device)
         same.append(make(device=device, precision="fp32"))
     assert [one(cells).run_id for cells in same] == [before] * len(same)
 
 
 def test_images_rendered_elsewhere_are_other_images(make, monkeypatch):
     here = one(make(data="planzoo/sky", simulator="planzoo/anywhere"))
-    monkeypatch.setattr(plan, "resolve_device", lambda _: "cuda")
+    monkeypatch.setattr(plan, "planned_device", lambda _: "cuda")
     there = one(make(data="planzoo/sky", simulator="planzoo/anywhere", precision="fp32"))
     assert (here.recipe.device_type, there.recipe.device_type) == ("cpu", "cuda")
     assert here.run_id != there.run_id

@@ -103,6 +103,7 @@ def stored(folder, result, *, images=30, signal=1.0):
         {"images": pictures, "labels": np.array([0, 0, 0, 1, 1, 2, 2])},
         {"classes": json.dumps(CLASSES)},
     )
-    result = replace(result, run_dir=run_dir)
+    files = {name: store.file_sha256(run_dir / name) for name in (store.PREDICTIONS, store.EXAMPLES)}
+    result = replace(result, run_dir=run_dir, files=files)
     store.write_result(result)
     return result

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
+from smallrun import write_result
 
 from zoo.cli import cli
 from zoo.report import digest, problems
@@ -28,7 +29,6 @@ from zoo.report.thumbnails import to_png
 from zoo.results import store
 from zoo.results.cell import Cell
 from zoo.results.store import plain_result
-from zoo.schema import read_record
 
 _spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
 reportdata = importlib.util.module_from_spec(_spec)
@@ -175,8 +175,7 @@ def test_the_second_report_reads_no_predictions(results, tmp_path, monkeypatch):
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
     again = stored(folder, results[0], images=300, signal=0.1)
     computed = read_digest(again)
-    kept = json.loads((again.run_dir / digest.DIGEST).read_text())
-    assert computed == read_record(kept, digest.Digest, what="digest")
+    assert computed == digest.read_kept(again.run_dir / digest.DIGEST, digest.Digest)
     assert compared([*results[1:], again], folder) != compared(results[1:], folder)
 
 
@@ -195,8 +194,8 @@ def test_missing_predictions_remove_only_their_curves(results, tmp_path):
     (results[0].run_dir / store.PREDICTIONS).unlink()
     write_page(find_problems(results), [], tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
-    assert "toyzoo/best: no curves, because: Cannot read" in text
-    assert "toyzoo/best is not compared: Cannot read" in text
+    assert re.search(r"toyzoo/best: no curves, because: \S*predictions.safetensors is gone", text)
+    assert re.search(r"toyzoo/best is not compared: \S*predictions.safetensors is gone", text)
 
 
 @pytest.mark.parametrize("shape", [(300,), (300, 2), (299, 3), (0, 3)])
@@ -319,8 +318,33 @@ def test_incomplete_results_are_reported(tmp_path):
         inner[last] = value
         folder = tmp_path / "store" / "a" / "b" / f"{number:02d}"
         folder.mkdir(parents=True)
-        store.write_json(folder / store.RESULT, content)
+        write_result(folder, content)
         found, rest = store.scan(tmp_path / "store")
         assert found == []
         assert words in rest[-1].cause
     assert Cell.from_json(whole["cell"]).model == "toyzoo/tiny"
+
+
+def test_unknown_costs_and_errors_are_left_out_of_charts_and_are_dashes_in_the_table():
+    from msgspec.structs import replace
+
+    from zoo.report.blocks import score_table
+    from zoo.report.charts import cost_panels, equivariance_panel
+    from zoo.results.comparison import group_variants
+
+    known, other = (reportdata.good(macro, model=f"toyzoo/{name}") for macro, name in ((0.9, "known"), (0.95, "other")))
+    symmetry = replace(other.equivariance, trained=replace(other.equivariance.trained, error=None))
+    other = replace(other, cost=replace(other.cost, macs=None), equivariance=symmetry)
+    variants = group_variants([known, other])
+    table = score_table(variants, reportdata.CLASSES)
+    macs, error = (table["headings"].index(heading) for heading in ("MACs", "equivariance error"))
+    texts = {row["name"]: [row["cells"][index - 1]["text"] for index in (macs, error)] for row in table["rows"]}
+    assert texts["toyzoo/other"] == ["–", "–"]
+    assert texts["toyzoo/known"] == ["3.21 M", "3e-07"]
+    [parameters, operations, *_] = [panel.drawing for panel in cost_panels(variants)]
+    assert "toyzoo/other" in parameters
+    assert "toyzoo/known" in operations
+    assert "toyzoo/other" not in operations
+    assert "nan" not in operations
+    assert "toyzoo/other" not in equivariance_panel(variants)[0].drawing
+    assert equivariance_panel(group_variants([other])) == []

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from zoo.errors import DataError
 from zoo.report import plots
@@ -77,6 +79,25 @@ def test_without_successful_runs_nothing_is_drawn(tmp_path):
 
 def test_missing_predictions_are_reported(results, tmp_path):
     (results[0].run_dir / PREDICTIONS).unlink()
-    with pytest.raises(DataError, match=f"Cannot read .*{PREDICTIONS}"):
+    with pytest.raises(DataError, match=f"{PREDICTIONS} is gone"):
         draw_all(results, tmp_path / "figures")
     assert list((tmp_path / "figures").iterdir()) == []
+
+
+def test_texts_are_drawn_as_they_are(results, tmp_path):
+    """A dollar sign begins no formula: this one has no end, and matplotlib would refuse the picture of a whole run."""
+    from matplotlib import pyplot
+
+    text = "$\\frac$ ${x}$ \x1b[2J"
+    images = np.zeros((2, 1, 8, 8), np.float32)
+    labels = np.arange(2)
+    path = plots.draw_images(images, labels, [text, "b"], tmp_path / "a.png", title=text, captions=[text, text])
+    names = dict(zip(results[0].classes, [text, *results[0].classes[1:]], strict=True))
+    auc = {names.get(name, name): value for name, value in results[0].test.auc.items()}
+    changed = replace(results[0], classes=tuple(names.values()), test=replace(results[0].test, auc=auc))
+    assert [path.exists(), plots.draw_roc([changed], tmp_path / "b.png").exists()] == [True, True]
+    figure, axis = pyplot.subplots()
+    axis.set(xlabel=text)
+    assert plots.with_plain_texts(figure) is figure
+    assert axis.get_xlabel() == "$\\frac$ ${x}$ \\x1b[2J"
+    pyplot.close(figure)

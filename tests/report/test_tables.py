@@ -14,12 +14,13 @@ from rich.console import Console
 
 from zoo.report.tables import make_tables, to_markdown, to_rich
 from zoo.results.store import plain_result, result_from
-from zoo.scores.schema import Probe
+from zoo.scores.schema import Probe, Rotations
 
 _spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
 reportdata = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(reportdata)
 good, bad = reportdata.good, reportdata.bad
+UNDEFINED = Rotations(error=None, floor=None, flips=0.0, angles_degrees=(45.0,), mirrors=False)
 
 
 def rendered(table, width):
@@ -52,8 +53,11 @@ def test_best_first_and_failed_last_with_their_cause(table):
         "toyzoo/broken",
         "toyzoo/large",
     ]
-    assert [row[2] for row in table.rows][3:] == ["failed", "oom"]
-    assert table.notes[-2:] == ["toyzoo/broken: RuntimeError: no such luck", "toyzoo/large: the cause is unknown"]
+    assert [row[table.columns.index("AUC macro")] for row in table.rows][3:] == ["failed", "oom"]
+    assert [row[table.columns.index("parameters")] for row in table.rows][3:] == ["", ""]
+    assert table.notes[-2:] == [
+        "toyzoo/broken, seed 0: RuntimeError: no such luck", "toyzoo/large, seed 3: the cause is unknown",
+    ]  # fmt: skip
     assert "laptop-size" in table.notes[0]
     assert table.notes[0].endswith("; stripes four times as wide")
     assert {len(row) for row in table.rows} == {len(table.columns)}
@@ -78,6 +82,21 @@ def test_a_row_has_the_expected_values(table):
         "train images/s": "1,234",
         "minutes": "2.5",
     }
+
+
+def test_unknown_values_are_dashes():
+    result = good(0.9, model="toyzoo/odd")
+    trained = replace(result.equivariance.trained, error=None, rotations=UNDEFINED)
+    result = replace(
+        result,
+        cost=replace(result.cost, macs=None),
+        equivariance=replace(result.equivariance, trained=trained),
+    )
+    assert result_from(plain_result(result), run_dir=result.run_dir) == result
+    [table] = make_tables([result], datasets=reportdata.DATASETS)
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert (row["MACs"], row["equivariance error"], row["error at other angles"]) == ("-", "-", "-")
+    assert "interpolation makes" not in " ".join(table.notes)
 
 
 def test_the_title_lists_shared_values(table):
@@ -126,7 +145,10 @@ def test_comparable_runs_share_a_table():
 
 def test_a_table_may_contain_failures_only():
     [table] = make_tables([bad("no such luck")])
-    assert table.rows[0][:3] == ["toyzoo/tiny", "0", "failed"]
+    assert dict(zip(table.columns, table.rows[0], strict=True)) == {
+        **dict.fromkeys(table.columns, ""), "model": "toyzoo/tiny", "seed": "0", "AUC": "failed",
+        "run": bad("no such luck").run_id[:8],
+    }  # fmt: skip
     assert "toyzoo/tiny" in "\n".join(rendered(table, 80))
     assert make_tables([]) == []
 
@@ -177,6 +199,33 @@ def test_markdown_is_parsed_as_a_table(table):
     tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(to_markdown(table))
     assert sum(token.type == "tr_open" for token in tokens) == 1 + len(table.rows)
     assert sum(token.type == "th_open" for token in tokens) == len(table.columns)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 150, 240])
+@pytest.mark.parametrize("names", [("a", "b"), reportdata.CLASSES, tuple(f"class_{k}" for k in range(9))], ids=len)
+def test_the_status_of_a_failed_cell_is_shown_at_every_width(width, names):
+    result = good(0.9)
+    areas = {**dict.fromkeys(names, 0.9), "macro": 0.9, "micro": 0.9}
+    confusion = tuple(tuple(int(k == other) for other in range(len(names))) for k in range(len(names)))
+    counts = {split: (10,) * len(names) for split in ("train", "val", "test")}
+    result = replace(
+        result,
+        classes=names,
+        test=replace(result.test, auc=areas, confusion=confusion),
+        data=replace(result.data, counts=counts),
+    )
+    failed = [bad("no such luck", model="toyzoo/broken"), bad("", "oom", model="toyzoo/large")]
+    [table] = make_tables([result, *failed])
+    for one in failed:
+        [line] = [line for line in rendered(table, width) if one.cell.model in line]
+        assert one.status in line
+
+
+def test_names_with_wide_letters_and_control_characters_stay_whole():
+    [table] = make_tables([good(0.9, model="toyzoo/星雲\x1b[2J"), good(0.8, model="toyzoo/other")])
+    text = "\n".join(rendered(table, 60))
+    assert r"toyzoo/星雲\x1b[2J" in text
+    assert "0.9000" in text
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 160, 240])

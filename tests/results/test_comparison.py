@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,7 @@ def result_of(folder, cell, logits, labels, ids=None):
     reach = 1.96 * np.sqrt((components[-1] ** 2).sum())
     content = {
         **SCORES,
+        "files": {store.PREDICTIONS: store.file_sha256(run_dir / store.PREDICTIONS)},
         "schema": SCHEMA,
         "status": "ok",
         "run_id": cell.run_id,
@@ -148,7 +150,7 @@ def test_only_the_same_images_are_compared(make, tmp_path):
     (tmp_path / lost.run_dir / store.PREDICTIONS).unlink()
     comparisons, problems = compare_pairs(group_variants(results))
     assert comparisons == []
-    assert "toy/a is not compared: Cannot read" in problems[0]
+    assert re.search(r"toy/a is not compared: \S*predictions.safetensors is gone", problems[0])
 
 
 def test_learning_curves_join_what_differs_in_training_size_only(make):

@@ -14,6 +14,7 @@ import filelock
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from smallrun import write_result
 
 from zoo import progress
 from zoo.cli import cli
@@ -46,7 +47,7 @@ def put(folder, cell=CELL, **changes):
     """Store a result."""
     run_dir = store.prepare_run(folder, cell)
     result = {"schema": SCHEMA, "status": "ok", "run_id": cell.run_id, "cell": cell.to_json(), **SCORES, **changes}
-    store.write_json(run_dir / store.RESULT, result)
+    write_result(run_dir, result)
     return run_dir
 
 
@@ -79,7 +80,7 @@ def test_a_failed_result_is_removed_before_the_next_attempt(tmp_path, status):
 
 
 def test_an_unreadable_result_is_repeated(tmp_path):
-    run_dir = put(tmp_path, cost={"parameters": 1, "macs": None, "train_images_per_second": "fast"})
+    run_dir = put(tmp_path, cost={"parameters": 1, "macs": "many", "train_images_per_second": "fast"})
     assert store.done(tmp_path, CELL) is None
     assert "cost.macs" in store.scan(tmp_path)[1][0].cause
     store.prepare_run(tmp_path, CELL)
@@ -119,7 +120,10 @@ def test_files_of_another_run_or_program_are_not_results(tmp_path, caplog):
         "ok",
     ):
         caplog.clear()
-        (theirs / store.RESULT).write_text(json.dumps(content))
+        if isinstance(content, dict):
+            write_result(theirs, content)
+        else:
+            store.write_json(theirs / store.RESULT, content)
         assert store.done(tmp_path, other) is None
         assert theirs not in [result.run_dir for result in store.results(tmp_path)]
         assert str(theirs) in caplog.text
@@ -139,6 +143,12 @@ def _in(content, path, value):
 WRONG = [None, True, -1.5, 10**400, "x", "\ud800", [], [[]], {}, {"x": {"y": [None]}}, [0, "x"]]
 
 
+def _sealed(content):
+    """Return the text of a result whose checksum fits, so that its other checks are the ones that refuse it."""
+    kept = {name: value for name, value in content.items() if name != store.CHECKSUM}
+    return json.dumps({**kept, store.CHECKSUM: store.content_checksum(kept)})
+
+
 def test_a_damaged_folder_does_not_hide_the_others(tmp_path):
     folder = tmp_path / "store"
     kept = put(folder)
@@ -146,15 +156,16 @@ def test_a_damaged_folder_does_not_hide_the_others(tmp_path):
     places = ["schema", "status", "run_id", "cell", *(name for name in whole if name != "cell")]
     places += [f"cell.{name}" for name in whole["cell"]] + ["cell.recipe.params", "cell.recipe.dataset"]
     places += [f"{group}.{name}" for group in ("test", "cost", "data", "equivariance") for name in whole[group]]
-    hostile = [json.dumps(_in(whole, place, value)) for place in dict.fromkeys(places) for value in WRONG]
+    hostile = [_sealed(_in(whole, place, value)) for place in dict.fromkeys(places) for value in WRONG]
     other = put_failed(tmp_path / "elsewhere", replace(CELL, seed=1))
     hostile += ["[" * 100_000, '{"a":' * 50_000, "", "null", "\x00", '"ok"', "1" * 10_000]
-    hostile += [(other / store.RESULT).read_text()[:-2], json.dumps({**whole, "cell": CELL.to_json() | {"seed": 1}})]
+    hostile += [(other / store.RESULT).read_text()[:-2], _sealed({**whole, "cell": CELL.to_json() | {"seed": 1}})]
     for number, text in enumerate(hostile):
         run_dir = folder / "a" / "b" / f"{number}"
         run_dir.mkdir(parents=True)
         (run_dir / store.RESULT).write_text(text, encoding="utf-8", errors="surrogatepass")
-    put(folder, replace(CELL, seed=2), classes=["x", "z"], test={**SCORES["test"], "auc": {"x": 1, "z": 1, "macro": 1}})
+    later = next(cell for seed in range(2, 99) if (cell := replace(CELL, seed=seed)).run_id > CELL.run_id)
+    put(folder, later, classes=["x", "z"], test={**SCORES["test"], "auc": {"x": 1, "z": 1, "macro": 1}})
     (folder / "a" / "b" / "folder" / store.RESULT).mkdir(parents=True)
     (folder / "a" / "b" / "bytes").mkdir()
     (folder / "a" / "b" / "bytes" / store.RESULT).write_bytes(b"\xff\xfe\x00")
@@ -176,6 +187,7 @@ def test_a_damaged_folder_does_not_hide_the_others(tmp_path):
 
 def test_a_result_survives_writing_and_reading(tmp_path):
     run_dir = put(tmp_path)
+    store.write_result(store.open_result(run_dir))
     before = (run_dir / store.RESULT).read_bytes()
     result = store.open_result(run_dir)
     assert result.run_dir == run_dir

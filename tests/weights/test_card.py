@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
+import yaml
 from click.testing import CliRunner
+from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
+from msgspec.structs import replace
+from smallrun import write_result
 
 from zoo.cli import cli
 from zoo.errors import DataError, UsageError
+from zoo.models.weights_file import read_header
 from zoo.results import store
+from zoo.results.find import good_result
+from zoo.specs import DatasetSpec, ModelSpec
+from zoo.weights import card
 from zoo.weights.card import make_card
 
 
 def test_the_card_agrees_with_the_store(run_dir, host):
     result = json.loads((run_dir / store.RESULT).read_text())
     text = make_card(host, run_dir, licence="cc-by-4.0")
-    assert text.startswith("---\nlicense: cc-by-4.0\n")
+    assert ModelCard(text).data.license == "cc-by-4.0"
     sections = [line[3:] for line in text.splitlines() if line.startswith("## ")]
     assert sections == [
         "Classes and input", "Training data", "Training", "Scores", "Equivariance", "Cost", "Limits", "How to load",
@@ -36,7 +46,7 @@ def test_the_card_agrees_with_the_store(run_dir, host):
 def test_a_failed_run_gets_no_card(run_dir, host):
     result = json.loads((run_dir / store.RESULT).read_text())
     kept = {name: result[name] for name in ("schema", "run_id", "cell")}
-    (run_dir / store.RESULT).write_text(json.dumps({**kept, "status": "oom", "error": "out of memory"}))
+    write_result(run_dir, {**kept, "status": "oom", "error": "out of memory"})
     with pytest.raises(DataError, match=r"did not end well \(oom\): out of memory"):
         make_card(host, run_dir)
 
@@ -45,26 +55,38 @@ def test_the_card_states_the_actual_numbers_of_images(run_dir, host):
     """300 training images are asked for, and there are 600 in all; a folder has what it has."""
     result = json.loads((run_dir / store.RESULT).read_text())
     result["data"]["counts"]["train"] = [10, 20, 7]
-    (run_dir / store.RESULT).write_text(json.dumps(result))
+    del result[store.CHECKSUM]  # as in a result of an older zoo
+    write_result(run_dir, result)
     assert " 37 images for training, " in make_card(host, run_dir)
 
 
 def test_the_card_describes_streamed_training(run_dir, host):
     """Of a stream no classes are counted, and no image is seen twice."""
     result = json.loads((run_dir / store.RESULT).read_text())
-    del result["data"]["counts"]["train"]
+    del result["data"]["counts"]["train"], result[store.CHECKSUM]
     result["data"]["counts"]["val"] = [25, 25, 50]
     result["stream"] = {"images": 12_345, "images_per_second": 100.0, "waited_share": 0.1}
-    (run_dir / store.RESULT).write_text(json.dumps(result))
+    write_result(run_dir, result)
     text = make_card(host, run_dir)
     assert "12,345 images for training, streamed" in text
     assert "(a 25%, b 25%, c 50%)" in text
 
 
+def test_the_card_states_what_is_unknown(run_dir, host):
+    result = json.loads((run_dir / store.RESULT).read_text())
+    del result[store.CHECKSUM]
+    result["cost"]["macs"] = None
+    result["equivariance"]["trained"]["error"] = None
+    write_result(run_dir, result)
+    text = make_card(host, run_dir)
+    assert "parameters, an unknown number of multiply-accumulates per image" in text
+    assert "symmetries of the square: all logits are 0, and their change is undefined.\n" in text
+
+
 @pytest.mark.parametrize("lost", ["cost", "equivariance", "val"])
 def test_a_damaged_result_gets_no_card(run_dir, host, lost):
     result = json.loads((run_dir / store.RESULT).read_text())
-    (run_dir / store.RESULT).write_text(json.dumps({**result, lost: None}))
+    write_result(run_dir, {**result, lost: None})
     with pytest.raises(DataError, match=rf"result\.json is damaged: .* got `null` - at `\$\.{lost}`") as caught:
         make_card(host, run_dir)
     assert "zoo verify" in caught.value.hint
@@ -84,3 +106,52 @@ def test_a_card_of_bundled_weights_refuses_a_licence():
     refused = CliRunner().invoke(cli, ["card", "p4m.modelA", "--licence", "gpl"])
     assert isinstance(refused.exception, UsageError)
     assert "--licence is for cards of your own runs" in str(refused.exception)
+
+
+HOSTILE = [
+    "a: [b", "- x", "no", "# x", "'\"", "x\n---\nevil: 1", "&a *a !!python/none", "\x1b[2J\u202e", "a | b\\| c",
+    "`<b>`", "{{ x }}", "```\n# x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_value_changes_the_structure_of_a_card(run_dir, host, text, monkeypatch):
+    """Names, classes, settings and the licence may hold anything: YAML, Markdown and the shell take them as texts."""
+    result, header = good_result(run_dir), read_header(run_dir / store.WEIGHTS)
+
+    def card_with(value):
+        classes = (value, *result.classes[1:])
+        recipe = dataclasses.replace(result.cell.recipe, params={value: value})
+        names = {"model": value, "budget": value, "hparams": {value: value}, "versions": {value: value}}
+        changed = replace(
+            result,
+            cell=dataclasses.replace(result.cell, recipe=recipe, **names),
+            classes=classes,
+            test=replace(result.test, auc={**result.test.auc, value: 0.5}),
+            device=value,
+            environment=replace(result.environment, processor=value),
+        )
+        about = replace(header.about, model=value, group=value, classes=classes, versions={value: value})
+        specs = {
+            ModelSpec: ModelSpec(id="a/b", target="a:b", summary=value, card="What it does.\x1b[2J"),
+            DatasetSpec: DatasetSpec(id="a/c", target="a:c", summary=value, classes=("a", "b"), params={value: "x"}),
+        }
+        monkeypatch.setattr(card, "_spec", lambda host, kind, name: specs[kind])
+        monkeypatch.setattr(card, "good_result", lambda _: changed)
+        monkeypatch.setattr(card, "read_header", lambda _: dataclasses.replace(header, about=about))
+        return make_card(host, run_dir, licence=value, name=value)
+
+    written = card_with(text)
+    assert structure(written) == structure(card_with("plain"))
+    assert "## What it is\n\nWhat it does." in written
+    front = yaml.safe_load(written.removeprefix("---\n").partition("\n---\n")[0])
+    assert front["license"] == ModelCard(written).data.license == text
+    assert front["tags"][-1] == text
+    assert [entry["type"] for entry in front["model-index"][0]["results"][0]["metrics"]] == ["roc_auc", "accuracy"]
+    assert not set("\x1b\u202e") & set(written)
+
+
+def structure(text):
+    """Return headings, tables and code blocks of a card as a Markdown parser finds them."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(ModelCard(text).text)
+    return [(token.type, token.tag) for token in tokens]

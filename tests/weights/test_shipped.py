@@ -44,7 +44,7 @@ def test_bundled_weights_reproduce_the_score_on_new_images(name, cache, monkeypa
     monkeypatch.setenv("ZOO_CACHE", str(cache))
     recorded = json.loads(SHIPPED[name].with_suffix(".json").read_text())["test"]
     found = zoo.evaluate(name, images=IMAGES, seed=1)
-    errors = [(high - low) / 2 for low, high in (scores["intervals"]["auc.macro"] for scores in (recorded, found))]
-    assert abs(found["auc"]["macro"] - recorded["auc"]["macro"]) <= 2 * math.hypot(*errors)
+    errors = [(high - low) / 2 for low, high in (recorded["intervals"]["auc.macro"], found.intervals["auc.macro"])]
+    assert abs(found.macro - recorded["auc"]["macro"]) <= 2 * math.hypot(*errors)
     turned = zoo.evaluate(name, images=64, seed=1, angle=90)
-    assert turned["auc"] == pytest.approx(zoo.evaluate(name, images=64, seed=1)["auc"], abs=1e-3)
+    assert turned.auc == pytest.approx(zoo.evaluate(name, images=64, seed=1).auc, abs=1e-3)

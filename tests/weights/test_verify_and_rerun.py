@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 from zoo.cli import cli
-from zoo.errors import UsageError
+from zoo.errors import DataError, UsageError
+from zoo.report.digest import read_digest
 from zoo.results import store
-from zoo.results.cell import SCHEMA
+from zoo.results.cell import SCHEMA, Cell
+from zoo.results.files import read_file
+from zoo.results.find import good_result
 from zoo.results.schema import Failed
 from zoo.results.verify import flatten, verify_run
 from zoo.run.rerun import rerun
+from zoo.weights.find import find_weights, stored_weights
 
 pytestmark = pytest.mark.slow  # trainings
 
 
-def alter(run_dir, **changes):
-    result = json.loads((run_dir / store.RESULT).read_text())
-    (run_dir / store.RESULT).write_text(json.dumps({**result, **changes}))
+def alter(run_dir, *, keep_checksum=False, **changes):
+    """Change a result, and its checksum accordingly if it is not to be kept."""
+    result = json.loads((run_dir / store.RESULT).read_text()) | changes
+    checksum = result.pop(store.CHECKSUM)
+    if not keep_checksum:
+        checksum = store.content_checksum(result)
+    (run_dir / store.RESULT).write_text(json.dumps({**result, store.CHECKSUM: checksum}))
 
 
 def test_an_unaltered_run_is_verified(run_dir):
@@ -36,10 +48,153 @@ def test_an_altered_score_is_found(run_dir):
     test = json.loads((run_dir / store.RESULT).read_text())["test"]
     honest = test["auc"]["macro"]
     test["auc"]["macro"] = 0.9999
-    alter(run_dir, test=test)
+    told = f"auc.macro is {honest:.6g} by the stored predictions, 0.9999 in the result"
+    altered = "result.json has been altered or damaged: its checksum does not fit its content."
+    alter(run_dir, keep_checksum=True, test=test)
     verdict = verify_run(run_dir)
     assert verdict.state == "false"
-    assert verdict.problems == [f"auc.macro is {honest:.6g} by the stored predictions, 0.9999 in the result"]
+    assert verdict.problems == [altered, told]
+    assert store.done(run_dir.parents[2], Cell.read(run_dir / store.CELL)) is None
+    with pytest.raises(DataError, match="checksum does not fit"):
+        good_result(run_dir)
+    alter(run_dir, test=test)  # with a checksum that fits
+    assert verify_run(run_dir).problems == [told]
+
+
+def flip(path):
+    """Turn one bit in the middle of a file; size and time stay."""
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) * 3 // 4] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def cut_line(path):
+    """Leave whole lines, or a whole number of pages, out at the end."""
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rstrip(b"\n").rfind(b"\n") + 1])
+
+
+def folder_in_place(path):
+    path.unlink()
+    path.mkdir()
+
+
+def pipe_in_place(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGES = {
+    "flipped": flip,
+    "cut": cut,
+    "a line lost": cut_line,
+    "emptied": lambda path: path.write_bytes(b""),
+    "a folder": folder_in_place,
+    "a pipe": pipe_in_place,
+    "lost": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", [*store.HASHED, store.CELL, store.RESULT])
+def test_every_damaged_file_is_named(run_dir, name, damage):
+    DAMAGES[damage](run_dir / name)
+    done = CliRunner().invoke(cli, ["verify", str(run_dir.parents[2])])
+    if (name, damage) == (store.RESULT, "lost"):  # this run has not ended
+        assert (done.exit_code, "1 without a result" in done.stderr) == (0, True)
+        return
+    assert done.exit_code == 1, done.output
+    assert name in done.stdout
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "lost"])
+def test_a_report_shows_nothing_of_damaged_predictions(run_dir, damage):
+    result = store.open_result(run_dir)
+    read_digest(result)  # kept from now on
+    DAMAGES[damage](run_dir / store.PREDICTIONS)
+    for read in (read_digest, lambda result: read_file(result, store.PREDICTIONS)):
+        with pytest.raises(DataError, match=r"predictions\.safetensors"):
+            read(result)
+
+
+def test_a_curve_that_was_edited_is_computed_again(run_dir):
+    result = store.open_result(run_dir)
+    before = read_digest(result)
+    kept = run_dir / "report.json"
+    text = kept.read_text()
+    kept.write_text(text.replace('"accuracy": ', '"accuracy": 0.0000', 1))
+    assert kept.read_text() != text
+    assert read_digest(result) == before
+    assert kept.read_text() == text
+
+
+@pytest.fixture
+def other_dir(run_dir):
+    """Folder of a second run beside the first: the same files for a cell with another seed."""
+    result = store.open_result(run_dir)
+    cell = replace(result.cell, seed=result.cell.seed + 1)
+    folder = run_dir.parent / cell.run_id
+    shutil.copytree(run_dir, folder)
+    store.write_json(folder / store.CELL, cell.to_json())
+    return folder
+
+
+@pytest.mark.parametrize("with_cell", [False, True])
+def test_the_result_of_another_run_is_not_read(run_dir, other_dir, host, with_cell):
+    """A copied result.json would count as a second seed."""
+    if with_cell:
+        shutil.copy(run_dir / store.CELL, other_dir / store.CELL)
+    found, rest = store.scan(run_dir.parents[2])
+    assert [result.run_dir for result in found] == [run_dir]
+    assert [(entry.run_dir, f"is of the run {run_dir.name}" in entry.cause) for entry in rest] == [(other_dir, True)]
+    assert store.read_result(other_dir) is None
+    assert verify_run(other_dir).state == "false"
+    with pytest.raises(DataError, match=f"is of the run {run_dir.name}; its folder is {other_dir.name}"):
+        find_weights(host, other_dir.name, store=run_dir.parents[2])
+
+
+def test_a_result_in_the_folder_of_another_network_is_not_read(run_dir):
+    moved = run_dir.parents[1] / "toyzoo.other" / run_dir.name
+    moved.parent.mkdir()
+    run_dir.rename(moved)
+    found, rest = store.scan(run_dir.parents[2])
+    assert not found
+    assert "belongs into the folder" in rest[0].cause
+
+
+def test_weights_of_another_run_do_not_answer(run_dir, other_dir, host):
+    result = store.open_result(run_dir)
+    cell = Cell.read(other_dir / store.CELL)
+    store.write_result(structs.replace(result, cell=cell, run_id=cell.run_id, run_dir=other_dir))
+    place = run_dir.parents[2]
+    assert find_weights(host, str(run_dir), store=place) == run_dir / store.WEIGHTS
+    for name in (other_dir.name, str(other_dir), str(other_dir / store.WEIGHTS)):
+        with pytest.raises(DataError, match=f"holds weights of the run {run_dir.name}"):
+            find_weights(host, name, store=place)
+    assert [entry.name for entry in stored_weights(place)] == [run_dir.name]
+    assert any(f"holds weights of the run {run_dir.name}" in problem for problem in verify_run(other_dir).problems)
+
+
+def test_results_of_an_older_zoo_are_still_read_and_checked(run_dir):
+    """They state no checksum, and the SHA-256 of weights and predictions only."""
+    content = json.loads((run_dir / store.RESULT).read_text())
+    del content[store.CHECKSUM], content["plugins"]
+    content["files"] = {name: content["files"][name] for name in (store.WEIGHTS, store.PREDICTIONS)}
+    (run_dir / store.RESULT).write_text(json.dumps(content))
+    assert verify_run(run_dir).state == "true"
+    for name in (store.HISTORY, store.EXAMPLES, store.MISTAKES):
+        (cut_line if name == store.HISTORY else cut)(run_dir / name)
+    problems = verify_run(run_dir).problems
+    assert [name for name in store.HASHED if any(name in problem for problem in problems)] == [
+        store.EXAMPLES, store.MISTAKES, store.HISTORY,
+    ]  # fmt: skip
 
 
 def test_altered_and_lost_files_are_found(run_dir):

@@ -7,15 +7,18 @@ import io
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any
 
 import click
 
 from zoo import __version__
-from zoo.cli.context import commands_of, host_of, warn_of_broken
+from zoo.cli.context import commands_of, echo, host_of, warn_of_broken
 from zoo.cli.lazy import LazyCommand
 from zoo.errors import UsageError, ZooError, nearest
+from zoo.escaping import visible
 
 _COMMANDS = "zoo.plugin_commands"
 LEVELS = ("debug", "info", "warning", "error")
@@ -40,7 +43,9 @@ class ZooGroup(click.Group):
         commands = {name: one for name, one in {**self.commands, **_plugin_commands(ctx)}.items() if not one.hidden}
         limit = formatter.width - 6 - max(map(len, commands))
         with formatter.section("Commands"):
-            formatter.write_dl([(name, one.get_short_help_str(limit)) for name, one in commands.items()])
+            formatter.write_dl(
+                [(visible(name), visible(one.get_short_help_str(limit))) for name, one in commands.items()]
+            )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -77,7 +82,7 @@ def _plugin_commands(ctx: click.Context) -> dict[str, click.Command]:
             for command in commands_of(host, name):
                 if command.name is not None and command.name not in cli.commands:
                     commands.setdefault(command.name, command)
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             logging.getLogger(__name__).warning("plugin %s: zoo_commands: %s: %s", name, type(error).__name__, error)
     return commands
 
@@ -194,6 +199,19 @@ for command in (
     cli.add_command(command)
 
 
+class _PlainFormatter(logging.Formatter):
+    """Messages with their control characters written out."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a message, with the traceback if it has one."""
+        return visible(super().format(record))
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback of an error in the code of zoo or of a plugin; its message may quote anything."""
+    echo("".join(traceback.format_exception(kind, error, trace)), err=True, nl=False)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 fine, 1 failed, 2 wrong usage, 3 something missing, 130 interrupted."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -202,26 +220,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a letter shows a "?" and no traceback
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    sys.excepthook = _print_traceback
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PlainFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     level = os.environ.get(LEVEL_VARIABLE, "").lower()
     logging.getLogger().setLevel(level.upper() if level in LEVELS else "WARNING")
     try:
         code = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False) or 0
     except ZooError as error:
-        click.echo(f"Error: {error}", err=True)
+        echo(f"Error: {error}", err=True)
         code = error.exit_code
     except click.exceptions.Exit as exit_request:
         code = exit_request.exit_code
     except click.ClickException as error:
-        error.show()
+        message = io.StringIO()
+        error.show(file=message)  # it quotes the command line
+        echo(message.getvalue(), err=True, nl=False)
         code = error.exit_code
     except OSError as error:
-        if error.filename is not None:
-            raise
-        # No file of ours, so what our output goes to: `> FILE` on a full disk.
-        click.echo(f"Error: Cannot write the output: {error.strerror or error}.", err=True)
+        # Without a file name it is what our output goes to: `> FILE` on a full disk.
+        what = "write the output" if error.filename is None else f"use {error.filename}"
+        logging.debug("", exc_info=True)
+        echo(f"Error: Cannot {what}: {error.strerror or error}.", err=True)
         code = 1
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. Nothing is lost: run the same command to resume.", err=True)
+        echo("Interrupted. Nothing is lost: run the same command to resume.", err=True)
         code = 130
     sys.exit(code)

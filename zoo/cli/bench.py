@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,22 +13,21 @@ from click.core import ParameterSource
 
 from zoo import registry
 from zoo.cli.complete import COMPLETE
-from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.cli.options import options_of, read_seeds, value_of
-from zoo.devices import resolve_device
+from zoo.cli.plan import print_plan
+from zoo.devices import note_on_auto, resolve_device
 from zoo.errors import UsageError
 from zoo.plan.overrides import parse_settings
-from zoo.plan.request import Request, is_place
+from zoo.plan.request import Request
+from zoo.registry import datasets_by_id
 from zoo.run.where import Where
 from zoo.specs import LauncherSpec
-from zoo.train.team import check_batch, check_devices
+from zoo.train.team import check_batches, check_devices
 
 if TYPE_CHECKING:
     from zoo.host import Host
-    from zoo.plan.suite_file import Suite
     from zoo.results.schema import RunResult
-
-# Modules that import numpy or torch are imported inside the functions: `zoo bench --help` and completion need neither.
 
 
 @click.command()
@@ -40,7 +38,13 @@ if TYPE_CHECKING:
     shell_complete=COMPLETE["launchers"],
 )  # fmt: skip
 @click.option("--stream", is_flag=True, help="Train on new images in every epoch, rendered on demand.")
-@click.option("--from-study", "study", metavar="NAME", help="Train the best trial of this study; options override it.")
+@click.option(
+    "--from-study",
+    "study",
+    metavar="NAME",
+    shell_complete=COMPLETE["studies"],
+    help="Train the best trial of this study; options override it.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results (or the plan) as JSON.")
 @click.pass_context
@@ -60,10 +64,9 @@ def bench(
     Stored results are shown at once; the same command resumes an interrupted one.
     A suite is a TOML file with these options; command-line options override the file.
     """
-    from zoo.cli.plan import print_plan
     from zoo.cli.watch import Watcher
-    from zoo.plan.cells import make_plan
-    from zoo.plan.suite import SuitePlan, compare_expected, plan_suite
+    from zoo.plan.bench import plan_bench
+    from zoo.plan.suite import compare_expected
     from zoo.run.matrix import run_matrix
     from zoo.run.teamwork import run_as_member
 
@@ -75,71 +78,54 @@ def bench(
     settings = parse_settings(list(values["settings"]))
     if stream and settings.setdefault("stream", True) is not True:
         raise UsageError(f"--stream and --set stream={settings['stream']} exclude each other.")
-    suite = None
-    if suite_path is not None and study is not None:
-        raise UsageError("A suite and --from-study exclude each other.")
     if suite_path is not None:
-        if stream or where.images is not None:
-            raise UsageError("--stream and --images do not go with a suite.", hint="In its [settings]: stream = true")
+        if stream:
+            raise UsageError("--stream does not go with a suite.", hint="In its [settings]: stream = true")
     elif study is None and not (values["models"] and values["data"]):
         missing = "--data" if values["models"] else "--model"
         raise click.MissingParameter(ctx=ctx, param_hint=f"'{missing}'", param_type="option")
-    parsed = {**values, "seeds": read_seeds(values["seeds"]), "settings": settings}
-    request: Request = value_of(Request, parsed)
-    if suite_path is not None:
-        suite = _read_suite(ctx, suite_path, request)
+    request: Request = value_of(Request, {**values, "seeds": read_seeds(values["seeds"]), "settings": settings})
     store = Path(request.store)
-    tell = partial(click.echo, err=True)
-    if study is not None:
-        request = _of_study(ctx, study, request)
+    note = partial(echo, err=True)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
-        if suite is None:
-            plan = SuitePlan(cells=make_plan(host, request, tell=tell))
-        else:
-            plan = plan_suite(host, suite, tell=tell)
+        plan = plan_bench(host, request, suite=suite_path, study=study, given=_given(ctx), tell=note)
+    suite, best = plan.suite, plan.best
+    if best is not None:
+        echo(f"study {best.study}: trial {best.trial}, validation AUC {best.val_auc:.4f}", err=True)
     cells = list(plan.cells)
     run_here = partial(run_as_member, host, cells, store=store, where=where, team=team)
-    for cell in cells:
-        check_batch(team.size, min(cell.training["batch_size"], cell.sizes["train"]))
+    check_batches(team.size, cells)
     if not team.first:
-        # What is planned, shown and written is the first process's business.
+        # The first process of a team plans, shows and writes.
         ctx.exit(0 if dry_run or run_here()[1] else 1)
     if suite is not None and suite.title:
-        click.echo(click.style(suite.title, bold=True), err=True)
+        echo(suite.title, err=True, bold=True)
     stored = print_plan(host, cells, store, force=where.force, minutes=plan.minutes)
     for problem in plan.problems:
-        click.echo(f"note: {problem}", err=True)
+        echo(f"note: {problem}", err=True)
     if dry_run:
+        if about_device := note_on_auto(where.device):
+            echo(f"note: {about_device}", err=True)
         if as_json:
             print_json([cell.to_json() for cell in cells])
         ctx.exit(1 if plan.problems else 0)
 
-    if launcher == "core/local":
-        check_devices(team, resolve_device(where.device))
     if team.started_by:
+        check_devices(team, resolve_device(where.device))
         with contextlib.redirect_stdout(sys.stderr):
             found, _ = run_here()
         if len(found) < len(cells):
-            click.echo(
-                f"{len(cells) - len(found)} cells are not run, since one failed: run the command again", err=True
-            )
+            echo(f"{len(cells) - len(found)} cells are not run, since one failed: run the command again", err=True)
             cells = cells[: len(found)]
     else:
         with contextlib.redirect_stdout(sys.stderr), Watcher() as watcher:
-            found = run_matrix(
-                host,
-                cells,
-                store=store,
-                where=where,
-                launcher=launcher,
-                watch=watcher.watch,
-            )
+            found = run_matrix(host, cells, store=store, where=where, launcher=launcher, watch=watcher.watch)
     _finish(host, found, store, as_json=as_json, ran=where.force or stored < len(cells))
     if suite is not None:
         for sentence in compare_expected(host, suite, found):
-            click.echo(sentence, err=True)
+            echo(sentence, err=True)
     for problem in plan.problems:
-        click.echo(f"not run: {problem}", err=True)
+        echo(f"not run: {problem}", err=True)
     if plan.problems or any(result.status != "ok" for result in found):
         ctx.exit(1)
 
@@ -149,35 +135,8 @@ def _given(ctx: click.Context) -> set[str]:
     return {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
 
 
-def _read_suite(ctx: click.Context, path: Path, request: Request) -> Suite:
-    """Return a suite with the command line's values in place of the file's."""
-    from zoo.plan.suite_file import changed, read_suite
-
-    suite, given = read_suite(path), _given(ctx)
-    changes: dict[str, Any] = {
-        one.name: getattr(request, one.name)
-        for one in fields(Request)
-        if one.name in given and one.name != "settings" and not is_place(one)
-    }
-    if "budget" in changes:
-        changes["budgets"] = [changes.pop("budget")]
-    if request.settings:
-        changes["variants"] = [{**variant, **request.settings} for variant in suite.variants]
-    return changed(suite, device=request.device, store=request.store, **changes)
-
-
-def _of_study(ctx: click.Context, name: str, request: Request) -> Request:
-    """Return the request of a study's best trial, overridden by the command line, and name the trial."""
-    from zoo.plan.study import read_best, request_of
-
-    best = read_best(Path(request.store), name)
-    click.echo(f"study {name}: trial {best.trial}, validation AUC {best.val_auc:.4f}", err=True)
-    return request_of(best, request, given=_given(ctx))
-
-
 def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, ran: bool) -> None:
     """Print the table or JSON, and draw the pictures."""
-    from zoo.registry import datasets_by_id
     from zoo.report.plots import draw_all
     from zoo.report.tables import make_tables, to_rich
     from zoo.results.store import plain_result
@@ -189,9 +148,9 @@ def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, r
         for table in make_tables(found, datasets=datasets_by_id(host)):
             out.print(to_rich(table, width=out.width))
             for note in table.notes:
-                out.print(note, style="dim", markup=False)
+                out.print(note, style="dim")
     for result in found:
         if result.status != "ok":
-            click.echo(f"\n{result.cell.model} {result.status}: {result.error}", err=True)
+            echo(f"\n{result.cell.model} {result.status}: {result.error}", err=True)
     for path in draw_all(found, store / "figures", again=ran):
-        click.echo(f"picture: {path}", err=True)
+        echo(f"picture: {path}", err=True)

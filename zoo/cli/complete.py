@@ -1,4 +1,4 @@
-"""Shell completion: names of what is installed, and ids of stored runs."""
+"""Shell completion: names of what is installed, ids of stored runs and names of studies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from click.shell_completion import CompletionItem
 
 from zoo.budgets import BUDGETS
 from zoo.cli.context import host_of
-from zoo.specs import DatasetSpec, LauncherSpec, ModelSpec, SimulatorSpec, Spec
+from zoo.escaping import one_line
+from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -19,7 +20,9 @@ def _items(incomplete: str, names: Iterable[tuple[str, str]]) -> list[Completion
     """Return the names that continue what was typed; of a comma-separated list, its last entry is continued."""
     before, comma, last = incomplete.rpartition(",")
     return [
-        CompletionItem(f"{before}{comma}{name}", help=text or None) for name, text in names if name.startswith(last)
+        CompletionItem(one_line(f"{before}{comma}{name}"), help=one_line(text) or None)
+        for name, text in names
+        if name.startswith(last)
     ]
 
 
@@ -43,10 +46,52 @@ def complete_runs(ctx: click.Context, parameter: click.Parameter, incomplete: st
     return _items(incomplete, sorted(runs)) or [CompletionItem(incomplete, type="dir")]
 
 
+def _weights(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return names of bundled weights and ids of runs, or files where no name begins so."""
+    models = (spec for spec in host_of(ctx).specs_of(ModelSpec) if isinstance(spec, ModelSpec))
+    bundled = [(f"{spec.name}.{key}", spec.summary) for spec in models for key in spec.weights]
+    runs = [item for item in complete_runs(ctx, parameter, incomplete) if item.type == "plain"]
+    return [*_items(incomplete, bundled), *runs] or [CompletionItem(incomplete, type="file")]
+
+
+def _studies(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of the studies in the store that the command reads."""
+    store = Path(ctx.params.get("store") or "results")
+    return _items(incomplete, ((path.name, "") for path in sorted((store / "studies").glob("*/"))))
+
+
+def _any(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    host = host_of(ctx)
+    return _items(incomplete, ((spec.id, spec.summary) for kind in SPECS for spec in host.specs_of(kind)))
+
+
+def _words(*words: str) -> Complete:
+    return lambda ctx, parameter, incomplete: _items(incomplete, ((word, "") for word in words))
+
+
+def _path(kind: str) -> Complete:
+    return lambda ctx, parameter, incomplete: [CompletionItem(incomplete, type=kind)]
+
+
+SPECS: tuple[type[Spec], ...] = (ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec, MetricSpec)
 COMPLETE: dict[str, Complete] = {
     "models": _specs(ModelSpec),
     "datasets": _specs(DatasetSpec),
     "simulators": _specs(SimulatorSpec),
     "launchers": _specs(LauncherSpec),
+    "ids": _any,
     "budgets": _budgets,
+    "runs": complete_runs,
+    "studies": _studies,
+    "weights": _weights,
+    "devices": _words("auto", "cpu", "cuda", "mps"),
+    "precisions": _words("auto", "fp32", "tf32", "bf16"),
+    "rules": _words("val_auc", "last"),
+    "splits": _words("train", "val", "test"),
+    "matches": _words("params", "macs", "time"),
+    "averages": _words("none", "p4", "d4"),
+    "formats": _words("onnx", "torch-export"),
+    "folder": _path("dir"),
+    "file": _path("file"),
 }
+"""What the shell offers for a parameter of a command."""

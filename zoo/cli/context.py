@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from zoo.escaping import visible
 
+if TYPE_CHECKING:
+    from zoo.cli.terminal import PlainConsole
     from zoo.host import Host
 
 
@@ -33,7 +34,9 @@ def commands_of(host: Host, namespace: str) -> list[click.Command]:
     Raises:
         TypeError: the plugin returned something other than lists of commands; or another error of its hook.
     """
-    with contextlib.redirect_stdout(sys.stderr):
+    from zoo.isolation import contained
+
+    with contextlib.redirect_stdout(sys.stderr), contained():
         commands = [command for offered in host.call_plugin(namespace, "zoo_commands") for command in offered]
     for command in commands:
         if not isinstance(command, click.Command):
@@ -41,17 +44,28 @@ def commands_of(host: Host, namespace: str) -> list[click.Command]:
     return commands
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False) -> PlainConsole:
     """Return a console; a pipe gets lines as long as they need to be."""
-    from rich.console import Console
+    from zoo.cli.terminal import PlainConsole
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else 200, highlight=False)
+    return PlainConsole(stderr=stderr, width=None if stream.isatty() else 200)
+
+
+def echo(text: object, *, err: bool = False, nl: bool = True, bold: bool = False) -> None:
+    """Print a text with its control characters written out; what zoo prints goes through here or through `console`."""
+    plain = visible(str(text))
+    click.echo(click.style(plain, bold=True) if bold else plain, err=err, nl=nl)
+
+
+def rewrite_line(text: str) -> None:
+    """Print a text in place of the last line of a terminal on stderr."""
+    click.echo(f"\r\033[K{visible(text)}", err=True, nl=False)
 
 
 def print_json(content: Any) -> None:
     """Print JSON to stdout; numbers that JSON cannot hold (NaN, infinity) become null."""
-    click.echo(json.dumps(_finite(content), indent=2, sort_keys=True, allow_nan=False))
+    echo(json.dumps(_finite(content), indent=2, sort_keys=True, allow_nan=False))
 
 
 def _finite(content: Any) -> Any:
@@ -66,4 +80,4 @@ def warn_of_broken(host: Host) -> None:
     """Say on stderr which plugins are broken; they never stop a command that does without them."""
     broken = [record.name for record in host.records.values() if record.state == "broken"]
     if broken:
-        click.echo(f"note: broken plugin {', '.join(broken)}; see: zoo plugins --errors", err=True)
+        echo(f"note: broken plugin {', '.join(broken)}; see: zoo plugins --errors", err=True)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.context import host_of, print_json
+from zoo.cli.complete import COMPLETE
+from zoo.cli.context import echo, host_of, print_json
 from zoo.cli.probe import probe
+from zoo.data.about import caption
+from zoo.data.recipe import SPLITS
 from zoo.errors import UsageError, nearest
+from zoo.plan.overrides import parse_settings
+from zoo.plan.recipes import plan_images
+from zoo.registry import datasets_by_id
+from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +52,6 @@ def verify(ctx: click.Context, folder: Path, as_json: bool) -> None:
     Each shard is compared with its own checksum and the manifest's; gaps, counts and the recipe are checked. The exit
     code is 1 if there are problems; the output lists them with the commands that repair them.
     """
-    from dataclasses import asdict
 
     from zoo.cli.watch import CountBar
     from zoo.data.verify import verify_folder
@@ -73,18 +81,18 @@ def verify(ctx: click.Context, folder: Path, as_json: bool) -> None:
 
 def _print_report(host: Host, folder: Path, report: FolderReport) -> None:
     recipe = report.recipe
-    click.echo(f"{folder}: {recipe.dataset} by {recipe.simulator}, seed {recipe.seed}, recipe {recipe.hash}")
+    echo(f"{folder}: {recipe.dataset} by {recipe.simulator}, seed {recipe.seed}, recipe {recipe.hash}")
     for split in report.splits:
         counts = ", ".join(f"{count:,} {name}" for name, count in split.counts.items())
-        click.echo(f"{split.split}: {split.images:,} images in {split.shards:,} shards{': ' if counts else ''}{counts}")
+        echo(f"{split.split}: {split.images:,} images in {split.shards:,} shards{': ' if counts else ''}{counts}")
     for note in report.notes:
-        click.echo(f"note: {note}")
+        echo(f"note: {note}")
     for problem in report.problems:
-        click.echo(f"wrong: {problem.text}")
+        echo(f"wrong: {problem.text}")
     if commands := _mend(host, folder, report):
-        click.echo("To repair it:\n  " + "\n  ".join(commands))
+        echo("To repair it:\n  " + "\n  ".join(commands))
     elif not report.problems:
-        click.echo("No problems found.")
+        echo("No problems found.")
 
 
 def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
@@ -106,11 +114,17 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
 
 
 @data.command()
-@click.argument("name", metavar="DIR|DATASET")
+@click.argument("name", metavar="DIR|DATASET", shell_complete=COMPLETE["datasets"])
 @click.option(
     "-n", "--images", default=4, show_default=True, type=click.IntRange(1, 12), help="Number of images of each class."
 )
-@click.option("--split", default="train", show_default=True, help="Draw images of this split: train, val or test.")
+@click.option(
+    "--split",
+    default="train",
+    show_default=True,
+    help="Draw images of this split: train, val or test.",
+    shell_complete=COMPLETE["splits"],
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -121,6 +135,7 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
     "--simulator",
     default="",
     help="Render the images of a data set with this simulator.  [default: see zoo list-simulators]",
+    shell_complete=COMPLETE["simulators"],
 )
 @click.option(
     "--set",
@@ -137,15 +152,12 @@ def show(
 
     For a folder, the first images are drawn; for a data set, the same images are rendered and not kept.
     """
-    from zoo.data.about import caption
-    from zoo.data.recipe import SPLITS
-    from zoo.registry import datasets_by_id
     from zoo.report.plots import draw_images
 
     if split not in SPLITS:
         raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
     host = host_of(ctx)
-    if Path(name).is_dir():
+    if os.path.isdir(name):  # Path.is_dir raises where a name is too long
         if pairs:
             raise UsageError("--set applies to a data set, not to a folder of existing images.")
         recipe, classes, arrays = _of_folder(host, Path(name), split)
@@ -162,7 +174,7 @@ def show(
         arrays["image"][chosen], labels[chosen], classes, out or Path(f"{stem}-{split}.png"),
         title=f"{recipe.dataset} by {recipe.simulator}, {split}", captions=captions,
     )  # fmt: skip
-    click.echo(str(path))
+    echo(str(path))
 
 
 def _of_folder(host: Host, folder: Path, split: str) -> tuple[Recipe, Sequence[str], Arrays]:
@@ -173,7 +185,6 @@ def _of_folder(host: Host, folder: Path, split: str) -> tuple[Recipe, Sequence[s
     """
     from zoo.data.folder import open_folder, read_recipe
     from zoo.data.manifest import read_manifest
-    from zoo.specs import DatasetSpec
 
     recipe = read_recipe(folder)
     [shard] = open_folder(folder, recipe, split, 1)
@@ -198,8 +209,6 @@ def _of_dataset(
     import numpy as np
 
     from zoo.data.open import Dataset
-    from zoo.plan.overrides import parse_settings
-    from zoo.plan.recipes import plan_images
 
     spec, recipe = plan_images(host, name, settings=parse_settings(list(pairs)), simulator=simulator, device="cpu")
     count = each * len(spec.classes)

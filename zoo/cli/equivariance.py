@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, host_of, print_json
 from zoo.errors import TrainingError, UsageError, nearest
+from zoo.plan.overrides import parse_settings
+from zoo.schema import plain
+from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +25,7 @@ _IMAGES = 8
 
 
 @click.command()
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="MODEL", shell_complete=COMPLETE["models"])
 @click.option(
     "--image-size",
     "sizes",
@@ -58,8 +62,6 @@ def equivariance(
     share is the floor.
     """
     from zoo import registry
-    from zoo.plan.overrides import parse_settings
-    from zoo.specs import ModelSpec
 
     host = host_of(ctx)
     spec = registry.find(host, ModelSpec, model)
@@ -94,7 +96,6 @@ def _measure(
     import torch
 
     from zoo.models.classifier import build_classifier
-    from zoo.schema import plain
     from zoo.scores.equivariance import blob_images, declared_symmetry, measure_equivariance, measure_layers
 
     torch.manual_seed(seed)
@@ -124,20 +125,24 @@ def _measure(
 def _print(spec: ModelSpec, measured: Sequence[dict[str, Any]]) -> None:
     from rich.table import Table
 
+    from zoo.cli.terminal import styled
+
     out = console()
     first = measured[0]
     turned = "rotations" in first
     out.print(
-        f"[bold]{spec.id}[/bold], untrained; group {first['group'] or 'none, so all symmetries of the square'}; "
-        f"declared {first['declared'] or 'nothing'}\n"
+        styled(spec.id, "bold"),
+        f", untrained; group {first['group'] or 'none, so all symmetries of the square'}; "
+        f"declared {first['declared'] or 'nothing'}\n",
+        sep="",
     )
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("image size", "pixel symmetries", *(("other angles", "floor") if turned else ())):
         table.add_column(heading, justify="right")
     for content in measured:
-        cells = [str(content["image_size"]), f"{content['error']:.1e}"]
+        cells = [str(content["image_size"]), _error(content["error"])]
         if turned:
-            cells += [f"{content['rotations']['error']:.1e}", f"{content['rotations']['floor']:.1e}"]
+            cells += [_error(content["rotations"][name]) for name in ("error", "floor")]
         table.add_row(*cells)
     out.print(table)
     if "layers" not in first:
@@ -158,6 +163,6 @@ def _print(spec: ModelSpec, measured: Sequence[dict[str, Any]]) -> None:
     out.print(table)
 
 
-def _error(value: float) -> str:
-    """Return an error for the table; a dash if the layer's output is 0 everywhere."""
-    return f"{value:.1e}" if math.isfinite(value) else "-"
+def _error(value: float | None) -> str:
+    """Return an error for the table; a dash if the output is 0 everywhere."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.1e}"

@@ -9,18 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.data.about import shown_params
+from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
+from zoo.plan.overrides import parse_settings
+from zoo.registry import datasets_by_id
+from zoo.schema import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from zoo.host import Host
+    from zoo.inference.evaluate import Evaluation
 
 
 @click.command()
-@click.argument("weights", metavar="WEIGHTS")
-@click.option("--data", help="Score on this data set; default: the one that the weights were trained on.")
+@click.argument("weights", metavar="WEIGHTS", shell_complete=COMPLETE["weights"])
+@click.option(
+    "--data",
+    help="Score on this data set; default: the one that the weights were trained on.",
+    shell_complete=COMPLETE["datasets"],
+)
 @click.option("-n", "--images", type=click.IntRange(8), default=2048, show_default=True, help="Number of test images.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the images.")
 @click.option(
@@ -34,11 +43,31 @@ if TYPE_CHECKING:
     "--angle", type=float, default=0.0, show_default=True, help="Rotate every image by this angle in degrees first."
 )
 @click.option(
-    "--average", default="none", show_default=True, help="Average over rotated and mirrored images: none, p4 or d4."
+    "--average",
+    default="none",
+    show_default=True,
+    help="Average over rotated and mirrored images: none, p4 or d4.",
+    shell_complete=COMPLETE["averages"],
 )
-@click.option("--simulator", help="Simulator that renders the images; default: that of the training images.")
-@click.option("--device", default="auto", show_default=True, help="Compute on auto, cpu, cuda or mps.")
-@click.option("--store", default="results", show_default=True, help="Folder in which run ids are searched.")
+@click.option(
+    "--simulator",
+    help="Simulator that renders the images; default: that of the training images.",
+    shell_complete=COMPLETE["simulators"],
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Compute on auto, cpu, cuda or mps.",
+    shell_complete=COMPLETE["devices"],
+)
+@click.option(
+    "--store",
+    default="results",
+    show_default=True,
+    help="Folder in which run ids are searched.",
+    shell_complete=COMPLETE["folder"],
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def evaluate(
@@ -65,8 +94,6 @@ def evaluate(
 
     Image size, pixel scale and other parameters changed for the training are the same here; --set overrides them.
     """
-    from zoo.devices import resolve_device
-    from zoo.plan.overrides import parse_settings
     from zoo.weights.find import find_weights
 
     host = host_of(ctx)
@@ -104,33 +131,30 @@ def evaluate(
             progress=lambda split, done, total: bar.show(done, total),
         )
     if as_json:
-        print_json(found)
+        print_json(plain(found))
     else:
         _print(host, found)
 
 
-def _print(host: Host, found: Mapping[str, Any]) -> None:
+def _print(host: Host, found: Evaluation) -> None:
     from rich.table import Table
 
-    from zoo.data.about import shown_params
-    from zoo.registry import datasets_by_id
-
-    dataset = datasets_by_id(host).get(found["recipe"]["dataset"])
-    shown = ", ".join(shown_params(dataset, found["recipe"]["params"]))
-    turned = f", rotated by {found['angle']:g} degrees" if found["angle"] else ""
+    dataset = datasets_by_id(host).get(found.recipe.dataset)
+    shown = ", ".join(shown_params(dataset, found.recipe.params))
+    turned = f", rotated by {found.angle:g} degrees" if found.angle else ""
     table = Table(
-        title=f"{found['model']} trained on {found['trained_on']}, tested on {found['images']:,} images of "
-        f"{found['recipe']['dataset']}{turned}\n{shown}",
+        title=f"{found.model} trained on {found.trained_on}, tested on {found.images:,} images of "
+        f"{found.recipe.dataset}{turned}\n{shown}",
         title_justify="left",
         header_style="bold",
     )
     table.add_column("score")
     table.add_column("value", justify="right")
     table.add_column("95 %")
-    for name, area in found["auc"].items():
-        low, high = found["intervals"].get(f"auc.{name}", (None, None))
+    for name, area in found.auc.items():
+        low, high = found.intervals.get(f"auc.{name}", (None, None))
         interval = "" if low is None else f"{low:.4f} to {high:.4f}"
         table.add_row(f"AUC {name.replace('_', ' ')}", f"{area:.4f}", interval)
-    for name in ("accuracy", "ece"):
-        table.add_row("calibration error" if name == "ece" else name, f"{found[name]:.4f}", "")
+    table.add_row("accuracy", f"{found.accuracy:.4f}", "")
+    table.add_row("calibration error", f"{found.ece:.4f}", "")
     console().print(table)

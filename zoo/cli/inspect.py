@@ -10,16 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.context import commands_of, console, host_of, print_json
+from zoo.cli.complete import COMPLETE
+from zoo.cli.context import commands_of, console, echo, host_of, print_json
+from zoo.cli.listing import print_aligned
+from zoo.environment import describe
 from zoo.errors import MissingError, UsageError
+from zoo.escaping import visible
+from zoo.isolation import contained
+from zoo.paths import cache_dir
+from zoo.schema import plain
+from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from zoo.host import Host
     from zoo.specs import Spec
 
 
 @click.command()
-@click.argument("name", metavar="ID")
+@click.argument("name", metavar="ID", shell_complete=COMPLETE["ids"])
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
@@ -29,28 +39,44 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         print_json({"kind": spec.kind, **spec.to_json()})
         return
     from rich.markdown import Markdown
-    from rich.markup import escape
-    from rich.table import Table
+
+    from zoo.cli.terminal import styled
 
     out = console()
-    out.print(f"[bold]{spec.id}[/bold]  {spec.kind}\n{escape(spec.summary)}\n")
+    out.print(styled(spec.id, "bold"), f"  {spec.kind}\n{spec.summary}\n", sep="")
     if spec.card:
-        out.print(Markdown(spec.card))
-    table = Table(box=None, show_header=False, pad_edge=False)
+        out.print(Markdown(visible(spec.card)))
+        out.print()
     content = spec.to_json()
     meanings = content.pop("meanings", {})
+    table = _table()
     for key, value in content.items():
         if key in ("id", "summary", "card") or value in (None, [], {}, ""):
             continue
-        if isinstance(value, dict):
-            heading = "fixed arguments" if key == "arguments" else key
-            table.add_row(f"[bold]{heading}[/bold]", "")
-            for inner, inner_value in value.items():
-                meaning = meanings.get(inner, "") if key == "params" else ""
-                table.add_row(f"  {inner}", escape(str(inner_value)), f"[dim]{escape(meaning)}[/dim]")
-        else:
-            table.add_row(f"[bold]{key}[/bold]", escape(", ".join(value) if isinstance(value, list) else str(value)))
+        if not isinstance(value, dict):
+            table.add_row(styled(key, "bold"), ", ".join(value) if isinstance(value, list) else str(value))
+            continue
+        if key == "params":  # in a table of their own: their meanings take room from the values
+            out.print(table)
+            table = _table()
+        table.add_row(styled("fixed arguments" if key == "arguments" else key, "bold"))
+        for inner, inner_value in value.items():
+            meaning = [styled(meanings.get(inner, ""), "dim")] if key == "params" else []
+            table.add_row(f"  {inner}", str(inner_value), *meaning)
+        if key == "params":
+            out.print(table)
+            table = _table()
     out.print(table)
+
+
+def _table() -> Table:
+    """Return a table for names, values and meanings in which a narrow terminal folds no name."""
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
 
 
 def _find_any(host: Host, name: str) -> Spec:
@@ -61,7 +87,6 @@ def _find_any(host: Host, name: str) -> Spec:
         MissingError: what has it lacks a dependency.
     """
     from zoo import registry
-    from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
 
     errors: list[UsageError | MissingError] = []
     for kind in (ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec, MetricSpec):
@@ -83,7 +108,10 @@ def _find_any(host: Host, name: str) -> Spec:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
-    """List installed plugins and their status."""
+    """List installed plugins and their status.
+
+    With --errors the exit code is 1 if a plugin is broken.
+    """
     host = host_of(ctx)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         rows: list[dict[str, Any]] = [
@@ -91,30 +119,23 @@ def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
             | {"target_errors": _target_errors(host, record.name) if errors and record.state == "ok" else []}
             for record in host.records.values()
         ]
+    broken = any(row["state"] == "broken" or row["target_errors"] for row in rows)
     if as_json:
         print_json(rows)
-        return
-    from rich.markup import escape
-    from rich.table import Table
-
-    out = console()
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("plugin", "distribution", "version", "state", "offers", "import ms", "error"):
-        table.add_column(heading, overflow="fold")
+        ctx.exit(1 if errors and broken else 0)
+    lines = [("plugin", "version", "state", "offers", "import ms", "distribution and error")]
     for row in rows:
         state = "broken" if row["target_errors"] else row["state"]
-        color = {"ok": "green", "broken": "red", "disabled": "yellow"}[state]
         problem = row["error"] or "; ".join(entry["error"] for entry in row["target_errors"])
-        table.add_row(
-            row["name"], escape(row["distribution"]), row["version"], f"[{color}]{state}[/{color}]", str(row["specs"]),
-            f"{row['import_ms']:.1f}", escape(problem),
-        )  # fmt: skip
-    out.print(table)
+        source = ": ".join(filter(None, [row["distribution"], problem]))
+        lines.append((row["name"], row["version"], state, str(row["specs"]), f"{row['import_ms']:.1f}", source))
+    print_aligned(lines, right={3, 4})
     if errors:
         for row in rows:
             for trace in filter(None, [row["trace"], *(entry["trace"] for entry in row["target_errors"])]):
-                out.print(f"\n[bold red]{row['name']}[/bold red] ({escape(row['distribution'])} {row['version']})")
-                out.print(escape(trace))
+                echo(f"\n{row['name']} ({row['distribution']} {row['version']})", bold=True)
+                echo(trace)
+        ctx.exit(1 if broken else 0)
 
 
 def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
@@ -122,7 +143,7 @@ def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
     failures = []
     try:
         commands_of(host, namespace)
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         message = f"zoo_commands: {type(error).__name__}: {error}"
         failures.append({"id": f"{namespace}/zoo_commands", "error": message, "trace": traceback.format_exc()})
     for specs in host.specs.values():
@@ -130,8 +151,9 @@ def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
             if spec.namespace != namespace:
                 continue
             try:
-                spec.load()
-            except (Exception, SystemExit) as error:
+                with contained():
+                    spec.load()
+            except Exception as error:
                 message = f"{spec.id}: target {spec.target}: {type(error).__name__}: {error}"
                 failures.append({"id": spec.id, "error": message, "trace": traceback.format_exc()})
     return failures
@@ -143,9 +165,6 @@ def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
 def env(ctx: click.Context, as_json: bool) -> None:
     """Show machine, versions, folders and plugins, for bug reports."""
     import zoo
-    from zoo.environment import describe
-    from zoo.paths import cache_dir
-    from zoo.schema import plain
 
     content = {
         "zoo": zoo.__version__,
@@ -158,8 +177,8 @@ def env(ctx: click.Context, as_json: bool) -> None:
         return
     for key, value in content.items():
         if isinstance(value, dict):
-            click.echo(f"{key}:")
+            echo(f"{key}:")
             for inner, inner_value in value.items():
-                click.echo(f"  {inner:18} {inner_value}")
+                echo(f"  {inner:18} {inner_value}")
         else:
-            click.echo(f"{key:20} {value}")
+            echo(f"{key:20} {value}")

@@ -1,4 +1,8 @@
-"""Commands that are imported when they are used: `zoo --help` needs their names and short helps only."""
+"""Commands that are imported when they are used: `zoo --help` needs their names and short helps only.
+
+A module of commands imports at its top, except what loads numpy, torch, matplotlib or rich: `zoo COMMAND --help` and
+shell completion need none of these, so such imports stand inside the functions.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`zoo list-models` and its siblings."""
+"""`zoo list-models` and its siblings, and the layout of their lines."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from zoo.cli.context import host_of, print_json, warn_of_broken
+from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, nearest
+from zoo.escaping import visible
+from zoo.specs import DatasetSpec, LauncherSpec, ModelSpec, SimulatorSpec
 
 if TYPE_CHECKING:
     from zoo.specs import ModelSpec, Spec
@@ -68,9 +70,19 @@ def _print(
         print_json([spec.to_json() for spec in specs])
         return
     rows = [[column.heading for column in columns], *([column.value(spec) for column in columns] for spec in specs)]
-    right = {index for index, column in enumerate(columns) if column.right}
-    for number, text in enumerate(_aligned(rows, width=_terminal_width(), right=right)):
-        click.echo(text if number else click.style(text, bold=True))
+    print_aligned(rows, right={index for index, column in enumerate(columns) if column.right})
+
+
+def print_aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> None:
+    """Print rows as aligned columns that fit the terminal.
+
+    Args:
+        rows: Headings, then texts.
+        right: Indices of the columns that are aligned at their right ends.
+    """
+    plain = [[visible(text) for text in row] for row in rows]
+    for number, text in enumerate(_aligned(plain, width=_terminal_width(), right=right)):
+        echo(text, bold=not number)
 
 
 def _aligned(rows: Sequence[Sequence[str]], *, width: int, right: Collection[int] = ()) -> list[str]:
@@ -100,7 +112,7 @@ def _aligned(rows: Sequence[Sequence[str]], *, width: int, right: Collection[int
             ).rstrip()
             for parts in zip_longest(*cells, fillvalue="")
         ]
-        if separate:
+        if separate and row[-1]:
             lines += [f"    {part}" for part in _folded(row[-1], max(width - 4, 1))]
         texts.append("\n".join(lines))
     return texts
@@ -137,7 +149,6 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def list_models(ctx: click.Context, pattern: str, tag: str | None, group: str | None, sort: str, as_json: bool) -> None:
     """List networks."""
-    from zoo.specs import ModelSpec
 
     columns = [
         Column("id", lambda spec: spec.id),
@@ -164,7 +175,6 @@ _ORDERS: dict[str, Callable[[ModelSpec], tuple[bool, Any]]] = {
 @click.pass_context
 def list_datasets(ctx: click.Context, pattern: str, tag: str | None, as_json: bool) -> None:
     """List data sets."""
-    from zoo.specs import DatasetSpec
 
     columns = [
         Column("id", lambda spec: spec.id),
@@ -181,7 +191,6 @@ def list_datasets(ctx: click.Context, pattern: str, tag: str | None, as_json: bo
 @click.pass_context
 def list_simulators(ctx: click.Context, pattern: str, tag: str | None, as_json: bool) -> None:
     """List lens simulators."""
-    from zoo.specs import SimulatorSpec
 
     columns = [
         Column("id", lambda spec: spec.id),
@@ -199,7 +208,6 @@ def list_simulators(ctx: click.Context, pattern: str, tag: str | None, as_json: 
 @click.pass_context
 def list_launchers(ctx: click.Context, pattern: str, tag: str | None, as_json: bool) -> None:
     """List ways to run cells."""
-    from zoo.specs import LauncherSpec
 
     columns = [Column("id", lambda spec: spec.id), Column("summary", lambda spec: spec.summary)]
     _print(ctx, LauncherSpec, pattern, columns, as_json=as_json, tag=tag)

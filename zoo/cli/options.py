@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -18,11 +18,12 @@ _SEVERAL = ("models", "data", "settings")
 """Fields whose option may be given several times."""
 
 
-def options_of(*kinds: type) -> Callable[[F], F]:
+def options_of(*kinds: type, only: Collection[str] = ()) -> Callable[[F], F]:
     """Return a decorator that gives a command an option for each field that `zoo.plan.request.option` made.
 
     Args:
         kinds: Dataclasses; of two fields with one name the first counts.
+        only: Names of the fields; empty: all.
     """
 
     def decorate(command: F) -> F:
@@ -30,7 +31,7 @@ def options_of(*kinds: type) -> Callable[[F], F]:
         for kind in kinds:
             hints = get_type_hints(kind)
             for one in fields(kind):
-                if one.metadata and one.name not in made:
+                if one.metadata and one.name not in made and (not only or one.name in only):
                     made[one.name] = _option(one, hints[one.name])
         for add in reversed(made.values()):
             command = add(command)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.cli.context import console
+from zoo.data.about import budget_note
+from zoo.registry import datasets_by_id
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
@@ -28,10 +30,7 @@ def print_plan(
         force: Run again what is stored.
         minutes: Run id -> Minutes that the run takes, from the suite file.
     """
-    from rich.markup import escape
-
-    from zoo.data.about import budget_note
-    from zoo.registry import datasets_by_id
+    from zoo.cli.terminal import styled
     from zoo.results.store import done
 
     budgets = ", ".join(dict.fromkeys(cell.budget for cell in cells))
@@ -40,22 +39,24 @@ def print_plan(
     out = console(stderr=True)
     first = cells[0]
     out.print(
-        f"[bold]{len(cells)} cell{'s' if len(cells) != 1 else ''}[/bold], {stored} of them in {escape(str(store))} "
-        f"already · budget {budgets} · {first.precision} · images on {first.recipe.device_type}"
+        styled(f"{len(cells)} cell{'s' if len(cells) != 1 else ''}", "bold"),
+        f", {stored} of them in {store} already · budget {budgets} · {first.precision} · images on "
+        f"{first.recipe.device_type}",
+        sep="",
     )
     lines = (f"  {cell.data} with {', '.join(_changed_params(host, cell.recipe))}" for cell in cells)
     for line in dict.fromkeys(line for line in lines if not line.endswith(" with ")):
-        out.print(line, markup=False)
+        out.print(line)
     for cell in cells if len(cells) <= 24 else []:
-        state = "  [green]stored[/green]" if cell.run_id in there else ""
-        variant = escape(_variant(cell, cells))
-        out.print(f"  {cell.model} on {cell.data}, seed {cell.seed}{variant}  [dim]{cell.run_id}[/dim]{state}")
+        line = f"  {cell.model} on {cell.data}, seed {cell.seed}{_variant(cell, cells)}  "
+        state = styled("  stored" if cell.run_id in there else "", "green")
+        out.print(line, styled(cell.run_id, "dim"), state, sep="")
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
         out.print(f"about {left:,.0f} minutes for the cells with a stated time")
     if first.budget == "smoke" or any(cell.recipe.simulator is not None for cell in cells):
-        out.print(f"[dim]{budget_note(first.budget, datasets_by_id(host).get(first.data))}[/dim]")
+        out.print(budget_note(first.budget, datasets_by_id(host).get(first.data)), style="dim")
     if note := _stream_note(cells):
-        out.print(f"[dim]{note}[/dim]")
+        out.print(note, style="dim")
     return stored
 
 

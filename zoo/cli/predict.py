@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 import time
@@ -13,8 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.context import host_of
+from zoo.cli.complete import COMPLETE
+from zoo.cli.context import echo, host_of, rewrite_line
+from zoo.data.about import shown_params, version_note
+from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
+from zoo.escaping import csv_line, visible
+from zoo.registry import datasets_by_id
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -26,19 +30,35 @@ _PROGRESS_SECONDS = 0.2
 
 
 @click.command()
-@click.argument("weights", metavar="WEIGHTS")
-@click.argument("files", nargs=-1, required=True, metavar="FILES...")
+@click.argument("weights", metavar="WEIGHTS", shell_complete=COMPLETE["weights"])
+@click.argument("files", nargs=-1, required=True, metavar="FILES...", shell_complete=COMPLETE["file"])
 @click.option(
-    "--average", default="none", show_default=True, help="Average over rotated and mirrored images: none, p4 or d4."
+    "--average",
+    default="none",
+    show_default=True,
+    help="Average over rotated and mirrored images: none, p4 or d4.",
+    shell_complete=COMPLETE["averages"],
 )
 @click.option("--pixel-scale", type=float, help="Pixel scale of all images in arcsec; overrides their headers.")
 @click.option("--factor", type=float, default=1.0, help="Multiply every pixel, such as 1 / exposure time for counts.")
 @click.option("--match-scale", is_flag=True, help="Scale each image to the median peak of the training images.")
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Number of images per batch.")
-@click.option("--device", default="auto", show_default=True, help="Compute on auto, cpu, cuda or mps.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Compute on auto, cpu, cuda or mps.",
+    shell_complete=COMPLETE["devices"],
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--store", default="results", show_default=True, help="Folder in which run ids are searched.")
+@click.option(
+    "--store",
+    default="results",
+    show_default=True,
+    help="Folder in which run ids are searched.",
+    shell_complete=COMPLETE["folder"],
+)
 @click.pass_context
 def predict(
     ctx: click.Context,
@@ -62,7 +82,6 @@ def predict(
     """
     if as_csv and as_json:
         raise UsageError("--csv and --json cannot be combined.")
-    from zoo.devices import resolve_device
     from zoo.weights.find import find_weights
 
     host = host_of(ctx)
@@ -79,7 +98,7 @@ def predict(
     preparation = Preparation(pixel_scale=pixel_scale, factor=factor, match_scale=match_scale)
     paths = require_files(expand(files, stdin=sys.stdin), files)
     trained = load_weights(host, path).to(device)
-    click.echo(_weights_in_words(host, trained.about), err=True)
+    echo(_weights_in_words(host, trained.about), err=True)
     summary, started = Summary(trained), time.perf_counter()
     pictures = read_pictures(paths, channels=trained.image_shape[0])
     answers = classify(trained, pictures, preparation=preparation, average=average, batch_size=batch_size)
@@ -91,22 +110,21 @@ def predict(
             show(item)
             tell(summary.predicted)
     seconds = time.perf_counter() - started
-    click.echo(
-        ("\r\033[K" if sys.stderr.isatty() else "")
-        + f"{summary.predicted:,} images in {seconds:.1f} s ({summary.predicted / max(seconds, 1e-9):,.0f}/s)"
+    if sys.stderr.isatty():
+        rewrite_line("")
+    echo(
+        f"{summary.predicted:,} images in {seconds:.1f} s ({summary.predicted / max(seconds, 1e-9):,.0f}/s)"
         + (f", {summary.skipped:,} left out" if summary.skipped else ""),
         err=True,
     )
     for line in summary.warnings():
-        click.echo(f"warning: {line}", err=True)
+        echo(f"warning: {line}", err=True)
     if summary.skipped:
         ctx.exit(1)
 
 
 def _weights_in_words(host: Host, about: About) -> str:
     """Return what the weights were trained on: a short training is as confident as a long one."""
-    from zoo.data.about import shown_params, version_note
-    from zoo.registry import datasets_by_id
 
     dataset = datasets_by_id(host).get(about.recipe.dataset)
     shown = ", ".join(shown_params(dataset, about.recipe.params))
@@ -139,35 +157,38 @@ def _row(item: Prediction | Skipped, classes: tuple[str, ...]) -> dict[str, Any]
 @contextmanager
 def _as_table(classes: tuple[str, ...]) -> Iterator[Show]:
     """Print lines as they come: names stand last, so that no column needs all of them."""
-    widths = [max(6, len(name)) for name in classes]
-    heading = "  ".join(name.rjust(width) for name, width in zip(classes, widths, strict=True))
-    click.echo(f"{heading}  {'class':{max(widths)}}  image")
+    shown = [visible(name) for name in classes]
+    widths = [max(6, len(name)) for name in shown]
+    heading = "  ".join(name.rjust(width) for name, width in zip(shown, widths, strict=True))
+    echo(f"{heading}  {'class':{max(widths)}}  image")
 
     def show(item: Prediction | Skipped) -> None:
         row = _row(item, classes)
         if "error" in row:
-            click.echo(f"left out: {row['image']}: {row['error']}", err=True)
+            echo(f"left out: {row['image']}: {row['error']}", err=True)
             return
         numbers = "  ".join(f"{row['probabilities'][n]:{w}.4f}" for n, w in zip(classes, widths, strict=True))
         notes = f"  ({'; '.join(row['notes'])})" if row["notes"] else ""
-        click.echo(f"{numbers}  {row['class']:{max(widths)}}  {row['image']}{notes}")
+        echo(f"{numbers}  {visible(row['class']):{max(widths)}}  {row['image']}{notes}")
 
     yield show
 
 
 @contextmanager
 def _as_csv(classes: tuple[str, ...]) -> Iterator[Show]:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["image", "class", *(f"p_{name}" for name in classes), "peak", "noise", "notes", "error"])
+    def write(*values: str) -> None:
+        echo(csv_line(values), nl=False)
+
+    write("image", "class", *(f"p_{name}" for name in classes), "peak", "noise", "notes", "error")
 
     def show(item: Prediction | Skipped) -> None:
         row = _row(item, classes)
         if "error" in row:
-            writer.writerow([row["image"], *[""] * (len(classes) + 4), row["error"]])
+            write(row["image"], *[""] * (len(classes) + 4), row["error"])
             return
         numbers = [f"{row['probabilities'][name]:.6f}" for name in classes]
         peak_and_noise = [f"{row['peak']:.6g}", f"{row['noise']:.6g}"]
-        writer.writerow([row["image"], row["class"], *numbers, *peak_and_noise, "; ".join(row["notes"]), ""])
+        write(row["image"], row["class"], *numbers, *peak_and_noise, "; ".join(row["notes"]), "")
 
     yield show
 
@@ -179,11 +200,11 @@ def _as_json(classes: tuple[str, ...]) -> Iterator[Show]:
 
     def show(item: Prediction | Skipped) -> None:
         nonlocal begun
-        click.echo(("," if begun else "[") + "\n  " + json.dumps(_row(item, classes)), nl=False)
+        echo(("," if begun else "[") + "\n  " + json.dumps(_row(item, classes)), nl=False)
         begun = True
 
     yield show
-    click.echo("\n]" if begun else "[]")
+    echo("\n]" if begun else "[]")
 
 
 def _progress(started: float) -> Callable[[int], None]:
@@ -197,6 +218,6 @@ def _progress(started: float) -> Callable[[int], None]:
         now = time.perf_counter()
         if now - last >= _PROGRESS_SECONDS:
             last = now
-            click.echo(f"\r\033[K{done:,} images, {done / (now - started):,.0f}/s", nl=False, err=True)
+            rewrite_line(f"{done:,} images, {done / (now - started):,.0f}/s")
 
     return tell

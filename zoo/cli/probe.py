@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.budgets import find_budget
+from zoo.cli.complete import COMPLETE
+from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
+from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
+from zoo.plan.overrides import data_params, parse_settings
+from zoo.plan.recipes import make_recipe
+from zoo.schema import plain
+from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,13 +25,22 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name", metavar="DATA")
+@click.argument("name", metavar="DATA", shell_complete=COMPLETE["datasets"])
 @click.option("--images", default=2000, show_default=True, help="Number of training images, and of test images.")
-@click.option("--budget", help="Use the parameters that this budget of `zoo bench` sets: smoke, laptop or paper.")
 @click.option(
-    "--simulator", default="", help="Render the images with this simulator.  [default: see zoo list-simulators]"
+    "--budget",
+    help="Use the parameters that this budget of `zoo bench` sets: smoke, laptop or paper.",
+    shell_complete=COMPLETE["budgets"],
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option(
+    "--simulator",
+    default="",
+    help="Render the images with this simulator.  [default: see zoo list-simulators]",
+    shell_complete=COMPLETE["simulators"],
+)
+@click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.", shell_complete=COMPLETE["devices"]
+)
 @click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="Parameters of the data set.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -44,9 +60,7 @@ def probe(
     to training images and scored on test images. Where the data set declares a switch, each of its values is measured.
     """
     from zoo import registry
-    from zoo.schema import plain
     from zoo.scores.probe import describe_probe
-    from zoo.specs import DatasetSpec
 
     if images < 1:
         raise UsageError(f"--images {images} must be at least 1.")
@@ -78,7 +92,7 @@ def probe(
     out.print(_table(spec, ways, found))
     for way in ways:
         label = _label(spec, way)
-        out.print((f"{label}: " if label else "") + describe_probe(found[way]), style="dim", markup=False)
+        out.print((f"{label}: " if label else "") + describe_probe(found[way]), style="dim")
 
 
 def _params(spec: DatasetSpec, budget: str | None, pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -87,8 +101,6 @@ def _params(spec: DatasetSpec, budget: str | None, pairs: tuple[str, ...]) -> di
     Raises:
         UsageError: an unknown budget or parameter.
     """
-    from zoo.budgets import find_budget
-    from zoo.plan.overrides import data_params, parse_settings
 
     given = parse_settings(list(pairs))
     for name in given:
@@ -105,13 +117,11 @@ def _measure(
     host: Host, spec: DatasetSpec, params: Mapping[str, Any], images: int, *, simulator: str, device: str
 ) -> Probe | None:
     from zoo.data.open import Dataset
-    from zoo.devices import resolve_device
-    from zoo.plan.recipes import make_recipe
     from zoo.scores.probe import probe_splits
 
     def report(split: str, done: int, total: int) -> None:
         if not done:
-            click.echo(f"simulating {total} images of the split {split}", err=True)
+            echo(f"simulating {total} images of the split {split}", err=True)
 
     recipe = make_recipe(host, spec, params=params, simulator=simulator, device=resolve_device(device))
     data = Dataset(host, recipe, {"train": images, "val": 1, "test": images}, progress=report)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.context import console, host_of, print_json
+from zoo.cli.complete import COMPLETE
+from zoo.cli.context import console, echo, host_of, print_json
 from zoo.errors import UsageError
+from zoo.registry import datasets_by_id
 
 if TYPE_CHECKING:
     from zoo.report.problems import Problem
@@ -20,12 +22,19 @@ _MOST_SENTENCES = 15
 
 
 @click.command()
-@click.option("--store", default="results", show_default=True, help="Folder of the results.")
+@click.option(
+    "--store", default="results", show_default=True, help="Folder of the results.", shell_complete=COMPLETE["folder"]
+)
 @click.option("--md", "as_markdown", is_flag=True, help="Print Markdown.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with all numbers, one line per run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--html", metavar="FILE", help="Also write one self-contained page.")
-@click.option("--figures", metavar="DIR", help="Also draw ROC curves and examples into this folder.")
+@click.option("--html", metavar="FILE", help="Also write one self-contained page.", shell_complete=COMPLETE["file"])
+@click.option(
+    "--figures",
+    metavar="DIR",
+    help="Also draw ROC curves and examples into this folder.",
+    shell_complete=COMPLETE["folder"],
+)
 @click.pass_context
 def report(
     ctx: click.Context,
@@ -39,7 +48,6 @@ def report(
     """Show the results in a store, best first, one table for each data set and size, with paired differences."""
     if as_markdown + as_csv + as_json > 1:
         raise UsageError("--md, --csv and --json exclude each other.")
-    from zoo.registry import datasets_by_id
     from zoo.results.store import plain_result, scan
 
     datasets = datasets_by_id(host_of(ctx))
@@ -55,7 +63,7 @@ def report(
     elif as_csv:
         from zoo.report.tables import to_csv
 
-        click.echo(to_csv(found), nl=False)
+        echo(to_csv(found), nl=False)
     if html is not None or not (as_json or as_csv):
         from zoo.report.problems import find_problems
 
@@ -66,12 +74,12 @@ def report(
             from zoo.report.page import write_page
 
             write_page(problems, rest, Path(html), datasets=datasets)
-            click.echo(f"wrote {html}", err=True)
+            echo(f"wrote {html}", err=True)
     if figures is not None:
         from zoo.report.plots import draw_all
 
         for path in draw_all(found, Path(figures)):
-            click.echo(f"wrote {path}", err=True)
+            echo(f"wrote {path}", err=True)
 
 
 def print_problems(
@@ -90,22 +98,25 @@ def print_problems(
             sentences = [*sentences[:_MOST_SENTENCES], f"... and {more} more pairs; see them all with --html FILE"]
         for table in [*tables, *([over_seeds] if over_seeds else [])]:
             if as_markdown:
-                click.echo(to_markdown(table) + "\n")
+                echo(to_markdown(table) + "\n")
                 continue
             out.print(to_rich(table, width=out.width))
             for note in table.notes:
-                out.print(note, style="dim", markup=False)
+                out.print(note, style="dim")
         for sentence in [*filter(None, [problem.caution]), *sentences, *problem.notes]:
-            click.echo(f"- {sentence}" if as_markdown else f"  {sentence}")
+            if as_markdown:
+                echo(f"- {sentence}")
+            else:
+                out.print(f"  {sentence}", soft_wrap=not out.is_terminal)
         if sentences or problem.notes:
-            click.echo("")
+            echo("")
 
 
 def _name(rest: Sequence[Unreadable]) -> None:
     """Say on stderr which cells have no result that can be shown."""
     for entry in [entry for entry in rest if not entry.unfinished]:
-        click.echo(f"note: {entry.run_dir} is left out: {entry.cause}", err=True)
+        echo(f"note: {entry.run_dir} is left out: {entry.cause}", err=True)
     unfinished = sum(entry.unfinished for entry in rest)
     if unfinished:
         cells = "cells have" if unfinished > 1 else "cell has"
-        click.echo(f"note: {unfinished} {cells} not ended; the command that started them goes on", err=True)
+        echo(f"note: {unfinished} {cells} not ended; the command that started them goes on", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -9,21 +10,28 @@ from pathlib import Path
 
 import click
 
-from zoo.cli.complete import complete_runs
-from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.cli.complete import COMPLETE
+from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError
 
 _SOURCE = click.option("--from", "source", default="results", show_default=True, help="Store of the run.")
 
 
 @click.command()
-@click.argument("run", shell_complete=complete_runs)
+@click.argument("run", shell_complete=COMPLETE["runs"])
 @_SOURCE
-@click.option("--store", metavar="DIR", help="Keep the new run in this store; default: delete it.")
+@click.option(
+    "--store",
+    metavar="DIR",
+    help="Keep the new run in this store; default: delete it.",
+    shell_complete=COMPLETE["folder"],
+)
 @click.option(
     "--tolerance", type=float, default=1e-3, show_default=True, help="Allow this difference of AUCs, accuracy and ECE."
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.", shell_complete=COMPLETE["devices"]
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def rerun(
@@ -57,18 +65,18 @@ def rerun(
         for name, value in found.stored.items():
             table.add_row(name, f"{value:.5f}", f"{found.again[name]:.5f}", f"{found.again[name] - value:+.1e}")
         console().print(table)
-        click.echo("The test logits are equal bit by bit." if found.same_bits else "The test logits differ.")
+        echo("The test logits are equal bit by bit." if found.same_bits else "The test logits differ.")
     for change in found.changes:
-        click.echo(f"note: {change}", err=True)
+        echo(f"note: {change}", err=True)
     if store:
-        click.echo(f"kept in {found.run_dir}", err=True)
+        echo(f"kept in {found.run_dir}", err=True)
     if not agrees:
-        click.echo(f"A score differs by {found.largest:.1e}; allowed are {tolerance:g} (--tolerance).", err=True)
+        echo(f"A score differs by {found.largest:.1e}; allowed are {tolerance:g} (--tolerance).", err=True)
         ctx.exit(1)
 
 
 @click.command()
-@click.argument("target", metavar="RUN|STORE", default="results")
+@click.argument("target", metavar="RUN|STORE", default="results", shell_complete=COMPLETE["runs"])
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def verify(ctx: click.Context, target: str, as_json: bool) -> None:
@@ -78,13 +86,15 @@ def verify(ctx: click.Context, target: str, as_json: bool) -> None:
     check failed.
     """
     from zoo.results.find import find_run
-    from zoo.results.store import CELL
+    from zoo.results.store import CELL, RESULT
     from zoo.results.verify import verify_run
 
     folder = Path(target)
-    run_dirs = [path.parent for path in sorted(folder.glob(f"*/*/*/{CELL}"))]
+    run_dirs = sorted({path.parent for name in (CELL, RESULT) for path in folder.glob(f"*/*/*/{name}")})
+    if not run_dirs and (folder / RESULT).exists():
+        run_dirs = [folder]
     if not run_dirs:
-        if folder.is_dir() and not (folder / CELL).is_file():
+        if os.path.isdir(folder) and not os.path.isfile(folder / CELL):
             raise UsageError(f"No runs were found in {folder}.", hint="See: zoo report --store DIR")
         run_dirs = [find_run(target, store=Path("results"))]
     verdicts = [verify_run(run_dir) for run_dir in run_dirs]
@@ -92,11 +102,11 @@ def verify(ctx: click.Context, target: str, as_json: bool) -> None:
         print_json([asdict(verdict) | {"run_dir": str(verdict.run_dir)} for verdict in verdicts])
     else:
         for verdict in verdicts:
-            click.echo(f"{verdict.state:9}  {verdict.run_dir}" + "".join(f"  ({note})" for note in verdict.notes))
+            echo(f"{verdict.state:9}  {verdict.run_dir}" + "".join(f"  ({note})" for note in verdict.notes))
             for problem in verdict.problems:
-                click.echo(f"           {problem}")
+                echo(f"           {problem}")
     false = sum(verdict.state == "false" for verdict in verdicts)
     true = sum(verdict.state == "true" for verdict in verdicts)
-    click.echo(f"{true} true, {false} false, {len(verdicts) - true - false} without a result", err=True)
+    echo(f"{true} true, {false} false, {len(verdicts) - true - false} without a result", err=True)
     if false:
         ctx.exit(1)

@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.cli.complete import COMPLETE
+from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
+from zoo.data.recipe import SPLITS
 from zoo.errors import UsageError, ZooError, nearest
+from zoo.plan.overrides import parse_settings
+from zoo.plan.recipes import plan_images
+from zoo.registry import find_simulator
+from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,17 +35,31 @@ _SCENES_TO_COMPARE = 24
 
 
 @click.command()
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=COMPLETE["datasets"])
 @click.option(
     "-n",
     "--images",
     type=click.IntRange(1, MOST_IMAGES),
     help="Number of images of the split; with --compare: default 24.",
 )
-@click.option("--out", metavar="DIR", help="Write the images here; default: the cache that zoo bench reads.")
-@click.option("--split", default="train", show_default=True, help="Make this split: train, val or test.")
 @click.option(
-    "--simulator", default="", help="Render the images with this simulator.  [default: see zoo list-simulators]"
+    "--out",
+    metavar="DIR",
+    help="Write the images here; default: the cache that zoo bench reads.",
+    shell_complete=COMPLETE["folder"],
+)
+@click.option(
+    "--split",
+    default="train",
+    show_default=True,
+    help="Make this split: train, val or test.",
+    shell_complete=COMPLETE["splits"],
+)
+@click.option(
+    "--simulator",
+    default="",
+    help="Render the images with this simulator.  [default: see zoo list-simulators]",
+    shell_complete=COMPLETE["simulators"],
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Seed of the images.")
 @click.option(
@@ -49,9 +69,20 @@ _SCENES_TO_COMPARE = 24
     metavar="data.NAME=VALUE",
     help="Set a parameter of the data set, such as data.snr=50.",
 )
-@click.option("--device", default="auto", show_default=True, help="Render on auto, cpu or cuda.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Render on auto, cpu or cuda.",
+    shell_complete=COMPLETE["devices"],
+)
 @click.option("--shard", "share", metavar="I:N", help="Make the share of machine I of N, counted from 0.")
-@click.option("--compare", metavar="ID", help="Keep no images; compare this simulator with --simulator.")
+@click.option(
+    "--compare",
+    metavar="ID",
+    help="Keep no images; compare this simulator with --simulator.",
+    shell_complete=COMPLETE["simulators"],
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
 def simulate(
@@ -80,9 +111,6 @@ def simulate(
     zoo simulate modelB -n 24 --compare autolens            how far two simulators are apart
     """
     from zoo.data.compare import compare_simulators
-    from zoo.data.recipe import SPLITS
-    from zoo.plan.overrides import parse_settings
-    from zoo.plan.recipes import plan_images
 
     host = host_of(ctx)
     warn_of_broken(host)
@@ -147,17 +175,17 @@ def simulate(
 def _print_summary(summary: Mapping[str, Any], share: Share, *, again: str) -> None:
     rate = f", {summary['made_images'] / summary['seconds']:,.0f} images/s" if summary["made_images"] else ""
     prefix = f"machine {share.machine} of {share.of}: " if share.of > 1 else ""
-    click.echo(
+    echo(
         f"{prefix}{summary['made_images']:,} images made, {summary['found_images']:,} were there, "
         f"in {summary['seconds']:.0f} s{rate} ({summary['simulator']} on {summary['device']})"
     )
-    click.echo(f"{summary['folder']}  recipe {summary['recipe_hash']}")
+    echo(f"{summary['folder']}  recipe {summary['recipe_hash']}")
     if summary["complete"]:
         more = summary["made_images"] + summary["found_images"] - summary["images"]
         kept = f"; {more:,} more are there, since a file holds 256" if more and share.of == 1 else ""
-        click.echo(f"{summary['split']}: complete, {summary['images']:,} images{kept}; checksums in manifest.json")
+        echo(f"{summary['split']}: complete, {summary['images']:,} images{kept}; checksums in manifest.json")
     else:
-        click.echo(
+        echo(
             f"{summary['split']}: other machines have shards to make; when all are done, this completes it:\n  {again}"
         )
 
@@ -165,9 +193,6 @@ def _print_summary(summary: Mapping[str, Any], share: Share, *, again: str) -> N
 def command_for(host: Host, recipe: Recipe, *, split: str, images: int, folder: Path) -> str:
     """Return the command that makes a split of a recipe, or what of it is missing."""
     import json
-
-    from zoo.registry import find_simulator
-    from zoo.specs import DatasetSpec
 
     specs = {spec.id: spec.params for spec in host.specs_of(DatasetSpec) if isinstance(spec, DatasetSpec)}
     defaults = specs.get(recipe.dataset, {})
@@ -208,7 +233,7 @@ def _print_difference(difference: SimulatorDifference, *, as_json: bool) -> None
         table.add_row(*(f"{value:.1e}" if isinstance(value, float) else str(value) for value in row.values()))
     console().print(table)
     for name, seconds in zip(difference.simulators, difference.seconds_per_image, strict=True):
-        click.echo(f"{name}: {1e3 * seconds:,.1f} ms an image")
+        echo(f"{name}: {1e3 * seconds:,.1f} ms an image")
 
 
 def _share(text: str | None) -> Share:

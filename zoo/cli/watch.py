@@ -9,10 +9,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from zoo.cli.context import console
+from zoo.paths import regular_file
 from zoo.results.store import LOG
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
+    from rich.text import Text
 
     from zoo.progress import Progress
     from zoo.results.schema import RunResult
@@ -30,11 +32,13 @@ class LiveBars:
     """
 
     def __init__(self, *, named: bool = True) -> None:
-        from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, ProgressColumn, TimeElapsedColumn
 
-        columns: list[ProgressColumn] = [BarColumn(bar_width=24), TextColumn("{task.description}")]
+        from zoo.cli.terminal import PlainColumn
+
+        columns: list[ProgressColumn] = [BarColumn(bar_width=24), PlainColumn("{task.description}")]
         if named:
-            columns = [TextColumn("[bold]{task.fields[name]}"), *columns, TimeElapsedColumn()]
+            columns = [PlainColumn("{task.fields[name]}", style="bold"), *columns, TimeElapsedColumn()]
         self._console = console(stderr=True)
         self._live = sys.stderr.isatty()
         self._progress = Progress(*columns, console=self._console, disable=not self._live, transient=not named)
@@ -69,8 +73,8 @@ class Watcher(LiveBars):
                 if run_id in self._tasks:
                     self._progress.remove_task(self._tasks.pop(run_id))
                 for line in _warnings(state.run_dir / LOG):
-                    self._console.print(f"{name}: {line}", markup=False)
-                self._console.print(f"{name}: {_outcome(state.result)}")
+                    self._console.print(f"{name}: {line}")
+                self._console.print(f"{name}: ", _outcome(state.result), sep="")
             elif state.state in ("running", "elsewhere"):
                 text = describe(state.progress)
                 if state.state == "elsewhere":
@@ -147,16 +151,18 @@ def describe(progress: Progress | None) -> str:
 def _warnings(log: Path) -> list[str]:
     """Return the warnings of a cell's process, such as a damaged shard that was made again."""
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = regular_file(log).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
     return [line for line in dict.fromkeys(lines) if line.startswith("WARNING: ")][:_MOST_WARNINGS]
 
 
-def _outcome(result: RunResult) -> str:
+def _outcome(result: RunResult) -> Text:
+    from zoo.cli.terminal import styled
+
     if result.status == "ok":
-        return f"macro AUC {result.test.macro:.4f} in {duration(result.seconds)}"
-    return f"[red]{result.status}[/red]"
+        return styled(f"macro AUC {result.test.macro:.4f} in {duration(result.seconds)}", "")
+    return styled(result.status, "red")
 
 
 def duration(seconds: float) -> str:

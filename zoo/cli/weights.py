@@ -7,11 +7,17 @@ from typing import Any
 
 import click
 
-from zoo.cli.complete import complete_runs
-from zoo.cli.context import console, host_of, print_json
-from zoo.errors import ZooError
+from zoo.cli.complete import COMPLETE
+from zoo.cli.context import echo, host_of, print_json
+from zoo.cli.listing import print_aligned
+from zoo.errors import UsageError, ZooError, nearest
+from zoo.models.weights_file import read_header
+from zoo.paths import write_text
+from zoo.schema import plain
 
-_STORE = click.option("--store", default="results", show_default=True, help="Folder of the results.")
+_STORE = click.option(
+    "--store", default="results", show_default=True, help="Folder of the results.", shell_complete=COMPLETE["folder"]
+)
 _LICENCE = click.option("--licence", default="mit", show_default=True, help="Set the licence of the weights.")
 
 
@@ -26,8 +32,6 @@ def weights() -> None:
 @click.pass_context
 def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
     """List bundled weights and the weights in a store, by the names that zoo.load accepts."""
-    from zoo.models.weights_file import read_header
-    from zoo.schema import plain
     from zoo.weights.find import packaged_weights, stored_weights
 
     rows: list[dict[str, Any]] = []
@@ -42,28 +46,22 @@ def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
         print_json(rows)
         return
     if not rows:
-        click.echo(f"No plugin ships weights, and there are none in {store}.", err=True)
+        echo(f"No plugin ships weights, and there are none in {store}.", err=True)
         return
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("name", "source", "model", "trained on", "image", "numbers", "SHA-256"):
-        table.add_column(heading, overflow="fold")
+    lines = [("name", "source", "image", "numbers", "SHA-256", "model and data")]
     for row in rows:
         if "error" in row:
-            table.add_row(row["name"], row["source"], f"[red]{escape(row['error'])}[/red]")
+            lines.append((row["name"], row["source"], "", "", "", f"error: {row['error']}"))
             continue
         scale = f' at {row["pixel_scale"]:g}"' if row["pixel_scale"] else ""
-        table.add_row(
-            row["name"], row["source"], row["model"], row["recipe"]["dataset"],
-            "x".join(map(str, row["image_shape"])) + scale, f"{row['parameters']:,}", row["sha256"][:12],
-        )  # fmt: skip
-    console().print(table)
+        shape = "x".join(map(str, row["image_shape"])) + scale
+        trained = f"{row['model']} on {row['recipe']['dataset']}"
+        lines.append((row["name"], row["source"], shape, f"{row['parameters']:,}", row["sha256"][:12], trained))
+    print_aligned(lines, right={3})
 
 
 @weights.command()
-@click.argument("run", shell_complete=complete_runs)
+@click.argument("run", shell_complete=COMPLETE["runs"])
 @click.argument("address", metavar="hf://OWNER/NAME")
 @_STORE
 @_LICENCE
@@ -75,11 +73,11 @@ def push(ctx: click.Context, run: str, address: str, store: str, licence: str, p
     from zoo.weights.hub import push as push_run
 
     run_dir = find_run(run, store=Path(store))
-    click.echo(push_run(host_of(ctx), run_dir, address, private=private, licence=licence))
+    echo(push_run(host_of(ctx), run_dir, address, private=private, licence=licence))
 
 
 @click.command()
-@click.argument("run", shell_complete=complete_runs)
+@click.argument("run", shell_complete=COMPLETE["runs"])
 @_STORE
 @_LICENCE
 @click.option(
@@ -91,8 +89,6 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
 
     RUN is a folder, the first digits of a run id, or weights that a plugin ships, such as p4m.modelA.
     """
-    from zoo.errors import UsageError
-    from zoo.paths import write_text
     from zoo.results.find import find_run
     from zoo.weights.card import make_card
     from zoo.weights.find import shipped_card
@@ -105,15 +101,22 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
             f"The card of {run} came with its weights and is given as it is: --licence is for cards of your own runs."
         )
     if out is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     write_text(out, text)
-    click.echo(f"wrote {out}", err=True)
+    echo(f"wrote {out}", err=True)
 
 
 @click.command()
-@click.argument("weights", metavar="WEIGHTS")
-@click.option("--format", "kind", default="onnx", show_default=True, help="onnx or torch-export.")
+@click.argument("weights", metavar="WEIGHTS", shell_complete=COMPLETE["weights"])
+@click.option(
+    "--format",
+    "kind",
+    default="onnx",
+    show_default=True,
+    help="onnx or torch-export.",
+    shell_complete=COMPLETE["formats"],
+)
 @click.option(
     "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write this file; default: MODEL-RUN.onnx or .pt2."
 )
@@ -121,7 +124,6 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
 @click.pass_context
 def export(ctx: click.Context, weights: str, kind: str, out: Path | None, store: str) -> None:
     """Write trained weights as one ONNX or torch.export file and compare its outputs with the original."""
-    from zoo.errors import UsageError, nearest
     from zoo.weights.find import find_weights
 
     host = host_of(ctx)
@@ -136,5 +138,5 @@ def export(ctx: click.Context, weights: str, kind: str, out: Path | None, store:
     about = trained.about
     out = out or Path(f"{about.model.replace('/', '.')}-{about.run_id}{SUFFIXES[kind]}")
     error = write(trained, out, kind=kind)
-    click.echo(f"logits differ from eager by {error:.1e} of the largest (allowed: {TOLERANCE:g})", err=True)
-    click.echo(out)
+    echo(f"logits differ from eager by {error:.1e} of the largest (allowed: {TOLERANCE:g})", err=True)
+    echo(out)

@@ -6,7 +6,7 @@ the same on every machine.
 
 from __future__ import annotations
 
-import json
+import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +23,7 @@ from zoo.data.shards import (
     SHARD_SIZE,
     DamagedShard,
     read_shard,
+    shard_checksum,
     shard_count,
     shard_identity,
     shard_name,
@@ -31,7 +32,8 @@ from zoo.data.shards import (
 )
 from zoo.data.simulate import PIXELS_AT_A_TIME, Simulation
 from zoo.errors import DataError, UsageError
-from zoo.paths import cache_dir, make_dir, write_text
+from zoo.paths import cache_dir, make_dir, read_json, write_text
+from zoo.schema import json_text
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +176,7 @@ def claim_folder(folder: Path, recipe: Recipe) -> None:
     make_dir(folder)
     if not (folder / RECIPE).exists():
         check_folder(folder, recipe)
-        write_text(folder / RECIPE, json.dumps(recipe.to_json(), indent=2, sort_keys=True) + "\n")
+        write_text(folder / RECIPE, json_text(recipe.to_json(), what=RECIPE, indent=2, sort_keys=True) + "\n")
     check_folder(folder, recipe)  # what is there now: another process may have been quicker, with another recipe
 
 
@@ -205,7 +207,7 @@ def read_recipe(folder: Path) -> Recipe:
         DataError: The file was not found, or cannot be read.
     """
     try:
-        content = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+        content = read_json(folder / RECIPE)
         recipe = Recipe(**content)
         if not isinstance(recipe.params, dict):
             raise TypeError("its params are not an object")
@@ -268,6 +270,16 @@ def open_folder(folder: Path, recipe: Recipe, split: str, images: int) -> list[S
         except DamagedShard as error:
             raise DataError(str(error), hint=f"See: zoo data verify {folder}") from error
     return shards
+
+
+def folder_digest(folder: Path, split: str, images: int) -> str:
+    """Return the SHA-256 over the checksums that the shards of a split state; reading a shard compares its own.
+
+    Raises:
+        DataError: A shard is missing or damaged.
+    """
+    stated = [shard_checksum(shard_path(folder / split, number)) for number in range(shard_count(images))]
+    return hashlib.sha256("".join(stated).encode()).hexdigest()
 
 
 def _found(place: Path, recipe: Recipe, split: str, number: int, *, level: int = logging.WARNING) -> Shard | None:

@@ -38,6 +38,7 @@ class Batches:
     def __init__(self, split: Split, *, device: torch.device, resident: bool | None = None) -> None:
         self.device = device
         self.labels = torch.as_tensor(np.asarray(split.labels), device=device)
+        self.ids = split.ids
         self._chunks = split.chunks
         self._starts = np.cumsum([0] + [len(chunk) for chunk in self._chunks])
         size = sum(chunk.nbytes for chunk in self._chunks)
@@ -82,6 +83,16 @@ class Batches:
             part: yield this part of each batch alone.
         """
         return self.batches(batch_size, shuffle=shuffle, drop_last=True, part=part)
+
+    def image_at(self, number: int, position: int, *, shuffle: torch.Generator) -> str:
+        """Return the name of an image by its position in an epoch.
+
+        Args:
+            number: of the epoch.
+            position: of the image, from 0.
+            shuffle: the generator of the order, in the state in which `epoch` gets it.
+        """
+        return self.ids[int(torch.randperm(len(self), generator=shuffle)[position])]
 
     def batches(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import numpy as np
 from zoo.data.recipe import Recipe
 from zoo.data.shards import SHARD_SIZE, file_sha256, read_shard, shard_count, shard_identity, shard_path
 from zoo.errors import DataError
-from zoo.paths import write_text
-from zoo.schema import Count, Record, plain, read_record
+from zoo.paths import read_json, write_text
+from zoo.schema import Count, Record, json_text, plain, read_record
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -61,7 +60,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / MANIFEST
     hint = "Delete it; it is written again by the zoo simulate command that made the folder."
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -128,7 +127,7 @@ def record_split(
             shard_size=SHARD_SIZE,
             splits={**splits, split: entry},
         )
-        write_text(folder / MANIFEST, json.dumps(plain(content), indent=1, sort_keys=True) + "\n")
+        write_text(folder / MANIFEST, json_text(plain(content), what=MANIFEST, indent=1, sort_keys=True) + "\n")
         return True
 
 

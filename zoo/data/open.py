@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoo import registry
+from zoo.data.content import check_content
 from zoo.data.folder import fill_folder, open_folder
 from zoo.data.images import ImageSet, assign_splits, chunks_of
 from zoo.data.recipe import Recipe
@@ -25,6 +27,15 @@ if TYPE_CHECKING:
 SimulationProgress = Callable[[str, int, int], None]
 
 
+_IN_WORDS = {"train": "training", "val": "validation", "test": "test"}
+_USELESS = {
+    "train": "a network cannot learn them",
+    "val": "no AUC can choose an epoch",
+    "test": "the AUC of the result is undefined",
+}
+_AT_A_TIME = 256
+
+
 class Dataset:
     """A data set with resolved parameters, whose splits are opened one by one.
 
@@ -39,6 +50,7 @@ class Dataset:
     Raises:
         MissingError: the data set or the simulator cannot be loaded.
         UsageError: a parameter is impossible.
+        DataError: Plugins or files have changed since the recipe was made.
     """
 
     def __init__(
@@ -55,6 +67,8 @@ class Dataset:
         self.spec = registry.find(host, DatasetSpec, recipe.dataset)
         self.task = open_task(self.spec, task)
         self._host = host
+        check_code(host, recipe)
+        check_content(recipe.params, self.spec.paths, recipe.content, what=self.spec.id)
         self._content = registry.load_target(self.spec)(**recipe.params)
         if not isinstance(self._content, (ImageSet, Population)):
             raise DataError(
@@ -95,14 +109,49 @@ class Dataset:
             expected_images=expected_images,
         )
 
+    def check(self, name: str) -> None:
+        """Check that a split can be scored: it shows every class, and its pixels are finite.
+
+        Nothing is simulated and no `Split` is opened: labels of scenes are drawn, and the simulation checks its images
+        by itself. So the test split can be checked before a training that must not see it.
+
+        Args:
+            name: "train", "val" or "test".
+
+        Raises:
+            DataError: a class is missing, or an image holds values that are not finite; names it.
+        """
+        content, classes = self._content, self.task.classes
+        if isinstance(content, ImageSet):
+            index = self._index(content, name)
+            images = len(index)
+            labels = np.asarray(content.labels)[index]
+            _check_pixels(content, index, f"{self.spec.id}: the {_IN_WORDS[name]} images")
+        else:
+            images = self.sizes[name]
+            labels = _first_labels(content, self.recipe.stream(name), images, classes=self.spec.classes)
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.spec.classes):
+            return  # opening the split reports it
+        present = set(self.task.labels(labels).tolist())
+        if missing := [classes[k] for k in range(len(classes)) if k not in present]:
+            raise DataError(
+                f"{self.spec.id}: the {images} {_IN_WORDS[name]} images show no {' and no '.join(missing)}: "
+                f"{_USELESS[name]}.",
+                hint=f"Try: --set {name}_images=500",
+            )
+
     def split(self, name: str) -> Split:
         """Return a split, "train", "val" or "test", with the classes of the task."""
         return self.task.apply(self._split(name))
 
+    def _index(self, content: ImageSet, name: str) -> NDArray[np.int64]:
+        """Return the positions of a split's images."""
+        return np.sort(assign_splits(content, self.sizes, seed=self.recipe.seed)[name])
+
     def _split(self, name: str) -> Split:
         content = self._content
         if isinstance(content, ImageSet):
-            index = np.sort(assign_splits(content, self.sizes, seed=self.recipe.seed)[name])
+            index = self._index(content, name)
             return Split(
                 name=name,
                 classes=self.spec.classes,
@@ -123,3 +172,44 @@ class Dataset:
                 progress=None if report is None else lambda done, total: report(name, done, total),
             ).shards
         return from_shards(name, self.spec.classes, shards, images)
+
+
+def check_code(host: Host, recipe: Recipe) -> None:
+    """Compare the plugins that a recipe was made for with those that are loaded.
+
+    Raises:
+        DataError: Another version, or another content of a plugin file.
+    """
+    now = registry.image_code(host, recipe.dataset, recipe.simulator)
+    for name in sorted({*now, *recipe.code}):
+        if now.get(name) != recipe.code.get(name):
+            raise DataError(
+                f"The images of {recipe.dataset} were planned with {name} {recipe.code.get(name, '(not stated)')}; "
+                f"loaded is {now.get(name, 'nothing of this name')}.",
+                hint="Plan it again: repeat the command that made the plan.",
+            )
+
+
+def _check_pixels(content: ImageSet, index: NDArray[np.int64], what: str) -> None:
+    """Check that images are finite, a few at a time.
+
+    Raises:
+        DataError: one is not; names it.
+    """
+    for start in range(0, len(index), _AT_A_TIME):
+        some = index[start : start + _AT_A_TIME]
+        finite = np.isfinite(np.asarray(content.images[some])).all((1, 2, 3))
+        if not finite.all():
+            first = some[int(np.argmin(finite))]
+            raise DataError(f"{what} hold values that are not finite; the first is image {content.ids[first]}.")
+
+
+def _first_labels(population: Population, stream: str, images: int, *, classes: Sequence[str]) -> NDArray[np.int64]:
+    """Return the labels of a split's first images: as many as show every class, or all."""
+    labels = np.zeros(0, np.int64)
+    for start in range(0, images, _AT_A_TIME):
+        more = population.sample(np.arange(start, min(start + _AT_A_TIME, images)), stream).label
+        labels = np.concatenate([labels, np.asarray(more)])
+        if len(np.unique(labels)) >= len(classes):
+            break
+    return labels

@@ -31,6 +31,9 @@ class Recipe:
         simulator, simulator_version: the engine's id and version, or None for images that exist already.
         seed: another seed gives other images of the same kind.
         device_type: "cpu" or "cuda"; the noise of the two differs bit by bit.
+        content: parameter that is a path -> digest of what lies there (`zoo.data.content`).
+        code: distribution -> version, or file -> digest, of the plugins that make the images. Without those of this
+            project, where a change of the images raises the version of the data set or simulator.
     """
 
     dataset: str
@@ -40,16 +43,31 @@ class Recipe:
     simulator_version: int | None = None
     seed: int = 0
     device_type: str = "cpu"
+    content: Mapping[str, str] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; `Recipe(**recipe.to_json())` gives the recipe back."""
+        """Return plain values; `Recipe(**recipe.to_json())` gives the recipe back.
+
+        Fields that came later are left out where they are empty, so that older hashes still hold.
+        """
         plain = {recipe_field.name: getattr(self, recipe_field.name) for recipe_field in fields(self)}
-        return plain | {"params": dict(self.params)}
+        plain["params"] = dict(self.params)
+        for name in ("content", "code"):
+            if not plain[name]:
+                del plain[name]
+        return plain
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the images: as `to_json`, with digests in place of paths."""
+        plain = self.to_json()
+        plain["params"] |= plain.pop("content", {})
+        return plain
 
     @property
     def hash(self) -> str:
         """16 hex digits that name this recipe."""
-        return short_hash(self.to_json())
+        return short_hash(self.identity())
 
     def stream(self, split: str) -> str:
         """Return the name of a split's random numbers.

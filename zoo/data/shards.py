@@ -5,6 +5,7 @@ A shard is written whole or not at all, holds the SHA-256 of its content in its 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 
 from zoo.data.recipe import Recipe
 from zoo.errors import DataError
-from zoo.paths import written_whole
+from zoo.paths import parse_json, regular_file, written_whole
 
 SHARD_SIZE = 256
 MOST_IMAGES = 100_000_000
 """Of a split: the names of shards have six digits."""
 
-_DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
+_LARGEST_HEADER = 1_000_000
+_DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8"}
 _CODES = {np.dtype(dtype).name: code for code, dtype in _DTYPES.items()}
 
 
@@ -69,7 +71,7 @@ def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]], *, identity: str
     """
     # The widest numbers first, so that all of them lie at multiples of their size.
     names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
-    buffers = [np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8) for name in names]
+    buffers = [_little_endian(arrays[name]).reshape(-1).view(np.uint8) for name in names]
     layout, offset = {}, 0
     for name, buffer in zip(names, buffers, strict=True):
         entry = {"dtype": _CODES[arrays[name].dtype.name], "shape": list(arrays[name].shape)}
@@ -99,7 +101,7 @@ def read_shard(path: Path, *, identity: str, verify: bool = True) -> dict[str, N
         DamagedShard: it is truncated, altered, or another one.
         FileNotFoundError: it is not there.
     """
-    content = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else np.zeros(0, np.uint8)
+    content = _mapped(regular_file(path))
     try:
         header, data = _parse(content)
         metadata = header.get("__metadata__", {})
@@ -112,9 +114,45 @@ def read_shard(path: Path, *, identity: str, verify: bool = True) -> dict[str, N
         raise DamagedShard(f"{path} is damaged: {error}.") from error
 
 
+def shard_checksum(path: Path) -> str:
+    """Return the SHA-256 of a shard's arrays as its header states it; `read_shard` compares it with them.
+
+    Raises:
+        DataError: The file was not found or is damaged.
+    """
+    try:
+        with regular_file(path).open("rb") as file:
+            start = file.read(8)
+            header = parse_json(file.read(min(int.from_bytes(start, "little"), _LARGEST_HEADER)))
+        return str(header["__metadata__"]["sha256"])
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise DamagedShard(f"{path} is damaged: {error}.") from error
+
+
+def _mapped(path: Path) -> NDArray[np.uint8]:
+    """Return the bytes of a file, mapped from disk and read only.
+
+    torch closes the file, numpy's memmap keeps it open: a split of more than 1,000 shards would run out of file
+    descriptors.
+    """
+    import torch
+
+    size = path.stat().st_size
+    if not size:
+        return np.zeros(0, np.uint8)
+    try:
+        content: NDArray[np.uint8] = torch.from_file(str(path), size=size, dtype=torch.uint8).numpy()
+    except RuntimeError as error:  # its form of an OSError
+        raise OSError(errno.EIO, str(error).splitlines()[0], str(path)) from error
+    content.flags.writeable = False
+    return content
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, as sha256sum prints it."""
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -125,7 +163,12 @@ def _parse(content: NDArray[np.uint8]) -> tuple[dict[str, Any], NDArray[np.uint8
     length = int.from_bytes(bytes(content[:8]), "little")
     if length > len(content) - 8:
         raise ValueError("its header is cut")
-    return json.loads(bytes(content[8 : 8 + length])), content[8 + length :]
+    return parse_json(bytes(content[8 : 8 + length])), content[8 + length :]
+
+
+def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array in the format's byte order; the header names the type without it."""
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
 
 
 def _digest(header: Mapping[str, Any], buffers: Iterable[NDArray[np.uint8]]) -> str:

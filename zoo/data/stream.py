@@ -103,6 +103,10 @@ class Stream:
                     tensor.record_stream(torch.cuda.current_stream(self.device))
             yield from zip(images.split(batch_size), labels.split(batch_size), strict=True)
 
+    def image_at(self, number: int, position: int, *, shuffle: torch.Generator) -> str:
+        """Return the name of an image by its position in an epoch; see `zoo.data.loader.Batches.image_at`."""
+        return f"{STREAM}-{(number - 1) * len(self) + int(torch.randperm(len(self), generator=shuffle)[position]):09d}"
+
     def render(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return images [n, 1, H, W] and labels [n] on the device, finished.
 

@@ -36,10 +36,10 @@ def truth_arrays(scenes: Scenes) -> dict[str, NDArray[Any]]:
     """
     arrays: dict[str, NDArray[Any]] = {}
     for part, (name, kind) in _PARTS.items():
-        value = getattr(scenes, name)
+        value: Any = getattr(scenes, name)
         if not isinstance(value, kind):
             continue
-        for field in dataclasses.fields(value):
+        for field in dataclasses.fields(kind):
             content = getattr(value, field.name)
             if isinstance(content, np.ndarray):
                 dtype = np.float32 if field.name == "pixels" else np.float64
@@ -77,12 +77,14 @@ def scenes_of(arrays: Arrays, index: NDArray[np.int64], *, label: NDArray[np.int
         parts: dict[str, Any] = {"lens_light": None}
         for part, (name, kind) in _PARTS.items():
             start = f"{PREFIX}{part}."
-            values = {key.removeprefix(start): column[index] for key, column in arrays.items() if key.startswith(start)}
+            values: dict[str, Any] = {
+                key.removeprefix(start): column[index] for key, column in arrays.items() if key.startswith(start)
+            }
             if not values:
                 continue
             if kind is Exposure:
                 [scaling] = np.unique(values["scaling"]) if len(index) else [0]
-                values |= {"scaling": SCALINGS[int(scaling)]}
+                values["scaling"] = SCALINGS[int(scaling)]
             parts[name] = kind(**values)
         return Scenes(
             label=np.asarray(label)[index],

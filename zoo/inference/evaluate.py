@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import torch
 
@@ -21,7 +22,8 @@ from zoo.data.task import open_task
 from zoo.errors import DataError, UsageError, nearest
 from zoo.plan.overrides import merge_params
 from zoo.plan.recipes import make_recipe
-from zoo.schema import plain
+from zoo.scores.finite import not_finite
+from zoo.scores.schema import Scores
 from zoo.scores.score import score
 from zoo.specs import DatasetSpec
 
@@ -31,6 +33,26 @@ if TYPE_CHECKING:
 
 SHARED = ("image_size", "pixel_scale")
 """Parameters of the data that a network's images always share with those that it was trained on."""
+
+
+class Evaluation(Scores, kw_only=True):
+    """Scores of trained weights on the test split of a recipe; `extra` is empty: plugins' metrics are of runs only.
+
+    Args:
+        model: Id of the network.
+        run_id: Run id of its training.
+        trained_on: Id of the data set of its training.
+        recipe: Recipe of the images that were scored.
+        angle: Rotation of each image in degrees before the network.
+        average: Rotated and mirrored images whose predictions were averaged: "none", "p4" or "d4".
+    """
+
+    model: str
+    run_id: str
+    trained_on: str
+    recipe: Recipe
+    angle: float
+    average: str
 
 
 def evaluation_recipe(
@@ -96,7 +118,7 @@ def evaluate(
     average: str = "none",
     folder: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Return the scores on the test split of a recipe.
 
     Args:
@@ -109,12 +131,10 @@ def evaluate(
         folder: read simulated images from here; default: the cache, which is filled.
         progress: called with split, images made, images to be made while it simulates.
 
-    Returns:
-        As `zoo.scores.score.score`, and "model", "run_id", "trained_on", "recipe", "angle", "average".
-
     Raises:
         UsageError: an impossible number of images, or angle.
-        DataError: the images have another shape or other classes than the weights.
+        DataError: the images have another shape or other classes than the weights, or the network gives no finite
+            number for one of them.
     """
     if type(images) is not int or not 1 <= images <= MOST_IMAGES:
         raise UsageError(f"images={images!r} must be a whole number from 1 to {MOST_IMAGES:,}.")
@@ -135,17 +155,18 @@ def evaluate(
     )
     # A softmax gives these back, so scores are computed in one place only.
     logits = torch.from_numpy(np.log(np.clip(probabilities, 1e-30, None)))
-    scores = plain(score(logits, torch.from_numpy(split.labels.astype(np.int64)), about.classes))
-    del scores["extra"]  # plugins' metrics are of runs only
-    return {
-        "model": about.model,
-        "run_id": about.run_id,
-        "trained_on": about.recipe.dataset,
-        "recipe": recipe.to_json(),
-        "angle": angle,
-        "average": average,
-        **scores,
-    }
+    if words := not_finite(logits, split.ids.__getitem__):
+        raise DataError(f"{about.model} cannot be scored on {spec.id}: {words}.")
+    scores = score(logits, torch.from_numpy(split.labels.astype(np.int64)), about.classes)
+    return Evaluation(
+        model=about.model,
+        run_id=about.run_id,
+        trained_on=about.recipe.dataset,
+        recipe=recipe,
+        angle=angle,
+        average=average,
+        **msgspec.structs.asdict(scores),
+    )
 
 
 def _task_of(spec: DatasetSpec, classes: tuple[str, ...]) -> str:

@@ -1,103 +1,124 @@
-"""Images and pixel scales of FITS files; astropy is imported when the first of them is read."""
+"""Images of FITS files, chosen by the names of their extensions; astropy is imported when the first of them is read."""
 
 from __future__ import annotations
 
+import functools
+import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import MissingError
+from zoo.data.image_file import Unreadable, check_size
+from zoo.inference.arrays import require_start
+from zoo.inference.part import Part, choose, import_library
+from zoo.inference.pixel_scale import stated_scale
+
+IMAGES = frozenset({"sci", "science", "data", "image", "images"})
+"""Words in the names of extensions that hold the image; extensions with other names count where there are none."""
+
+# The second and third rows are names of the pipelines of JWST and Hubble, and of PyAutoLens.
+NO_IMAGES = frozenset(
+    {
+        "mask", "masks", "maskbits", "psf", "kernel", "noise", "noisemap", "rms", "sigma", "std", "unc", "uncert",
+        "uncertainty", "err", "error", "errors", "var", "variance", "ivar", "invvar", "wht", "weight", "weights", "wt",
+        "dq", "ctx", "con", "context", "area", "exp", "expmap", "exptime", "exposure", "flag", "flags", "quality",
+        "bpm", "badpix", "seg", "segm", "segmentation", "bkg", "background", "flat", "over", "residual",
+        "residuals", "chi",
+    }
+)  # fmt: skip
+"""Words in the names of extensions that describe an image: masks, noise, weights, PSFs."""
+
+_STARTS = (b"SIMPLE  =", b"\x1f\x8b")  # astropy would also unpack zip, bzip2 and others, whole
 
 
-class PixelScale(NamedTuple):
-    """The pixel scale that a file states.
+def read_fits(path: Path, channels: int, chosen: str | None) -> Iterator[Part]:
+    """Yield the images of a FITS file, without masks, noise, weights and PSFs.
 
     Args:
-        arcsec: Side of a pixel in arcsec.
-        source: Place in the file that states it.
+        path: Path of the file.
+        channels: Number of channels of the network.
+        chosen: Extension to read instead: its name, its name and version as in "SCI,2", or its number from 0.
+
+    Raises:
+        Unreadable: It is not such a file, or holds no image.
     """
-
-    arcsec: float
-    source: str
-
-
-class Unreadable(Exception):
-    """The reason why a file cannot be read."""
-
-
-def read_fits(path: Path, channels: int) -> tuple[NDArray[Any], PixelScale | None]:
-    """Return the first image of a FITS file and its pixel scale."""
     fits = import_library("astropy.io.fits", "FITS files need astropy", "astropy")
+    require_start(path, _STARTS, "FITS")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # astropy's warnings about headers that it repairs
         with fits.open(path, memmap=False, lazy_load_hdus=True) as units:
-            for unit in units:
-                if getattr(unit, "is_image", False) and unit.header.get("NAXIS", 0) >= 2:
-                    data = np.asarray(unit.data)
-                    header = unit.header + units[0].header if unit is not units[0] else unit.header
-                    return data, fits_pixel_scale(header)
-    raise Unreadable("holds no image data")
+            found = {number: unit for number, unit in enumerate(units) if _holds_image(unit)}
+            if not found:
+                raise Unreadable("holds no image data")
+            labels = _labels(found)
+            numbers = _chosen(labels, chosen) if chosen is not None else _images(found, labels)
+            for number in numbers:
+                unit = found[number]
+                note = f"extension {labels[number]}, one of {len(found)} arrays in the file" if len(found) > 1 else ""
+                scale, error = stated_scale(unit.header, units[0].header)
+                yield Part(
+                    load=functools.partial(_load, unit),
+                    label=labels[number] if len(numbers) > 1 else "",
+                    pixel_scale=scale,
+                    scale_error=error,
+                    notes=(note,) if note else (),
+                )
 
 
-def fits_pixel_scale(header: Any) -> PixelScale | None:
-    """Return the pixel scale of a header, or None if the header states none.
-
-    The celestial WCS comes first, then CDELT1 with a unit, then PIXSCALE and its kin, and last CDELT1 alone: that is
-    in degrees where it means the sky, but many programs write a meaningless 1 there.
-
-    Args:
-        header: Header, an `astropy.io.fits.Header`.
-
-    Raises:
-        Unreadable: the pixels are not square.
-    """
-    from astropy.wcs import WCS
-    from astropy.wcs.utils import proj_plane_pixel_scales
-
-    celestial = WCS(header).celestial
-    if celestial.has_celestial and any(key in header for key in ("CDELT1", "CD1_1", "CD1_2", "PC1_1")):
-        x, y = (float(scale) * 3600 for scale in proj_plane_pixel_scales(celestial))
-        return PixelScale(_square(x, y), "the celestial WCS")
-    unit = str(header.get("CUNIT1", "")).strip().lower()
-    if unit:
-        return _by_cdelt(header, unit) or _by_name(header)
-    return _by_name(header) or _by_cdelt(header, "deg")
+def _holds_image(unit: Any) -> bool:
+    return bool(getattr(unit, "is_image", False)) and len(unit.shape) >= 2 and 0 not in unit.shape
 
 
-def _by_cdelt(header: Any, unit: str) -> PixelScale | None:
-    per_unit = {"deg": 3600.0, "arcsec": 1.0, "arcmin": 60.0}.get(unit)
-    if per_unit is None or "CDELT1" not in header:
-        return None
-    x = abs(float(header["CDELT1"])) * per_unit
-    y = abs(float(header.get("CDELT2", header["CDELT1"]))) * per_unit
-    return PixelScale(_square(x, y), f"CDELT1 in {unit}")
-
-
-def _by_name(header: Any) -> PixelScale | None:
-    for name in ("PIXSCALE", "PIXSCAL1", "PIXELSCL", "SECPIX", "SECPIX1"):
-        if isinstance(header.get(name), (int, float)) and header[name]:
-            return PixelScale(abs(float(header[name])), name)
-    return None
-
-
-def _square(x: float, y: float) -> float:
-    if not (x > 0 and y > 0 and abs(x / y - 1) < 0.01):
-        raise Unreadable(f"its pixels are not square: {x:.4g} by {y:.4g} arcsec")
-    return float(np.sqrt(x) * np.sqrt(y))
-
-
-def import_library(module: str, what: str, package: str) -> Any:
-    """Import an optional library.
+def _load(unit: Any) -> NDArray[Any]:
+    """Return the array of an extension.
 
     Raises:
-        MissingError: it is not installed.
+        Unreadable: It is larger than the limit, or ends before its data do.
     """
-    import importlib
+    check_size(unit.shape)
+    return np.asarray(unit.data)
 
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingError(f"{what}, which is not installed.", hint=f"Install it: pip install {package}") from error
+
+def _labels(found: dict[int, Any]) -> dict[int, str]:
+    """Return the label of each extension: its name if no other has it, its name and version, or its number."""
+    names = {number: _name(unit) for number, unit in found.items()}
+    versions = {number: f"{names[number]},{unit.ver}" for number, unit in found.items()}
+    return {
+        number: next(
+            (
+                label[number]
+                for label in (names, versions)
+                if names[number] and list(label.values()).count(label[number]) == 1
+            ),
+            str(number),
+        )
+        for number in found
+    }
+
+
+def _name(unit: Any) -> str:
+    return str(unit.header.get("EXTNAME", "")).strip()
+
+
+def _chosen(labels: dict[int, str], chosen: str) -> list[int]:
+    if chosen.isdecimal() and int(chosen) in labels:
+        return [int(chosen)]
+    name = choose(list(labels.values()), chosen, "image extension")
+    return [number for number, label in labels.items() if label == name]
+
+
+def _images(found: dict[int, Any], labels: dict[int, str]) -> list[int]:
+    """Return the numbers of the extensions that hold images.
+
+    Raises:
+        Unreadable: All names are those of masks, noise, weights and PSFs.
+    """
+    words = {number: set(re.split(r"[^a-z]+", _name(unit).lower())) for number, unit in found.items()}
+    images = [number for number in found if not words[number] & NO_IMAGES]
+    if not images:
+        raise Unreadable(f"holds no image but {', '.join(labels.values())}; choose one with FILE[NAME]")
+    return [number for number in images if words[number] & IMAGES] or images

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import UsageError
 from zoo.inference.read import Picture, Skipped
-from zoo.inference.resample import SAME_SCALE, resample_image
+from zoo.inference.resample import SAME_SCALE, resample_image, seen_part
 from zoo.models.pixels import FAR, far_outside, peak_and_noise
 
 if TYPE_CHECKING:
     from zoo.models.trained import TrainedClassifier
 
 MOST_PADDING = 0.5
+"""Images that leave a larger share of what the network sees empty are not classified."""
+
+NOTED_PADDING = 0.1
+"""Images with a larger share of padding have a note."""
+
+LEAST_SEEN = 0.25
+"""Images of which the network sees a smaller share have a note."""
 
 MOST_ZOOM = 10.0
 """Images whose pixels are this many times larger or smaller than the training images' are not classified.
@@ -141,6 +148,8 @@ def _predict(
 def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparation) -> _Prepared | Skipped:
     about = trained.about
     scale, stated = preparation.pixel_scale, picture.pixel_scale
+    if scale is None and about.pixel_scale and picture.scale_error:
+        return Skipped(name=picture.name, reason=f"{picture.scale_error}; --pixel-scale overrides it")
     if scale is None and stated is not None:
         if about.pixel_scale and _far(stated.arcsec, about.pixel_scale):
             return Skipped(
@@ -150,12 +159,23 @@ def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparat
             )
         scale = stated.arcsec
     zoom = about.pixel_scale / scale if about.pixel_scale and scale else 1.0
-    pixels, padding = resample_image(picture.pixels, size=about.image_shape[1], zoom=zoom)
-    if padding > 0.99:
-        return Skipped(name=picture.name, reason="is far smaller than the training images")
-    notes = []
+    size = about.image_shape[1]
+    rows, columns = seen_part(picture.pixels.shape, size=size, zoom=zoom)
+    part = picture.pixels[:, rows, columns]
+    if reason := _not_finite(part):
+        return Skipped(name=picture.name, reason=reason)
+    pixels, padding = resample_image(picture.pixels, size=size, zoom=zoom)
     if padding > MOST_PADDING:
+        height, width = picture.pixels.shape[1:]
+        return Skipped(
+            name=picture.name,
+            reason=f"{height} x {width} pixels are too few: {padding:.0%} of what the network sees would be padding",
+        )
+    notes = list(picture.notes)
+    if padding > NOTED_PADDING:
         notes.append(f"{padding:.0%} padded")
+    if part.size < LEAST_SEEN * picture.pixels.size:
+        notes.append(f"the middle {100 * part.size / picture.pixels.size:.2g} % of the image")
     if preparation.match_scale:
         peak = float(pixels.max())
         if not peak > 0:
@@ -171,6 +191,17 @@ def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparat
         scale_assumed=about.pixel_scale is not None and scale is None,
         notes=tuple(notes),
     )
+
+
+def _not_finite(part: NDArray[Any]) -> str:
+    """Return how many pixels of what the network sees are not finite in single precision, or ""."""
+    with np.errstate(over="ignore"):
+        count = part.size - int(np.isfinite(np.asarray(part, dtype=np.float32)).sum())
+    if not count:
+        return ""
+    broken = part.size - int(np.isfinite(part).sum())
+    what = "NaN or infinite" if broken else "too large for single precision"
+    return f"{broken or count:,} of {part.size:,} pixels that the network sees are {what}"
 
 
 def _answer(
@@ -191,6 +222,9 @@ def _answer(
             yield item
             continue
         i = next(number)
+        if not np.isfinite(probabilities[i]).all():
+            yield Skipped(name=item.name, reason="the network's answer is not finite")
+            continue
         yield Prediction(
             name=item.name,
             probabilities=probabilities[i],

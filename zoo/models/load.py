@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from zoo import registry
 from zoo.errors import DataError, MissingError, UsageError
 from zoo.models.classifier import build_classifier
+from zoo.models.copies import copy_of
 from zoo.models.trained import TrainedClassifier
 from zoo.models.weights_file import About, Weights, read_weights
 from zoo.specs import ModelSpec
@@ -99,14 +99,14 @@ def differences(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
 
 
 def golden_predictions(classifier: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """Return images and the logits that the classifier gives for them on the CPU in float32.
+    """Return "images" and the "logits" that the classifier gives for them on the CPU in float32.
 
     Args:
         classifier: on any device.
         images: [n, C, H, W], a few.
     """
     # A copy: the run goes on with the classifier where it is.
-    on_cpu = copy.deepcopy(classifier).cpu().float().eval()
+    on_cpu = copy_of(classifier).cpu().float().eval()
     with torch.no_grad():
         return {"images": images.cpu(), "logits": on_cpu(images.cpu())}
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.errors import TrainingError, UsageError, ZooError, nearest
+from zoo.isolation import contained
 from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
@@ -38,17 +40,48 @@ def build_network(
             raise UsageError(f"{spec.id} has no hyper-parameter '{name}'.{nearest(name, spec.defaults)}")
     build = registry.load_target(spec)
     try:
-        network = build(
-            in_chans=in_chans,
-            num_classes=num_classes,
-            image_size=image_size,
-            # A copy: a builder that changes a list would change the spec.
-            **copy.deepcopy({**spec.arguments, **spec.defaults, **hparams}),
-        )
+        with contained():
+            network = build(
+                in_chans=in_chans,
+                num_classes=num_classes,
+                image_size=image_size,
+                # A copy: a builder that changes a list would change the spec.
+                **copy.deepcopy({**spec.arguments, **spec.defaults, **hparams}),
+            )
     except ZooError:
         raise
     except Exception as error:
         raise TrainingError(f"{spec.id} cannot be built: {type(error).__name__}: {error}") from error
     if not isinstance(network, nn.Module):
         raise TrainingError(f"{spec.id}: {spec.target} returned a {type(network).__name__}, not a torch.nn.Module.")
+    _complete(network, spec, image_shape=(in_chans, image_size, image_size))
     return network
+
+
+def _complete(network: nn.Module, spec: ModelSpec, *, image_shape: tuple[int, int, int]) -> None:
+    """Give lazy layers (`torch.nn.LazyLinear`, ...) their shapes, which they have after a first forward pass only.
+
+    Raises:
+        TrainingError: the network refuses the images, or a layer is not used by the forward pass.
+    """
+    import torch
+    from torch.nn.parameter import is_lazy
+
+    def lazy() -> list[str]:
+        named = itertools.chain(network.named_parameters(), network.named_buffers())
+        return [name for name, tensor in named if is_lazy(tensor)]
+
+    if not lazy():
+        return
+    training = network.training
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, *image_shape))
+    except Exception as error:
+        raise TrainingError(
+            f"{spec.id} has lazy layers, and refuses images [1, {', '.join(map(str, image_shape))}]: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    network.train(training)
+    if names := lazy():
+        raise TrainingError(f"{spec.id} has lazy layers that a forward pass does not use: {', '.join(names[:3])}.")

@@ -63,7 +63,9 @@ class TrainedClassifier(Classifier):
             raise UsageError(f"batch_size={batch_size!r} must be a whole number, 1 or more.")
         if average not in AVERAGES:
             raise UsageError(f"average '{average}' is not one of {', '.join(AVERAGES)}.{nearest(average, AVERAGES)}")
-        batch = torch.as_tensor(images if isinstance(images, Tensor) else np.asarray(images)).float()
+        with np.errstate(over="ignore"):  # what becomes infinite is refused below
+            array = images if isinstance(images, Tensor) else np.array(images, dtype=np.float32)  # of any byte order
+        batch = torch.as_tensor(array).float()
         if batch.ndim in (2, 3) and self.image_shape[0] == 1:
             batch = batch.reshape(-1, 1, *batch.shape[-2:])
         if batch.ndim != 4 or tuple(batch.shape[1:]) != self.image_shape:

@@ -20,8 +20,8 @@ from msgspec import Meta
 
 from zoo.data.recipe import Recipe
 from zoo.errors import DataError
-from zoo.paths import written_whole
-from zoo.schema import Record, plain, read_record
+from zoo.paths import parse_json, regular_file, written_whole
+from zoo.schema import Record, json_text, plain, read_record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -149,11 +149,13 @@ def write_weights(path: Path, state: Mapping[str, Tensor], *, about: About, gold
     """
     from safetensors.torch import save
 
+    from zoo.models.copies import tensors_for_file
+
     tensors = {**state, **{GOLDEN + name: tensor for name, tensor in golden.items()}}
-    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    on_cpu = tensors_for_file(tensors)
     entries, start = _parse(data := save(on_cpu), path)
     digest = _digest(entries, memoryview(data)[start:])
-    content = json.loads(json.dumps({"format": FORMAT, "sha256": digest, **plain(about)}))
+    content = json.loads(json_text({"format": FORMAT, "sha256": digest, **plain(about)}, what=path.name))
     entry = json.dumps({**content, _ENTRY_SHA256: _entry_sha256(content)}, sort_keys=True)
     with written_whole(path) as temporary:
         temporary.write_bytes(save(on_cpu, metadata={_ENTRY: entry}))
@@ -167,7 +169,7 @@ def read_header(path: Path) -> Header:
         DataError: The file was not found, is damaged or altered, or is not a weights file of zoo.
     """
     try:
-        with path.open("rb") as file:
+        with regular_file(path).open("rb") as file:
             start = file.read(8)
             content = start + file.read(min(int.from_bytes(start, "little"), _LARGEST_HEADER))
     except OSError as error:
@@ -192,7 +194,7 @@ def read_weights(path: Path) -> Weights:
             hint="Copy it again, or train again: zoo rerun RUN",
         )
     try:
-        tensors = load_file(path)
+        tensors = load_file(regular_file(path))
     except (OSError, SafetensorError, ValueError) as error:
         raise DataError(f"{path} cannot be read as weights: {error}.") from error
     return Weights(
@@ -210,7 +212,7 @@ def digest_of(path: Path) -> str:
         DataError: The file was not found, or is damaged.
     """
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with regular_file(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             length = int.from_bytes(content[:8], "little")
             entries, start = _parse(content[: 8 + length], path)
             with memoryview(content) as view, view[start:] as data:
@@ -225,7 +227,7 @@ def _parse(content: bytes, path: Path) -> tuple[dict[str, Any], int]:
     try:
         if len(content) < 8 or length > len(content) - 8:
             raise ValueError("it ends before its header does")
-        entries = json.loads(content[8 : 8 + length])
+        entries = parse_json(content[8 : 8 + length])
         if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
             raise ValueError("its header is not a JSON object")
         for name, entry in entries.items():
@@ -274,7 +276,7 @@ def _header(entries: Mapping[str, Any], path: Path) -> Header:
             hint="Weights of other programs: zoo show MODEL lists the hyper-parameter that loads them, if any.",
         )
     try:
-        content = dict(json.loads(text))
+        content = dict(parse_json(text))
         stated = content.pop(_ENTRY_SHA256, None)
         found = _entry_sha256(content)
     except (ValueError, TypeError, RecursionError) as error:

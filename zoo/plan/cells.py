@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from zoo import registry
 from zoo.budgets import find_budget
+from zoo.data.content import pin_paths
+from zoo.data.folder import folder_digest
 from zoo.data.shards import MOST_IMAGES
 from zoo.data.task import open_task
-from zoo.devices import resolve_device, resolve_precision
+from zoo.devices import planned_device, resolve_device, resolve_precision
 from zoo.errors import UsageError, nearest
 from zoo.plan.match import match_widths
 from zoo.plan.overrides import SIZE_SETTINGS, by_model, check_names, check_plain, data_params, hparam
@@ -21,7 +22,6 @@ from zoo.plan.request import Request
 from zoo.plan.settings import RULES, SETTING_NAMES, TrainingSettings
 from zoo.results.cell import Cell, Rule
 from zoo.specs import DatasetSpec, ModelSpec
-from zoo.version import __version__
 from zoo.weights.start import resolve_init
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
     """
     if request.rule not in RULES:
         raise UsageError(f"rule '{request.rule}' is not one of {', '.join(RULES)}.{nearest(request.rule, RULES)}")
-    device = resolve_device(request.device)
+    # Only time is measured while planning, so only that needs the device here.
+    device = (resolve_device if request.match == "time" else planned_device)(request.device)
     precision = resolve_precision(request.precision, device)
     budget = find_budget(request.budget or ("paper" if device == "cuda" else "laptop"))
     models = registry.match(host, ModelSpec, request.models)
@@ -81,9 +82,11 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
                 f"{dataset.id} consists of stored images; it cannot be streamed.",
                 hint="Leave out --stream; which data sets are simulated: zoo list-datasets",
             )
+        images: dict[str, str] = {}
         if request.images is not None:
             needed = {split: size for split, size in sizes.items() if split != "train" or not stream}
             recipe = recipe_of_folder(dataset, recipe, request.images, needed)
+            images = {split: folder_digest(request.images, split, size) for split, size in needed.items()}
         try_population(dataset, recipe)
         for model in models:
             for name in model.training:
@@ -96,6 +99,7 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
             training = {**model.training, **budget.training, **given[model.id]}
             mine = {**settings, **own_settings[model.id]}
             hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}
+            hparams, content = pin_paths(hparams, model.paths)
             cells += [
                 Cell(
                     model=model.id,
@@ -108,8 +112,10 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
                     budget=budget.name,
                     rule=cast(Rule, request.rule),  # one of RULES
                     task=request.task,
+                    content=content,
+                    images=images,
                     precision=precision,
-                    versions=installed_versions(host, model.id, dataset.id, recipe.simulator),
+                    versions=registry.installed_versions(host, model.id, dataset.id, recipe.simulator),
                 )
                 for seed in seeds
             ]
@@ -124,20 +130,3 @@ def _training(host: Host, settings: Mapping[str, Any], request: Request) -> dict
     if "init" in given:
         given["init"] = resolve_init(host, given["init"], store=Path(request.store))
     return given
-
-
-def installed_versions(host: Host, *ids: str | None) -> dict[str, str]:
-    """Return distribution -> version of the core and of the plugins that these ids come from.
-
-    A plugin that is a file has no version: the hash of its content stands for it, so that an edited network is
-    not given the result of its predecessor.
-    """
-    versions = {"lens-zoo": __version__}
-    for full_id in ids:
-        record = host.records.get(full_id.partition("/")[0]) if full_id else None
-        if record is not None and record.version == "file":
-            path = Path(record.distribution)
-            versions[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        elif record is not None:
-            versions[record.distribution] = record.version
-    return dict(sorted(versions.items()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import statistics
 import time
@@ -14,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.data.recipe import canonical_json
-from zoo.errors import UsageError, nearest
-from zoo.paths import make_dir, written_whole
+from zoo.errors import DataError, UsageError, nearest
+from zoo.paths import make_dir, read_json
 from zoo.results.cell import Cell
+from zoo.results.store import write_json
+from zoo.schema import Record, plain, read_record
 from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
@@ -30,6 +31,24 @@ _CLOSE = 0.01
 _TRIES = 8
 _BATCH = 16
 _STEPS = 7
+
+
+class Match(Record):
+    """Widths that match a network to another one, as a file in the store's folder `.match` holds them.
+
+    Args:
+        hparams: All hyper-parameters of the network, with the widths that were found.
+        cost: Cost of the network with these widths.
+        wanted: Cost of the network that it is matched to.
+    """
+
+    hparams: Mapping[str, Any]
+    cost: float
+    wanted: float
+
+    def __post_init__(self) -> None:
+        if not any(name in self.hparams for name in WIDTHS):
+            raise ValueError(f"the match has no {' or '.join(WIDTHS)}")
 
 
 def match_widths(
@@ -55,15 +74,16 @@ def match_widths(
         tell: Function called with a sentence on the new cost of each network.
 
     Raises:
-        UsageError: `by` is unknown, or a network has no width to scale.
+        UsageError: `by` is unknown, or a network has no width to scale or no cost that can be counted.
+        TrainingError: a time is asked for, and a network cannot be trained.
     """
     if by not in MATCHES:
         raise UsageError(f"--match {by} is not one of {', '.join(MATCHES)}.{nearest(by, MATCHES)}")
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Match] = {}
     references: dict[str, Cell] = {}
     matched = []
     for cell in cells:
-        problem = canonical_json([cell.recipe.to_json(), cell.task])
+        problem = canonical_json([cell.recipe.identity(), cell.task])
         reference = references.setdefault(problem, cell)
         if cell.model == reference.model:
             matched.append(cell)
@@ -72,48 +92,50 @@ def match_widths(
         if key not in found:
             found[key] = _stored(store, key) or _keep(store, key, _match(host, cell, reference, by, device))
             tell(_sentence(cell, reference, by, found[key]))
-        matched.append(replace(cell, hparams=found[key]["hparams"]))
+        matched.append(replace(cell, hparams=found[key].hparams))
     return matched
 
 
 def _key(cell: Cell, reference: Cell, by: str, device: str) -> str:
     """Return a digest of everything that a match depends on; seeds and training settings are excluded."""
     sides = [(one.model, one.model_version, dict(one.hparams), dict(one.versions)) for one in (cell, reference)]
-    text = canonical_json([by, device if by == "time" else "", cell.recipe.to_json(), cell.task, sides])
+    text = canonical_json([by, device if by == "time" else "", cell.recipe.identity(), cell.task, sides])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _stored(store: Path, key: str) -> dict[str, Any] | None:
+def _stored(store: Path, key: str) -> Match | None:
+    """Return a stored match, or None if its file is missing or damaged: the widths are then found again."""
+    path = store / ".match" / f"{key}.json"
     try:
-        content: dict[str, Any] = json.loads((store / ".match" / f"{key}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_record(read_json(path), Match, what=path.name)
+    except (OSError, ValueError, DataError):
         return None
-    return content
 
 
-def _keep(store: Path, key: str, content: dict[str, Any]) -> dict[str, Any]:
+def _keep(store: Path, key: str, match: Match) -> Match:
     make_dir(store / ".match")
-    with written_whole(store / ".match" / f"{key}.json") as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-    return content
+    write_json(store / ".match" / f"{key}.json", plain(match))
+    return match
 
 
-def _match(host: Host, cell: Cell, reference: Cell, by: str, device: str) -> dict[str, Any]:
-    """Return "hparams", "cost" and "wanted" of the closest match found by scaling all widths by one factor."""
+def _match(host: Host, cell: Cell, reference: Cell, by: str, device: str) -> Match:
+    """Return the closest match found by scaling all widths by one factor."""
     name = _width_name(host, cell)
     wanted = _cost(host, reference, reference.hparams, by, device)
-    factor, best, tried = 1.0, dict[str, Any](), set[str]()
+    factor, tried = 1.0, set[str]()
+    best: Match | None = None
     for _ in range(_TRIES):
         hparams = {**cell.hparams, name: _scaled(cell.hparams[name], factor)}
         if (text := canonical_json(hparams[name])) in tried:
             break
         tried.add(text)
         cost = _cost(host, cell, hparams, by, device)
-        if not best or abs(math.log(cost / wanted)) < abs(math.log(best["cost"] / wanted)):
-            best = {"hparams": hparams, "cost": cost, "wanted": wanted}
+        if best is None or abs(math.log(cost / wanted)) < abs(math.log(best.cost / wanted)):
+            best = Match(hparams=hparams, cost=cost, wanted=wanted)
         if abs(cost / wanted - 1) < _CLOSE:
             break
         factor *= math.sqrt(wanted / cost)  # the parameters and products of a layer grow as the square of its width
+    assert best is not None  # the first factor is always tried
     return best
 
 
@@ -148,14 +170,24 @@ def _cost(host: Host, cell: Cell, hparams: Mapping[str, Any], by: str, device: s
 
     from zoo.data.open import Dataset
     from zoo.models.classifier import build_classifier
-    from zoo.scores.score import count_cost
+    from zoo.models.cost import count_cost
+    from zoo.models.trial import try_classifier
 
     data = Dataset(host, cell.recipe, cell.sizes, task=cell.task)
     classes = len(data.task.classes)
     classifier = build_classifier(host, cell.model, hparams, image_shape=data.image_shape, num_classes=classes)
     if by == "time":
+        images = torch.zeros(2, *data.image_shape, device=device)
+        try_classifier(host, classifier.to(device), images, model=cell.model, hparams=hparams, classes=classes)
         return _step_seconds(classifier.to(device), data.image_shape, classes)
-    return float(count_cost(classifier, torch.zeros(1, *data.image_shape))["parameters" if by == "params" else "macs"])
+    cost = count_cost(classifier, torch.zeros(1, *data.image_shape))
+    if by == "params":
+        return float(cost.parameters)
+    if cost.macs is None:
+        raise UsageError(
+            f"The multiply-accumulates of {cell.model} cannot be counted.", hint="Match by another cost: --match params"
+        )
+    return float(cost.macs)
 
 
 def _step_seconds(classifier: Any, image_shape: tuple[int, int, int], classes: int) -> float:
@@ -177,11 +209,11 @@ def _step_seconds(classifier: Any, image_shape: tuple[int, int, int], classes: i
     return statistics.median(seconds[2:])
 
 
-def _sentence(cell: Cell, reference: Cell, by: str, found: Mapping[str, Any]) -> str:
-    name = next(name for name in WIDTHS if name in found["hparams"])
+def _sentence(cell: Cell, reference: Cell, by: str, found: Match) -> str:
+    name = next(name for name in WIDTHS if name in found.hparams)
     unit = {"params": "parameters", "macs": "multiply-accumulates", "time": "s per training step"}[by]
-    cost = f"{found['cost']:.4f}" if by == "time" else f"{found['cost']:,.0f}"
+    cost = f"{found.cost:.4f}" if by == "time" else f"{found.cost:,.0f}"
     return (
-        f"matched: {cell.model} with {name}={found['hparams'][name]}: {cost} {unit}, "
-        f"{found['cost'] / found['wanted']:.2f} times the cost of {reference.model}"
+        f"matched: {cell.model} with {name}={found.hparams[name]}: {cost} {unit}, "
+        f"{found.cost / found.wanted:.2f} times the cost of {reference.model}"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from zoo.budgets import Budget
 from zoo.data.recipe import SPLITS, canonical_json
 from zoo.errors import UsageError, nearest
+from zoo.paths import parse_json
 from zoo.plan.settings import SETTING_NAMES
 from zoo.specs import DatasetSpec, ModelSpec
 
@@ -35,7 +35,7 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
         if name in settings:
             raise UsageError(f"--set {name} is given twice.")
         try:
-            settings[name] = json.loads(text)
+            settings[name] = parse_json(text)
         except ValueError:
             settings[name] = {"True": True, "False": False, "None": None}.get(text, text)
         if isinstance(settings[name], float) and not math.isfinite(settings[name]):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
+from zoo.data.content import pin_paths
 from zoo.data.recipe import Recipe, canonical_json
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, ZooError
@@ -37,19 +38,30 @@ def make_recipe(
     Raises:
         UsageError: the simulator is unknown.
         MissingError: its plugin is absent.
+        DataError: a file among the parameters cannot be read.
     """
     # Priors of 1 and 1.0 are equal and must give the same hash of the recipe, and so the same folder of images.
     params = {
         name: float(value) if type(value) is int and type(dataset.params.get(name)) is float else value
         for name, value in params.items()
     }
+    params, content = pin_paths(params, dataset.paths)
     if not dataset.simulated:
-        return Recipe(dataset=dataset.id, dataset_version=dataset.version, params=params, seed=seed)
+        return Recipe(
+            dataset=dataset.id,
+            dataset_version=dataset.version,
+            params=params,
+            seed=seed,
+            content=content,
+            code=registry.image_code(host, dataset.id, None),
+        )
     engine = registry.find_simulator(host, simulator)
     return Recipe(
         dataset=dataset.id,
         dataset_version=dataset.version,
         params=params,
+        content=content,
+        code=registry.image_code(host, dataset.id, engine.id),
         simulator=engine.id,
         simulator_version=engine.version,
         seed=seed,

@@ -29,7 +29,7 @@ def option(
         text: Help text of the option.
         flag: Name of the option; default: made from the field's name.
         metavar: Name of the value in the help.
-        complete: What the shell completes: "models", "datasets", "simulators", "budgets" or "launchers".
+        complete: What the shell completes, a key of `zoo.cli.complete.COMPLETE`; "" completes nothing.
         place: Whether the field sets where a run happens, not what is run; it is then not a key of a suite.
         shown: Default of the option where it is a text that the command parses into the field's value.
     """
@@ -80,13 +80,15 @@ class Request:
     simulator: str = option(
         "", "Render the images with this simulator; default: see zoo list-simulators.", complete="simulators"
     )
-    device: str = option("auto", "Train on this device: auto, cpu, cuda or mps.", place=True)
-    precision: str = option("auto", "Train with this precision: auto, fp32, tf32 or bf16.")
-    rule: str = option("val_auc", "Choose the epoch to keep: val_auc or last.")
+    device: str = option("auto", "Train on this device: auto, cpu, cuda or mps.", place=True, complete="devices")
+    precision: str = option("auto", "Train with this precision: auto, fp32, tf32 or bf16.", complete="precisions")
+    rule: str = option("val_auc", "Choose the epoch to keep: val_auc or last.", complete="rules")
     task: str = option("", "Choose the task: substructure (none or any); default: all classes.", metavar="NAME")
-    match: str = option("", "Scale widths to match the first model's cost: params, macs or time.", metavar="BY")
+    match: str = option(
+        "", "Scale widths to match the first model's cost: params, macs or time.", metavar="BY", complete="matches"
+    )
     settings: Mapping[str, Any] = option(
         dict, "Change a setting: lr=3e-4, model.width=8, data.snr=50, ...", flag="--set", metavar="NAME=VALUE"
     )
     images: Path | None = option(None, "Read images made by zoo simulate.", metavar="DIR", place=True)
-    store: str | Path = option("results", "Store the results in this folder.", place=True)
+    store: str | Path = option("results", "Store the results in this folder.", place=True, complete="folder")

@@ -6,7 +6,7 @@ STORE/studies/NAME can be benchmarked with `zoo bench --from-study NAME` too.
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from zoo.errors import DataError, UsageError, nearest
+from zoo.paths import read_json
 from zoo.plan.request import Request, is_place
 from zoo.results.store import write_json
 from zoo.schema import Record, read_record
@@ -117,11 +118,11 @@ def read_best(store: Path, name: str) -> Best:
         DataError: the file is damaged, or of another schema.
     """
     folder = study_folder(store, name)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # Path.is_dir raises where a name is too long
         raise unknown_study(store, name)
     path = folder / BEST
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         schema = content.pop("schema", None)
         if schema == BEST_SCHEMA:
             return Best.from_json(content)

@@ -29,6 +29,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from zoo.errors import UsageError, nearest
+from zoo.paths import regular_file
 from zoo.plan.request import Request, is_place
 from zoo.schema import Record
 
@@ -116,7 +117,7 @@ def read_suite(path: Path) -> Suite:
         UsageError: The file is missing, or a key or value in it is invalid; names line and key.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        text = regular_file(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"The suite {path} cannot be read: {getattr(error, 'strerror', None) or error}.",

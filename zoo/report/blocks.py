@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,13 +10,15 @@ from typing import Any
 from markupsafe import Markup
 
 from zoo.errors import DataError
+from zoo.paths import parse_json
 from zoo.report import charts
-from zoo.report.charts import words
+from zoo.report.charts import known, words
 from zoo.report.svg import SERIES, series_class, short
 from zoo.report.thumbnails import data_address
 from zoo.results.comparison import MACRO, Comparison, Variant, estimate
+from zoo.results.files import read_file
 from zoo.results.schema import Finished
-from zoo.results.store import EXAMPLES, MISTAKES, read_arrays
+from zoo.results.store import EXAMPLES, MISTAKES
 
 MOST_SERIES = 12
 """Variants that the charts of one problem show; the table shows all."""
@@ -71,9 +72,13 @@ class _Column:
 _COLUMNS = (
     _Column(heading="accuracy", value=lambda result: result.test.accuracy, text="{:.3f}".format),
     _Column(heading="calibration error", value=lambda result: result.test.ece, text="{:.3f}".format),
-    _Column(heading="equivariance error", value=lambda result: result.equivariance.trained.error, text="{:.0e}".format),
+    _Column(
+        heading="equivariance error",
+        value=lambda result: known(result.equivariance.trained.error),
+        text="{:.0e}".format,
+    ),
     _Column(heading="parameters", value=lambda result: result.cost.parameters, text="{:,.0f}".format),
-    _Column(heading="MACs", value=lambda result: result.cost.macs, text=short),
+    _Column(heading="MACs", value=lambda result: known(result.cost.macs), text=short),
     _Column(heading="train images/s", value=lambda result: result.cost.train_images_per_second, text="{:,.0f}".format),
     _Column(heading="minutes", value=lambda result: result.seconds / 60, text="{:.1f}".format),
 )
@@ -144,15 +149,15 @@ def confusion_tables(variants: Sequence[Variant], classes: Sequence[str]) -> lis
 
 def examples(variants: Sequence[Variant]) -> list[dict[str, Any]]:
     """Return a few training images of each class, of the first run that has them."""
-    for run_dir in [result.run_dir for variant in variants for result in variant.results]:
+    for result in [result for variant in variants for result in variant.results]:
         try:
-            arrays, metadata = read_arrays(run_dir / EXAMPLES)
+            arrays, metadata = read_file(result, EXAMPLES)
             return [
                 {
                     "name": words(name),
                     "images": [data_address(image[0]) for image in arrays["images"][arrays["labels"] == k]],
                 }
-                for k, name in enumerate(json.loads(metadata["classes"]))
+                for k, name in enumerate(parse_json(metadata["classes"]))
             ]
         except (DataError, KeyError, ValueError):
             continue
@@ -162,8 +167,8 @@ def examples(variants: Sequence[Variant]) -> list[dict[str, Any]]:
 def mistakes(best: Variant) -> list[dict[str, Any]]:
     """Return the test images whose true class the best network gave the lowest probability."""
     try:
-        arrays, metadata = read_arrays(best.results[0].run_dir / MISTAKES)
-        classes, ids = json.loads(metadata["classes"]), json.loads(metadata["ids"])
+        arrays, metadata = read_file(best.results[0], MISTAKES)
+        classes, ids = parse_json(metadata["classes"]), parse_json(metadata["ids"])
         order = arrays["probabilities"][range(len(ids)), arrays["labels"]].argsort()
         found = []
         for index in order:

@@ -223,17 +223,18 @@ def cost_panels(variants: Sequence[Variant]) -> list[Figure]:
     all_costs = [[result.cost for result in variant.results] for variant in variants]
     for label, costs in (
         ("parameters", [_mean([cost.parameters for cost in of_seeds]) for of_seeds in all_costs]),
-        ("multiply-accumulates an image", [_mean([cost.macs for cost in of_seeds]) for of_seeds in all_costs]),
+        ("multiply-accumulates an image", [_mean([known(cost.macs) for cost in of_seeds]) for of_seeds in all_costs]),
         ("training seconds", [_mean([cost.train_seconds for cost in of_seeds]) for of_seeds in all_costs]),
     ):
-        known = [cost for cost in costs if math.isfinite(cost) and cost > 0]
-        if not known:
+        shown = [cost for cost in costs if math.isfinite(cost) and cost > 0]
+        if not shown:
             continue
-        panel = Panel(x=(min(known) / 1.6, max(known) * 1.6), y=(floor, 1.0), height=260, log_x=True)
+        panel = Panel(x=(min(shown) / 1.6, max(shown) * 1.6), y=(floor, 1.0), height=260, log_x=True)
         content = frame(panel, x_label=label, y_label="macro AUC")
         best, front = -1.0, []
-        for cost, point in sorted(zip(costs, estimates, strict=True), key=lambda pair: (pair[0], -pair[1].auc)):
-            if cost > 0 and point.auc > best:
+        priced = [pair for pair in zip(costs, estimates, strict=True) if pair[0] > 0]
+        for cost, point in sorted(priced, key=lambda pair: (pair[0], -pair[1].auc)):
+            if point.auc > best:
                 front.append((cost, point.auc))
                 best = point.auc
         content += line(panel, [x for x, _ in front], [y for _, y in front], style="chance")
@@ -251,6 +252,16 @@ def cost_panels(variants: Sequence[Variant]) -> list[Figure]:
         drawn = picture(content, width=panel.width, height=panel.height, name=f"Macro AUC by {label}")
         panels.append(Figure(drawing=drawn))
     return panels
+
+
+def known(value: float | None) -> float:
+    """Return a number that may be unknown as one that may be NaN."""
+    return math.nan if value is None else value
+
+
+def _largest(values: Sequence[float | None]) -> float:
+    """Return the largest number, or NaN if one of them is unknown."""
+    return math.nan if None in values else max(map(known, values))
 
 
 def interval_bar(
@@ -273,8 +284,8 @@ def equivariance_panel(variants: Sequence[Variant]) -> list[Figure]:
     rows: list[tuple[int, Variant, float, float, float]] = []
     for index, variant in enumerate(variants):
         measured = [result.equivariance for result in variant.results]
-        before = max(one.initial.error for one in measured)
-        after = max(one.trained.error for one in measured)
+        before = _largest([one.initial.error for one in measured])
+        after = _largest([one.trained.error for one in measured])
         flips = max(one.trained.flips for one in measured)
         if math.isfinite(after):
             rows.append((index, variant, before, after, flips))

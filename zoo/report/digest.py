@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.about import UNDECLARED
 from zoo.errors import DataError
-from zoo.paths import write_text
+from zoo.paths import read_json, write_text
+from zoo.results.files import checked_file
 from zoo.results.schema import Finished
-from zoo.results.store import PREDICTIONS, read_arrays
-from zoo.schema import Record, plain, read_record
+from zoo.results.store import PREDICTIONS, content_checksum, file_sha256, read_arrays
+from zoo.schema import Record, json_text, plain, read_record
 from zoo.scores.schema import Interval
 from zoo.scores.stats import Array, critical_value, macro_components, reliability, roc_band, softmax
 
-VERSION = 4
+R = TypeVar("R")
+VERSION = 5
 """Raise it when what is kept changes, so that older files are made again."""
 DIGEST = "report.json"
 FALSE_RATES = np.linspace(0, 1, 41) ** 2
@@ -103,14 +104,14 @@ class Digest(Record):
     """What the report draws of one run.
 
     Args:
-        mark: Format, and size and time of the predictions that it was computed from.
+        mark: Format, and SHA-256 of the predictions that it was computed from.
         roc: Class -> its ROC curve, where the class and the rest have images.
         reliability: Bins of confidence that hold images.
         labels: Parameter -> label of the slices that its data set declares.
         slices: Areas in slices of the scenes' parameters; see `slice_scores`.
     """
 
-    mark: tuple[int, int, int]
+    mark: tuple[int, str]
     roc: Mapping[str, RocBand]
     reliability: tuple[ReliabilityBin, ...]
     labels: Mapping[str, str]
@@ -127,18 +128,14 @@ def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyTyp
     Raises:
         DataError: predictions are missing or damaged.
     """
-    source = result.run_dir / PREDICTIONS
-    try:
-        about = source.stat()
-    except OSError as error:
-        raise DataError(f"Cannot read {source}: {error.strerror or error}.") from error
-    mark = (VERSION, about.st_size, about.st_mtime_ns)
+    source = checked_file(result, PREDICTIONS)
+    mark = (VERSION, predictions_mark(result))
     kept_in = result.run_dir / DIGEST
     try:
-        kept = read_record(json.loads(kept_in.read_text(encoding="utf-8")), Digest, what=DIGEST)
+        kept = read_kept(kept_in, Digest)
         if kept.mark == mark and kept.labels == labels:
             return kept
-    except (OSError, ValueError, RecursionError, DataError):
+    except DataError:
         pass
     arrays, _ = read_arrays(source)
     try:
@@ -149,20 +146,44 @@ def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyTyp
     return digest
 
 
+def predictions_mark(result: Finished) -> str:
+    """Return the SHA-256 of a run's predictions as they are now, or "" where they cannot be read."""
+    try:
+        return file_sha256(result.run_dir / PREDICTIONS)
+    except OSError:
+        return ""
+
+
 def keep(path: Path, content: Mapping[str, Any]) -> None:
     """Write a file that saves work next time; a store that is not writable is not an error."""
     try:
         # One line: with indentation Python writes JSON several times more slowly.
-        write_text(path, json.dumps(content))
+        write_text(path, json_text({"content": content, "checksum": content_checksum(content)}, what=path.name))
     except DataError:
         return
+
+
+def read_kept(path: Path, kind: type[R]) -> R:
+    """Return what `keep` wrote.
+
+    Raises:
+        DataError: The file was not found, is of another version, or has been altered.
+    """
+    try:
+        whole = read_json(path)
+        content = whole["content"]
+        if whole["checksum"] != content_checksum(content):
+            raise DataError(f"{path} has been altered: its checksum does not fit its content.")
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise DataError(f"Cannot read {path}: {error}.") from error
+    return read_record(content, kind, what=path.name)
 
 
 def _digest(
     arrays: Mapping[str, NDArray[Any]],
     classes: Sequence[str],
     *,
-    mark: tuple[int, int, int],
+    mark: tuple[int, str],
     labels: Mapping[str, str],
 ) -> Digest:
     probabilities, truth = softmax(arrays["test.logits"]), arrays["test.labels"]

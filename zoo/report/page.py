@@ -93,14 +93,14 @@ def _names(problems: Sequence[Problem]) -> list[str]:
         dataset = cell.data.rpartition("/")[2]
         same = [other for other in cells if other.data == cell.data]
         labels = map(_labels, same)
-        told = [label for label, *others in zip(_labels(cell), *labels, strict=True) if len(set(others)) > 1]
-        told += [
+        distinct = [label for label, *others in zip(_labels(cell), *labels, strict=True) if len(set(others)) > 1]
+        distinct += [
             f"{name} {value}"
             for name, value in cell.recipe.params.items()
             if any(other.recipe.params.get(name) != value for other in same)
             and len({other.budget for other in same}) == 1
         ]
-        names.append(" · ".join([dataset, *told]))
+        names.append(" · ".join([dataset, *distinct]))
     return names
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.recipe import short_hash
-from zoo.paths import make_dir, written_whole
+from zoo.escaping import visible
+from zoo.paths import make_dir, parse_json, written_whole
 from zoo.results.comparison import problem_key
+from zoo.results.files import read_file
 from zoo.results.schema import Finished, RunResult
-from zoo.results.store import EXAMPLES, PREDICTIONS, read_arrays
+from zoo.results.store import EXAMPLES, PREDICTIONS
 from zoo.scores.stats import roc_curve, softmax
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 """Okabe & Ito's palette, which colour-blind readers can distinguish."""
@@ -38,7 +42,7 @@ def draw_roc(results: Sequence[Finished], path: Path) -> Path:
     panels = range(len(classes) == 2, len(classes))
     figure, axes = figure_of(1, len(panels), figsize=(4.2 * len(panels), 4.4), sharey=True, squeeze=False)
     for index, result in enumerate(results):
-        arrays, _ = read_arrays(result.run_dir / PREDICTIONS)
+        arrays, _ = read_file(result, PREDICTIONS)
         probabilities, labels = softmax(arrays["test.logits"]), arrays["test.labels"]
         seed = result.cell.seed
         for k, axis in zip(panels, axes[0], strict=True):
@@ -57,19 +61,19 @@ def draw_roc(results: Sequence[Finished], path: Path) -> Path:
     return _save(figure, path, pyplot_close)
 
 
-def draw_examples(run_dir: Path, path: Path, *, title: str) -> Path:
+def draw_examples(result: Finished, path: Path, *, title: str) -> Path:
     """Draw a few training images of each class.
 
     Args:
-        run_dir: Of a good result.
+        result: Good one.
         path: Of the PNG.
         title: Above the picture.
 
     Raises:
         DataError: the examples are missing or damaged, or the file cannot be written.
     """
-    arrays, metadata = read_arrays(run_dir / EXAMPLES)
-    return draw_images(arrays["images"], arrays["labels"], json.loads(metadata["classes"]), path, title=title)
+    arrays, metadata = read_file(result, EXAMPLES)
+    return draw_images(arrays["images"], arrays["labels"], parse_json(metadata["classes"]), path, title=title)
 
 
 def draw_images(
@@ -142,7 +146,7 @@ def draw_all(results: Sequence[RunResult], folder: Path, *, again: bool = True) 
         if again or not roc.exists():
             draw_roc(ranked, roc)
         if again or not images.exists():
-            draw_examples(ranked[0].run_dir, images, title=f"{dataset}, budget {budget}")
+            draw_examples(ranked[0], images, title=f"{dataset}, budget {budget}")
         paths += [roc, images]
     return paths
 
@@ -157,8 +161,19 @@ def _pyplot() -> tuple[Any, Any]:
     return partial(pyplot.subplots, layout="constrained"), pyplot.close
 
 
-def _save(figure: Any, path: Path, close: Any) -> Path:
+def with_plain_texts(figure: Figure) -> Figure:
+    """Return a figure whose texts are drawn as they are: "$" begins no formula, control characters are written out."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(False)
+        text.set_text(visible(text.get_text()))
+    return figure
+
+
+def _save(figure: Figure, path: Path, close: Any) -> Path:
     with written_whole(path) as temporary:
-        figure.savefig(temporary, dpi=130, format="png")
+        with_plain_texts(figure).savefig(temporary, dpi=130, format="png")
     close(figure)
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from zoo.data.recipe import short_hash
 from zoo.errors import DataError
-from zoo.report.digest import VERSION, keep
+from zoo.report.digest import VERSION, keep, predictions_mark, read_kept
 from zoo.results.cell import Cell
 from zoo.results.comparison import (
     MACRO,
@@ -23,8 +22,7 @@ from zoo.results.comparison import (
     problem_key,
 )
 from zoo.results.schema import RunResult
-from zoo.results.store import PREDICTIONS
-from zoo.schema import Record, plain, read_record
+from zoo.schema import Record, plain
 
 _CACHE = ".report"
 
@@ -117,14 +115,13 @@ def _comparisons(variants: Sequence[Variant], store: Path | None) -> tuple[list[
     marks: list[Any] = [VERSION]
     for variant in variants:
         for result in variant.results:
-            path = result.run_dir / PREDICTIONS
-            marks.append([variant.name, result.run_id, path.stat().st_mtime_ns if path.exists() else 0])
+            marks.append([variant.name, result.run_id, predictions_mark(result)])
     kept = store / _CACHE / f"pairs-{short_hash(marks)}.json" if store is not None else None
     if kept is not None:
         try:
-            content = read_record(json.loads(kept.read_text(encoding="utf-8")), _Kept, what=kept.name)
+            content = read_kept(kept, _Kept)
             return content.pairs, content.notes
-        except (OSError, ValueError, RecursionError, DataError):
+        except DataError:
             pass
     comparisons, notes = compare_pairs(variants)
     if kept is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.about import budget_note, shown_params, version_note
+from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.results.comparison import Variant, estimate, problem_key
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
@@ -86,8 +87,8 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
         f"validation, {sizes['test']:,} test images · rule {cell.rule} · {cell.precision}"
         + (f"\n{', '.join(shown)}" if shown else "")
     )
-    floors = [one.floor for result in good if (one := result.equivariance.trained.rotations) is not None]
-    turned = bool(floors)
+    rotations = [one for result in good if (one := result.equivariance.trained.rotations) is not None]
+    turned = bool(rotations)
     columns = [
         "model", "seed", "parameters", "MACs",
         *(heading for heading, _ in areas), "95 %",
@@ -97,7 +98,7 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
         _row(result, [name for _, name in areas], turned=turned)
         for result in sorted(good, key=lambda result: -result.test.macro)
     ]
-    rows += [[_name(result), str(result.cell.seed), result.status, *[""] * (len(columns) - 3)] for result in bad]
+    rows += [_failed_row(result, columns, score=areas[-1][0]) for result in bad]
     notes = list(filter(None, [budget_note(cell.budget, dataset)]))
     if old := version_note(dataset, cell.recipe.dataset_version):
         notes.append(f"Images {old}")
@@ -105,13 +106,13 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
     notes += filter(None, map(accumulation_note, good))
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
     if turned:
+        floors = [one.floor for one in rotations if one.floor is not None]
         notes.append(
             "equivariance error: largest change of a logit under the pixel symmetries of the group, over the largest "
             "logit; error at other angles: root mean square change at its angles in between, over the spread of the "
-            "logits; "
-            f"interpolation makes up to {max(floors):.0e} of it"
+            "logits" + (f"; interpolation makes up to {max(floors):.0e} of it" if floors else "")
         )
-    notes += [f"{_name(result)}: {result.cause}" for result in bad]
+    notes += [f"{_name(result)}, seed {result.cell.seed}: {result.cause}" for result in bad]
     return ResultTable(title=title, columns=columns, rows=rows, notes=notes)
 
 
@@ -129,12 +130,13 @@ def result_notes(results: Sequence[Finished]) -> list[str]:
     notes = [describe_probe(result.probe) for result in results][:1]
     names = sorted({name for result in results for name in result.cell.training} - {"lr", "weight_decay"})
     for name in names:
-        told: dict[str, list[str]] = {}
+        by_value: dict[str, list[str]] = {}
         for result in results:
             value = result.cell.training.get(name)
-            told.setdefault(str(value), []).append(_name(result))
-        if len(told) > 1:
-            which = "; ".join(f"{value or 'none'} for {', '.join(dict.fromkeys(who))}" for value, who in told.items())
+            by_value.setdefault(str(value), []).append(_name(result))
+        if len(by_value) > 1:
+            parts = [f"{value or 'none'} for {', '.join(dict.fromkeys(models))}" for value, models in by_value.items()]
+            which = "; ".join(parts)
             notes.append(f"Trained differently: {name} is {which}.")
     return notes
 
@@ -158,16 +160,26 @@ def _row(result: Finished, areas: Sequence[str], *, turned: bool) -> list[str]:
         _name(result),
         str(result.cell.seed),
         f"{cost.parameters:,}",
-        _short(cost.macs),
+        "-" if cost.macs is None else _short(cost.macs),
         *(f"{test.auc[name]:.4f}" for name in areas),
         f"{low:.4f} to {high:.4f}",
         f"{test.accuracy:.3f}",
-        f"{result.equivariance.trained.error:.0e}",
-        *([f"{rotations.error:.0e}" if rotations else "-"] if turned else []),
+        _error(result.equivariance.trained.error),
+        *([_error(rotations.error if rotations else None)] if turned else []),
         f"{cost.train_images_per_second:,.0f}",
         f"{result.seconds / 60:.1f}",
         result.run_id[:8],
     ]
+
+
+def _error(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0e}"
+
+
+def _failed_row(result: RunResult, columns: Sequence[str], *, score: str) -> list[str]:
+    """Return the row of a cell without scores: its status stands in the column that every terminal shows."""
+    shown = {"model": _name(result), "seed": str(result.cell.seed), score: result.status, "run": result.run_id[:8]}
+    return [shown.get(name, "") for name in columns]
 
 
 def _streamed(stream: StreamSummary) -> str:
@@ -203,9 +215,6 @@ def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
 
 def to_csv(results: Iterable[RunResult]) -> str:
     """Return every number of every result, unrounded, one line a run; a column for each name that occurs."""
-    import csv
-    import io
-
     rows = []
     for result in results:
         cell = result.cell
@@ -223,11 +232,7 @@ def to_csv(results: Iterable[RunResult]) -> str:
         inputs = {name: content["cell"][name] for name in ("sizes", "training", "hparams", "rule", "precision")}
         rows.append({**leading, **_flat(scores), **_flat(inputs), "error": content.get("error", "")})
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return "".join(map(csv_line, [columns, *([row.get(name, "") for name in columns] for row in rows)]))
 
 
 _SCORES = ("test", "val", "equivariance", "cost", "seconds")
@@ -250,6 +255,9 @@ def to_rich(table: ResultTable, *, width: int) -> Table:
     """Return the table for a terminal; the columns that matter least are left out where it is narrow."""
     from rich.table import Table
 
+    # Control characters are written out before widths are measured.
+    rows = [[visible(text) for text in row] for row in table.rows]
+    table = replace(table, columns=[visible(name) for name in table.columns], rows=rows)
     shown = list(range(len(table.columns)))
     for name in (None, *_LEAST_IMPORTANT):
         shown = [index for index in shown if _kind(table.columns[index]) != name]
@@ -290,14 +298,20 @@ def _kind(heading: str) -> str:
 
 def _column_width(table: ResultTable, index: int) -> int:
     """Return the width of a column whose heading may break at blanks."""
-    return max(len(word) for word in [*table.columns[index].split(), *(row[index] for row in table.rows)])
+    from rich.cells import cell_len
+
+    return max(map(cell_len, [*table.columns[index].split(), *(row[index] for row in table.rows)]))
 
 
 def to_markdown(table: ResultTable) -> str:
     """Return the table as Markdown."""
-    lines = ["### " + table.title.replace("\n", " · "), ""]
-    lines.append("| " + " | ".join(table.columns) + " |")
+    lines = ["### " + " · ".join(map(markdown_cell, table.title.split("\n"))), ""]
+    lines.append(_markdown_row(table.columns))
     lines.append("|" + "|".join(" --- " if index == 0 else " ---: " for index in range(len(table.columns))) + "|")
-    lines += ["| " + " | ".join(row) + " |" for row in table.rows]
-    lines += ["", *(f"*{note}*" for note in table.notes)]
+    lines += map(_markdown_row, table.rows)
+    lines += ["", *(f"*{' '.join(note.split())}*" for note in table.notes)]
     return "\n".join(lines)
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(markdown_cell, cells))} |"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -12,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from zoo.data.recipe import SPLITS, Recipe, short_hash
 from zoo.devices import Precision
 from zoo.errors import DataError
+from zoo.paths import read_json
 from zoo.schema import Count, read_record
 
 SCHEMA = 1
@@ -35,6 +35,8 @@ class Cell:
         precision: "fp32", "tf32" or "bf16".
         versions: Distribution -> version, of the core and of the plugins that take part.
         task: Task that merges classes of the data set; "" keeps all classes.
+        content: Hyper-parameter that is a path -> digest of what lies there (`zoo.data.content`).
+        images: Split -> digest of its images in the folder given with `--images`; empty for images of the cache.
     """
 
     model: str
@@ -49,11 +51,13 @@ class Cell:
     precision: Precision
     versions: Mapping[str, str]
     task: str = ""
+    content: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property  # read several times a second while a matrix is watched
     def run_id(self) -> str:
         """16 hex digits: equal cells have equal results."""
-        return short_hash({"schema": SCHEMA, **self._content()})
+        return short_hash({"schema": SCHEMA, **self.identity()})
 
     @property
     def data(self) -> str:
@@ -67,12 +71,18 @@ class Cell:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; `Cell.from_json` gives the cell back."""
-        return {"schema": SCHEMA, "run_id": self.run_id, **self._content()}
+        return {"schema": SCHEMA, "run_id": self.run_id, **self._fields()}
 
-    def _content(self) -> dict[str, Any]:
-        """Return the fields; one that came later is left out where it changes nothing, so that older ids still hold."""
-        content = asdict(self)
-        return content if self.task else {name: value for name, value in content.items() if name != "task"}
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the result: the fields, with digests in place of paths."""
+        plain = self._fields()
+        plain["hparams"] = {**self.hparams, **plain.pop("content", {})}
+        return plain | {"recipe": self.recipe.identity()}
+
+    def _fields(self) -> dict[str, Any]:
+        """Return the fields as plain values; later ones are left out where they are empty, so that older ids hold."""
+        plain = asdict(self) | {"recipe": self.recipe.to_json()}
+        return {name: value for name, value in plain.items() if value or name not in ("task", "content", "images")}
 
     @classmethod
     def from_json(cls, content: Any) -> Cell:
@@ -88,8 +98,8 @@ class Cell:
         if schema != SCHEMA:
             raise DataError(f"A cell of schema {schema} cannot be read; this zoo writes schema {SCHEMA}.")
         cell = read_record(values, cls, what="The cell")
-        unknown = values.keys() - {field.name for field in fields(cls)}
-        unknown |= values["recipe"].keys() - {field.name for field in fields(Recipe)}
+        unknown = values.keys() - {each.name for each in fields(cls)}
+        unknown |= values["recipe"].keys() - {each.name for each in fields(Recipe)}
         if unknown:
             raise DataError(f"Not a cell: unknown field {', '.join(sorted(unknown))}.")
         if missing := set(SPLITS) - cell.sizes.keys():
@@ -109,7 +119,9 @@ class Cell:
         Raises:
             DataError: The file was not found, or does not hold a cell.
         """
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise DataError(f"Cannot read a cell from {path}: it is not a file.")
         try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+            return cls.from_json(read_json(path))
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"Cannot read a cell from {path}: {error}.") from error

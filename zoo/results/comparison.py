@@ -13,9 +13,10 @@ import numpy as np
 
 from zoo.data.recipe import canonical_json
 from zoo.errors import DataError
-from zoo.results.cell import Cell
+from zoo.results.cell import SCHEMA, Cell
+from zoo.results.files import read_file
 from zoo.results.schema import Finished, RunResult
-from zoo.results.store import PREDICTIONS, read_arrays
+from zoo.results.store import PREDICTIONS
 from zoo.scores.stats import Array, critical_value, holm, macro_components, softmax, two_sided_p
 
 SIGNIFICANCE = 0.05
@@ -31,8 +32,10 @@ def problem_key(cell: Cell, *, any_train_size: bool = False) -> str:
     """
     sizes = {name: size for name, size in cell.sizes.items() if not (any_train_size and name == "train")}
     # All that decides what the images are, versions too; where they were rendered changes their noise only.
-    images = {**cell.recipe.to_json(), "device_type": None}
-    return canonical_json([cell.data, cell.budget, sizes, cell.rule, cell.precision, images, cell.task])
+    images = {**cell.recipe.identity(), "device_type": None}
+    key = [cell.data, cell.budget, sizes, cell.rule, cell.precision, images, cell.task]
+    given = {name: digest for name, digest in cell.images.items() if not (any_train_size and name == "train")}
+    return canonical_json([*key, given] if given else key)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,21 +71,22 @@ def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False
     for group, own in zip(groups.values(), settings, strict=True):
         model = group[0].cell.model
         others = [other for other in settings if other["model"] == model]
-        told = [
+        differing = [
             f"{name.rpartition('.')[2] if not name.startswith('versions.') else name[9:]} {value}"
             for name, value in own.items()
             if any(other.get(name) != value for other in others)
         ]
         ordered = sorted(group, key=lambda result: result.cell.seed)
-        found.append(Variant(name=f"{model} ({', '.join(told)})" if told else model, results=tuple(ordered)))
+        found.append(Variant(name=f"{model} ({', '.join(differing)})" if differing else model, results=tuple(ordered)))
     return sorted(found, key=lambda variant: (-_mean(variant.auc()), variant.name))
 
 
 def _decided(cell: Cell, any_train_size: bool) -> dict[str, Any]:
     """Return a cell without its seed, and without its training size where that may differ."""
-    content = {name: value for name, value in cell.to_json().items() if name not in ("seed", "run_id")}
+    content = {"schema": SCHEMA, **{name: value for name, value in cell.identity().items() if name != "seed"}}
     if any_train_size:
-        content["sizes"] = {name: size for name, size in cell.sizes.items() if name != "train"}
+        for field in ("sizes", "images"):
+            content[field] = {name: value for name, value in content.get(field, {}).items() if name != "train"}
     return content
 
 
@@ -189,7 +193,7 @@ def _components(variant: Variant) -> tuple[str, Array, Array]:
     """
     names, areas, total = set(), [], None
     for result in variant.results:
-        arrays, metadata = read_arrays(result.run_dir / PREDICTIONS, only=("test.logits", "test.labels"))
+        arrays, metadata = read_file(result, PREDICTIONS, only=("test.logits", "test.labels"))
         labels = arrays["test.labels"]
         try:
             area, components = macro_components(softmax(arrays["test.logits"]), labels)

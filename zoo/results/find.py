@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from zoo.errors import DataError, UsageError, nearest
+from zoo.paths import user_path
 from zoo.results.schema import Finished
 from zoo.results.store import CELL, open_result
 
@@ -22,8 +24,8 @@ def find_run(name: str, *, store: Path) -> Path:
     Raises:
         UsageError: Run not found, or several match.
     """
-    folder = Path(name).expanduser()
-    if (folder / CELL).is_file():
+    folder = user_path(name)
+    if os.path.isfile(folder / CELL):  # Path.is_file raises where a name is too long
         return folder
     found = matching_runs(name, store=store)
     if len(found) == 1:

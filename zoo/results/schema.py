@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from zoo.environment import Environment
 from zoo.models.weights_file import Init
 from zoo.results.cell import Cell
@@ -60,7 +62,7 @@ class Cost(Record):
 
     Args:
         parameters: Trainable parameters.
-        macs: Multiply-accumulates of one forward pass of one image.
+        macs: Multiply-accumulates of one forward pass of one image; None where they cannot be counted.
         train_images_per_second: Median over the epochs.
         train_seconds: Time of all training steps.
         inference_images_per_second: Rate of forward passes.
@@ -73,7 +75,7 @@ class Cost(Record):
     """
 
     parameters: Count
-    macs: Count
+    macs: Count | None
     train_images_per_second: float
     train_seconds: float
     inference_images_per_second: float
@@ -134,6 +136,7 @@ class Finished(Record, omit_defaults=True):
         files: File of the run -> its SHA-256.
         seconds: Time of the whole run, over all sessions.
         environment: Machine and library versions.
+        plugins: Distribution -> version of every plugin that was loaded; of a file, its name and a digest.
         stream: Streamed training images; None for stored ones.
     """
 
@@ -155,6 +158,7 @@ class Finished(Record, omit_defaults=True):
     seconds: float
     environment: Environment
     stream: StreamSummary | None = None
+    plugins: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -183,6 +187,7 @@ class Failed(Record, omit_defaults=True):
         traceback: Python's traceback, or "".
         seconds: Time until it failed, over all sessions; None where the process left no result of its own.
         environment: Machine and library versions; None where the process left no result of its own.
+        plugins: Distribution -> version of every plugin that was loaded; of a file, its name and a digest.
     """
 
     schema: int
@@ -194,6 +199,7 @@ class Failed(Record, omit_defaults=True):
     traceback: str = ""
     seconds: float | None = None
     environment: Environment | None = None
+    plugins: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def cause(self) -> str:

@@ -18,14 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import BusyError, DataError
-from zoo.paths import make_dir, write_text, written_whole
+from zoo.paths import make_dir, parse_json, read_json, regular_file, write_text, written_whole
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed, Finished, RunResult
-from zoo.schema import plain, read_record
+from zoo.schema import json_text, not_finite, plain, read_record
 
 CELL, RESULT, HISTORY, LOG, PROGRESS = "cell.json", "result.json", "history.jsonl", "log.txt", "progress.json"
 WEIGHTS, PREDICTIONS, EXAMPLES = "weights.safetensors", "predictions.safetensors", "examples.safetensors"
 MISTAKES, LOCK = "mistakes.safetensors", ".lock"
+HASHED = (WEIGHTS, PREDICTIONS, EXAMPLES, MISTAKES, HISTORY)
+"""Files whose SHA-256 a result states."""
+CHECKSUM = "checksum"
+"""Entry of result.json: the SHA-256 of all others."""
 
 logger = logging.getLogger(__name__)
 
@@ -105,15 +109,42 @@ def open_result(run_dir: Path) -> RunResult:
 
     Raises:
         OSError: The file was not found, or is not readable.
+        DataError: it is damaged, altered, foreign, of another schema, or of another run than its folder.
+    """
+    result, problems = examine_result(run_dir)
+    if problems:
+        raise DataError(problems[0])
+    return result
+
+
+def examine_result(run_dir: Path) -> tuple[RunResult, list[str]]:
+    """Return a run's result, and in words why it cannot be trusted although it can be read.
+
+    Raises:
+        OSError: The file was not found, or is not readable.
         DataError: it is damaged, foreign, or of another schema.
     """
+    if (run_dir / RESULT).exists() and not (run_dir / RESULT).is_file():  # a pipe would be waited for
+        raise DataError(f"{RESULT} is damaged: it is not a file.")
     try:
-        content = json.loads((run_dir / RESULT).read_text(encoding="utf-8"))
+        content = read_json(run_dir / RESULT)
         # JSON can escape half a character, which no report could print.
         json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise DataError(f"{RESULT} is damaged: {error}.") from error
-    return result_from(content, run_dir=run_dir)
+    stated = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
+    result = result_from(content, run_dir=run_dir)
+    problems = []
+    if stated != content_checksum(content):
+        problems.append(f"{RESULT} has been altered or damaged: its checksum does not fit its content.")
+    if (folder := run_dir.absolute().name) != result.run_id:
+        problems.append(f"{RESULT} is of the run {result.run_id}; its folder is {folder}.")
+    return result, problems
+
+
+def content_checksum(content: Any) -> str:
+    """Return the SHA-256 of plain values, as a file of them states it beside them."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def result_from(content: Any, *, run_dir: Path) -> RunResult:
@@ -130,6 +161,8 @@ def result_from(content: Any, *, run_dir: Path) -> RunResult:
         raise DataError(f"{RESULT} is damaged: {type(content).__name__} in place of an object.")
     if content.get("schema") != SCHEMA:
         raise DataError(f"{RESULT} is of schema {content.get('schema')}; this zoo reads schema {SCHEMA}.")
+    if number := not_finite(content):
+        raise DataError(f"{RESULT} holds a number that is not finite: {number}.")
     status = content.get("status")
     if status not in ("ok", "failed", "oom"):
         raise DataError(f"{RESULT} is damaged: its status is {str(status)[:60]}.")
@@ -158,7 +191,8 @@ def write_result(result: RunResult) -> None:
     Raises:
         DataError: it cannot be written.
     """
-    write_json(result.run_dir / RESULT, plain_result(result))
+    content = parse_json(json.dumps(plain_result(result)))  # as it will be read
+    write_json(result.run_dir / RESULT, {**content, CHECKSUM: content_checksum(content)})
 
 
 def done(store: Path, cell: Cell) -> Finished | None:
@@ -194,6 +228,8 @@ def scan(store: Path) -> tuple[list[RunResult], list[Unreadable]]:
             continue
         try:
             result = open_result(run_dir)
+            if run_dir != store / result.cell.folder:
+                raise DataError(f"{RESULT} belongs into the folder {result.cell.folder} of a store.")
             _check_classes(result, classes)
             found.append(result)
         except (OSError, DataError) as error:
@@ -237,13 +273,17 @@ def split_sizes(result: RunResult) -> dict[str, int]:
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON whole or not at all."""
-    write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=True) + "\n")
+    """Write JSON whole or not at all.
+
+    Raises:
+        DataError: the file cannot be written, or a number is not finite.
+    """
+    write_text(path, json_text(content, what=path.name, indent=2, sort_keys=True) + "\n")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
@@ -267,8 +307,10 @@ def read_arrays(path: Path, *, only: Sequence[str] | None = None) -> tuple[dict[
     """
     from safetensors import SafetensorError, safe_open
 
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise DataError(f"Cannot read {path}: it is not a file.")
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(regular_file(path), framework="numpy") as file:
             names = file.keys() if only is None else only
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except (OSError, SafetensorError) as error:

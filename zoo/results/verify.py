@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo.errors import DataError, ZooError
+from zoo.models.weights_file import read_header
 from zoo.results import store
 from zoo.results.cell import Cell
+from zoo.results.files import checked_file, read_file, read_history
 from zoo.results.schema import Finished
 from zoo.schema import plain
 
 TOLERANCE = 1e-6
 """Largest difference of a score computed again: another numpy or torch sums in another order."""
 FILES = (store.WEIGHTS, store.PREDICTIONS)
+"""Files whose SHA-256 every result states; those of older versions of zoo do not state that of the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,35 +40,58 @@ class Verdict:
 
 
 def verify_run(run_dir: Path) -> Verdict:
-    """Compare a run's result with its cell, the hashes of its files, and the scores of its predictions."""
-    try:
-        result = store.open_result(run_dir)
-    except FileNotFoundError:
-        return Verdict(run_dir=run_dir, state="no result", notes=["not done"])
-    except (OSError, DataError) as error:
-        return Verdict(run_dir=run_dir, state="false", problems=[str(error)])
-    if result.status != "ok":
-        return Verdict(run_dir=run_dir, state="no result", notes=[result.status])
-    problems = []
+    """Compare a run's result with its folder, its cell, the hashes of its files, and the scores of its predictions."""
+    problems: list[str] = []
+    cell = result = None
     try:
         cell = Cell.read(run_dir / store.CELL)
-        if result.cell != cell:
-            problems.append(f"{store.RESULT} belongs to the cell {result.run_id}, {store.CELL} is {cell.run_id}")
+        if cell.run_id != run_dir.absolute().name:
+            problems.append(f"{store.CELL} is of the run {cell.run_id}; its folder is {run_dir.absolute().name}")
     except ZooError as error:
         problems.append(error.args[0])
+    try:
+        result, untrue = store.examine_result(run_dir)
+        problems += untrue
+    except FileNotFoundError:
+        pass
+    except (OSError, DataError) as error:
+        problems.append(str(error))
+    if result is None or result.status != "ok":
+        notes = ["not done" if result is None else result.status]
+        if problems:
+            return Verdict(run_dir=run_dir, state="false", problems=problems)
+        return Verdict(run_dir=run_dir, state="no result", notes=notes)
+    if cell is not None and result.cell != cell:
+        problems.append(f"{store.RESULT} belongs to the cell {result.run_id}, {store.CELL} is {cell.run_id}")
     if missing := set(FILES) - result.files.keys():
         problems.append(f"{store.RESULT} holds no hash of {', '.join(sorted(missing))}")
-    for name, expected in result.files.items():
-        path = run_dir / name
-        if not path.is_file():
-            problems.append(f"{name} is gone")
-        elif store.file_sha256(path) != expected:
-            problems.append(f"{name} has been altered: its SHA-256 is not the one in {store.RESULT}")
+    for name in sorted({*result.files, *store.HASHED}):
+        try:
+            checked_file(result, name)
+            _read(result, name)
+        except DataError as error:
+            problems.append(error.args[0].replace(str(run_dir / name), name).removesuffix("."))
     try:
         problems += _compare_scores(run_dir, result)
     except (ZooError, LookupError, TypeError, ValueError, RuntimeError) as error:
         problems.append(f"{store.PREDICTIONS} cannot be scored: {error}")
     return Verdict(run_dir=run_dir, state="false" if problems else "true", problems=problems)
+
+
+def _read(result: Finished, name: str) -> None:
+    """Read a file that belongs to a result; its SHA-256 fits.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    if name == store.HISTORY:
+        read_history(result)
+    elif name in (store.EXAMPLES, store.MISTAKES):
+        arrays, _ = read_file(result, name)
+        if not {"images", "labels"} <= arrays.keys():
+            raise DataError(f"{result.run_dir / name} is damaged: it lacks images or labels.")
+    elif name == store.WEIGHTS and (run_id := read_header(result.run_dir / name).about.run_id) != result.run_id:
+        raise DataError(f"{result.run_dir / name} holds weights of the run {run_id}.")
 
 
 def _compare_scores(run_dir: Path, result: Finished) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import time
 import traceback
 from pathlib import Path
@@ -20,7 +21,10 @@ from zoo import registry
 from zoo.data.loader import Batches
 from zoo.data.split import Split
 from zoo.environment import describe, peak_memory_bytes
-from zoo.errors import ZooError
+from zoo.errors import TrainingError, ZooError
+from zoo.global_state import global_state_kept
+from zoo.isolation import contained
+from zoo.models.copies import copy_of
 from zoo.models.load import golden_predictions
 from zoo.models.pixels import SAMPLE, summary
 from zoo.models.weights_file import About, Init, write_weights
@@ -28,11 +32,12 @@ from zoo.paths import written_whole
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Cost, DataSummary, Epoch, Failed, Finished, RunResult, StreamSummary, Validation
-from zoo.schema import plain
+from zoo.schema import json_text, plain
 from zoo.scores.equivariance import declared_symmetry, measure_equivariance
+from zoo.scores.finite import require_finite
 from zoo.scores.probe import probe_splits
 from zoo.scores.schema import Equivariance
-from zoo.scores.score import count_cost, inference_rate, score
+from zoo.scores.score import inference_rate, score
 from zoo.specs import MetricSpec, ModelSpec
 from zoo.train.checkpoint import CHECKPOINT
 from zoo.train.fit import fit, prepare, waited_share
@@ -110,6 +115,7 @@ def run_cell(
                 traceback=traceback.format_exc(),
                 seconds=time.perf_counter() - started,
                 environment=describe(),
+                plugins=registry.loaded_plugins(host),
             )
             logger.error("%s on %s failed: %s", cell.model, cell.data, text, exc_info=not isinstance(error, ZooError))
         store.write_result(result)
@@ -145,9 +151,9 @@ def _run(
     train_split, val_split, simulated = prepared.train_split, prepared.val_split, prepared.simulated
     _write_examples(run_dir / store.EXAMPLES, train_split)
     few_images = torch.from_numpy(np.array(val_split.chunks[0][:64])).to(device)
-    counted = count_cost(classifier, few_images[:1])
     group, declared = declared_symmetry(spec, classifier.network)
-    initial = measure_equivariance(classifier, few_images, group)
+    # Of a copy: the network that trains keeps nothing of a forward pass without gradients.
+    initial = measure_equivariance(copy_of(classifier), few_images, group)
 
     epochs_here = 0
 
@@ -159,9 +165,16 @@ def _run(
     fitted = fit(prepared, cell, run_dir, epoch_ended=epoch_ended)
     history, stream = fitted.history, prepared.stream
     with written_whole(run_dir / store.HISTORY) as temporary:
-        temporary.write_text("".join(json.dumps(plain(entry)) + "\n" for entry in history), encoding="utf-8")
+        lines = (json_text(plain(entry), what=store.HISTORY) + "\n" for entry in history)
+        temporary.write_text("".join(lines), encoding="utf-8")
     about = _about(cell, spec, train_split, init=prepared.init)
-    golden = golden_predictions(classifier, _first_of_classes(val_split, most=GOLDEN_IMAGES))
+    chosen = _first_of_classes(val_split, most=GOLDEN_IMAGES)
+    golden = golden_predictions(classifier, torch.from_numpy(_images_at(val_split, chosen)))
+    require_finite(
+        golden["logits"],
+        lambda row: val_split.ids[chosen[row]],
+        when="Golden predictions (validation images on the CPU in float32)",
+    )
     write_weights(run_dir / store.WEIGHTS, classifier.state_dict(), about=about, golden=golden)
 
     # The weights are fixed and on disk: now, and not before, the test split is opened.
@@ -169,12 +182,16 @@ def _run(
     test_split = prepared.data.split("test")
     simulated.seconds += time.perf_counter() - clock
     prepared.progress.tell("score", 0, 1)
-    test_logits, test_labels = predict(classifier, Batches(test_split, device=device), fabric=fabric)
-    val_logits, val_labels = predict(classifier, fitted.val_data, fabric=fabric)
+    test_logits, test_labels = predict(
+        classifier, Batches(test_split, device=device), fabric=fabric, when="Test images after the training"
+    )
+    val_logits, val_labels = predict(
+        classifier, fitted.val_data, fabric=fabric, when="Validation images after the training"
+    )
     trained = measure_equivariance(classifier, few_images, group)
     cost = Cost(
-        parameters=counted["parameters"],
-        macs=counted["macs"],
+        parameters=prepared.trial.cost.parameters,
+        macs=prepared.trial.cost.macs,
         train_images_per_second=float(np.median([entry.train_images_per_second for entry in history])),
         train_seconds=sum(entry.train_seconds for entry in history),
         inference_images_per_second=inference_rate(classifier, few_images),
@@ -221,23 +238,36 @@ def _run(
         ),
         init=prepared.init,
         device=str(device),
-        files={name: store.file_sha256(run_dir / name) for name in (store.WEIGHTS, store.PREDICTIONS)},
+        files={name: store.file_sha256(run_dir / name) for name in store.HASHED},
         seconds=earlier_seconds + time.perf_counter() - started,
         environment=describe(),
+        plugins=registry.loaded_plugins(host),
         stream=summary_of_stream,
     )
 
 
 def _extra_metrics(host: Host, logits: Tensor, labels: Tensor) -> dict[str, Any]:
-    """Return the scores that plugins add; one that fails is logged and left out."""
+    """Return the scores that plugins add; one that fails is logged and left out.
+
+    Raises:
+        TrainingError: a score is not a finite number.
+    """
     extra: dict[str, Any] = {}
     for spec in host.specs_of(MetricSpec):
         try:
             # Arrays of its own: a metric that sorts them in place changes no other's.
-            values = registry.load_target(spec)(logits.double().softmax(1).numpy(), labels.numpy().copy())
-            extra[spec.id] = {str(name): float(value) for name, value in values.items()}
-        except (Exception, SystemExit):
+            metric = registry.load_target(spec)
+            with global_state_kept(spec.namespace, f"the metric {spec.name}"), contained():
+                values = metric(logits.double().softmax(1).numpy(), labels.numpy().copy())
+                extra[spec.id] = {str(name): float(value) for name, value in values.items()}
+        except Exception:
             logger.warning("metric %s failed", spec.id, exc_info=True)
+            continue
+        if bad := [f"{name}={value}" for name, value in extra[spec.id].items() if not math.isfinite(value)]:
+            raise TrainingError(
+                f"The metric {spec.id} is not finite for the test images: {', '.join(bad)}.",
+                hint=f"The training is kept. Leave the metric's plugin out: ZOO_DISABLE_PLUGINS={spec.namespace}",
+            )
     return extra
 
 
@@ -261,10 +291,9 @@ def _about(cell: Cell, spec: ModelSpec, split: Split, *, init: Init | None) -> A
     )
 
 
-def _first_of_classes(split: Split, *, most: int) -> Tensor:
-    """Return the first image of each class, for at most `most` classes."""
-    present = np.unique(split.labels)[:most]
-    return torch.from_numpy(_images_at(split, np.array([np.argmax(split.labels == k) for k in present])))
+def _first_of_classes(split: Split, *, most: int) -> NDArray[np.int64]:
+    """Return the position of the first image of each class, for at most `most` classes."""
+    return np.array([np.argmax(split.labels == k) for k in np.unique(split.labels)[:most]])
 
 
 def _write_predictions(path: Path, splits: dict[str, tuple[Split, Tensor, Tensor]]) -> None:

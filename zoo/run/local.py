@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 
+from zoo.paths import open_log
 from zoo.progress import PARENT_VARIABLE
 from zoo.results.store import LOG, locked
 from zoo.run.launcher import Job, JobState
@@ -53,8 +54,7 @@ class LocalLauncher:
 def _start(job: Job) -> subprocess.Popen[bytes]:
     environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
     # Another process may run the cell already: our child will see this and leave; its log must not be lost.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if locked(job.run_dir) else os.O_TRUNC)
-    with os.fdopen(os.open(job.run_dir / LOG, flags, 0o666), "wb") as log:
+    with os.fdopen(open_log(job.run_dir / LOG, append=locked(job.run_dir)), "wb") as log:
         # A session of its own: Ctrl-C reaches the parent alone, which then cancels in order.
         return subprocess.Popen(
             job.command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zoo import registry
-from zoo.paths import make_dir
+from zoo.devices import note_on_auto, resolve_device
+from zoo.paths import log_tail, make_dir
 from zoo.progress import Progress, read_progress
 from zoo.results import store as result_store
 from zoo.results.cell import SCHEMA, Cell
@@ -17,10 +19,15 @@ from zoo.results.schema import Failed, RunResult
 from zoo.run.launcher import Job, JobState, Launcher
 from zoo.run.where import Where
 from zoo.specs import LauncherSpec
+from zoo.train.team import check_batches, check_devices
 
 if TYPE_CHECKING:
     from zoo.host import Host
 
+logger = logging.getLogger(__name__)
+
+LOCAL = "core/local"
+"""Launcher that runs cells on this machine."""
 POLL_SECONDS = 0.2
 _LOG_LINES = 12
 State = Literal["stored", "waiting", "running", "elsewhere", "ended"]
@@ -65,16 +72,25 @@ def run_matrix(
         watch: Called several times a second with the state of every cell.
 
     Raises:
-        UsageError: the launcher is unknown.
-        DataError: the store cannot be written.
-        KeyboardInterrupt: after the running cells have been stopped.
+        UsageError: The launcher is unknown, or the cells cannot be shared by that number of processes.
+        MissingError: This machine has fewer GPUs than the processes of a cell.
+        DataError: The store cannot be written.
+        KeyboardInterrupt: After the running cells have been stopped.
     """
     launcher_spec = registry.find(host, LauncherSpec, launcher)
+    # The environment is left out: a script that srun or torchrun starts is not a member of the team of a cell.
+    team = where.team(environment={})
+    here = launcher_spec.id == LOCAL
+    if here:
+        check_devices(team, resolve_device(where.device))
+    check_batches(team.size, cells)
     stored: dict[str, RunResult | None] = {}
     if not where.force:
         stored = {cell.run_id: result_store.done(store, cell) for cell in cells}
     todo = [cell for cell in {cell.run_id: cell for cell in cells}.values() if not stored.get(cell.run_id)]
-    resolved = where.resolved(host)
+    resolved = where.resolved(host, here=here)
+    if todo and not here and (note := note_on_auto(where.device)):
+        logger.warning("%s", note)
     matrix = _Matrix(
         store=store,
         stored=stored,
@@ -168,19 +184,18 @@ class _Matrix:
 
 
 def _job(run_dir: Path, *, where: Where) -> Job:
+    run_dir = run_dir.absolute()  # a launcher may start it in another folder
     return Job(run_dir=run_dir, command=where.command(run_dir / result_store.CELL))
 
 
 def _died(cell: Cell, run_dir: Path) -> Failed:
     """Return the result of a cell whose process ended without writing one."""
     log = run_dir / result_store.LOG
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    tail = "\n".join(lines[-_LOG_LINES:])
     return Failed(
         schema=SCHEMA,
         status="failed",
         run_id=cell.run_id,
         cell=cell,
         run_dir=run_dir,
-        error=f"Its process ended without a result; the end of {log}:\n{tail or '(empty)'}",
+        error=f"Its process ended without a result; the end of {log}:\n{log_tail(log, _LOG_LINES)}",
     )

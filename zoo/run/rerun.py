@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo import registry
+from zoo.data.content import pin_paths
 from zoo.errors import DataError, UsageError
-from zoo.plan.cells import installed_versions
 from zoo.results import store as result_store
 from zoo.results.cell import Cell
+from zoo.results.files import read_file
 from zoo.results.find import good_result
 from zoo.results.schema import Finished
 from zoo.results.verify import flatten
 from zoo.run.matrix import CellState, run_matrix
 from zoo.run.where import Where
 from zoo.scores.schema import Scores
+from zoo.specs import DatasetSpec, ModelSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -71,7 +74,7 @@ def rerun(
         DataError: the stored run did not end well, or running it again failed.
     """
     stored = good_result(run_dir)
-    cell = Cell.read(run_dir / result_store.CELL)
+    cell = _as_installed(host, Cell.read(run_dir / result_store.CELL))
     new_dir = store / cell.folder
     if new_dir.resolve() == run_dir.resolve():
         raise UsageError(
@@ -91,9 +94,30 @@ def rerun(
         stored={name: scores[0][name] for name in shared},
         again={name: scores[1][name] for name in shared},
         largest=max(_difference(scores[0][name], scores[1][name]) for name in bounded),
-        same_bits=_same_logits(run_dir, new_dir),
-        changes=_changes(host, cell, stored, again),
+        same_bits=_same_logits(stored, again),
+        changes=_changes(host, stored, again),
         run_dir=new_dir,
+    )
+
+
+def _as_installed(host: Host, cell: Cell) -> Cell:
+    """Return a cell for the plugins that are loaded: the same one where none has another version.
+
+    Files at paths must still be those of the stored run, except where it does not state what they were. Images from
+    a folder are made anew.
+    """
+    dataset, model = registry.find(host, DatasetSpec, cell.data), registry.find(host, ModelSpec, cell.model)
+    recipe = replace(
+        cell.recipe,
+        code=registry.image_code(host, cell.data, cell.recipe.simulator),
+        content=cell.recipe.content or pin_paths(cell.recipe.params, dataset.paths)[1],
+    )
+    return replace(
+        cell,
+        recipe=recipe,
+        content=cell.content or pin_paths(cell.hparams, model.paths)[1],
+        images={},
+        versions=registry.installed_versions(host, cell.model, cell.data, cell.recipe.simulator),
     )
 
 
@@ -108,14 +132,15 @@ def _difference(first: float, second: float) -> float:
     return abs(first - second)
 
 
-def _same_logits(first: Path, second: Path) -> bool:
-    old, new = (result_store.read_arrays(each / result_store.PREDICTIONS)[0]["test.logits"] for each in (first, second))
+def _same_logits(first: Finished, second: Finished) -> bool:
+    old, new = (read_file(each, result_store.PREDICTIONS)[0]["test.logits"] for each in (first, second))
     return bool(np.array_equal(old, new))
 
 
-def _changes(host: Host, cell: Cell, stored: Finished, again: Finished) -> list[str]:
+def _changes(host: Host, stored: Finished, again: Finished) -> list[str]:
     """Return in words what differs between the two runs beside the clock."""
-    installed = installed_versions(host, cell.model, cell.data, cell.recipe.simulator)
+    cell = stored.cell
+    installed = registry.installed_versions(host, cell.model, cell.data, cell.recipe.simulator)
     changes = [
         f"{name} was {version}, is {installed.get(name, 'absent')}"
         for name, version in cell.versions.items()

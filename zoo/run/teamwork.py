@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from zoo.devices import resolve_device
 from zoo.environment import describe
+from zoo.paths import log_tail
 from zoo.results import store as result_store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed, RunResult
@@ -48,7 +49,6 @@ def run_by_team(cell: Cell, run_dir: Path, command: Sequence[str], *, team: Team
     if result is not None and (result.status == "ok" or first is None or first.rank == 0 or first.code == SHARED_ERROR):
         return result
     log = run_dir / result_store.LOG
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     ending = f"of {team.size} processes, {first or 'none'} before the others; all have been ended"
     failed = Failed(
         schema=SCHEMA,
@@ -56,7 +56,7 @@ def run_by_team(cell: Cell, run_dir: Path, command: Sequence[str], *, team: Team
         run_id=cell.run_id,
         cell=cell,
         run_dir=run_dir,
-        error=f"{ending[0].upper()}{ending[1:]}. The end of {log}:\n" + "\n".join(lines[-_LOG_LINES:]),
+        error=f"{ending[0].upper()}{ending[1:]}. The end of {log}:\n{log_tail(log, _LOG_LINES)}",
         seconds=time.perf_counter() - started,
         environment=describe(accelerator=False),
     )

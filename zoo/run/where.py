@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from zoo.devices import resolve_device
+from zoo.devices import planned_device, resolve_device
 from zoo.errors import UsageError
 from zoo.plan.request import option
 from zoo.train.team import Team, find_team
@@ -30,7 +30,7 @@ class Where:
         plugins: Files of plugins that the process of a cell loads.
     """
 
-    device: str = option("auto", "Train on this device: auto, cpu, cuda or mps.")
+    device: str = option("auto", "Train on this device: auto, cpu, cuda or mps.", complete="devices")
     images: Path | None = option(None, "Read images made by zoo simulate.", metavar="DIR")
     force: bool = option(False, "Run cells again that are already stored.")
     devices: int = option(1, "Train each network on this many GPUs (or CPU processes) of a node.")
@@ -41,12 +41,21 @@ class Where:
         """Return the processes that train one network, seen from this one; arguments as for `find_team`."""
         return find_team(devices=self.devices, num_nodes=self.num_nodes, **environment)
 
-    def resolved(self, host: Host) -> Where:
-        """Return the value for a process elsewhere: the device chosen, absolute paths, the host's plugin files."""
+    def resolved(self, host: Host, *, here: bool = True) -> Where:
+        """Return the value for another process: the device chosen, absolute paths, the host's plugin files.
+
+        Args:
+            host: The plugins.
+            here: Whether that process runs on this machine, which then must have the device.
+
+        Raises:
+            UsageError: The device is unknown.
+            MissingError: This machine does not have the device.
+        """
         files = [record.distribution for record in host.records.values() if record.version == "file"]
         return replace(
             self,
-            device=resolve_device(self.device),
+            device=(resolve_device if here else planned_device)(self.device),
             images=None if self.images is None else self.images.absolute(),
             plugins=tuple(str(Path(file).absolute()) for file in files),
         )
@@ -90,4 +99,4 @@ class Where:
             cell: Its cell.json.
         """
         plugins = [word for file in self.plugins for word in ("--plugin", file)]
-        return (sys.executable, "-m", "zoo", *plugins, "run-cell", str(cell), *self.to_argv())
+        return (sys.executable, "-m", "zoo", *plugins, "run-cell", str(cell.absolute()), *self.to_argv())

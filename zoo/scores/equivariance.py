@@ -94,7 +94,7 @@ def measure_equivariance(classifier: nn.Module, images: Tensor, group: str | Non
         flipped |= transformed.argmax(1) != reference.argmax(1)
     scale = float(reference.abs().max())
     return Invariance(
-        error=largest / scale if scale else math.inf,
+        error=largest / scale if scale else None,
         flips=float(flipped.double().mean()),
         elements=len(found.exact),
         rotations=measure_rotations(classifier, images[:ROTATED_IMAGES], found) if found.angles_degrees else None,
@@ -128,8 +128,8 @@ def measure_rotations(classifier: nn.Module, images: Tensor, found: Symmetries) 
                 in_two_steps = rotate_smooth(rotate_smooth(smooth, -FIRST_STEP_DEGREES), FIRST_STEP_DEGREES - angle)
                 floors.append(_mean_square(classifier(in_two_steps) - changed))
     return Rotations(
-        error=_ratio(math.sqrt(sum(squares) / len(squares)), scale),
-        floor=_ratio(math.sqrt(sum(floors) / len(floors)), scale),
+        error=math.sqrt(sum(squares) / len(squares)) / scale if scale else None,
+        floor=math.sqrt(sum(floors) / len(floors)) / scale if scale else None,
         flips=sum(flips) / len(flips),
         angles_degrees=found.angles_degrees,
         mirrors=found.mirrors,
@@ -138,10 +138,6 @@ def measure_rotations(classifier: nn.Module, images: Tensor, found: Symmetries) 
 
 def _mean_square(difference: Tensor) -> float:
     return float(difference.double().square().mean())
-
-
-def _ratio(value: float, scale: float) -> float:
-    return value / scale if scale else math.inf
 
 
 def smooth_disc(images: Tensor) -> Tensor:
@@ -278,4 +274,5 @@ def _difference(
     else:
         lengths, expected = transformed, reference
     scale = float(expected.double().square().mean().sqrt())
-    return _ratio(float((lengths - expected).double().square().mean().sqrt()), scale)
+    difference = float((lengths - expected).double().square().mean().sqrt())
+    return difference / scale if scale else math.inf

@@ -65,15 +65,16 @@ class Rotations(Record):
     """How far logits are from invariant at angles that need interpolation.
 
     Args:
-        error: Root mean square change of the logits over their standard deviation over the images.
-        floor: The same between rotating in one step and in two: what interpolation alone gives.
+        error: Root mean square change of the logits over their standard deviation over the images; None if the logits
+            are the same for all images.
+        floor: The same between rotating in one step and in two: what interpolation alone gives; None as for `error`.
         flips: Share of (image, element) whose predicted class changes.
         angles_degrees: Angles that were tried.
         mirrors: Whether they were also tried after a mirror.
     """
 
-    error: float
-    floor: float
+    error: float | None
+    floor: float | None
     flips: float
     angles_degrees: tuple[float, ...]
     mirrors: bool
@@ -83,13 +84,14 @@ class Invariance(Record, omit_defaults=True):
     """How far logits are from invariant under a group; see `zoo.scores.equivariance.measure_equivariance`.
 
     Args:
-        error: Largest change of a logit under the pixel symmetries of the group, over the largest logit.
+        error: Largest change of a logit under the pixel symmetries of the group, over the largest logit; None if all
+            logits are 0.
         flips: Share of images whose predicted class changes under some of them.
         elements: Number of symmetries that were tried.
         rotations: The same at other angles; None for groups without any.
     """
 
-    error: float
+    error: float | None
     flips: float
     elements: Count
     rotations: Rotations | None = None

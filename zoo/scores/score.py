@@ -1,4 +1,4 @@
-"""Scores of a trained classifier: from logits and labels to numbers with intervals, and what it cost."""
+"""Scores of a trained classifier: from logits and labels to numbers with intervals, and the speed of inference."""
 
 from __future__ import annotations
 
@@ -65,19 +65,6 @@ def one_vs_rest_auc(probabilities: Tensor, labels: Tensor) -> Tensor:
     counts = labels.bincount(minlength=classes)
     # torchmetrics returns 0 there, which would mean that every pair is ranked the wrong way round.
     return areas.where((counts > 0) & (counts < len(labels)), torch.nan)
-
-
-def count_cost(classifier: nn.Module, image: Tensor) -> dict[str, int]:
-    """Return "parameters" and "macs" (multiply-accumulates of one forward pass of one image [1, C, H, W])."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    classifier.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        classifier(image)
-    return {
-        "parameters": sum(parameter.numel() for parameter in classifier.parameters()),
-        "macs": counter.get_total_flops() // 2,
-    }
 
 
 @torch.inference_mode()

@@ -58,7 +58,7 @@ def bootstrap_auc(
         level: of confidence.
 
     Returns:
-        "auc_0" ... "auc_{K-1}", "auc_macro", "accuracy" -> (low, high).
+        "auc_0" ... "auc_{K-1}", "auc_macro", "accuracy" -> (low, high); (0, 1) if no resample holds all classes.
     """
     count, classes = probabilities.shape
     generator = np.random.default_rng(seed)
@@ -76,7 +76,9 @@ def bootstrap_auc(
         values["accuracy"].append(weights @ correct / count)
     intervals = {}
     for name, parts in values.items():
-        low, high = np.nanquantile(np.concatenate(parts), [tail, 1 - tail])
+        known = np.concatenate(parts)
+        known = known[~np.isnan(known)]
+        low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (0.0, 1.0)
         intervals[name] = (float(low), float(high))
     return intervals
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import nn
+
+from zoo.models.copies import copy_of
 
 
 class MovingAverage:
@@ -15,12 +15,13 @@ class MovingAverage:
     wait for the GPU; here the step is given.
 
     Args:
-        module: To be averaged; it is copied.
+        module: To be averaged; it is put into training mode and copied.
         decay: Of the average; 0 keeps the latest weights.
     """
 
     def __init__(self, module: nn.Module, *, decay: float) -> None:
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        # In training mode, as the module is: a layer may keep tensors in evaluation mode that it computed from weights.
+        self.module = copy_of(module.train()).requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()

@@ -5,7 +5,6 @@ From a damaged one nothing is taken, and training starts again from its first ep
 
 from __future__ import annotations
 
-import json
 import logging
 import zlib
 from dataclasses import dataclass, field
@@ -17,9 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zoo.errors import DataError
-from zoo.paths import written_whole
+from zoo.models.copies import tensors_for_file
+from zoo.paths import parse_json, regular_file, written_whole
 from zoo.results.schema import Epoch
-from zoo.schema import plain, read_record
+from zoo.schema import json_text, plain, read_record
 from zoo.train.average import MovingAverage
 
 logger = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ def write_checkpoint(
     for index, parameter in enumerate(parameters):
         for name, value in optimizer.state[parameter].items():
             tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
-    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(plain(state))
+    on_cpu = tensors_for_file(tensors)
+    text = json_text(plain(state), what=path.name)
     with written_whole(path) as temporary:
         save_file(on_cpu, temporary, metadata={"state": text, "checksum": _checksum(path, text, on_cpu)})
 
@@ -82,7 +82,7 @@ def _read(path: Path, weights: dict[str, Tensor]) -> tuple[TrainingState, dict[s
         DataError: it is damaged, that of another run, or that of a network which was built differently.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(regular_file(path), framework="pt") as file:
             metadata = file.metadata() or {}
             names = file.keys()  # no dictionary: the file itself cannot be iterated
             tensors = {name: file.get_tensor(name) for name in names}
@@ -96,7 +96,7 @@ def _read(path: Path, weights: dict[str, Tensor]) -> tuple[TrainingState, dict[s
     }:
         raise DataError(f"{path} holds other weights than the network has now.")
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     return read_record(content, TrainingState, what=str(path)), tensors

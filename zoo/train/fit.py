@@ -23,8 +23,10 @@ from zoo.data.split import Split
 from zoo.data.stream import Stream
 from zoo.errors import DataError, TrainingError, ZooError
 from zoo.models.classifier import Classifier, build_classifier
+from zoo.models.trial import Trial, try_classifier
 from zoo.models.weights_file import Init
 from zoo.plan.settings import TrainingSettings
+from zoo.plan.unchanged import check_unchanged
 from zoo.progress import ProgressFile
 from zoo.results import store
 from zoo.results.cell import Cell
@@ -65,6 +67,7 @@ class Prepared:
         val_split: Chooses the epoch.
         stream: Of new training images, where the settings ask for one.
         classifier: On its device, normalised, with its initial weights.
+        trial: Result of its trial on two training images.
         fabric: Device and precision.
         device: Where it trains.
         init: What it started from (`zoo.weights.start`), or None.
@@ -79,6 +82,7 @@ class Prepared:
     val_split: Split
     stream: Stream | None
     classifier: Classifier
+    trial: Trial
     fabric: Fabric
     device: torch.device
     init: Init | None
@@ -156,6 +160,7 @@ def prepare(
     # Before anything is rendered: it sets how float32 is computed, on which compiled code depends.
     fabric = make_fabric(device, cell.precision, team)
     device = fabric.device if team.size > 1 else device
+    check_unchanged(host, cell, images=images)
     data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task, progress=simulating)
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)
@@ -163,20 +168,20 @@ def prepare(
         host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
     )
     stream = _open_stream(data, settings, device) if settings.stream else None
+    # Before anything is rendered, and before the test split is opened: a training that cannot be scored is wasted.
+    for name in ("val", "test") if settings.stream else ("train", "val", "test"):
+        data.check(name)
     # Of a stream, the first images stand for all where all would be looked at.
     train_split = data.split("train") if stream is None else stream.first()
     val_split = data.split("val")
     simulated.seconds += time.perf_counter() - clock
-    if cell.rule == "val_auc" and len(np.unique(val_split.labels)) < 2:
-        raise DataError(
-            f"The {len(val_split)} validation images of {cell.data} are of one class: no AUC can choose an epoch.",
-            hint="Try: --set val_images=500, or --rule last",
-        )
     if team.size > 1:
         fabric.barrier()  # the others read what has been made
     mean, std = (torch.as_tensor(values) for values in train_split.moments())
     if not (mean.isfinite().all() and std.isfinite().all()):
         raise DataError(f"{cell.data}: the training images hold values that are not finite.")
+    if not std.any():
+        raise DataError(f"{cell.data}: all pixels of all training images are {mean[0]:g}; there is nothing to learn.")
     classifier.normalise(mean=mean, std=std.clamp_min(1e-12))
     init = None
     if settings.init:
@@ -189,6 +194,15 @@ def prepare(
             store=run_dir.parents[2],
         )
     classifier.to(device)
+    two_images = torch.from_numpy(np.array(train_split.chunks[0][:2])).to(device)
+    trial = try_classifier(
+        host, classifier, two_images, model=cell.model, hparams=cell.hparams, classes=len(data.task.classes)
+    )
+    if trial.refuses_single and team.size == 1 and min(settings.batch_size, data.sizes["train"], len(train_split)) == 1:
+        raise TrainingError(
+            f"{cell.model} cannot be trained on batches of one image: {trial.refuses_single}",
+            hint="Try: --set batch_size=32, and at least two training images",
+        )
     return Prepared(
         spec=registry.find(host, ModelSpec, cell.model),
         settings=settings,
@@ -197,6 +211,7 @@ def prepare(
         val_split=val_split,
         stream=stream,
         classifier=classifier,
+        trial=trial,
         fabric=fabric,
         device=device,
         init=init,
@@ -251,6 +266,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         rule=cell.rule,
         fabric=prepared.fabric,
         run_dir=run_dir,
+        least_images=2 if prepared.trial.refuses_single else 1,
         epoch_ended=remember,
         step_ended=step_ended,
     )
@@ -277,6 +293,7 @@ def help_fit(
     try:
         fabric = make_fabric(device, cell.precision, team)
         settings = TrainingSettings(**cell.training)
+        check_unchanged(host, cell, images=images)
         data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task)
         fabric.barrier()  # until then the first process makes the images
         # Its first weights come from the first process as well.
@@ -297,6 +314,7 @@ def help_fit(
             rule=cell.rule,
             fabric=fabric,
             run_dir=run_dir,
+            least_images=1,  # a team does not split its batches
             epoch_ended=lambda entry: None,
             step_ended=lambda epoch, step, steps: None,
         )

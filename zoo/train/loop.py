@@ -10,7 +10,7 @@ a single process would use, and the gradient is that of the whole batch. The fir
 from __future__ import annotations
 
 import contextlib
-import logging
+import functools
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -34,9 +34,10 @@ from zoo.models.classifier import Classifier
 from zoo.plan.settings import TrainingSettings
 from zoo.results.cell import Rule
 from zoo.results.schema import Epoch
+from zoo.scores.finite import not_finite, require_finite
 from zoo.scores.score import one_vs_rest_auc
+from zoo.train.accumulate import accumulate
 from zoo.train.average import MovingAverage
-from zoo.train.batch_norm import SharedBatchNorm
 from zoo.train.checkpoint import (
     CHECKPOINT,
     TrainingState,
@@ -48,7 +49,6 @@ from zoo.train.checkpoint import (
 from zoo.train.schedule import learning_rate_factor
 from zoo.train.team import ALONE, Team, check_batch
 
-logger = logging.getLogger(__name__)
 EpochReport = Callable[[Epoch], None]
 StepReport = Callable[[int, int, int], None]
 
@@ -75,7 +75,9 @@ def make_fabric(device: torch.device, precision: Precision, team: Team = ALONE) 
     accelerator: Any = device.type
     kind: Any = FABRIC_PRECISION[precision]
     if team.size == 1:
-        return Fabric(accelerator=accelerator, devices=1, precision=kind)
+        # Without an environment Fabric guesses one: a Slurm batch script that asks for several tasks would be taken for
+        # one of several processes.
+        return Fabric(accelerator=accelerator, devices=1, precision=kind, plugins=[LightningEnvironment()])
     strategy = DDPStrategy(timeout=LONGEST_WAIT)
     try:
         fabric = Fabric(
@@ -107,6 +109,10 @@ class TrainingData(Protocol):
         """Yield images and labels of an epoch, counted from 1, in full batches, or a part of each."""
         ...
 
+    def image_at(self, number: int, position: int, *, shuffle: torch.Generator) -> str:
+        """Return the name of an image by its position in an epoch."""
+        ...
+
 
 def train(
     classifier: Classifier,
@@ -118,6 +124,7 @@ def train(
     rule: Rule,
     fabric: Fabric,
     run_dir: Path,
+    least_images: int,
     epoch_ended: EpochReport,
     step_ended: StepReport,
 ) -> tuple[dict[str, Tensor], list[Epoch], int]:
@@ -131,6 +138,7 @@ def train(
         rule: "val_auc" keeps the epoch with the highest macro validation AUC (the first of equals), "last" the last.
         fabric: Precision, device, and which process of how many this is.
         run_dir: Where checkpoints are kept.
+        least_images: Smallest number of images that the network can be trained on.
         epoch_ended: Called with the epoch's entry of the history, in the first process.
         step_ended: Called with epoch, step of the epoch and steps in an epoch, in the first process.
 
@@ -139,7 +147,7 @@ def train(
         the first process's to use: the others keep neither the average nor the best.
 
     Raises:
-        TrainingError: the loss is not finite; names the epoch.
+        TrainingError: the loss or a validation logit is not finite; names the epoch and the image.
         UsageError: there are more processes than images in a batch.
     """
     average = MovingAverage(classifier, decay=settings.ema)
@@ -171,6 +179,12 @@ def train(
         loss_sum = torch.zeros((), device=train_data.device)
         batches = train_data.epoch(epoch, batch_size, shuffle=shuffle, part=part)
         waited = 0.0
+        recent: list[Tensor] = []  # logits of the steps since the last check
+
+        def image(step: int, row: int, epoch: int = epoch) -> str:
+            order = torch.Generator().manual_seed(stable_hash(f"{seed}/{epoch}/order") >> 1)
+            return train_data.image_at(epoch, (step - 1) * batch_size + part.start + row, shuffle=order)
+
         for number in range(1, steps + 1):
             asked = time.perf_counter()
             images, labels = next(batches)
@@ -178,7 +192,7 @@ def train(
             rate = settings.lr * learning_rate_factor(state.step, steps * settings.epochs, settings.schedule)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss, state.micro_batches = _accumulate(
+            loss, logits, state.micro_batches = accumulate(
                 module,
                 augment(images, settings.augment, generator=transform, part=part),
                 labels,
@@ -186,27 +200,33 @@ def train(
                 label_smoothing=settings.label_smoothing,
                 fabric=fabric,
                 micro_batches=state.micro_batches,
+                least_images=least_images,
             )
             if settings.clip:
                 fabric.clip_gradients(module, fabric_optimizer, max_norm=settings.clip, error_if_nonfinite=False)
             fabric_optimizer.step()
             fabric_optimizer.zero_grad()
             loss_sum += loss
+            recent.append(logits)
             state.step += 1
             if fabric.is_global_zero:
                 average.update(classifier, step=state.step)
             if number % 10 == 0 or number == steps:
                 # All processes see the same sum, and so all of them stop.
                 batch_loss_sum = torch.as_tensor(fabric.all_reduce(loss_sum.clone(), reduce_op="mean"))
-                _check_finite(batch_loss_sum, epoch, number)
+                _check_finite(batch_loss_sum, recent, epoch, number, image=image)
+                recent.clear()
                 if fabric.is_global_zero:
                     step_ended(epoch, number, steps)
         train_seconds = time.perf_counter() - started
         entry: Epoch | None = None
         if fabric.is_global_zero:
             assert val_data is not None
-            logits, labels = predict(average.module, val_data, fabric=fabric)
-            val_loss, val_auc, val_accuracy = _validate(logits, labels, epoch)
+            logits, labels = predict(
+                average.module, val_data, fabric=fabric, when=f"Validation images after epoch {epoch}"
+            )
+            average.module.train()  # its tensors are those of the classifier again
+            val_loss, val_auc, val_accuracy = _validate(logits, labels)
             entry = Epoch(
                 epoch=epoch,
                 train_loss=float(batch_loss_sum) / steps,
@@ -236,73 +256,31 @@ def train(
     return average.module.state_dict(), history, state.epoch
 
 
-def _accumulate(
-    module: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    fraction: float,
-    label_smoothing: float,
-    fabric: Fabric,
-    micro_batches: int,
-) -> tuple[Tensor, int]:
-    """Leave the gradient of a batch's mean loss in the parameters; split it where memory runs out.
-
-    The sum of the micro-batches' gradients is the gradient of the whole, up to rounding, so the result stays the same;
-    but batch norm sees a micro-batch at a time, and dropout draws other numbers.
+@torch.inference_mode()
+def predict(
+    module: nn.Module, data: Batches, *, fabric: Fabric, when: str, batch_size: int = 256
+) -> tuple[Tensor, Tensor]:
+    """Return logits [N, K] in float32 and labels [N], both on the CPU, in the order of the split.
 
     Args:
-        module: Network in training mode, with gradients at zero.
-        images, labels: Images and labels of the batch, or of this process's part of it.
-        fraction: Fraction of the batch that they are.
-        label_smoothing: Label smoothing of the cross entropy.
+        module: Network; put into evaluation mode.
+        data: Images.
         fabric: Precision and device.
-        micro_batches: Number of micro-batches to begin with.
-
-    Returns:
-        The mean loss, and the number of micro-batches that fitted into memory. In a team, the mean over the processes
-        is the mean over the batch, as for the gradients.
+        when: Images and time for the message of an error.
+        batch_size: Number of images at a time.
 
     Raises:
-        torch.OutOfMemoryError: even a single image is too much, or there are several processes, which cannot
-            change their micro-batches together in the middle of a step.
+        TrainingError: a logit is not finite; names the image.
     """
-    weight = fraction * fabric.world_size  # 1 for equal parts; the mean over processes undoes the factor
-    shared = SharedBatchNorm if fabric.world_size > 1 else contextlib.nullcontext
-    while True:
-        loss_sum = torch.zeros((), device=images.device)
-        try:
-            micro = zip(images.tensor_split(micro_batches), labels.tensor_split(micro_batches), strict=True)
-            for some, some_labels in micro:
-                with shared():
-                    logits = module(some)
-                loss = F.cross_entropy(logits.float(), some_labels, label_smoothing=label_smoothing)
-                loss = loss * (weight * len(some) / len(images)) if micro_batches > 1 or weight != 1 else loss
-                fabric.backward(loss)
-                loss_sum += loss.detach()
-            return loss_sum, micro_batches
-        except torch.OutOfMemoryError:
-            if micro_batches >= len(images) or fabric.world_size > 1:
-                raise
-        # Outside of the handler: the exception would keep the tensors of the failed pass alive.
-        micro_batches = min(2 * micro_batches, len(images))
-        for parameter in module.parameters():
-            parameter.grad = None
-        if images.is_cuda:
-            torch.cuda.empty_cache()
-        logger.warning("out of memory: batches of %d are split into %d micro-batches now", len(images), micro_batches)
-
-
-@torch.inference_mode()
-def predict(module: nn.Module, data: Batches, *, fabric: Fabric, batch_size: int = 256) -> tuple[Tensor, Tensor]:
-    """Return logits [N, K] in float32 and labels [N], both on the CPU, in the order of the split."""
     module.eval()
     logits, labels = [], []
     with fabric.autocast():
         for images, batch_labels in data.batches(batch_size):
             logits.append(_forward(module, images))
             labels.append(batch_labels.cpu())
-    return torch.cat(logits), torch.cat(labels)
+    all_logits = torch.cat(logits)
+    require_finite(all_logits, data.ids.__getitem__, when=when, hint="Try a lower rate: --set lr=1e-4")
+    return all_logits, torch.cat(labels)
 
 
 def _forward(module: nn.Module, images: Tensor) -> Tensor:
@@ -319,18 +297,35 @@ def _exhausted(state: TrainingState, settings: TrainingSettings) -> bool:
     return bool(settings.patience) and state.epoch - state.best_epoch >= settings.patience
 
 
-def _check_finite(loss_sum: Tensor, epoch: int, step: int) -> None:
-    if not torch.isfinite(loss_sum):
-        raise TrainingError(
-            f"The loss became {float(loss_sum)} in epoch {epoch}, step {step}.",
-            hint="Try a lower rate: --set lr=1e-4",
-        )
+def _check_finite(
+    loss_sum: Tensor, recent: list[Tensor], epoch: int, step: int, *, image: Callable[[int, int], str]
+) -> None:
+    """Check the losses of an epoch so far.
+
+    Args:
+        loss_sum: Sum of the losses.
+        recent: Logits of the last steps.
+        epoch, step: Numbers of the epoch and of its last step.
+        image: Function from a step and a row of its logits to the name of an image.
+
+    Raises:
+        TrainingError: the sum is not finite; names the epoch, the first such step, and its first such image.
+    """
+    if torch.isfinite(loss_sum):
+        return
+    words = ""
+    for number, logits in enumerate(recent, step - len(recent) + 1):
+        if words := not_finite(logits, functools.partial(image, number)):
+            step, words = number, f": {words}"
+            break
+    raise TrainingError(
+        f"The loss became {float(loss_sum)} in epoch {epoch}, step {step}{words}.",
+        hint="Try a lower rate: --set lr=1e-4",
+    )
 
 
-def _validate(logits: Tensor, labels: Tensor, epoch: int) -> tuple[float, float, float]:
+def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
     """Return mean cross entropy, macro AUC and accuracy."""
-    if not torch.isfinite(logits).all():
-        raise TrainingError(f"The validation logits are not finite after epoch {epoch}.", hint="Try: --set lr=1e-4")
-    auc = one_vs_rest_auc(logits.softmax(1), labels).nanmean()  # a small split may lack a class
+    auc = one_vs_rest_auc(logits.softmax(1), labels).nanmean()
     accuracy = (logits.argmax(1) == labels).float().mean()
     return float(F.cross_entropy(logits, labels)), float(auc), float(accuracy)

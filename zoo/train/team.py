@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from zoo.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from zoo.results.cell import Cell
 
 RANK_VARIABLE = "ZOO_RANK"
 """Set for the processes that `zoo.run.together` starts."""
@@ -120,3 +124,13 @@ def check_batch(processes: int, batch_size: int) -> None:
             f"{processes} processes cannot share batches of {batch_size} image{'s' if batch_size != 1 else ''}.",
             hint=f"Try: --set batch_size={processes} or more, or fewer --devices",
         )
+
+
+def check_batches(processes: int, cells: Iterable[Cell]) -> None:
+    """Refuse cells whose batches have fewer images than processes.
+
+    Raises:
+        UsageError: A process would not have an image.
+    """
+    for cell in cells:
+        check_batch(processes, min(cell.training["batch_size"], cell.sizes["train"]))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zoo.errors import DataError, UsageError, nearest
+from zoo.models.weights_file import read_header
+from zoo.paths import user_path
+from zoo.results.files import checked_file
 from zoo.results.find import find_run, good_result, matching_runs
-from zoo.results.store import CELL, WEIGHTS, read_result
+from zoo.results.store import CELL, WEIGHTS
 from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
@@ -52,11 +57,13 @@ def find_weights(host: Host, name: str, *, store: Path) -> Path:
         from zoo.weights.hub import fetch
 
         return fetch(name)
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    if (path / CELL).is_file():
-        return _weights_of(path)
+    path = user_path(name)
+    # Path.is_file raises where a name is too long.
+    if os.path.isfile(path):
+        in_a_run = path.name == WEIGHTS and (path.parent / CELL).is_file()
+        return weights_of(path.parent) if in_a_run else path
+    if os.path.isfile(path / CELL):
+        return weights_of(path)
     packaged = list(packaged_weights(host))
     wanted = name.strip().lower()
     found = [entry for entry in packaged if wanted in (entry.name.lower(), _bare(entry.name).lower())]
@@ -68,7 +75,7 @@ def find_weights(host: Host, name: str, *, store: Path) -> Path:
     if found:
         raise UsageError(f"The weights '{name}' are ambiguous: {', '.join(entry.name for entry in found)}.")
     if matching_runs(name, store=store):
-        return _weights_of(find_run(name, store=store))
+        return weights_of(find_run(name, store=store))
     names = [*(_bare(entry.name) for entry in packaged), *(entry.name for entry in stored_weights(store))]
     raise UsageError(
         f"Weights '{name}' were not found: not a file, a run in {store} or weights of a plugin.{nearest(name, names)}",
@@ -97,8 +104,8 @@ def shipped_card(host: Host, name: str) -> str | None:
 def stored_weights(store: Path) -> Iterator[Listed]:
     """Yield the weights of the runs in a store that ended well, in the order of the folders."""
     for path in sorted(store.glob(f"*/*/*/{WEIGHTS}")):
-        result = read_result(path.parent)
-        if result is not None and result.status == "ok":
+        with contextlib.suppress(DataError):
+            weights_of(path.parent)
             yield Listed(name=path.parent.name, source="store", path=path)
 
 
@@ -121,14 +128,19 @@ def _existing(entry: Listed) -> Path:
     return entry.path
 
 
-def _weights_of(run_dir: Path) -> Path:
+def weights_of(run_dir: Path) -> Path:
     """Return the weights of a run that ended well.
 
     Raises:
-        DataError: it failed, or its weights are gone.
+        DataError: it failed, or its weights are gone, altered or of another run.
     """
-    good_result(run_dir)
+    result = good_result(run_dir)
     path = run_dir / WEIGHTS
     if not path.is_file():
         raise DataError(f"The run {run_dir} has no {WEIGHTS} any more.", hint="Train again: zoo bench ... --force")
-    return path
+    if (run_id := read_header(path).about.run_id) != result.run_id:
+        raise DataError(
+            f"{path} holds weights of the run {run_id}; its folder is of the run {result.run_id}.",
+            hint=f"See: zoo verify {run_dir}",
+        )
+    return checked_file(result, WEIGHTS)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import MissingError, UsageError, ZooError
-from zoo.results.find import good_result
 from zoo.results.store import CELL, RESULT, WEIGHTS
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def fetch(text: str) -> Path:
 
     Raises:
         UsageError: The name is malformed, or the hub does not have the file.
-        MissingError: The hub is out of reach and no copy is cached, or the client is not installed.
+        MissingError: The hub is out of reach and no copy is cached.
     """
     address = Address.read(text)
     client = _client()
@@ -103,16 +102,16 @@ def push(host: Host, run_dir: Path, text: str, *, private: bool = False, licence
     Raises:
         UsageError: another form.
         DataError: the run failed, or its weights are damaged.
-        MissingError: the hub is out of reach, refuses, or the client is not installed.
+        MissingError: the hub is out of reach or refuses.
     """
     from zoo.models.load import load_weights
     from zoo.weights.card import make_card
+    from zoo.weights.find import weights_of
 
     address = Address.read(text)
     if address.file != WEIGHTS or address.revision:
         raise UsageError(f"'{text}': push to a repository, not to a file: hf://{address.repository}")
-    good_result(run_dir)
-    load_weights(host, run_dir / WEIGHTS)  # nothing goes out that could not be loaded again
+    load_weights(host, weights_of(run_dir))  # nothing goes out that could not be loaded again
     card = make_card(host, run_dir, licence=licence, name=f"hf://{address.repository}")
     client = _client()
     if unreachable := _why_unreachable(client):
@@ -143,13 +142,9 @@ def push(host: Host, run_dir: Path, text: str, *, private: bool = False, licence
 
 
 def _client() -> ModuleType:
-    try:
-        import huggingface_hub
-        import huggingface_hub.constants  # the package gives its submodules only once they are imported
-    except ImportError as error:
-        raise MissingError(
-            "hf:// needs huggingface_hub, which is not installed.", hint="Install it: pip install huggingface_hub"
-        ) from error
+    import huggingface_hub
+    import huggingface_hub.constants  # the package gives its submodules only once they are imported
+
     return huggingface_hub
 
 

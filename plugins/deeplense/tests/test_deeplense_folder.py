@@ -15,6 +15,7 @@ from zoo_deeplense.array_file import BrokenFile, read_image
 from zoo_deeplense.folder import build
 from zoo_deeplense.layout import CLASS_ALIASES, find_files
 
+from zoo.data.content import content_digest
 from zoo.data.images import Rows, assign_splits, chunks_of
 from zoo.data.loader import Batches
 from zoo.data.open import Dataset
@@ -140,6 +141,9 @@ FORMS = {
     "integers": lambda image: np.round(image[0] * 255).astype(np.int64),
     "doubles": lambda image: image[0].astype(np.float64),
     "big-endian": lambda image: image[0].astype(">f8"),
+    "channel last": lambda image: image[0][..., None],
+    "objects, big-endian": lambda image: pair(image[0].astype(">f8"), np.float64(3e-23)),
+    "mass appended": lambda image: np.append(image.astype(np.float64), 3e-23),
     "fortran order": lambda image: np.asfortranarray(image[0]),
     "flat": lambda image: image.reshape(-1),
     "image and mass": lambda image: pair(image[0].astype(float), np.float64(3e-23)),
@@ -164,7 +168,7 @@ def test_forms_of_an_array(form, tmp_path):
     expected = np.round(image * 255) if form == "integers" else image
     np.testing.assert_allclose(read, expected, rtol=1e-6)
     assert read.dtype == np.float32
-    assert (mass == pytest.approx(3e-23)) if "mass" in form else np.isnan(mass)
+    assert (mass == pytest.approx(3e-23)) if "mass" in form or "objects" in form else np.isnan(mass)
 
 
 def test_colours_come_first(tmp_path):
@@ -298,6 +302,13 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
             opened(tmp_path / "good", **wrong)
 
 
+def test_hidden_files_and_folders_are_no_part_of_the_set(tmp_path):
+    fill(tmp_path / "set", {"no": 0, "sphere": 1, "vort": 2})
+    for name in ("no/._0.npy", "no/.ipynb_checkpoints/0-checkpoint.npy", ".trash/sphere/0.npy"):
+        put(tmp_path / "set" / name, picture(9))
+    assert len(opened(tmp_path / "set").images) == 12
+
+
 def test_scaling_is_off_unless_asked_for(tmp_path):
     fill(tmp_path / "set", {"no": 0, "sphere": 1, "vort": 2})
     plain, scaled = opened(tmp_path / "set"), opened(tmp_path / "set", scaling="minmax")
@@ -327,7 +338,7 @@ def test_the_way_to_batches_stays_on_disk(tmp_path):
     fill(root, COMMON, count=30)
     recipe = Recipe(
         dataset="deeplense/deeplense-folder", dataset_version=1,
-        params={"root": str(root), "scaling": "none", "skip_broken": False},
+        params={"root": str(root), "scaling": "none", "skip_broken": False}, content={"root": content_digest(root)},
     )  # fmt: skip
     data = Dataset(load_plugins(environment={}), recipe, {"train": 50, "val": 8, "test": 40})
     train, val, test = (data.split(name) for name in ("train", "val", "test"))

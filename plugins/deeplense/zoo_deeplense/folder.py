@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.content import content_digest
 from zoo.data.images import ImageSet
 from zoo.data.recipe import short_hash
 from zoo.errors import DataError, UsageError
 from zoo.lensing.draws import stable_hash
 from zoo.lensing.scenes import SCALINGS
-from zoo.paths import cache_dir, make_dir, write_text, written_whole
+from zoo.paths import cache_dir, make_dir, read_json, regular_file, user_path, write_text, written_whole
 from zoo_deeplense.array_file import BrokenFile, read_image
 from zoo_deeplense.layout import Found, find_files
 
@@ -46,10 +47,9 @@ def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
         raise UsageError(f"data.scaling={scaling!r} is not one of {', '.join(SCALINGS)}.")
     if not isinstance(skip_broken, bool):
         raise UsageError(f"data.skip_broken={skip_broken!r} must be true or false.")
-    folder = Path(root).expanduser().absolute()
+    folder = user_path(root).absolute()
     files = sorted(find_files(folder), key=lambda file: stable_hash(file.path))
-    content = [[file.path, file.size, file.modified] for file in files]
-    cached = make_dir(cache_dir() / "folders" / short_hash([str(folder), scaling, skip_broken, content]))
+    cached = make_dir(cache_dir() / "folders" / short_hash([content_digest(folder), scaling, skip_broken]))
     index = _ensure(cached, folder, files, scaling=scaling, skip_broken=skip_broken)
     if index["skipped"]:
         shown = "; ".join(index["skipped"][:5])
@@ -60,7 +60,7 @@ def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
     by_path = {file.path: file for file in files}
     kept = [by_path[path] for path in index["files"]]
     return ImageSet(
-        images=np.load(cached / _IMAGES, mmap_mode="r"),
+        images=np.load(regular_file(cached / _IMAGES), mmap_mode="r"),
         labels=np.array([file.label for file in kept], dtype=np.int64),
         ids=[f"{stable_hash(file.path):016x}" for file in kept],
         split=[file.split for file in kept] if kept[0].split else None,
@@ -74,7 +74,7 @@ def _ensure(cached: Path, root: Path, files: list[Found], *, scaling: str, skip_
 
     with filelock.FileLock(cached / ".lock"):
         try:
-            index: dict[str, Any] = json.loads((cached / _INDEX).read_text(encoding="utf-8"))
+            index: dict[str, Any] = read_json(cached / _INDEX)
         except (OSError, ValueError):
             for stale in cached.glob(".*.part"):
                 stale.unlink(missing_ok=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.image_file import Unreadable, check_size, read_npy
 from zoo.errors import DataError, UsageError
 from zoo.lensing.scenes import Array
+from zoo.paths import user_path
 
 CUT_SIZE = 64
 LEAST_AREA = 80  # pixels above the threshold: smaller ones show no structure
@@ -44,8 +45,8 @@ def load_galaxies(pictures: str | None) -> Galaxies:
     That picture is the Hubble eXtreme Deep Field; NASA has put it into the public domain.
 
     Args:
-        pictures: a .npy file with a picture of the sky, [H, W] or [H, W, 3], which is cut up, or with cut-outs
-            [m, h, w]; None for the Hubble picture.
+        pictures: a .npy file with a picture of the sky, [H, W], [H, W, 1] or [H, W, 3], which is cut up, or with
+            cut-outs [m, h, w]; None for the Hubble picture.
 
     Raises:
         UsageError: The file does not hold this array.
@@ -56,15 +57,16 @@ def load_galaxies(pictures: str | None) -> Galaxies:
 
         return cut_out(hubble_deep_field())
     try:
-        array = np.load(Path(pictures).expanduser(), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = read_npy(user_path(pictures)).array
+        check_size(array.shape)
+    except (OSError, Unreadable, ValueError) as error:
         raise DataError(f"Cannot read pictures of galaxies from {pictures}: {error}.") from error
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         raise UsageError(f"{pictures} must hold finite numbers.")
-    if array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3):
+    if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3)):
         return cut_out(array)
     if array.ndim != 3 or min(array.shape) < 1:
-        raise UsageError(f"{pictures} of shape {array.shape} is neither [H, W], [H, W, 3] nor [m, h, w].")
+        raise UsageError(f"{pictures} of shape {array.shape} is neither [H, W], [H, W, 1], [H, W, 3] nor [m, h, w].")
     return _finished([_resized(np.clip(cut, 0, None).astype(float)) for cut in array], where=pictures)
 
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from zoo.data.image_file import is_hidden
 from zoo.errors import DataError, UsageError
 
 CLASS_ALIASES = {
@@ -27,18 +28,15 @@ class Found:
         path: relative to the root, with forward slashes.
         label: index of the class.
         split: "train", "val", "test", or "" where its folders name none.
-        size, modified: bytes, and nanoseconds of the last change: they tell whether it was replaced.
     """
 
     path: str
     label: int
     split: str
-    size: int
-    modified: int
 
 
 def find_files(root: Path) -> list[Found]:
-    """Return all array files below a folder.
+    """Return all array files below a folder, without hidden files and folders.
 
     A file's class is the one folder above it, up to the root, that is called like a class; a split is a folder
     called train, val or test, or one whose name ends so, as in Model_I_test. The other folders must be the same for
@@ -48,13 +46,13 @@ def find_files(root: Path) -> list[Found]:
         UsageError: the root is no folder, or holds several sets.
         DataError: it holds no arrays, or no arrays of some class.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):  # Path.is_dir raises where a name is too long
         raise UsageError(f"data.root={str(root)!r} is not a folder.", hint="Write: --set data.root=DIR")
     found: list[Found] = []
     sets: dict[tuple[str, ...], str] = {}
     for folder, subfolders, names in os.walk(root):
-        subfolders.sort()
-        arrays = [name for name in names if name.lower().endswith(".npy") and not name.startswith(".")]
+        subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
+        arrays = [name for name in names if name.lower().endswith(".npy") and not is_hidden(name)]
         if not arrays:
             continue
         relative = Path(folder).relative_to(root).as_posix()
@@ -79,9 +77,8 @@ def find_files(root: Path) -> list[Found]:
         sets.setdefault(tuple(rest), relative)
         mark = splits.pop() if splits else ""
         for name in arrays:
-            status = os.stat(os.path.join(folder, name))
             path = name if relative == "." else f"{relative}/{name}"
-            found.append(Found(path=path, label=label, split=mark, size=status.st_size, modified=status.st_mtime_ns))
+            found.append(Found(path=path, label=label, split=mark))
     if len(sets) > 1:
         names_of_sets = ", ".join(sorted("/".join(key) or "." for key in sets))
         raise UsageError(f"{root} holds several sets: {names_of_sets}.", hint="Point data.root at one of them.")

@@ -52,11 +52,13 @@ def _population(
     *,
     target: str = "zoo_deeplense.population:build",
     requires: tuple[str, ...] = (),
+    paths: tuple[str, ...] = (),
 ) -> DatasetSpec:
     return DatasetSpec(
         id=f"deeplense/{name}",
         target=target,
         requires=requires,
+        paths=paths,
         summary=summary,
         classes=CLASSES,
         tasks=TASKS,
@@ -109,7 +111,8 @@ def zoo_datasets() -> list[DatasetSpec]:
             _REAL,
             "modelB with real galaxies from the Hubble deep field for sources",
             target="zoo_deeplense.real_sources:build",
-            requires=("skimage",),
+            requires=("scikit-image:skimage",),
+            paths=("pictures",),
         ),
         DatasetSpec(
             id="deeplense/deeplense-folder",
@@ -120,6 +123,7 @@ def zoo_datasets() -> list[DatasetSpec]:
             params={"root": None, "scaling": "none", "skip_broken": False},
             meanings=_meanings({"root": None, "scaling": "none", "skip_broken": False}),
             required=("root",),
+            paths=("root",),
             tags=("lens", "files"),
             card=_FOLDER,
         ),

@@ -23,6 +23,7 @@ def _spec(name: str, network: Network) -> ModelSpec:
         equivariance="exact" if network.group else None,
         defaults=network.defaults,
         initialisers=network.initialisers,
+        paths=tuple(network.initialisers),
         search_space=network.search_space,
         parameters=PARAMETERS[name],
         training=network.training,

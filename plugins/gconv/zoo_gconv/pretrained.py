@@ -33,12 +33,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from zoo.errors import MissingError, UsageError
+from zoo.paths import user_path
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def read_planar(source: str) -> dict[str, Tensor]:
         from zoo_timm.architectures import find_architecture
 
         return weights.read_state(weights.fetch_from_hub(find_architecture(source.removeprefix("timm/"))))
-    return weights.read_state(Path(source).expanduser())
+    return weights.read_state(user_path(source))
 
 
 def planar_widths(state: Mapping[str, Tensor], source: str) -> list[int]:

@@ -5,62 +5,52 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from zoo.cli.context import host_of, print_json, warn_of_broken
+from zoo.cli.complete import COMPLETE
+from zoo.cli.context import echo, host_of, print_json, warn_of_broken
+from zoo.cli.options import options_of, value_of
 from zoo.errors import UsageError
+from zoo.plan.request import Request
+
+SHARED_OPTIONS = ("settings", "budget", "simulator", "device", "precision", "rule", "task", "images", "store")
+"""Options of `zoo bench` that a study has as well."""
 
 
 @click.command()
-@click.option("--model", help="Search the settings of this model (id or name).")
-@click.option("--data", help="Train on this data set (id or name).")
-@click.option("--study", metavar="NAME", help="Name the study; repeat the command to resume it.")
+@click.option("--model", help="Search the settings of this model (id or name).", shell_complete=COMPLETE["models"])
+@click.option("--data", help="Train on this data set (id or name).", shell_complete=COMPLETE["datasets"])
+@click.option(
+    "--study",
+    metavar="NAME",
+    shell_complete=COMPLETE["studies"],
+    help="Name the study; repeat the command to resume it.",
+)
 @click.option("--trials", default=20, show_default=True, help="Run until the study has this many trials in total.")
 @click.option("--search", "searched", metavar="NAMES", help="Search only these settings (comma-separated).")
-@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Fix a setting, as for zoo bench.")
-@click.option(
-    "--budget",
-    help="Set the problem size: smoke (seconds per trial), laptop or paper; default: laptop (GPU: paper).",
-)
 @click.option("--workers", default=1, show_default=True, help="Run this many trials in parallel.")
 @click.option("--prune-after", default=5, show_default=True, help="Prune only after this many completed trials.")
+@options_of(Request, only=SHARED_OPTIONS)
 @click.option(
-    "--simulator", default="", help="Render the images with this simulator.  [default: see zoo list-simulators]"
+    "--show", metavar="NAME", shell_complete=COMPLETE["studies"], help="Show an existing study without running trials."
 )
-@click.option("--device", default="auto", show_default=True, help="Train on this device: auto, cpu, cuda or mps.")
-@click.option(
-    "--precision", default="auto", show_default=True, help="Train with this precision: auto, fp32, tf32 or bf16."
-)
-@click.option("--rule", default="val_auc", show_default=True, help="Choose the epoch to keep: val_auc or last.")
-@click.option(
-    "--task", default="", metavar="NAME", help="Choose the task: substructure (none or any); default: all classes."
-)
-@click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="Read images made by zoo simulate.")
-@click.option("--store", default="results", show_default=True, help="Save the study in studies/NAME of this folder.")
-@click.option("--show", metavar="NAME", help="Show an existing study without running trials.")
 @click.option("--json", "as_json", is_flag=True, help="Print the trials as JSON.")
 @click.pass_context
 def tune(
     ctx: click.Context,
+    /,
     model: str | None,
     data: str | None,
     study: str | None,
     trials: int,
     searched: str | None,
-    pairs: tuple[str, ...],
-    budget: str | None,
     workers: int,
     prune_after: int,
-    simulator: str,
-    device: str,
-    precision: str,
-    rule: str,
-    task: str,
-    images: Path | None,
-    store: str,
     show: str | None,
     as_json: bool,
+    **values: Any,
 ) -> None:
     """Search the settings of a model and of its training for the highest validation AUC.
 
@@ -70,10 +60,10 @@ def tune(
     from zoo.registry import require
 
     require("zoo tune", ["optuna"])
-    host = host_of(ctx)
+    host, store = host_of(ctx), Path(values["store"])
     warn_of_broken(host)
     if show is not None:
-        _finish(Path(store), show, as_json=as_json)
+        _finish(store, show, as_json=as_json)
         return
     if not model or not data or not study:
         missing = "--study" if model and data else "--data" if model else "--model"
@@ -83,24 +73,12 @@ def tune(
 
     from zoo.devices import resolve_device
     from zoo.plan.overrides import parse_settings
-    from zoo.plan.request import Request
     from zoo_optuna.search import check_numbers, make_study, run_study
     from zoo_optuna.show import StudyWatcher, print_plan
 
     check_numbers(trials=trials, workers=workers)
-    request = Request(
-        models=[model],
-        data=[data],
-        budget=budget,
-        simulator=simulator,
-        device=device,
-        precision=precision,
-        rule=rule,
-        task=task,
-        settings=parse_settings(list(pairs)),
-        images=images,
-        store=store,
-    )
+    settings = parse_settings(list(values["settings"]))
+    request: Request = value_of(Request, {**values, "models": [model], "data": [data], "settings": settings})
     names = [name.strip() for name in (searched or "").split(",") if name.strip()]
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         definition, folder = make_study(host, request, name=study, searched=names, prune_after=prune_after)
@@ -112,11 +90,11 @@ def tune(
             folder,
             trials=trials,
             workers=workers,
-            device=resolve_device(device),
-            images=images,
+            device=resolve_device(request.device),
+            images=request.images,
             watch=watcher.watch,
         )
-    if not _finish(Path(store), study, as_json=as_json):
+    if not _finish(store, study, as_json=as_json):
         ctx.exit(1)
 
 
@@ -134,10 +112,10 @@ def _finish(store: Path, name: str, *, as_json: bool) -> bool:
     else:
         print_summary(summary)
     for path in draw(summary, folder):
-        click.echo(f"plot: {path}", err=True)
+        echo(f"plot: {path}", err=True)
     if summary.best is None:
         failed = [trial.error for trial in summary.trials if trial.error]
-        click.echo("No trial has completed." + (f" The first error: {failed[0]}" if failed else ""), err=True)
+        echo("No trial has completed." + (f" The first error: {failed[0]}" if failed else ""), err=True)
     return summary.best is not None
 
 

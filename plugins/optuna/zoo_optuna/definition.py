@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from zoo.data.recipe import canonical_json
 from zoo.errors import DataError, UsageError
 from zoo.lensing.draws import stable_hash
+from zoo.paths import read_json
 from zoo.plan.request import Request
 from zoo.plan.settings import SETTING_NAMES, TrainingSettings
 from zoo.plan.study import Best
@@ -74,7 +74,7 @@ def read_definition(folder: Path) -> Definition:
     """
     path = folder / STUDY
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         schema = content.pop("schema")
         if schema != SCHEMA:
             raise DataError(f"{path} has schema {schema}; this plugin reads schema {SCHEMA}.")

@@ -16,6 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
 from zoo.errors import DataError
+from zoo.paths import regular_file
 from zoo.plan.study import write_best
 from zoo_optuna.definition import Definition, best_of, own_values
 from zoo_optuna.sampling import AddressedTPE, make_pruner
@@ -121,7 +122,7 @@ def _drop_torn_line(path: Path, lock: filelock.BaseFileLock) -> None:
     """Remove an incomplete last line: a record appended to it would be lost as well."""
     if not path.exists():
         return
-    with lock, path.open("rb+") as file:
+    with lock, regular_file(path).open("rb+") as file:
         size = file.seek(0, os.SEEK_END)
         # A line has a few hundred bytes.
         start = max(0, size - 65_536)

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from zoo import registry
 from zoo.errors import DataError, UsageError
-from zoo.paths import make_dir
+from zoo.paths import log_tail, make_dir, open_log
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.plan.study import study_folder, unknown_study
@@ -226,7 +226,7 @@ class _Crew:
                 for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
                 if trial.user_attrs.get("worker") == worker_name(process.pid)
             ]
-            tail = _tail(self.folder / LOG)
+            tail = log_tail(self.folder / LOG, _LOG_LINES)
             if not victims:
                 raise DataError(f"A worker exited with status {process.returncode}. Last lines of its log:\n{tail}")
             for trial in victims:
@@ -257,7 +257,7 @@ class _Crew:
             environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self.workers)))
         words = ["run-trials", str(self.folder), "--trials", str(self.trials), "--device", self.device]
         words += ["--images", str(self.images)] if self.images else []
-        with (self.folder / LOG).open("ab") as log:
+        with os.fdopen(open_log(self.folder / LOG), "ab") as log:
             # In a separate session Ctrl-C reaches only the parent, which then stops its workers.
             return subprocess.Popen(
                 [sys.executable, "-m", "zoo", *words],
@@ -267,11 +267,3 @@ class _Crew:
                 env=environment,
                 start_new_session=True,
             )
-
-
-def _tail(log: Path) -> str:
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return "(no log)"
-    return "\n".join(lines[-_LOG_LINES:]) or "(empty)"

@@ -41,11 +41,11 @@ class StudyWatcher(LiveBars):
             # Trials of earlier calls appear only in the final table.
             self._reported = {trial.number for trial in ended}
             if ended:
-                self._console.print(f"{len(ended)} of {state.wanted} trials have already ended", markup=False)
+                self._console.print(f"{len(ended)} of {state.wanted} trials have already ended")
         for trial in ended:
             if trial.number not in self._reported:
                 self._reported.add(trial.number)
-                self._console.print(outcome(trial, state.definition.space), markup=False)
+                self._console.print(outcome(trial, state.definition.space))
         for number in [number for number in self._tasks if number not in state.running]:
             self._progress.remove_task(self._tasks.pop(number))
         whole = _whole(state, len(ended))
@@ -67,7 +67,7 @@ class StudyWatcher(LiveBars):
         now = time.monotonic()
         if key != self._line or now - self._line_time > LINE_SECONDS:
             self._line, self._line_time = key, now
-            self._console.print(text, markup=False)
+            self._console.print(text)
 
 
 def _whole(state: State, ended: int) -> str:
@@ -111,22 +111,24 @@ def written(values: Mapping[str, Any]) -> str:
 
 def print_plan(host: Host, definition: Definition, folder: Path) -> None:
     """Print the searched and the fixed settings of a study to stderr."""
+    from zoo.cli.terminal import styled
     from zoo.data.about import budget_note
     from zoo.registry import datasets_by_id
 
     cell, out = definition.cell, console(stderr=True)
-    out.print(f"[bold]{definition.study}[/bold]: {cell.model} on {cell.data}, budget {cell.budget}, {cell.precision}")
+    about = f": {cell.model} on {cell.data}, budget {cell.budget}, {cell.precision}"
+    out.print(styled(definition.study, "bold"), about, sep="")
     for name, dimension in definition.space.items():
         if isinstance(dimension, Mapping):
             scale = ", logarithmic" if dimension.get("log") else ""
             text = f"{dimension['low']:g} to {dimension['high']:g}{scale}"
         else:
             text = " | ".join(map(str, dimension))
-        out.print(f"  {name}: {text}", markup=False)
+        out.print(f"  {name}: {text}")
     if definition.settings:
-        out.print(f"  fixed: {written(definition.settings)}", markup=False)
+        out.print(f"  fixed: {written(definition.settings)}")
     note = budget_note(cell.budget, datasets_by_id(host).get(cell.data))
-    out.print(f"{note}; the test split is not opened; {folder}", style="dim", markup=False)
+    out.print(f"{note}; the test split is not opened; {folder}", style="dim")
 
 
 def print_summary(summary: Summary) -> None:
@@ -155,19 +157,18 @@ def print_summary(summary: Summary) -> None:
             f"{trial.val_auc:.4f}",
             str(trial.epoch),
             f"{trial.parameters or 0:,}",
-            f"{(trial.macs or 0) / 1e6:,.1f}",
+            "-" if trial.macs is None else f"{trial.macs / 1e6:,.1f}",
             duration(trial.seconds or 0.0),
             written(trial.values),
         )
     out.print(table)
     if summary.importance:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in summary.importance.items())
-        out.print(f"importance: {shares}", markup=False)
+        out.print(f"importance: {shares}")
     else:
         out.print("importance: not available (too few trials, or equal scores)", style="dim")
     out.print(
         "The highest of many validation AUCs is biased upwards. For the test AUC of new trainings, run: "
         f"zoo bench --from-study {summary.study} --seeds 0-4",
         style="dim",
-        markup=False,
     )

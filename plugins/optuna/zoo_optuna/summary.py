@@ -16,6 +16,7 @@ from zoo_optuna.definition import Definition, training_seed
 from zoo_optuna.space import values_of
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from optuna import Study
 
 TrialStateName: TypeAlias = Literal["ended", "stopped", "failed", "unfinished"]
@@ -41,7 +42,8 @@ class TrialSummary(Record):
         values: Value of each searched setting.
         seed: Seed of the training.
         parameters: Number of trainable parameters; None if the network was not built.
-        macs: Multiply-accumulates of the forward pass of one image; None if the network was not built.
+        macs: Multiply-accumulates of the forward pass of one image; None if the network was not built or
+            they cannot be counted.
         seconds: Duration; None if it has not been recorded yet.
         error: Cause of a failure, or "".
     """
@@ -201,7 +203,9 @@ def _draw_importance(summary: Summary, path: Path) -> Path:
     return _save(figure, path)
 
 
-def _save(figure: Any, path: Path) -> Path:
+def _save(figure: Figure, path: Path) -> Path:
+    from zoo.report.plots import with_plain_texts
+
     with written_whole(path) as temporary:
-        figure.savefig(temporary, dpi=130, format="png")
+        with_plain_texts(figure).savefig(temporary, dpi=130, format="png")
     return path

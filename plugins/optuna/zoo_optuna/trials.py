@@ -15,15 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import optuna
 import torch
 from optuna.trial import Trial, TrialState
 
-from zoo.errors import DataError, ZooError
+from zoo.errors import ZooError
 from zoo.paths import make_dir
 from zoo.results.store import claim, locked
-from zoo.scores.score import count_cost
 from zoo.train.fit import fit, prepare
 from zoo_optuna.definition import Definition, read_definition, trial_cell
 from zoo_optuna.journal import alone, give_up, keep_best, open_study, trial_folder, worker_name
@@ -113,15 +111,8 @@ def _run(
         values = suggest(trial, definition.space)
         cell = trial_cell(definition, trial.number, values)
         prepared = prepare(host, cell, run_dir, device=device, images=images)
-        if len(np.unique(prepared.val_split.labels)) < 2:
-            raise DataError(
-                f"The {len(prepared.val_split)} validation images of {cell.data} belong to one class; "
-                "the AUC needs at least two.",
-                hint="Try: --set val_images=500",
-            )
-        image = torch.zeros(1, *prepared.train_split.image_shape, device=device)
-        for name, value in count_cost(prepared.classifier, image).items():
-            trial.set_user_attr(name, value)
+        trial.set_user_attr("parameters", prepared.trial.cost.parameters)
+        trial.set_user_attr("macs", prepared.trial.cost.macs)
 
         def epoch_ended(entry: Epoch) -> None:
             keep_seconds()

@@ -21,7 +21,7 @@ import numpy as np
 from torch import Tensor
 
 from zoo.errors import DataError
-from zoo.paths import cache_dir, make_dir, written_whole
+from zoo.paths import cache_dir, make_dir, regular_file, written_whole
 from zoo_steerable.libraries import VERSIONS, load, quiet
 from zoo_steerable.symmetry import Symmetry
 
@@ -114,7 +114,7 @@ def filter_basis(query: FilterQuery) -> FilterBasis:
 
     path = query.path
     try:
-        return FilterBasis(**load_file(path))
+        return FilterBasis(**load_file(regular_file(path)))
     except Exception as error:  # safetensors raises many types; an unreadable file is replaced
         if path.exists():
             logger.warning("%s cannot be read and is derived again: %s", path, error)

@@ -131,6 +131,10 @@ def test_folders_are_named_by_data_model_and_run(tmp_path, monkeypatch):
     assert event_folder(tmp_path / "d" / "m" / "r") == Path.home() / "all" / "d" / "m" / "r"
 
 
+def test_names_of_classes_are_no_formulas():
+    assert draw_confusion([[9, 1], [0, 1]], ["$\\frac$", "b"]).ndim == 3
+
+
 def test_confusion_is_dark_where_the_images_are():
     pixels = draw_confusion([[90, 10], [0, 100]], ["a", "b"]).astype(float).mean(2)
     height, width = pixels.shape

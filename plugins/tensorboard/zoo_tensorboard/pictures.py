@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,22 +12,24 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from zoo.report.plots import draw_examples, draw_images, draw_roc
+from zoo.paths import parse_json
+from zoo.report.plots import draw_examples, draw_images, draw_roc, with_plain_texts
+from zoo.results.files import read_file
 from zoo.results.schema import Finished
-from zoo.results.store import MISTAKES, read_arrays
+from zoo.results.store import MISTAKES
 
 
 def draw(result: Finished) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield tag and pixels [height, width, 3] of each picture of a successful run."""
-    cell, run_dir = result.cell, result.run_dir
+    cell = result.cell
     title = f"{cell.model} on {cell.data}, seed {cell.seed}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
         yield "test/roc", _pixels(draw_roc([result], path))
         yield "test/confusion", draw_confusion(result.test.confusion, result.classes)
-        yield "images/examples", _pixels(draw_examples(run_dir, path, title=title))
-        arrays, metadata = read_arrays(run_dir / MISTAKES)
-        classes = json.loads(metadata["classes"])
+        yield "images/examples", _pixels(draw_examples(result, path, title=title))
+        arrays, metadata = read_file(result, MISTAKES)
+        classes = parse_json(metadata["classes"])
         captions = [
             f"{chance[label]:.2f}" for chance, label in zip(arrays["probabilities"], arrays["labels"], strict=True)
         ]
@@ -58,6 +59,7 @@ def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -
     axis.set_xticks(range(len(names)), names)
     axis.set_yticks(range(len(names)), names)
     axis.set(xlabel="predicted", ylabel="true")
+    with_plain_texts(figure)
     canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.hookspecs import hookimpl
+from zoo.paths import user_path
 
 SWITCH = "ZOO_TENSORBOARD"
 
@@ -47,5 +48,5 @@ def event_folder(run_dir: Path) -> Path | None:
     if chosen in ("", "0"):
         return None
     *_, data, model, run_id = run_dir.parts
-    root = run_dir.parents[2] / "tensorboard" if chosen == "1" else Path(chosen).expanduser()
+    root = run_dir.parents[2] / "tensorboard" if chosen == "1" else user_path(chosen)
     return root / data / model / run_id

@@ -163,6 +163,7 @@ def _listed(name: str, baseline: Baseline) -> ModelSpec:
         card=_CARD.format(about=baseline.note, source=f"{baseline.paper}; implementation of timm."),
         defaults=defaults,
         initialisers={"pretrained": False},
+        paths=("pretrained",),
         search_space=search_space,
         parameters=PARAMETERS[name],
         training={"lr": baseline.lr, "weight_decay": baseline.weight_decay},
@@ -220,4 +221,5 @@ def zoo_resolve_model(name: str) -> ModelSpec | None:
             "drop_path_rate": None,
         },
         initialisers={"pretrained": False},
+        paths=("pretrained",),
     )

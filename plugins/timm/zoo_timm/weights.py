@@ -8,6 +8,7 @@ random, with a log message). timm resamples the position embeddings of transform
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from zoo.errors import DataError, MissingError, UsageError
 from zoo.models.weights_file import GOLDEN
+from zoo.paths import regular_file, user_path
 from zoo_timm.architectures import has_weights, import_timm, weight_tags
 
 logger = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ def load_network(
         MissingError: The hub cannot be reached.
         DataError: The file is damaged.
     """
-    path = fetch_from_hub(architecture) if source is True else Path(str(source)).expanduser()
+    path = fetch_from_hub(architecture) if source is True else user_path(str(source))
     state = read_state(path)
     heads = layer_names(blueprint, "classifier")
     classes_in_file = next((len(state[f"{h}.weight"]) for h in heads if f"{h}.weight" in state), 0)
@@ -132,17 +134,17 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"pretrained={str(path)!r}: the file must end in {', '.join(SUFFIXES)}.")
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises where a name is too long
         raise UsageError(f"pretrained={str(path)!r}: file not found.")
     content: Any
     try:
         if path.suffix.lower() == ".safetensors":
             from safetensors.torch import load_file
 
-            content = load_file(path)
+            content = load_file(regular_file(path))
         else:
             # Without weights_only, loading a file could execute arbitrary code.
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(regular_file(path), map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).strip().splitlines() or [""]
         raise DataError(

@@ -1,0 +1,64 @@
+"""Names of this project's plugins and versions of libraries come from the metadata of installed distributions."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from zoo.environment import describe
+from zoo.packages import ENTRY_POINT_GROUP, first_party, library_versions
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = {
+    path.parent.name: tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+    for path in sorted((ROOT / "plugins").glob("*/pyproject.toml"))
+}
+
+
+def test_the_core_names_each_namespace_of_this_repository_and_its_distribution():
+    there = {name: one["name"] for one in PLUGINS.values() for name in one["entry-points"][ENTRY_POINT_GROUP]}
+    named = {name: distribution for name, distribution in first_party().items() if name not in ("core", "simulator")}
+    assert named == there
+
+
+def test_no_module_of_the_core_names_a_plugin_or_a_parameter_of_one():
+    words = ["mass_scale", "vortex", "subhalo", "caustics"]
+    found = [
+        f"{path.name}: {word}" for path in (ROOT / "zoo").rglob("*.py") for word in words if word in path.read_text()
+    ]
+    assert not found
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy", "timm", "e2cnn", "escnn", "caustics", "safetensors", "pluggy"])
+def test_a_result_records_the_versions_of_required_libraries(library):
+    assert describe(accelerator=False).libraries[library]
+
+
+def test_a_third_partys_requirements_are_recorded_and_its_name_gives_no_precedence(tmp_path, monkeypatch):
+    info = tmp_path / "lens_zoo_mine-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: lens-zoo-mine\nVersion: 0.1.0\n"
+        "Requires-Dist: Pytest_XDist>=3; python_version > '3'\nRequires-Dist: no-such-library; extra == 'more'\n"
+        "Requires-Dist: lens-zoo\n"
+    )
+    (info / "entry_points.txt").write_text("[zoo.plugins]\nmine = mine\n")
+    before = library_versions()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert set(library_versions()) - set(before) == {"pytest-xdist"}
+    first_party.cache_clear()
+    assert "lens-zoo-mine" not in first_party().values()
+
+
+def test_without_metadata_of_the_core_no_plugin_has_precedence(monkeypatch):
+    def nothing(name):
+        raise OSError("no metadata")
+
+    monkeypatch.setattr("importlib.metadata.requires", nothing)
+    first_party.cache_clear()
+    try:
+        assert dict(first_party()) == {"core": "lens-zoo"}
+    finally:
+        first_party.cache_clear()

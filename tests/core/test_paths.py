@@ -1,0 +1,228 @@
+"""Paths that users type, files that are not regular, JSON without end, modes of files, and machines without a home."""
+
+import os
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from zoo.errors import DataError, UsageError, ZooError
+from zoo.host import load_plugins
+from zoo.paths import cache_dir, log_tail, open_log, parse_json, read_json, regular_file, user_path, written_whole
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted([*ROOT.glob("zoo/**/*.py"), *ROOT.glob("plugins/*/zoo_*/**/*.py")])
+UNKNOWN = "~no_such_user_here/x"
+DEEP = "[" * 200_000
+
+
+@pytest.mark.parametrize("text", [UNKNOWN, "a\0b"])
+def test_a_path_that_cannot_be_resolved_is_a_usage_error(text):
+    with pytest.raises(UsageError, match=r"no_such_user_here|null character"):
+        user_path(text)
+
+
+@pytest.mark.parametrize("place", ["cache", "weights", "run"])
+def test_every_place_refuses_the_home_of_an_unknown_user(place, monkeypatch, tmp_path, host):
+    from zoo.results.find import find_run
+    from zoo.weights.find import find_weights
+
+    monkeypatch.setenv("ZOO_CACHE", UNKNOWN)
+    call = {
+        "cache": cache_dir,
+        "weights": lambda: find_weights(host, UNKNOWN, store=tmp_path),
+        "run": lambda: find_run(UNKNOWN, store=tmp_path),
+    }[place]
+    with pytest.raises(UsageError, match="home folder of ~no_such_user_here is unknown"):
+        call()
+
+
+def lines_with(pattern: str) -> list[str]:
+    """Return "FILE: line" for each line of the core and the plugins that matches."""
+    return [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in SOURCES
+        for line in path.read_text().splitlines()
+        if re.search(pattern, line)
+    ]
+
+
+def test_one_function_resolves_the_paths_of_users():
+    assert [line for line in lines_with(r"expanduser\(|Path\.home\(") if not line.startswith("zoo/paths.py")] == []
+
+
+def test_one_function_reads_json():
+    # The last one reads back what it wrote a moment before.
+    allowed = ("zoo/paths.py", "zoo/models/weights_file.py: content = json.loads(json_text(")
+    assert [line for line in lines_with(r"json\.loads?\(") if not line.startswith(allowed)] == []
+
+
+def test_files_are_opened_after_a_check_that_they_are_regular():
+    pattern = r"(safe_open|load_file|np\.load|torch\.load)\(|\.(read_text|read_bytes)\(|\.open\((\"rb|\))"
+    allowed = (
+        "zoo/paths.py: with temporary.open",  # its own temporary file
+        "zoo/report/page.py: style, script",  # files of the package
+        "zoo/weights/find.py: return card.read_text",  # after is_file
+        "zoo/models/export.py",  # files that it has just written
+        "zoo/inference/arrays.py",  # `_open` in read.py has checked
+    )
+    unchecked = [line for line in lines_with(pattern) if "regular_file(" not in line and not line.startswith(allowed)]
+    assert unchecked == []
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "socket", "device", "loop", "missing"])
+def test_only_regular_files_are_read(kind, tmp_path):
+    path = tmp_path / "x"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        socket.socket(socket.AF_UNIX).bind(str(path))
+    elif kind == "device":
+        path = Path("/dev/zero")
+    elif kind == "loop":
+        path.symlink_to(path)
+    with pytest.raises(OSError, match=r".") as caught:
+        regular_file(path)
+    assert caught.value.filename == str(path)
+    with pytest.raises(OSError, match=r"."):
+        read_json(path)
+    assert log_tail(path, 3).startswith("(empty)" if kind == "missing" else "(cannot be read")
+    if kind != "missing":
+        with pytest.raises(DataError, match="Cannot write"):
+            open_log(path)
+
+
+# Each opens one file of the run's folder; none may wait for a pipe, or end in anything else than an error of ours.
+READERS = {
+    "result.json": "from zoo.results.store import open_result as read",
+    "cell.json": "from zoo.results.cell import Cell; read = lambda folder: Cell.read(folder / 'cell.json')",
+    "weights.safetensors": "from zoo.models.weights_file import read_weights;"
+    "read = lambda folder: read_weights(folder / 'weights.safetensors')",
+    "predictions.safetensors": "from zoo.results.store import read_arrays;"
+    "read = lambda folder: read_arrays(folder / 'predictions.safetensors')",
+    "progress.json": "from zoo.progress import read_progress;"
+    "read = lambda folder: read_progress(folder / 'progress.json')",
+    "manifest.json": "from zoo.data.manifest import read_manifest as read",
+    "recipe.json": "from zoo.data.folder import read_recipe as read",
+    "suite.toml": "from zoo.plan.suite_file import read_suite; read = lambda folder: read_suite(folder / 'suite.toml')",
+}
+
+
+@pytest.mark.parametrize("content", ["pipe", "deep"])
+@pytest.mark.parametrize("name", READERS)
+def test_a_pipe_or_endless_nesting_in_place_of_a_file_is_an_error(name, content, tmp_path):
+    names: dict = {}
+    exec(READERS[name], names)
+    path = tmp_path / name
+    if content == "pipe":
+        os.mkfifo(path)
+    else:
+        header = DEEP.encode()
+        start = len(header).to_bytes(8, "little") if name.endswith(".safetensors") else b""
+        path.write_bytes(start + (b"a = " if name.endswith(".toml") else b"") + header)
+    if name == "progress.json":
+        assert names["read"](tmp_path) is None
+    else:
+        with pytest.raises((ZooError, OSError)):
+            names["read"](tmp_path)
+
+
+def test_json_nested_too_deeply_is_a_value_error():
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json(DEEP)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_the_umask_decides_the_mode_of_a_file_whoever_writes_it(umask, mode, tmp_path):
+    before = os.umask(umask)
+    try:
+        with written_whole(tmp_path / "plain") as temporary:
+            temporary.write_text("x")
+        with written_whole(tmp_path / "replaced") as temporary:  # as safetensors does
+            temporary.unlink()
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600))
+        with open(open_log(tmp_path / "log"), "wb"):
+            pass
+    finally:
+        os.umask(before)
+    for path in tmp_path.iterdir():
+        assert path.stat().st_mode & 0o777 == mode, path
+
+
+def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path):
+    path = tmp_path / ("é" * 127)
+    with written_whole(path) as temporary:
+        temporary.write_text("x")
+    assert path.read_text() == "x"
+
+
+@pytest.fixture
+def homeless(tmp_path, monkeypatch):
+    """No HOME, and a user id without a name."""
+    for name in ("HOME", "USER", "ZOO_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: os.environ.get("HOME", "~") + str(path)[1:])
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    yield tmp_path / f"lens-zoo-{os.getuid()}"
+    for name in ("HOME", "USER"):  # set by what is tested
+        os.environ.pop(name, None)
+
+
+@pytest.mark.parametrize("ask", [cache_dir, lambda: load_plugins(environment={})], ids=["cache", "plugins"])
+def test_a_user_without_a_home_gets_a_folder_among_temporary_files(ask, homeless, caplog):
+    ask()
+    ask()
+    assert os.environ["HOME"] == str(homeless)
+    assert os.environ["USER"]
+    assert homeless.stat().st_mode & 0o777 == 0o700
+    assert cache_dir().is_relative_to(homeless)
+    assert caplog.text.count("There is no home folder") == 1
+
+
+def test_the_folder_of_another_user_does_not_become_the_home(homeless, monkeypatch):
+    homeless.mkdir()
+    user = os.getuid()
+    monkeypatch.setattr("os.getuid", lambda: user + 1)
+    homeless.rename(homeless.with_name(f"lens-zoo-{user + 1}"))
+    with pytest.raises(UsageError, match="belongs to another user"):
+        cache_dir()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "predict {name} x.npy", "predict p4m.modelA {name}", "bench {name}", "verify {name}", "rerun {name}",
+        "show {name}", "report --store {name}", "card {name}", "data show {name}", "data verify {name}",
+        "bench --from-study {name}", "bench --model {name} --data modelA", "simulate modelA -n 8 --out {name}",
+        "--plugin {name} plugins", "run-cell {name}", "export {name}", "tune --show {name}",
+    ],
+)  # fmt: skip
+def test_names_of_300_letters_end_in_one_message(command, tmp_path, monkeypatch, capsys):
+    from zoo.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", "")  # --plugin sets it
+    words = [word.format(name="n" * 300) for word in command.split()]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    printed = capsys.readouterr()
+    assert ended.value.code in (1, 2, 3)
+    assert "Traceback" not in printed.err
+    assert "n" * 100 in printed.err.replace("\n", "")
+
+
+def test_files_of_a_run_that_cannot_be_read_are_named_by_verify(run_dir, capsys):
+    from zoo.results.verify import verify_run
+
+    (run_dir / "weights.safetensors").unlink()
+    (run_dir / "weights.safetensors").symlink_to("weights.safetensors")
+    (run_dir / "predictions.safetensors").unlink()
+    os.mkfifo(run_dir / "predictions.safetensors")
+    verdict = verify_run(run_dir)
+    assert verdict.state == "false"
+    problems = "\n".join(verdict.problems)
+    assert "weights.safetensors cannot be read: Too many levels of symbolic links" in problems
+    assert "predictions.safetensors cannot be read: it is a named pipe and not a regular file" in problems

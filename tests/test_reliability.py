@@ -1,0 +1,69 @@
+"""benchmarks/reliability in a reduced form: interruptions, damaged files, odd command lines, few files, neighbours."""
+
+from pathlib import Path
+
+import pytest
+
+RELIABILITY = Path(__file__).parents[1] / "benchmarks" / "reliability"
+TOYS = Path(__file__).parent / "toys"
+
+
+@pytest.fixture
+def problem(monkeypatch):
+    monkeypatch.syspath_prepend(RELIABILITY)
+    import torch  # noqa: F401 - before the commands are forked
+    from jobs import toy
+
+    return toy((TOYS / "toyzoo.py", TOYS / "toysky.py"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", ["simulate", "bench"])
+def test_interrupted_commands_end_in_the_same_bits(problem, tmp_path, job):
+    from interrupt import interruptions
+
+    for one in interruptions(problem, tmp_path, 2, seed=len(job), only=(job,)):
+        assert not one.wrong, one
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", ["run", "images"])
+def test_damaged_files_are_named_or_mended(problem, tmp_path, group):
+    from corrupt import damages
+
+    cases = list(damages(problem, tmp_path, only=(group,), chosen=("one bit flipped", "a FIFO"), quick=True))
+    assert cases
+    assert not [case for case in cases if case.wrong]
+
+
+@pytest.mark.slow
+def test_odd_command_lines_get_a_message(problem, tmp_path):
+    from commands import fuzz
+
+    assert not [(ended.argv, ended.output) for ended in fuzz(problem, tmp_path, 40, seed=3) if ended.fault]
+
+
+@pytest.mark.slow
+def test_two_commands_share_store_and_cache(problem, tmp_path):
+    from limits import together
+
+    for case in together(problem, tmp_path, 2, only=("simulate",)):
+        assert not case.wrong, case
+
+
+def test_a_fault_is_noticed():
+    """The judgement itself can fail."""
+    import sys
+
+    sys.path.insert(0, str(RELIABILITY))
+    try:
+        from zoo_process import Ended
+    finally:
+        sys.path.remove(str(RELIABILITY))
+    fine = {"argv": ("list-models",), "code": 1, "output": "Error: x", "out": "", "peak_mib": 300.0}
+    assert Ended(**fine).fault == ""
+    for change in (
+        {"code": None}, {"code": -9}, {"code": 70}, {"output": ""}, {"peak_mib": 3000.0},
+        {"output": "Traceback (most recent call last):\n"},
+    ):  # fmt: skip
+        assert Ended(**{**fine, **change}).fault, change

@@ -1,0 +1,93 @@
+"""The plan of a benchmark: the cells of a request, of a suite or of a study's best trial.
+
+`zoo bench` and the functions in `zoo.benching` call `plan_bench`, so a suite or a study means the same to both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import UsageError
+from zoo.plan.cells import make_plan
+from zoo.plan.request import Request, is_place
+from zoo.plan.study import Best, read_best, request_of
+from zoo.plan.suite import plan_suite
+from zoo.plan.suite_file import Suite, changed, read_suite
+from zoo.results.cell import Cell
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Cells of a benchmark.
+
+    Args:
+        cells: Cells to run.
+        problems: A sentence for each model or data set of a suite that cannot take part.
+        minutes: Run id -> minutes that the run takes, where a suite states them.
+        suite: The suite, if the cells come from one.
+        best: The best trial of the study, if the cells come from one.
+    """
+
+    cells: Sequence[Cell]
+    problems: Sequence[str] = ()
+    minutes: Mapping[str, float] = field(default_factory=dict)
+    suite: Suite | None = None
+    best: Best | None = None
+
+
+def plan_bench(
+    host: Host,
+    request: Request,
+    *,
+    suite: Path | None = None,
+    study: str | None = None,
+    given: Collection[str] = (),
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Plan:
+    """Return the cells of a request.
+
+    Args:
+        host: Plugins.
+        request: Values of the command line or of a function's arguments.
+        suite: File of a suite, whose values the given fields override.
+        study: Name of a study in the request's store, whose best trial the given fields override.
+        given: Fields of the request that were stated, as opposed to defaults.
+        tell: Called with each note on the plan.
+
+    Raises:
+        UsageError: A name is unknown or a value is impossible.
+        MissingError: A plugin or library is absent.
+        DataError: The file of the study is damaged.
+    """
+    if suite is not None and study is not None:
+        raise UsageError("A suite and --from-study exclude each other.")
+    if suite is not None:
+        if request.images is not None:
+            raise UsageError("A suite does not take --images.", hint="Its cells read the cache; see ZOO_CACHE.")
+        read = _override(read_suite(suite), request, given)
+        planned = plan_suite(host, read, tell=tell)
+        return Plan(cells=planned.cells, problems=planned.problems, minutes=planned.minutes, suite=read)
+    if study is not None:
+        best = read_best(Path(request.store), study)
+        return Plan(cells=make_plan(host, request_of(best, request, given=given), tell=tell), best=best)
+    return Plan(cells=make_plan(host, request, tell=tell))
+
+
+def _override(suite: Suite, request: Request, given: Collection[str]) -> Suite:
+    """Return a suite with the stated values of a request in place of the file's; its settings are added."""
+    changes: dict[str, Any] = {
+        one.name: getattr(request, one.name)
+        for one in fields(Request)
+        if one.name in given and one.name != "settings" and not is_place(one)
+    }
+    if "budget" in changes:
+        changes["budgets"] = [changes.pop("budget")]
+    if request.settings:
+        changes["variants"] = [{**variant, **request.settings} for variant in suite.variants]
+    return changed(suite, device=request.device, store=request.store, **changes)

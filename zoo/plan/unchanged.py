@@ -1,0 +1,48 @@
+"""Compares what a cell was planned with, plugins, files and images, with what is there when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo import registry
+from zoo.data.content import check_content
+from zoo.data.folder import folder_digest
+from zoo.errors import DataError
+from zoo.results.cell import Cell
+from zoo.specs import ModelSpec
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+
+def check_unchanged(host: Host, cell: Cell, *, images: Path | None) -> None:
+    """Compare what a cell was planned with and what is there now; images are compared when they are opened.
+
+    Args:
+        host: The plugins.
+        cell: What is to be run.
+        images: Folder of simulated images, or None.
+
+    Raises:
+        DataError: Another version of a plugin, or other files or images at a path.
+    """
+    loaded = registry.installed_versions(host, cell.model, cell.data, cell.recipe.simulator)
+    for name, version in cell.versions.items():
+        if name in loaded and loaded[name] != version:
+            raise DataError(
+                f"The run was planned with {name} {version}; loaded is {loaded[name]}.",
+                hint="Plan it again: repeat the command that made the plan.",
+            )
+    check_content(cell.hparams, registry.find(host, ModelSpec, cell.model).paths, cell.content, what=cell.model)
+    if cell.images and images is None:
+        raise DataError(
+            f"The run {cell.run_id} was planned with a folder of images, which is not given.",
+            hint="Add: --images DIR",
+        )
+    for split, digest in cell.images.items():
+        if images is not None and folder_digest(images, split, cell.sizes[split]) != digest:
+            raise DataError(
+                f"The {split} images in {images} are not those that the run was planned with.",
+                hint="Plan it again: repeat the command that made the plan.",
+            )

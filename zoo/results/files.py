@@ -1,0 +1,68 @@
+"""Files of a run that are read only as they were written: each is compared with its SHA-256 in the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from zoo.errors import DataError
+from zoo.paths import parse_json, regular_file
+from zoo.results.schema import Epoch, Finished
+from zoo.results.store import HISTORY, RESULT, file_sha256, read_arrays
+from zoo.schema import read_record
+
+
+def checked_file(result: Finished, name: str) -> Path:
+    """Return the path of a file of a run that is as it was written.
+
+    Args:
+        result: Result, which states the SHA-256 of the file.
+        name: One of `zoo.results.store.HASHED`.
+
+    Raises:
+        DataError: The file is missing, unreadable or altered.
+    """
+    path = result.run_dir / name
+    try:
+        if file_sha256(path) != result.files.get(name):
+            raise DataError(
+                f"{path} has been altered or damaged: its SHA-256 is not the one in {RESULT}.",
+                hint=f"See: zoo verify {result.run_dir}",
+            )
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is gone.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return path
+
+
+def read_file(
+    result: Finished, name: str, *, only: Sequence[str] | None = None
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Return arrays and metadata of a run's file, as `read_arrays`; the file must be as it was written.
+
+    Raises:
+        DataError: The file is missing, damaged or altered.
+    """
+    return read_arrays(checked_file(result, name), only=only)
+
+
+def read_history(result: Finished) -> list[Epoch]:
+    """Return the epochs of a run; the file must be as it was written.
+
+    Raises:
+        DataError: The file is missing, damaged or altered.
+    """
+    path = checked_file(result, HISTORY)
+    try:
+        lines = regular_file(path).read_text(encoding="utf-8").splitlines()
+        content = [parse_json(line) for line in lines]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged: {error}.") from error
+    history = read_record(content, list[Epoch], what=str(path))
+    if len(history) < result.val.epoch:
+        raise DataError(f"{path} is damaged: it ends before epoch {result.val.epoch}, whose weights were kept.")
+    return history

@@ -1,0 +1,81 @@
+"""The gradient of a batch, computed in parts where memory runs out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from zoo.train.batch_norm import SharedBatchNorm
+
+logger = logging.getLogger(__name__)
+
+
+def accumulate(
+    module: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    fraction: float,
+    label_smoothing: float,
+    fabric: Fabric,
+    micro_batches: int,
+    least_images: int,
+) -> tuple[Tensor, Tensor, int]:
+    """Leave the gradient of a batch's mean loss in the parameters; split it where memory runs out.
+
+    The sum of the micro-batches' gradients is the gradient of the whole, up to rounding, so the result stays the same;
+    but batch norm sees a micro-batch at a time, and dropout draws other numbers.
+
+    Args:
+        module: Network in training mode, with gradients at zero.
+        images, labels: Images and labels of the batch, or of this process's part of it.
+        fraction: Fraction of the batch that they are.
+        label_smoothing: Label smoothing of the cross entropy.
+        fabric: Precision and device.
+        micro_batches: Number of micro-batches to begin with.
+        least_images: Smallest number of images that the network can be trained on.
+
+    Returns:
+        The mean loss, the logits, and the number of micro-batches that fitted into memory. In a team, the mean over
+        the processes is the mean over the batch, as for the gradients.
+
+    Raises:
+        torch.OutOfMemoryError: even the smallest micro-batch is too much, or there are several processes, which cannot
+            change their micro-batches together in the middle of a step.
+    """
+    weight = fraction * fabric.world_size  # 1 for equal parts; the mean over processes undoes the factor
+    shared = SharedBatchNorm if fabric.world_size > 1 else contextlib.nullcontext
+    most = max(1, len(images) // least_images)  # parts, none of them smaller than `least_images`
+    while True:
+        loss_sum, all_logits = torch.zeros((), device=images.device), []
+        try:
+            micro = zip(images.tensor_split(micro_batches), labels.tensor_split(micro_batches), strict=True)
+            for some, some_labels in micro:
+                with shared():
+                    logits = module(some)
+                loss = F.cross_entropy(logits.float(), some_labels, label_smoothing=label_smoothing)
+                loss = loss * (weight * len(some) / len(images)) if micro_batches > 1 or weight != 1 else loss
+                fabric.backward(loss)
+                loss_sum += loss.detach()
+                all_logits.append(logits.detach())
+            return loss_sum, torch.cat(all_logits), micro_batches
+        except torch.OutOfMemoryError as error:
+            if micro_batches >= most or fabric.world_size > 1:
+                if least_images > 1 and fabric.world_size == 1:
+                    raise torch.OutOfMemoryError(
+                        f"{error}; the network cannot be trained on fewer than {least_images} images at a time, "
+                        "because of batch norm"
+                    ) from error
+                raise
+        # Outside of the handler: the exception would keep the tensors of the failed pass alive.
+        micro_batches = min(2 * micro_batches, most)
+        for parameter in module.parameters():
+            parameter.grad = None
+        if images.is_cuda:
+            torch.cuda.empty_cache()
+        logger.warning("out of memory: batches of %d are split into %d micro-batches now", len(images), micro_batches)
