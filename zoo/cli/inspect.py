@@ -83,8 +83,8 @@ def _find_any(host: Host, name: str) -> Spec:
     """Return the spec of any kind that a name means.
 
     Raises:
-        UsageError: nothing has this name.
-        MissingError: what has it lacks a dependency.
+        UsageError: The name is unknown.
+        MissingError: The named spec lacks a dependency.
     """
     from zoo import registry
 

@@ -42,7 +42,7 @@ def count_cost(classifier: nn.Module, image: Tensor) -> NetworkCost:
     """Return what a network costs; the network itself is left as it is.
 
     Args:
-        classifier: On the device of the image.
+        classifier: Classifier on the device of the image.
         image: [1, C, H, W].
     """
     return NetworkCost(

