@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
+
+import pytest
 
 # Before torch is imported, and for every process that a test starts.
 os.environ["OMP_NUM_THREADS"] = "1"
 for variable in ("ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_PLUGIN_FILES", "ZOO_PARENT_PID", "ZOO_TENSORBOARD"):
     os.environ.pop(variable, None)
+
+
+@pytest.fixture(autouse=True)
+def surroundings_kept():
+    """Restore the environment, which `zoo --plugin` changes; let Ctrl-C work also in a job that ignores it."""
+    before, handler = dict(os.environ), signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from zoo import registry
 from zoo.budgets import BUDGETS
-from zoo.data.about import budget_note
+from zoo.data.about import budget_note, version_note
 from zoo.host import Host, load_plugins
 from zoo.models.weights_file import read_header
 from zoo.plan.overrides import data_params
@@ -156,6 +156,7 @@ def make_page(runs: Sequence[Run]) -> str:
         "([headline.jsonl](../benchmarks/results/headline.jsonl)); all numbers come from these runs.",
         *([wrapped(MISSING.format(data=" and ".join(missing)))] if missing else []),
         *(wrapped(f"Budget {name}: {note.removeprefix(f'{name}: ')}.") for name, note in budgets),
+        *map(wrapped, old_definition(runs)),
         wrapped(f"Machines: {'; '.join(machines(runs))}."),
         HOW,
         TIMES if any(run.result.environment.gpu for run in table) else NO_TIMES,
@@ -236,6 +237,12 @@ def notes(runs: Sequence[Run]) -> str:
     return "\n\n".join(map(wrapped, result_notes([run.result for run in runs])))
 
 
+def old_definition(runs: Sequence[Run]) -> list[str]:
+    """Return one sentence for each data set whose runs have images of an earlier version."""
+    notes = {version_note(dataset_of(run), run.cell.recipe.dataset_version) for run in runs}
+    return [f"**Images {note}.** These scores are of the old definition." for note in sorted(notes) if note]
+
+
 def readme_table(runs: Sequence[Run], *, data: str = "modelB", budget: str = "laptop") -> str:
     """Return the README's table and notes: one data set, one budget and seed 0, as the text around it says."""
     chosen = [
@@ -262,7 +269,7 @@ def readme_table(runs: Sequence[Run], *, data: str = "modelB", budget: str = "la
                 area(first.test.accuracy), f"{first.equivariance.trained.error:.0e}",
             ]
         )  # fmt: skip
-    return f"{rows(header, body)}\n\n{notes(chosen)}"
+    return "\n\n".join([rows(header, body), *map(wrapped, old_definition(chosen)), notes(chosen)])
 
 
 def verdict(variants: Sequence[Variant], data: str) -> str:
@@ -404,7 +411,9 @@ def choice(run: Run) -> str:
     Weights that it started from are named too.
     """
     budget = BUDGETS[run.cell.budget]
-    ours = data_params(dataset_of(run), budget, {"data.mass_scale": 1.0})
+    dataset = dataset_of(run)
+    then = dataset.earlier.get(str(run.cell.recipe.dataset_version), {})
+    ours = {**data_params(dataset, budget, {"data.mass_scale": 1.0}), **then}
     params = run.cell.recipe.params
     told = [f"`{name}` {value}" for name, value in params.items() if value != ours[name]]
     if run.cell.training["init"]:

@@ -4,7 +4,7 @@
     python benchmarks/populations.py modelA modelB --images 600 --json
     python benchmarks/populations.py --orientation       # fraction of images along one axis
 
-The scalar probe is trained with and without conserved mass on images of at most `--probe-size` pixels with the same
+The scalar probe is trained for each form of `conserve_mass` on images of at most `--probe-size` pixels with the same
 field of view, which is sufficient for flux and radius.
 """
 
@@ -43,7 +43,7 @@ def measure(spec: DatasetSpec, *, images: int, probe_images: int, probe_size: in
     size = min(probe_size, int(spec.params["image_size"]))
     coarse = {"image_size": size, "pixel_scale": scale * int(spec.params["image_size"]) / size}
     probes = {}
-    for conserve in (True, False):
+    for conserve in spec.switch_values:
         changes = {**coarse, "conserve_mass": conserve}
         train, test = (open_split(spec, name, probe_images, **changes) for name in ("train", "test"))
         probes[conserve] = probe_splits(train, test)
@@ -53,7 +53,7 @@ def measure(spec: DatasetSpec, *, images: int, probe_images: int, probe_size: in
         "ring": np.quantile(image_features(split.images)[:, 1] * scale, [0.05, 0.5, 0.95]).tolist(),
         "fraction": {name: float(fraction[scenes.label == k].mean()) for k, name in enumerate(CLASSES)},
         "conserve_mass": spec.params["conserve_mass"],
-        "probe": {str(conserve): plain(found) for conserve, found in probes.items()},
+        "probe": {conserve: plain(found) for conserve, found in probes.items()},
     }
 
 
@@ -92,20 +92,19 @@ def to_markdown(found: dict[str, dict[str, Any]]) -> str:
     """Return the table of docs/populations.md."""
     lines = [
         "| population | peak SNR | Einstein radius | light-weighted radius | mass in sub-haloes | in the vortex "
-        "| scalar probe, mass conserved | mass added |",
-        "|---|---|---|---|---|---|---|---|",
+        "| scalars, ring | components | none |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in found.items():
         probes = []
-        for conserve in (True, False):
-            probe = row["probe"][str(conserve)]
+        for conserve, probe in row["probe"].items():
             low, high = probe["interval"]
             text = f"{probe['auc']['macro']:.3f} ({low:.3f} to {high:.3f})"
             probes.append(f"**{text}**" if row["conserve_mass"] == conserve else text)
         fraction = row["fraction"]
         lines.append(
             f"| `{name}` | {_range(row['snr'], 0)} | {_range(row['einstein_radius'], 2)} | {_range(row['ring'], 2)} "
-            f"| {100 * fraction['subhalo']:.2f} % | {100 * fraction['vortex']:.2f} % | {probes[0]} | {probes[1]} |"
+            f"| {100 * fraction['subhalo']:.2f} % | {100 * fraction['vortex']:.2f} % | {' | '.join(probes)} |"
         )
     return "\n".join(lines)
 

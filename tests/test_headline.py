@@ -13,6 +13,7 @@ from zoo.budgets import BUDGETS
 from zoo.host import load_plugins
 from zoo.plan.suite import plan_suite
 from zoo.plan.suite_file import changed, read_suite
+from zoo.results import store
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -245,11 +246,13 @@ def test_damaged_runs_of_a_store_are_left_out_by_name(headline, page, tmp_path, 
         (tmp_path / name).mkdir()
         text = {"cut history": '{"cut', "other history": '{"epoch": 1}\n'}.get(name, whole)
         (tmp_path / name / "history.jsonl").write_text(text)
+        hashes = {store.HISTORY: store.file_sha256(tmp_path / name / store.HISTORY)}
+        results[name] = replace(results[name], files=hashes)
     (tmp_path / "no history" / "history.jsonl").unlink()
     test = results["no micro"].test
     without = {name: area for name, area in test.auc.items() if name != "micro"}
     results["no micro"] = replace(results["no micro"], test=replace(test, auc=without))
-    monkeypatch.setattr(headline.result_store, "results", lambda store: results.values())
+    monkeypatch.setattr(headline.result_store, "results", lambda _: results.values())
     assert [found["history"] for found in headline.records(tmp_path, part="table")] == [run["history"][:1]]
     told = capsys.readouterr().out
     for name in names[1:]:
@@ -270,7 +273,7 @@ def test_what_failed_is_told(headline, page, tmp_path, monkeypatch, capsys):
         raise headline.ZooError("The weights are gone.")
 
     run = page.read_run(headline.read_record()[0]).result
-    monkeypatch.setattr(headline.result_store, "results", lambda store: [run])
+    monkeypatch.setattr(headline.result_store, "results", lambda _: [run])
     monkeypatch.setattr(headline.zoo, "evaluate", fails)
     monkeypatch.setattr(headline, "trainings", lambda options: [["bench", "some/table.toml"]])
     monkeypatch.setattr(headline, "run_until", lambda deadline, command: 1)

@@ -116,6 +116,10 @@ _FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "a list of texts",
         lambda value: isinstance(value, tuple) and all(isinstance(entry, str) for entry in value),
     ),
+    "tuple[Any, ...]": (
+        "a list of values that JSON can hold",
+        lambda value: isinstance(value, tuple) and _is_plain(value),
+    ),
     "Mapping[str, Any]": (
         "a mapping from names to values that JSON can hold",
         lambda value: isinstance(value, Mapping) and _is_plain(value),
@@ -204,7 +208,11 @@ class DatasetSpec(Spec):
         yields: Parameter -> list of parameters that state the same in another way. A value that a budget sets for the
             first is left out where a user sets one of the others.
         shown: Parameters that stand beside scores; default: those that differ from `params`.
-        switch: Parameter, true or false, measured at both values by `zoo data probe`.
+        switch: Parameter that `zoo data probe` measures at each of `switch_values`.
+        switch_values: Values of that parameter.
+        earlier: Earlier version, as text -> {parameter: default of that version}; parameters that it did not have
+            are there with the value that leaves its images as they were.
+        changes: Version, as text -> sentence on what it changed; stands beside results of earlier versions.
         captions: Column of the stored parameters -> text for pictures, such as "SNR {:.0f}"; default: the first four.
         slices: Column of the stored parameters -> label with its unit; the page of results shows scores in slices of
             each; default: the first four that vary.
@@ -224,6 +232,9 @@ class DatasetSpec(Spec):
     yields: Mapping[str, Any] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
     switch: str | None = None
+    switch_values: tuple[Any, ...] = (True, False)
+    earlier: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, str] = field(default_factory=dict)
     captions: Mapping[str, str] = field(default_factory=dict)
     slices: Mapping[str, str] = field(default_factory=dict)
 
@@ -244,6 +255,10 @@ class DatasetSpec(Spec):
         self._check_params("shown", self.shown)
         self._check_params("paths", self.paths)
         self._check_params("switch", [] if self.switch is None else [self.switch])
+        for version, values in self.earlier.items():
+            if not isinstance(values, Mapping):
+                raise ValueError(f"{self.id}: earlier[{version!r}] must be a mapping from parameters to values")
+            self._check_params(f"earlier[{version!r}]", values)
         for name, text in self.captions.items():
             try:
                 text.format(1.0)

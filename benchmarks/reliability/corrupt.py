@@ -164,6 +164,8 @@ Work = tuple[list[Ended], dict[str, str]]
 def _work(kind: Kind, problem: Problem, folder: Path, *, user: int | None) -> Work:
     """Run the commands of a kind; return how they ended and what they left behind."""
     ended = [run(argv, folder, variables(problem), user=user) for argv in kind.commands]
+    if not (folder / kind.path).is_file():  # a pipe that nothing has replaced would be waited for
+        return ended, {"outcome": "not a file"}
     try:
         outcome = kind.outcome(folder)
     except Exception as error:

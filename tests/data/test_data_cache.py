@@ -219,7 +219,7 @@ def test_the_simulator_learns_how_much_there_is_to_do():
 
 
 def test_a_simulator_that_returns_another_size():
-    with pytest.raises(DataError, match=r"toy/fake returned images of shape \(256, 9, 9\) where \(256, 8, 8\)"):
+    with pytest.raises(DataError, match=r"toy/fake returned a source of shape \(256, 9, 9\) where \(256, 8, 8\)"):
         make(1, render=lambda scenes, *_, **__: Rendered(source=torch.ones(256, 9, 9)))
 
 

@@ -200,10 +200,11 @@ def test_shards_of_nobody_knows_what_are_not_written_over(tmp_path):
 
 
 def test_a_set_that_cannot_fit_is_refused_before_anything_is_made(tmp_path, monkeypatch):
-    enough = 256 * (4 * 64 + 8 * 10)  # the images are 8 x 8, one parameter is the population's
+    # The images are 8 x 8, one parameter is the population's, 19 numbers are the scene's; offsets have one more.
+    enough = 256 * (4 * 64 + 8 * (10 + 20)) + 8
     usage = {"free": 3 * enough - 1}
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), usage))
-    with pytest.raises(DataError, match=r"768 images need 258\.0 kB in .*new/train, where 258\.0 kB are free"):
+    with pytest.raises(DataError, match=r"768 images need 381\.0 kB in .*new/train, where 381\.0 kB are free"):
         fill(tmp_path / "new", 600, render=Painter(fails_in=1, error=AssertionError("begun")))
     assert not (tmp_path / "new").exists()
     assert fill(tmp_path / "new", 500).complete

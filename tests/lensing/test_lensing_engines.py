@@ -27,7 +27,7 @@ HOST = load_plugins(environment={})
 POPULATIONS = [spec.id for spec in registry.listed(HOST, DatasetSpec) if spec.simulated]
 COUNT = 24
 # Coarse pixels: the rays of one image are traced one by one through the same formulas, whatever their number.
-SMALL = {"image_size": 32, "pixel_scale": 0.2, "lens_light": True}
+SMALL = {"image_size": 32, "pixel_scale": 0.2, "over_sampling": 2, "lens_light": True}
 
 
 def small(name: str) -> dict[str, object]:

@@ -23,6 +23,7 @@ from zoo.run.where import Where
 from zoo.schema import plain
 
 DATA = Path(__file__).parents[1] / "results" / "storedata.py"
+SMALLRUN = Path(__file__).parents[1] / "toys" / "smallrun.py"
 
 
 content_of = runpy.run_path(str(DATA))["content_of"]
@@ -284,7 +285,7 @@ with store.claim(run_dir):
             file.write(run_dir.name + "\\n")
         time.sleep(0.4)
         content_of = runpy.run_path(sys.argv[2])["content_of"]
-        write_result(run_dir, content_of(store.Cell.read(run_dir / store.CELL)))
+        runpy.run_path(sys.argv[3])["write_result"](run_dir, content_of(store.Cell.read(run_dir / store.CELL)))
 """
 
 
@@ -297,9 +298,9 @@ from zoo.host import load_plugins
 from zoo.run.launcher import Job
 from zoo.run.where import Where
 
-folder, toy, data = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
+folder, toy, data = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3:]
 matrix._job = lambda run_dir, **_: Job(
-    run_dir=run_dir, command=(sys.executable, str(folder / "worker.py"), str(run_dir), data)
+    run_dir=run_dir, command=(sys.executable, str(folder / "worker.py"), str(run_dir), *data)
 )
 host = load_plugins(files=[toy], environment={})
 cells = make_plan(
@@ -315,7 +316,7 @@ def test_two_processes_share_the_same_cells(cells, tmp_path):
     """Two commands at once on one store: each cell is run by one of them, and both see all results."""
     (tmp_path / "worker.py").write_text(WORKER)
     (tmp_path / "command.py").write_text(COMMAND)
-    command = [sys.executable, str(tmp_path / "command.py"), str(tmp_path), str(TOY), str(DATA)]
+    command = [sys.executable, str(tmp_path / "command.py"), str(tmp_path), str(TOY), str(DATA), str(SMALLRUN)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
     outcomes = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outcomes

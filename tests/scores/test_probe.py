@@ -126,12 +126,12 @@ def test_command(tmp_path):
     ]  # fmt: skip
     environment = {"ZOO_CACHE": str(tmp_path), "PATH": "", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    conserved, added = json.loads(done.stdout)["probes"]
-    assert (conserved["conserve_mass"], added["conserve_mass"]) == (True, False)
-    assert (conserved["default"], added["default"]) == (True, False)
-    assert conserved["auc"]["macro"] < 0.64
+    conserved, components, added = json.loads(done.stdout)["probes"]
+    assert [found["conserve_mass"] for found in (conserved, components, added)] == ["ring", "components", "none"]
+    assert [found["default"] for found in (conserved, components, added)] == [True, False, False]
+    assert conserved["auc"]["macro"] < components["auc"]["macro"] < 0.64
     assert 0.66 < added["auc"]["macro"] < 0.76
-    for found in (conserved, added):
+    for found in (conserved, components, added):
         assert found["shuffled"] == pytest.approx(0.5, abs=0.03)
         assert found["images"] == {"train": 512, "test": 512}
 

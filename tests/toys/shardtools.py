@@ -28,7 +28,7 @@ def make(count: int, *, split: str = "train", render: Callable | None = None, re
 
 def equal(first: list[dict], second: list[dict]) -> bool:
     return len(first) == len(second) and all(
-        one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+        one.keys() == other.keys() and all(np.array_equal(one[name], other[name], equal_nan=True) for name in one)
         for one, other in zip(first, second, strict=True)
     )
 

@@ -182,19 +182,22 @@ def test_weights_of_another_run_do_not_answer(run_dir, other_dir, host):
     assert any(f"holds weights of the run {run_dir.name}" in problem for problem in verify_run(other_dir).problems)
 
 
-def test_results_of_an_older_zoo_are_still_read_and_checked(run_dir):
-    """They state no checksum, and the SHA-256 of weights and predictions only."""
+@pytest.mark.parametrize("lost", ["checksum", "history", "mistakes"])
+def test_a_result_without_a_checksum_or_hash_is_not_trusted(run_dir, lost):
+    """Otherwise the line could be deleted together with the change that it would show."""
     content = json.loads((run_dir / store.RESULT).read_text())
-    del content[store.CHECKSUM], content["plugins"]
-    content["files"] = {name: content["files"][name] for name in (store.WEIGHTS, store.PREDICTIONS)}
-    (run_dir / store.RESULT).write_text(json.dumps(content))
-    assert verify_run(run_dir).state == "true"
-    for name in (store.HISTORY, store.EXAMPLES, store.MISTAKES):
-        (cut_line if name == store.HISTORY else cut)(run_dir / name)
-    problems = verify_run(run_dir).problems
-    assert [name for name in store.HASHED if any(name in problem for problem in problems)] == [
-        store.EXAMPLES, store.MISTAKES, store.HISTORY,
-    ]  # fmt: skip
+    if lost == "checksum":
+        del content[store.CHECKSUM]
+        (run_dir / store.RESULT).write_text(json.dumps(content))
+        assert store.read_result(run_dir) is None
+    else:
+        [name] = [name for name in store.HASHED if name.startswith(lost)]
+        del content["files"][name], content[store.CHECKSUM]
+        content[store.CHECKSUM] = store.content_checksum(content)
+        (run_dir / store.RESULT).write_text(json.dumps(content))
+    verdict = verify_run(run_dir)
+    assert verdict.state == "false"
+    assert any(lost in problem for problem in verdict.problems)
 
 
 def test_altered_and_lost_files_are_found(run_dir):

@@ -14,7 +14,7 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, rewrite_line
-from zoo.data.about import shown_params
+from zoo.data.about import shown_params, version_note
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
 from zoo.escaping import csv_line, visible
@@ -129,7 +129,10 @@ def _weights_in_words(host: Host, about: About) -> str:
     dataset = datasets_by_id(host).get(about.recipe.dataset)
     shown = ", ".join(shown_params(dataset, about.recipe.params))
     kind = f" ({shown})" if shown else ""
-    return f"{about.model} trained on {about.recipe.dataset}{kind}. Run `zoo evaluate` for its scores."
+    old = version_note(dataset, about.recipe.dataset_version)
+    return f"{about.model} trained on {about.recipe.dataset}{kind}. Run `zoo evaluate` for its scores." + (
+        f"\nnote: trained on images {old}" if old else ""
+    )
 
 
 Show = Callable[["Prediction | Skipped"], None]

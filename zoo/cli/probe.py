@@ -57,7 +57,7 @@ def probe(
     """Measure how well brightness and size alone separate the classes of DATA.
 
     A logistic regression on four numbers of each image (total flux, ring radius, central brightness, peak) is fitted
-    to training images and scored on test images. Where the data set declares a switch, both values are measured.
+    to training images and scored on test images. Where the data set declares a switch, each of its values is measured.
     """
     from zoo import registry
     from zoo.scores.probe import describe_probe
@@ -70,7 +70,7 @@ def probe(
     params = _params(spec, budget, pairs)
     switch = spec.switch
     switched = f"data.{switch}" in {pair.partition("=")[0].strip() for pair in pairs}
-    ways = [None] if switch is None else [params[switch]] if switched else [True, False]
+    ways = [None] if switch is None else [params[switch]] if switched else list(spec.switch_values)
     found = {}
     for way in ways:
         changes = {} if switch is None else {switch: way}

@@ -37,6 +37,26 @@ def budget_note(budget: str, dataset: DatasetSpec | None) -> str:
     return "; ".join(filter(None, (BUDGETS[budget].note if budget in BUDGETS else "", own)))
 
 
+def defaults_at(dataset: DatasetSpec, version: int) -> dict[str, Any]:
+    """Return the defaults of a data set's parameters as they were in a version."""
+    return {**dataset.params, **dataset.earlier.get(str(version), {})}
+
+
+def version_note(dataset: DatasetSpec | None, version: int) -> str:
+    """Return what a reader must know of images of an earlier version; "" for the installed one.
+
+    Args:
+        dataset: Spec of the data set; None where its plugin is not installed.
+        version: Version of the data set that the images were made with.
+    """
+    if dataset is None or version == dataset.version:
+        return ""
+    later = [dataset.changes[str(number)] for number in range(version + 1, dataset.version + 1)
+             if str(number) in dataset.changes]  # fmt: skip
+    text = f"of version {version} of {dataset.id}; the installed version is {dataset.version}"
+    return f"{text}: {'; '.join(later)}" if later else text
+
+
 def caption(dataset: DatasetSpec | None, arrays: Mapping[str, NDArray[Any]], index: int) -> str:
     """Return the parameters of an image that are finite, two to a line.
 

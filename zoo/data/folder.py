@@ -319,7 +319,8 @@ def _check_memory(simulation: Simulation) -> None:
 
     size = simulation.population.instrument.image_size
     # The images of a shard, and the handful of arrays of each batch of it that is being rendered.
-    need = 4 * size**2 * SHARD_SIZE + 8 * 4 * max(size**2, PIXELS_AT_A_TIME["cpu"])
+    fine = simulation.population.instrument.divided().image_size
+    need = 4 * size**2 * SHARD_SIZE + 8 * 4 * max(fine**2, PIXELS_AT_A_TIME["cpu"])
     free = free_memory(CPU)
     if need > free:
         raise UsageError(

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from zoo.data.recipe import Recipe
 from zoo.data.shards import SHARD_SIZE
+from zoo.data.truth import joined, truth_arrays
 from zoo.errors import DataError, UsageError
 from zoo.lensing.draws import Draws
 from zoo.lensing.observe import observe
+from zoo.lensing.pixels import render_pixels
 from zoo.lensing.scenes import Sersic
 
 if TYPE_CHECKING:
@@ -63,21 +65,32 @@ class Simulation:
                 f"{self.recipe.dataset} drew labels from {scenes.label.min()} to {scenes.label.max()} "
                 f"for {len(self.classes)} classes."
             )
-        instrument = self.population.instrument
-        rendered = self.render(scenes, instrument, device=self.device, expected_images=self.expected_images)
-        shape = (len(scenes), instrument.image_size, instrument.image_size)
-        if tuple(rendered.source.shape) != shape:
-            raise DataError(
-                f"Simulator {self.recipe.simulator} returned images of shape {tuple(rendered.source.shape)} "
-                f"where {shape} was asked for."
-            )
+        return scenes, self.observe(split, indices, scenes)
+
+    def observe(self, split: str, indices: NDArray[np.int64], scenes: Scenes) -> Observed:
+        """Return images [n, H, W] of scenes on the device, with the noise of these numbers.
+
+        Args:
+            split: names the stream of random numbers.
+            indices: [n].
+            scenes: n scenes, drawn or read from a record with `Split.scenes`.
+
+        Raises:
+            DataError: the simulator breaks its contract.
+            UsageError: a scene cannot be rendered or exposed.
+        """
+        pixels = render_pixels(
+            self.render, scenes, self.population.instrument, simulator=str(self.recipe.simulator),
+            device=self.device, expected_images=self.expected_images,
+        )  # fmt: skip
         # Before the noise: a Poisson draw with a rate of NaN fails, on CUDA for the rest of the process.
-        if len(bad := np.flatnonzero(_unusable(rendered))):
+        if len(bad := np.flatnonzero(_unusable(pixels.rendered))):
             raise UsageError(
                 f"Image {indices[bad[0]]} of split {split} of {self.recipe.dataset} as {self.recipe.simulator} "
                 "renders it is not finite, negative, or shows no source."
             )
-        return scenes, observe(rendered, scenes.exposure, draws=Draws(stream, indices))
+        draws = Draws(self.recipe.stream(split), indices)
+        return observe(pixels.rendered, scenes.exposure, draws=draws, reference=pixels.brightest)
 
     def arrays(
         self,
@@ -94,19 +107,24 @@ class Simulation:
             progress: called with the images that are done.
 
         Returns:
-            "image" [n, 1, H, W] float32, "label" [n], and "parameter.NAME" [n] of every parameter.
+            "image" [n, 1, H, W] float32, "label" [n], "parameter.NAME" [n] of every parameter, and "truth.NAME", see
+            `zoo.data.truth`.
         """
         size = self.population.instrument.image_size
         images = np.empty((len(indices), 1, size, size), np.float32)
         columns: list[dict[str, NDArray[Any]]] = []
-        step = max(1, PIXELS_AT_A_TIME.get(self.device, PIXELS_AT_A_TIME["cpu"]) // size**2)
+        truths: list[dict[str, NDArray[Any]]] = []
+        fine = self.population.instrument.divided().image_size
+        step = max(1, PIXELS_AT_A_TIME.get(self.device, PIXELS_AT_A_TIME["cpu"]) // fine**2)
         for start in range(0, len(indices), step):
             scenes, observed = self.expose(split, indices[start : start + step])
             images[start : start + step, 0] = observed.image.cpu().numpy()
             columns.append(_columns(scenes, observed))
+            truths.append(truth_arrays(scenes))
             if progress is not None:
                 progress(min(start + step, len(indices)))
-        return {"image": images} | {name: np.concatenate([batch[name] for batch in columns]) for name in columns[0]}
+        beside = {name: np.concatenate([batch[name] for batch in columns]) for name in columns[0]}
+        return {"image": images, **beside, **joined(truths)}
 
     def shard(
         self, split: str, number: int, *, progress: Callable[[int], None] | None = None
@@ -116,9 +134,10 @@ class Simulation:
 
     def shard_bytes(self) -> int:
         """Return about how large the file of a shard is: pixels and columns, without the header."""
-        parameters = self.population.sample(np.arange(1), self.recipe.stream("train")).parameters
-        columns = len(parameters) + len(COLUMNS) + 1
-        return SHARD_SIZE * (4 * self.population.instrument.image_size**2 + 8 * columns)
+        scenes = self.population.sample(np.arange(SHARD_SIZE), self.recipe.stream("train"))
+        columns = len(scenes.parameters) + len(COLUMNS) + 1
+        truth = sum(values.nbytes for values in truth_arrays(scenes).values())
+        return SHARD_SIZE * (4 * self.population.instrument.image_size**2 + 8 * columns) + truth
 
 
 COLUMNS = (

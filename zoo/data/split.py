@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from zoo.data.images import Rows
+from zoo.data.truth import OFFSET, PREFIX, joined, scenes_of
 from zoo.errors import DataError
+
+if TYPE_CHECKING:
+    from zoo.lensing.scenes import Scenes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +28,7 @@ class Split:
         labels: [N] int64.
         ids: N texts.
         parameters: name -> [N] float64.
+        truth: all about the scenes of simulated images, see `zoo.data.truth`; empty for others.
 
     Raises:
         DataError: a label names no class.
@@ -35,6 +40,7 @@ class Split:
     labels: NDArray[np.int64]
     ids: list[str]
     parameters: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    truth: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
@@ -57,6 +63,20 @@ class Split:
         """[N, C, H, W], copied into memory."""
         return np.concatenate([np.asarray(chunk) for chunk in self.chunks])
 
+    def scenes(self, indices: ArrayLike | None = None) -> Scenes:
+        """Return the scenes of simulated images: lens, every mass, source and exposure.
+
+        `zoo.data.simulate.Simulation.observe` renders them again, to the same bits on the same type of device.
+
+        Args:
+            indices: [n] places in the split; None stands for all.
+
+        Raises:
+            DataError: the images are not simulated, or were stored by an earlier version.
+        """
+        index = np.arange(len(self)) if indices is None else np.atleast_1d(np.asarray(indices, dtype=np.int64))
+        return scenes_of(self.truth, index, label=self.labels, parameters=self.parameters)
+
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return mean and standard deviation of each channel over all pixels."""
         count = sum(chunk.shape[0] * chunk.shape[2] * chunk.shape[3] for chunk in self.chunks)
@@ -76,7 +96,9 @@ def from_shards(name: str, classes: tuple[str, ...], shards: list[dict[str, NDAr
     for shard in shards:
         chunks.append(shard["image"][:left])
         left -= len(chunks[-1])
-    columns = {key: np.concatenate([shard[key] for shard in shards])[:count] for key in shards[0] if key != "image"}
+    beside = [key for key in shards[0] if key != "image" and not key.startswith(PREFIX)]
+    columns = {key: np.concatenate([shard[key] for shard in shards])[:count] for key in beside}
+    known = [{key: values for key, values in shard.items() if key.startswith(PREFIX)} for shard in shards]
     return Split(
         name=name,
         classes=classes,
@@ -84,4 +106,5 @@ def from_shards(name: str, classes: tuple[str, ...], shards: list[dict[str, NDAr
         labels=columns.pop("label"),
         ids=[f"{name}-{i:07d}" for i in range(count)],
         parameters={key.removeprefix("parameter."): values for key, values in columns.items()},
+        truth=joined(known, count=count) if all(OFFSET in shard for shard in known) else {},
     )

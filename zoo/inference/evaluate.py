@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from zoo import registry
+from zoo.data.about import defaults_at
 from zoo.data.open import Dataset
 from zoo.data.recipe import SPLITS, Recipe
 from zoo.data.rotation import rotate, rotate_quarters
@@ -87,10 +88,11 @@ def evaluation_recipe(
         raise UsageError(f"seed={seed!r} must be a whole number, 0 or more.")
     spec = registry.find(host, DatasetSpec, data or made_by.dataset)
     origin = registry.find(host, DatasetSpec, made_by.dataset)
+    defaults = defaults_at(origin, made_by.dataset_version)
     changed = {
         name: value
-        for name, value in made_by.params.items()
-        if name in spec.params and (name in SHARED or spec is origin or value != origin.params.get(name))
+        for name, value in {**defaults, **made_by.params}.items()
+        if name in spec.params and (name in SHARED or spec is origin or value != defaults.get(name))
     }
     given = dict(params or {})
     for name in given:

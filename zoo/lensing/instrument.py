@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ class Instrument:
         over_sampling: rays per pixel and axis, averaged.
         psf: "gaussian", "airy" or "none".
         psf_width: arcsec; the Gaussian's sigma, or the radius of the Airy disk's first zero.
+        reference_pixel_scale: arcsec; side of the pixel that `Exposure.snr` and `Exposure.peak` refer to. None stands
+            for the camera's own pixel. With a fixed value the depth of an image does not depend on its pixels.
 
     Raises:
         UsageError: a value is impossible.
@@ -34,14 +36,19 @@ class Instrument:
     over_sampling: int = 2
     psf: str = "gaussian"
     psf_width: float = 0.1
+    reference_pixel_scale: float | None = None
+
+    most_pixels: ClassVar[int] = 4096
 
     def __post_init__(self) -> None:
-        _whole("image_size", self.image_size, low=8, high=4096)
+        _whole("image_size", self.image_size, low=8, high=self.most_pixels)
         _whole("over_sampling", self.over_sampling, low=1, high=32)
         if self.psf not in PSFS:
             raise UsageError(f"psf={self.psf!r} is not one of {', '.join(PSFS)}.{nearest(str(self.psf), PSFS)}")
-        for name in ("pixel_scale", "psf_width"):
+        for name in ("pixel_scale", "psf_width", "reference_pixel_scale"):
             value = getattr(self, name)
+            if value is None and name == "reference_pixel_scale":
+                continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 raise UsageError(f"{name}={value!r} must be a positive number of arcsec.")
         if self.psf != "none" and (
@@ -55,6 +62,57 @@ class Instrument:
     def field_of_view(self) -> float:
         """Side of the image in arcsec."""
         return self.image_size * self.pixel_scale
+
+    @property
+    def area_in_reference_pixels(self) -> float:
+        """Area of a pixel over that of the reference pixel."""
+        reference = self.pixel_scale if self.reference_pixel_scale is None else self.reference_pixel_scale
+        return (self.pixel_scale / reference) ** 2
+
+    @property
+    def sub_pixels(self) -> int:
+        """Sub-pixels per pixel and axis on which images are convolved with the PSF: a divisor of `over_sampling`.
+
+        It is the smallest one whose sub-pixels are no wider than the PSF allows and than the reference pixel, or
+        `over_sampling` itself. A Gaussian sampled at steps of its sigma passes 0.7 % at the Nyquist frequency; an
+        Airy pattern passes nothing beyond 1.22 / (its first zero), which steps of 0.41 first zeros resolve.
+        """
+        widest = {"gaussian": self.psf_width, "airy": self.psf_width / 2.44, "none": math.inf}[self.psf]
+        if self.reference_pixel_scale is not None:
+            widest = min(widest, self.reference_pixel_scale)
+        enough = (
+            count
+            for count in range(1, self.over_sampling + 1)
+            if self.over_sampling % count == 0 and self.pixel_scale / count <= widest * (1 + 1e-9)
+        )
+        return next(enough, self.over_sampling)
+
+    def reference_sub_pixels(self, sub_pixels: int) -> int:
+        """Return the sub-pixels per axis of a reference pixel, rounded to a whole number.
+
+        Args:
+            sub_pixels: per pixel and axis of the camera.
+        """
+        if self.reference_pixel_scale is None:
+            return sub_pixels
+        count = round(self.reference_pixel_scale * sub_pixels / self.pixel_scale)
+        return min(max(1, count), self.image_size * sub_pixels)
+
+    def divided(self, sub_pixels: int | None = None, *, rays: int | None = None) -> Instrument:
+        """Return the camera whose pixels are this one's sub-pixels.
+
+        Args:
+            sub_pixels: per pixel and axis; default: `self.sub_pixels`.
+            rays: per sub-pixel and axis; default: those of `over_sampling`.
+        """
+        count = self.sub_pixels if sub_pixels is None else sub_pixels
+        return _SubPixels(
+            image_size=self.image_size * count,
+            pixel_scale=self.pixel_scale / count,
+            over_sampling=self.over_sampling // count if rays is None else rays,
+            psf=self.psf,
+            psf_width=self.psf_width,
+        )
 
     @property
     def psf_radius_pixels(self) -> int:
@@ -92,6 +150,12 @@ class Instrument:
             self.pixel_scale / self.over_sampling
         )
         return axis, axis.copy()
+
+
+class _SubPixels(Instrument):
+    """A camera whose pixels are the sub-pixels of another one: there may be more of them."""
+
+    most_pixels: ClassVar[int] = 32 * Instrument.most_pixels
 
 
 def _whole(name: str, value: Any, *, low: int, high: int) -> None:

@@ -41,7 +41,7 @@ class Observed:
         image: [n, H, W] float32, counts per second with the mean sky subtracted; with `Exposure.scaling` "minmax"
             from 0 to 1.
         snr: [n] peak of the noiseless lensed source over the noise of that pixel.
-        scale: [n] counts per second per unit of surface brightness.
+        scale: [n] counts per second and pixel, per unit of surface brightness.
     """
 
     image: Tensor
@@ -49,18 +49,64 @@ class Observed:
     scale: Tensor
 
 
-def observe(rendered: Rendered, exposure: Exposure, *, draws: Draws) -> Observed:
+@dataclass(frozen=True, kw_only=True)
+class Brightest:
+    """Surface brightness where the lensed source of each image is brightest.
+
+    Args:
+        source: [n] float64.
+        light: [n] float64, source and lens light.
+        area: Area of a pixel of the images in units of the area that these values are means over.
+    """
+
+    source: Tensor
+    light: Tensor
+    area: float = 1.0
+
+
+def brightest(rendered: Rendered, *, area: float = 1.0) -> Brightest:
+    """Return the brightest pixels of the lensed sources; `area` as in `Brightest`."""
+    found = rendered.source.float().flatten(1).max(1)
+    source = light = found.values.double()
+    if rendered.lens_light is not None:
+        there = rendered.lens_light.float().flatten(1).gather(1, found.indices[:, None])[:, 0]
+        light = source + there.double()
+    return Brightest(source=source, light=light, area=area)
+
+
+def brightness_scale(exposure: Exposure, reference: Brightest) -> Tensor:
+    """Return [n] float64 counts per second and pixel of the image, per unit of surface brightness.
+
+    S, L and B of the reference pixel meet the wanted SNR or peak; B is the image's sky over `Brightest.area`.
+    """
+    import torch
+
+    def column(values: np.ndarray) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.float64, device=reference.source.device)
+
+    seconds, sky = column(exposure.seconds), column(exposure.sky) / reference.area
+    snr, peak = column(exposure.snr), column(exposure.peak)
+    # (scale S)^2 t = snr^2 (scale (S + L) + B), solved for the positive scale.
+    half = snr**2 * reference.light / (2 * seconds * reference.source**2)
+    scale_for_snr = half + torch.sqrt(half**2 + snr**2 * sky / (seconds * reference.source**2))
+    scale_for_peak = torch.where(peak.isnan(), torch.ones_like(peak), peak / reference.source)
+    return torch.where(snr.isnan(), scale_for_peak, scale_for_snr) * reference.area
+
+
+def observe(rendered: Rendered, exposure: Exposure, *, draws: Draws, reference: Brightest | None = None) -> Observed:
     """Scale, expose and read out.
 
     The signal-to-noise ratio of an image is defined once, here, as S t / sqrt((S + L + B) t) in the pixel
     where the noiseless lensed source is brightest: S is the source there, L the lens light, B the sky (all
     counts per second), t the exposure in seconds. Where a scene states an SNR, the sky's brightness is
-    fixed and source and lens light are scaled together until it holds; the condition is quadratic in the scale.
+    fixed and source and lens light are scaled together until it holds in the reference pixel; the condition is
+    quadratic in the scale.
 
     Args:
         rendered: noiseless images.
         exposure: of the same n scenes.
         draws: of the same n scenes; noise i depends on its seed, its index and the type of device.
+        reference: brightest reference pixels, which a wanted SNR or peak holds for; default: those of `rendered`.
 
     Raises:
         UsageError: a pixel would collect more counts than can be drawn, or a number of them that is not finite.
@@ -74,22 +120,9 @@ def observe(rendered: Rendered, exposure: Exposure, *, draws: Draws) -> Observed
         return torch.as_tensor(values, dtype=torch.float64, device=device)
 
     seconds, sky = column(exposure.seconds), column(exposure.sky)
-    snr, peak = column(exposure.snr), column(exposure.peak)
-    brightest = source.flatten(1).max(1)
-    source_peak = brightest.values.double()
-    light_peak = source_peak
-    if rendered.lens_light is not None:
-        lens_light = rendered.lens_light.float()
-        light_peak = source_peak + lens_light.flatten(1).gather(1, brightest.indices[:, None])[:, 0].double()
-        source_and_lens = source + lens_light
-    else:
-        source_and_lens = source
-
-    # (scale S)^2 t = snr^2 (scale (S + L) + B), solved for the positive scale.
-    half = snr**2 * light_peak / (2 * seconds * source_peak**2)
-    scale_for_snr = half + torch.sqrt(half**2 + snr**2 * sky / (seconds * source_peak**2))
-    scale_for_peak = torch.where(peak.isnan(), torch.ones_like(peak), peak / source_peak)
-    scale = torch.where(snr.isnan(), scale_for_peak, scale_for_snr)
+    source_and_lens = source if rendered.lens_light is None else source + rendered.lens_light.float()
+    own = brightest(rendered)
+    scale = brightness_scale(exposure, own if reference is None else reference)
 
     per_image = (slice(None), None, None)
     scale_, sky_, seconds_ = (values.float()[per_image] for values in (scale, sky, seconds))
@@ -107,5 +140,5 @@ def observe(rendered: Rendered, exposure: Exposure, *, draws: Draws) -> Observed
     if exposure.scaling == "minmax":
         low, high = image.amin((1, 2), keepdim=True), image.amax((1, 2), keepdim=True)
         image = (image - low) / (high - low).clamp(min=1e-30)
-    measured = scale * source_peak * seconds / torch.sqrt((scale * light_peak + sky) * seconds)
+    measured = scale * own.source * seconds / torch.sqrt((scale * own.light + sky) * seconds)
     return Observed(image=image, snr=measured.float(), scale=scale.float())

@@ -145,6 +145,7 @@ class Exposure:
         sky: [n] background, counts per second and pixel.
         snr: [n] requested ratio of the lensed source's peak to the noise of that pixel, or NaN.
         peak: [n] requested peak of the lensed source in counts per second where snr is NaN, or NaN for no scaling.
+            Both are those of the reference pixel, see `Instrument.reference_pixel_scale`.
         scaling: one of SCALINGS, applied to each image after the noise; "minmax" maps its pixels to [0, 1].
     """
 

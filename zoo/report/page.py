@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from zoo.data.about import budget_note, shown_params
+from zoo.data.about import budget_note, shown_params, version_note
 from zoo.errors import DataError
 from zoo.paths import make_dir, write_text
 from zoo.report import charts
@@ -119,6 +119,7 @@ def _section(problem: Problem, name: str, anchor: str, dataset: DatasetSpec | No
     """Return the values of one problem for the template."""
     cell = problem.results[0].cell
     recipe = cell.recipe
+    old = version_note(dataset, recipe.dataset_version)
     sizes = split_sizes(next((each for each in problem.results if each.status == "ok"), problem.results[0]))
     about = [
         f"{recipe.dataset}",
@@ -133,7 +134,7 @@ def _section(problem: Problem, name: str, anchor: str, dataset: DatasetSpec | No
         "name": name,
         "anchor": anchor,
         "about": about,
-        "note": budget_note(cell.budget, dataset),
+        "note": "; ".join(filter(None, (budget_note(cell.budget, dataset), f"images {old}" if old else ""))),
         "results": _results(problem, {} if dataset is None else dataset.slices) if problem.variants else None,
         "failed": [result for result in problem.results if result.status != "ok"],
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from zoo.data.about import budget_note, shown_params
+from zoo.data.about import budget_note, shown_params, version_note
 from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.results.comparison import Variant, estimate, problem_key
 from zoo.results.schema import Finished, RunResult, StreamSummary
@@ -100,6 +100,8 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
     ]
     rows += [_failed_row(result, columns, score=areas[-1][0]) for result in bad]
     notes = list(filter(None, [budget_note(cell.budget, dataset)]))
+    if old := version_note(dataset, cell.recipe.dataset_version):
+        notes.append(f"Images {old}")
     notes += result_notes(good)
     notes += filter(None, map(accumulation_note, good))
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]

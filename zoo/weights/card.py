@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
-from zoo.data.about import budget_note
+from zoo.data.about import budget_note, version_note
 from zoo.errors import MissingError, UsageError
 from zoo.escaping import markdown_cell, one_line, visible
 from zoo.models.pixels import FAR
@@ -72,6 +72,7 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
         scores=list(_scores(result)),
         hardware=hardware or result.device,
         note=note[:1].upper() + note[1:],
+        old_version=version_note(data, recipe.dataset_version),
         frequencies=_frequencies(result),
         far=FAR,
         # A plugin that is a file has no package.

@@ -67,5 +67,6 @@ def total_mass(scenes: Scenes) -> np.ndarray:
     return mass / scenes.parameters["total_einstein_radius"] ** 2
 
 
-SUBSTRUCTURE = {"points.einstein_radius", "halo.einstein_radius", "parameters.substructure_mass_fraction"}
-POSITIONS = {"points.x", "points.y"}
+INSIDE = {"halo.einstein_radius", "parameters.substructure_mass_fraction_inside"}  # the ring's mass is conserved
+SUBSTRUCTURE = {"points.einstein_radius", "parameters.substructure_mass_fraction", *INSIDE}
+POSITIONS = {"points.x", "points.y", *INSIDE}

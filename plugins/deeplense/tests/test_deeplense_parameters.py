@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scenetools import (
+    INSIDE,
     POSITIONS,
     SUBSTRUCTURE,
     TABLES,
@@ -26,7 +27,7 @@ def scenes(request) -> Scenes:
     return drawn(request.param)
 
 
-COSMOLOGY = {"points.einstein_radius", "halo.einstein_radius", "parameters.total_einstein_radius"}
+COSMOLOGY = {"points.einstein_radius", "parameters.total_einstein_radius", *INSIDE}
 
 
 SHEAR = {"shear.gamma_1", "shear.gamma_2"}
@@ -38,9 +39,9 @@ CHANGES = {
     "source_redshift": ("U(1.5, 2)", {*COSMOLOGY, "parameters.source_redshift"}),
     "total_mass": (2e12, {*COSMOLOGY, "parameters.substructure_mass_fraction"}),
     "einstein_radius": (1.2, {*COSMOLOGY, "parameters.substructure_mass_fraction"}),
-    "halo_axis_ratio": ("U(0.5, 1)", {"halo.axis_ratio"}),
+    "halo_axis_ratio": ("U(0.5, 1)", {"halo.axis_ratio", *INSIDE}),
     "halo_angle": ("U(0, 3)", {"halo.angle"}),
-    "conserve_mass": (False, {"halo.einstein_radius"}),
+    "conserve_mass": ("none", {"halo.einstein_radius"}),
     "shear": ("U(0, 0.1)", {*SHEAR, "parameters.shear"}),
     "shear_angle": ("U(-0.1, 0.1)", {*SHEAR, "parameters.shear_angle"}),
     "source_x": ("U(-0.1, 0.1)", {"source.x"}),
@@ -83,7 +84,7 @@ LENS_LIGHT = {"lens_light_axis_ratio": "axis_ratio", "lens_light_angle": "angle"
               "lens_light_effective_radius": "effective_radius", "lens_light_intensity": "intensity"}  # fmt: skip
 
 
-INSTRUMENT = {"image_size": 64, "pixel_scale": 0.1, "over_sampling": 1, "psf": "airy", "psf_width": 0.2}
+INSTRUMENT = {"image_size": 64, "over_sampling": 1, "psf": "airy", "psf_width": 0.2}
 
 
 # Parameters that mean nothing without another one.
@@ -91,7 +92,9 @@ NEEDS = {"source_magnitude": {"zero_point": 25.0}, "sky_magnitude": {"zero_point
 
 
 def test_every_parameter_is_tried():
-    assert {*CHANGES, *LENS_LIGHT, *INSTRUMENT, "lens_light", "scaling"} == set(MODEL_A)
+    assert {*CHANGES, *LENS_LIGHT, *INSTRUMENT, "lens_light", "scaling", "pixel_scale", "reference_pixel_scale"} == set(
+        MODEL_A
+    )
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -125,6 +128,16 @@ def test_instrument_options_reach_the_instrument_and_no_scene(name):
     assert all(np.array_equal(before[key], after[key], equal_nan=True) for key in before)
 
 
+def test_pixel_scale_reaches_the_instrument_and_the_sky_alone():
+    """Sky and noise are stated for a reference pixel; a pixel of four times its area collects four times as much."""
+    changed = population(pixel_scale=0.1)
+    before, after = every_leaf(every_scene("modelA")), every_leaf(changed.sample(np.arange(300), "stream"))
+    assert {key for key in before if not np.array_equal(before[key], after[key], equal_nan=True)} == {"exposure.sky"}
+    np.testing.assert_allclose(after["exposure.sky"], 4 * before["exposure.sky"], rtol=1e-12)
+    own = population(pixel_scale=0.1, reference_pixel_scale=None).sample(np.arange(300), "stream")
+    np.testing.assert_array_equal(own.exposure.sky, before["exposure.sky"])
+
+
 def test_a_narrow_shear_angle_reproduces_the_orientation_of_the_published_sets():
     scenes = sample(shear_angle="U(0, 0.109)")  # a uniform angle in [0, 2 pi] read as degrees
     assert (np.degrees(0.5 * np.arctan2(scenes.shear.gamma_2, scenes.shear.gamma_1)) < 6.3).all()
@@ -133,7 +146,8 @@ def test_a_narrow_shear_angle_reproduces_the_orientation_of_the_published_sets()
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"conserve_mass": "yes"}, "conserve_mass='yes' must be true or false"),
+        ({"conserve_mass": "rings"}, "conserve_mass='rings' is not one of ring, components, none. Did you mean 'ring'"),
+        ({"reference_pixel_scale": 0}, "reference_pixel_scale=0 must be a positive number of arcsec"),
         ({"lens_light": 1}, "lens_light=1 must be true or false"),
         ({"vortex_points": 0}, "vortex_points=0 must be a whole number from 1 to 10000"),
         ({"vortex_points": 10_001}, "vortex_points=10001 must be a whole number"),

@@ -122,7 +122,7 @@ def test_exposure():
 def test_instrument():
     camera = population().instrument
     assert (camera.image_size, camera.pixel_scale, camera.psf, camera.psf_width, camera.over_sampling) == (
-        150, 0.05, "gaussian", 0.1, 2,
+        150, 0.05, "gaussian", 0.1, 4,
     )  # fmt: skip
     assert isinstance(population(), Population)
 

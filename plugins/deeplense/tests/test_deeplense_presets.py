@@ -11,7 +11,7 @@ from zoo_deeplense import tables
 from zoo_deeplense.legacy import einstein_radius_from_luminosity_distances
 from zoo_deeplense.photometry import sersic_flux
 from zoo_deeplense.plugin import zoo_datasets
-from zoo_deeplense.population import NO_SUBSTRUCTURE, SUBHALO, VORTEX, build
+from zoo_deeplense.population import CONSERVED, NO_SUBSTRUCTURE, SUBHALO, VORTEX, build
 
 from zoo.lensing.draws import Draws
 from zoo.lensing.observe import Rendered, observe
@@ -42,12 +42,13 @@ def test_every_population_has_the_options_and_holds_what_they_say(name):
     """`conserve_mass`, `beta`, `shear_angle`, `lens_light` and the mass sum of every class, on and off."""
     params = SPECS[name].params
     assert set(tables.MODEL_A) <= set(params) <= {*tables.MODEL_A, "legacy"}
-    for conserve in (True, False):
+    for conserve in CONSERVED:
         scenes = sample(name, conserve_mass=conserve, lens_light=True, beta=-1.5, shear_angle="U(0, 0.1)")
         fraction = scenes.parameters["substructure_mass_fraction"]
         mass = scenes.halo.einstein_radius**2 + (scenes.points.einstein_radius**2).sum(1)
-        wanted = scenes.parameters["total_einstein_radius"] ** 2 * (1 if conserve else 1 + fraction)
-        np.testing.assert_allclose(mass, wanted, rtol=1e-12)
+        inside = scenes.parameters["substructure_mass_fraction_inside"]
+        wanted = {"ring": (1 - inside) ** 2 + fraction, "components": 1, "none": 1 + fraction}[conserve]
+        np.testing.assert_allclose(mass, wanted * scenes.parameters["total_einstein_radius"] ** 2, rtol=1e-12)
         assert scenes.lens_light is not None
         assert (fraction[scenes.label != NO_SUBSTRUCTURE] > 0).all()
         assert scenes.parameters["shear_angle"].max() < 0.1
@@ -229,8 +230,14 @@ def test_magnitudes_become_counts(name, zero_point, pixel):
 
 
 def test_larger_pixels_collect_more_light():
+    """With a reference pixel the core scales the images; without one the population does."""
     small, large = sample("model2"), sample("model2", pixel_scale=0.202)
-    np.testing.assert_allclose(large.source.intensity, 4 * small.source.intensity, rtol=1e-12)
+    np.testing.assert_array_equal(large.source.intensity, small.source.intensity)
+    own = build(**{**SPECS["model2"].params, "pixel_scale": 0.202}).instrument
+    assert own.area_in_reference_pixels == pytest.approx(4, rel=1e-12)
+    np.testing.assert_allclose(large.exposure.sky, 4 * small.exposure.sky, rtol=1e-12)
+    alone = sample("model2", pixel_scale=0.202, reference_pixel_scale=None)
+    np.testing.assert_allclose(alone.source.intensity, 4 * small.source.intensity, rtol=1e-12)
 
 
 def test_model1_background_has_the_wanted_rms():

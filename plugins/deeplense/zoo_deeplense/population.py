@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, nearest
 from zoo.lensing.cosmology import einstein_radius
 from zoo.lensing.draws import Draws
 from zoo.lensing.instrument import Instrument
@@ -20,12 +20,17 @@ from zoo_deeplense.photometry import counts_per_second, sersic_flux
 
 NO_SUBSTRUCTURE, SUBHALO, VORTEX = 0, 1, 2
 
-_SWITCHES = ("conserve_mass", "lens_light", "legacy")
+CONSERVED = ("ring", "components", "none")
+"""What substructure leaves unchanged: the mass inside the Einstein radius, the sum of all masses, or nothing."""
+
+_SWITCHES = ("lens_light", "legacy")
 _OPTIONAL = (
     "einstein_radius", "source_magnitude", "mass_fraction", "subhalo_mass_fraction", "axion_mass",
     "zero_point", "sky_magnitude", "background_rms", "read_noise", "snr", "peak",
 )  # fmt: skip
-_PLAIN = ("image_size", "pixel_scale", "over_sampling", "psf", "psf_width", "vortex_points", "scaling")
+_PLAIN = ("conserve_mass", "image_size", "pixel_scale", "over_sampling", "psf", "psf_width", "reference_pixel_scale",
+    "vortex_points", "scaling",
+)  # fmt: skip
 # Physical limits of every prior's support: (lowest, highest), checked on what is drawn.
 _LIMITS = {
     "lens_redshift": (1e-3, 20), "source_redshift": (1e-3, 20), "total_mass": (1e6, 1e16),
@@ -70,6 +75,7 @@ class LensPopulation:
             over_sampling=params["over_sampling"],
             psf=params["psf"],
             psf_width=params["psf_width"],
+            reference_pixel_scale=params["reference_pixel_scale"],
         )
         self.switches: dict[str, bool] = {}
         for name in _SWITCHES:
@@ -77,6 +83,7 @@ class LensPopulation:
             if not isinstance(value, bool):
                 raise UsageError(f"{name}={value!r} must be true or false.")
             self.switches[name] = value
+        self.conserve_mass = _conserved(params["conserve_mass"])
         self.scaling = params["scaling"]
         if self.scaling not in SCALINGS:
             raise UsageError(f"scaling={self.scaling!r} is not one of {', '.join(SCALINGS)}.")
@@ -94,7 +101,9 @@ class LensPopulation:
                     raise UsageError(f"{name} is set and zero_point is not: no magnitude can be turned into counts.")
         # Without snr and peak the light is not scaled afterwards: intensities are counts per second and arcsec^2.
         unscaled = params["snr"] is None and params["peak"] is None
-        self._pixel_area = self.instrument.pixel_scale**2 if unscaled else 1.0
+        # `observe` takes brightness times scale for counts of a reference pixel.
+        reference = self.instrument.pixel_scale**2 / self.instrument.area_in_reference_pixels
+        self._reference_area = reference if unscaled else 1.0
 
     def sample(self, indices: NDArray[np.int64], seed: str) -> Scenes:
         """Return the scenes of these images; labels come in shuffled triples, so classes are balanced.
@@ -113,7 +122,8 @@ class LensPopulation:
         total_mass, total = self._halo(draws, lens_redshift, source_redshift)
         label = _balanced_labels(seed, draws.indices)
         points, fraction = self._substructure(label, total_mass, total, draws)
-        halo_mass = 1 - fraction if self.switches["conserve_mass"] else np.ones_like(fraction)
+        axis_ratio, angle = self._draw("halo_axis_ratio", draws), self._draw("halo_angle", draws)
+        inside = _fraction_inside(points, total, axis_ratio=axis_ratio, angle=angle)
         zeros = np.zeros(len(label))
         source_radius, source_polar = self._draw("source_radius", draws), self._draw("source_polar_angle", draws)
         shear, shear_angle = self._draw("shear", draws), self._draw("shear_angle", draws)
@@ -122,6 +132,7 @@ class LensPopulation:
             "source_redshift": source_redshift,
             "total_einstein_radius": total,
             "substructure_mass_fraction": fraction,
+            "substructure_mass_fraction_inside": inside,
             "substructure_count": (points.einstein_radius > 0).sum(1).astype(np.float64),
             "vortex_length": np.where(label == VORTEX, self._vortex_length(draws), np.nan),
             "axion_mass": np.where(label == VORTEX, self._draw("axion_mass", draws), np.nan),
@@ -131,9 +142,9 @@ class LensPopulation:
         return Scenes(
             label=label,
             halo=Isothermal(
-                einstein_radius=total * np.sqrt(halo_mass),
-                axis_ratio=self._draw("halo_axis_ratio", draws),
-                angle=self._draw("halo_angle", draws),
+                einstein_radius=total * self._halo_share(fraction, inside),
+                axis_ratio=axis_ratio,
+                angle=angle,
                 x=zeros,
                 y=zeros,
             ),
@@ -185,6 +196,17 @@ class LensPopulation:
             np.where(by_mass, radius_of(mass, lens_redshift, source_redshift), radius),
         )
 
+    def _halo_share(self, fraction: Array, inside: Array) -> Array:
+        """Return [n] the halo's Einstein radius in units of the whole lens'.
+
+        An isothermal halo has the mean convergence theta_halo / r inside r, and substructure adds
+        inside (theta_E / r)^2; at r = theta_E the sum is 1 if theta_halo = theta_E (1 - inside).
+        """
+        if self.conserve_mass == "ring":
+            return 1 - inside
+        # Masses inside each component's own Einstein radius add up, as in arXiv:2008.12731.
+        return np.sqrt(1 - fraction) if self.conserve_mass == "components" else np.ones_like(fraction)
+
     def _sersic(self, name: str, draws: Draws, *, x: Array, y: Array) -> Sersic:
         light = Sersic(
             x=x,
@@ -193,27 +215,28 @@ class LensPopulation:
             angle=self._draw(f"{name}_angle", draws),
             index=self._draw(f"{name}_index", draws),
             effective_radius=self._draw(f"{name}_effective_radius", draws),
-            intensity=self._draw(f"{name}_intensity", draws) * self._pixel_area,
+            intensity=self._draw(f"{name}_intensity", draws) * self._reference_area,
         )
         if self.priors.get(f"{name}_magnitude") is None:
             return light
         wanted = counts_per_second(self._draw(f"{name}_magnitude", draws), self._draw("zero_point", draws))
-        return replace(light, intensity=light.intensity * (wanted * self._pixel_area / sersic_flux(light)))
+        return replace(light, intensity=light.intensity * (wanted * self._reference_area / sersic_flux(light)))
 
     def _sky(self, draws: Draws) -> Array:
-        """Return [n] counts per second and pixel; noise of other origin counts as the sky that has the same variance.
+        """Return [n] counts per second and pixel of the image; other noise counts as the sky of the same variance.
 
         A sky of B counts per second puts the variance B / t on a pixel's rate: that of a background of given rms
-        is a sky of rms^2 t, that of the electrons' read noise one of noise^2 / t.
+        is a sky of rms^2 t, that of the electrons' read noise one of noise^2 / t. All are stated for a reference
+        pixel, and a larger pixel collects the sky and the variance on its area.
         """
-        seconds = self._draw("exposure_seconds", draws)
+        seconds, area = self._draw("exposure_seconds", draws), self.instrument.area_in_reference_pixels
         sky_light = counts_per_second(self._draw("sky_magnitude", draws), self._draw("zero_point", draws))
         parts = (
-            sky_light * self.instrument.pixel_scale**2,
+            sky_light * (self.instrument.pixel_scale**2 / area),
             self._draw("background_rms", draws) ** 2 * seconds,
             self._draw("read_noise", draws) ** 2 / seconds,
         )
-        return self._draw("sky", draws) + np.nan_to_num(np.stack(parts), nan=0.0).sum(0)
+        return (self._draw("sky", draws) + np.nan_to_num(np.stack(parts), nan=0.0).sum(0)) * area
 
     def _vortex_length(self, draws: Draws) -> Array:
         """Return [n] arcsec: drawn, or what the axion's mass makes of it."""
@@ -282,6 +305,33 @@ class LensPopulation:
             radius * np.sin(angle),
             mass * present / total_mass[:, None],
         )
+
+
+def _conserved(value: object) -> str:
+    """Return the value of `conserve_mass`; true and false are those of versions that had a switch only.
+
+    Raises:
+        UsageError: the value is unknown.
+    """
+    if isinstance(value, bool):
+        return "components" if value else "none"
+    if value not in CONSERVED:
+        raise UsageError(
+            f"conserve_mass={value!r} is not one of {', '.join(CONSERVED)}.{nearest(str(value), CONSERVED)}",
+            hint="Version 1 had true and false, which stand for components and none.",
+        )
+    return str(value)
+
+
+def _fraction_inside(points: PointMasses, total: Array, *, axis_ratio: Array, angle: Array) -> Array:
+    """Return [n] the share of the total mass that point masses hold inside the ellipse of mean convergence 1.
+
+    Its semi-axes are total / sqrt(q) and total sqrt(q), those of `Isothermal.einstein_radius`.
+    """
+    cos, sin, q = np.cos(angle)[:, None], np.sin(angle)[:, None], axis_ratio[:, None]
+    along, across = points.x * cos + points.y * sin, points.y * cos - points.x * sin
+    inside = q * along**2 + across**2 / q < total[:, None] ** 2
+    return _sum(np.where(inside, points.einstein_radius**2, 0.0)) / total**2
 
 
 def _sum(masses: Array) -> Array:

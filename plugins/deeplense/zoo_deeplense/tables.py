@@ -13,8 +13,8 @@ TWO_PI = "U(0, 6.283185307179586)"
 
 # Small networks on few images need larger substructure; docs/architecture.md has the measurement.
 BUDGETS: dict[str, dict[str, Any]] = {
-    "smoke": {"image_size": 32, "pixel_scale": 0.2, "mass_scale": 4.0},
-    "laptop": {"image_size": 64, "pixel_scale": 0.1, "mass_scale": 4.0},
+    "smoke": {"image_size": 32, "pixel_scale": 0.2, "mass_scale": 4.0, "over_sampling": 4},
+    "laptop": {"image_size": 64, "pixel_scale": 0.1, "mass_scale": 4.0, "over_sampling": 6},
 }
 _LARGER = "unless --set says otherwise, four times the published substructure mass"
 BUDGET_NOTES = {
@@ -29,6 +29,13 @@ YIELDS = {
 }  # fmt: skip
 SHOWN = ("image_size", "pixel_scale", "mass_scale", "snr")
 SWITCH = "conserve_mass"
+SWITCH_VALUES = ("ring", "components", "none")
+# What version 1 had, for data and weights that were made with it.
+VERSION_1: dict[str, Any] = {"over_sampling": 2, "reference_pixel_scale": None}
+CHANGES = {
+    "2": "the mass inside the Einstein radius is the same in all classes (before, less exactly: the sum of the "
+    "masses), SNR and sky do not depend on the pixel size, and images are rendered more accurately"
+}
 CAPTIONS = {
     "snr": "SNR {:.0f}",
     "total_einstein_radius": "ring {:.2f}″",
@@ -46,13 +53,13 @@ SLICES = {
 }
 
 MODEL_A: dict[str, Any] = {
-    # Lens: an isothermal sphere; halo and substructure together hold total_mass solar masses.
+    # Lens: an isothermal sphere; inside the Einstein radius, halo and substructure hold total_mass solar masses.
     "lens_redshift": 0.5,
     "total_mass": 1e12,
     "einstein_radius": None,  # if set, it decides total_mass
     "halo_axis_ratio": 1.0,
     "halo_angle": 0.0,
-    "conserve_mass": True,
+    "conserve_mass": "ring",
     "shear": "U(0, 0.3)",
     "shear_angle": TWO_PI,
     # Source: a Sersic ellipse.
@@ -93,9 +100,10 @@ MODEL_A: dict[str, Any] = {
     # Instrument. Pixels as published; PSF width our choice.
     "image_size": 150,
     "pixel_scale": 0.05,
-    "over_sampling": 2,
+    "over_sampling": 4,
     "psf": "gaussian",
     "psf_width": 0.1,
+    "reference_pixel_scale": 0.05,  # of the published pixels: snr, peak, sky and noise below are those of this pixel
     # Noise: exposure 300 s and sky 0.1 at a peak of 4.06 counts per second give the measured background.
     "exposure_seconds": 300.0,
     "sky": 0.1,
@@ -128,7 +136,7 @@ PUBLISHED: dict[str, Any] = MODEL_B | {
 # P1, sections VI.A and VI.B. The substructure is added to the halo.
 MODEL_2019_IDEAL: dict[str, Any] = MODEL_A | {
     "einstein_radius": 1.2,
-    "conserve_mass": False,
+    "conserve_mass": "none",
     "source_radius": "U(0, 1.2)",
     "source_axis_ratio": "U(0.7, 1)",
     "source_effective_radius": 0.5,
@@ -161,7 +169,7 @@ MODEL_2019_REPRESENTATIVE: dict[str, Any] = MODEL_2019_IDEAL | {
 }
 
 # DeepLenseSim. Its ellipticities (e1, e2) are q = (1 - e) / (1 + e) and an angle of atan2(e2, e1) / 2; a PSF's width
-# is its FWHM over 2.3548. Its sets add the substructure to the halo: `conserve_mass` false.
+# is its FWHM over 2.3548. Its sets add the substructure to the halo: `conserve_mass` "none".
 MODEL_1: dict[str, Any] = MODEL_A | {
     "legacy": False,  # true: Einstein radii from luminosity distances, as in the released sets
     "halo_axis_ratio": 0.9 / 1.1,
@@ -195,7 +203,9 @@ MODEL_2: dict[str, Any] = MODEL_1 | {
     "lens_light_intensity": 80.0,
     "image_size": 64,
     "pixel_scale": 0.101,
+    "reference_pixel_scale": 0.101,
     "psf_width": 0.067945,  # FWHM 0.16
+    "over_sampling": 8,
     "exposure_seconds": 2260.0,
     "zero_point": 24.0,
     "sky_magnitude": 22.35,
@@ -206,7 +216,9 @@ MODEL_2: dict[str, Any] = MODEL_1 | {
 MODEL_3: dict[str, Any] = MODEL_2 | {
     "lens_light_intensity": 490.0,
     "pixel_scale": 0.08,
+    "reference_pixel_scale": 0.08,
     "psf_width": 0.033973,  # FWHM 0.08
+    "over_sampling": 16,
     "exposure_seconds": 5400.0,
     "zero_point": 25.96,
     "sky_magnitude": 22.3,

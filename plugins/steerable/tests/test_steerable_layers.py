@@ -169,6 +169,7 @@ def test_a_moving_average_in_evaluation_mode_does_not_grow_stale():
 
     def outputs(network, wrap):
         average = MovingAverage(network, decay=0.5)
+        average.module.eval()
         before = wrap(average.module)
         with torch.no_grad():
             for parameter in network.parameters():

@@ -122,6 +122,7 @@ def test_state_survives_modes_averages_and_safetensors(name, tmp_path):
             parameter.add_(torch.randn_like(parameter) * 0.3)
     average.update(network, step=1)
     assert list(average.module.state_dict()) == keys == list(network.eval().state_dict())
+    average.module.eval()
     save_file(average.module.state_dict(), tmp_path / "weights.safetensors")
     assert (tmp_path / "weights.safetensors").stat().st_size < 40_000
     other = build(name, **SMALL).eval()

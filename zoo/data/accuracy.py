@@ -1,0 +1,171 @@
+"""How accurate the images of a population are: their error against far finer rays, over the noise of each pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo import registry
+from zoo.data.recipe import Recipe
+from zoo.errors import UsageError
+from zoo.lensing.observe import brightness_scale
+from zoo.lensing.pixels import Pixels, render_pixels, to_pixels
+from zoo.specs import DatasetSpec, SimulatorSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoo.host import Host
+    from zoo.lensing.instrument import Instrument
+    from zoo.lensing.scenes import Scenes
+
+FINE = 16
+"""Rays per pixel and axis of the reference, whose PSF is convolved on the rays."""
+ALL_CLASSES = "all"
+_SCENES_AT_A_TIME = 4  # a reference image of 150 x 150 pixels has six million sub-pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassError:
+    """Errors of some images, in units of the noise of the same pixel.
+
+    Args:
+        of: the name of a class, or "all".
+        images: how many.
+        rms: root mean square over all pixels.
+        most: 99 % of the pixels have smaller ones.
+        largest: of any pixel.
+        worst_image: the index, in the training split, of the image that holds the largest.
+    """
+
+    of: str
+    images: int
+    rms: float
+    most: float
+    largest: float
+    worst_image: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """What `measure_accuracy` finds.
+
+    Args:
+        dataset, simulator: ids.
+        params: parameters that differ from the data set's own.
+        seed: of the scenes.
+        over_sampling, sub_pixels: rays and sub-pixels, per pixel and axis.
+        errors: over all images, then class by class.
+    """
+
+    dataset: str
+    simulator: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    seed: int
+    over_sampling: int
+    sub_pixels: int
+    errors: tuple[ClassError, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self) | {"params": dict(self.params)}
+
+
+def measure_accuracy(
+    host: Host,
+    dataset: str,
+    simulator: str,
+    *,
+    images: int,
+    params: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Accuracy:
+    """Render the first images of a data set's training split as usual and with `FINE` rays per pixel and axis.
+
+    Args:
+        host: the plugins.
+        dataset: id or name of a simulated data set.
+        simulator: id or name.
+        images: how many.
+        params: parameters that differ from the data set's own.
+        seed: of the images, as in a recipe.
+        device: "cpu" or "cuda"; a simulator that cannot use it runs on the CPU.
+
+    Raises:
+        UsageError: a name or parameter is impossible, or the simulator cannot render these scenes.
+        MissingError: a plugin or library is absent.
+        DataError: the simulator returned images of another shape.
+    """
+    spec, engine = registry.find(host, DatasetSpec, dataset), registry.find(host, SimulatorSpec, simulator)
+    if not spec.simulated:
+        raise UsageError(f"{spec.id} is not simulated: its images have no rays.", hint="See: zoo list-datasets --json")
+    changed = dict(params or {})
+    population = registry.load_target(spec)(**{**spec.params, **changed})
+    render, instrument = registry.load_target(engine), population.instrument
+    stream = Recipe(dataset=spec.id, dataset_version=spec.version, seed=seed).stream("train")
+    scenes = population.sample(np.arange(images), stream)
+    options = {"device": device if engine.device == "any" else "cpu", "expected_images": images}
+    errors = []
+    for start in range(0, images, _SCENES_AT_A_TIME):
+        some = scenes[start : start + _SCENES_AT_A_TIME]
+        usual = render_pixels(render, some, instrument, simulator=engine.id, **options)
+        errors.append(_error_over_noise(usual, _finest(render, some, instrument, **options), some))
+    return Accuracy(
+        dataset=spec.id,
+        simulator=engine.id,
+        params=changed,
+        seed=seed,
+        over_sampling=instrument.over_sampling,
+        sub_pixels=instrument.sub_pixels,
+        errors=tuple(_by_class(np.concatenate(errors), scenes.label, spec.classes)),
+    )
+
+
+def _finest(render: Any, scenes: Scenes, instrument: Instrument, **options: Any) -> Pixels:
+    return to_pixels(render(scenes, instrument.divided(FINE, rays=1), **options), instrument, sub_pixels=FINE)
+
+
+def _error_over_noise(usual: Pixels, finest: Pixels, scenes: Scenes) -> NDArray[np.float64]:
+    """Return [n, H, W]: the difference of the mean counts, over the standard deviation of the finest image's counts.
+
+    Both are scaled as they would be stored, so that an error of the peak counts as one.
+    """
+    exposure = scenes.exposure
+    light, wanted = (_counts_per_second(pixels, scenes) for pixels in (usual, finest))
+    sky, seconds = (np.asarray(values)[:, None, None] for values in (exposure.sky, exposure.seconds))
+    errors: NDArray[np.float64] = (light - wanted) / np.sqrt((wanted + sky) / seconds)
+    return errors
+
+
+def _counts_per_second(pixels: Pixels, scenes: Scenes) -> NDArray[np.float64]:
+    rendered = pixels.rendered
+    light: Tensor = rendered.source.double()
+    if rendered.lens_light is not None:
+        light = light + rendered.lens_light.double()
+    scaled = light * brightness_scale(scenes.exposure, pixels.brightest)[:, None, None]
+    counts: NDArray[np.float64] = scaled.cpu().numpy()
+    return counts
+
+
+def _by_class(errors: NDArray[np.float64], label: NDArray[np.int64], classes: tuple[str, ...]) -> list[ClassError]:
+    apart = np.abs(errors)
+    largest = apart.max((1, 2))
+    groups = {ALL_CLASSES: np.arange(len(label))}
+    groups |= {name: np.flatnonzero(label == number) for number, name in enumerate(classes)}
+    return [
+        ClassError(
+            of=name,
+            images=len(chosen),
+            rms=float(np.sqrt((errors[chosen] ** 2).mean())),
+            most=float(np.quantile(apart[chosen], 0.99)),
+            largest=float(largest[chosen].max()),
+            worst_image=int(chosen[largest[chosen].argmax()]),
+        )
+        for name, chosen in groups.items()
+        if len(chosen)
+    ]

@@ -1,0 +1,120 @@
+"""The whole truth of scenes as flat arrays beside their images, and the scenes again from these arrays.
+
+An array is called `truth.` and the path of its field, such as `truth.halo.angle` [n]. Point masses are ragged: the
+values of all images one after the other, [all masses], and `truth.points.offset` [n + 1] where each image's begin.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import DataError
+from zoo.lensing.scenes import SCALINGS, Exposure, Isothermal, PixelSource, PointMasses, Scenes, Sersic, Shear
+
+PREFIX = "truth."
+OFFSET = "truth.points.offset"
+_RAGGED = ("x", "y", "einstein_radius")
+_SCALING = "truth.exposure.scaling"
+# The name of a part says what it is, so that one file describes itself.
+_PARTS: dict[str, tuple[str, type]] = {
+    "halo": ("halo", Isothermal), "shear": ("shear", Shear), "sersic": ("source", Sersic),
+    "picture": ("source", PixelSource), "lens_light": ("lens_light", Sersic), "exposure": ("exposure", Exposure),
+}  # fmt: skip
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def truth_arrays(scenes: Scenes) -> dict[str, NDArray[Any]]:
+    """Return the arrays of some scenes; label and parameters are stored by others.
+
+    A picture is kept as float32, which is the precision that images are rendered with.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    for part, (name, kind) in _PARTS.items():
+        value: Any = getattr(scenes, name)
+        if not isinstance(value, kind):
+            continue
+        for field in dataclasses.fields(kind):
+            content = getattr(value, field.name)
+            if isinstance(content, np.ndarray):
+                dtype = np.float32 if field.name == "pixels" else np.float64
+                arrays[f"{PREFIX}{part}.{field.name}"] = content.astype(dtype)
+    arrays[_SCALING] = np.full(len(scenes), SCALINGS.index(scenes.exposure.scaling), np.int64)
+    present = scenes.points.einstein_radius != 0
+    for name in _RAGGED:  # a mask selects in the order of the rows
+        arrays[f"{PREFIX}points.{name}"] = getattr(scenes.points, name)[present]
+    arrays[OFFSET] = np.concatenate([[0], np.cumsum(present.sum(1))]).astype(np.int64)
+    return arrays
+
+
+def joined(batches: Sequence[Arrays], *, count: int | None = None) -> dict[str, NDArray[Any]]:
+    """Return the arrays of scenes one after the other; `count` keeps the first ones."""
+    whole = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0] if name != OFFSET}
+    lengths = np.concatenate([np.diff(batch[OFFSET]) for batch in batches])[:count]
+    offset = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    for name in whole:
+        whole[name] = whole[name][: offset[-1] if _is_ragged(name) else count]
+    return whole | {OFFSET: offset}
+
+
+def scenes_of(arrays: Arrays, index: NDArray[np.int64], *, label: NDArray[np.int64], parameters: Arrays) -> Scenes:
+    """Return the scenes that `truth_arrays` was given, without the empty places among their masses.
+
+    Args:
+        arrays: of N scenes.
+        index: [n] which of them.
+        label, parameters: of all N.
+
+    Raises:
+        DataError: the arrays are not those of scenes.
+    """
+    try:
+        parts: dict[str, Any] = {"lens_light": None}
+        for part, (name, kind) in _PARTS.items():
+            start = f"{PREFIX}{part}."
+            values: dict[str, Any] = {
+                key.removeprefix(start): column[index] for key, column in arrays.items() if key.startswith(start)
+            }
+            if not values:
+                continue
+            if kind is Exposure:
+                [scaling] = np.unique(values["scaling"]) if len(index) else [0]
+                values["scaling"] = SCALINGS[int(scaling)]
+            parts[name] = kind(**values)
+        return Scenes(
+            label=np.asarray(label)[index],
+            points=_points(arrays, index),
+            parameters={name: np.asarray(values)[index] for name, values in parameters.items()},
+            **parts,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            "These images were stored without the truth of their scenes, by an earlier version.",
+            hint="Make them again with `zoo simulate`, in another folder.",
+        ) from error
+
+
+def _points(arrays: Arrays, index: NDArray[np.int64]) -> PointMasses:
+    """Return the masses of some scenes, padded to a common count."""
+    starts = arrays[OFFSET][:-1][index]
+    counts = np.diff(arrays[OFFSET])[index]
+    place = np.arange(counts.max(initial=0))
+    present = place < counts[:, None]
+    rows = np.where(present, starts[:, None] + place, 0)
+
+    def padded(name: str) -> NDArray[np.float64]:
+        values = arrays[f"{PREFIX}points.{name}"]
+        taken = values[rows] if len(values) else np.zeros(rows.shape)
+        result: NDArray[np.float64] = np.where(present, taken, 0.0)
+        return result
+
+    return PointMasses(**{name: padded(name) for name in _RAGGED})
+
+
+def _is_ragged(name: str) -> bool:
+    return name in {f"{PREFIX}points.{field}" for field in _RAGGED}

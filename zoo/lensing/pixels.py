@@ -1,0 +1,86 @@
+"""From a simulator's images on sub-pixels to the pixels of the camera, and to the pixel that SNR and peak refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import DataError
+from zoo.lensing.observe import Brightest, Rendered, brightest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoo.lensing.instrument import Instrument
+    from zoo.lensing.scenes import Scenes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """What `render_pixels` returns.
+
+    Args:
+        rendered: Surface brightness averaged over each pixel.
+        brightest: Surface brightness in the reference pixel where the lensed source is brightest.
+    """
+
+    rendered: Rendered
+    brightest: Brightest
+
+
+def render_pixels(
+    render: Callable[..., Rendered], scenes: Scenes, instrument: Instrument, *, simulator: str, **options: Any
+) -> Pixels:
+    """Render scenes on sub-pixels, where the PSF is convolved, and average them over each pixel.
+
+    Every simulator is as accurate as `Instrument.sub_pixels` asks for, although it knows of pixels only.
+
+    Args:
+        render: Target of a `SimulatorSpec`.
+        scenes: n scenes.
+        instrument: Camera of the images.
+        simulator: Name of the simulator, for the message.
+        options: Further arguments of `render`.
+
+    Raises:
+        DataError: The simulator returned images of another shape.
+    """
+    fine = instrument.divided()
+    rendered = render(scenes, fine, **options)
+    wanted = (len(scenes), fine.image_size, fine.image_size)
+    for name, light in (("source", rendered.source), ("lens light", rendered.lens_light)):
+        if light is not None and tuple(light.shape) != wanted:
+            raise DataError(
+                f"Simulator {simulator} returned a {name} of shape {tuple(light.shape)} where {wanted} was asked for."
+            )
+    return to_pixels(rendered, instrument, sub_pixels=instrument.sub_pixels)
+
+
+def to_pixels(rendered: Rendered, instrument: Instrument, *, sub_pixels: int) -> Pixels:
+    """Average images on sub-pixels over the camera's pixels and over reference pixels.
+
+    Args:
+        rendered: [n, H * sub_pixels, W * sub_pixels].
+        instrument: Camera of the images.
+        sub_pixels: Sub-pixels per pixel and axis.
+    """
+    reference = instrument.reference_sub_pixels(sub_pixels)
+    return Pixels(
+        rendered=_averaged(rendered, sub_pixels),
+        brightest=brightest(_averaged(rendered, reference), area=instrument.area_in_reference_pixels),
+    )
+
+
+def _averaged(rendered: Rendered, side: int) -> Rendered:
+    """Return the means over squares of `side` sub-pixels; an incomplete last row or column is left out."""
+
+    def mean(light: Tensor | None) -> Tensor | None:
+        if light is None or side == 1:
+            return light
+        count, rows, columns = light.shape[0], light.shape[1] // side, light.shape[2] // side
+        return light[:, : rows * side, : columns * side].reshape(count, rows, side, columns, side).mean((2, 4))
+
+    source = mean(rendered.source)
+    assert source is not None
+    return Rendered(source=source, lens_light=mean(rendered.lens_light))
