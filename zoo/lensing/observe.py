@@ -103,13 +103,13 @@ def observe(rendered: Rendered, exposure: Exposure, *, draws: Draws, reference: 
     quadratic in the scale.
 
     Args:
-        rendered: noiseless images.
-        exposure: of the same n scenes.
-        draws: of the same n scenes; noise i depends on its seed, its index and the type of device.
-        reference: brightest reference pixels, which a wanted SNR or peak holds for; default: those of `rendered`.
+        rendered: Noiseless images.
+        exposure: Exposure of the same n scenes.
+        draws: Random numbers of the same n scenes; noise i depends on its seed, its index and the type of device.
+        reference: Brightest reference pixels, which a given SNR or peak refers to; default: those of `rendered`.
 
     Raises:
-        UsageError: a pixel would collect more counts than can be drawn, or a number of them that is not finite.
+        UsageError: A pixel would collect more counts than can be drawn, or a number of them that is not finite.
     """
     import torch
 

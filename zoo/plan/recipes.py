@@ -85,7 +85,7 @@ def recipe_of_folder(dataset: DatasetSpec, recipe: Recipe, folder: Path, sizes: 
         UsageError: The folder holds other images, or too few.
         DataError: The folder does not hold images of this recipe.
     """
-    from zoo.data.folder import differences, read_recipe, tell_differences
+    from zoo.data.folder import describe_differences, differences, read_recipe
     from zoo.data.shards import SHARD_SIZE, shard_count, shard_path
 
     if not dataset.simulated:
@@ -96,7 +96,7 @@ def recipe_of_folder(dataset: DatasetSpec, recipe: Recipe, folder: Path, sizes: 
     recipe = replace(recipe, seed=there.seed, device_type=there.device_type)
     if there.hash != recipe.hash:
         raise UsageError(
-            f"--images {folder} holds other images: {tell_differences(there, recipe)}.",
+            f"--images {folder} holds other images: {describe_differences(there, recipe)}.",
             hint=f"To use the images in the folder: {_asking_for(differences(there, recipe))}",
         )
     for split, size in sizes.items():
