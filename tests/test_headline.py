@@ -247,7 +247,7 @@ def test_damaged_runs_of_a_store_are_left_out_by_name(headline, page, tmp_path, 
         text = {"cut history": '{"cut', "other history": '{"epoch": 1}\n'}.get(name, whole)
         (tmp_path / name / "history.jsonl").write_text(text)
         hashes = {store.HISTORY: store.file_sha256(tmp_path / name / store.HISTORY)}
-        results[name] = replace(results[name], files=hashes)
+        results[name] = replace(results[name], files=hashes, val=replace(results[name].val, epoch=1))
     (tmp_path / "no history" / "history.jsonl").unlink()
     test = results["no micro"].test
     without = {name: area for name, area in test.auc.items() if name != "micro"}
