@@ -1,4 +1,4 @@
-"""What all commands share: the plugins of this invocation, and where text goes."""
+"""Values that all commands share: the plugins of this invocation and the console."""
 
 from __future__ import annotations
 

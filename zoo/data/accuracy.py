@@ -1,4 +1,4 @@
-"""How accurate the images of a population are: their error against far finer rays, over the noise of each pixel."""
+"""Accuracy of the images of a population: their error against far finer rays, over the noise of each pixel."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ClassError:
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """What `measure_accuracy` finds.
+    """Result of `measure_accuracy`.
 
     Args:
         dataset, simulator: Ids of the data set and the simulator.

@@ -1,4 +1,4 @@
-"""How far two simulators are apart: the same scenes, noiseless, image by image."""
+"""Difference between two simulators: the same scenes, noiseless, image by image."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ALL_CLASSES = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How far two simulators are apart on some scenes. Differences are in units of each image's own peak.
+    """Difference between two simulators on some scenes. Differences are in units of each image's own peak.
 
     Args:
         light: "source" or "lens_light".
@@ -50,7 +50,7 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatorDifference:
-    """What `compare_simulators` finds.
+    """Result of `compare_simulators`.
 
     Args:
         dataset: Id of the data set.

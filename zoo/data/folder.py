@@ -69,7 +69,7 @@ WHOLE = Share()
 
 @dataclass(frozen=True, kw_only=True)
 class Filled:
-    """What `fill_folder` did.
+    """Result of `fill_folder`.
 
     Args:
         shards: All shards of the share, mapped from disk.

@@ -32,7 +32,7 @@ class Unreadable(Exception):
 
 
 class Content(NamedTuple):
-    """What a file holds.
+    """Content of a file.
 
     Args:
         array: Array of numbers, possibly mapped from disk.

@@ -15,7 +15,7 @@ from zoo.specs import DatasetSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Which classes of a data set are one class here.
+    """Classes of a data set, some of them merged.
 
     Args:
         classes: Names of the classes that a network distinguishes.

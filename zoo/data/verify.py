@@ -33,7 +33,7 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitReport:
-    """What there is of a split.
+    """State of a split.
 
     Args:
         split: "train", "val" or "test".

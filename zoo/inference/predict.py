@@ -36,7 +36,7 @@ header's mistake, such as degrees for arcsec.
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """How images are brought to the form of the training images.
+    """Changes that bring images to the form of the training images.
 
     Args:
         pixel_scale: Pixel scale of all images in arcsec, in place of their headers; None uses the headers.

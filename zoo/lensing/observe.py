@@ -22,7 +22,7 @@ MOST_COUNTS = 2e9
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """What a simulator returns: noiseless, PSF-convolved surface brightness averaged over each pixel.
+    """Output of a simulator: noiseless, PSF-convolved surface brightness averaged over each pixel.
 
     Args:
         source: [n, H, W] the lensed source.
@@ -35,7 +35,7 @@ class Rendered:
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """What the core stores.
+    """Images that the core stores.
 
     Args:
         image: [n, H, W] float32, counts per second with the mean sky subtracted; with `Exposure.scaling` "minmax"

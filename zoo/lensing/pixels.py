@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Pixels:
-    """What `render_pixels` returns.
+    """Result of `render_pixels`.
 
     Args:
         rendered: Surface brightness averaged over each pixel.

@@ -1,4 +1,4 @@
-"""What is on the sky: batches of lenses, sources and point masses as plain NumPy arrays of shape [n]."""
+"""Objects on the sky: batches of lenses, sources and point masses as plain NumPy arrays of shape [n]."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class PixelSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """How each scene is observed.
+    """Exposure of each scene.
 
     Args:
         seconds: [n] exposure time.

@@ -27,7 +27,7 @@ _PRODUCTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkCost:
-    """What a network costs, apart from time.
+    """Cost of a network, apart from time.
 
     Args:
         parameters: Parameters of the network.

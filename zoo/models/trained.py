@@ -22,7 +22,7 @@ AVERAGES = {"none": range(1), "p4": range(4), "d4": range(8)}
 
 
 class TrainedClassifier(Classifier):
-    """What `zoo.load` returns. As a module it maps raw images [N, C, H, W] to logits [N, K].
+    """Trained classifier, as `zoo.load` returns it. As a module it maps raw images [N, C, H, W] to logits [N, K].
 
     Args:
         network: Network that maps standardised images to logits.

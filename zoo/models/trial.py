@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What a trial found of a network that can be trained.
+    """Findings of a trial of a network that can be trained.
 
     Args:
         cost: Parameters and multiply-accumulates.

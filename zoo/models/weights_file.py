@@ -44,7 +44,7 @@ Classes: TypeAlias = Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], M
 
 
 class Pixels(Record):
-    """What the pixels of the training images are like.
+    """Brightness and noise of the training images.
 
     Args:
         peak: Quantiles 0.01, 0.5 and 0.99 of the brightest pixel of an image.

@@ -17,7 +17,7 @@ RULES = ("val_auc", "last")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """How a network is trained.
+    """Settings of a training.
 
     Args:
         epochs: Passes over the training images.

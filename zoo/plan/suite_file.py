@@ -35,7 +35,7 @@ from zoo.schema import Record
 
 
 class Expected(Record, frozen=True):
-    """What a suite's author measured.
+    """Expected scores that a suite states.
 
     Args:
         model, data: Names.

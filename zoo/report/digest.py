@@ -1,4 +1,4 @@
-"""What a report draws of one run, computed from its predictions once and kept beside its result."""
+"""Curves and images of one run for the report, computed from its predictions once and kept beside its result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VERSION = 5
 """Raise it when what is kept changes, so that older files are made again."""
 DIGEST = "report.json"
 FALSE_RATES = np.linspace(0, 1, 41) ** 2
-"""Where ROC curves are kept: close together near 0, where good networks differ."""
+"""False positive rates at which ROC curves are kept: close together near 0, where good networks differ."""
 
 SLICES = 5
 
@@ -101,7 +101,7 @@ class Slices(Record):
 
 
 class Digest(Record):
-    """What the report draws of one run.
+    """Curves and images of one run for the report.
 
     Args:
         mark: Format, and SHA-256 of the predictions that it was computed from.

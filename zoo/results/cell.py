@@ -66,7 +66,7 @@ class Cell:
 
     @property
     def folder(self) -> Path:
-        """Where its results lie inside a store."""
+        """Folder of its results inside a store."""
         return Path(self.data.replace("/", "."), self.model.replace("/", "."), self.run_id)
 
     def to_json(self) -> dict[str, Any]:

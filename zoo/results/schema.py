@@ -1,4 +1,4 @@
-"""What result.json and history.jsonl hold, as typed values: a run that finished with its scores, or one that failed."""
+"""Content of result.json and history.jsonl as typed values: a run that finished with its scores, or one that failed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Validation(Record):
 
 
 class Cost(Record):
-    """What a network and its training cost.
+    """Cost of a network and its training.
 
     Args:
         parameters: Trainable parameters.

@@ -24,7 +24,7 @@ FILES = (store.WEIGHTS, store.PREDICTIONS)
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a check of one run found.
+    """Findings of a check of one run.
 
     Args:
         run_dir: Folder of the run.

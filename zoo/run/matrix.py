@@ -35,7 +35,7 @@ State = Literal["stored", "waiting", "running", "elsewhere", "ended"]
 
 @dataclass(frozen=True, kw_only=True)
 class CellState:
-    """How a cell stands.
+    """State of a cell.
 
     Args:
         cell: Cell of this state.

@@ -25,7 +25,7 @@ SHARED_ERROR = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How a process ended.
+    """End of a process.
 
     Args:
         rank: Rank of the process.

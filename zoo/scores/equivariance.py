@@ -174,7 +174,7 @@ def blob_images(count: int, channels: int, size: int, *, seed: int = 0) -> Tenso
 
 @dataclass(frozen=True)
 class LayerError:
-    """How far one layer is from equivariant.
+    """Equivariance error of one layer.
 
     Args:
         name: Name of the module.

@@ -1,4 +1,4 @@
-"""What the scores of a classifier are, as typed values that result.json holds."""
+"""Scores of a classifier as typed values, as result.json holds them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Scores(Record):
 
 
 class Probe(Record):
-    """What `zoo.scores.probe.probe` finds: how well four numbers of an image separate the classes.
+    """Result of `zoo.scores.probe.probe`: separation of the classes by four numbers of an image.
 
     Args:
         auc: Class -> one-vs-rest area; also "macro".
@@ -62,7 +62,7 @@ class Probe(Record):
 
 
 class Rotations(Record):
-    """How far logits are from invariant at angles that need interpolation.
+    """Equivariance error at angles that need interpolation.
 
     Args:
         error: Root mean square change of the logits over their standard deviation over the images; None if the logits
@@ -81,7 +81,7 @@ class Rotations(Record):
 
 
 class Invariance(Record, omit_defaults=True):
-    """How far logits are from invariant under a group; see `zoo.scores.equivariance.measure_equivariance`.
+    """Equivariance error of the logits under a group; see `zoo.scores.equivariance.measure_equivariance`.
 
     Args:
         error: Largest change of a logit under the pixel symmetries of the group, over the largest logit; None if all

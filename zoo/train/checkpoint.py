@@ -29,7 +29,7 @@ CHECKPOINT = "checkpoint.safetensors"
 
 @dataclass
 class TrainingState:
-    """What changes from epoch to epoch beside the tensors of the training; kept in the checkpoint's header."""
+    """State that changes from epoch to epoch beside the tensors of the training; kept in the checkpoint's header."""
 
     epoch: int = 0
     step: int = 0

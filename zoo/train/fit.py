@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class Simulated:
-    """What rendering took so far.
+    """Cost of rendering so far.
 
     Args:
         images: Images that were rendered.
@@ -57,7 +57,7 @@ class Simulated:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What a training needs.
+    """Inputs of a training.
 
     Args:
         spec: Spec of the model.
@@ -92,7 +92,7 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """What a training leaves, beside the weights in its classifier.
+    """Outcome of a training, beside the weights in its classifier.
 
     Args:
         history: An entry for each epoch, also of earlier sessions.

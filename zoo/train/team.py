@@ -37,7 +37,7 @@ class Team:
 
     @property
     def size(self) -> int:
-        """How many processes there are."""
+        """Number of processes."""
         return self.devices * self.num_nodes
 
     @property
