@@ -50,7 +50,7 @@ def _print(
     """Print the specs of a kind that fit, in the order of their ids or of the key `sort`.
 
     Raises:
-        UsageError: a pattern was given that nothing fits.
+        UsageError: A pattern was given that nothing fits.
     """
     from zoo import registry
 

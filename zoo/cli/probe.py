@@ -103,7 +103,7 @@ def _params(spec: DatasetSpec, budget: str | None, pairs: tuple[str, ...]) -> di
     """Return a data set's parameters: its defaults, then the budget's, then the user's.
 
     Raises:
-        UsageError: an unknown budget or parameter.
+        UsageError: An unknown budget or parameter.
     """
 
     given = parse_settings(list(pairs))

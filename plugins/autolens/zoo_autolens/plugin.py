@@ -1,4 +1,4 @@
-"""What this plugin registers: PyAutoLens in two modes."""
+"""Specs of this plugin: PyAutoLens in two modes."""
 
 from zoo.hookspecs import hookimpl
 from zoo.specs import SimulatorSpec
