@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from commands import fuzz
-from corrupt import DAMAGES, damages
+from corrupt import DAMAGES, damages, may_be_nobody
 from interrupt import interruptions
 from jobs import REAL, Problem, toy
 from limits import few_files, full_disks, may_mount, read_only, together
@@ -55,8 +55,8 @@ def corrupt_rows(problem: Problem, room: Path, count: int, seed: int) -> list[Ro
                 str(counts["wrong"]),
             )
         )  # fmt: skip
-    if os.getuid() != 0:
-        rows.append(("damaged: unreadable files: not tried, needs a second user", "0", "-"))
+    if not may_be_nobody():
+        rows.append(("damaged: unreadable files: not tried, needs a second user who can run Python", "0", "-"))
     return rows
 
 
