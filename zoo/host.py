@@ -220,19 +220,22 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
         if candidate.name in host.records:
             owner = host.records[candidate.name].distribution
             raise ImportError(f"the namespace '{candidate.name}' is taken by {owner}")
-        # A plugin that prints while it is imported would spoil what `--json` writes to stdout.
-        with contextlib.redirect_stdout(sys.stderr), global_state_kept(candidate.name, "its import"), contained():
-            module = candidate.load()
-        import_ms = (time.perf_counter() - started) * 1e3
-        wanted = getattr(module, "ZOO_API_VERSION", hookspecs.API_VERSION)
-        if wanted != hookspecs.API_VERSION:
-            raise ImportError(f"it needs plugin API {wanted}; this zoo offers {hookspecs.API_VERSION}")
-        trial = _new_manager()
-        trial.register(module, name=candidate.name)
-        _check_hooks(trial, module)
-        with contextlib.redirect_stdout(sys.stderr), global_state_kept(candidate.name, "a hook"), contained():
-            collected = _collect(trial, candidate.name)
-        host.manager.register(isolate(module, name=candidate.name, manager=trial), name=candidate.name)
+        # A plugin that prints while it is imported would spoil what `--json` writes to stdout. A look at the module's
+        # attributes, too, may run the plugin's code.
+        with contextlib.redirect_stdout(sys.stderr), contained():
+            with global_state_kept(candidate.name, "its import"):
+                module = candidate.load()
+            import_ms = (time.perf_counter() - started) * 1e3
+            with global_state_kept(candidate.name, "a hook"):
+                wanted = getattr(module, "ZOO_API_VERSION", hookspecs.API_VERSION)
+                if wanted != hookspecs.API_VERSION:
+                    raise ImportError(f"it needs plugin API {wanted}; this zoo offers {hookspecs.API_VERSION}")
+                trial = _new_manager()
+                trial.register(module, name=candidate.name)
+                _check_hooks(trial, module)
+                collected = _collect(trial, candidate.name)
+                isolated = isolate(module, name=candidate.name, manager=trial)
+        host.manager.register(isolated, name=candidate.name)
     except Exception as problem:
         # The second and third line of pluggy's message state the cause.
         lines = [line.strip() for line in str(problem).splitlines() if line.strip()]

@@ -51,16 +51,23 @@ def contained() -> Iterator[None]:
         signal.signal(signal.SIGINT, interrupt)
     try:
         yield
-    except Exception:
-        raise
     except BaseException as error:
-        if interrupted or isinstance(error, GeneratorExit):
+        if interrupted or (isinstance(error, Exception) and _has_text(error)):
             raise
         # With the name of its type, which all messages state.
         raise type(type(error).__name__, (Escape,), {})(*error.args) from error
     finally:
         if ours and signal.getsignal(signal.SIGINT) is interrupt:
             signal.signal(signal.SIGINT, before)
+
+
+def _has_text(error: Exception) -> bool:
+    """Return whether a message can hold the exception's text, which code of the plugin may make."""
+    try:
+        str(error)
+    except BaseException:
+        return False
+    return True
 
 
 def isolate(plugin: Any, *, name: str, manager: pluggy.PluginManager) -> ModuleType:

@@ -212,6 +212,13 @@ def test_a_hook_that_returns_nothing_offers_nothing(lay):
     assert (host.records["one"].state, host.records["one"].specs) == ("ok", 0)
 
 
+def test_an_exception_whose_text_fails_is_a_fault_of_that_plugin(lay):
+    code = "class Mute(Exception):\n    def __str__(self): raise SystemExit\nraise Mute('no')"
+    lay("dist-one", points={"one": None}, code=code)
+    record = load_plugins(environment={}).records["one"]
+    assert (record.state, record.error) == ("broken", "Mute: no")
+
+
 def test_an_interrupt_while_plugins_load_is_not_swallowed(lay):
     code = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(5)"
     lay("dist-one", points={"one": None}, code=code)
@@ -219,24 +226,31 @@ def test_an_interrupt_while_plugins_load_is_not_swallowed(lay):
         load_plugins(environment={})
 
 
-@pytest.mark.parametrize("raised", ["KeyboardInterrupt('no')", "SystemExit('no')", "BaseException('no')"])
-@pytest.mark.parametrize("place", ["import", "hook", "commands", "target", "resolve", "builder"])
+@pytest.mark.parametrize(
+    "raised", ["KeyboardInterrupt('no')", "GeneratorExit('no')", "SystemExit('no')", "BaseException('no')"]
+)
+@pytest.mark.parametrize("place", ["import", "attribute", "hook", "commands", "target", "resolve", "builder"])
 def test_whatever_a_plugin_raises_is_a_fault_of_that_plugin(site, lay, place, raised):
-    hook = {"import": "", "hook": "zoo_datasets(): raise it", "commands": "zoo_commands(): raise it"}.get(
-        place, "zoo_resolve_model(name): raise it"
-    )
+    hook = {
+        "import": "",
+        "attribute": "",
+        "hook": "zoo_datasets(): raise it",
+        "commands": "zoo_commands(): raise it",
+    }.get(place, "zoo_resolve_model(name): raise it")
     (site / "bad_target.py").write_text(f"raise {raised}")
     target = "dist_one_plugin:build" if place == "builder" else "bad_target:x"
     code = (
         "from zoo import ModelSpec, hookimpl\n"
         f"it = {raised}\n"
         f"@hookimpl\ndef zoo_models(): return [ModelSpec(id='one/net', target='{target}')]\n"
-        "def build(**arguments): raise it\n" + (f"@hookimpl\ndef {hook}\n" if hook else "raise it\n")
+        "def build(**arguments): raise it\n"
+        + (f"@hookimpl\ndef {hook}\n" if hook else "")
+        + {"import": "raise it\n", "attribute": "def __getattr__(name): raise it\n"}.get(place, "")
     )
     lay("dist-one", points={"one": None}, code=code)
     name = raised.partition("(")[0]
     host = load_plugins(environment={})
-    broken = place in ("import", "hook")
+    broken = place in ("import", "attribute", "hook")
     assert host.records["one"].state == ("broken" if broken else "ok")
     if broken:
         assert host.records["one"].error == f"{name}: no"
