@@ -10,7 +10,7 @@ import torch
 
 from zoo import registry
 from zoo.cli import main
-from zoo.data.accuracy import LARGEST_ALLOWED, MOST_ALLOWED, _error_over_noise, measure_accuracy
+from zoo.data.accuracy import FINE, LARGEST_ALLOWED, MOST_ALLOWED, _error_over_noise, measure_accuracy
 from zoo.errors import UsageError
 from zoo.host import load_plugins
 from zoo.lensing.observe import Rendered
@@ -18,10 +18,10 @@ from zoo.lensing.pixels import to_pixels
 from zoo.specs import DatasetSpec
 
 HOST = load_plugins(environment={})
-# docs/populations.md has the figures of those that are left out: 16 rays per axis do not resolve the light near a
-# point mass seen through Hubble's PSF.
-INACCURATE = {"deeplense/model3"}
-POPULATIONS = [s.id for s in registry.listed(HOST, DatasetSpec) if s.simulated and s.id not in INACCURATE]
+# A population with as many rays as the reference (model3) would be compared with the same rays.
+POPULATIONS = [
+    spec.id for spec in registry.listed(HOST, DatasetSpec) if spec.simulated and spec.params["over_sampling"] < FINE
+]
 TINY = {"image_size": 12, "pixel_scale": 0.4, "over_sampling": 8}
 
 
