@@ -60,12 +60,12 @@ def create_model(
         num_classes: K.
         image_size: H and W in pixels.
         host: The plugins; default: all installed ones.
-        hparams: hyper-parameters that differ from the model's defaults; see `zoo show NAME`.
+        hparams: Hyper-parameters that differ from the model's defaults; `zoo show NAME` lists them.
 
     Raises:
-        UsageError: an unknown name or hyper-parameter, or an impossible value.
-        MissingError: a plugin or library that the model needs is absent.
-        TrainingError: the model's own code raises another error.
+        UsageError: An unknown name or hyper-parameter, or an impossible value.
+        MissingError: A plugin or library that the model needs is absent.
+        TrainingError: The model's own code raises another error.
     """
     from zoo.models.network import build_network
 
@@ -78,14 +78,14 @@ def load(name: str | Path, *, store: str | Path = "results", host: Host | None =
 
     Args:
         name: "p4m.modelA"; a file; the folder of a run, or the first digits of its run id; "hf://owner/name".
-        store: Where run ids are looked for.
+        store: Store that is searched for run ids.
         host: The plugins; default: all installed ones.
 
     Raises:
-        UsageError: nothing has this name.
-        DataError: the file is damaged or altered, the network has changed since, or it gives other predictions
-            than the golden ones in the file.
-        MissingError: the network's plugin is absent, or the hub is out of reach.
+        UsageError: The name is unknown.
+        DataError: The file is damaged or altered, the network has changed since, or its predictions differ
+            from the golden ones in the file.
+        MissingError: The network's plugin is absent, or the hub is out of reach.
     """
     from zoo.models.load import load_weights
     from zoo.weights.find import find_weights
@@ -113,22 +113,22 @@ def evaluate(
     `zoo.inference.evaluate.Evaluation` lists the fields, such as `auc["macro"]`, `intervals` and `confusion`.
 
     Args:
-        weights: As for `load`.
+        weights: Weights, in any form that `load` accepts.
         data: Id or bare name; default: the data set that they were trained on.
-        images: How many.
+        images: Number of images.
         seed: 0 gives the images that `zoo bench` tests on, another one others of the same kind.
         angle: Rotation of every image in degrees before the network.
         average: "none", "p4" or "d4".
         simulator: Id or name; default: the one of the training images.
         device: "cpu", "cuda" or "mps".
-        store: Where run ids are looked for.
+        store: Store that is searched for run ids.
         host: The plugins; default: all installed ones.
-        params: Of the data, that differ from those of the training images.
+        params: Parameters of the data that differ from those of the training images.
 
     Raises:
-        UsageError: an unknown name or parameter, or an impossible value.
-        DataError: the weights are damaged, or the images have another shape or other classes.
-        MissingError: a plugin that is needed is absent.
+        UsageError: An unknown name or parameter, or an impossible value.
+        DataError: The weights are damaged, or the images have another shape or other classes.
+        MissingError: A plugin that is needed is absent.
     """
     from zoo.devices import resolve_device
     from zoo.inference.evaluate import evaluate as score_weights
@@ -156,7 +156,7 @@ def open_dataset(
     Args:
         name: Id or bare name, such as "modelB".
         split: "train", "val" or "test".
-        images: How many.
+        images: Number of images.
         simulator: Id or name; default: the one that `zoo list-simulators` marks.
         seed: Another seed gives other images of the same kind.
         device: "auto", "cpu" or "cuda", for the simulator.
@@ -164,9 +164,9 @@ def open_dataset(
         params: Parameters and priors that differ from the defaults; see `zoo show NAME`.
 
     Raises:
-        UsageError: an unknown name or parameter, or an impossible value.
-        MissingError: a plugin or library that is needed is absent.
-        DataError: the cache cannot be written.
+        UsageError: An unknown name or parameter, or an impossible value.
+        MissingError: A plugin or library that is needed is absent.
+        DataError: The cache cannot be written.
     """
     from zoo.data.open import Dataset
     from zoo.data.recipe import SPLITS, canonical_json

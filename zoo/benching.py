@@ -65,15 +65,15 @@ def bench(
 
     Args:
         model, data: Names, comma lists, wildcards, or sequences of them.
-        seeds: Of initialisation, order and augmentation.
+        seeds: Seeds for initialisation, order and augmentation.
         budget: "smoke", "laptop" or "paper"; default: the one that suits the device.
         simulator: Id or name; default: the one that `zoo list-simulators` marks.
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto", "fp32", "tf32" or "bf16".
         rule: "val_auc" or "last": which epoch's weights are kept.
-        task: Which classes are one, such as "substructure" (none against any); "" separates all classes.
+        task: Classes that are merged, such as "substructure" (none against any); "" separates all classes.
         match: "params", "macs" or "time": cost of the first model to which the others' widths are scaled.
-        settings: As `--set` on the command line: {"lr": 3e-4, "data.snr": 50, "stream": True}.
+        settings: Values as for `--set` on the command line: {"lr": 3e-4, "data.snr": 50, "stream": True}.
         images: Folder that `zoo simulate` made; default: the cache, which is filled.
         store: Folder of the results.
         force: Run cells again that are in the store.
@@ -83,9 +83,9 @@ def bench(
         host: The plugins; default: all installed ones.
 
     Raises:
-        UsageError: an unknown name or an impossible value.
-        MissingError: a plugin or library that is needed is absent.
-        DataError: the store cannot be written.
+        UsageError: An unknown name or an impossible value.
+        MissingError: A plugin or library that is needed is absent.
+        DataError: The store cannot be written.
     """
     return _bench(
         host,
@@ -118,7 +118,7 @@ def bench_suite(
 
     Args:
         path: File of the suite.
-        launcher, host: As for `bench`.
+        launcher, host: Launcher and plugins, as for `bench`.
         options: Arguments of `bench` that override the file (`models` for `model`); `settings` are added to its own.
 
     Raises:
@@ -136,7 +136,7 @@ def bench_study(
 
     Args:
         name: Name of the study in the folder `store`.
-        launcher, host: As for `bench`.
+        launcher, host: Launcher and plugins, as for `bench`.
         options: Arguments of `bench` that override the trial (`models` for `model`).
 
     Raises:

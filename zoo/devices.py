@@ -45,10 +45,10 @@ def planned_device(device: str) -> str:
 
 
 def note_on_auto(device: str) -> str:
-    """Return a sentence on a plan that is made for the CPU since this machine shows no GPU, or ""."""
+    """Return a sentence on a plan that is made for the CPU because no GPU was found, or ""."""
     if device != "auto" or planned_device(device) != "cpu":
         return ""
-    return "this machine shows no GPU, so the plan is for the CPU; to plan for GPUs elsewhere: --device cuda"
+    return "no GPU was found on this machine, so the plan is for the CPU; to plan for GPUs elsewhere: --device cuda"
 
 
 def _surely_no_gpu() -> bool:

@@ -26,8 +26,8 @@ def global_state_kept(plugin: str, where: str) -> Iterator[None]:
     """Set everything back that a plugin changes; name changed settings in the log, drawn random numbers not.
 
     Args:
-        plugin: Its name, for the log.
-        where: Where it runs, such as the name of a hook.
+        plugin: Name of the plugin, for the log.
+        where: Place of the call, such as the name of a hook.
     """
     before = {name: read() for name, (read, _) in _settings().items()}
     draws = [(write, read()) for read, write in _generators()]

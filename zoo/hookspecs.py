@@ -77,7 +77,7 @@ def zoo_run_started(cell: dict[str, Any], run_dir: Path) -> None:
 
     Args:
         cell: The content of cell.json.
-        run_dir: Where its files are written.
+        run_dir: Folder that the files of the run are written to.
     """
 
 
@@ -87,9 +87,9 @@ def zoo_epoch_ended(cell: dict[str, Any], run_dir: Path, epoch: int, metrics: di
 
     Args:
         cell: The content of cell.json.
-        run_dir: Where its files are written.
+        run_dir: Folder that the files of the run are written to.
         epoch: Counted from 1.
-        metrics: train_loss, val_loss, val_auc, val_accuracy, lr, seconds.
+        metrics: Values of train_loss, val_loss, val_auc, val_accuracy, lr, seconds.
     """
 
 
@@ -99,6 +99,6 @@ def zoo_run_finished(cell: dict[str, Any], run_dir: Path, result: dict[str, Any]
 
     Args:
         cell: The content of cell.json.
-        run_dir: Where its files are written.
+        run_dir: Folder that the files of the run are written to.
         result: The content of result.json.
     """

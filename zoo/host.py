@@ -40,16 +40,16 @@ COLLECTED: dict[str, type[Spec]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class PluginRecord:
-    """What is known of one plugin.
+    """State of one plugin.
 
     Args:
-        name: Of its entry point, which is also its namespace.
-        distribution, version: Where it comes from.
+        name: Name of its entry point, which is also its namespace.
+        distribution, version: Distribution that contains it, and its version.
         state: "ok", "disabled" or "broken".
         import_ms: Milliseconds that importing it took.
         error: One line; empty unless broken.
         trace: The traceback; empty unless broken.
-        specs: How many specs it registered.
+        specs: Number of specs that it registered.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Host:
         """Return the registered specs of one kind, sorted by id."""
         return [spec for _, spec in sorted(self.specs.get(kind, {}).items())]
 
-    def tell(self, event: str, **arguments: Any) -> None:
+    def emit(self, event: str, **arguments: Any) -> None:
         """Call an event hook in every plugin; a fault of one is logged and the others still run."""
         getattr(self.manager.hook, event)(**arguments)
 
@@ -101,7 +101,7 @@ class Host:
         """Ask the plugin that owns the namespace for a model that is not listed.
 
         Raises:
-            MissingError: the plugin's hook fails, or returns something other than a model of the plugin.
+            MissingError: The plugin's hook fails, or returns something other than a model of the plugin.
         """
         namespace = name.partition("/")[0].lower()
         try:
@@ -132,7 +132,7 @@ def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str
             ZOO_PLUGIN_FILES (more files, for processes that a run starts); default os.environ.
 
     Raises:
-        UsageError: a file does not exist, or ZOO_PLUGINS names a plugin that is not installed.
+        UsageError: A file does not exist, or ZOO_PLUGINS names a plugin that is not installed.
     """
     provide_home()
     environment = dict(os.environ) if environment is None else environment
@@ -257,7 +257,7 @@ def _check_hooks(trial: pluggy.PluginManager, module: ModuleType) -> None:
     """Refuse what pluggy would ignore: marked functions of an unknown name, and hooks without the mark.
 
     Raises:
-        PluginValidationError: with the nearest name that is known.
+        PluginValidationError: A hook has an unknown name; the error contains the nearest valid one.
     """
     # Not vars(trial.hook), where pluggy notes every name that it meets.
     known = [name for name in vars(hookspecs) if name.startswith("zoo_")]
@@ -274,9 +274,9 @@ def _collect(trial: pluggy.PluginManager, namespace: str) -> list[Spec]:
     """Return the specs of the one plugin in `trial`.
 
     Raises:
-        TypeError: a hook returned something else than a list of its kind of spec, or a wrapper something else than
+        TypeError: A hook returned something other than a list of its kind of spec, or a wrapper something other than
             the list of these.
-        ValueError: an id outside the plugin's namespace, or twice.
+        ValueError: An id outside the plugin's namespace, or twice.
     """
     collected: list[Spec] = []
     seen: set[tuple[type[Spec], str]] = set()

@@ -31,7 +31,7 @@ def contained() -> Iterator[None]:
     """Run a plugin's code so that it raises nothing but an `Exception`, or KeyboardInterrupt if the user interrupts.
 
     A plugin can raise SystemExit, KeyboardInterrupt or any BaseException, which would end every command. A signal
-    tells the user's own interrupt from a plugin's.
+    distinguishes the user's own interrupt from a plugin's.
 
     Raises:
         Escape: The code raised something that is not an `Exception`.

@@ -25,7 +25,7 @@ def cache_dir() -> Path:
     """Return the folder of simulated data sets and compiled code: $ZOO_CACHE, or the user's cache folder.
 
     Raises:
-        UsageError: ZOO_CACHE begins with `~` of an unknown user, or see `provide_home`.
+        UsageError: ZOO_CACHE begins with `~` of an unknown user, or `provide_home` failed.
     """
     chosen = os.environ.get("ZOO_CACHE")
     if chosen:
@@ -113,7 +113,7 @@ def open_log(path: Path, *, append: bool = True) -> int:
 
 
 def log_tail(path: Path, lines: int) -> str:
-    """Return the last lines of a log, for a message; a log that cannot be read is named as such."""
+    """Return the last lines of a log, for a message; or a note that it cannot be read."""
     try:
         text = regular_file(path).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -140,7 +140,7 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: The file was not found, is not a regular file, or is not readable.
-        ValueError: It is not JSON, or is nested more deeply than Python can follow.
+        ValueError: The text is not JSON, or is nested more deeply than Python can follow.
     """
     return parse_json(regular_file(path).read_text(encoding="utf-8"))
 

@@ -65,7 +65,7 @@ class ProgressFile:
         self._done_before = 0.0
         self._parent = os.environ.get(PARENT_VARIABLE)
 
-    def tell(
+    def report(
         self,
         phase: str,
         done: float,

@@ -66,8 +66,8 @@ def find(host: Host, kind: type[S], name: str) -> S:
     """Return the one spec that a full id or an unambiguous bare name means.
 
     Raises:
-        UsageError: Nothing has this name, or several things have it.
-        MissingError: its plugin is absent, disabled or broken, or a library that it requires is absent.
+        UsageError: The name is unknown or ambiguous.
+        MissingError: The plugin is absent, disabled or broken, or a library that it requires is absent.
     """
     if not isinstance(name, str):
         raise UsageError(f"{name!r} is not a valid {kind.kind} name.", hint=f"See: {LIST_COMMANDS[kind]}")
@@ -90,8 +90,8 @@ def find_simulator(host: Host, name: str = "") -> SimulatorSpec:
     """Return a simulator by id or bare name, or the one that is declared the default.
 
     Raises:
-        UsageError: it is unknown, or several are declared the default.
-        MissingError: see `find`; or no default is installed.
+        UsageError: The name is unknown, or several simulators are declared the default.
+        MissingError: A plugin or library is absent, or a default simulator is not installed.
     """
     if name:
         return find(host, SimulatorSpec, name)
@@ -153,8 +153,8 @@ def match(host: Host, kind: type[S], names: Iterable[str]) -> list[S]:
     """Return the specs that names, comma lists and wildcards mean, each once, in the order given.
 
     Raises:
-        UsageError: a name is unknown, or a pattern matches nothing.
-        MissingError: see `find`.
+        UsageError: A name is unknown, or a pattern matches nothing.
+        MissingError: A plugin or library of a named spec is absent.
     """
     chosen: dict[str, S] = {}
     for text in names:
@@ -175,7 +175,7 @@ def load_target(spec: Spec) -> Any:
     """Import what a spec points to.
 
     Raises:
-        MissingError: the import fails, or the attribute does not exist.
+        MissingError: The import fails, or the attribute does not exist.
     """
     try:
         # Text that a plugin prints while it is imported is not data.
@@ -193,7 +193,7 @@ def _settle(host: Host, kind: type[S], name: str, found: list[S]) -> list[S]:
     """Let the first-party plugin win a bare name.
 
     Raises:
-        UsageError: none or several of them are first-party.
+        UsageError: The number of first-party specs among them is not one.
     """
     own = [spec for spec in found if host.records[spec.namespace].first_party]
     if len(own) != 1:
@@ -212,7 +212,7 @@ def require(what: str, modules: Iterable[str]) -> None:
         modules: Import names, or "DISTRIBUTION:IMPORT_NAME" (`Spec.requires`).
 
     Raises:
-        MissingError: one is absent.
+        MissingError: A library is absent.
     """
     missing = [name for name in modules if not _is_there(name.rpartition(":")[2])]
     if missing:

@@ -31,12 +31,12 @@ def read_record(content: Any, kind: type[R], *, what: str) -> R:
     """Return plain values as a typed one.
 
     Args:
-        content: What `json.loads` or `tomllib.loads` returned.
+        content: Plain values from `json.loads` or `tomllib.loads`.
         kind: Type of the value: a `Record`, or any type that msgspec supports.
         what: Name of the value for the message, such as "result.json".
 
     Raises:
-        DataError: A field is missing, unknown or of the wrong type; names the field.
+        DataError: A field is missing, unknown or of the wrong type; the error names it.
     """
     try:
         return msgspec.convert(content, kind)
@@ -55,10 +55,10 @@ def json_text(content: Any, *, what: str, indent: int | None = None, sort_keys: 
     Args:
         content: Dictionaries, lists, texts and numbers, as `plain` returns them.
         what: Name of the file for the message.
-        indent, sort_keys: As for `json.dumps`.
+        indent, sort_keys: Format, as for `json.dumps`.
 
     Raises:
-        DataError: a number is not finite; names it.
+        DataError: A number is not finite; the error names it.
     """
     try:
         return json.dumps(content, indent=indent, sort_keys=sort_keys, allow_nan=False)

@@ -1,4 +1,4 @@
-"""What a plugin registers: frozen, JSON-plain descriptions that name the code and load none of it."""
+"""Specs, which plugins register: frozen, JSON-plain descriptions that name code without loading it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Spec:
         card: Markdown for `zoo show`: what it is, where it comes from, what it is good for.
 
     Raises:
-        ValueError: a field has the wrong form.
+        ValueError: A field has the wrong form.
     """
 
     kind: ClassVar[str] = "thing"
@@ -146,10 +146,10 @@ class ModelSpec(Spec):
             them, and they are not part of a run's id: a change of them needs a new `version`.
         group: The symmetry that it claims: "p4", "p4m", "c8", "d8", "so2", "o2" or None.
         equivariance: "exact", "approximate" or None.
-        defaults: Its hyper-parameters and their values; `--set` may change only these.
-        search_space: For `zoo tune`: name -> list of choices, or {"low", "high", "log"}.
+        defaults: Hyper-parameters and their values; `--set` may change only these.
+        search_space: Search space of `zoo tune`: name -> list of choices, or {"low", "high", "log"}.
         weights: Name -> file of trained weights, relative to the plugin's package; see docs/weights.md.
-        initialisers: hyper-parameters that only choose the initial weights, each with the value that leaves them to
+        initialisers: Hyper-parameters that only choose the initial weights, each with the value that leaves them to
             chance, such as {"pretrained": False}: a network that is loaded from a file is built with these.
         parameters: Number of trainable parameters with the defaults, for images of `REFERENCE_SHAPE`; None where
             it is not known. The conformance kit compares it with the network.
@@ -269,7 +269,7 @@ class DatasetSpec(Spec):
         """Refuse names that are not parameters.
 
         Raises:
-            ValueError: a name is not one of `params`.
+            ValueError: A name is not in `params`.
         """
         if unknown := [name for name in names if name not in self.params]:
             raise ValueError(f"{self.id}: {where} names {unknown[0]!r}, which is not one of its params")
@@ -284,7 +284,7 @@ class SimulatorSpec(Spec):
     and returns noiseless, PSF-convolved images; noise is added by the core.
 
     Args:
-        device: Where it can run: "cpu" or "any".
+        device: Device that it can run on: "cpu" or "any".
         default: Whether it renders where a user names none; of several, the one of this project's plugins.
     """
 

@@ -27,11 +27,11 @@ NOBODY = 65534
 
 def _truncate(file: Path, other: Path, rng: random.Random) -> None:
     content = file.read_bytes()
-    file.write_bytes(content[: rng.randrange(1, max(2, len(content)))])
+    file.write_bytes(content[: rng.randrange(max(1, len(content)))])
 
 
 def _flip(file: Path, other: Path, rng: random.Random) -> None:
-    content = bytearray(file.read_bytes())
+    content = bytearray(file.read_bytes() or b"x")
     content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
     stamp = file.stat()
     file.write_bytes(content)

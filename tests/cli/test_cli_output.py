@@ -60,9 +60,19 @@ def test_help_of_every_command(zoo, command):
     assert f" {command} " in out.splitlines()[0]
     assert "-h, --help" in out
     assert err == ""
-    for parameter in cli.commands[command].load().params:
-        if isinstance(parameter, click.Option):
-            assert parameter.help, f"{command} {parameter.name} has no help"
+    for name, one in _with_parts(cli.commands[command].load(), command):
+        for parameter in one.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, f"{name} {parameter.name} has no help"
+                assert parameter.help[0].isupper(), f"{name} {parameter.name}: {parameter.help!r} is not a sentence"
+
+
+def _with_parts(command, name):
+    """Yield a command and the commands inside it, such as those of `zoo data`, with their names."""
+    yield name, command
+    context = click.Context(command)
+    for part in command.list_commands(context) if isinstance(command, click.Group) else ():
+        yield f"{name} {part}", command.get_command(context, part)
 
 
 def test_help_lists_the_commands_and_version_is_printed(zoo):

@@ -75,7 +75,7 @@ def test_bench_reads_what_was_simulated(zoo, tmp_path):
     words = [*BENCH, "--data", "toysky/discs", *sizes(), "--images", "images"]
     code, _, told = zoo(*words)
     assert code == 2
-    assert "image_size is 12 there, 32 asked for" in told
+    assert "image_size is 12 there, 32 requested" in told
     # The hint holds the options that ask for what is there.
     hint = told.partition("To use the images in the folder: ")[2].split()
     code, said, told = zoo(*words, *hint, "--json")

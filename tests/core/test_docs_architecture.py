@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from zoo.budgets import BUDGETS
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
@@ -78,3 +80,12 @@ def test_a_module_of_the_core_is_either_public_for_plugins_or_forbidden_to_them(
 def test_the_contract_for_plugins_holds_for_every_plugin_but_optuna():
     every = set(CONTRACTS["The core imports no plugin"]["forbidden_modules"])
     assert set(CONTRACTS["Plugins import public modules only"]["source_modules"]) == every - {"zoo_optuna"}
+
+
+def test_the_glossary_states_the_sizes_of_every_budget():
+    rows = [
+        f"| `{budget.name}` | {budget.sizes['train']:,} | {budget.sizes['val']:,} | {budget.sizes['test']:,} "
+        f"| {budget.training['epochs']} |"
+        for budget in BUDGETS.values()
+    ]
+    assert "\n".join(rows) in Path(__file__).parents[2].joinpath("docs/glossary.md").read_text(encoding="utf-8")

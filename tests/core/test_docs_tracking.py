@@ -53,12 +53,12 @@ def host(tmp_path_factory):
 
 
 def tell_a_run(host, run_dir):
-    host.tell("zoo_run_started", cell=CELL, run_dir=run_dir)
+    host.emit("zoo_run_started", cell=CELL, run_dir=run_dir)
     metrics = {"train_loss": 0.5, "val_auc": 0.75, "lr": 1e-4, "seconds": 2.0}
-    host.tell("zoo_epoch_ended", cell=CELL, run_dir=run_dir, epoch=1, metrics=metrics)
+    host.emit("zoo_epoch_ended", cell=CELL, run_dir=run_dir, epoch=1, metrics=metrics)
     result = {"status": "ok", "test": {"auc": {"macro": 0.9}}, "seconds": 7.0}
-    host.tell("zoo_run_finished", cell=CELL, run_dir=run_dir, result=result)
-    host.tell("zoo_run_finished", cell=CELL, run_dir=run_dir, result={"status": "oom", "error": "no room"})
+    host.emit("zoo_run_finished", cell=CELL, run_dir=run_dir, result=result)
+    host.emit("zoo_run_finished", cell=CELL, run_dir=run_dir, result={"status": "oom", "error": "no room"})
 
 
 def test_the_example_reports_a_run(host, server, tmp_path, monkeypatch, caplog):

@@ -82,7 +82,7 @@ def meddle(tmp_path, monkeypatch):
         host = load_plugins(files=[file], environment={"ZOO_PLUGINS": name})
         assert not host.records[name].error
         host.resolve_model(f"{name}/other")
-        host.tell("zoo_run_finished", cell={}, run_dir=tmp_path, result={})
+        host.emit("zoo_run_finished", cell={}, run_dir=tmp_path, result={})
         registry.load_target(registry.find(host, ModelSpec, f"{name}/net"))
         for module in (name, f"{name}_target"):
             monkeypatch.delitem(sys.modules, module)

@@ -333,7 +333,7 @@ def test_events_reach_every_plugin_although_one_raises(lay, tmp_path, caplog):
             f"    (run_dir / '{name}').write_text(str(epoch))\n    {action}\n",
         )
     host = load_plugins(environment={})
-    host.tell("zoo_epoch_ended", cell={}, run_dir=tmp_path, epoch=7, metrics={})
+    host.emit("zoo_epoch_ended", cell={}, run_dir=tmp_path, epoch=7, metrics={})
     assert [(tmp_path / name).read_text() for name in "abc"] == ["7", "7", "7"]
     assert [record.getMessage() for record in caplog.records] == [
         f"plugin {name} failed in zoo_epoch_ended"
@@ -352,7 +352,7 @@ def test_changes_by_one_event_listener_do_not_reach_others(lay, tmp_path):
             f"    (run_dir / '{name}').write_text(result['test'].pop('auc'))\n",
         )
     result = {"status": "ok", "test": {"auc": "0.9"}}
-    load_plugins(environment={}).tell("zoo_run_finished", cell={}, run_dir=tmp_path, result=result)
+    load_plugins(environment={}).emit("zoo_run_finished", cell={}, run_dir=tmp_path, result=result)
     assert [(tmp_path / name).read_text() for name in "ab"] == ["0.9", "0.9"]
     assert result == {"status": "ok", "test": {"auc": "0.9"}}
 

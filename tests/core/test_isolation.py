@@ -63,7 +63,7 @@ def calls(tmp_path):
     """Finish a run for a host; return what its plugins noted."""
 
     def finish(host):
-        host.tell("zoo_run_finished", cell={}, run_dir=tmp_path, result={"status": "ok"})
+        host.emit("zoo_run_finished", cell={}, run_dir=tmp_path, result={"status": "ok"})
         return (tmp_path / "calls.txt").read_text().splitlines()
 
     return finish
@@ -144,7 +144,7 @@ def test_each_implementation_gets_its_own_copy_of_the_arguments(plug, tmp_path, 
     taker = "@hookimpl(OPTIONS)\ndef zoo_run_finished(run_dir, result):\n    note(run_dir, result.pop('status'))\n"
     taker = taker.replace("OPTIONS", options) + ("    return (yield)\n" if options else "")
     result = {"status": "ok"}
-    plug(pl_a=taker, pl_b=taker).tell("zoo_run_finished", cell={}, run_dir=tmp_path, result=result)
+    plug(pl_a=taker, pl_b=taker).emit("zoo_run_finished", cell={}, run_dir=tmp_path, result=result)
     assert (tmp_path / "calls.txt").read_text() == "ok\nok\n"
     assert result == {"status": "ok"}
 
@@ -229,7 +229,7 @@ def test_a_plugin_may_be_an_object_with_methods(caplog):
 
     manager = _new_manager()
     manager.register(isolate(Tracker(), name="tracker", manager=manager), name="tracker")
-    Host(manager=manager).tell("zoo_epoch_ended", cell={}, run_dir="there", epoch=3, metrics={})
+    Host(manager=manager).emit("zoo_epoch_ended", cell={}, run_dir="there", epoch=3, metrics={})
     assert Tracker.seen == [3]
     assert faults(caplog) == ["plugin tracker failed in zoo_epoch_ended"]
 

@@ -174,11 +174,11 @@ def test_another_machines_shard_is_checked_before_it_stands_in_the_manifest(tmp_
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"seed": 5}, "seed is 0 there, 5 asked for"),
-        ({"params": {"snr": 20}}, "snr is None there, 20 asked for"),
+        ({"seed": 5}, "seed is 0 there, 5 requested"),
+        ({"params": {"snr": 20}}, "snr is None there, 20 requested"),
         (
             {"simulator": "toy/other", "device_type": "cuda"},
-            "device_type is 'cpu' there, 'cuda' asked for; simulator is",
+            "device_type is 'cpu' there, 'cuda' requested; simulator is",
         ),
     ],
 )
@@ -269,7 +269,7 @@ def test_reading_a_folder_makes_nothing(tmp_path):
     with pytest.raises(DataError, match=r"no more than 768 train images in a row; 1,000 are needed") as caught:
         open_folder(tmp_path, RECIPE, "train", 1000)
     assert "zoo simulate toy/discs -n 1000 --split train" in str(caught.value)
-    with pytest.raises(UsageError, match="seed is 0 there, 1 asked for"):
+    with pytest.raises(UsageError, match="seed is 0 there, 1 requested"):
         open_folder(tmp_path, dataclasses.replace(RECIPE, seed=1), "train", 300)
     with pytest.raises(DataError, match="is not a folder of simulated images"):
         open_folder(tmp_path / "absent", RECIPE, "train", 300)

@@ -125,15 +125,15 @@ def test_a_training_that_goes_on_ends_in_the_same_bits(host, tmp_path, monkeypat
     whole = run_cell(host, cell, whole_dir, device="cpu")
     assert whole.status == "ok", whole
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["test", "val"]
-    tell = host.tell
+    emit = host.emit
 
     def interrupting(event, **arguments):
         if event == "zoo_epoch_ended" and arguments["epoch"] == 2:
             raise KeyboardInterrupt
-        tell(event, **arguments)
+        emit(event, **arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(host, "tell", interrupting)
+        patch.setattr(host, "emit", interrupting)
         with pytest.raises(KeyboardInterrupt):
             run_cell(host, cell, cut_dir, device="cpu")
     resumed = run_cell(host, cell, cut_dir, device="cpu")

@@ -122,7 +122,7 @@ DAMAGES = {
         lambda folder: edit_manifest(folder, images="many"), ["manifest.json is damaged", "$.splits[...].images"],
     ),
     "counts": (edit_counts, ["val has {", "but manifest.json states {"]),
-    "recipe": (edit_manifest_recipe, ["are of different recipes: snr is 20.0 there, 50.0 asked for"]),
+    "recipe": (edit_manifest_recipe, ["are of different recipes: snr is 20.0 there, 50.0 requested"]),
 }  # fmt: skip
 
 

@@ -84,12 +84,12 @@ def test_fits_are_brought_to_the_training_pixels(zoo_predict, model, tmp_path):
     rows = json.loads(zoo_predict(tmp_path / "fine.fits", "--json").stdout)
     assert rows[0]["probabilities"]["a"] == pytest.approx(model.predict_proba(even)[0, 0], abs=1e-5)
     done = zoo_predict(tmp_path / "plain.fits", "--json")
-    assert "1 of 1 images state no pixel scale; the training images' 0.1 arcsec was taken" in done.stderr
+    assert "1 of 1 images have no pixel scale; that of the training images, 0.1 arcsec, is assumed" in done.stderr
     cropped = model.predict_proba(fine[9:21, 9:21])[0, 0]
     assert json.loads(done.stdout)[0]["probabilities"]["a"] == pytest.approx(cropped, abs=1e-5)
     told = zoo_predict(tmp_path / "plain.fits", "--json", "--pixel-scale", "0.05")
     assert json.loads(told.stdout) == [{**rows[0], "image": str(tmp_path / "plain.fits")}]
-    assert "state no pixel scale" not in told.stderr
+    assert "no pixel scale" not in told.stderr
 
 
 def test_implausible_pixel_scales_are_left_out(zoo_predict, tmp_path):

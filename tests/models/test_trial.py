@@ -68,19 +68,19 @@ def test_unusual_networks_are_trained_saved_and_loaded(bench, host, name):
 @pytest.mark.parametrize("name", ["shared", "e2cnn"])
 def test_unusual_networks_resume_to_the_same_bits(bench, host, monkeypatch, name):
     whole, whole_dir = bench(name, "whole")
-    tell = host.tell
+    emit = host.emit
 
     def interrupting(event, **arguments):
         if event == "zoo_epoch_ended":
             raise KeyboardInterrupt
-        tell(event, **arguments)
+        emit(event, **arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(host, "tell", interrupting)
+        patch.setattr(host, "emit", interrupting)
         with pytest.raises(KeyboardInterrupt):
             bench(name, "cut")
     epochs = []
-    monkeypatch.setattr(host, "tell", lambda event, **arguments: epochs.append(arguments.get("epoch")))
+    monkeypatch.setattr(host, "emit", lambda event, **arguments: epochs.append(arguments.get("epoch")))
     resumed, resumed_dir = bench(name, "cut")
     assert [epoch for epoch in epochs if epoch] == [2]  # the first one is not trained again
     assert (resumed_dir / store.WEIGHTS).read_bytes() == (whole_dir / store.WEIGHTS).read_bytes()

@@ -160,7 +160,7 @@ def test_a_file_without_a_hash_over_its_header_is_refused(run_dir):
         header["__metadata__"]["zoo"] = json.dumps(entry)
 
     rewrite_header(path, remove)
-    with pytest.raises(DataError, match=r"altered or damaged: its header has the SHA-256 .* the file says None"):
+    with pytest.raises(DataError, match=r"altered or damaged: its header has the SHA-256 .* the file states None"):
         read_header(path)
 
 

@@ -24,7 +24,7 @@ def _plan(host, store, models, **values):
     request = Request(
         models=models, data=["toyzoo/stripes"], budget="smoke", device="cpu", store=store, settings=FLAT, **values
     )
-    return make_plan(host, request, tell=sentences.append), sentences
+    return make_plan(host, request, note=sentences.append), sentences
 
 
 def _count(host, cell):

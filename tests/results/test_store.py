@@ -253,7 +253,7 @@ def test_progress_is_throttled_except_at_phases_and_ends(tmp_path, clock):
     file = ProgressFile(path)
 
     def told(*arguments, **more):
-        file.tell(*arguments, **more)
+        file.report(*arguments, **more)
         return read_progress(path)
 
     assert told("train", 0, 10) == Progress(phase="train", done=0, total=10, seconds=0.0, rate=0.0)
@@ -271,26 +271,26 @@ def test_the_rate_counts_what_was_done_in_this_session_only(tmp_path, clock):
     """A training that goes on from its checkpoint at step 900 of 1000, ten steps a second: nine seconds are left."""
     path = tmp_path / store.PROGRESS
     file = ProgressFile(path)
-    file.tell("simulate train", 0, 512)
+    file.report("simulate train", 0, 512)
     clock[0] += 2
-    file.tell("simulate train", 512, 512)
+    file.report("simulate train", 512, 512)
     assert read_progress(path).rate == 256
-    file.tell("train", 900, 1000, epoch=10, epochs=10)
+    file.report("train", 900, 1000, epoch=10, epochs=10)
     clock[0] += 1
-    file.tell("train", 910, 1000, epoch=10, epochs=10)
+    file.report("train", 910, 1000, epoch=10, epochs=10)
     assert read_progress(path).rate == 10
     assert describe(read_progress(path)) == "epoch 10/10, 9 s left"
 
 
 def test_progress_on_a_full_disk_is_dropped(tmp_path, clock):
-    ProgressFile(tmp_path / "absent" / store.PROGRESS).tell("train", 0, 10)
+    ProgressFile(tmp_path / "absent" / store.PROGRESS).report("train", 0, 10)
     assert read_progress(tmp_path / "absent" / store.PROGRESS) is None
 
 
 def test_progress_is_replaced_atomically(tmp_path, clock, monkeypatch):
     path = tmp_path / store.PROGRESS
     file = ProgressFile(path)
-    file.tell("train", 0, 10)
+    file.report("train", 0, 10)
     inode = path.stat().st_ino
     clock[0] += 1
 
@@ -302,7 +302,7 @@ def test_progress_is_replaced_atomically(tmp_path, clock, monkeypatch):
 
     replace_file = os.replace
     monkeypatch.setattr(progress.os, "replace", watched)
-    file.tell("train", 5, 10)
+    file.report("train", 5, 10)
     assert read_progress(path).done == 5
     assert path.stat().st_ino != inode
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
@@ -311,12 +311,12 @@ def test_progress_is_replaced_atomically(tmp_path, clock, monkeypatch):
 def test_a_cell_stops_when_its_parent_has_ended(tmp_path, clock, monkeypatch):
     monkeypatch.setenv(PARENT_VARIABLE, str(os.getppid()))
     file = ProgressFile(tmp_path / store.PROGRESS)
-    file.tell("train", 0, 10)
+    file.report("train", 0, 10)
     monkeypatch.setattr(progress.os, "getppid", lambda: 1)
-    file.tell("train", 1, 10)  # throttled: not looked at
+    file.report("train", 1, 10)  # throttled: not looked at
     clock[0] += 1
     with pytest.raises(KeyboardInterrupt):
-        file.tell("train", 2, 10)
+        file.report("train", 2, 10)
     assert read_progress(tmp_path / store.PROGRESS).done == 0
 
 
@@ -325,7 +325,7 @@ def test_progress_costs_nothing_when_throttled(tmp_path, monkeypatch):
     file = ProgressFile(tmp_path / store.PROGRESS)
     started = time.perf_counter()
     for step in range(20_000):
-        file.tell("train", step, 20_001)
+        file.report("train", step, 20_001)
     assert (time.perf_counter() - started) / 20_000 < 50e-6
 
 

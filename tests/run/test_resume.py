@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow  # trainings
 @contextlib.contextmanager
 def interrupted(host, monkeypatch, *, after):
     """A Ctrl-C comes as soon as this epoch has ended."""
-    original = host.tell
+    original = host.emit
 
     def interrupting(event, **arguments):
         if event == "zoo_epoch_ended" and arguments["epoch"] == after:
@@ -38,7 +38,7 @@ def interrupted(host, monkeypatch, *, after):
         original(event, **arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(host, "tell", interrupting)
+        patch.setattr(host, "emit", interrupting)
         with pytest.raises(KeyboardInterrupt):
             yield
 
@@ -50,7 +50,7 @@ def test_interrupted_training_resumes_bit_identically(plan, run_in, host, monkey
         run_in(plan(augment="d4"), "cut")
     epochs = []
     monkeypatch.setattr(
-        host, "tell", lambda event, **arguments: epochs.append(arguments.get("epoch")) if "epoch" in event else None
+        host, "emit", lambda event, **arguments: epochs.append(arguments.get("epoch")) if "epoch" in event else None
     )
     resumed, resumed_dir = run_in(plan(augment="d4"), "cut")
     assert epochs == list(range(stop_after + 1, 4))
@@ -106,7 +106,7 @@ def test_a_run_that_cannot_write_its_result_need_not_train_again(plan, run_in, h
         with pytest.raises(DataError):
             run_in(plan())
     epochs = []
-    monkeypatch.setattr(host, "tell", lambda event, **arguments: epochs.append(arguments.get("epoch")))
+    monkeypatch.setattr(host, "emit", lambda event, **arguments: epochs.append(arguments.get("epoch")))
     result, run_dir = run_in(plan())
     assert result.status == "ok"
     assert not any(epochs)
@@ -162,7 +162,7 @@ def test_a_killed_training_resumes(plan, host, tmp_path, monkeypatch):
     process.stdout.close()
     assert store.read_result(run_dir) is None
     epochs = []
-    monkeypatch.setattr(host, "tell", lambda event, **arguments: epochs.append(arguments.get("epoch")))
+    monkeypatch.setattr(host, "emit", lambda event, **arguments: epochs.append(arguments.get("epoch")))
     result = run_cell(host, cell, run_dir, device="cpu")
     assert result.status == "ok"
     assert next(epoch for epoch in epochs if epoch) > 1

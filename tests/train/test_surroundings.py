@@ -59,7 +59,7 @@ def test_a_login_node_without_a_gpu_plans_for_one_and_refuses_only_to_train_on_i
     code, printed = run("--dry-run", "--json")
     assert code == 0
     assert '"budget": "laptop"' in printed.out
-    assert "note: this machine shows no GPU, so the plan is for the CPU" in printed.err
+    assert "note: no GPU was found on this machine, so the plan is for the CPU" in printed.err
     code, printed = run("--device", "cuda", "--match", "time", "--dry-run")
     assert code == 3
     assert "device 'cuda' is not available" in printed.err

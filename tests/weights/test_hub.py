@@ -151,7 +151,7 @@ def test_errors_of_the_hub_are_reported(hub, run_dir, tmp_path):
     assert "hf auth login" in refused.stderr
     unknown = run(["export", "hf://me/nothing"], tmp_path, hub.address)
     assert unknown.returncode == 2, unknown.stderr
-    assert "no such repository" in unknown.stderr
+    assert "does not have this repository" in unknown.stderr
 
 
 def test_addresses_are_parsed():

@@ -45,6 +45,7 @@ def test_bundled_weights_reproduce_the_score_on_new_images(name, cache, monkeypa
     recorded = json.loads(SHIPPED[name].with_suffix(".json").read_text())["test"]
     found = zoo.evaluate(name, images=IMAGES, seed=1)
     errors = [(high - low) / 2 for low, high in (recorded["intervals"]["auc.macro"], found.intervals["auc.macro"])]
-    assert abs(found.macro - recorded["auc"]["macro"]) <= 2 * math.hypot(*errors)
+    # Near 1, an interval that follows from a handful of misplaced images may be far too narrow: the wider one counts.
+    assert abs(found.macro - recorded["auc"]["macro"]) <= 2 * math.sqrt(2) * max(errors)
     turned = zoo.evaluate(name, images=64, seed=1, angle=90)
     assert turned.auc == pytest.approx(zoo.evaluate(name, images=64, seed=1).auc, abs=1e-3)

@@ -88,7 +88,7 @@ def bench(
     store = Path(request.store)
     note = partial(echo, err=True)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
-        plan = plan_bench(host, request, suite=suite_path, study=study, given=_given(ctx), tell=note)
+        plan = plan_bench(host, request, suite=suite_path, study=study, given=_given(ctx), note=note)
     suite, best = plan.suite, plan.best
     if best is not None:
         echo(f"study {best.study}: trial {best.trial}, validation AUC {best.val_auc:.4f}", err=True)

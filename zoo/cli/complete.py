@@ -94,4 +94,4 @@ COMPLETE: dict[str, Complete] = {
     "folder": _path("dir"),
     "file": _path("file"),
 }
-"""What the shell offers for a parameter of a command."""
+"""Completions of each parameter of a command."""

@@ -1,4 +1,4 @@
-"""What all commands share: the plugins of this invocation, and where text goes."""
+"""Values that all commands share: the plugins of this invocation and the console."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def commands_of(host: Host, namespace: str) -> list[click.Command]:
     """Return the commands that one plugin adds; what it prints meanwhile goes to stderr.
 
     Raises:
-        TypeError: the plugin returned something other than lists of commands; or another error of its hook.
+        TypeError: The plugin returned something other than lists of commands; or another error of its hook.
     """
     from zoo.isolation import contained
 

@@ -181,7 +181,7 @@ def _of_folder(host: Host, folder: Path, split: str) -> tuple[Recipe, Sequence[s
     """Return the recipe, the classes and the first shard of a split.
 
     Raises:
-        DataError: it is not there, or damaged.
+        DataError: The folder is missing or damaged.
     """
     from zoo.data.folder import open_folder, read_recipe
     from zoo.data.manifest import read_manifest
@@ -204,7 +204,7 @@ def _of_dataset(
     """Return the recipe, the classes and the first images of a data set.
 
     Raises:
-        UsageError: an unknown name, an impossible value, or images that exist already.
+        UsageError: An unknown name, an impossible value, or images that exist already.
     """
     import numpy as np
 

@@ -54,7 +54,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         if key in ("id", "summary", "card") or value in (None, [], {}, ""):
             continue
         if not isinstance(value, dict):
-            table.add_row(styled(key, "bold"), ", ".join(value) if isinstance(value, list) else str(value))
+            table.add_row(styled(key, "bold"), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
             continue
         if key == "params":  # in a table of their own: their meanings take room from the values
             out.print(table)
@@ -83,8 +83,8 @@ def _find_any(host: Host, name: str) -> Spec:
     """Return the spec of any kind that a name means.
 
     Raises:
-        UsageError: nothing has this name.
-        MissingError: what has it lacks a dependency.
+        UsageError: The name is unknown.
+        MissingError: The named spec lacks a dependency.
     """
     from zoo import registry
 

@@ -1,7 +1,7 @@
 """Commands that are imported when they are used: `zoo --help` needs their names and short helps only.
 
 A module of commands imports at its top, except what loads numpy, torch, matplotlib or rich: `zoo COMMAND --help` and
-shell completion need none of these, so such imports stand inside the functions.
+shell completion do not need these, so these imports are inside the functions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class LazyCommand(click.Command):
     Args:
         name: Name of the command.
         module: Module that holds it.
-        attribute: Its name there.
+        attribute: Name of the command in that module.
         short_help: First sentence of its help; a test compares the two.
         hidden: Whether `zoo --help` leaves it out.
     """

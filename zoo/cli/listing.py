@@ -50,7 +50,7 @@ def _print(
     """Print the specs of a kind that fit, in the order of their ids or of the key `sort`.
 
     Raises:
-        UsageError: a pattern was given that nothing fits.
+        UsageError: A pattern was given that nothing fits.
     """
     from zoo import registry
 
@@ -143,7 +143,11 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_tag
 @click.option("--group", help="List only networks of this symmetry group, such as p4m.")
 @click.option(
-    "--sort", type=click.Choice(["name", "parameters", "group"]), default="name", show_default=True, help="Order."
+    "--sort",
+    type=click.Choice(["name", "parameters", "group"]),
+    default="name",
+    show_default=True,
+    help="Sort by this column.",
 )
 @_json
 @click.pass_context

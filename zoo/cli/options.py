@@ -67,7 +67,7 @@ def read_seeds(text: str) -> list[int]:
     """Read "0,1,2" or "0-4".
 
     Raises:
-        UsageError: neither.
+        UsageError: Neither.
     """
     ranges: list[range] = []
     try:

@@ -103,17 +103,17 @@ def predict(
     pictures = read_pictures(paths, channels=trained.image_shape[0])
     answers = classify(trained, pictures, preparation=preparation, average=average, batch_size=batch_size)
     style = _as_csv if as_csv else _as_json if as_json else _as_table
-    tell = _progress(started)
+    report = _progress(started)
     with style(trained.classes) as show:
         for item in answers:
             summary.add(item)
             show(item)
-            tell(summary.predicted)
+            report(summary.predicted)
     seconds = time.perf_counter() - started
     if sys.stderr.isatty():
         rewrite_line("")
     echo(
-        f"{summary.predicted:,} images in {seconds:.1f} s ({summary.predicted / max(seconds, 1e-9):,.0f}/s)"
+        f"{summary.predicted:,} images in {seconds:.1f} s ({summary.predicted / max(seconds, 1e-9):,.1f}/s)"
         + (f", {summary.skipped:,} left out" if summary.skipped else ""),
         err=True,
     )
@@ -213,11 +213,11 @@ def _progress(started: float) -> Callable[[int], None]:
         return lambda done: None
     last = started
 
-    def tell(done: int) -> None:
+    def report(done: int) -> None:
         nonlocal last
         now = time.perf_counter()
         if now - last >= _PROGRESS_SECONDS:
             last = now
-            rewrite_line(f"{done:,} images, {done / (now - started):,.0f}/s")
+            rewrite_line(f"{done:,} images, {done / (now - started):,.1f}/s")
 
-    return tell
+    return report

@@ -39,9 +39,13 @@ if TYPE_CHECKING:
     shell_complete=COMPLETE["simulators"],
 )
 @click.option(
-    "--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.", shell_complete=COMPLETE["devices"]
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Compute on auto, cpu, cuda or mps.",
+    shell_complete=COMPLETE["devices"],
 )
-@click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="Parameters of the data set.")
+@click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="Set a parameter of the data set.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def probe(
@@ -99,7 +103,7 @@ def _params(spec: DatasetSpec, budget: str | None, pairs: tuple[str, ...]) -> di
     """Return a data set's parameters: its defaults, then the budget's, then the user's.
 
     Raises:
-        UsageError: an unknown budget or parameter.
+        UsageError: An unknown budget or parameter.
     """
 
     given = parse_settings(list(pairs))

@@ -30,7 +30,11 @@ _SOURCE = click.option("--from", "source", default="results", show_default=True,
     "--tolerance", type=float, default=1e-3, show_default=True, help="Allow this difference of AUCs, accuracy and ECE."
 )
 @click.option(
-    "--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.", shell_complete=COMPLETE["devices"]
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Compute on auto, cpu, cuda or mps.",
+    shell_complete=COMPLETE["devices"],
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

@@ -114,7 +114,7 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
     "kind",
     default="onnx",
     show_default=True,
-    help="onnx or torch-export.",
+    help="Write this format: onnx or torch-export.",
     shell_complete=COMPLETE["formats"],
 )
 @click.option(

@@ -1,4 +1,4 @@
-"""How accurate the images of a population are: their error against far finer rays, over the noise of each pixel."""
+"""Accuracy of the images of a population: their error against far finer rays, over the noise of each pixel."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class ClassError:
     """Errors of some images, in units of the noise of the same pixel.
 
     Args:
-        of: the name of a class, or "all".
-        images: how many.
-        rms: root mean square over all pixels.
+        of: Name of a class, or "all".
+        images: Number of images.
+        rms: Root mean square over all pixels.
         most: 99 % of the pixels have smaller ones.
-        largest: of any pixel.
-        worst_image: the index, in the training split, of the image that holds the largest.
+        largest: Largest error of any pixel.
+        worst_image: Index, in the training split, of the image that holds the largest.
     """
 
     of: str
@@ -54,14 +54,14 @@ class ClassError:
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """What `measure_accuracy` finds.
+    """Result of `measure_accuracy`.
 
     Args:
-        dataset, simulator: ids.
-        params: parameters that differ from the data set's own.
-        seed: of the scenes.
-        over_sampling, sub_pixels: rays and sub-pixels, per pixel and axis.
-        errors: over all images, then class by class.
+        dataset, simulator: Ids of the data set and the simulator.
+        params: Parameters that differ from the data set's own.
+        seed: Seed of the scenes.
+        over_sampling, sub_pixels: Numbers of rays and sub-pixels, per pixel and axis.
+        errors: Errors over all images, then class by class.
     """
 
     dataset: str
@@ -111,19 +111,19 @@ def measure_accuracy(
     """Render the first images of a data set's training split as usual and with `FINE` rays per pixel and axis.
 
     Args:
-        host: the plugins.
-        dataset: id or name of a simulated data set.
-        simulator: id or name.
-        images: how many.
-        params: parameters that differ from the data set's own.
-        seed: of the images, as in a recipe.
+        host: The plugins.
+        dataset: Id or name of a simulated data set.
+        simulator: Id or name of the simulator.
+        images: Number of images.
+        params: Parameters that differ from the data set's own.
+        seed: Seed of the images, as in a recipe.
         device: "cpu" or "cuda"; a simulator that cannot use it runs on the CPU.
 
     Raises:
-        UsageError: a name or parameter is impossible, an image has no sky, or the simulator cannot render these
+        UsageError: A name or parameter is impossible, an image has no sky, or the simulator cannot render these
             scenes.
-        MissingError: a plugin or library is absent.
-        DataError: the simulator returned images of another shape.
+        MissingError: A plugin or library is absent.
+        DataError: The simulator returned images of another shape.
     """
     spec, engine = registry.find(host, DatasetSpec, dataset), registry.find(host, SimulatorSpec, simulator)
     if not spec.simulated:

@@ -21,11 +21,11 @@ def augment(images: Tensor, kind: str, *, generator: torch.Generator, part: Batc
         images: [n, C, H, W], square.
         kind: "none"; "d4", one of the eight rotations by 90 degrees and reflections, which moves pixels and
             interpolates nothing; "rotate", any angle and reflection, bilinear.
-        generator: on the CPU.
-        part: the images are this part of a batch, and are changed as they would be in the whole of it.
+        generator: Generator on the CPU.
+        part: Part of a batch that the images are; they are changed as in the whole batch.
 
     Raises:
-        UsageError: an unknown kind.
+        UsageError: The kind of augmentation is unknown.
     """
     if kind == "none":
         return images

@@ -1,4 +1,4 @@
-"""How far two simulators are apart: the same scenes, noiseless, image by image."""
+"""Difference between two simulators: the same scenes, noiseless, image by image."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ ALL_CLASSES = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How far two simulators are apart on some scenes. Differences are in units of each image's own peak.
+    """Difference between two simulators on some scenes. Differences are in units of each image's own peak.
 
     Args:
         light: "source" or "lens_light".
-        of: the name of a class, or "all".
-        images: how many scenes.
-        largest: the largest difference of any pixel.
-        rms: root mean square of the differences of all pixels of all images.
-        worst_image: the index, in the training split, of the image that holds the largest difference.
+        of: Name of a class, or "all".
+        images: Number of scenes.
+        largest: Largest difference of any pixel.
+        rms: Root mean square of the differences of all pixels of all images.
+        worst_image: Index, in the training split, of the image that holds the largest difference.
     """
 
     light: str
@@ -50,17 +50,17 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatorDifference:
-    """What `compare_simulators` finds.
+    """Result of `compare_simulators`.
 
     Args:
-        dataset: id.
-        params: parameters that differ from the data set's own.
-        simulators: ids.
-        images: how many scenes.
-        seed: of the scenes.
-        device: that was asked for; a simulator that cannot use it ran on the CPU.
-        agreements: the source, then the lens light if there is any; each over all scenes, then class by class.
-        seconds_per_image: of either simulator, imports and the first image left out.
+        dataset: Id of the data set.
+        params: Parameters that differ from the data set's own.
+        simulators: Ids of the simulators.
+        images: Number of scenes.
+        seed: Seed of the scenes.
+        device: Device that was requested; a simulator that cannot use it ran on the CPU.
+        agreements: Those of the source, then of the lens light, if any; each over all scenes, then class by class.
+        seconds_per_image: Time of either simulator, imports and the first image left out.
     """
 
     dataset: str
@@ -109,18 +109,18 @@ def compare_simulators(
     """Render the first images of a data set's training split with two simulators and compare them pixel by pixel.
 
     Args:
-        host: the plugins.
-        dataset: id or name of a simulated data set.
-        simulators: ids or names.
-        images: how many scenes.
-        params: parameters that differ from the data set's own.
-        seed: of the images, as in a recipe.
+        host: The plugins.
+        dataset: Id or name of a simulated data set.
+        simulators: Ids or names of the simulators.
+        images: Number of scenes.
+        params: Parameters that differ from the data set's own.
+        seed: Seed of the images, as in a recipe.
         device: "cpu" or "cuda"; simulators that cannot use it run on the CPU.
 
     Raises:
-        UsageError: a name, parameter or number is impossible, or a simulator cannot render these scenes.
-        MissingError: a plugin or library is absent.
-        DataError: a simulator returned images of another shape, or not finite.
+        UsageError: A name, parameter or number is impossible, or a simulator cannot render these scenes.
+        MissingError: A plugin or library is absent.
+        DataError: A simulator returned images of another shape, or not finite.
     """
     spec = registry.find(host, DatasetSpec, dataset)
     if not spec.simulated:
@@ -166,7 +166,7 @@ def _timed(engine: SimulatorSpec, scenes: Scenes, instrument: Instrument, *, dev
     """Return the images of one simulator, and its seconds per image.
 
     Raises:
-        DataError: they are not what a simulator must return.
+        DataError: The values do not meet the contract of a simulator.
     """
     target = registry.load_target(engine)
     options = {"device": device if engine.device == "any" else "cpu", "expected_images": len(scenes)}

@@ -52,8 +52,8 @@ class Share:
     """The part of a split that one machine makes: every `of`-th shard.
 
     Args:
-        machine: from 0.
-        of: how many machines there are.
+        machine: Number of the machine, from 0.
+        of: Number of machines.
     """
 
     machine: int = 0
@@ -69,12 +69,12 @@ WHOLE = Share()
 
 @dataclass(frozen=True, kw_only=True)
 class Filled:
-    """What `fill_folder` did.
+    """Result of `fill_folder`.
 
     Args:
-        shards: all shards of the share, mapped from disk.
-        made: how many images were made now.
-        complete: whether the whole split is there and stands in the manifest.
+        shards: All shards of the share, mapped from disk.
+        made: Number of images made by this call.
+        complete: Whether the whole split is stored and in the manifest.
     """
 
     shards: list[Shard]
@@ -96,16 +96,16 @@ def fill_folder(
     Safe to interrupt at any moment. A shard that another process is making is left to it and waited for at the end.
 
     Args:
-        simulation: makes the images.
+        simulation: Simulation that makes the images.
         split: "train", "val" or "test".
-        images: how many the split is to have; whole shards are made.
-        folder: default: the recipe's own folder in the cache.
-        share: which of the shards.
-        progress: called with images made so far in this call, and images to be made in it.
+        images: Number of images that the split is to have; whole shards are made.
+        folder: Folder of the shards; default: the recipe's own folder in the cache.
+        share: Share of the shards.
+        progress: Function called with images made so far in this call, and images to be made in it.
 
     Raises:
-        DataError: the folder cannot be written, or the disk is too small.
-        UsageError: the folder holds another recipe, images are too large for the memory, or a parameter is impossible.
+        DataError: The folder cannot be written, or the disk is too small.
+        UsageError: The folder holds another recipe, images are too large for the memory, or a parameter is impossible.
     """
     recipe = simulation.recipe
     folder = cache_folder(recipe) if folder is None else folder
@@ -129,7 +129,7 @@ def fill_folder(
         busy: list[int] = []  # with another process
         total = len(missing) * SHARD_SIZE
 
-        def tell(done: int) -> None:
+        def report(done: int) -> None:
             if progress is not None and done < SHARD_SIZE:  # the end of a shard is the start of the next one
                 progress(len(written) * SHARD_SIZE + done, total)
 
@@ -139,18 +139,18 @@ def fill_folder(
                     if not ours:
                         busy.append(number)
                         continue
-                    # Its maker may have been quicker; that it was damaged has been said.
+                    # Another process may have made it first; the warning about damage is logged already.
                     found[number] = _found(place, recipe, split, number, level=logging.DEBUG)
                     if found[number] is None:
-                        tell(0)
-                        arrays = simulation.shard(split, number, progress=tell)
+                        report(0)
+                        arrays = simulation.shard(split, number, progress=report)
                         path, identity = shard_path(place, number), shard_identity(recipe, split, number)
                         written[number] = write_shard(path, arrays, identity=identity)
                         found[number] = read_shard(path, identity=identity, verify=False)
                     else:
                         total -= SHARD_SIZE
         if written:
-            tell(0)
+            report(0)
         try:
             complete = record_split(
                 folder, recipe, split, images, classes=simulation.classes, written=written
@@ -170,8 +170,8 @@ def claim_folder(folder: Path, recipe: Recipe) -> None:
     """Make a folder that belongs to one recipe.
 
     Raises:
-        UsageError: it belongs to another recipe, or holds shards without a recipe.
-        DataError: it cannot be written or read.
+        UsageError: The folder belongs to another recipe, or contains shards without a recipe.
+        DataError: The folder cannot be written or read.
     """
     make_dir(folder)
     if not (folder / RECIPE).exists():
@@ -184,14 +184,14 @@ def check_folder(folder: Path, recipe: Recipe) -> None:
     """See that a folder belongs to a recipe, or to none yet.
 
     Raises:
-        UsageError: it belongs to another recipe, or holds shards without a recipe.
-        DataError: it cannot be read.
+        UsageError: The folder belongs to another recipe, or contains shards without a recipe.
+        DataError: The file cannot be read.
     """
     if (folder / RECIPE).exists():
         there = read_recipe(folder)
         if there.hash != recipe.hash:
             raise UsageError(
-                f"{folder} holds other images: {tell_differences(there, recipe)}.",
+                f"{folder} holds other images: {describe_differences(there, recipe)}.",
                 hint="One folder holds one recipe: choose another, or ask for what is there.",
             )
     elif any(next((folder / split).glob("*.safetensors"), None) for split in SPLITS):
@@ -237,10 +237,10 @@ def _dotted(params: Mapping[str, Any]) -> dict[str, Any]:
     return {f"params.{name}": value for name, value in params.items()}
 
 
-def tell_differences(there: Recipe, wanted: Recipe) -> str:
-    """Return "image_size is 150 there, 64 asked for; ..."."""
+def describe_differences(there: Recipe, wanted: Recipe) -> str:
+    """Return "image_size is 150 there, 64 requested; ..."."""
     return "; ".join(
-        f"{key.removeprefix('params.')} is {old!r} there, {new!r} asked for"
+        f"{key.removeprefix('params.')} is {old!r} there, {new!r} requested"
         for key, (old, new) in differences(there, wanted).items()
     )
 
@@ -249,8 +249,8 @@ def open_folder(folder: Path, recipe: Recipe, split: str, images: int) -> list[S
     """Return the shards of the first `images` images of a split, mapped from disk; make none.
 
     Raises:
-        UsageError: the folder holds another recipe.
-        DataError: a shard is missing or damaged.
+        UsageError: The folder holds another recipe.
+        DataError: A shard is missing or damaged.
     """
     read_recipe(folder)
     check_folder(folder, recipe)

@@ -19,7 +19,7 @@ from zoo.paths import regular_file
 
 LEAST_SIDE = 8
 MOST_CHANNELS = 4
-"""Most channels of an image whose number of channels is not known."""
+"""Most channels of an image whose number of channels is not stated."""
 
 MOST_BYTES = 3 * 2**27
 """Most bytes of an image, at 8 a pixel, and of an array that is read whole: with torch, less than 2 GiB in all."""
@@ -32,7 +32,7 @@ class Unreadable(Exception):
 
 
 class Content(NamedTuple):
-    """What a file holds.
+    """Content of a file.
 
     Args:
         array: Array of numbers, possibly mapped from disk.
@@ -84,8 +84,8 @@ def read_npy(path: Path) -> Content:
     """Return the array of a .npy file, mapped from disk; arrays of objects and bare pickles are read without running.
 
     Raises:
-        Unreadable: It is not such a file, is cut, too large, or holds other objects.
-        OSError: the system refuses to read it.
+        Unreadable: The file has another format, is truncated, too large, or contains other objects.
+        OSError: The system denies access to the file.
     """
     with regular_file(path).open("rb") as file:
         start = file.read(len(_MAGIC))
@@ -109,10 +109,10 @@ def read_npy_stream(file: BinaryIO, size: int) -> Content:
 
     Args:
         file: Stream at its start.
-        size: Its number of bytes.
+        size: Number of bytes.
 
     Raises:
-        Unreadable: as `read_npy`.
+        Unreadable: The same faults as for `read_npy`.
     """
     shape, fortran_order, dtype = read_npy_header(file)
     if dtype.hasobject:
@@ -127,7 +127,7 @@ def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any
     """Return shape, whether the order is Fortran's, and type of a .npy file.
 
     Raises:
-        Unreadable: the header is damaged.
+        Unreadable: The header is damaged.
     """
     try:
         version = np.lib.format.read_magic(file)
@@ -168,7 +168,7 @@ def content_of(value: Any) -> Content:
         value: Array of numbers; [image, number]; the rows or pixels of an image; or a list of images of one size.
 
     Raises:
-        Unreadable: the value is larger than the limit.
+        Unreadable: The value is larger than the limit.
         ValueError: The value is of another kind.
     """
     value, number = _image_and_number(value)

@@ -24,10 +24,10 @@ class ImageSet:
         labels: [N] integers from 0.
         ids: N texts, unique; they decide the split of images that carry none.
         split: N texts "train", "val" or "test", or None; images marked train may be used for validation.
-        metadata: name -> [N], one column per parameter.
+        metadata: Stored parameters: name -> [N], one column per parameter.
 
     Raises:
-        DataError: lengths or shapes do not fit, an id occurs twice, or a split has another name.
+        DataError: Lengths or shapes do not fit, an id occurs twice, or a split has another name.
     """
 
     images: NDArray[np.float32]
@@ -62,7 +62,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of an array that stays on disk: what is asked for is read, and nothing is kept.
+    """Some rows of an array that stays on disk: only requested rows are read, and they are not kept.
 
     Args:
         array: [N, ...], mapped.
@@ -114,7 +114,7 @@ def assign_splits(image_set: ImageSet, sizes: Mapping[str, int], *, seed: int) -
     the rest for training. Where no image is marked for validation, the first tenth of the training part is.
 
     Raises:
-        DataError: a split would be empty.
+        DataError: A split would be empty.
     """
     keys = np.array([stable_hash(f"{seed}\0{name}") for name in image_set.ids], dtype=np.uint64)
     order = np.argsort(keys, kind="stable")

@@ -30,9 +30,9 @@ class Batches:
     """A split, ready to be read in batches.
 
     Args:
-        split: images and labels on disk.
+        split: Images and labels on disk.
         device: Device that receives the batches.
-        resident: keep all images on the device; None decides by the memory that is free.
+        resident: Whether all images are kept on the device; None decides by free memory.
     """
 
     def __init__(self, split: Split, *, device: torch.device, resident: bool | None = None) -> None:
@@ -77,10 +77,10 @@ class Batches:
         """Yield images and labels of an epoch in full batches; every epoch has the same images.
 
         Args:
-            number: of the epoch, from 1.
-            batch_size: images in a batch.
+            number: Number of the epoch, from 1.
+            batch_size: Number of images in a batch.
             shuffle: CPU generator of the order; None keeps the order of the split.
-            part: yield this part of each batch alone.
+            part: Part of each batch that is yielded.
         """
         return self.batches(batch_size, shuffle=shuffle, drop_last=True, part=part)
 
@@ -88,9 +88,9 @@ class Batches:
         """Return the name of an image by its position in an epoch.
 
         Args:
-            number: of the epoch.
-            position: of the image, from 0.
-            shuffle: the generator of the order, in the state in which `epoch` gets it.
+            number: Number of the epoch.
+            position: Position of the image, from 0.
+            shuffle: Generator of the order, in the state in which `epoch` gets it.
         """
         return self.ids[int(torch.randperm(len(self), generator=shuffle)[position])]
 
@@ -105,10 +105,10 @@ class Batches:
         """Yield images and labels.
 
         Args:
-            batch_size: images in a batch.
+            batch_size: Number of images in a batch.
             shuffle: CPU generator of the order; None keeps the order of the split.
-            drop_last: leave out a last, smaller batch (never the only one).
-            part: yield this part of each batch alone; all batches are full ones then.
+            drop_last: Whether a last, smaller batch is left out (never the only one).
+            part: Part of each batch that is yielded; all batches are full ones then.
         """
         order = torch.arange(len(self)) if shuffle is None else torch.randperm(len(self), generator=shuffle)
         stop = len(self)
@@ -126,9 +126,9 @@ def ahead(produce: Callable[[T], R], items: Sequence[T], *, depth: int = 3) -> I
     """Yield produce(item) of each item, which a thread makes ahead of the reader.
 
     Args:
-        produce: called in the thread, one item after the other.
-        items: what to make.
-        depth: how many may be ready and not read; one more is in work.
+        produce: Function called in the thread, one item after the other.
+        items: Arguments of `produce`.
+        depth: Number of results that may wait to be read; one more is in work.
     """
     ready: queue.Queue[R | BaseException] = queue.Queue(maxsize=depth)
     stopped = threading.Event()

@@ -55,7 +55,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """Return the content of a folder's manifest, or None without a manifest.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: The file cannot be read.
     """
     path = folder / MANIFEST
     hint = "Delete it; it is written again by the zoo simulate command that made the folder."
@@ -82,19 +82,19 @@ def record_split(
     disk since then must stay visible. A shard that another machine made is read and checked first.
 
     Args:
-        folder: holds the splits.
-        recipe: of the images.
+        folder: Folder of the splits.
+        recipe: Recipe of the images.
         split: "train", "val" or "test".
-        images: how many the split is to have; it may have more already.
-        classes: the labels' names.
-        written: number -> SHA-256 of the files that were just written.
+        images: Number of images that the split is to have; it may have more already.
+        classes: Names of the labels.
+        written: Files that were just written: number -> SHA-256.
 
     Returns:
         Whether the split is complete.
 
     Raises:
-        DamagedShard: a shard that the manifest does not know is damaged.
-        DataError: the manifest cannot be read or written.
+        DamagedShard: A shard that is not in the manifest is damaged.
+        DataError: The manifest cannot be read or written.
     """
     import filelock
 
@@ -135,8 +135,8 @@ def count_classes(folder: Path, recipe: Recipe, split: str, images: int, *, clas
     """Return class -> how many of the first `images` images of a split show it; reads the labels only.
 
     Raises:
-        DamagedShard: a shard is not what it must be.
-        FileNotFoundError: one is not there.
+        DamagedShard: A shard is truncated, altered, or another one.
+        FileNotFoundError: A shard is missing.
     """
     counts = np.zeros(len(classes), np.int64)
     for number in range(shard_count(images)):

@@ -40,16 +40,16 @@ class Dataset:
     """A data set with resolved parameters, whose splits are opened one by one.
 
     Args:
-        host: the plugins.
-        recipe: what it is made of.
+        host: The plugins.
+        recipe: Recipe of the images.
         sizes: Number of images of each split.
-        folder: read simulated images from this folder and make none; default: the cache, which is filled.
+        folder: Folder that simulated images are only read from; default: the cache, which is filled.
         task: Task of the data set; "" keeps all classes apart.
-        progress: called with split, images made, images to be made while it simulates.
+        progress: Function called with split, images made, images to be made while it simulates.
 
     Raises:
-        MissingError: the data set or the simulator cannot be loaded.
-        UsageError: a parameter is impossible.
+        MissingError: The data set or the simulator cannot be loaded.
+        UsageError: A parameter is impossible.
         DataError: Plugins or files have changed since the recipe was made.
     """
 
@@ -78,7 +78,7 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height, width; known before an image is simulated."""
+        """Channels, height, width; available before an image is simulated."""
         if isinstance(self._content, ImageSet):
             channels, height, width = self._content.images.shape[1:]
             return channels, height, width
@@ -89,11 +89,11 @@ class Dataset:
         """Return what makes the images.
 
         Args:
-            expected_images: how many will be made in all.
+            expected_images: Number of will be made in all.
 
         Raises:
-            UsageError: the images exist already.
-            MissingError: the simulator is not there.
+            UsageError: The images exist already.
+            MissingError: The simulator is absent.
         """
         if isinstance(self._content, ImageSet) or self.recipe.simulator is None:
             raise UsageError(
@@ -119,7 +119,7 @@ class Dataset:
             name: "train", "val" or "test".
 
         Raises:
-            DataError: a class is missing, or an image holds values that are not finite; names it.
+            DataError: A class is missing, or an image contains values that are not finite; the error names it.
         """
         content, classes = self._content, self.task.classes
         if isinstance(content, ImageSet):
@@ -194,7 +194,7 @@ def _check_pixels(content: ImageSet, index: NDArray[np.int64], what: str) -> Non
     """Check that images are finite, a few at a time.
 
     Raises:
-        DataError: one is not; names it.
+        DataError: An image contains values that are not finite; the error names it.
     """
     for start in range(0, len(index), _AT_A_TIME):
         some = index[start : start + _AT_A_TIME]

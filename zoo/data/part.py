@@ -20,9 +20,9 @@ class BatchPart:
         """Return the part of a process; the parts are disjoint, complete, and differ by one image at most.
 
         Args:
-            rank: of the process, from 0.
-            processes: how many there are; at most `whole`.
-            whole: images in a batch.
+            rank: Rank of the process, from 0.
+            processes: Number of processes; at most `whole`.
+            whole: Number of images in a batch.
         """
         return cls(start=rank * whole // processes, stop=(rank + 1) * whole // processes, whole=whole)
 

@@ -25,8 +25,8 @@ def load_arrays(content: bytes) -> Any:
     """Return the arrays, numbers and texts of a pickle; tuples become lists.
 
     Raises:
-        pickle.UnpicklingError: it is too large, or holds anything else.
-        Exception: it is damaged; the pickle module raises exceptions of many types.
+        pickle.UnpicklingError: The pickle is too large, or contains other objects.
+        Exception: The pickle is damaged; the pickle module raises exceptions of many types.
     """
     _check_size(content)
     return _resolved(_ArraysOnly(io.BytesIO(content), encoding="latin1").load(), {})
@@ -36,8 +36,8 @@ def _check_size(content: bytes) -> None:
     """Check lengths and places in the memo, for which `pickle` takes memory before it looks for their content.
 
     Raises:
-        pickle.UnpicklingError: it is too large.
-        ValueError: It is cut, or is not a pickle.
+        pickle.UnpicklingError: The array is too large.
+        ValueError: The file is truncated, or is not a pickle.
     """
     if len(content) > MOST_BYTES:
         raise pickle.UnpicklingError(f"a pickle of {len(content):,} bytes; the limit is {MOST_BYTES:,}")
@@ -58,7 +58,7 @@ class _ArraysOnly(pickle.Unpickler):
         """Return the stand-in for a name.
 
         Raises:
-            pickle.UnpicklingError: There is none.
+            pickle.UnpicklingError: The pickle does not contain an array.
         """
         module = module.replace("numpy._core", "numpy.core")
         if (module, name) not in _STAND_INS:
@@ -200,7 +200,7 @@ def _resolved(value: Any, done: dict[int, Any]) -> Any:
         done: Result for the id of each value met before.
 
     Raises:
-        pickle.UnpicklingError: it holds itself, or is of another kind.
+        pickle.UnpicklingError: The object contains itself, or is of another kind.
     """
     if isinstance(value, _Array) and value.items is None:
         return value.value

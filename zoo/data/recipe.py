@@ -26,13 +26,13 @@ class Recipe:
     """All that decides what image i of a split looks like; how many images there are is not part of it.
 
     Args:
-        dataset, dataset_version: the data set's id and version.
-        params: its resolved parameters.
-        simulator, simulator_version: the engine's id and version, or None for images that exist already.
-        seed: another seed gives other images of the same kind.
+        dataset, dataset_version: Id and version of the data set.
+        params: Resolved parameters of the data set.
+        simulator, simulator_version: Simulator's id and version, or None for images that exist already.
+        seed: Seed of the images; another seed gives other images of the same kind.
         device_type: "cpu" or "cuda"; the noise of the two differs bit by bit.
-        content: parameter that is a path -> digest of what lies there (`zoo.data.content`).
-        code: distribution -> version, or file -> digest, of the plugins that make the images. Without those of this
+        content: Digests of files (`zoo.data.content`): parameter that is a path -> digest.
+        code: Plugins that make the images: distribution -> version, or file -> digest. Without those of this
             project, where a change of the images raises the version of the data set or simulator.
     """
 

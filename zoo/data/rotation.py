@@ -50,7 +50,7 @@ def rotate(
     Args:
         images: Square images.
         angle: Angle in radians, one number or one for each image [N].
-        mirrored: For each image [N], -1 to mirror left and right after the rotation, or 1; None mirrors none.
+        mirrored: Factor of each image [N]: -1 to mirror left and right after the rotation, or 1; None mirrors none.
         interpolation: "bilinear" or "bicubic".
         padding: "zeros", or "border" to repeat the pixels at the edge.
     """

@@ -59,15 +59,15 @@ def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]], *, identity: str
     is eight bytes of length, a JSON header, then the arrays; so it is written here, array by array.
 
     Args:
-        path: from `shard_path`.
-        arrays: name -> [n, ...] of float32, float64 or int64.
-        identity: what it is: recipe, split and number.
+        path: Path from `shard_path`.
+        arrays: Arrays: name -> [n, ...] of float32, float64 or int64.
+        identity: Identity of the shard: recipe, split and number.
 
     Returns:
         The SHA-256 of the file, as sha256sum prints it.
 
     Raises:
-        DataError: the file cannot be written.
+        DataError: The file cannot be written.
     """
     # The widest numbers first, so that all of them lie at multiples of their size.
     names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
@@ -93,13 +93,13 @@ def read_shard(path: Path, *, identity: str, verify: bool = True) -> dict[str, N
     """Return a shard's arrays, mapped from disk.
 
     Args:
-        path: from `shard_path`.
-        identity: what it must be.
-        verify: compare the content with its SHA-256.
+        path: Path from `shard_path`.
+        identity: Expected identity of the shard.
+        verify: Whether the content is compared with its SHA-256.
 
     Raises:
-        DamagedShard: it is truncated, altered, or another one.
-        FileNotFoundError: it is not there.
+        DamagedShard: The shard is truncated, altered, or another one.
+        FileNotFoundError: The shard is missing.
     """
     content = _mapped(regular_file(path))
     try:

@@ -32,11 +32,11 @@ class Simulation:
     """All that it takes to make any image of a recipe. Image i does not depend on which others are made with it.
 
     Args:
-        recipe: what the images are.
-        classes: the labels' names.
-        population, render: the targets that the recipe names.
-        device: to render on.
-        expected_images: how many will be made in all, by all processes, so that the simulator may choose how to
+        recipe: Recipe of the images.
+        classes: Names of the labels.
+        population, render: Targets that the recipe names.
+        device: Device to render on.
+        expected_images: Number of images that all processes will make in all, by which the simulator chooses how to
             work once and for all; two choices differ by rounding.
     """
 
@@ -51,12 +51,12 @@ class Simulation:
         """Return the scenes with these numbers, and images [n, H, W] of them on the device.
 
         Args:
-            split: names the stream of random numbers.
+            split: Split, which names the stream of random numbers.
             indices: [n].
 
         Raises:
-            DataError: the population or the simulator breaks its contract.
-            UsageError: a parameter is impossible.
+            DataError: The population or the simulator breaks its contract.
+            UsageError: A parameter is impossible.
         """
         stream = self.recipe.stream(split)
         scenes = self.population.sample(indices, stream)
@@ -71,13 +71,13 @@ class Simulation:
         """Return images [n, H, W] of scenes on the device, with the noise of these numbers.
 
         Args:
-            split: names the stream of random numbers.
+            split: Split, which names the stream of random numbers.
             indices: [n].
-            scenes: n scenes, drawn or read from a record with `Split.scenes`.
+            scenes: Scenes, drawn or read from a record with `Split.scenes`.
 
         Raises:
-            DataError: the simulator breaks its contract.
-            UsageError: a scene cannot be rendered or exposed.
+            DataError: The simulator breaks its contract.
+            UsageError: A scene cannot be rendered or exposed.
         """
         pixels = render_pixels(
             self.render, scenes, self.population.instrument, simulator=str(self.recipe.simulator),
@@ -102,9 +102,9 @@ class Simulation:
         """Return images and all that is stored beside them.
 
         Args:
-            split: names the stream of random numbers.
+            split: Split, which names the stream of random numbers.
             indices: [n], at least one.
-            progress: called with the images that are done.
+            progress: Function called with the images that are done.
 
         Returns:
             "image" [n, 1, H, W] float32, "label" [n], "parameter.NAME" [n] of every parameter, and "truth.NAME", see

@@ -23,15 +23,15 @@ class Split:
 
     Args:
         name: "train", "val" or "test".
-        classes: the labels' names.
-        chunks: arrays [n_i, C, H, W] float32, or rows of one on disk, whose concatenation is the split.
+        classes: Names of the labels.
+        chunks: Arrays [n_i, C, H, W] float32, or rows of one on disk, whose concatenation is the split.
         labels: [N] int64.
         ids: N texts.
-        parameters: name -> [N] float64.
-        truth: all about the scenes of simulated images, see `zoo.data.truth`; empty for others.
+        parameters: Scene parameters: name -> [N] float64.
+        truth: Scenes of simulated images, as `zoo.data.truth` stores them; empty for others.
 
     Raises:
-        DataError: a label names no class.
+        DataError: A label is not the index of a class.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Split:
             indices: [n] places in the split; None stands for all.
 
         Raises:
-            DataError: the images are not simulated, or were stored by an earlier version.
+            DataError: The images are not simulated, or were stored by an earlier version.
         """
         index = np.arange(len(self)) if indices is None else np.atleast_1d(np.asarray(indices, dtype=np.int64))
         return scenes_of(self.truth, index, label=self.labels, parameters=self.parameters)

@@ -34,11 +34,11 @@ class Stream:
     idle core to gain, and two sets of threads on the same cores hinder each other.
 
     Args:
-        simulation: makes the images.
-        images: an epoch has.
+        simulation: Simulation that makes the images.
+        images: Number of images in an epoch.
         device: Device that receives the batches.
         task: Classes that are merged; None keeps all of them apart.
-        threaded: render ahead in a thread; None decides by the device.
+        threaded: Whether images are rendered ahead in a thread; None decides by the device.
     """
 
     resident = False
@@ -82,10 +82,10 @@ class Stream:
         """Yield the images [n, 1, H, W] and labels [n] of an epoch in full batches, on the device.
 
         Args:
-            number: of the epoch, from 1.
-            batch_size: images in a batch; at most those of an epoch.
+            number: Number of the epoch, from 1.
+            batch_size: Number of images in a batch; at most those of an epoch.
             shuffle: CPU generator of the order; None keeps it.
-            part: render and yield this part of each batch alone.
+            part: Part of each batch that is rendered and yielded.
         """
         count = len(self) - len(self) % batch_size
         order = torch.arange(len(self)) if shuffle is None else torch.randperm(len(self), generator=shuffle)

@@ -15,11 +15,11 @@ from zoo.specs import DatasetSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Which classes of a data set are one class here.
+    """Classes of a data set, some of them merged.
 
     Args:
         classes: Names of the classes that a network distinguishes.
-        merged: for each class of the data set, its place in `classes`.
+        merged: Index in `classes` for each class of the data set.
     """
 
     classes: tuple[str, ...]
@@ -39,7 +39,7 @@ def open_task(spec: DatasetSpec, name: str) -> Task:
     """Return a task of a data set; "" keeps all its classes apart.
 
     Raises:
-        UsageError: the data set has no task of this name.
+        UsageError: The data set does not have a task of this name.
     """
     if not name:
         return Task(classes=spec.classes, merged=tuple(range(len(spec.classes))))

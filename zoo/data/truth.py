@@ -20,7 +20,7 @@ PREFIX = "truth."
 OFFSET = "truth.points.offset"
 _RAGGED = ("x", "y", "einstein_radius")
 _SCALING = "truth.exposure.scaling"
-# The name of a part says what it is, so that one file describes itself.
+# The name of a part describes it, so that a file can be read without other files.
 _PARTS: dict[str, tuple[str, type]] = {
     "halo": ("halo", Isothermal), "shear": ("shear", Shear), "sersic": ("source", Sersic),
     "picture": ("source", PixelSource), "lens_light": ("lens_light", Sersic), "exposure": ("exposure", Exposure),
@@ -66,12 +66,12 @@ def scenes_of(arrays: Arrays, index: NDArray[np.int64], *, label: NDArray[np.int
     """Return the scenes that `truth_arrays` was given, without the empty places among their masses.
 
     Args:
-        arrays: of N scenes.
+        arrays: Arrays of N scenes.
         index: [n] which of them.
-        label, parameters: of all N.
+        label, parameters: Labels and parameters of all N.
 
     Raises:
-        DataError: the arrays are not those of scenes.
+        DataError: The arrays are not those of scenes.
     """
     try:
         parts: dict[str, Any] = {"lens_light": None}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zoo.data.folder import RECIPE, read_recipe, tell_differences
+from zoo.data.folder import RECIPE, describe_differences, read_recipe
 from zoo.data.manifest import MANIFEST, count_classes, read_manifest
 from zoo.data.recipe import SPLITS, Recipe
 from zoo.data.shards import SHARD_SIZE, DamagedShard, file_sha256, read_shard, shard_count, shard_identity, shard_path
@@ -21,9 +21,9 @@ class Problem:
     """Something wrong with a folder.
 
     Args:
-        text: what, with the file's name.
-        split: where, or None for the folder itself.
-        delete: the file to delete before the split is made again, where that is needed.
+        text: Description of the fault, with the file's name.
+        split: Name of the split, or None for the folder itself.
+        delete: File to delete before the split is made again, where that is needed.
     """
 
     text: str
@@ -33,13 +33,13 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitReport:
-    """What there is of a split.
+    """State of a split.
 
     Args:
         split: "train", "val" or "test".
-        images: how many it is to have, by the manifest; without one, as far as the last shard reaches.
-        shards: files that are there.
-        counts: class -> images, by the manifest.
+        images: Number of images that it is to have, by the manifest; without one, as far as the last shard reaches.
+        shards: Number of files that exist.
+        counts: Numbers of images by the manifest: class -> images.
     """
 
     split: str
@@ -53,9 +53,9 @@ class FolderReport:
     """The result of `verify_folder`.
 
     Args:
-        recipe: of the folder.
-        splits: what there is.
-        problems: empty if all is well.
+        recipe: Recipe of the folder.
+        splits: Splits of the folder.
+        problems: Faults that were found.
         notes: Observations that are not problems.
     """
 
@@ -69,11 +69,11 @@ def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None =
     """Read every file of a folder and say all that is wrong.
 
     Args:
-        folder: made by `zoo simulate`, or a data set's folder in the cache.
-        progress: called with images read and images to be read.
+        folder: Folder made by `zoo simulate`, or a data set's folder in the cache.
+        progress: Function called with images read and images to be read.
 
     Raises:
-        DataError: It is not a folder of simulated images, or a file cannot be read.
+        DataError: The folder does not contain simulated images, or a file cannot be read.
     """
     recipe = read_recipe(folder)
     problems: list[Problem] = []
@@ -84,7 +84,7 @@ def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None =
         manifest = None
         problems.append(Problem(text=error.args[0], delete=folder / MANIFEST))
     if manifest is not None and manifest.recipe_hash != recipe.hash:
-        other = tell_differences(recipe, manifest.recipe)
+        other = describe_differences(recipe, manifest.recipe)
         text = f"{MANIFEST} and {RECIPE} are of different recipes: {other} ({RECIPE} is what is 'there')."
         problems.append(Problem(text=text, delete=folder / MANIFEST))
         manifest = None

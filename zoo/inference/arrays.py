@@ -43,7 +43,7 @@ def read_npz_file(path: Path, channels: int, chosen: str | None) -> Iterator[Par
     """Yield the array of images of a .npz file.
 
     Raises:
-        Unreadable: It is not such a file, or its arrays are larger than the limit.
+        Unreadable: The file has another format, or its arrays are larger than the limit.
     """
     require_start(path, (b"PK",), ".npz")
     with zipfile.ZipFile(path) as content:
@@ -57,7 +57,7 @@ def require_start(path: Path, starts: tuple[bytes, ...], kind: str) -> None:
     """Check that a file is of its kind, because libraries also read others by content.
 
     Raises:
-        Unreadable: It starts in another way.
+        Unreadable: The file begins with other bytes.
     """
     with path.open("rb") as file:
         if not file.read(max(map(len, starts))).startswith(starts):
@@ -65,7 +65,7 @@ def require_start(path: Path, starts: tuple[bytes, ...], kind: str) -> None:
 
 
 def read_safetensors_file(path: Path, channels: int, chosen: str | None) -> Iterator[Part]:
-    """Yield a file's images, mapped from disk; of one that `zoo simulate` made those that were asked for.
+    """Yield a file's images, mapped from disk; of a shard of `zoo simulate` those that were requested.
 
     A shard always holds 256 images; the manifest of its folder states the number requested, and the pixel scale.
     """
@@ -86,9 +86,9 @@ def read_safetensors_file(path: Path, channels: int, chosen: str | None) -> Iter
         yield Part(load=lambda: images)
         return
     scale = manifest.recipe.params.get("pixel_scale")
-    asked = max(0, split.images - int(path.stem) * SHARD_SIZE)
+    requested = max(0, split.images - int(path.stem) * SHARD_SIZE)
     pixel_scale = PixelScale(scale, f"{MANIFEST} of its folder") if scale else None
-    yield Part(load=lambda: images[:asked], pixel_scale=pixel_scale)
+    yield Part(load=lambda: images[:requested], pixel_scale=pixel_scale)
 
 
 def _mapped(path: Path, name: str) -> NDArray[Any]:
@@ -109,7 +109,7 @@ def _choose(names: list[str], chosen: str | None) -> str:
     """Return the array that holds the images.
 
     Raises:
-        Unreadable: it is not clear which one.
+        Unreadable: Several arrays could be the images.
     """
     if chosen is not None:
         return choose(names, chosen, "array")
@@ -124,7 +124,7 @@ def read_picture_file(path: Path, channels: int, chosen: str | None) -> Iterator
     """Yield a PNG or JPEG as [H, W], or [3, H, W] for a network with colour channels.
 
     Raises:
-        Unreadable: It is larger than the limit; or a PNG has 16 bits and more than grey, or is wanted in colours:
+        Unreadable: The image is larger than the limit; or it is a 16-bit PNG that has colours or is read in colours:
             pillow would keep 8 of them.
     """
     if chosen is not None:

@@ -71,17 +71,17 @@ def evaluation_recipe(
     a network of 64 pixels and four times the mass is scored on images of that size and mass of another data set, too.
 
     Args:
-        host: the plugins.
-        trained: the weights.
-        data: id or name of a data set; default: the one that they were trained on.
-        params: parameters that differ from that.
-        simulator: id or name; default: the one of the training images.
-        seed: of the images; 0 are those of `zoo bench`, and their test split was in no training.
+        host: The plugins.
+        trained: The weights.
+        data: Id or name of a data set; default: that of the training images.
+        params: Parameters that differ from those of the training images.
+        simulator: Id or name; default: the one of the training images.
+        seed: Seed of the images; 0 gives those of `zoo bench`, and their test split was in no training.
         device: "cpu" or "cuda", to render on.
 
     Raises:
-        UsageError: an unknown data set or parameter, or an impossible seed.
-        MissingError: a plugin is absent.
+        UsageError: An unknown data set or parameter, or an impossible seed.
+        MissingError: A plugin is absent.
     """
     made_by = trained.about.recipe
     if type(seed) is not int or not 0 <= seed < 2**63:
@@ -122,18 +122,18 @@ def evaluate(
     """Return the scores on the test split of a recipe.
 
     Args:
-        host: the plugins.
-        trained: the weights, on the device to compute on.
-        recipe: of the images; see `evaluation_recipe`.
-        images: how many.
+        host: The plugins.
+        trained: The weights, on the device to compute on.
+        recipe: Recipe of the images, from `evaluation_recipe`.
+        images: Number of images.
         angle: Rotation of each image in degrees before the network; beyond quarter turns by bilinear interpolation.
-        average: see `TrainedClassifier.predict_proba`.
-        folder: read simulated images from here; default: the cache, which is filled.
-        progress: called with split, images made, images to be made while it simulates.
+        average: Average over rotated and mirrored images, as for `TrainedClassifier.predict_proba`.
+        folder: Folder of simulated images; default: the cache, which is filled.
+        progress: Function called with split, images made, images to be made while it simulates.
 
     Raises:
-        UsageError: an impossible number of images, or angle.
-        DataError: the images have another shape or other classes than the weights, or the network gives no finite
+        UsageError: An impossible number of images, or angle.
+        DataError: The images have another shape or other classes than the weights, or the network gives no finite
             number for one of them.
     """
     if type(images) is not int or not 1 <= images <= MOST_IMAGES:
@@ -173,7 +173,7 @@ def _task_of(spec: DatasetSpec, classes: tuple[str, ...]) -> str:
     """Return the name of the task of a data set that asks for these classes.
 
     Raises:
-        DataError: none does.
+        DataError: No image has the class.
     """
     for name in ("", *spec.tasks):
         if open_task(spec, name).classes == tuple(classes):

@@ -44,7 +44,7 @@ def read_fits(path: Path, channels: int, chosen: str | None) -> Iterator[Part]:
         chosen: Extension to read instead: its name, its name and version as in "SCI,2", or its number from 0.
 
     Raises:
-        Unreadable: It is not such a file, or holds no image.
+        Unreadable: The file is not a FITS file, or does not contain an image.
     """
     fits = import_library("astropy.io.fits", "FITS files need astropy", "astropy")
     require_start(path, _STARTS, "FITS")
@@ -77,7 +77,7 @@ def _load(unit: Any) -> NDArray[Any]:
     """Return the array of an extension.
 
     Raises:
-        Unreadable: It is larger than the limit, or ends before its data do.
+        Unreadable: The image is larger than the limit, or the file is truncated.
     """
     check_size(unit.shape)
     return np.asarray(unit.data)

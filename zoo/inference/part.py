@@ -29,7 +29,7 @@ class Part:
     """One array of images in a file.
 
     Args:
-        load: Function that reads the array; called before the next part is asked for.
+        load: Function that reads the array; called before the next part is requested.
         label: Name in the file, or "" for its only array.
         pixel_scale: Pixel scale that the file states, or None.
         scale_error: Reason why the stated pixel scale cannot be used, or "".
@@ -47,7 +47,7 @@ def choose(names: list[str], chosen: str, what: str) -> str:
     """Return the name among those of a file that `FILE[NAME]` stands for, in any case.
 
     Raises:
-        Unreadable: There is none.
+        Unreadable: The file does not contain an image.
     """
     for name in names:
         if name.lower() == chosen.lower():
@@ -59,7 +59,7 @@ def import_library(module: str, what: str, package: str) -> Any:
     """Import an optional library.
 
     Raises:
-        MissingError: it is not installed.
+        MissingError: The library is not installed.
     """
     import importlib
 

@@ -110,7 +110,7 @@ def _parsed(header: Any, name: str) -> tuple[float, str]:
     """Return the number of an entry, which may be written as text, and the unit that is written with it, or "".
 
     Raises:
-        _Unusable: It is not a finite number with a unit of angle.
+        _Unusable: The value is not a finite number with a unit of angle.
     """
     value, unit = header[name], ""
     if isinstance(value, str) and (found := _TEXT.fullmatch(value.lower())):

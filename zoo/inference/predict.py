@@ -36,12 +36,12 @@ header's mistake, such as degrees for arcsec.
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """How images are brought to the form of the training images.
+    """Changes that bring images to the form of the training images.
 
     Args:
-        pixel_scale: arcsec per pixel of all images, whatever their headers say; None believes the headers.
+        pixel_scale: Pixel scale of all images in arcsec, in place of their headers; None uses the headers.
         factor: Factor of every pixel, such as 1 / exposure time for counts.
-        match_scale: multiply each image so that its brightest pixel is as bright as the median training image's.
+        match_scale: Whether each image is multiplied so that its brightest pixel equals the median training image's.
     """
 
     pixel_scale: float | None = None
@@ -61,12 +61,12 @@ class Prediction:
     """The answer for one image.
 
     Args:
-        name: as in `Picture`.
+        name: Name of the image, as in `Picture`.
         probabilities: [K].
-        peak, noise: brightest pixel and noise of the image as the network saw it.
-        unusual: whether one of them lies far outside the training images.
-        scale_assumed: whether the pixel scale of the training images was taken for want of another.
-        notes: what else a reader should know.
+        peak, noise: Brightest pixel and noise of the image as the network saw it.
+        unusual: Whether one of them lies far outside the training images.
+        scale_assumed: Whether the pixel scale of the training images was assumed, because no other was stated.
+        notes: Further remarks on the image.
     """
 
     name: str
@@ -97,14 +97,14 @@ def predict(
     """Return an iterator over the answers for every image, in order.
 
     Args:
-        trained: the classifier.
-        pictures: from `zoo.inference.read.read_pictures`.
-        preparation: see `Preparation`.
-        average: see `TrainedClassifier.predict_proba`.
-        batch_size: images at a time; about as many are held.
+        trained: The classifier.
+        pictures: Images from `zoo.inference.read.read_pictures`.
+        preparation: Changes of the images before the network.
+        average: Average over rotated and mirrored images, as for `TrainedClassifier.predict_proba`.
+        batch_size: Number of images at a time; about as many are in memory.
 
     Raises:
-        UsageError: the preparation's pixel scale is out of reach of the training images'.
+        UsageError: The preparation's pixel scale is out of reach of the training images'.
     """
     preparation = preparation or Preparation()
     trained_at, scale = trained.about.pixel_scale, preparation.pixel_scale
@@ -237,10 +237,10 @@ def _answer(
 
 
 class Summary:
-    """What is to be said once, after all answers.
+    """Remarks that are printed once, after all answers.
 
     Args:
-        trained: the classifier.
+        trained: The classifier.
     """
 
     def __init__(self, trained: TrainedClassifier) -> None:
@@ -267,17 +267,17 @@ class Summary:
         lines = []
         if self.assumed:
             lines.append(
-                f"{self.assumed:,} of {self.predicted:,} images state no pixel scale; the training images' "
-                f"{about.pixel_scale:g} arcsec was taken (--pixel-scale overrides it)"
+                f"{self.assumed:,} of {self.predicted:,} images have no pixel scale; that of the training images, "
+                f"{about.pixel_scale:g} arcsec, is assumed (--pixel-scale overrides it)"
             )
         if self.unusual:
             low, middle, high = about.pixels.peak
             noise_low, noise_middle, noise_high = about.pixels.noise
             lines.append(
-                f"the pixels of {self.unusual:,} of {self.predicted:,} images lie far (more than {FAR:g} times) "
-                "outside the training images, on which alone the network was tested: their brightest pixel, median "
+                f"the pixels of {self.unusual:,} of {self.predicted:,} images are far (more than a factor of {FAR:g}) "
+                "outside those of the training images, where its scores do not hold: brightest pixel, median "
                 f"{np.median(self._peaks):.3g}, in training {middle:.3g} ({low:.3g} to {high:.3g}); noise, median "
                 f"{np.median(self._noises):.3g}, in training {noise_middle:.3g} ({noise_low:.3g} to {noise_high:.3g}). "
-                "Is the unit the same? --factor F multiplies every pixel, --match-scale scales each image's peak"
+                "Check the unit: --factor F multiplies every pixel, --match-scale scales each image's peak"
             )
         return lines

@@ -72,7 +72,7 @@ def read_pictures(paths: Iterable[Path | Skipped], *, channels: int) -> Iterator
         channels: Number of channels C of the network.
 
     Raises:
-        MissingError: a library that a file needs is not installed.
+        MissingError: A library that a file needs is not installed.
     """
     for path in paths:
         if isinstance(path, Skipped):
@@ -107,7 +107,7 @@ def _skipped(name: str, error: Exception) -> Skipped:
     """Return the reason why a file is left out.
 
     Raises:
-        MissingError: a library is not installed, which concerns more than this file.
+        MissingError: A library is not installed, which concerns more than this file.
     """
     if isinstance(error, MissingError):
         raise error
@@ -153,7 +153,7 @@ def _open(path: Path, channels: int) -> Iterator[Part]:
 
     Raises:
         Unreadable: The file was not found, or has an unsupported format.
-        OSError: the system refuses to look at it or to read it.
+        OSError: The system denies access to the file.
     """
     chosen = None
     status = _status(path)

@@ -21,7 +21,7 @@ def seen_part(shape: tuple[int, ...], *, size: int, zoom: float = 1.0) -> tuple[
     Args:
         shape: Shape of the image; H and W come last.
         size: H and W of the result.
-        zoom: side of a new pixel over that of an old one.
+        zoom: Side of a new pixel over that of an old one.
     """
     rows, columns = (_axis(length, size, zoom)[0] for length in shape[-2:])
     return rows, columns
@@ -36,7 +36,7 @@ def resample_image(image: NDArray[Any], *, size: int, zoom: float = 1.0) -> tupl
     Args:
         image: [C, H, W] of any type of number; only the part that is used is read and converted.
         size: H and W of the result.
-        zoom: side of a new pixel over that of an old one.
+        zoom: Side of a new pixel over that of an old one.
 
     Returns:
         [C, size, size], and a share from 0 to 1.

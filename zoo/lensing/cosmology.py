@@ -29,9 +29,9 @@ def einstein_radius(mass: ArrayLike, lens_redshift: ArrayLike, source_redshift: 
     It is a point mass's Einstein radius, and that of an isothermal sphere which holds `mass` inside it.
 
     Args:
-        mass: solar masses.
-        lens_redshift: z_L.
-        source_redshift: z_S, above z_L.
+        mass: Mass in solar masses.
+        lens_redshift: Redshift z_L of the lens.
+        source_redshift: Redshift z_S of the source, above z_L.
     """
     z_lens, z_source = np.asarray(lens_redshift, float), np.asarray(source_redshift, float)
     lens, source = comoving_distance(z_lens), comoving_distance(z_source)

@@ -33,7 +33,7 @@ class Draws:
     """The random numbers of some images of one stream.
 
     Args:
-        seed: any text that names the stream, such as "modelB/0/train".
+        seed: Text that names the stream, such as "modelB/0/train".
         indices: [n] image indices in the stream.
     """
 

@@ -19,16 +19,16 @@ class Instrument:
     """A camera.
 
     Args:
-        image_size: pixels on a side.
-        pixel_scale: arcsec per pixel.
-        over_sampling: rays per pixel and axis, averaged.
+        image_size: Number of pixels on a side.
+        pixel_scale: Pixel scale in arcsec per pixel.
+        over_sampling: Number of rays per pixel and axis, averaged.
         psf: "gaussian", "airy" or "none".
-        psf_width: arcsec; the Gaussian's sigma, or the radius of the Airy disk's first zero.
-        reference_pixel_scale: arcsec; side of the pixel that `Exposure.snr` and `Exposure.peak` refer to. None stands
+        psf_width: Width in arcsec: the Gaussian's sigma, or the radius of the Airy disk's first zero.
+        reference_pixel_scale: Side in arcsec of the pixel that `Exposure.snr` and `Exposure.peak` refer to. None stands
             for the camera's own pixel. With a fixed value the depth of an image does not depend on its pixels.
 
     Raises:
-        UsageError: a value is impossible.
+        UsageError: A value is impossible.
     """
 
     image_size: int = 150
@@ -91,7 +91,7 @@ class Instrument:
         """Return the sub-pixels per axis of a reference pixel, rounded to a whole number.
 
         Args:
-            sub_pixels: per pixel and axis of the camera.
+            sub_pixels: Number per pixel and axis of the camera.
         """
         if self.reference_pixel_scale is None:
             return sub_pixels
@@ -102,8 +102,8 @@ class Instrument:
         """Return the camera whose pixels are this one's sub-pixels.
 
         Args:
-            sub_pixels: per pixel and axis; default: `self.sub_pixels`.
-            rays: per sub-pixel and axis; default: those of `over_sampling`.
+            sub_pixels: Number per pixel and axis; default: `self.sub_pixels`.
+            rays: Number per sub-pixel and axis; default: those of `over_sampling`.
         """
         count = self.sub_pixels if sub_pixels is None else sub_pixels
         return _SubPixels(

@@ -22,7 +22,7 @@ MOST_COUNTS = 2e9
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """What a simulator returns: noiseless, PSF-convolved surface brightness averaged over each pixel.
+    """Output of a simulator: noiseless, PSF-convolved surface brightness averaged over each pixel.
 
     Args:
         source: [n, H, W] the lensed source.
@@ -35,7 +35,7 @@ class Rendered:
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """What the core stores.
+    """Images that the core stores.
 
     Args:
         image: [n, H, W] float32, counts per second with the mean sky subtracted; with `Exposure.scaling` "minmax"
@@ -103,13 +103,13 @@ def observe(rendered: Rendered, exposure: Exposure, *, draws: Draws, reference: 
     quadratic in the scale.
 
     Args:
-        rendered: noiseless images.
-        exposure: of the same n scenes.
-        draws: of the same n scenes; noise i depends on its seed, its index and the type of device.
-        reference: brightest reference pixels, which a wanted SNR or peak holds for; default: those of `rendered`.
+        rendered: Noiseless images.
+        exposure: Exposure of the same n scenes.
+        draws: Random numbers of the same n scenes; noise i depends on its seed, its index and the type of device.
+        reference: Brightest reference pixels, which a given SNR or peak refers to; default: those of `rendered`.
 
     Raises:
-        UsageError: a pixel would collect more counts than can be drawn, or a number of them that is not finite.
+        UsageError: A pixel would collect more counts than can be drawn, or a number of them that is not finite.
     """
     import torch
 

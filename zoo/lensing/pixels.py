@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Pixels:
-    """What `render_pixels` returns.
+    """Result of `render_pixels`.
 
     Args:
         rendered: Surface brightness averaged over each pixel.
@@ -34,11 +34,11 @@ def render_pixels(
 ) -> Pixels:
     """Render scenes on sub-pixels, where the PSF is convolved, and average them over each pixel.
 
-    Every simulator is as accurate as `Instrument.sub_pixels` asks for, although it knows of pixels only.
+    Every simulator is as accurate as `Instrument.sub_pixels` requires, although it computes pixels only.
 
     Args:
         render: Target of a `SimulatorSpec`.
-        scenes: n scenes.
+        scenes: Scenes of n images.
         instrument: Camera of the images.
         simulator: Name of the simulator, for the message.
         options: Further arguments of `render`.
@@ -52,7 +52,7 @@ def render_pixels(
     for name, light in (("source", rendered.source), ("lens light", rendered.lens_light)):
         if light is not None and tuple(light.shape) != wanted:
             raise DataError(
-                f"Simulator {simulator} returned a {name} of shape {tuple(light.shape)} where {wanted} was asked for."
+                f"Simulator {simulator} returned a {name} of shape {tuple(light.shape)} where {wanted} was requested."
             )
     return to_pixels(rendered, instrument, sub_pixels=instrument.sub_pixels)
 

@@ -26,6 +26,6 @@ class Population(Protocol):
 
         Args:
             indices: [n] image indices.
-            seed: names the stream: data seed and split.
+            seed: Seed that names the stream: data seed and split.
         """
         ...

@@ -25,7 +25,7 @@ class Prior:
 
     Args:
         form: "Fixed", "U", "LogU", "Normal" or "Poisson".
-        arguments: value; low, high; low, high; mean, standard deviation; mean.
+        arguments: Numbers by kind of prior: value; low, high; low, high; mean, standard deviation; mean.
     """
 
     form: str
@@ -59,8 +59,8 @@ def parse_prior(value: object, *, name: str) -> Prior:
     """Read a prior.
 
     Args:
-        value: a number, or text such as "U(0, 1)"; "0:1" is short for "U(0, 1)".
-        name: the parameter, for the message.
+        value: Number, or text such as "U(0, 1)"; "0:1" is short for "U(0, 1)".
+        name: Name of the parameter, for the message.
 
     Raises:
         UsageError: The text is not a prior, or its arguments are impossible.

@@ -1,4 +1,4 @@
-"""What is on the sky: batches of lenses, sources and point masses as plain NumPy arrays of shape [n]."""
+"""Objects on the sky: batches of lenses, sources and point masses as plain NumPy arrays of shape [n]."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def with_sersic_b(light: Sersic, b: Array) -> Sersic:
     I_e exp(-b_n [(R / R_e)^(1/n) - 1]) keeps its values if b_n / R_e^(1/n) and I_e exp(b_n) are kept.
 
     Args:
-        light: n profiles.
+        light: Light profiles of n images.
         b: [n] the engine's constant for `light.index`.
     """
     return dataclasses.replace(
@@ -138,7 +138,7 @@ class PixelSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """How each scene is observed.
+    """Exposure of each scene.
 
     Args:
         seconds: [n] exposure time.
@@ -146,7 +146,7 @@ class Exposure:
         snr: [n] requested ratio of the lensed source's peak to the noise of that pixel, or NaN.
         peak: [n] requested peak of the lensed source in counts per second where snr is NaN, or NaN for no scaling.
             Both are those of the reference pixel, see `Instrument.reference_pixel_scale`.
-        scaling: one of SCALINGS, applied to each image after the noise; "minmax" maps its pixels to [0, 1].
+        scaling: Scaling, one of SCALINGS, applied to each image after the noise; "minmax" maps its pixels to [0, 1].
     """
 
     seconds: Array
@@ -162,10 +162,10 @@ class Scenes:
 
     Args:
         label: [n] int64 index into the data set's classes.
-        halo, shear, points, exposure: see there.
-        source: a Sersic law or pictures; a simulator that draws Sersic laws only asks `sersic_source` for it.
-        lens_light: the lens galaxy's own light, or None.
-        parameters: name -> [n], everything worth storing beside the image (redshifts, masses, counts, ...).
+        halo, shear, points, exposure: Parts of the scenes, each described in its own class.
+        source: Sersic law or pictures; a simulator of Sersic laws only obtains it from `sersic_source`.
+        lens_light: Light of the lens galaxy, or None.
+        parameters: Scene parameters that are stored beside the image (redshifts, masses, counts, ...): name -> [n].
     """
 
     label: NDArray[np.int64]
@@ -190,7 +190,7 @@ def sersic_source(scenes: Scenes, *, simulator: str) -> Sersic:
     """Return the source of some scenes for a simulator that can draw Sersic laws only.
 
     Raises:
-        UsageError: the source is something else.
+        UsageError: The source is something else.
     """
     if not isinstance(scenes.source, Sersic):
         raise UsageError(

@@ -21,7 +21,7 @@ class Classifier(nn.Module):
     """Standardise images channel by channel, then apply the network.
 
     Args:
-        network: maps [N, C, H, W] to logits [N, K].
+        network: Network that maps [N, C, H, W] to logits [N, K].
         channels: C. Mean 0 and standard deviation 1 are used until `normalise` is called or a weights file is loaded.
     """
 
@@ -56,15 +56,15 @@ def build_classifier(
     """Return an untrained classifier.
 
     Args:
-        host: the plugins.
-        model: id.
-        hparams: resolved hyper-parameters.
-        image_shape: channels, height, width; images are square.
+        host: The plugins.
+        model: Id of the model.
+        hparams: Resolved hyper-parameters.
+        image_shape: Channels, height, width; images are square.
         num_classes: K.
 
     Raises:
-        TrainingError: the images are not square, or the network cannot be built.
-        UsageError, MissingError: see `build_network`.
+        TrainingError: The images are not square, or the network cannot be built.
+        UsageError, MissingError: The same errors as those of `build_network`.
     """
     channels, height, width = image_shape
     if height != width:

@@ -27,7 +27,7 @@ _PRODUCTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkCost:
-    """What a network costs, apart from time.
+    """Cost of a network, apart from time.
 
     Args:
         parameters: Parameters of the network.
@@ -42,7 +42,7 @@ def count_cost(classifier: nn.Module, image: Tensor) -> NetworkCost:
     """Return what a network costs; the network itself is left as it is.
 
     Args:
-        classifier: On the device of the image.
+        classifier: Classifier on the device of the image.
         image: [1, C, H, W].
     """
     return NetworkCost(

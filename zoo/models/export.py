@@ -36,18 +36,18 @@ def export(trained: TrainedClassifier, out: Path, *, kind: str) -> float:
     """Write a network from raw images [N, C, H, W] (any N) to logits [N, K]; normalisation is inside.
 
     Args:
-        trained: on the CPU.
-        out: file to be written.
+        trained: Classifier on the CPU.
+        out: Path of the file to be written.
         kind: "onnx" or "torch-export".
 
     Returns:
         The largest difference of a logit from eager, as a share of the largest logit, over batches of 1, 2 and 5.
 
     Raises:
-        UsageError: an unknown format.
-        MissingError: a library that the format needs is absent.
-        ExportError: the format cannot express the network, or it answers otherwise there.
-        DataError: the file cannot be written.
+        UsageError: An unknown format.
+        MissingError: A library that the format needs is absent.
+        ExportError: The format cannot express the network, or the exported network gives other logits.
+        DataError: The file cannot be written.
     """
     if kind not in SUFFIXES:
         raise UsageError(f"format '{kind}' is not one of {', '.join(SUFFIXES)}.{nearest(kind, SUFFIXES)}")
@@ -91,7 +91,7 @@ def _compare(trained: TrainedClassifier, answer: Answer) -> float:
 
 
 def _example(trained: TrainedClassifier) -> tuple[Tensor, Any]:
-    """Return a batch to trace with, and what is said of its shape: any number of images."""
+    """Return a batch to trace with, and the description of its shape: any number of images."""
     # Not 1: torch takes a length of 1 for a constant.
     return torch.zeros(2, *trained.image_shape), {"images": {0: torch.export.Dim("images")}}
 

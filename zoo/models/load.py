@@ -30,16 +30,16 @@ def load_weights(host: Host, path: Path) -> TrainedClassifier:
     """Build the network that a file belongs to, fill it, and compare its answers with the golden ones.
 
     Args:
-        host: the plugins.
-        path: of the file; see `zoo.weights.find`.
+        host: The plugins.
+        path: Path of the weights file; `zoo.weights.find` finds it by name.
 
     Returns:
         In evaluation mode, on the CPU.
 
     Raises:
-        DataError: the file is damaged or altered; the installed network is of another version, symmetry group
+        DataError: The file is damaged or altered; the installed network is of another version, symmetry group
             or shape; or it gives other answers.
-        MissingError: the plugin of the network is absent or broken.
+        MissingError: The plugin of the network is absent or broken.
     """
     return fill_classifier(host, read_weights(path))
 
@@ -102,7 +102,7 @@ def golden_predictions(classifier: nn.Module, images: Tensor) -> dict[str, Tenso
     """Return "images" and the "logits" that the classifier gives for them on the CPU in float32.
 
     Args:
-        classifier: on any device.
+        classifier: Classifier on any device.
         images: [n, C, H, W], a few.
     """
     # A copy: the run goes on with the classifier where it is.
@@ -118,7 +118,7 @@ def _check_spec(about: About, spec: ModelSpec, path: Path) -> None:
     """Refuse weights of a network that has changed since.
 
     Raises:
-        DataError: with both versions, groups, or the hyper-parameters that are gone.
+        DataError: Versions, symmetry groups or hyper-parameters differ; the error states both.
     """
     problems = []
     if spec.version != about.model_version:
@@ -144,7 +144,7 @@ def _check_golden(trained: TrainedClassifier, weights: Weights) -> None:
     """Compare the golden predictions.
 
     Raises:
-        DataError: they differ by more than `GOLDEN_TOLERANCE`.
+        DataError: The predictions differ by more than `GOLDEN_TOLERANCE`.
     """
     expected = weights.golden["logits"]
     with torch.no_grad():

@@ -29,9 +29,9 @@ def build_network(
         hparams: Hyper-parameters that differ from the spec's defaults.
 
     Raises:
-        UsageError: an unknown hyper-parameter, or an impossible value.
-        MissingError: the target cannot be imported, or needs something that is absent.
-        TrainingError: the target raises another error, or returns something other than a module.
+        UsageError: An unknown hyper-parameter, or an impossible value.
+        MissingError: The target cannot be imported, or needs something that is absent.
+        TrainingError: The target raises another error, or returns something other than a module.
     """
     from torch import nn
 
@@ -62,7 +62,7 @@ def _complete(network: nn.Module, spec: ModelSpec, *, image_shape: tuple[int, in
     """Give lazy layers (`torch.nn.LazyLinear`, ...) their shapes, which they have after a first forward pass only.
 
     Raises:
-        TrainingError: the network refuses the images, or a layer is not used by the forward pass.
+        TrainingError: The network refuses the images, or a layer is not used by the forward pass.
     """
     import torch
     from torch.nn.parameter import is_lazy

@@ -1,4 +1,4 @@
-"""What the pixels of images are like: how bright, how noisy. Networks know only what they were trained on."""
+"""Brightness and noise of images. A network is reliable only on images like its training images."""
 
 from __future__ import annotations
 

@@ -22,11 +22,11 @@ AVERAGES = {"none": range(1), "p4": range(4), "d4": range(8)}
 
 
 class TrainedClassifier(Classifier):
-    """What `zoo.load` returns. As a module it maps raw images [N, C, H, W] to logits [N, K].
+    """Trained classifier, as `zoo.load` returns it. As a module it maps raw images [N, C, H, W] to logits [N, K].
 
     Args:
-        network: maps standardised images to logits.
-        about: what it is and what it was trained on.
+        network: Network that maps standardised images to logits.
+        about: Description of the network and its training images.
     """
 
     def __init__(self, network: nn.Module, *, about: About) -> None:
@@ -47,17 +47,17 @@ class TrainedClassifier(Classifier):
         """Return the probability of each class.
 
         Args:
-            images: array or tensor [N, C, H, W], or [N, H, W] or [H, W] for one channel; in the units, at the pixel
+            images: Array or tensor [N, C, H, W], or [N, H, W] or [H, W] for one channel; in the units, at the pixel
                 scale and of the size of the training images (`about.pixel_scale`, `image_shape`).
             average: "none"; "p4", the mean over the four quarter turns; "d4", over those and their mirror images.
-            batch_size: images at a time.
+            batch_size: Number of images at a time.
 
         Returns:
             [N, K]; rows sum to 1.
 
         Raises:
-            DataError: images of another shape, or with values that are not finite.
-            UsageError: an unknown average, or no batch size.
+            DataError: Images of another shape, or with values that are not finite.
+            UsageError: An unknown average, or no batch size.
         """
         if type(batch_size) is not int or batch_size < 1:
             raise UsageError(f"batch_size={batch_size!r} must be a whole number, 1 or more.")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What a trial found of a network that can be trained.
+    """Findings of a trial of a network that can be trained.
 
     Args:
         cost: Parameters and multiply-accumulates.
@@ -50,14 +50,14 @@ def try_classifier(
 
     Args:
         host: The plugins.
-        classifier: On the device of the images.
+        classifier: Classifier on the device of the images.
         images: [2, C, H, W].
         model: Id of the network.
-        hparams: Its resolved hyper-parameters.
+        hparams: Resolved hyper-parameters of the model.
         classes: K.
 
     Raises:
-        TrainingError: the network cannot be trained, or its weights could not be used.
+        TrainingError: The network cannot be trained, or its weights could not be used.
     """
     spec = registry.find(host, ModelSpec, model)
     channels, height, width = images.shape[1:]
@@ -89,8 +89,8 @@ def try_network(
         name: Name of the network for the messages.
 
     Raises:
-        TrainingError: the network cannot be trained, or its weights could not be used; says which step failed and why.
-        torch.OutOfMemoryError: a single image is too much, or two are and the network cannot be trained on one.
+        TrainingError: The network cannot be trained, or its weights could not be used; the error names the step.
+        torch.OutOfMemoryError: One image exceeds the memory, or two do and the network cannot be trained on one.
     """
     try:
         return _try(network, images, classes=classes, build=build, name=name)
@@ -106,7 +106,7 @@ def try_network(
 
 
 def _try(network: nn.Module, images: Tensor, *, classes: int, build: Callable[[], nn.Module], name: str) -> Trial:
-    """Do what `try_network` says, on these images."""
+    """Carry out the trial of `try_network` on these images."""
     labels = torch.arange(len(images), device=images.device) % classes
     with same_random_numbers(images.device):
         with _step(name, "cannot be copied"):
@@ -153,7 +153,7 @@ def _step(name: str, failure: str) -> Iterator[None]:
     """Give every error of a step the step's name.
 
     Raises:
-        TrainingError: the step raised an error other than exhausted memory.
+        TrainingError: The step raised an error other than exhausted memory.
     """
     try:
         yield
@@ -172,7 +172,7 @@ def _check_logits(logits: object, shape: tuple[int, int], name: str) -> None:
     """Check what a network returned.
 
     Raises:
-        TrainingError: it is not a tensor of finite floating-point numbers in this shape.
+        TrainingError: The output is not a tensor of finite floating-point numbers in this shape.
     """
     if not isinstance(logits, Tensor):
         raise TrainingError(f"{name} returns a {type(logits).__name__}, not a tensor of logits.", hint=_KIT)
@@ -212,7 +212,7 @@ def _check_loaded(found: Tensor, expected: Tensor, name: str) -> None:
     """Compare logits of weights that were saved and loaded with those from before.
 
     Raises:
-        TrainingError: they differ by more than is allowed for golden predictions.
+        TrainingError: The logits differ by more than is allowed for golden predictions.
     """
     scale = max(1.0, float(expected.abs().max()))
     error = float((found - expected).abs().max()) / scale if found.shape == expected.shape else float("inf")

@@ -44,11 +44,11 @@ Classes: TypeAlias = Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], M
 
 
 class Pixels(Record):
-    """What the pixels of the training images are like.
+    """Brightness and noise of the training images.
 
     Args:
         peak: Quantiles 0.01, 0.5 and 0.99 of the brightest pixel of an image.
-        noise: The same of the noise, rms of a pixel.
+        noise: Noise of the training images, rms of a pixel.
         images: Size of the sample.
     """
 
@@ -74,17 +74,17 @@ class Init(Record):
 
 
 class About(Record):
-    """What must be known to build the classifier again and to judge its answers.
+    """Everything that is needed to build the classifier again and to judge its predictions.
 
     Args:
         model: Id of the network.
         model_version: Version of its spec at that time.
         group: Symmetry group of its spec at that time.
-        hparams: Its resolved hyper-parameters.
+        hparams: Resolved hyper-parameters of the model.
         classes: Names of the K classes in the order of the logits.
         image_shape: Channels, height, width.
         pixel_scale: Arcsec per pixel of the training images; None where the data set states none.
-        pixels: What the pixels of the training images are like.
+        pixels: Brightness and noise of the training images.
         recipe: Recipe of the training images: data set, parameters, simulator.
         run_id: Run that trained it.
         versions: Distribution -> version, of the core and of the plugins that took part.
@@ -114,9 +114,9 @@ class Header:
     """Description of a weights file.
 
     Args:
-        about: see `About`.
-        sha256: of all tensors, 64 hex digits.
-        parameters: numbers in the state dict, buffers included.
+        about: Description of the network and its training.
+        sha256: SHA-256 of all tensors, 64 hex digits.
+        parameters: Number of values in the state dict, buffers included.
     """
 
     about: About
@@ -129,9 +129,9 @@ class Weights:
     """The content of a file of weights.
 
     Args:
-        path: of the file.
+        path: Path of the file.
         header: Description of the file.
-        state: name -> tensor of the classifier's state dict.
+        state: State dict of the classifier: name -> tensor.
         golden: "images" [n, C, H, W] and "logits" [n, K].
     """
 
@@ -145,7 +145,7 @@ def write_weights(path: Path, state: Mapping[str, Tensor], *, about: About, gold
     """Write a file of weights, whole or not at all, and return the SHA-256 of its tensors.
 
     Raises:
-        DataError: the file cannot be written.
+        DataError: The file cannot be written.
     """
     from safetensors.torch import save
 
@@ -190,7 +190,7 @@ def read_weights(path: Path) -> Weights:
     if (found := digest_of(path)) != header.sha256:
         raise DataError(
             f"{path} has been altered or damaged: its tensors have the SHA-256 {found[:16]}..., "
-            f"its header says {header.sha256[:16]}...",
+            f"its header states {header.sha256[:16]}...",
             hint="Copy it again, or train again: zoo rerun RUN",
         )
     try:
@@ -289,8 +289,8 @@ def _header(entries: Mapping[str, Any], path: Path) -> Header:
         )
     if stated != found:
         raise DataError(
-            f"{path} has been altered or damaged: its header has the SHA-256 {found[:16]}..., the file says "
-            f"{str(stated)[:16]}...",
+            f"{path} has been altered or damaged: its header has the SHA-256 {found[:16]}..., the file "
+            f"states {str(stated)[:16]}...",
             hint="Copy it again, or train again: zoo rerun RUN",
         )
     about = read_record(content, About, what=f"{path}: its header")

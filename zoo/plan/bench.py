@@ -48,7 +48,7 @@ def plan_bench(
     suite: Path | None = None,
     study: str | None = None,
     given: Collection[str] = (),
-    tell: Callable[[str], None] = lambda sentence: None,
+    note: Callable[[str], None] = lambda sentence: None,
 ) -> Plan:
     """Return the cells of a request.
 
@@ -58,7 +58,7 @@ def plan_bench(
         suite: File of a suite, whose values the given fields override.
         study: Name of a study in the request's store, whose best trial the given fields override.
         given: Fields of the request that were stated, as opposed to defaults.
-        tell: Called with each note on the plan.
+        note: Function called with each note on the plan.
 
     Raises:
         UsageError: A name is unknown or a value is impossible.
@@ -71,12 +71,12 @@ def plan_bench(
         if request.images is not None:
             raise UsageError("A suite does not take --images.", hint="Its cells read the cache; see ZOO_CACHE.")
         read = _override(read_suite(suite), request, given)
-        planned = plan_suite(host, read, tell=tell)
+        planned = plan_suite(host, read, note=note)
         return Plan(cells=planned.cells, problems=planned.problems, minutes=planned.minutes, suite=read)
     if study is not None:
         best = read_best(Path(request.store), study)
-        return Plan(cells=make_plan(host, request_of(best, request, given=given), tell=tell), best=best)
-    return Plan(cells=make_plan(host, request, tell=tell))
+        return Plan(cells=make_plan(host, request_of(best, request, given=given), note=note), best=best)
+    return Plan(cells=make_plan(host, request, note=note))
 
 
 def _override(suite: Suite, request: Request, given: Collection[str]) -> Suite:

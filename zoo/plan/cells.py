@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from zoo.host import Host
 
 
-def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lambda sentence: None) -> list[Cell]:
+def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lambda sentence: None) -> list[Cell]:
     """Return the cells of a request, in the order data set, model, seed.
 
     Args:
         host: The plugins.
         request: Models, data sets and options of the cells.
-        tell: Function called with each note on the plan.
+        note: Function called with each note on the plan.
 
     Raises:
-        UsageError: an unknown name or an impossible value.
-        MissingError: a plugin or library that is needed is absent.
+        UsageError: An unknown name or an impossible value.
+        MissingError: A plugin or library that is needed is absent.
     """
     if request.rule not in RULES:
         raise UsageError(f"rule '{request.rule}' is not one of {', '.join(RULES)}.{nearest(request.rule, RULES)}")
@@ -120,7 +120,7 @@ def make_plan(host: Host, request: Request, *, tell: Callable[[str], None] = lam
                 for seed in seeds
             ]
     if request.match:
-        cells = match_widths(host, cells, by=request.match, device=device, store=Path(request.store), tell=tell)
+        cells = match_widths(host, cells, by=request.match, device=device, store=Path(request.store), note=note)
     return cells
 
 

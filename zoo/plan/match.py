@@ -58,7 +58,7 @@ def match_widths(
     by: str,
     device: str,
     store: Path,
-    tell: Callable[[str], None] = lambda sentence: None,
+    note: Callable[[str], None] = lambda sentence: None,
 ) -> list[Cell]:
     """Return the cells with widths that make each network cost as much as the first network on the same data.
 
@@ -71,11 +71,11 @@ def match_widths(
             (of a training step on this machine).
         device: Device on which time is measured: "cpu", "cuda" or "mps".
         store: Folder of the results.
-        tell: Function called with a sentence on the new cost of each network.
+        note: Function called with a sentence on the new cost of each network.
 
     Raises:
         UsageError: `by` is unknown, or a network has no width to scale or no cost that can be counted.
-        TrainingError: a time is asked for, and a network cannot be trained.
+        TrainingError: Widths are matched by time, and a network cannot be trained.
     """
     if by not in MATCHES:
         raise UsageError(f"--match {by} is not one of {', '.join(MATCHES)}.{nearest(by, MATCHES)}")
@@ -91,7 +91,7 @@ def match_widths(
         key = _key(cell, reference, by, device)
         if key not in found:
             found[key] = _stored(store, key) or _keep(store, key, _match(host, cell, reference, by, device))
-            tell(_sentence(cell, reference, by, found[key]))
+            note(_sentence(cell, reference, by, found[key]))
         matched.append(replace(cell, hparams=found[key].hparams))
     return matched
 

@@ -21,7 +21,7 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
     """Read `--set NAME=VALUE`; a value is JSON where it can be, text where not.
 
     Raises:
-        UsageError: a pair without name or "=", or a name given twice.
+        UsageError: A pair does not have a name or "=", or a name is given twice.
     """
     settings: dict[str, Any] = {}
     for pair in pairs:
@@ -126,7 +126,7 @@ def check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datase
     """Refuse settings that nothing in the request accepts.
 
     Raises:
-        UsageError: with the nearest name that is known; a hyper-parameter given twice.
+        UsageError: A name is unknown (the error contains the nearest valid one), or a hyper-parameter is given twice.
     """
     data_names = {f"data.{name}" for spec in datasets for name in spec.params}
     model_names = {name for spec in models for name in spec.defaults}

@@ -29,16 +29,16 @@ def make_recipe(
 
     Args:
         host: The plugins.
-        dataset: Its spec.
-        params: All of its parameters.
+        dataset: Spec of the data set.
+        params: All parameters of the data set.
         simulator: Id or name; "" for the default one; used where the data set is simulated.
         device: A resolved one; images are rendered there if the simulator can.
-        seed: Of the images.
+        seed: Seed of the images.
 
     Raises:
-        UsageError: the simulator is unknown.
-        MissingError: its plugin is absent.
-        DataError: a file among the parameters cannot be read.
+        UsageError: The simulator is unknown.
+        MissingError: The plugin of the simulator is absent.
+        DataError: A file among the parameters cannot be read.
     """
     # Priors of 1 and 1.0 are equal and must give the same hash of the recipe, and so the same folder of images.
     params = {
@@ -76,16 +76,16 @@ def recipe_of_folder(dataset: DatasetSpec, recipe: Recipe, folder: Path, sizes: 
     benchmark states what they should be.
 
     Args:
-        dataset: Its spec.
+        dataset: Spec of the data set.
         recipe: Requested recipe.
         folder: Made by `zoo simulate`.
         sizes: Split -> images that are needed.
 
     Raises:
-        UsageError: the folder holds other images, or too few.
+        UsageError: The folder holds other images, or too few.
         DataError: The folder does not hold images of this recipe.
     """
-    from zoo.data.folder import differences, read_recipe, tell_differences
+    from zoo.data.folder import describe_differences, differences, read_recipe
     from zoo.data.shards import SHARD_SIZE, shard_count, shard_path
 
     if not dataset.simulated:
@@ -96,7 +96,7 @@ def recipe_of_folder(dataset: DatasetSpec, recipe: Recipe, folder: Path, sizes: 
     recipe = replace(recipe, seed=there.seed, device_type=there.device_type)
     if there.hash != recipe.hash:
         raise UsageError(
-            f"--images {folder} holds other images: {tell_differences(there, recipe)}.",
+            f"--images {folder} holds other images: {describe_differences(there, recipe)}.",
             hint=f"To use the images in the folder: {_asking_for(differences(there, recipe))}",
         )
     for split, size in sizes.items():
@@ -136,11 +136,11 @@ def plan_images(
         settings: "data.NAME" -> value.
         simulator: Id or name; "" for the default one.
         device: "auto", "cpu", "cuda" or "mps".
-        seed: Of the images.
+        seed: Seed of the images.
 
     Raises:
-        UsageError: an unknown name, an impossible value, or images that exist already.
-        MissingError: a plugin or library that is needed is absent.
+        UsageError: An unknown name, an impossible value, or images that exist already.
+        MissingError: A plugin or library that is needed is absent.
     """
     dataset = registry.find(host, DatasetSpec, name)
     if not dataset.simulated:
@@ -165,8 +165,8 @@ def try_population(dataset: DatasetSpec, recipe: Recipe) -> None:
     """Draw a few scenes of a simulated data set, so that impossible parameters stop the plan and not its cells.
 
     Raises:
-        UsageError: a parameter is impossible.
-        MissingError: the data set cannot be loaded.
+        UsageError: A parameter is impossible.
+        MissingError: The data set cannot be loaded.
     """
     if not dataset.simulated:
         return  # opening images that exist may take long

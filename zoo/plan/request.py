@@ -29,7 +29,7 @@ def option(
         text: Help text of the option.
         flag: Name of the option; default: made from the field's name.
         metavar: Name of the value in the help.
-        complete: What the shell completes, a key of `zoo.cli.complete.COMPLETE`; "" completes nothing.
+        complete: Kind of names that the shell completes, a key of `zoo.cli.complete.COMPLETE`; "" completes nothing.
         place: Whether the field sets where a run happens, not what is run; it is then not a key of a suite.
         shown: Default of the option where it is a text that the command parses into the field's value.
     """
@@ -56,13 +56,13 @@ class Request:
         device: "auto", "cpu", "cuda" or "mps".
         images: Folder that holds the simulated images; default: the cache, which is filled.
         precision: "auto" (bf16 on CUDA, else fp32), "fp32", "tf32" or "bf16".
-        rule: Which epoch's weights are kept.
+        rule: Rule that selects the epoch whose weights are kept.
         task: Task that merges classes; "" keeps all classes.
         settings: Name -> value, as given by --set: training settings, model hyper-parameters, "data.NAME",
             "train_images", "val_images", "test_images"; "MODEL.NAME", with a name or wildcard of models, for these.
         match: "params", "macs" or "time": scale widths until every network costs what the first does; see
             `zoo.plan.match`.
-        store: Where the setting `init` looks for runs, and where matched widths are kept.
+        store: Store in which the setting `init` finds runs and matched widths are kept.
     """
 
     models: Sequence[str] = option(

@@ -17,7 +17,7 @@ RULES = ("val_auc", "last")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """How a network is trained.
+    """Settings of a training.
 
     Args:
         epochs: Passes over the training images.
@@ -30,7 +30,7 @@ class TrainingSettings:
         ema: Decay of the moving average of the weights, which is what is validated, tested and saved;
             0 switches it off.
         augment: "none", "d4" or "rotate"; see `zoo.data.augment`.
-        label_smoothing: Of the cross entropy.
+        label_smoothing: Label smoothing of the cross entropy.
         patience: Epochs without a better validation AUC before training stops; 0 never stops early.
         init: Weights to start from, as the plan resolved them ("sha256:..."); empty: at random. See
             `zoo.weights.start`.

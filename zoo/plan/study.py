@@ -81,7 +81,7 @@ def study_folder(store: Path, name: str) -> Path:
     """Return the folder of a study.
 
     Raises:
-        UsageError: the name cannot be that of a folder.
+        UsageError: The name cannot be that of a folder.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
@@ -105,7 +105,7 @@ def write_best(folder: Path, best: Best) -> None:
     """Write the file whole or not at all.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: The file cannot be written.
     """
     write_json(folder / BEST, {"schema": BEST_SCHEMA, **best.to_json()})
 
@@ -115,7 +115,7 @@ def read_best(store: Path, name: str) -> Best:
 
     Raises:
         UsageError: The study was not found, or all of its trials failed so far.
-        DataError: the file is damaged, or of another schema.
+        DataError: The file is damaged, or of another schema.
     """
     folder = study_folder(store, name)
     if not os.path.isdir(folder):  # Path.is_dir raises where a name is too long
@@ -139,7 +139,7 @@ def request_of(best: Best, request: Request, *, given: Collection[str]) -> Reque
     """Return a request for the best trial's model, data and settings.
 
     Args:
-        best: Of the study.
+        best: Best trial of the study.
         request: Options of the command line; its settings override the study's.
         given: Fields of the request that are set on the command line, as opposed to defaults.
     """

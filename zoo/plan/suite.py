@@ -24,7 +24,7 @@ class SuitePlan:
     """The cells of a suite.
 
     Args:
-        cells: To run.
+        cells: Cells of the suite.
         problems: A sentence for each model or data set that cannot take part.
         minutes: Run id -> Minutes that the run takes, where the file states them.
     """
@@ -38,15 +38,15 @@ def plan_suite(
     host: Host,
     suite: Suite,
     *,
-    tell: Callable[[str], None] = lambda sentence: None,
+    note: Callable[[str], None] = lambda sentence: None,
 ) -> SuitePlan:
     """Return the cells of a suite, in the order budget, settings, data set, model, seed.
 
     A model or data set that cannot take part costs its own cells only.
 
     Raises:
-        UsageError: nothing can take part, or a value is impossible for all.
-        MissingError: the simulator is absent.
+        UsageError: Nothing can take part, or a value is impossible for all.
+        MissingError: The simulator is absent.
     """
     problems: list[str] = []
     models = _present(host, ModelSpec, suite.request.models, problems)
@@ -65,7 +65,7 @@ def plan_suite(
                 settings=_settings_of(host, suite, models, settings),
             )
             try:
-                planned = make_plan(host, request, tell=tell)
+                planned = make_plan(host, request, note=note)
             except ZooError as error:
                 raise type(error)(f"{suite.path}: {error.args[0]}", hint=error.hint) from error
             cells |= {cell.run_id: cell for cell in planned}
@@ -122,12 +122,12 @@ def _expectations(host: Host, suite: Suite) -> Iterable[tuple[str, str, Expected
 
 
 def compare_expected(host: Host, suite: Suite, results: Iterable[RunResult]) -> list[str]:
-    """Return a sentence for each expectation that these results speak to.
+    """Return a sentence for each expectation that these results concern.
 
     Args:
         host: The plugins.
         suite: Nothing is expected of one with several budgets or settings, which are several problems.
-        results: Of its cells.
+        results: Results of its cells.
     """
     if len(suite.variants) > 1 or len(suite.budgets) > 1:
         return []

@@ -35,7 +35,7 @@ from zoo.schema import Record
 
 
 class Expected(Record, frozen=True):
-    """What a suite's author measured.
+    """Expected scores that a suite states.
 
     Args:
         model, data: Names.
@@ -60,7 +60,7 @@ class Suite:
         request: Request of the first budget and variant; where it runs is not part of the file.
         budgets: Names of budgets; empty for the one that suits the device.
         variants: Settings; each of them is run.
-        expected: What was measured, in the order of the file.
+        expected: Expected scores, in the order of the file.
         title: Title for readers.
         listed: All models that the file names, whether or not they are run.
     """
@@ -114,7 +114,7 @@ def read_suite(path: Path) -> Suite:
     """Return the suite in a TOML file.
 
     Raises:
-        UsageError: The file is missing, or a key or value in it is invalid; names line and key.
+        UsageError: The file is missing, or a key or value is invalid; the error names line and key.
     """
     try:
         text = regular_file(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
@@ -200,10 +200,10 @@ def _line_of(text: str, key: str, *, table: str = "", index: int = 0) -> int:
     """Return the line of a key, or of the table's header where the key is not found in it.
 
     Args:
-        text: Of the file.
-        key: Its last name.
+        text: Text of the file.
+        key: Last part of the key.
         table: The table that it stands in; "" for the top of the file, where a table is a key too.
-        index: Which of the tables of this name.
+        index: Number of the table among those of this name.
     """
     current, seen, header = "", -1, 1
     for number, line in enumerate(text.splitlines(), start=1):

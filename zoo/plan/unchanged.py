@@ -21,7 +21,7 @@ def check_unchanged(host: Host, cell: Cell, *, images: Path | None) -> None:
 
     Args:
         host: The plugins.
-        cell: What is to be run.
+        cell: Cell that is to be run.
         images: Folder of simulated images, or None.
 
     Raises:

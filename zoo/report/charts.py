@@ -57,10 +57,10 @@ def roc_panels(variants: Sequence[Variant], digests: Digests, classes: Sequence[
     """Draw one-vs-rest ROC curves, a panel for each class, a line and a band for each variant.
 
     Args:
-        variants: To draw.
-        digests: Of their runs.
+        variants: Variants that are drawn.
+        digests: Digests of their runs.
         classes: One panel each.
-        corner: Only false positive rates up to 0.2 and true ones from 0.8.
+        corner: Whether only false positive rates up to 0.2 and true ones from 0.8 are drawn.
     """
     limits = ((0.0, _CORNER), (1 - _CORNER, 1.0)) if corner else ((0.0, 1.0), (0.0, 1.0))
     panels = []
@@ -185,7 +185,7 @@ def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str
 
     Args:
         curves: Name -> estimates.
-        names: Of the page's series, whose colours the curves share by model.
+        names: Names of the page's series; curves of a model share its colour.
     """
     if not curves:
         return []

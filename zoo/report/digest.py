@@ -1,4 +1,4 @@
-"""What a report draws of one run, computed from its predictions once and kept beside its result."""
+"""Curves and images of one run for the report, computed from its predictions once and kept beside its result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VERSION = 5
 """Raise it when what is kept changes, so that older files are made again."""
 DIGEST = "report.json"
 FALSE_RATES = np.linspace(0, 1, 41) ** 2
-"""Where ROC curves are kept: close together near 0, where good networks differ."""
+"""False positive rates at which ROC curves are kept: close together near 0, where good networks differ."""
 
 SLICES = 5
 
@@ -89,7 +89,7 @@ class Slices(Record):
 
     Args:
         parameter: Name of the parameter.
-        label: Its name for a reader.
+        label: Label in pictures.
         subject: Class that is separated from all others, or "macro" for the average over classes.
         bins: Slices with as many images each, in the order of the parameter.
     """
@@ -101,7 +101,7 @@ class Slices(Record):
 
 
 class Digest(Record):
-    """What the report draws of one run.
+    """Curves and images of one run for the report.
 
     Args:
         mark: Format, and SHA-256 of the predictions that it was computed from.
@@ -126,7 +126,7 @@ def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyTyp
         labels: Parameter -> label of the slices, `DatasetSpec.slices`.
 
     Raises:
-        DataError: predictions are missing or damaged.
+        DataError: Predictions are missing or damaged.
     """
     source = checked_file(result, PREDICTIONS)
     mark = (VERSION, predictions_mark(result))
@@ -212,8 +212,8 @@ def slice_scores(
     """Return areas under the ROC curve in slices of the scenes' parameters, as many images in each.
 
     A parameter that varies in every class, such as the SNR, slices all images: the area is the macro average
-    within the slice. One that only some classes have, such as the mass of a clump, slices the images of such
-    a class: they are separated from all images of the other classes.
+    within the slice. One that only some classes have, such as the mass of a clump, slices the images of those
+    classes: they are separated from all images of the other classes.
 
     Args:
         probabilities: [N, K].

@@ -45,14 +45,14 @@ def write_page(
     """Write the page.
 
     Args:
-        problems: what to show.
-        rest: folders of the store that hold no result that can be shown; they are named.
-        path: of the HTML file.
-        title: heading of the page.
+        problems: Problems that the page shows.
+        rest: Folders of the store without a result that can be shown; the page names them.
+        path: Path of the HTML file.
+        title: Heading of the page.
         datasets: Id -> spec of the data sets that are installed; see `zoo.registry.datasets_by_id`.
 
     Raises:
-        DataError: the file cannot be written.
+        DataError: The file cannot be written.
     """
     make_dir(path.absolute().parent)
     write_text(path, _page(problems, rest, title, datasets))

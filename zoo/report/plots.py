@@ -31,10 +31,10 @@ def draw_roc(results: Sequence[Finished], path: Path) -> Path:
 
     Args:
         results: Good ones of one table.
-        path: Of the PNG.
+        path: Path of the PNG.
 
     Raises:
-        DataError: predictions are missing or damaged, or the file cannot be written.
+        DataError: Predictions are missing or damaged, or the file cannot be written.
     """
     figure_of, pyplot_close = _pyplot()
     classes = results[0].classes
@@ -66,11 +66,11 @@ def draw_examples(result: Finished, path: Path, *, title: str) -> Path:
 
     Args:
         result: Good one.
-        path: Of the PNG.
+        path: Path of the PNG.
         title: Above the picture.
 
     Raises:
-        DataError: the examples are missing or damaged, or the file cannot be written.
+        DataError: The examples are missing or damaged, or the file cannot be written.
     """
     arrays, metadata = read_file(result, EXAMPLES)
     return draw_images(arrays["images"], arrays["labels"], parse_json(metadata["classes"]), path, title=title)
@@ -91,12 +91,12 @@ def draw_images(
         images: [n, C, H, W]; the first channel is shown.
         labels: [n].
         classes: The labels' names.
-        path: Of the PNG.
+        path: Path of the PNG.
         title: Above the picture.
         captions: N texts, to stand under the images.
 
     Raises:
-        DataError: the file cannot be written.
+        DataError: The file cannot be written.
     """
     rows = [k for k in range(len(classes)) if (labels == k).any()]
     columns = max(int((labels == k).sum()) for k in rows)
@@ -125,7 +125,7 @@ def draw_all(results: Sequence[RunResult], folder: Path, *, again: bool = True) 
 
     Args:
         results: Any; failed ones are left out.
-        folder: Where the PNGs go.
+        folder: Folder of the PNGs.
         again: Draw also what has been drawn before.
 
     Returns:
@@ -162,7 +162,7 @@ def _pyplot() -> tuple[Any, Any]:
 
 
 def with_plain_texts(figure: Figure) -> Figure:
-    """Return a figure whose texts are drawn as they are: "$" begins no formula, control characters are written out."""
+    """Return a figure whose texts are drawn as they are: "$" stays a dollar sign, control characters are escaped."""
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):

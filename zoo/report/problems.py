@@ -32,10 +32,10 @@ class Problem:
     """Results that may stand in one table.
 
     Args:
-        results: All of them.
+        results: Results of the problem.
         variants: The good ones, grouped over seeds, best first.
-        comparisons: Of every pair.
-        notes: On what could not be compared.
+        comparisons: Comparisons of every pair.
+        notes: Notes on pairs that could not be compared.
         curves: Macro AUC against training size, with the results of other sizes; the same for all sizes.
     """
 
@@ -66,7 +66,7 @@ class _Kept(Record):
     """Comparisons that a report keeps for the next one.
 
     Args:
-        pairs: What `compare_pairs` found.
+        pairs: Comparisons and notes from `compare_pairs`.
         notes: Sentences on variants that could not be compared.
     """
 
@@ -79,7 +79,7 @@ def find_problems(results: Iterable[RunResult], *, store: Path | None = None) ->
 
     Args:
         results: Any, failed ones too.
-        store: Its folder, where comparisons are kept so that the next report need not make them again.
+        store: Folder of the store; comparisons are kept in it for the next report.
     """
     groups: dict[str, list[RunResult]] = {}
     families: dict[str, list[RunResult]] = {}

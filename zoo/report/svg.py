@@ -18,7 +18,7 @@ class Panel:
 
     Args:
         x, y: Lowest and highest value.
-        width, height: Of the whole picture, in units of the view box.
+        width, height: Size of the whole picture, in units of the view box.
         log_x: Logarithmic abscissa.
         left, bottom: Room for labels.
     """

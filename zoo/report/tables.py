@@ -45,7 +45,7 @@ class ResultTable:
         title: Data set, budget, sizes and what else the rows share.
         columns: Headings.
         rows: Texts, best macro AUC first, failed cells last.
-        notes: What a reader must know.
+        notes: Notes on the table.
     """
 
     title: str

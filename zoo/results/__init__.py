@@ -1,1 +1,1 @@
-"""What a run leaves: the cell, its result, the store, comparisons between results."""
+"""Results of runs: the cell, its result, the store, comparisons between results."""

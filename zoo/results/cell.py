@@ -25,11 +25,11 @@ class Cell:
 
     Args:
         model, model_version: The model's id and its spec's version.
-        hparams: Its resolved hyper-parameters.
-        recipe: Of the images.
+        hparams: Resolved hyper-parameters of the model.
+        recipe: Recipe of the images.
         sizes: Split -> images.
         training: Resolved settings (`TrainingSettings`).
-        seed: Of initialisation, order and augmentation.
+        seed: Seed for initialisation, order and augmentation.
         budget: Name of the budget that the sizes come from.
         rule: "val_auc" or "last": which epoch's weights are kept.
         precision: "fp32", "tf32" or "bf16".
@@ -66,7 +66,7 @@ class Cell:
 
     @property
     def folder(self) -> Path:
-        """Where its results lie inside a store."""
+        """Folder of its results inside a store."""
         return Path(self.data.replace("/", "."), self.model.replace("/", "."), self.run_id)
 
     def to_json(self) -> dict[str, Any]:

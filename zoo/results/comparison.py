@@ -27,7 +27,7 @@ def problem_key(cell: Cell, *, any_train_size: bool = False) -> str:
     """Return a text that is equal for cells whose scores may stand in one table.
 
     Args:
-        cell: What a result is of.
+        cell: Cell of the result.
         any_train_size: Let the number of training images differ, as along a learning curve.
     """
     sizes = {name: size for name, size in cell.sizes.items() if not (any_train_size and name == "train")}
@@ -114,11 +114,11 @@ class Comparison:
     Args:
         first, second: Their names; the first has the higher area.
         score: "macro" or a class.
-        difference: Of the areas, averaged over seeds; first less second.
+        difference: Difference of the areas, averaged over seeds; first less second.
         low, high: 95 % interval of the difference, not corrected.
-        p: two-sided.
+        p: Two-sided p value.
         corrected: P after Holm, over all pairs of the table.
-        seeds: Of first and second.
+        seeds: Numbers of seeds of first and second.
     """
 
     first: str
@@ -152,10 +152,10 @@ def compare_pairs(variants: Sequence[Variant]) -> tuple[list[Comparison], list[s
     The error of a difference has two sources. The images: DeLong's paired variance of the areas averaged over
     seeds, on the same test images. The seeds: each variant's variance between seeds over their number. Both are
     added; the p-value is Student's with Welch and Satterthwaite's degrees of freedom. With one seed only the
-    first source is known.
+    first source can be estimated.
 
     Args:
-        variants: Of one problem.
+        variants: Variants of one problem.
 
     Returns:
         Comparisons, and sentences on variants that could not be compared.
@@ -189,7 +189,7 @@ def _components(variant: Variant) -> tuple[str, Array, Array]:
     """Return a name of the test images, the areas [seeds, K + 1] and the mean components [K + 1, N] of a variant.
 
     Raises:
-        DataError: predictions are missing or damaged, or the seeds were tested on different images.
+        DataError: Predictions are missing or damaged, or the seeds were tested on different images.
     """
     names, areas, total = set(), [], None
     for result in variant.results:
@@ -249,7 +249,7 @@ class Estimate:
         auc: Mean over seeds.
         spread: Standard deviation between seeds; NaN for one.
         low, high: 95 % interval over images and, where there are several, over seeds.
-        seeds: How many.
+        seeds: Number of seeds.
     """
 
     train_images: int
@@ -264,7 +264,7 @@ def learning_curves(results: Iterable[RunResult]) -> dict[str, list[Estimate]]:
     """Return macro AUC against training size, for variants that occur at several sizes and differ in nothing else.
 
     Args:
-        results: Of one problem but for the training size (`problem_key(..., any_train_size=True)`).
+        results: Results of one problem, with any training size (`problem_key(..., any_train_size=True)`).
 
     Returns:
         Name of the variant -> points, smallest size first.

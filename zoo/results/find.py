@@ -19,7 +19,7 @@ def find_run(name: str, *, store: Path) -> Path:
 
     Args:
         name: A folder that holds cell.json, or at least four first digits of a run id.
-        store: Where run ids are looked for.
+        store: Store that is searched for run ids.
 
     Raises:
         UsageError: Run not found, or several match.
@@ -52,7 +52,7 @@ def good_result(run_dir: Path) -> Finished:
     """Return the result of a run that ended well.
 
     Raises:
-        DataError: it failed, with the cause; it has not ended; or its result is damaged.
+        DataError: The run failed (the error states the cause), has not ended, or its result is damaged.
     """
     try:
         result = open_result(run_dir)

@@ -1,4 +1,4 @@
-"""What result.json and history.jsonl hold, as typed values: a run that finished with its scores, or one that failed."""
+"""Content of result.json and history.jsonl as typed values: a run that finished with its scores, or one that failed."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Validation(Record):
     """The epoch whose weights were kept.
 
     Args:
-        auc: Its macro area on the validation split.
-        epoch: Its number, counted from 1.
+        auc: Macro AUC on the validation split.
+        epoch: Number of the epoch, counted from 1.
     """
 
     auc: float
@@ -58,7 +58,7 @@ class Validation(Record):
 
 
 class Cost(Record):
-    """What a network and its training cost.
+    """Cost of a network and its training.
 
     Args:
         parameters: Trainable parameters.
@@ -122,7 +122,7 @@ class Finished(Record, omit_defaults=True):
         schema: Version of this format.
         status: "ok".
         run_id: Id of the cell.
-        cell: What was run.
+        cell: Cell of the run.
         run_dir: Folder of the run; known to the reader, not part of the file.
         classes: Names of the K classes in the order of the logits.
         test: Scores on the test split.
@@ -181,7 +181,7 @@ class Failed(Record, omit_defaults=True):
         schema: Version of this format.
         status: "oom" where memory was exhausted, else "failed".
         run_id: Id of the cell.
-        cell: What was run.
+        cell: Cell of the run.
         run_dir: Folder of the run; known to the reader, not part of the file.
         error: Cause in words; the first line is a summary.
         traceback: Python's traceback, or "".

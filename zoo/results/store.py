@@ -38,7 +38,7 @@ def prepare_run(store: Path, cell: Cell, *, force: bool = False) -> Path:
     """Make a cell's folder, write cell.json, remove a result that is to be replaced, and return the folder.
 
     Raises:
-        DataError: the store cannot be written.
+        DataError: The store cannot be written.
     """
     import filelock  # takes a third of a second, which reading does not need
 
@@ -61,7 +61,7 @@ def claim(run_dir: Path) -> Iterator[None]:
     """Make a cell this process's own while it runs; inside of another `claim` of this process it does nothing.
 
     Raises:
-        BusyError: another process runs it.
+        BusyError: Another process runs the cell.
     """
     import filelock
 
@@ -109,7 +109,7 @@ def open_result(run_dir: Path) -> RunResult:
 
     Raises:
         OSError: The file was not found, or is not readable.
-        DataError: it is damaged, altered, foreign, of another schema, or of another run than its folder.
+        DataError: The result is damaged, altered, foreign, of another schema, or of another run than its folder.
     """
     result, problems = examine_result(run_dir)
     if problems:
@@ -122,7 +122,7 @@ def examine_result(run_dir: Path) -> tuple[RunResult, list[str]]:
 
     Raises:
         OSError: The file was not found, or is not readable.
-        DataError: it is damaged, foreign, or of another schema.
+        DataError: The file is damaged, foreign, or of another schema.
     """
     if (run_dir / RESULT).exists() and not (run_dir / RESULT).is_file():  # a pipe would be waited for
         raise DataError(f"{RESULT} is damaged: it is not a file.")
@@ -155,7 +155,7 @@ def result_from(content: Any, *, run_dir: Path) -> RunResult:
         run_dir: Folder of the run.
 
     Raises:
-        DataError: it is damaged, foreign, or of another schema.
+        DataError: The file is damaged, foreign, or of another schema.
     """
     if not isinstance(content, Mapping):
         raise DataError(f"{RESULT} is damaged: {type(content).__name__} in place of an object.")
@@ -189,7 +189,7 @@ def write_result(result: RunResult) -> None:
     """Write result.json into the run's folder, whole or not at all.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: The file cannot be written.
     """
     content = parse_json(json.dumps(plain_result(result)))  # as it will be read
     write_json(result.run_dir / RESULT, {**content, CHECKSUM: content_checksum(content)})
@@ -206,7 +206,7 @@ class Unreadable:
     """A folder of a store that holds no result that can be shown.
 
     Args:
-        run_dir: Which.
+        run_dir: Folder of the run.
         cause: Why not, in words.
         unfinished: Whether its cell has simply not ended yet.
     """
@@ -245,7 +245,7 @@ def _check_classes(result: RunResult, known: dict[tuple[str, str], tuple[str, ..
         known: Images and task -> classes; those of this result are added.
 
     Raises:
-        DataError: the data set's plugin has changed its classes, or the file was altered.
+        DataError: The data set's plugin has changed its classes, or the file was altered.
     """
     if result.status == "ok":
         images = replace(result.cell.recipe, device_type="").hash, result.cell.task
@@ -266,7 +266,7 @@ def results(store: Path) -> Iterator[RunResult]:
 
 
 def split_sizes(result: RunResult) -> dict[str, int]:
-    """Return split -> its images: of images that exist there may be fewer than were asked for."""
+    """Return split -> number of its images; a data set of existing images may have fewer than were requested."""
     counts = result.data.counts if result.status == "ok" else {}
     return {split: sum(counts[split]) if split in counts else size for split, size in result.cell.sizes.items()}
 
@@ -281,7 +281,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON whole or not at all.
 
     Raises:
-        DataError: the file cannot be written, or a number is not finite.
+        DataError: The file cannot be written, or a number is not finite.
     """
     write_text(path, json_text(content, what=path.name, indent=2, sort_keys=True) + "\n")
 
@@ -299,11 +299,11 @@ def read_arrays(path: Path, *, only: Sequence[str] | None = None) -> tuple[dict[
     """Return arrays and metadata of a safetensors file.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         only: Names of the arrays that are wanted, all of which it must hold; None reads all.
 
     Raises:
-        DataError: it is missing or damaged.
+        DataError: The file is missing or damaged.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -19,18 +19,18 @@ from zoo.schema import plain
 TOLERANCE = 1e-6
 """Largest difference of a score computed again: another numpy or torch sums in another order."""
 FILES = (store.WEIGHTS, store.PREDICTIONS)
-"""Files whose SHA-256 every result states; those of older versions of zoo do not state that of the others."""
+"""Files whose SHA-256 every result states; results of older versions of zoo do not state that of the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a check of one run found.
+    """Findings of a check of one run.
 
     Args:
-        run_dir: Of the run.
+        run_dir: Folder of the run.
         state: "true", "false", or "no result" (failed, or not done: nothing to check).
-        problems: What is false.
-        notes: What could not be checked.
+        problems: Statements of the result that are false.
+        notes: Notes on what could not be checked.
     """
 
     run_dir: Path

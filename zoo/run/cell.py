@@ -73,8 +73,8 @@ def run_cell(
 
     Args:
         host: The plugins.
-        cell: What to run.
-        run_dir: Its folder, which holds cell.json.
+        cell: Cell to run.
+        run_dir: Folder of the run, which holds cell.json.
         device: "cpu", "cuda" or "mps".
         images: Read simulated images from this folder; default: the cache, which is filled.
         force: Run it again from the start although there is a result.
@@ -84,9 +84,9 @@ def run_cell(
         What result.json holds.
 
     Raises:
-        DataError: the store cannot be written.
-        BusyError: another process runs it.
-        KeyboardInterrupt: it was interrupted; running it again continues.
+        DataError: The store cannot be written.
+        BusyError: Another process runs the cell.
+        KeyboardInterrupt: The run was interrupted; running the cell again continues it.
     """
     # A team that zoo has started works under the lock of the process that started it.
     with contextlib.nullcontext() if team.started_by == "zoo" else store.claim(run_dir):
@@ -96,7 +96,7 @@ def run_cell(
         (run_dir / store.RESULT).unlink(missing_ok=True)
         for leftover in [*run_dir.glob(".*.part"), *([run_dir / CHECKPOINT] if force else [])]:
             leftover.unlink(missing_ok=True)
-        host.tell("zoo_run_started", cell=cell.to_json(), run_dir=run_dir)
+        host.emit("zoo_run_started", cell=cell.to_json(), run_dir=run_dir)
         started = time.perf_counter()
         result: RunResult
         try:
@@ -124,7 +124,7 @@ def run_cell(
             for file in (CHECKPOINT, store.PROGRESS):
                 (run_dir / file).unlink(missing_ok=True)
         content = store.plain_result(result)
-        host.tell("zoo_run_finished", cell=content["cell"], run_dir=run_dir, result=content)
+        host.emit("zoo_run_finished", cell=content["cell"], run_dir=run_dir, result=content)
         return result
 
 
@@ -141,9 +141,9 @@ def _run(
     """Return the result of a cell; leaves weights, predictions and examples in its folder.
 
     Args:
-        host, cell, run_dir, images, team: As for `run_cell`.
-        device: Where it runs.
-        started: When it began, by `time.perf_counter`.
+        host, cell, run_dir, images, team: Arguments of `run_cell`.
+        device: Device of the run.
+        started: Start of the run, by `time.perf_counter`.
     """
     prepared = prepare(host, cell, run_dir, device=device, images=images, team=team)
     device = prepared.device
@@ -160,7 +160,7 @@ def _run(
     def epoch_ended(entry: Epoch) -> None:
         nonlocal epochs_here
         epochs_here += 1
-        host.tell("zoo_epoch_ended", cell=cell.to_json(), run_dir=run_dir, epoch=entry.epoch, metrics=plain(entry))
+        host.emit("zoo_epoch_ended", cell=cell.to_json(), run_dir=run_dir, epoch=entry.epoch, metrics=plain(entry))
 
     fitted = fit(prepared, cell, run_dir, epoch_ended=epoch_ended)
     history, stream = fitted.history, prepared.stream
@@ -181,7 +181,7 @@ def _run(
     clock = time.perf_counter()
     test_split = prepared.data.split("test")
     simulated.seconds += time.perf_counter() - clock
-    prepared.progress.tell("score", 0, 1)
+    prepared.progress.report("score", 0, 1)
     test_logits, test_labels = predict(
         classifier, Batches(test_split, device=device), fabric=fabric, when="Test images after the training"
     )
@@ -217,7 +217,7 @@ def _run(
             images_per_second=stream.made / stream.seconds if stream.made else None,  # all was trained before
             waited_share=waited_share(history),
         )
-    # Of all sessions, as far as epochs tell: a run that was interrupted is not cheaper than one that was not.
+    # Of all sessions, counted by epochs: an interruption does not make a run cheaper.
     earlier_seconds = sum(entry.seconds for entry in history[: -epochs_here or None])
     return Finished(
         schema=SCHEMA,
@@ -250,7 +250,7 @@ def _extra_metrics(host: Host, logits: Tensor, labels: Tensor) -> dict[str, Any]
     """Return the scores that plugins add; one that fails is logged and left out.
 
     Raises:
-        TrainingError: a score is not a finite number.
+        TrainingError: A score is not a finite number.
     """
     extra: dict[str, Any] = {}
     for spec in host.specs_of(MetricSpec):

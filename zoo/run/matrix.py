@@ -35,13 +35,13 @@ State = Literal["stored", "waiting", "running", "elsewhere", "ended"]
 
 @dataclass(frozen=True, kw_only=True)
 class CellState:
-    """How a cell stands.
+    """State of a cell.
 
     Args:
-        cell: Which.
-        run_dir: Where its files are.
+        cell: Cell of this state.
+        run_dir: Folder of its files.
         state: "stored", "waiting", "running", "elsewhere" (another process runs it) or "ended".
-        progress: Its last progress report, if any.
+        progress: Last progress report of the cell, if any.
         result: Once there is one.
     """
 
@@ -69,7 +69,7 @@ def run_matrix(
         store: Folder of the results.
         where: Device, images and processes of each cell.
         launcher: Id or name.
-        watch: Called several times a second with the state of every cell.
+        watch: Function called several times a second with the state of every cell.
 
     Raises:
         UsageError: The launcher is unknown, or the cells cannot be shared by that number of processes.
@@ -116,7 +116,7 @@ def run_matrix(
 
 @dataclass(kw_only=True)
 class _Matrix:
-    """What is known of the cells while they run.
+    """States of the cells while they run.
 
     Another process may run the same cells from the same store. A cell belongs to the process that holds the lock of its
     folder; it is left to them, and taken back when they let go of it without a result.

@@ -33,12 +33,12 @@ class Agreement:
     """A stored run beside the same cell run again.
 
     Args:
-        cell: Of both.
+        cell: Cell of both runs.
         stored, again: Name -> score: "auc.macro", "accuracy", "log_loss" and so on.
         largest: The largest difference of an AUC or the accuracy.
         same_bits: Whether the test logits are equal bit by bit.
-        changes: What differs between then and now: versions, device.
-        run_dir: Of the new run.
+        changes: Differences between then and now: versions, device.
+        run_dir: Folder of the new run.
     """
 
     cell: Cell
@@ -67,11 +67,11 @@ def rerun(
         store: Another store than the one it lies in.
         device: "auto", "cpu", "cuda" or "mps".
         launcher: Id or name.
-        watch: See `run_matrix`.
+        watch: Function called with the states of the cells, as for `run_matrix`.
 
     Raises:
-        UsageError: it is the same store.
-        DataError: the stored run did not end well, or running it again failed.
+        UsageError: Both stores are the same.
+        DataError: The stored run did not succeed, or the new run failed.
     """
     stored = good_result(run_dir)
     cell = _as_installed(host, Cell.read(run_dir / result_store.CELL))

@@ -29,14 +29,14 @@ def run_by_team(cell: Cell, run_dir: Path, command: Sequence[str], *, team: Team
     The caller holds the lock of the cell's folder, for all of them.
 
     Args:
-        cell: What they run.
-        run_dir: Its folder.
-        command: Of each process.
-        team: How many.
+        cell: Cell that they train.
+        run_dir: Folder of the run.
+        command: Command of each process.
+        team: Number of processes.
         force: Although there is a result.
 
     Raises:
-        KeyboardInterrupt: it was interrupted; all processes have been ended.
+        KeyboardInterrupt: The run was interrupted; all processes have been ended.
     """
     stored = result_store.read_result(run_dir)
     if stored is not None and not force:

@@ -25,11 +25,11 @@ SHARED_ERROR = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How a process ended.
+    """End of a process.
 
     Args:
-        rank: Of the process.
-        code: Its exit code, or minus the signal that killed it.
+        rank: Rank of the process.
+        code: Exit code of the process, or minus the signal that killed it.
     """
 
     rank: int
@@ -49,8 +49,8 @@ def run_together(command: Sequence[str], *, processes: int) -> Ending | None:
     """Run a command in several processes of one group, and wait for them.
 
     Args:
-        command: Of each; ZOO_RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT distinguish them.
-        processes: How many.
+        command: Command of all; ZOO_RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT distinguish them.
+        processes: Number of processes.
 
     Returns:
         The first bad ending, or None if all ended well.

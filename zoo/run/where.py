@@ -96,7 +96,7 @@ class Where:
         """Return the command that runs a cell in a process of its own.
 
         Args:
-            cell: Its cell.json.
+            cell: Path of cell.json.
         """
         plugins = [word for file in self.plugins for word in ("--plugin", file)]
         return (sys.executable, "-m", "zoo", *plugins, "run-cell", str(cell.absolute()), *self.to_argv())

@@ -29,9 +29,9 @@ class Symmetries:
     """The elements of a group under which a network is measured.
 
     Args:
-        exact: elements of `zoo.data.rotation.transform_d4`, which move pixels onto pixels; the first is the identity.
-        angles_degrees: rotations that need interpolation; empty if the group has none.
-        mirrors: whether the rotations are also tried after a mirror.
+        exact: Elements of `zoo.data.rotation.transform_d4`, which move pixels onto pixels; the first is the identity.
+        angles_degrees: Rotations that need interpolation; empty if the group has none.
+        mirrors: Whether the rotations are also tried after a mirror.
     """
 
     exact: tuple[int, ...]
@@ -60,10 +60,10 @@ def symmetries(group: str | None) -> Symmetries:
 
 
 def declared_symmetry(spec: ModelSpec, network: nn.Module) -> tuple[str | None, str | None]:
-    """Return the group that a network claims and how: "exact", "approximate" or None.
+    """Return the declared symmetry group of a network and its quality: "exact", "approximate" or None.
 
-    Hyper-parameters may decide either, such as the order of a group or a head that forgets nothing; a network says so
-    in its attributes `symmetry_group` and `equivariance`, and the spec speaks for all others.
+    Hyper-parameters may decide either, such as the order of a group or a head that forgets nothing; such a network has
+    the attributes `symmetry_group` and `equivariance`; for all others the spec declares both.
     """
     return (
         getattr(network, "symmetry_group", spec.group),
@@ -76,9 +76,9 @@ def measure_equivariance(classifier: nn.Module, images: Tensor, group: str | Non
     """Return how far the logits are from invariant under a group.
 
     Args:
-        classifier: in float32.
+        classifier: Classifier in float32.
         images: [n, C, H, W], square.
-        group: the model's; see `symmetries`.
+        group: Symmetry group of the model, as for `symmetries`.
 
     Returns:
         Its `error` is the largest |f(g x) - f(x)| over the largest |f(x)|, over the elements that move pixels onto
@@ -106,9 +106,9 @@ def measure_rotations(classifier: nn.Module, images: Tensor, found: Symmetries) 
     """Return how far the logits are from invariant at angles that need interpolation.
 
     Interpolation changes an image, and so the logits of a perfectly invariant network, too. To keep this small, images
-    are smoothed first and cut to a disc, so that no corner leaves the frame; and what is left of it is measured: each
-    image is rotated in one step and in two. An error near the floor is no more than interpolation. (There and back
-    would not tell: the shears that rotate undo each other.)
+    are smoothed first and cut to a disc, so that corners do not leave the frame. The remaining error is measured: each
+    image is rotated in one step and in two. An error near the floor is due to interpolation alone. (A rotation and its
+    inverse would not show this error, because their shears cancel.)
 
     Returns:
         Its `error` is the root of the mean square of f(g x) - f(x) over the spread of f, its standard deviation over
@@ -174,14 +174,14 @@ def blob_images(count: int, channels: int, size: int, *, seed: int = 0) -> Tenso
 
 @dataclass(frozen=True)
 class LayerError:
-    """How far one layer is from equivariant.
+    """Equivariance error of one layer.
 
     Args:
-        name: of the module.
-        kind: its class.
-        shape: of what it puts out, without the batch.
-        exact: error under the pixel symmetries of the group.
-        rotations: error at its other angles, or None if it has none.
+        name: Name of the module.
+        kind: Class of the module.
+        shape: Shape of the output without the batch.
+        exact: Error under the pixel symmetries of the group.
+        rotations: Error at its other angles, or None if it has none.
     """
 
     name: str
@@ -195,15 +195,15 @@ class LayerError:
 def measure_layers(network: nn.Module, images: Tensor, group: str | None) -> list[LayerError]:
     """Return the error of every layer that puts out a map or a vector.
 
-    A group acts on a layer's map by turning it and by mixing its channels in a way that only the layer knows; but
+    A group acts on a layer's map by turning it and by mixing its channels in a way that is specific to the layer; but
     permutations and irreps keep the length of the vector at a point. So the map of lengths is compared with the turned
     map of lengths. An equivariant layer has error 0; so would one whose lengths are right and whose channels are mixed
     wrongly, so the logits have the last word. Vectors [N, F] are compared as they are.
 
     Args:
-        network: in float32; put into evaluation mode.
+        network: Network in float32, which is put into evaluation mode.
         images: [n, C, H, W], square.
-        group: see `symmetries`.
+        group: Symmetry group, as for `symmetries`.
 
     Returns:
         one entry for each module without children, in the order in which they run; errors are root mean squares over

@@ -1,4 +1,4 @@
-"""The check that logits are finite, which names the image whose logits are not."""
+"""Check that logits are finite; the error names the first image with other logits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def require_finite(logits: Tensor, image: Callable[[int], str], *, when: str, hi
         hint: Next step for the reader.
 
     Raises:
-        TrainingError: some are not; names the first image, its logits, and the number of such images.
+        TrainingError: Logits are not finite; the error states the first image, its logits, and the number of images.
     """
     if words := not_finite(logits, image):
         raise TrainingError(f"{when}: {words}.", hint=hint)

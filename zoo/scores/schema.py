@@ -1,4 +1,4 @@
-"""What the scores of a classifier are, as typed values that result.json holds."""
+"""Scores of a classifier as typed values, as result.json holds them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Scores(Record):
 
 
 class Probe(Record):
-    """What `zoo.scores.probe.probe` finds: how well four numbers of an image separate the classes.
+    """Result of `zoo.scores.probe.probe`: separation of the classes by four numbers of an image.
 
     Args:
         auc: Class -> one-vs-rest area; also "macro".
@@ -62,12 +62,12 @@ class Probe(Record):
 
 
 class Rotations(Record):
-    """How far logits are from invariant at angles that need interpolation.
+    """Equivariance error at angles that need interpolation.
 
     Args:
         error: Root mean square change of the logits over their standard deviation over the images; None if the logits
             are the same for all images.
-        floor: The same between rotating in one step and in two: what interpolation alone gives; None as for `error`.
+        floor: Difference between rotating in one step and in two: the error of interpolation; None as for `error`.
         flips: Share of (image, element) whose predicted class changes.
         angles_degrees: Angles that were tried.
         mirrors: Whether they were also tried after a mirror.
@@ -81,14 +81,14 @@ class Rotations(Record):
 
 
 class Invariance(Record, omit_defaults=True):
-    """How far logits are from invariant under a group; see `zoo.scores.equivariance.measure_equivariance`.
+    """Equivariance error of the logits under a group; see `zoo.scores.equivariance.measure_equivariance`.
 
     Args:
         error: Largest change of a logit under the pixel symmetries of the group, over the largest logit; None if all
             logits are 0.
         flips: Share of images whose predicted class changes under some of them.
         elements: Number of symmetries that were tried.
-        rotations: The same at other angles; None for groups without any.
+        rotations: Equivariance error at other angles; None for groups without any.
     """
 
     error: float | None
@@ -102,7 +102,7 @@ class Equivariance(Record):
 
     Args:
         group: Symmetry group that the network declares, such as "p4m", or None.
-        declared: How it is declared to hold: "exact", "approximate" or None.
+        declared: Declared quality of the equivariance: "exact", "approximate" or None.
         initial: Measured before training.
         trained: Measured after training.
     """

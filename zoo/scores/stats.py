@@ -53,9 +53,9 @@ def bootstrap_auc(
     Args:
         probabilities: [N, K].
         labels: [N].
-        resamples: bootstrap samples.
-        seed: of the resampling; the same for every model, so that intervals are comparable.
-        level: of confidence.
+        resamples: Number of bootstrap samples.
+        seed: Seed of the resampling; the same for every model, so that intervals are comparable.
+        level: Confidence level.
 
     Returns:
         "auc_0" ... "auc_{K-1}", "auc_macro", "accuracy" -> (low, high); (0, 1) if no resample holds all classes.
@@ -121,7 +121,7 @@ def auc_components(scores: Array, positive: NDArray[np.bool_]) -> tuple[float, A
 
     Returns:
         The area, and components [N]; NaN and zeros where one class is absent, infinite components where a class
-        has a single image, whose spread cannot be known.
+        has a single image, whose spread cannot be estimated.
     """
     hits, misses = int(positive.sum()), int((~positive).sum())
     if not hits or not misses:
@@ -201,8 +201,8 @@ def roc_band(
         scores: [N], higher means more positive.
         positive: [N], of both kinds.
         grid: [G] increasing false positive rates from 0 to 1.
-        resamples, seed: of the bootstrap.
-        level: of confidence.
+        resamples, seed: Of the bootstrap.
+        level: Confidence level.
 
     Returns:
         Curve, low and high, each [G].
@@ -231,7 +231,7 @@ def reliability(probabilities: Array, labels: NDArray[np.int64], *, bins: int = 
     Args:
         probabilities: [N, K].
         labels: [N].
-        bins: of the highest probability, from 0 to 1.
+        bins: Number of bins of the highest probability, from 0 to 1.
     """
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
     # A bin holds its upper edge, as in torchmetrics.

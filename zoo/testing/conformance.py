@@ -50,8 +50,8 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
         tolerance: Largest allowed relative error of float32 logits under the declared group.
 
     Raises:
-        ConformanceError: a contract is broken.
-        UsageError: the model is unknown or refuses one of the sizes.
+        ConformanceError: A contract is broken.
+        UsageError: The model is unknown or refuses one of the sizes.
     """
     import torch
 
@@ -110,7 +110,7 @@ def check_parameters(spec: ModelSpec) -> None:
     """Build a model for images of `zoo.specs.REFERENCE_SHAPE` and count its trainable parameters.
 
     Raises:
-        ConformanceError: the spec states another number; a spec that states none is accepted.
+        ConformanceError: The spec states another number; a spec without the number is accepted.
     """
     if spec.parameters is None:
         return
@@ -134,7 +134,7 @@ def check_dataset(host: Host, name: str) -> None:
     """Sample a population, or read an image set, and look for what breaks training or leaks the label.
 
     Raises:
-        ConformanceError: a contract is broken.
+        ConformanceError: A contract is broken.
     """
     from zoo.data.images import ImageSet
     from zoo.lensing.population import Population
@@ -173,7 +173,7 @@ def check_simulator(host: Host, name: str, dataset: str) -> None:
     """Render a few scenes of a data set and check shapes, finiteness and independence of the batch.
 
     Raises:
-        ConformanceError: a contract is broken.
+        ConformanceError: A contract is broken.
     """
     spec = registry.find(host, SimulatorSpec, name)
     render = registry.load_target(spec)

@@ -45,7 +45,7 @@ def accumulate(
         the processes is the mean over the batch, as for the gradients.
 
     Raises:
-        torch.OutOfMemoryError: even the smallest micro-batch is too much, or there are several processes, which cannot
+        torch.OutOfMemoryError: Even the smallest micro-batch is too much, or there are several processes, which cannot
             change their micro-batches together in the middle of a step.
     """
     weight = fraction * fabric.world_size  # 1 for equal parts; the mean over processes undoes the factor

@@ -15,8 +15,8 @@ class MovingAverage:
     wait for the GPU; here the step is given.
 
     Args:
-        module: To be averaged; it is put into training mode and copied.
-        decay: Of the average; 0 keeps the latest weights.
+        module: Module to be averaged; it is put into training mode and copied.
+        decay: Decay of the average; 0 keeps the latest weights.
     """
 
     def __init__(self, module: nn.Module, *, decay: float) -> None:

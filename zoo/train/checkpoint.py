@@ -29,7 +29,7 @@ CHECKPOINT = "checkpoint.safetensors"
 
 @dataclass
 class TrainingState:
-    """What changes from epoch to epoch beside the tensors of the training; kept in the checkpoint's header."""
+    """State that changes from epoch to epoch beside the tensors of the training; kept in the checkpoint's header."""
 
     epoch: int = 0
     step: int = 0
@@ -51,7 +51,7 @@ def write_checkpoint(
     """Write everything that training goes on from.
 
     Raises:
-        DataError: the file cannot be written.
+        DataError: The file cannot be written.
     """
     tensors = weights_of(classifier, average) | {f"best.{name}": tensor for name, tensor in best.items()}
     for index, parameter in enumerate(parameters):
@@ -79,7 +79,7 @@ def _read(path: Path, weights: dict[str, Tensor]) -> tuple[TrainingState, dict[s
 
     Raises:
         FileNotFoundError: The file was not found.
-        DataError: it is damaged, that of another run, or that of a network which was built differently.
+        DataError: The checkpoint is damaged, of another run, or of a network that was built differently.
     """
     try:
         with safe_open(regular_file(path), framework="pt") as file:

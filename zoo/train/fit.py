@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class Simulated:
-    """What rendering took so far.
+    """Cost of rendering so far.
 
     Args:
         images: Images that were rendered.
@@ -57,20 +57,20 @@ class Simulated:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What a training needs.
+    """Inputs of a training.
 
     Args:
-        spec: Of the model.
-        settings: Of the training.
+        spec: Spec of the model.
+        settings: Settings of the training.
         data: The data set, with its training and validation splits open.
-        train_split: Of a stream, its first images.
+        train_split: Training split; of a stream, its first images.
         val_split: Chooses the epoch.
-        stream: Of new training images, where the settings ask for one.
-        classifier: On its device, normalised, with its initial weights.
+        stream: Stream of new training images, where the settings ask for one.
+        classifier: Classifier on its device, normalised, with its initial weights.
         trial: Result of its trial on two training images.
         fabric: Device and precision.
-        device: Where it trains.
-        init: What it started from (`zoo.weights.start`), or None.
+        device: Device of the training.
+        init: Source of the initial weights (`zoo.weights.start`), or None.
         progress: Progress file of the cell.
         simulated: Images that were rendered, and the time that this took.
     """
@@ -92,7 +92,7 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """What a training leaves, beside the weights in its classifier.
+    """Outcome of a training, beside the weights in its classifier.
 
     Args:
         history: An entry for each epoch, also of earlier sessions.
@@ -138,20 +138,20 @@ def prepare(
 
     Args:
         host: The plugins.
-        cell: What to train.
+        cell: Cell to train.
         run_dir: A folder of the cell's own, three levels below a store; progress is written there.
-        device: Where it will train; in a team, its type.
+        device: Device of the training; in a team, its type.
         images: Read simulated images from this folder; default: the cache, which is filled.
         team: The processes that train together, of which this is the first.
 
     Raises:
-        ZooError: the network cannot be built, or the images cannot be had or used.
+        ZooError: The network cannot be built, or the images cannot be obtained or used.
     """
     progress = ProgressFile(run_dir / store.PROGRESS)
     simulated = Simulated()
 
     def simulating(split: str, done: int, total: int) -> None:
-        progress.tell(f"simulate {split}", done, total)
+        progress.report(f"simulate {split}", done, total)
         if done == total:
             simulated.images += total
 
@@ -181,7 +181,9 @@ def prepare(
     if not (mean.isfinite().all() and std.isfinite().all()):
         raise DataError(f"{cell.data}: the training images hold values that are not finite.")
     if not std.any():
-        raise DataError(f"{cell.data}: all pixels of all training images are {mean[0]:g}; there is nothing to learn.")
+        raise DataError(
+            f"{cell.data}: all pixels of all training images are {mean[0]:g}; a network cannot learn from them."
+        )
     classifier.normalise(mean=mean, std=std.clamp_min(1e-12))
     init = None
     if settings.init:
@@ -226,12 +228,12 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
     Args:
         prepared: Used up: its classifier is trained in place.
         cell: The one that it was prepared from.
-        run_dir: Where checkpoints are kept.
-        epoch_ended: Called with the epoch's entry of the history, after its checkpoint. What it raises ends the
-            training and comes out here.
+        run_dir: Folder of the checkpoints.
+        epoch_ended: Function called with the epoch's entry of the history, after its checkpoint. An exception in it
+            ends the training and is passed on.
 
     Raises:
-        TrainingError: the loss is not finite; names the epoch.
+        TrainingError: The loss is not finite; the error names the epoch.
     """
     settings, stream, progress = prepared.settings, prepared.stream, prepared.progress
     history: list[Epoch] = []
@@ -241,7 +243,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         epoch_ended(entry)
 
     def step_ended(epoch: int, step: int, steps: int) -> None:
-        progress.tell(
+        progress.report(
             "train",
             (epoch - 1) * steps + step,
             settings.epochs * steps,
@@ -281,14 +283,14 @@ def help_fit(
     """Train with the first process of a team, which does everything else by itself; write nothing.
 
     Args:
-        host, cell, run_dir, device, images: As the first process has them.
+        host, cell, run_dir, device, images: Arguments of the first process.
         team: The processes that train together, and this one's place.
 
     Returns:
         How it ended; "failed" stands for an error that all processes meet.
 
     Raises:
-        SystemExit: an error that the others may not know of. They must not wait for this process.
+        SystemExit: An error occurred in one process of a team. The others must not wait for this process.
     """
     try:
         fabric = make_fabric(device, cell.precision, team)

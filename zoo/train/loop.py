@@ -63,12 +63,12 @@ def make_fabric(device: torch.device, precision: Precision, team: Team = ALONE) 
     """Return a Fabric for one device, or for this process's place in a team, whose processes then are connected.
 
     Args:
-        device: Its type is what counts in a team, where `Fabric.device` is this process's one.
+        device: Device; in a team only its type counts, and `Fabric.device` is that of this process.
         precision: "fp32", "bf16", or "tf32", which lets matrix products of float32 use the tensor cores.
         team: The processes that train together.
 
     Raises:
-        UsageError: the processes were started in another way than the team has it.
+        UsageError: The number of processes that were started differs from that of the team.
     """
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
@@ -132,23 +132,23 @@ def train(
 
     Args:
         classifier: Freshly built from `seed`, on the device.
-        train_data, val_data: On the same device; only the first process needs `val_data`.
-        settings: Of the training.
-        seed: Of order, augmentation and dropout.
+        train_data, val_data: Images on the same device; only the first process needs `val_data`.
+        settings: Settings of the training.
+        seed: Seed for order, augmentation and dropout.
         rule: "val_auc" keeps the epoch with the highest macro validation AUC (the first of equals), "last" the last.
         fabric: Precision, device, and which process of how many this is.
-        run_dir: Where checkpoints are kept.
+        run_dir: Folder of the checkpoints.
         least_images: Smallest number of images that the network can be trained on.
-        epoch_ended: Called with the epoch's entry of the history, in the first process.
-        step_ended: Called with epoch, step of the epoch and steps in an epoch, in the first process.
+        epoch_ended: Function called with the epoch's entry of the history, in the first process.
+        step_ended: Function called with epoch, step of the epoch and steps in an epoch, in the first process.
 
     Returns:
         The chosen weights, the history (one entry an epoch), and the chosen epoch, counted from 1. The weights are
         the first process's to use: the others keep neither the average nor the best.
 
     Raises:
-        TrainingError: the loss or a validation logit is not finite; names the epoch and the image.
-        UsageError: there are more processes than images in a batch.
+        TrainingError: The loss or a validation logit is not finite; the error names the epoch and the image.
+        UsageError: There are more processes than images in a batch.
     """
     average = MovingAverage(classifier, decay=settings.ema)
     parameters = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
@@ -186,9 +186,9 @@ def train(
             return train_data.image_at(epoch, (step - 1) * batch_size + part.start + row, shuffle=order)
 
         for number in range(1, steps + 1):
-            asked = time.perf_counter()
+            before = time.perf_counter()
             images, labels = next(batches)
-            waited += time.perf_counter() - asked
+            waited += time.perf_counter() - before
             rate = settings.lr * learning_rate_factor(state.step, steps * settings.epochs, settings.schedule)
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -270,7 +270,7 @@ def predict(
         batch_size: Number of images at a time.
 
     Raises:
-        TrainingError: a logit is not finite; names the image.
+        TrainingError: A logit is not finite; the error names the image.
     """
     module.eval()
     logits, labels = [], []
@@ -309,7 +309,7 @@ def _check_finite(
         image: Function from a step and a row of its logits to the name of an image.
 
     Raises:
-        TrainingError: the sum is not finite; names the epoch, the first such step, and its first such image.
+        TrainingError: The sum is not finite; the error names the epoch, the first step and its first image.
     """
     if torch.isfinite(loss_sum):
         return

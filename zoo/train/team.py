@@ -26,7 +26,7 @@ class Team:
     Args:
         devices: Processes on each node, one a device.
         num_nodes: Machines.
-        rank: Of this process, from 0; the first one alone writes files.
+        rank: Rank of this process, from 0; the first one alone writes files.
         started_by: "zoo", "torchrun" or "slurm"; empty in the process that has yet to start them, or is alone.
     """
 
@@ -37,7 +37,7 @@ class Team:
 
     @property
     def size(self) -> int:
-        """How many processes there are."""
+        """Number of processes."""
         return self.devices * self.num_nodes
 
     @property
@@ -50,17 +50,17 @@ ALONE = Team()
 
 
 def find_team(*, devices: int = 1, num_nodes: int = 1, environment: Mapping[str, str] = os.environ) -> Team:
-    """Return the team that is asked for, and this process's place in it if somebody has started its processes.
+    """Return the requested team, and this process's place in it if its processes have been started already.
 
     torchrun and Slurm's srun start a process for each device, on all nodes; without them zoo starts those of
     this machine itself.
 
     Args:
-        devices, num_nodes: As asked for.
+        devices, num_nodes: Numbers of the request.
         environment: Variables.
 
     Raises:
-        UsageError: impossible numbers, other ones than those of the processes that were started, or several nodes
+        UsageError: The numbers are impossible or differ from those of the processes that were started, or several nodes
             without processes started on the other nodes.
     """
     for option, value in (("devices", devices), ("num-nodes", num_nodes)):
@@ -96,8 +96,8 @@ def check_devices(team: Team, device: str) -> None:
     """Refuse a team that this machine has not the devices for.
 
     Raises:
-        UsageError: several processes on a device that cannot be shared.
-        MissingError: fewer GPUs than processes.
+        UsageError: Several processes share a device that allows only one.
+        MissingError: The number of GPUs is smaller than that of processes.
     """
     if team.devices == 1 or device == "cpu":
         return
@@ -117,7 +117,7 @@ def check_batch(processes: int, batch_size: int) -> None:
     """Refuse batches with fewer images than processes.
 
     Raises:
-        UsageError: some process would have no image.
+        UsageError: A process would not have an image.
     """
     if batch_size < processes:
         raise UsageError(

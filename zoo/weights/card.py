@@ -180,7 +180,7 @@ def _licence_of(distribution: str) -> str:
         metadata = importlib.metadata.metadata(distribution)
     except importlib.metadata.PackageNotFoundError:
         return "(not installed here, so its licence is unknown)"
-    stated = metadata.json  # its get() is no part of the type
+    stated = metadata.json  # its get() is not part of the type
     return str(stated.get("license_expression") or stated.get("license") or "(no licence stated)")
 
 

@@ -29,9 +29,9 @@ class Listed:
     """One entry of `zoo weights list`.
 
     Args:
-        name: What `zoo.load` takes.
+        name: Name that `zoo.load` accepts.
         source: "package" or "store".
-        path: Of the file.
+        path: Path of the file.
     """
 
     name: str
@@ -46,12 +46,12 @@ def find_weights(host: Host, name: str, *, store: Path) -> Path:
         host: The plugins, whose models may ship weights.
         name: "p4m.modelA" (a model and one of its `ModelSpec.weights`); a file; the folder of a run; the first
             digits of a run id in `store`; or "hf://owner/name" and "hf://owner/name/file".
-        store: Where run ids are looked for.
+        store: Store that is searched for run ids.
 
     Raises:
-        UsageError: nothing has this name, or several things have it.
-        DataError: the run failed, or a file is missing.
-        MissingError: the hub is out of reach.
+        UsageError: The name is unknown or ambiguous.
+        DataError: The run failed, or a file is missing.
+        MissingError: The hub is out of reach.
     """
     if name.startswith(HUB):
         from zoo.weights.hub import fetch
@@ -132,7 +132,7 @@ def weights_of(run_dir: Path) -> Path:
     """Return the weights of a run that ended well.
 
     Raises:
-        DataError: it failed, or its weights are gone, altered or of another run.
+        DataError: The run failed, or its weights are missing, altered or of another run.
     """
     result = good_result(run_dir)
     path = run_dir / WEIGHTS

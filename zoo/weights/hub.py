@@ -42,7 +42,7 @@ class Address:
         """Return the place that "hf://owner/name[/file][@revision]" means.
 
         Raises:
-            UsageError: another form.
+            UsageError: The address has another form.
         """
         found = _FORM.fullmatch(text)
         if found is None:
@@ -81,8 +81,8 @@ def fetch(text: str) -> Path:
         ) from error
     except (EntryNotFoundError, RepositoryNotFoundError) as error:
         raise UsageError(
-            f"{text}: the hub at {client.constants.ENDPOINT} has no such "
-            f"{'repository, or keeps it from you' if isinstance(error, RepositoryNotFoundError) else 'file'}.",
+            f"{text}: the hub at {client.constants.ENDPOINT} does not have this "
+            f"{'repository, or denies you access' if isinstance(error, RepositoryNotFoundError) else 'file'}.",
             hint="A private repository needs a login: hf auth login",
         ) from error
     except Exception as error:
@@ -97,12 +97,12 @@ def push(host: Host, run_dir: Path, text: str, *, private: bool = False, licence
         run_dir: Folder of a run that ended well.
         text: "hf://owner/name"; the repository is made if it is not there.
         private: Whether a new repository is hidden from others.
-        licence: Of the weights, for the card.
+        licence: Licence of the weights, for the card.
 
     Raises:
-        UsageError: another form.
-        DataError: the run failed, or its weights are damaged.
-        MissingError: the hub is out of reach or refuses.
+        UsageError: The address has another form.
+        DataError: The run failed, or its weights are damaged.
+        MissingError: The hub is out of reach or refuses.
     """
     from zoo.models.load import load_weights
     from zoo.weights.card import make_card

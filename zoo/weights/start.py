@@ -36,11 +36,11 @@ def resolve_init(host: Host, value: Any, *, store: Path) -> str:
     Args:
         host: The plugins.
         value: Anything that `zoo.weights.find.find_weights` takes, an address, or "" for a random start.
-        store: Where run ids are looked for.
+        store: Store that is searched for run ids.
 
     Raises:
-        UsageError: not a text, or nothing of this name.
-        DataError: the weights are damaged.
+        UsageError: The address is not a text, or is unknown.
+        DataError: The weights are damaged.
     """
     if not isinstance(value, str):
         raise UsageError(
@@ -79,17 +79,17 @@ def start_from(
     Args:
         host: The plugins.
         classifier: Freshly built for the cell.
-        cell: Its setting `init` is an address.
-        image_shape, classes: Of the new data.
+        cell: Cell whose setting `init` is an address.
+        image_shape, classes: Shape and classes of the new data.
         store: Searched for the weights where the cache no longer has them.
 
     Returns:
         The weights that the training starts from.
 
     Raises:
-        DataError: the weights are nowhere, damaged, or of a network that has changed since.
-        MissingError: no plugin offers the network that they belong to.
-        TrainingError: they do not fit; names the tensors.
+        DataError: The weights are missing, damaged, or of a network that has changed since.
+        MissingError: The plugin of their network is absent.
+        TrainingError: The weights do not fit; the error names the tensors.
     """
     import torch
 
@@ -159,7 +159,7 @@ def _find_address(host: Host, address: str, *, store: Path) -> Path:
     """Return the file with this content.
 
     Raises:
-        DataError: it is neither in the cache, nor in the store, nor shipped by a plugin.
+        DataError: The file was not found in the cache, in the store or in a plugin.
     """
     digest = address.removeprefix(PREFIX)
     if (kept := _cached(digest)).is_file():

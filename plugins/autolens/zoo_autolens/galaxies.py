@@ -48,16 +48,16 @@ def render_each(
     """Render the lensed source and the lens light of every scene.
 
     Args:
-        scenes: n scenes.
-        instrument: says how large the images are.
-        image: from a `Tracer` to [H, W], row 0 at the lowest y.
-        device, dtype: of the result.
+        scenes: Scenes of n images.
+        instrument: Instrument, which sets the size of the images.
+        image: Function from a `Tracer` to [H, W], row 0 at the lowest y.
+        device, dtype: Device and type of the result.
 
     Returns:
         [n, H, W] surface brightness, in the unit of `Sersic.intensity`; no lens light gives None.
 
     Raises:
-        UsageError: source or lens light is something else than a Sersic profile.
+        UsageError: Source or lens light is something else than a Sersic profile.
     """
     source = own_light(sersic_source(scenes, simulator="PyAutoLens"))
     light = None if scenes.lens_light is None else own_light(scenes.lens_light)
@@ -113,7 +113,7 @@ def own_light(light: Sersic | PixelSource) -> Sersic:
     """Return the same light, written for PyAutoLens' constant of the Sersic law.
 
     Raises:
-        UsageError: the light is something else than a Sersic profile.
+        UsageError: The light is something else than a Sersic profile.
     """
     if not isinstance(light, Sersic):
         raise UsageError(

@@ -35,17 +35,17 @@ def render(
     from there differs a little from the other simulators'. Further inside than the PSF's radius they are equal.
 
     Args:
-        scenes: n scenes.
-        instrument: pixels, over-sampling, PSF.
-        device: where the images go; they are computed on the CPU.
-        expected_images: not used; it makes no difference here.
-        dtype: of the result; the computation is in float64.
+        scenes: Scenes of n images.
+        instrument: Instrument: pixels, over-sampling, PSF.
+        device: Device of the result; they are computed on the CPU.
+        expected_images: Number of images; not used.
+        dtype: Type of the result; the computation is in float64.
 
     Returns:
         [n, H, W] surface brightness, in the unit of `Sersic.intensity`; no lens light gives None.
 
     Raises:
-        UsageError: source or lens light is something else than a Sersic profile.
+        UsageError: Source or lens light is something else than a Sersic profile.
     """
     grid, simulator = _grid_and_simulator(instrument)
 

@@ -1,4 +1,4 @@
-"""What this plugin registers: PyAutoLens in two modes."""
+"""Specs of this plugin: PyAutoLens in two modes."""
 
 from zoo.hookspecs import hookimpl
 from zoo.specs import SimulatorSpec
@@ -17,19 +17,19 @@ def zoo_simulators() -> list[SimulatorSpec]:
         SimulatorSpec(
             id="autolens/autolens",
             target="zoo_autolens.simulator:render",
-            summary="PyAutoLens with its rays made once; a check on the others",
+            summary="PyAutoLens, rays computed once for all scenes; for checks",
             device="cpu",
             requires=("autolens",),
             tags=("reference",),
-            card=_CARD + "\nThe rays are made once and traced through a `Tracer` for every scene.\n",
+            card=_CARD + "\nThe rays are computed once and traced through a `Tracer` for every scene.\n",
         ),
         SimulatorSpec(
             id="autolens/simulator_imaging",
             target="zoo_autolens.imaging:render",
-            summary="PyAutoLens through its SimulatorImaging, noise off; the slow way, as its users go",
+            summary="PyAutoLens through its own SimulatorImaging, without noise; slow, for checks",
             device="cpu",
             requires=("autolens",),
             tags=("reference",),
-            card=_CARD + "\nEvery scene goes whole through `SimulatorImaging.via_tracer_from`, with its noise off.\n",
+            card=_CARD + "\nEvery scene is rendered by `SimulatorImaging.via_tracer_from`, without its noise.\n",
         ),
     ]

@@ -30,17 +30,17 @@ def render(
     """Render the lensed source and the lens light of every scene.
 
     Args:
-        scenes: n scenes.
-        instrument: pixels, over-sampling, PSF.
-        device: where the images go; they are computed on the CPU.
-        expected_images: not used; it makes no difference here.
-        dtype: of the result; the computation is in float64.
+        scenes: Scenes of n images.
+        instrument: Instrument: pixels, over-sampling, PSF.
+        device: Device of the result; they are computed on the CPU.
+        expected_images: Number of images; not used.
+        dtype: Type of the result; the computation is in float64.
 
     Returns:
         [n, H, W] surface brightness, in the unit of `Sersic.intensity`; no lens light gives None.
 
     Raises:
-        UsageError: source or lens light is something else than a Sersic profile.
+        UsageError: Source or lens light is something else than a Sersic profile.
     """
     return render_each(scenes, instrument, _Camera(instrument).image, device=device, dtype=dtype)
 

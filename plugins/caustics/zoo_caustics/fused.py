@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Added to squared distances in arcsec^2: changes none that float32 can tell from 0, and a ray that falls exactly on a
-# centre is not deflected by it.
+# Added to squared distances in arcsec^2. A sum differs in float32 for squared distances near 0 only; a ray that falls
+# exactly on a centre is not deflected by it.
 TINY = 1e-30
 
 # The compiler would keep a mass's pull on every ray in memory, since both sums over the masses use it.

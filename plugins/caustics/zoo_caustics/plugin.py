@@ -1,4 +1,4 @@
-"""What this plugin registers: one simulator."""
+"""Specs of this plugin: one simulator."""
 
 from zoo.hookspecs import hookimpl
 from zoo.specs import SimulatorSpec

@@ -18,8 +18,8 @@ def psf_convolution(kernel: NDArray[np.float64], *, size: int, device: torch.dev
 
     Args:
         kernel: [2r + 1, 2r + 1].
-        size: of the images, [..., size, size]; the results are [..., size - 2r, size - 2r].
-        device: of the images.
+        size: Size of the images, [..., size, size]; the results are [..., size - 2r, size - 2r].
+        device: Device of the images.
     """
     if kernel.size == 1:
         return lambda images: images * float(kernel[0, 0])

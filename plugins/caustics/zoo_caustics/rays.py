@@ -86,7 +86,7 @@ def brightness_eager(parameters: Tensor, masses: Tensor, x: Tensor, y: Tensor) -
     Args:
         parameters: [c, 15], see `source_parameters`.
         masses: [p, c, 3], see `packed_masses`.
-        x, y: arcsec, broadcastable to the shape of the rays.
+        x, y: Positions in arcsec, broadcastable to the shape of the rays.
 
     Returns:
         [c, *rays].
@@ -101,7 +101,7 @@ def brightness_of_pictures(parameters: Tensor, masses: Tensor, pictures: Tensor,
         parameters: [c, 11], see `picture_parameters`.
         masses: [p, c, 3], see `packed_masses`.
         pictures: [c, h, w].
-        x, y: arcsec, broadcastable to the shape of the rays.
+        x, y: Positions in arcsec, broadcastable to the shape of the rays.
 
     Returns:
         [c, *rays].

@@ -51,19 +51,19 @@ def render(
     kind of device and the choice of path (compiled or not) only.
 
     Args:
-        scenes: n scenes.
-        instrument: pixels, over-sampling, PSF.
+        scenes: Scenes of n images.
+        instrument: Instrument: pixels, over-sampling, PSF.
         device: "cpu" or "cuda[:i]"; for any other kind the images are rendered on the CPU and moved.
-        expected_images: how many images this run will render in all its calls, to decide whether compiling
+        expected_images: Number of images that this run will render in all its calls, to decide whether compiling
             pays; None stands for n.
-        dtype: of the computation and of the result; float64 is for comparisons and never compiled.
+        dtype: Type of the computation and of the result; float64 is for comparisons and never compiled.
         compiled: True or False to choose the path, None to decide by `expected_images`.
 
     Returns:
         [n, H, W] surface brightness, in the unit of `Sersic.intensity`; no lens light gives None.
 
     Raises:
-        UsageError: the device is not there.
+        UsageError: The device does not exist.
     """
     target = torch.device(device)
     if target.type == "cuda" and not torch.cuda.is_available():

@@ -30,16 +30,16 @@ def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
 
     Files are read one at a time into one array in the cache, which later calls map; it is made again when a file
     was added, removed or changed. Images stand in an order that their classes do not decide, and an id is a hash of
-    the file's path: neither tells a class. `index.json` beside the array says which file each image was.
+    the file's path: neither reveals a class. `index.json` beside the array says which file each image was.
 
     Args:
-        root: the folder; see `zoo_deeplense.layout` for what it may look like.
+        root: Folder in a layout of `zoo_deeplense.layout`.
         scaling: "none", or "minmax" to map each image to [0, 1].
-        skip_broken: leave files out that cannot be read or have another shape, and say which.
+        skip_broken: Whether files that cannot be read or have another shape are left out and named.
 
     Raises:
-        UsageError: root is no folder of one set, or a value is impossible.
-        DataError: a file is broken and `skip_broken` is false, or the cache cannot be written.
+        UsageError: The root is not a folder of one set, or a value is impossible.
+        DataError: A file is broken and `skip_broken` is false, or the cache cannot be written.
     """
     if not isinstance(root, str) or not root:
         raise UsageError(f"data.root={root!r} must name a folder of images.", hint="Write: --set data.root=DIR")
@@ -87,8 +87,8 @@ def _read_all(cached: Path, root: Path, files: list[Found], *, scaling: str, ski
     """Write all images into one .npy file, one after the other, and return the index.
 
     Raises:
-        BrokenFile: a file is broken or of another shape, and is not to be skipped.
-        DataError: every file is broken, or the cache cannot be written.
+        BrokenFile: A file is broken or of another shape, and `skip_broken` is false.
+        DataError: Every file is broken, or the cache cannot be written.
     """
     kept: list[str] = []
     masses: list[float | None] = []

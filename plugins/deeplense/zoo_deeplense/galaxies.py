@@ -45,12 +45,12 @@ def load_galaxies(pictures: str | None) -> Galaxies:
     That picture is the Hubble eXtreme Deep Field; NASA has put it into the public domain.
 
     Args:
-        pictures: a .npy file with a picture of the sky, [H, W], [H, W, 1] or [H, W, 3], which is cut up, or with
+        pictures: Path of a .npy with a picture of the sky, [H, W], [H, W, 1] or [H, W, 3], which is cut up, or with
             cut-outs [m, h, w]; None for the Hubble picture.
 
     Raises:
         UsageError: The file does not hold this array.
-        DataError: it cannot be read, or no galaxies are found in it.
+        DataError: The file cannot be read or does not contain galaxies.
     """
     if pictures is None:
         from skimage.data import hubble_deep_field

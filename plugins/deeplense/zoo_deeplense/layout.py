@@ -25,8 +25,8 @@ class Found:
     """One array file.
 
     Args:
-        path: relative to the root, with forward slashes.
-        label: index of the class.
+        path: Path relative to the root, with forward slashes.
+        label: Index of the class.
         split: "train", "val", "test", or "" where its folders name none.
     """
 
@@ -43,8 +43,8 @@ def find_files(root: Path) -> list[Found]:
     all files: two sets side by side are not mixed.
 
     Raises:
-        UsageError: the root is no folder, or holds several sets.
-        DataError: it holds no arrays, or no arrays of some class.
+        UsageError: The root is not a folder, or contains several sets.
+        DataError: The folder does not contain arrays of every class.
     """
     if not os.path.isdir(root):  # Path.is_dir raises where a name is too long
         raise UsageError(f"data.root={str(root)!r} is not a folder.", hint="Write: --set data.root=DIR")

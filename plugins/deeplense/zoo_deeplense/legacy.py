@@ -16,8 +16,8 @@ def einstein_radius_from_luminosity_distances(
     It puts luminosity distances where angular diameter distances belong, and their difference in place of D_LS.
 
     Args:
-        mass: solar masses.
-        lens_redshift, source_redshift: z_L, and z_S above it.
+        mass: Mass in solar masses.
+        lens_redshift, source_redshift: Redshifts z_L, and z_S above it.
     """
     z_lens, z_source = np.asarray(lens_redshift, float), np.asarray(source_redshift, float)
     lens, source = comoving_distance(z_lens), comoving_distance(z_source)

@@ -16,12 +16,12 @@ Strong-lens images in three classes: a smooth halo, a halo with sub-haloes (poin
 superfluid vortex (a straight string of equal point masses). With `conserve_mass` `ring` halo and substructure together
 have the same mass inside the Einstein radius in every class. With `components` the sum of all masses is the same, and
 the ring of a lens with substructure is 1 to 2 % larger; with `none` substructure is added on top of the halo, and the
-ring is 3 to 4 % larger (Model A, published masses). `zoo data probe` measures how much of the class this gives away.
+ring is 3 to 4 % larger (Model A, published masses). `zoo data probe` measures how much of the class this reveals.
 
 {source}
 `mass_scale` multiplies every substructure mass: budgets smoke and laptop set 4, budget paper the published 1.
 """
-_P1 = "Parameters: Alexander et al. 2019 (arXiv:1909.07346), Table I. Mass is added, and the lens galaxy shines."
+_P1 = "Parameters: Alexander et al. 2019 (arXiv:1909.07346), Table I. Mass is added; images contain the lens's light."
 _P2 = "Parameters: Alexander et al. 2020 (arXiv:2008.12731), checked against the released images."
 _SIM = (
     "Parameters: DeepLenseSim (github.com/mwt5345/DeepLenseSim), with noise once, the mass inside the ring "
@@ -41,8 +41,8 @@ Images that exist already, in any of the layouts in which DeepLense's sets were 
 
 Write `--set data.root=DIR`. Folders named train, val or test are kept; where there is no test folder, val is the test
 split and validation images are taken from train; where there is no split at all, a hash of the path decides. Pickled
-arrays are read without running anything that is in them. `data.skip_broken=true` leaves out files that cannot be
-read, and says which; `data.scaling=minmax` maps each image to [0, 1].
+arrays are read without running code in them. `data.skip_broken=true` leaves out files that cannot be read, and lists
+them; `data.scaling=minmax` maps each image to [0, 1].
 """
 
 

@@ -56,7 +56,7 @@ def build(**params: Any) -> LensPopulation:
     """Return the population that a table describes (see `zoo_deeplense.tables`).
 
     Raises:
-        UsageError: a value is no prior, or physically impossible.
+        UsageError: A value is not a prior, or physically impossible.
     """
     return LensPopulation(params)
 
@@ -65,7 +65,7 @@ class LensPopulation:
     """Three classes of lenses that differ in their substructure only.
 
     Args:
-        params: a whole table: every key of `zoo_deeplense.tables.MODEL_A`.
+        params: Whole table: every key of `zoo_deeplense.tables.MODEL_A`.
     """
 
     def __init__(self, params: Mapping[str, Any]) -> None:
@@ -110,10 +110,10 @@ class LensPopulation:
 
         Args:
             indices: [n] image indices.
-            seed: names the stream.
+            seed: Seed that names the stream.
 
         Raises:
-            UsageError: a drawn value is physically impossible.
+            UsageError: A drawn value is physically impossible.
         """
         draws = Draws(seed, indices)
         lens_redshift, source_redshift = self._draw("lens_redshift", draws), self._draw("source_redshift", draws)
@@ -311,7 +311,7 @@ def _conserved(value: object) -> str:
     """Return the value of `conserve_mass`; true and false are those of versions that had a switch only.
 
     Raises:
-        UsageError: the value is unknown.
+        UsageError: The value is unknown.
     """
     if isinstance(value, bool):
         return "components" if value else "none"
@@ -343,7 +343,7 @@ def _power_law(unit: Array, *, low: Array, high: Array, exponent: Array) -> Arra
     """Return draws from dN/dm ~ m^exponent between low and high, by inversion; equal limits make equal masses.
 
     Raises:
-        UsageError: low is above high.
+        UsageError: Low is above high.
     """
     if np.any(low > high):
         raise UsageError("subhalo_mass_low must not lie above subhalo_mass_high.")

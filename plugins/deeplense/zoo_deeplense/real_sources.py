@@ -23,12 +23,12 @@ def build(*, pictures: str | None, **params: Any) -> RealSources:
     """Return the population.
 
     Args:
-        pictures: see `zoo_deeplense.galaxies.load_galaxies`.
-        params: a whole table, as for Model B.
+        pictures: Pictures, as for `zoo_deeplense.galaxies.load_galaxies`.
+        params: Whole table, as for Model B.
 
     Raises:
-        UsageError: a value is impossible.
-        DataError: the pictures cannot be read.
+        UsageError: A value is impossible.
+        DataError: The pictures cannot be read.
     """
     if pictures is not None and not isinstance(pictures, str):
         raise UsageError(f"pictures={pictures!r} must be the path of a .npy file, or null.")
@@ -43,8 +43,8 @@ class RealSources:
     galaxy again.
 
     Args:
-        pictures: where the galaxies come from.
-        params: a whole table.
+        pictures: Source of the galaxies.
+        params: Whole table.
     """
 
     def __init__(self, pictures: str | None, params: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ class RealSources:
 
         Args:
             indices: [n] image indices.
-            seed: names the stream; it ends in the split.
+            seed: Seed that names the stream; it ends in the split.
         """
         scenes = self._lenses.sample(indices, seed)
         law = scenes.source

@@ -49,11 +49,11 @@ def light_keywords(light: Sersic | PixelSource, *, own_b: bool) -> list[Keywords
     """Return the keyword arguments of `SERSIC_ELLIPSE`, one for each scene.
 
     Args:
-        light: n profiles.
-        own_b: whether radius and intensity keep their values under lenstronomy's constant, or the profile its form.
+        light: Light profiles of n images.
+        own_b: Whether radius and intensity keep their values under lenstronomy's constant, or the profile its form.
 
     Raises:
-        UsageError: the light is something else than a Sersic profile.
+        UsageError: The light is something else than a Sersic profile.
     """
     if not isinstance(light, Sersic):
         raise UsageError(

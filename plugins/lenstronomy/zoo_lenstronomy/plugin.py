@@ -1,4 +1,4 @@
-"""What this plugin registers: one simulator."""
+"""Specs of this plugin: one simulator."""
 
 from zoo.hookspecs import hookimpl
 from zoo.specs import SimulatorSpec
@@ -17,7 +17,7 @@ def zoo_simulators() -> list[SimulatorSpec]:
         SimulatorSpec(
             id="lenstronomy/lenstronomy",
             target="zoo_lenstronomy.simulator:render",
-            summary="lenstronomy, one scene at a time; a check on the others",
+            summary="lenstronomy, one scene at a time; for checks",
             device="cpu",
             requires=("lenstronomy",),
             tags=("reference",),

@@ -39,11 +39,11 @@ def render(
     """Render the lensed source and the lens light of every scene.
 
     Args:
-        scenes: n scenes.
-        instrument: pixels, over-sampling, PSF.
-        device: where the images go; they are computed on the CPU.
-        expected_images: not used; it makes no difference here.
-        dtype: of the result; the computation is in float64.
+        scenes: Scenes of n images.
+        instrument: Instrument: pixels, over-sampling, PSF.
+        device: Device of the result; they are computed on the CPU.
+        expected_images: Number of images; not used.
+        dtype: Type of the result; the computation is in float64.
         own_sersic_b: True reads effective radius and intensity with lenstronomy's own b_n, as its users do; False
             gives the very profile that `zoo.lensing.scenes.Sersic` describes, for comparisons.
 
@@ -51,7 +51,7 @@ def render(
         [n, H, W] surface brightness, in the unit of `Sersic.intensity`; no lens light gives None.
 
     Raises:
-        UsageError: source or lens light is something else than a Sersic profile.
+        UsageError: Source or lens light is something else than a Sersic profile.
     """
     source = light_keywords(sersic_source(scenes, simulator="lenstronomy"), own_b=own_sersic_b)
     lens_light = None if scenes.lens_light is None else light_keywords(scenes.lens_light, own_b=own_sersic_b)

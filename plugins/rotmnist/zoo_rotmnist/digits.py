@@ -18,12 +18,12 @@ def build(*, rotated: bool, angle_seed: int) -> ImageSet:
     """Return the digits as images [5000, 1, 28, 28] from 0 to 1.
 
     Args:
-        rotated: turn the digits; False leaves them upright, for comparison.
-        angle_seed: another seed turns every digit by another angle. Digit i is the same one for every seed, and
-            belongs to the same split.
+        rotated: Whether the digits are rotated; False leaves them upright, for comparison.
+        angle_seed: Seed of the angles; another seed rotates every digit by another angle. Digit i is the same one for
+            every seed, and belongs to the same split.
 
     Raises:
-        UsageError: a value is impossible.
+        UsageError: A value is impossible.
     """
     if not isinstance(rotated, bool):
         raise UsageError(f"rotated={rotated!r} must be true or false.")
