@@ -54,7 +54,7 @@ SHIFTS: dict[str, Callable[[str], dict[str, Any]]] = {
     "own test images": lambda data: {},
     "the published masses": lambda data: {"mass_scale": 1.0},
     "the other model": lambda data: {"data": "modelB" if data == "modelA" else "modelA"},
-    # Model A has SNR 34 by its source's peak, Model B draws 10 to 30.
+    # In the reference pixel, Model A has SNR 34 by its source's peak, and Model B draws 10 to 30.
     "half the SNR": lambda data: {"snr": 17.0, "peak": None} if data == "modelA" else {"snr": "U(5, 15)"},
     "PSF 1.5 times as wide": lambda data: {"psf_width": 0.15},
     "turned by 17 degrees": lambda data: {"angle": 17.0},

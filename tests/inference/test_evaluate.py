@@ -1,17 +1,21 @@
 """Trained weights scored again: on their own test images, on others, turned, under another question."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
 
+from zoo.cli.predict import _weights_in_words
 from zoo.errors import DataError, UsageError
+from zoo.host import load_plugins
 from zoo.inference.evaluate import _rotated, evaluate, evaluation_recipe
 from zoo.models.load import load_weights
 from zoo.results.store import WEIGHTS
 from zoo.schema import plain
+from zoo.weights.find import find_weights
 
 
 @pytest.fixture
@@ -90,3 +94,16 @@ def test_answers_that_are_not_finite_are_no_scores(host, trained, value):
         next(parameter for parameter in trained.parameters() if parameter.ndim == 4)[0, 0, 0, 0] = value
     with pytest.raises(DataError, match=r"toyzoo/tiny cannot be scored .* 90 of 90 images are not finite"):
         evaluate(host, trained, evaluation_recipe(host, trained), images=90)
+
+
+def test_shipped_weights_of_an_earlier_version_are_scored_on_its_definition_and_marked():
+    """`zoo predict p4m.modelA` notes the version; `zoo evaluate p4m.modelA` takes the definition of version 1."""
+    host = load_plugins(environment={})
+    trained = load_weights(host, find_weights(host, "p4m.modelA", store=Path("nowhere")))
+    assert trained.about.recipe.dataset_version == 1
+    said = _weights_in_words(host, trained.about)
+    assert "note: trained on images of version 1 of deeplense/modelA; the installed version is 2: " in said
+    recipe = evaluation_recipe(host, trained)
+    wanted = {**trained.about.recipe.params, "conserve_mass": True, "over_sampling": 2, "reference_pixel_scale": None}
+    assert recipe.params == wanted
+    assert recipe.params["mass_scale"] == 4.0

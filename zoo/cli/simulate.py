@@ -24,6 +24,7 @@ from zoo.specs import DatasetSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from zoo.data.accuracy import Accuracy
     from zoo.data.compare import SimulatorDifference
     from zoo.data.folder import Share
     from zoo.data.recipe import Recipe
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 MOST_IMAGES = 100_000_000
 """As in a plan; the names of shards have six digits."""
 _SCENES_TO_COMPARE = 24
+_MOST_TO_MEASURE = 10_000
 
 
 @click.command()
@@ -83,6 +85,12 @@ _SCENES_TO_COMPARE = 24
     help="Keep no images; compare this simulator with --simulator.",
     shell_complete=COMPLETE["simulators"],
 )
+@click.option(
+    "--accuracy",
+    type=click.IntRange(1, _MOST_TO_MEASURE),
+    metavar="N",
+    help="Keep no images; measure the error of the first N over their noise, and exit with 1 if it is too large.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
 def simulate(
@@ -97,6 +105,7 @@ def simulate(
     device: str,
     share: str | None,
     compare: str | None,
+    accuracy: int | None,
     as_json: bool,
 ) -> None:
     """Simulate the images of a split, at the published parameters; --set overrides them.
@@ -109,17 +118,24 @@ def simulate(
     zoo simulate modelB -n 75000 --out DIR --shard 3:64     on the fourth of 64 machines
     zoo data verify DIR
     zoo simulate modelB -n 24 --compare autolens            how far two simulators are apart
+    zoo simulate modelB --accuracy 12                       errors over the noise of each pixel
     """
+    from zoo.data.accuracy import measure_accuracy
     from zoo.data.compare import compare_simulators
 
     host = host_of(ctx)
     warn_of_broken(host)
     if split not in SPLITS:
         raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
+    if accuracy is not None and (images is not None or compare is not None):
+        raise UsageError("--accuracy N states its number of images: leave out -n and --compare.")
+    if (accuracy is not None or compare is not None) and (out is not None or share is not None or split != "train"):
+        option = "--compare" if accuracy is None else "--accuracy"
+        raise UsageError(f"{option} keeps no images: leave out --out, --shard and --split.")
     if images is None:
-        if compare is None:
+        if compare is None and accuracy is None:
             raise UsageError("The number of images is missing: -n.", hint=f"For example: zoo simulate {dataset} -n 300")
-        images = _SCENES_TO_COMPARE
+        images = accuracy or _SCENES_TO_COMPARE
     part = _share(share)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         spec, recipe = plan_images(
@@ -127,8 +143,6 @@ def simulate(
         )
 
     if compare is not None:
-        if out is not None or share is not None or split != "train":
-            raise UsageError("--compare keeps no images: leave out --out, --shard and --split.")
         with contextlib.redirect_stdout(sys.stderr):
             found = compare_simulators(
                 host,
@@ -141,6 +155,19 @@ def simulate(
             )
         _print_difference(found, as_json=as_json)
         return
+    if accuracy is not None:
+        with contextlib.redirect_stdout(sys.stderr):
+            measured = measure_accuracy(
+                host,
+                spec.id,
+                str(recipe.simulator),
+                images=images,
+                params=_changed(recipe, spec.params),
+                seed=seed,
+                device=recipe.device_type,
+            )
+        _print_accuracy(measured, as_json=as_json)
+        ctx.exit(0 if measured.accurate else 1)
 
     from zoo.cli.watch import CountBar
     from zoo.data.folder import cache_folder, fill_folder
@@ -234,6 +261,32 @@ def _print_difference(difference: SimulatorDifference, *, as_json: bool) -> None
     console().print(table)
     for name, seconds in zip(difference.simulators, difference.seconds_per_image, strict=True):
         echo(f"{name}: {1e3 * seconds:,.1f} ms an image")
+
+
+def _print_accuracy(measured: Accuracy, *, as_json: bool) -> None:
+    if as_json:
+        print_json(measured.to_json())
+        return
+    from rich.table import Table
+
+    from zoo.data.accuracy import FINE, LARGEST_ALLOWED, MOST_ALLOWED
+
+    table = Table(
+        title=f"Error over the noise of each pixel: {measured.dataset}, {measured.simulator}, over-sampling "
+        f"{measured.over_sampling} against {FINE}",
+        title_justify="left", header_style="bold",
+    )  # fmt: skip
+    rows = measured.rows()
+    for heading in rows[0]:
+        table.add_column(heading, justify="left" if heading == "class" else "right")
+    for row in rows:
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
+    console().print(table)
+    bounds = f"99 % of the pixels below {MOST_ALLOWED:g} and all below {LARGEST_ALLOWED:g}"
+    if measured.accurate:
+        echo(f"accurate: {bounds}")
+    else:
+        echo(f"not accurate: the bounds are {bounds}; more rays: --set data.over_sampling=...")
 
 
 def _share(text: str | None) -> Share:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from zoo.lensing.instrument import Instrument
     from zoo.lensing.scenes import Scenes
 
+MOST_ALLOWED, LARGEST_ALLOWED = 0.2, 1.0
+"""Bounds of an accurate population: of the errors of 99 % of its pixels, and of all of them, in units of the noise."""
 FINE = 16
 """Rays per pixel and axis of the reference, whose PSF is convolved on the rays."""
 ALL_CLASSES = "all"
@@ -70,9 +72,30 @@ class Accuracy:
     sub_pixels: int
     errors: tuple[ClassError, ...]
 
+    @property
+    def accurate(self) -> bool:
+        """Whether the errors of all images together are within `MOST_ALLOWED` and `LARGEST_ALLOWED`."""
+        overall = self.errors[0]
+        return overall.most < MOST_ALLOWED and overall.largest < LARGEST_ALLOWED
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one flat row for each group of images: headings -> text or number."""
+        return [
+            {
+                "class": error.of,
+                "images": error.images,
+                "rms": error.rms,
+                "99 % below": error.most,
+                "largest": error.largest,
+                "worst image": error.worst_image,
+            }
+            for error in self.errors
+        ]
+
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self) | {"params": dict(self.params)}
+        """Return plain values, the bounds and `accurate` among them."""
+        bounds = {"most_allowed": MOST_ALLOWED, "largest_allowed": LARGEST_ALLOWED, "reference_over_sampling": FINE}
+        return asdict(self) | {"params": dict(self.params), **bounds, "accurate": self.accurate}
 
 
 def measure_accuracy(
@@ -97,7 +120,8 @@ def measure_accuracy(
         device: "cpu" or "cuda"; a simulator that cannot use it runs on the CPU.
 
     Raises:
-        UsageError: A name or parameter is impossible, or the simulator cannot render these scenes.
+        UsageError: A name or parameter is impossible, an image has no sky, or the simulator cannot render these
+            scenes.
         MissingError: A plugin or library is absent.
         DataError: The simulator returned images of another shape.
     """
@@ -109,6 +133,11 @@ def measure_accuracy(
     render, instrument = registry.load_target(engine), population.instrument
     stream = Recipe(dataset=spec.id, dataset_version=spec.version, seed=seed).stream("train")
     scenes = population.sample(np.arange(images), stream)
+    if not bool((np.asarray(scenes.exposure.sky) > 0).all()):
+        raise UsageError(
+            "Some images have no sky, so their dark pixels have no noise that an error could be compared with.",
+            hint="For example: --set data.sky=0.1",
+        )
     options = {"device": device if engine.device == "any" else "cpu", "expected_images": images}
     errors = []
     for start in range(0, images, _SCENES_AT_A_TIME):

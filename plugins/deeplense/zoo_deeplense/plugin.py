@@ -13,9 +13,10 @@ TASKS = {"substructure": {"no_substructure": ["no_substructure"], "substructure"
 
 _CARD = """\
 Strong-lens images in three classes: a smooth halo, a halo with sub-haloes (point masses), and a halo with a
-superfluid vortex (a straight string of equal point masses). With `conserve_mass` halo and substructure together hold
-the same mass in every class; without it substructure is added on top, which makes the ring larger and reveals
-the class: `zoo data probe` measures by how much.
+superfluid vortex (a straight string of equal point masses). With `conserve_mass` `ring` halo and substructure together
+have the same mass inside the Einstein radius in every class. With `components` the sum of all masses is the same, and
+the ring of a lens with substructure is 1 to 2 % larger; with `none` substructure is added on top of the halo, and the
+ring is 3 to 4 % larger (Model A, published masses). `zoo data probe` measures how much of the class this reveals.
 
 {source}
 `mass_scale` multiplies every substructure mass: budgets smoke and laptop set 4, budget paper the published 1.
@@ -23,8 +24,9 @@ the class: `zoo data probe` measures by how much.
 _P1 = "Parameters: Alexander et al. 2019 (arXiv:1909.07346), Table I. Mass is added; images contain the lens's light."
 _P2 = "Parameters: Alexander et al. 2020 (arXiv:2008.12731), checked against the released images."
 _SIM = (
-    "Parameters: DeepLenseSim (github.com/mwt5345/DeepLenseSim), with noise once, the mass conserved, and Einstein "
-    "radii from angular diameter distances; `legacy` brings the released sets' luminosity distances back."
+    "Parameters: DeepLenseSim (github.com/mwt5345/DeepLenseSim), with noise once, the mass inside the ring "
+    "conserved, and Einstein radii from angular diameter distances; `legacy` brings the released sets' luminosity "
+    "distances back."
 )
 _REAL = (
     "Parameters of Model B; the source is a galaxy cut out of the Hubble eXtreme Deep Field as scikit-image ships it "
