@@ -189,7 +189,7 @@ def test_constant_images_are_refused_before_the_training(plan, run_in, monkeypat
         lambda *, count: replace(original(count=count), images=np.full((count, 1, 12, 12), 0.5, "f4")),
     )
     result, _ = run_in(plan("toyzoo/tiny"))
-    assert "all pixels of all training images are 0.5; there is nothing to learn" in result.error
+    assert "all pixels of all training images are 0.5; a network cannot learn from them" in result.error
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
