@@ -125,5 +125,5 @@ class _Noting(MetaPathFinder):
             for name, (read, _) in _settings().items():
                 self._values.setdefault(name, read())
 
-        spec.loader.exec_module = execute_and_note  # type: ignore[method-assign]
+        spec.loader.exec_module = execute_and_note  # type: ignore[method-assign]  # of this one import
         return spec

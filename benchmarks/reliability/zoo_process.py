@@ -42,6 +42,11 @@ class Ended:
     peak_mib: float
 
     @property
+    def err(self) -> str:
+        """Standard error alone."""
+        return self.output.removeprefix(self.out)
+
+    @property
     def fault(self) -> str:
         """What must not happen to any command, in words; "" if nothing of it did."""
         if self.code is None:

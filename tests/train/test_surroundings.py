@@ -32,6 +32,13 @@ def test_one_device_does_not_guess_an_environment_from_variables(variables, monk
     assert (fabric.world_size, fabric.global_rank, str(fabric.device)) == (1, 0, "cpu")
 
 
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """Hide the GPUs of the machine."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(devices, "_surely_no_gpu", lambda: True)
+
+
 def test_a_device_that_is_named_is_planned_for_wherever_it_is(monkeypatch):
     monkeypatch.setattr(devices, "_surely_no_gpu", lambda: True)
     assert [planned_device(name) for name in ("auto", "cpu", "cuda", "mps")] == ["cpu", "cpu", "cuda", "mps"]
@@ -41,8 +48,9 @@ def test_a_device_that_is_named_is_planned_for_wherever_it_is(monkeypatch):
     assert note_on_auto("cpu") == note_on_auto("cuda") == ""
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="for a machine without a GPU")
-def test_a_login_node_without_a_gpu_plans_for_one_and_refuses_only_to_train_on_it(tmp_path, monkeypatch, capsys):
+def test_a_login_node_without_a_gpu_plans_for_one_and_refuses_only_to_train_on_it(
+    no_gpu, tmp_path, monkeypatch, capsys
+):
     from zoo.cli import main
 
     def run(*words):
@@ -69,8 +77,7 @@ def test_a_login_node_without_a_gpu_plans_for_one_and_refuses_only_to_train_on_i
     assert not list((tmp_path / "store").glob("*/*"))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="for a machine without a GPU")
-def test_only_a_launcher_of_this_machine_needs_its_devices(host):
+def test_only_a_launcher_of_this_machine_needs_its_devices(no_gpu, host):
     from zoo.run.where import Where
 
     assert Where(device="cuda").resolved(host, here=False).device == "cuda"

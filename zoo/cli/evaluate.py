@@ -11,6 +11,7 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.cli.options import AVERAGE, DEVICE, RUNS_IN
 from zoo.data.about import shown_params
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
@@ -42,32 +43,14 @@ if TYPE_CHECKING:
 @click.option(
     "--angle", type=float, default=0.0, show_default=True, help="Rotate every image by this angle in degrees first."
 )
-@click.option(
-    "--average",
-    default="none",
-    show_default=True,
-    help="Average over rotated and mirrored images: none, p4 or d4.",
-    shell_complete=COMPLETE["averages"],
-)
+@AVERAGE
 @click.option(
     "--simulator",
     help="Simulator that renders the images; default: that of the training images.",
     shell_complete=COMPLETE["simulators"],
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="Compute on auto, cpu, cuda or mps.",
-    shell_complete=COMPLETE["devices"],
-)
-@click.option(
-    "--store",
-    default="results",
-    show_default=True,
-    help="Folder in which run ids are searched.",
-    shell_complete=COMPLETE["folder"],
-)
+@DEVICE
+@RUNS_IN
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def evaluate(

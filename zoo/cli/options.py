@@ -13,6 +13,26 @@ from zoo.cli.complete import COMPLETE
 from zoo.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
+DEVICE = click.option(
+    "--device", default="auto", show_default=True, help="Compute on auto, cpu, cuda or mps.",
+    shell_complete=COMPLETE["devices"],
+)  # fmt: skip
+AVERAGE = click.option(
+    "--average", default="none", show_default=True, help="Average over rotated and mirrored images: none, p4 or d4.",
+    shell_complete=COMPLETE["averages"],
+)  # fmt: skip
+SIMULATOR = click.option(
+    "--simulator", default="", help="Render the images with this simulator.  [default: see zoo list-simulators]",
+    shell_complete=COMPLETE["simulators"],
+)  # fmt: skip
+RUNS_IN = click.option(
+    "--store", default="results", show_default=True, help="Search run ids in this folder.",
+    shell_complete=COMPLETE["folder"],
+)  # fmt: skip
+STORE = click.option(
+    "--store", default="results", show_default=True, help="Read the results in this folder.",
+    shell_complete=COMPLETE["folder"],
+)  # fmt: skip
 _MOST_SEEDS = 10_000
 _SEVERAL = ("models", "data", "settings")
 """Fields whose option may be given several times."""

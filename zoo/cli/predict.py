@@ -14,6 +14,7 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, rewrite_line
+from zoo.cli.options import AVERAGE, DEVICE, RUNS_IN
 from zoo.data.about import shown_params, version_note
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
@@ -32,33 +33,15 @@ _PROGRESS_SECONDS = 0.2
 @click.command()
 @click.argument("weights", metavar="WEIGHTS", shell_complete=COMPLETE["weights"])
 @click.argument("files", nargs=-1, required=True, metavar="FILES...", shell_complete=COMPLETE["file"])
-@click.option(
-    "--average",
-    default="none",
-    show_default=True,
-    help="Average over rotated and mirrored images: none, p4 or d4.",
-    shell_complete=COMPLETE["averages"],
-)
+@AVERAGE
 @click.option("--pixel-scale", type=float, help="Pixel scale of all images in arcsec; overrides their headers.")
 @click.option("--factor", type=float, default=1.0, help="Multiply every pixel, such as 1 / exposure time for counts.")
 @click.option("--match-scale", is_flag=True, help="Scale each image to the median peak of the training images.")
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Number of images per batch.")
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="Compute on auto, cpu, cuda or mps.",
-    shell_complete=COMPLETE["devices"],
-)
+@DEVICE
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--store",
-    default="results",
-    show_default=True,
-    help="Folder in which run ids are searched.",
-    shell_complete=COMPLETE["folder"],
-)
+@RUNS_IN
 @click.pass_context
 def predict(
     ctx: click.Context,

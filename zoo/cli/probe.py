@@ -9,6 +9,7 @@ import click
 from zoo.budgets import find_budget
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
+from zoo.cli.options import DEVICE, SIMULATOR
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
 from zoo.plan.overrides import data_params, parse_settings
@@ -32,19 +33,8 @@ if TYPE_CHECKING:
     help="Use the parameters that this budget of `zoo bench` sets: smoke, laptop or paper.",
     shell_complete=COMPLETE["budgets"],
 )
-@click.option(
-    "--simulator",
-    default="",
-    help="Render the images with this simulator.  [default: see zoo list-simulators]",
-    shell_complete=COMPLETE["simulators"],
-)
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="Compute on auto, cpu, cuda or mps.",
-    shell_complete=COMPLETE["devices"],
-)
+@SIMULATOR
+@DEVICE
 @click.option("--set", "pairs", multiple=True, metavar="data.NAME=VALUE", help="Set a parameter of the data set.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

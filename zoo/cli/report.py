@@ -10,6 +10,7 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json
+from zoo.cli.options import STORE
 from zoo.errors import UsageError
 from zoo.registry import datasets_by_id
 
@@ -22,9 +23,7 @@ _MOST_SENTENCES = 15
 
 
 @click.command()
-@click.option(
-    "--store", default="results", show_default=True, help="Folder of the results.", shell_complete=COMPLETE["folder"]
-)
+@STORE
 @click.option("--md", "as_markdown", is_flag=True, help="Print Markdown.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with all numbers, one line per run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

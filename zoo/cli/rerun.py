@@ -12,6 +12,7 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
+from zoo.cli.options import DEVICE
 from zoo.errors import UsageError
 
 _SOURCE = click.option("--from", "source", default="results", show_default=True, help="Store of the run.")
@@ -29,13 +30,7 @@ _SOURCE = click.option("--from", "source", default="results", show_default=True,
 @click.option(
     "--tolerance", type=float, default=1e-3, show_default=True, help="Allow this difference of AUCs, accuracy and ECE."
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="Compute on auto, cpu, cuda or mps.",
-    shell_complete=COMPLETE["devices"],
-)
+@DEVICE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def rerun(

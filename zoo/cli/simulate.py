@@ -14,6 +14,7 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
+from zoo.cli.options import SIMULATOR
 from zoo.data.recipe import SPLITS
 from zoo.errors import UsageError, ZooError, nearest
 from zoo.plan.overrides import parse_settings
@@ -57,12 +58,7 @@ _MOST_TO_MEASURE = 10_000
     help="Make this split: train, val or test.",
     shell_complete=COMPLETE["splits"],
 )
-@click.option(
-    "--simulator",
-    default="",
-    help="Render the images with this simulator.  [default: see zoo list-simulators]",
-    shell_complete=COMPLETE["simulators"],
-)
+@SIMULATOR
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Seed of the images.")
 @click.option(
     "--set",

@@ -10,14 +10,12 @@ import click
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json
 from zoo.cli.listing import print_aligned
+from zoo.cli.options import STORE
 from zoo.errors import UsageError, ZooError, nearest
 from zoo.models.weights_file import read_header
 from zoo.paths import write_text
 from zoo.schema import plain
 
-_STORE = click.option(
-    "--store", default="results", show_default=True, help="Folder of the results.", shell_complete=COMPLETE["folder"]
-)
 _LICENCE = click.option("--licence", default="mit", show_default=True, help="Set the licence of the weights.")
 
 
@@ -27,7 +25,7 @@ def weights() -> None:
 
 
 @weights.command("list")
-@_STORE
+@STORE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
@@ -63,7 +61,7 @@ def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
 @weights.command()
 @click.argument("run", shell_complete=COMPLETE["runs"])
 @click.argument("address", metavar="hf://OWNER/NAME")
-@_STORE
+@STORE
 @_LICENCE
 @click.option("--private", is_flag=True, help="Make a new repository private.")
 @click.pass_context
@@ -78,7 +76,7 @@ def push(ctx: click.Context, run: str, address: str, store: str, licence: str, p
 
 @click.command()
 @click.argument("run", shell_complete=COMPLETE["runs"])
-@_STORE
+@STORE
 @_LICENCE
 @click.option(
     "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write the card to this file; default: stdout."
@@ -120,7 +118,7 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
 @click.option(
     "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write this file; default: MODEL-RUN.onnx or .pt2."
 )
-@_STORE
+@STORE
 @click.pass_context
 def export(ctx: click.Context, weights: str, kind: str, out: Path | None, store: str) -> None:
     """Write trained weights as one ONNX or torch.export file and compare its outputs with the original."""

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo import registry
-from zoo.data.recipe import Recipe
+from zoo.data.simulate import first_scenes
 from zoo.errors import UsageError
 from zoo.lensing.observe import brightness_scale
 from zoo.lensing.pixels import Pixels, render_pixels, to_pixels
-from zoo.specs import DatasetSpec, SimulatorSpec
+from zoo.specs import SimulatorSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,14 +125,9 @@ def measure_accuracy(
         MissingError: A plugin or library is absent.
         DataError: The simulator returned images of another shape.
     """
-    spec, engine = registry.find(host, DatasetSpec, dataset), registry.find(host, SimulatorSpec, simulator)
-    if not spec.simulated:
-        raise UsageError(f"{spec.id} is not simulated: its images have no rays.", hint="See: zoo list-datasets --json")
-    changed = dict(params or {})
-    population = registry.load_target(spec)(**{**spec.params, **changed})
+    spec, population, scenes = first_scenes(host, dataset, images=images, params=params, seed=seed)
+    engine = registry.find(host, SimulatorSpec, simulator)
     render, instrument = registry.load_target(engine), population.instrument
-    stream = Recipe(dataset=spec.id, dataset_version=spec.version, seed=seed).stream("train")
-    scenes = population.sample(np.arange(images), stream)
     if not bool((np.asarray(scenes.exposure.sky) > 0).all()):
         raise UsageError(
             "Some images have no sky, so their dark pixels have no noise that an error could be compared with.",
@@ -147,7 +142,7 @@ def measure_accuracy(
     return Accuracy(
         dataset=spec.id,
         simulator=engine.id,
-        params=changed,
+        params=dict(params or {}),
         seed=seed,
         over_sampling=instrument.over_sampling,
         sub_pixels=instrument.sub_pixels,

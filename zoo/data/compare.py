@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo import registry
-from zoo.data.recipe import Recipe
-from zoo.errors import DataError, UsageError, nearest
+from zoo.data.simulate import first_scenes
+from zoo.errors import DataError
 from zoo.lensing.pixels import render_pixels
-from zoo.specs import DatasetSpec, SimulatorSpec
+from zoo.specs import SimulatorSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,20 +122,7 @@ def compare_simulators(
         MissingError: A plugin or library is absent.
         DataError: A simulator returned images of another shape, or not finite.
     """
-    spec = registry.find(host, DatasetSpec, dataset)
-    if not spec.simulated:
-        raise UsageError(
-            f"{spec.id} is not simulated: there is nothing to compare.", hint="See: zoo list-datasets --json"
-        )
-    if type(images) is not int or images < 1:
-        raise UsageError(f"images={images!r} must be a whole number, at least 1.")
-    changed = dict(params or {})
-    for name in changed:
-        if name not in spec.params:
-            raise UsageError(f"{spec.id} has no parameter '{name}'.{nearest(name, spec.params)}")
-    population = registry.load_target(spec)(**{**spec.params, **changed})
-    stream = Recipe(dataset=spec.id, dataset_version=spec.version, seed=seed).stream("train")
-    scenes = population.sample(np.arange(images), stream)
+    spec, population, scenes = first_scenes(host, dataset, images=images, params=params, seed=seed)
     engines = [registry.find(host, SimulatorSpec, name) for name in simulators]
     (first, first_seconds), (second, second_seconds) = (
         _timed(engine, scenes, population.instrument, device=device) for engine in engines
@@ -145,7 +132,7 @@ def compare_simulators(
         agreements += _agreements("lens_light", first.lens_light, second.lens_light, scenes.label, spec.classes)
     return SimulatorDifference(
         dataset=spec.id,
-        params=changed,
+        params=dict(params or {}),
         simulators=(engines[0].id, engines[1].id),
         images=images,
         seed=seed,

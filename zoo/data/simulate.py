@@ -2,29 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo import registry
 from zoo.data.recipe import Recipe
 from zoo.data.shards import SHARD_SIZE
 from zoo.data.truth import joined, truth_arrays
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, UsageError, nearest
 from zoo.lensing.draws import Draws
 from zoo.lensing.observe import observe
 from zoo.lensing.pixels import render_pixels
 from zoo.lensing.scenes import Sersic
+from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
+    from zoo.host import Host
     from zoo.lensing.observe import Observed, Rendered
     from zoo.lensing.population import Population
     from zoo.lensing.scenes import Scenes
 
 PIXELS_AT_A_TIME = {"cpu": 1 << 20, "cuda": 1 << 24}
 """Pixels in work at a time when a shard is made: this number fits into a CPU's cache, or keeps a GPU busy."""
+
+
+def first_scenes(
+    host: Host, dataset: str, *, images: int, params: Mapping[str, Any] | None, seed: int
+) -> tuple[DatasetSpec, Population, Scenes]:
+    """Return spec, population and the scenes of the first images of a data set's training split.
+
+    Args:
+        host: The plugins.
+        dataset: Id or name of a simulated data set.
+        images: Number of images.
+        params: Parameters that differ from the data set's own.
+        seed: Seed of the images, as in a recipe.
+
+    Raises:
+        UsageError: The data set is unknown or not simulated, or a number or parameter is impossible.
+        MissingError: A plugin or library is absent.
+    """
+    spec = registry.find(host, DatasetSpec, dataset)
+    if not spec.simulated:
+        raise UsageError(
+            f"{spec.id} is not simulated, so its images cannot be rendered again.", hint="See: zoo list-datasets --json"
+        )
+    if type(images) is not int or images < 1:
+        raise UsageError(f"images={images!r} must be a whole number, at least 1.")
+    for name in params or {}:
+        if name not in spec.params:
+            raise UsageError(f"{spec.id} has no parameter '{name}'.{nearest(name, spec.params)}")
+    population: Population = registry.load_target(spec)(**{**spec.params, **(params or {})})
+    stream = Recipe(dataset=spec.id, dataset_version=spec.version, seed=seed).stream("train")
+    return spec, population, population.sample(np.arange(images), stream)
 
 
 @dataclass(frozen=True, kw_only=True)

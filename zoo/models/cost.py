@@ -75,7 +75,7 @@ class _Counter(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's has no annotation
         self.flops = 0
         self.uncounted: set[str] = set()
 

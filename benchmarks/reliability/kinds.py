@@ -1,0 +1,188 @@
+"""Every kind of file of stores, image folders, studies and caches: how to make it, and which commands read it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jobs import Problem, bench_argv, checked, files_of, jobs, runs_of, trials_of, variables
+from zoo_process import run, start, stop_group
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of file.
+
+    Args:
+        name: Name in the tables.
+        path: Path in the prepared folder.
+        other: A file of the same kind that belongs elsewhere.
+        commands: Commands that read it, in order.
+        outcome: What the commands leave behind, taken from the folder.
+        checks: Whether the first command is one that must fail on any damage.
+        names: Texts that name what the file belongs to, as messages state it.
+    """
+
+    name: str
+    path: str
+    other: str
+    commands: tuple[tuple[str, ...], ...]
+    outcome: Callable[[Path], dict[str, str]] = field(default=lambda folder: {})
+    checks: bool = False
+    names: tuple[str, ...] = ()
+
+
+def _run_kinds(problem: Problem, folder: Path) -> list[Kind]:
+    """Make a store with two runs and return the kinds of their files."""
+    bench = (*bench_argv(problem), "--seeds", "0,1", "--store", "store")
+    checked(run(bench, folder, variables(problem), seconds=900))
+    first, second = sorted(path.parent.relative_to(folder) for path in (folder / "store").glob("*/*/*/result.json"))
+    np.save(folder / "picture.npy", np.random.default_rng(0).random(_picture_shape(folder / first)).astype(np.float32))
+    read = (
+        ("verify", "store"),
+        ("report", "--store", "store", "--json"),
+        ("predict", str(first), "picture.npy", "--csv", "--device", "cpu"),
+        bench,
+    )
+    kinds = [
+        Kind(
+            name=name, path=f"{first}/{name}", other=f"{second}/{name}", commands=read, checks=name not in ("log.txt",),
+            names=(first.name,), outcome=lambda folder: _stored(folder),
+        )
+        for name in (
+            "cell.json", "result.json", "history.jsonl", "weights.safetensors", "predictions.safetensors",
+            "examples.safetensors", "mistakes.safetensors", "log.txt",
+        )
+    ]  # fmt: skip
+    kinds.append(
+        Kind(name="lock of a run", path=f"{first}/.lock", other=f"{second}/log.txt", commands=read, names=(first.name,))
+    )
+    return kinds
+
+
+def _stored(folder: Path) -> dict[str, str]:
+    return {name: value for name, value in runs_of(folder / "store").items() if not name.endswith("checkpoint")}
+
+
+def _picture_shape(run_dir: Path) -> tuple[int, ...]:
+    from zoo.results.store import read_arrays
+
+    return read_arrays(run_dir / "examples.safetensors")[0]["images"].shape[-2:]
+
+
+def _sky_kinds(problem: Problem, folder: Path) -> list[Kind]:
+    """Make two folders of images and return the kinds of their files."""
+    [simulate] = (job.argv for job in jobs(problem) if job.name == "simulate")
+    small = [word if word != str(problem.images) else "600" for word in simulate]
+    checked(run(small, folder, variables(problem), seconds=900))
+    other = [word if word != "sky" else "sky2" for word in small]
+    checked(run([*other, "--seed", "1"], folder, variables(problem), seconds=900))
+    commands = (("data", "verify", "sky"), tuple(small))
+    return [
+        Kind(name=name, path=f"sky/{path}", other=other, commands=commands, checks=True,
+             outcome=lambda folder: files_of(folder / "sky"))
+        for name, path, other in (
+            ("shard", "train/000000.safetensors", "sky/train/000001.safetensors"),
+            ("manifest.json", "manifest.json", "sky2/manifest.json"),
+            ("recipe.json", "recipe.json", "sky2/recipe.json"),
+        )
+    ]  # fmt: skip
+
+
+def _study_kinds(problem: Problem, folder: Path) -> list[Kind]:
+    """Make two studies and return the kinds of their files."""
+    [tune] = (job.argv for job in jobs(problem) if job.name == "tune")
+    for argv in (tune, [word if word != "search" else "other" for word in tune]):
+        checked(run(argv, folder, variables(problem), seconds=900))
+    commands = (("tune", "--show", "search", "--store", "tuned"), tune)
+    return [
+        Kind(name=f"study: {name}", path=f"tuned/studies/search/{name}", other=f"tuned/studies/other/{name}",
+             commands=commands, names=("study 'search'",), outcome=trials_of)
+        for name in ("study.json", "journal.log", "best.json")
+    ]  # fmt: skip
+
+
+def _checkpoint_kinds(problem: Problem, folder: Path) -> list[Kind]:
+    """Interrupt two trainings after their first checkpoint and return the kind of that file."""
+    paths = []
+    for seed in ("0", "1"):
+        argv = (*bench_argv(problem, epochs=40), "--seeds", seed, "--store", "begun")
+        process = start(argv, folder, variables(problem))
+        deadline = time.monotonic() + 300
+        found: list[Path] = []
+        while not found and time.monotonic() < deadline and process.poll() is None:
+            found = [path for path in folder.glob("begun/*/*/*/checkpoint.safetensors") if path not in paths]
+            time.sleep(0.01)
+        stop_group(process.pid)
+        process.wait()
+        for path in folder.glob("begun/**/.*.part"):
+            path.unlink()
+        if not found:
+            raise RuntimeError(f"no checkpoint was written: {(folder / 'stderr.txt').read_text()[-2000:]}")
+        paths.append(found[0])
+    argv = (*bench_argv(problem, epochs=40), "--seeds", "0", "--store", "begun")
+    first, second = (str(path.relative_to(folder)) for path in paths)
+    run_id = paths[0].parent.name
+    return [
+        Kind(
+            name="checkpoint", path=first, other=second, commands=(argv,), names=(run_id,),
+            outcome=lambda folder: {k: v for k, v in runs_of_finished(folder / "begun").items() if run_id in k},
+        )
+    ]  # fmt: skip
+
+
+def runs_of_finished(store: Path) -> dict[str, str]:
+    """Return what the finished runs of a store hold; the others are left out."""
+    for path in store.glob("*/*/*/cell.json"):
+        if not (path.parent / "result.json").exists():
+            shutil.rmtree(path.parent)
+    return runs_of(store)
+
+
+def _cache_kinds(problem: Problem, folder: Path) -> list[Kind]:
+    """Fill the caches and return the kinds of their files: images, filter bases, arrays of a folder of files."""
+    if problem.plugins:  # the toy network and images fill none of them
+        return []
+    rng = np.random.default_rng(0)
+    for name in ("no", "sphere", "vort"):
+        (folder / "deeplense" / name).mkdir(parents=True)
+        for index in range(90):
+            np.save(folder / "deeplense" / name / f"{index}.npy", rng.random((32, 32)).astype(np.float32))
+    short = ("--budget", "smoke", "--device", "cpu", "--set", "epochs=1", "--set", "train_images=256")
+    benches = {
+        "images in the cache": (*bench_argv(problem), "--store", "new"),
+        "filter basis": ("bench", "--model", "escnn/c4", "--data", problem.data, *short, "--store", "new"),
+        "arrays of a folder": (
+            "bench", "--model", problem.model, "--data", "deeplense-folder", "--set", "data.root=deeplense", *short,
+            "--set", "train_images=128", "--set", "val_images=64", "--set", "test_images=64", "--store", "new",
+        ),
+    }  # fmt: skip
+    patterns = {
+        "images in the cache": r"cache/datasets/.*safetensors",
+        "filter basis": r"cache/steerable/.*",
+        "arrays of a folder": r"cache/folders/.*",
+    }
+    kinds = []
+    for name, argv in benches.items():
+        checked(run(argv, folder, variables(problem), seconds=900))
+        shutil.rmtree(folder / "new")
+        files = [path for path in files_of(folder) if re.fullmatch(patterns[name], path)]
+        for number, path in enumerate(files[:2]):
+            kinds.append(
+                Kind(
+                    name=f"{name}: {Path(path).name[:24]}", path=path, other=files[number - 1], commands=(argv,),
+                    outcome=lambda folder: runs_of(folder / "new"),
+                )
+            )  # fmt: skip
+    return kinds
+
+
+GROUPS: dict[str, Callable[[Problem, Path], list[Kind]]] = {
+    "run": _run_kinds, "images": _sky_kinds, "study": _study_kinds, "checkpoint": _checkpoint_kinds,
+    "cache": _cache_kinds,
+}  # fmt: skip
