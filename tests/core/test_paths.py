@@ -159,6 +159,26 @@ def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path):
     assert path.read_text() == "x"
 
 
+def test_temporary_files_of_killed_writers_are_removed_and_of_living_ones_kept(tmp_path):
+    path, other = tmp_path / "figure.png", tmp_path / "figure.png.txt"
+    killed, foreign, fresh = (
+        tmp_path / name for name in (".figure.png.0123abcd.part", ".figure.png.notes.part", ".figure.png.ffffffff.part")
+    )
+    for leftover in (killed, foreign, fresh):
+        leftover.write_text("half")
+    for leftover in (killed, foreign):
+        os.utime(leftover, (1, 1))
+    with written_whole(path) as living:
+        living.write_text("first")
+        os.utime(living, (1, 1))
+        with written_whole(path) as second, written_whole(other) as neighbour:
+            second.write_text("second")
+            neighbour.write_text("neighbour")
+        assert living.exists()
+    assert path.read_text() == "first"
+    assert {entry.name for entry in tmp_path.iterdir()} == {path.name, other.name, foreign.name, fresh.name}
+
+
 @pytest.fixture
 def homeless(tmp_path, monkeypatch):
     """No HOME, and a user id without a name."""
