@@ -80,6 +80,7 @@ def read_pictures(paths: Iterable[Path | Skipped], *, channels: int) -> Iterator
 
     Raises:
         MissingError: A library that a file needs is not installed.
+        UsageError: `FILE[NAME]` chooses a mask, noise, weights or a PSF.
     """
     for path in paths:
         if isinstance(path, Skipped):
@@ -115,8 +116,9 @@ def _skipped(name: str, error: Exception) -> Skipped:
 
     Raises:
         MissingError: A library is not installed, which concerns more than this file.
+        UsageError: What was asked for is not an image.
     """
-    if isinstance(error, MissingError):
+    if isinstance(error, MissingError | UsageError):
         raise error
     if isinstance(error, Unreadable):
         return Skipped(name=name, reason=str(error))
