@@ -14,10 +14,11 @@ from click.core import ParameterSource
 from zoo import registry
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
-from zoo.cli.options import options_of, read_seeds, value_of
+from zoo.cli.options import PATH, options_of, read_seeds, value_of
 from zoo.cli.plan import print_plan
 from zoo.devices import note_on_auto, resolve_device
 from zoo.errors import UsageError
+from zoo.paths import user_path
 from zoo.plan.overrides import parse_settings
 from zoo.plan.request import Request
 from zoo.registry import datasets_by_id
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("suite_path", metavar="[SUITE.toml]", required=False, type=click.Path(path_type=Path))
+@click.argument("suite_path", metavar="[SUITE.toml]", required=False, type=PATH)
 @options_of(Request, Where)
 @click.option(
     "--launcher", default="core/local", show_default=True, help="Run the cells with this launcher.",
@@ -85,7 +86,7 @@ def bench(
         missing = "--data" if values["models"] else "--model"
         raise click.MissingParameter(ctx=ctx, param_hint=f"'{missing}'", param_type="option")
     request: Request = value_of(Request, {**values, "seeds": read_seeds(values["seeds"]), "settings": settings})
-    store = Path(request.store)
+    store = user_path(request.store)
     note = partial(echo, err=True)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         plan = plan_bench(host, request, suite=suite_path, study=study, given=_given(ctx), note=note)

@@ -10,7 +10,7 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json
-from zoo.cli.options import STORE
+from zoo.cli.options import PATH, STORE
 from zoo.errors import UsageError
 from zoo.registry import datasets_by_id
 
@@ -27,22 +27,25 @@ _MOST_SENTENCES = 15
 @click.option("--md", "as_markdown", is_flag=True, help="Print Markdown.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with all numbers, one line per run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--html", metavar="FILE", help="Also write one self-contained page.", shell_complete=COMPLETE["file"])
+@click.option(
+    "--html", metavar="FILE", type=PATH, help="Also write one self-contained page.", shell_complete=COMPLETE["file"]
+)
 @click.option(
     "--figures",
     metavar="DIR",
+    type=PATH,
     help="Also draw ROC curves and examples into this folder.",
     shell_complete=COMPLETE["folder"],
 )
 @click.pass_context
 def report(
     ctx: click.Context,
-    store: str,
+    store: Path,
     as_markdown: bool,
     as_csv: bool,
     as_json: bool,
-    html: str | None,
-    figures: str | None,
+    html: Path | None,
+    figures: Path | None,
 ) -> None:
     """Show the results in a store, best first, one table for each data set and size, with paired differences."""
     if as_markdown + as_csv + as_json > 1:
@@ -50,7 +53,7 @@ def report(
     from zoo.results.store import plain_result, scan
 
     datasets = datasets_by_id(host_of(ctx))
-    found, rest = scan(Path(store))
+    found, rest = scan(store)
     _name(rest)
     if not found and not as_json:
         raise UsageError(
@@ -66,18 +69,18 @@ def report(
     if html is not None or not (as_json or as_csv):
         from zoo.report.problems import find_problems
 
-        problems = find_problems(found, store=Path(store))
+        problems = find_problems(found, store=store)
         if not (as_json or as_csv):
             print_problems(problems, datasets, as_markdown=as_markdown)
         if html is not None:
             from zoo.report.page import write_page
 
-            write_page(problems, rest, Path(html), datasets=datasets)
+            write_page(problems, rest, html, datasets=datasets)
             echo(f"wrote {html}", err=True)
     if figures is not None:
         from zoo.report.plots import draw_all
 
-        for path in draw_all(found, Path(figures)):
+        for path in draw_all(found, figures):
             echo(f"wrote {path}", err=True)
 
 
