@@ -116,7 +116,12 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
 @data.command()
 @click.argument("name", metavar="DIR|DATASET", shell_complete=COMPLETE["datasets"])
 @click.option(
-    "-n", "--images", default=4, show_default=True, type=click.IntRange(1, 12), help="Number of images of each class."
+    "-n",
+    "--images",
+    default=4,
+    show_default=True,
+    type=click.IntRange(1, 12),
+    help="Draw this many images of each class.",
 )
 @click.option(
     "--split",

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     help="Score on this data set; default: the one that the weights were trained on.",
     shell_complete=COMPLETE["datasets"],
 )
-@click.option("-n", "--images", type=click.IntRange(8), default=2048, show_default=True, help="Number of test images.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the images.")
+@click.option("-n", "--images", type=click.IntRange(8), default=2048, show_default=True, help="Score this many images.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Make the images with this seed.")
 @click.option(
     "--set",
     "pairs",
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @AVERAGE
 @click.option(
     "--simulator",
-    help="Simulator that renders the images; default: that of the training images.",
+    help="Render the images with this simulator; default: that of the training images.",
     shell_complete=COMPLETE["simulators"],
 )
 @DEVICE

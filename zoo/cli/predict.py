@@ -34,10 +34,12 @@ _PROGRESS_SECONDS = 0.2
 @click.argument("weights", metavar="WEIGHTS", shell_complete=COMPLETE["weights"])
 @click.argument("files", nargs=-1, required=True, metavar="FILES...", shell_complete=COMPLETE["file"])
 @AVERAGE
-@click.option("--pixel-scale", type=float, help="Pixel scale of all images in arcsec; overrides their headers.")
+@click.option("--pixel-scale", type=float, help="Set the pixel scale of all images in arcsec; overrides their headers.")
 @click.option("--factor", type=float, default=1.0, help="Multiply every pixel, such as 1 / exposure time for counts.")
 @click.option("--match-scale", is_flag=True, help="Scale each image to the median peak of the training images.")
-@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Number of images per batch.")
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Classify this many images at a time."
+)
 @DEVICE
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

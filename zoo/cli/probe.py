@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", metavar="DATA", shell_complete=COMPLETE["datasets"])
-@click.option("--images", default=2000, show_default=True, help="Number of training images, and of test images.")
+@click.option(
+    "--images", default=2000, show_default=True, help="Use this many training images, and as many test images."
+)
 @click.option(
     "--budget",
     help="Use the parameters that this budget of `zoo bench` sets: smoke, laptop or paper.",

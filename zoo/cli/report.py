@@ -27,11 +27,13 @@ _MOST_SENTENCES = 15
 @click.option("--md", "as_markdown", is_flag=True, help="Print Markdown.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with all numbers, one line per run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--html", metavar="FILE", help="Also write one self-contained page.", shell_complete=COMPLETE["file"])
+@click.option(
+    "--html", metavar="FILE", help="Write a page as well: one self-contained file.", shell_complete=COMPLETE["file"]
+)
 @click.option(
     "--figures",
     metavar="DIR",
-    help="Also draw ROC curves and examples into this folder.",
+    help="Draw ROC curves and examples into this folder, too.",
     shell_complete=COMPLETE["folder"],
 )
 @click.pass_context

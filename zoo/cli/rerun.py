@@ -15,7 +15,7 @@ from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.cli.options import DEVICE
 from zoo.errors import UsageError
 
-_SOURCE = click.option("--from", "source", default="results", show_default=True, help="Store of the run.")
+_SOURCE = click.option("--from", "source", default="results", show_default=True, help="Search the run in this store.")
 
 
 @click.command()

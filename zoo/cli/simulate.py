@@ -43,7 +43,7 @@ _MOST_TO_MEASURE = 10_000
     "-n",
     "--images",
     type=click.IntRange(1, MOST_IMAGES),
-    help="Number of images of the split; with --compare: default 24.",
+    help="Make a split of this many images; with --compare: default 24.",
 )
 @click.option(
     "--out",
@@ -59,7 +59,9 @@ _MOST_TO_MEASURE = 10_000
     shell_complete=COMPLETE["splits"],
 )
 @SIMULATOR
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Seed of the images.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Make the images with this seed."
+)
 @click.option(
     "--set",
     "pairs",
