@@ -19,6 +19,7 @@ from zoo.data.recipe import SPLITS
 from zoo.errors import UsageError, nearest
 from zoo.plan.overrides import parse_settings
 from zoo.plan.recipes import plan_images
+from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 from zoo.specs import DatasetSpec
 
@@ -84,7 +85,8 @@ def _print_report(host: Host, folder: Path, report: FolderReport) -> None:
     echo(f"{folder}: {recipe.dataset} by {recipe.simulator}, seed {recipe.seed}, recipe {recipe.hash}")
     for split in report.splits:
         counts = ", ".join(f"{count:,} {name}" for name, count in split.counts.items())
-        echo(f"{split.split}: {split.images:,} images in {split.shards:,} shards{': ' if counts else ''}{counts}")
+        images, shards = counted(split.images, "image"), counted(split.shards, "shard")
+        echo(f"{split.split}: {images} in {shards}{': ' if counts else ''}{counts}")
     for note in report.notes:
         echo(f"note: {note}")
     for problem in report.problems:

@@ -16,6 +16,7 @@ from zoo.data.about import shown_params
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
 from zoo.plan.overrides import parse_settings
+from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 from zoo.schema import plain
 
@@ -126,7 +127,7 @@ def _print(host: Host, found: Evaluation) -> None:
     shown = ", ".join(shown_params(dataset, found.recipe.params))
     turned = f", rotated by {found.angle:g} degrees" if found.angle else ""
     table = Table(
-        title=f"{found.model} trained on {found.trained_on}, tested on {found.images:,} images of "
+        title=f"{found.model} trained on {found.trained_on}, tested on {counted(found.images, 'image')} of "
         f"{found.recipe.dataset}{turned}\n{shown}",
         title_justify="left",
         header_style="bold",

@@ -19,6 +19,7 @@ from zoo.data.about import shown_params, version_note
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
 from zoo.escaping import csv_line, visible
+from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def predict(
     if sys.stderr.isatty():
         rewrite_line("")
     echo(
-        f"{summary.predicted:,} images in {seconds:.1f} s ({summary.predicted / max(seconds, 1e-9):,.1f}/s)"
+        f"{counted(summary.predicted, 'image')} in {seconds:.1f} s ({summary.predicted / max(seconds, 1e-9):,.1f}/s)"
         + (f", {summary.skipped:,} left out" if summary.skipped else ""),
         err=True,
     )
@@ -203,6 +204,6 @@ def _progress(started: float) -> Callable[[int], None]:
         now = time.perf_counter()
         if now - last >= _PROGRESS_SECONDS:
             last = now
-            rewrite_line(f"{done:,} images, {done / (now - started):,.1f}/s")
+            rewrite_line(f"{counted(done, 'image')}, {done / (now - started):,.1f}/s")
 
     return report

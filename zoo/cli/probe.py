@@ -14,6 +14,7 @@ from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
 from zoo.plan.overrides import data_params, parse_settings
 from zoo.plan.recipes import make_recipe
+from zoo.plurals import counted
 from zoo.schema import plain
 from zoo.specs import DatasetSpec
 
@@ -117,7 +118,7 @@ def _measure(
 
     def report(split: str, done: int, total: int) -> None:
         if not done:
-            echo(f"simulating {total} images of the split {split}", err=True)
+            echo(f"simulating {counted(total, 'image')} of the split {split}", err=True)
 
     recipe = make_recipe(host, spec, params=params, simulator=simulator, device=resolve_device(device))
     data = Dataset(host, recipe, {"train": images, "val": 1, "test": images}, progress=report)

@@ -12,6 +12,7 @@ from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json
 from zoo.cli.options import STORE
 from zoo.errors import UsageError
+from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 
 if TYPE_CHECKING:
@@ -95,8 +96,8 @@ def print_problems(
         over_seeds = seed_table(problem.variants)
         sentences = problem.sentences()
         if len(sentences) > _MOST_SENTENCES:
-            more = len(sentences) - _MOST_SENTENCES
-            sentences = [*sentences[:_MOST_SENTENCES], f"... and {more} more pairs; see them all with --html FILE"]
+            more = counted(len(sentences) - _MOST_SENTENCES, "more pair")
+            sentences = [*sentences[:_MOST_SENTENCES], f"... and {more}; see them all with --html FILE"]
         for table in [*tables, *([over_seeds] if over_seeds else [])]:
             if as_markdown:
                 echo(to_markdown(table) + "\n")
