@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from itertools import pairwise
@@ -89,3 +90,18 @@ def test_the_glossary_states_the_sizes_of_every_budget():
         for budget in BUDGETS.values()
     ]
     assert "\n".join(rows) in Path(__file__).parents[2].joinpath("docs/glossary.md").read_text(encoding="utf-8")
+
+
+QUESTIONS = {"How", "That", "What", "When", "Where", "Whether", "Which", "Who", "Why"}
+
+
+def test_the_first_line_of_a_module_names_its_content():
+    """As a heading does; a clause such as "What it registers" does not."""
+    folders = [ROOT / name for name in ("zoo", "plugins", "benchmarks", "tests")]
+    lines = {
+        path.relative_to(ROOT).as_posix(): (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split()
+        for folder in folders
+        for path in folder.rglob("*.py")
+    }
+    assert len(lines) > 300
+    assert [name for name, words in lines.items() if words and words[0] in QUESTIONS] == []
