@@ -228,7 +228,7 @@ def write(store: Path) -> None:
         with written_whole(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
         print(f"wrote {path}")
-    print(f"{len(runs)} runs are recorded.")
+    print(f"Recorded runs: {len(runs)}.")
 
 
 def records(store: Path, *, part: str) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 Setting = tuple[Callable[[], Any], Callable[[Any], Any]]
-"""How a value is read and set."""
+"""Functions that read and set a value."""
 
 
 @contextlib.contextmanager

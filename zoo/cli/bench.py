@@ -21,6 +21,7 @@ from zoo.errors import UsageError
 from zoo.paths import user_path
 from zoo.plan.overrides import parse_settings
 from zoo.plan.request import Request
+from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 from zoo.run.where import Where
 from zoo.specs import LauncherSpec
@@ -116,7 +117,8 @@ def bench(
         with contextlib.redirect_stdout(sys.stderr):
             found, _ = run_here()
         if len(found) < len(cells):
-            echo(f"{len(cells) - len(found)} cells are not run, since one failed: run the command again", err=True)
+            left = counted(len(cells) - len(found), "cell")
+            echo(f"{left} not run, since one failed: run the command again", err=True)
             cells = cells[: len(found)]
     else:
         with contextlib.redirect_stdout(sys.stderr), Watcher() as watcher:

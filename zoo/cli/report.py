@@ -12,6 +12,7 @@ from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json
 from zoo.cli.options import PATH, STORE
 from zoo.errors import UsageError
+from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 
 if TYPE_CHECKING:
@@ -28,13 +29,17 @@ _MOST_SENTENCES = 15
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with all numbers, one line per run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
-    "--html", metavar="FILE", type=PATH, help="Also write one self-contained page.", shell_complete=COMPLETE["file"]
+    "--html",
+    metavar="FILE",
+    type=PATH,
+    help="Write a page as well: one self-contained file.",
+    shell_complete=COMPLETE["file"],
 )
 @click.option(
     "--figures",
     metavar="DIR",
     type=PATH,
-    help="Also draw ROC curves and examples into this folder.",
+    help="Draw ROC curves and examples into this folder, too.",
     shell_complete=COMPLETE["folder"],
 )
 @click.pass_context
@@ -96,8 +101,8 @@ def print_problems(
         over_seeds = seed_table(problem.variants)
         sentences = problem.sentences()
         if len(sentences) > _MOST_SENTENCES:
-            more = len(sentences) - _MOST_SENTENCES
-            sentences = [*sentences[:_MOST_SENTENCES], f"... and {more} more pairs; see them all with --html FILE"]
+            more = counted(len(sentences) - _MOST_SENTENCES, "more pair")
+            sentences = [*sentences[:_MOST_SENTENCES], f"... and {more}; see them all with --html FILE"]
         for table in [*tables, *([over_seeds] if over_seeds else [])]:
             if as_markdown:
                 echo(to_markdown(table) + "\n")

@@ -16,7 +16,9 @@ from zoo.cli.options import DEVICE, PATH
 from zoo.errors import UsageError
 from zoo.paths import user_path
 
-_SOURCE = click.option("--from", "source", default="results", show_default=True, type=PATH, help="Store of the run.")
+_SOURCE = click.option(
+    "--from", "source", default="results", show_default=True, type=PATH, help="Search the run in this store."
+)
 
 
 @click.command()

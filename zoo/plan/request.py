@@ -71,7 +71,9 @@ class Request:
     data: Sequence[str] = option(
         MISSING, "Use these data sets: comma-separated ids, names or wildcards.", complete="datasets"
     )
-    seeds: Sequence[int] = option((0,), "Whole numbers separated by commas, or a range such as 0-4.", shown="0")
+    seeds: Sequence[int] = option(
+        (0,), "Train once with each of these seeds: 0,1,2, or a range such as 0-4.", shown="0"
+    )
     budget: str | None = option(
         None,
         "Set the problem size: smoke (seconds), laptop (minutes) or paper; default: laptop (GPU: paper).",

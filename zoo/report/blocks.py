@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from zoo.errors import DataError
 from zoo.paths import parse_json
+from zoo.plurals import counted
 from zoo.report import charts
 from zoo.report.charts import known, words
 from zoo.report.svg import SERIES, series_class, short
@@ -137,7 +138,7 @@ def confusion_tables(variants: Sequence[Variant], classes: Sequence[str]) -> lis
                 {
                     "style": "hit" if i == j else "miss",
                     "share": f"{share:.3f}",
-                    "title": f"{total[i][j]:,} images",
+                    "title": counted(total[i][j], "image"),
                     "text": f"{100 * share:.1f}",
                 }
                 for j, share in enumerate(shares)

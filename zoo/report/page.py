@@ -15,6 +15,7 @@ from typing import Any
 from zoo.data.about import budget_note, shown_params, version_note
 from zoo.errors import DataError
 from zoo.paths import make_dir, write_text
+from zoo.plurals import counted
 from zoo.report import charts
 from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, examples, mistakes, run_rows, score_table
 from zoo.report.charts import Digests
@@ -65,6 +66,7 @@ def _page(
 
     # Every value that enters the page is escaped by the engine; SVG from zoo.report.svg is marked as safe there.
     engine = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    engine.filters["counted"] = counted
     style, script = ((_TEMPLATES / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     # The one script of the page runs, by its hash, and no other that a value of a store might bring in.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -108,7 +110,7 @@ def _labels(cell: Cell) -> tuple[str, ...]:
     """Return what a problem may be named by beside its data set."""
     return (
         cell.budget,
-        f"{cell.sizes['train']:,} images",
+        counted(cell.sizes["train"], "image"),
         cell.task or "all classes",
         f"rule {cell.rule}",
         cell.precision,
@@ -125,7 +127,7 @@ def _section(problem: Problem, name: str, anchor: str, dataset: DatasetSpec | No
         f"{recipe.dataset}",
         *([f"task {cell.task}"] if cell.task else []),
         f"budget {cell.budget}",
-        f"{sizes['train']:,} training, {sizes['val']:,} validation, {sizes['test']:,} test images",
+        f"{sizes['train']:,} training, {sizes['val']:,} validation, {counted(sizes['test'], 'test image')}",
         f"rule {cell.rule}",
         f"{cell.precision}",
         *shown_params(dataset, recipe.params),
@@ -195,7 +197,7 @@ def _headline(problem: Problem) -> dict[str, str]:
     """Return the leading network and the networks that differ significantly from it."""
     best = problem.variants[0]
     value = estimate(best.results)
-    several = f", mean of {value.seeds} seeds" if value.seeds > 1 else ""
+    several = f", mean of {counted(value.seeds, 'seed')}" if value.seeds > 1 else ""
     mine = [one for one in problem.comparisons if one.score == MACRO and best.name in (one.first, one.second)]
     return {
         "caution": problem.caution,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.about import budget_note, shown_params, version_note
 from zoo.escaping import csv_line, markdown_cell, visible
+from zoo.plurals import counted
 from zoo.results.comparison import Variant, estimate, problem_key
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
@@ -84,7 +85,7 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
     task = f" · task {cell.task}" if cell.task else ""
     title = (
         f"{cell.data}{task} · budget {cell.budget} · {sizes['train']:,} training, {sizes['val']:,} "
-        f"validation, {sizes['test']:,} test images · rule {cell.rule} · {cell.precision}"
+        f"validation, {counted(sizes['test'], 'test image')} · rule {cell.rule} · {cell.precision}"
         + (f"\n{', '.join(shown)}" if shown else "")
     )
     rotations = [one for result in good if (one := result.equivariance.trained.rotations) is not None]
@@ -148,7 +149,8 @@ def accumulation_note(result: Finished) -> str:
         return ""
     return (
         f"{_name(result)}, seed {result.cell.seed}: memory ran out, so the gradient of each batch of {batch} was "
-        f"accumulated over {parts} parts; the result stays the same, but for batch norm, which saw one part at a time"
+        f"accumulated over {counted(parts, 'part')}; the result stays the same, but for batch norm, which saw one part "
+        "at a time"
     )
 
 
@@ -185,7 +187,7 @@ def _failed_row(result: RunResult, columns: Sequence[str], *, score: str) -> lis
 def _streamed(stream: StreamSummary) -> str:
     rate = f" at {stream.images_per_second:,.0f} images/s" if stream.images_per_second else ""
     waited = f"waited for them {stream.waited_share:.0%} of the time"
-    return f"trained on {stream.images:,} images, none of them twice, rendered{rate}; {waited}"
+    return f"trained on {counted(stream.images, 'image')}, none of them twice, rendered{rate}; {waited}"
 
 
 def _short(number: float) -> str:

@@ -16,7 +16,7 @@ from zoo.schema import Count, read_record
 
 SCHEMA = 1
 Rule: TypeAlias = Literal["val_auc", "last"]
-"""Which epoch's weights are kept: the one with the highest validation AUC, or the last."""
+"""Epoch whose weights are kept: the one with the highest validation AUC, or the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
