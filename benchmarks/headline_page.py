@@ -15,6 +15,7 @@ from zoo.data.about import budget_note, version_note
 from zoo.host import Host, load_plugins
 from zoo.models.weights_file import read_header
 from zoo.plan.overrides import data_params
+from zoo.report.notes import missing_twins
 from zoo.report.tables import result_notes
 from zoo.results.cell import Cell
 from zoo.results.comparison import Variant, group_variants, problem_key, spread
@@ -234,7 +235,9 @@ def score_table(runs: Sequence[Run]) -> str:
 
 def notes(runs: Sequence[Run]) -> str:
     """Return what a reader of a table must know: what scalars alone tell, and who was trained in another way."""
-    return "\n\n".join(map(wrapped, result_notes([run.result for run in runs])))
+    results = [run.result for run in runs]
+    missing = missing_twins(results, registry.twins_by_id(_plugins()))
+    return "\n\n".join(map(wrapped, filter(None, [*result_notes(results), missing])))
 
 
 def old_definition(runs: Sequence[Run]) -> list[str]:

@@ -20,7 +20,7 @@ from zoo.devices import note_on_auto, resolve_device
 from zoo.errors import UsageError
 from zoo.plan.overrides import parse_settings
 from zoo.plan.request import Request
-from zoo.registry import datasets_by_id
+from zoo.registry import datasets_by_id, twins_by_id
 from zoo.run.where import Where
 from zoo.specs import LauncherSpec
 from zoo.train.team import check_batches, check_devices
@@ -145,7 +145,7 @@ def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, r
         print_json([plain_result(result) | {"run_dir": str(result.run_dir)} for result in found])
     else:
         out = console()
-        for table in make_tables(found, datasets=datasets_by_id(host)):
+        for table in make_tables(found, datasets=datasets_by_id(host), twins=twins_by_id(host)):
             out.print(to_rich(table, width=out.width))
             for note in table.notes:
                 out.print(note, style="dim")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.about import budget_note, shown_params, version_note
 from zoo.escaping import csv_line, markdown_cell, visible
+from zoo.report.notes import missing_twins
 from zoo.results.comparison import Variant, estimate, problem_key
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
@@ -55,22 +56,28 @@ class ResultTable:
 
 
 def make_tables(
-    results: Iterable[RunResult], *, datasets: Mapping[str, DatasetSpec] = MappingProxyType({})
+    results: Iterable[RunResult],
+    *,
+    datasets: Mapping[str, DatasetSpec] = MappingProxyType({}),
+    twins: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[ResultTable]:
     """Return a table for each data set, budget, sizes, rule and precision that occur.
 
     Args:
         results: Results of any kind.
         datasets: Id -> spec of the data sets that are installed; see `zoo.registry.datasets_by_id`.
+        twins: Id -> plain twins of a model; see `zoo.registry.twins_by_id`.
     """
     groups: dict[str, list[RunResult]] = {}
     for result in results:
         key = problem_key(result.cell)
         groups.setdefault(key, []).append(result)
-    return [_table(group, datasets) for _, group in sorted(groups.items())]
+    return [_table(group, datasets, twins) for _, group in sorted(groups.items())]
 
 
-def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> ResultTable:
+def _table(
+    results: list[RunResult], datasets: Mapping[str, DatasetSpec], twins: Mapping[str, Sequence[str]]
+) -> ResultTable:
     cell = results[0].cell
     dataset = datasets.get(cell.data)
     good = [result for result in results if result.status == "ok"]
@@ -103,7 +110,7 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
     if old := version_note(dataset, cell.recipe.dataset_version):
         notes.append(f"Images {old}")
     notes += result_notes(good)
-    notes += filter(None, map(accumulation_note, good))
+    notes += filter(None, [missing_twins(results, twins), *map(accumulation_note, good)])
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
     if turned:
         floors = [one.floor for one in rotations if one.floor is not None]
