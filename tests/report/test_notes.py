@@ -13,8 +13,9 @@ from zoo.host import load_plugins
 from zoo.models.cost import count_cost
 from zoo.models.network import build_network
 from zoo.plan.suite_file import read_suite
-from zoo.report.notes import missing_twins
-from zoo.report.tables import make_tables
+from zoo.report.notes import missing_twins, search_note
+from zoo.report.tables import make_tables, to_csv
+from zoo.results.cell import Search
 from zoo.specs import ModelSpec
 
 _spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
@@ -70,3 +71,24 @@ def test_the_suites_hold_both_twins_of_the_small_networks(name):
     small = {model for model in ("gconv/p4", "gconv/p4m") if model in models}
     assert small
     assert {twin for model in small for twin in TWINS[model]} <= models
+
+
+def searched(trials, **changes):
+    return good(0.9, reportdata.make_cell(search=Search(study="s", trials=trials), **changes))
+
+
+def test_rows_hold_learning_rate_weight_decay_and_trials_of_the_search():
+    plain = good(0.8, reportdata.make_cell(model="toyzoo/other", training={"lr": 0.005, "weight_decay": 1e-4}))
+    [table] = make_tables([searched(12), plain])
+    shown = [table.columns.index(name) for name in ("learning rate", "weight decay", "search trials")]
+    assert [[row[index] for index in shown] for row in table.rows] == [["-", "-", "12"], ["0.005", "0.0001", "0"]]
+    [note] = [note for note in table.notes if "search budgets" in note]
+    assert "12 for toyzoo/tiny; 0 for toyzoo/other" in note
+    heading, *lines = to_csv([searched(12), searched(None, seed=1), plain]).splitlines()
+    column = heading.split(",").index("search_trials")
+    assert [line.split(",")[column] for line in lines] == ["12", "?", "0"]
+
+
+@pytest.mark.parametrize(("first", "second", "said"), [(12, 12, False), (12, 13, True), (None, 12, True)])
+def test_only_searches_of_different_length_are_mentioned(first, second, said):
+    assert bool(search_note([searched(first), searched(second, model="toyzoo/other")])) == said

@@ -91,7 +91,8 @@ def bench(
         plan = plan_bench(host, request, suite=suite_path, study=study, given=_given(ctx), note=note)
     suite, best = plan.suite, plan.best
     if best is not None:
-        echo(f"study {best.study}: trial {best.trial}, validation AUC {best.val_auc:.4f}", err=True)
+        of = "" if best.trials is None else f" of {best.trials}"
+        echo(f"study {best.study}: trial {best.trial}{of}, validation AUC {best.val_auc:.4f}", err=True)
     cells = list(plan.cells)
     run_here = partial(run_as_member, host, cells, store=store, where=where, team=team)
     check_batches(team.size, cells)

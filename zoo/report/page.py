@@ -19,7 +19,7 @@ from zoo.report import charts
 from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, examples, mistakes, run_rows, score_table
 from zoo.report.charts import Digests
 from zoo.report.digest import Digest, read_digest
-from zoo.report.notes import missing_twins
+from zoo.report.notes import missing_twins, search_note
 from zoo.report.problems import Problem
 from zoo.report.svg import SERIES
 from zoo.report.tables import accumulation_note, result_notes
@@ -156,7 +156,8 @@ def _results(problem: Problem, labels: Mapping[str, str], twins: Mapping[str, Se
     classes = shown[0].results[0].classes
     memory = filter(None, (accumulation_note(result) for variant in problem.variants for result in variant.results))
     notes = [*result_notes([result for variant in problem.variants for result in variant.results]), *problem.notes]
-    notes += filter(None, [missing_twins(problem.results, twins)])
+    good = [result for result in problem.results if result.status == "ok"]
+    notes += filter(None, [search_note(good), missing_twins(problem.results, twins)])
     return {
         **_headline(problem),
         "table": score_table(problem.variants, classes),
