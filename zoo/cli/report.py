@@ -13,7 +13,7 @@ from zoo.cli.context import console, echo, host_of, print_json
 from zoo.cli.options import PATH, STORE
 from zoo.errors import UsageError
 from zoo.plurals import counted
-from zoo.registry import datasets_by_id
+from zoo.registry import datasets_by_id, twins_by_id
 
 if TYPE_CHECKING:
     from zoo.report.problems import Problem
@@ -57,7 +57,7 @@ def report(
         raise UsageError("--md, --csv and --json exclude each other.")
     from zoo.results.store import plain_result, scan
 
-    datasets = datasets_by_id(host_of(ctx))
+    datasets, twins = datasets_by_id(host_of(ctx)), twins_by_id(host_of(ctx))
     found, rest = scan(store)
     _name(rest)
     if not found and not as_json:
@@ -76,11 +76,11 @@ def report(
 
         problems = find_problems(found, store=store)
         if not (as_json or as_csv):
-            print_problems(problems, datasets, as_markdown=as_markdown)
+            print_problems(problems, datasets, twins, as_markdown=as_markdown)
         if html is not None:
             from zoo.report.page import write_page
 
-            write_page(problems, rest, html, datasets=datasets)
+            write_page(problems, rest, html, datasets=datasets, twins=twins)
             echo(f"wrote {html}", err=True)
     if figures is not None:
         from zoo.report.plots import draw_all
@@ -90,14 +90,18 @@ def report(
 
 
 def print_problems(
-    problems: Sequence[Problem], datasets: Mapping[str, DatasetSpec], *, as_markdown: bool = False
+    problems: Sequence[Problem],
+    datasets: Mapping[str, DatasetSpec],
+    twins: Mapping[str, Sequence[str]],
+    *,
+    as_markdown: bool = False,
 ) -> None:
     """Print tables, what there is over seeds, and the comparisons in words."""
     from zoo.report.tables import make_tables, seed_table, to_markdown, to_rich
 
     out = console()
     for problem in problems:
-        tables = make_tables(problem.results, datasets=datasets)
+        tables = make_tables(problem.results, datasets=datasets, twins=twins)
         over_seeds = seed_table(problem.variants)
         sentences = problem.sentences()
         if len(sentences) > _MOST_SENTENCES:

@@ -270,11 +270,11 @@ def _print_accuracy(measured: Accuracy, *, as_json: bool) -> None:
         return
     from rich.table import Table
 
-    from zoo.data.accuracy import FINE, LARGEST_ALLOWED, MOST_ALLOWED
+    from zoo.data.accuracy import LARGEST_ALLOWED, MOST_ALLOWED
 
     table = Table(
         title=f"Error over the noise of each pixel: {measured.dataset}, {measured.simulator}, over-sampling "
-        f"{measured.over_sampling} against {FINE}",
+        f"{measured.over_sampling} against {measured.reference_over_sampling}",
         title_justify="left", header_style="bold",
     )  # fmt: skip
     rows = measured.rows()

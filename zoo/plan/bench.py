@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +76,8 @@ def plan_bench(
         return Plan(cells=planned.cells, problems=planned.problems, minutes=planned.minutes, suite=read)
     if study is not None:
         best = read_best(user_path(request.store), study)
-        return Plan(cells=make_plan(host, request_of(best, request, given=given), note=note), best=best)
+        cells = make_plan(host, request_of(best, request, given=given), note=note)
+        return Plan(cells=[replace(cell, search=best.search) for cell in cells], best=best)
     return Plan(cells=make_plan(host, request, note=note))
 
 
