@@ -156,6 +156,8 @@ class ModelSpec(Spec):
         training: Training settings that suit this model where the user sets none (lr, weight_decay, ...).
         paths: Hyper-parameters that are paths of files or folders where their value is a text. A run is identified by
             the content of the files, and a path is made absolute.
+        fits_itself: Whether the module has a method `fit_splits` (`zoo.models.own_fit`), which replaces the training
+            loop. No training setting applies to it then.
     """
 
     kind: ClassVar[str] = "model"
@@ -170,9 +172,12 @@ class ModelSpec(Spec):
     parameters: int | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
+    fits_itself: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.fits_itself and self.training:
+            raise ValueError(f"{self.id}: it fits itself, so it cannot have training settings")
         if unknown := [name for name in self.paths if name not in self.defaults]:
             raise ValueError(f"{self.id}: paths name {unknown[0]!r}, which is not one of its defaults")
         if self.equivariance not in (None, *EQUIVARIANCES):
