@@ -181,7 +181,7 @@ def _fit_once(spec: ModelSpec, model: Any, size: int) -> None:
 
 
 def check_parameters(spec: ModelSpec) -> None:
-    """Build a model for images of `zoo.specs.REFERENCE_SHAPE` and count its trainable parameters.
+    """Build a model for images of `zoo.specs.REFERENCE_SHAPE` and count its trainable, or fitted, parameters.
 
     Raises:
         ConformanceError: The spec states another number; a spec without the number is accepted.
@@ -189,7 +189,7 @@ def check_parameters(spec: ModelSpec) -> None:
     if spec.parameters is None:
         return
     model = _build(spec, REFERENCE_SHAPE["image_size"])
-    count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or spec.fits_itself)
     _require(
         count == spec.parameters, f"{spec.id}: {count} trainable parameters, but its spec states {spec.parameters}"
     )
