@@ -141,10 +141,11 @@ def result_notes(results: Sequence[Finished]) -> list[str]:
     """
     # The rows share their images, hence the scalar probe.
     notes = [describe_probe(result.probe) for result in results][:1]
-    names = sorted({name for result in results for name in result.cell.training} - {"lr", "weight_decay"})
+    trained = [result for result in results if not result.cell.fits_itself]
+    names = sorted({name for result in trained for name in result.cell.training} - {"lr", "weight_decay"})
     for name in names:
         by_value: dict[str, list[str]] = {}
-        for result in results:
+        for result in trained:
             value = result.cell.training.get(name)
             by_value.setdefault(str(value), []).append(_name(result))
         if len(by_value) > 1:

@@ -45,7 +45,7 @@ class Cell:
         hparams: Resolved hyper-parameters of the model.
         recipe: Recipe of the images.
         sizes: Split -> images.
-        training: Resolved settings (`TrainingSettings`).
+        training: Resolved settings (`TrainingSettings`); empty for a network that fits itself.
         seed: Seed for initialisation, order and augmentation.
         budget: Name of the budget that the sizes come from.
         rule: "val_auc" or "last": which epoch's weights are kept.
@@ -83,6 +83,11 @@ class Cell:
     def data(self) -> str:
         """The data set's id."""
         return self.recipe.dataset
+
+    @property
+    def fits_itself(self) -> bool:
+        """Whether the network has a fit of its own (`zoo.models.own_fit`) in place of the training loop."""
+        return not self.training
 
     @property
     def folder(self) -> Path:

@@ -75,7 +75,7 @@ def open_study(folder: Path, definition: Definition, *, create: bool = False) ->
             storage=storage,
             direction="maximize",
             sampler=AddressedTPE(definition.study),
-            pruner=make_pruner(epochs=definition.cell.training["epochs"], after=definition.prune_after),
+            pruner=make_pruner(epochs=definition.cell.training.get("epochs", 1), after=definition.prune_after),
             load_if_exists=True,
         )
     except (OSError, ValueError, LookupError) as error:
