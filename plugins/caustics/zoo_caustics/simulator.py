@@ -157,6 +157,8 @@ def _painter(
             some_masses = all_masses[:most, indices].contiguous()
             some_pictures = None if pictures is None else torch.as_tensor(pictures[chosen], dtype=dtype, device=device)
             some_extended = None if extended is None else extended[indices]
+            if some_extended is not None and dtype == torch.float32:
+                some_extended = some_extended.tabulated(dtype)
             bands = [
                 pixels(some_parameters, some_masses, some_pictures, some_extended, band)
                 for band in y.split(rows, dim=2)
