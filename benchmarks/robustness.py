@@ -45,9 +45,9 @@ _ABOUT = """\
 Written by `uv run python benchmarks/robustness.py WEIGHTS...` from [robustness.jsonl](robustness.jsonl).
 
 Each network was trained on round haloes with point masses and scored on the same test lenses with one change;
-[populations.md](../../docs/populations.md#todays-questions) describes the changes. The false-positive rate is the share of smooth lenses (no substructure) that the network takes
-for lenses with substructure, at the threshold that gives 5 % on its plain test images. One training each: another one
-may give other figures.
+[populations.md](../../docs/populations.md#todays-questions) describes the changes. The false-positive rate is the share
+of smooth lenses (no substructure) that the network takes for lenses with substructure, at the threshold that gives 5 %
+on its plain test images. One training each: another one may give other figures.
 
 | trained on | run | test images | macro AUC (95 %) | change | false positives among smooth lenses (95 %) |
 | --- | --- | --- | ---: | ---: | ---: |

@@ -1,4 +1,4 @@
-"""Which values the parameters of a table may have."""
+"""Values that the parameters of a table may have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from zoo.errors import UsageError, nearest
 
 CONSERVED = ("ring", "components", "none")
-"""What substructure leaves unchanged: the mass inside the Einstein radius, the sum of all masses, or nothing."""
+"""Quantity that substructure keeps: the mass inside the Einstein radius, the sum of all masses, or nothing."""
 
 PROFILES = ("point", "tnfw")
 """Forms of a sub-halo: a point mass, or a truncated NFW halo."""
