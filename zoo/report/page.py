@@ -18,6 +18,7 @@ from zoo.paths import make_dir, write_text
 from zoo.report import charts
 from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, examples, mistakes, run_rows, score_table
 from zoo.report.charts import Digests
+from zoo.report.columns import equivariance_notes
 from zoo.report.digest import Digest, read_digest
 from zoo.report.problems import Problem
 from zoo.report.svg import SERIES
@@ -146,7 +147,8 @@ def _results(problem: Problem, labels: Mapping[str, str]) -> dict[str, Any]:
     shown = problem.variants[:MOST_SERIES]
     classes = shown[0].results[0].classes
     memory = filter(None, (accumulation_note(result) for variant in problem.variants for result in variant.results))
-    notes = [*result_notes([result for variant in problem.variants for result in variant.results]), *problem.notes]
+    results = [result for variant in problem.variants for result in variant.results]
+    notes = [*result_notes(results), *equivariance_notes(results), *problem.notes]
     return {
         **_headline(problem),
         "table": score_table(problem.variants, classes),
