@@ -19,6 +19,7 @@ from zoo.plurals import counted
 from zoo.report import charts
 from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, examples, mistakes, run_rows, score_table
 from zoo.report.charts import Digests
+from zoo.report.columns import equivariance_notes
 from zoo.report.digest import Digest, read_digest
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.problems import Problem
@@ -157,7 +158,8 @@ def _results(problem: Problem, labels: Mapping[str, str], twins: Mapping[str, Se
     shown = problem.variants[:MOST_SERIES]
     classes = shown[0].results[0].classes
     memory = filter(None, (accumulation_note(result) for variant in problem.variants for result in variant.results))
-    notes = [*result_notes([result for variant in problem.variants for result in variant.results]), *problem.notes]
+    results = [result for variant in problem.variants for result in variant.results]
+    notes = [*result_notes(results), *equivariance_notes(results), *problem.notes]
     good = [result for result in problem.results if result.status == "ok"]
     notes += filter(None, [search_note(good), missing_twins(problem.results, twins)])
     return {
