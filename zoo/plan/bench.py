@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError
-from zoo.plan.cells import make_plan
+from zoo.plan.baselines import make_plan_with_baselines
 from zoo.plan.request import Request, is_place
 from zoo.plan.study import Best, read_best, request_of
 from zoo.plan.suite import plan_suite
@@ -75,8 +75,8 @@ def plan_bench(
         return Plan(cells=planned.cells, problems=planned.problems, minutes=planned.minutes, suite=read)
     if study is not None:
         best = read_best(Path(request.store), study)
-        return Plan(cells=make_plan(host, request_of(best, request, given=given), note=note), best=best)
-    return Plan(cells=make_plan(host, request, note=note))
+        return Plan(cells=make_plan_with_baselines(host, request_of(best, request, given=given), note=note), best=best)
+    return Plan(cells=make_plan_with_baselines(host, request, note=note))
 
 
 def _override(suite: Suite, request: Request, given: Collection[str]) -> Suite:

@@ -45,6 +45,7 @@ CAPTIONS = {
     "substructure_count": "{:.0f} masses",
     "vortex_length": "length {:.2f}″",
 }
+BASELINES = ("baselines/scalars_boosted",)
 SLICES = {
     "snr": "peak signal-to-noise ratio",
     "substructure_mass_fraction": "share of the mass in substructure",
