@@ -156,6 +156,8 @@ class ModelSpec(Spec):
         training: Training settings that suit this model where the user sets none (lr, weight_decay, ...).
         paths: Hyper-parameters that are paths of files or folders where their value is a text. A run is identified by
             the content of the files, and a path is made absolute.
+        twins: Ids of the plain networks that a comparison of this network needs: with as many parameters, with as many
+            multiply-accumulates. A table that lacks them names the command that adds them.
         fits_itself: Whether the module has a method `fit_splits` (`zoo.models.own_fit`), which replaces the training
             loop. No training setting applies to it then.
     """
@@ -172,10 +174,13 @@ class ModelSpec(Spec):
     parameters: int | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
+    twins: tuple[str, ...] = ()
     fits_itself: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if wrong := [twin for twin in self.twins if not ID_PATTERN.fullmatch(twin) or twin == self.id]:
+            raise ValueError(f"{self.id}: twins name {wrong[0]!r}, which is not the id of another model")
         if self.fits_itself and self.training:
             raise ValueError(f"{self.id}: it fits itself, so it cannot have training settings")
         if unknown := [name for name in self.paths if name not in self.defaults]:

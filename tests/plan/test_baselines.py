@@ -8,7 +8,7 @@ import pytest
 from smallrun import TOY
 
 from zoo.host import load_plugins
-from zoo.plan.baselines import make_plan_with_baselines
+from zoo.plan.baselines import with_baselines
 from zoo.plan.bench import plan_bench
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
@@ -28,9 +28,13 @@ def request(models="toyzoo/tiny", data=SKY, **options):
     return Request(models=[models], data=[data], **{"budget": "smoke", "device": "cpu", **options})
 
 
+def plan(host, wanted, note=print):
+    return with_baselines(host, wanted, make_plan(host, wanted), note=note)
+
+
 def planned(host, **options):
     notes = []
-    cells = make_plan_with_baselines(host, request(**options), note=notes.append)
+    cells = plan(host, request(**options), notes.append)
     return [(cell.model, cell.data, cell.seed) for cell in cells], notes
 
 
@@ -42,7 +46,7 @@ def test_a_baseline_is_added_once_with_the_first_seed(host):
 
 def test_a_baseline_has_the_images_of_the_networks_and_none_of_their_settings(host):
     settings = {"train_images": 99, "data.snr": 3.0, "lr": 0.1, "epochs": 2}
-    network, baseline = make_plan_with_baselines(host, request(settings=settings), note=print)
+    network, baseline = plan(host, request(settings=settings))
     assert baseline.recipe == network.recipe
     assert baseline.sizes == network.sizes
     [plain] = make_plan(host, request(OWN, settings={"train_images": 99, "data.snr": 3.0}))
@@ -77,7 +81,7 @@ def test_a_stream_and_a_missing_plugin_leave_it_out_with_a_note(host):
 def test_an_absent_baseline_of_this_project_comes_with_the_command_that_installs_it():
     host = load_plugins(files=[TOY], environment={"ZOO_DISABLE_PLUGINS": "baselines"})
     notes = []
-    make_plan_with_baselines(host, request(data="deeplense/modelA"), note=notes.append)
+    plan(host, request(data="deeplense/modelA"), notes.append)
     assert "baselines/scalars_boosted, the baseline of deeplense/modelA, is left out" in notes[0]
     assert "ZOO_DISABLE_PLUGINS" in notes[0] or "pip install" in notes[0]
 

@@ -41,7 +41,7 @@ _IMAGES = 8
     help="Set a hyper-parameter, such as model.widths=[4,8].",
 )
 @click.option("--group", help="Measure under this group, such as p4m, d8 or o2; default: the model's own.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the weights and the test images.")
+@click.option("--seed", default=0, show_default=True, help="Draw the weights and the test images with this seed.")
 @click.option("--layers/--no-layers", default=True, show_default=True, help="Measure also layer by layer.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

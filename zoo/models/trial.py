@@ -23,6 +23,7 @@ from zoo.models.classifier import Classifier, build_classifier
 from zoo.models.copies import copy_of, tensors_for_file
 from zoo.models.cost import NetworkCost, count_cost
 from zoo.models.load import GOLDEN_TOLERANCE, differences, hparams_for_loading
+from zoo.plurals import counted
 from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
@@ -195,8 +196,8 @@ def _check_logits(logits: object, shape: tuple[int, int], name: str) -> None:
         raise TrainingError(f"{name} returns a {type(logits).__name__}, not a tensor of logits.", hint=_KIT)
     if logits.shape != shape:
         raise TrainingError(
-            f"{name} returns logits of shape {tuple(logits.shape)}, not {shape} for {shape[0]} images and "
-            f"{shape[1]} classes.",
+            f"{name} returns logits of shape {tuple(logits.shape)}, not {shape} for {counted(shape[0], 'image')} "
+            f"and {counted(shape[1], 'class')}.",
             hint=_KIT,
         )
     if not logits.is_floating_point():

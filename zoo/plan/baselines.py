@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo.host import Host
 
 
-def make_plan_with_baselines(host: Host, request: Request, *, note: Callable[[str], None]) -> list[Cell]:
+def with_baselines(host: Host, request: Request, cells: Sequence[Cell], *, note: Callable[[str], None]) -> list[Cell]:
     """Return the cells of a request, then those of the baselines that its data sets declare, with the first seed.
 
     A data set's baselines are added unless the request names one of them. They get its images, sizes and precision, and
@@ -27,15 +27,12 @@ def make_plan_with_baselines(host: Host, request: Request, *, note: Callable[[st
 
     Args:
         host: The plugins.
-        request: Models, data sets and options of the cells.
+        request: Options of the cells.
+        cells: Cells that `make_plan` made of the request.
         note: Function called with each note on the plan.
-
-    Raises:
-        UsageError, MissingError: The same errors as those of `make_plan`.
     """
-    cells = make_plan(host, request, note=note)
     if not request.baselines:
-        return cells
+        return list(cells)
     named = {cell.model for cell in cells}
     added: list[Cell] = []
     for data in dict.fromkeys(cell.data for cell in cells):

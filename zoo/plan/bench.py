@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError
-from zoo.plan.baselines import make_plan_with_baselines
+from zoo.paths import user_path
+from zoo.plan.baselines import with_baselines
+from zoo.plan.cells import make_plan
 from zoo.plan.request import Request, is_place
 from zoo.plan.study import Best, read_best, request_of
 from zoo.plan.suite import plan_suite
@@ -74,9 +76,11 @@ def plan_bench(
         planned = plan_suite(host, read, note=note)
         return Plan(cells=planned.cells, problems=planned.problems, minutes=planned.minutes, suite=read)
     if study is not None:
-        best = read_best(Path(request.store), study)
-        return Plan(cells=make_plan_with_baselines(host, request_of(best, request, given=given), note=note), best=best)
-    return Plan(cells=make_plan_with_baselines(host, request, note=note))
+        best = read_best(user_path(request.store), study)
+        request = request_of(best, request, given=given)
+        cells = [replace(cell, search=best.search) for cell in make_plan(host, request, note=note)]
+        return Plan(cells=with_baselines(host, request, cells, note=note), best=best)
+    return Plan(cells=with_baselines(host, request, make_plan(host, request, note=note), note=note))
 
 
 def _override(suite: Suite, request: Request, given: Collection[str]) -> Suite:

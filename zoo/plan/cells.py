@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from zoo import registry
@@ -15,6 +14,7 @@ from zoo.data.shards import MOST_IMAGES
 from zoo.data.task import open_task
 from zoo.devices import planned_device, resolve_device, resolve_precision
 from zoo.errors import UsageError, nearest
+from zoo.paths import user_path
 from zoo.plan.match import match_widths
 from zoo.plan.overrides import (
     SIZE_SETTINGS,
@@ -129,7 +129,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                 for seed in seeds
             ]
     if request.match:
-        cells = match_widths(host, cells, by=request.match, device=device, store=Path(request.store), note=note)
+        cells = match_widths(host, cells, by=request.match, device=device, store=user_path(request.store), note=note)
     return cells
 
 
@@ -137,5 +137,5 @@ def _training(host: Host, settings: Mapping[str, Any], request: Request) -> dict
     """Return the training settings among these."""
     given = {name: settings[name] for name in SETTING_NAMES if name in settings}
     if "init" in given:
-        given["init"] = resolve_init(host, given["init"], store=Path(request.store))
+        given["init"] = resolve_init(host, given["init"], store=user_path(request.store))
     return given

@@ -11,12 +11,15 @@ from markupsafe import Markup
 
 from zoo.errors import DataError
 from zoo.paths import parse_json
+from zoo.plurals import counted
 from zoo.report import charts
 from zoo.report.charts import known, words
 from zoo.report.svg import SERIES, series_class, short
 from zoo.report.thumbnails import data_address
+from zoo.results.baselines import NO_BASELINES, Standing
 from zoo.results.comparison import MACRO, Comparison, Variant, estimate
-from zoo.results.files import read_file
+from zoo.results.convergence import training_end
+from zoo.results.files import read_file, read_history
 from zoo.results.schema import Finished
 from zoo.results.store import EXAMPLES, MISTAKES
 
@@ -24,7 +27,9 @@ MOST_SERIES = 12
 """Variants that the charts of one problem show; the table shows all."""
 
 
-def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> dict[str, Any]:
+def score_table(
+    variants: Sequence[Variant], classes: Sequence[str], *, standing: Standing = NO_BASELINES
+) -> dict[str, Any]:
     """Return "headings" and "rows" of the sortable table, a row for each variant, best first."""
     estimates = [estimate(variant.results) for variant in variants]
     limits = (min(value.low for value in estimates), max(value.high for value in estimates))
@@ -50,7 +55,8 @@ def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> dict[str
             *({"value": area, "text": f"{area:.4f}"} for area in areas),
             *({"value": mean, "text": column.text(mean) if math.isfinite(mean) else "–"} for mean, column in means),
         ]
-        rows.append({"name": variant.name, "series": index % SERIES if drawn else None, "cells": cells})
+        label = standing.label(variant.results[0])
+        rows.append({"name": variant.name, "label": label, "series": index % SERIES if drawn else None, "cells": cells})
     return {"headings": headings, "rows": rows}
 
 
@@ -79,6 +85,15 @@ _COLUMNS = (
     ),
     _Column(heading="parameters", value=lambda result: result.cost.parameters, text="{:,.0f}".format),
     _Column(heading="MACs", value=lambda result: known(result.cost.macs), text=short),
+    _Column(heading="learning rate", value=lambda result: known(result.cell.training.get("lr")), text="{:g}".format),
+    _Column(
+        heading="weight decay", value=lambda result: known(result.cell.training.get("weight_decay")), text="{:g}".format
+    ),
+    _Column(
+        heading="search trials",
+        value=lambda result: known(result.cell.search.trials if result.cell.search else 0),
+        text="{:.0f}".format,
+    ),
     _Column(heading="train images/s", value=lambda result: result.cost.train_images_per_second, text="{:,.0f}".format),
     _Column(heading="minutes", value=lambda result: result.seconds / 60, text="{:.1f}".format),
 )
@@ -137,7 +152,7 @@ def confusion_tables(variants: Sequence[Variant], classes: Sequence[str]) -> lis
                 {
                     "style": "hit" if i == j else "miss",
                     "share": f"{share:.3f}",
-                    "title": f"{total[i][j]:,} images",
+                    "title": counted(total[i][j], "image"),
                     "text": f"{100 * share:.1f}",
                 }
                 for j, share in enumerate(shares)
@@ -194,14 +209,23 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1g} %"
 
 
+def _end(result: Finished) -> str:
+    """Return how the training ended, or "" where its history cannot be read."""
+    try:
+        return training_end(read_history(result), epoch=result.val.epoch).in_words()
+    except DataError:
+        return ""
+
+
 def run_rows(variants: Sequence[Variant]) -> list[dict[str, Any]]:
-    """Return the settings of every run."""
+    """Return the settings of every run, and how its training ended."""
     return [
         {
             "model": result.cell.model,
             "seed": result.cell.seed,
             "auc": f"{result.test.auc[MACRO]:.4f}",
             "epoch": result.val.epoch,
+            "end": _end(result),
             "id": result.run_id,
             "settings": ", ".join(
                 f"{key} {value}" for key, value in {**result.cell.hparams, **result.cell.training}.items()

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.about import budget_note, shown_params, version_note
 from zoo.escaping import csv_line, markdown_cell, visible
-from zoo.results.comparison import Variant, estimate, problem_key
+from zoo.plurals import counted
+from zoo.report.notes import missing_twins, search_note, search_trials
+from zoo.results.baselines import NO_BASELINES, Standing, find_standing
+from zoo.results.cell import Cell
+from zoo.results.comparison import Comparison, Variant, estimate, group_variants, problem_key
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
 from zoo.schema import plain
@@ -24,6 +28,9 @@ _CLASS_AREAS = "AUC of classes"
 _LEAST_IMPORTANT = (
     _CLASS_AREAS,
     "MACs",
+    "weight decay",
+    "learning rate",
+    "search trials",
     "train images/s",
     "minutes",
     "run",
@@ -55,22 +62,33 @@ class ResultTable:
 
 
 def make_tables(
-    results: Iterable[RunResult], *, datasets: Mapping[str, DatasetSpec] = MappingProxyType({})
+    results: Iterable[RunResult],
+    *,
+    datasets: Mapping[str, DatasetSpec] = MappingProxyType({}),
+    twins: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    comparisons: Sequence[Comparison] | None = None,
 ) -> list[ResultTable]:
     """Return a table for each data set, budget, sizes, rule and precision that occur.
 
     Args:
         results: Results of any kind.
         datasets: Id -> spec of the data sets that are installed; see `zoo.registry.datasets_by_id`.
+        twins: Id -> plain twins of a model; see `zoo.registry.twins_by_id`.
+        comparisons: Comparisons of all pairs of the results, which belong to one problem; None makes those needed.
     """
     groups: dict[str, list[RunResult]] = {}
     for result in results:
         key = problem_key(result.cell)
         groups.setdefault(key, []).append(result)
-    return [_table(group, datasets) for _, group in sorted(groups.items())]
+    return [_table(group, datasets, twins, comparisons) for _, group in sorted(groups.items())]
 
 
-def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> ResultTable:
+def _table(
+    results: list[RunResult],
+    datasets: Mapping[str, DatasetSpec],
+    twins: Mapping[str, Sequence[str]],
+    comparisons: Sequence[Comparison] | None,
+) -> ResultTable:
     cell = results[0].cell
     dataset = datasets.get(cell.data)
     good = [result for result in results if result.status == "ok"]
@@ -84,7 +102,7 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
     task = f" · task {cell.task}" if cell.task else ""
     title = (
         f"{cell.data}{task} · budget {cell.budget} · {sizes['train']:,} training, {sizes['val']:,} "
-        f"validation, {sizes['test']:,} test images · rule {cell.rule} · {cell.precision}"
+        f"validation, {counted(sizes['test'], 'test image')} · rule {cell.rule} · {cell.precision}"
         + (f"\n{', '.join(shown)}" if shown else "")
     )
     rotations = [one for result in good if (one := result.equivariance.trained.rotations) is not None]
@@ -92,18 +110,20 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
     columns = [
         "model", "seed", "parameters", "MACs",
         *(heading for heading, _ in areas), "95 %",
-        "accuracy", "equivariance error", *([_ANGLES] if turned else []), "train images/s", "minutes", "run",
+        "accuracy", "equivariance error", *([_ANGLES] if turned else []),
+        "learning rate", "weight decay", "search trials", "train images/s", "minutes", "run",
     ]  # fmt: skip
+    standing = find_standing(group_variants(good), dataset=dataset, comparisons=comparisons)
     rows = [
-        _row(result, [name for _, name in areas], turned=turned)
+        _row(result, [name for _, name in areas], turned=turned, label=standing.label(result))
         for result in sorted(good, key=lambda result: -result.test.macro)
     ]
     rows += [_failed_row(result, columns, score=areas[-1][0]) for result in bad]
     notes = list(filter(None, [budget_note(cell.budget, dataset)]))
     if old := version_note(dataset, cell.recipe.dataset_version):
         notes.append(f"Images {old}")
-    notes += result_notes(good)
-    notes += filter(None, map(accumulation_note, good))
+    notes += [*standing.footnotes, *result_notes(good)]
+    notes += filter(None, [search_note(good), missing_twins(results, twins), *map(accumulation_note, good)])
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
     if turned:
         floors = [one.floor for one in rotations if one.floor is not None]
@@ -124,7 +144,7 @@ def _name(result: RunResult) -> str:
 def result_notes(results: Sequence[Finished]) -> list[str]:
     """Return the scalar probe of the images of these results, and the differences between their trainings.
 
-    Learning rate and weight decay are left out: every network comes with those that suit it.
+    Learning rate and weight decay are left out: they have columns of their own.
     """
     # The rows share their images, hence the scalar probe.
     notes = [describe_probe(result.probe) for result in results][:1]
@@ -149,16 +169,17 @@ def accumulation_note(result: Finished) -> str:
         return ""
     return (
         f"{_name(result)}, seed {result.cell.seed}: memory ran out, so the gradient of each batch of {batch} was "
-        f"accumulated over {parts} parts; the result stays the same, but for batch norm, which saw one part at a time"
+        f"accumulated over {counted(parts, 'part')}; the result stays the same, but for batch norm, which saw one part "
+        "at a time"
     )
 
 
-def _row(result: Finished, areas: Sequence[str], *, turned: bool) -> list[str]:
+def _row(result: Finished, areas: Sequence[str], *, turned: bool, label: str) -> list[str]:
     test, cost = result.test, result.cost
     low, high = test.intervals["auc.macro"]
     rotations = result.equivariance.trained.rotations
     return [
-        _name(result),
+        _name(result) + label,
         str(result.cell.seed),
         f"{cost.parameters:,}",
         "-" if cost.macs is None else _short(cost.macs),
@@ -167,10 +188,18 @@ def _row(result: Finished, areas: Sequence[str], *, turned: bool) -> list[str]:
         f"{test.accuracy:.3f}",
         _error(result.equivariance.trained.error),
         *([_error(rotations.error if rotations else None)] if turned else []),
+        *(setting(result.cell, name) for name in ("lr", "weight_decay")),
+        search_trials(result.cell),
         f"{cost.train_images_per_second:,.0f}",
         f"{result.seconds / 60:.1f}",
         result.run_id[:8],
     ]
+
+
+def setting(cell: Cell, name: str) -> str:
+    """Return a training setting that is a number, or "-" where a cell has none."""
+    value = cell.training.get(name)
+    return "-" if value is None else f"{value:g}"
 
 
 def _error(value: float | None) -> str:
@@ -186,7 +215,7 @@ def _failed_row(result: RunResult, columns: Sequence[str], *, score: str) -> lis
 def _streamed(stream: StreamSummary) -> str:
     rate = f" at {stream.images_per_second:,.0f} images/s" if stream.images_per_second else ""
     waited = f"waited for them {stream.waited_share:.0%} of the time"
-    return f"trained on {stream.images:,} images, none of them twice, rendered{rate}; {waited}"
+    return f"trained on {counted(stream.images, 'image')}, none of them twice, rendered{rate}; {waited}"
 
 
 def _short(number: float) -> str:
@@ -214,8 +243,13 @@ def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
     )
 
 
-def to_csv(results: Iterable[RunResult]) -> str:
-    """Return every number of every result, unrounded, one line a run; a column for each name that occurs."""
+def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -> str:
+    """Return every number of every result, unrounded, one line a run; a column for each name that occurs.
+
+    Args:
+        results: Results of any kind.
+        standing: Baselines, and networks that do not beat them.
+    """
     rows = []
     for result in results:
         cell = result.cell
@@ -227,6 +261,9 @@ def to_csv(results: Iterable[RunResult]) -> str:
             "seed": cell.seed,
             "status": result.status,
             "run_id": result.run_id,
+            "baseline": result.run_id in standing.baselines,
+            "does_not_beat": standing.unbeaten.get(result.run_id, ""),
+            "search_trials": search_trials(cell),
         }
         content = plain(result)
         scores = {name: content[name] for name in _SCORES if name in content}

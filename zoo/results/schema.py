@@ -167,7 +167,7 @@ class Finished(Record, omit_defaults=True):
         if "auc.macro" not in self.test.intervals:
             raise ValueError("test.intervals lacks auc.macro")
         if {count} != {len(self.test.confusion), *map(len, self.test.confusion)}:
-            raise ValueError(f"test.confusion has not {count} rows of {count} numbers")
+            raise ValueError(f"test.confusion is not a table of {count} x {count} numbers")
         if missing := {"val", "test"} - self.data.counts.keys():
             raise ValueError(f"data.counts lacks {', '.join(sorted(missing))}")
         if any(len(images) != count for images in self.data.counts.values()):

@@ -20,6 +20,7 @@ from zoo.budgets import BUDGETS
 from zoo.data.simulate import COLUMNS
 from zoo.errors import TrainingError
 from zoo.plan.overrides import data_params
+from zoo.plurals import counted
 from zoo.specs import REFERENCE_SHAPE, DatasetSpec, ModelSpec, SimulatorSpec
 
 if TYPE_CHECKING:
@@ -191,7 +192,8 @@ def check_parameters(spec: ModelSpec) -> None:
     model = _build(spec, REFERENCE_SHAPE["image_size"])
     count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or spec.fits_itself)
     _require(
-        count == spec.parameters, f"{spec.id}: {count} trainable parameters, but its spec states {spec.parameters}"
+        count == spec.parameters,
+        f"{spec.id}: {counted(count, 'trainable parameter')}, but its spec states {spec.parameters}",
     )
 
 
@@ -239,7 +241,7 @@ def check_dataset(host: Host, name: str) -> None:
             _require(name in columns, f"{spec.id}: {field} name '{name}', which is not a parameter of its images")
     _require(
         set(np.unique(labels)) == set(range(len(spec.classes))),
-        f"{spec.id}: labels {sorted(set(labels.tolist()))} for {len(spec.classes)} classes",
+        f"{spec.id}: labels {sorted(set(labels.tolist()))} for {counted(len(spec.classes), 'class')}",
     )
 
 

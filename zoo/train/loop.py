@@ -32,6 +32,7 @@ from zoo.errors import TrainingError, UsageError
 from zoo.lensing.draws import stable_hash
 from zoo.models.classifier import Classifier
 from zoo.plan.settings import TrainingSettings
+from zoo.plurals import counted
 from zoo.results.cell import Rule
 from zoo.results.schema import Epoch
 from zoo.scores.finite import not_finite, require_finite
@@ -90,7 +91,7 @@ def make_fabric(device: torch.device, precision: Precision, team: Team = ALONE) 
         )
         fabric.launch()
     except (ValueError, RuntimeError) as error:
-        raise UsageError(f"{team.size} processes cannot be connected: {error}") from error
+        raise UsageError(f"{counted(team.size, 'process')} cannot be connected: {error}") from error
     return fabric
 
 

@@ -115,7 +115,9 @@ def keep_best(study: Study, definition: Definition, folder: Path) -> None:
         if ended:
             best = study.best_trial
             values = values_of(best.params, definition.space)
-            write_best(folder, best_of(definition, trial=best.number, val_auc=best.values[0], values=values))
+            trials = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+            found = best_of(definition, trial=best.number, val_auc=best.values[0], trials=trials, values=values)
+            write_best(folder, found)
 
 
 def _drop_torn_line(path: Path, lock: filelock.BaseFileLock) -> None:
