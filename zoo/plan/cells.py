@@ -96,7 +96,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             needed = {split: size for split, size in sizes.items() if split != "train" or not stream}
             recipe = recipe_of_folder(dataset, recipe, request.images, needed)
             images = {split: folder_digest(request.images, split, size) for split, size in needed.items()}
-        try_population(dataset, recipe)
+        try_population(host, dataset, recipe)
         for model in models:
             for name in model.training:
                 if name not in SETTING_NAMES:
