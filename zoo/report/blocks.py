@@ -17,6 +17,7 @@ from zoo.report.charts import words
 from zoo.report.columns import SETTINGS, Column, known, measured_columns
 from zoo.report.svg import SERIES, series_class, short
 from zoo.report.thumbnails import data_address
+from zoo.results.baselines import NO_BASELINES, Standing
 from zoo.results.comparison import MACRO, Comparison, Variant, estimate
 from zoo.results.convergence import training_end
 from zoo.results.files import read_file, read_history
@@ -27,7 +28,9 @@ MOST_SERIES = 12
 """Variants that the charts of one problem show; the table shows all."""
 
 
-def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> dict[str, Any]:
+def score_table(
+    variants: Sequence[Variant], classes: Sequence[str], *, standing: Standing = NO_BASELINES
+) -> dict[str, Any]:
     """Return "headings" and "rows" of the sortable table, a row for each variant, best first."""
     estimates = [estimate(variant.results) for variant in variants]
     limits = (min(value.low for value in estimates), max(value.high for value in estimates))
@@ -54,7 +57,8 @@ def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> dict[str
             *({"value": area, "text": f"{area:.4f}"} for area in areas),
             *({"value": mean, "text": column.text(mean) if math.isfinite(mean) else "–"} for mean, column in means),
         ]
-        rows.append({"name": variant.name, "series": index % SERIES if drawn else None, "cells": cells})
+        label = standing.label(variant.results[0])
+        rows.append({"name": variant.name, "label": label, "series": index % SERIES if drawn else None, "cells": cells})
     return {"headings": headings, "rows": rows}
 
 

@@ -147,14 +147,15 @@ def _section(
         "anchor": anchor,
         "about": about,
         "note": "; ".join(filter(None, (budget_note(cell.budget, dataset), f"images {old}" if old else ""))),
-        "results": _results(problem, {} if dataset is None else dataset.slices, twins) if problem.variants else None,
+        "results": _results(problem, dataset, twins) if problem.variants else None,
         "failed": [result for result in problem.results if result.status != "ok"],
     }
 
 
-def _results(problem: Problem, labels: Mapping[str, str], twins: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def _results(problem: Problem, dataset: DatasetSpec | None, twins: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Return tables and charts of the variants that ended well."""
-    digests, lost = _digests(problem.variants, labels)
+    digests, lost = _digests(problem.variants, {} if dataset is None else dataset.slices)
+    standing = problem.standing({} if dataset is None else {dataset.id: dataset})
     shown = problem.variants[:MOST_SERIES]
     classes = shown[0].results[0].classes
     memory = filter(None, (accumulation_note(result) for variant in problem.variants for result in variant.results))
@@ -164,8 +165,8 @@ def _results(problem: Problem, labels: Mapping[str, str], twins: Mapping[str, Se
     notes += filter(None, [search_note(good), missing_twins(problem.results, twins)])
     return {
         **_headline(problem),
-        "table": score_table(problem.variants, classes),
-        "notes": [*notes, *lost, *memory],
+        "table": score_table(problem.variants, classes, standing=standing),
+        "notes": [*standing.footnotes, *notes, *lost, *memory],
         "legend": [variant.name for variant in shown],
         "colours": SERIES,
         "limited": f" The charts show the best {MOST_SERIES}." if len(problem.variants) > MOST_SERIES else "",
