@@ -53,7 +53,7 @@ MISSING = (
 )
 HOW = """\
 Each row is one network with one setting. AUC is one class against the rest; micro is over all decisions, macro the mean
-of the classes. With several seeds it is their mean. The interval is a bootstrap over the first seed's test images and
+of the classes. With several seeds it is their mean. The interval is over the first seed's test images and
 excludes the variation between trainings. The equivariance error is the change of the trained network's logits, relative
 to the largest logit, under the declared symmetries of the square, or under all of them if the network does not declare
 any. Terms are in the [glossary](glossary.md)."""
