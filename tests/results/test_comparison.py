@@ -14,7 +14,7 @@ import pytest
 from zoo.data.recipe import Recipe
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
-from zoo.results.comparison import group_variants, learning_curves, problem_key
+from zoo.results.comparison import group_variants, learning_curves, problem_key, spread_note
 from zoo.results.differences import compare_pairs, compare_samples, make_sample
 from zoo.results.schema import Failed
 from zoo.scores.stats import macro_components, softmax
@@ -96,6 +96,23 @@ def test_variants_are_named_by_their_differences(make):
     assert [variant.name for variant in variants] == ["toy/a (lr 0.3)", "toy/b", "toy/a (lr 0.1)"]
     assert [result.cell.seed for result in variants[2].results] == [0, 1]
     assert variants[2].auc() == [result.test.auc["macro"] for result in (results[1], results[0])]
+
+
+def test_seeds_with_training_images_of_their_own_are_one_variant(make):
+    own = [make("toy/a", signal=2.0, seed=seed, train_seed=seed) for seed in range(3)]
+    shared = [make("toy/a", signal=1.0, seed=seed) for seed in range(3)]
+    alone = group_variants(own)
+    assert [(variant.name, len(variant.results)) for variant in alone] == [("toy/a", 3)]
+    both = group_variants([*own, *shared])
+    assert [variant.name for variant in both] == ["toy/a (training images of each seed)", "toy/a"]
+    assert len({problem_key(result.cell) for result in [*own, *shared]}) == 1
+    comparisons, problems = compare_pairs(both)  # on the same test images
+    assert problems == []
+    assert comparisons[0].seeds == (3, 3)
+    note = spread_note(both)
+    assert "choice of the training images of toy/a (training images of each seed)" in note
+    assert "of toy/a, on the same training images" in note
+    assert spread_note(group_variants(own[:1])) == ""
 
 
 def test_single_trainings_are_compared_as_trainings(make):

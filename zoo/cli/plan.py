@@ -55,6 +55,8 @@ def print_plan(
         out.print(f"about {left:,.0f} minutes for the cells with a stated time")
     if first.budget == "smoke" or any(cell.recipe.simulator is not None for cell in cells):
         out.print(budget_note(first.budget, datasets_by_id(host).get(first.data)), style="dim")
+    if first.train_seed is not None:
+        out.print("each seed has training images of its own; validation and test images are the same", style="dim")
     if note := _stream_note(cells):
         out.print(note, style="dim")
     return stored

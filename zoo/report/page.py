@@ -23,7 +23,7 @@ from zoo.report.problems import Problem
 from zoo.report.svg import SERIES
 from zoo.report.tables import accumulation_note, result_notes
 from zoo.results.cell import Cell
-from zoo.results.comparison import MACRO, Variant, estimate
+from zoo.results.comparison import MACRO, Variant, estimate, spread_note
 from zoo.results.schema import Finished
 from zoo.results.store import Unreadable, split_sizes
 from zoo.schema import plain
@@ -147,6 +147,7 @@ def _results(problem: Problem, labels: Mapping[str, str]) -> dict[str, Any]:
     classes = shown[0].results[0].classes
     memory = filter(None, (accumulation_note(result) for variant in problem.variants for result in variant.results))
     notes = [*result_notes([result for variant in problem.variants for result in variant.results]), *problem.notes]
+    notes += filter(None, [spread_note(problem.variants)])
     return {
         **_headline(problem),
         "table": score_table(problem.variants, classes),

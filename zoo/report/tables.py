@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.about import budget_note, shown_params, version_note
 from zoo.escaping import csv_line, markdown_cell, visible
-from zoo.results.comparison import Variant, estimate, problem_key
+from zoo.results.comparison import Variant, estimate, problem_key, spread_note
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
 from zoo.schema import plain
@@ -209,7 +209,7 @@ def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
         title="Over seeds",
         columns=["model", "seeds", "mean AUC macro", "spread", "95 % over images and seeds"],
         rows=rows,
-        notes=[],
+        notes=[spread_note(variants)],
     )
 
 

@@ -37,6 +37,7 @@ class Cell:
         task: Task that merges classes of the data set; "" keeps all classes.
         content: Hyper-parameter that is a path -> digest of what lies there (`zoo.data.content`).
         images: Split -> digest of its images in the folder given with `--images`; empty for images of the cache.
+        train_seed: Seed of the training images where they are the cell's own; None for those of the recipe.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Cell:
     task: str = ""
     content: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
+    train_seed: Count | None = None
 
     @cached_property  # read several times a second while a matrix is watched
     def run_id(self) -> str:
@@ -82,7 +84,8 @@ class Cell:
     def _fields(self) -> dict[str, Any]:
         """Return the fields as plain values; later ones are left out where they are empty, so that older ids hold."""
         plain = asdict(self) | {"recipe": self.recipe.to_json()}
-        return {name: value for name, value in plain.items() if value or name not in ("task", "content", "images")}
+        empty: dict[str, Any] = {"task": "", "content": {}, "images": {}, "train_seed": None}
+        return {name: value for name, value in plain.items() if name not in empty or value != empty[name]}
 
     @classmethod
     def from_json(cls, content: Any) -> Cell:

@@ -76,8 +76,10 @@ def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False
 
 
 def _decided(cell: Cell, any_train_size: bool) -> dict[str, Any]:
-    """Return a cell without its seed, and without its training size where that may differ."""
+    """Return a cell without its seeds, and without its training size where that may differ."""
     content = {"schema": SCHEMA, **{name: value for name, value in cell.identity().items() if name != "seed"}}
+    if content.pop("train_seed", None) is not None:
+        content["training images"] = "of each seed"
     if any_train_size:
         for field in ("sizes", "images"):
             content[field] = {name: value for name, value in content.get(field, {}).items() if name != "train"}
@@ -94,6 +96,17 @@ def _settings(cell: Cell, any_train_size: bool) -> dict[str, Any]:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+def spread_note(variants: Sequence[Variant]) -> str:
+    """Return what the spread between seeds holds, or "" where no variant has several."""
+    several = [variant for variant in variants if len(variant.results) > 1]
+    own = [variant.name for variant in several if variant.results[0].cell.train_seed is not None]
+    shared = [variant.name for variant in several if variant.results[0].cell.train_seed is None]
+    what = "initial weights, order of the images and augmentation"
+    parts = [f"{what} of {', '.join(shared)}, on the same training images (others: --data-seeds)"] if shared else []
+    parts += [f"{what} and choice of the training images of {', '.join(own)}"] if own else []
+    return f"The spread between seeds holds {'; '.join(parts)}." if parts else ""
 
 
 def spread(values: Sequence[float]) -> float:

@@ -57,7 +57,7 @@ def auc_components(scores: Array, positive: NDArray[np.bool_]) -> tuple[float, A
     hits, misses = int(positive.sum()), int((~positive).sum())
     if not hits or not misses:
         return math.nan, np.zeros(len(scores))
-    order = np.argsort(scores, kind="stable")
+    order = np.argsort(scores)
     fresh = np.r_[True, np.diff(scores[order]) != 0]
     group = np.empty(len(scores), dtype=np.int64)
     group[order] = np.cumsum(fresh) - 1

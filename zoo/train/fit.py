@@ -161,7 +161,15 @@ def prepare(
     fabric = make_fabric(device, cell.precision, team)
     device = fabric.device if team.size > 1 else device
     check_unchanged(host, cell, images=images)
-    data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task, progress=simulating)
+    data = Dataset(
+        host,
+        cell.recipe,
+        cell.sizes,
+        folder=images,
+        task=cell.task,
+        train_seed=cell.train_seed,
+        progress=simulating,
+    )
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)
     classifier = build_classifier(
@@ -296,7 +304,7 @@ def help_fit(
         fabric = make_fabric(device, cell.precision, team)
         settings = TrainingSettings(**cell.training)
         check_unchanged(host, cell, images=images)
-        data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task)
+        data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task, train_seed=cell.train_seed)
         fabric.barrier()  # until then the first process makes the images
         # Its first weights come from the first process as well.
         classifier = build_classifier(
@@ -331,7 +339,7 @@ def help_fit(
 def _open_stream(data: Dataset, settings: TrainingSettings, device: torch.device) -> Stream:
     """Return a stream of as many new images an epoch as the train split would have."""
     images = data.sizes["train"]
-    simulation = data.simulation(expected_images=images * settings.epochs)
+    simulation = data.simulation(expected_images=images * settings.epochs, split="train")
     return Stream(simulation, images=images, device=device, task=data.task)
 
 
