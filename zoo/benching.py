@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from zoo.api import default_host
 from zoo.errors import UsageError, nearest
 from zoo.host import Host
+from zoo.paths import user_path
 
 if TYPE_CHECKING:
     from zoo.results.schema import RunResult
@@ -126,7 +127,7 @@ def bench_suite(
         MissingError: No model or data set of the file is installed.
         DataError: The store cannot be written.
     """
-    return _bench(host, launcher, suite=Path(path), **options)
+    return _bench(host, launcher, suite=user_path(path), **options)
 
 
 def bench_study(
@@ -172,11 +173,11 @@ def _bench(
         if isinstance(values[name], str):
             values[name] = [values[name]]
     if values.get("images") is not None:
-        values["images"] = Path(values["images"])
+        values["images"] = user_path(values["images"])
     own = {one.name for one in fields(Request)}
     request = Request(**{name: value for name, value in values.items() if name in own})
     where = Where(**{one.name: values[one.name] for one in fields(Where) if one.name in values})
     plan = plan_bench(host, request, suite=suite, study=study, given=options)
     for problem in plan.problems:
         logging.getLogger(__name__).warning("%s: %s", suite, problem)
-    return run_matrix(host, plan.cells, store=Path(request.store), where=where, launcher=launcher)
+    return run_matrix(host, plan.cells, store=user_path(request.store), where=where, launcher=launcher)

@@ -19,6 +19,7 @@ from zoo.cli.context import commands_of, echo, host_of, warn_of_broken
 from zoo.cli.lazy import LazyCommand
 from zoo.errors import UsageError, ZooError, nearest
 from zoo.escaping import visible
+from zoo.paths import user_path
 
 _COMMANDS = "zoo.plugin_commands"
 LEVELS = ("debug", "info", "warning", "error")
@@ -91,7 +92,9 @@ def _add_files(ctx: click.Context, option: click.Parameter, files: tuple[str, ..
     """Put files into the environment, so that the processes which run the cells load them too."""
     if files:
         known = [path for path in os.environ.get("ZOO_PLUGIN_FILES", "").split(os.pathsep) if path]
-        os.environ["ZOO_PLUGIN_FILES"] = os.pathsep.join([*known, *(os.path.abspath(path) for path in files)])
+        os.environ["ZOO_PLUGIN_FILES"] = os.pathsep.join(
+            [*known, *(os.path.abspath(user_path(path)) for path in files)]
+        )
 
 
 def _set_level(ctx: click.Context, option: click.Parameter, value: Any) -> None:

@@ -14,14 +14,15 @@ from click.core import ParameterSource
 from zoo import registry
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
-from zoo.cli.options import options_of, read_seeds, value_of
+from zoo.cli.options import PATH, options_of, read_seeds, value_of
 from zoo.cli.plan import print_plan
 from zoo.devices import note_on_auto, resolve_device
 from zoo.errors import UsageError
+from zoo.paths import user_path
 from zoo.plan.overrides import parse_settings
 from zoo.plan.request import Request
 from zoo.plurals import counted
-from zoo.registry import datasets_by_id
+from zoo.registry import datasets_by_id, twins_by_id
 from zoo.run.where import Where
 from zoo.specs import LauncherSpec
 from zoo.train.team import check_batches, check_devices
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("suite_path", metavar="[SUITE.toml]", required=False, type=click.Path(path_type=Path))
+@click.argument("suite_path", metavar="[SUITE.toml]", required=False, type=PATH)
 @options_of(Request, Where)
 @click.option(
     "--launcher", default="core/local", show_default=True, help="Run the cells with this launcher.",
@@ -86,13 +87,14 @@ def bench(
         missing = "--data" if values["models"] else "--model"
         raise click.MissingParameter(ctx=ctx, param_hint=f"'{missing}'", param_type="option")
     request: Request = value_of(Request, {**values, "seeds": read_seeds(values["seeds"]), "settings": settings})
-    store = Path(request.store)
+    store = user_path(request.store)
     note = partial(echo, err=True)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         plan = plan_bench(host, request, suite=suite_path, study=study, given=_given(ctx), note=note)
     suite, best = plan.suite, plan.best
     if best is not None:
-        echo(f"study {best.study}: trial {best.trial}, validation AUC {best.val_auc:.4f}", err=True)
+        of = "" if best.trials is None else f" of {best.trials}"
+        echo(f"study {best.study}: trial {best.trial}{of}, validation AUC {best.val_auc:.4f}", err=True)
     cells = list(plan.cells)
     run_here = partial(run_as_member, host, cells, store=store, where=where, team=team)
     check_batches(team.size, cells)
@@ -147,7 +149,7 @@ def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, r
         print_json([plain_result(result) | {"run_dir": str(result.run_dir)} for result in found])
     else:
         out = console()
-        for table in make_tables(found, datasets=datasets_by_id(host)):
+        for table in make_tables(found, datasets=datasets_by_id(host), twins=twins_by_id(host)):
             out.print(to_rich(table, width=out.width))
             for note in table.notes:
                 out.print(note, style="dim")

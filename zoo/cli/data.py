@@ -13,10 +13,12 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json
+from zoo.cli.options import PATH
 from zoo.cli.probe import probe
 from zoo.data.about import caption
 from zoo.data.recipe import SPLITS
 from zoo.errors import UsageError, nearest
+from zoo.paths import user_path
 from zoo.plan.overrides import parse_settings
 from zoo.plan.recipes import plan_images
 from zoo.plurals import counted
@@ -44,7 +46,7 @@ data.add_command(probe)
 
 
 @data.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def verify(ctx: click.Context, folder: Path, as_json: bool) -> None:
@@ -134,7 +136,7 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE.png",
     help="Write the picture here; default: NAME-SPLIT.png.",
 )
@@ -164,11 +166,12 @@ def show(
     if split not in SPLITS:
         raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
     host = host_of(ctx)
-    if os.path.isdir(name):  # Path.is_dir raises where a name is too long
+    path = user_path(name)
+    if os.path.isdir(path):  # Path.is_dir raises where a name is too long
         if pairs:
             raise UsageError("--set applies to a data set, not to a folder of existing images.")
-        recipe, classes, arrays = _of_folder(host, Path(name), split)
-        stem = Path(name).resolve().name
+        recipe, classes, arrays = _of_folder(host, path, split)
+        stem = path.resolve().name
     else:
         with contextlib.redirect_stdout(sys.stderr):  # plugins may print
             recipe, classes, arrays = _of_dataset(host, name, split, simulator, pairs, each=images)
@@ -177,11 +180,11 @@ def show(
     chosen = [index for k in range(len(classes)) for index in (labels == k).nonzero()[0][:images]]
     dataset = datasets_by_id(host).get(recipe.dataset)
     captions = [caption(dataset, arrays, index) for index in chosen]
-    path = draw_images(
+    drawn = draw_images(
         arrays["image"][chosen], labels[chosen], classes, out or Path(f"{stem}-{split}.png"),
         title=f"{recipe.dataset} by {recipe.simulator}, {split}", captions=captions,
     )  # fmt: skip
-    echo(str(path))
+    echo(str(drawn))
 
 
 def _of_folder(host: Host, folder: Path, split: str) -> tuple[Recipe, Sequence[str], Arrays]:

@@ -65,7 +65,7 @@ def evaluate(
     average: str,
     simulator: str | None,
     device: str,
-    store: str,
+    store: Path,
     as_json: bool,
 ) -> None:
     """Score trained weights on a data set: their own test images, new ones, or those of another kind.
@@ -82,7 +82,7 @@ def evaluate(
 
     host = host_of(ctx)
     warn_of_broken(host)
-    path = find_weights(host, weights, store=Path(store))
+    path = find_weights(host, weights, store=store)
     params: dict[str, Any] = {}
     for name, value in parse_settings(list(pairs)).items():
         if not name.startswith("data."):

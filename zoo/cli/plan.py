@@ -56,6 +56,9 @@ def print_plan(
         out.print(f"about {counted(round(left), 'minute')} for the cells with a stated time")
     if first.budget == "smoke" or any(cell.recipe.simulator is not None for cell in cells):
         out.print(budget_note(first.budget, datasets_by_id(host).get(first.data)), style="dim")
+    if alone := dict.fromkeys(cell.model for cell in cells if cell.fits_itself):
+        fit = "fits itself" if len(alone) == 1 else "fit themselves"
+        out.print(f"{', '.join(alone)} {fit}: augmentation and training settings do not apply", style="dim")
     if note := _stream_note(cells):
         out.print(note, style="dim")
     return stored
@@ -75,14 +78,14 @@ def _variant(cell: Cell, cells: list[Cell]) -> str:
 
 def _stream_note(cells: list[Cell]) -> str:
     """Return what a stream does for these cells, or would do."""
-    first = cells[0]
-    if first.training["stream"]:
+    first = next((cell for cell in cells if not cell.fits_itself), cells[0])
+    if first.training.get("stream"):
         images = counted(first.sizes["train"], "new training image")
         return (
             f"streamed: {images} an epoch, rendered as they are needed and not kept; "
             "validation and test images are the same as without --stream"
         )
-    if first.budget == "paper" and all(cell.recipe.simulator is not None for cell in cells):
+    if first.budget == "paper" and not first.fits_itself and all(cell.recipe.simulator is not None for cell in cells):
         return "with --stream, no training image is shown twice and none is kept on disk"
     return ""
 

@@ -58,7 +58,7 @@ def predict(
     device: str,
     as_csv: bool,
     as_json: bool,
-    store: str,
+    store: Path,
 ) -> None:
     """Classify images with trained weights.
 
@@ -71,7 +71,7 @@ def predict(
     from zoo.weights.find import find_weights
 
     host = host_of(ctx)
-    path = find_weights(host, weights, store=Path(store))
+    path = find_weights(host, weights, store=store)
     device = resolve_device(device)
     from zoo.inference.predict import Preparation, Summary
     from zoo.inference.predict import predict as classify

@@ -14,7 +14,7 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
-from zoo.cli.options import SIMULATOR
+from zoo.cli.options import PATH, SIMULATOR
 from zoo.data.recipe import SPLITS
 from zoo.errors import UsageError, ZooError, nearest
 from zoo.plan.overrides import parse_settings
@@ -49,6 +49,7 @@ _MOST_TO_MEASURE = 10_000
 @click.option(
     "--out",
     metavar="DIR",
+    type=PATH,
     help="Write the images here; default: the cache that zoo bench reads.",
     shell_complete=COMPLETE["folder"],
 )
@@ -96,7 +97,7 @@ def simulate(
     ctx: click.Context,
     dataset: str,
     images: int | None,
-    out: str | None,
+    out: Path | None,
     split: str,
     simulator: str,
     seed: int,
@@ -173,7 +174,7 @@ def simulate(
     from zoo.data.open import Dataset
     from zoo.data.shards import SHARD_SIZE
 
-    folder = cache_folder(recipe) if out is None else Path(out)
+    folder = cache_folder(recipe) if out is None else out
     started = time.perf_counter()
     with contextlib.redirect_stdout(sys.stderr), CountBar(f"simulate {split}") as bar:
         simulation = Dataset(host, recipe, {}).simulation(expected_images=images)
@@ -269,11 +270,11 @@ def _print_accuracy(measured: Accuracy, *, as_json: bool) -> None:
         return
     from rich.table import Table
 
-    from zoo.data.accuracy import FINE, LARGEST_ALLOWED, MOST_ALLOWED
+    from zoo.data.accuracy import LARGEST_ALLOWED, MOST_ALLOWED
 
     table = Table(
         title=f"Error over the noise of each pixel: {measured.dataset}, {measured.simulator}, over-sampling "
-        f"{measured.over_sampling} against {FINE}",
+        f"{measured.over_sampling} against {measured.reference_over_sampling}",
         title_justify="left", header_style="bold",
     )  # fmt: skip
     rows = measured.rows()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo import registry
+from zoo.data.about import all_params
 from zoo.data.content import check_content
 from zoo.data.folder import fill_folder, open_folder
 from zoo.data.images import ImageSet, assign_splits, chunks_of
@@ -23,6 +24,7 @@ from zoo.specs import DatasetSpec, SimulatorSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
+    from zoo.lensing.instrument import Instrument
 
 SimulationProgress = Callable[[str, int, int], None]
 
@@ -69,7 +71,7 @@ class Dataset:
         self._host = host
         check_code(host, recipe)
         check_content(recipe.params, self.spec.paths, recipe.content, what=self.spec.id)
-        self._content = registry.load_target(self.spec)(**recipe.params)
+        self._content = registry.load_target(self.spec)(**all_params(self.spec, recipe.params))
         if not isinstance(self._content, (ImageSet, Population)):
             raise DataError(
                 f"{self.spec.id} returned a {type(self._content).__name__}; "
@@ -84,6 +86,11 @@ class Dataset:
             return channels, height, width
         size = self._content.instrument.image_size
         return 1, size, size
+
+    @property
+    def instrument(self) -> Instrument | None:
+        """Instrument of simulated images; None for images that exist already."""
+        return None if isinstance(self._content, ImageSet) else self._content.instrument
 
     def simulation(self, *, expected_images: int) -> Simulation:
         """Return what makes the images.
@@ -100,11 +107,13 @@ class Dataset:
                 f"{self.spec.id} is a set of existing images; it cannot be simulated.",
                 hint="See which data sets are simulated: zoo list-datasets",
             )
+        engine = registry.find(self._host, SimulatorSpec, self.recipe.simulator)
         return Simulation(
             recipe=self.recipe,
             classes=self.spec.classes,
             population=self._content,
-            render=registry.load_target(registry.find(self._host, SimulatorSpec, self.recipe.simulator)),
+            render=registry.load_target(engine),
+            masses=engine.masses,
             device=self.recipe.device_type,
             expected_images=expected_images,
         )

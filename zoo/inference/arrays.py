@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from zoo.data.image_file import Content, Unreadable, check_size, read_npy, read_npy_stream
 from zoo.errors import DataError
-from zoo.inference.part import Part, PixelScale, choose, import_library
+from zoo.inference.part import Part, PixelScale, choose, describes_image, import_library
 from zoo.paths import parse_json
 
 ARRAY_NAMES = ("images", "image", "data")
@@ -112,8 +112,9 @@ def _choose(names: list[str], chosen: str | None) -> str:
         Unreadable: Several arrays could be the images.
     """
     if chosen is not None:
-        return choose(names, chosen, "array")
-    for name in [*ARRAY_NAMES, *(names if len(names) == 1 else [])]:
+        return choose({name: name for name in names}, chosen, "array")
+    only = [name for name in names if len(names) == 1 and not describes_image(name)]
+    for name in [*ARRAY_NAMES, *only]:
         if name in names:
             return name
     shown = ", ".join(names[:6]) or "none"

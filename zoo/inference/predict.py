@@ -165,6 +165,8 @@ def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparat
     part = picture.pixels[:, rows, columns]
     if reason := _not_finite(part):
         return Skipped(name=picture.name, reason=reason)
+    if (part == part[:, :1, :1]).all():
+        return Skipped(name=picture.name, reason="all pixels that the network sees are equal; nothing to classify")
     pixels, padding = resample_image(picture.pixels, size=size, zoom=zoom)
     if padding > MOST_PADDING:
         height, width = picture.pixels.shape[1:]

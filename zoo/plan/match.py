@@ -79,6 +79,11 @@ def match_widths(
     """
     if by not in MATCHES:
         raise UsageError(f"--match {by} is not one of {', '.join(MATCHES)}.{nearest(by, MATCHES)}")
+    if alone := [cell.model for cell in cells if cell.fits_itself]:
+        raise UsageError(
+            f"{alone[0]} fits itself: it can neither be matched to another network nor be a reference.",
+            hint="Leave it out, or leave out --match.",
+        )
     found: dict[str, Match] = {}
     inputs: dict[str, _Input] = {}
     references: dict[str, Cell] = {}

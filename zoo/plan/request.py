@@ -93,4 +93,4 @@ class Request:
         dict, "Change a setting: lr=3e-4, model.width=8, data.snr=50, ...", flag="--set", metavar="NAME=VALUE"
     )
     images: Path | None = option(None, "Read images made by zoo simulate.", metavar="DIR", place=True)
-    store: str | Path = option("results", "Store the results in this folder.", place=True, complete="folder")
+    store: str | Path = option(Path("results"), "Store the results in this folder.", place=True, complete="folder")

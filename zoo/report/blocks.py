@@ -17,7 +17,8 @@ from zoo.report.charts import known, words
 from zoo.report.svg import SERIES, series_class, short
 from zoo.report.thumbnails import data_address
 from zoo.results.comparison import MACRO, Comparison, Variant, estimate
-from zoo.results.files import read_file
+from zoo.results.convergence import training_end
+from zoo.results.files import read_file, read_history
 from zoo.results.schema import Finished
 from zoo.results.store import EXAMPLES, MISTAKES
 
@@ -80,6 +81,15 @@ _COLUMNS = (
     ),
     _Column(heading="parameters", value=lambda result: result.cost.parameters, text="{:,.0f}".format),
     _Column(heading="MACs", value=lambda result: known(result.cost.macs), text=short),
+    _Column(heading="learning rate", value=lambda result: known(result.cell.training.get("lr")), text="{:g}".format),
+    _Column(
+        heading="weight decay", value=lambda result: known(result.cell.training.get("weight_decay")), text="{:g}".format
+    ),
+    _Column(
+        heading="search trials",
+        value=lambda result: known(result.cell.search.trials if result.cell.search else 0),
+        text="{:.0f}".format,
+    ),
     _Column(heading="train images/s", value=lambda result: result.cost.train_images_per_second, text="{:,.0f}".format),
     _Column(heading="minutes", value=lambda result: result.seconds / 60, text="{:.1f}".format),
 )
@@ -195,14 +205,23 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1g} %"
 
 
+def _end(result: Finished) -> str:
+    """Return how the training ended, or "" where its history cannot be read."""
+    try:
+        return training_end(read_history(result), epoch=result.val.epoch).in_words()
+    except DataError:
+        return ""
+
+
 def run_rows(variants: Sequence[Variant]) -> list[dict[str, Any]]:
-    """Return the settings of every run."""
+    """Return the settings of every run, and how its training ended."""
     return [
         {
             "model": result.cell.model,
             "seed": result.cell.seed,
             "auc": f"{result.test.auc[MACRO]:.4f}",
             "epoch": result.val.epoch,
+            "end": _end(result),
             "id": result.run_id,
             "settings": ", ".join(
                 f"{key} {value}" for key, value in {**result.cell.hparams, **result.cell.training}.items()

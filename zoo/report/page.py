@@ -20,6 +20,7 @@ from zoo.report import charts
 from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, examples, mistakes, run_rows, score_table
 from zoo.report.charts import Digests
 from zoo.report.digest import Digest, read_digest
+from zoo.report.notes import missing_twins, search_note
 from zoo.report.problems import Problem
 from zoo.report.svg import SERIES
 from zoo.report.tables import accumulation_note, result_notes
@@ -42,6 +43,7 @@ def write_page(
     *,
     title: str = _TITLE,
     datasets: Mapping[str, DatasetSpec] = MappingProxyType({}),
+    twins: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> None:
     """Write the page.
 
@@ -51,16 +53,21 @@ def write_page(
         path: Path of the HTML file.
         title: Heading of the page.
         datasets: Id -> spec of the data sets that are installed; see `zoo.registry.datasets_by_id`.
+        twins: Id -> plain twins of a model; see `zoo.registry.twins_by_id`.
 
     Raises:
         DataError: The file cannot be written.
     """
     make_dir(path.absolute().parent)
-    write_text(path, _page(problems, rest, title, datasets))
+    write_text(path, _page(problems, rest, title, datasets, twins))
 
 
 def _page(
-    problems: Sequence[Problem], rest: Sequence[Unreadable], title: str, datasets: Mapping[str, DatasetSpec]
+    problems: Sequence[Problem],
+    rest: Sequence[Unreadable],
+    title: str,
+    datasets: Mapping[str, DatasetSpec],
+    twins: Mapping[str, Sequence[str]],
 ) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -79,7 +86,7 @@ def _page(
         runs=sum(len(problem.results) for problem in problems),
         models=len({variant.model for problem in problems for variant in problem.variants}),
         problems=[
-            _section(problem, name, f"p{index}", datasets.get(problem.results[0].cell.data))
+            _section(problem, name, f"p{index}", datasets.get(problem.results[0].cell.data), twins)
             for index, (problem, name) in enumerate(zip(problems, _names(problems), strict=True))
         ],
         machines=_machines(problems),
@@ -117,7 +124,9 @@ def _labels(cell: Cell) -> tuple[str, ...]:
     )
 
 
-def _section(problem: Problem, name: str, anchor: str, dataset: DatasetSpec | None) -> dict[str, Any]:
+def _section(
+    problem: Problem, name: str, anchor: str, dataset: DatasetSpec | None, twins: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     """Return the values of one problem for the template."""
     cell = problem.results[0].cell
     recipe = cell.recipe
@@ -137,18 +146,20 @@ def _section(problem: Problem, name: str, anchor: str, dataset: DatasetSpec | No
         "anchor": anchor,
         "about": about,
         "note": "; ".join(filter(None, (budget_note(cell.budget, dataset), f"images {old}" if old else ""))),
-        "results": _results(problem, {} if dataset is None else dataset.slices) if problem.variants else None,
+        "results": _results(problem, {} if dataset is None else dataset.slices, twins) if problem.variants else None,
         "failed": [result for result in problem.results if result.status != "ok"],
     }
 
 
-def _results(problem: Problem, labels: Mapping[str, str]) -> dict[str, Any]:
+def _results(problem: Problem, labels: Mapping[str, str], twins: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Return tables and charts of the variants that ended well."""
     digests, lost = _digests(problem.variants, labels)
     shown = problem.variants[:MOST_SERIES]
     classes = shown[0].results[0].classes
     memory = filter(None, (accumulation_note(result) for variant in problem.variants for result in variant.results))
     notes = [*result_notes([result for variant in problem.variants for result in variant.results]), *problem.notes]
+    good = [result for result in problem.results if result.status == "ok"]
+    notes += filter(None, [search_note(good), missing_twins(problem.results, twins)])
     return {
         **_headline(problem),
         "table": score_table(problem.variants, classes),

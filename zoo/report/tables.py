@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from zoo.data.about import budget_note, shown_params, version_note
 from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.plurals import counted
+from zoo.report.notes import missing_twins, search_note, search_trials
+from zoo.results.cell import Cell
 from zoo.results.comparison import Variant, estimate, problem_key
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
@@ -25,6 +27,9 @@ _CLASS_AREAS = "AUC of classes"
 _LEAST_IMPORTANT = (
     _CLASS_AREAS,
     "MACs",
+    "weight decay",
+    "learning rate",
+    "search trials",
     "train images/s",
     "minutes",
     "run",
@@ -56,22 +61,28 @@ class ResultTable:
 
 
 def make_tables(
-    results: Iterable[RunResult], *, datasets: Mapping[str, DatasetSpec] = MappingProxyType({})
+    results: Iterable[RunResult],
+    *,
+    datasets: Mapping[str, DatasetSpec] = MappingProxyType({}),
+    twins: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[ResultTable]:
     """Return a table for each data set, budget, sizes, rule and precision that occur.
 
     Args:
         results: Results of any kind.
         datasets: Id -> spec of the data sets that are installed; see `zoo.registry.datasets_by_id`.
+        twins: Id -> plain twins of a model; see `zoo.registry.twins_by_id`.
     """
     groups: dict[str, list[RunResult]] = {}
     for result in results:
         key = problem_key(result.cell)
         groups.setdefault(key, []).append(result)
-    return [_table(group, datasets) for _, group in sorted(groups.items())]
+    return [_table(group, datasets, twins) for _, group in sorted(groups.items())]
 
 
-def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> ResultTable:
+def _table(
+    results: list[RunResult], datasets: Mapping[str, DatasetSpec], twins: Mapping[str, Sequence[str]]
+) -> ResultTable:
     cell = results[0].cell
     dataset = datasets.get(cell.data)
     good = [result for result in results if result.status == "ok"]
@@ -93,7 +104,8 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
     columns = [
         "model", "seed", "parameters", "MACs",
         *(heading for heading, _ in areas), "95 %",
-        "accuracy", "equivariance error", *([_ANGLES] if turned else []), "train images/s", "minutes", "run",
+        "accuracy", "equivariance error", *([_ANGLES] if turned else []),
+        "learning rate", "weight decay", "search trials", "train images/s", "minutes", "run",
     ]  # fmt: skip
     rows = [
         _row(result, [name for _, name in areas], turned=turned)
@@ -104,7 +116,7 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
     if old := version_note(dataset, cell.recipe.dataset_version):
         notes.append(f"Images {old}")
     notes += result_notes(good)
-    notes += filter(None, map(accumulation_note, good))
+    notes += filter(None, [search_note(good), missing_twins(results, twins), *map(accumulation_note, good)])
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
     if turned:
         floors = [one.floor for one in rotations if one.floor is not None]
@@ -125,14 +137,15 @@ def _name(result: RunResult) -> str:
 def result_notes(results: Sequence[Finished]) -> list[str]:
     """Return the scalar probe of the images of these results, and the differences between their trainings.
 
-    Learning rate and weight decay are left out: every network comes with those that suit it.
+    Learning rate and weight decay are left out: they have columns of their own.
     """
     # The rows share their images, hence the scalar probe.
     notes = [describe_probe(result.probe) for result in results][:1]
-    names = sorted({name for result in results for name in result.cell.training} - {"lr", "weight_decay"})
+    trained = [result for result in results if not result.cell.fits_itself]
+    names = sorted({name for result in trained for name in result.cell.training} - {"lr", "weight_decay"})
     for name in names:
         by_value: dict[str, list[str]] = {}
-        for result in results:
+        for result in trained:
             value = result.cell.training.get(name)
             by_value.setdefault(str(value), []).append(_name(result))
         if len(by_value) > 1:
@@ -168,10 +181,18 @@ def _row(result: Finished, areas: Sequence[str], *, turned: bool) -> list[str]:
         f"{test.accuracy:.3f}",
         _error(result.equivariance.trained.error),
         *([_error(rotations.error if rotations else None)] if turned else []),
+        *(setting(result.cell, name) for name in ("lr", "weight_decay")),
+        search_trials(result.cell),
         f"{cost.train_images_per_second:,.0f}",
         f"{result.seconds / 60:.1f}",
         result.run_id[:8],
     ]
+
+
+def setting(cell: Cell, name: str) -> str:
+    """Return a training setting that is a number, or "-" where a cell has none."""
+    value = cell.training.get(name)
+    return "-" if value is None else f"{value:g}"
 
 
 def _error(value: float | None) -> str:
@@ -228,6 +249,7 @@ def to_csv(results: Iterable[RunResult]) -> str:
             "seed": cell.seed,
             "status": result.status,
             "run_id": result.run_id,
+            "search_trials": search_trials(cell),
         }
         content = plain(result)
         scores = {name: content[name] for name in _SCORES if name in content}

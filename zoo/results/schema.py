@@ -16,11 +16,11 @@ from zoo.scores.schema import Equivariance, Probe, Scores
 
 
 class Epoch(Record):
-    """One epoch of a training: a line of history.jsonl.
+    """One epoch of a training, or the fit of a network that fits itself: a line of history.jsonl.
 
     Args:
         epoch: Number, counted from 1.
-        train_loss: Mean loss over the epoch's steps.
+        train_loss: Mean loss over the epoch's steps; of a network that fits itself, over the first training images.
         lr: Learning rate of its last step.
         val_loss: Mean cross entropy on the validation split, by the moving average of the weights.
         val_auc: Macro one-vs-rest area there.

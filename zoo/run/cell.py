@@ -199,7 +199,7 @@ def _run(
         # More than 1 where memory ran out and the gradient of a step was accumulated over this many parts.
         micro_batches=history[-1].micro_batches,
         resident=fitted.resident,
-        processes=team.size,
+        processes=1 if cell.fits_itself else team.size,
         simulated_images=simulated.images,
         simulation_seconds=simulated.seconds if simulated.images else 0.0,
     )

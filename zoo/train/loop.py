@@ -227,7 +227,7 @@ def train(
                 average.module, val_data, fabric=fabric, when=f"Validation images after epoch {epoch}"
             )
             average.module.train()  # its tensors are those of the classifier again
-            val_loss, val_auc, val_accuracy = _validate(logits, labels)
+            val_loss, val_auc, val_accuracy = validate(logits, labels)
             entry = Epoch(
                 epoch=epoch,
                 train_loss=float(batch_loss_sum) / steps,
@@ -325,7 +325,7 @@ def _check_finite(
     )
 
 
-def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
+def validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
     """Return mean cross entropy, macro AUC and accuracy."""
     auc = one_vs_rest_auc(logits.softmax(1), labels).nanmean()
     accuracy = (logits.argmax(1) == labels).float().mean()

@@ -134,4 +134,6 @@ def check_batches(processes: int, cells: Iterable[Cell]) -> None:
         UsageError: A process would not have an image.
     """
     for cell in cells:
+        if cell.fits_itself:  # the first process does it alone
+            continue
         check_batch(processes, min(cell.training["batch_size"], cell.sizes["train"]))

@@ -12,7 +12,7 @@ from zoo_gconv.catalogue import NETWORKS
 def complete(
     model: str, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Fill in the defaults of "p4", "p4m" or "z2" and check every value.
+    """Fill in the defaults of a small network, such as "p4m" or "z2", and check every value.
 
     Args:
         model: Name of the model in the catalogue.

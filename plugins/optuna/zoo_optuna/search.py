@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from zoo import registry
 from zoo.errors import DataError, UsageError
-from zoo.paths import log_tail, make_dir, open_log
+from zoo.paths import log_tail, make_dir, open_log, user_path
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.plan.study import study_folder, unknown_study
@@ -77,7 +77,7 @@ def make_study(
         MissingError: A required plugin or library is missing.
         DataError: The store is not writable.
     """
-    folder = study_folder(Path(request.store), name)
+    folder = study_folder(user_path(request.store), name)
     for kind, names in ((ModelSpec, request.models), (DatasetSpec, request.data)):
         found = registry.match(host, kind, names)
         if len(found) > 1:
