@@ -29,6 +29,7 @@ class Options(TypedDict, total=False):
     rule: str
     task: str
     match: str
+    baselines: bool
     settings: Mapping[str, Any]
     images: str | Path | None
     store: str | Path
@@ -49,6 +50,7 @@ def bench(
     rule: str = "val_auc",
     task: str = "",
     match: str = "",
+    baselines: bool = True,
     settings: Mapping[str, Any] | None = None,
     images: str | Path | None = None,
     store: str | Path = "results",
@@ -58,7 +60,7 @@ def bench(
     launcher: str = "core/local",
     host: Host | None = None,
 ) -> list[RunResult]:
-    """Train and score every model on every data set with every seed; return one result a cell.
+    """Train and score every model on every data set with every seed; return one result a cell, those of baselines last.
 
     Cells that are in the store already are returned at once. A cell that fails has the status "failed" or "oom" and an
     `error`; the others still run. Of one that ended well, `result.test.auc["macro"]` and so on are the scores, and
@@ -74,6 +76,7 @@ def bench(
         rule: "val_auc" or "last": which epoch's weights are kept.
         task: Classes that are merged, such as "substructure" (none against any); "" separates all classes.
         match: "params", "macs" or "time": cost of the first model to which the others' widths are scaled.
+        baselines: Whether the baselines of the data sets are added to the plan.
         settings: Values as for `--set` on the command line: {"lr": 3e-4, "data.snr": 50, "stream": True}.
         images: Folder that `zoo simulate` made; default: the cache, which is filled.
         store: Folder of the results.
@@ -101,6 +104,7 @@ def bench(
         rule=rule,
         task=task,
         match=match,
+        baselines=baselines,
         settings=settings or {},
         images=images,
         store=store,

@@ -333,7 +333,8 @@ def test_unknown_costs_and_errors_are_left_out_of_charts_and_are_dashes_in_the_t
     from zoo.results.comparison import group_variants
 
     known, other = (reportdata.good(macro, model=f"toyzoo/{name}") for macro, name in ((0.9, "known"), (0.95, "other")))
-    symmetry = replace(other.equivariance, trained=replace(other.equivariance.trained, error=None))
+    after = other.equivariance.after
+    symmetry = replace(other.equivariance, after=replace(after, square=replace(after.square, error=None)))
     other = replace(other, cost=replace(other.cost, macs=None), equivariance=symmetry)
     variants = group_variants([known, other])
     table = score_table(variants, reportdata.CLASSES)

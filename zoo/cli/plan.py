@@ -49,7 +49,8 @@ def print_plan(
     for line in dict.fromkeys(line for line in lines if not line.endswith(" with ")):
         out.print(line)
     for cell in cells if len(cells) <= 24 else []:
-        line = f"  {cell.model} on {cell.data}, seed {cell.seed}{_variant(cell, cells)}  "
+        role = ", baseline" if cell.model in registry.find(host, DatasetSpec, cell.data).baselines else ""
+        line = f"  {cell.model} on {cell.data}, seed {cell.seed}{_variant(cell, cells)}{role}  "
         state = styled("  stored" if cell.run_id in there else "", "green")
         out.print(line, styled(cell.run_id, "dim"), state, sep="")
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):

@@ -58,6 +58,7 @@ class Request:
         precision: "auto" (bf16 on CUDA, else fp32), "fp32", "tf32" or "bf16".
         rule: Rule that selects the epoch whose weights are kept.
         task: Task that merges classes; "" keeps all classes.
+        baselines: Whether the baselines of the data sets are added, see `zoo.plan.baselines`.
         settings: Name -> value, as given by --set: training settings, model hyper-parameters, "data.NAME",
             "train_images", "val_images", "test_images"; "MODEL.NAME", with a name or wildcard of models, for these.
         match: "params", "macs" or "time": scale widths until every network costs what the first does; see
@@ -89,6 +90,7 @@ class Request:
     match: str = option(
         "", "Scale widths to match the first model's cost: params, macs or time.", metavar="BY", complete="matches"
     )
+    baselines: bool = option(True, "Add the baselines that the data sets declare.", flag="--baselines/--no-baselines")
     settings: Mapping[str, Any] = option(
         dict, "Change a setting: lr=3e-4, model.width=8, data.snr=50, ...", flag="--set", metavar="NAME=VALUE"
     )

@@ -19,6 +19,7 @@ from zoo.plurals import counted
 from zoo.report import charts
 from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, examples, mistakes, run_rows, score_table
 from zoo.report.charts import Digests
+from zoo.report.columns import equivariance_notes
 from zoo.report.digest import Digest, read_digest
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.problems import Problem
@@ -146,24 +147,26 @@ def _section(
         "anchor": anchor,
         "about": about,
         "note": "; ".join(filter(None, (budget_note(cell.budget, dataset), f"images {old}" if old else ""))),
-        "results": _results(problem, {} if dataset is None else dataset.slices, twins) if problem.variants else None,
+        "results": _results(problem, dataset, twins) if problem.variants else None,
         "failed": [result for result in problem.results if result.status != "ok"],
     }
 
 
-def _results(problem: Problem, labels: Mapping[str, str], twins: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def _results(problem: Problem, dataset: DatasetSpec | None, twins: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Return tables and charts of the variants that ended well."""
-    digests, lost = _digests(problem.variants, labels)
+    digests, lost = _digests(problem.variants, {} if dataset is None else dataset.slices)
+    standing = problem.standing({} if dataset is None else {dataset.id: dataset})
     shown = problem.variants[:MOST_SERIES]
     classes = shown[0].results[0].classes
     memory = filter(None, (accumulation_note(result) for variant in problem.variants for result in variant.results))
-    notes = [*result_notes([result for variant in problem.variants for result in variant.results]), *problem.notes]
+    results = [result for variant in problem.variants for result in variant.results]
+    notes = [*result_notes(results), *equivariance_notes(results), *problem.notes]
     good = [result for result in problem.results if result.status == "ok"]
     notes += filter(None, [search_note(good), missing_twins(problem.results, twins)])
     return {
         **_headline(problem),
-        "table": score_table(problem.variants, classes),
-        "notes": [*notes, *lost, *memory],
+        "table": score_table(problem.variants, classes, standing=standing),
+        "notes": [*standing.footnotes, *notes, *lost, *memory],
         "legend": [variant.name for variant in shown],
         "colours": SERIES,
         "limited": f" The charts show the best {MOST_SERIES}." if len(problem.variants) > MOST_SERIES else "",

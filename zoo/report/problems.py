@@ -10,6 +10,7 @@ from typing import Any
 from zoo.data.recipe import short_hash
 from zoo.errors import DataError
 from zoo.report.digest import VERSION, keep, predictions_mark, read_kept
+from zoo.results.baselines import Standing, find_standing
 from zoo.results.cell import Cell
 from zoo.results.comparison import (
     MACRO,
@@ -23,6 +24,7 @@ from zoo.results.comparison import (
 )
 from zoo.results.schema import RunResult
 from zoo.schema import Record, plain
+from zoo.specs import DatasetSpec
 
 _CACHE = ".report"
 
@@ -49,6 +51,11 @@ class Problem:
         """Return the comparisons of one score as sentences, clearest differences first."""
         chosen = [comparison for comparison in self.comparisons if comparison.score == score]
         return [one.in_words() for one in sorted(chosen, key=lambda one: (not one.found, -one.difference))]
+
+    def standing(self, datasets: Mapping[str, DatasetSpec]) -> Standing:
+        """Return the baselines, and the networks that do not beat them."""
+        dataset = datasets.get(self.results[0].cell.data)
+        return find_standing(self.variants, dataset=dataset, comparisons=self.comparisons)
 
     @property
     def caution(self) -> str:

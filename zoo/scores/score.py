@@ -46,6 +46,7 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Scores:
         log_loss=float(nn.functional.cross_entropy(logits.double(), labels)),
         ece=float(multiclass_calibration_error(probabilities, labels, num_classes=count, n_bins=15)),
         confusion=tuple(map(tuple, confusion.tolist())),
+        brier=float((probabilities - one_hot).square().sum(1).mean()),
         intervals={names.get(name, name): interval for name, interval in intervals.items()},
         images=len(labels),
     )
