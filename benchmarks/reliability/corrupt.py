@@ -149,7 +149,10 @@ def may_be_nobody() -> bool:
         return False
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", "import fileinput, torch, zoo"]
-        return subprocess.run(command, user=NOBODY, cwd=folder, capture_output=True, check=False).returncode == 0
+        try:
+            return subprocess.run(command, user=NOBODY, cwd=folder, capture_output=True, check=False).returncode == 0
+        except PermissionError:  # not even the interpreter
+            return False
 
 
 Work = tuple[list[Ended], dict[str, str]]
