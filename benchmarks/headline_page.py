@@ -56,7 +56,7 @@ MISSING = (
 )
 HOW = """\
 Each row is one network with one setting. AUC is one class against the rest; micro is over all decisions, macro the mean
-of the classes. With several seeds it is their mean. The interval is a bootstrap over the first seed's test images and
+of the classes. With several seeds it is their mean. The interval is over the first seed's test images and
 excludes the variation between trainings. Terms are in the [glossary](glossary.md)."""
 EQUIVARIANCE = """\
 The equivariance error is the root mean square change of the trained network's centred logits under the eight

@@ -18,8 +18,9 @@ from zoo.report.columns import SETTINGS, Column, known, measured_columns
 from zoo.report.svg import SERIES, series_class, short
 from zoo.report.thumbnails import data_address
 from zoo.results.baselines import NO_BASELINES, Standing
-from zoo.results.comparison import MACRO, Comparison, Variant, estimate
+from zoo.results.comparison import MACRO, Variant, estimate
 from zoo.results.convergence import training_end
+from zoo.results.differences import Comparison
 from zoo.results.files import read_file, read_history
 from zoo.results.schema import Finished
 from zoo.results.store import EXAMPLES, MISTAKES
@@ -88,23 +89,36 @@ class DifferenceRow:
     verdict: str
 
 
+_VERDICTS = {
+    "trainings alike": "two trainings: no difference found",
+    "trainings differ": "two trainings differ",
+    "too few trainings": "too few trainings to tell",
+    "too few images": "too few test images to tell",
+    "none found": "no difference found",
+}
+
+
 def difference_rows(comparisons: Sequence[Comparison]) -> list[DifferenceRow]:
     """Return the differences with their intervals, clearest first."""
     reach = max((max(abs(one.low), abs(one.high)) for one in comparisons), default=1.0) or 1.0
     rows = []
     for one in sorted(comparisons, key=lambda one: (not one.found, -one.difference)):
-        style, verdict = ("found", "higher") if one.found else ("unclear", "no difference found")
         rows.append(
             DifferenceRow(
                 first=one.first,
                 second=one.second,
                 bar=charts.interval_bar(
-                    one.low, one.difference, one.high, limits=(-reach, reach), style=style, zero=True
+                    one.low,
+                    one.difference,
+                    one.high,
+                    limits=(-reach, reach),
+                    style="found" if one.found else "unclear",
+                    zero=True,
                 ),
                 difference=f"{one.difference:+.4f}",
-                chance="< 0.001" if one.corrected < 0.001 else f"{one.corrected:.3f}",
-                style=style,
-                verdict=verdict,
+                chance=one.chance.removeprefix("= ") or "–",
+                style="found" if one.found else "unclear",
+                verdict=_VERDICTS.get(one.verdict, one.verdict),
             )
         )
     return rows

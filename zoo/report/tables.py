@@ -13,7 +13,8 @@ from zoo.plurals import counted
 from zoo.report.columns import SETTINGS, Column, equivariance_notes, measured_columns
 from zoo.report.notes import missing_twins, search_note, search_trials
 from zoo.results.baselines import NO_BASELINES, Standing, find_standing
-from zoo.results.comparison import Comparison, Variant, estimate, group_variants, problem_key
+from zoo.results.comparison import Variant, estimate, group_variants, problem_key, spread_note
+from zoo.results.differences import Comparison
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
 from zoo.schema import plain
@@ -222,7 +223,7 @@ def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
         title="Over seeds",
         columns=["model", "seeds", "mean AUC macro", "spread", "95 % over images and seeds"],
         rows=rows,
-        notes=[],
+        notes=[spread_note(variants)],
     )
 
 
