@@ -22,6 +22,7 @@ class Options(TypedDict, total=False):
     models: str | Sequence[str]
     data: str | Sequence[str]
     seeds: Sequence[int]
+    data_seeds: bool
     budget: str | None
     simulator: str
     device: str
@@ -43,6 +44,7 @@ def bench(
     data: str | Sequence[str],
     *,
     seeds: Sequence[int] = (0,),
+    data_seeds: bool = False,
     budget: str | None = None,
     simulator: str | None = None,
     device: str = "auto",
@@ -69,6 +71,7 @@ def bench(
     Args:
         model, data: Names, comma lists, wildcards, or sequences of them.
         seeds: Seeds for initialisation, order and augmentation.
+        data_seeds: Whether each seed has training images of its own; validation and test images stay the same.
         budget: "smoke", "laptop" or "paper"; default: the one that suits the device.
         simulator: Id or name; default: the one that `zoo list-simulators` marks.
         device: "auto", "cpu", "cuda" or "mps".
@@ -97,6 +100,7 @@ def bench(
         models=model,
         data=data,
         seeds=seeds,
+        data_seeds=data_seeds,
         budget=budget,
         simulator=simulator or "",
         device=device,

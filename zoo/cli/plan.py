@@ -60,6 +60,8 @@ def print_plan(
     if alone := dict.fromkeys(cell.model for cell in cells if cell.fits_itself):
         fit = "fits itself" if len(alone) == 1 else "fit themselves"
         out.print(f"{', '.join(alone)} {fit}: augmentation and training settings do not apply", style="dim")
+    if first.train_seed is not None:
+        out.print("each seed has training images of its own; validation and test images are the same", style="dim")
     if note := _stream_note(cells):
         out.print(note, style="dim")
     return stored

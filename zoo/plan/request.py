@@ -51,6 +51,7 @@ class Request:
     Args:
         models, data: Names, comma lists, wildcards.
         seeds: One cell for each.
+        data_seeds: Whether each seed has training images of its own; validation and test images stay the same.
         budget: "smoke", "laptop", "paper", or None for the one that suits the device.
         simulator: Id or name; "" for the default one.
         device: "auto", "cpu", "cuda" or "mps".
@@ -75,6 +76,7 @@ class Request:
     seeds: Sequence[int] = option(
         (0,), "Train once with each of these seeds: 0,1,2, or a range such as 0-4.", shown="0"
     )
+    data_seeds: bool = option(False, "Draw new training images for each seed; test images stay the same.")
     budget: str | None = option(
         None,
         "Set the problem size: smoke (seconds), laptop (minutes) or paper; default: laptop (GPU: paper).",

@@ -14,14 +14,13 @@ from zoo.results.baselines import Standing, find_standing
 from zoo.results.cell import Cell
 from zoo.results.comparison import (
     MACRO,
-    Comparison,
     Estimate,
     Variant,
-    compare_pairs,
     group_variants,
     learning_curves,
     problem_key,
 )
+from zoo.results.differences import Comparison, compare_pairs
 from zoo.results.schema import RunResult
 from zoo.schema import Record, plain
 from zoo.specs import DatasetSpec
@@ -65,7 +64,7 @@ class Problem:
                 "These are smoke runs: they show that everything runs, and no difference between them means anything."
             )
         if any(min(one.seeds) == 1 for one in self.comparisons):
-            return "Single-seed results exclude the variation between trainings."
+            return "One training does not rank a network: with a single seed, two trainings are compared."
         return ""
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from zoo.results.cell import Cell
-from zoo.results.comparison import MACRO, Comparison, Variant, compare_pairs
+from zoo.results.comparison import MACRO, Variant
+from zoo.results.differences import Comparison, compare_pairs
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zoo.scores.scalars import NAMES, scalars_of
 from zoo.scores.schema import Probe
-from zoo.scores.stats import auc_of_resamples, bootstrap_auc
+from zoo.scores.stats import intervals, macro_components
 
 if TYPE_CHECKING:
     from zoo.data.split import Split
@@ -78,12 +78,12 @@ def probe(
     ]
     return Probe(
         auc=_named(per_class, classes),
-        interval=bootstrap_auc(linear, test_labels)["auc_macro"],
+        interval=intervals(linear, test_labels)["auc_macro"],
         shuffled=float(np.mean([areas[0] for areas in shuffled])),
         single=dict(zip(names, map(float, single), strict=True)),
         images={"train": len(train), "test": len(test)},
         boosted=_named(boosted_areas, classes),
-        boosted_interval=bootstrap_auc(boosted, test_labels)["auc_macro"],
+        boosted_interval=intervals(boosted, test_labels)["auc_macro"],
         boosted_shuffled=float(shuffled[0][1]),
     )
 
@@ -141,5 +141,4 @@ def _named(areas: Features, classes: tuple[str, ...]) -> dict[str, float]:
 
 def _areas(probabilities: Features, labels: NDArray[np.int64]) -> Features:
     """Return [K] one-vs-rest areas under the ROC curve."""
-    once = np.ones((1, len(labels)))
-    return np.array([auc_of_resamples(column, labels == k, once)[0] for k, column in enumerate(probabilities.T)])
+    return macro_components(probabilities, labels)[0][:-1]
