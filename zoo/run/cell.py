@@ -39,8 +39,8 @@ from zoo.scores.schema import Equivariance
 from zoo.scores.score import inference_rate, score
 from zoo.specs import MetricSpec, ModelSpec
 from zoo.train.checkpoint import CHECKPOINT
-from zoo.train.fit import fit, prepare, waited_share
-from zoo.train.loop import predict
+from zoo.train.fit import fit, prepare
+from zoo.train.loop import predict, waited_share
 from zoo.train.team import ALONE, Team
 
 if TYPE_CHECKING:
