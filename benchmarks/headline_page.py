@@ -16,9 +16,11 @@ from zoo.host import Host, load_plugins
 from zoo.models.weights_file import read_header
 from zoo.plan.overrides import data_params
 from zoo.report.columns import MEASURED
-from zoo.report.tables import result_notes
+from zoo.report.notes import missing_twins, search_note, search_trials
+from zoo.report.tables import result_notes, setting
 from zoo.results.cell import Cell
 from zoo.results.comparison import Variant, group_variants, problem_key, spread
+from zoo.results.convergence import training_end
 from zoo.results.schema import Epoch, Finished
 from zoo.schema import Record, read_record
 from zoo.scores.schema import Interval
@@ -215,6 +217,9 @@ def score_table(runs: Sequence[Run]) -> str:
         "micro",
         "macro (95 %)",
         *equivariance_headings(runs),
+        "learning rate",
+        "weight decay",
+        "search trials",
     ]
     body = []
     for variant in by_micro(runs):
@@ -225,13 +230,14 @@ def score_table(runs: Sequence[Run]) -> str:
                 f"`{variant.name}`", str(len(variant.results)), f"{first.cost.parameters:,}",
                 f"{first.cost.macs / 1e6:.1f}", *(area(mean(variant.auc(name))) for name in (*CLASSES, "micro")),
                 f"{area(mean(variant.auc()))} ({area(low)} to {area(high)})", *equivariance_cells(first, runs),
+                *(setting(first.cell, name) for name in ("lr", "weight_decay")), search_trials(first.cell),
             ]
         )  # fmt: skip
     data = name_of(runs[0].cell)
     if runs[0].cell.budget != "paper" or data not in PUBLISHED:
         return rows(header, body)
     for name, areas in PUBLISHED[data].items():
-        unknown = [""] * (1 + len(equivariance_headings(runs)))
+        unknown = [""] * (4 + len(equivariance_headings(runs)))
         body.append([f"*published: {name}*", "1", "", "", *map(area, areas), *unknown])
     return rows(header, body) + "\n\n" + verdict(by_micro(runs), data)
 
@@ -249,7 +255,9 @@ def equivariance_cells(result: Finished, runs: Sequence[Run]) -> list[str]:
 
 def notes(runs: Sequence[Run]) -> str:
     """Return what a reader of a table must know: what scalars alone tell, and who was trained in another way."""
-    return "\n\n".join(map(wrapped, result_notes([run.result for run in runs])))
+    results = [run.result for run in runs]
+    missing = missing_twins(results, registry.twins_by_id(_plugins()))
+    return "\n\n".join(map(wrapped, filter(None, [*result_notes(results), search_note(results), missing])))
 
 
 def old_definition(runs: Sequence[Run]) -> list[str]:
@@ -398,9 +406,11 @@ def difficulty_table(runs: Sequence[Run]) -> str:
     sizes = runs[0].cell.sizes
     text = (
         f"Micro and macro AUC with the published substructure masses, {sizes['train']:,} training images, budget "
-        f"{runs[0].cell.budget}. In brackets: the rise of the validation AUC in the last epoch; if it is large, "
-        "the score depends on how early this training begins to learn as well as on the difficulty of the problem. The "
-        "last column is the macro AUC of the scalar probe. See [populations.md](populations.md#what-makes-it-hard)."
+        f"{runs[0].cell.budget}. In brackets: training and validation loss of the epoch whose weights were kept (a "
+        "validation loss above the training loss is overfitting), and the fall of the training loss over the last "
+        "fifth of the epochs. If it is large, the score depends on how early this training begins to learn as well as "
+        "on the difficulty of the problem. The last column is the macro AUC of the scalar probe. See "
+        "[populations.md](populations.md#what-makes-it-hard)."
     )
     header = ["data", "changed", *(f"`{model}`" for model in models), "probe"]
     return f"{wrapped(text)}\n\n{rows(header, body, texts=2)}"
@@ -412,12 +422,12 @@ def probe_of(run: Run) -> float:
 
 
 def learnt(run: Run) -> str:
-    """Return micro and macro AUC, and whether the training had come to its end, or had not begun."""
+    """Return micro and macro AUC, and how the training ended, or that it had not begun."""
     auc, history = run.result.test.auc, run.history
     told = f"{area(auc['micro'])} / {area(auc['macro'])}"
     if history[-1].train_loss > 0.99 * math.log(len(CLASSES)):
         return f"{told} (nothing learnt: the loss stayed at ln 3)"
-    return f"{told} ({history[-1].val_auc - history[-2].val_auc:+.3f})" if len(history) > 1 else told
+    return f"{told} ({training_end(history, epoch=run.result.val.epoch).in_words()})"
 
 
 def choice(run: Run) -> str:

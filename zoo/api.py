@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import registry
 from zoo.errors import UsageError, nearest
 from zoo.host import Host, load_plugins
+from zoo.paths import user_path
 from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def load(name: str | Path, *, store: str | Path = "results", host: Host | None =
     from zoo.weights.find import find_weights
 
     host = host or default_host()
-    return load_weights(host, find_weights(host, str(name), store=Path(store)))
+    return load_weights(host, find_weights(host, str(name), store=user_path(store)))
 
 
 def evaluate(

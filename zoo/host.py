@@ -25,7 +25,7 @@ from zoo.errors import MissingError, UsageError, ZooError, nearest
 from zoo.global_state import global_state_kept
 from zoo.isolation import contained, isolate
 from zoo.packages import entry_points, first_party
-from zoo.paths import provide_home
+from zoo.paths import provide_home, user_path
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 
 _ERROR_LENGTH = 400  # characters of the one line that the table of `zoo plugins` shows
@@ -138,7 +138,7 @@ def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str
     environment = dict(os.environ) if environment is None else environment
     only, disabled = _names(environment, "ZOO_PLUGINS"), _names(environment, "ZOO_DISABLE_PLUGINS")
     inherited = [path for path in environment.get("ZOO_PLUGIN_FILES", "").split(os.pathsep) if path]
-    candidates = _installed() + [_from_file(Path(path)) for path in dict.fromkeys([*inherited, *map(str, files)])]
+    candidates = _installed() + [_from_file(user_path(path)) for path in dict.fromkeys([*inherited, *map(str, files)])]
     known = {candidate.name for candidate in candidates}
     for name in only:
         if name not in known:

@@ -151,11 +151,15 @@ class ModelSpec(Spec):
         weights: Name -> file of trained weights, relative to the plugin's package; see docs/weights.md.
         initialisers: Hyper-parameters that only choose the initial weights, each with the value that leaves them to
             chance, such as {"pretrained": False}: a network that is loaded from a file is built with these.
-        parameters: Number of trainable parameters with the defaults, for images of `REFERENCE_SHAPE`; None where
-            it is not known. The conformance kit compares it with the network.
+        parameters: Number of trainable parameters (of all, where it fits itself) with the defaults, for images of
+            `REFERENCE_SHAPE`; None where it is not known. The conformance kit compares it with the network.
         training: Training settings that suit this model where the user sets none (lr, weight_decay, ...).
         paths: Hyper-parameters that are paths of files or folders where their value is a text. A run is identified by
             the content of the files, and a path is made absolute.
+        twins: Ids of the plain networks that a comparison of this network needs: with as many parameters, with as many
+            multiply-accumulates. A table that lacks them names the command that adds them.
+        fits_itself: Whether the module has a method `fit_splits` (`zoo.models.own_fit`), which replaces the training
+            loop. No training setting applies to it then.
     """
 
     kind: ClassVar[str] = "model"
@@ -170,9 +174,15 @@ class ModelSpec(Spec):
     parameters: int | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
+    twins: tuple[str, ...] = ()
+    fits_itself: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if wrong := [twin for twin in self.twins if not ID_PATTERN.fullmatch(twin) or twin == self.id]:
+            raise ValueError(f"{self.id}: twins name {wrong[0]!r}, which is not the id of another model")
+        if self.fits_itself and self.training:
+            raise ValueError(f"{self.id}: it fits itself, so it cannot have training settings")
         if unknown := [name for name in self.paths if name not in self.defaults]:
             raise ValueError(f"{self.id}: paths name {unknown[0]!r}, which is not one of its defaults")
         if self.equivariance not in (None, *EQUIVARIANCES):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from zoo.cli import main
 from zoo.data.recipe import Recipe
 from zoo.host import load_plugins
 from zoo.registry import find_simulator
@@ -29,20 +28,6 @@ def surroundings(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_PLUGIN_FILES", os.pathsep.join(map(str, FILES)))
     for name in ("ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_PARENT_PID"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def zoo(capsys):
-    """Run zoo; return stdout and stderr."""
-
-    def run(*words, code=0):
-        with pytest.raises(SystemExit) as exit_request:
-            main([str(word) for word in words])
-        told = capsys.readouterr()
-        assert exit_request.value.code == code, told.err
-        return told.out, told.err
-
-    return run
 
 
 def test_bench_and_report(zoo, tmp_path):

@@ -48,7 +48,7 @@ def test_a_data_set_may_be_simulated_by_three_machines_in_any_order(zoo, tmp_pat
     for machine, complete in ((2, False), (0, False), (1, True)):
         code, said, _ = zoo(*words, "--out", "three", "--shard", f"{machine}:3")
         assert code == 0
-        assert f"machine {machine} of 3: 256 images made, 0 were there" in said
+        assert f"machine {machine} of 3: 256 images made, 0 found" in said
         assert ("train: complete, 700 images" in said) == complete
     code, said, _ = zoo(*words, "--json")
     summary = json.loads(said)
@@ -91,7 +91,7 @@ def test_bench_reads_what_was_simulated(zoo, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (sizes(val=300), 2, ["has 256 of the 300 val images", "-n 300 --split val"]),
+        (sizes(val=300), 2, ["has 256 of the 300 val images needed", "-n 300 --split val"]),
         ([*sizes(), "--images", "nowhere"], 1, ["nowhere is not a folder of simulated images", "zoo simulate"]),
         (
             [*sizes(), "--simulator", "caustics"],

@@ -5,10 +5,17 @@ import re
 import socket
 from pathlib import Path
 
+import click
 import pytest
+from zoo_optuna.command import run_trials, tune
 
+import zoo
+from zoo.cli import cli, main
+from zoo.cli.lazy import LazyCommand
+from zoo.cli.options import PATH
 from zoo.errors import DataError, UsageError, ZooError
 from zoo.host import load_plugins
+from zoo.inference.read import Skipped, expand
 from zoo.paths import cache_dir, log_tail, open_log, parse_json, read_json, regular_file, user_path, written_whole
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +57,73 @@ def lines_with(pattern: str) -> list[str]:
 
 def test_one_function_resolves_the_paths_of_users():
     assert [line for line in lines_with(r"expanduser\(|Path\.home\(") if not line.startswith("zoo/paths.py")] == []
+
+
+def commands_below(group, name):
+    """Yield the names and commands of a group and of the groups in it."""
+    for part, command in group.commands.items():
+        command = command.load() if isinstance(command, LazyCommand) else command
+        if isinstance(command, click.Group):
+            yield from commands_below(command, f"{name} {part}")
+        else:
+            yield f"{name} {part}", command
+
+
+def test_every_option_that_is_a_path_resolves_the_home_folder():
+    found = [*commands_below(cli, "zoo"), ("zoo tune", tune), ("zoo run-trials", run_trials)]
+    given = [(f"{name} {param.name}", param) for name, command in found for param in command.params]
+    paths = {name for name, param in given if isinstance(param.type, click.Path)}
+    # The names of the parameters and metavars that stand for paths. `verify` and `show` accept other names, too, and
+    # the tests of commands cover them.
+    looks = {
+        name
+        for name, param in given
+        if re.search(r"\b(DIR|FILE)", param.metavar or "")
+        or param.name in ("store", "source", "out", "html", "figures", "folder", "path")
+    } - {"zoo predict files", "zoo data show name"}
+    assert looks
+    assert looks <= paths
+    assert {type(param.type) for _, param in given if isinstance(param.type, click.Path)} == {type(PATH)}
+    assert lines_with(r"click\.Path\(") == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("bench", "--model", "m", "--data", "d", f"--store={UNKNOWN}"),
+        ("bench", "--model", "m", "--data", "d", f"--images={UNKNOWN}"),
+        ("bench", UNKNOWN),
+        ("report", f"--store={UNKNOWN}"),
+        ("verify", UNKNOWN),
+        ("data", "show", UNKNOWN),
+        (f"--plugin={UNKNOWN}", "plugins"),
+    ],
+)
+def test_commands_refuse_the_home_of_an_unknown_user(words, capsys, monkeypatch):
+    monkeypatch.delenv("ZOO_PLUGIN_FILES", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    assert ended.value.code == 2
+    assert "home folder of ~no_such_user_here is unknown" in capsys.readouterr().err
+
+
+def test_a_store_in_the_home_folder_is_found(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(SystemExit):
+        main(["report", "--store=~/runs"])
+    assert f"No results were found in {tmp_path / 'runs'}" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="home folder of ~no_such_user_here"):
+        zoo.load("abcdef", store=UNKNOWN)
+    with pytest.raises(UsageError, match="home folder of ~no_such_user_here"):
+        zoo.bench_suite(UNKNOWN)
+
+
+def test_files_to_classify_in_an_unknown_home_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    bad, good = expand([UNKNOWN, "~/a.npy"], stdin=())
+    assert isinstance(bad, Skipped)
+    assert "no_such_user_here is unknown" in bad.reason
+    assert good == tmp_path / "a.npy"
 
 
 def test_one_function_reads_json():
@@ -157,6 +231,26 @@ def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path):
     with written_whole(path) as temporary:
         temporary.write_text("x")
     assert path.read_text() == "x"
+
+
+def test_temporary_files_of_killed_writers_are_removed_and_of_living_ones_kept(tmp_path):
+    path, other = tmp_path / "figure.png", tmp_path / "figure.png.txt"
+    killed, foreign, fresh = (
+        tmp_path / name for name in (".figure.png.0123abcd.part", ".figure.png.notes.part", ".figure.png.ffffffff.part")
+    )
+    for leftover in (killed, foreign, fresh):
+        leftover.write_text("half")
+    for leftover in (killed, foreign):
+        os.utime(leftover, (1, 1))
+    with written_whole(path) as living:
+        living.write_text("first")
+        os.utime(living, (1, 1))
+        with written_whole(path) as second, written_whole(other) as neighbour:
+            second.write_text("second")
+            neighbour.write_text("neighbour")
+        assert living.exists()
+    assert path.read_text() == "first"
+    assert {entry.name for entry in tmp_path.iterdir()} == {path.name, other.name, foreign.name, fresh.name}
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def sizes(train: int, val: int, test: int) -> dict[str, int]:
         ({"ids": ["a", "b"]}, "ids has 2 entries for 4 images"),
         ({"ids": ["a", "b", "c", "a"]}, "ids must be unique"),
         ({"split": ["train"] * 5}, "split has 5 entries for 4 images"),
-        ({"metadata": {"snr": np.zeros(1)}}, "snr has 1 entries for 4 images"),
+        ({"metadata": {"snr": np.zeros(1)}}, "snr has 1 entry for 4 images"),
         ({"split": ["train", "train", "valid", "test"]}, "split holds 'valid', which is not one of train, val, test"),
         ({"labels": np.zeros(4)}, "labels holds float64, and must hold whole numbers"),
         ({"metadata": {"survey": np.array(["a", "b", "c", "d"])}}, "survey holds <U1, and must hold numbers"),

@@ -84,7 +84,8 @@ def test_fits_are_brought_to_the_training_pixels(zoo_predict, model, tmp_path):
     rows = json.loads(zoo_predict(tmp_path / "fine.fits", "--json").stdout)
     assert rows[0]["probabilities"]["a"] == pytest.approx(model.predict_proba(even)[0, 0], abs=1e-5)
     done = zoo_predict(tmp_path / "plain.fits", "--json")
-    assert "1 of 1 images have no pixel scale; that of the training images, 0.1 arcsec, is assumed" in done.stderr
+    said = "the pixel scale of 1 of 1 image is not stated; that of the training images, 0.1 arcsec, is assumed"
+    assert said in done.stderr
     cropped = model.predict_proba(fine[9:21, 9:21])[0, 0]
     assert json.loads(done.stdout)[0]["probabilities"]["a"] == pytest.approx(cropped, abs=1e-5)
     told = zoo_predict(tmp_path / "plain.fits", "--json", "--pixel-scale", "0.05")
@@ -127,7 +128,7 @@ def test_the_others_go_on_and_the_exit_code_is_one(zoo_predict, tmp_path):
     assert done.exit_code == 1
     rows = json.loads(done.stdout)
     assert ["error" in row for row in rows] == [True, False, True]
-    assert "1 images in" in done.stderr
+    assert "1 image in" in done.stderr
     assert "2 left out" in done.stderr
     table = zoo_predict(folder)
     assert table.exit_code == 1
@@ -265,8 +266,8 @@ def test_small_and_dark_images(model):
     pictures = [
         Picture(name="small", pixels=lenses(1, 9)),
         Picture(name="speck", pixels=lenses(1, 8)),
-        Picture(name="dark", pixels=-np.ones((1, 12, 12), np.float32)),
-        Picture(name="huge", pixels=np.full((1, 12, 12), 3e38, np.float32)),
+        Picture(name="dark", pixels=-1 - lenses(1) ** 2),
+        Picture(name="huge", pixels=np.linspace(2e38, 3e38, 144, dtype=np.float32).reshape(1, 12, 12)),
     ]
     small, speck, dark, _ = predict(model, pictures, preparation=Preparation(match_scale=True))
     assert small.notes == ("44% padded",)
@@ -348,14 +349,24 @@ def test_only_pixels_that_the_network_sees_must_be_finite(model, image, reason):
     ],
 )  # fmt: skip
 def test_crops_and_padding_are_noted(model, shape, notes):
-    [answer] = predict(model, [Picture(name="x", pixels=np.zeros((1, *shape), np.uint8))])
+    [answer] = predict(model, [Picture(name="x", pixels=np.indices((1, *shape)).sum(0).astype(np.uint8))])
     assert answer.notes == notes
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+@pytest.mark.parametrize("value", [0, 3])
+@pytest.mark.parametrize("shape", [(12, 12), (40, 40), (12, 10)])
+def test_an_image_of_equal_pixels_is_not_classified(model, shape, value, dtype):
+    image = np.full((1, *shape), value, dtype)
+    image[:, 0, 0] += 40 in shape  # the network sees the middle only
+    [answer] = predict(model, [Picture(name="x", pixels=image)])
+    assert answer.reason == "all pixels that the network sees are equal; nothing to classify"
 
 
 def test_an_answer_that_is_not_finite_is_left_out(zoo_predict, tmp_path):
     """Such pixels are finite, and infinite in the network."""
     images = lenses(3)
-    images[1] = 3e38
+    images[1] = np.linspace(2e38, 3e38, 144).reshape(12, 12)
     done = zoo_predict(_saved(tmp_path, images), "--json")
     assert done.exit_code == 1
     assert [row.get("error") for row in json.loads(done.stdout)] == [None, "the network's answer is not finite", None]

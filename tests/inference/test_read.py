@@ -241,7 +241,7 @@ def test_images_are_chosen_by_the_names_of_extensions(tmp_path, names, read_from
 def test_only_masks_are_no_image(tmp_path):
     units(MASK={}, PSF={}).writeto(tmp_path / "masks.fits")
     [skipped] = read(tmp_path / "masks.fits")
-    assert skipped.reason == "holds no image but MASK, PSF; choose one with FILE[NAME]"
+    assert skipped.reason == "holds no image but MASK, PSF; an image of another name: save it as .npy"
 
 
 def test_a_name_in_brackets_chooses_in_every_kind_of_file_with_several_arrays(tmp_path):
@@ -254,7 +254,7 @@ def test_a_name_in_brackets_chooses_in_every_kind_of_file_with_several_arrays(tm
     np.save(tmp_path / "b[1].npy", IMAGE)
     (tmp_path / "c.npy[1]").write_bytes((tmp_path / "a.npy").read_bytes())
     wanted = {
-        "a.fits[data]": 1, "a.fits[PSF]": 2, "a.fits[3]": 3, "a.fits[0]": 0, "a.fits[SCI,2]": 4, "a.npz[second]": 158,
+        "a.fits[data]": 1, "a.fits[1]": 1, "a.fits[3]": 3, "a.fits[SCI,2]": 4, "a.npz[second]": 158,
         "a.npz": 237, "a.safetensors[second]": 158, "b[1].npy": 79,
     }  # fmt: skip
     refused = {
@@ -272,6 +272,31 @@ def test_a_name_in_brackets_chooses_in_every_kind_of_file_with_several_arrays(tm
     for name, reason in refused.items():
         [skipped] = read(tmp_path / name)
         assert reason in skipped.reason, name
+
+
+@pytest.mark.parametrize("chosen", ["MASK", "noise_map", "PSF", "0", "5", "WHT,2"])
+@pytest.mark.parametrize("kind", ["fits", "npz", "safetensors"])
+def test_what_describes_an_image_is_not_classified_when_it_is_chosen(tmp_path, kind, chosen):
+    if kind == "fits":
+        hdus = units(MASK={}, DATA={}, NOISE_MAP={}, PSF={})
+        hdus.extend([fits.ImageHDU(np.full((8, 8), 4.0), name="WHT", ver=k) for k in (1, 2)])
+        hdus.writeto(tmp_path / "a.fits")
+    elif chosen in "05" or "," in chosen:
+        pytest.skip("arrays have names only")
+    else:
+        arrays = dict.fromkeys(("DATA", "MASK", "noise_map", "PSF"), IMAGE)
+        np.savez(tmp_path / "a.npz", **arrays)
+        save_file(arrays, tmp_path / "a.safetensors")
+    with pytest.raises(UsageError, match=r"FILE\[.*is not an image of the sky.\nImages in the file: DATA\. "):
+        read(tmp_path / f"a.{kind}[{chosen}]")
+
+
+def test_a_psf_that_is_the_only_array_is_not_classified(tmp_path):
+    np.savez(tmp_path / "a.npz", psf=IMAGE)
+    np.savez(tmp_path / "b.npz", lens=IMAGE)
+    skipped, picture = read(tmp_path / "a.npz", tmp_path / "b.npz")
+    assert "it has psf" in skipped.reason
+    assert picture.pixels.shape == (1, *IMAGE.shape)
 
 
 @pytest.mark.parametrize(

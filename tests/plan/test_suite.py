@@ -198,7 +198,7 @@ def test_the_suite_of_the_repository_gives_a_plan():
     suite = read_suite(OURS)
     host = load_plugins(environment={})
     plan = plan_suite(host, on_cpu(suite))
-    assert len(plan.cells) == 4 * 2 * 3
+    assert len(plan.cells) == 6 * 2 * 3
     assert plan.problems == []
     assert set(plan.minutes) <= {cell.run_id for cell in plan.cells}
     assert all(0.5 < entry.auc <= 1 and entry.within < 0.05 for entry in suite.expected)

@@ -89,6 +89,9 @@ def test_a_row_has_the_expected_values(table):
         "class flips": "0.0%",
         "at 17 deg": "2e-01",
         "at 45 deg": "3e-01",
+        "learning rate": "-",
+        "weight decay": "-",
+        "search trials": "0",
         "train images/s": "1,234",
         "minutes": "2.5",
     }

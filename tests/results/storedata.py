@@ -52,7 +52,7 @@ SCORES = {
         "gpu": None,
     },
 }
-"""What a run that ended well holds beside its cell."""
+"""Files of a run that ended well, beside its cell."""
 
 
 def content_of(cell, status="ok", *, error="", **changes):

@@ -1,4 +1,4 @@
-"""Which results are compared, and the error rates of the tests of differences."""
+"""Comparable results, and the error rates of the tests of differences."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ REFUSED = {
     "locked": "cannot be copied: TypeError: cannot pickle '_thread.lock' object",
     "locks_later": "cannot be copied after a training step: TypeError: cannot pickle '_thread.lock' object",
     "extra_state": "has weights that cannot be saved",
-    "late_buffer": "has weights that cannot be loaded again: 1 tensors too many (network.late)",
+    "late_buffer": "has weights that cannot be loaded again: 1 tensor too many (network.late)",
     "hidden_weight": "gives other logits after its weights were saved and loaded",
     "stale_weight": "gives other logits after its weights were saved and loaded",
     "always_random": "gives other logits after its weights were saved and loaded",

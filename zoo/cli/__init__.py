@@ -19,6 +19,7 @@ from zoo.cli.context import commands_of, echo, host_of, warn_of_broken
 from zoo.cli.lazy import LazyCommand
 from zoo.errors import UsageError, ZooError, nearest
 from zoo.escaping import visible
+from zoo.paths import user_path
 
 _COMMANDS = "zoo.plugin_commands"
 LEVELS = ("debug", "info", "warning", "error")
@@ -91,7 +92,9 @@ def _add_files(ctx: click.Context, option: click.Parameter, files: tuple[str, ..
     """Put files into the environment, so that the processes which run the cells load them too."""
     if files:
         known = [path for path in os.environ.get("ZOO_PLUGIN_FILES", "").split(os.pathsep) if path]
-        os.environ["ZOO_PLUGIN_FILES"] = os.pathsep.join([*known, *(os.path.abspath(path) for path in files)])
+        os.environ["ZOO_PLUGIN_FILES"] = os.pathsep.join(
+            [*known, *(os.path.abspath(user_path(path)) for path in files)]
+        )
 
 
 def _set_level(ctx: click.Context, option: click.Parameter, value: Any) -> None:
@@ -110,7 +113,7 @@ def _set_level(ctx: click.Context, option: click.Parameter, value: Any) -> None:
 @click.group(cls=ZooGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="zoo")
 @click.option(
-    "--plugin", "files", multiple=True, metavar="FILE.py", help="Also load a plugin from this file.",
+    "--plugin", "files", multiple=True, metavar="FILE.py", help="Load a plugin from this file, too.",
     # Before --help, and before the command is looked up: the file may offer it.
     is_eager=True, expose_value=False, callback=_add_files,
 )  # fmt: skip

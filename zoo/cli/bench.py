@@ -14,13 +14,15 @@ from click.core import ParameterSource
 from zoo import registry
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
-from zoo.cli.options import options_of, read_seeds, value_of
+from zoo.cli.options import PATH, options_of, read_seeds, value_of
 from zoo.cli.plan import print_plan
 from zoo.devices import note_on_auto, resolve_device
 from zoo.errors import UsageError
+from zoo.paths import user_path
 from zoo.plan.overrides import parse_settings
 from zoo.plan.request import Request
-from zoo.registry import datasets_by_id
+from zoo.plurals import counted
+from zoo.registry import datasets_by_id, twins_by_id
 from zoo.run.where import Where
 from zoo.specs import LauncherSpec
 from zoo.train.team import check_batches, check_devices
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("suite_path", metavar="[SUITE.toml]", required=False, type=click.Path(path_type=Path))
+@click.argument("suite_path", metavar="[SUITE.toml]", required=False, type=PATH)
 @options_of(Request, Where)
 @click.option(
     "--launcher", default="core/local", show_default=True, help="Run the cells with this launcher.",
@@ -45,6 +47,12 @@ if TYPE_CHECKING:
     shell_complete=COMPLETE["studies"],
     help="Train the best trial of this study; options override it.",
 )
+@click.option(
+    "--fresh-test",
+    type=click.IntRange(0),
+    metavar="SEED",
+    help="Score the weights also on fresh test images that are simulated with this seed.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results (or the plan) as JSON.")
 @click.pass_context
@@ -55,6 +63,7 @@ def bench(
     launcher: str,
     stream: bool,
     study: str | None,
+    fresh_test: int | None,
     dry_run: bool,
     as_json: bool,
     **values: Any,
@@ -85,14 +94,19 @@ def bench(
         missing = "--data" if values["models"] else "--model"
         raise click.MissingParameter(ctx=ctx, param_hint=f"'{missing}'", param_type="option")
     request: Request = value_of(Request, {**values, "seeds": read_seeds(values["seeds"]), "settings": settings})
-    store = Path(request.store)
+    store = user_path(request.store)
     note = partial(echo, err=True)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         plan = plan_bench(host, request, suite=suite_path, study=study, given=_given(ctx), note=note)
     suite, best = plan.suite, plan.best
     if best is not None:
-        echo(f"study {best.study}: trial {best.trial}, validation AUC {best.val_auc:.4f}", err=True)
+        of = "" if best.trials is None else f" of {best.trials}"
+        echo(f"study {best.study}: trial {best.trial}{of}, validation AUC {best.val_auc:.4f}", err=True)
     cells = list(plan.cells)
+    if fresh_test is not None:
+        from zoo.inference.fresh import check_fresh_test
+
+        check_fresh_test(cells, seed=fresh_test)
     run_here = partial(run_as_member, host, cells, store=store, where=where, team=team)
     check_batches(team.size, cells)
     if not team.first:
@@ -115,19 +129,38 @@ def bench(
         with contextlib.redirect_stdout(sys.stderr):
             found, _ = run_here()
         if len(found) < len(cells):
-            echo(f"{len(cells) - len(found)} cells are not run, since one failed: run the command again", err=True)
+            left = counted(len(cells) - len(found), "cell")
+            echo(f"{left} not run, since one failed: run the command again", err=True)
             cells = cells[: len(found)]
     else:
         with contextlib.redirect_stdout(sys.stderr), Watcher() as watcher:
             found = run_matrix(host, cells, store=store, where=where, launcher=launcher, watch=watcher.watch)
+    unscored: list[str] = []
+    if fresh_test is not None:
+        found, unscored = _add_fresh_tests(host, found, seed=fresh_test, device=resolve_device(where.device))
     _finish(host, found, store, as_json=as_json, ran=where.force or stored < len(cells))
     if suite is not None:
         for sentence in compare_expected(host, suite, found):
             echo(sentence, err=True)
     for problem in plan.problems:
         echo(f"not run: {problem}", err=True)
-    if plan.problems or any(result.status != "ok" for result in found):
+    for problem in unscored:
+        echo(problem, err=True)
+    if plan.problems or unscored or any(result.status != "ok" for result in found):
         ctx.exit(1)
+
+
+def _add_fresh_tests(
+    host: Host, found: list[RunResult], *, seed: int, device: str
+) -> tuple[list[RunResult], list[str]]:
+    """Return the results with their scores on fresh test images, and sentences on those that have none."""
+    from zoo.cli.watch import CountBar
+    from zoo.inference.fresh import with_fresh_tests
+
+    with contextlib.redirect_stdout(sys.stderr), CountBar("simulate fresh test images") as bar:  # plugins may print
+        return with_fresh_tests(
+            host, found, seed=seed, device=device, progress=lambda split, done, total: bar.show(done, total)
+        )
 
 
 def _given(ctx: click.Context) -> set[str]:
@@ -145,7 +178,7 @@ def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, r
         print_json([plain_result(result) | {"run_dir": str(result.run_dir)} for result in found])
     else:
         out = console()
-        for table in make_tables(found, datasets=datasets_by_id(host)):
+        for table in make_tables(found, datasets=datasets_by_id(host), twins=twins_by_id(host)):
             out.print(to_rich(table, width=out.width))
             for note in table.notes:
                 out.print(note, style="dim")

@@ -13,12 +13,15 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json
+from zoo.cli.options import PATH
 from zoo.cli.probe import probe
 from zoo.data.about import caption
 from zoo.data.recipe import SPLITS
 from zoo.errors import UsageError, nearest
+from zoo.paths import user_path
 from zoo.plan.overrides import parse_settings
 from zoo.plan.recipes import plan_images
+from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 from zoo.specs import DatasetSpec
 
@@ -43,7 +46,7 @@ data.add_command(probe)
 
 
 @data.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def verify(ctx: click.Context, folder: Path, as_json: bool) -> None:
@@ -84,7 +87,8 @@ def _print_report(host: Host, folder: Path, report: FolderReport) -> None:
     echo(f"{folder}: {recipe.dataset} by {recipe.simulator}, seed {recipe.seed}, recipe {recipe.hash}")
     for split in report.splits:
         counts = ", ".join(f"{count:,} {name}" for name, count in split.counts.items())
-        echo(f"{split.split}: {split.images:,} images in {split.shards:,} shards{': ' if counts else ''}{counts}")
+        images, shards = counted(split.images, "image"), counted(split.shards, "shard")
+        echo(f"{split.split}: {images} in {shards}{': ' if counts else ''}{counts}")
     for note in report.notes:
         echo(f"note: {note}")
     for problem in report.problems:
@@ -116,7 +120,12 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
 @data.command()
 @click.argument("name", metavar="DIR|DATASET", shell_complete=COMPLETE["datasets"])
 @click.option(
-    "-n", "--images", default=4, show_default=True, type=click.IntRange(1, 12), help="Number of images of each class."
+    "-n",
+    "--images",
+    default=4,
+    show_default=True,
+    type=click.IntRange(1, 12),
+    help="Draw this many images of each class.",
 )
 @click.option(
     "--split",
@@ -127,7 +136,7 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE.png",
     help="Write the picture here; default: NAME-SPLIT.png.",
 )
@@ -157,11 +166,12 @@ def show(
     if split not in SPLITS:
         raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
     host = host_of(ctx)
-    if os.path.isdir(name):  # Path.is_dir raises where a name is too long
+    path = user_path(name)
+    if os.path.isdir(path):  # Path.is_dir raises where a name is too long
         if pairs:
             raise UsageError("--set applies to a data set, not to a folder of existing images.")
-        recipe, classes, arrays = _of_folder(host, Path(name), split)
-        stem = Path(name).resolve().name
+        recipe, classes, arrays = _of_folder(host, path, split)
+        stem = path.resolve().name
     else:
         with contextlib.redirect_stdout(sys.stderr):  # plugins may print
             recipe, classes, arrays = _of_dataset(host, name, split, simulator, pairs, each=images)
@@ -170,11 +180,11 @@ def show(
     chosen = [index for k in range(len(classes)) for index in (labels == k).nonzero()[0][:images]]
     dataset = datasets_by_id(host).get(recipe.dataset)
     captions = [caption(dataset, arrays, index) for index in chosen]
-    path = draw_images(
+    drawn = draw_images(
         arrays["image"][chosen], labels[chosen], classes, out or Path(f"{stem}-{split}.png"),
         title=f"{recipe.dataset} by {recipe.simulator}, {split}", captions=captions,
     )  # fmt: skip
-    echo(str(path))
+    echo(str(drawn))
 
 
 def _of_folder(host: Host, folder: Path, split: str) -> tuple[Recipe, Sequence[str], Arrays]:

@@ -44,7 +44,9 @@ _OF_TRAINED = {"files": "--images", "number": "-n", "device": "--device"}
     metavar="model.NAME=VALUE",
     help="Set a hyper-parameter of an untrained network, such as model.widths=[4,8].",
 )
-@click.option("--seed", default=0, show_default=True, help="Seed weights and images of an untrained network.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Draw weights and images of an untrained network with this seed."
+)
 @click.option(
     "--images",
     "files",

@@ -16,6 +16,7 @@ from zoo.data.about import shown_params
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
 from zoo.plan.overrides import parse_settings
+from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 from zoo.schema import plain
 
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     help="Score on this data set; default: the one that the weights were trained on.",
     shell_complete=COMPLETE["datasets"],
 )
-@click.option("-n", "--images", type=click.IntRange(8), default=2048, show_default=True, help="Number of test images.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the images.")
+@click.option("-n", "--images", type=click.IntRange(8), default=2048, show_default=True, help="Score this many images.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Make the images with this seed.")
 @click.option(
     "--set",
     "pairs",
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 @AVERAGE
 @click.option(
     "--simulator",
-    help="Simulator that renders the images; default: that of the training images.",
+    help="Render the images with this simulator; default: that of the training images.",
     shell_complete=COMPLETE["simulators"],
 )
 @DEVICE
@@ -64,7 +65,7 @@ def evaluate(
     average: str,
     simulator: str | None,
     device: str,
-    store: str,
+    store: Path,
     as_json: bool,
 ) -> None:
     """Score trained weights on a data set: their own test images, new ones, or those of another kind.
@@ -81,7 +82,7 @@ def evaluate(
 
     host = host_of(ctx)
     warn_of_broken(host)
-    path = find_weights(host, weights, store=Path(store))
+    path = find_weights(host, weights, store=store)
     params: dict[str, Any] = {}
     for name, value in parse_settings(list(pairs)).items():
         if not name.startswith("data."):
@@ -126,7 +127,7 @@ def _print(host: Host, found: Evaluation) -> None:
     shown = ", ".join(shown_params(dataset, found.recipe.params))
     turned = f", rotated by {found.angle:g} degrees" if found.angle else ""
     table = Table(
-        title=f"{found.model} trained on {found.trained_on}, tested on {found.images:,} images of "
+        title=f"{found.model} trained on {found.trained_on}, tested on {counted(found.images, 'image')} of "
         f"{found.recipe.dataset}{turned}\n{shown}",
         title_justify="left",
         header_style="bold",

@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.errors import UsageError
+from zoo.paths import user_path
+from zoo.plurals import counted
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _UserPath(click.Path):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(user_path(value), param, ctx)
+
+
+PATH = _UserPath(path_type=Path)
+"""Type of every option and argument that is a path: `~` is replaced, which shells leave as it is in `--store=~/DIR`."""
 DEVICE = click.option(
     "--device", default="auto", show_default=True, help="Compute on auto, cpu, cuda or mps.",
     shell_complete=COMPLETE["devices"],
@@ -26,11 +37,11 @@ SIMULATOR = click.option(
     shell_complete=COMPLETE["simulators"],
 )  # fmt: skip
 RUNS_IN = click.option(
-    "--store", default="results", show_default=True, help="Search run ids in this folder.",
+    "--store", default="results", show_default=True, type=PATH, help="Search run ids in this folder.",
     shell_complete=COMPLETE["folder"],
 )  # fmt: skip
 STORE = click.option(
-    "--store", default="results", show_default=True, help="Read the results in this folder.",
+    "--store", default="results", show_default=True, type=PATH, help="Read the results in this folder.",
     shell_complete=COMPLETE["folder"],
 )  # fmt: skip
 _MOST_SEEDS = 10_000
@@ -72,8 +83,8 @@ def _option(one: Field[Any], hint: Any) -> Callable[[F], F]:
         keywords["is_flag"] = True
     else:
         keywords |= {"default": default, "show_default": default not in (None, "", MISSING)}
-        if hint == Path | None:
-            keywords["type"] = click.Path(path_type=Path)
+        if Path in get_args(hint):
+            keywords["type"] = PATH
     return click.option(about["flag"] or f"--{one.name.replace('_', '-')}", one.name, **keywords)
 
 
@@ -100,5 +111,5 @@ def read_seeds(text: str) -> list[int]:
         raise UsageError(f"--seeds {text!r} is not a list of whole numbers.", hint="For example: --seeds 0,1,2 or 0-4")
     # By stop - start: len() of a range beyond 2**63 raises.
     if sum(seeds.stop - seeds.start for seeds in ranges) > _MOST_SEEDS:
-        raise UsageError(f"--seeds {text!r} are more than {_MOST_SEEDS:,} seeds.")
+        raise UsageError(f"--seeds {text!r} are more than {counted(_MOST_SEEDS, 'seed')}.")
     return [seed for seeds in ranges for seed in seeds]

@@ -10,9 +10,10 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json
-from zoo.cli.options import STORE
+from zoo.cli.options import PATH, STORE
 from zoo.errors import UsageError
-from zoo.registry import datasets_by_id
+from zoo.plurals import counted
+from zoo.registry import datasets_by_id, twins_by_id
 
 if TYPE_CHECKING:
     from zoo.report.problems import Problem
@@ -27,30 +28,37 @@ _MOST_SENTENCES = 15
 @click.option("--md", "as_markdown", is_flag=True, help="Print Markdown.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with all numbers, one line per run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--html", metavar="FILE", help="Also write one self-contained page.", shell_complete=COMPLETE["file"])
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=PATH,
+    help="Write a page as well: one self-contained file.",
+    shell_complete=COMPLETE["file"],
+)
 @click.option(
     "--figures",
     metavar="DIR",
-    help="Also draw ROC curves and examples into this folder.",
+    type=PATH,
+    help="Draw ROC curves and examples into this folder, too.",
     shell_complete=COMPLETE["folder"],
 )
 @click.pass_context
 def report(
     ctx: click.Context,
-    store: str,
+    store: Path,
     as_markdown: bool,
     as_csv: bool,
     as_json: bool,
-    html: str | None,
-    figures: str | None,
+    html: Path | None,
+    figures: Path | None,
 ) -> None:
     """Show the results in a store, best first, one table for each data set and size, with paired differences."""
     if as_markdown + as_csv + as_json > 1:
         raise UsageError("--md, --csv and --json exclude each other.")
     from zoo.results.store import plain_result, scan
 
-    datasets = datasets_by_id(host_of(ctx))
-    found, rest = scan(Path(store))
+    datasets, twins = datasets_by_id(host_of(ctx)), twins_by_id(host_of(ctx))
+    found, rest = scan(store)
     _name(rest)
     if not found and not as_json:
         raise UsageError(
@@ -66,35 +74,39 @@ def report(
     if html is not None or not (as_json or as_csv):
         from zoo.report.problems import find_problems
 
-        problems = find_problems(found, store=Path(store))
+        problems = find_problems(found, store=store)
         if not (as_json or as_csv):
-            print_problems(problems, datasets, as_markdown=as_markdown)
+            print_problems(problems, datasets, twins, as_markdown=as_markdown)
         if html is not None:
             from zoo.report.page import write_page
 
-            write_page(problems, rest, Path(html), datasets=datasets)
+            write_page(problems, rest, html, datasets=datasets, twins=twins)
             echo(f"wrote {html}", err=True)
     if figures is not None:
         from zoo.report.plots import draw_all
 
-        for path in draw_all(found, Path(figures)):
+        for path in draw_all(found, figures):
             echo(f"wrote {path}", err=True)
 
 
 def print_problems(
-    problems: Sequence[Problem], datasets: Mapping[str, DatasetSpec], *, as_markdown: bool = False
+    problems: Sequence[Problem],
+    datasets: Mapping[str, DatasetSpec],
+    twins: Mapping[str, Sequence[str]],
+    *,
+    as_markdown: bool = False,
 ) -> None:
     """Print tables, what there is over seeds, and the comparisons in words."""
     from zoo.report.tables import make_tables, seed_table, to_markdown, to_rich
 
     out = console()
     for problem in problems:
-        tables = make_tables(problem.results, datasets=datasets)
+        tables = make_tables(problem.results, datasets=datasets, twins=twins)
         over_seeds = seed_table(problem.variants)
         sentences = problem.sentences()
         if len(sentences) > _MOST_SENTENCES:
-            more = len(sentences) - _MOST_SENTENCES
-            sentences = [*sentences[:_MOST_SENTENCES], f"... and {more} more pairs; see them all with --html FILE"]
+            more = counted(len(sentences) - _MOST_SENTENCES, "more pair")
+            sentences = [*sentences[:_MOST_SENTENCES], f"... and {more}; see them all with --html FILE"]
         for table in [*tables, *([over_seeds] if over_seeds else [])]:
             if as_markdown:
                 echo(to_markdown(table) + "\n")

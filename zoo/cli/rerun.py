@@ -12,10 +12,13 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
-from zoo.cli.options import DEVICE
+from zoo.cli.options import DEVICE, PATH
 from zoo.errors import UsageError
+from zoo.paths import user_path
 
-_SOURCE = click.option("--from", "source", default="results", show_default=True, help="Store of the run.")
+_SOURCE = click.option(
+    "--from", "source", default="results", show_default=True, type=PATH, help="Search the run in this store."
+)
 
 
 @click.command()
@@ -24,6 +27,7 @@ _SOURCE = click.option("--from", "source", default="results", show_default=True,
 @click.option(
     "--store",
     metavar="DIR",
+    type=PATH,
     help="Keep the new run in this store; default: delete it.",
     shell_complete=COMPLETE["folder"],
 )
@@ -34,7 +38,7 @@ _SOURCE = click.option("--from", "source", default="results", show_default=True,
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def rerun(
-    ctx: click.Context, run: str, source: str, store: str | None, tolerance: float, device: str, as_json: bool
+    ctx: click.Context, run: str, source: Path, store: Path | None, tolerance: float, device: str, as_json: bool
 ) -> None:
     """Run a stored cell again elsewhere and compare the scores.
 
@@ -46,9 +50,9 @@ def rerun(
 
     host = host_of(ctx)
     warn_of_broken(host)
-    run_dir = find_run(run, store=Path(source))
+    run_dir = find_run(run, store=source)
     with ExitStack() as stack:
-        place = Path(store) if store else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zoo-rerun-")))
+        place = store if store else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zoo-rerun-")))
         with Watcher() as watcher:
             found = run_again(host, run_dir, store=place, device=device, watch=watcher.watch)
     agrees = found.largest <= tolerance
@@ -88,7 +92,7 @@ def verify(ctx: click.Context, target: str, as_json: bool) -> None:
     from zoo.results.store import CELL, RESULT
     from zoo.results.verify import verify_run
 
-    folder = Path(target)
+    folder = user_path(target)
     run_dirs = sorted({path.parent for name in (CELL, RESULT) for path in folder.glob(f"*/*/*/{name}")})
     if not run_dirs and (folder / RESULT).exists():
         run_dirs = [folder]

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from zoo.cli.context import host_of
-from zoo.cli.options import options_of, value_of
+from zoo.cli.options import PATH, options_of, value_of
 from zoo.devices import resolve_device
 from zoo.results.cell import Cell
 from zoo.run.where import Where
@@ -20,7 +20,7 @@ from zoo.train.team import check_devices
 
 
 @click.command("run-cell", hidden=True)
-@click.argument("path", metavar="CELL.json", type=click.Path(path_type=Path))
+@click.argument("path", metavar="CELL.json", type=PATH)
 @options_of(Where)
 @click.pass_context
 def run_cell(ctx: click.Context, /, path: Path, **values: Any) -> None:

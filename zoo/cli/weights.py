@@ -10,7 +10,7 @@ import click
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json
 from zoo.cli.listing import print_aligned
-from zoo.cli.options import STORE
+from zoo.cli.options import PATH, STORE
 from zoo.errors import UsageError, ZooError, nearest
 from zoo.models.weights_file import read_header
 from zoo.paths import write_text
@@ -28,12 +28,12 @@ def weights() -> None:
 @STORE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
+def list_weights(ctx: click.Context, store: Path, as_json: bool) -> None:
     """List bundled weights and the weights in a store, by the names that zoo.load accepts."""
     from zoo.weights.find import packaged_weights, stored_weights
 
     rows: list[dict[str, Any]] = []
-    for entry in [*packaged_weights(host_of(ctx)), *stored_weights(Path(store))]:
+    for entry in [*packaged_weights(host_of(ctx)), *stored_weights(store)]:
         place = {"name": entry.name, "source": entry.source, "path": str(entry.path)}
         try:
             header = read_header(entry.path)
@@ -65,12 +65,12 @@ def list_weights(ctx: click.Context, store: str, as_json: bool) -> None:
 @_LICENCE
 @click.option("--private", is_flag=True, help="Make a new repository private.")
 @click.pass_context
-def push(ctx: click.Context, run: str, address: str, store: str, licence: str, private: bool) -> None:
+def push(ctx: click.Context, run: str, address: str, store: Path, licence: str, private: bool) -> None:
     """Upload a run's weights, card and result to a Hugging Face hub."""
     from zoo.results.find import find_run
     from zoo.weights.hub import push as push_run
 
-    run_dir = find_run(run, store=Path(store))
+    run_dir = find_run(run, store=store)
     echo(push_run(host_of(ctx), run_dir, address, private=private, licence=licence))
 
 
@@ -78,11 +78,9 @@ def push(ctx: click.Context, run: str, address: str, store: str, licence: str, p
 @click.argument("run", shell_complete=COMPLETE["runs"])
 @STORE
 @_LICENCE
-@click.option(
-    "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write the card to this file; default: stdout."
-)
+@click.option("--out", metavar="FILE", type=PATH, help="Write the card to this file; default: stdout.")
 @click.pass_context
-def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | None) -> None:
+def card(ctx: click.Context, run: str, store: Path, licence: str, out: Path | None) -> None:
     """Write the model card of a run: data, recipe, scores, limits, how to load.
 
     RUN is a folder, the first digits of a run id, or weights that a plugin ships, such as p4m.modelA.
@@ -93,7 +91,7 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
 
     text = shipped_card(host_of(ctx), run)
     if text is None:
-        text = make_card(host_of(ctx), find_run(run, store=Path(store)), licence=licence)
+        text = make_card(host_of(ctx), find_run(run, store=store), licence=licence)
     elif ctx.get_parameter_source("licence") is not click.core.ParameterSource.DEFAULT:
         raise UsageError(
             f"The card of {run} came with its weights and is given as it is: --licence is for cards of your own runs."
@@ -115,17 +113,15 @@ def card(ctx: click.Context, run: str, store: str, licence: str, out: Path | Non
     help="Write this format: onnx or torch-export.",
     shell_complete=COMPLETE["formats"],
 )
-@click.option(
-    "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write this file; default: MODEL-RUN.onnx or .pt2."
-)
+@click.option("--out", metavar="FILE", type=PATH, help="Write this file; default: MODEL-RUN.onnx or .pt2.")
 @STORE
 @click.pass_context
-def export(ctx: click.Context, weights: str, kind: str, out: Path | None, store: str) -> None:
+def export(ctx: click.Context, weights: str, kind: str, out: Path | None, store: Path) -> None:
     """Write trained weights as one ONNX or torch.export file and compare its outputs with the original."""
     from zoo.weights.find import find_weights
 
     host = host_of(ctx)
-    path = find_weights(host, weights, store=Path(store))
+    path = find_weights(host, weights, store=store)
     from zoo.models.export import SUFFIXES, TOLERANCE
     from zoo.models.export import export as write
     from zoo.models.load import load_weights

@@ -1,4 +1,4 @@
-"""What a reader should know of a data set's images: parameters beside a score, captions, the note of a budget."""
+"""Facts for readers about the images of a data set: parameters beside a score, captions, the note of a budget."""
 
 from __future__ import annotations
 

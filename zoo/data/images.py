@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from zoo.data.recipe import SPLITS
 from zoo.errors import DataError, nearest
 from zoo.lensing.draws import stable_hash
+from zoo.plurals import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class ImageSet:
                 )
         for name, values in columns.items():
             if len(values) != count:
-                raise DataError(f"{name} has {len(values)} entries for {count} images.")
+                raise DataError(f"{name} has {counted(len(values), 'entry')} for {counted(count, 'image')}.")
         # Everything of a result is stored as numbers; found now, and not after the training.
         for name, values in {"labels": self.labels, **self.metadata}.items():
             kind = np.asarray(values).dtype
@@ -132,5 +133,7 @@ def assign_splits(image_set: ImageSet, sizes: Mapping[str, int], *, seed: int) -
     chosen = {split: pools[split][: sizes[split]] for split in SPLITS}
     for split, indices in chosen.items():
         if not len(indices):
-            raise DataError(f"The data set has no image for the split '{split}' ({len(keys)} images in all).")
+            raise DataError(
+                f"The data set has no image for the split '{split}' ({counted(len(keys), 'image')} in all)."
+            )
     return chosen

@@ -23,6 +23,7 @@ from zoo.specs import DatasetSpec, SimulatorSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
+    from zoo.lensing.instrument import Instrument
 
 SimulationProgress = Callable[[str, int, int], None]
 
@@ -84,6 +85,11 @@ class Dataset:
             return channels, height, width
         size = self._content.instrument.image_size
         return 1, size, size
+
+    @property
+    def instrument(self) -> Instrument | None:
+        """Instrument of simulated images; None for images that exist already."""
+        return None if isinstance(self._content, ImageSet) else self._content.instrument
 
     def simulation(self, *, expected_images: int) -> Simulation:
         """Return what makes the images.

@@ -1,4 +1,4 @@
-"""What a data set is made of. Equal recipes make equal images; the hash names the folder they are kept in."""
+"""Recipe of a data set: everything that determines its images. Its hash names the folder in which they are kept."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 SPLITS = ("train", "val", "test")
+FRESH = "fresh"
+"""Name of the stream of fresh test images: they share no image with any split of any seed."""
 
 
 def canonical_json(value: Any) -> str:

@@ -18,6 +18,7 @@ from zoo.lensing.draws import Draws
 from zoo.lensing.observe import observe
 from zoo.lensing.pixels import render_pixels
 from zoo.lensing.scenes import Sersic
+from zoo.plurals import counted
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Simulation:
         if len(scenes.label) and not 0 <= scenes.label.min() <= scenes.label.max() < len(self.classes):
             raise DataError(
                 f"{self.recipe.dataset} drew labels from {scenes.label.min()} to {scenes.label.max()} "
-                f"for {len(self.classes)} classes."
+                f"for {counted(len(self.classes), 'class')}."
             )
         return scenes, self.observe(split, indices, scenes)
 

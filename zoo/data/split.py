@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from zoo.data.images import Rows
 from zoo.data.truth import OFFSET, PREFIX, joined, scenes_of
 from zoo.errors import DataError
+from zoo.plurals import counted
 
 if TYPE_CHECKING:
     from zoo.lensing.scenes import Scenes
@@ -46,7 +47,7 @@ class Split:
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise DataError(
                 f"The split '{self.name}' has labels from {self.labels.min()} to {self.labels.max()} "
-                f"for {len(self.classes)} classes, which are counted from 0."
+                f"for {counted(len(self.classes), 'class')}, which are counted from 0."
             )
 
     def __len__(self) -> int:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from zoo.data.image_file import Content, Unreadable, check_size, read_npy, read_npy_stream
 from zoo.errors import DataError
-from zoo.inference.part import Part, PixelScale, choose, import_library
+from zoo.inference.part import Part, PixelScale, choose, describes_image, import_library
 from zoo.paths import parse_json
 
 ARRAY_NAMES = ("images", "image", "data")
-"""Where .npz and .safetensors files hold several arrays, the images are the first of these."""
+"""Names of the array with the images in .npz and .safetensors files that hold several; the first present is read."""
 
 _SAFETENSORS_TYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8",
@@ -112,8 +112,9 @@ def _choose(names: list[str], chosen: str | None) -> str:
         Unreadable: Several arrays could be the images.
     """
     if chosen is not None:
-        return choose(names, chosen, "array")
-    for name in [*ARRAY_NAMES, *(names if len(names) == 1 else [])]:
+        return choose({name: name for name in names}, chosen, "array")
+    only = [name for name in names if len(names) == 1 and not describes_image(name)]
+    for name in [*ARRAY_NAMES, *only]:
         if name in names:
             return name
     shown = ", ".join(names[:6]) or "none"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,23 +13,11 @@ from numpy.typing import NDArray
 
 from zoo.data.image_file import Unreadable, check_size
 from zoo.inference.arrays import require_start
-from zoo.inference.part import Part, choose, import_library
+from zoo.inference.part import Part, choose, describes_image, import_library, words_of
 from zoo.inference.pixel_scale import stated_scale
 
 IMAGES = frozenset({"sci", "science", "data", "image", "images"})
 """Words in the names of extensions that hold the image; extensions with other names count where there are none."""
-
-# The second and third rows are names of the pipelines of JWST and Hubble, and of PyAutoLens.
-NO_IMAGES = frozenset(
-    {
-        "mask", "masks", "maskbits", "psf", "kernel", "noise", "noisemap", "rms", "sigma", "std", "unc", "uncert",
-        "uncertainty", "err", "error", "errors", "var", "variance", "ivar", "invvar", "wht", "weight", "weights", "wt",
-        "dq", "ctx", "con", "context", "area", "exp", "expmap", "exptime", "exposure", "flag", "flags", "quality",
-        "bpm", "badpix", "seg", "segm", "segmentation", "bkg", "background", "flat", "over", "residual",
-        "residuals", "chi",
-    }
-)  # fmt: skip
-"""Words in the names of extensions that describe an image: masks, noise, weights, PSFs."""
 
 _STARTS = (b"SIMPLE  =", b"\x1f\x8b")  # astropy would also unpack zip, bzip2 and others, whole
 
@@ -45,6 +32,7 @@ def read_fits(path: Path, channels: int, chosen: str | None) -> Iterator[Part]:
 
     Raises:
         Unreadable: The file is not a FITS file, or does not contain an image.
+        UsageError: The chosen extension is a mask, noise, weights or a PSF by its name.
     """
     fits = import_library("astropy.io.fits", "FITS files need astropy", "astropy")
     require_start(path, _STARTS, "FITS")
@@ -55,7 +43,7 @@ def read_fits(path: Path, channels: int, chosen: str | None) -> Iterator[Part]:
             if not found:
                 raise Unreadable("holds no image data")
             labels = _labels(found)
-            numbers = _chosen(labels, chosen) if chosen is not None else _images(found, labels)
+            numbers = _images(found, labels) if chosen is None else [_chosen(found, labels, chosen)]
             for number in numbers:
                 unit = found[number]
                 note = f"extension {labels[number]}, one of {len(found)} arrays in the file" if len(found) > 1 else ""
@@ -104,11 +92,11 @@ def _name(unit: Any) -> str:
     return str(unit.header.get("EXTNAME", "")).strip()
 
 
-def _chosen(labels: dict[int, str], chosen: str) -> list[int]:
-    if chosen.isdecimal() and int(chosen) in labels:
-        return [int(chosen)]
-    name = choose(list(labels.values()), chosen, "image extension")
-    return [number for number, label in labels.items() if label == name]
+def _chosen(found: dict[int, Any], labels: dict[int, str], chosen: str) -> int:
+    by_number = labels.get(int(chosen)) if chosen.isdecimal() else None
+    names = {label: _name(found[number]) for number, label in labels.items()}
+    label = choose(names, by_number or chosen, "image extension")
+    return next(number for number in labels if labels[number] == label)
 
 
 def _images(found: dict[int, Any], labels: dict[int, str]) -> list[int]:
@@ -117,8 +105,7 @@ def _images(found: dict[int, Any], labels: dict[int, str]) -> list[int]:
     Raises:
         Unreadable: All names are those of masks, noise, weights and PSFs.
     """
-    words = {number: set(re.split(r"[^a-z]+", _name(unit).lower())) for number, unit in found.items()}
-    images = [number for number in found if not words[number] & NO_IMAGES]
+    images = [number for number, unit in found.items() if not describes_image(_name(unit))]
     if not images:
-        raise Unreadable(f"holds no image but {', '.join(labels.values())}; choose one with FILE[NAME]")
-    return [number for number in images if words[number] & IMAGES] or images
+        raise Unreadable(f"holds no image but {', '.join(labels.values())}; an image of another name: save it as .npy")
+    return [number for number in images if words_of(_name(found[number])) & IMAGES] or images

@@ -13,6 +13,7 @@ from zoo.errors import UsageError
 from zoo.inference.read import Picture, Skipped
 from zoo.inference.resample import SAME_SCALE, resample_image, seen_part
 from zoo.models.pixels import FAR, far_outside, peak_and_noise
+from zoo.plurals import counted
 
 if TYPE_CHECKING:
     from zoo.models.trained import TrainedClassifier
@@ -178,6 +179,8 @@ def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparat
     part = picture.pixels[:, rows, columns]
     if reason := _not_finite(part):
         return Skipped(name=picture.name, reason=reason)
+    if (part == part[:, :1, :1]).all():
+        return Skipped(name=picture.name, reason="all pixels that the network sees are equal; nothing to classify")
     pixels, padding = resample_image(picture.pixels, size=size, zoom=zoom)
     if padding > MOST_PADDING:
         height, width = picture.pixels.shape[1:]
@@ -281,15 +284,15 @@ class Summary:
         lines = []
         if self.assumed:
             lines.append(
-                f"{self.assumed:,} of {self.predicted:,} images have no pixel scale; that of the training images, "
-                f"{about.pixel_scale:g} arcsec, is assumed (--pixel-scale overrides it)"
+                f"the pixel scale of {self.assumed:,} of {counted(self.predicted, 'image')} is not stated; that of the "
+                f"training images, {about.pixel_scale:g} arcsec, is assumed (--pixel-scale overrides it)"
             )
         if self.unusual:
             low, middle, high = about.pixels.peak
             noise_low, noise_middle, noise_high = about.pixels.noise
             lines.append(
-                f"the pixels of {self.unusual:,} of {self.predicted:,} images are far (more than a factor of {FAR:g}) "
-                "outside those of the training images, where its scores do not hold: brightest pixel, median "
+                f"the pixels of {self.unusual:,} of {counted(self.predicted, 'image')} are far (more than a factor of "
+                f"{FAR:g}) outside those of the training images, where its scores do not hold: brightest pixel, median "
                 f"{np.median(self._peaks):.3g}, in training {middle:.3g} ({low:.3g} to {high:.3g}); noise, median "
                 f"{np.median(self._noises):.3g}, in training {noise_middle:.3g} ({noise_low:.3g} to {noise_high:.3g}). "
                 "Check the unit: --factor F multiplies every pixel, --match-scale scales each image's peak"

@@ -16,6 +16,7 @@ from zoo.errors import MissingError, UsageError
 from zoo.inference.arrays import read_npy_file, read_npz_file, read_picture_file, read_safetensors_file
 from zoo.inference.fits import read_fits
 from zoo.inference.part import Part, PixelScale
+from zoo.paths import user_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +59,16 @@ def expand(names: Iterable[str], *, stdin: Iterable[str]) -> Iterator[Path | Ski
     for name in names:
         if name == "-":
             yield from expand((line.rstrip("\r\n") for line in stdin if line.strip() not in ("", "-")), stdin=())
-        elif os.path.isdir(name):  # Path.is_dir raises where a name is too long or may not be looked at
-            yield from _walk(Path(name))
+            continue
+        try:
+            path = user_path(name)
+        except UsageError as error:
+            yield Skipped(name=name, reason=str(error.args[0]).removesuffix("."))
+            continue
+        if os.path.isdir(path):  # Path.is_dir raises where a name is too long or may not be looked at
+            yield from _walk(path)
         else:
-            yield Path(name)
+            yield path
 
 
 def read_pictures(paths: Iterable[Path | Skipped], *, channels: int) -> Iterator[Picture | Skipped]:
@@ -73,6 +80,7 @@ def read_pictures(paths: Iterable[Path | Skipped], *, channels: int) -> Iterator
 
     Raises:
         MissingError: A library that a file needs is not installed.
+        UsageError: `FILE[NAME]` chooses a mask, noise, weights or a PSF.
     """
     for path in paths:
         if isinstance(path, Skipped):
@@ -108,8 +116,9 @@ def _skipped(name: str, error: Exception) -> Skipped:
 
     Raises:
         MissingError: A library is not installed, which concerns more than this file.
+        UsageError: What was asked for is not an image.
     """
-    if isinstance(error, MissingError):
+    if isinstance(error, MissingError | UsageError):
         raise error
     if isinstance(error, Unreadable):
         return Skipped(name=name, reason=str(error))

@@ -14,7 +14,7 @@ from zoo.errors import UsageError
 Array = NDArray[np.float64]
 
 SCALINGS = ("none", "minmax")
-"""What may be done to an image after it is read out: nothing, or a stretch from its lowest to its highest pixel."""
+"""Scalings of an image after it is read out: none, or a stretch from its lowest to its highest pixel."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError
+from zoo.paths import user_path
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request, is_place
 from zoo.plan.study import Best, read_best, request_of
@@ -74,8 +75,9 @@ def plan_bench(
         planned = plan_suite(host, read, note=note)
         return Plan(cells=planned.cells, problems=planned.problems, minutes=planned.minutes, suite=read)
     if study is not None:
-        best = read_best(Path(request.store), study)
-        return Plan(cells=make_plan(host, request_of(best, request, given=given), note=note), best=best)
+        best = read_best(user_path(request.store), study)
+        cells = make_plan(host, request_of(best, request, given=given), note=note)
+        return Plan(cells=[replace(cell, search=best.search) for cell in cells], best=best)
     return Plan(cells=make_plan(host, request, note=note))
 
 

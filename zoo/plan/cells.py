@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from zoo import registry
@@ -15,8 +14,17 @@ from zoo.data.shards import MOST_IMAGES
 from zoo.data.task import open_task
 from zoo.devices import planned_device, resolve_device, resolve_precision
 from zoo.errors import UsageError, nearest
+from zoo.paths import user_path
 from zoo.plan.match import match_widths
-from zoo.plan.overrides import SIZE_SETTINGS, by_model, check_names, check_plain, data_params, hparam
+from zoo.plan.overrides import (
+    SIZE_SETTINGS,
+    by_model,
+    check_names,
+    check_own_fits,
+    check_plain,
+    data_params,
+    hparam,
+)
 from zoo.plan.recipes import make_recipe, recipe_of_folder, try_population
 from zoo.plan.request import Request
 from zoo.plan.settings import RULES, SETTING_NAMES, TrainingSettings
@@ -65,6 +73,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                 raise UsageError(f"{name}={value!r} must be a whole number of images from 1 to {MOST_IMAGES:,}.")
             sizes[split] = value
 
+    check_own_fits(models, settings)
     given = {model.id: _training(host, {**settings, **own_settings[model.id]}, request) for model in models}
     cells = []
     for dataset in datasets:
@@ -107,7 +116,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     hparams=hparams,
                     recipe=recipe,
                     sizes=sizes,
-                    training=asdict(TrainingSettings(**training)),
+                    training={} if model.fits_itself else asdict(TrainingSettings(**training)),
                     seed=seed,
                     budget=budget.name,
                     rule=cast(Rule, request.rule),  # one of RULES
@@ -120,7 +129,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                 for seed in seeds
             ]
     if request.match:
-        cells = match_widths(host, cells, by=request.match, device=device, store=Path(request.store), note=note)
+        cells = match_widths(host, cells, by=request.match, device=device, store=user_path(request.store), note=note)
     return cells
 
 
@@ -128,5 +137,5 @@ def _training(host: Host, settings: Mapping[str, Any], request: Request) -> dict
     """Return the training settings among these."""
     given = {name: settings[name] for name in SETTING_NAMES if name in settings}
     if "init" in given:
-        given["init"] = resolve_init(host, given["init"], store=Path(request.store))
+        given["init"] = resolve_init(host, given["init"], store=user_path(request.store))
     return given

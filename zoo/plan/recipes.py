@@ -14,6 +14,7 @@ from zoo.data.recipe import Recipe, canonical_json
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, ZooError
 from zoo.plan.overrides import check_names, check_plain, data_params
+from zoo.plurals import counted
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def recipe_of_folder(dataset: DatasetSpec, recipe: Recipe, folder: Path, sizes: 
         if missing:
             have = (shard_count(size) - len(missing)) * SHARD_SIZE
             raise UsageError(
-                f"--images {folder} has {have:,} of the {size:,} {split} images that are needed.",
+                f"--images {folder} has {have:,} of the {counted(size, f'{split} image')} needed.",
                 hint=f"Make them with the command of the other images and -n {size} --split {split}, "
                 f"or use fewer: --set {split}_images=N",
             )

@@ -71,7 +71,9 @@ class Request:
     data: Sequence[str] = option(
         MISSING, "Use these data sets: comma-separated ids, names or wildcards.", complete="datasets"
     )
-    seeds: Sequence[int] = option((0,), "Whole numbers separated by commas, or a range such as 0-4.", shown="0")
+    seeds: Sequence[int] = option(
+        (0,), "Train once with each of these seeds: 0,1,2, or a range such as 0-4.", shown="0"
+    )
     budget: str | None = option(
         None,
         "Set the problem size: smoke (seconds), laptop (minutes) or paper; default: laptop (GPU: paper).",
@@ -91,4 +93,4 @@ class Request:
         dict, "Change a setting: lr=3e-4, model.width=8, data.snr=50, ...", flag="--set", metavar="NAME=VALUE"
     )
     images: Path | None = option(None, "Read images made by zoo simulate.", metavar="DIR", place=True)
-    store: str | Path = option("results", "Store the results in this folder.", place=True, complete="folder")
+    store: str | Path = option(Path("results"), "Store the results in this folder.", place=True, complete="folder")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +10,16 @@ from markupsafe import Markup
 
 from zoo.errors import DataError
 from zoo.paths import parse_json
+from zoo.plurals import counted
 from zoo.report import charts
 from zoo.report.charts import words
 from zoo.report.columns import Column, known, measured_columns
 from zoo.report.svg import SERIES, series_class, short
 from zoo.report.thumbnails import data_address
 from zoo.results.comparison import MACRO, Comparison, Variant, estimate
-from zoo.results.files import read_file
+from zoo.results.convergence import training_end
+from zoo.results.files import read_file, read_history
+from zoo.results.schema import Finished
 from zoo.results.store import EXAMPLES, MISTAKES
 
 MOST_SERIES = 12
@@ -43,13 +45,15 @@ def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> dict[str
         interval = Markup('<span title="{:.4f} to {:.4f}">{}</span>').format(value.low, value.high, bar)
         spread = f"{value.spread:.4f}" if value.seeds > 1 else ""
         areas = [sum(variant.auc(name)) / value.seeds for name in per_class]
-        means = [(_mean([column.value(result) for result in variant.results]), column) for column in columns]
         cells = [
             {"value": value.seeds, "text": value.seeds},
             {"value": value.auc, "text": f"{value.auc:.4f}", "strong": True, "spread": spread},
             {"value": value.low, "text": interval},
             *({"value": area, "text": f"{area:.4f}"} for area in areas),
-            *({"value": mean, "text": column.text(mean) if math.isfinite(mean) else "–"} for mean, column in means),
+            *(
+                {"value": column.mean(variant.results), "text": column.cell(*variant.results, unknown="–")}
+                for column in columns
+            ),
         ]
         rows.append({"name": variant.name, "series": index % SERIES if drawn else None, "cells": cells})
     return {"headings": headings, "rows": rows}
@@ -58,6 +62,15 @@ def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> dict[str
 _COSTS = (
     Column(heading="parameters", value=lambda result: result.cost.parameters, text="{:,.0f}".format),
     Column(heading="MACs", value=lambda result: known(result.cost.macs), text=short),
+    Column(heading="learning rate", value=lambda result: known(result.cell.training.get("lr")), text="{:g}".format),
+    Column(
+        heading="weight decay", value=lambda result: known(result.cell.training.get("weight_decay")), text="{:g}".format
+    ),
+    Column(
+        heading="search trials",
+        value=lambda result: known(result.cell.search.trials if result.cell.search else 0),
+        text="{:.0f}".format,
+    ),
     Column(heading="train images/s", value=lambda result: result.cost.train_images_per_second, text="{:,.0f}".format),
     Column(heading="minutes", value=lambda result: result.seconds / 60, text="{:.1f}".format),
 )
@@ -116,7 +129,7 @@ def confusion_tables(variants: Sequence[Variant], classes: Sequence[str]) -> lis
                 {
                     "style": "hit" if i == j else "miss",
                     "share": f"{share:.3f}",
-                    "title": f"{total[i][j]:,} images",
+                    "title": counted(total[i][j], "image"),
                     "text": f"{100 * share:.1f}",
                 }
                 for j, share in enumerate(shares)
@@ -173,14 +186,23 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1g} %"
 
 
+def _end(result: Finished) -> str:
+    """Return how the training ended, or "" where its history cannot be read."""
+    try:
+        return training_end(read_history(result), epoch=result.val.epoch).in_words()
+    except DataError:
+        return ""
+
+
 def run_rows(variants: Sequence[Variant]) -> list[dict[str, Any]]:
-    """Return the settings of every run."""
+    """Return the settings of every run, and how its training ended."""
     return [
         {
             "model": result.cell.model,
             "seed": result.cell.seed,
             "auc": f"{result.test.auc[MACRO]:.4f}",
             "epoch": result.val.epoch,
+            "end": _end(result),
             "id": result.run_id,
             "settings": ", ".join(
                 f"{key} {value}" for key, value in {**result.cell.hparams, **result.cell.training}.items()

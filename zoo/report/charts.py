@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from msgspec.structs import replace
 
+from zoo.plurals import counted
 from zoo.report.columns import known
 from zoo.report.digest import FALSE_RATES, Bin, Digest, ReliabilityBin
 from zoo.report.svg import Panel, band, dot, frame, line, picture, series_class, short, text, whisker
@@ -117,7 +118,8 @@ def reliability_panel(variants: Sequence[Variant], digests: Digests) -> list[Fig
         style = series_class(index)
         content += line(panel, [p[0] for p in points], [p[1] for p in points], style=style, title=variant.name)
         for confidence, accuracy, images in points:
-            label = f"{variant.name}: {images:.0f} images, confidence {confidence:.2f}, accuracy {accuracy:.2f}"
+            where = f"{counted(round(images), 'image')}, confidence {confidence:.2f}"
+            label = f"{variant.name}: {where}, accuracy {accuracy:.2f}"
             content += dot(panel, confidence, accuracy, style=style, title=label, radius=2.5)
     caption = (
         "Accuracy of the images within a bin of confidence, a fifteenth wide; bins of fewer than ten images are "
@@ -160,7 +162,7 @@ def slice_panels(variants: Sequence[Variant], digests: Digests) -> list[Figure]:
             for one in bins:
                 low, high = one.interval
                 content += whisker(panel, one.middle, low, high, style=style)
-                where = f"{short(one.low)} to {short(one.high)}, {one.images} images"
+                where = f"{short(one.low)} to {short(one.high)}, {counted(one.images, 'image')}"
                 label = f"{variants[index].name}: {where}, AUC {one.auc:.4f}"
                 content += dot(panel, one.middle, one.auc, style=style, title=label, radius=3)
         drawn = picture(content, width=panel.width, height=panel.height, name=f"{subject} by {name}")
@@ -202,8 +204,8 @@ def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str
         content += band(panel, xs, lows, [point.high for point in curve], style=style)
         content += line(panel, xs, [point.auc for point in curve], style=style, title=name)
         for point in curve:
-            seeds = f"{point.seeds} seed{'s' if point.seeds > 1 else ''}"
-            label = f"{name}: {point.train_images:,} images, {seeds}, macro AUC {point.auc:.4f}"
+            images, seeds = counted(point.train_images, "image"), counted(point.seeds, "seed")
+            label = f"{name}: {images}, {seeds}, macro AUC {point.auc:.4f}"
             content += dot(panel, point.train_images, point.auc, style=style, title=label)
     caption = (
         "Each curve joins runs that differ in the number of training images only; 95 % band over images and seeds, "

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.about import budget_note, shown_params, version_note
 from zoo.escaping import csv_line, markdown_cell, visible
-from zoo.report.columns import Column, equivariance_notes, measured_columns
+from zoo.plurals import counted
+from zoo.report.columns import Column, column_notes, measured_columns
+from zoo.report.notes import missing_twins, search_note, search_trials
+from zoo.results.cell import Cell
 from zoo.results.comparison import Variant, estimate, problem_key
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
@@ -28,6 +31,9 @@ _LEAST_IMPORTANT = (
     "at 17 deg",
     "at 45 deg",
     "log loss",
+    "weight decay",
+    "learning rate",
+    "search trials",
     "train images/s",
     "minutes",
     "run",
@@ -38,7 +44,9 @@ _LEAST_IMPORTANT = (
     "equivariance error",
     "calibration error",
     "accuracy",
+    "fresh AUC",
     "95 %",
+    "test - fresh",
     "seed",
 )
 """Columns in the order in which a narrow terminal loses them; the model and the macro AUC always stay."""
@@ -62,22 +70,28 @@ class ResultTable:
 
 
 def make_tables(
-    results: Iterable[RunResult], *, datasets: Mapping[str, DatasetSpec] = MappingProxyType({})
+    results: Iterable[RunResult],
+    *,
+    datasets: Mapping[str, DatasetSpec] = MappingProxyType({}),
+    twins: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[ResultTable]:
     """Return a table for each data set, budget, sizes, rule and precision that occur.
 
     Args:
         results: Results of any kind.
         datasets: Id -> spec of the data sets that are installed; see `zoo.registry.datasets_by_id`.
+        twins: Id -> plain twins of a model; see `zoo.registry.twins_by_id`.
     """
     groups: dict[str, list[RunResult]] = {}
     for result in results:
         key = problem_key(result.cell)
         groups.setdefault(key, []).append(result)
-    return [_table(group, datasets) for _, group in sorted(groups.items())]
+    return [_table(group, datasets, twins) for _, group in sorted(groups.items())]
 
 
-def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> ResultTable:
+def _table(
+    results: list[RunResult], datasets: Mapping[str, DatasetSpec], twins: Mapping[str, Sequence[str]]
+) -> ResultTable:
     cell = results[0].cell
     dataset = datasets.get(cell.data)
     good = [result for result in results if result.status == "ok"]
@@ -91,14 +105,15 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
     task = f" · task {cell.task}" if cell.task else ""
     title = (
         f"{cell.data}{task} · budget {cell.budget} · {sizes['train']:,} training, {sizes['val']:,} "
-        f"validation, {sizes['test']:,} test images · rule {cell.rule} · {cell.precision}"
+        f"validation, {counted(sizes['test'], 'test image')} · rule {cell.rule} · {cell.precision}"
         + (f"\n{', '.join(shown)}" if shown else "")
     )
     measured = measured_columns(good)
     columns = [
         "model", "seed", "parameters", "MACs",
         *(heading for heading, _ in areas), "95 %",
-        *(column.heading for column in measured), "train images/s", "minutes", "run",
+        *(column.heading for column in measured),
+        "learning rate", "weight decay", "search trials", "train images/s", "minutes", "run",
     ]  # fmt: skip
     rows = [
         _row(result, [name for _, name in areas], measured)
@@ -109,9 +124,9 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
     if old := version_note(dataset, cell.recipe.dataset_version):
         notes.append(f"Images {old}")
     notes += result_notes(good)
-    notes += filter(None, map(accumulation_note, good))
+    notes += filter(None, [search_note(good), missing_twins(results, twins), *map(accumulation_note, good)])
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
-    notes += equivariance_notes(good)
+    notes += column_notes(good)
     notes += [f"{_name(result)}, seed {result.cell.seed}: {result.cause}" for result in bad]
     return ResultTable(title=title, columns=columns, rows=rows, notes=notes)
 
@@ -124,14 +139,15 @@ def _name(result: RunResult) -> str:
 def result_notes(results: Sequence[Finished]) -> list[str]:
     """Return the scalar probe of the images of these results, and the differences between their trainings.
 
-    Learning rate and weight decay are left out: every network comes with those that suit it.
+    Learning rate and weight decay are left out: they have columns of their own.
     """
     # The rows share their images, hence the scalar probe.
     notes = [describe_probe(result.probe) for result in results][:1]
-    names = sorted({name for result in results for name in result.cell.training} - {"lr", "weight_decay"})
+    trained = [result for result in results if not result.cell.fits_itself]
+    names = sorted({name for result in trained for name in result.cell.training} - {"lr", "weight_decay"})
     for name in names:
         by_value: dict[str, list[str]] = {}
-        for result in results:
+        for result in trained:
             value = result.cell.training.get(name)
             by_value.setdefault(str(value), []).append(_name(result))
         if len(by_value) > 1:
@@ -148,7 +164,8 @@ def accumulation_note(result: Finished) -> str:
         return ""
     return (
         f"{_name(result)}, seed {result.cell.seed}: memory ran out, so the gradient of each batch of {batch} was "
-        f"accumulated over {parts} parts; the result stays the same, but for batch norm, which saw one part at a time"
+        f"accumulated over {counted(parts, 'part')}; the result stays the same, but for batch norm, which saw one part "
+        "at a time"
     )
 
 
@@ -163,10 +180,18 @@ def _row(result: Finished, areas: Sequence[str], measured: Sequence[Column]) -> 
         *(f"{test.auc[name]:.4f}" for name in areas),
         f"{low:.4f} to {high:.4f}",
         *(column.cell(result) for column in measured),
+        *(setting(result.cell, name) for name in ("lr", "weight_decay")),
+        search_trials(result.cell),
         f"{cost.train_images_per_second:,.0f}",
         f"{result.seconds / 60:.1f}",
         result.run_id[:8],
     ]
+
+
+def setting(cell: Cell, name: str) -> str:
+    """Return a training setting that is a number, or "-" where a cell has none."""
+    value = cell.training.get(name)
+    return "-" if value is None else f"{value:g}"
 
 
 def _failed_row(result: RunResult, columns: Sequence[str], *, score: str) -> list[str]:
@@ -178,7 +203,7 @@ def _failed_row(result: RunResult, columns: Sequence[str], *, score: str) -> lis
 def _streamed(stream: StreamSummary) -> str:
     rate = f" at {stream.images_per_second:,.0f} images/s" if stream.images_per_second else ""
     waited = f"waited for them {stream.waited_share:.0%} of the time"
-    return f"trained on {stream.images:,} images, none of them twice, rendered{rate}; {waited}"
+    return f"trained on {counted(stream.images, 'image')}, none of them twice, rendered{rate}; {waited}"
 
 
 def _short(number: float) -> str:
@@ -219,6 +244,7 @@ def to_csv(results: Iterable[RunResult]) -> str:
             "seed": cell.seed,
             "status": result.status,
             "run_id": result.run_id,
+            "search_trials": search_trials(cell),
         }
         content = plain(result)
         scores = {name: content[name] for name in _SCORES if name in content}
@@ -228,7 +254,7 @@ def to_csv(results: Iterable[RunResult]) -> str:
     return "".join(map(csv_line, [columns, *([row.get(name, "") for name in columns] for row in rows)]))
 
 
-_SCORES = ("test", "val", "equivariance", "cost", "seconds")
+_SCORES = ("test", "fresh", "val", "equivariance", "cost", "seconds")
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

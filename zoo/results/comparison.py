@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo.data.recipe import canonical_json
 from zoo.errors import DataError
+from zoo.plurals import counted
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.files import read_file
 from zoo.results.schema import Finished, RunResult
@@ -200,7 +201,9 @@ def _components(variant: Variant) -> tuple[str, Array, Array]:
         except (ValueError, LookupError, TypeError) as error:
             raise DataError(f"{result.run_dir / PREDICTIONS} cannot be scored: {error}.") from error
         if len(area) != len(result.classes) + 1:
-            raise DataError(f"{result.run_dir / PREDICTIONS} has {len(area) - 1} classes, not {len(result.classes)}.")
+            raise DataError(
+                f"{result.run_dir / PREDICTIONS} has {counted(len(area) - 1, 'class')}, not {len(result.classes)}."
+            )
         about = metadata.get("test.ids", "").encode() + labels.tobytes() + result.data.recipe_hash.encode()
         names.add(hashlib.sha256(about).hexdigest())
         areas.append(area)

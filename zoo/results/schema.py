@@ -12,15 +12,15 @@ from zoo.environment import Environment
 from zoo.models.weights_file import Init
 from zoo.results.cell import Cell
 from zoo.schema import Count, Record
-from zoo.scores.schema import Equivariance, Probe, Scores
+from zoo.scores.schema import Equivariance, Interval, Probe, Scores
 
 
 class Epoch(Record):
-    """One epoch of a training: a line of history.jsonl.
+    """One epoch of a training, or the fit of a network that fits itself: a line of history.jsonl.
 
     Args:
         epoch: Number, counted from 1.
-        train_loss: Mean loss over the epoch's steps.
+        train_loss: Mean loss over the epoch's steps; of a network that fits itself, over the first training images.
         lr: Learning rate of its last step.
         val_loss: Mean cross entropy on the validation split, by the moving average of the weights.
         val_auc: Macro one-vs-rest area there.
@@ -101,6 +101,24 @@ class DataSummary(Record):
     counts: Mapping[str, tuple[Count, ...]]
 
 
+class FreshTest(Record):
+    """Scores on fresh test images: as many as the benchmark's own, of the same recipe but for the seed.
+
+    Args:
+        seed: Seed of the images.
+        recipe_hash: Hash of their recipe.
+        scores: Scores on them.
+        difference: Macro AUC on the benchmark's own test images less that on these.
+        interval: 95 % interval of the difference.
+    """
+
+    seed: Count
+    recipe_hash: str
+    scores: Scores
+    difference: float
+    interval: Interval
+
+
 class StreamSummary(Record):
     """Training images that were rendered as they were needed.
 
@@ -138,6 +156,7 @@ class Finished(Record, omit_defaults=True):
         environment: Machine and library versions.
         plugins: Distribution -> version of every plugin that was loaded; of a file, its name and a digest.
         stream: Streamed training images; None for stored ones.
+        fresh: Scores on fresh test images (`--fresh-test`); None where they were not asked for.
     """
 
     schema: int
@@ -158,6 +177,7 @@ class Finished(Record, omit_defaults=True):
     seconds: float
     environment: Environment
     stream: StreamSummary | None = None
+    fresh: FreshTest | None = None
     plugins: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -167,7 +187,7 @@ class Finished(Record, omit_defaults=True):
         if "auc.macro" not in self.test.intervals:
             raise ValueError("test.intervals lacks auc.macro")
         if {count} != {len(self.test.confusion), *map(len, self.test.confusion)}:
-            raise ValueError(f"test.confusion has not {count} rows of {count} numbers")
+            raise ValueError(f"test.confusion is not a table of {count} x {count} numbers")
         if missing := {"val", "test"} - self.data.counts.keys():
             raise ValueError(f"data.counts lacks {', '.join(sorted(missing))}")
         if any(len(images) != count for images in self.data.counts.values()):

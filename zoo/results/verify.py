@@ -103,6 +103,11 @@ def _compare_scores(run_dir: Path, result: Finished) -> list[str]:
     logits, labels = (torch.from_numpy(arrays[f"test.{name}"]) for name in ("logits", "labels"))
     again = flatten(plain(score(logits, labels, result.classes)))
     stored = flatten(plain(result.test))
+    if result.fresh is not None:
+        arrays, _ = store.read_arrays(run_dir / store.FRESH)
+        logits, labels = (torch.from_numpy(arrays[f"fresh.{name}"]) for name in ("logits", "labels"))
+        again |= flatten(plain(score(logits, labels, result.classes)), prefix="fresh")
+        stored |= flatten(plain(result.fresh.scores), prefix="fresh")
     # Only what both hold: a newer zoo may compute more, and plugins' metrics are their own.
     wrong = [name for name in again if name in stored and not close(again[name], stored[name], TOLERANCE)]
     return [

@@ -94,7 +94,8 @@ def run_cell(
         if stored is not None and not force:
             return stored
         (run_dir / store.RESULT).unlink(missing_ok=True)
-        for leftover in [*run_dir.glob(".*.part"), *([run_dir / CHECKPOINT] if force else [])]:
+        again = [run_dir / CHECKPOINT, run_dir / store.FRESH] if force else []
+        for leftover in [*run_dir.glob(".*.part"), *again]:
             leftover.unlink(missing_ok=True)
         host.emit("zoo_run_started", cell=cell.to_json(), run_dir=run_dir)
         started = time.perf_counter()
@@ -204,7 +205,7 @@ def _run(
         # More than 1 where memory ran out and the gradient of a step was accumulated over this many parts.
         micro_batches=history[-1].micro_batches,
         resident=fitted.resident,
-        processes=team.size,
+        processes=1 if cell.fits_itself else team.size,
         simulated_images=simulated.images,
         simulation_seconds=simulated.seconds if simulated.images else 0.0,
     )

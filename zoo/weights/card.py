@@ -14,6 +14,7 @@ from zoo.errors import MissingError, UsageError
 from zoo.escaping import markdown_cell, one_line, visible
 from zoo.models.pixels import FAR
 from zoo.models.weights_file import Header, read_header
+from zoo.plurals import counted
 from zoo.results.find import good_result
 from zoo.results.schema import Finished
 from zoo.results.store import split_sizes
@@ -96,6 +97,7 @@ def _template() -> Template:
         keep_trailing_newline=True,
     )
     engine.filters |= {
+        "counted": counted,
         "plain": lambda value: markdown_cell(str(value)),
         "code": _code,
         "in_brackets": lambda text: f" ({markdown_cell(text)})" if text else "",

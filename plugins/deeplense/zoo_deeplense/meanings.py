@@ -1,4 +1,4 @@
-"""What the populations' parameters mean: one line each, for `zoo show`. Angles in radians, from x towards y."""
+"""Meanings of the populations' parameters: one line each, for `zoo show`. Angles in radians, from x towards y."""
 
 MEANINGS = {
     "lens_redshift": "of the lens",

@@ -21,7 +21,7 @@ from zoo_deeplense.photometry import counts_per_second, sersic_flux
 NO_SUBSTRUCTURE, SUBHALO, VORTEX = 0, 1, 2
 
 CONSERVED = ("ring", "components", "none")
-"""What substructure leaves unchanged: the mass inside the Einstein radius, the sum of all masses, or nothing."""
+"""Quantity that substructure keeps: the mass inside the Einstein radius, the sum of all masses, or nothing."""
 
 _SWITCHES = ("lens_light", "legacy")
 _OPTIONAL = (

@@ -42,7 +42,7 @@ CAPTIONS = {
     "lens_redshift": "z {:.2f}",
     "source_redshift": "source z {:.2f}",
     "substructure_mass_fraction": "substructure {:.1%}",
-    "substructure_count": "{:.0f} masses",
+    "substructure_count": "masses: {:.0f}",
     "vortex_length": "length {:.2f}″",
 }
 SLICES = {

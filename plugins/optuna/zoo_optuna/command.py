@@ -11,7 +11,7 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, warn_of_broken
-from zoo.cli.options import options_of, value_of
+from zoo.cli.options import PATH, options_of, value_of
 from zoo.errors import UsageError
 from zoo.plan.request import Request
 
@@ -60,7 +60,7 @@ def tune(
     from zoo.registry import require
 
     require("zoo tune", ["optuna"])
-    host, store = host_of(ctx), Path(values["store"])
+    host, store = host_of(ctx), values["store"]
     warn_of_broken(host)
     if show is not None:
         _finish(store, show, as_json=as_json)
@@ -120,10 +120,10 @@ def _finish(store: Path, name: str, *, as_json: bool) -> bool:
 
 
 @click.command("run-trials", hidden=True)
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--trials", required=True, type=int)
-@click.option("--device", required=True)
-@click.option("--images", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
+@click.option("--trials", required=True, type=int, help="Run until the study has this many trials in total.")
+@click.option("--device", required=True, help="Train on this device: cpu, cuda or mps.")
+@click.option("--images", type=PATH, help="Read images made by zoo simulate.")
 @click.pass_context
 def run_trials(ctx: click.Context, folder: Path, trials: int, device: str, images: Path | None) -> None:
     """Run trials in this process until the study has the requested number."""

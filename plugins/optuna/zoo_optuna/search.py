@@ -17,10 +17,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from zoo import registry
 from zoo.errors import DataError, UsageError
-from zoo.paths import log_tail, make_dir, open_log
+from zoo.paths import log_tail, make_dir, open_log, user_path
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.plan.study import study_folder, unknown_study
+from zoo.plurals import counted
 from zoo.progress import PARENT_VARIABLE, Progress, read_progress
 from zoo.results.store import LOG, PROGRESS, locked
 from zoo.specs import DatasetSpec, ModelSpec
@@ -76,7 +77,7 @@ def make_study(
         MissingError: A required plugin or library is missing.
         DataError: The store is not writable.
     """
-    folder = study_folder(Path(request.store), name)
+    folder = study_folder(user_path(request.store), name)
     for kind, names in ((ModelSpec, request.models), (DatasetSpec, request.data)):
         found = registry.match(host, kind, names)
         if len(found) > 1:
@@ -233,7 +234,11 @@ class _Crew:
                 deaths = trial.user_attrs.get("deaths", 0) + 1
                 trial.set_user_attr("deaths", deaths)
                 if deaths >= MOST_DEATHS:
-                    give_up(study, trial, f"its process died {deaths} times, last with status {process.returncode}")
+                    give_up(
+                        study,
+                        trial,
+                        f"its process died {counted(deaths, 'time')}, last with status {process.returncode}",
+                    )
 
     def stop(self) -> None:
         """Stop the workers; an unfinished trial loses at most one epoch."""
