@@ -15,9 +15,9 @@ from zoo.data.about import budget_note, version_note
 from zoo.host import Host, load_plugins
 from zoo.models.weights_file import read_header
 from zoo.plan.overrides import data_params
-from zoo.report.columns import MEASURED
-from zoo.report.notes import missing_twins, search_note, search_trials
-from zoo.report.tables import result_notes, setting
+from zoo.report.columns import MEASURED, SETTINGS
+from zoo.report.notes import missing_twins, search_note
+from zoo.report.tables import result_notes
 from zoo.results.cell import Cell
 from zoo.results.comparison import Variant, group_variants, problem_key, spread
 from zoo.results.convergence import training_end
@@ -56,7 +56,7 @@ MISSING = (
 )
 HOW = """\
 Each row is one network with one setting. AUC is one class against the rest; micro is over all decisions, macro the mean
-of the classes. With several seeds it is their mean. The interval is a bootstrap over the first seed's test images and
+of the classes. With several seeds it is their mean. The interval is over the first seed's test images and
 excludes the variation between trainings. Terms are in the [glossary](glossary.md)."""
 EQUIVARIANCE = """\
 The equivariance error is the root mean square change of the trained network's centred logits under the eight
@@ -217,9 +217,7 @@ def score_table(runs: Sequence[Run]) -> str:
         "micro",
         "macro (95 %)",
         *equivariance_headings(runs),
-        "learning rate",
-        "weight decay",
-        "search trials",
+        *(column.heading for column in SETTINGS),
     ]
     body = []
     for variant in by_micro(runs):
@@ -230,14 +228,14 @@ def score_table(runs: Sequence[Run]) -> str:
                 f"`{variant.name}`", str(len(variant.results)), f"{first.cost.parameters:,}",
                 f"{first.cost.macs / 1e6:.1f}", *(area(mean(variant.auc(name))) for name in (*CLASSES, "micro")),
                 f"{area(mean(variant.auc()))} ({area(low)} to {area(high)})", *equivariance_cells(first, runs),
-                *(setting(first.cell, name) for name in ("lr", "weight_decay")), search_trials(first.cell),
+                *(column.cell(first) for column in SETTINGS),
             ]
         )  # fmt: skip
     data = name_of(runs[0].cell)
     if runs[0].cell.budget != "paper" or data not in PUBLISHED:
         return rows(header, body)
     for name, areas in PUBLISHED[data].items():
-        unknown = [""] * (4 + len(equivariance_headings(runs)))
+        unknown = [""] * (1 + len(equivariance_headings(runs)) + len(SETTINGS))
         body.append([f"*published: {name}*", "1", "", "", *map(area, areas), *unknown])
     return rows(header, body) + "\n\n" + verdict(by_micro(runs), data)
 

@@ -45,7 +45,7 @@ def make_cell(model="toyzoo/tiny", *, data="toyzoo/stripes", seed=0, params=None
         "hparams": {},
         "recipe": Recipe(dataset=data, dataset_version=1, params=params or {"image_size": 32}),
         "sizes": {"train": 9216, "val": 1024, "test": 2048},
-        "training": {},
+        "training": {"epochs": 8, "batch_size": 64},
         "seed": seed,
         "budget": "laptop",
         "rule": "val_auc",

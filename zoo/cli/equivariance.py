@@ -45,7 +45,10 @@ _OF_TRAINED = {"files": "--images", "number": "-n", "device": "--device"}
     help="Set a hyper-parameter of an untrained network, such as model.widths=[4,8].",
 )
 @click.option(
-    "--seed", default=0, show_default=True, help="Draw weights and images of an untrained network with this seed."
+    "--seed",
+    default=0,
+    show_default=True,
+    help="Draw the weights and the images of an untrained network with this seed.",
 )
 @click.option(
     "--images",

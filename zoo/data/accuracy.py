@@ -140,7 +140,7 @@ def measure_accuracy(
     errors = []
     for start in range(0, images, _SCENES_AT_A_TIME):
         some = scenes[start : start + _SCENES_AT_A_TIME]
-        usual = render_pixels(render, some, instrument, simulator=engine.id, **options)
+        usual = render_pixels(render, some, instrument, simulator=engine.id, masses=engine.masses, **options)
         errors.append(_error_over_noise(usual, _finest(render, some, instrument, rays=rays, **options), some))
     return Accuracy(
         dataset=spec.id,

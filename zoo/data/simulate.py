@@ -70,6 +70,7 @@ class Simulation:
         recipe: Recipe of the images.
         classes: Names of the labels.
         population, render: Targets that the recipe names.
+        masses: `SimulatorSpec.masses` of the simulator.
         device: Device to render on.
         expected_images: Number of images that all processes will make in all, by which the simulator chooses how to
             work once and for all; two choices differ by rounding.
@@ -81,6 +82,7 @@ class Simulation:
     render: Callable[..., Any]
     device: str
     expected_images: int
+    masses: tuple[str, ...] = ()
 
     def expose(self, split: str, indices: NDArray[np.int64]) -> tuple[Scenes, Observed]:
         """Return the scenes with these numbers, and images [n, H, W] of them on the device.
@@ -115,7 +117,7 @@ class Simulation:
             UsageError: A scene cannot be rendered or exposed.
         """
         pixels = render_pixels(
-            self.render, scenes, self.population.instrument, simulator=str(self.recipe.simulator),
+            self.render, scenes, self.population.instrument, simulator=str(self.recipe.simulator), masses=self.masses,
             device=self.device, expected_images=self.expected_images,
         )  # fmt: skip
         # Before the noise: a Poisson draw with a rate of NaN fails, on CUDA for the rest of the process.

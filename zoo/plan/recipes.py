@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
+from zoo.data.about import all_params, recorded_params
 from zoo.data.content import pin_paths
 from zoo.data.recipe import Recipe, canonical_json
 from zoo.devices import resolve_device
@@ -46,7 +47,7 @@ def make_recipe(
         name: float(value) if type(value) is int and type(dataset.params.get(name)) is float else value
         for name, value in params.items()
     }
-    params, content = pin_paths(params, dataset.paths)
+    params, content = pin_paths(recorded_params(dataset, params), dataset.paths)
     if not dataset.simulated:
         return Recipe(
             dataset=dataset.id,
@@ -158,24 +159,29 @@ def plan_images(
     recipe = make_recipe(
         host, dataset, params=params, simulator=simulator, device=resolve_device(device), seed=seed
     )  # fmt: skip
-    try_population(dataset, recipe)
+    try_population(host, dataset, recipe)
     return dataset, recipe
 
 
-def try_population(dataset: DatasetSpec, recipe: Recipe) -> None:
+def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> None:
     """Draw a few scenes of a simulated data set, so that impossible parameters stop the plan and not its cells.
 
     Raises:
-        UsageError: A parameter is impossible.
+        UsageError: A parameter is impossible, or the simulator does not render what the scenes contain.
         MissingError: The data set cannot be loaded.
     """
     if not dataset.simulated:
         return  # opening images that exist may take long
     import numpy as np
 
+    from zoo.lensing.scenes import check_masses
+
     build = registry.load_target(dataset)
     try:
-        build(**recipe.params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
+        params = all_params(dataset, recipe.params)
+        scenes = build(**params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
+        engine = registry.find_simulator(host, recipe.simulator or "")
+        check_masses(scenes, simulator=engine.id, known=engine.masses)
     except UsageError as error:
         raise UsageError(f"{dataset.id}: {error.args[0]}", hint=error.hint) from error
     except ZooError:

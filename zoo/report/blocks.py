@@ -13,11 +13,13 @@ from zoo.paths import parse_json
 from zoo.plurals import counted
 from zoo.report import charts
 from zoo.report.charts import words
-from zoo.report.columns import Column, known, measured_columns
+from zoo.report.columns import SETTINGS, Column, known, measured_columns
 from zoo.report.svg import SERIES, series_class, short
 from zoo.report.thumbnails import data_address
-from zoo.results.comparison import MACRO, Comparison, Variant, estimate
+from zoo.results.baselines import NO_BASELINES, Standing
+from zoo.results.comparison import MACRO, Variant, estimate
 from zoo.results.convergence import training_end
+from zoo.results.differences import Comparison
 from zoo.results.files import read_file, read_history
 from zoo.results.schema import Finished
 from zoo.results.store import EXAMPLES, MISTAKES
@@ -26,7 +28,9 @@ MOST_SERIES = 12
 """Variants that the charts of one problem show; the table shows all."""
 
 
-def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> dict[str, Any]:
+def score_table(
+    variants: Sequence[Variant], classes: Sequence[str], *, standing: Standing = NO_BASELINES
+) -> dict[str, Any]:
     """Return "headings" and "rows" of the sortable table, a row for each variant, best first."""
     estimates = [estimate(variant.results) for variant in variants]
     limits = (min(value.low for value in estimates), max(value.high for value in estimates))
@@ -55,22 +59,15 @@ def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> dict[str
                 for column in columns
             ),
         ]
-        rows.append({"name": variant.name, "series": index % SERIES if drawn else None, "cells": cells})
+        label = standing.label(variant.results[0])
+        rows.append({"name": variant.name, "label": label, "series": index % SERIES if drawn else None, "cells": cells})
     return {"headings": headings, "rows": rows}
 
 
 _COSTS = (
     Column(heading="parameters", value=lambda result: result.cost.parameters, text="{:,.0f}".format),
     Column(heading="MACs", value=lambda result: known(result.cost.macs), text=short),
-    Column(heading="learning rate", value=lambda result: known(result.cell.training.get("lr")), text="{:g}".format),
-    Column(
-        heading="weight decay", value=lambda result: known(result.cell.training.get("weight_decay")), text="{:g}".format
-    ),
-    Column(
-        heading="search trials",
-        value=lambda result: known(result.cell.search.trials if result.cell.search else 0),
-        text="{:.0f}".format,
-    ),
+    *SETTINGS,
     Column(heading="train images/s", value=lambda result: result.cost.train_images_per_second, text="{:,.0f}".format),
     Column(heading="minutes", value=lambda result: result.seconds / 60, text="{:.1f}".format),
 )
@@ -93,23 +90,36 @@ class DifferenceRow:
     verdict: str
 
 
+_VERDICTS = {
+    "trainings alike": "two trainings: no difference found",
+    "trainings differ": "two trainings differ",
+    "too few trainings": "too few trainings to tell",
+    "too few images": "too few test images to tell",
+    "none found": "no difference found",
+}
+
+
 def difference_rows(comparisons: Sequence[Comparison]) -> list[DifferenceRow]:
     """Return the differences with their intervals, clearest first."""
     reach = max((max(abs(one.low), abs(one.high)) for one in comparisons), default=1.0) or 1.0
     rows = []
     for one in sorted(comparisons, key=lambda one: (not one.found, -one.difference)):
-        style, verdict = ("found", "higher") if one.found else ("unclear", "no difference found")
         rows.append(
             DifferenceRow(
                 first=one.first,
                 second=one.second,
                 bar=charts.interval_bar(
-                    one.low, one.difference, one.high, limits=(-reach, reach), style=style, zero=True
+                    one.low,
+                    one.difference,
+                    one.high,
+                    limits=(-reach, reach),
+                    style="found" if one.found else "unclear",
+                    zero=True,
                 ),
                 difference=f"{one.difference:+.4f}",
-                chance="< 0.001" if one.corrected < 0.001 else f"{one.corrected:.3f}",
-                style=style,
-                verdict=verdict,
+                chance=one.chance.removeprefix("= ") or "–",
+                style="found" if one.found else "unclear",
+                verdict=_VERDICTS.get(one.verdict, one.verdict),
             )
         )
     return rows

@@ -1,4 +1,4 @@
-"""Columns of numbers that the tables of the terminal and of the page share: calibration and equivariance."""
+"""Columns of numbers that the tables of the terminal and of the page share: calibration, equivariance, settings."""
 
 from __future__ import annotations
 
@@ -103,7 +103,21 @@ MEASURED = (
         optional=True,
     ),
 )
-"""Columns in their order."""
+"""Scores and equivariance, in their order."""
+
+
+SETTINGS = (
+    Column(heading="learning rate", value=lambda result: known(result.cell.training.get("lr")), text="{:g}".format),
+    Column(
+        heading="weight decay", value=lambda result: known(result.cell.training.get("weight_decay")), text="{:g}".format
+    ),
+    Column(
+        heading="search trials",
+        value=lambda result: known(result.cell.search.trials) if result.cell.search else 0,
+        text="{:.0f}".format,
+    ),
+)
+"""Settings of the training, and the trials of the search that found them."""
 
 
 def measured_columns(results: Sequence[Finished]) -> list[Column]:

@@ -15,7 +15,7 @@ class Scores(Record):
 
     Args:
         auc: Class -> area under its one-vs-rest ROC curve; also "macro" (their mean) and "micro".
-        intervals: "auc.CLASS", "auc.macro", "accuracy" -> 95 % interval, bootstrap over images.
+        intervals: "auc.CLASS", "auc.macro", "auc.micro", "accuracy" -> 95 % interval over images.
         accuracy: Share of images whose most probable class is the true one.
         log_loss: Mean cross entropy.
         ece: Expected calibration error over 15 bins.
@@ -47,7 +47,7 @@ class Probe(Record):
 
     Args:
         auc: Class -> one-vs-rest area; also "macro".
-        interval: 95 % interval of the macro area, bootstrap over test images.
+        interval: 95 % interval of the macro area, over test images.
         shuffled: Macro area where all labels are shuffled first: 0.5 but for chance.
         single: Feature -> macro area of a fit to it alone.
         images: "train", "test" -> images that were looked at.

@@ -9,6 +9,7 @@ def test_my_model():
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from zoo.specs import REFERENCE_SHAPE, DatasetSpec, ModelSpec, SimulatorSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
+    from zoo.lensing.scenes import Scenes
 
 
 class ConformanceError(AssertionError):
@@ -247,7 +249,7 @@ def check_dataset(host: Host, name: str) -> None:
 
 
 def check_simulator(host: Host, name: str, dataset: str) -> None:
-    """Render a few scenes of a data set and check shapes, finiteness and independence of the batch.
+    """Render a few scenes of a data set and check shapes, finiteness, independence of the batch and declared masses.
 
     Raises:
         ConformanceError: A contract is broken.
@@ -267,3 +269,24 @@ def check_simulator(host: Host, name: str, dataset: str) -> None:
     _require(bool(np.isfinite(together).all()), f"{spec.id}: images are not finite")
     _require(bool((together.max((1, 2)) > 0).all()), f"{spec.id}: an image is empty")
     _require(np.array_equal(together[2:4], images(scenes[2:4])), f"{spec.id}: an image depends on its batch")
+    for name in spec.masses:
+        with_mass = images(_with_mass(scenes, name))
+        _require(
+            bool((np.abs(with_mass - together).max((1, 2)) > 1e-3 * together.max((1, 2))).all()),
+            f"{spec.id}: its spec declares masses={name!r}, but it renders the same images without them",
+        )
+
+
+def _with_mass(scenes: Scenes, name: str) -> Scenes:
+    """Return scenes with a mass that `SimulatorSpec.masses` names, large enough to be seen."""
+    from zoo.lensing.scenes import Multipoles, TruncatedHaloes
+
+    one = np.ones(len(scenes))
+    if name == "multipoles":
+        bent = Multipoles(amplitude_3=0.1 * one, angle_3=one, amplitude_4=0.1 * one, angle_4=one)
+        return dataclasses.replace(scenes, multipoles=bent)
+    column = one[:, None]
+    haloes = TruncatedHaloes(
+        x=column, y=column, einstein_radius=0.5 * column, scale_radius=0.5 * column, truncation_radius=2 * column
+    )
+    return dataclasses.replace(scenes, truncated_haloes=haloes)
