@@ -285,7 +285,7 @@ def test_seed_and_interval_are_always_shown(width):
 
 
 def test_long_headings_break_at_blanks(table):
-    lines = rendered(table, 244)
+    lines = rendered(table, 252)
     assert not any("no substructure" in line for line in lines)
     for word in ["AUC", "no", "substructure"]:
         assert any(re.search(rf"\b{word}\b", line) for line in lines[2:])

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zoo.data.recipe import SPLITS
 from zoo.errors import DataError, TrainingError
 from zoo.inference.evaluate import evaluation_recipe, open_evaluation
 from zoo.inference.predict import Preparation, prepare_image
@@ -150,7 +151,8 @@ def own_test_images(
         MissingError: A plugin is absent.
     """
     recipe = evaluation_recipe(host, trained, device=device)
-    split = open_evaluation(host, trained, recipe, images=number, progress=progress).split("test")
+    sizes = dict.fromkeys(SPLITS, number)
+    split = open_evaluation(host, trained, recipe, sizes=sizes, progress=progress).split("test")
     return split.images[:number], f"test images of {recipe.dataset}"
 
 

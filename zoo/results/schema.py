@@ -12,7 +12,7 @@ from zoo.environment import Environment
 from zoo.models.weights_file import Init
 from zoo.results.cell import Cell
 from zoo.schema import Count, Record
-from zoo.scores.schema import Equivariance, Probe, Scores
+from zoo.scores.schema import Equivariance, Interval, Probe, Scores
 
 
 class Epoch(Record):
@@ -101,6 +101,24 @@ class DataSummary(Record):
     counts: Mapping[str, tuple[Count, ...]]
 
 
+class FreshTest(Record):
+    """Scores on fresh test images: as many as the benchmark's own, of the same recipe but for the seed.
+
+    Args:
+        seed: Seed of the images.
+        recipe_hash: Hash of their recipe.
+        scores: Scores on them.
+        difference: Macro AUC on the benchmark's own test images less that on these.
+        interval: 95 % interval of the difference.
+    """
+
+    seed: Count
+    recipe_hash: str
+    scores: Scores
+    difference: float
+    interval: Interval
+
+
 class StreamSummary(Record):
     """Training images that were rendered as they were needed.
 
@@ -138,6 +156,7 @@ class Finished(Record, omit_defaults=True):
         plugins: Distribution -> version of every plugin that was loaded; of a file, its name and a digest.
         stream: Streamed training images; None for stored ones.
         probe: Scalar probe of the images, in results of earlier versions; a baseline has taken its place.
+        fresh: Scores on fresh test images (`--fresh-test`); None where they were not asked for.
     """
 
     schema: int
@@ -158,6 +177,7 @@ class Finished(Record, omit_defaults=True):
     environment: Environment
     stream: StreamSummary | None = None
     probe: Probe | None = None
+    fresh: FreshTest | None = None
     plugins: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:

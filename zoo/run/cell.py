@@ -93,7 +93,8 @@ def run_cell(
         if stored is not None and not force:
             return stored
         (run_dir / store.RESULT).unlink(missing_ok=True)
-        for leftover in [*run_dir.glob(".*.part"), *([run_dir / CHECKPOINT] if force else [])]:
+        again = [run_dir / CHECKPOINT, run_dir / store.FRESH] if force else []
+        for leftover in [*run_dir.glob(".*.part"), *again]:
             leftover.unlink(missing_ok=True)
         host.emit("zoo_run_started", cell=cell.to_json(), run_dir=run_dir)
         started = time.perf_counter()
