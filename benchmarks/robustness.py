@@ -117,7 +117,7 @@ def measure(weights: str, *, images: int, store: Path) -> list[Row]:
         smooth = substructure(probabilities, trained.about.classes)[split.labels == split.classes.index(SMOOTH)]
         if variant == PLAIN:
             threshold = float(np.quantile(smooth, 1 - RATE))
-        low, high = scores.intervals["macro"]
+        low, high = scores.intervals["auc.macro"]
         rows.append(
             Row(
                 model=trained.about.model, run_id=trained.about.run_id, data=trained.about.recipe.dataset,
