@@ -52,7 +52,7 @@ def _run_kinds(problem: Problem, folder: Path) -> list[Kind]:
     kinds = [
         Kind(
             name=name, path=f"{first}/{name}", other=f"{second}/{name}", commands=read, checks=name not in ("log.txt",),
-            names=(first.name,), outcome=lambda folder: _stored(folder),
+            names=(first.name,), outcome=_stored,
         )
         for name in (
             "cell.json", "result.json", "history.jsonl", "weights.safetensors", "predictions.safetensors",
@@ -60,7 +60,14 @@ def _run_kinds(problem: Problem, folder: Path) -> list[Kind]:
         )
     ]  # fmt: skip
     kinds.append(
-        Kind(name="lock of a run", path=f"{first}/.lock", other=f"{second}/log.txt", commands=read, names=(first.name,))
+        Kind(
+            name="lock of a run",
+            path=f"{first}/.lock",
+            other=f"{second}/log.txt",
+            commands=read,
+            names=(first.name,),
+            outcome=_stored,
+        )
     )
     return kinds
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from cellhere import run_cells_here
 
 from zoo.data.recipe import Recipe
 from zoo.host import load_plugins
@@ -30,7 +31,8 @@ def surroundings(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_bench_and_report(zoo, tmp_path):
+def test_bench_and_report(zoo, tmp_path, monkeypatch):
+    run_cells_here(monkeypatch)
     sizes = [word for name in ("train", "val", "test") for word in ("--set", f"{name}_images=200")]
     bench = ["bench", "--model", "toyzoo/tiny", "--data", "clumps", "--budget", "smoke", "--device", "cpu", *PAINTED]
     out, err = zoo(*bench, *sizes)

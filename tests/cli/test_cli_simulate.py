@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cellhere import run_cells_here
 from PIL import Image
 from safetensors.numpy import load_file
 
@@ -67,8 +68,9 @@ def sizes(**images: int) -> list[str]:
 
 
 @pytest.mark.slow
-def test_bench_reads_what_was_simulated(zoo, tmp_path):
+def test_bench_reads_what_was_simulated(zoo, tmp_path, monkeypatch):
     """From a folder with --images: the very images, none simulated, and the cache is left alone."""
+    run_cells_here(monkeypatch)
     for split in SPLITS:
         words = ["-n", 200, "--split", split, "--seed", 3, "--set", "data.image_size=12", "--out", "images"]
         assert zoo(*DISCS, *words)[0] == 0
