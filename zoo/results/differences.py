@@ -236,8 +236,7 @@ def _read_sample(variant: Variant) -> Sample:
                 raise DataError("its seeds were tested on different images.")
             probabilities = softmax(arrays["test.logits"])
             if probabilities.shape[1] != len(result.classes):
-                there = counted(probabilities.shape[1], "class")
-                raise DataError(f"{path} has {there}, not {len(result.classes)}.")
+                raise DataError(f"{path} has {counted(probabilities.shape[1], 'class')}, not {len(result.classes)}.")
             yield probabilities, labels
 
     try:

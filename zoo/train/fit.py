@@ -153,8 +153,7 @@ def prepare(
 
     def simulating(split: str, done: int, total: int) -> None:
         progress.report(f"simulate {split}", done, total)
-        if done == total:
-            simulated.images += total
+        simulated.images += total if done == total else 0
 
     clock = time.perf_counter()
     settings = TrainingSettings(**cell.training)
@@ -163,13 +162,7 @@ def prepare(
     device = fabric.device if team.size > 1 else device
     check_unchanged(host, cell, images=images)
     data = Dataset(
-        host,
-        cell.recipe,
-        cell.sizes,
-        folder=images,
-        task=cell.task,
-        train_seed=cell.train_seed,
-        progress=simulating,
+        host, cell.recipe, cell.sizes, folder=images, task=cell.task, train_seed=cell.train_seed, progress=simulating
     )
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)
