@@ -1,6 +1,7 @@
 """The classifier of what a fitted smooth lens leaves: features, cache, and what it accepts."""
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -118,6 +119,25 @@ def test_it_tells_smooth_lenses_from_others_and_does_not_depend_on_the_batch(tmp
     assert (logits.argmax(1) == torch.arange(16) % 2).all()
     alone = torch.cat([network(images[i : i + 1, None]) for i in (0, 9)])
     assert torch.allclose(logits[[0, 9]], alone, atol=1e-2)
+
+
+def test_the_number_of_threads_of_other_work_stays(noisy):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        build().features(noisy(2)[:, None])
+        found = [torch.get_num_threads()]
+
+        def elsewhere():
+            torch.ones(1 << 20).exp()  # a thread takes the number over when it first uses it
+            found.append(torch.get_num_threads())
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        assert found == [2, 2]
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_features_are_fitted_once(tmp_path, monkeypatch, noisy):

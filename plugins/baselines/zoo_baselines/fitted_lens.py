@@ -82,10 +82,12 @@ class FittedLens(nn.Module):
 
         if cuda:
             return torch.cat([fit(some) for some in mono.split(_ON_A_GPU)])
-        workers = max(1, min(len(mono), torch.get_num_threads()))
-        # The number of threads that torch uses is a setting of each thread, so the caller's stays as it is.
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return torch.cat(list(pool.map(fit, mono.split(1)))).to(images.device)
+        threads = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                return torch.cat(list(pool.map(fit, mono.split(1)))).to(images.device)
+        finally:
+            torch.set_num_threads(threads)  # the last number that any thread sets is that of every new thread
 
     def fit_splits(self, splits: SplitsToFit) -> None:
         """Fit the logistic regression to the features of the training images.
