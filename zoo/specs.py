@@ -228,6 +228,7 @@ class DatasetSpec(Spec):
             are there with the value that leaves its images as they were.
         changes: Version, as text -> sentence on what it changed; stands beside results of earlier versions.
         captions: Column of the stored parameters -> text for pictures, such as "SNR {:.0f}"; default: the first four.
+        baselines: Ids of models that `zoo bench` adds to every plan on this data set: what a network has to beat.
         slices: Column of the stored parameters -> label with its unit; the page of results shows scores in slices of
             each; default: the first four that vary.
     """
@@ -252,9 +253,12 @@ class DatasetSpec(Spec):
     changes: Mapping[str, str] = field(default_factory=dict)
     captions: Mapping[str, str] = field(default_factory=dict)
     slices: Mapping[str, str] = field(default_factory=dict)
+    baselines: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if wrong := [name for name in self.baselines if not ID_PATTERN.fullmatch(name)]:
+            raise ValueError(f"{self.id}: baselines name {wrong[0]!r}, which is not of the form namespace/name")
         for name, groups in self.tasks.items():
             taken = [old for group in groups.values() for old in group] if isinstance(groups, Mapping) else []
             if sorted(taken) != sorted(self.classes) or len(groups) < 2:

@@ -185,7 +185,7 @@ def test_hostile_texts_from_bench_to_page(zoo, tmp_path, monkeypatch):
     assert "\\|" in zoo("report", "--md")[0]
     [run_dir] = [path.parent for path in (tmp_path / "results").glob("*/*/*/weights.safetensors")]
     name = f"{hostile['FORMULA'].replace('/', '')}{hostile['MARKUP'].replace('/', '')}{hostile['ESCAPES']}.npy"
-    np.save(tmp_path / name, np.ones((1, 12, 12), np.float32))
+    np.save(tmp_path / name, np.eye(12, dtype=np.float32)[None])
     (tmp_path / "=broken\x1b[2J.npy").write_bytes(b"nothing")
     weights = run_dir.name
     out, err = zoo("predict", weights, name, "=broken\x1b[2J.npy", code=1)

@@ -154,3 +154,19 @@ def test_a_split_without_images_is_named(marks, missing):
 def test_two_images_cannot_fill_three_splits():
     with pytest.raises(DataError, match=r"2 images in all"):
         assign_splits(image_set(2), sizes(1, 1, 1), seed=0)
+
+
+@pytest.mark.parametrize("mark", [None, "train"])
+def test_another_train_seed_draws_another_subset_of_the_training_images(mark):
+    images = image_set(400, split=None if mark is None else ["test"] * 60 + ["val"] * 40 + ["train"] * 300)
+    usual = assign_splits(images, sizes(50, 20, 30), seed=0)
+    drawn = [assign_splits(images, sizes(50, 20, 30), seed=0, train_seed=seed) for seed in (0, 1, 1)]
+    for splits in drawn:
+        assert len(splits["train"]) == 50
+        for name in ("val", "test"):
+            np.testing.assert_array_equal(splits[name], usual[name])
+        whole = assign_splits(images, sizes(10**6, 20, 30), seed=0)["train"]
+        assert set(splits["train"]) <= set(whole)
+    first, second, again = (set(splits["train"]) for splits in drawn)
+    assert first != second == again
+    assert len({frozenset(usual["train"]), frozenset(first), frozenset(second)}) == 3

@@ -39,6 +39,7 @@ CHANGES = {
     "task": "substructure",
     "content": {"width": "content:0"},
     "images": {"val": "0"},
+    "train_seed": 0,
 }
 
 
@@ -69,7 +70,7 @@ def test_the_search_is_recorded_and_changes_neither_run_id_nor_equality(trials):
 
 
 def test_a_cell_without_the_fields_that_came_later_keeps_its_run_id():
-    later = ("task", "content", "images", "search")
+    later = ("task", "content", "images", "search", "train_seed")
     before = {name: value for name, value in asdict(CELL).items() if name not in later}
     before["recipe"] = {name: value for name, value in before["recipe"].items() if name not in ("content", "code")}
     assert CELL.run_id == short_hash({"schema": SCHEMA, **before})

@@ -132,7 +132,7 @@ def test_pushed_weights_can_be_loaded(hub, run_dir, tmp_path):
     assert json.loads((there / store.RESULT).read_text())["run_id"] == run_dir.name
 
     images = tmp_path / "images.npy"
-    np.save(images, np.ones((2, 12, 12), np.float32))
+    np.save(images, np.arange(288, dtype=np.float32).reshape(2, 12, 12))
     first = run(["predict", "hf://me/tiny", images, "--csv"], tmp_path, hub.address)
     assert first.returncode == 0, first.stderr
     assert len(first.stdout.splitlines()) == 3

@@ -187,7 +187,7 @@ for command in (
         "equivariance",
         "zoo.cli.equivariance",
         "equivariance",
-        "Measure how far an untrained network is from invariant under its group.",
+        "Measure how far a network is from invariant.",
     ),
     LazyCommand("plugins", "zoo.cli.inspect", "plugins", "List installed plugins and their status."),
     LazyCommand("env", "zoo.cli.inspect", "env", "Show machine, versions, folders and plugins, for bug reports."),

@@ -140,5 +140,8 @@ def _print(host: Host, found: Evaluation) -> None:
         interval = "" if low is None else f"{low:.4f} to {high:.4f}"
         table.add_row(f"AUC {name.replace('_', ' ')}", f"{area:.4f}", interval)
     table.add_row("accuracy", f"{found.accuracy:.4f}", "")
+    table.add_row("log loss", f"{found.log_loss:.4f}", "")
+    if found.brier is not None:
+        table.add_row("Brier score", f"{found.brier:.4f}", "")
     table.add_row("calibration error", f"{found.ece:.4f}", "")
     console().print(table)

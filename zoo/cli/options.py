@@ -80,7 +80,7 @@ def _option(one: Field[Any], hint: Any) -> Callable[[F], F]:
     if one.name in _SEVERAL:
         keywords["multiple"] = True
     elif hint is bool:
-        keywords["is_flag"] = True
+        keywords |= {"is_flag": True} if default is False else {"default": default}
     else:
         keywords |= {"default": default, "show_default": default not in (None, "", MISSING)}
         if Path in get_args(hint):

@@ -49,7 +49,8 @@ def print_plan(
     for line in dict.fromkeys(line for line in lines if not line.endswith(" with ")):
         out.print(line)
     for cell in cells if len(cells) <= 24 else []:
-        line = f"  {cell.model} on {cell.data}, seed {cell.seed}{_variant(cell, cells)}  "
+        role = ", baseline" if cell.model in registry.find(host, DatasetSpec, cell.data).baselines else ""
+        line = f"  {cell.model} on {cell.data}, seed {cell.seed}{_variant(cell, cells)}{role}  "
         state = styled("  stored" if cell.run_id in there else "", "green")
         out.print(line, styled(cell.run_id, "dim"), state, sep="")
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
@@ -59,6 +60,8 @@ def print_plan(
     if alone := dict.fromkeys(cell.model for cell in cells if cell.fits_itself):
         fit = "fits itself" if len(alone) == 1 else "fit themselves"
         out.print(f"{', '.join(alone)} {fit}: augmentation and training settings do not apply", style="dim")
+    if first.train_seed is not None:
+        out.print("each seed has training images of its own; validation and test images are the same", style="dim")
     if note := _stream_note(cells):
         out.print(note, style="dim")
     return stored

@@ -65,16 +65,28 @@ def report(
             f"No results were found in {store}.",
             hint="Make some: zoo bench --model p4m --data modelB --budget smoke",
         )
+    from zoo.report.problems import find_problems
+    from zoo.results.baselines import merged
+
+    problems = find_problems(found, store=store)
+    standing = merged([problem.standing(datasets) for problem in problems])
     if as_json:
-        print_json([plain_result(result) | {"run_dir": str(result.run_dir)} for result in found])
+        print_json(
+            [
+                plain_result(result)
+                | {
+                    "run_dir": str(result.run_dir),
+                    "baseline": result.run_id in standing.baselines,
+                    "does_not_beat": standing.unbeaten.get(result.run_id),
+                }
+                for result in found
+            ]
+        )
     elif as_csv:
         from zoo.report.tables import to_csv
 
-        echo(to_csv(found), nl=False)
+        echo(to_csv(found, standing=standing), nl=False)
     if html is not None or not (as_json or as_csv):
-        from zoo.report.problems import find_problems
-
-        problems = find_problems(found, store=store)
         if not (as_json or as_csv):
             print_problems(problems, datasets, twins, as_markdown=as_markdown)
         if html is not None:
@@ -101,7 +113,7 @@ def print_problems(
 
     out = console()
     for problem in problems:
-        tables = make_tables(problem.results, datasets=datasets, twins=twins)
+        tables = make_tables(problem.results, datasets=datasets, twins=twins, comparisons=problem.comparisons)
         over_seeds = seed_table(problem.variants)
         sentences = problem.sentences()
         if len(sentences) > _MOST_SENTENCES:

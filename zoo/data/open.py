@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ class Dataset:
         sizes: Number of images of each split.
         folder: Folder that simulated images are only read from; default: the cache, which is filled.
         task: Task of the data set; "" keeps all classes apart.
+        train_seed: Seed of other training images than those of the recipe; None keeps these.
         progress: Function called with split, images made, images to be made while it simulates.
 
     Raises:
@@ -63,10 +65,12 @@ class Dataset:
         *,
         folder: Path | None = None,
         task: str = "",
+        train_seed: int | None = None,
         progress: SimulationProgress | None = None,
     ) -> None:
         self.recipe, self.sizes, self.folder, self.progress = recipe, dict(sizes), folder, progress
         self.spec = registry.find(host, DatasetSpec, recipe.dataset)
+        self.train_seed = train_seed
         self.task = open_task(self.spec, task)
         self._host = host
         check_code(host, recipe)
@@ -92,10 +96,17 @@ class Dataset:
         """Instrument of simulated images; None for images that exist already."""
         return None if isinstance(self._content, ImageSet) else self._content.instrument
 
-    def simulation(self, *, expected_images: int) -> Simulation:
+    def recipe_of(self, name: str) -> Recipe:
+        """Return the recipe of a split's images."""
+        if name != "train" or self.train_seed is None:
+            return self.recipe
+        return replace(self.recipe, seed=self.train_seed)
+
+    def simulation(self, *, expected_images: int, split: str = "") -> Simulation:
         """Return what makes the images.
 
         Args:
+            split: "train" for the training images, also of a stream.
             expected_images: Number of will be made in all.
 
         Raises:
@@ -109,7 +120,7 @@ class Dataset:
             )
         engine = registry.find(self._host, SimulatorSpec, self.recipe.simulator)
         return Simulation(
-            recipe=self.recipe,
+            recipe=self.recipe_of(split),
             classes=self.spec.classes,
             population=self._content,
             render=registry.load_target(engine),
@@ -138,7 +149,7 @@ class Dataset:
             _check_pixels(content, index, f"{self.spec.id}: the {_IN_WORDS[name]} images")
         else:
             images = self.sizes[name]
-            labels = _first_labels(content, self.recipe.stream(name), images, classes=self.spec.classes)
+            labels = _first_labels(content, self.recipe_of(name).stream(name), images, classes=self.spec.classes)
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.spec.classes):
             return  # opening the split reports it
         present = set(self.task.labels(labels).tolist())
@@ -155,7 +166,8 @@ class Dataset:
 
     def _index(self, content: ImageSet, name: str) -> NDArray[np.int64]:
         """Return the positions of a split's images."""
-        return np.sort(assign_splits(content, self.sizes, seed=self.recipe.seed)[name])
+        splits = assign_splits(content, self.sizes, seed=self.recipe.seed, train_seed=self.train_seed)
+        return np.sort(splits[name])
 
     def _split(self, name: str) -> Split:
         content = self._content
@@ -171,11 +183,11 @@ class Dataset:
             )
         images = self.sizes[name]
         if self.folder is not None:
-            shards = open_folder(self.folder, self.recipe, name, images)
+            shards = open_folder(self.folder, self.recipe_of(name), name, images)
         else:
             report = self.progress
             shards = fill_folder(
-                self.simulation(expected_images=sum(self.sizes.values())),
+                self.simulation(expected_images=sum(self.sizes.values()), split=name),
                 name,
                 images,
                 progress=None if report is None else lambda done, total: report(name, done, total),

@@ -93,6 +93,11 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             )
         images: dict[str, str] = {}
         if request.images is not None:
+            if request.data_seeds:
+                raise UsageError(
+                    f"--images {request.images} holds training images of one seed, --data-seeds needs those of each.",
+                    hint="Leave out --images. To make them beforehand, into the cache: zoo simulate with --seed N",
+                )
             needed = {split: size for split, size in sizes.items() if split != "train" or not stream}
             recipe = recipe_of_folder(dataset, recipe, request.images, needed)
             images = {split: folder_digest(request.images, split, size) for split, size in needed.items()}
@@ -118,6 +123,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     sizes=sizes,
                     training={} if model.fits_itself else asdict(TrainingSettings(**training)),
                     seed=seed,
+                    train_seed=seed if request.data_seeds else None,
                     budget=budget.name,
                     rule=cast(Rule, request.rule),  # one of RULES
                     task=request.task,

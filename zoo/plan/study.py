@@ -70,7 +70,9 @@ class Best:
 
 
 SHARED = tuple(
-    one.name for one in fields(Request) if not is_place(one) and one.name not in ("models", "data", "seeds", "match")
+    one.name
+    for one in fields(Request)
+    if not is_place(one) and one.name not in ("models", "data", "seeds", "match", "baselines")
 )
 """Fields of a request that a study fixes: its trials share one model and data set, and have own seeds."""
 

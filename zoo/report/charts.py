@@ -10,6 +10,7 @@ from markupsafe import Markup
 from msgspec.structs import replace
 
 from zoo.plurals import counted
+from zoo.report.columns import known
 from zoo.report.digest import FALSE_RATES, Bin, Digest, ReliabilityBin
 from zoo.report.svg import Panel, band, dot, frame, line, picture, series_class, short, text, whisker
 from zoo.results.comparison import Estimate, Variant, estimate
@@ -256,11 +257,6 @@ def cost_panels(variants: Sequence[Variant]) -> list[Figure]:
     return panels
 
 
-def known(value: float | None) -> float:
-    """Return a number that may be unknown as one that may be NaN."""
-    return math.nan if value is None else value
-
-
 def _largest(values: Sequence[float | None]) -> float:
     """Return the largest number, or NaN if one of them is unknown."""
     return math.nan if None in values else max(map(known, values))
@@ -282,13 +278,16 @@ def interval_bar(
 
 
 def equivariance_panel(variants: Sequence[Variant]) -> list[Figure]:
-    """Draw the error of the logits under the symmetries of the pixel grid, before and after training."""
+    """Draw the error of the logits under the eight symmetries of the square, before and after training.
+
+    Variants without it, such as those of earlier versions, are left out.
+    """
     rows: list[tuple[int, Variant, float, float, float]] = []
     for index, variant in enumerate(variants):
         measured = [result.equivariance for result in variant.results]
-        before = _largest([one.initial.error for one in measured])
-        after = _largest([one.trained.error for one in measured])
-        flips = max(one.trained.flips for one in measured)
+        before = _largest([one.before.square.error if one.before else None for one in measured])
+        after = _largest([one.after.square.error if one.after else None for one in measured])
+        flips = _largest([one.after.square.flips if one.after else None for one in measured])
         if math.isfinite(after):
             rows.append((index, variant, before, after, flips))
     if not rows:
@@ -303,12 +302,12 @@ def equivariance_panel(variants: Sequence[Variant]) -> list[Figure]:
         at = panel.across(10.0**power)
         content += f'<path class="grid" d="M{at:.1f} 4V{bottom:.1f}"/>'
         content += text(at, bottom + 16, f"1e{power}" if power else "1", style="tick", anchor="middle")
-    content += text(260, height - 6, "error of the logits, relative", style="axis", anchor="middle")
+    content += text(260, height - 6, "change of the logits over their spread", style="axis", anchor="middle")
     for row, (index, variant, before, after, flips) in enumerate(rows):
         at = 4 + step * row + 25
         style = series_class(index)
         share = f"  ({100 * flips:.1f} % of the images change class)" if math.isfinite(flips) and flips else ""
-        group = variant.results[0].equivariance.group or "no symmetry claimed"
+        group = variant.results[0].equivariance.group or "no symmetry declared"
         content += text(16, at - 11, f"{variant.name} · {group}{share}", style=f"row {style}")
         places = [panel.across(min(max(value, low), high)) for value in (before, after) if not math.isnan(value)]
         content += f'<path class="whisker {style}" d="M{places[0]:.1f} {at}H{places[-1]:.1f}"/>'
@@ -316,8 +315,9 @@ def equivariance_panel(variants: Sequence[Variant]) -> list[Figure]:
             content += f'<circle class="hollow {style}" cx="{places[0]:.1f}" cy="{at}" r="4.5"/>'
         content += f'<circle class="dot {style}" cx="{places[-1]:.1f}" cy="{at}" r="4.5"/>'
     caption = (
-        "Largest change of the logits under quarter turns and mirrors, over their size: hollow before training, "
-        "filled after. Rounding is about 1e-7."
+        "Change of the centred logits under quarter turns and mirrors, the same eight for every network, over their "
+        "spread between images: hollow before training, filled after. Rounding is about 1e-6; beside each name is the "
+        "group that the network declares."
     )
     return [
         Figure(

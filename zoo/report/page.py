@@ -19,13 +19,14 @@ from zoo.plurals import counted
 from zoo.report import charts
 from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, examples, mistakes, run_rows, score_table
 from zoo.report.charts import Digests
+from zoo.report.columns import equivariance_notes
 from zoo.report.digest import Digest, read_digest
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.problems import Problem
 from zoo.report.svg import SERIES
 from zoo.report.tables import accumulation_note, result_notes
 from zoo.results.cell import Cell
-from zoo.results.comparison import MACRO, Variant, estimate
+from zoo.results.comparison import MACRO, Variant, estimate, spread_note
 from zoo.results.schema import Finished
 from zoo.results.store import Unreadable, split_sizes
 from zoo.schema import plain
@@ -146,24 +147,26 @@ def _section(
         "anchor": anchor,
         "about": about,
         "note": "; ".join(filter(None, (budget_note(cell.budget, dataset), f"images {old}" if old else ""))),
-        "results": _results(problem, {} if dataset is None else dataset.slices, twins) if problem.variants else None,
+        "results": _results(problem, dataset, twins) if problem.variants else None,
         "failed": [result for result in problem.results if result.status != "ok"],
     }
 
 
-def _results(problem: Problem, labels: Mapping[str, str], twins: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def _results(problem: Problem, dataset: DatasetSpec | None, twins: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Return tables and charts of the variants that ended well."""
-    digests, lost = _digests(problem.variants, labels)
+    digests, lost = _digests(problem.variants, {} if dataset is None else dataset.slices)
+    standing = problem.standing({} if dataset is None else {dataset.id: dataset})
     shown = problem.variants[:MOST_SERIES]
     classes = shown[0].results[0].classes
     memory = filter(None, (accumulation_note(result) for variant in problem.variants for result in variant.results))
-    notes = [*result_notes([result for variant in problem.variants for result in variant.results]), *problem.notes]
+    results = [result for variant in problem.variants for result in variant.results]
+    notes = [*result_notes(results), *equivariance_notes(results), *problem.notes]
     good = [result for result in problem.results if result.status == "ok"]
-    notes += filter(None, [search_note(good), missing_twins(problem.results, twins)])
+    notes += filter(None, [spread_note(problem.variants), search_note(good), missing_twins(problem.results, twins)])
     return {
         **_headline(problem),
-        "table": score_table(problem.variants, classes),
-        "notes": [*notes, *lost, *memory],
+        "table": score_table(problem.variants, classes, standing=standing),
+        "notes": [*standing.footnotes, *notes, *lost, *memory],
         "legend": [variant.name for variant in shown],
         "colours": SERIES,
         "limited": f" The charts show the best {MOST_SERIES}." if len(problem.variants) > MOST_SERIES else "",
@@ -204,20 +207,33 @@ def _digests(variants: Sequence[Variant], labels: Mapping[str, str]) -> tuple[Di
     return digests, lost
 
 
-def _headline(problem: Problem) -> dict[str, str]:
-    """Return the leading network and the networks that differ significantly from it."""
+def _headline(problem: Problem) -> dict[str, Any]:
+    """Return the leading network, and sentences on its differences from the others."""
     best = problem.variants[0]
     value = estimate(best.results)
-    several = f", mean of {counted(value.seeds, 'seed')}" if value.seeds > 1 else ""
+    several = f", mean of {counted(value.seeds, 'seed')}" if value.seeds > 1 else ", one training"
     mine = [one for one in problem.comparisons if one.score == MACRO and best.name in (one.first, one.second)]
+    others: dict[str, list[str]] = {}
+    for one in mine:
+        others.setdefault(one.verdict, []).append(one.second if one.first == best.name else one.first)
     return {
         "caution": problem.caution,
         "best": best.name,
         "auc": f"{value.auc:.4f}",
         "interval": f"95 % {value.low:.4f} to {value.high:.4f}{several}",
-        "ahead": _listed([one.second for one in mine if one.found and one.first == best.name]),
-        "level": _listed([one.second if one.first == best.name else one.first for one in mine if not one.found]),
+        "sentences": [sentence.format(_listed(others[key])) for key, sentence in _AGAINST.items() if key in others],
     }
+
+
+_AGAINST = {
+    "higher": "It is ahead of {} beyond chance.",
+    "trainings differ": "The trainings differ from those of {}.",
+    "trainings alike": "The trainings do not differ beyond chance from those of {}.",
+    "too few trainings": "There are too few trainings to tell it from {}.",
+    "too few images": "There are too few test images to tell it from {}.",
+    "none found": "No difference was found to {}.",
+}
+"""Verdict -> sentence on the leading network."""
 
 
 def _listed(names: Sequence[str]) -> str:

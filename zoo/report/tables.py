@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from zoo.data.about import budget_note, shown_params, version_note
 from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.plurals import counted
+from zoo.report.columns import SETTINGS, Column, equivariance_notes, measured_columns
 from zoo.report.notes import missing_twins, search_note, search_trials
-from zoo.results.cell import Cell
-from zoo.results.comparison import Variant, estimate, problem_key
+from zoo.results.baselines import NO_BASELINES, Standing, find_standing
+from zoo.results.comparison import Variant, estimate, group_variants, problem_key, spread_note
+from zoo.results.differences import Comparison
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
 from zoo.schema import plain
@@ -22,7 +24,6 @@ from zoo.specs import DatasetSpec
 if TYPE_CHECKING:
     from rich.table import Table
 
-_ANGLES = "error at other angles"
 _CLASS_AREAS = "AUC of classes"
 _LEAST_IMPORTANT = (
     _CLASS_AREAS,
@@ -30,12 +31,19 @@ _LEAST_IMPORTANT = (
     "weight decay",
     "learning rate",
     "search trials",
+    "other angles",
+    "at 17 deg",
+    "at 45 deg",
+    "log loss",
     "train images/s",
     "minutes",
     "run",
+    "own group",
+    "class flips",
     "parameters",
-    _ANGLES,
+    "Brier",
     "equivariance error",
+    "calibration error",
     "accuracy",
     "95 %",
     "seed",
@@ -65,6 +73,7 @@ def make_tables(
     *,
     datasets: Mapping[str, DatasetSpec] = MappingProxyType({}),
     twins: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    comparisons: Sequence[Comparison] | None = None,
 ) -> list[ResultTable]:
     """Return a table for each data set, budget, sizes, rule and precision that occur.
 
@@ -72,16 +81,20 @@ def make_tables(
         results: Results of any kind.
         datasets: Id -> spec of the data sets that are installed; see `zoo.registry.datasets_by_id`.
         twins: Id -> plain twins of a model; see `zoo.registry.twins_by_id`.
+        comparisons: Comparisons of all pairs of the results, which belong to one problem; None makes those needed.
     """
     groups: dict[str, list[RunResult]] = {}
     for result in results:
         key = problem_key(result.cell)
         groups.setdefault(key, []).append(result)
-    return [_table(group, datasets, twins) for _, group in sorted(groups.items())]
+    return [_table(group, datasets, twins, comparisons) for _, group in sorted(groups.items())]
 
 
 def _table(
-    results: list[RunResult], datasets: Mapping[str, DatasetSpec], twins: Mapping[str, Sequence[str]]
+    results: list[RunResult],
+    datasets: Mapping[str, DatasetSpec],
+    twins: Mapping[str, Sequence[str]],
+    comparisons: Sequence[Comparison] | None,
 ) -> ResultTable:
     cell = results[0].cell
     dataset = datasets.get(cell.data)
@@ -99,32 +112,25 @@ def _table(
         f"validation, {counted(sizes['test'], 'test image')} · rule {cell.rule} · {cell.precision}"
         + (f"\n{', '.join(shown)}" if shown else "")
     )
-    rotations = [one for result in good if (one := result.equivariance.trained.rotations) is not None]
-    turned = bool(rotations)
+    measured = [*measured_columns(good), *SETTINGS]
     columns = [
         "model", "seed", "parameters", "MACs",
         *(heading for heading, _ in areas), "95 %",
-        "accuracy", "equivariance error", *([_ANGLES] if turned else []),
-        "learning rate", "weight decay", "search trials", "train images/s", "minutes", "run",
+        *(column.heading for column in measured), "train images/s", "minutes", "run",
     ]  # fmt: skip
+    standing = find_standing(group_variants(good), dataset=dataset, comparisons=comparisons)
     rows = [
-        _row(result, [name for _, name in areas], turned=turned)
+        _row(result, [name for _, name in areas], measured, label=standing.label(result))
         for result in sorted(good, key=lambda result: -result.test.macro)
     ]
     rows += [_failed_row(result, columns, score=areas[-1][0]) for result in bad]
     notes = list(filter(None, [budget_note(cell.budget, dataset)]))
     if old := version_note(dataset, cell.recipe.dataset_version):
         notes.append(f"Images {old}")
-    notes += result_notes(good)
+    notes += [*standing.footnotes, *result_notes(good)]
     notes += filter(None, [search_note(good), missing_twins(results, twins), *map(accumulation_note, good)])
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
-    if turned:
-        floors = [one.floor for one in rotations if one.floor is not None]
-        notes.append(
-            "equivariance error: largest change of a logit under the pixel symmetries of the group, over the largest "
-            "logit; error at other angles: root mean square change at its angles in between, over the spread of the "
-            "logits" + (f"; interpolation makes up to {max(floors):.0e} of it" if floors else "")
-        )
+    notes += equivariance_notes(good)
     notes += [f"{_name(result)}, seed {result.cell.seed}: {result.cause}" for result in bad]
     return ResultTable(title=title, columns=columns, rows=rows, notes=notes)
 
@@ -167,36 +173,21 @@ def accumulation_note(result: Finished) -> str:
     )
 
 
-def _row(result: Finished, areas: Sequence[str], *, turned: bool) -> list[str]:
+def _row(result: Finished, areas: Sequence[str], measured: Sequence[Column], *, label: str) -> list[str]:
     test, cost = result.test, result.cost
     low, high = test.intervals["auc.macro"]
-    rotations = result.equivariance.trained.rotations
     return [
-        _name(result),
+        _name(result) + label,
         str(result.cell.seed),
         f"{cost.parameters:,}",
         "-" if cost.macs is None else _short(cost.macs),
         *(f"{test.auc[name]:.4f}" for name in areas),
         f"{low:.4f} to {high:.4f}",
-        f"{test.accuracy:.3f}",
-        _error(result.equivariance.trained.error),
-        *([_error(rotations.error if rotations else None)] if turned else []),
-        *(setting(result.cell, name) for name in ("lr", "weight_decay")),
-        search_trials(result.cell),
+        *(column.cell(result) for column in measured),
         f"{cost.train_images_per_second:,.0f}",
         f"{result.seconds / 60:.1f}",
         result.run_id[:8],
     ]
-
-
-def setting(cell: Cell, name: str) -> str:
-    """Return a training setting that is a number, or "-" where a cell has none."""
-    value = cell.training.get(name)
-    return "-" if value is None else f"{value:g}"
-
-
-def _error(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0e}"
 
 
 def _failed_row(result: RunResult, columns: Sequence[str], *, score: str) -> list[str]:
@@ -232,12 +223,17 @@ def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
         title="Over seeds",
         columns=["model", "seeds", "mean AUC macro", "spread", "95 % over images and seeds"],
         rows=rows,
-        notes=[],
+        notes=[spread_note(variants)],
     )
 
 
-def to_csv(results: Iterable[RunResult]) -> str:
-    """Return every number of every result, unrounded, one line a run; a column for each name that occurs."""
+def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -> str:
+    """Return every number of every result, unrounded, one line a run; a column for each name that occurs.
+
+    Args:
+        results: Results of any kind.
+        standing: Baselines, and networks that do not beat them.
+    """
     rows = []
     for result in results:
         cell = result.cell
@@ -249,6 +245,8 @@ def to_csv(results: Iterable[RunResult]) -> str:
             "seed": cell.seed,
             "status": result.status,
             "run_id": result.run_id,
+            "baseline": result.run_id in standing.baselines,
+            "does_not_beat": standing.unbeaten.get(result.run_id, ""),
             "search_trials": search_trials(cell),
         }
         content = plain(result)

@@ -15,7 +15,7 @@ from zoo.paths import read_json
 from zoo.schema import Count, read_record
 
 SCHEMA = 1
-_LATER = ("task", "content", "images", "search")
+_LATER = ("task", "content", "images", "search", "train_seed")
 """Fields that cell.json holds only where they have a value."""
 Rule: TypeAlias = Literal["val_auc", "last"]
 """Epoch whose weights are kept: the one with the highest validation AUC, or the last."""
@@ -56,6 +56,7 @@ class Cell:
         images: Split -> digest of its images in the folder given with `--images`; empty for images of the cache.
         search: Search that found the settings; None for defaults and settings given by hand. Not part of the run id:
             equal settings have equal results, however they were found.
+        train_seed: Seed of the training images where they are the cell's own; None for those of the recipe.
     """
 
     model: str
@@ -73,6 +74,7 @@ class Cell:
     content: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
     search: Search | None = field(default=None, compare=False)
+    train_seed: Count | None = None
 
     @cached_property  # read several times a second while a matrix is watched
     def run_id(self) -> str:
@@ -108,7 +110,7 @@ class Cell:
     def _fields(self) -> dict[str, Any]:
         """Return the fields as plain values; later ones are left out where they are empty, so that older ids hold."""
         plain = asdict(self) | {"recipe": self.recipe.to_json()}
-        return {name: value for name, value in plain.items() if value or name not in _LATER}
+        return {name: value for name, value in plain.items() if name not in _LATER or value not in ("", {}, None)}
 
     @classmethod
     def from_json(cls, content: Any) -> Cell:

@@ -153,7 +153,10 @@ def _run(
     few_images = torch.from_numpy(np.array(val_split.chunks[0][:64])).to(device)
     group, declared = declared_symmetry(spec, classifier.network)
     # Of a copy: the network that trains keeps nothing of a forward pass without gradients.
-    initial = measure_equivariance(copy_of(classifier), few_images, group)
+    before = measure_equivariance(
+        copy_of(classifier), few_images, group, name=val_split.ids.__getitem__,
+        when="Validation images before the training",
+    )  # fmt: skip
 
     epochs_here = 0
 
@@ -188,7 +191,9 @@ def _run(
     val_logits, val_labels = predict(
         classifier, fitted.val_data, fabric=fabric, when="Validation images after the training"
     )
-    trained = measure_equivariance(classifier, few_images, group)
+    after = measure_equivariance(
+        classifier, few_images, group, name=val_split.ids.__getitem__, when="Validation images, turned, at the end"
+    )
     cost = Cost(
         parameters=prepared.trial.cost.parameters,
         macs=prepared.trial.cost.macs,
@@ -229,7 +234,7 @@ def _run(
         test=replace(scores, extra=_extra_metrics(host, test_logits, test_labels)),
         val=Validation(auc=fitted.val_auc, epoch=fitted.epoch),
         probe=probe_splits(train_split, test_split),
-        equivariance=Equivariance(group=group, declared=declared, initial=initial, trained=trained),
+        equivariance=Equivariance(group=group, declared=declared, before=before, after=after),
         cost=cost,
         data=DataSummary(
             recipe_hash=cell.recipe.hash,

@@ -162,7 +162,15 @@ def prepare(
     fabric = make_fabric(device, cell.precision, team)
     device = fabric.device if team.size > 1 else device
     check_unchanged(host, cell, images=images)
-    data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task, progress=simulating)
+    data = Dataset(
+        host,
+        cell.recipe,
+        cell.sizes,
+        folder=images,
+        task=cell.task,
+        train_seed=cell.train_seed,
+        progress=simulating,
+    )
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)
     classifier = build_classifier(
@@ -302,7 +310,7 @@ def help_fit(
         fabric = make_fabric(device, cell.precision, team)
         settings = TrainingSettings(**cell.training)
         check_unchanged(host, cell, images=images)
-        data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task)
+        data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task, train_seed=cell.train_seed)
         fabric.barrier()  # until then the first process makes the images
         if cell.fits_itself:
             return Helped(status="ok")  # the first process fits it alone
@@ -339,7 +347,7 @@ def help_fit(
 def _open_stream(data: Dataset, settings: TrainingSettings, device: torch.device) -> Stream:
     """Return a stream of as many new images an epoch as the train split would have."""
     images = data.sizes["train"]
-    simulation = data.simulation(expected_images=images * settings.epochs)
+    simulation = data.simulation(expected_images=images * settings.epochs, split="train")
     return Stream(simulation, images=images, device=device, task=data.task)
 
 

@@ -46,6 +46,7 @@ CAPTIONS = {
     "substructure_count": "masses: {:.0f}",
     "vortex_length": "length {:.2f}″",
 }
+BASELINES = ("baselines/scalars_boosted",)
 SLICES = {
     "snr": "peak signal-to-noise ratio",
     "substructure_mass_fraction": "share of the mass in substructure",
