@@ -154,3 +154,10 @@ def test_a_split_without_images_is_named(marks, missing):
 def test_two_images_cannot_fill_three_splits():
     with pytest.raises(DataError, match=r"2 images in all"):
         assign_splits(image_set(2), sizes(1, 1, 1), seed=0)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "uint8", ">f4", "complex64", "object"])
+def test_images_are_of_single_precision(dtype):
+    images = np.zeros((3, 1, 8, 8), dtype)
+    with pytest.raises(DataError, match=r"images hold .*, and must hold float32\."):
+        ImageSet(images=images, labels=np.arange(3), ids=["a", "b", "c"])

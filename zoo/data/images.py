@@ -51,6 +51,8 @@ class ImageSet:
         for name, values in columns.items():
             if len(values) != count:
                 raise DataError(f"{name} has {len(values)} entries for {count} images.")
+        if self.images.dtype != np.float32:
+            raise DataError(f"images hold {self.images.dtype}, and must hold float32.")
         # Everything of a result is stored as numbers; found now, and not after the training.
         for name, values in {"labels": self.labels, **self.metadata}.items():
             kind = np.asarray(values).dtype

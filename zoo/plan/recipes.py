@@ -13,6 +13,7 @@ from zoo.data.content import pin_paths
 from zoo.data.recipe import Recipe, canonical_json
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, ZooError
+from zoo.isolation import contained
 from zoo.plan.overrides import check_names, check_plain, data_params
 from zoo.specs import DatasetSpec
 
@@ -172,9 +173,13 @@ def try_population(dataset: DatasetSpec, recipe: Recipe) -> None:
         return  # opening images that exist may take long
     import numpy as np
 
+    from zoo.data.simulate import check_scenes
+
     build = registry.load_target(dataset)
     try:
-        build(**recipe.params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
+        with contained():
+            scenes = build(**recipe.params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
+        check_scenes(scenes, TRIAL_SCENES)
     except UsageError as error:
         raise UsageError(f"{dataset.id}: {error.args[0]}", hint=error.hint) from error
     except ZooError:
