@@ -2,7 +2,7 @@
 
     uv run python benchmarks/headline.py                        # run all missing pieces; may be interrupted
     uv run python benchmarks/headline.py --minutes 9            # stop after nine minutes; repeat to continue
-    uv run python benchmarks/headline.py --budget laptop --model p4m,p4,z2    # suitable for two CPU cores
+    uv run python benchmarks/headline.py --budget laptop --model p4m,p4,z2,z2_p4m_macs    # suitable for two CPU cores
     uv run python benchmarks/headline.py --write                # write the record, page and README; no training
 
 The pieces: the table (headline.toml), two more seeds of the leading four, AUC against the number of images
@@ -133,7 +133,7 @@ def trainings(options: argparse.Namespace) -> Iterator[list[str]]:
     leading = chosen or ["--model", LEADING]
     yield ["bench", str(HERE / "headline.toml"), *common, *stored, *leading, "--seeds", "1-2"]
     # ResNet-18, and as many steps as for the complete set, require a GPU.
-    few, twins = ("few_images_laptop.toml", ["--model", "p4m,z2"]) if small else ("few_images.toml", [])
+    few, twins = ("few_images_laptop.toml", ["--model", "p4m,z2,z2_p4m_macs"]) if small else ("few_images.toml", [])
     yield ["bench", str(HERE / few), *common, *stored]
     yield ["bench", str(HERE / "difficulty.toml"), *common, "--store", str(difficulty(options.store)), *twins]
 
@@ -228,7 +228,7 @@ def write(store: Path) -> None:
         with written_whole(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
         print(f"wrote {path}")
-    print(f"{len(runs)} runs are recorded.")
+    print(f"Recorded runs: {len(runs)}.")
 
 
 def records(store: Path, *, part: str) -> Iterator[dict[str, Any]]:

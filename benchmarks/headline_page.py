@@ -15,9 +15,12 @@ from zoo.data.about import budget_note, version_note
 from zoo.host import Host, load_plugins
 from zoo.models.weights_file import read_header
 from zoo.plan.overrides import data_params
+from zoo.report.columns import MEASURED, SETTINGS
+from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
 from zoo.results.cell import Cell
 from zoo.results.comparison import Variant, group_variants, problem_key, spread
+from zoo.results.convergence import training_end
 from zoo.results.schema import Epoch, Finished
 from zoo.schema import Record, read_record
 from zoo.scores.schema import Interval
@@ -53,10 +56,12 @@ MISSING = (
 )
 HOW = """\
 Each row is one network with one setting. AUC is one class against the rest; micro is over all decisions, macro the mean
-of the classes. With several seeds it is their mean. The interval is a bootstrap over the first seed's test images and
-excludes the variation between trainings. The equivariance error is the change of the trained network's logits, relative
-to the largest logit, under the declared symmetries of the square, or under all of them if the network does not declare
-any. Terms are in the [glossary](glossary.md)."""
+of the classes. With several seeds it is their mean. The interval is over the first seed's test images and
+excludes the variation between trainings. Terms are in the [glossary](glossary.md)."""
+EQUIVARIANCE = """\
+The equivariance error is the root mean square change of the trained network's centred logits under the eight
+symmetries of the square, over their spread between images: 0 is an invariant network, 1.4 one whose answers for an
+image and for the turned image are unrelated. Class flips are images whose class changes under one of them."""
 TIMES = """\
 Times are minutes until the macro AUC of the validation images is reached. They include the simulation if this run made
 the images; a run that found them in the cache has no simulation time. FLOP/s are six times the network's
@@ -159,6 +164,7 @@ def make_page(runs: Sequence[Run]) -> str:
         *map(wrapped, old_definition(runs)),
         wrapped(f"Machines: {'; '.join(machines(runs))}."),
         HOW,
+        EQUIVARIANCE if any(run.result.equivariance.after for run in table) else "",
         TIMES if any(run.result.environment.gpu for run in table) else NO_TIMES,
     ]
     problems: dict[str, list[Run]] = {}
@@ -210,7 +216,8 @@ def score_table(runs: Sequence[Run]) -> str:
         "vortex",
         "micro",
         "macro (95 %)",
-        "equivariance error",
+        *equivariance_headings(runs),
+        *(column.heading for column in SETTINGS),
     ]
     body = []
     for variant in by_micro(runs):
@@ -220,21 +227,35 @@ def score_table(runs: Sequence[Run]) -> str:
             [
                 f"`{variant.name}`", str(len(variant.results)), f"{first.cost.parameters:,}",
                 f"{first.cost.macs / 1e6:.1f}", *(area(mean(variant.auc(name))) for name in (*CLASSES, "micro")),
-                f"{area(mean(variant.auc()))} ({area(low)} to {area(high)})",
-                f"{first.equivariance.trained.error:.0e}",
+                f"{area(mean(variant.auc()))} ({area(low)} to {area(high)})", *equivariance_cells(first, runs),
+                *(column.cell(first) for column in SETTINGS),
             ]
         )  # fmt: skip
     data = name_of(runs[0].cell)
     if runs[0].cell.budget != "paper" or data not in PUBLISHED:
         return rows(header, body)
     for name, areas in PUBLISHED[data].items():
-        body.append([f"*published: {name}*", "1", "", "", *map(area, areas), "", ""])
+        unknown = [""] * (1 + len(equivariance_headings(runs)) + len(SETTINGS))
+        body.append([f"*published: {name}*", "1", "", "", *map(area, areas), *unknown])
     return rows(header, body) + "\n\n" + verdict(by_micro(runs), data)
+
+
+def equivariance_headings(runs: Sequence[Run]) -> list[str]:
+    """Return the headings of the equivariance columns; none where all runs hold the measure of earlier versions."""
+    return ["equivariance error", "class flips"] if any(run.result.equivariance.after for run in runs) else []
+
+
+def equivariance_cells(result: Finished, runs: Sequence[Run]) -> list[str]:
+    """Return the cells of a row of a table of these runs under `equivariance_headings`."""
+    columns = {column.heading: column for column in MEASURED}
+    return [columns[heading].cell(result) for heading in equivariance_headings(runs)]
 
 
 def notes(runs: Sequence[Run]) -> str:
     """Return what a reader of a table must know: what scalars alone tell, and who was trained in another way."""
-    return "\n\n".join(map(wrapped, result_notes([run.result for run in runs])))
+    results = [run.result for run in runs]
+    missing = missing_twins(results, registry.twins_by_id(_plugins()))
+    return "\n\n".join(map(wrapped, filter(None, [*result_notes(results), search_note(results), missing])))
 
 
 def old_definition(runs: Sequence[Run]) -> list[str]:
@@ -255,7 +276,7 @@ def readme_table(runs: Sequence[Run], *, data: str = "modelB", budget: str = "la
         return f"No run on {data} is recorded yet."
     header = [
         "network", "parameters", "million MACs", "AUC none", "sub-halo", "vortex", "macro (95 %)", "accuracy",
-        "equivariance error",
+        *equivariance_headings(chosen),
     ]  # fmt: skip
     body = []
     for variant in group_variants(run.result for run in chosen):
@@ -266,7 +287,7 @@ def readme_table(runs: Sequence[Run], *, data: str = "modelB", budget: str = "la
             [
                 f"`{variant.name}`", f"{first.cost.parameters:,}", f"{first.cost.macs / 1e6:.1f}",
                 *(area(auc[name]) for name in CLASSES), f"{area(auc['macro'])} ({area(low)} to {area(high)})",
-                area(first.test.accuracy), f"{first.equivariance.trained.error:.0e}",
+                area(first.test.accuracy), *equivariance_cells(first, chosen),
             ]
         )  # fmt: skip
     return "\n\n".join([rows(header, body), *map(wrapped, old_definition(chosen)), notes(chosen)])
@@ -383,9 +404,11 @@ def difficulty_table(runs: Sequence[Run]) -> str:
     sizes = runs[0].cell.sizes
     text = (
         f"Micro and macro AUC with the published substructure masses, {sizes['train']:,} training images, budget "
-        f"{runs[0].cell.budget}. In brackets: the rise of the validation AUC in the last epoch; if it is large, "
-        "the score depends on how early this training begins to learn as well as on the difficulty of the problem. The "
-        "last column is the macro AUC of the scalar probe. See [populations.md](populations.md#what-makes-it-hard)."
+        f"{runs[0].cell.budget}. In brackets: training and validation loss of the epoch whose weights were kept (a "
+        "validation loss above the training loss is overfitting), and the fall of the training loss over the last "
+        "fifth of the epochs. If it is large, the score depends on how early this training begins to learn as well as "
+        "on the difficulty of the problem. The last column is the macro AUC of the scalar probe. See "
+        "[populations.md](populations.md#what-makes-it-hard)."
     )
     header = ["data", "changed", *(f"`{model}`" for model in models), "probe"]
     return f"{wrapped(text)}\n\n{rows(header, body, texts=2)}"
@@ -397,12 +420,12 @@ def probe_of(run: Run) -> float:
 
 
 def learnt(run: Run) -> str:
-    """Return micro and macro AUC, and whether the training had come to its end, or had not begun."""
+    """Return micro and macro AUC, and how the training ended, or that it had not begun."""
     auc, history = run.result.test.auc, run.history
     told = f"{area(auc['micro'])} / {area(auc['macro'])}"
     if history[-1].train_loss > 0.99 * math.log(len(CLASSES)):
         return f"{told} (nothing learnt: the loss stayed at ln 3)"
-    return f"{told} ({history[-1].val_auc - history[-2].val_auc:+.3f})" if len(history) > 1 else told
+    return f"{told} ({training_end(history, epoch=run.result.val.epoch).in_words()})"
 
 
 def choice(run: Run) -> str:

@@ -30,7 +30,7 @@ from zoo.environment import describe
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Cost, DataSummary, Finished, Validation
-from zoo.scores.schema import Equivariance, Invariance, Scores
+from zoo.scores.schema import Change, Equivariance, Invariance, Scores
 from zoo.scores.stats import macro_components, softmax
 
 CLASSES = ("no_substructure", "subhalo", "vortex")
@@ -92,7 +92,7 @@ def write_cell(
     names = [*CLASSES, "macro"]
     confusion = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
     np.add.at(confusion, (labels, probabilities.argmax(1)), 1)
-    measured = Invariance(error=0.2, flips=0.1, elements=8)
+    measured = Invariance(square=Change(error=0.2, flips=0.1, elements=8), angles={})
     result = Finished(
         schema=SCHEMA,
         status="ok",
@@ -111,7 +111,7 @@ def write_cell(
         ),
         val=Validation(auc=float(areas[-1]), epoch=20),
         probe=None,
-        equivariance=Equivariance(group=None, declared=None, initial=measured, trained=measured),
+        equivariance=Equivariance(group=None, declared=None, before=measured, after=measured),
         cost=Cost(
             parameters=30_000,
             macs=60_000_000,

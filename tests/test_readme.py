@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from click.testing import CliRunner
+
+from zoo.cli import cli
 
 pytestmark = pytest.mark.slow  # the README's commands
 
@@ -39,12 +42,18 @@ def commands() -> list[list[str]]:
 
 
 def run(words: list[str], folder: Path) -> str:
-    """Run zoo with these words; return stdout."""
+    """Run zoo with these words in a process of its own; return stdout."""
     done = subprocess.run(
         [sys.executable, "-m", "zoo", *words], cwd=folder, capture_output=True, text=True, timeout=500, check=False
     )
     assert done.returncode == 0, f"zoo {shlex.join(words)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def run_here(words: list[str]) -> None:
+    """Run zoo with these words in this process, which has imported torch already."""
+    done = CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert done.exit_code == 0, f"zoo {shlex.join(words)}\n{done.output}"
 
 
 def test_the_readme_has_the_commands_that_are_tested_here() -> None:
@@ -70,6 +79,7 @@ def test_the_first_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("words", commands()[1:], ids=" ".join)
 def test_the_other_commands(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
     if words[0] == "bench":
         # The plan checks every name and setting; running is what the first command shows.
         words = [*words, *SMALL, "--dry-run"]
@@ -85,10 +95,10 @@ def test_the_other_commands(words: list[str], tmp_path: Path, monkeypatch: pytes
     if words[0] == "evaluate":
         words = [*words, "-n", "32"]
     if words[0] == "data":
-        run(["simulate", "modelB", *TINY, "--out", words[-1]], tmp_path)
+        run_here(["simulate", "modelB", *TINY, "--out", words[-1]])
     if words[0] == "report":
         pytest.skip("run in the test of the first command, where there is a result")
-    run(words, tmp_path)
+    run_here(words)
 
 
 def test_the_python_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

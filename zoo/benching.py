@@ -22,6 +22,7 @@ class Options(TypedDict, total=False):
     models: str | Sequence[str]
     data: str | Sequence[str]
     seeds: Sequence[int]
+    data_seeds: bool
     budget: str | None
     simulator: str
     device: str
@@ -29,6 +30,7 @@ class Options(TypedDict, total=False):
     rule: str
     task: str
     match: str
+    baselines: bool
     settings: Mapping[str, Any]
     images: str | Path | None
     store: str | Path
@@ -42,6 +44,7 @@ def bench(
     data: str | Sequence[str],
     *,
     seeds: Sequence[int] = (0,),
+    data_seeds: bool = False,
     budget: str | None = None,
     simulator: str | None = None,
     device: str = "auto",
@@ -49,6 +52,7 @@ def bench(
     rule: str = "val_auc",
     task: str = "",
     match: str = "",
+    baselines: bool = True,
     settings: Mapping[str, Any] | None = None,
     images: str | Path | None = None,
     store: str | Path = "results",
@@ -58,7 +62,7 @@ def bench(
     launcher: str = "core/local",
     host: Host | None = None,
 ) -> list[RunResult]:
-    """Train and score every model on every data set with every seed; return one result a cell.
+    """Train and score every model on every data set with every seed; return one result a cell, those of baselines last.
 
     Cells that are in the store already are returned at once. A cell that fails has the status "failed" or "oom" and an
     `error`; the others still run. Of one that ended well, `result.test.auc["macro"]` and so on are the scores, and
@@ -67,6 +71,7 @@ def bench(
     Args:
         model, data: Names, comma lists, wildcards, or sequences of them.
         seeds: Seeds for initialisation, order and augmentation.
+        data_seeds: Whether each seed has training images of its own; validation and test images stay the same.
         budget: "smoke", "laptop" or "paper"; default: the one that suits the device.
         simulator: Id or name; default: the one that `zoo list-simulators` marks.
         device: "auto", "cpu", "cuda" or "mps".
@@ -74,6 +79,7 @@ def bench(
         rule: "val_auc" or "last": which epoch's weights are kept.
         task: Classes that are merged, such as "substructure" (none against any); "" separates all classes.
         match: "params", "macs" or "time": cost of the first model to which the others' widths are scaled.
+        baselines: Whether the baselines of the data sets are added to the plan.
         settings: Values as for `--set` on the command line: {"lr": 3e-4, "data.snr": 50, "stream": True}.
         images: Folder that `zoo simulate` made; default: the cache, which is filled.
         store: Folder of the results.
@@ -94,6 +100,7 @@ def bench(
         models=model,
         data=data,
         seeds=seeds,
+        data_seeds=data_seeds,
         budget=budget,
         simulator=simulator or "",
         device=device,
@@ -101,6 +108,7 @@ def bench(
         rule=rule,
         task=task,
         match=match,
+        baselines=baselines,
         settings=settings or {},
         images=images,
         store=store,

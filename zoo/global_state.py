@@ -18,7 +18,7 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 Setting = tuple[Callable[[], Any], Callable[[Any], Any]]
-"""How a value is read and set."""
+"""Functions that read and set a value."""
 
 
 @contextlib.contextmanager
@@ -63,7 +63,8 @@ def _settings() -> dict[str, Setting]:
         "torch's default type": (torch.get_default_dtype, torch.set_default_dtype),
         # "cpu" is also what torch answers where none is set, and setting it would slow every call down.
         "torch's default device": (
-            lambda: str(torch.get_default_device()),
+            # Not torch.get_default_device, which raises after set_default_device(None) in torch 2.6.
+            lambda: str(torch.empty(0).device),
             lambda value: torch.set_default_device(None if value == "cpu" else value),
         ),
         "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),

@@ -7,17 +7,20 @@ import errno
 import json
 import logging
 import os
+import re
 import stat
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from zoo.errors import DataError, UsageError
 
 logger = logging.getLogger(__name__)
 
+_RANDOM = re.compile(r"[0-9a-f]{8}")
 _NAME_LENGTH = 50  # characters of a file's name that its temporary name repeats: file systems allow 255 bytes
 
 
@@ -172,17 +175,20 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     if os.path.isdir(path):  # "." has no file name to derive the temporary name from
         raise DataError(f"Cannot write {path}: it is a folder.", hint=f"Give a file path, for example {path / 'NAME'}")
-    temporary = path.with_name(f".{path.name[:_NAME_LENGTH]}.{uuid.uuid4().hex[:8]}.part")
+    temporary = path.with_name(f"{_temporary_prefix(path)}{uuid.uuid4().hex[:8]}.part")
     try:
         # The file is created here, since some writers, such as safetensors, ignore the umask and choose 0600.
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        mode = stat.S_IMODE(temporary.stat().st_mode)
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        if stat.S_IMODE(temporary.stat().st_mode) != mode:
-            temporary.chmod(mode)
-        os.replace(temporary, path)
+        with os.fdopen(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), "r+b") as created:
+            _try_lock(created)
+            _remove_leftovers(path)
+            mode = stat.S_IMODE(temporary.stat().st_mode)
+            yield temporary
+            with temporary.open("r+b") as file:
+                _try_lock(file)  # safetensors puts another file in its place
+                os.fsync(file.fileno())
+                if stat.S_IMODE(temporary.stat().st_mode) != mode:
+                    temporary.chmod(mode)
+                os.replace(temporary, path)
     except Exception as error:
         from safetensors import SafetensorError  # not at the top: listing imports this module
 
@@ -193,6 +199,38 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _temporary_prefix(path: Path) -> str:
+    """Return the first characters of the names of a file's temporary files."""
+    return f".{path.name[:_NAME_LENGTH]}."
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Delete temporary files of `path` whose writer was killed: nobody holds their lock."""
+    prefix = _temporary_prefix(path)
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(path.parent)):
+            random = entry.name.removeprefix(prefix).removesuffix(".part")
+            if entry.name != f"{prefix}{random}.part" or not _RANDOM.fullmatch(random):
+                continue
+            # A file of the last second may belong to a writer that has not locked it yet.
+            with contextlib.suppress(OSError), open(entry.path, "r+b") as file:
+                if time.time() - os.fstat(file.fileno()).st_mtime > 1 and _try_lock(file):
+                    os.unlink(entry.path)
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    """Lock an open file for this process, and return whether that was possible."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

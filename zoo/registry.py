@@ -114,6 +114,14 @@ def datasets_by_id(host: Host) -> dict[str, DatasetSpec]:
     return {spec.id: spec for spec in listed(host, DatasetSpec)}
 
 
+def twins_by_id(host: Host) -> dict[str, tuple[str, ...]]:
+    """Return id -> plain twins of every model that declares some; twins that are not installed are left out."""
+    models = {spec.id: spec for spec in listed(host, ModelSpec)}
+    return {
+        spec.id: there for spec in models.values() if (there := tuple(twin for twin in spec.twins if twin in models))
+    }
+
+
 def installed_versions(host: Host, *ids: str | None) -> dict[str, str]:
     """Return distribution -> version of the core and of the plugins that these ids come from."""
     return dict(sorted({"lens-zoo": __version__, **_versions(_records(host, ids))}.items()))

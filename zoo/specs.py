@@ -18,6 +18,8 @@ REFERENCE_SHAPE = {"in_chans": 1, "num_classes": 3, "image_size": 150}
 SHAPE_ARGUMENTS = ("in_chans", "num_classes", "image_size")
 EQUIVARIANCES = ("exact", "approximate")
 DEVICES = ("cpu", "any")
+OPTIONAL_MASSES = ("multipoles", "truncated_haloes")
+"""Fields of `zoo.lensing.scenes.Scenes` that deflect light and that a simulator need not render."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,11 +153,15 @@ class ModelSpec(Spec):
         weights: Name -> file of trained weights, relative to the plugin's package; see docs/weights.md.
         initialisers: Hyper-parameters that only choose the initial weights, each with the value that leaves them to
             chance, such as {"pretrained": False}: a network that is loaded from a file is built with these.
-        parameters: Number of trainable parameters with the defaults, for images of `REFERENCE_SHAPE`; None where
-            it is not known. The conformance kit compares it with the network.
+        parameters: Number of trainable parameters (of all, where it fits itself) with the defaults, for images of
+            `REFERENCE_SHAPE`; None where it is not known. The conformance kit compares it with the network.
         training: Training settings that suit this model where the user sets none (lr, weight_decay, ...).
         paths: Hyper-parameters that are paths of files or folders where their value is a text. A run is identified by
             the content of the files, and a path is made absolute.
+        twins: Ids of the plain networks that a comparison of this network needs: with as many parameters, with as many
+            multiply-accumulates. A table that lacks them names the command that adds them.
+        fits_itself: Whether the module has a method `fit_splits` (`zoo.models.own_fit`), which replaces the training
+            loop. No training setting applies to it then.
     """
 
     kind: ClassVar[str] = "model"
@@ -170,9 +176,15 @@ class ModelSpec(Spec):
     parameters: int | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
+    twins: tuple[str, ...] = ()
+    fits_itself: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if wrong := [twin for twin in self.twins if not ID_PATTERN.fullmatch(twin) or twin == self.id]:
+            raise ValueError(f"{self.id}: twins name {wrong[0]!r}, which is not the id of another model")
+        if self.fits_itself and self.training:
+            raise ValueError(f"{self.id}: it fits itself, so it cannot have training settings")
         if unknown := [name for name in self.paths if name not in self.defaults]:
             raise ValueError(f"{self.id}: paths name {unknown[0]!r}, which is not one of its defaults")
         if self.equivariance not in (None, *EQUIVARIANCES):
@@ -195,6 +207,8 @@ class DatasetSpec(Spec):
     Args:
         classes: The labels' names in label order.
         required: Parameters that have no default worth the name: a plan without them is refused.
+        added: Parameters that the data set did not have from the beginning of its version, and whose default leaves the
+            images as they were. A recipe leaves them out at their default, so that recipes made before stay the same.
         paths: Parameters that are paths of files or folders where their value is a text. Images are identified by the
             content of the files, and a path is made absolute.
         tasks: Other questions about the same images: name -> {new class: [classes that it takes together]}, with
@@ -214,6 +228,7 @@ class DatasetSpec(Spec):
             are there with the value that leaves its images as they were.
         changes: Version, as text -> sentence on what it changed; stands beside results of earlier versions.
         captions: Column of the stored parameters -> text for pictures, such as "SNR {:.0f}"; default: the first four.
+        baselines: Ids of models that `zoo bench` adds to every plan on this data set: what a network has to beat.
         slices: Column of the stored parameters -> label with its unit; the page of results shows scores in slices of
             each; default: the first four that vary.
     """
@@ -226,6 +241,7 @@ class DatasetSpec(Spec):
     meanings: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, Any] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     budgets: Mapping[str, Any] = field(default_factory=dict)
     budget_notes: Mapping[str, str] = field(default_factory=dict)
@@ -237,9 +253,12 @@ class DatasetSpec(Spec):
     changes: Mapping[str, str] = field(default_factory=dict)
     captions: Mapping[str, str] = field(default_factory=dict)
     slices: Mapping[str, str] = field(default_factory=dict)
+    baselines: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if wrong := [name for name in self.baselines if not ID_PATTERN.fullmatch(name)]:
+            raise ValueError(f"{self.id}: baselines name {wrong[0]!r}, which is not of the form namespace/name")
         for name, groups in self.tasks.items():
             taken = [old for group in groups.values() for old in group] if isinstance(groups, Mapping) else []
             if sorted(taken) != sorted(self.classes) or len(groups) < 2:
@@ -253,6 +272,7 @@ class DatasetSpec(Spec):
                 raise ValueError(f"{self.id}: yields[{name!r}] must be a list of parameters, not {others!r}")
             self._check_params("yields", [name, *others])
         self._check_params("shown", self.shown)
+        self._check_params("added", self.added)
         self._check_params("paths", self.paths)
         self._check_params("switch", [] if self.switch is None else [self.switch])
         for version, values in self.earlier.items():
@@ -285,18 +305,24 @@ class SimulatorSpec(Spec):
 
     Args:
         device: Device that it can run on: "cpu" or "any".
+        masses: Parts of scenes that it renders beside halo, shear and point masses, of those in
+            `OPTIONAL_MASSES`. Scenes that hold another one are refused before they are rendered.
         default: Whether it renders where a user names none; of several, the one of this project's plugins.
     """
 
     kind: ClassVar[str] = "simulator"
 
     device: str = "cpu"
+    masses: tuple[str, ...] = ()
     default: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.device not in DEVICES:
             raise ValueError(f"{self.id}: device must be one of {', '.join(DEVICES)}, not {self.device!r}")
+        for name in self.masses:
+            if name not in OPTIONAL_MASSES:
+                raise ValueError(f"{self.id}: masses has {name!r}; known are {', '.join(OPTIONAL_MASSES)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,9 @@
     uv run python benchmarks/reliability [PART ...] [--count N] [--seed N] [--toy] [--write]
 
 PART is interrupt, corrupt, commands or limits; default: all. `--toy` takes the network and the images of the tests,
-which are faster. `--write` writes the figures to benchmarks/results/reliability.md. The tests run a reduced form. The
-full form takes about two hours on two cores. Cases that need a mounted file system or a second user are left out, and
-listed, where this process may not make them.
+which are faster. `--write` writes the figures of these parts to benchmarks/results/reliability.md. The tests run a
+reduced form. The full form takes about two hours on two cores. Cases that need a mounted file system or a second user
+are left out, and listed, where this process may not make them.
 """
 
 from __future__ import annotations
@@ -111,37 +111,54 @@ def main() -> None:
     import torch  # noqa: F401 - before the commands are forked
 
     problem = toy((TOYS / "toyzoo.py", TOYS / "toysky.py")) if arguments.toy else REAL
-    rows: list[Row] = []
+    failed = False
     with tempfile.TemporaryDirectory(prefix="zoo-reliability-") as folder:
         for part in arguments.parts or PARTS:
             room = Path(folder) / part
             room.mkdir()
-            rows += PARTS[part](problem, room, arguments.count or COUNTS.get(part, 0), arguments.seed)
-    table = [
-        "| what was tried | cases | went wrong |",
-        "| --- | ---: | ---: |",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]
-    print("\n".join(table))
-    if arguments.write:
-        RESULTS.write_text(page(table, problem, arguments.seed), encoding="utf-8")
-    sys.exit(any(row[2] not in ("0", "-") for row in rows))
+            rows = PARTS[part](problem, room, arguments.count or COUNTS.get(part, 0), arguments.seed)
+            failed |= any(row[2] not in ("0", "-") for row in rows)
+            section = table(rows, problem, arguments.seed)
+            print(section)
+            if arguments.write:
+                RESULTS.write_text(page({**recorded(), part: section}), encoding="utf-8")
+    sys.exit(failed)
 
 
-def page(table: list[str], problem: Problem, seed: int) -> str:
-    """Return the page of recorded figures."""
+def table(rows: list[Row], problem: Problem, seed: int) -> str:
+    """Return the section of a part: how it was measured, and its table."""
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
+    return "\n".join(
+        [
+            f"Seed {seed}; network {problem.model}, data {problem.data}; {machine}.",
+            "",
+            "| what was tried | cases | went wrong |",
+            "| --- | ---: | ---: |",
+            *(f"| {' | '.join(row)} |" for row in rows),
+        ]
+    )
+
+
+def recorded() -> dict[str, str]:
+    """Return the sections of the recorded page, by part."""
+    text = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
+    sections = (section.partition("\n") for section in text.split("\n## ")[1:])
+    return {name: body.strip() for name, _, body in sections if name in PARTS}
+
+
+def page(sections: dict[str, str]) -> str:
+    """Return the page of recorded figures, one section for each part."""
     lines = [
         "# Reliability",
         "",
-        f"Written by `python benchmarks/reliability --write` (seed {seed}; network {problem.model}, data",
-        f"{problem.data}; {machine}). A case went wrong if a command ended in a traceback or did not",
-        "end, if work was lost or done twice, if running the command again gave other bits, or if a damaged file was",
-        "read as good.",
+        "Written by `python benchmarks/reliability [PART ...] --write`; a part that was not run again keeps its",
+        "figures. A case went wrong if a command ended in a traceback or did not end, if work was lost or done twice,",
+        "if running the command again gave other bits, or if a damaged file was read as good.",
         f"Damages: {', '.join(DAMAGES)}.",
-        "",
-        *table,
     ]
+    for part in PARTS:
+        if part in sections:
+            lines += ["", f"## {part}", "", sections[part]]
     return "\n".join(lines) + "\n"
 
 

@@ -118,11 +118,17 @@ def damages(
     kinds = [kind for name, make in GROUPS.items() if not only or name in only for kind in make(problem, prepared)]
     if quick:
         kinds = [dataclasses.replace(kind, commands=kind.commands[:2]) for kind in kinds]
+    references: dict[tuple[str, tuple[tuple[str, ...], ...]], Work] = {}
     for kind in kinds:
-        reference = _work(kind, problem, shutil.copytree(prepared, room / "reference", symlinks=True), user=None)
-        for ended in reference[0]:
-            checked(ended)
-        shutil.rmtree(room / "reference")
+        # The undamaged case is the same for all files that the same commands read, such as those of a run.
+        key = (str(Path(kind.path).parent), kind.commands)
+        if key not in references:
+            undamaged = shutil.copytree(prepared, room / "reference", symlinks=True)
+            references[key] = _work(kind, problem, undamaged, user=None)
+            for ended in references[key][0]:
+                checked(ended)
+            shutil.rmtree(undamaged)
+        reference = references[key]
         for name, damage in DAMAGES.items():
             if (chosen and name not in chosen) or (name == "unreadable" and not may_be_nobody()):
                 continue

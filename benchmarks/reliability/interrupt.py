@@ -48,8 +48,8 @@ def interruptions(
         only: Names of the jobs; empty: all.
     """
     rng = random.Random(seed)
-    prepare(problem, room / "prepared")
     chosen = [job for job in jobs(problem) if not only or job.name in only]
+    prepare(problem, room / "prepared", chosen)
     references = {}
     for job in chosen:
         folder = shutil.copytree(room / "prepared", room / f"reference-{job.name}")

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,11 +71,13 @@ class Job:
         name: Name in the tables.
         argv: Arguments of `zoo`.
         outcome: What the finished command leaves behind: name -> digest. Takes the folder and the standard output.
+        reads: Whether it reads the finished store and the images of `prepare`.
     """
 
     name: str
     argv: tuple[str, ...]
     outcome: Callable[[Path, str], dict[str, str]]
+    reads: bool = False
 
 
 def bench_argv(problem: Problem, **changes: int) -> tuple[str, ...]:
@@ -122,6 +124,7 @@ def jobs(problem: Problem) -> tuple[Job, ...]:
             name="predict",
             argv=("predict", "weights.safetensors", "pictures", "--csv", "--device", "cpu"),
             outcome=lambda _, output: {"table": digest(output.encode())},
+            reads=True,
         ),
         Job(
             name="report",
@@ -130,6 +133,7 @@ def jobs(problem: Problem) -> tuple[Job, ...]:
                 "table": digest(output.encode()), "page": str((folder / "page.html").stat().st_size > 10_000),
                 "figures": str(len(files_of(folder / "figures"))),
             },
+            reads=True,
         ),
     )  # fmt: skip
 
@@ -139,13 +143,20 @@ def variables(problem: Problem) -> dict[str, str]:
     return {"ZOO_PLUGIN_FILES": os.pathsep.join(map(str, problem.plugins))} if problem.plugins else {}
 
 
-def prepare(problem: Problem, folder: Path) -> None:
+def prepare(problem: Problem, folder: Path, chosen: Sequence[Job] | None = None) -> None:
     """Fill a folder with what the jobs need: a finished store, its weights, images to classify.
+
+    Args:
+        problem: Networks and data.
+        folder: Folder to fill; it may exist.
+        chosen: Jobs that will run there; None: any. It stays empty if none of them reads anything.
 
     Raises:
         RuntimeError: A command failed.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if chosen is not None and not any(job.reads for job in chosen):
+        return
     checked(run((*bench_argv(problem), "--store", "store"), folder, variables(problem), seconds=600))
     [run_dir] = (path.parent for path in (folder / "store").glob("*/*/*/result.json"))
     shutil.copy(run_dir / "weights.safetensors", folder / "weights.safetensors")

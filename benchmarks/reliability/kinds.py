@@ -52,7 +52,7 @@ def _run_kinds(problem: Problem, folder: Path) -> list[Kind]:
     kinds = [
         Kind(
             name=name, path=f"{first}/{name}", other=f"{second}/{name}", commands=read, checks=name not in ("log.txt",),
-            names=(first.name,), outcome=lambda folder: _stored(folder),
+            names=(first.name,), outcome=_stored,
         )
         for name in (
             "cell.json", "result.json", "history.jsonl", "weights.safetensors", "predictions.safetensors",
@@ -60,7 +60,14 @@ def _run_kinds(problem: Problem, folder: Path) -> list[Kind]:
         )
     ]  # fmt: skip
     kinds.append(
-        Kind(name="lock of a run", path=f"{first}/.lock", other=f"{second}/log.txt", commands=read, names=(first.name,))
+        Kind(
+            name="lock of a run",
+            path=f"{first}/.lock",
+            other=f"{second}/log.txt",
+            commands=read,
+            names=(first.name,),
+            outcome=_stored,
+        )
     )
     return kinds
 
@@ -153,7 +160,7 @@ def _cache_kinds(problem: Problem, folder: Path) -> list[Kind]:
         (folder / "deeplense" / name).mkdir(parents=True)
         for index in range(90):
             np.save(folder / "deeplense" / name / f"{index}.npy", rng.random((32, 32)).astype(np.float32))
-    short = ("--budget", "smoke", "--device", "cpu", "--set", "epochs=1", "--set", "train_images=256")
+    short = ("--budget", "smoke", "--device", "cpu", "--set", "epochs=1")
     benches = {
         "images in the cache": (*bench_argv(problem), "--store", "new"),
         "filter basis": ("bench", "--model", "escnn/c4", "--data", problem.data, *short, "--store", "new"),

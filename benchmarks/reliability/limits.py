@@ -117,13 +117,14 @@ def few_files(problem: Problem, room: Path, limit: int = 64) -> Iterator[Case]:
 
 def together(problem: Problem, room: Path, processes: int, only: tuple[str, ...] = ()) -> Iterator[Case]:
     """Run the same command several times at once on one store and one cache; the outcome is that of one."""
-    prepare(problem, room / "prepared")
     four = Job(
         name="bench of four cells", argv=(*bench_argv(problem), "--seeds", "0-3", "--store", "new"),
         outcome=lambda folder, _: runs_of(folder / "new"),
     )  # fmt: skip
     shared = (*(job for job in jobs(problem) if job.name in ("simulate", "tune")), four)
-    for job in (job for job in shared if not only or job.name in only):
+    chosen = [job for job in shared if not only or job.name in only]
+    prepare(problem, room / "prepared", chosen)
+    for job in chosen:
         alone = shutil.copytree(room / "prepared", room / f"alone-{job.name}")
         reference = job.outcome(alone, finish(job, problem, alone)[1])
         folder = shutil.copytree(room / "prepared", room / f"shared-{job.name}")

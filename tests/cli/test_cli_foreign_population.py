@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
+from cellhere import run_cells_here
 
-from zoo.cli import main
 from zoo.data.recipe import Recipe
 from zoo.host import load_plugins
 from zoo.registry import find_simulator
@@ -31,21 +31,8 @@ def surroundings(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture
-def zoo(capsys):
-    """Run zoo; return stdout and stderr."""
-
-    def run(*words, code=0):
-        with pytest.raises(SystemExit) as exit_request:
-            main([str(word) for word in words])
-        told = capsys.readouterr()
-        assert exit_request.value.code == code, told.err
-        return told.out, told.err
-
-    return run
-
-
-def test_bench_and_report(zoo, tmp_path):
+def test_bench_and_report(zoo, tmp_path, monkeypatch):
+    run_cells_here(monkeypatch)
     sizes = [word for name in ("train", "val", "test") for word in ("--set", f"{name}_images=200")]
     bench = ["bench", "--model", "toyzoo/tiny", "--data", "clumps", "--budget", "smoke", "--device", "cpu", *PAINTED]
     out, err = zoo(*bench, *sizes)

@@ -14,7 +14,7 @@ import click
 import pytest
 from smallrun import write_result
 
-from zoo.cli import cli, main
+from zoo.cli import main
 from zoo.cli.context import print_json
 from zoo.cli.watch import describe
 from zoo.progress import Progress
@@ -22,64 +22,11 @@ from zoo.results import store
 from zoo.results.cell import Cell
 from zoo.run.launcher import Job
 
-TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
-COMMANDS = sorted(cli.commands)
-
-
-@pytest.fixture(autouse=True)
-def surroundings(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(TOY))
-    for name in ("ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_PARENT_PID"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def zoo(capsys):
-    """Run zoo; return stdout and stderr."""
-
-    def run(*words, code=0):
-        with pytest.raises(SystemExit) as exit_request:
-            main([str(word) for word in words])
-        told = capsys.readouterr()
-        assert exit_request.value.code == code, told.err
-        return told.out, told.err
-
-    return run
+pytestmark = pytest.mark.usefixtures("surroundings")
 
 
 def bench(*words, model="toyzoo/tiny", data="toyzoo/stripes"):
     return ("bench", "--model", model, "--data", data, "--device", "cpu", "--budget", "smoke", *words)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_every_command(zoo, command):
-    out, err = zoo(command, "-h")
-    assert out.startswith("Usage: ")
-    assert f" {command} " in out.splitlines()[0]
-    assert "-h, --help" in out
-    assert err == ""
-    for name, one in _with_parts(cli.commands[command].load(), command):
-        for parameter in one.params:
-            if isinstance(parameter, click.Option):
-                assert parameter.help, f"{name} {parameter.name} has no help"
-                assert parameter.help[0].isupper(), f"{name} {parameter.name}: {parameter.help!r} is not a sentence"
-
-
-def _with_parts(command, name):
-    """Yield a command and the commands inside it, such as those of `zoo data`, with their names."""
-    yield name, command
-    context = click.Context(command)
-    for part in command.list_commands(context) if isinstance(command, click.Group) else ():
-        yield f"{name} {part}", command.get_command(context, part)
-
-
-def test_help_lists_the_commands_and_version_is_printed(zoo):
-    out, _ = zoo("--help")
-    for command in COMMANDS:
-        assert (f"  {command} " in out) != (command == "run-cell")
-    assert zoo("--version")[0].startswith("zoo, version ")
 
 
 @pytest.mark.parametrize(
@@ -110,115 +57,6 @@ def test_env_is_json_and_text(zoo):
     assert content["libraries"]["numpy"]
     text, _ = zoo("env")
     assert all(f"{key}" in text for key in content)
-
-
-def test_lists_agree_with_their_json(zoo):
-    for kind in ("models", "datasets", "simulators", "launchers"):
-        specs = json.loads(zoo(f"list-{kind}", "--json")[0])
-        heading, *lines = zoo(f"list-{kind}")[0].splitlines()
-        assert heading.startswith("id ")
-        assert [line.split()[0] for line in lines] == [spec["id"] for spec in specs]
-
-
-def test_lists_can_be_filtered(zoo):
-    assert zoo("list-models", "toyzoo/t*", "--json")[0].count('"id"') == 1
-    ids = [spec["id"] for spec in json.loads(zoo("list-models", "--group", "p4m", "--json")[0])]
-    assert "gconv/p4m" in ids
-    assert "gconv/p4" not in ids
-    assert json.loads(zoo("list-models", "--tag", "baseline", "--json")[0])
-
-
-def test_lists_fit_a_narrow_terminal(zoo, monkeypatch):
-    from zoo.cli import listing
-
-    monkeypatch.setattr(listing, "_terminal_width", lambda: 60)
-    out, _ = zoo("list-launchers")
-    lines = out.splitlines()
-    assert len(lines) > 2
-    assert max(map(len, lines)) <= 60
-    assert " ".join(" ".join(lines[1:]).split()) == (
-        "core/local one cell after the other on this machine, each in a process of its own"
-    )
-
-
-@pytest.mark.parametrize("width", [80, 100, 120])
-@pytest.mark.parametrize("command", ["list-models", "list-datasets", "list-simulators", "list-launchers"])
-def test_lists_are_complete_at_the_usual_widths(zoo, monkeypatch, command, width):
-    from zoo.cli import listing
-
-    monkeypatch.setattr(listing, "_terminal_width", lambda: width)
-    lines = zoo(command)[0].splitlines()
-    assert max(map(len, lines)) <= width
-    rows = [line.split()[0] for line in lines[1:] if line[0] != " " and "/" in line.split()[0]]
-    specs = json.loads(zoo(command, "--json")[0])
-    assert rows == [spec["id"] for spec in specs]
-    text = " ".join(" ".join(lines).split())
-    if command == "list-models":
-        assert width >= 100 or all(spec["summary"] in text for spec in specs)
-        assert "29,391" in text
-
-
-@pytest.mark.parametrize("width", [80, 100])
-@pytest.mark.parametrize(
-    ("words", "key"), [(("weights", "list"), "name"), (("plugins",), "name"), (("show", "deeplense/modelB"), "params")]
-)
-def test_names_are_whole_at_the_usual_widths(zoo, monkeypatch, words, key, width):
-    """A folded name cannot be copied into the next command."""
-    from zoo.cli import inspect, listing
-    from zoo.cli.terminal import PlainConsole
-
-    monkeypatch.setattr(listing, "_terminal_width", lambda: width)
-    monkeypatch.setattr(inspect, "console", lambda: PlainConsole(stderr=False, width=width))
-    lines = zoo(*words)[0].splitlines()
-    assert max(map(len, lines)) <= width
-    content = json.loads(zoo(*words, "--json")[0])
-    names = list(content[key]) if isinstance(content, dict) else [row[key] for row in content]
-    found = {word for line in lines for word in line.split()}
-    assert set(names) <= found
-    if words[0] == "show":
-        assert content["target"] in found
-
-
-def test_the_error_of_a_plugin_stands_below_it_on_a_narrow_terminal(zoo, monkeypatch, tmp_path):
-    from zoo.cli import listing
-
-    monkeypatch.setattr(listing, "_terminal_width", lambda: 80)
-    path = tmp_path / "a_plugin_with_a_long_name.py"
-    path.write_text(f"raise RuntimeError({'why it failed ' * 12!r})")
-    lines = zoo("--plugin", path, "plugins")[0].splitlines()
-    [row] = [place for place, line in enumerate(lines) if line.startswith("a_plugin_with_a_long_name ")]
-    assert "broken" in lines[row]
-    assert " ".join(" ".join(lines[row + 1 :]).split()).count("why it failed") == 12
-
-
-def test_a_text_without_enough_room_is_printed_below_its_row():
-    from zoo.cli.listing import _aligned
-
-    rows = [["id", "count", "summary"], ["mine/network", "12", "one word and another and a third"]]
-    assert _aligned(rows, width=99, right={1}) == [
-        "id            count  summary",
-        "mine/network     12  one word and another and a third",
-    ]
-    assert _aligned(rows, width=46, right={1})[1] == (
-        "mine/network     12  one word and another and\n                     a third"
-    )
-    assert _aligned(rows, width=30, right={1})[1] == ("mine/network     12\n    one word and another and a\n    third")
-
-
-def test_models_are_sorted(zoo):
-    def listed(order):
-        return json.loads(zoo("list-models", "--sort", order, "--json")[0])
-
-    by_name, by_parameters, by_group = listed("name"), listed("parameters"), listed("group")
-    assert [spec["id"] for spec in by_name] == sorted(spec["id"] for spec in by_name)
-    counts = [spec["parameters"] for spec in by_parameters]
-    known = [count for count in counts if count is not None]
-    assert known == sorted(known)
-    assert counts[len(known) :] == [None] * (len(counts) - len(known))
-    groups = [spec["group"] for spec in by_group]
-    assert groups[-1] is None
-    assert [group for group in groups if group] == sorted(group for group in groups if group)
-    assert len(by_name) == len(by_parameters) == len(by_group)
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(zoo, tmp_path):

@@ -7,8 +7,6 @@ import sys
 
 import pytest
 
-from zoo.cli import main
-
 COMMANDS = """
 from zoo import MetricSpec, hookimpl
 
@@ -53,20 +51,6 @@ def plugin(tmp_path, monkeypatch):
     for name in set(sys.modules) - modules:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
-
-
-@pytest.fixture
-def zoo(capsys):
-    """Run zoo; return stdout and stderr."""
-
-    def run(*words, code=0):
-        with pytest.raises(SystemExit) as request:
-            main(list(words))
-        told = capsys.readouterr()
-        assert request.value.code == code, told.err
-        return told.out, told.err
-
-    return run
 
 
 def test_a_file_adds_a_command_but_replaces_none(plugin, zoo):

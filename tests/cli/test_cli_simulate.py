@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cellhere import run_cells_here
 from PIL import Image
 from safetensors.numpy import load_file
 
@@ -48,7 +49,7 @@ def test_a_data_set_may_be_simulated_by_three_machines_in_any_order(zoo, tmp_pat
     for machine, complete in ((2, False), (0, False), (1, True)):
         code, said, _ = zoo(*words, "--out", "three", "--shard", f"{machine}:3")
         assert code == 0
-        assert f"machine {machine} of 3: 256 images made, 0 were there" in said
+        assert f"machine {machine} of 3: 256 images made, 0 found" in said
         assert ("train: complete, 700 images" in said) == complete
     code, said, _ = zoo(*words, "--json")
     summary = json.loads(said)
@@ -67,8 +68,9 @@ def sizes(**images: int) -> list[str]:
 
 
 @pytest.mark.slow
-def test_bench_reads_what_was_simulated(zoo, tmp_path):
+def test_bench_reads_what_was_simulated(zoo, tmp_path, monkeypatch):
     """From a folder with --images: the very images, none simulated, and the cache is left alone."""
+    run_cells_here(monkeypatch)
     for split in SPLITS:
         words = ["-n", 200, "--split", split, "--seed", 3, "--set", "data.image_size=12", "--out", "images"]
         assert zoo(*DISCS, *words)[0] == 0
@@ -91,7 +93,7 @@ def test_bench_reads_what_was_simulated(zoo, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (sizes(val=300), 2, ["has 256 of the 300 val images", "-n 300 --split val"]),
+        (sizes(val=300), 2, ["has 256 of the 300 val images needed", "-n 300 --split val"]),
         ([*sizes(), "--images", "nowhere"], 1, ["nowhere is not a folder of simulated images", "zoo simulate"]),
         (
             [*sizes(), "--simulator", "caustics"],

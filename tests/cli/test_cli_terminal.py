@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cellhere import run_cells_here
 from click.shell_completion import get_completion_class
 from rich.console import Console
 from rich.table import Table
@@ -169,7 +170,8 @@ def test_completion_shows_summaries_on_one_line(shell, monkeypatch):
 
 
 @pytest.mark.slow  # two trainings
-def test_hostile_texts_from_bench_to_page(zoo, tmp_path):
+def test_hostile_texts_from_bench_to_page(zoo, tmp_path, monkeypatch):
+    run_cells_here(monkeypatch)
     pairs = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
     words = ("bench", "--model", "hostile/*", "--data", "hostile/stripes", "--budget", "smoke", "--device", "cpu")
     _, err = zoo(*words, *pairs, "--dry-run")
@@ -183,7 +185,7 @@ def test_hostile_texts_from_bench_to_page(zoo, tmp_path):
     assert "\\|" in zoo("report", "--md")[0]
     [run_dir] = [path.parent for path in (tmp_path / "results").glob("*/*/*/weights.safetensors")]
     name = f"{hostile['FORMULA'].replace('/', '')}{hostile['MARKUP'].replace('/', '')}{hostile['ESCAPES']}.npy"
-    np.save(tmp_path / name, np.ones((1, 12, 12), np.float32))
+    np.save(tmp_path / name, np.eye(12, dtype=np.float32)[None])
     (tmp_path / "=broken\x1b[2J.npy").write_bytes(b"nothing")
     weights = run_dir.name
     out, err = zoo("predict", weights, name, "=broken\x1b[2J.npy", code=1)

@@ -131,6 +131,10 @@ def complete(*words):
         (("predict", "abc"), "abcdef"),
         (("predict", "p4m.model"), "p4m.modelA"),
         (("show", "timm/resnet1"), "timm/resnet18"),
+        (("list-models", "timm/resnet1"), "timm/resnet18"),
+        (("list-datasets", "mod"), "modelA"),
+        (("list-simulators", "autol"), "autolens/autolens"),
+        (("list-launchers", "lo"), "local"),
         (("simulate", "modelB"), "modelB"),
         (("simulate", "modelB", "--split", "t"), "test"),
         (("evaluate", "p4m.modelA", "--data", "modelB"), "modelB"),
@@ -162,7 +166,7 @@ def parameters(group, ctx, words=()):
 
 NAMED = {
     "model", "models", "data", "dataset", "simulator", "compare", "budget", "launcher", "run", "target", "weights",
-    "device", "precision", "rule", "split", "match", "average", "store", "name", "study",
+    "device", "precision", "rule", "split", "match", "average", "store", "name", "study", "pattern",
 }  # fmt: skip
 
 

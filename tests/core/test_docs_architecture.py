@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from itertools import pairwise
@@ -89,3 +90,15 @@ def test_the_glossary_states_the_sizes_of_every_budget():
         for budget in BUDGETS.values()
     ]
     assert "\n".join(rows) in Path(__file__).parents[2].joinpath("docs/glossary.md").read_text(encoding="utf-8")
+
+
+QUESTIONS = {"How", "That", "What", "When", "Where", "Whether", "Which", "Who", "Why"}
+
+
+def test_the_first_line_of_a_module_names_its_content():
+    """As a heading does; a clause such as "What it registers" does not."""
+    paths = [path for name in ("zoo", "plugins", "benchmarks", "tests") for path in (ROOT / name).rglob("*.py")]
+    texts = {path: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for path in paths}
+    assert len(texts) > 300
+    wrong = [path.relative_to(ROOT).as_posix() for path, text in texts.items() if text.split(" ")[0] in QUESTIONS]
+    assert wrong == []

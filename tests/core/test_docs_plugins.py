@@ -103,6 +103,10 @@ def test_network(load):
     check_model(load("mynets.py"), "mynets/tiny")
 
 
+def test_network_that_fits_itself(load):
+    check_model(load("mymeans.py"), "mymeans/nearest")
+
+
 def test_images(load):
     check_dataset(load("myimages.py"), "myimages/discs")
 

@@ -17,7 +17,7 @@ from zoo.specs import ModelSpec
 
 CHANGES = {
     "torch's default type": ("torch.set_default_dtype(torch.float64)", torch.get_default_dtype),
-    "torch's default device": ("torch.set_default_device('meta')", torch.get_default_device),
+    "torch's default device": ("torch.set_default_device('meta')", lambda: torch.empty(0).device),
     "torch's number of threads": ("torch.set_num_threads(3)", torch.get_num_threads),
     "torch's use of deterministic algorithms": (
         "torch.use_deterministic_algorithms(True, warn_only=True)",

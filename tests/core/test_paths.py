@@ -80,7 +80,7 @@ def test_every_option_that_is_a_path_resolves_the_home_folder():
         for name, param in given
         if re.search(r"\b(DIR|FILE)", param.metavar or "")
         or param.name in ("store", "source", "out", "html", "figures", "folder", "path")
-    } - {"zoo predict files", "zoo data show name"}
+    } - {"zoo predict files", "zoo equivariance files", "zoo data show name"}
     assert looks
     assert looks <= paths
     assert {type(param.type) for _, param in given if isinstance(param.type, click.Path)} == {type(PATH)}
@@ -136,6 +136,7 @@ def test_files_are_opened_after_a_check_that_they_are_regular():
     pattern = r"(safe_open|load_file|np\.load|torch\.load)\(|\.(read_text|read_bytes)\(|\.open\((\"rb|\))"
     allowed = (
         "zoo/paths.py: with temporary.open",  # its own temporary file
+        "zoo/packages.py: text = importlib.metadata.distribution(",  # metadata of an installed distribution
         "zoo/report/page.py: style, script",  # files of the package
         "zoo/weights/find.py: return card.read_text",  # after is_file
         "zoo/models/export.py",  # files that it has just written
@@ -231,6 +232,26 @@ def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path):
     with written_whole(path) as temporary:
         temporary.write_text("x")
     assert path.read_text() == "x"
+
+
+def test_temporary_files_of_killed_writers_are_removed_and_of_living_ones_kept(tmp_path):
+    path, other = tmp_path / "figure.png", tmp_path / "figure.png.txt"
+    killed, foreign, fresh = (
+        tmp_path / name for name in (".figure.png.0123abcd.part", ".figure.png.notes.part", ".figure.png.ffffffff.part")
+    )
+    for leftover in (killed, foreign, fresh):
+        leftover.write_text("half")
+    for leftover in (killed, foreign):
+        os.utime(leftover, (1, 1))
+    with written_whole(path) as living:
+        living.write_text("first")
+        os.utime(living, (1, 1))
+        with written_whole(path) as second, written_whole(other) as neighbour:
+            second.write_text("second")
+            neighbour.write_text("neighbour")
+        assert living.exists()
+    assert path.read_text() == "first"
+    assert {entry.name for entry in tmp_path.iterdir()} == {path.name, other.name, foreign.name, fresh.name}
 
 
 @pytest.fixture

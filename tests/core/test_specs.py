@@ -149,6 +149,9 @@ def test_invalid_targets_are_refused(target: str) -> None:
         ("defaults", {"width": float("nan")}),
         ("weights", {"modelA": 1}),
         ("search_space", {"width": range(3)}),
+        ("twins", "mine/plain"),
+        ("twins", ("plain",)),
+        ("twins", ("mine/net",)),
     ],
 )
 def test_values_that_are_not_plain_are_refused(field: str, value: Any) -> None:

@@ -20,8 +20,9 @@ from zoo.specs import DatasetSpec
 HOST = load_plugins(environment={})
 # A population with as many rays as the reference (model3) would be compared with the same rays.
 POPULATIONS = [
-    spec.id for spec in registry.listed(HOST, DatasetSpec) if spec.simulated and spec.params["over_sampling"] < FINE
-]
+    spec.id for spec in registry.listed(HOST, DatasetSpec)
+    if spec.simulated and spec.params["over_sampling"] < FINE and not spec.id.startswith("deeplense/modelB_")
+]  # fmt: skip
 TINY = {"image_size": 12, "pixel_scale": 0.4, "over_sampling": 8}
 
 

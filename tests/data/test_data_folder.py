@@ -266,7 +266,7 @@ def test_reading_a_folder_makes_nothing(tmp_path):
     fill(tmp_path, 600)
     shards = open_folder(tmp_path, RECIPE, "train", 300)
     assert equal(shards, make(300))
-    with pytest.raises(DataError, match=r"no more than 768 train images in a row; 1,000 are needed") as caught:
+    with pytest.raises(DataError, match=r"no more than 768 train images in a row; needed: 1,000") as caught:
         open_folder(tmp_path, RECIPE, "train", 1000)
     assert "zoo simulate toy/discs -n 1000 --split train" in str(caught.value)
     with pytest.raises(UsageError, match="seed is 0 there, 1 requested"):

@@ -32,7 +32,7 @@ def sizes(train: int, val: int, test: int) -> dict[str, int]:
         ({"ids": ["a", "b"]}, "ids has 2 entries for 4 images"),
         ({"ids": ["a", "b", "c", "a"]}, "ids must be unique"),
         ({"split": ["train"] * 5}, "split has 5 entries for 4 images"),
-        ({"metadata": {"snr": np.zeros(1)}}, "snr has 1 entries for 4 images"),
+        ({"metadata": {"snr": np.zeros(1)}}, "snr has 1 entry for 4 images"),
         ({"split": ["train", "train", "valid", "test"]}, "split holds 'valid', which is not one of train, val, test"),
         ({"labels": np.zeros(4)}, "labels holds float64, and must hold whole numbers"),
         ({"metadata": {"survey": np.array(["a", "b", "c", "d"])}}, "survey holds <U1, and must hold numbers"),
@@ -161,3 +161,19 @@ def test_images_are_of_single_precision(dtype):
     images = np.zeros((3, 1, 8, 8), dtype)
     with pytest.raises(DataError, match=r"images hold .*, and must hold float32\."):
         ImageSet(images=images, labels=np.arange(3), ids=["a", "b", "c"])
+
+
+@pytest.mark.parametrize("mark", [None, "train"])
+def test_another_train_seed_draws_another_subset_of_the_training_images(mark):
+    images = image_set(400, split=None if mark is None else ["test"] * 60 + ["val"] * 40 + ["train"] * 300)
+    usual = assign_splits(images, sizes(50, 20, 30), seed=0)
+    drawn = [assign_splits(images, sizes(50, 20, 30), seed=0, train_seed=seed) for seed in (0, 1, 1)]
+    for splits in drawn:
+        assert len(splits["train"]) == 50
+        for name in ("val", "test"):
+            np.testing.assert_array_equal(splits[name], usual[name])
+        whole = assign_splits(images, sizes(10**6, 20, 30), seed=0)["train"]
+        assert set(splits["train"]) <= set(whole)
+    first, second, again = (set(splits["train"]) for splits in drawn)
+    assert first != second == again
+    assert len({frozenset(usual["train"]), frozenset(first), frozenset(second)}) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +12,16 @@ from toysky import Discs
 
 from zoo import registry
 from zoo.data.open import Dataset
+from zoo.data.recipe import SPLITS
 from zoo.data.split import Split, from_shards
 from zoo.data.truth import OFFSET, joined, scenes_of, truth_arrays
 from zoo.errors import DataError
 from zoo.host import load_plugins
 from zoo.lensing.scenes import Scenes
+from zoo.plan.cells import make_plan
 from zoo.plan.recipes import make_recipe
+from zoo.plan.request import Request
+from zoo.results.store import prepare_run
 from zoo.specs import DatasetSpec
 
 HOST = load_plugins(environment={})
@@ -57,9 +62,9 @@ def test_scenes_come_back_whole(name):
     for key, values in found.items():
         if not isinstance(values, np.ndarray):
             assert values == wanted[key], key
-        elif key.startswith(".points."):
-            present = wanted[".points.einstein_radius"] > 0
-            np.testing.assert_array_equal(values[found[".points.einstein_radius"] > 0], wanted[key][present])
+        elif key.startswith((".points.", ".truncated_haloes.")):
+            radius = f"{key.rpartition('.')[0]}.einstein_radius"
+            np.testing.assert_array_equal(values[found[radius] > 0], wanted[key][wanted[radius] > 0])
         elif key == ".source.pixels":
             np.testing.assert_array_equal(values, wanted[key].astype(np.float32))
         else:
@@ -68,6 +73,7 @@ def test_scenes_come_back_whole(name):
 
 @pytest.mark.parametrize(("name", "changes"), [
     ("modelB", {"lens_light": True}), ("published", {}), ("model1", {}), ("real_sources", {}),
+    ("modelA_multipoles", {}), ("modelA_tnfw", {"multipoles": 0.02}),
 ])  # fmt: skip
 def test_an_image_is_rendered_again_from_its_record_alone(name, changes, monkeypatch):
     data = dataset(name, **changes)
@@ -78,6 +84,19 @@ def test_an_image_is_rendered_again_from_its_record_alone(name, changes, monkeyp
     observed = simulation.observe("test", chosen, split.scenes(chosen))
     np.testing.assert_array_equal(observed.image.numpy(), split.images[chosen, 0])
     assert len(split.scenes()) == 40
+
+
+def test_the_page_says_how_to_render_an_image_again(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    code = page.partition("can be rendered again")[2].partition("```python\n")[2].partition("```")[0]
+    settings = {f"data.{name}": value for name, value in TINY.items()} | {f"{name}_images": 40 for name in SPLITS}
+    request = Request(models=["z2"], data=["modelA"], budget="smoke", device="cpu", settings=settings, store=tmp_path)
+    [cell] = make_plan(HOST, request)
+    prepare_run(tmp_path, cell).rename(tmp_path / "RUN")
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    exec(code, found)
+    np.testing.assert_array_equal(found["again"].numpy(), found["data"].split("test").images[[37, 2, 5], 0])
 
 
 def test_offsets_begin_each_images_masses_in_a_shard_and_in_a_split_of_several():

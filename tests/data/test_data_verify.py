@@ -107,9 +107,9 @@ DAMAGES = {
     "flip": (flip, ["train/000001.safetensors is damaged: its checksum does not fit"]),
     "truncate": (truncate, ["train/000000.safetensors is damaged"]),
     "swap": (swap, ["000000.safetensors is damaged: it is another shard", "000001.safetensors is damaged"]),
-    "gap": (lambda folder: shard_path(folder / "train", 1).unlink(), ["train lacks 1 shards: 000001"]),
-    "last": (lambda folder: shard_path(folder / "train", 2).unlink(), ["train lacks 1 shards: 000002"]),
-    "all of val": (lambda folder: shutil.rmtree(folder / "val"), ["val lacks 1 shards: 000000"]),
+    "gap": (lambda folder: shard_path(folder / "train", 1).unlink(), ["train lacks 1 shard: 000001"]),
+    "last": (lambda folder: shard_path(folder / "train", 2).unlink(), ["train lacks 1 shard: 000002"]),
+    "all of val": (lambda folder: shutil.rmtree(folder / "val"), ["val lacks 1 shard: 000000"]),
     "exchange": (exchange, ["000001.safetensors is whole, but not the file that manifest.json names"]),
     "no manifest": (
         lambda folder: (folder / "manifest.json").unlink(),
@@ -165,7 +165,7 @@ def test_a_set_in_the_making_is_not_complete_and_a_larger_one_is_noted(folder, c
     assert report.notes == ["train has 2 shards more than the manifest names: a larger set was begun."]
     (folder / "manifest.json").unlink()
     (lacking, *_) = [problem.text for problem in verify_folder(folder).problems if "lacks" in problem.text]
-    assert lacking == "train lacks 1 shards: 000004."
+    assert lacking == "train lacks 1 shard: 000004."
 
 
 def test_a_folder_without_shards_is_wrong_and_has_no_command_that_mends_it(folder, capsys):

@@ -84,7 +84,8 @@ def test_fits_are_brought_to_the_training_pixels(zoo_predict, model, tmp_path):
     rows = json.loads(zoo_predict(tmp_path / "fine.fits", "--json").stdout)
     assert rows[0]["probabilities"]["a"] == pytest.approx(model.predict_proba(even)[0, 0], abs=1e-5)
     done = zoo_predict(tmp_path / "plain.fits", "--json")
-    assert "1 of 1 images have no pixel scale; that of the training images, 0.1 arcsec, is assumed" in done.stderr
+    said = "the pixel scale of 1 of 1 image is not stated; that of the training images, 0.1 arcsec, is assumed"
+    assert said in done.stderr
     cropped = model.predict_proba(fine[9:21, 9:21])[0, 0]
     assert json.loads(done.stdout)[0]["probabilities"]["a"] == pytest.approx(cropped, abs=1e-5)
     told = zoo_predict(tmp_path / "plain.fits", "--json", "--pixel-scale", "0.05")
@@ -127,7 +128,7 @@ def test_the_others_go_on_and_the_exit_code_is_one(zoo_predict, tmp_path):
     assert done.exit_code == 1
     rows = json.loads(done.stdout)
     assert ["error" in row for row in rows] == [True, False, True]
-    assert "1 images in" in done.stderr
+    assert "1 image in" in done.stderr
     assert "2 left out" in done.stderr
     table = zoo_predict(folder)
     assert table.exit_code == 1

@@ -25,7 +25,12 @@ from zoo.specs import DatasetSpec, SimulatorSpec
 pytestmark = pytest.mark.slow  # three simulators on every population
 
 HOST = load_plugins(environment={})
-POPULATIONS = [spec.id for spec in registry.listed(HOST, DatasetSpec) if spec.simulated]
+# The variants of Model B change its numbers as those of Model A do; lens light and masses of another slope are here in
+# every population, so their variants show nothing new.
+ALIKE = ("deeplense/modelB_", "deeplense/modelA_lens_light", "deeplense/modelA_beta19")
+POPULATIONS = [
+    spec.id for spec in registry.listed(HOST, DatasetSpec) if spec.simulated and not spec.id.startswith(ALIKE)
+]
 COUNT = 24
 # Coarse pixels: the rays of one image are traced one by one through the same formulas, whatever their number.
 SMALL = {"image_size": 32, "pixel_scale": 0.2, "over_sampling": 2, "lens_light": True}
@@ -44,8 +49,9 @@ def render(simulator: str, name: str, **options: object) -> tuple[Scenes, Render
     spec = registry.find(HOST, DatasetSpec, name)
     population = registry.load_target(spec)(**{**spec.params, **small(name)})
     scenes = population.sample(np.arange(COUNT), f"{spec.id}/{spec.version}/0/train")
-    target = registry.load_target(registry.find(HOST, SimulatorSpec, simulator))
-    options = {"device": "cpu", "dtype": torch.float64, **options}
+    engine = registry.find(HOST, SimulatorSpec, simulator)
+    target = registry.load_target(engine)
+    options = {"device": "cpu", "dtype": torch.float64, "masses": engine.masses, **options}
     try:
         return scenes, render_pixels(target, scenes, population.instrument, simulator=simulator, **options).rendered
     except UsageError as refusal:

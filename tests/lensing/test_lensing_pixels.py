@@ -62,8 +62,10 @@ def test_pixels_are_means_of_sub_pixels_and_keep_the_order_of_rows():
 
 def test_an_image_of_another_shape_is_an_error_that_names_the_simulator():
     camera = Instrument(image_size=8, pixel_scale=0.2, psf="none", over_sampling=4, reference_pixel_scale=0.1)
+    spec = registry.find(HOST, DatasetSpec, "modelA")
+    scenes = registry.load_target(spec)(**spec.params).sample(np.arange(2), "shape")
     with pytest.raises(DataError, match=r"me/own returned a source of shape \(2, 8, 8\) where \(2, 16, 16\)"):
-        render_pixels(lambda *_: Rendered(source=torch.ones(2, 8, 8)), [0, 1], camera, simulator="me/own")
+        render_pixels(lambda *_: Rendered(source=torch.ones(2, 8, 8)), scenes, camera, simulator="me/own")
 
 
 def through(name: str, side: float, **changes: object) -> tuple[Scenes, Observed, torch.Tensor]:

@@ -51,6 +51,18 @@ def test_a_time_is_measured_once(toy_host, tmp_path, monkeypatch):
     assert "s per training step" in sentences[0]
 
 
+def test_the_data_set_is_opened_once(toy_host, tmp_path, monkeypatch):
+    """Opening one may take seconds: rotated MNIST turns 5,000 digits."""
+    from zoo.data.open import Dataset
+
+    opened = []
+    monkeypatch.setattr(
+        "zoo.data.open.Dataset", lambda *values, **options: opened.append(1) or Dataset(*values, **options)
+    )
+    _plan(toy_host, tmp_path, ["gconv/z2", "gconv/p4", "toyzoo/tiny"], match="params", seeds=[0, 1])
+    assert opened == [1]
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"hparams": {}, "cost": 1.0, "wanted": 1.0}', '{"cost": "many"}'])
 def test_a_damaged_match_is_found_again(toy_host, tmp_path, content):
     models = ["gconv/z2", "toyzoo/tiny"]

@@ -20,6 +20,7 @@ from zoo.host import load_plugins
 from zoo.plan import cells as plan
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
+from zoo.results.cell import Cell
 from zoo.specs import DatasetSpec, ModelSpec
 
 TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
@@ -257,12 +258,25 @@ VARIANTS = [
     {"settings": {"data.count": 601}},
     {"data": "planzoo/sky", "settings": {"data.depth": 3}},
     {"data": "planzoo/sky", "simulator": "planzoo/anywhere"},
+    {"data_seeds": True},
 ]
 
 
 def test_every_determining_value_changes_the_run_id(make):
     run_ids = [one(make(**variant)).run_id for variant in ({}, *VARIANTS)]
     assert len(set(run_ids)) == len(run_ids)
+
+
+def test_training_images_of_each_seed_are_part_of_the_cell_only_where_used(make):
+    shared, own = make(seeds=[0, 1]), make(seeds=[0, 1], data_seeds=True)
+    assert [cell.train_seed for cell in [*shared, *own]] == [None, None, 0, 1]
+    assert all("train_seed" not in cell.to_json() for cell in shared)
+    assert own[0].to_json()["train_seed"] == 0
+    assert all(Cell.from_json(cell.to_json()) == cell for cell in [*shared, *own])
+    assert len({cell.run_id for cell in [*shared, *own]}) == 4
+    assert len({cell.recipe.hash for cell in [*shared, *own]}) == 1  # validation and test images stay the same
+    with pytest.raises(UsageError, match="--data-seeds needs those of each"):
+        make(data="planzoo/sky", data_seeds=True, images=Path("anywhere"))
 
 
 def test_versions_change_the_run_id(make, host, monkeypatch):

@@ -107,6 +107,7 @@ def test_an_absent_model_drops_only_its_own_cells(suite_of, host):
         ("auc = 0.8", 'auc = "high"', 21, "auc", "must be a number"),
         ("auc = 0.8\n", "", 18, "expected", "'auc' is missing"),
         ('data = ["stripes"]', "data = 3", 3, "data", "list of texts"),
+        ("budget =", "data_seeds = 3\nbudget =", 5, "data_seeds", "must be true or false"),
         ("budget =", "seeds = [2]\nbudget =", 5, "seeds", "not TOML"),
     ],
 )
@@ -206,10 +207,16 @@ def test_the_suite_of_the_repository_gives_a_plan():
     suite = read_suite(OURS)
     host = load_plugins(environment={})
     plan = plan_suite(host, on_cpu(suite))
-    assert len(plan.cells) == 4 * 2 * 3
+    assert len(plan.cells) == 6 * 2 * 3 + 2  # and a baseline for each data set
     assert plan.problems == []
     assert set(plan.minutes) <= {cell.run_id for cell in plan.cells}
     assert all(0.5 < entry.auc <= 1 and entry.within < 0.05 for entry in suite.expected)
+
+
+@pytest.mark.parametrize("name", ["few_images.toml", "few_images_laptop.toml"])
+def test_suites_of_few_images_draw_them_for_each_seed(name):
+    plan = plan_suite(load_plugins(environment={}), on_cpu(read_suite(OURS.with_name(name))))
+    assert all(cell.train_seed == cell.seed for cell in plan.cells)
 
 
 def test_the_plan_distinguishes_variants(tmp_path, monkeypatch, capsys):

@@ -14,13 +14,17 @@ from rich.console import Console
 
 from zoo.report.tables import make_tables, to_markdown, to_rich
 from zoo.results.store import plain_result, result_from
-from zoo.scores.schema import Probe, Rotations
+from zoo.scores.schema import Change, Invariance, LargestChange, Probe, Rotation, Rotations
 
 _spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
 reportdata = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(reportdata)
 good, bad = reportdata.good, reportdata.bad
-UNDEFINED = Rotations(error=None, floor=None, flips=0.0, angles_degrees=(45.0,), mirrors=False)
+UNDEFINED = Invariance(
+    square=Change(error=None, flips=None, elements=8),
+    angles={angle: Rotation(error=None, floor=None, flips=None) for angle in ("17", "45")},
+    rotations=Rotations(error=None, floor=None, flips=None, angles_degrees=(45.0,), mirrors=False),
+)
 
 
 def rendered(table, width):
@@ -78,7 +82,16 @@ def test_a_row_has_the_expected_values(table):
         "AUC macro": "0.9700",
         "95 %": "0.9600 to 0.9800",
         "accuracy": "0.750",
+        "log loss": "0.700",
+        "Brier": "0.250",
+        "calibration error": "0.100",
         "equivariance error": "3e-07",
+        "learning rate": "-",
+        "weight decay": "-",
+        "search trials": "0",
+        "class flips": "0.0%",
+        "at 17 deg": "2e-01",
+        "at 45 deg": "3e-01",
         "train images/s": "1,234",
         "minutes": "2.5",
     }
@@ -86,17 +99,35 @@ def test_a_row_has_the_expected_values(table):
 
 def test_unknown_values_are_dashes():
     result = good(0.9, model="toyzoo/odd")
-    trained = replace(result.equivariance.trained, error=None, rotations=UNDEFINED)
     result = replace(
         result,
         cost=replace(result.cost, macs=None),
-        equivariance=replace(result.equivariance, trained=trained),
+        test=replace(result.test, brier=None),
+        equivariance=replace(result.equivariance, after=UNDEFINED),
+    )
+    assert result_from(plain_result(result), run_dir=result.run_dir) == result
+    [table] = make_tables([result, good(0.8)], datasets=reportdata.DATASETS)
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    for heading in ("MACs", "Brier", "equivariance error", "class flips", "at 17 deg", "at 45 deg"):
+        assert row[heading] == "-"
+    assert "other angles" not in table.columns
+    assert "own group" not in table.columns
+    [table] = make_tables([result], datasets=reportdata.DATASETS)
+    assert "interpolation makes" not in " ".join(table.notes)
+
+
+def test_the_measure_of_earlier_versions_is_not_shown_under_the_name_of_the_new_one():
+    result = good(0.9)
+    old = LargestChange(error=0.123, flips=0.456, elements=8)
+    result = replace(
+        result, equivariance=replace(result.equivariance, before=None, after=None, initial=old, trained=old)
     )
     assert result_from(plain_result(result), run_dir=result.run_dir) == result
     [table] = make_tables([result], datasets=reportdata.DATASETS)
     row = dict(zip(table.columns, table.rows[0], strict=True))
-    assert (row["MACs"], row["equivariance error"], row["error at other angles"]) == ("-", "-", "-")
-    assert "interpolation makes" not in " ".join(table.notes)
+    assert (row["equivariance error"], row["class flips"]) == ("-", "-")
+    assert "equivariance error: not shown for runs of earlier versions of zoo" in " ".join(table.notes)
+    assert "0.123" not in to_markdown(table)
 
 
 def test_the_title_lists_shared_values(table):
@@ -154,10 +185,11 @@ def test_a_table_may_contain_failures_only():
 
 
 def test_differing_trainings_are_listed_below_the_table():
-    alike = [good(0.9, model="toyzoo/a"), good(0.8, model="toyzoo/b")]
+    training = {"epochs": 3, "lr": 0.1}
+    alike = [good(auc, model=model, training=training) for auc, model in ((0.9, "toyzoo/a"), (0.8, "toyzoo/b"))]
     [table] = make_tables(alike)
     assert not [note for note in table.notes if "Trained differently" in note]
-    longer = good(0.8, model="toyzoo/b", training={**alike[1].cell.training, "epochs": 77, "lr": 0.5})
+    longer = good(0.8, model="toyzoo/b", training={"epochs": 77, "lr": 0.5})
     [table] = make_tables([alike[0], longer])
     [line] = [note for note in table.notes if "Trained differently" in note]
     assert "77 for toyzoo/b" in line
@@ -239,8 +271,8 @@ def test_the_table_fits_its_terminal(table, width):
 
 
 def test_narrow_terminals_lose_the_least_important_columns_first(table):
-    shown = {width: {column.header for column in to_rich(table, width=width).columns} for width in range(40, 261, 4)}
-    assert shown[260] == set(table.columns)
+    shown = {width: {column.header for column in to_rich(table, width=width).columns} for width in range(40, 341, 4)}
+    assert shown[340] == set(table.columns)
     widths = sorted(shown)
     for narrow, wide in pairwise(widths):
         assert shown[narrow] <= shown[wide]
@@ -264,7 +296,7 @@ def test_seed_and_interval_are_always_shown(width):
 
 
 def test_long_headings_break_at_blanks(table):
-    lines = rendered(table, 170)
+    lines = rendered(table, 244)
     assert not any("no substructure" in line for line in lines)
     for word in ["AUC", "no", "substructure"]:
         assert any(re.search(rf"\b{word}\b", line) for line in lines[2:])

@@ -11,6 +11,7 @@ SCORES = {
         "accuracy": 0.5,
         "log_loss": 0.7,
         "ece": 0.1,
+        "brier": 0.25,
         "confusion": [[1, 0], [1, 0]],
         "images": 2,
         "extra": {},
@@ -20,8 +21,8 @@ SCORES = {
     "equivariance": {
         "group": None,
         "declared": None,
-        "initial": {"error": 0.0, "flips": 0.0, "elements": 8},
-        "trained": {"error": 0.0, "flips": 0.0, "elements": 8},
+        "before": {"square": {"error": 0.0, "flips": 0.0, "elements": 8}, "angles": {}},
+        "after": {"square": {"error": 0.0, "flips": 0.0, "elements": 8}, "angles": {}},
     },
     "cost": {
         "parameters": 1,
@@ -51,7 +52,7 @@ SCORES = {
         "gpu": None,
     },
 }
-"""What a run that ended well holds beside its cell."""
+"""Files of a run that ended well, beside its cell."""
 
 
 def content_of(cell, status="ok", *, error="", **changes):

@@ -9,7 +9,7 @@ import pytest
 
 from zoo.data.recipe import Recipe, short_hash
 from zoo.errors import DataError
-from zoo.results.cell import SCHEMA, Cell
+from zoo.results.cell import SCHEMA, Cell, Search
 
 CELL = Cell(
     model="toyzoo/tiny",
@@ -39,6 +39,7 @@ CHANGES = {
     "task": "substructure",
     "content": {"width": "content:0"},
     "images": {"val": "0"},
+    "train_seed": 0,
 }
 
 
@@ -52,13 +53,24 @@ def test_a_cell_survives_json():
 
 
 def test_every_field_changes_the_run_id():
-    assert set(CHANGES) == {field.name for field in fields(Cell)}
+    assert set(CHANGES) == {field.name for field in fields(Cell)} - {"search"}
     run_ids = {replace(CELL, **{name: value}).run_id for name, value in CHANGES.items()}
     assert len(run_ids | {CELL.run_id}) == len(CHANGES) + 1
 
 
+@pytest.mark.parametrize("trials", [12, None])
+def test_the_search_is_recorded_and_changes_neither_run_id_nor_equality(trials):
+    found = replace(CELL, search=Search(study="first", trials=trials))
+    assert (found, found.run_id) == (CELL, CELL.run_id)
+    content = json.loads(json.dumps(found.to_json()))
+    assert content["search"] == {"study": "first", "trials": trials, "selected_by": "val_auc"}
+    assert Cell.from_json(content).search == found.search
+    with pytest.raises(DataError, match="search"):
+        Cell.from_json(content | {"search": {"study": "first", "trials": -1}})
+
+
 def test_a_cell_without_the_fields_that_came_later_keeps_its_run_id():
-    later = ("task", "content", "images")
+    later = ("task", "content", "images", "search", "train_seed")
     before = {name: value for name, value in asdict(CELL).items() if name not in later}
     before["recipe"] = {name: value for name, value in before["recipe"].items() if name not in ("content", "code")}
     assert CELL.run_id == short_hash({"schema": SCHEMA, **before})

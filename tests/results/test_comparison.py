@@ -1,4 +1,4 @@
-"""Which results are compared, and the error rates of the tests of differences."""
+"""Comparable results, and the error rates of the tests of differences."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ import pytest
 from zoo.data.recipe import Recipe
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
-from zoo.results.comparison import compare_pairs, group_variants, learning_curves, problem_key
+from zoo.results.comparison import group_variants, learning_curves, problem_key, spread_note
+from zoo.results.differences import compare_pairs, compare_samples, make_sample
 from zoo.results.schema import Failed
 from zoo.scores.stats import macro_components, softmax
 
 SCORES = runpy.run_path(str(Path(__file__).with_name("storedata.py")))["SCORES"]
+COVERAGE = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/coverage.py"))
 
 CLASSES = ("none", "subhalo", "vortex")
 CELL = Cell(
@@ -96,21 +98,93 @@ def test_variants_are_named_by_their_differences(make):
     assert variants[2].auc() == [result.test.auc["macro"] for result in (results[1], results[0])]
 
 
-def test_only_real_differences_are_significant(make):
+def test_seeds_with_training_images_of_their_own_are_one_variant(make):
+    own = [make("toy/a", signal=2.0, seed=seed, train_seed=seed) for seed in range(3)]
+    shared = [make("toy/a", signal=1.0, seed=seed) for seed in range(3)]
+    alone = group_variants(own)
+    assert [(variant.name, len(variant.results)) for variant in alone] == [("toy/a", 3)]
+    both = group_variants([*own, *shared])
+    assert [variant.name for variant in both] == ["toy/a (training images of each seed)", "toy/a"]
+    assert len({problem_key(result.cell) for result in [*own, *shared]}) == 1
+    comparisons, problems = compare_pairs(both)  # on the same test images
+    assert problems == []
+    assert comparisons[0].seeds == (3, 3)
+    note = spread_note(both)
+    assert "choice of the training images of toy/a (training images of each seed)" in note
+    assert "of toy/a, on the same training images" in note
+    assert spread_note(group_variants(own[:1])) == ""
+
+
+def test_single_trainings_are_compared_as_trainings(make):
     good, same, poor = (make(f"toy/{name}", signal=signal) for name, signal in (("a", 2.5), ("b", 2.5), ("c", 1.0)))
     comparisons, problems = compare_pairs(group_variants([good, same, poor]))
     assert problems == []
+    assert all(one.p is one.corrected is None for one in comparisons)
+    assert not any(" p " in one.in_words() or "has a higher" in one.in_words() for one in comparisons)
     macro = {frozenset((one.first, one.second)): one for one in comparisons if one.score == "macro"}
     assert len(comparisons) == 4 * len(macro) == 12
     for other in ("toy/a", "toy/b"):
         found = macro[frozenset((other, "toy/c"))]
         assert found.found
         assert found.first == other
-        assert found.in_words().startswith(f"{other} has a higher macro AUC than toy/c: +0.")
+        assert found.in_words().startswith(f"Two trainings differ in macro AUC, {other} above toy/c; ")
     equal = macro[frozenset(("toy/a", "toy/b"))]
     assert not equal.found
     assert equal.low < 0 < equal.high
-    assert equal.in_words().startswith("No difference found in macro AUC between toy/")
+    assert equal.in_words().startswith("No difference in macro AUC was found between two trainings, of toy/")
+
+
+def test_one_training_of_either_network_is_not_enough(make):
+    results = [make("toy/a", signal=2.5, seed=seed) for seed in range(4)] + [make("toy/b", signal=1.0)]
+    [one, *_] = compare_pairs(group_variants(results))[0]
+    assert (one.seeds, one.p, one.verdict) == ((4, 1), None, "trainings differ")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "signals", "luck", "images", "verdict"),
+    [
+        (5, (2.5, 1.0), 0.05, 300, "higher"),
+        (2, (2.6, 1.0), 0.9, 300, "too few trainings"),  # far apart, but two trainings each that scatter
+        (2, (2.0, 2.0), 0.0, 300, "too few trainings"),
+        (3, (2.0, 2.0), 0.5, 3000, "too few trainings"),
+        (6, (2.0, 2.0), 0.02, 3000, "none found"),
+    ],
+)
+def test_no_difference_is_said_only_where_one_would_have_been_found(make, seeds, signals, luck, images, verdict):
+    results = [
+        make(f"toy/{name}", signal=signal, seed=seed, luck=luck, images=images)
+        for name, signal in zip("ab", signals, strict=True)
+        for seed in range(seeds)
+    ]
+    [one, *_] = compare_pairs(group_variants(results))[0]
+    assert one.score == "macro"
+    assert one.verdict == verdict
+    assert ("No difference" in one.in_words()) == (verdict == "none found")
+    assert one.in_words().startswith({"h": "toy/a has a higher", "t": "Too few ", "n": "No difference"}[verdict[0]])
+    if verdict.startswith("too few"):
+        assert "would often be missed" in one.in_words()
+
+
+def test_images_may_be_too_few_with_any_number_of_trainings():
+    for images, verdict in ((60, "too few images"), (6000, "none found")):
+        samples = COVERAGE["trainings"](np.random.default_rng(0), images, networks=[0.9, 0.9], seeds=8, spread=0.0)
+        assert COVERAGE["macro"](samples)[0].verdict == verdict
+
+
+def test_identical_predictions_do_not_differ(make):
+    logits, labels = np.eye(3)[np.arange(300) % 3] * 9, np.arange(300) % 3
+    samples = [make_sample(name, "", [(softmax(logits), labels)] * 3) for name in "ab"]
+    for one in compare_samples(samples, CLASSES):
+        assert (one.difference, one.p, one.found) == (0.0, 1.0, False)
+        assert one.low < 0 < one.high
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "spread"), [(3, 0.0016), (3, 0.0051)])
+def test_equal_networks_are_rarely_called_different(seeds, spread):
+    """The reduced form of benchmarks/coverage.py: between 3 and 7 %, up to what 120 repetitions show."""
+    rate = COVERAGE["false_findings"](networks=2, seeds=seeds, spread=spread, repetitions=120)
+    assert 0 < rate < 0.07 + 3 * np.sqrt(0.07 * 0.93 / 120)
 
 
 @pytest.mark.slow

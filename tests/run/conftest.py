@@ -17,7 +17,7 @@ def host():
     return load_plugins(files=[TOY], environment={})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def plan(host):
     def make(model="toyzoo/tiny", **settings):
         [cell] = make_plan(

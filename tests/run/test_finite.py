@@ -76,6 +76,7 @@ def test_a_loss_names_epoch_step_and_image(plan, run_in, host, call, epoch, step
 @pytest.mark.parametrize(
     ("where", "said"),
     [
+        ("before", "Validation images before the training: the logits of"),
         ("val", "Validation images after epoch 1: the logits of"),
         ("test", "Test images after the training: the logits of"),
         ("golden", "Golden predictions (validation images on the CPU in float32): the logits of"),
@@ -238,17 +239,6 @@ def test_a_score_that_a_file_cannot_hold_is_a_failed_cell(plan, run_in, monkeypa
     assert result.status == "failed"
     assert "not finite: test.ece=nan" in result.error
     assert store.open_result(run_dir) == result
-
-
-def test_logits_that_are_all_zero_have_no_error_under_symmetries():
-    from zoo.scores.equivariance import measure_equivariance
-
-    class Zero(torch.nn.Module):
-        def forward(self, images):
-            return images.new_zeros(len(images), 3)
-
-    measured = measure_equivariance(Zero(), torch.randn(4, 1, 12, 12), "c8")
-    assert (measured.error, measured.rotations.error, measured.rotations.floor) == (None, None, None)
 
 
 def test_a_test_split_with_few_images_has_an_interval():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,6 +44,18 @@ def interrupted(host, monkeypatch, *, after):
             yield
 
 
+@pytest.fixture(scope="module")
+def undamaged(plan, host, tmp_path_factory):
+    """Return a whole run of a cell, and the folder of the same run interrupted after its second epoch."""
+    cell, folder = plan(), tmp_path_factory.mktemp("undamaged")
+    whole_dir = store.prepare_run(folder / "whole", cell)
+    whole = run_cell(host, cell, whole_dir, device="cpu")
+    cut_dir = store.prepare_run(folder / "cut", cell)
+    with pytest.MonkeyPatch.context() as patch, interrupted(host, patch, after=2):
+        run_cell(host, cell, cut_dir, device="cpu")
+    return cell, whole, whole_dir, cut_dir
+
+
 @pytest.mark.parametrize("stop_after", [1, 2])
 def test_interrupted_training_resumes_bit_identically(plan, run_in, host, monkeypatch, stop_after):
     whole, whole_dir = run_in(plan(augment="d4"), "whole")
@@ -60,12 +73,10 @@ def test_interrupted_training_resumes_bit_identically(plan, run_in, host, monkey
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit", "empty", "other run", "other network"])
-def test_a_damaged_checkpoint_is_not_used(plan, run_in, host, monkeypatch, caplog, damage):
-    cell = plan()
-    whole, whole_dir = run_in(cell, "whole")
-    with interrupted(host, monkeypatch, after=2):
-        run_in(cell, "cut")
-    path = whole_dir.parents[3] / "cut" / cell.folder / CHECKPOINT
+def test_a_damaged_checkpoint_is_not_used(undamaged, plan, run_in, host, monkeypatch, caplog, tmp_path, damage):
+    cell, whole, whole_dir, cut_dir = undamaged
+    path = tmp_path / "cut" / cell.folder / CHECKPOINT
+    shutil.copytree(cut_dir, path.parent)
     content = bytearray(path.read_bytes())
     if damage == "cut":
         path.write_bytes(content[: len(content) // 2])
@@ -78,7 +89,7 @@ def test_a_damaged_checkpoint_is_not_used(plan, run_in, host, monkeypatch, caplo
         other = plan(width=5) if damage == "other network" else plan(lr=0.5)
         with interrupted(host, monkeypatch, after=2):
             run_in(other, "other")
-        source = whole_dir.parents[3] / "other" / other.folder / CHECKPOINT
+        source = tmp_path / "other" / other.folder / CHECKPOINT
         if damage == "other run":
             path.write_bytes(source.read_bytes())
         else:  # as if the model's code had been changed in between
@@ -143,7 +154,7 @@ def test_bench_continues_after_a_crash(host, tmp_path, monkeypatch):
     monkeypatch.setattr("zoo.run.local.subprocess.Popen", lambda *_, **__: pytest.fail("started a process"))
     assert zoo.bench("tiny", "stripes", **request) == [good]
     assert zoo.bench("tiny", "stripes", **request, devices=2) == [good]
-    with pytest.raises(UsageError, match="1000 processes cannot share batches"):
+    with pytest.raises(UsageError, match="1,000 processes cannot share batches"):
         zoo.bench("tiny", "stripes", **request, devices=1000)
 
 

@@ -22,7 +22,7 @@ from zoo.results.cell import SCHEMA
 from zoo.results.schema import Failed
 from zoo.run import cell as run
 from zoo.run.cell import run_cell
-from zoo.scores.schema import Invariance
+from zoo.scores.schema import Change, Invariance
 from zoo.train.checkpoint import CHECKPOINT
 
 pytestmark = pytest.mark.slow  # trainings
@@ -124,7 +124,8 @@ def test_a_stored_result_is_not_run_again_unless_forced(plan, run_in, host, monk
 
 def test_plugin_values_that_a_result_cannot_store_are_failures_with_a_cause(plan, run_in, monkeypatch):
     monkeypatch.setattr(run, "declared_symmetry", lambda spec, network: (3, None))
-    monkeypatch.setattr(run, "measure_equivariance", lambda *_: Invariance(error=0.0, flips=0.0, elements=1))
+    measured = Invariance(square=Change(error=0.0, flips=0.0, elements=1), angles={})
+    monkeypatch.setattr(run, "measure_equivariance", lambda *_, **__: measured)
     result, run_dir = run_in(plan(epochs=1))
     assert result.status == "failed"
     assert "Expected `str | null`, got `int` - at `$.equivariance.group`" in result.error

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from zoo.cli import cli
 from zoo.data.split import Split
+from zoo.errors import UsageError
 from zoo.scores import probe as module
 from zoo.scores.probe import FEATURES, describe_probe, image_features, probe, probe_splits
 from zoo.scores.schema import Probe
@@ -135,6 +137,8 @@ def test_command(tmp_path):
         assert found["shuffled"] == pytest.approx(0.5, abs=0.03)
         assert found["images"] == {"train": 512, "test": 512}
 
-    wrong = subprocess.run([*command, "--set", "data.snrr=3"], capture_output=True, text=True, env=environment)
-    assert wrong.returncode == 2
-    assert "Did you mean 'data.snr'" in wrong.stderr
+
+def test_an_unknown_parameter_is_refused():
+    with pytest.raises(UsageError, match=r"Did you mean 'data\.snr'") as refused:
+        cli.main(["data", "probe", "modelA", "--set", "data.snrr=3"], standalone_mode=False)
+    assert refused.value.exit_code == 2

@@ -48,3 +48,14 @@ def test_a_class_without_images_has_no_auc():
     assert math.isnan(auc["macro"])
     assert auc["a"] == pytest.approx(mann_whitney(logits.softmax(1)[:, 0].numpy(), labels.numpy() == 0), abs=0.02)
     assert one_vs_rest_auc(logits[::2].softmax(1), labels[::2]).isnan().all()
+
+
+def test_the_brier_score_is_summed_over_the_classes():
+    """Brier 1950: 0 for certain and right, 2 for certain and wrong, 1 - 1/K for equal probabilities."""
+    sure = 100 * torch.eye(3)
+    labels = torch.arange(3)
+    for logits, expected in ((sure, 0.0), (sure.roll(1, 0), 2.0), (torch.zeros(3, 3), 2 / 3)):
+        assert score(logits, labels, ["a", "b", "c"]).brier == pytest.approx(expected)
+    mixed = torch.tensor([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4], [0.25, 0.5, 0.25]])
+    by_hand = ((0.3**2 + 0.2**2 + 0.1**2) + (0.3**2 + 0.7**2 + 0.4**2) + (0.25**2 + 0.5**2 + 0.75**2)) / 3
+    assert score(mixed.log(), labels, ["a", "b", "c"]).brier == pytest.approx(by_hand)

@@ -76,11 +76,23 @@ def test_the_card_states_what_is_unknown(run_dir, host):
     result = json.loads((run_dir / store.RESULT).read_text())
     del result[store.CHECKSUM]
     result["cost"]["macs"] = None
-    result["equivariance"]["trained"]["error"] = None
+    result["equivariance"]["after"]["square"]["error"] = None
     write_result(run_dir, result)
     text = make_card(host, run_dir)
     assert "parameters, an unknown number of multiply-accumulates per image" in text
-    assert "symmetries of the square: all logits are 0, and their change is undefined.\n" in text
+    assert "the logits are the same for every image, so their change under symmetries is undefined.\n" in text
+
+
+def test_the_card_of_a_run_of_an_earlier_version_states_no_equivariance_error(run_dir, host):
+    result = json.loads((run_dir / store.RESULT).read_text())
+    del result[store.CHECKSUM], result["equivariance"]["before"], result["equivariance"]["after"]
+    old = {"error": 0.123, "flips": 0.456, "elements": 8}
+    result["equivariance"] |= {"initial": old, "trained": old}
+    write_result(run_dir, result)
+    text = make_card(host, run_dir)
+    assert "was not measured in today's form; measure it: `zoo equivariance" in text
+    assert "0.123" not in text
+    assert "1.2e-01" not in text
 
 
 @pytest.mark.parametrize("lost", ["cost", "equivariance", "val"])

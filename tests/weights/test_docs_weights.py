@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from cellhere import run_cells_here
 from click.testing import CliRunner
 
 from zoo.cli import cli
@@ -39,12 +38,11 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
+        run_cells_here(patch)
         words = shlex.split(commands()[0])[1:]
-        done = subprocess.run(
-            [sys.executable, "-m", "zoo", *words, *shlex.split(SMALL), *SIZES],
-            cwd=folder, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        done = CliRunner().invoke(cli, [*words, *shlex.split(SMALL), *SIZES], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
         (folder / "cutouts").mkdir()
         lens = np.random.default_rng(0).normal(size=(60, 60)).astype(np.float32)
         fits.writeto(folder / "lens.fits", lens, header=fits.Header({"PIXSCALE": 0.1}))
@@ -65,7 +63,6 @@ def test_the_page_has_these_commands():
 def test_the_page(place, monkeypatch):
     """In one test, so that one process trains; `push` has a hub of its own, torch.export a smaller network."""
     monkeypatch.chdir(place)
-    monkeypatch.setenv("ZOO_CACHE", str(place / "cache"))
     [run_id] = [path.name for path in place.glob("results/deeplense.modelA/*/*")]
     for line in commands()[1:]:
         if "hf://" not in line and "torch-export" not in line:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from cellhere import run_cells_here
 from click.testing import CliRunner
 from msgspec import structs
 
@@ -265,6 +266,7 @@ def test_a_repeated_run_agrees(run_dir, host, tmp_path, monkeypatch):
     assert found.changes == []
     assert found.run_dir == tmp_path / "again" / found.cell.folder
     # A stored result that was never reached is not confirmed.
+    run_cells_here(monkeypatch)
     test = json.loads((run_dir / store.RESULT).read_text())["test"]
     alter(run_dir, test={**test, "accuracy": test["accuracy"] + 0.5}, device="cuda:0")
     words = ["rerun", str(run_dir), "--store", str(tmp_path / "third"), "--json", "--device", "cpu"]

@@ -113,7 +113,7 @@ def _set_level(ctx: click.Context, option: click.Parameter, value: Any) -> None:
 @click.group(cls=ZooGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="zoo")
 @click.option(
-    "--plugin", "files", multiple=True, metavar="FILE.py", help="Also load a plugin from this file.",
+    "--plugin", "files", multiple=True, metavar="FILE.py", help="Load a plugin from this file, too.",
     # Before --help, and before the command is looked up: the file may offer it.
     is_eager=True, expose_value=False, callback=_add_files,
 )  # fmt: skip
@@ -187,7 +187,7 @@ for command in (
         "equivariance",
         "zoo.cli.equivariance",
         "equivariance",
-        "Measure how far an untrained network is from invariant under its group.",
+        "Measure how far a network is from invariant.",
     ),
     LazyCommand("plugins", "zoo.cli.inspect", "plugins", "List installed plugins and their status."),
     LazyCommand("env", "zoo.cli.inspect", "env", "Show machine, versions, folders and plugins, for bug reports."),

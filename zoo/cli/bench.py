@@ -21,7 +21,8 @@ from zoo.errors import UsageError
 from zoo.paths import user_path
 from zoo.plan.overrides import parse_settings
 from zoo.plan.request import Request
-from zoo.registry import datasets_by_id
+from zoo.plurals import counted
+from zoo.registry import datasets_by_id, twins_by_id
 from zoo.run.where import Where
 from zoo.specs import LauncherSpec
 from zoo.train.team import check_batches, check_devices
@@ -92,7 +93,8 @@ def bench(
         plan = plan_bench(host, request, suite=suite_path, study=study, given=_given(ctx), note=note)
     suite, best = plan.suite, plan.best
     if best is not None:
-        echo(f"study {best.study}: trial {best.trial}, validation AUC {best.val_auc:.4f}", err=True)
+        of = "" if best.trials is None else f" of {best.trials}"
+        echo(f"study {best.study}: trial {best.trial}{of}, validation AUC {best.val_auc:.4f}", err=True)
     cells = list(plan.cells)
     run_here = partial(run_as_member, host, cells, store=store, where=where, team=team)
     check_batches(team.size, cells)
@@ -116,7 +118,8 @@ def bench(
         with contextlib.redirect_stdout(sys.stderr):
             found, _ = run_here()
         if len(found) < len(cells):
-            echo(f"{len(cells) - len(found)} cells are not run, since one failed: run the command again", err=True)
+            left = counted(len(cells) - len(found), "cell")
+            echo(f"{left} not run, since one failed: run the command again", err=True)
             cells = cells[: len(found)]
     else:
         with contextlib.redirect_stdout(sys.stderr), Watcher() as watcher:
@@ -146,7 +149,7 @@ def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, r
         print_json([plain_result(result) | {"run_dir": str(result.run_dir)} for result in found])
     else:
         out = console()
-        for table in make_tables(found, datasets=datasets_by_id(host)):
+        for table in make_tables(found, datasets=datasets_by_id(host), twins=twins_by_id(host)):
             out.print(to_rich(table, width=out.width))
             for note in table.notes:
                 out.print(note, style="dim")

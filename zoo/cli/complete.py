@@ -54,6 +54,11 @@ def _weights(ctx: click.Context, parameter: click.Parameter, incomplete: str) ->
     return [*_items(incomplete, bundled), *runs] or [CompletionItem(incomplete, type="file")]
 
 
+def _networks(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return names of models and weights."""
+    return [*_specs(ModelSpec)(ctx, parameter, incomplete), *_weights(ctx, parameter, incomplete)]
+
+
 def _studies(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names of the studies in the store that the command reads."""
     store = Path(ctx.params.get("store") or "results")
@@ -84,6 +89,7 @@ COMPLETE: dict[str, Complete] = {
     "runs": complete_runs,
     "studies": _studies,
     "weights": _weights,
+    "networks": _networks,
     "devices": _words("auto", "cpu", "cuda", "mps"),
     "precisions": _words("auto", "fp32", "tf32", "bf16"),
     "rules": _words("val_auc", "last"),

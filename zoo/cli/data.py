@@ -21,6 +21,7 @@ from zoo.errors import UsageError, nearest
 from zoo.paths import user_path
 from zoo.plan.overrides import parse_settings
 from zoo.plan.recipes import plan_images
+from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 from zoo.specs import DatasetSpec
 
@@ -86,7 +87,8 @@ def _print_report(host: Host, folder: Path, report: FolderReport) -> None:
     echo(f"{folder}: {recipe.dataset} by {recipe.simulator}, seed {recipe.seed}, recipe {recipe.hash}")
     for split in report.splits:
         counts = ", ".join(f"{count:,} {name}" for name, count in split.counts.items())
-        echo(f"{split.split}: {split.images:,} images in {split.shards:,} shards{': ' if counts else ''}{counts}")
+        images, shards = counted(split.images, "image"), counted(split.shards, "shard")
+        echo(f"{split.split}: {images} in {shards}{': ' if counts else ''}{counts}")
     for note in report.notes:
         echo(f"note: {note}")
     for problem in report.problems:
@@ -118,7 +120,12 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
 @data.command()
 @click.argument("name", metavar="DIR|DATASET", shell_complete=COMPLETE["datasets"])
 @click.option(
-    "-n", "--images", default=4, show_default=True, type=click.IntRange(1, 12), help="Number of images of each class."
+    "-n",
+    "--images",
+    default=4,
+    show_default=True,
+    type=click.IntRange(1, 12),
+    help="Draw this many images of each class.",
 )
 @click.option(
     "--split",

@@ -1,83 +1,165 @@
-"""`zoo equivariance`: how far a network is from invariant, for each image size and layer by layer."""
+"""`zoo equivariance`: how far a network is from invariant, trained or untrained, and layer by layer."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict
+import contextlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from zoo.cli.complete import COMPLETE
-from zoo.cli.context import console, host_of, print_json
-from zoo.errors import TrainingError, UsageError, nearest
+from zoo.cli.context import console, echo, host_of, print_json
+from zoo.cli.options import DEVICE, RUNS_IN
+from zoo.devices import resolve_device
+from zoo.errors import UsageError, nearest
 from zoo.plan.overrides import parse_settings
 from zoo.schema import plain
 from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from zoo.host import Host
-    from zoo.specs import ModelSpec
+    from zoo.inference.equivariance import Measured
 
-_IMAGES = 8
+_OF_UNTRAINED = {"sizes": "--image-size", "pairs": "--set", "seed": "--seed"}
+_OF_TRAINED = {"files": "--images", "number": "-n", "device": "--device"}
 
 
 @click.command()
-@click.argument("model", metavar="MODEL", shell_complete=COMPLETE["models"])
+@click.argument("name", metavar="MODEL|WEIGHTS", shell_complete=COMPLETE["networks"])
 @click.option(
     "--image-size",
     "sizes",
     default="64,65,75",
     show_default=True,
-    help="Measure at these sizes in pixels, separated by commas.",
+    help="Measure an untrained network at these sizes in pixels, separated by commas.",
 )
 @click.option(
     "--set",
     "pairs",
     multiple=True,
     metavar="model.NAME=VALUE",
-    help="Set a hyper-parameter, such as model.widths=[4,8].",
+    help="Set a hyper-parameter of an untrained network, such as model.widths=[4,8].",
 )
-@click.option("--group", help="Measure under this group, such as p4m, d8 or o2; default: the model's own.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the weights and the test images.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    help="Draw the weights and the images of an untrained network with this seed.",
+)
+@click.option(
+    "--images",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    shell_complete=COMPLETE["file"],
+    help="Measure weights on these images; default: the test images of their data set.",
+)
+@click.option(
+    "-n",
+    "number",
+    type=click.IntRange(2),
+    default=64,
+    show_default=True,
+    help="Measure weights on this number of test images.",
+)
+@click.option("--group", help="Measure also under this group, such as p4m, d8 or o2; default: the network's own.")
 @click.option("--layers/--no-layers", default=True, show_default=True, help="Measure also layer by layer.")
+@DEVICE
+@RUNS_IN
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def equivariance(
     ctx: click.Context,
-    model: str,
+    name: str,
     sizes: str,
     pairs: tuple[str, ...],
-    group: str | None,
     seed: int,
+    files: tuple[str, ...],
+    number: int,
+    group: str | None,
     layers: bool,
+    device: str,
+    store: str,
     as_json: bool,
 ) -> None:
-    """Measure how far an untrained network is from invariant under its group.
+    """Measure how far a network is from invariant.
 
-    Each size is tried with smooth random images. "pixel symmetries" are the rotations by 90 degrees and the mirrors
-    that the group holds: an exact network has rounding errors there. "other angles" need interpolation; its own
-    share is the floor.
+    \b
+    zoo equivariance p4m                            untrained, on smooth random images of several sizes
+    zoo equivariance p4m.modelA                     bundled weights, on test images of their data set
+    zoo equivariance 3f2a --images image.fits       weights of a run, on images of files
+
+    Every network is measured under the eight symmetries of the square (d4) and at rotations by 17 and 45 degrees, and
+    apart under its own group. The error is the root mean square change of the centred logits over their spread
+    between images: 0 for an invariant network. Rotations between pixels need interpolation, whose share is the floor.
+    """
+    host = host_of(ctx)
+    spec, weights = _find(host, name, store=Path(store))
+    _refuse(ctx, _OF_TRAINED if weights is None else _OF_UNTRAINED, weights is not None)
+    if weights is None:
+        assert spec is not None
+        from zoo.inference.equivariance import measure_untrained
+
+        hparams = _hparams(spec, pairs)
+        measured = [
+            measure_untrained(host, spec, hparams, size=size, group=group, seed=seed, layers=layers)
+            for size in _sizes(sizes)
+        ]
+    else:
+        measured = [
+            _measure_weights(
+                host, weights, files, number=number, group=group, layers=layers, device=resolve_device(device)
+            )
+        ]
+    if as_json:
+        print_json([plain(each) for each in measured])
+    else:
+        _print(measured)
+
+
+def _find(host: Host, name: str, *, store: Path) -> tuple[ModelSpec | None, Path | None]:
+    """Return the model that a name means, or the file of the weights.
+
+    Raises:
+        UsageError: The name is unknown or ambiguous.
     """
     from zoo import registry
+    from zoo.weights.find import find_weights
 
-    host = host_of(ctx)
-    spec = registry.find(host, ModelSpec, model)
+    try:
+        return registry.find(host, ModelSpec, name), None
+    except UsageError as no_model:
+        try:
+            return None, find_weights(host, name, store=store)
+        except UsageError as no_weights:
+            # Bundled weights are called MODEL.DATA.
+            raise no_weights if "." in name else no_model from None
+
+
+def _refuse(ctx: click.Context, options: Mapping[str, str], trained: bool) -> None:
+    """Refuse options that belong to the other kind of network.
+
+    Raises:
+        UsageError: Such an option was stated.
+    """
+    for parameter, flag in options.items():
+        if ctx.get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
+            kind, other = ("weights", "an untrained network") if trained else ("an untrained network", "weights")
+            raise UsageError(f"{flag} is for {other}; {ctx.params['name']} is {kind}.")
+
+
+def _hparams(spec: ModelSpec, pairs: Sequence[str]) -> dict[str, Any]:
     hparams = dict(spec.defaults)
     for name, value in parse_settings(list(pairs)).items():
         short = name.removeprefix("model.")
         if short not in hparams:
             raise UsageError(f"{spec.id} has no hyper-parameter '{short}'.{nearest(short, hparams)}")
         hparams[short] = value
-    measured = [
-        _measure(host, spec, hparams, size=size, group=group, seed=seed, layers=layers) for size in _sizes(sizes)
-    ]
-    if as_json:
-        print_json(measured)
-    else:
-        _print(spec, measured)
+    return hparams
 
 
 def _sizes(text: str) -> list[int]:
@@ -89,80 +171,82 @@ def _sizes(text: str) -> list[int]:
     return [int(part) for part in sizes]
 
 
-def _measure(
-    host: Host, spec: ModelSpec, hparams: dict[str, Any], *, size: int, group: str | None, seed: int, layers: bool
-) -> dict[str, Any]:
-    """Return what is measured at one image size."""
-    import torch
+def _measure_weights(
+    host: Host, path: Path, files: Sequence[str], *, number: int, group: str | None, layers: bool, device: str
+) -> Measured:
+    """Return what is measured of trained weights; files that cannot be read are named and left out."""
+    from zoo.cli.watch import CountBar
+    from zoo.inference.equivariance import images_of_files, measure_trained, own_test_images
+    from zoo.inference.read import expand, read_pictures, require_files
+    from zoo.models.load import load_weights
 
-    from zoo.models.classifier import build_classifier
-    from zoo.scores.equivariance import blob_images, declared_symmetry, measure_equivariance, measure_layers
-
-    torch.manual_seed(seed)
-    classifier = build_classifier(host, spec.id, hparams, image_shape=(1, size, size), num_classes=3)
-    own_group, declared = declared_symmetry(spec, classifier.network)
-    group = group or own_group
-    images = blob_images(_IMAGES, 1, size, seed=seed)
-    try:
-        with torch.no_grad():
-            classifier.eval()(images[:1])
-    except Exception as error:  # the network's own code
-        raise TrainingError(
-            f"{spec.id} cannot take images of {size} x {size} pixels: {type(error).__name__}: {error}"
-        ) from error
-    content: dict[str, Any] = {
-        "model": spec.id,
-        "image_size": size,
-        "group": group,
-        "declared": declared if group == own_group else None,
-        **plain(measure_equivariance(classifier, images, group)),
-    }
-    if layers:
-        content["layers"] = [asdict(layer) for layer in measure_layers(classifier.network, images, group)]
-    return content
+    with contextlib.redirect_stdout(sys.stderr), CountBar("simulate test") as bar:  # plugins may print
+        trained = load_weights(host, path).to(device)
+        if files:
+            paths = require_files(expand(files, stdin=sys.stdin), files)
+            images, skipped = images_of_files(trained, read_pictures(paths, channels=trained.image_shape[0]))
+            about = f"images of {', '.join(files)}"
+            for item in skipped:
+                echo(f"left out: {item.name}: {item.reason}", err=True)
+        else:
+            images, about = own_test_images(
+                host, trained, number, device=device, progress=lambda split, done, total: bar.show(done, total)
+            )
+        return measure_trained(host, trained, images, about=about, group=group, layers=layers)
 
 
-def _print(spec: ModelSpec, measured: Sequence[dict[str, Any]]) -> None:
+def _print(measured: Sequence[Measured]) -> None:
     from rich.table import Table
 
     from zoo.cli.terminal import styled
 
     out = console()
     first = measured[0]
-    turned = "rotations" in first
-    out.print(
-        styled(spec.id, "bold"),
-        f", untrained; group {first['group'] or 'none, so all symmetries of the square'}; "
-        f"declared {first['declared'] or 'nothing'}\n",
-        sep="",
-    )
+    turned = first.error.rotations is not None
+    state = f"run {first.run_id[:8]}" if first.run_id else "untrained"
+    group = f"group {first.group}; declared {first.quality or 'nothing'}" if first.group else "no group declared"
+    out.print(styled(first.model, "bold"), f", {state}; {first.number} {first.images}; {group}\n", sep="")
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("image size", "pixel symmetries", *(("other angles", "floor") if turned else ())):
+    own = [f"under {first.group}"] if first.group else []
+    angles = [word for angle in first.error.angles for word in (f"{angle} degrees", "floor")]
+    for heading in (
+        "image size", "d4", "class flips", *own, *angles, *(("other angles", "floor") if turned else ()),
+    ):  # fmt: skip
         table.add_column(heading, justify="right")
-    for content in measured:
-        cells = [str(content["image_size"]), _error(content["error"])]
-        if turned:
-            cells += [_error(content["rotations"][name]) for name in ("error", "floor")]
+    for each in measured:
+        found = each.error
+        flips = found.square.flips
+        cells = [str(each.image_size), _error(found.square.error), "-" if flips is None else f"{flips:.1%}"]
+        cells += [_error(found.declared.error)] if found.declared else []
+        for rotation in (*found.angles.values(), *((found.rotations,) if found.rotations else ())):
+            cells += [_error(rotation.error), _error(rotation.floor)]
         table.add_row(*cells)
     out.print(table)
-    if "layers" not in first:
-        return
-    out.print()
+    if any(each.error.square.error is None for each in measured):
+        out.print("-: the logits are the same for all images, so nothing can be said about their change", style="dim")
+    if first.layers:
+        out.print()
+        out.print(_layer_table(measured, turned=turned))
+
+
+def _layer_table(measured: Sequence[Measured], *, turned: bool) -> Any:
+    from rich.table import Table
+
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("layer")
-    for content in measured:
-        table.add_column(f"{content['image_size']} px", justify="right")
+    table.add_column(f"layer, under {measured[0].group or 'd4'}")
+    for each in measured:
+        table.add_column(f"{each.image_size} px", justify="right")
         if turned:
             table.add_column("angles", justify="right")
-    for place, layer in enumerate(first["layers"]):
-        cells = [f"{layer['name']} {layer['kind']}"]
-        for content in measured:
-            entry = content["layers"][place]
-            cells += [_error(entry["exact"]), *([_error(entry["rotations"])] if turned else [])]
+    for place, layer in enumerate(measured[0].layers):
+        cells = [f"{layer.name} {layer.kind}"]
+        for each in measured:
+            entry = each.layers[place]
+            cells += [_error(entry.exact), *([_error(entry.rotations)] if turned else [])]
         table.add_row(*cells)
-    out.print(table)
+    return table
 
 
 def _error(value: float | None) -> str:
-    """Return an error for the table; a dash if the output is 0 everywhere."""
-    return "-" if value is None or not math.isfinite(value) else f"{value:.1e}"
+    """Return an error for the table; a dash where it is unknown."""
+    return "-" if value is None else f"{value:.1e}"

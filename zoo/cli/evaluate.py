@@ -16,6 +16,7 @@ from zoo.data.about import shown_params
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
 from zoo.plan.overrides import parse_settings
+from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 from zoo.schema import plain
 
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     help="Score on this data set; default: the one that the weights were trained on.",
     shell_complete=COMPLETE["datasets"],
 )
-@click.option("-n", "--images", type=click.IntRange(8), default=2048, show_default=True, help="Number of test images.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the images.")
+@click.option("-n", "--images", type=click.IntRange(8), default=2048, show_default=True, help="Score this many images.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Make the images with this seed.")
 @click.option(
     "--set",
     "pairs",
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 @AVERAGE
 @click.option(
     "--simulator",
-    help="Simulator that renders the images; default: that of the training images.",
+    help="Render the images with this simulator; default: that of the training images.",
     shell_complete=COMPLETE["simulators"],
 )
 @DEVICE
@@ -126,7 +127,7 @@ def _print(host: Host, found: Evaluation) -> None:
     shown = ", ".join(shown_params(dataset, found.recipe.params))
     turned = f", rotated by {found.angle:g} degrees" if found.angle else ""
     table = Table(
-        title=f"{found.model} trained on {found.trained_on}, tested on {found.images:,} images of "
+        title=f"{found.model} trained on {found.trained_on}, tested on {counted(found.images, 'image')} of "
         f"{found.recipe.dataset}{turned}\n{shown}",
         title_justify="left",
         header_style="bold",
@@ -139,5 +140,8 @@ def _print(host: Host, found: Evaluation) -> None:
         interval = "" if low is None else f"{low:.4f} to {high:.4f}"
         table.add_row(f"AUC {name.replace('_', ' ')}", f"{area:.4f}", interval)
     table.add_row("accuracy", f"{found.accuracy:.4f}", "")
+    table.add_row("log loss", f"{found.log_loss:.4f}", "")
+    if found.brier is not None:
+        table.add_row("Brier score", f"{found.brier:.4f}", "")
     table.add_row("calibration error", f"{found.ece:.4f}", "")
     console().print(table)

@@ -7,18 +7,20 @@ import sys
 import textwrap
 from collections.abc import Callable, Collection, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, nearest
 from zoo.escaping import visible
 from zoo.specs import DatasetSpec, LauncherSpec, ModelSpec, SimulatorSpec
 
 if TYPE_CHECKING:
-    from zoo.specs import ModelSpec, Spec
+    from zoo.specs import Spec
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 _LEAST_WIDTH = 24
 _SHOWN_CLASSES = 5
 
@@ -133,13 +135,16 @@ def _terminal_width() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
 
 
-_pattern = click.argument("pattern", default="*")
+def _pattern(kind: str) -> Callable[[_Command], _Command]:
+    return click.argument("pattern", default="*", shell_complete=COMPLETE[kind])
+
+
 _tag = click.option("--tag", help="List only entries with this tag.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command("list-models")
-@_pattern
+@_pattern("models")
 @_tag
 @click.option("--group", help="List only networks of this symmetry group, such as p4m.")
 @click.option(
@@ -173,7 +178,7 @@ _ORDERS: dict[str, Callable[[ModelSpec], tuple[bool, Any]]] = {
 
 
 @click.command("list-datasets")
-@_pattern
+@_pattern("datasets")
 @_tag
 @_json
 @click.pass_context
@@ -189,7 +194,7 @@ def list_datasets(ctx: click.Context, pattern: str, tag: str | None, as_json: bo
 
 
 @click.command("list-simulators")
-@_pattern
+@_pattern("simulators")
 @_tag
 @_json
 @click.pass_context
@@ -206,7 +211,7 @@ def list_simulators(ctx: click.Context, pattern: str, tag: str | None, as_json: 
 
 
 @click.command("list-launchers")
-@_pattern
+@_pattern("launchers")
 @_tag
 @_json
 @click.pass_context

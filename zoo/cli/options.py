@@ -12,6 +12,7 @@ import click
 from zoo.cli.complete import COMPLETE
 from zoo.errors import UsageError
 from zoo.paths import user_path
+from zoo.plurals import counted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -79,7 +80,7 @@ def _option(one: Field[Any], hint: Any) -> Callable[[F], F]:
     if one.name in _SEVERAL:
         keywords["multiple"] = True
     elif hint is bool:
-        keywords["is_flag"] = True
+        keywords |= {"is_flag": True} if default is False else {"default": default}
     else:
         keywords |= {"default": default, "show_default": default not in (None, "", MISSING)}
         if Path in get_args(hint):
@@ -110,5 +111,5 @@ def read_seeds(text: str) -> list[int]:
         raise UsageError(f"--seeds {text!r} is not a list of whole numbers.", hint="For example: --seeds 0,1,2 or 0-4")
     # By stop - start: len() of a range beyond 2**63 raises.
     if sum(seeds.stop - seeds.start for seeds in ranges) > _MOST_SEEDS:
-        raise UsageError(f"--seeds {text!r} are more than {_MOST_SEEDS:,} seeds.")
+        raise UsageError(f"--seeds {text!r} are more than {counted(_MOST_SEEDS, 'seed')}.")
     return [seed for seeds in ranges for seed in seeds]

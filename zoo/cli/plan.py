@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import registry
 from zoo.cli.context import console
 from zoo.data.about import budget_note
+from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 from zoo.specs import DatasetSpec
 
@@ -39,7 +40,7 @@ def print_plan(
     out = console(stderr=True)
     first = cells[0]
     out.print(
-        styled(f"{len(cells)} cell{'s' if len(cells) != 1 else ''}", "bold"),
+        styled(counted(len(cells), "cell"), "bold"),
         f", {stored} of them in {store} already · budget {budgets} · {first.precision} · images on "
         f"{first.recipe.device_type}",
         sep="",
@@ -48,13 +49,19 @@ def print_plan(
     for line in dict.fromkeys(line for line in lines if not line.endswith(" with ")):
         out.print(line)
     for cell in cells if len(cells) <= 24 else []:
-        line = f"  {cell.model} on {cell.data}, seed {cell.seed}{_variant(cell, cells)}  "
+        role = ", baseline" if cell.model in registry.find(host, DatasetSpec, cell.data).baselines else ""
+        line = f"  {cell.model} on {cell.data}, seed {cell.seed}{_variant(cell, cells)}{role}  "
         state = styled("  stored" if cell.run_id in there else "", "green")
         out.print(line, styled(cell.run_id, "dim"), state, sep="")
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
-        out.print(f"about {left:,.0f} minutes for the cells with a stated time")
+        out.print(f"about {counted(round(left), 'minute')} for the cells with a stated time")
     if first.budget == "smoke" or any(cell.recipe.simulator is not None for cell in cells):
         out.print(budget_note(first.budget, datasets_by_id(host).get(first.data)), style="dim")
+    if alone := dict.fromkeys(cell.model for cell in cells if cell.fits_itself):
+        fit = "fits itself" if len(alone) == 1 else "fit themselves"
+        out.print(f"{', '.join(alone)} {fit}: augmentation and training settings do not apply", style="dim")
+    if first.train_seed is not None:
+        out.print("each seed has training images of its own; validation and test images are the same", style="dim")
     if note := _stream_note(cells):
         out.print(note, style="dim")
     return stored
@@ -74,13 +81,14 @@ def _variant(cell: Cell, cells: list[Cell]) -> str:
 
 def _stream_note(cells: list[Cell]) -> str:
     """Return what a stream does for these cells, or would do."""
-    first = cells[0]
-    if first.training["stream"]:
+    first = next((cell for cell in cells if not cell.fits_itself), cells[0])
+    if first.training.get("stream"):
+        images = counted(first.sizes["train"], "new training image")
         return (
-            f"streamed: {first.sizes['train']:,} new training images an epoch, rendered as they are needed and not "
-            "kept; validation and test images are the same as without --stream"
+            f"streamed: {images} an epoch, rendered as they are needed and not kept; "
+            "validation and test images are the same as without --stream"
         )
-    if first.budget == "paper" and all(cell.recipe.simulator is not None for cell in cells):
+    if first.budget == "paper" and not first.fits_itself and all(cell.recipe.simulator is not None for cell in cells):
         return "with --stream, no training image is shown twice and none is kept on disk"
     return ""
 

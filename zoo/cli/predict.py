@@ -19,6 +19,7 @@ from zoo.data.about import shown_params, version_note
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
 from zoo.escaping import csv_line, visible
+from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 
 if TYPE_CHECKING:
@@ -34,10 +35,12 @@ _PROGRESS_SECONDS = 0.2
 @click.argument("weights", metavar="WEIGHTS", shell_complete=COMPLETE["weights"])
 @click.argument("files", nargs=-1, required=True, metavar="FILES...", shell_complete=COMPLETE["file"])
 @AVERAGE
-@click.option("--pixel-scale", type=float, help="Pixel scale of all images in arcsec; overrides their headers.")
+@click.option("--pixel-scale", type=float, help="Set the pixel scale of all images in arcsec; overrides their headers.")
 @click.option("--factor", type=float, default=1.0, help="Multiply every pixel, such as 1 / exposure time for counts.")
 @click.option("--match-scale", is_flag=True, help="Scale each image to the median peak of the training images.")
-@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Number of images per batch.")
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Classify this many images at a time."
+)
 @DEVICE
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -96,7 +99,7 @@ def predict(
     if sys.stderr.isatty():
         rewrite_line("")
     echo(
-        f"{summary.predicted:,} images in {seconds:.1f} s ({summary.predicted / max(seconds, 1e-9):,.1f}/s)"
+        f"{counted(summary.predicted, 'image')} in {seconds:.1f} s ({summary.predicted / max(seconds, 1e-9):,.1f}/s)"
         + (f", {summary.skipped:,} left out" if summary.skipped else ""),
         err=True,
     )
@@ -201,6 +204,6 @@ def _progress(started: float) -> Callable[[int], None]:
         now = time.perf_counter()
         if now - last >= _PROGRESS_SECONDS:
             last = now
-            rewrite_line(f"{done:,} images, {done / (now - started):,.1f}/s")
+            rewrite_line(f"{counted(done, 'image')}, {done / (now - started):,.1f}/s")
 
     return report

@@ -14,6 +14,7 @@ from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
 from zoo.plan.overrides import data_params, parse_settings
 from zoo.plan.recipes import make_recipe
+from zoo.plurals import counted
 from zoo.schema import plain
 from zoo.specs import DatasetSpec
 
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", metavar="DATA", shell_complete=COMPLETE["datasets"])
-@click.option("--images", default=2000, show_default=True, help="Number of training images, and of test images.")
+@click.option(
+    "--images", default=2000, show_default=True, help="Use this many training images, and as many test images."
+)
 @click.option(
     "--budget",
     help="Use the parameters that this budget of `zoo bench` sets: smoke, laptop or paper.",
@@ -115,7 +118,7 @@ def _measure(
 
     def report(split: str, done: int, total: int) -> None:
         if not done:
-            echo(f"simulating {total} images of the split {split}", err=True)
+            echo(f"simulating {counted(total, 'image')} of the split {split}", err=True)
 
     recipe = make_recipe(host, spec, params=params, simulator=simulator, device=resolve_device(device))
     data = Dataset(host, recipe, {"train": images, "val": 1, "test": images}, progress=report)

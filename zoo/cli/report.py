@@ -12,7 +12,8 @@ from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json
 from zoo.cli.options import PATH, STORE
 from zoo.errors import UsageError
-from zoo.registry import datasets_by_id
+from zoo.plurals import counted
+from zoo.registry import datasets_by_id, twins_by_id
 
 if TYPE_CHECKING:
     from zoo.report.problems import Problem
@@ -28,13 +29,17 @@ _MOST_SENTENCES = 15
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with all numbers, one line per run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
-    "--html", metavar="FILE", type=PATH, help="Also write one self-contained page.", shell_complete=COMPLETE["file"]
+    "--html",
+    metavar="FILE",
+    type=PATH,
+    help="Write a page as well: one self-contained file.",
+    shell_complete=COMPLETE["file"],
 )
 @click.option(
     "--figures",
     metavar="DIR",
     type=PATH,
-    help="Also draw ROC curves and examples into this folder.",
+    help="Draw ROC curves and examples into this folder, too.",
     shell_complete=COMPLETE["folder"],
 )
 @click.pass_context
@@ -52,7 +57,7 @@ def report(
         raise UsageError("--md, --csv and --json exclude each other.")
     from zoo.results.store import plain_result, scan
 
-    datasets = datasets_by_id(host_of(ctx))
+    datasets, twins = datasets_by_id(host_of(ctx)), twins_by_id(host_of(ctx))
     found, rest = scan(store)
     _name(rest)
     if not found and not as_json:
@@ -60,22 +65,34 @@ def report(
             f"No results were found in {store}.",
             hint="Make some: zoo bench --model p4m --data modelB --budget smoke",
         )
+    from zoo.report.problems import find_problems
+    from zoo.results.baselines import merged
+
+    problems = find_problems(found, store=store)
+    standing = merged([problem.standing(datasets) for problem in problems])
     if as_json:
-        print_json([plain_result(result) | {"run_dir": str(result.run_dir)} for result in found])
+        print_json(
+            [
+                plain_result(result)
+                | {
+                    "run_dir": str(result.run_dir),
+                    "baseline": result.run_id in standing.baselines,
+                    "does_not_beat": standing.unbeaten.get(result.run_id),
+                }
+                for result in found
+            ]
+        )
     elif as_csv:
         from zoo.report.tables import to_csv
 
-        echo(to_csv(found), nl=False)
+        echo(to_csv(found, standing=standing), nl=False)
     if html is not None or not (as_json or as_csv):
-        from zoo.report.problems import find_problems
-
-        problems = find_problems(found, store=store)
         if not (as_json or as_csv):
-            print_problems(problems, datasets, as_markdown=as_markdown)
+            print_problems(problems, datasets, twins, as_markdown=as_markdown)
         if html is not None:
             from zoo.report.page import write_page
 
-            write_page(problems, rest, html, datasets=datasets)
+            write_page(problems, rest, html, datasets=datasets, twins=twins)
             echo(f"wrote {html}", err=True)
     if figures is not None:
         from zoo.report.plots import draw_all
@@ -85,19 +102,23 @@ def report(
 
 
 def print_problems(
-    problems: Sequence[Problem], datasets: Mapping[str, DatasetSpec], *, as_markdown: bool = False
+    problems: Sequence[Problem],
+    datasets: Mapping[str, DatasetSpec],
+    twins: Mapping[str, Sequence[str]],
+    *,
+    as_markdown: bool = False,
 ) -> None:
     """Print tables, what there is over seeds, and the comparisons in words."""
     from zoo.report.tables import make_tables, seed_table, to_markdown, to_rich
 
     out = console()
     for problem in problems:
-        tables = make_tables(problem.results, datasets=datasets)
+        tables = make_tables(problem.results, datasets=datasets, twins=twins, comparisons=problem.comparisons)
         over_seeds = seed_table(problem.variants)
         sentences = problem.sentences()
         if len(sentences) > _MOST_SENTENCES:
-            more = len(sentences) - _MOST_SENTENCES
-            sentences = [*sentences[:_MOST_SENTENCES], f"... and {more} more pairs; see them all with --html FILE"]
+            more = counted(len(sentences) - _MOST_SENTENCES, "more pair")
+            sentences = [*sentences[:_MOST_SENTENCES], f"... and {more}; see them all with --html FILE"]
         for table in [*tables, *([over_seeds] if over_seeds else [])]:
             if as_markdown:
                 echo(to_markdown(table) + "\n")

@@ -20,7 +20,9 @@ from zoo.paths import user_path
 if TYPE_CHECKING:
     from zoo.results.verify import Verdict
 
-_SOURCE = click.option("--from", "source", default="results", show_default=True, type=PATH, help="Store of the run.")
+_SOURCE = click.option(
+    "--from", "source", default="results", show_default=True, type=PATH, help="Search the run in this store."
+)
 
 
 @click.command()

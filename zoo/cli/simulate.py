@@ -19,6 +19,7 @@ from zoo.data.recipe import SPLITS
 from zoo.errors import UsageError, ZooError, nearest
 from zoo.plan.overrides import parse_settings
 from zoo.plan.recipes import plan_images
+from zoo.plurals import counted
 from zoo.registry import find_simulator
 from zoo.specs import DatasetSpec
 
@@ -43,7 +44,7 @@ _MOST_TO_MEASURE = 10_000
     "-n",
     "--images",
     type=click.IntRange(1, MOST_IMAGES),
-    help="Number of images of the split; with --compare: default 24.",
+    help="Make a split of this many images; with --compare: default 24.",
 )
 @click.option(
     "--out",
@@ -60,7 +61,9 @@ _MOST_TO_MEASURE = 10_000
     shell_complete=COMPLETE["splits"],
 )
 @SIMULATOR
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Seed of the images.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Make the images with this seed."
+)
 @click.option(
     "--set",
     "pairs",
@@ -200,14 +203,14 @@ def _print_summary(summary: Mapping[str, Any], share: Share, *, again: str) -> N
     rate = f", {summary['made_images'] / summary['seconds']:,.0f} images/s" if summary["made_images"] else ""
     prefix = f"machine {share.machine} of {share.of}: " if share.of > 1 else ""
     echo(
-        f"{prefix}{summary['made_images']:,} images made, {summary['found_images']:,} were there, "
+        f"{prefix}{counted(summary['made_images'], 'image')} made, {summary['found_images']:,} found, "
         f"in {summary['seconds']:.0f} s{rate} ({summary['simulator']} on {summary['device']})"
     )
     echo(f"{summary['folder']}  recipe {summary['recipe_hash']}")
     if summary["complete"]:
         more = summary["made_images"] + summary["found_images"] - summary["images"]
         kept = f"; {more:,} more are there, since a file holds 256" if more and share.of == 1 else ""
-        echo(f"{summary['split']}: complete, {summary['images']:,} images{kept}; checksums in manifest.json")
+        echo(f"{summary['split']}: complete, {counted(summary['images'], 'image')}{kept}; checksums in manifest.json")
     else:
         echo(
             f"{summary['split']}: other machines have shards to make; when all are done, this completes it:\n  {again}"
@@ -246,8 +249,9 @@ def _print_difference(difference: SimulatorDifference, *, as_json: bool) -> None
     from rich.table import Table
 
     first, second = difference.simulators
+    scenes = counted(difference.images, "scene")
     table = Table(
-        title=f"{first} and {second} on {difference.images} scenes of {difference.dataset}, before the noise",
+        title=f"{first} and {second} on {scenes} of {difference.dataset}, before the noise",
         title_justify="left", header_style="bold",
     )  # fmt: skip
     rows = difference.rows()
@@ -266,11 +270,11 @@ def _print_accuracy(measured: Accuracy, *, as_json: bool) -> None:
         return
     from rich.table import Table
 
-    from zoo.data.accuracy import FINE, LARGEST_ALLOWED, MOST_ALLOWED
+    from zoo.data.accuracy import LARGEST_ALLOWED, MOST_ALLOWED
 
     table = Table(
         title=f"Error over the noise of each pixel: {measured.dataset}, {measured.simulator}, over-sampling "
-        f"{measured.over_sampling} against {FINE}",
+        f"{measured.over_sampling} against {measured.reference_over_sampling}",
         title_justify="left", header_style="bold",
     )  # fmt: skip
     rows = measured.rows()

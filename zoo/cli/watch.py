@@ -133,9 +133,6 @@ def describe(progress: Progress | None) -> str:
         return "starting"
     phase, done, total, rate = progress.phase, progress.done, progress.total, progress.rate
     left = f", {duration((total - done) / rate)} left" if rate and progress.seconds > 0.5 else ""
-    if phase.startswith("simulate"):
-        speed = f", {rate:,.0f} images/s" if rate else ""
-        return f"{phase} {done:,.0f}/{total:,.0f}{speed}{left}"
     if phase == "train":
         text = f"epoch {progress.epoch}/{progress.epochs}"
         if progress.train_loss is not None and progress.val_auc is not None:
@@ -145,6 +142,10 @@ def describe(progress: Progress | None) -> str:
         if progress.waited_share:
             text += f", waited for {progress.waited_share:.0%} of the time"
         return text + left
+    if total > 1:  # a number of images, or of the steps of a network that fits itself
+        unit = " images" if phase.startswith("simulate") else ""
+        speed = f", {rate:,.3g}{unit}/s" if rate and not unit else f", {rate:,.0f}{unit}/s" if rate else ""
+        return f"{phase} {done:,.0f}/{total:,.0f}{speed}{left}"
     return phase
 
 

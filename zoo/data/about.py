@@ -1,4 +1,4 @@
-"""What a reader should know of a data set's images: parameters beside a score, captions, the note of a budget."""
+"""Facts for readers about the images of a data set: parameters beside a score, captions, the note of a budget."""
 
 from __future__ import annotations
 
@@ -40,6 +40,20 @@ def budget_note(budget: str, dataset: DatasetSpec | None) -> str:
 def defaults_at(dataset: DatasetSpec, version: int) -> dict[str, Any]:
     """Return the defaults of a data set's parameters as they were in a version."""
     return {**dataset.params, **dataset.earlier.get(str(version), {})}
+
+
+def recorded_params(dataset: DatasetSpec, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that a recipe holds: without those of `DatasetSpec.added` that have their default."""
+    return {
+        name: value
+        for name, value in params.items()
+        if name not in dataset.added or type(value) is not type(dataset.params[name]) or value != dataset.params[name]
+    }
+
+
+def all_params(dataset: DatasetSpec, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all parameters of the images of a recipe; the inverse of `recorded_params`."""
+    return {**{name: dataset.params[name] for name in dataset.added}, **recorded}
 
 
 def version_note(dataset: DatasetSpec | None, version: int) -> str:

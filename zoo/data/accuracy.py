@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOST_ALLOWED, LARGEST_ALLOWED = 0.2, 1.0
 """Bounds of an accurate population: of the errors of 99 % of its pixels, and of all of them, in units of the noise."""
 FINE = 16
-"""Rays per pixel and axis of the reference, whose PSF is convolved on the rays."""
+"""Fewest rays per pixel and axis of the reference, whose PSF is convolved on the rays."""
 ALL_CLASSES = "all"
 _SCENES_AT_A_TIME = 4  # a reference image of 150 x 150 pixels has six million sub-pixels
 
@@ -61,6 +61,7 @@ class Accuracy:
         params: Parameters that differ from the data set's own.
         seed: Seed of the scenes.
         over_sampling, sub_pixels: Numbers of rays and sub-pixels, per pixel and axis.
+        reference_over_sampling: Number of rays of the reference, per pixel and axis.
         errors: Errors over all images, then class by class.
     """
 
@@ -70,6 +71,7 @@ class Accuracy:
     seed: int
     over_sampling: int
     sub_pixels: int
+    reference_over_sampling: int
     errors: tuple[ClassError, ...]
 
     @property
@@ -94,7 +96,7 @@ class Accuracy:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, the bounds and `accurate` among them."""
-        bounds = {"most_allowed": MOST_ALLOWED, "largest_allowed": LARGEST_ALLOWED, "reference_over_sampling": FINE}
+        bounds = {"most_allowed": MOST_ALLOWED, "largest_allowed": LARGEST_ALLOWED}
         return asdict(self) | {"params": dict(self.params), **bounds, "accurate": self.accurate}
 
 
@@ -108,7 +110,7 @@ def measure_accuracy(
     seed: int = 0,
     device: str = "cpu",
 ) -> Accuracy:
-    """Render the first images of a data set's training split as usual and with `FINE` rays per pixel and axis.
+    """Render the first images of a data set's training split as usual and with the rays of the reference.
 
     Args:
         host: The plugins.
@@ -134,11 +136,12 @@ def measure_accuracy(
             hint="For example: --set data.sky=0.1",
         )
     options = {"device": device if engine.device == "any" else "cpu", "expected_images": images}
+    rays = reference_rays(instrument.over_sampling)
     errors = []
     for start in range(0, images, _SCENES_AT_A_TIME):
         some = scenes[start : start + _SCENES_AT_A_TIME]
-        usual = render_pixels(render, some, instrument, simulator=engine.id, **options)
-        errors.append(_error_over_noise(usual, _finest(render, some, instrument, **options), some))
+        usual = render_pixels(render, some, instrument, simulator=engine.id, masses=engine.masses, **options)
+        errors.append(_error_over_noise(usual, _finest(render, some, instrument, rays=rays, **options), some))
     return Accuracy(
         dataset=spec.id,
         simulator=engine.id,
@@ -146,12 +149,18 @@ def measure_accuracy(
         seed=seed,
         over_sampling=instrument.over_sampling,
         sub_pixels=instrument.sub_pixels,
+        reference_over_sampling=rays,
         errors=tuple(_by_class(np.concatenate(errors), scenes.label, spec.classes)),
     )
 
 
-def _finest(render: Any, scenes: Scenes, instrument: Instrument, **options: Any) -> Pixels:
-    return to_pixels(render(scenes, instrument.divided(FINE, rays=1), **options), instrument, sub_pixels=FINE)
+def reference_rays(over_sampling: int) -> int:
+    """Return the rays of the reference, per pixel and axis: at least twice as many as those that are measured."""
+    return max(FINE, 2 * over_sampling)
+
+
+def _finest(render: Any, scenes: Scenes, instrument: Instrument, *, rays: int, **options: Any) -> Pixels:
+    return to_pixels(render(scenes, instrument.divided(rays, rays=1), **options), instrument, sub_pixels=rays)
 
 
 def _error_over_noise(usual: Pixels, finest: Pixels, scenes: Scenes) -> NDArray[np.float64]:

@@ -159,7 +159,7 @@ def _timed(engine: SimulatorSpec, scenes: Scenes, instrument: Instrument, *, dev
     options = {"device": device if engine.device == "any" else "cpu", "expected_images": len(scenes)}
 
     def render(some: Scenes) -> Rendered:
-        return render_pixels(target, some, instrument, simulator=engine.id, **options).rendered
+        return render_pixels(target, some, instrument, simulator=engine.id, masses=engine.masses, **options).rendered
 
     render(scenes[:1])  # imports and caches
     start = time.perf_counter()

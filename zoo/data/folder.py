@@ -33,6 +33,7 @@ from zoo.data.shards import (
 from zoo.data.simulate import PIXELS_AT_A_TIME, Simulation
 from zoo.errors import DataError, UsageError
 from zoo.paths import cache_dir, make_dir, read_json, write_text
+from zoo.plurals import counted
 from zoo.schema import json_text
 
 logger = logging.getLogger(__name__)
@@ -260,8 +261,9 @@ def open_folder(folder: Path, recipe: Recipe, split: str, images: int) -> list[S
         try:
             shards.append(read_shard(path, identity=shard_identity(recipe, split, number)))
         except FileNotFoundError as error:
+            there = counted(number * SHARD_SIZE, f"{split} image")
             raise DataError(
-                f"{folder} has no more than {number * SHARD_SIZE:,} {split} images in a row; {images:,} are needed.",
+                f"{folder} has no more than {there} in a row; needed: {images:,}.",
                 hint="Make the others, with --set for what differs in recipe.json: "
                 f"zoo simulate {recipe.dataset} -n {images} --split {split} --out {folder}",
             ) from error
@@ -335,7 +337,7 @@ def _check_disk(simulation: Simulation, place: Path, shards: int) -> None:
     need, free = shards * simulation.shard_bytes(), shutil.disk_usage(there).free
     if need > free:
         raise DataError(
-            f"{shards * SHARD_SIZE:,} images need {_bytes(need)} in {place}, where {_bytes(free)} are free.",
+            f"{counted(shards * SHARD_SIZE, 'image')} need {_bytes(need)} in {place}, where {_bytes(free)} are free.",
             hint="Choose another folder with --out or the variable ZOO_CACHE, or ask for fewer images.",
         )
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from zoo.data.recipe import SPLITS
 from zoo.errors import DataError, nearest
 from zoo.lensing.draws import stable_hash
+from zoo.plurals import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class ImageSet:
                 )
         for name, values in columns.items():
             if len(values) != count:
-                raise DataError(f"{name} has {len(values)} entries for {count} images.")
+                raise DataError(f"{name} has {counted(len(values), 'entry')} for {counted(count, 'image')}.")
         if self.images.dtype != np.float32:
             raise DataError(f"images hold {self.images.dtype}, and must hold float32.")
         # Everything of a result is stored as numbers; found now, and not after the training.
@@ -108,12 +109,20 @@ def chunks_of(images: NDArray[np.float32], index: NDArray[np.int64]) -> list[NDA
 TEST_FRACTION, VAL_FRACTION = 0.2, 0.1
 
 
-def assign_splits(image_set: ImageSet, sizes: Mapping[str, int], *, seed: int) -> dict[str, NDArray[np.int64]]:
+def assign_splits(
+    image_set: ImageSet, sizes: Mapping[str, int], *, seed: int, train_seed: int | None = None
+) -> dict[str, NDArray[np.int64]]:
     """Return split -> image indices, at most the wanted sizes.
 
     Every image belongs to one split for ever, whatever sizes are wanted. Images that come with a split keep it.
     The others are ordered by a hash of (seed, id): the first fifth is for testing, the next tenth for validation,
     the rest for training. Where no image is marked for validation, the first tenth of the training part is.
+
+    Args:
+        image_set: Images and their ids.
+        sizes: Split -> number of images.
+        seed: Seed of the splits.
+        train_seed: Seed of the choice among the images for training; None takes the first ones.
 
     Raises:
         DataError: A split would be empty.
@@ -131,8 +140,13 @@ def assign_splits(image_set: ImageSet, sizes: Mapping[str, int], *, seed: int) -
     elif not len(pools["val"]):
         val_end = math.ceil(VAL_FRACTION * len(pools["train"]))
         pools |= {"val": pools["train"][:val_end], "train": pools["train"][val_end:]}
+    if train_seed is not None:
+        drawn = [stable_hash(f"train\0{train_seed}\0{image_set.ids[index]}") for index in pools["train"]]
+        pools["train"] = pools["train"][np.argsort(np.array(drawn, dtype=np.uint64), kind="stable")]
     chosen = {split: pools[split][: sizes[split]] for split in SPLITS}
     for split, indices in chosen.items():
         if not len(indices):
-            raise DataError(f"The data set has no image for the split '{split}' ({len(keys)} images in all).")
+            raise DataError(
+                f"The data set has no image for the split '{split}' ({counted(len(keys), 'image')} in all)."
+            )
     return chosen

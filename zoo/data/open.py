@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo import registry
+from zoo.data.about import all_params
 from zoo.data.content import check_content
 from zoo.data.folder import fill_folder, open_folder
 from zoo.data.images import ImageSet, assign_splits, chunks_of
@@ -23,6 +25,7 @@ from zoo.specs import DatasetSpec, SimulatorSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
+    from zoo.lensing.instrument import Instrument
 
 SimulationProgress = Callable[[str, int, int], None]
 
@@ -45,6 +48,7 @@ class Dataset:
         sizes: Number of images of each split.
         folder: Folder that simulated images are only read from; default: the cache, which is filled.
         task: Task of the data set; "" keeps all classes apart.
+        train_seed: Seed of other training images than those of the recipe; None keeps these.
         progress: Function called with split, images made, images to be made while it simulates.
 
     Raises:
@@ -61,15 +65,17 @@ class Dataset:
         *,
         folder: Path | None = None,
         task: str = "",
+        train_seed: int | None = None,
         progress: SimulationProgress | None = None,
     ) -> None:
         self.recipe, self.sizes, self.folder, self.progress = recipe, dict(sizes), folder, progress
         self.spec = registry.find(host, DatasetSpec, recipe.dataset)
+        self.train_seed = train_seed
         self.task = open_task(self.spec, task)
         self._host = host
         check_code(host, recipe)
         check_content(recipe.params, self.spec.paths, recipe.content, what=self.spec.id)
-        self._content = registry.load_target(self.spec)(**recipe.params)
+        self._content = registry.load_target(self.spec)(**all_params(self.spec, recipe.params))
         if not isinstance(self._content, (ImageSet, Population)):
             raise DataError(
                 f"{self.spec.id} returned a {type(self._content).__name__}; "
@@ -85,10 +91,22 @@ class Dataset:
         size = self._content.instrument.image_size
         return 1, size, size
 
-    def simulation(self, *, expected_images: int) -> Simulation:
+    @property
+    def instrument(self) -> Instrument | None:
+        """Instrument of simulated images; None for images that exist already."""
+        return None if isinstance(self._content, ImageSet) else self._content.instrument
+
+    def recipe_of(self, name: str) -> Recipe:
+        """Return the recipe of a split's images."""
+        if name != "train" or self.train_seed is None:
+            return self.recipe
+        return replace(self.recipe, seed=self.train_seed)
+
+    def simulation(self, *, expected_images: int, split: str = "") -> Simulation:
         """Return what makes the images.
 
         Args:
+            split: "train" for the training images, also of a stream.
             expected_images: Number of will be made in all.
 
         Raises:
@@ -100,11 +118,13 @@ class Dataset:
                 f"{self.spec.id} is a set of existing images; it cannot be simulated.",
                 hint="See which data sets are simulated: zoo list-datasets",
             )
+        engine = registry.find(self._host, SimulatorSpec, self.recipe.simulator)
         return Simulation(
-            recipe=self.recipe,
+            recipe=self.recipe_of(split),
             classes=self.spec.classes,
             population=self._content,
-            render=registry.load_target(registry.find(self._host, SimulatorSpec, self.recipe.simulator)),
+            render=registry.load_target(engine),
+            masses=engine.masses,
             device=self.recipe.device_type,
             expected_images=expected_images,
         )
@@ -130,7 +150,7 @@ class Dataset:
             _check_pixels(content, index, f"{self.spec.id}: the {_IN_WORDS[name]} images")
         else:
             images = self.sizes[name]
-            labels = _first_labels(content, self.recipe.stream(name), images, classes=self.spec.classes)
+            labels = _first_labels(content, self.recipe_of(name).stream(name), images, classes=self.spec.classes)
         check_labels(name, labels, self.spec.classes)
         present = set(self.task.labels(labels).tolist())
         if missing := [classes[k] for k in range(len(classes)) if k not in present]:
@@ -146,7 +166,8 @@ class Dataset:
 
     def _index(self, content: ImageSet, name: str) -> NDArray[np.int64]:
         """Return the positions of a split's images."""
-        return np.sort(assign_splits(content, self.sizes, seed=self.recipe.seed)[name])
+        splits = assign_splits(content, self.sizes, seed=self.recipe.seed, train_seed=self.train_seed)
+        return np.sort(splits[name])
 
     def _split(self, name: str) -> Split:
         content = self._content
@@ -162,11 +183,11 @@ class Dataset:
             )
         images = self.sizes[name]
         if self.folder is not None:
-            shards = open_folder(self.folder, self.recipe, name, images)
+            shards = open_folder(self.folder, self.recipe_of(name), name, images)
         else:
             report = self.progress
             shards = fill_folder(
-                self.simulation(expected_images=sum(self.sizes.values())),
+                self.simulation(expected_images=sum(self.sizes.values()), split=name),
                 name,
                 images,
                 progress=None if report is None else lambda done, total: report(name, done, total),

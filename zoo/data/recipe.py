@@ -1,4 +1,4 @@
-"""What a data set is made of. Equal recipes make equal images; the hash names the folder they are kept in."""
+"""Recipe of a data set: everything that determines its images. Its hash names the folder in which they are kept."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from zoo.lensing.draws import Draws
 from zoo.lensing.observe import observe
 from zoo.lensing.pixels import render_pixels
 from zoo.lensing.scenes import Scenes, Sersic
+from zoo.plurals import counted
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Simulation:
         recipe: Recipe of the images.
         classes: Names of the labels.
         population, render: Targets that the recipe names.
+        masses: `SimulatorSpec.masses` of the simulator.
         device: Device to render on.
         expected_images: Number of images that all processes will make in all, by which the simulator chooses how to
             work once and for all; two choices differ by rounding.
@@ -81,6 +83,7 @@ class Simulation:
     render: Callable[..., Any]
     device: str
     expected_images: int
+    masses: tuple[str, ...] = ()
 
     def expose(self, split: str, indices: NDArray[np.int64]) -> tuple[Scenes, Observed]:
         """Return the scenes with these numbers, and images [n, H, W] of them on the device.
@@ -103,7 +106,7 @@ class Simulation:
         if len(scenes.label) and not 0 <= scenes.label.min() <= scenes.label.max() < len(self.classes):
             raise DataError(
                 f"{self.recipe.dataset} drew labels from {scenes.label.min()} to {scenes.label.max()} "
-                f"for {len(self.classes)} classes."
+                f"for {counted(len(self.classes), 'class')}."
             )
         return scenes, self.observe(split, indices, scenes)
 
@@ -120,7 +123,7 @@ class Simulation:
             UsageError: A scene cannot be rendered or exposed.
         """
         pixels = render_pixels(
-            self.render, scenes, self.population.instrument, simulator=str(self.recipe.simulator),
+            self.render, scenes, self.population.instrument, simulator=str(self.recipe.simulator), masses=self.masses,
             device=self.device, expected_images=self.expected_images,
         )  # fmt: skip
         # Before the noise: a Poisson draw with a rate of NaN fails, on CUDA for the rest of the process.

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from zoo.data.images import Rows
 from zoo.data.truth import OFFSET, PREFIX, joined, scenes_of
 from zoo.errors import DataError
+from zoo.plurals import counted
 
 if TYPE_CHECKING:
     from zoo.lensing.scenes import Scenes
@@ -95,7 +96,7 @@ def check_labels(name: str, labels: NDArray[np.int64], classes: Sequence[str]) -
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
         raise DataError(
             f"The split '{name}' has labels from {labels.min()} to {labels.max()} "
-            f"for {len(classes)} classes, which are counted from 0."
+            f"for {counted(len(classes), 'class')}, which are counted from 0."
         )
 
 

@@ -1,7 +1,8 @@
 """The whole truth of scenes as flat arrays beside their images, and the scenes again from these arrays.
 
-An array is called `truth.` and the path of its field, such as `truth.halo.angle` [n]. Point masses are ragged: the
-values of all images one after the other, [all masses], and `truth.points.offset` [n + 1] where each image's begin.
+An array is called `truth.` and the path of its field, such as `truth.halo.angle` [n]. Masses are ragged: the values of
+all images one after the other, [all masses], and `truth.points.offset` [n + 1] where each image's begin. A part that
+scenes need not have is left out where they have none.
 """
 
 from __future__ import annotations
@@ -14,16 +15,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import DataError
-from zoo.lensing.scenes import SCALINGS, Exposure, Isothermal, PixelSource, PointMasses, Scenes, Sersic, Shear
+from zoo.lensing.scenes import (
+    SCALINGS,
+    Exposure,
+    Isothermal,
+    Multipoles,
+    PixelSource,
+    PointMasses,
+    Scenes,
+    Sersic,
+    Shear,
+    TruncatedHaloes,
+)
 
 PREFIX = "truth."
 OFFSET = "truth.points.offset"
-_RAGGED = ("x", "y", "einstein_radius")
+_RAGGED: dict[str, type] = {"points": PointMasses, "truncated_haloes": TruncatedHaloes}
 _SCALING = "truth.exposure.scaling"
 # The name of a part describes it, so that a file can be read without other files.
 _PARTS: dict[str, tuple[str, type]] = {
     "halo": ("halo", Isothermal), "shear": ("shear", Shear), "sersic": ("source", Sersic),
     "picture": ("source", PixelSource), "lens_light": ("lens_light", Sersic), "exposure": ("exposure", Exposure),
+    "multipoles": ("multipoles", Multipoles),
 }  # fmt: skip
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -45,21 +58,31 @@ def truth_arrays(scenes: Scenes) -> dict[str, NDArray[Any]]:
                 dtype = np.float32 if field.name == "pixels" else np.float64
                 arrays[f"{PREFIX}{part}.{field.name}"] = content.astype(dtype)
     arrays[_SCALING] = np.full(len(scenes), SCALINGS.index(scenes.exposure.scaling), np.int64)
-    present = scenes.points.einstein_radius != 0
-    for name in _RAGGED:  # a mask selects in the order of the rows
-        arrays[f"{PREFIX}points.{name}"] = getattr(scenes.points, name)[present]
-    arrays[OFFSET] = np.concatenate([[0], np.cumsum(present.sum(1))]).astype(np.int64)
+    for part, kind in _RAGGED.items():
+        masses = getattr(scenes, part)
+        if masses is None:
+            continue
+        present = masses.einstein_radius != 0
+        for field in dataclasses.fields(kind):  # a mask selects in the order of the rows
+            arrays[f"{PREFIX}{part}.{field.name}"] = getattr(masses, field.name)[present]
+        arrays[_offset(part)] = np.concatenate([[0], np.cumsum(present.sum(1))]).astype(np.int64)
     return arrays
 
 
 def joined(batches: Sequence[Arrays], *, count: int | None = None) -> dict[str, NDArray[Any]]:
     """Return the arrays of scenes one after the other; `count` keeps the first ones."""
-    whole = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0] if name != OFFSET}
-    lengths = np.concatenate([np.diff(batch[OFFSET]) for batch in batches])[:count]
-    offset = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    for name in whole:
-        whole[name] = whole[name][: offset[-1] if _is_ragged(name) else count]
-    return whole | {OFFSET: offset}
+    whole: dict[str, NDArray[Any]] = {}
+    ends: dict[str, int | None] = {}
+    for part in _RAGGED:
+        name = _offset(part)
+        if name in batches[0]:
+            lengths = np.concatenate([np.diff(batch[name]) for batch in batches])[:count]
+            whole[name] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+            ends[part] = int(whole[name][-1])
+    for name in batches[0]:
+        if name not in whole:
+            whole[name] = np.concatenate([batch[name] for batch in batches])[: ends.get(name.split(".")[1], count)]
+    return whole
 
 
 def scenes_of(arrays: Arrays, index: NDArray[np.int64], *, label: NDArray[np.int64], parameters: Arrays) -> Scenes:
@@ -86,9 +109,11 @@ def scenes_of(arrays: Arrays, index: NDArray[np.int64], *, label: NDArray[np.int
                 [scaling] = np.unique(values["scaling"]) if len(index) else [0]
                 values["scaling"] = SCALINGS[int(scaling)]
             parts[name] = kind(**values)
+        for part, kind in _RAGGED.items():
+            if part == "points" or _offset(part) in arrays:
+                parts[part] = _masses(arrays, part, kind, index)
         return Scenes(
             label=np.asarray(label)[index],
-            points=_points(arrays, index),
             parameters={name: np.asarray(values)[index] for name, values in parameters.items()},
             **parts,
         )
@@ -99,22 +124,22 @@ def scenes_of(arrays: Arrays, index: NDArray[np.int64], *, label: NDArray[np.int
         ) from error
 
 
-def _points(arrays: Arrays, index: NDArray[np.int64]) -> PointMasses:
+def _masses(arrays: Arrays, part: str, kind: type, index: NDArray[np.int64]) -> Any:
     """Return the masses of some scenes, padded to a common count."""
-    starts = arrays[OFFSET][:-1][index]
-    counts = np.diff(arrays[OFFSET])[index]
+    offset = arrays[_offset(part)]
+    starts, counts = offset[:-1][index], np.diff(offset)[index]
     place = np.arange(counts.max(initial=0))
     present = place < counts[:, None]
     rows = np.where(present, starts[:, None] + place, 0)
 
     def padded(name: str) -> NDArray[np.float64]:
-        values = arrays[f"{PREFIX}points.{name}"]
+        values = arrays[f"{PREFIX}{part}.{name}"]
         taken = values[rows] if len(values) else np.zeros(rows.shape)
         result: NDArray[np.float64] = np.where(present, taken, 0.0)
         return result
 
-    return PointMasses(**{name: padded(name) for name in _RAGGED})
+    return kind(**{field.name: padded(field.name) for field in dataclasses.fields(kind)})
 
 
-def _is_ragged(name: str) -> bool:
-    return name in {f"{PREFIX}points.{field}" for field in _RAGGED}
+def _offset(part: str) -> str:
+    return f"{PREFIX}{part}.offset"

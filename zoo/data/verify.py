@@ -12,6 +12,7 @@ from zoo.data.manifest import MANIFEST, count_classes, read_manifest
 from zoo.data.recipe import SPLITS, Recipe
 from zoo.data.shards import SHARD_SIZE, DamagedShard, file_sha256, read_shard, shard_count, shard_identity, shard_path
 from zoo.errors import DataError
+from zoo.plurals import counted
 
 _NAME = re.compile(r"(\d{6})\.safetensors")
 
@@ -114,7 +115,9 @@ def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None =
                 if progress is not None:
                     progress(done, total)
             if beyond := [number for number in numbers if number >= shard_count(images)]:
-                notes.append(f"{split} has {len(beyond)} shards more than the manifest names: a larger set was begun.")
+                notes.append(
+                    f"{split} has {counted(len(beyond), 'shard')} more than the manifest names: a larger set was begun."
+                )
             if manifest is not None and entry is not None and len(problems) == before:
                 counts = count_classes(folder, recipe, split, images, classes=manifest.classes)
                 if counts != entry.counts:
@@ -122,7 +125,8 @@ def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None =
                     problems.append(Problem(text=text, split=split, delete=folder / MANIFEST))
             parts = list((folder / split).glob(".*.part"))
             if parts:
-                notes.append(f"{split} has {len(parts)} unfinished files of processes that run or were killed.")
+                unfinished = counted(len(parts), "unfinished file")
+                notes.append(f"{split} has {unfinished} of processes that run or were killed.")
     except OSError as error:
         raise DataError(f"Cannot read {folder}: {error}.") from error
     if not splits:
@@ -139,7 +143,7 @@ def _gaps(split: str, missing: list[int]) -> list[Problem]:
     if not missing:
         return []
     shown = ", ".join(f"{number:06d}" for number in missing[:5]) + (", ..." if len(missing) > 5 else "")
-    return [Problem(text=f"{split} lacks {len(missing)} shards: {shown}.", split=split)]
+    return [Problem(text=f"{split} lacks {counted(len(missing), 'shard')}: {shown}.", split=split)]
 
 
 def _check(path: Path, identity: str, *, split: str, sha256: str | None) -> list[Problem]:

@@ -18,7 +18,7 @@ from zoo.inference.part import Part, PixelScale, choose, describes_image, import
 from zoo.paths import parse_json
 
 ARRAY_NAMES = ("images", "image", "data")
-"""Where .npz and .safetensors files hold several arrays, the images are the first of these."""
+"""Names of the array with the images in .npz and .safetensors files that hold several; the first present is read."""
 
 _SAFETENSORS_TYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8",

@@ -141,22 +141,14 @@ def evaluate(
     if not isinstance(angle, (int, float)) or not math.isfinite(angle):
         raise UsageError(f"angle={angle!r} must be a number of degrees.")
     about = trained.about
-    spec = registry.find(host, DatasetSpec, recipe.dataset)
-    task = _task_of(spec, about.classes)
-    data = Dataset(host, recipe, dict.fromkeys(SPLITS, images), folder=folder, task=task, progress=progress)
-    if data.image_shape != about.image_shape:
-        raise DataError(
-            f"{spec.id} has images of {data.image_shape}; {about.model} was trained on {about.image_shape}.",
-            hint="Ask for that size: --set data.image_size=N" if "image_size" in spec.params else "",
-        )
-    split = data.split("test")
+    split = open_evaluation(host, trained, recipe, images=images, folder=folder, progress=progress).split("test")
     probabilities = np.concatenate(
         [trained.predict_proba(_rotated(batch, angle), average=average) for batch in _batches(split)]
     )
     # A softmax gives these back, so scores are computed in one place only.
     logits = torch.from_numpy(np.log(np.clip(probabilities, 1e-30, None)))
     if words := not_finite(logits, split.ids.__getitem__):
-        raise DataError(f"{about.model} cannot be scored on {spec.id}: {words}.")
+        raise DataError(f"{about.model} cannot be scored on {recipe.dataset}: {words}.")
     scores = score(logits, torch.from_numpy(split.labels.astype(np.int64)), about.classes)
     return Evaluation(
         model=about.model,
@@ -167,6 +159,40 @@ def evaluate(
         average=average,
         **msgspec.structs.asdict(scores),
     )
+
+
+def open_evaluation(
+    host: Host,
+    trained: TrainedClassifier,
+    recipe: Recipe,
+    *,
+    images: int,
+    folder: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Dataset:
+    """Return the data set of a recipe with the classes of some weights.
+
+    Args:
+        host: The plugins.
+        trained: The weights.
+        recipe: Recipe of the images.
+        images: Number of images of each split.
+        folder: Folder of simulated images; default: the cache, which is filled.
+        progress: Function called with split, images made, images to be made while it simulates.
+
+    Raises:
+        DataError: The images have another shape or other classes than the weights.
+    """
+    about = trained.about
+    spec = registry.find(host, DatasetSpec, recipe.dataset)
+    task = _task_of(spec, about.classes)
+    data = Dataset(host, recipe, dict.fromkeys(SPLITS, images), folder=folder, task=task, progress=progress)
+    if data.image_shape != about.image_shape:
+        raise DataError(
+            f"{spec.id} has images of {data.image_shape}; {about.model} was trained on {about.image_shape}.",
+            hint="Ask for that size: --set data.image_size=N" if "image_size" in spec.params else "",
+        )
+    return data
 
 
 def _task_of(spec: DatasetSpec, classes: tuple[str, ...]) -> str:

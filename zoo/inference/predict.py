@@ -13,6 +13,7 @@ from zoo.errors import UsageError
 from zoo.inference.read import Picture, Skipped
 from zoo.inference.resample import SAME_SCALE, resample_image, seen_part
 from zoo.models.pixels import FAR, far_outside, peak_and_noise
+from zoo.plurals import counted
 
 if TYPE_CHECKING:
     from zoo.models.trained import TrainedClassifier
@@ -79,7 +80,16 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Prepared:
+class Prepared:
+    """One image as the network takes it.
+
+    Args:
+        name: Name of the image, as in `Picture`.
+        pixels: Pixels [C, H, W].
+        scale_assumed: Whether the pixel scale of the training images was assumed, because no other was stated.
+        notes: Further remarks on the image.
+    """
+
     name: str
     pixels: NDArray[np.float32]
     scale_assumed: bool
@@ -132,20 +142,25 @@ def _predict(
     average: str,
     batch_size: int,
 ) -> Iterator[Prediction | Skipped]:
-    waiting: list[_Prepared | Skipped] = []
+    waiting: list[Prepared | Skipped] = []
     ready = 0
     for picture in pictures:
-        with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is left out by name
-            item = picture if isinstance(picture, Skipped) else _prepare(picture, trained, preparation)
+        item = picture if isinstance(picture, Skipped) else prepare_image(picture, trained, preparation)
         waiting.append(item)
-        ready += isinstance(item, _Prepared)
+        ready += isinstance(item, Prepared)
         if ready == batch_size or len(waiting) >= 4 * batch_size:
             yield from _answer(trained, waiting, average, batch_size)
             waiting, ready = [], 0
     yield from _answer(trained, waiting, average, batch_size)
 
 
-def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparation) -> _Prepared | Skipped:
+def prepare_image(picture: Picture, trained: TrainedClassifier, preparation: Preparation) -> Prepared | Skipped:
+    """Return an image in the form of the training images, or why it cannot have it."""
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is left out by name
+        return _prepare(picture, trained, preparation)
+
+
+def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparation) -> Prepared | Skipped:
     about = trained.about
     scale, stated = preparation.pixel_scale, picture.pixel_scale
     if scale is None and about.pixel_scale and picture.scale_error:
@@ -187,7 +202,7 @@ def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparat
         pixels = pixels * np.float32(preparation.factor)
     if not np.isfinite(pixels).all():
         return Skipped(name=picture.name, reason="its pixels are too large for single precision")
-    return _Prepared(
+    return Prepared(
         name=picture.name,
         pixels=pixels,
         scale_assumed=about.pixel_scale is not None and scale is None,
@@ -207,9 +222,9 @@ def _not_finite(part: NDArray[Any]) -> str:
 
 
 def _answer(
-    trained: TrainedClassifier, items: list[_Prepared | Skipped], average: str, batch_size: int
+    trained: TrainedClassifier, items: list[Prepared | Skipped], average: str, batch_size: int
 ) -> Iterator[Prediction | Skipped]:
-    prepared = [item for item in items if isinstance(item, _Prepared)]
+    prepared = [item for item in items if isinstance(item, Prepared)]
     if not prepared:
         yield from (item for item in items if isinstance(item, Skipped))
         return
@@ -269,15 +284,15 @@ class Summary:
         lines = []
         if self.assumed:
             lines.append(
-                f"{self.assumed:,} of {self.predicted:,} images have no pixel scale; that of the training images, "
-                f"{about.pixel_scale:g} arcsec, is assumed (--pixel-scale overrides it)"
+                f"the pixel scale of {self.assumed:,} of {counted(self.predicted, 'image')} is not stated; that of the "
+                f"training images, {about.pixel_scale:g} arcsec, is assumed (--pixel-scale overrides it)"
             )
         if self.unusual:
             low, middle, high = about.pixels.peak
             noise_low, noise_middle, noise_high = about.pixels.noise
             lines.append(
-                f"the pixels of {self.unusual:,} of {self.predicted:,} images are far (more than a factor of {FAR:g}) "
-                "outside those of the training images, where its scores do not hold: brightest pixel, median "
+                f"the pixels of {self.unusual:,} of {counted(self.predicted, 'image')} are far (more than a factor of "
+                f"{FAR:g}) outside those of the training images, where its scores do not hold: brightest pixel, median "
                 f"{np.median(self._peaks):.3g}, in training {middle:.3g} ({low:.3g} to {high:.3g}); noise, median "
                 f"{np.median(self._noises):.3g}, in training {noise_middle:.3g} ({noise_low:.3g} to {noise_high:.3g}). "
                 "Check the unit: --factor F multiplies every pixel, --match-scale scales each image's peak"

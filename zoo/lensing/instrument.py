@@ -1,4 +1,4 @@
-"""What an instrument does to the light: pixels, over-sampling and the point spread function."""
+"""Instrument: pixels, over-sampling and the point spread function."""
 
 from __future__ import annotations
 

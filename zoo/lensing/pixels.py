@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DataError
 from zoo.isolation import contained
 from zoo.lensing.observe import Brightest, Rendered, brightest
+from zoo.lensing.scenes import check_masses
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +32,13 @@ class Pixels:
 
 
 def render_pixels(
-    render: Callable[..., Rendered], scenes: Scenes, instrument: Instrument, *, simulator: str, **options: Any
+    render: Callable[..., Rendered],
+    scenes: Scenes,
+    instrument: Instrument,
+    *,
+    simulator: str,
+    masses: Collection[str] = (),
+    **options: Any,
 ) -> Pixels:
     """Render scenes on sub-pixels, where the PSF is convolved, and average them over each pixel.
 
@@ -42,11 +49,14 @@ def render_pixels(
         scenes: Scenes of n images.
         instrument: Camera of the images.
         simulator: Name of the simulator, for the message.
+        masses: `SimulatorSpec.masses` of the simulator.
         options: Further arguments of `render`.
 
     Raises:
+        UsageError: The scenes contain masses that the simulator does not render.
         DataError: The simulator returned something else than images of the requested shape.
     """
+    check_masses(scenes, simulator=simulator, known=masses)
     fine = instrument.divided()
     with contained():
         rendered = render(scenes, fine, **options)

@@ -1,4 +1,4 @@
-"""What a population is: anything that can say what is on the sky in image i, and through what it is seen."""
+"""Contract of a population: an instrument, and the scene on the sky in image i."""
 
 from __future__ import annotations
 

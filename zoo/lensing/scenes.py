@@ -1,8 +1,9 @@
-"""Objects on the sky: batches of lenses, sources and point masses as plain NumPy arrays of shape [n]."""
+"""Objects on the sky: batches of lenses, sources and masses as plain NumPy arrays of shape [n]."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import UsageError
+from zoo.specs import OPTIONAL_MASSES
 
 Array = NDArray[np.float64]
 
 SCALINGS = ("none", "minmax")
-"""What may be done to an image after it is read out: nothing, or a stretch from its lowest to its highest pixel."""
+"""Scalings of an image after it is read out: none, or a stretch from its lowest to its highest pixel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,64 @@ class PointMasses:
     x: Array
     y: Array
     einstein_radius: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Multipoles:
+    """Multipoles of orders 3 and 4 around the halo's centre, which deform its contours of equal density.
+
+    Circular multipoles of constant relative strength, as in Xu et al. 2015 (arXiv:1307.4220, eq. B10 to B12):
+    kappa = amplitude * theta_E / (2 r) * cos(m (phi - angle)), alpha the gradient of
+    amplitude * theta_E * r / (1 - m^2) * cos(m (phi - angle)), with theta_E of the halo. A contour of a round halo lies
+    at r (1 + amplitude * cos(m (phi - angle))), so 0.01 is a deformation of 1 %.
+
+    Args:
+        amplitude_3, amplitude_4: [n] deformation; 0 where there is none.
+        angle_3, angle_4: [n] direction of a crest where the amplitude is positive.
+    """
+
+    amplitude_3: Array
+    angle_3: Array
+    amplitude_4: Array
+    angle_4: Array
+
+    @property
+    def orders(self) -> tuple[tuple[int, Array, Array], ...]:
+        """Order, amplitude [n] and angle [n] of each multipole."""
+        return ((3, self.amplitude_3, self.angle_3), (4, self.amplitude_4, self.angle_4))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruncatedHaloes:
+    """Truncated NFW haloes of each scene, padded with zero Einstein radii to a common count.
+
+    rho ~ 1 / [x (1 + x)^2] * tau^2 / (tau^2 + x^2), x = r / scale_radius, tau = truncation_radius / scale_radius
+    (Baltz et al. 2009, arXiv:0705.0682, eq. A.3). The total mass is finite.
+
+    Args:
+        x, y: [n, p] position.
+        einstein_radius: [n, p] Einstein radius of a point of the same total mass; 0 where there is no halo.
+        scale_radius, truncation_radius: [n, p] arcsec.
+    """
+
+    x: Array
+    y: Array
+    einstein_radius: Array
+    scale_radius: Array
+    truncation_radius: Array
+
+    @property
+    def tau(self) -> Array:
+        """[n, p] truncation over scale radius; 1 where there is no halo."""
+        present = self.einstein_radius > 0
+        return np.where(present, self.truncation_radius / np.where(present, self.scale_radius, 1.0), 1.0)
+
+    @property
+    def scale_mass(self) -> Array:
+        """[n, p] M_0 = 4 pi rho_s r_s^3 in the unit of squared Einstein radii, from the total mass (eq. A.4)."""
+        tau = self.tau
+        total = tau**2 / (tau**2 + 1) ** 2 * ((tau**2 - 1) * np.log(tau) + np.pi * tau - (tau**2 + 1))
+        return self.einstein_radius**2 / total
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +225,8 @@ class Scenes:
         halo, shear, points, exposure: Parts of the scenes, each described in its own class.
         source: Sersic law or pictures; a simulator of Sersic laws only obtains it from `sersic_source`.
         lens_light: Light of the lens galaxy, or None.
+        multipoles: Multipoles of the halo, or None.
+        truncated_haloes: Masses beside `points`, or None.
         parameters: Scene parameters that are stored beside the image (redshifts, masses, counts, ...): name -> [n].
     """
 
@@ -175,6 +237,8 @@ class Scenes:
     source: Sersic | PixelSource
     exposure: Exposure
     lens_light: Sersic | None = None
+    multipoles: Multipoles | None = None
+    truncated_haloes: TruncatedHaloes | None = None
     parameters: dict[str, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -184,6 +248,25 @@ class Scenes:
         """Return the scenes that a slice or an index array selects."""
         selected: Scenes = _select(self, np.arange(len(self))[index].reshape(-1))
         return selected
+
+
+def check_masses(scenes: Scenes, *, simulator: str, known: Collection[str]) -> None:
+    """Refuse scenes with masses that a simulator would leave out.
+
+    Args:
+        scenes: Scenes to be rendered.
+        simulator: Name of the simulator, for the message.
+        known: Those of `zoo.specs.OPTIONAL_MASSES` that it renders.
+
+    Raises:
+        UsageError: The scenes hold another one.
+    """
+    for name in OPTIONAL_MASSES:
+        if name not in known and getattr(scenes, name) is not None:
+            raise UsageError(
+                f"{simulator} cannot render {name.replace('_', ' ')}, which these scenes contain.",
+                hint="Use another simulator; see: zoo list-simulators",
+            )
 
 
 def sersic_source(scenes: Scenes, *, simulator: str) -> Sersic:

@@ -46,9 +46,14 @@ def count_cost(classifier: nn.Module, image: Tensor) -> NetworkCost:
         image: [1, C, H, W].
     """
     return NetworkCost(
-        parameters=sum(parameter.numel() for parameter in classifier.parameters()),
+        parameters=count_parameters(classifier),
         macs=_count_macs(classifier, image),
     )
+
+
+def count_parameters(classifier: nn.Module) -> int:
+    """Return the number of parameters of a network."""
+    return sum(parameter.numel() for parameter in classifier.parameters())
 
 
 def _count_macs(classifier: nn.Module, image: Tensor) -> int | None:

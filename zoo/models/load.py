@@ -14,6 +14,7 @@ from zoo.models.classifier import build_classifier
 from zoo.models.copies import copy_of
 from zoo.models.trained import TrainedClassifier
 from zoo.models.weights_file import About, Weights, read_weights
+from zoo.plurals import counted
 from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def differences(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
         ],
     }
     return [
-        f"{len(names)} tensors {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        f"{counted(len(names), 'tensor')} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
         for what, names in lists.items()
         if names
     ]
@@ -154,7 +155,7 @@ def _check_golden(trained: TrainedClassifier, weights: Weights) -> None:
     if not error <= GOLDEN_TOLERANCE:
         raise DataError(
             f"{weights.path}: {trained.about.model} as installed gives other predictions than when these weights were "
-            f"written: the logits of {len(expected)} stored images differ by {error:.1e}, allowed are "
+            f"written: the logits of {counted(len(expected), 'stored image')} differ by {error:.1e}, allowed are "
             f"{GOLDEN_TOLERANCE:g} (of the largest logit).",
             hint=_AGAIN,
         )

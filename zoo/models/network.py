@@ -31,9 +31,12 @@ def build_network(
     Raises:
         UsageError: An unknown hyper-parameter, or an impossible value.
         MissingError: The target cannot be imported, or needs something that is absent.
-        TrainingError: The target raises another error, or returns something other than a module.
+        TrainingError: The target raises another error, or returns something other than a module, or than what its
+            spec declares.
     """
     from torch import nn
+
+    from zoo.models.own_fit import check_declared
 
     for name in hparams:
         if name not in spec.defaults:
@@ -54,6 +57,7 @@ def build_network(
         raise TrainingError(f"{spec.id} cannot be built: {type(error).__name__}: {error}") from error
     if not isinstance(network, nn.Module):
         raise TrainingError(f"{spec.id}: {spec.target} returned a {type(network).__name__}, not a torch.nn.Module.")
+    check_declared(network, spec)
     _complete(network, spec, image_shape=(in_chans, image_size, image_size))
     return network
 

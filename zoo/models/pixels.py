@@ -12,7 +12,7 @@ from zoo.models.weights_file import Pixels, Quantiles
 SAMPLE = 512
 QUANTILES = (0.01, 0.5, 0.99)
 FAR = 3.0
-"""How many times above or below nearly all training images is far outside them."""
+"""Factor above or below nearly all training images that is far outside them."""
 
 _MAD_TO_SIGMA = 1.4826  # of a Gaussian
 

@@ -23,6 +23,7 @@ from zoo.models.classifier import Classifier, build_classifier
 from zoo.models.copies import copy_of, tensors_for_file
 from zoo.models.cost import NetworkCost, count_cost
 from zoo.models.load import GOLDEN_TOLERANCE, differences, hparams_for_loading
+from zoo.plurals import counted
 from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
@@ -71,11 +72,17 @@ def try_classifier(
             num_classes=classes,
         )
 
-    return try_network(classifier, images, classes=classes, build=build, name=spec.id)
+    return try_network(classifier, images, classes=classes, build=build, name=spec.id, trained=not spec.fits_itself)
 
 
 def try_network(
-    network: nn.Module, images: Tensor, *, classes: int, build: Callable[[], nn.Module], name: str
+    network: nn.Module,
+    images: Tensor,
+    *,
+    classes: int,
+    build: Callable[[], nn.Module],
+    name: str,
+    trained: bool = True,
 ) -> Trial:
     """Take copies of a network through everything that a training does with it, on two images.
 
@@ -87,37 +94,48 @@ def try_network(
         classes: K.
         build: Function that builds the network again, as it is done for a file of weights.
         name: Name of the network for the messages.
+        trained: Whether the training loop trains it; False for a network that fits itself, which needs no gradient.
 
     Raises:
         TrainingError: The network cannot be trained, or its weights could not be used; the error names the step.
         torch.OutOfMemoryError: One image exceeds the memory, or two do and the network cannot be trained on one.
     """
     try:
-        return _try(network, images, classes=classes, build=build, name=name)
+        return _try(network, images, classes=classes, build=build, name=name, trained=trained)
     except torch.OutOfMemoryError:
         if len(images) == 1:
             raise
     # Outside of the handler: the exception would keep the tensors of the failed pass alive.
     with same_random_numbers(images.device):
-        refused = _refuses_single(copy_of(network), images[:1])
+        refused = _refuses_single(copy_of(network), images[:1]) if trained else ""
     if refused:
         raise torch.OutOfMemoryError(f"two images are too much, and {name} cannot be trained on one: {refused}")
-    return _try(network, images[:1], classes=classes, build=build, name=name)
+    return _try(network, images[:1], classes=classes, build=build, name=name, trained=trained)
 
 
-def _try(network: nn.Module, images: Tensor, *, classes: int, build: Callable[[], nn.Module], name: str) -> Trial:
+def _try(
+    network: nn.Module,
+    images: Tensor,
+    *,
+    classes: int,
+    build: Callable[[], nn.Module],
+    name: str,
+    trained: bool,
+) -> Trial:
     """Carry out the trial of `try_network` on these images."""
     labels = torch.arange(len(images), device=images.device) % classes
     with same_random_numbers(images.device):
         with _step(name, "cannot be copied"):
             tried = copy_of(network)
-        with _step(name, f"fails on images {list(images.shape)} in training"):
-            logits = tried.train()(images)
-        _check_logits(logits, (len(images), classes), name)
-        with _step(name, "fails in the backward pass"):
-            F.cross_entropy(logits.float(), labels).backward()
-        _first_step(tried)
-        refuses_single = _refuses_single(copy_of(network), images[:1])
+        refuses_single = ""
+        if trained:
+            with _step(name, f"fails on images {list(images.shape)} in training"):
+                logits = tried.train()(images)
+            _check_logits(logits, (len(images), classes), name)
+            with _step(name, "fails in the backward pass"):
+                F.cross_entropy(logits.float(), labels).backward()
+            _first_step(tried)
+            refuses_single = _refuses_single(copy_of(network), images[:1])
         with _step(name, f"fails on images {list(images.shape)} in evaluation"), torch.inference_mode():
             expected = tried.eval()(images)
         _check_logits(expected, (len(images), classes), name)
@@ -178,8 +196,8 @@ def _check_logits(logits: object, shape: tuple[int, int], name: str) -> None:
         raise TrainingError(f"{name} returns a {type(logits).__name__}, not a tensor of logits.", hint=_KIT)
     if logits.shape != shape:
         raise TrainingError(
-            f"{name} returns logits of shape {tuple(logits.shape)}, not {shape} for {shape[0]} images and "
-            f"{shape[1]} classes.",
+            f"{name} returns logits of shape {tuple(logits.shape)}, not {shape} for {counted(shape[0], 'image')} "
+            f"and {counted(shape[1], 'class')}.",
             hint=_KIT,
         )
     if not logits.is_floating_point():

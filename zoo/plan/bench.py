@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError
 from zoo.paths import user_path
+from zoo.plan.baselines import with_baselines
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request, is_place
 from zoo.plan.study import Best, read_best, request_of
@@ -76,8 +77,10 @@ def plan_bench(
         return Plan(cells=planned.cells, problems=planned.problems, minutes=planned.minutes, suite=read)
     if study is not None:
         best = read_best(user_path(request.store), study)
-        return Plan(cells=make_plan(host, request_of(best, request, given=given), note=note), best=best)
-    return Plan(cells=make_plan(host, request, note=note))
+        request = request_of(best, request, given=given)
+        cells = [replace(cell, search=best.search) for cell in make_plan(host, request, note=note)]
+        return Plan(cells=with_baselines(host, request, cells, note=note), best=best)
+    return Plan(cells=with_baselines(host, request, make_plan(host, request, note=note), note=note))
 
 
 def _override(suite: Suite, request: Request, given: Collection[str]) -> Suite:

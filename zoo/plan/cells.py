@@ -16,7 +16,15 @@ from zoo.devices import planned_device, resolve_device, resolve_precision
 from zoo.errors import UsageError, nearest
 from zoo.paths import user_path
 from zoo.plan.match import match_widths
-from zoo.plan.overrides import SIZE_SETTINGS, by_model, check_names, check_plain, data_params, hparam
+from zoo.plan.overrides import (
+    SIZE_SETTINGS,
+    by_model,
+    check_names,
+    check_own_fits,
+    check_plain,
+    data_params,
+    hparam,
+)
 from zoo.plan.recipes import make_recipe, recipe_of_folder, try_population
 from zoo.plan.request import Request
 from zoo.plan.settings import RULES, SETTING_NAMES, TrainingSettings
@@ -65,6 +73,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                 raise UsageError(f"{name}={value!r} must be a whole number of images from 1 to {MOST_IMAGES:,}.")
             sizes[split] = value
 
+    check_own_fits(models, settings)
     given = {model.id: _training(host, {**settings, **own_settings[model.id]}, request) for model in models}
     cells = []
     for dataset in datasets:
@@ -84,10 +93,15 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             )
         images: dict[str, str] = {}
         if request.images is not None:
+            if request.data_seeds:
+                raise UsageError(
+                    f"--images {request.images} holds training images of one seed, --data-seeds needs those of each.",
+                    hint="Leave out --images. To make them beforehand, into the cache: zoo simulate with --seed N",
+                )
             needed = {split: size for split, size in sizes.items() if split != "train" or not stream}
             recipe = recipe_of_folder(dataset, recipe, request.images, needed)
             images = {split: folder_digest(request.images, split, size) for split, size in needed.items()}
-        try_population(dataset, recipe)
+        try_population(host, dataset, recipe)
         for model in models:
             for name in model.training:
                 if name not in SETTING_NAMES:
@@ -107,8 +121,9 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     hparams=hparams,
                     recipe=recipe,
                     sizes=sizes,
-                    training=asdict(TrainingSettings(**training)),
+                    training={} if model.fits_itself else asdict(TrainingSettings(**training)),
                     seed=seed,
+                    train_seed=seed if request.data_seeds else None,
                     budget=budget.name,
                     rule=cast(Rule, request.rule),  # one of RULES
                     task=request.task,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo import registry
 from zoo.data.recipe import canonical_json
@@ -67,7 +67,7 @@ def match_widths(
     Args:
         host: Host with the installed plugins.
         cells: Planned cells. The first model in the list keeps its widths.
-        by: Cost to match: "params" (trainable parameters), "macs" (multiply-accumulates of a forward pass) or "time"
+        by: Cost to match: "params" (number of parameters), "macs" (multiply-accumulates of a forward pass) or "time"
             (of a training step on this machine).
         device: Device on which time is measured: "cpu", "cuda" or "mps".
         store: Folder of the results.
@@ -79,7 +79,13 @@ def match_widths(
     """
     if by not in MATCHES:
         raise UsageError(f"--match {by} is not one of {', '.join(MATCHES)}.{nearest(by, MATCHES)}")
+    if alone := [cell.model for cell in cells if cell.fits_itself]:
+        raise UsageError(
+            f"{alone[0]} fits itself: it can neither be matched to another network nor be a reference.",
+            hint="Leave it out, or leave out --match.",
+        )
     found: dict[str, Match] = {}
+    inputs: dict[str, _Input] = {}
     references: dict[str, Cell] = {}
     matched = []
     for cell in cells:
@@ -90,7 +96,11 @@ def match_widths(
             continue
         key = _key(cell, reference, by, device)
         if key not in found:
-            found[key] = _stored(store, key) or _keep(store, key, _match(host, cell, reference, by, device))
+            stored = _stored(store, key)
+            if stored is None:
+                inputs[problem] = inputs.get(problem) or _input(host, reference)
+                stored = _keep(store, key, _match(host, cell, reference, inputs[problem], by, device))
+            found[key] = stored
             note(_sentence(cell, reference, by, found[key]))
         matched.append(replace(cell, hparams=found[key].hparams))
     return matched
@@ -118,10 +128,25 @@ def _keep(store: Path, key: str, match: Match) -> Match:
     return match
 
 
-def _match(host: Host, cell: Cell, reference: Cell, by: str, device: str) -> Match:
+class _Input(NamedTuple):
+    """Shape of the images of a data set, and its number of classes."""
+
+    image_shape: tuple[int, int, int]
+    classes: int
+
+
+def _input(host: Host, cell: Cell) -> _Input:
+    """Return what a network gets from a cell's data set, which may take seconds to open."""
+    from zoo.data.open import Dataset
+
+    data = Dataset(host, cell.recipe, cell.sizes, task=cell.task)
+    return _Input(data.image_shape, len(data.task.classes))
+
+
+def _match(host: Host, cell: Cell, reference: Cell, data: _Input, by: str, device: str) -> Match:
     """Return the closest match found by scaling all widths by one factor."""
     name = _width_name(host, cell)
-    wanted = _cost(host, reference, reference.hparams, by, device)
+    wanted = _cost(host, reference.model, reference.hparams, data, by, device)
     factor, tried = 1.0, set[str]()
     best: Match | None = None
     for _ in range(_TRIES):
@@ -129,7 +154,7 @@ def _match(host: Host, cell: Cell, reference: Cell, by: str, device: str) -> Mat
         if (text := canonical_json(hparams[name])) in tried:
             break
         tried.add(text)
-        cost = _cost(host, cell, hparams, by, device)
+        cost = _cost(host, cell.model, hparams, data, by, device)
         if best is None or abs(math.log(cost / wanted)) < abs(math.log(best.cost / wanted)):
             best = Match(hparams=hparams, cost=cost, wanted=wanted)
         if abs(cost / wanted - 1) < _CLOSE:
@@ -164,30 +189,27 @@ def _scaled(widths: Any, factor: float) -> Any:
     return max(1, round(widths * factor))
 
 
-def _cost(host: Host, cell: Cell, hparams: Mapping[str, Any], by: str, device: str) -> float:
+def _cost(host: Host, model: str, hparams: Mapping[str, Any], data: _Input, by: str, device: str) -> float:
     """Return the parameters, the multiply-accumulates, or the seconds of a training step on one batch."""
     import torch
 
-    from zoo.data.open import Dataset
     from zoo.models.classifier import build_classifier
-    from zoo.models.cost import count_cost
+    from zoo.models.cost import count_cost, count_parameters
     from zoo.models.trial import try_classifier
 
-    data = Dataset(host, cell.recipe, cell.sizes, task=cell.task)
-    classes = len(data.task.classes)
-    classifier = build_classifier(host, cell.model, hparams, image_shape=data.image_shape, num_classes=classes)
+    classifier = build_classifier(host, model, hparams, image_shape=data.image_shape, num_classes=data.classes)
+    if by == "params":
+        return float(count_parameters(classifier))
     if by == "time":
         images = torch.zeros(2, *data.image_shape, device=device)
-        try_classifier(host, classifier.to(device), images, model=cell.model, hparams=hparams, classes=classes)
-        return _step_seconds(classifier.to(device), data.image_shape, classes)
-    cost = count_cost(classifier, torch.zeros(1, *data.image_shape))
-    if by == "params":
-        return float(cost.parameters)
-    if cost.macs is None:
+        try_classifier(host, classifier.to(device), images, model=model, hparams=hparams, classes=data.classes)
+        return _step_seconds(classifier.to(device), data.image_shape, data.classes)
+    macs = count_cost(classifier, torch.zeros(1, *data.image_shape)).macs
+    if macs is None:
         raise UsageError(
-            f"The multiply-accumulates of {cell.model} cannot be counted.", hint="Match by another cost: --match params"
+            f"The multiply-accumulates of {model} cannot be counted.", hint="Match by another cost: --match params"
         )
-    return float(cost.macs)
+    return float(macs)
 
 
 def _step_seconds(classifier: Any, image_shape: tuple[int, int, int], classes: int) -> float:

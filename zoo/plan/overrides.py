@@ -70,10 +70,12 @@ def by_model(
             )
         for model in chosen:
             training = name in SETTING_NAMES and not hparam and name != "stream"
+            if training and model.fits_itself and name not in model.defaults:
+                raise UsageError(f"--set {key}: {model.id} fits itself, so no training setting applies to it.")
             if not training and name not in model.defaults:
                 known = [*model.defaults, *SETTING_NAMES]
                 raise UsageError(f"--set {key}: {model.id} has no setting '{name}'.{nearest(name, known)}")
-            own[model.id][name if training else f"model.{name}"] = value
+            own[model.id][name if training and not model.fits_itself else f"model.{name}"] = value
     return shared, own
 
 
@@ -120,6 +122,32 @@ def check_plain(settings: Mapping[str, Any]) -> None:
             raise TypeError("a name is not a text")
     except (TypeError, ValueError) as error:
         raise UsageError(f"A setting is not a finite number, text or list of them: {error}.") from error
+
+
+def check_own_fits(models: Sequence[ModelSpec], settings: Mapping[str, Any]) -> None:
+    """Refuse settings that networks which fit themselves cannot follow.
+
+    Settings of the training loop, such as `lr`, are for the other networks of the request.
+
+    Raises:
+        UsageError: A stream or initial weights, or a setting of the training loop that no network of the request uses.
+    """
+    names = [model.id for model in models if model.fits_itself]
+    if not names:
+        return
+    fit = f"{', '.join(names)} {'fits itself' if len(names) == 1 else 'fit themselves'}"
+    if settings.get("stream"):
+        raise UsageError(
+            f"{fit} to stored training images, which a stream does not have.",
+            hint="Leave out --stream, or bench these models by themselves.",
+        )
+    if settings.get("init"):
+        raise UsageError(f"{fit} and cannot start from weights.", hint="Leave out init, or bench them by themselves.")
+    unused = [name for name in SETTING_NAMES if name in settings and len(names) == len(models)]
+    if unused:
+        own = any(unused[0] in model.defaults for model in models)
+        hint = f"The hyper-parameter: --set model.{unused[0]}=..." if own else f"See: zoo show {names[0]}"
+        raise UsageError(f"--set {unused[0]}: {fit}, so no training setting applies.", hint=hint)
 
 
 def check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datasets: Sequence[DatasetSpec]) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
+from zoo.data.about import all_params, recorded_params
 from zoo.data.content import pin_paths
 from zoo.data.recipe import Recipe, canonical_json
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, ZooError
 from zoo.isolation import contained
 from zoo.plan.overrides import check_names, check_plain, data_params
+from zoo.plurals import counted
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def make_recipe(
         name: float(value) if type(value) is int and type(dataset.params.get(name)) is float else value
         for name, value in params.items()
     }
-    params, content = pin_paths(params, dataset.paths)
+    params, content = pin_paths(recorded_params(dataset, params), dataset.paths)
     if not dataset.simulated:
         return Recipe(
             dataset=dataset.id,
@@ -105,7 +107,7 @@ def recipe_of_folder(dataset: DatasetSpec, recipe: Recipe, folder: Path, sizes: 
         if missing:
             have = (shard_count(size) - len(missing)) * SHARD_SIZE
             raise UsageError(
-                f"--images {folder} has {have:,} of the {size:,} {split} images that are needed.",
+                f"--images {folder} has {have:,} of the {counted(size, f'{split} image')} needed.",
                 hint=f"Make them with the command of the other images and -n {size} --split {split}, "
                 f"or use fewer: --set {split}_images=N",
             )
@@ -158,15 +160,15 @@ def plan_images(
     recipe = make_recipe(
         host, dataset, params=params, simulator=simulator, device=resolve_device(device), seed=seed
     )  # fmt: skip
-    try_population(dataset, recipe)
+    try_population(host, dataset, recipe)
     return dataset, recipe
 
 
-def try_population(dataset: DatasetSpec, recipe: Recipe) -> None:
+def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> None:
     """Draw a few scenes of a simulated data set, so that impossible parameters stop the plan and not its cells.
 
     Raises:
-        UsageError: A parameter is impossible.
+        UsageError: A parameter is impossible, or the simulator does not render what the scenes contain.
         MissingError: The data set cannot be loaded.
     """
     if not dataset.simulated:
@@ -174,12 +176,16 @@ def try_population(dataset: DatasetSpec, recipe: Recipe) -> None:
     import numpy as np
 
     from zoo.data.simulate import check_scenes
+    from zoo.lensing.scenes import check_masses
 
     build = registry.load_target(dataset)
     try:
+        params = all_params(dataset, recipe.params)
         with contained():
-            scenes = build(**recipe.params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
+            scenes = build(**params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
         check_scenes(scenes, TRIAL_SCENES)
+        engine = registry.find_simulator(host, recipe.simulator or "")
+        check_masses(scenes, simulator=engine.id, known=engine.masses)
     except UsageError as error:
         raise UsageError(f"{dataset.id}: {error.args[0]}", hint=error.hint) from error
     except ZooError:

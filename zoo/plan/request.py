@@ -51,6 +51,7 @@ class Request:
     Args:
         models, data: Names, comma lists, wildcards.
         seeds: One cell for each.
+        data_seeds: Whether each seed has training images of its own; validation and test images stay the same.
         budget: "smoke", "laptop", "paper", or None for the one that suits the device.
         simulator: Id or name; "" for the default one.
         device: "auto", "cpu", "cuda" or "mps".
@@ -58,6 +59,7 @@ class Request:
         precision: "auto" (bf16 on CUDA, else fp32), "fp32", "tf32" or "bf16".
         rule: Rule that selects the epoch whose weights are kept.
         task: Task that merges classes; "" keeps all classes.
+        baselines: Whether the baselines of the data sets are added, see `zoo.plan.baselines`.
         settings: Name -> value, as given by --set: training settings, model hyper-parameters, "data.NAME",
             "train_images", "val_images", "test_images"; "MODEL.NAME", with a name or wildcard of models, for these.
         match: "params", "macs" or "time": scale widths until every network costs what the first does; see
@@ -71,7 +73,10 @@ class Request:
     data: Sequence[str] = option(
         MISSING, "Use these data sets: comma-separated ids, names or wildcards.", complete="datasets"
     )
-    seeds: Sequence[int] = option((0,), "Whole numbers separated by commas, or a range such as 0-4.", shown="0")
+    seeds: Sequence[int] = option(
+        (0,), "Train once with each of these seeds: 0,1,2, or a range such as 0-4.", shown="0"
+    )
+    data_seeds: bool = option(False, "Draw new training images for each seed; test images stay the same.")
     budget: str | None = option(
         None,
         "Set the problem size: smoke (seconds), laptop (minutes) or paper; default: laptop (GPU: paper).",
@@ -87,6 +92,7 @@ class Request:
     match: str = option(
         "", "Scale widths to match the first model's cost: params, macs or time.", metavar="BY", complete="matches"
     )
+    baselines: bool = option(True, "Add the baselines that the data sets declare.", flag="--baselines/--no-baselines")
     settings: Mapping[str, Any] = option(
         dict, "Change a setting: lr=3e-4, model.width=8, data.snr=50, ...", flag="--set", metavar="NAME=VALUE"
     )

@@ -18,6 +18,7 @@ import msgspec
 from zoo.errors import DataError, UsageError, nearest
 from zoo.paths import read_json
 from zoo.plan.request import Request, is_place
+from zoo.results.cell import Search
 from zoo.results.store import write_json
 from zoo.schema import Record, read_record
 
@@ -34,19 +35,22 @@ class Best:
         study: Name of the study.
         trial: Number of the trial, counted from 0.
         val_auc: Macro validation AUC. It is the highest of many, so the test AUC of a fresh training will be lower.
+        trials: Number of trials that had ended, stopped and failed ones included; None where it is not stated.
         request: Model, data, budget and settings, both searched and fixed ones, as given by --set.
     """
 
     study: str
     trial: int
     val_auc: float
+    trials: int | None = None
     request: Request
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, with one model and one data set."""
         [model], [data] = self.request.models, self.request.data
         kept = {name: getattr(self.request, name) for name in SHARED}
-        return {"study": self.study, "trial": self.trial, "val_auc": self.val_auc, "model": model, "data": data, **kept}
+        own = {name: getattr(self, name) for name in ("study", "trial", "val_auc", "trials")}
+        return {**own, "model": model, "data": data, **kept}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Best:
@@ -57,11 +61,18 @@ class Best:
         """
         read: Any = read_record(content, _Content, what=BEST)
         request = Request(models=[read.model], data=[read.data], **{name: getattr(read, name) for name in SHARED})
-        return cls(study=read.study, trial=read.trial, val_auc=read.val_auc, request=request)
+        return cls(study=read.study, trial=read.trial, val_auc=read.val_auc, trials=read.trials, request=request)
+
+    @property
+    def search(self) -> Search:
+        """The search as a cell records it."""
+        return Search(study=self.study, trials=self.trials)
 
 
 SHARED = tuple(
-    one.name for one in fields(Request) if not is_place(one) and one.name not in ("models", "data", "seeds", "match")
+    one.name
+    for one in fields(Request)
+    if not is_place(one) and one.name not in ("models", "data", "seeds", "match", "baselines")
 )
 """Fields of a request that a study fixes: its trials share one model and data set, and have own seeds."""
 
@@ -70,7 +81,8 @@ def _content() -> Any:
     hints, defaults = get_type_hints(Request), {one.name: one.default for one in fields(Request)}
     own: list[Any] = [("study", str), ("trial", int), ("val_auc", float), ("model", str), ("data", str)]
     own += [("budget", str), ("settings", dict[str, Any])]
-    rest = [(name, hints[name], defaults[name]) for name in SHARED if name not in ("budget", "settings")]
+    rest: list[Any] = [("trials", int | None, None)]
+    rest += [(name, hints[name], defaults[name]) for name in SHARED if name not in ("budget", "settings")]
     return msgspec.defstruct("BestContent", own + rest, bases=(Record,))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.errors import MissingError, UsageError, ZooError
+from zoo.plan.baselines import with_baselines
 from zoo.plan.cells import make_plan
 from zoo.plan.overrides import matches
 from zoo.plan.suite_file import Expected, Suite
@@ -65,7 +66,7 @@ def plan_suite(
                 settings=_settings_of(host, suite, models, settings),
             )
             try:
-                planned = make_plan(host, request, note=note)
+                planned = with_baselines(host, request, make_plan(host, request, note=note), note=note)
             except ZooError as error:
                 raise type(error)(f"{suite.path}: {error.args[0]}", hint=error.hint) from error
             cells |= {cell.run_id: cell for cell in planned}

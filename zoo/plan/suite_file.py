@@ -102,6 +102,7 @@ _Content = msgspec.defstruct(
 _WORDS: dict[Any, str] = {
     str: "a text",
     float: "a number",
+    bool: "true or false",
     list[str]: "a list of texts",
     list[int]: "a list of whole numbers",
     str | list[str]: "a text or a list of texts",

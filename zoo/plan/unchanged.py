@@ -34,7 +34,14 @@ def check_unchanged(host: Host, cell: Cell, *, images: Path | None) -> None:
                 f"The run was planned with {name} {version}; loaded is {loaded[name]}.",
                 hint="Plan it again: repeat the command that made the plan.",
             )
-    check_content(cell.hparams, registry.find(host, ModelSpec, cell.model).paths, cell.content, what=cell.model)
+    spec = registry.find(host, ModelSpec, cell.model)
+    if spec.fits_itself != cell.fits_itself:
+        raise DataError(
+            f"The run was planned {'for' if cell.fits_itself else 'without'} a fit of {cell.model} by itself; the "
+            "installed one differs.",
+            hint="Plan it again: repeat the command that made the plan.",
+        )
+    check_content(cell.hparams, spec.paths, cell.content, what=cell.model)
     if cell.images and images is None:
         raise DataError(
             f"The run {cell.run_id} was planned with a folder of images, which is not given.",

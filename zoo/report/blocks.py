@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,17 @@ from markupsafe import Markup
 
 from zoo.errors import DataError
 from zoo.paths import parse_json
+from zoo.plurals import counted
 from zoo.report import charts
-from zoo.report.charts import known, words
+from zoo.report.charts import words
+from zoo.report.columns import SETTINGS, Column, known, measured_columns
 from zoo.report.svg import SERIES, series_class, short
 from zoo.report.thumbnails import data_address
-from zoo.results.comparison import MACRO, Comparison, Variant, estimate
-from zoo.results.files import read_file
+from zoo.results.baselines import NO_BASELINES, Standing
+from zoo.results.comparison import MACRO, Variant, estimate
+from zoo.results.convergence import training_end
+from zoo.results.differences import Comparison
+from zoo.results.files import read_file, read_history
 from zoo.results.schema import Finished
 from zoo.results.store import EXAMPLES, MISTAKES
 
@@ -24,15 +29,18 @@ MOST_SERIES = 12
 """Variants that the charts of one problem show; the table shows all."""
 
 
-def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> dict[str, Any]:
+def score_table(
+    variants: Sequence[Variant], classes: Sequence[str], *, standing: Standing = NO_BASELINES
+) -> dict[str, Any]:
     """Return "headings" and "rows" of the sortable table, a row for each variant, best first."""
     estimates = [estimate(variant.results) for variant in variants]
     limits = (min(value.low for value in estimates), max(value.high for value in estimates))
     limits = limits if limits[1] > limits[0] else (0.0, 1.0)
     per_class = classes if len(classes) > 2 else []
+    columns = [*measured_columns([result for variant in variants for result in variant.results]), *_COSTS]
     headings = [
         "model", "seeds", "macro AUC" if per_class else "AUC", "95 %", *(words(name) for name in per_class),
-        *(column.heading for column in _COLUMNS),
+        *(column.heading for column in columns),
     ]  # fmt: skip
     rows = []
     for index, (variant, value) in enumerate(zip(variants, estimates, strict=True)):
@@ -42,7 +50,7 @@ def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> dict[str
         interval = Markup('<span title="{:.4f} to {:.4f}">{}</span>').format(value.low, value.high, bar)
         spread = f"{value.spread:.4f}" if value.seeds > 1 else ""
         areas = [sum(variant.auc(name)) / value.seeds for name in per_class]
-        means = [(_mean([column.value(result) for result in variant.results]), column) for column in _COLUMNS]
+        means = [(_mean([column.value(result) for result in variant.results]), column) for column in columns]
         cells = [
             {"value": value.seeds, "text": value.seeds},
             {"value": value.auc, "text": f"{value.auc:.4f}", "strong": True, "spread": spread},
@@ -50,37 +58,17 @@ def score_table(variants: Sequence[Variant], classes: Sequence[str]) -> dict[str
             *({"value": area, "text": f"{area:.4f}"} for area in areas),
             *({"value": mean, "text": column.text(mean) if math.isfinite(mean) else "–"} for mean, column in means),
         ]
-        rows.append({"name": variant.name, "series": index % SERIES if drawn else None, "cells": cells})
+        label = standing.label(variant.results[0])
+        rows.append({"name": variant.name, "label": label, "series": index % SERIES if drawn else None, "cells": cells})
     return {"headings": headings, "rows": rows}
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Column:
-    """A number of each run that the table shows as a mean over seeds.
-
-    Args:
-        heading: Heading of the column.
-        value: Number of a run.
-        text: Number for a reader.
-    """
-
-    heading: str
-    value: Callable[[Finished], float]
-    text: Callable[[float], str]
-
-
-_COLUMNS = (
-    _Column(heading="accuracy", value=lambda result: result.test.accuracy, text="{:.3f}".format),
-    _Column(heading="calibration error", value=lambda result: result.test.ece, text="{:.3f}".format),
-    _Column(
-        heading="equivariance error",
-        value=lambda result: known(result.equivariance.trained.error),
-        text="{:.0e}".format,
-    ),
-    _Column(heading="parameters", value=lambda result: result.cost.parameters, text="{:,.0f}".format),
-    _Column(heading="MACs", value=lambda result: known(result.cost.macs), text=short),
-    _Column(heading="train images/s", value=lambda result: result.cost.train_images_per_second, text="{:,.0f}".format),
-    _Column(heading="minutes", value=lambda result: result.seconds / 60, text="{:.1f}".format),
+_COSTS = (
+    Column(heading="parameters", value=lambda result: result.cost.parameters, text="{:,.0f}".format),
+    Column(heading="MACs", value=lambda result: known(result.cost.macs), text=short),
+    *SETTINGS,
+    Column(heading="train images/s", value=lambda result: result.cost.train_images_per_second, text="{:,.0f}".format),
+    Column(heading="minutes", value=lambda result: result.seconds / 60, text="{:.1f}".format),
 )
 
 
@@ -101,23 +89,36 @@ class DifferenceRow:
     verdict: str
 
 
+_VERDICTS = {
+    "trainings alike": "two trainings: no difference found",
+    "trainings differ": "two trainings differ",
+    "too few trainings": "too few trainings to tell",
+    "too few images": "too few test images to tell",
+    "none found": "no difference found",
+}
+
+
 def difference_rows(comparisons: Sequence[Comparison]) -> list[DifferenceRow]:
     """Return the differences with their intervals, clearest first."""
     reach = max((max(abs(one.low), abs(one.high)) for one in comparisons), default=1.0) or 1.0
     rows = []
     for one in sorted(comparisons, key=lambda one: (not one.found, -one.difference)):
-        style, verdict = ("found", "higher") if one.found else ("unclear", "no difference found")
         rows.append(
             DifferenceRow(
                 first=one.first,
                 second=one.second,
                 bar=charts.interval_bar(
-                    one.low, one.difference, one.high, limits=(-reach, reach), style=style, zero=True
+                    one.low,
+                    one.difference,
+                    one.high,
+                    limits=(-reach, reach),
+                    style="found" if one.found else "unclear",
+                    zero=True,
                 ),
                 difference=f"{one.difference:+.4f}",
-                chance="< 0.001" if one.corrected < 0.001 else f"{one.corrected:.3f}",
-                style=style,
-                verdict=verdict,
+                chance=one.chance.removeprefix("= ") or "–",
+                style="found" if one.found else "unclear",
+                verdict=_VERDICTS.get(one.verdict, one.verdict),
             )
         )
     return rows
@@ -137,7 +138,7 @@ def confusion_tables(variants: Sequence[Variant], classes: Sequence[str]) -> lis
                 {
                     "style": "hit" if i == j else "miss",
                     "share": f"{share:.3f}",
-                    "title": f"{total[i][j]:,} images",
+                    "title": counted(total[i][j], "image"),
                     "text": f"{100 * share:.1f}",
                 }
                 for j, share in enumerate(shares)
@@ -194,14 +195,23 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1g} %"
 
 
+def _end(result: Finished) -> str:
+    """Return how the training ended, or "" where its history cannot be read."""
+    try:
+        return training_end(read_history(result), epoch=result.val.epoch).in_words()
+    except DataError:
+        return ""
+
+
 def run_rows(variants: Sequence[Variant]) -> list[dict[str, Any]]:
-    """Return the settings of every run."""
+    """Return the settings of every run, and how its training ended."""
     return [
         {
             "model": result.cell.model,
             "seed": result.cell.seed,
             "auc": f"{result.test.auc[MACRO]:.4f}",
             "epoch": result.val.epoch,
+            "end": _end(result),
             "id": result.run_id,
             "settings": ", ".join(
                 f"{key} {value}" for key, value in {**result.cell.hparams, **result.cell.training}.items()

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from msgspec.structs import replace
 
+from zoo.plurals import counted
+from zoo.report.columns import known
 from zoo.report.digest import FALSE_RATES, Bin, Digest, ReliabilityBin
 from zoo.report.svg import Panel, band, dot, frame, line, picture, series_class, short, text, whisker
 from zoo.results.comparison import Estimate, Variant, estimate
@@ -116,7 +118,8 @@ def reliability_panel(variants: Sequence[Variant], digests: Digests) -> list[Fig
         style = series_class(index)
         content += line(panel, [p[0] for p in points], [p[1] for p in points], style=style, title=variant.name)
         for confidence, accuracy, images in points:
-            label = f"{variant.name}: {images:.0f} images, confidence {confidence:.2f}, accuracy {accuracy:.2f}"
+            where = f"{counted(round(images), 'image')}, confidence {confidence:.2f}"
+            label = f"{variant.name}: {where}, accuracy {accuracy:.2f}"
             content += dot(panel, confidence, accuracy, style=style, title=label, radius=2.5)
     caption = (
         "Accuracy of the images within a bin of confidence, a fifteenth wide; bins of fewer than ten images are "
@@ -159,7 +162,7 @@ def slice_panels(variants: Sequence[Variant], digests: Digests) -> list[Figure]:
             for one in bins:
                 low, high = one.interval
                 content += whisker(panel, one.middle, low, high, style=style)
-                where = f"{short(one.low)} to {short(one.high)}, {one.images} images"
+                where = f"{short(one.low)} to {short(one.high)}, {counted(one.images, 'image')}"
                 label = f"{variants[index].name}: {where}, AUC {one.auc:.4f}"
                 content += dot(panel, one.middle, one.auc, style=style, title=label, radius=3)
         drawn = picture(content, width=panel.width, height=panel.height, name=f"{subject} by {name}")
@@ -201,8 +204,8 @@ def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str
         content += band(panel, xs, lows, [point.high for point in curve], style=style)
         content += line(panel, xs, [point.auc for point in curve], style=style, title=name)
         for point in curve:
-            seeds = f"{point.seeds} seed{'s' if point.seeds > 1 else ''}"
-            label = f"{name}: {point.train_images:,} images, {seeds}, macro AUC {point.auc:.4f}"
+            images, seeds = counted(point.train_images, "image"), counted(point.seeds, "seed")
+            label = f"{name}: {images}, {seeds}, macro AUC {point.auc:.4f}"
             content += dot(panel, point.train_images, point.auc, style=style, title=label)
     caption = (
         "Each curve joins runs that differ in the number of training images only; 95 % band over images and seeds, "
@@ -254,11 +257,6 @@ def cost_panels(variants: Sequence[Variant]) -> list[Figure]:
     return panels
 
 
-def known(value: float | None) -> float:
-    """Return a number that may be unknown as one that may be NaN."""
-    return math.nan if value is None else value
-
-
 def _largest(values: Sequence[float | None]) -> float:
     """Return the largest number, or NaN if one of them is unknown."""
     return math.nan if None in values else max(map(known, values))
@@ -280,13 +278,16 @@ def interval_bar(
 
 
 def equivariance_panel(variants: Sequence[Variant]) -> list[Figure]:
-    """Draw the error of the logits under the symmetries of the pixel grid, before and after training."""
+    """Draw the error of the logits under the eight symmetries of the square, before and after training.
+
+    Variants without it, such as those of earlier versions, are left out.
+    """
     rows: list[tuple[int, Variant, float, float, float]] = []
     for index, variant in enumerate(variants):
         measured = [result.equivariance for result in variant.results]
-        before = _largest([one.initial.error for one in measured])
-        after = _largest([one.trained.error for one in measured])
-        flips = max(one.trained.flips for one in measured)
+        before = _largest([one.before.square.error if one.before else None for one in measured])
+        after = _largest([one.after.square.error if one.after else None for one in measured])
+        flips = _largest([one.after.square.flips if one.after else None for one in measured])
         if math.isfinite(after):
             rows.append((index, variant, before, after, flips))
     if not rows:
@@ -301,12 +302,12 @@ def equivariance_panel(variants: Sequence[Variant]) -> list[Figure]:
         at = panel.across(10.0**power)
         content += f'<path class="grid" d="M{at:.1f} 4V{bottom:.1f}"/>'
         content += text(at, bottom + 16, f"1e{power}" if power else "1", style="tick", anchor="middle")
-    content += text(260, height - 6, "error of the logits, relative", style="axis", anchor="middle")
+    content += text(260, height - 6, "change of the logits over their spread", style="axis", anchor="middle")
     for row, (index, variant, before, after, flips) in enumerate(rows):
         at = 4 + step * row + 25
         style = series_class(index)
         share = f"  ({100 * flips:.1f} % of the images change class)" if math.isfinite(flips) and flips else ""
-        group = variant.results[0].equivariance.group or "no symmetry claimed"
+        group = variant.results[0].equivariance.group or "no symmetry declared"
         content += text(16, at - 11, f"{variant.name} · {group}{share}", style=f"row {style}")
         places = [panel.across(min(max(value, low), high)) for value in (before, after) if not math.isnan(value)]
         content += f'<path class="whisker {style}" d="M{places[0]:.1f} {at}H{places[-1]:.1f}"/>'
@@ -314,8 +315,9 @@ def equivariance_panel(variants: Sequence[Variant]) -> list[Figure]:
             content += f'<circle class="hollow {style}" cx="{places[0]:.1f}" cy="{at}" r="4.5"/>'
         content += f'<circle class="dot {style}" cx="{places[-1]:.1f}" cy="{at}" r="4.5"/>'
     caption = (
-        "Largest change of the logits under quarter turns and mirrors, over their size: hollow before training, "
-        "filled after. Rounding is about 1e-7."
+        "Change of the centred logits under quarter turns and mirrors, the same eight for every network, over their "
+        "spread between images: hollow before training, filled after. Rounding is about 1e-6; beside each name is the "
+        "group that the network declares."
     )
     return [
         Figure(

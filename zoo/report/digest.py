@@ -20,10 +20,19 @@ from zoo.results.schema import Finished
 from zoo.results.store import PREDICTIONS, content_checksum, file_sha256, read_arrays
 from zoo.schema import Record, json_text, plain, read_record
 from zoo.scores.schema import Interval
-from zoo.scores.stats import Array, critical_value, macro_components, reliability, roc_band, softmax
+from zoo.scores.stats import (
+    Array,
+    area_interval,
+    largest_effects,
+    macro_components,
+    moments,
+    reliability,
+    roc_band,
+    softmax,
+)
 
 R = TypeVar("R")
-VERSION = 5
+VERSION = 6
 """Raise it when what is kept changes, so that older files are made again."""
 DIGEST = "report.json"
 FALSE_RATES = np.linspace(0, 1, 41) ** 2
@@ -252,9 +261,12 @@ def slice_scores(
                     continue
                 if others is None:
                     areas, components = macro_components(probabilities[within], labels[within])
-                    area, error = float(areas[-1]), float(components[-1] @ components[-1]) ** 0.5
+                    area, variance = float(areas[-1]), moments(components[-1])
+                    effect = float(largest_effects(labels[within], len(classes))[-1])
                 else:
-                    area, error = _told_from(np.sort(probabilities[within, k]), others)
+                    hits = np.sort(probabilities[within, k])
+                    area, variance = _told_from(hits, others)
+                    effect = 1 / min(len(hits), len(others))
                 if math.isfinite(area):
                     bins.append(
                         Bin(
@@ -262,7 +274,7 @@ def slice_scores(
                             high=high,
                             middle=float(np.median(values[within])),
                             auc=area,
-                            interval=_interval(area, error),
+                            interval=area_interval(area, *variance, largest_effect=effect),
                             images=len(within),
                         )
                     )
@@ -272,8 +284,8 @@ def slice_scores(
     return entries
 
 
-def _told_from(hits: Array, misses: Array) -> tuple[float, float]:
-    """Return the area of some positives against some negatives, both sorted, and DeLong's error of it.
+def _told_from(hits: Array, misses: Array) -> tuple[float, tuple[float, float]]:
+    """Return the area of some positives against some negatives, both sorted, and `stats.moments` of its components.
 
     The same as `stats.auc_components` gives, where the same negatives serve many slices.
     """
@@ -283,18 +295,11 @@ def _told_from(hits: Array, misses: Array) -> tuple[float, float]:
 
     by_hit, by_miss = placements(hits, misses), placements(misses, hits)
     if len(hits) < 2 or len(misses) < 2:
-        return float(by_hit.mean()), math.inf
-    return float(by_hit.mean()), math.sqrt(by_hit.var(ddof=1) / len(hits) + by_miss.var(ddof=1) / len(misses))
+        return float(by_hit.mean()), (math.inf, 0.0)
+    parts = [(each - each.mean()) / math.sqrt(len(each) * (len(each) - 1)) for each in (by_hit, by_miss)]
+    return float(by_hit.mean()), moments(np.concatenate(parts))
 
 
 def _varies(values: Array) -> bool:
     finite = values[np.isfinite(values)]
     return len(finite) > 1 and bool((finite != finite[0]).any())
-
-
-def _interval(area: float, error: float) -> Interval:
-    """Return a 95 % interval that stays inside 0 and 1: symmetric in the logit."""
-    if not 0 < area < 1 or not math.isfinite(error):
-        return (area, area) if math.isfinite(error) else (0.0, 1.0)
-    middle, reach = math.log(area / (1 - area)), critical_value() * error / (area * (1 - area))
-    return 1 / (1 + math.exp(-middle + reach)), 1 / (1 + math.exp(-middle - reach))

@@ -15,15 +15,18 @@ from typing import Any
 from zoo.data.about import budget_note, shown_params, version_note
 from zoo.errors import DataError
 from zoo.paths import make_dir, write_text
+from zoo.plurals import counted
 from zoo.report import charts
 from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, examples, mistakes, run_rows, score_table
 from zoo.report.charts import Digests
+from zoo.report.columns import equivariance_notes
 from zoo.report.digest import Digest, read_digest
+from zoo.report.notes import missing_twins, search_note
 from zoo.report.problems import Problem
 from zoo.report.svg import SERIES
 from zoo.report.tables import accumulation_note, result_notes
 from zoo.results.cell import Cell
-from zoo.results.comparison import MACRO, Variant, estimate
+from zoo.results.comparison import MACRO, Variant, estimate, spread_note
 from zoo.results.schema import Finished
 from zoo.results.store import Unreadable, split_sizes
 from zoo.schema import plain
@@ -41,6 +44,7 @@ def write_page(
     *,
     title: str = _TITLE,
     datasets: Mapping[str, DatasetSpec] = MappingProxyType({}),
+    twins: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> None:
     """Write the page.
 
@@ -50,21 +54,27 @@ def write_page(
         path: Path of the HTML file.
         title: Heading of the page.
         datasets: Id -> spec of the data sets that are installed; see `zoo.registry.datasets_by_id`.
+        twins: Id -> plain twins of a model; see `zoo.registry.twins_by_id`.
 
     Raises:
         DataError: The file cannot be written.
     """
     make_dir(path.absolute().parent)
-    write_text(path, _page(problems, rest, title, datasets))
+    write_text(path, _page(problems, rest, title, datasets, twins))
 
 
 def _page(
-    problems: Sequence[Problem], rest: Sequence[Unreadable], title: str, datasets: Mapping[str, DatasetSpec]
+    problems: Sequence[Problem],
+    rest: Sequence[Unreadable],
+    title: str,
+    datasets: Mapping[str, DatasetSpec],
+    twins: Mapping[str, Sequence[str]],
 ) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     # Every value that enters the page is escaped by the engine; SVG from zoo.report.svg is marked as safe there.
     engine = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    engine.filters["counted"] = counted
     style, script = ((_TEMPLATES / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     # The one script of the page runs, by its hash, and no other that a value of a store might bring in.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -77,7 +87,7 @@ def _page(
         runs=sum(len(problem.results) for problem in problems),
         models=len({variant.model for problem in problems for variant in problem.variants}),
         problems=[
-            _section(problem, name, f"p{index}", datasets.get(problem.results[0].cell.data))
+            _section(problem, name, f"p{index}", datasets.get(problem.results[0].cell.data), twins)
             for index, (problem, name) in enumerate(zip(problems, _names(problems), strict=True))
         ],
         machines=_machines(problems),
@@ -108,14 +118,16 @@ def _labels(cell: Cell) -> tuple[str, ...]:
     """Return what a problem may be named by beside its data set."""
     return (
         cell.budget,
-        f"{cell.sizes['train']:,} images",
+        counted(cell.sizes["train"], "image"),
         cell.task or "all classes",
         f"rule {cell.rule}",
         cell.precision,
     )
 
 
-def _section(problem: Problem, name: str, anchor: str, dataset: DatasetSpec | None) -> dict[str, Any]:
+def _section(
+    problem: Problem, name: str, anchor: str, dataset: DatasetSpec | None, twins: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     """Return the values of one problem for the template."""
     cell = problem.results[0].cell
     recipe = cell.recipe
@@ -125,7 +137,7 @@ def _section(problem: Problem, name: str, anchor: str, dataset: DatasetSpec | No
         f"{recipe.dataset}",
         *([f"task {cell.task}"] if cell.task else []),
         f"budget {cell.budget}",
-        f"{sizes['train']:,} training, {sizes['val']:,} validation, {sizes['test']:,} test images",
+        f"{sizes['train']:,} training, {sizes['val']:,} validation, {counted(sizes['test'], 'test image')}",
         f"rule {cell.rule}",
         f"{cell.precision}",
         *shown_params(dataset, recipe.params),
@@ -135,22 +147,26 @@ def _section(problem: Problem, name: str, anchor: str, dataset: DatasetSpec | No
         "anchor": anchor,
         "about": about,
         "note": "; ".join(filter(None, (budget_note(cell.budget, dataset), f"images {old}" if old else ""))),
-        "results": _results(problem, {} if dataset is None else dataset.slices) if problem.variants else None,
+        "results": _results(problem, dataset, twins) if problem.variants else None,
         "failed": [result for result in problem.results if result.status != "ok"],
     }
 
 
-def _results(problem: Problem, labels: Mapping[str, str]) -> dict[str, Any]:
+def _results(problem: Problem, dataset: DatasetSpec | None, twins: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Return tables and charts of the variants that ended well."""
-    digests, lost = _digests(problem.variants, labels)
+    digests, lost = _digests(problem.variants, {} if dataset is None else dataset.slices)
+    standing = problem.standing({} if dataset is None else {dataset.id: dataset})
     shown = problem.variants[:MOST_SERIES]
     classes = shown[0].results[0].classes
     memory = filter(None, (accumulation_note(result) for variant in problem.variants for result in variant.results))
-    notes = [*result_notes([result for variant in problem.variants for result in variant.results]), *problem.notes]
+    results = [result for variant in problem.variants for result in variant.results]
+    notes = [*result_notes(results), *equivariance_notes(results), *problem.notes]
+    good = [result for result in problem.results if result.status == "ok"]
+    notes += filter(None, [spread_note(problem.variants), search_note(good), missing_twins(problem.results, twins)])
     return {
         **_headline(problem),
-        "table": score_table(problem.variants, classes),
-        "notes": [*notes, *lost, *memory],
+        "table": score_table(problem.variants, classes, standing=standing),
+        "notes": [*standing.footnotes, *notes, *lost, *memory],
         "legend": [variant.name for variant in shown],
         "colours": SERIES,
         "limited": f" The charts show the best {MOST_SERIES}." if len(problem.variants) > MOST_SERIES else "",
@@ -191,20 +207,33 @@ def _digests(variants: Sequence[Variant], labels: Mapping[str, str]) -> tuple[Di
     return digests, lost
 
 
-def _headline(problem: Problem) -> dict[str, str]:
-    """Return the leading network and the networks that differ significantly from it."""
+def _headline(problem: Problem) -> dict[str, Any]:
+    """Return the leading network, and sentences on its differences from the others."""
     best = problem.variants[0]
     value = estimate(best.results)
-    several = f", mean of {value.seeds} seeds" if value.seeds > 1 else ""
+    several = f", mean of {counted(value.seeds, 'seed')}" if value.seeds > 1 else ", one training"
     mine = [one for one in problem.comparisons if one.score == MACRO and best.name in (one.first, one.second)]
+    others: dict[str, list[str]] = {}
+    for one in mine:
+        others.setdefault(one.verdict, []).append(one.second if one.first == best.name else one.first)
     return {
         "caution": problem.caution,
         "best": best.name,
         "auc": f"{value.auc:.4f}",
         "interval": f"95 % {value.low:.4f} to {value.high:.4f}{several}",
-        "ahead": _listed([one.second for one in mine if one.found and one.first == best.name]),
-        "level": _listed([one.second if one.first == best.name else one.first for one in mine if not one.found]),
+        "sentences": [sentence.format(_listed(others[key])) for key, sentence in _AGAINST.items() if key in others],
     }
+
+
+_AGAINST = {
+    "higher": "It is ahead of {} beyond chance.",
+    "trainings differ": "The trainings differ from those of {}.",
+    "trainings alike": "The trainings do not differ beyond chance from those of {}.",
+    "too few trainings": "There are too few trainings to tell it from {}.",
+    "too few images": "There are too few test images to tell it from {}.",
+    "none found": "No difference was found to {}.",
+}
+"""Verdict -> sentence on the leading network."""
 
 
 def _listed(names: Sequence[str]) -> str:

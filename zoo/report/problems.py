@@ -10,19 +10,20 @@ from typing import Any
 from zoo.data.recipe import short_hash
 from zoo.errors import DataError
 from zoo.report.digest import VERSION, keep, predictions_mark, read_kept
+from zoo.results.baselines import Standing, find_standing
 from zoo.results.cell import Cell
 from zoo.results.comparison import (
     MACRO,
-    Comparison,
     Estimate,
     Variant,
-    compare_pairs,
     group_variants,
     learning_curves,
     problem_key,
 )
+from zoo.results.differences import Comparison, compare_pairs
 from zoo.results.schema import RunResult
 from zoo.schema import Record, plain
+from zoo.specs import DatasetSpec
 
 _CACHE = ".report"
 
@@ -50,6 +51,11 @@ class Problem:
         chosen = [comparison for comparison in self.comparisons if comparison.score == score]
         return [one.in_words() for one in sorted(chosen, key=lambda one: (not one.found, -one.difference))]
 
+    def standing(self, datasets: Mapping[str, DatasetSpec]) -> Standing:
+        """Return the baselines, and the networks that do not beat them."""
+        dataset = datasets.get(self.results[0].cell.data)
+        return find_standing(self.variants, dataset=dataset, comparisons=self.comparisons)
+
     @property
     def caution(self) -> str:
         """A caution about the comparisons, or ""."""
@@ -58,7 +64,7 @@ class Problem:
                 "These are smoke runs: they show that everything runs, and no difference between them means anything."
             )
         if any(min(one.seeds) == 1 for one in self.comparisons):
-            return "Single-seed results exclude the variation between trainings."
+            return "One training does not rank a network: with a single seed, two trainings are compared."
         return ""
 
 

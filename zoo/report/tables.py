@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.about import budget_note, shown_params, version_note
 from zoo.escaping import csv_line, markdown_cell, visible
-from zoo.results.comparison import Variant, estimate, problem_key
+from zoo.plurals import counted
+from zoo.report.columns import SETTINGS, Column, equivariance_notes, measured_columns
+from zoo.report.notes import missing_twins, search_note, search_trials
+from zoo.results.baselines import NO_BASELINES, Standing, find_standing
+from zoo.results.comparison import Variant, estimate, group_variants, problem_key, spread_note
+from zoo.results.differences import Comparison
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
 from zoo.schema import plain
@@ -19,17 +24,26 @@ from zoo.specs import DatasetSpec
 if TYPE_CHECKING:
     from rich.table import Table
 
-_ANGLES = "error at other angles"
 _CLASS_AREAS = "AUC of classes"
 _LEAST_IMPORTANT = (
     _CLASS_AREAS,
     "MACs",
+    "weight decay",
+    "learning rate",
+    "search trials",
+    "other angles",
+    "at 17 deg",
+    "at 45 deg",
+    "log loss",
     "train images/s",
     "minutes",
     "run",
+    "own group",
+    "class flips",
     "parameters",
-    _ANGLES,
+    "Brier",
     "equivariance error",
+    "calibration error",
     "accuracy",
     "95 %",
     "seed",
@@ -55,22 +69,33 @@ class ResultTable:
 
 
 def make_tables(
-    results: Iterable[RunResult], *, datasets: Mapping[str, DatasetSpec] = MappingProxyType({})
+    results: Iterable[RunResult],
+    *,
+    datasets: Mapping[str, DatasetSpec] = MappingProxyType({}),
+    twins: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    comparisons: Sequence[Comparison] | None = None,
 ) -> list[ResultTable]:
     """Return a table for each data set, budget, sizes, rule and precision that occur.
 
     Args:
         results: Results of any kind.
         datasets: Id -> spec of the data sets that are installed; see `zoo.registry.datasets_by_id`.
+        twins: Id -> plain twins of a model; see `zoo.registry.twins_by_id`.
+        comparisons: Comparisons of all pairs of the results, which belong to one problem; None makes those needed.
     """
     groups: dict[str, list[RunResult]] = {}
     for result in results:
         key = problem_key(result.cell)
         groups.setdefault(key, []).append(result)
-    return [_table(group, datasets) for _, group in sorted(groups.items())]
+    return [_table(group, datasets, twins, comparisons) for _, group in sorted(groups.items())]
 
 
-def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> ResultTable:
+def _table(
+    results: list[RunResult],
+    datasets: Mapping[str, DatasetSpec],
+    twins: Mapping[str, Sequence[str]],
+    comparisons: Sequence[Comparison] | None,
+) -> ResultTable:
     cell = results[0].cell
     dataset = datasets.get(cell.data)
     good = [result for result in results if result.status == "ok"]
@@ -84,34 +109,28 @@ def _table(results: list[RunResult], datasets: Mapping[str, DatasetSpec]) -> Res
     task = f" · task {cell.task}" if cell.task else ""
     title = (
         f"{cell.data}{task} · budget {cell.budget} · {sizes['train']:,} training, {sizes['val']:,} "
-        f"validation, {sizes['test']:,} test images · rule {cell.rule} · {cell.precision}"
+        f"validation, {counted(sizes['test'], 'test image')} · rule {cell.rule} · {cell.precision}"
         + (f"\n{', '.join(shown)}" if shown else "")
     )
-    rotations = [one for result in good if (one := result.equivariance.trained.rotations) is not None]
-    turned = bool(rotations)
+    measured = [*measured_columns(good), *SETTINGS]
     columns = [
         "model", "seed", "parameters", "MACs",
         *(heading for heading, _ in areas), "95 %",
-        "accuracy", "equivariance error", *([_ANGLES] if turned else []), "train images/s", "minutes", "run",
+        *(column.heading for column in measured), "train images/s", "minutes", "run",
     ]  # fmt: skip
+    standing = find_standing(group_variants(good), dataset=dataset, comparisons=comparisons)
     rows = [
-        _row(result, [name for _, name in areas], turned=turned)
+        _row(result, [name for _, name in areas], measured, label=standing.label(result))
         for result in sorted(good, key=lambda result: -result.test.macro)
     ]
     rows += [_failed_row(result, columns, score=areas[-1][0]) for result in bad]
     notes = list(filter(None, [budget_note(cell.budget, dataset)]))
     if old := version_note(dataset, cell.recipe.dataset_version):
         notes.append(f"Images {old}")
-    notes += result_notes(good)
-    notes += filter(None, map(accumulation_note, good))
+    notes += [*standing.footnotes, *result_notes(good)]
+    notes += filter(None, [search_note(good), missing_twins(results, twins), *map(accumulation_note, good)])
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
-    if turned:
-        floors = [one.floor for one in rotations if one.floor is not None]
-        notes.append(
-            "equivariance error: largest change of a logit under the pixel symmetries of the group, over the largest "
-            "logit; error at other angles: root mean square change at its angles in between, over the spread of the "
-            "logits" + (f"; interpolation makes up to {max(floors):.0e} of it" if floors else "")
-        )
+    notes += equivariance_notes(good)
     notes += [f"{_name(result)}, seed {result.cell.seed}: {result.cause}" for result in bad]
     return ResultTable(title=title, columns=columns, rows=rows, notes=notes)
 
@@ -124,14 +143,15 @@ def _name(result: RunResult) -> str:
 def result_notes(results: Sequence[Finished]) -> list[str]:
     """Return the scalar probe of the images of these results, and the differences between their trainings.
 
-    Learning rate and weight decay are left out: every network comes with those that suit it.
+    Learning rate and weight decay are left out: they have columns of their own.
     """
     # The rows share their images, hence the scalar probe.
     notes = [describe_probe(result.probe) for result in results][:1]
-    names = sorted({name for result in results for name in result.cell.training} - {"lr", "weight_decay"})
+    trained = [result for result in results if not result.cell.fits_itself]
+    names = sorted({name for result in trained for name in result.cell.training} - {"lr", "weight_decay"})
     for name in names:
         by_value: dict[str, list[str]] = {}
-        for result in results:
+        for result in trained:
             value = result.cell.training.get(name)
             by_value.setdefault(str(value), []).append(_name(result))
         if len(by_value) > 1:
@@ -148,32 +168,26 @@ def accumulation_note(result: Finished) -> str:
         return ""
     return (
         f"{_name(result)}, seed {result.cell.seed}: memory ran out, so the gradient of each batch of {batch} was "
-        f"accumulated over {parts} parts; the result stays the same, but for batch norm, which saw one part at a time"
+        f"accumulated over {counted(parts, 'part')}; the result stays the same, but for batch norm, which saw one part "
+        "at a time"
     )
 
 
-def _row(result: Finished, areas: Sequence[str], *, turned: bool) -> list[str]:
+def _row(result: Finished, areas: Sequence[str], measured: Sequence[Column], *, label: str) -> list[str]:
     test, cost = result.test, result.cost
     low, high = test.intervals["auc.macro"]
-    rotations = result.equivariance.trained.rotations
     return [
-        _name(result),
+        _name(result) + label,
         str(result.cell.seed),
         f"{cost.parameters:,}",
         "-" if cost.macs is None else _short(cost.macs),
         *(f"{test.auc[name]:.4f}" for name in areas),
         f"{low:.4f} to {high:.4f}",
-        f"{test.accuracy:.3f}",
-        _error(result.equivariance.trained.error),
-        *([_error(rotations.error if rotations else None)] if turned else []),
+        *(column.cell(result) for column in measured),
         f"{cost.train_images_per_second:,.0f}",
         f"{result.seconds / 60:.1f}",
         result.run_id[:8],
     ]
-
-
-def _error(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0e}"
 
 
 def _failed_row(result: RunResult, columns: Sequence[str], *, score: str) -> list[str]:
@@ -185,7 +199,7 @@ def _failed_row(result: RunResult, columns: Sequence[str], *, score: str) -> lis
 def _streamed(stream: StreamSummary) -> str:
     rate = f" at {stream.images_per_second:,.0f} images/s" if stream.images_per_second else ""
     waited = f"waited for them {stream.waited_share:.0%} of the time"
-    return f"trained on {stream.images:,} images, none of them twice, rendered{rate}; {waited}"
+    return f"trained on {counted(stream.images, 'image')}, none of them twice, rendered{rate}; {waited}"
 
 
 def _short(number: float) -> str:
@@ -209,12 +223,17 @@ def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
         title="Over seeds",
         columns=["model", "seeds", "mean AUC macro", "spread", "95 % over images and seeds"],
         rows=rows,
-        notes=[],
+        notes=[spread_note(variants)],
     )
 
 
-def to_csv(results: Iterable[RunResult]) -> str:
-    """Return every number of every result, unrounded, one line a run; a column for each name that occurs."""
+def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -> str:
+    """Return every number of every result, unrounded, one line a run; a column for each name that occurs.
+
+    Args:
+        results: Results of any kind.
+        standing: Baselines, and networks that do not beat them.
+    """
     rows = []
     for result in results:
         cell = result.cell
@@ -226,6 +245,9 @@ def to_csv(results: Iterable[RunResult]) -> str:
             "seed": cell.seed,
             "status": result.status,
             "run_id": result.run_id,
+            "baseline": result.run_id in standing.baselines,
+            "does_not_beat": standing.unbeaten.get(result.run_id, ""),
+            "search_trials": search_trials(cell),
         }
         content = plain(result)
         scores = {name: content[name] for name in _SCORES if name in content}

@@ -15,8 +15,25 @@ from zoo.paths import read_json
 from zoo.schema import Count, read_record
 
 SCHEMA = 1
+_LATER = ("task", "content", "images", "search", "train_seed")
+"""Fields that cell.json holds only where they have a value."""
 Rule: TypeAlias = Literal["val_auc", "last"]
-"""Which epoch's weights are kept: the one with the highest validation AUC, or the last."""
+"""Epoch whose weights are kept: the one with the highest validation AUC, or the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Search that found the settings of a cell.
+
+    Args:
+        study: Name of the study.
+        trials: Number of its trials that had ended; None where its file does not state it.
+        selected_by: Score that selected the best trial: the macro AUC of the validation split.
+    """
+
+    study: str
+    trials: Count | None
+    selected_by: Literal["val_auc"] = "val_auc"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +45,7 @@ class Cell:
         hparams: Resolved hyper-parameters of the model.
         recipe: Recipe of the images.
         sizes: Split -> images.
-        training: Resolved settings (`TrainingSettings`).
+        training: Resolved settings (`TrainingSettings`); empty for a network that fits itself.
         seed: Seed for initialisation, order and augmentation.
         budget: Name of the budget that the sizes come from.
         rule: "val_auc" or "last": which epoch's weights are kept.
@@ -37,6 +54,9 @@ class Cell:
         task: Task that merges classes of the data set; "" keeps all classes.
         content: Hyper-parameter that is a path -> digest of what lies there (`zoo.data.content`).
         images: Split -> digest of its images in the folder given with `--images`; empty for images of the cache.
+        search: Search that found the settings; None for defaults and settings given by hand. Not part of the run id:
+            equal settings have equal results, however they were found.
+        train_seed: Seed of the training images where they are the cell's own; None for those of the recipe.
     """
 
     model: str
@@ -53,6 +73,8 @@ class Cell:
     task: str = ""
     content: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
+    search: Search | None = field(default=None, compare=False)
+    train_seed: Count | None = None
 
     @cached_property  # read several times a second while a matrix is watched
     def run_id(self) -> str:
@@ -63,6 +85,11 @@ class Cell:
     def data(self) -> str:
         """The data set's id."""
         return self.recipe.dataset
+
+    @property
+    def fits_itself(self) -> bool:
+        """Whether the network has a fit of its own (`zoo.models.own_fit`) in place of the training loop."""
+        return not self.training
 
     @property
     def folder(self) -> Path:
@@ -76,13 +103,14 @@ class Cell:
     def identity(self) -> dict[str, Any]:
         """Return what decides the result: the fields, with digests in place of paths."""
         plain = self._fields()
+        plain.pop("search", None)
         plain["hparams"] = {**self.hparams, **plain.pop("content", {})}
         return plain | {"recipe": self.recipe.identity()}
 
     def _fields(self) -> dict[str, Any]:
         """Return the fields as plain values; later ones are left out where they are empty, so that older ids hold."""
         plain = asdict(self) | {"recipe": self.recipe.to_json()}
-        return {name: value for name, value in plain.items() if value or name not in ("task", "content", "images")}
+        return {name: value for name, value in plain.items() if name not in _LATER or value not in ("", {}, None)}
 
     @classmethod
     def from_json(cls, content: Any) -> Cell:

@@ -1,25 +1,19 @@
-"""Compares results: what may be compared, over seeds, pair by pair on the same images, and by training size."""
+"""Groups results: what may be compared, over seeds and by training size. Differences: `zoo.results.differences`."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from zoo.data.recipe import canonical_json
-from zoo.errors import DataError
 from zoo.results.cell import SCHEMA, Cell
-from zoo.results.files import read_file
 from zoo.results.schema import Finished, RunResult
-from zoo.results.store import PREDICTIONS
-from zoo.scores.stats import Array, critical_value, holm, macro_components, softmax, two_sided_p
+from zoo.scores.stats import critical_value
 
-SIGNIFICANCE = 0.05
 MACRO = "macro"
 
 
@@ -82,8 +76,10 @@ def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False
 
 
 def _decided(cell: Cell, any_train_size: bool) -> dict[str, Any]:
-    """Return a cell without its seed, and without its training size where that may differ."""
+    """Return a cell without its seeds, and without its training size where that may differ."""
     content = {"schema": SCHEMA, **{name: value for name, value in cell.identity().items() if name != "seed"}}
+    if content.pop("train_seed", None) is not None:
+        content["training images"] = "of each seed"
     if any_train_size:
         for field in ("sizes", "images"):
             content[field] = {name: value for name, value in content.get(field, {}).items() if name != "train"}
@@ -102,142 +98,20 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
+def spread_note(variants: Sequence[Variant]) -> str:
+    """Return what the spread between seeds holds, or "" where no variant has several."""
+    several = [variant for variant in variants if len(variant.results) > 1]
+    own = [variant.name for variant in several if variant.results[0].cell.train_seed is not None]
+    shared = [variant.name for variant in several if variant.results[0].cell.train_seed is None]
+    what = "initial weights, order of the images and augmentation"
+    parts = [f"{what} of {', '.join(shared)}, on the same training images (others: --data-seeds)"] if shared else []
+    parts += [f"{what} and choice of the training images of {', '.join(own)}"] if own else []
+    return f"The spread between seeds holds {'; '.join(parts)}." if parts else ""
+
+
 def spread(values: Sequence[float]) -> float:
     """Return the standard deviation between seeds; NaN for a single seed."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """A pair of variants on the same test images.
-
-    Args:
-        first, second: Their names; the first has the higher area.
-        score: "macro" or a class.
-        difference: Difference of the areas, averaged over seeds; first less second.
-        low, high: 95 % interval of the difference, not corrected.
-        p: Two-sided p value.
-        corrected: P after Holm, over all pairs of the table.
-        seeds: Numbers of seeds of first and second.
-    """
-
-    first: str
-    second: str
-    score: str
-    difference: float
-    low: float
-    high: float
-    p: float
-    corrected: float
-    seeds: tuple[int, int]
-
-    @property
-    def found(self) -> bool:
-        """Whether there is a difference beyond chance."""
-        return self.corrected < SIGNIFICANCE
-
-    def in_words(self) -> str:
-        """Return a sentence for a reader."""
-        what = "macro AUC" if self.score == MACRO else f"AUC of {self.score.replace('_', ' ')}"
-        chance = "corrected p < 0.001" if self.corrected < 0.001 else f"corrected p = {self.corrected:.3f}"
-        numbers = f"{self.difference:+.4f}, 95 % {self.low:+.4f} to {self.high:+.4f}, {chance}"
-        if self.found:
-            return f"{self.first} has a higher {what} than {self.second}: {numbers}"
-        return f"No difference found in {what} between {self.first} and {self.second}: {numbers}"
-
-
-def compare_pairs(variants: Sequence[Variant]) -> tuple[list[Comparison], list[str]]:
-    """Compare every pair of variants, for the macro average and every class.
-
-    The error of a difference has two sources. The images: DeLong's paired variance of the areas averaged over
-    seeds, on the same test images. The seeds: each variant's variance between seeds over their number. Both are
-    added; the p-value is Student's with Welch and Satterthwaite's degrees of freedom. With one seed only the
-    first source can be estimated.
-
-    Args:
-        variants: Variants of one problem.
-
-    Returns:
-        Comparisons, and sentences on variants that could not be compared.
-    """
-    problems: list[str] = []
-    samples: list[tuple[Variant, str, Array, Array]] = []
-    for variant in variants:
-        try:
-            samples.append((variant, *_components(variant)))
-        except DataError as error:
-            problems.append(f"{variant.name} is not compared: {error}")
-    if len({images for _, images, _, _ in samples}) > 1:
-        problems.append("Not all variants were tested on the same images; only those that were are compared.")
-    comparisons: list[Comparison] = []
-    scores = [*variants[0].results[0].classes, MACRO] if variants else []
-    # The areas of two classes are one number.
-    rows = [len(scores) - 1, *(range(len(scores) - 1) if len(scores) > 3 else ())]
-    for row in rows:
-        family = [
-            _compare(one, other, row, scores[row]) for one, other in combinations(samples, 2) if one[1] == other[1]
-        ]
-        corrected = holm([comparison.p for comparison in family])
-        comparisons += [
-            Comparison(**{**vars(comparison), "corrected": value})
-            for comparison, value in zip(family, corrected, strict=True)
-        ]
-    return comparisons, problems
-
-
-def _components(variant: Variant) -> tuple[str, Array, Array]:
-    """Return a name of the test images, the areas [seeds, K + 1] and the mean components [K + 1, N] of a variant.
-
-    Raises:
-        DataError: Predictions are missing or damaged, or the seeds were tested on different images.
-    """
-    names, areas, total = set(), [], None
-    for result in variant.results:
-        arrays, metadata = read_file(result, PREDICTIONS, only=("test.logits", "test.labels"))
-        labels = arrays["test.labels"]
-        try:
-            area, components = macro_components(softmax(arrays["test.logits"]), labels)
-        except (ValueError, LookupError, TypeError) as error:
-            raise DataError(f"{result.run_dir / PREDICTIONS} cannot be scored: {error}.") from error
-        if len(area) != len(result.classes) + 1:
-            raise DataError(f"{result.run_dir / PREDICTIONS} has {len(area) - 1} classes, not {len(result.classes)}.")
-        about = metadata.get("test.ids", "").encode() + labels.tobytes() + result.data.recipe_hash.encode()
-        names.add(hashlib.sha256(about).hexdigest())
-        areas.append(area)
-        total = components if total is None else total + components if total.shape == components.shape else total
-    if len(names) > 1 or total is None:
-        raise DataError("its seeds were tested on different images.")
-    return names.pop(), np.stack(areas), total / len(areas)
-
-
-def _compare(
-    one: tuple[Variant, str, Array, Array], other: tuple[Variant, str, Array, Array], row: int, score: str
-) -> Comparison:
-    if other[2][:, row].mean() > one[2][:, row].mean():
-        one, other = other, one
-    difference = float(one[2][:, row].mean() - other[2][:, row].mean())
-    parts = [(float(((one[3][row] - other[3][row]) ** 2).sum()), math.inf)]
-    for _, _, areas, _ in (one, other):
-        if len(areas) > 1:
-            parts.append((float(areas[:, row].var(ddof=1)) / len(areas), len(areas) - 1))
-    variance = sum(part for part, _ in parts)
-    known = sum(part**2 / freedom for part, freedom in parts)
-    freedom = variance**2 / known if known > 0 else math.inf
-    # Two networks that rank every pair of images in the same order do not differ.
-    error = math.sqrt(variance)
-    p = two_sided_p(difference / error, degrees_of_freedom=freedom) if error else float(difference == 0)
-    reach = critical_value(degrees_of_freedom=freedom) * error
-    return Comparison(
-        first=one[0].name,
-        second=other[0].name,
-        score=score,
-        difference=difference,
-        low=difference - reach,
-        high=difference + reach,
-        p=p,
-        corrected=p,
-        seeds=(len(one[2]), len(other[2])),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

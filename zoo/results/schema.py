@@ -16,11 +16,11 @@ from zoo.scores.schema import Equivariance, Probe, Scores
 
 
 class Epoch(Record):
-    """One epoch of a training: a line of history.jsonl.
+    """One epoch of a training, or the fit of a network that fits itself: a line of history.jsonl.
 
     Args:
         epoch: Number, counted from 1.
-        train_loss: Mean loss over the epoch's steps.
+        train_loss: Mean loss over the epoch's steps; of a network that fits itself, over the first training images.
         lr: Learning rate of its last step.
         val_loss: Mean cross entropy on the validation split, by the moving average of the weights.
         val_auc: Macro one-vs-rest area there.
@@ -167,7 +167,7 @@ class Finished(Record, omit_defaults=True):
         if "auc.macro" not in self.test.intervals:
             raise ValueError("test.intervals lacks auc.macro")
         if {count} != {len(self.test.confusion), *map(len, self.test.confusion)}:
-            raise ValueError(f"test.confusion has not {count} rows of {count} numbers")
+            raise ValueError(f"test.confusion is not a table of {count} x {count} numbers")
         if missing := {"val", "test"} - self.data.counts.keys():
             raise ValueError(f"data.counts lacks {', '.join(sorted(missing))}")
         if any(len(images) != count for images in self.data.counts.values()):

@@ -103,6 +103,8 @@ def _compare_scores(run_dir: Path, result: Finished) -> list[str]:
     logits, labels = (torch.from_numpy(arrays[f"test.{name}"]) for name in ("logits", "labels"))
     again = flatten(plain(score(logits, labels, result.classes)))
     stored = flatten(plain(result.test))
+    if "auc.micro" not in result.test.intervals:  # of an older version, which made its intervals in another way
+        stored = {name: value for name, value in stored.items() if not name.startswith("intervals.")}
     # Only what both hold: a newer zoo may compute more, and plugins' metrics are their own.
     wrong = [name for name in again if name in stored and not close(again[name], stored[name], TOLERANCE)]
     return [

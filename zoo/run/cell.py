@@ -154,7 +154,10 @@ def _run(
     few_images = torch.from_numpy(np.array(val_split.chunks[0][:64])).to(device)
     group, declared = declared_symmetry(spec, classifier.network)
     # Of a copy: the network that trains keeps nothing of a forward pass without gradients.
-    initial = measure_equivariance(copy_of(classifier), few_images, group)
+    before = measure_equivariance(
+        copy_of(classifier), few_images, group, name=val_split.ids.__getitem__,
+        when="Validation images before the training",
+    )  # fmt: skip
 
     epochs_here = 0
 
@@ -189,7 +192,9 @@ def _run(
     val_logits, val_labels = predict(
         classifier, fitted.val_data, fabric=fabric, when="Validation images after the training"
     )
-    trained = measure_equivariance(classifier, few_images, group)
+    after = measure_equivariance(
+        classifier, few_images, group, name=val_split.ids.__getitem__, when="Validation images, turned, at the end"
+    )
     cost = Cost(
         parameters=prepared.trial.cost.parameters,
         macs=prepared.trial.cost.macs,
@@ -200,7 +205,7 @@ def _run(
         # More than 1 where memory ran out and the gradient of a step was accumulated over this many parts.
         micro_batches=history[-1].micro_batches,
         resident=fitted.resident,
-        processes=team.size,
+        processes=1 if cell.fits_itself else team.size,
         simulated_images=simulated.images,
         simulation_seconds=simulated.seconds if simulated.images else 0.0,
     )
@@ -230,7 +235,7 @@ def _run(
         test=replace(scores, extra=_extra_metrics(host, test_logits, test_labels)),
         val=Validation(auc=fitted.val_auc, epoch=fitted.epoch),
         probe=probe_splits(train_split, test_split),
-        equivariance=Equivariance(group=group, declared=declared, initial=initial, trained=trained),
+        equivariance=Equivariance(group=group, declared=declared, before=before, after=after),
         cost=cost,
         data=DataSummary(
             recipe_hash=cell.recipe.hash,

@@ -122,7 +122,8 @@ def _as_installed(host: Host, cell: Cell) -> Cell:
 
 
 def _compared(scores: Scores) -> dict[str, float]:
-    return flatten({"auc": scores.auc, "accuracy": scores.accuracy, "log_loss": scores.log_loss, "ece": scores.ece})
+    names = ("auc", "accuracy", "log_loss", "brier", "ece")
+    return flatten({name: getattr(scores, name) for name in names})
 
 
 def _difference(first: float, second: float) -> float:

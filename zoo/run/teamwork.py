@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from zoo.devices import resolve_device
 from zoo.environment import describe
 from zoo.paths import log_tail
+from zoo.plurals import counted
 from zoo.results import store as result_store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed, RunResult
@@ -49,7 +50,7 @@ def run_by_team(cell: Cell, run_dir: Path, command: Sequence[str], *, team: Team
     if result is not None and (result.status == "ok" or first is None or first.rank == 0 or first.code == SHARED_ERROR):
         return result
     log = run_dir / result_store.LOG
-    ending = f"of {team.size} processes, {first or 'none'} before the others; all have been ended"
+    ending = f"of {counted(team.size, 'process')}, {first or 'none'} before the others; all have been ended"
     failed = Failed(
         schema=SCHEMA,
         status="failed",

@@ -17,7 +17,7 @@ from zoo.train.team import RANK_VARIABLE
 
 POLL_SECONDS = 0.02
 GRACE_SECONDS = 10.0
-"""What the others may take to end by themselves after one has ended badly: the first one to write down why."""
+"""Time for the other processes to end by themselves after one has failed: the first one writes the cause."""
 KILL_SECONDS = 3.0
 SHARED_ERROR = 1
 """Exit code of a process that failed with an error common to all of them, such as a loss that is not finite."""

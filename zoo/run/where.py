@@ -1,4 +1,4 @@
-"""Where and how cells are run: one value for the command line, Python, launchers and the processes that they start."""
+"""Place and manner of runs: device, folder of images, processes. One value for command line, Python and launchers."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,14 +13,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.data.rotation import rotate, rotate_smooth, transform_d4
-from zoo.scores.schema import Invariance, Rotations
+from zoo.scores.finite import require_finite
+from zoo.scores.schema import Change, Invariance, LayerError, Rotation, Rotations
 from zoo.specs import ModelSpec
 
+SQUARE = tuple(range(8))
+"""Symmetries of the square, d4: the group that every network is measured under; the first is the identity."""
+SHOWN_ANGLES_DEGREES = (17.0, 45.0)
+"""Rotations that every network is measured at, whatever its group."""
 # Multiples of 90 degrees are measured without interpolation; these lie between, and differ modulo 90 degrees.
 FREE_ANGLES_DEGREES = (15.0, 35.0, 55.0, 70.0, 110.0, 145.0, 200.0, 310.0)
-FIRST_STEP_DEGREES = 17.0
+FIRST_STEP_DEGREES = 23.0
+"""First of the two steps whose difference from one step is the floor; not one of the angles."""
 ROTATED_IMAGES = 16
+LEAST_SPREAD = 1e-6
+"""Spread of the logits over the images, relative to the largest logit, below which it is rounding."""
 _BLUR_PIXELS = 1.5
+Logits = Callable[[Tensor], Tensor]
 _GROUP = re.compile(r"([cd])(\d+)")
 
 
@@ -72,72 +81,125 @@ def declared_symmetry(spec: ModelSpec, network: nn.Module) -> tuple[str | None, 
 
 
 @torch.inference_mode()
-def measure_equivariance(classifier: nn.Module, images: Tensor, group: str | None) -> Invariance:
-    """Return how far the logits are from invariant under a group.
+def measure_equivariance(
+    classifier: nn.Module,
+    images: Tensor,
+    group: str | None,
+    *,
+    when: str = "Images for the equivariance error",
+    name: Callable[[int], str] = str,
+) -> Invariance:
+    """Return how far a network's answers are from invariant: under d4, under its own group, and at 17 and 45 degrees.
+
+    Softmax ignores a constant that is added to all logits of an image, so the logits are centred: their mean over the
+    classes is subtracted. The scale is their spread, the standard deviation over the images, which a constant of one
+    class does not change either. An error of 0 is an invariant network; one whose answers for an image and for the
+    turned image are unrelated has the error 1.4.
 
     Args:
         classifier: Classifier in float32.
-        images: [n, C, H, W], square.
-        group: Symmetry group of the model, as for `symmetries`.
+        images: [n, C, H, W], square, n of 2 or more.
+        group: Symmetry group of the model, as for `symmetries`; None if it has none.
+        when: Images and time for the message of an error.
+        name: Function from a row to the name of its image.
 
-    Returns:
-        Its `error` is the largest |f(g x) - f(x)| over the largest |f(x)|, over the elements that move pixels onto
-        pixels. For groups with other angles also `rotations`, see `measure_rotations`.
+    Raises:
+        TrainingError: A logit is not finite.
     """
+
+    def logits(of: Tensor) -> Tensor:
+        found: Tensor = classifier(of).double().cpu()
+        require_finite(found, name, when=when)
+        return found
+
     classifier.eval()
+    reference = logits(images)
+    scale = _scale(reference)
+    squares, flipped = {}, {}
+    for element in SQUARE[1:]:
+        changed = logits(transform_d4(images, element))
+        squares[element] = _mean_square(changed - reference)
+        flipped[element] = changed.argmax(1) != reference.argmax(1)
+
+    def change(elements: tuple[int, ...]) -> Change:
+        if scale is None:
+            return Change(error=None, flips=None, elements=len(elements))
+        some = [flipped[element] for element in elements[1:]]
+        return Change(
+            error=_over([squares[element] for element in elements[1:]], scale) if some else 0.0,
+            flips=float(torch.stack(some).any(0).double().mean()) if some else 0.0,
+            elements=len(elements),
+        )
+
     found = symmetries(group)
-    reference = classifier(images)
-    largest, flipped = 0.0, torch.zeros(len(images), dtype=torch.bool, device=images.device)
-    for element in found.exact:
-        transformed = classifier(transform_d4(images, element))
-        largest = max(largest, float((transformed - reference).abs().max()))
-        flipped |= transformed.argmax(1) != reference.argmax(1)
-    scale = float(reference.abs().max())
+    smooth = smooth_disc(images[:ROTATED_IMAGES])
+    smooth_reference = logits(smooth)
     return Invariance(
-        error=largest / scale if scale else None,
-        flips=float(flipped.double().mean()),
-        elements=len(found.exact),
-        rotations=measure_rotations(classifier, images[:ROTATED_IMAGES], found) if found.angles_degrees else None,
+        square=change(SQUARE),
+        declared=change(found.exact) if group else None,
+        angles={
+            f"{angle:g}": _rotation(logits, smooth, smooth_reference, angle=angle) for angle in SHOWN_ANGLES_DEGREES
+        },
+        rotations=_rotations(logits, smooth, smooth_reference, found) if found.angles_degrees else None,
     )
 
 
-@torch.inference_mode()
-def measure_rotations(classifier: nn.Module, images: Tensor, found: Symmetries) -> Rotations:
-    """Return how far the logits are from invariant at angles that need interpolation.
+def _scale(logits: Tensor) -> float | None:
+    """Return the spread of the centred logits over the images; None where the answer does not depend on the image."""
+    centred = logits - logits.mean(1, keepdim=True)
+    spread = math.sqrt(float(centred.var(0, correction=0).mean()))
+    return spread if spread > LEAST_SPREAD * float(logits.abs().max()) else None
+
+
+def _mean_square(difference: Tensor) -> float:
+    """Return the mean square of a difference of logits [n, K] once its mean over the classes is subtracted."""
+    return float((difference - difference.mean(1, keepdim=True)).square().mean())
+
+
+def _over(squares: Sequence[float], scale: float) -> float:
+    return math.sqrt(sum(squares) / len(squares)) / scale
+
+
+def _rotation(logits: Logits, smooth: Tensor, reference: Tensor, *, angle: float) -> Rotation:
+    """Return error, floor and flips at one angle, for smooth images and the logits of these."""
+    found = _rotations(logits, smooth, reference, Symmetries(exact=(), angles_degrees=(angle,)))
+    return Rotation(error=found.error, floor=found.floor, flips=found.flips)
+
+
+def _rotations(logits: Logits, smooth: Tensor, reference: Tensor, found: Symmetries) -> Rotations:
+    """Return how far the answers are from invariant at angles that need interpolation.
 
     Interpolation changes an image, and so the logits of a perfectly invariant network, too. To keep this small, images
     are smoothed first and cut to a disc, so that corners do not leave the frame. The remaining error is measured: each
     image is rotated in one step and in two. An error near the floor is due to interpolation alone. (A rotation and its
     inverse would not show this error, because their shears cancel.)
 
+    Args:
+        logits: Function from images to their logits.
+        smooth: Images from `smooth_disc`.
+        reference: Their logits.
+        found: Angles to measure at.
+
     Returns:
-        Its `error` is the root of the mean square of f(g x) - f(x) over the spread of f, its standard deviation over
-        the images; its `floor` the same for one step and two, what interpolation gives a perfectly invariant network.
+        Errors as in `measure_equivariance`; `floor` is the same for one step and two.
     """
-    smooth = smooth_disc(images)
-    reference = classifier(smooth)
-    # Over the spread, not the largest logit: a constant output is invariant, too, and must not look good by its bias.
-    scale = float(reference.double().std(0).square().mean().sqrt())
+    scale = _scale(reference)
     squares, floors, flips = [], [], []
     for angle in found.angles_degrees:
         for mirror in (False, True) if found.mirrors else (False,):
-            changed = classifier(rotate_smooth(smooth.flip(-1) if mirror else smooth, -angle))
+            changed = logits(rotate_smooth(smooth.flip(-1) if mirror else smooth, -angle))
             squares.append(_mean_square(changed - reference))
             flips.append(float((changed.argmax(1) != reference.argmax(1)).double().mean()))
             if not mirror:
                 in_two_steps = rotate_smooth(rotate_smooth(smooth, -FIRST_STEP_DEGREES), FIRST_STEP_DEGREES - angle)
-                floors.append(_mean_square(classifier(in_two_steps) - changed))
+                floors.append(_mean_square(logits(in_two_steps) - changed))
     return Rotations(
-        error=math.sqrt(sum(squares) / len(squares)) / scale if scale else None,
-        floor=math.sqrt(sum(floors) / len(floors)) / scale if scale else None,
-        flips=sum(flips) / len(flips),
+        error=None if scale is None else _over(squares, scale),
+        floor=None if scale is None else _over(floors, scale),
+        flips=None if scale is None else sum(flips) / len(flips),
         angles_degrees=found.angles_degrees,
         mirrors=found.mirrors,
     )
-
-
-def _mean_square(difference: Tensor) -> float:
-    return float(difference.double().square().mean())
 
 
 def smooth_disc(images: Tensor) -> Tensor:
@@ -172,25 +234,6 @@ def blob_images(count: int, channels: int, size: int, *, seed: int = 0) -> Tenso
     return (images - images.mean()) / images.std()
 
 
-@dataclass(frozen=True)
-class LayerError:
-    """Equivariance error of one layer.
-
-    Args:
-        name: Name of the module.
-        kind: Class of the module.
-        shape: Shape of the output without the batch.
-        exact: Error under the pixel symmetries of the group.
-        rotations: Error at its other angles, or None if it has none.
-    """
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    exact: float
-    rotations: float | None
-
-
 @torch.inference_mode()
 def measure_layers(network: nn.Module, images: Tensor, group: str | None) -> list[LayerError]:
     """Return the error of every layer that puts out a map or a vector.
@@ -214,12 +257,11 @@ def measure_layers(network: nn.Module, images: Tensor, group: str | None) -> lis
     smooth = smooth_disc(images)
     reference = _outputs(network, images)
     smooth_reference = _outputs(network, smooth) if found.angles_degrees else {}
-    exact: dict[str, float] = dict.fromkeys(reference, 0.0)
+    exact: dict[str, list[float | None]] = {name: [] for name in reference}
     for element in found.exact[1:]:
         for name, (_, output) in _outputs(network, transform_d4(images, element)).items():
-            error = _difference(reference[name][1], output, partial(transform_d4, element=element))
-            exact[name] = max(exact[name], error)
-    turned: dict[str, list[float]] = {name: [] for name in reference}
+            exact[name].append(_difference(reference[name][1], output, partial(transform_d4, element=element)))
+    turned: dict[str, list[float | None]] = {name: [] for name in reference}
     for angle in found.angles_degrees:
         # Bicubic: layers have few pixels and are full of edges.
         rotated = partial(rotate, angle=-math.radians(angle), interpolation="bicubic")
@@ -230,11 +272,17 @@ def measure_layers(network: nn.Module, images: Tensor, group: str | None) -> lis
             name=name,
             kind=kind,
             shape=tuple(output.shape[1:]),
-            exact=exact[name],
-            rotations=math.sqrt(sum(e**2 for e in turned[name]) / len(turned[name])) if turned[name] else None,
+            exact=_mean_root(exact[name]) if exact[name] else 0.0,
+            rotations=_mean_root(turned[name]) if turned[name] else None,
         )
         for name, (kind, output) in reference.items()
     ]
+
+
+def _mean_root(errors: Sequence[float | None]) -> float | None:
+    """Return the root of the mean square; None where one error is unknown."""
+    known = [error for error in errors if error is not None]
+    return math.sqrt(sum(error**2 for error in known) / len(known)) if len(known) == len(errors) else None
 
 
 def _outputs(network: nn.Module, images: Tensor) -> dict[str, tuple[str, Tensor]]:
@@ -261,8 +309,11 @@ def _outputs(network: nn.Module, images: Tensor) -> dict[str, tuple[str, Tensor]
 
 def _difference(
     reference: Tensor, transformed: Tensor, act: Callable[[Tensor], Tensor], *, disc: bool = False
-) -> float:
-    """Return the relative difference between a layer's output for turned images and its turned output."""
+) -> float | None:
+    """Return the relative difference between a layer's output for turned images and its turned output.
+
+    None where the output is 0 everywhere or not finite.
+    """
     if reference.dim() == 4 and reference.shape[-1] == reference.shape[-2]:
         lengths, expected = (maps.norm(dim=1, keepdim=True) for maps in (transformed, reference))
         expected = act(expected)
@@ -275,4 +326,4 @@ def _difference(
         lengths, expected = transformed, reference
     scale = float(expected.double().square().mean().sqrt())
     difference = float((lengths - expected).double().square().mean().sqrt())
-    return difference / scale if scale else math.inf
+    return difference / scale if scale and math.isfinite(difference / scale) else None

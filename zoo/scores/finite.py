@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from zoo.errors import TrainingError
+from zoo.plurals import counted
 
 
 def not_finite(logits: Tensor, image: Callable[[int], str]) -> str:
@@ -20,9 +21,8 @@ def not_finite(logits: Tensor, image: Callable[[int], str]) -> str:
     if not bad:
         return ""
     values = ", ".join(f"{value:g}" for value in logits[bad[0]].tolist())
-    return (
-        f"the logits of {len(bad)} of {len(logits)} images are not finite; the first is image {image(bad[0])}: {values}"
-    )
+    share = f"{len(bad)} of {counted(len(logits), 'image')}"
+    return f"the logits of {share} are not finite; the first is image {image(bad[0])}: {values}"
 
 
 def require_finite(logits: Tensor, image: Callable[[int], str], *, when: str, hint: str = "") -> None:

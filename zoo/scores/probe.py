@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.scores.schema import Probe
-from zoo.scores.stats import auc_of_resamples, bootstrap_auc
+from zoo.scores.stats import intervals, macro_components
 
 if TYPE_CHECKING:
     from zoo.data.split import Split
@@ -95,7 +95,7 @@ def probe(
     ]
     return Probe(
         auc={**dict(zip(classes, map(float, per_class), strict=True)), "macro": float(per_class.mean())},
-        interval=bootstrap_auc(probabilities, test_labels)["auc_macro"],
+        interval=intervals(probabilities, test_labels)["auc_macro"],
         shuffled=float(np.mean(shuffled)),
         single=dict(zip(FEATURES, map(float, single), strict=False)),
         images={"train": len(train), "test": len(test)},
@@ -137,5 +137,4 @@ def _fit(train: Features, labels: NDArray[np.int64], test: Features) -> Features
 
 def _areas(probabilities: Features, labels: NDArray[np.int64]) -> Features:
     """Return [K] one-vs-rest areas under the ROC curve."""
-    once = np.ones((1, len(labels)))
-    return np.array([auc_of_resamples(column, labels == k, once)[0] for k, column in enumerate(probabilities.T)])
+    return macro_components(probabilities, labels)[0][:-1]

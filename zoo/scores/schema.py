@@ -15,12 +15,14 @@ class Scores(Record):
 
     Args:
         auc: Class -> area under its one-vs-rest ROC curve; also "macro" (their mean) and "micro".
-        intervals: "auc.CLASS", "auc.macro", "accuracy" -> 95 % interval, bootstrap over images.
+        intervals: "auc.CLASS", "auc.macro", "auc.micro", "accuracy" -> 95 % interval over images.
         accuracy: Share of images whose most probable class is the true one.
         log_loss: Mean cross entropy.
         ece: Expected calibration error over 15 bins.
         confusion: [true][predicted] images.
         images: Size of the split.
+        brier: Brier score: squared difference of probability and truth, summed over the classes, mean over the images;
+            0 is perfect, 2 the worst. None in results of earlier versions.
         extra: Id of a plugin's metric -> its values.
     """
 
@@ -31,6 +33,7 @@ class Scores(Record):
     ece: float
     confusion: tuple[tuple[Count, ...], ...]
     images: Count
+    brier: float | None = None
     extra: Mapping[str, Mapping[str, float]] = {}
 
     @property
@@ -44,7 +47,7 @@ class Probe(Record):
 
     Args:
         auc: Class -> one-vs-rest area; also "macro".
-        interval: 95 % interval of the macro area, bootstrap over test images.
+        interval: 95 % interval of the macro area, over test images.
         shuffled: Macro area where all labels are shuffled first: 0.5 but for chance.
         single: Feature -> macro area of a fit to it alone.
         images: "train", "test" -> images that were looked at.
@@ -61,13 +64,41 @@ class Probe(Record):
             raise ValueError("the probe lacks auc.macro or the areas of single features")
 
 
-class Rotations(Record):
-    """Equivariance error at angles that need interpolation.
+class Change(Record):
+    """Equivariance error under symmetries of the pixel grid; see `zoo.scores.equivariance.measure_equivariance`.
 
     Args:
-        error: Root mean square change of the logits over their standard deviation over the images; None if the logits
-            are the same for all images.
-        floor: Difference between rotating in one step and in two: the error of interpolation; None as for `error`.
+        error: Root mean square change of the centred logits over their standard deviation over the images; None if the
+            logits are the same for all images.
+        flips: Share of images whose predicted class changes under one of the symmetries; None as for `error`.
+        elements: Number of symmetries, the identity included.
+    """
+
+    error: float | None
+    flips: float | None
+    elements: Count
+
+
+class Rotation(Record):
+    """Equivariance error at one angle that needs interpolation.
+
+    Args:
+        error: Error as in `Change`.
+        floor: Difference between rotating in one step and in two: the error of interpolation.
+        flips: Share of images whose predicted class changes.
+    """
+
+    error: float | None
+    floor: float | None
+    flips: float | None
+
+
+class Rotations(Record):
+    """Equivariance error at the angles of a group that need interpolation.
+
+    Args:
+        error: Error as in `Change`.
+        floor: Difference between rotating in one step and in two: the error of interpolation.
         flips: Share of (image, element) whose predicted class changes.
         angles_degrees: Angles that were tried.
         mirrors: Whether they were also tried after a mirror.
@@ -75,20 +106,35 @@ class Rotations(Record):
 
     error: float | None
     floor: float | None
-    flips: float
+    flips: float | None
     angles_degrees: tuple[float, ...]
     mirrors: bool
 
 
 class Invariance(Record, omit_defaults=True):
-    """Equivariance error of the logits under a group; see `zoo.scores.equivariance.measure_equivariance`.
+    """Equivariance error of a network; see `zoo.scores.equivariance.measure_equivariance`.
 
     Args:
-        error: Largest change of a logit under the pixel symmetries of the group, over the largest logit; None if all
-            logits are 0.
-        flips: Share of images whose predicted class changes under some of them.
-        elements: Number of symmetries that were tried.
-        rotations: Equivariance error at other angles; None for groups without any.
+        square: Under the eight symmetries of the square (d4), the same for every network.
+        angles: "17", "45" (degrees) -> error there, the same for every network.
+        declared: Under those symmetries of the square that the network's own group has; None without such a group.
+        rotations: At the other angles of its own group; None for groups without any.
+    """
+
+    square: Change
+    angles: Mapping[str, Rotation]
+    declared: Change | None = None
+    rotations: Rotations | None = None
+
+
+class LargestChange(Record, omit_defaults=True):
+    """Measure of earlier versions, in results that they wrote: a constant that is added to all logits changes it.
+
+    Args:
+        error: Largest change of a logit under the declared symmetries, over the largest logit.
+        flips: Share of images whose predicted class changes.
+        elements: Number of symmetries.
+        rotations: Error at other angles.
     """
 
     error: float | None
@@ -97,17 +143,38 @@ class Invariance(Record, omit_defaults=True):
     rotations: Rotations | None = None
 
 
-class Equivariance(Record):
+class Equivariance(Record, omit_defaults=True):
     """Declared symmetry of a network, and what was measured of it.
 
     Args:
         group: Symmetry group that the network declares, such as "p4m", or None.
         declared: Declared quality of the equivariance: "exact", "approximate" or None.
-        initial: Measured before training.
-        trained: Measured after training.
+        before: Measured before training; None in results of earlier versions.
+        after: Measured after training; None in results of earlier versions.
+        initial, trained: Measure of earlier versions, before and after training; None in all other results.
     """
 
     group: str | None
     declared: str | None
-    initial: Invariance
-    trained: Invariance
+    before: Invariance | None = None
+    after: Invariance | None = None
+    initial: LargestChange | None = None
+    trained: LargestChange | None = None
+
+
+class LayerError(Record):
+    """Equivariance error of one layer.
+
+    Args:
+        name: Name of the module.
+        kind: Class of the module.
+        shape: Shape of the output without the batch.
+        exact: Error under the pixel symmetries of the group; None if the output is 0 everywhere or not finite.
+        rotations: Error at its other angles; None as for `exact`, or if the group has no such angles.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    exact: float | None
+    rotations: float | None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.scores.schema import Scores
-from zoo.scores.stats import bootstrap_auc
+from zoo.scores.stats import intervals
 
 
 def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Scores:
@@ -33,8 +33,9 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Scores:
     probabilities = logits.double().softmax(1)
     per_class = one_vs_rest_auc(probabilities, labels)
     one_hot = nn.functional.one_hot(labels, count)
-    intervals = bootstrap_auc(probabilities.numpy(), labels.numpy())
-    names = {f"auc_{k}": f"auc.{name}" for k, name in enumerate(classes)} | {"auc_macro": "auc.macro"}
+    ends = intervals(probabilities.numpy(), labels.numpy())
+    names = {f"auc_{k}": f"auc.{name}" for k, name in enumerate(classes)}
+    names |= {"auc_macro": "auc.macro", "auc_micro": "auc.micro"}
     confusion = multiclass_confusion_matrix(probabilities.argmax(1), labels, num_classes=count)
     return Scores(
         auc={
@@ -46,7 +47,8 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Scores:
         log_loss=float(nn.functional.cross_entropy(logits.double(), labels)),
         ece=float(multiclass_calibration_error(probabilities, labels, num_classes=count, n_bins=15)),
         confusion=tuple(map(tuple, confusion.tolist())),
-        intervals={names.get(name, name): interval for name, interval in intervals.items()},
+        brier=float((probabilities - one_hot).square().sum(1).mean()),
+        intervals={names.get(name, name): interval for name, interval in ends.items()},
         images=len(labels),
     )
 

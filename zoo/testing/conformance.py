@@ -9,6 +9,7 @@ def test_my_model():
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,12 @@ from zoo.budgets import BUDGETS
 from zoo.data.simulate import COLUMNS
 from zoo.errors import TrainingError
 from zoo.plan.overrides import data_params
+from zoo.plurals import counted
 from zoo.specs import REFERENCE_SHAPE, DatasetSpec, ModelSpec, SimulatorSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
+    from zoo.lensing.scenes import Scenes
 
 
 class ConformanceError(AssertionError):
@@ -41,7 +44,8 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
     The trial of `zoo.models.trial`, which `zoo bench` runs before every training, checks the shape and type of the
     logits, the backward pass, copying, saving and loading. Beyond it, this checks that batches do not mix in
     evaluation, that a training step changes the weights and keeps everything finite, that a state dict brings back the
-    same logits, that a model which is declared exactly invariant is, and that it has as many parameters as stated.
+    same logits, that a model which is declared exactly invariant is, and that it has as many parameters as stated. A
+    model that fits itself is fitted to a few images of noise instead of trained, twice with the same result.
 
     Args:
         host: The plugins.
@@ -66,18 +70,20 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
         model = _build(spec, size)
         images = torch.randn(4, 1, size, size)
         try:
-            try_network(model, images[:2], classes=3, build=partial(_build, spec, size), name=label)
+            try_network(
+                model,
+                images[:2],
+                classes=3,
+                build=partial(_build, spec, size),
+                name=label,
+                trained=not spec.fits_itself,
+            )
+            if spec.fits_itself:
+                _fit_once(spec, model, size)
+            else:
+                _train_once(model, images, label)
         except TrainingError as error:
             raise ConformanceError(str(error.args[0])) from error
-        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-        before = [parameter.detach().clone() for parameter in model.parameters()]
-        model.train()
-        logits = model(images)
-        _require(logits.dtype == torch.float32, f"{label}: logits of type {logits.dtype}, not float32")
-        torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2, 0])).backward()
-        optimizer.step()
-        changed = any(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
-        _require(changed, f"{label}: a training step changes no weight")
         model.eval()
         with torch.no_grad():
             together = model(images)
@@ -98,16 +104,88 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
             f"{label}: a state dict, saved and loaded, gives other logits",
         )
         if spec.equivariance == "exact":
-            measured = measure_equivariance(model, images, spec.group).error
-            _require(measured is not None, f"{label}: all logits are 0")
+            declared = measure_equivariance(model, images, spec.group).declared
+            measured = None if declared is None else declared.error
+            _require(measured is not None, f"{label}: the logits are the same for all images")
             _require(
                 measured is not None and measured <= tolerance,
                 f"{label}: declared exact under {spec.group}, measured error {measured:.1e}",
             )
 
 
+def _train_once(model: Any, images: Any, label: str) -> None:
+    """Take one training step.
+
+    Raises:
+        ConformanceError: The step changes no weight, or the logits are of another type than float32.
+    """
+    import torch
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    model.train()
+    logits = model(images)
+    _require(logits.dtype == torch.float32, f"{label}: logits of type {logits.dtype}, not float32")
+    torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2, 0])).backward()
+    optimizer.step()
+    changed = any(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+    _require(changed, f"{label}: a training step changes no weight")
+
+
+def _fit_once(spec: ModelSpec, model: Any, size: int) -> None:
+    """Let a model fit itself to spots in noise, and another one of its kind to the same images.
+
+    Raises:
+        ConformanceError: The fit changes nothing, differs from one time to the next, or the logits are of another type
+            than float32.
+        TrainingError: The fit failed, or its weights could not be loaded.
+    """
+    import torch
+
+    from zoo.data.split import Split
+    from zoo.lensing.instrument import Instrument
+    from zoo.models.own_fit import ImagesToFit, SplitsToFit
+    from zoo.train.own_fit import fit_itself
+
+    def images(name: str, count: int, seed: int) -> ImagesToFit:
+        generator = np.random.default_rng(seed)
+        y, x = np.mgrid[:size, :size] - size / 2
+        labels = np.arange(count) % 3
+        spots = np.exp(-(x**2 + y**2) / (2 * (2.0 + labels[:, None, None]) ** 2))
+        pixels = (spots + 0.1 * generator.normal(size=(count, size, size))).astype(np.float32)
+        split = Split(
+            name=name,
+            classes=("a", "b", "c"),
+            chunks=[pixels[:, None]],
+            labels=labels,
+            ids=[f"{name}-{i}" for i in range(count)],
+        )
+        return ImagesToFit(split, device=torch.device("cpu"))
+
+    splits = SplitsToFit(
+        train=images("train", 24, 0),
+        val=images("val", 9, 1),
+        params={},
+        instrument=Instrument(image_size=size, pixel_scale=0.1),
+        recipe_hash="conformance",
+        seed=0,
+    )
+    label = f"{spec.id} at {size} x {size}"
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    again = _build(spec, size)
+    for fitted in (model, again):
+        fit_itself(fitted, splits, name=spec.id)
+    state = model.state_dict()
+    _require(any(not torch.equal(before[name], state[name]) for name in state), f"{label}: the fit changes nothing")
+    same = all(torch.equal(tensor, state[name]) for name, tensor in again.state_dict().items())
+    _require(same, f"{label}: two fits with the same seed differ")
+    with torch.no_grad():
+        logits = model(next(splits.val.batches())[0])
+    _require(logits.dtype == torch.float32, f"{label}: logits of type {logits.dtype}, not float32")
+
+
 def check_parameters(spec: ModelSpec) -> None:
-    """Build a model for images of `zoo.specs.REFERENCE_SHAPE` and count its trainable parameters.
+    """Build a model for images of `zoo.specs.REFERENCE_SHAPE` and count its trainable, or fitted, parameters.
 
     Raises:
         ConformanceError: The spec states another number; a spec without the number is accepted.
@@ -115,9 +193,10 @@ def check_parameters(spec: ModelSpec) -> None:
     if spec.parameters is None:
         return
     model = _build(spec, REFERENCE_SHAPE["image_size"])
-    count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or spec.fits_itself)
     _require(
-        count == spec.parameters, f"{spec.id}: {count} trainable parameters, but its spec states {spec.parameters}"
+        count == spec.parameters,
+        f"{spec.id}: {counted(count, 'trainable parameter')}, but its spec states {spec.parameters}",
     )
 
 
@@ -165,12 +244,12 @@ def check_dataset(host: Host, name: str) -> None:
             _require(name in columns, f"{spec.id}: {field} name '{name}', which is not a parameter of its images")
     _require(
         set(np.unique(labels)) == set(range(len(spec.classes))),
-        f"{spec.id}: labels {sorted(set(labels.tolist()))} for {len(spec.classes)} classes",
+        f"{spec.id}: labels {sorted(set(labels.tolist()))} for {counted(len(spec.classes), 'class')}",
     )
 
 
 def check_simulator(host: Host, name: str, dataset: str) -> None:
-    """Render a few scenes of a data set and check shapes, finiteness and independence of the batch.
+    """Render a few scenes of a data set and check shapes, finiteness, independence of the batch and declared masses.
 
     Raises:
         ConformanceError: A contract is broken.
@@ -190,3 +269,24 @@ def check_simulator(host: Host, name: str, dataset: str) -> None:
     _require(bool(np.isfinite(together).all()), f"{spec.id}: images are not finite")
     _require(bool((together.max((1, 2)) > 0).all()), f"{spec.id}: an image is empty")
     _require(np.array_equal(together[2:4], images(scenes[2:4])), f"{spec.id}: an image depends on its batch")
+    for name in spec.masses:
+        with_mass = images(_with_mass(scenes, name))
+        _require(
+            bool((np.abs(with_mass - together).max((1, 2)) > 1e-3 * together.max((1, 2))).all()),
+            f"{spec.id}: its spec declares masses={name!r}, but it renders the same images without them",
+        )
+
+
+def _with_mass(scenes: Scenes, name: str) -> Scenes:
+    """Return scenes with a mass that `SimulatorSpec.masses` names, large enough to be seen."""
+    from zoo.lensing.scenes import Multipoles, TruncatedHaloes
+
+    one = np.ones(len(scenes))
+    if name == "multipoles":
+        bent = Multipoles(amplitude_3=0.1 * one, angle_3=one, amplitude_4=0.1 * one, angle_4=one)
+        return dataclasses.replace(scenes, multipoles=bent)
+    column = one[:, None]
+    haloes = TruncatedHaloes(
+        x=column, y=column, einstein_radius=0.5 * column, scale_radius=0.5 * column, truncation_radius=2 * column
+    )
+    return dataclasses.replace(scenes, truncated_haloes=haloes)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from zoo.plurals import counted
 from zoo.train.batch_norm import SharedBatchNorm
 
 logger = logging.getLogger(__name__)
@@ -67,9 +68,9 @@ def accumulate(
         except torch.OutOfMemoryError as error:
             if micro_batches >= most or fabric.world_size > 1:
                 if least_images > 1 and fabric.world_size == 1:
+                    least = counted(least_images, "image")
                     raise torch.OutOfMemoryError(
-                        f"{error}; the network cannot be trained on fewer than {least_images} images at a time, "
-                        "because of batch norm"
+                        f"{error}; the network cannot be trained on fewer than {least} at a time, because of batch norm"
                     ) from error
                 raise
         # Outside of the handler: the exception would keep the tensors of the failed pass alive.

@@ -34,6 +34,7 @@ from zoo.results.cell import Cell
 from zoo.results.schema import Epoch
 from zoo.specs import ModelSpec
 from zoo.train.loop import EpochReport, make_fabric, train
+from zoo.train.own_fit import fit_prepared
 from zoo.train.team import ALONE, OWN_ERROR, Team
 from zoo.weights.start import start_from
 
@@ -162,7 +163,15 @@ def prepare(
     fabric = make_fabric(device, cell.precision, team)
     device = fabric.device if team.size > 1 else device
     check_unchanged(host, cell, images=images)
-    data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task, progress=simulating)
+    data = Dataset(
+        host,
+        cell.recipe,
+        cell.sizes,
+        folder=images,
+        task=cell.task,
+        train_seed=cell.train_seed,
+        progress=simulating,
+    )
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)
     classifier = build_classifier(
@@ -185,7 +194,8 @@ def prepare(
         raise DataError(
             f"{cell.data}: all pixels of all training images are {mean[0]:g}; a network cannot learn from them."
         )
-    classifier.normalise(mean=mean, std=std.clamp_min(1e-12))
+    if not cell.fits_itself:  # such a network sees the images as they are, in its fit and afterwards
+        classifier.normalise(mean=mean, std=std.clamp_min(1e-12))
     init = None
     if settings.init:
         init = start_from(
@@ -226,6 +236,8 @@ def prepare(
 def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochReport) -> Fitted:
     """Train, or go on from the checkpoint in `run_dir`; leaves the chosen weights in the classifier.
 
+    A network that fits itself does so instead: without checkpoints, so an interrupted fit starts again.
+
     Args:
         prepared: Used up: its classifier is trained in place.
         cell: The one that it was prepared from.
@@ -237,6 +249,11 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         TrainingError: The loss is not finite; the error names the epoch.
     """
     settings, stream, progress = prepared.settings, prepared.stream, prepared.progress
+    val_data = Batches(prepared.val_split, device=prepared.device)
+    if cell.fits_itself:
+        entry, images = fit_prepared(prepared, cell, val_data)
+        epoch_ended(entry)
+        return Fitted(history=[entry], epoch=1, val_data=val_data, resident=images.resident)
     history: list[Epoch] = []
 
     def remember(entry: Epoch) -> None:
@@ -256,10 +273,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
             waited_share=None if stream is None else waited_share(history),
         )
 
-    train_data: Batches | Stream = (
-        Batches(prepared.train_split, device=prepared.device) if stream is None else stream
-    )  # fmt: skip
-    val_data = Batches(prepared.val_split, device=prepared.device)
+    train_data: Batches | Stream = stream or Batches(prepared.train_split, device=prepared.device)
     weights, full_history, chosen_epoch = train(
         prepared.classifier,
         train_data,
@@ -298,8 +312,10 @@ def help_fit(
             fabric = make_fabric(device, cell.precision, team)
             settings = TrainingSettings(**cell.training)
             check_unchanged(host, cell, images=images)
-            data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task)
+            data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task, train_seed=cell.train_seed)
             fabric.barrier()  # until then the first process makes the images
+            if cell.fits_itself:
+                return Helped(status="ok")  # the first process fits it alone
             # Its first weights come from the first process as well.
             classifier = build_classifier(
                 host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
@@ -333,7 +349,7 @@ def help_fit(
 def _open_stream(data: Dataset, settings: TrainingSettings, device: torch.device) -> Stream:
     """Return a stream of as many new images an epoch as the train split would have."""
     images = data.sizes["train"]
-    simulation = data.simulation(expected_images=images * settings.epochs)
+    simulation = data.simulation(expected_images=images * settings.epochs, split="train")
     return Stream(simulation, images=images, device=device, task=data.task)
 
 

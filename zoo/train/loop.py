@@ -32,6 +32,7 @@ from zoo.errors import TrainingError, UsageError
 from zoo.lensing.draws import stable_hash
 from zoo.models.classifier import Classifier
 from zoo.plan.settings import TrainingSettings
+from zoo.plurals import counted
 from zoo.results.cell import Rule
 from zoo.results.schema import Epoch
 from zoo.scores.finite import not_finite, require_finite
@@ -90,7 +91,7 @@ def make_fabric(device: torch.device, precision: Precision, team: Team = ALONE) 
         )
         fabric.launch()
     except (ValueError, RuntimeError) as error:
-        raise UsageError(f"{team.size} processes cannot be connected: {error}") from error
+        raise UsageError(f"{counted(team.size, 'process')} cannot be connected: {error}") from error
     return fabric
 
 
@@ -226,7 +227,7 @@ def train(
                 average.module, val_data, fabric=fabric, when=f"Validation images after epoch {epoch}"
             )
             average.module.train()  # its tensors are those of the classifier again
-            val_loss, val_auc, val_accuracy = _validate(logits, labels)
+            val_loss, val_auc, val_accuracy = validate(logits, labels)
             entry = Epoch(
                 epoch=epoch,
                 train_loss=float(batch_loss_sum) / steps,
@@ -324,7 +325,7 @@ def _check_finite(
     )
 
 
-def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
+def validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
     """Return mean cross entropy, macro AUC and accuracy."""
     auc = one_vs_rest_auc(logits.softmax(1), labels).nanmean()
     accuracy = (logits.argmax(1) == labels).float().mean()

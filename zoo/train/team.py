@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zoo.errors import MissingError, UsageError
+from zoo.plurals import counted
 
 if TYPE_CHECKING:
     from zoo.results.cell import Cell
@@ -78,9 +79,9 @@ def find_team(*, devices: int = 1, num_nodes: int = 1, environment: Mapping[str,
         if marker not in environment or environment.get(size, "1") == "1":
             continue
         if int(environment[size]) != team.size:
+            there = counted(int(environment[size]), "process")
             raise UsageError(
-                f"{started_by} started {environment[size]} processes, but --devices {devices} --num-nodes "
-                f"{num_nodes} are {team.size}.",
+                f"{started_by} started {there}, but --devices {devices} --num-nodes {num_nodes} are {team.size}.",
                 hint="--devices is the number of processes on each node.",
             )
         return Team(devices=devices, num_nodes=num_nodes, rank=int(environment[rank]), started_by=started_by)
@@ -108,7 +109,7 @@ def check_devices(team: Team, device: str) -> None:
     count = torch.cuda.device_count()
     if count < team.devices:
         raise MissingError(
-            f"--devices {team.devices}: this machine shows {count} GPU{'s' if count != 1 else ''}.",
+            f"--devices {team.devices}: this machine shows {counted(count, 'GPU')}.",
             hint=f"Try: --devices {count}; which GPUs are seen: CUDA_VISIBLE_DEVICES, or Slurm's --gpus-per-node",
         )
 
@@ -121,7 +122,7 @@ def check_batch(processes: int, batch_size: int) -> None:
     """
     if batch_size < processes:
         raise UsageError(
-            f"{processes} processes cannot share batches of {batch_size} image{'s' if batch_size != 1 else ''}.",
+            f"{counted(processes, 'process')} cannot share batches of {counted(batch_size, 'image')}.",
             hint=f"Try: --set batch_size={processes} or more, or fewer --devices",
         )
 
@@ -133,4 +134,6 @@ def check_batches(processes: int, cells: Iterable[Cell]) -> None:
         UsageError: A process would not have an image.
     """
     for cell in cells:
+        if cell.fits_itself:  # the first process does it alone
+            continue
         check_batch(processes, min(cell.training["batch_size"], cell.sizes["train"]))

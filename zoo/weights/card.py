@@ -14,6 +14,7 @@ from zoo.errors import MissingError, UsageError
 from zoo.escaping import markdown_cell, one_line, visible
 from zoo.models.pixels import FAR
 from zoo.models.weights_file import Header, read_header
+from zoo.plurals import counted
 from zoo.results.find import good_result
 from zoo.results.schema import Finished
 from zoo.results.store import split_sizes
@@ -96,10 +97,12 @@ def _template() -> Template:
         keep_trailing_newline=True,
     )
     engine.filters |= {
+        "counted": counted,
         "plain": lambda value: markdown_cell(str(value)),
         "code": _code,
         "in_brackets": lambda text: f" ({markdown_cell(text)})" if text else "",
         "number": _number,
+        "error": lambda value: "-" if value is None else f"{value:.1e}",
         "words": lambda words: one_line(shlex.join(words)),
         "interval": lambda interval: f"{interval[0]:.4f} to {interval[1]:.4f}",
     }
@@ -165,6 +168,8 @@ def _scores(result: Finished) -> Iterator[tuple[str, float, Sequence[float] | No
     yield "AUC, mean over classes", test.macro, test.intervals.get("auc.macro")
     yield "accuracy", test.accuracy, test.intervals.get("accuracy")
     yield "log-loss", test.log_loss, None
+    if test.brier is not None:
+        yield "Brier score, summed over classes", test.brier, None
     yield "expected calibration error", test.ece, None
 
 

@@ -5,6 +5,8 @@
 | `Isothermal.einstein_radius` t, intermediate axis | `Isothermal.einstein_radius` | t (1 + q) / (2 sqrt(q)) |
 | `axis_ratio` = 1 | `IsothermalSph` | its `Isothermal` may stop at q = 0.99999 |
 | `Shear`, `PointMasses` | `ExternalShear`, `PointMass` | the same |
+| `Multipoles`, amplitude a | `PowerLawMultipole` of slope 2 | a (sin(m angle), cos(m angle)) |
+| `TruncatedHaloes` | `NFWTruncatedSph.kappa_s` | M_0 / (4 r_s^2) |
 | `Sersic.effective_radius`, intermediate axis | `Sersic.effective_radius` | the same axis, another b_n |
 | angle, radians | `ell_comps_from`, degrees | (1 - q) / (1 + q) (sin 2 phi, cos 2 phi) |
 | x, y | `centre` | (y, x) |
@@ -76,7 +78,7 @@ def render_each(
 
 
 def lens_galaxy(scenes: Scenes, i: int) -> Any:
-    """Return the dark galaxy of scene i: halo, shear and point masses."""
+    """Return the dark galaxy of scene i: halo, shear and all other masses."""
     halo, shear, points = scenes.halo, scenes.shear, scenes.points
     q, centre = float(halo.axis_ratio[i]), (halo.y[i], halo.x[i])
     if q == 1:
@@ -94,7 +96,30 @@ def lens_galaxy(scenes: Scenes, i: int) -> Any:
         for p in np.flatnonzero(points.einstein_radius[i])
     }
     external = al.mp.ExternalShear(gamma_1=shear.gamma_1[i], gamma_2=shear.gamma_2[i])
-    return al.Galaxy(redshift=LENS_REDSHIFT, halo=mass, shear=external, **masses)
+    return al.Galaxy(redshift=LENS_REDSHIFT, halo=mass, shear=external, **masses, **_extended(scenes, i))
+
+
+def _extended(scenes: Scenes, i: int) -> dict[str, Any]:
+    """Return the multipoles and truncated haloes of scene i."""
+    halo, multipoles, haloes = scenes.halo, scenes.multipoles, scenes.truncated_haloes
+    found: dict[str, Any] = {}
+    for order, amplitude, angle in () if multipoles is None else multipoles.orders:
+        found[f"multipole_{order}"] = al.mp.PowerLawMultipole(
+            m=order,
+            centre=(halo.y[i], halo.x[i]),
+            einstein_radius=halo.einstein_radius[i],
+            multipole_comps=(amplitude[i] * math.sin(order * angle[i]), amplitude[i] * math.cos(order * angle[i])),
+        )
+    if haloes is None:
+        return found
+    for p in np.flatnonzero(haloes.einstein_radius[i]):
+        found[f"truncated_{p}"] = al.mp.NFWTruncatedSph(
+            centre=(haloes.y[i, p], haloes.x[i, p]),
+            kappa_s=haloes.scale_mass[i, p] / (4 * haloes.scale_radius[i, p] ** 2),
+            scale_radius=haloes.scale_radius[i, p],
+            truncation_radius=haloes.truncation_radius[i, p],
+        )
+    return found
 
 
 def light_galaxy(light: Sersic, i: int) -> Any:

@@ -1,4 +1,4 @@
-"""When to compile the ray loop, how, and what to do where it cannot be compiled."""
+"""Compilation of the ray loop, and the fallback where it cannot be compiled."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ def zoo_simulators() -> list[SimulatorSpec]:
             version=2,
             summary="caustics' physics, batched and compiled, on CPU and CUDA",
             device="any",
+            masses=("multipoles", "truncated_haloes"),
             requires=("caustics",),
             tags=("fast",),
             default=True,

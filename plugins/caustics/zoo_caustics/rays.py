@@ -20,6 +20,8 @@ from caustics.lenses.func import (
 from caustics.light.func import brightness_sersic
 from torch import Tensor
 
+from zoo_caustics.extended import Extended, extended_deflection
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -80,21 +82,26 @@ def packed_masses(points: PointMasses) -> tuple[NDArray[np.float64], NDArray[np.
     return np.stack(columns, axis=-1), np.count_nonzero(~empty, axis=1)
 
 
-def brightness_eager(parameters: Tensor, masses: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def brightness_eager(
+    parameters: Tensor, masses: Tensor, x: Tensor, y: Tensor, extended: Extended | None = None
+) -> Tensor:
     """Return the brightness at each ray, adding one mass after the other to stay in the cache.
 
     Args:
         parameters: [c, 15], see `source_parameters`.
         masses: [p, c, 3], see `packed_masses`.
         x, y: Positions in arcsec, broadcastable to the shape of the rays.
+        extended: Masses that are not points, if there are any.
 
     Returns:
         [c, *rays].
     """
-    return _brightness(parameters, x, y, *_points_deflection(masses, x, y))
+    return _brightness(parameters, x, y, *_masses_deflection(masses, extended, x, y))
 
 
-def brightness_of_pictures(parameters: Tensor, masses: Tensor, pictures: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def brightness_of_pictures(
+    parameters: Tensor, masses: Tensor, pictures: Tensor, x: Tensor, y: Tensor, extended: Extended | None = None
+) -> Tensor:
     """Return the brightness at each ray where the source is a picture, bilinear between its pixels.
 
     Args:
@@ -102,12 +109,13 @@ def brightness_of_pictures(parameters: Tensor, masses: Tensor, pictures: Tensor,
         masses: [p, c, 3], see `packed_masses`.
         pictures: [c, h, w].
         x, y: Positions in arcsec, broadcastable to the shape of the rays.
+        extended: Masses that are not points, if there are any.
 
     Returns:
         [c, *rays].
     """
     *lens, picture_x, picture_y, angle, pixel_scale = _columns(parameters, x.dim())
-    beta_x, beta_y = _source_plane(lens, x, y, *_points_deflection(masses, x, y))
+    beta_x, beta_y = _source_plane(lens, x, y, *_masses_deflection(masses, extended, x, y))
     offset_x, offset_y = (beta_x - picture_x) / pixel_scale, (beta_y - picture_y) / pixel_scale
     cos, sin = angle.cos(), angle.sin()
     # grid_sample counts from -1 to 1 between the outer edges of a picture.
@@ -119,6 +127,16 @@ def brightness_of_pictures(parameters: Tensor, masses: Tensor, pictures: Tensor,
         pictures[:, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
     return sampled.reshape(column.shape)
+
+
+def _masses_deflection(
+    masses: Tensor, extended: Extended | None, x: Tensor, y: Tensor
+) -> tuple[Tensor | float, Tensor | float]:
+    points_x, points_y = _points_deflection(masses, x, y)
+    if extended is None:
+        return points_x, points_y
+    extended_x, extended_y = extended_deflection(extended, x, y)
+    return extended_x + points_x, extended_y + points_y
 
 
 def _points_deflection(masses: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor | float, Tensor | float]:

@@ -13,6 +13,7 @@ from zoo.errors import UsageError
 from zoo.lensing.observe import Rendered
 from zoo.lensing.scenes import PixelSource
 from zoo_caustics.compiling import LEAST_MASSES, Brightness, compiled_brightness, pays_to_compile
+from zoo_caustics.extended import Extended, extended_masses, extended_scenes
 from zoo_caustics.fused import image_constants
 from zoo_caustics.psf import psf_convolution
 from zoo_caustics.rays import (
@@ -46,9 +47,9 @@ def render(
 ) -> Rendered:
     """Render the lensed source and the lens light of every scene; sources are Sersic laws or pictures.
 
-    The lens equation is beta = theta - alpha(halo) - alpha(shear) - sum alpha(point masses). Pixel values are
-    means over the pixel's rays, then convolved with the PSF. Image i depends on scene i, the instrument, the
-    kind of device and the choice of path (compiled or not) only.
+    The lens equation is beta = theta - alpha(halo) - alpha(shear) - sum alpha(masses). Pixel values are means over the
+    pixel's rays, then convolved with the PSF. Image i depends on scene i, the instrument, the kind of device and the
+    choice of path (compiled or not) only. Scenes with multipoles or truncated haloes are never compiled.
 
     Args:
         scenes: Scenes of n images.
@@ -76,15 +77,30 @@ def render(
     fused = compiled_brightness(work.type) if compiled and dtype == torch.float32 else None
     draw = _painter(instrument, device=work, dtype=dtype, fused=fused)
     with torch.no_grad():
-        masses, counts = packed_masses(scenes.points)
-        if isinstance(scenes.source, PixelSource):
-            source = draw(picture_parameters(scenes, scenes.source), masses, counts, scenes.source.pixels)
+        extended = extended_scenes(scenes)
+        if extended.any():
+            draw_extended = _painter(instrument, device=work, dtype=dtype, fused=None)
+            size = instrument.image_size
+            source = torch.empty(len(scenes), size, size, dtype=dtype, device=work)
+            for chosen, painter in ((~extended, draw), (extended, draw_extended)):
+                source[torch.as_tensor(chosen, device=work)] = _draw_source(painter, scenes[chosen], device=work)
         else:
-            source = draw(source_parameters(scenes, scenes.source), masses, counts)
+            source = _draw_source(draw, scenes, device=work)
         lens_light = None
         if scenes.lens_light is not None:
-            lens_light = draw(unlensed_parameters(scenes.lens_light), masses[:0], np.zeros_like(counts)).to(target)
+            none = np.zeros((0, len(scenes), 3))
+            counts = np.zeros(len(scenes), np.int64)
+            lens_light = draw(unlensed_parameters(scenes.lens_light), none, counts).to(target)
     return Rendered(source=source.to(target), lens_light=lens_light)
+
+
+def _draw_source(draw: Callable[..., Tensor], scenes: Scenes, *, device: torch.device) -> Tensor:
+    """Return [n, H, W] the lensed source, by a painter; all scenes contain extended masses, or none does."""
+    masses, counts = packed_masses(scenes.points)
+    extended = extended_masses(scenes, device=device) if extended_scenes(scenes).any() else None
+    if isinstance(scenes.source, PixelSource):
+        return draw(picture_parameters(scenes, scenes.source), masses, counts, scenes.source.pixels, extended)
+    return draw(source_parameters(scenes, scenes.source), masses, counts, None, extended)
 
 
 def _painter(
@@ -92,7 +108,8 @@ def _painter(
 ) -> Callable[..., Tensor]:
     """Return a function of parameters [n, 15], masses [p, n, 3] and their counts [n] that gives [n, H, W].
 
-    Given also pictures [n, h, w], it draws those, with parameters [n, 11]; that path is never compiled.
+    Given also pictures [n, h, w], it draws those, with parameters [n, 11]; that path is never compiled, and neither is
+    that of scenes with extended masses.
     """
     over = instrument.over_sampling
     x_axis, y_axis = (torch.as_tensor(axis, dtype=dtype, device=device) for axis in instrument.ray_grid())
@@ -105,13 +122,15 @@ def _painter(
     chunk = 1 if device.type == "cpu" else max(LEAST_MASSES, limit // (over**2 * padded**2))
     convolve = psf_convolution(instrument.psf_kernel(), size=padded, device=device)
 
-    def pixels(parameters: Tensor, masses: Tensor, pictures: Tensor | None, y_band: Tensor) -> Tensor:
+    def pixels(
+        parameters: Tensor, masses: Tensor, pictures: Tensor | None, extended: Extended | None, y_band: Tensor
+    ) -> Tensor:
         """Return [c, rows, padded], the means over the rays of each pixel."""
         shape = (over, over, y_band.shape[2], padded)
         if pictures is not None:
-            brightness = brightness_of_pictures(parameters, masses, pictures, x, y_band)
+            brightness = brightness_of_pictures(parameters, masses, pictures, x, y_band, extended)
         elif fused is None:
-            brightness = brightness_eager(parameters, masses, x, y_band)
+            brightness = brightness_eager(parameters, masses, x, y_band, extended)
         else:
             flat_x, flat_y = x.expand(shape).reshape(-1), y_band.expand(shape).reshape(-1)
             brightness = fused(parameters, masses, flat_x, flat_y)
@@ -122,6 +141,7 @@ def _painter(
         masses: NDArray[np.float64],
         counts: NDArray[np.int64],
         pictures: NDArray[np.float64] | None = None,
+        extended: Extended | None = None,
     ) -> Tensor:
         images = torch.empty(len(parameters), instrument.image_size, instrument.image_size, dtype=dtype, device=device)
         least = 0 if fused is None else LEAST_MASSES
@@ -136,7 +156,13 @@ def _painter(
             some_parameters = all_parameters[indices]
             some_masses = all_masses[:most, indices].contiguous()
             some_pictures = None if pictures is None else torch.as_tensor(pictures[chosen], dtype=dtype, device=device)
-            bands = [pixels(some_parameters, some_masses, some_pictures, band) for band in y.split(rows, dim=2)]
+            some_extended = None if extended is None else extended[indices]
+            if some_extended is not None and dtype == torch.float32:
+                some_extended = some_extended.tabulated(dtype)
+            bands = [
+                pixels(some_parameters, some_masses, some_pictures, some_extended, band)
+                for band in y.split(rows, dim=2)
+            ]
             images.index_copy_(0, indices, convolve(torch.cat(bands, dim=1)))
         return images
 

@@ -16,7 +16,7 @@ from scenetools import (
     sample,
     subhaloes,
 )
-from zoo_deeplense.tables import MODEL_A
+from zoo_deeplense.tables import ADDED, MODEL_A
 
 from zoo.errors import UsageError
 from zoo.lensing.scenes import Scenes
@@ -92,9 +92,9 @@ NEEDS = {"source_magnitude": {"zero_point": 25.0}, "sky_magnitude": {"zero_point
 
 
 def test_every_parameter_is_tried():
-    assert {*CHANGES, *LENS_LIGHT, *INSTRUMENT, "lens_light", "scaling", "pixel_scale", "reference_pixel_scale"} == set(
-        MODEL_A
-    )
+    others = {"lens_light", "scaling", "pixel_scale", "reference_pixel_scale"}
+    # Those of ADDED add arrays: test_deeplense_variants.py.
+    assert {*CHANGES, *LENS_LIGHT, *INSTRUMENT, *others, *ADDED} == set(MODEL_A)
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -1,4 +1,4 @@
-"""What the plugin registers, and that its README says what is true."""
+"""Specs that the plugin registers, and the statements of its README."""
 
 import re
 import subprocess

@@ -13,7 +13,8 @@ from zoo_deeplense import tables
 from zoo_deeplense.legacy import einstein_radius_from_luminosity_distances
 from zoo_deeplense.photometry import sersic_flux
 from zoo_deeplense.plugin import zoo_datasets
-from zoo_deeplense.population import CONSERVED, NO_SUBSTRUCTURE, SUBHALO, VORTEX, build
+from zoo_deeplense.population import NO_SUBSTRUCTURE, SUBHALO, VORTEX, build
+from zoo_deeplense.values import CONSERVED
 
 from zoo.lensing.draws import Draws
 from zoo.lensing.observe import Rendered, observe
@@ -48,6 +49,8 @@ def test_every_population_has_the_options_and_holds_what_they_say(name):
         scenes = sample(name, conserve_mass=conserve, lens_light=True, beta=-1.5, shear_angle="U(0, 0.1)")
         fraction = scenes.parameters["substructure_mass_fraction"]
         mass = scenes.halo.einstein_radius**2 + (scenes.points.einstein_radius**2).sum(1)
+        if scenes.truncated_haloes is not None:
+            mass += (scenes.truncated_haloes.einstein_radius**2).sum(1)
         inside = scenes.parameters["substructure_mass_fraction_inside"]
         wanted = {"ring": (1 - inside) ** 2 + fraction, "components": 1, "none": 1 + fraction}[conserve]
         np.testing.assert_allclose(mass, wanted * scenes.parameters["total_einstein_radius"] ** 2, rtol=1e-12)
@@ -63,12 +66,14 @@ def test_a_population_is_a_short_table(name):
         "modelA": tables.MODEL_A, "modelB": tables.MODEL_A, "published": tables.MODEL_B,
         "model_2019_ideal": tables.MODEL_A, "model_2019_representative": tables.MODEL_2019_IDEAL,
         "model1": tables.MODEL_A, "model2": tables.MODEL_1, "model3": tables.MODEL_2,
+        **{f"modelA_{variant}": tables.MODEL_A for variant in tables.VARIANTS},
+        **{f"modelB_{variant}": tables.MODEL_B for variant in tables.VARIANTS},
     }  # fmt: skip
     params, start = SPECS[name].params, starts[name]
     changed = sum(params[key] != start.get(key, "absent") for key in params)
     assert changed <= 30
     page = (Path(__file__).parents[3] / "docs" / "populations.md").read_text(encoding="utf-8")
-    stated = re.search(rf"^\| `{name}` \|[^|]*\|([\d ]*)\|", page, flags=re.M)
+    stated = re.search(rf"^\| [^|]*`{name}`[^|]* \|[^|]*\|([\d ]*)\|", page, flags=re.M)
     assert stated is not None
     assert int(stated[1].strip() or 0) == changed
 

@@ -133,5 +133,5 @@ def test_what_cannot_be_read_is_said(tmp_path):
         load_galaxies(str(tmp_path / "nowhere.npy"))
     with pytest.raises(UsageError, match="pictures=3"):
         build(pictures=3, **MODEL_B)
-    with pytest.raises(DataError, match="0 galaxies"):
+    with pytest.raises(DataError, match="galaxies found: 0"):
         cut_out(np.random.default_rng(0).normal(size=(80, 80)))

@@ -115,7 +115,7 @@ def _read_all(cached: Path, root: Path, files: list[Found], *, scaling: str, ski
             kept.append(file.path)
             masses.append(None if np.isnan(mass) else mass)
         if shape is None:
-            raise DataError(f"None of the {len(files)} files in {root} can be read. The first: {skipped[0]}")
+            raise DataError(f"No file in {root} can be read; {len(files)} tried. The first: {skipped[0]}")
         out.seek(0)
         _write_header(out, (len(kept), *shape))
     return {"files": kept, "axion_mass": masses, "skipped": skipped}

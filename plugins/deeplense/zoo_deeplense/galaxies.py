@@ -116,7 +116,7 @@ def _resized(cut: Array) -> Array:
 def _finished(cuts: list[Array], *, where: str) -> Galaxies:
     pixels = np.stack([cut / cut.sum() for cut in cuts if cut.sum() > 0]) if cuts else np.zeros((0, 1, 1))
     if len(pixels) < 2:
-        raise DataError(f"There are {len(pixels)} galaxies in {where}; at least 2 are needed.")
+        raise DataError(f"{where}: galaxies found: {len(pixels)}; at least 2 are needed.")
     return Galaxies(pixels=pixels, half_light_radius=np.array([_half_light_radius(cut) for cut in pixels]))
 
 

@@ -1,4 +1,4 @@
-"""Which file of a DeepLense folder belongs to which class and split, whatever the folders are called."""
+"""Classes and splits of the files of a DeepLense folder, whatever its folders are called."""
 
 from __future__ import annotations
 

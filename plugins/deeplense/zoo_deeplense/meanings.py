@@ -1,4 +1,4 @@
-"""What the populations' parameters mean: one line each, for `zoo show`. Angles in radians, from x towards y."""
+"""Meanings of the populations' parameters: one line each, for `zoo show`. Angles in radians, from x towards y."""
 
 MEANINGS = {
     "lens_redshift": "of the lens",
@@ -6,6 +6,7 @@ MEANINGS = {
     "einstein_radius": "arcsec, of the whole lens; if set, it decides total_mass",
     "halo_axis_ratio": "minor over major axis of the halo",
     "halo_angle": "of the halo's major axis",
+    "multipoles": "amplitude of the halo's multipoles m = 3 and 4, each drawn for itself; 0.01 deforms contours by 1 %",
     "conserve_mass": "ring: halo and substructure have the same mass inside the Einstein radius in every class; "
     "components: all masses add up to total_mass; none: the substructure comes on top of the halo",
     "legacy": "Einstein radii from luminosity distances, as in the released sets",
@@ -42,6 +43,8 @@ MEANINGS = {
     "subhalo_mass_fraction": "of the total mass; unset: what the drawn masses add up to",
     "subhalo_mass_low": "solar masses, the lightest",
     "subhalo_mass_high": "solar masses, the heaviest",
+    "subhalo_profile": "point: point masses, a toy; tnfw: truncated NFW haloes of the same masses",
+    "subhalo_truncation": "truncation radius over r_200, where subhalo_profile is tnfw",
     "beta": "slope of the masses, dN/dm ~ m^beta",
     "image_size": "pixels on a side",
     "pixel_scale": "arcsec per pixel",

@@ -33,6 +33,12 @@ _REAL = (
     "(NASA, public domain), or out of `pictures`, a .npy file. It takes the place, half-light radius and light that "
     "the table draws. Every fourth galaxy is kept for the test split."
 )
+_VARIANTS = {
+    "multipoles": "elliptical haloes and multipoles m = 3 and 4 of 1 % in every class",
+    "lens_light": "the light of the lens galaxy",
+    "tnfw": "truncated NFW haloes in place of point masses as sub-haloes",
+    "beta19": "sub-haloes of slope -1.9: few heavy ones, a hundredth of the mass",
+}
 _FOLDER = """\
 Images that exist already, in any of the layouts in which DeepLense's sets were released:
 
@@ -52,6 +58,7 @@ def _population(
     source: str,
     summary: str,
     *,
+    version: int = 2,
     target: str = "zoo_deeplense.population:build",
     requires: tuple[str, ...] = (),
     paths: tuple[str, ...] = (),
@@ -70,17 +77,33 @@ def _population(
         budget_notes=tables.BUDGET_NOTES,
         yields=tables.YIELDS,
         shown=tables.SHOWN,
+        added=tables.ADDED,
         switch=tables.SWITCH,
         switch_values=tables.SWITCH_VALUES,
-        version=2,
-        earlier={"1": {**tables.VERSION_1, "conserve_mass": params["conserve_mass"] != "none"}},
-        changes=tables.CHANGES,
+        version=version,
+        earlier={"1": {**tables.VERSION_1, "conserve_mass": params["conserve_mass"] != "none"}} if version > 1 else {},
+        changes=tables.CHANGES if version > 1 else {},
         captions=tables.CAPTIONS,
         slices=tables.SLICES,
+        baselines=tables.BASELINES,
         simulated=True,
         tags=("lens",),
         card=_CARD.format(source=source),
     )
+
+
+def _variants(start: str, params: Mapping[str, Any]) -> list[DatasetSpec]:
+    """Return the populations that change one thing of Model A or B."""
+    return [
+        _population(
+            f"{start}_{name}",
+            {**params, **tables.VARIANTS[name]},
+            f"{start} with {text}.",
+            f"{start} with {text}",
+            version=1,
+        )
+        for name, text in _VARIANTS.items()
+    ]
 
 
 def _meanings(params: Mapping[str, Any]) -> dict[str, str]:
@@ -97,6 +120,8 @@ def zoo_datasets() -> list[DatasetSpec]:
         _population(
             "modelB", tables.MODEL_B, _P2, "the hard one: redshifts, sky and peak SNR 10 to 30 vary (files 'j')"
         ),
+        *_variants("modelA", tables.MODEL_A),
+        *_variants("modelB", tables.MODEL_B),
         _population("published", tables.PUBLISHED, _P2, "modelB oriented and scaled like the released images"),
         _population(
             "model_2019_ideal", tables.MODEL_2019_IDEAL, _P1, "1909.07346 VI.A: lens light, equal sub-haloes, 1 %"
@@ -126,6 +151,7 @@ def zoo_datasets() -> list[DatasetSpec]:
             meanings=_meanings({"root": None, "scaling": "none", "skip_broken": False}),
             required=("root",),
             paths=("root",),
+            baselines=tables.BASELINES,
             tags=("lens", "files"),
             card=_FOLDER,
         ),

@@ -9,43 +9,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import UsageError, nearest
+from zoo.errors import UsageError
 from zoo.lensing.cosmology import einstein_radius
 from zoo.lensing.draws import Draws
 from zoo.lensing.instrument import Instrument
 from zoo.lensing.priors import Prior, parse_prior
-from zoo.lensing.scenes import SCALINGS, Array, Exposure, Isothermal, PointMasses, Scenes, Sersic, Shear
+from zoo.lensing.scenes import (
+    SCALINGS,
+    Array,
+    Exposure,
+    Isothermal,
+    Multipoles,
+    PointMasses,
+    Scenes,
+    Sersic,
+    Shear,
+    TruncatedHaloes,
+)
 from zoo_deeplense.legacy import einstein_radius_from_luminosity_distances
+from zoo_deeplense.masses import fraction_inside, halo_fraction_inside, power_law, sum_of, truncated_haloes
 from zoo_deeplense.photometry import counts_per_second, sersic_flux
+from zoo_deeplense.values import LIMITS, OPTIONAL, PLAIN, PROFILES, SWITCHES, conserved, one_of
 
 NO_SUBSTRUCTURE, SUBHALO, VORTEX = 0, 1, 2
 
-CONSERVED = ("ring", "components", "none")
-"""What substructure leaves unchanged: the mass inside the Einstein radius, the sum of all masses, or nothing."""
-
-_SWITCHES = ("lens_light", "legacy")
-_OPTIONAL = (
-    "einstein_radius", "source_magnitude", "mass_fraction", "subhalo_mass_fraction", "axion_mass",
-    "zero_point", "sky_magnitude", "background_rms", "read_noise", "snr", "peak",
-)  # fmt: skip
-_PLAIN = ("conserve_mass", "image_size", "pixel_scale", "over_sampling", "psf", "psf_width", "reference_pixel_scale",
-    "vortex_points", "scaling",
-)  # fmt: skip
-# Physical limits of every prior's support: (lowest, highest), checked on what is drawn.
-_LIMITS = {
-    "lens_redshift": (1e-3, 20), "source_redshift": (1e-3, 20), "total_mass": (1e6, 1e16),
-    "einstein_radius": (1e-3, 100), "halo_axis_ratio": (0.05, 1), "shear": (0, 0.9),
-    "source_radius": (0, np.inf), "source_axis_ratio": (0.05, 1), "source_index": (0.3, 10),
-    "source_effective_radius": (1e-3, np.inf), "source_intensity": (1e-12, np.inf),
-    "lens_light_axis_ratio": (0.05, 1), "lens_light_index": (0.3, 10),
-    "lens_light_effective_radius": (1e-3, np.inf), "lens_light_intensity": (0, np.inf),
-    "mass_scale": (0, np.inf), "mass_fraction": (0, 0.99), "vortex_mass_fraction": (0, 0.99),
-    "subhalo_mass_fraction": (0, 0.99), "vortex_length": (0, np.inf), "subhalo_radius": (0, np.inf),
-    "subhalo_mass_low": (1, 1e16), "subhalo_mass_high": (1, 1e16), "beta": (-10, 10),
-    "axion_mass": (1e-26, 1e-18), "source_magnitude": (-30, 60), "zero_point": (-30, 60), "sky_magnitude": (-30, 60),
-    "background_rms": (0, np.inf), "read_noise": (0, np.inf),
-    "exposure_seconds": (1e-6, np.inf), "sky": (0, np.inf), "snr": (0.1, 1e5), "peak": (1e-6, np.inf),
-}  # fmt: skip
 _MOST_POINTS = 10_000
 # Length in arcsec of a vortex in a halo at redshift 0.5, times the axion's mass in eV: DeepLenseSim takes the
 # de Broglie wavelength 0.06 / (2 m / 1e-22 eV) for half of it.
@@ -78,22 +65,22 @@ class LensPopulation:
             reference_pixel_scale=params["reference_pixel_scale"],
         )
         self.switches: dict[str, bool] = {}
-        for name in _SWITCHES:
+        for name in SWITCHES:
             value = params.get(name, False)  # legacy: only where a set with that bug was published
             if not isinstance(value, bool):
                 raise UsageError(f"{name}={value!r} must be true or false.")
             self.switches[name] = value
-        self.conserve_mass = _conserved(params["conserve_mass"])
-        self.scaling = params["scaling"]
-        if self.scaling not in SCALINGS:
-            raise UsageError(f"scaling={self.scaling!r} is not one of {', '.join(SCALINGS)}.")
+        self.conserve_mass = conserved(params["conserve_mass"])
+        self.scaling = one_of("scaling", params["scaling"], SCALINGS)
+        self.subhalo_profile = one_of("subhalo_profile", params["subhalo_profile"], PROFILES)
+        self.multipoles = params["multipoles"] != 0
         self.vortex_points = params["vortex_points"]
         if type(self.vortex_points) is not int or not 1 <= self.vortex_points <= _MOST_POINTS:
             raise UsageError(f"vortex_points={self.vortex_points!r} must be a whole number from 1 to {_MOST_POINTS}.")
         self.priors: dict[str, Prior | None] = {
-            name: None if value is None and name in _OPTIONAL else parse_prior(value, name=name)
+            name: None if value is None and name in OPTIONAL else parse_prior(value, name=name)
             for name, value in params.items()
-            if name not in _SWITCHES and name not in _PLAIN
+            if name not in SWITCHES and name not in PLAIN
         }
         if params["zero_point"] is None:
             for name in ("source_magnitude", "sky_magnitude"):
@@ -121,9 +108,13 @@ class LensPopulation:
             raise UsageError("source_redshift must lie above lens_redshift for every image.")
         total_mass, total = self._halo(draws, lens_redshift, source_redshift)
         label = _balanced_labels(seed, draws.indices)
-        points, fraction = self._substructure(label, total_mass, total, draws)
+        points, haloes, fraction = self._substructure(label, total_mass, total, lens_redshift, draws)
         axis_ratio, angle = self._draw("halo_axis_ratio", draws), self._draw("halo_angle", draws)
-        inside = _fraction_inside(points, total, axis_ratio=axis_ratio, angle=angle)
+        inside = fraction_inside(points, total, axis_ratio=axis_ratio, angle=angle)
+        count = (points.einstein_radius > 0).sum(1)
+        if haloes is not None:
+            inside = inside + halo_fraction_inside(haloes, total, axis_ratio=axis_ratio, angle=angle)
+            count = count + (haloes.einstein_radius > 0).sum(1)
         zeros = np.zeros(len(label))
         source_radius, source_polar = self._draw("source_radius", draws), self._draw("source_polar_angle", draws)
         shear, shear_angle = self._draw("shear", draws), self._draw("shear_angle", draws)
@@ -133,7 +124,7 @@ class LensPopulation:
             "total_einstein_radius": total,
             "substructure_mass_fraction": fraction,
             "substructure_mass_fraction_inside": inside,
-            "substructure_count": (points.einstein_radius > 0).sum(1).astype(np.float64),
+            "substructure_count": count.astype(np.float64),
             "vortex_length": np.where(label == VORTEX, self._vortex_length(draws), np.nan),
             "axion_mass": np.where(label == VORTEX, self._draw("axion_mass", draws), np.nan),
             "shear": shear,
@@ -150,6 +141,8 @@ class LensPopulation:
             ),
             shear=Shear(gamma_1=shear * np.cos(2 * shear_angle), gamma_2=shear * np.sin(2 * shear_angle)),
             points=points,
+            truncated_haloes=haloes,
+            multipoles=self._multipoles(draws),
             source=self._sersic(
                 "source",
                 draws,
@@ -177,7 +170,7 @@ class LensPopulation:
         if prior is None:
             return np.full((len(draws), slots), np.nan)
         values = prior.draw(draws, name, slots=slots)
-        low, high = _LIMITS.get(name, (-np.inf, np.inf))
+        low, high = LIMITS.get(name, (-np.inf, np.inf))
         if values.size and (values.min() < low or values.max() > high):
             raise UsageError(
                 f"{name}: the prior reaches {values.min():g} to {values.max():g}; "
@@ -206,6 +199,16 @@ class LensPopulation:
             return 1 - inside
         # Masses inside each component's own Einstein radius add up, as in arXiv:2008.12731.
         return np.sqrt(1 - fraction) if self.conserve_mass == "components" else np.ones_like(fraction)
+
+    def _multipoles(self, draws: Draws) -> Multipoles | None:
+        """Return multipoles of orders 3 and 4, each with an amplitude and an angle of its own."""
+        if not self.multipoles:
+            return None
+        amplitude = self._draw_slots("multipoles", draws, slots=2)
+        turn = 2 * np.pi * draws.unit("multipole_angle", slots=2)
+        return Multipoles(
+            amplitude_3=amplitude[:, 0], angle_3=turn[:, 0] / 3, amplitude_4=amplitude[:, 1], angle_4=turn[:, 1] / 4
+        )
 
     def _sersic(self, name: str, draws: Draws, *, x: Array, y: Array) -> Sersic:
         light = Sersic(
@@ -244,9 +247,9 @@ class LensPopulation:
         return np.where(np.isnan(by_mass), self._draw("vortex_length", draws), by_mass)
 
     def _substructure(
-        self, label: NDArray[np.int64], total_mass: Array, total: Array, draws: Draws
-    ) -> tuple[PointMasses, Array]:
-        """Return all point masses, and [n] the fraction of the total mass that they hold."""
+        self, label: NDArray[np.int64], total_mass: Array, total: Array, redshift: Array, draws: Draws
+    ) -> tuple[PointMasses, TruncatedHaloes | None, Array]:
+        """Return point masses and extended ones, and [n] the fraction of the total mass that they hold together."""
         scale = self._draw("mass_scale", draws)
         both = self._draw("mass_fraction", draws)
         vortex_x, vortex_y = self._vortex_positions(draws)
@@ -254,7 +257,7 @@ class LensPopulation:
         vortex_mass = np.repeat(vortex_fraction[:, None] / self.vortex_points, self.vortex_points, axis=1)
         subhalo_x, subhalo_y, subhalo_mass = self._subhaloes(draws, total_mass)
         wanted = np.where(np.isnan(both), self._draw("subhalo_mass_fraction", draws), both)
-        drawn = _sum(subhalo_mass)
+        drawn = sum_of(subhalo_mass)
         rescale = np.where(np.isnan(wanted) | (drawn == 0), 1.0, wanted / np.where(drawn == 0, 1.0, drawn))
         subhalo_mass = subhalo_mass * (rescale * scale)[:, None]
 
@@ -267,14 +270,27 @@ class LensPopulation:
             chosen = label == which
             for whole, part in zip((x, y, mass), parts, strict=True):
                 whole[chosen, : part.shape[1]] = part[chosen]
-        fraction = _sum(mass)
+        fraction = sum_of(mass)
         if len(fraction) and fraction.max() >= 1:
             raise UsageError(
                 f"The substructure of one image holds {fraction.max():.2f} of the total mass.",
                 hint="Lower mass_scale, mass_fraction or subhalo_mass_high.",
             )
         # Equal shares: theta_i = theta_E sqrt(m_i / M), so that the N masses of a vortex add up to its mass.
-        return PointMasses(x=x, y=y, einstein_radius=total[:, None] * np.sqrt(mass)), fraction
+        radius = total[:, None] * np.sqrt(mass)
+        if self.subhalo_profile == "point":
+            return PointMasses(x=x, y=y, einstein_radius=radius), None, fraction
+        extended = (label == SUBHALO)[:, None]
+        points = PointMasses(x=x, y=y, einstein_radius=np.where(extended, 0.0, radius))
+        haloes = truncated_haloes(
+            x,
+            y,
+            np.where(extended, mass * total_mass[:, None], 0.0),
+            einstein_radius=radius,
+            redshift=redshift,
+            truncation=self._draw("subhalo_truncation", draws),
+        )
+        return points, haloes, fraction
 
     def _vortex_positions(self, draws: Draws) -> tuple[Array, Array]:
         """Return x and y [n, vortex_points] of equal masses in the middles of equal pieces of the string."""
@@ -293,7 +309,7 @@ class LensPopulation:
         # Uniform in radius, not in area, as P2 has it: dense towards the centre.
         radius = self._draw_slots("subhalo_radius", draws, slots=slots)
         angle = draws.unit("subhalo_polar_angle", slots=slots) * 2 * np.pi
-        mass = _power_law(
+        mass = power_law(
             draws.unit("subhalo_mass", slots=slots),
             low=self._draw("subhalo_mass_low", draws)[:, None],
             high=self._draw("subhalo_mass_high", draws)[:, None],
@@ -305,53 +321,6 @@ class LensPopulation:
             radius * np.sin(angle),
             mass * present / total_mass[:, None],
         )
-
-
-def _conserved(value: object) -> str:
-    """Return the value of `conserve_mass`; true and false are those of versions that had a switch only.
-
-    Raises:
-        UsageError: The value is unknown.
-    """
-    if isinstance(value, bool):
-        return "components" if value else "none"
-    if value not in CONSERVED:
-        raise UsageError(
-            f"conserve_mass={value!r} is not one of {', '.join(CONSERVED)}.{nearest(str(value), CONSERVED)}",
-            hint="Version 1 had true and false, which stand for components and none.",
-        )
-    return str(value)
-
-
-def _fraction_inside(points: PointMasses, total: Array, *, axis_ratio: Array, angle: Array) -> Array:
-    """Return [n] the share of the total mass that point masses hold inside the ellipse of mean convergence 1.
-
-    Its semi-axes are total / sqrt(q) and total sqrt(q), those of `Isothermal.einstein_radius`.
-    """
-    cos, sin, q = np.cos(angle)[:, None], np.sin(angle)[:, None], axis_ratio[:, None]
-    along, across = points.x * cos + points.y * sin, points.y * cos - points.x * sin
-    inside = q * along**2 + across**2 / q < total[:, None] ** 2
-    return _sum(np.where(inside, points.einstein_radius**2, 0.0)) / total**2
-
-
-def _sum(masses: Array) -> Array:
-    """Return the sum over axis 1, from left to right: numpy's own order depends on how far the batch is padded."""
-    return np.cumsum(masses, axis=1)[:, -1]
-
-
-def _power_law(unit: Array, *, low: Array, high: Array, exponent: Array) -> Array:
-    """Return draws from dN/dm ~ m^exponent between low and high, by inversion; equal limits make equal masses.
-
-    Raises:
-        UsageError: Low is above high.
-    """
-    if np.any(low > high):
-        raise UsageError("subhalo_mass_low must not lie above subhalo_mass_high.")
-    power = exponent + 1
-    flat = np.abs(power) < 1e-9  # dN/dm ~ 1/m: uniform in the logarithm
-    safe = np.where(flat, 1.0, power)
-    inverse = (low**safe + unit * (high**safe - low**safe)) ** (1 / safe)
-    return np.where(flat, low * (high / low) ** unit, inverse)
 
 
 def _balanced_labels(seed: str, indices: NDArray[np.uint64]) -> NDArray[np.int64]:

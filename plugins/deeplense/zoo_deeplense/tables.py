@@ -27,7 +27,8 @@ YIELDS = {
         "mass_fraction", "subhalo_mass_fraction", "vortex_mass_fraction", "subhalo_mass_low", "subhalo_mass_high",
     ]
 }  # fmt: skip
-SHOWN = ("image_size", "pixel_scale", "mass_scale", "snr")
+SHOWN = ("image_size", "pixel_scale", "mass_scale", "snr", "multipoles", "subhalo_profile")
+ADDED = ("multipoles", "subhalo_profile", "subhalo_truncation")
 SWITCH = "conserve_mass"
 SWITCH_VALUES = ("ring", "components", "none")
 # What version 1 had, for data and weights that were made with it.
@@ -42,9 +43,10 @@ CAPTIONS = {
     "lens_redshift": "z {:.2f}",
     "source_redshift": "source z {:.2f}",
     "substructure_mass_fraction": "substructure {:.1%}",
-    "substructure_count": "{:.0f} masses",
+    "substructure_count": "masses: {:.0f}",
     "vortex_length": "length {:.2f}″",
 }
+BASELINES = ("baselines/scalars_boosted",)
 SLICES = {
     "snr": "peak signal-to-noise ratio",
     "substructure_mass_fraction": "share of the mass in substructure",
@@ -59,6 +61,7 @@ MODEL_A: dict[str, Any] = {
     "einstein_radius": None,  # if set, it decides total_mass
     "halo_axis_ratio": 1.0,
     "halo_angle": 0.0,
+    "multipoles": 0.0,  # amplitude of orders 3 and 4, each drawn for itself; angles are uniform
     "conserve_mass": "ring",
     "shear": "U(0, 0.3)",
     "shear_angle": TWO_PI,
@@ -96,6 +99,8 @@ MODEL_A: dict[str, Any] = {
     "subhalo_mass_fraction": None,  # None: whatever the drawn masses add up to (3.8 % on average)
     "subhalo_mass_low": 1e6,
     "subhalo_mass_high": 1e10,
+    "subhalo_profile": "point",
+    "subhalo_truncation": 1.0,  # of profile tnfw: truncation radius over r_200
     "beta": -0.9,  # dN/dm ~ m^beta as the generating code had it; P2 prints -1.9, a hundredth of the mass
     # Instrument. Pixels as published; PSF width our choice.
     "image_size": 150,
@@ -122,6 +127,19 @@ MODEL_B: dict[str, Any] = MODEL_A | {
     "sky": "U(0.1, 0.5)",  # our choice, nothing is published
     "snr": "U(10, 30)",  # our choice, nothing is published
     "peak": None,
+}
+
+# Models A and B with one thing that real lenses have. Point masses on round haloes are a toy, and a network that was
+# trained on them alone may take an ordinary lens for one with substructure.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "multipoles": {  # elliptical haloes whose contours deviate from ellipses by 1 % (rms), in every class
+        "halo_axis_ratio": "U(0.6, 1)",
+        "halo_angle": TWO_PI,
+        "multipoles": "Normal(0, 0.01)",
+    },
+    "lens_light": {"lens_light": True},
+    "tnfw": {"subhalo_profile": "tnfw"},
+    "beta19": {"beta": -1.9},  # the slope that P2 prints
 }
 
 # Model B with two things that were done to the released images: a uniform angle in [0, 2 pi] was read as degrees,

@@ -19,6 +19,8 @@ NARROW = {
     "p4": {},
     "p4m": {},
     "z2": {},
+    "z2_p4_macs": {"widths": [3] * 6},
+    "z2_p4m_macs": {"widths": [3] * 6},
     "p4_resnet18": {"widths": [2, 3, 4, 5]},
     "p4m_resnet18": {"widths": [2, 3, 4, 5]},
     "p4m_convnext": {"widths": [2, 3], "blocks": [1, 1]},

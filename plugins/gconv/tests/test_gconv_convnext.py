@@ -83,7 +83,7 @@ def test_every_parameter_learns(name):
     ("hparams", "message"),
     [
         ({"widths": []}, r"widths is \[\], but must be a list of whole numbers, 1 or more, one for each stage"),
-        ({"blocks": [1, 1]}, r"blocks is \[1, 1\], .* one for each of the 3 widths"),
+        ({"blocks": [1, 1]}, r"blocks is \[1, 1\], .* one for each of the widths \["),
         ({"kernel_size": 4}, "kernel_size is 4, but must be odd"),
         ({"kernel_sizes": 3}, "no hyper-parameter 'kernel_sizes'; .* Did you mean 'kernel_size'"),
         ({"image_size": 15}, "image_size is 15, but must be 16 or more, for 4 halvings and a kernel of 7"),

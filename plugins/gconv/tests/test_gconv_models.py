@@ -9,6 +9,7 @@ from zoo_gconv import models
 from zoo_gconv.catalogue import NETWORKS
 
 from zoo.errors import UsageError
+from zoo.models.cost import count_cost
 
 NAMES = ["p4", "p4m", "z2"]
 SIZES = [64, 65, 75, 128, 129, 150]
@@ -61,6 +62,16 @@ def test_plain_counterparts_have_the_same_number_of_parameters(other):
     counts = {name: sum(p.numel() for p in build(name).parameters()) for name in ("p4m", other)}
     assert 20_000 <= counts["p4m"] <= 40_000
     assert counts[other] == pytest.approx(counts["p4m"], rel=0.02)
+
+
+@pytest.mark.parametrize("size", [32, 64, 150])
+@pytest.mark.parametrize("name", ["p4", "p4m"])
+def test_plain_twins_have_as_many_multiply_accumulates(name, size):
+    """And `z2`, the twin of equal parameters, has far fewer."""
+    image = torch.zeros(1, 1, size, size)
+    macs = {twin: count_cost(build(twin, image_size=size), image).macs for twin in (name, "z2", f"z2_{name}_macs")}
+    assert macs[f"z2_{name}_macs"] == pytest.approx(macs[name], rel=0.03)
+    assert macs["z2"] < 0.3 * macs[name]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -32,6 +32,14 @@ def test_networks_used_elsewhere_in_the_repository_are_registered():
     assert {"gconv/p4", "gconv/p4m", "gconv/z2", "gconv/p4m_resnet18", "gconv/octic"} <= set(SPECS)
 
 
+def test_summaries_and_cards_say_which_twin_is_which():
+    for name, cost in (("z2", "equal parameters"), ("z2_p4_macs", "p4 with equal multiply-accumulates")):
+        assert cost in SPECS[f"gconv/{name}"].summary
+    assert SPECS["gconv/p4m"].twins == ("gconv/z2", "gconv/z2_p4m_macs")
+    assert "Plain twin of p4m: the same layers and as many multiply-acc" in SPECS["gconv/z2_p4m_macs"].card
+    assert all(twin.rpartition("/")[2] in SPECS["gconv/p4m"].card for twin in SPECS["gconv/p4m"].twins)
+
+
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_spec_survives_json_and_its_target_loads(spec):
     assert ModelSpec(**json.loads(json.dumps(spec.to_json()))) == spec

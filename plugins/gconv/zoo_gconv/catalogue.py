@@ -31,6 +31,7 @@ class Network:
         search_space: Values that `zoo tune` tries.
         training: Recommended learning rate and weight decay.
         tags: Words for searching.
+        twins: Ids of the plain networks of equal parameters or equal multiply-accumulates.
     """
 
     group: str | None
@@ -42,6 +43,7 @@ class Network:
     search_space: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=lambda: {"lr": 5e-3, "weight_decay": 1e-4})
     tags: tuple[str, ...] = ()
+    twins: tuple[str, ...] = ()
 
     @property
     def card(self) -> str:
@@ -73,11 +75,18 @@ DROPOUT_SEARCH: dict[str, Any] = {"dropout": {"low": 0.0, "high": 0.5, "log": Fa
 
 SMALL_BODY = f"""
 One lifting convolution and 5 group convolutions, each with batch norm and ReLU; down-sampling is folded into the
-filters, so no full-resolution map is made. The head pools over the group, then over space. p4, p4m and z2 differ
-only in the group and in the widths, which give equal numbers of parameters.
+filters, so no full-resolution map is made. The head pools over the group, then over space. {{twin}}
 
 Source: {COHEN}
 """
+EQUAL_COUNTS = "p4, p4m and z2 differ only in the group and in the widths, which give equal numbers of parameters."
+TWINS_OF_GROUP = f"""{EQUAL_COUNTS} z2 does a fraction of the multiply-accumulates ({{share}} of {{group}}'s), so
+z2_{{group}}_macs, a plain network with as many multiply-accumulates as {{group}}, belongs beside it in a comparison."""
+TWIN_OF_WORK = """Plain twin of {group}: the same layers and as many multiply-accumulates, from 32 to 150 pixels within
+1.5 %, with {times} times the parameters (z2 is the plain twin with as many parameters). The widths are those that
+`zoo bench --model {group},z2 --match macs` finds for 64 x 64 pixels."""
+TWIN_OF_PARAMETERS = f"""{EQUAL_COUNTS} Its multiply-accumulates are fewer; z2_p4_macs and z2_p4m_macs have as many as
+p4 and p4m."""
 
 RESNET_BODY = f"""
 ResNet-18 with every convolution a group convolution; strides and max pool are those of the planar network, each group
@@ -105,6 +114,7 @@ def _resnet(group: str, widths: list[int], *, wide: bool) -> Network:
         search_space={**_widths_search(widths), **POOLING_SEARCH, **DROPOUT_SEARCH},
         training={"lr": 1e-3, "weight_decay": 1e-2},
         tags=("equivariant", "residual", *(["large"] if wide else [])),
+        twins=("timm/resnet18",),
     )
 
 
@@ -129,6 +139,7 @@ def _convnext(
     widths: list[int],
     blocks: list[int],
     kernel_size: int = 7,
+    twins: tuple[str, ...] = (),
 ) -> Network:
     return Network(
         group="p4m",
@@ -139,6 +150,7 @@ def _convnext(
         search_space={**_widths_search(widths), "kernel_size": [3, 5, 7], **POOLING_SEARCH, **DROPOUT_SEARCH},
         training={"lr": 1e-3, "weight_decay": 1e-2},
         tags=("equivariant",),
+        twins=twins,
     )
 
 
@@ -170,6 +182,7 @@ def _cnn(group: str | None, width: int, *, dropout: float, summary: str, variant
         },
         training={"lr": 1e-3, "weight_decay": 1e-4},
         tags=("equivariant", "small") if group else ("baseline", "small"),
+        twins=("gconv/z2cnn",) if group else (),
     )
 
 
@@ -179,35 +192,57 @@ WIDTHS: dict[str, list[int]] = {
     "p4": [8, 8, 12, 14, 14, 20],
     "p4m": [6, 6, 8, 10, 10, 14],
     "z2": [17, 17, 23, 28, 27, 40],
+    # Products of a layer grow as |G|^2 * width^2, so equal multiply-accumulates require widths in the ratio 1 / |G|.
+    # Found by `--match macs` at 64 pixels; a test compares them from 32 to 150 pixels.
+    "z2_p4_macs": [34, 34, 45, 55, 53, 79],
+    "z2_p4m_macs": [48, 48, 65, 79, 77, 113],
 }
 
+
+def _small(name: str, group: str | None, *, summary: str, twin: str) -> Network:
+    pooling = {"pooling": "max"} if group else {}
+    return Network(
+        group=group,
+        target="zoo_gconv.models:build",
+        summary=summary,
+        body=SMALL_BODY.format(twin=twin),
+        defaults={"widths": WIDTHS[name], **SHARED, **pooling},
+        search_space={**_widths_search(WIDTHS[name]), **SMALL_SEARCH, **(POOLING_SEARCH if group else {})},
+        tags=("equivariant", "small") if group else ("baseline", "small"),
+        twins=("gconv/z2", f"gconv/z2_{group}_macs") if group else (),
+    )
+
+
 NETWORKS: dict[str, Network] = {
-    "p4": Network(
-        group="p4",
-        target="zoo_gconv.models:build",
+    "p4": _small(
+        "p4",
+        "p4",
         summary="group convolutions, quarter turns, 6 layers, plain torch",
-        body=SMALL_BODY,
-        defaults={"widths": WIDTHS["p4"], **SHARED, "pooling": "max"},
-        search_space={**_widths_search(WIDTHS["p4"]), **SMALL_SEARCH, **POOLING_SEARCH},
-        tags=("equivariant", "small"),
+        twin=TWINS_OF_GROUP.format(group="p4", share="0.27"),
     ),
-    "p4m": Network(
-        group="p4m",
-        target="zoo_gconv.models:build",
+    "p4m": _small(
+        "p4m",
+        "p4m",
         summary="group convolutions, quarter turns and mirrors, 6 layers, plain torch",
-        body=SMALL_BODY,
-        defaults={"widths": WIDTHS["p4m"], **SHARED, "pooling": "max"},
-        search_space={**_widths_search(WIDTHS["p4m"]), **SMALL_SEARCH, **POOLING_SEARCH},
-        tags=("equivariant", "small"),
+        twin=TWINS_OF_GROUP.format(group="p4m", share="0.13"),
     ),
-    "z2": Network(
-        group=None,
-        target="zoo_gconv.models:build",
-        summary="plain convolutions, plain counterpart of p4 and p4m, 6 layers, plain torch",
-        body=SMALL_BODY,
-        defaults={"widths": WIDTHS["z2"], **SHARED},
-        search_space={**_widths_search(WIDTHS["z2"]), **SMALL_SEARCH},
-        tags=("baseline", "small"),
+    "z2": _small(
+        "z2",
+        None,
+        summary="plain convolutions, twin of p4 and p4m with equal parameters, 6 layers",
+        twin=TWIN_OF_PARAMETERS,
+    ),
+    "z2_p4_macs": _small(
+        "z2_p4_macs",
+        None,
+        summary="plain convolutions, twin of p4 with equal multiply-accumulates, 6 layers",
+        twin=TWIN_OF_WORK.format(group="p4", times="3.8"),
+    ),
+    "z2_p4m_macs": _small(
+        "z2_p4m_macs",
+        None,
+        summary="plain convolutions, twin of p4m with equal multiply-accumulates, 6 layers",
+        twin=TWIN_OF_WORK.format(group="p4m", times="7.8"),
     ),
     "p4_resnet18": _resnet("p4", [16, 32, 64, 128], wide=False),
     "p4_resnet18_wide": _resnet("p4", [32, 64, 128, 256], wide=True),
@@ -221,6 +256,7 @@ NETWORKS: dict[str, Network] = {
         summary="ConvNeXt on p4m, dense pointwise layers",
         widths=[5, 10, 20, 40],
         blocks=[2, 2, 6, 2],
+        twins=("timm/convnext_atto",),
     ),
     # 256, 512 and 1,024 channels: wide enough for the Fourier blocks to save time, and cheap at these resolutions.
     "octic": _convnext(
@@ -268,6 +304,8 @@ PARAMETERS: dict[str, int] = {
     "p4m_resnet18_wide": 11_187_977,
     "p4mcnn": 20_478,
     "z2": 29_292,
+    "z2_p4_macs": 112_057,
+    "z2_p4m_macs": 230_489,
     "z2cnn": 19_383,
 }
 """Trainable parameters of each network with its defaults, measured by benchmarks/parameters.py."""

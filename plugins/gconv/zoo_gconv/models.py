@@ -1,4 +1,4 @@
-"""The networks p4 and p4m and their plain counterpart z2: one architecture, three groups.
+"""The networks p4 and p4m and their plain counterparts: one architecture, three groups.
 
     image -> lifting convolution -> group convolutions -> pool over the group -> pool over space -> linear
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zoo_gconv.catalogue import NETWORKS
 from zoo_gconv.identity import mark
 from zoo_gconv.layers import (
     GroupBatchNorm,
@@ -84,14 +85,14 @@ LAYERS: dict[str, tuple[type[LiftingConv], type[LiftingConv] | type[GroupConv]]]
     "p4m": (P4MConvZ2, P4MConvP4M),
     "z2": (Z2ConvZ2, Z2ConvZ2),
 }
-"""Classes of the first layer and of all further ones."""
+"""Group -> classes of the first layer and of all further ones."""
 
 
 def build(*, model: str, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> GroupNetwork:
     """Build a small network.
 
     Args:
-        model: Name in the catalogue: "p4", "p4m" or "z2".
+        model: Name in the catalogue, such as "p4m" or "z2".
         in_chans: Number of image channels C.
         num_classes: Number of classes K.
         image_size: Edge length of the images in pixels, which is only checked; the network accepts every size that
@@ -102,4 +103,4 @@ def build(*, model: str, in_chans: int, num_classes: int, image_size: int, **hpa
         UsageError: A hyper-parameter or the image size is invalid.
     """
     shape = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
-    return GroupNetwork(*LAYERS[model], **complete(model, **shape, hparams=hparams))
+    return GroupNetwork(*LAYERS[NETWORKS[model].group or "z2"], **complete(model, **shape, hparams=hparams))

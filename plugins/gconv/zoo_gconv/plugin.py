@@ -27,6 +27,7 @@ def _spec(name: str, network: Network) -> ModelSpec:
         search_space=network.search_space,
         parameters=PARAMETERS[name],
         training=network.training,
+        twins=network.twins,
         weights={data: f"weights/{name}.{data}.safetensors" for data in TRAINED_ON} if name in SHIPPED else {},
     )
 

@@ -12,7 +12,7 @@ from zoo_gconv.catalogue import NETWORKS
 def complete(
     model: str, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Fill in the defaults of "p4", "p4m" or "z2" and check every value.
+    """Fill in the defaults of a small network, such as "p4m" or "z2", and check every value.
 
     Args:
         model: Name of the model in the catalogue.
@@ -34,7 +34,7 @@ def complete(
         if _is_whole(values[name]):
             values[name] = [values[name]] * len(widths)
         if not _is_list(values[name]) or len(values[name]) != len(widths):
-            allowed = f"a whole number, or one for each of the {len(widths)} widths {list(widths)}"
+            allowed = f"a whole number, or one for each of the widths {list(widths)}"
             _refuse(model, name, values[name], allowed)
     kernel_sizes, strides = values["kernel_sizes"], values["strides"]
     if any(kernel_size < 1 or kernel_size % 2 == 0 for kernel_size in kernel_sizes):
@@ -93,7 +93,7 @@ def complete_convnext(
     values = _merged(model, in_chans=in_chans, num_classes=num_classes, image_size=image_size, hparams=hparams)
     widths, blocks, kernel_size = values["widths"], values["blocks"], values["kernel_size"]
     _check_counts(model, "widths", widths, "one for each stage")
-    _check_counts(model, "blocks", blocks, f"one for each of the {len(widths)} widths", length=len(widths))
+    _check_counts(model, "blocks", blocks, f"one for each of the widths {list(widths)}", length=len(widths))
     if not _is_whole(kernel_size) or kernel_size < 1 or kernel_size % 2 == 0:
         _refuse(model, "kernel_size", kernel_size, "odd and positive, so that the kernel has a centre pixel")
     smallest = max(kernel_size, 2 ** (len(widths) + 1))

@@ -19,6 +19,7 @@ def zoo_simulators() -> list[SimulatorSpec]:
             target="zoo_lenstronomy.simulator:render",
             summary="lenstronomy, one scene at a time; for checks",
             device="cpu",
+            masses=("multipoles", "truncated_haloes"),
             requires=("lenstronomy",),
             tags=("reference",),
             card=_CARD,

@@ -31,6 +31,19 @@ MODELS = [
 ]
 
 
+def test_a_network_that_fits_itself_is_searched_without_the_settings_of_the_training_loop():
+    own = ModelSpec(id="mine/net", target="mine:net", fits_itself=True, defaults={"a": 1}, search_space={"a": [1, 2]})
+    assert choose_space(own, searched=(), fixed={}) == {"a": [1, 2]}
+    with pytest.raises(UsageError, match="not a searchable setting"):
+        choose_space(own, searched=("lr",), fixed={})
+    with pytest.raises(UsageError, match="does not declare a search space") as caught:
+        choose_space(ModelSpec(id="mine/net", target="mine:net", fits_itself=True), searched=(), fixed={})
+    assert "--search" not in str(caught.value)
+    wrong = ModelSpec(id="mine/net", target="mine:net", fits_itself=True, search_space={"lr": [1, 2]})
+    with pytest.raises(UsageError, match="not a hyper-parameter of the model"):
+        full_space(wrong)
+
+
 @pytest.mark.parametrize("spec", MODELS, ids=[spec.id for spec in MODELS])
 def test_every_model_of_this_repository_can_be_searched_from_its_own_settings(spec):
     space = full_space(spec)
@@ -39,7 +52,7 @@ def test_every_model_of_this_repository_can_be_searched_from_its_own_settings(sp
     known = {name: dimension for name, dimension in space.items() if name in own}
     assert set(parameters_of(own, known)) == set(known)
     # Widths, depths of filters or whatever else its size is; timm's architectures are what they are.
-    assert spec.namespace == "timm" or {"width", "widths"} & set(spec.search_space)
+    assert spec.namespace == "timm" or spec.fits_itself or {"width", "widths"} & set(spec.search_space)
 
 
 @pytest.mark.parametrize("name", [spec.id for spec in MODELS if spec.namespace == "gconv"])

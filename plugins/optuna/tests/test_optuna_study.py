@@ -27,7 +27,7 @@ from zoo.data.recipe import SPLITS
 from zoo.errors import DataError, UsageError
 from zoo.plan.study import read_best
 from zoo.results import store as result_store
-from zoo.results.cell import Cell
+from zoo.results.cell import Cell, Search
 from zoo.run.cell import run_cell
 
 pytestmark = pytest.mark.slow  # searches
@@ -77,6 +77,7 @@ def test_a_trial_is_the_training_of_a_benchmark_and_the_best_is_benchmarked_afre
     monkeypatch.setitem(sys.modules, "optuna", None)
     found = read_best(tmp_path / "store", "s")
     assert (found.trial, found.val_auc, found.request.models) == (best.number, best.value, ["tunetoy/eye"])
+    assert found.trials == 3
     arguments = [
         "bench",
         "--from-study",
@@ -98,6 +99,7 @@ def test_a_trial_is_the_training_of_a_benchmark_and_the_best_is_benchmarked_afre
     result = run_cell(host, planned[0], result_store.prepare_run(tmp_path / "store", planned[0]), device="cpu")
     assert result.status == "ok"
     assert result.test.images == 90
+    assert result.cell.search == Search(study="s", trials=3)
 
     # The command line has the last word, under either name of a hyper-parameter.
     changed = CliRunner().invoke(cli, [*arguments, "--data", "toyzoo/two", "--set", "model.widths=[3]"], obj=host)

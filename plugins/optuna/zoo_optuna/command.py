@@ -121,9 +121,9 @@ def _finish(store: Path, name: str, *, as_json: bool) -> bool:
 
 @click.command("run-trials", hidden=True)
 @click.argument("folder", type=PATH)
-@click.option("--trials", required=True, type=int)
-@click.option("--device", required=True)
-@click.option("--images", type=PATH)
+@click.option("--trials", required=True, type=int, help="Run until the study has this many trials in total.")
+@click.option("--device", required=True, help="Train on this device: cpu, cuda or mps.")
+@click.option("--images", type=PATH, help="Read images made by zoo simulate.")
 @click.pass_context
 def run_trials(ctx: click.Context, folder: Path, trials: int, device: str, images: Path | None) -> None:
     """Run trials in this process until the study has the requested number."""

@@ -142,7 +142,7 @@ def training_seed(study: str, number: int) -> int:
     return 2**30 + stable_hash(f"{study}/{number}/training") % 2**30
 
 
-def best_of(definition: Definition, *, trial: int, val_auc: float, values: Mapping[str, Any]) -> Best:
+def best_of(definition: Definition, *, trial: int, val_auc: float, trials: int, values: Mapping[str, Any]) -> Best:
     """Return the data of the best trial that `zoo bench --from-study` reads."""
     cell = definition.cell
     request = Request(
@@ -156,7 +156,7 @@ def best_of(definition: Definition, *, trial: int, val_auc: float, values: Mappi
     )
     if cell.recipe.simulator is not None:
         request = replace(request, simulator=cell.recipe.simulator)
-    return Best(study=definition.study, trial=trial, val_auc=val_auc, request=request)
+    return Best(study=definition.study, trial=trial, val_auc=val_auc, trials=trials, request=request)
 
 
 def _flat(content: Mapping[str, Any]) -> dict[str, Any]:

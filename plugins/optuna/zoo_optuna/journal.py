@@ -75,7 +75,7 @@ def open_study(folder: Path, definition: Definition, *, create: bool = False) ->
             storage=storage,
             direction="maximize",
             sampler=AddressedTPE(definition.study),
-            pruner=make_pruner(epochs=definition.cell.training["epochs"], after=definition.prune_after),
+            pruner=make_pruner(epochs=definition.cell.training.get("epochs", 1), after=definition.prune_after),
             load_if_exists=True,
         )
     except (OSError, ValueError, LookupError) as error:
@@ -115,7 +115,9 @@ def keep_best(study: Study, definition: Definition, folder: Path) -> None:
         if ended:
             best = study.best_trial
             values = values_of(best.params, definition.space)
-            write_best(folder, best_of(definition, trial=best.number, val_auc=best.values[0], values=values))
+            trials = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+            found = best_of(definition, trial=best.number, val_auc=best.values[0], trials=trials, values=values)
+            write_best(folder, found)
 
 
 def _drop_torn_line(path: Path, lock: filelock.BaseFileLock) -> None:

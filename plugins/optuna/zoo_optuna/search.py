@@ -21,6 +21,7 @@ from zoo.paths import log_tail, make_dir, open_log, user_path
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.plan.study import study_folder, unknown_study
+from zoo.plurals import counted
 from zoo.progress import PARENT_VARIABLE, Progress, read_progress
 from zoo.results.store import LOG, PROGRESS, locked
 from zoo.specs import DatasetSpec, ModelSpec
@@ -233,7 +234,11 @@ class _Crew:
                 deaths = trial.user_attrs.get("deaths", 0) + 1
                 trial.set_user_attr("deaths", deaths)
                 if deaths >= MOST_DEATHS:
-                    give_up(study, trial, f"its process died {deaths} times, last with status {process.returncode}")
+                    give_up(
+                        study,
+                        trial,
+                        f"its process died {counted(deaths, 'time')}, last with status {process.returncode}",
+                    )
 
     def stop(self) -> None:
         """Stop the workers; an unfinished trial loses at most one epoch."""

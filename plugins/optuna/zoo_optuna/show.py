@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.cli.context import console
 from zoo.cli.watch import LINE_SECONDS, LiveBars, describe, duration
+from zoo.plurals import counted
 from zoo.progress import Progress
 from zoo_optuna.definition import Definition
 from zoo_optuna.search import State
@@ -41,7 +42,7 @@ class StudyWatcher(LiveBars):
             # Trials of earlier calls appear only in the final table.
             self._reported = {trial.number for trial in ended}
             if ended:
-                self._console.print(f"{len(ended)} of {state.wanted} trials have already ended")
+                self._console.print(f"{len(ended)} of {counted(state.wanted, 'trial')} already ended")
         for trial in ended:
             if trial.number not in self._reported:
                 self._reported.add(trial.number)
@@ -73,7 +74,7 @@ class StudyWatcher(LiveBars):
 def _whole(state: State, ended: int) -> str:
     """Return the progress of the study, its best trial, and the estimated time left."""
     complete = [trial for trial in state.trials if trial.value is not None and STATES[trial.state] == "ended"]
-    text = f"{ended}/{state.wanted} trials"
+    text = f"{ended}/{counted(state.wanted, 'trial')}"
     if complete:
         best = max(complete, key=lambda trial: trial.value or 0.0)
         text += f", best val AUC {best.value:.4f} (trial {best.number})"
@@ -142,7 +143,7 @@ def print_summary(summary: Summary) -> None:
         for state in ("stopped", "failed", "unfinished")
         if (count := sum(trial.state == state for trial in summary.trials))
     ]
-    counts = ", ".join([f"{len(ended)} trials ended", *others])
+    counts = ", ".join([f"{counted(len(ended), 'trial')} ended", *others])
     out.print(f"{summary.study}: {summary.model} on {summary.data}, budget {summary.budget}; {counts}")
     if not ended:
         return

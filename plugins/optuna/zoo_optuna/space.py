@@ -28,15 +28,15 @@ def full_space(spec: ModelSpec) -> Space:
     """Return all settings that can be searched for a model: those of the trainer, then those of the model.
 
     A model may declare a different range for a setting of the trainer. A hyper-parameter with the same name as a
-    setting of the trainer is called "model.NAME", as for --set.
+    setting of the trainer is called "model.NAME", as for --set. A network that fits itself has its own settings only.
 
     Raises:
         UsageError: The search space that the plugin declares is invalid.
     """
-    space = dict(TRAINER_SPACE)
+    space, trainer = ({}, ()) if spec.fits_itself else (dict(TRAINER_SPACE), SETTING_NAMES)
     for name, dimension in spec.search_space.items():
-        if name not in spec.defaults and name not in SETTING_NAMES:
-            known = (*spec.defaults, *SETTING_NAMES)
+        if name not in spec.defaults and name not in trainer:
+            known = (*spec.defaults, *trainer)
             raise _misdescribed(spec, name, f"it is not a hyper-parameter of the model.{nearest(name, known)}")
         if problem := _problem(dimension):
             raise _misdescribed(spec, name, problem)
@@ -69,7 +69,9 @@ def choose_space(spec: ModelSpec, *, searched: Sequence[str], fixed: Mapping[str
     if not searched and not spec.search_space:
         raise UsageError(
             f"{spec.id} does not declare a search space.",
-            hint=f"To search only the training settings: --search {','.join(TRAINER_SPACE)}",
+            hint=""
+            if spec.fits_itself
+            else f"To search only the training settings: --search {','.join(TRAINER_SPACE)}",
         )
     names = [_plain(name, space) for name in searched] or [name for name in space if name not in fixed_names]
     if not names:

@@ -119,7 +119,8 @@ def _run(
             def epoch_ended(entry: Epoch) -> None:
                 keep_seconds()
                 trial.report(entry.val_auc, step=entry.epoch)
-                if entry.epoch < prepared.settings.epochs and trial.should_prune():
+                unfinished = not cell.fits_itself and entry.epoch < prepared.settings.epochs
+                if unfinished and trial.should_prune():
                     raise optuna.TrialPruned
 
             fitted = fit(prepared, cell, run_dir, epoch_ended=epoch_ended)

@@ -72,7 +72,8 @@ def test_default_networks_are_as_large_as_those_of_gconv(name):
 @pytest.mark.parametrize("size", [64, 65, 75, 150])
 def test_logits_are_invariant_at_every_size(library, group, size):
     network = build(f"{library}/{group}", image_size=64, widths=[2, 3], kernel_sizes=5, strides=2).eval()
-    assert measure_equivariance(network, blob_images(2, 1, size), group).error <= 1e-5
+    # The spread of two images would be small beside rounding.
+    assert measure_equivariance(network, blob_images(6, 1, size), group).declared.error <= 1e-5
 
 
 @pytest.mark.parametrize("group", ["c8", "so2", "d8", "o2"])
@@ -85,7 +86,7 @@ def test_more_rotations_are_closer_to_invariant_at_angles_in_between(group):
         measure_equivariance(build(f"e2cnn/{name}", image_size=33), images, rotations if "2" in group else group)
         for name in ("d4" if rotations == "o2" else "c4", group)
     ]
-    assert errors[1].error < 1e-5  # pixel symmetries
+    assert errors[1].declared.error < 1e-5  # pixel symmetries
     assert errors[1].rotations.error < 0.5 * errors[0].rotations.error
     assert errors[1].rotations.floor < 0.01 * errors[1].rotations.error
 
@@ -104,9 +105,9 @@ def test_hyper_parameters_decide_the_equivariance_that_a_network_states(name, hp
     network = build(name, **SMALL, **hparams).eval()
     assert (network.symmetry_group, network.equivariance) == claim
     if claim[1] == "exact":
-        assert measure_equivariance(network, blob_images(2, 1, 17), claim[0]).error < 1e-5
+        assert measure_equivariance(network, blob_images(2, 1, 17), claim[0]).declared.error < 1e-5
     if claim[1] is None:
-        assert measure_equivariance(network, blob_images(2, 1, 17), claim[0]).error > 1e-3
+        assert measure_equivariance(network, blob_images(2, 1, 17), claim[0]).declared.error > 1e-3
 
 
 @pytest.mark.parametrize("name", ["e2cnn/c4", "escnn/d4", "e2cnn/so2"])
@@ -241,7 +242,7 @@ def test_the_network_of_2021_equals_one_built_from_modules_of_e2cnn():
     with torch.no_grad():
         maps = published(nn.GeometricTensor(images, published.in_type)).tensor
         torch.testing.assert_close(network(images), network.head(maps), rtol=1e-4, atol=1e-5)
-    assert measure_equivariance(network, images, "c4").error > 1e-3  # flattened, and so not invariant
+    assert measure_equivariance(network, images, "c4").declared.error > 1e-3  # flattened, and so not invariant
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def complete(
         if _is_whole(values[name]):
             values[name] = [values[name]] * len(widths)
         if not _is_list(values[name]) or len(values[name]) != len(widths):
-            refuse(name, values[name], f"a whole number, or one for each of the {len(widths)} widths {list(widths)}")
+            refuse(name, values[name], f"a whole number, or one for each of the widths {list(widths)}")
     if any(kernel_size < 3 or kernel_size % 2 == 0 for kernel_size in values["kernel_sizes"]):
         refuse("kernel_sizes", values["kernel_sizes"], "odd numbers, 3 or more, so that a filter can have directions")
     if any(stride not in (1, 2) for stride in values.get("strides", ())):

@@ -1,4 +1,4 @@
-"""What it registers. One of its event hooks raises, always."""
+"""Specs and hooks of a third party. One of its event hooks always raises an exception."""
 
 from __future__ import annotations
 

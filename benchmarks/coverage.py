@@ -1,0 +1,219 @@
+"""How often the intervals hold the truth, and how often two networks of equal quality are called different.
+
+    uv run python benchmarks/coverage.py                   # print the tables; about 10 minutes on one idle core
+    uv run python benchmarks/coverage.py --write           # and keep them in benchmarks/results/coverage.md
+    uv run python benchmarks/coverage.py --repetitions 200 # a look
+
+The predictions are synthetic, so the truth is known exactly. Scores of a class have one distribution where it is the
+true class and the same one, shifted, where it is not; the scores of an image's three classes are correlated, as those
+of a softmax are. Student's t with 5 and 3 degrees of freedom stands for networks that are far off on a few images.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.results.differences import Comparison, Sample, compare_samples, make_sample
+from zoo.scores.stats import intervals
+
+AREAS = (0.5, 0.9, 0.99, 0.996, 0.9999)
+IMAGES = (256, 2048, 7500)
+TAILS = {"normal": 0, "t, 5 degrees of freedom": 5, "t, 3 degrees of freedom": 3}
+"""Distribution of the scores -> degrees of freedom; 0 is normal."""
+SPREADS = (0.0016, 0.0051)
+"""Standard deviations between trainings that were seen on Model A and B."""
+PAIRS = ((0.98, 0.98), (0.99, 0.98), (0.9999, 0.996))
+"""True areas of two trainings whose difference is measured."""
+RESULT = Path(__file__).parent / "results/coverage.md"
+
+Array = NDArray[np.float64]
+
+
+@cache
+def shift_for(area: float, freedom: int) -> float:
+    """Return the shift that gives two equal distributions this area under the ROC curve."""
+    from scipy import optimize, stats
+
+    if not freedom:
+        return float(np.sqrt(2) * stats.norm.ppf(area))
+    # 1 - area = P(x + shift < y), integrated over x = sinh(u), which reaches far into the tails.
+    u = np.linspace(-12, 12, 4001)
+    x, law = np.sinh(u), stats.t(freedom)
+    weights = law.pdf(x) * np.cosh(u) * (u[1] - u[0])
+    return float(optimize.brentq(lambda shift: weights @ law.sf(x + shift) - (1 - area), -1.0, 500.0, xtol=1e-9))
+
+
+def predictions(random: np.random.Generator, images: int, *, area: float, freedom: int) -> tuple[Array, Array]:
+    """Return scores [N, 3] and labels [N]; every class, their mean and the pooled decisions have this area."""
+    labels = np.arange(images) % 3
+    noise = random.normal(size=(images, 3))
+    noise = (noise - noise.mean(1, keepdims=True)) * np.sqrt(1.5)  # of unit variance, correlation -1/2
+    if freedom:
+        noise *= np.sqrt(freedom / random.chisquare(freedom, size=(images, 1)))
+    noise[np.arange(images), labels] += shift_for(area, freedom)
+    return noise, labels
+
+
+def coverage(images: int, *, area: float, freedom: int, repetitions: int, accuracy: bool = True) -> dict[str, float]:
+    """Return the share of intervals that hold the truth, of a class, the macro and the micro area and the accuracy.
+
+    Also "width", the median width of the macro area's interval, and "perfect", the share of repetitions in which all
+    pairs of a class were in order.
+    """
+    random = np.random.default_rng([0, images, freedom, round(area * 10_000)])
+    truth = {"auc_0": area, "auc_macro": area, "auc_micro": area}
+    if accuracy:
+        truth["accuracy"] = accuracy_of(area, freedom)
+    held = dict.fromkeys(truth, 0)
+    widths, perfect = [], 0
+    for _ in range(repetitions):
+        found = intervals(*predictions(random, images, area=area, freedom=freedom))
+        for name, value in truth.items():
+            held[name] += found[name][0] <= value <= found[name][1]
+        widths.append(found["auc_macro"][1] - found["auc_macro"][0])
+        perfect += found["auc_0"][1] == 1
+    shares = {name: count / repetitions for name, count in held.items()}
+    return {**shares, "width": float(np.median(widths)), "perfect": perfect / repetitions}
+
+
+@cache
+def accuracy_of(area: float, freedom: int) -> float:
+    """Return the true accuracy, from three million images."""
+    random = np.random.default_rng(0)
+    scores, labels = predictions(random, 3_000_000, area=area, freedom=freedom)
+    return float((scores.argmax(1) == labels).mean())
+
+
+def trainings(
+    random: np.random.Generator, images: int, *, networks: Sequence[float], seeds: int, spread: float, freedom: int = 0
+) -> list[Sample]:
+    """Return trained networks on the same images, with these true areas and this spread between trainings.
+
+    Half of the variance of a score comes from the image; a quarter each from the network and from its training.
+    """
+    from scipy import stats
+
+    labels = np.arange(images) % 3
+    own = np.arange(images), labels
+
+    def noise() -> Array:
+        values = random.normal(size=(images, 3))
+        return np.asarray((values - values.mean(1, keepdims=True)) * np.sqrt(1.5))
+
+    tail = np.sqrt(freedom / random.chisquare(freedom, size=(images, 1))) if freedom else 1.0
+    shared, samples = noise(), []
+    for index, area in enumerate(networks):
+        network, drawn = noise(), []
+        slope = stats.norm.pdf(stats.norm.ppf(area))  # of the area by the standardised shift
+        for _ in range(seeds):
+            scores = (np.sqrt(0.5) * shared + 0.5 * network + 0.5 * noise()) * tail
+            luck = np.sqrt(2) * spread / slope * random.normal() if spread else 0.0
+            scores[own] += shift_for(area, freedom) + luck
+            drawn.append((scores, labels))
+        samples.append(make_sample(f"network {index}", "the same", drawn))
+    return samples
+
+
+def macro(samples: Sequence[Sample]) -> list[Comparison]:
+    """Return the comparisons of the macro areas."""
+    return [one for one in compare_samples(samples, ("a", "b", "c")) if one.score == "macro"]
+
+
+def difference_coverage(images: int, *, areas: tuple[float, float], freedom: int, repetitions: int) -> float:
+    """Return the share of intervals of a difference between two trainings that hold the true one."""
+    random = np.random.default_rng([1, images, freedom, *(round(area * 10_000) for area in areas)])
+    held = 0
+    for _ in range(repetitions):
+        [one] = macro(trainings(random, images, networks=areas, seeds=1, spread=0.0, freedom=freedom))
+        true = (areas[0] - areas[1]) * (1 if one.first == "network 0" else -1)
+        held += one.low <= true <= one.high
+    return held / repetitions
+
+
+def false_findings(*, networks: int, seeds: int, spread: float, repetitions: int, area: float = 0.98) -> float:
+    """Return the share of tables of networks of equal quality in which some network is called better."""
+    random = np.random.default_rng([2, networks, seeds, round(spread * 10_000)])
+    called = 0
+    for _ in range(repetitions):
+        drawn = trainings(random, 2048, networks=[area] * networks, seeds=seeds, spread=spread)
+        called += any(one.verdict == "higher" for one in macro(drawn))
+    return called / repetitions
+
+
+def lines(repetitions: int) -> Iterator[str]:
+    """Yield the lines of the page as they are known."""
+    error = 100 * (0.05 * 0.95 / repetitions) ** 0.5
+    yield "# How often intervals and tests are right"
+    yield ""
+    yield f"Written by `python benchmarks/coverage.py --write`. Each figure is a share of {repetitions:,} repetitions"
+    yield f"on synthetic predictions whose truth is known, so its own error is about {error:.1f} %."
+    yield ""
+    yield "## Intervals of one run"
+    yield ""
+    yield "Per cent of nominal 95 % intervals that hold the truth. *Perfect*: per cent of test sets on which all pairs"
+    yield "of a class were in order. *Width*: median width of the interval of the macro AUC."
+    for tail, freedom in TAILS.items():
+        yield ""
+        yield f"Scores: {tail}."
+        yield ""
+        yield "| AUC | test images | class | macro | micro | accuracy | perfect | width |"
+        yield "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+        for area in AREAS:
+            for images in IMAGES:
+                found = coverage(images, area=area, freedom=freedom, repetitions=repetitions)
+                shares = [found[name] for name in ("auc_0", "auc_macro", "auc_micro", "accuracy", "perfect")]
+                texts = [f"{100 * share:.1f}" for share in shares]
+                yield f"| {area} | {images:,} | {' | '.join(texts)} | {found['width']:.2g} |"
+    yield ""
+    yield "## Intervals of a difference between two trainings"
+    yield ""
+    yield "Per cent of nominal 95 % intervals of the difference of macro AUCs, over images, that hold the true one."
+    yield ""
+    yield f"| AUCs | test images | {' | '.join(TAILS)} |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for areas in PAIRS:
+        for images in IMAGES[:2]:
+            found_shares = [
+                difference_coverage(images, areas=areas, freedom=freedom, repetitions=repetitions)
+                for freedom in TAILS.values()
+            ]
+            yield f"| {areas[0]}, {areas[1]} | {images:,} | {' | '.join(f'{100 * one:.1f}' for one in found_shares)} |"
+    yield ""
+    yield "## Networks of equal quality that are called different"
+    yield ""
+    yield "Per cent of tables in which some network is called better than another (corrected p below 0.05), where all"
+    yield "have the same expected AUC, 0.98, and are tested on the same 2,048 images."
+    yield ""
+    yield "| spread between trainings | seeds | two networks | four networks, six pairs |"
+    yield "| ---: | ---: | ---: | ---: |"
+    for spread in SPREADS:
+        for seeds in (3, 5):
+            rates = [
+                false_findings(networks=networks, seeds=seeds, spread=spread, repetitions=repetitions)
+                for networks in (2, 4)
+            ]
+            yield f"| {spread} | {seeds} | {100 * rates[0]:.1f} | {100 * rates[1]:.1f} |"
+
+
+def main() -> None:
+    """Print the page, and keep it if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=2000, help="Repeat each measurement this often.")
+    parser.add_argument("--write", action="store_true", help="Keep the page in benchmarks/results/coverage.md.")
+    options = parser.parse_args()
+    page = []
+    for line in lines(options.repetitions):
+        print(line, flush=True)
+        page.append(line)
+    if options.write:
+        RESULT.write_text("\n".join(page) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Score trained networks on lenses with multipoles, lens light, truncated haloes or fewer heavy sub-haloes.
+
+    python benchmarks/robustness.py p4m.modelA p4m.modelB      # weights by name, run folder or file
+    python benchmarks/robustness.py --write                    # the page again, from the record
+
+Every variant changes the parameters of the data set that a network was trained on, so its images show the same
+sources, shears and masses, and differences are paired. The false-positive rate is the share of images without
+substructure that a network takes for substructure, at the threshold that gives 5 % on the plain test images.
+
+The scores are added to benchmarks/results/robustness.jsonl, and benchmarks/results/robustness.md is written from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import zoo
+from zoo import registry, schema
+from zoo.data.about import version_note
+from zoo.data.open import Dataset
+from zoo.data.recipe import SPLITS
+from zoo.host import load_plugins
+from zoo.inference.evaluate import evaluation_recipe
+from zoo.paths import write_text
+from zoo.scores.score import score
+from zoo.specs import DatasetSpec
+
+RESULTS = Path(__file__).resolve().parent / "results"
+RECORD, PAGE = RESULTS / "robustness.jsonl", RESULTS / "robustness.md"
+PLAIN = "plain"
+SMOOTH = "no_substructure"
+RATE = 0.05
+
+_ABOUT = """\
+# Networks on lenses that they were not trained for
+
+Written by `uv run python benchmarks/robustness.py WEIGHTS...` from [robustness.jsonl](robustness.jsonl).
+
+Each network was trained on round haloes with point masses and scored on the same test lenses with one change;
+[populations.md](../../docs/populations.md#todays-questions) describes the changes. The false-positive rate is the share
+of smooth lenses (no substructure) that the network takes for lenses with substructure, at the threshold that gives 5 %
+on its plain test images. One training each: another one may give other figures.
+
+| trained on | run | test images | macro AUC (95 %) | change | false positives among smooth lenses (95 %) |
+| --- | --- | --- | ---: | ---: | ---: |
+"""
+
+
+class Row(schema.Record, kw_only=True):
+    """Scores of one network on one variant."""
+
+    model: str
+    """Id of the network."""
+    run_id: str
+    """Run id of its training."""
+    data: str
+    """Id of the data set that it was trained on, and whose test images were changed."""
+    data_version: int
+    """Version of that data set at the training."""
+    variant: str
+    """Key of `tables.VARIANTS`, or "plain"."""
+    images: int
+    """Number of test images, of all classes."""
+    macro_auc: float
+    """Mean of the classes' one-vs-rest areas under the ROC curve."""
+    low: float
+    """Lower end of its 95 % interval over the images."""
+    high: float
+    """Upper end."""
+    smooth: int
+    """Number of test images without substructure."""
+    false_positives: int
+    """How many of them exceed the threshold of the plain images."""
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Score the weights, add the rows to the record and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", nargs="*", help="Weights, in any form that `zoo evaluate` accepts.")
+    parser.add_argument("--images", type=int, default=2048, help="Number of test images of each variant.")
+    parser.add_argument("--store", type=Path, default=Path("results"), help="Store that is searched for run ids.")
+    parser.add_argument("--write", action="store_true", help="Write the page from the record only.")
+    options = parser.parse_args(words)
+    rows = read_record()
+    for name in options.weights:
+        new = measure(name, images=options.images, store=options.store)
+        rows = [row for row in rows if row.run_id != new[0].run_id] + new
+        write_text(RECORD, "".join(json.dumps(schema.plain(row)) + "\n" for row in rows))
+    if options.weights or options.write:
+        write_text(PAGE, page(rows))
+
+
+def measure(weights: str, *, images: int, store: Path) -> list[Row]:
+    """Return the scores of trained weights on plain test images and on every variant."""
+    from zoo_deeplense.tables import VARIANTS
+
+    host = load_plugins()
+    trained = zoo.load(weights, store=store, host=host)
+    rows: list[Row] = []
+    threshold = np.nan
+    changes: Mapping[str, Mapping[str, Any]] = {PLAIN: {}, **VARIANTS}
+    for variant, params in changes.items():
+        recipe = evaluation_recipe(host, trained, params=params)
+        split = Dataset(host, recipe, dict.fromkeys(SPLITS, images)).split("test")
+        batches = (batch for chunk in split.chunks for batch in torch.from_numpy(np.array(chunk)).split(256))
+        probabilities = np.concatenate([trained.predict_proba(batch) for batch in batches])
+        logits = torch.from_numpy(np.log(np.clip(probabilities, 1e-30, None)))
+        scores = score(logits, torch.from_numpy(split.labels.astype(np.int64)), trained.about.classes)
+        smooth = substructure(probabilities, trained.about.classes)[split.labels == split.classes.index(SMOOTH)]
+        if variant == PLAIN:
+            threshold = float(np.quantile(smooth, 1 - RATE))
+        low, high = scores.intervals["macro"]
+        rows.append(
+            Row(
+                model=trained.about.model, run_id=trained.about.run_id, data=trained.about.recipe.dataset,
+                data_version=trained.about.recipe.dataset_version, variant=variant, images=len(split.labels),
+                macro_auc=scores.auc["macro"], low=low, high=high, smooth=len(smooth),
+                false_positives=int((smooth > threshold).sum()),
+            )
+        )  # fmt: skip
+        print(variant, f"{scores.auc['macro']:.4f}", f"{(smooth > threshold).mean():.3f}", flush=True)
+    return rows
+
+
+def substructure(probabilities: NDArray[np.float64], classes: Sequence[str]) -> NDArray[np.float64]:
+    """Return [N] the probability of any class with substructure."""
+    total: NDArray[np.float64] = 1 - probabilities[:, list(classes).index(SMOOTH)]
+    return total
+
+
+def read_record() -> list[Row]:
+    """Return the rows of the record; none where there is no file."""
+    if not RECORD.exists():
+        return []
+    lines = RECORD.read_text(encoding="utf-8").splitlines()
+    return [schema.read_record(json.loads(line), Row, what="A line of the record") for line in lines]
+
+
+def page(rows: Sequence[Row]) -> str:
+    """Return the Markdown of the page."""
+    text, notes = _ABOUT, {}
+    plain = {row.run_id: row for row in rows if row.variant == PLAIN}
+    for row in rows:
+        low, high = wilson(row.false_positives, row.smooth)
+        change = "" if row.variant == PLAIN else f"{row.macro_auc - plain[row.run_id].macro_auc:+.4f}"
+        text += (
+            f"| `{row.model}` on {row.data.partition('/')[2]} | `{row.run_id[:4]}` | {row.variant} "
+            f"| {row.macro_auc:.4f} ({row.low:.4f} to {row.high:.4f}) | {change} "
+            f"| {row.false_positives / row.smooth:.1%} ({low:.1%} to {high:.1%}) |\n"
+        )
+        spec = registry.find(load_plugins(environment={}), DatasetSpec, row.data)
+        if note := version_note(spec, row.data_version):
+            notes[row.data] = f"The network of {row.data} was trained on images {note}."
+    images = sorted({row.images for row in rows})
+    text += f"\n{' or '.join(f'{count:,}' for count in images)} test images of each kind, a third of them smooth.\n"
+    return text + "".join(f"\n{note}\n" for note in notes.values())
+
+
+def wilson(found: int, count: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share (Wilson 1927); the threshold is taken as exact."""
+    z, share = 1.959964, found / count
+    middle, half = share + z**2 / (2 * count), z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return float((middle - half) / (1 + z**2 / count)), float((middle + half) / (1 + z**2 / count))
+
+
+if __name__ == "__main__":
+    main()

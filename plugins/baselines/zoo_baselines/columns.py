@@ -1,0 +1,51 @@
+"""Numbers of the training images as columns, computed in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from zoo.errors import UsageError
+from zoo.models.own_fit import ImagesToFit, SplitsToFit
+
+BATCH = 256
+
+
+def first_images(split: ImagesToFit, *, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield images and labels of the first `most` images of a split, in batches.
+
+    Raises:
+        UsageError: `most` is not a whole number above 0.
+    """
+    if type(most) is not int or most < 1:
+        raise UsageError(f"most_images={most!r} must be a whole number, at least 1.")
+    left = most
+    for images, labels in split.batches(BATCH):
+        yield images[:left], labels[:left]
+        left -= len(images)
+        if left <= 0:
+            return
+
+
+@torch.no_grad()
+def columns_of(
+    columns: Callable[[Tensor], Tensor], splits: SplitsToFit, *, most: int, what: str = "scalars"
+) -> tuple[Tensor, Tensor]:
+    """Return columns [n, F] and labels [n] of the first training images.
+
+    Args:
+        columns: Function from images [b, C, H, W] to numbers [b, F].
+        splits: Training images.
+        most: Largest n.
+        what: Name of the numbers for the progress.
+    """
+    total, done = min(most, len(splits.train)), 0
+    found, all_labels = [], []
+    for images, labels in first_images(splits.train, most=most):
+        found.append(columns(images))
+        all_labels.append(labels)
+        done += len(images)
+        splits.progress(done, total, what)
+    return torch.cat(found), torch.cat(all_labels)

@@ -1,0 +1,61 @@
+"""Registers the baselines with `zoo`."""
+
+from __future__ import annotations
+
+from zoo import ModelSpec, hookimpl
+
+_SCALARS = """
+The scalars are those of `zoo.scores.scalars`: flux, radius, width, offset, azimuthal moments of the light and of the
+ring, asymmetry, Gini coefficient, Laplacian, bands of spatial frequency and others, 64 in all. They do not change where
+an image is turned by 90 degrees or mirrored. `zoo data probe` shows what each of them tells by itself.
+"""
+
+_LIMIT = "It is fitted to the first {:,} training images, where there are more (`most_images`)."
+
+
+@hookimpl
+def zoo_models() -> list[ModelSpec]:
+    """Return the baselines."""
+    return [
+        ModelSpec(
+            id="baselines/scalars_linear",
+            target="zoo_baselines.linear:scalars_linear",
+            summary="logistic regression on 64 scalars of the image",
+            tags=("baseline",),
+            requires=("scikit-learn:sklearn",),
+            parameters=195,
+            defaults={"strength": 1.0, "most_images": 100_000},
+            search_space={"strength": {"low": 1e-3, "high": 1e3, "log": True}},
+            fits_itself=True,
+            card=f"A multinomial logistic regression.\n{_SCALARS}\n{_LIMIT.format(100_000)}",
+        ),
+        ModelSpec(
+            id="baselines/scalars_boosted",
+            target="zoo_baselines.boosted:scalars_boosted",
+            summary="gradient-boosted trees on 64 scalars of the image",
+            tags=("baseline",),
+            requires=("scikit-learn:sklearn",),
+            parameters=18_000,
+            defaults={"trees": 200, "depth": 3, "rate": 0.1, "subsample": 0.5, "most_images": 20_000},
+            search_space={
+                "trees": [100, 200, 400],
+                "depth": [2, 3, 4, 5],
+                "rate": {"low": 0.02, "high": 0.3, "log": True},
+            },
+            fits_itself=True,
+            card=f"scikit-learn's gradient boosting, evaluated in torch.\n{_SCALARS}\n{_LIMIT.format(20_000)}",
+        ),
+        ModelSpec(
+            id="baselines/pca_linear",
+            target="zoo_baselines.linear:pca_linear",
+            summary="logistic regression on 64 principal components of the pixels",
+            tags=("baseline",),
+            requires=("scikit-learn:sklearn",),
+            parameters=64 * 150 * 150 + 195,
+            defaults={"components": 64, "strength": 1.0, "most_images": 20_000},
+            search_space={"components": [16, 32, 64, 128], "strength": {"low": 1e-3, "high": 1e3, "log": True}},
+            fits_itself=True,
+            card="A multinomial logistic regression on the first principal components of the pixels, found by a "
+            f"randomised singular value decomposition.\n\n{_LIMIT.format(20_000)}",
+        ),
+    ]

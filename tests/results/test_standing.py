@@ -1,0 +1,88 @@
+"""A network that does not beat the strongest baseline is marked, in every form of the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from zoo.report.blocks import score_table
+from zoo.report.tables import make_tables, to_csv, to_markdown
+from zoo.results.baselines import Standing, find_standing, merged
+from zoo.results.comparison import group_variants
+
+_spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parents[1] / "report" / "reportdata.py")
+reportdata = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(reportdata)
+DECLARED = dataclasses.replace(reportdata.STRIPES, baselines=("toyzoo/bar",))
+
+
+def results(*areas, bar=0.9, weak=0.6):
+    """Return networks of these areas, and two baselines: one that is declared, one that fits itself."""
+    networks = [reportdata.good(area, model=f"toyzoo/net{k}") for k, area in enumerate(areas)]
+    bars = [reportdata.good(bar, model="toyzoo/bar"), reportdata.good(weak, model="toyzoo/weak", training={})]
+    return [*networks, *bars]
+
+
+def pair(first, second, found):
+    return SimpleNamespace(first=first, second=second, score="macro", found=found)
+
+
+def marked(standing, found):
+    return {result.cell.model for result in found if result.run_id in standing.unbeaten}
+
+
+def test_only_a_network_that_is_higher_beyond_chance_beats_the_strongest_baseline():
+    found = results(0.95, 0.91, 0.85)
+    comparisons = [
+        pair("toyzoo/net0", "toyzoo/bar", True),
+        pair("toyzoo/net1", "toyzoo/bar", False),  # higher by chance
+        pair("toyzoo/bar", "toyzoo/net2", True),
+        pair("toyzoo/net2", "toyzoo/weak", True),  # the weaker baseline does not count
+    ]
+    standing = find_standing(group_variants(found), dataset=DECLARED, comparisons=comparisons)
+    assert marked(standing, found) == {"toyzoo/net1", "toyzoo/net2"}
+    assert set(standing.unbeaten.values()) == {"toyzoo/bar"}
+    assert {result.cell.model for result in found if result.run_id in standing.baselines} == {
+        "toyzoo/bar",
+        "toyzoo/weak",
+    }
+    assert standing.footnotes == ["† does not beat toyzoo/bar"]
+
+
+@pytest.mark.parametrize("bar", [0.5, 0.99])
+def test_without_predictions_the_areas_decide(bar):
+    found = results(0.9, bar=bar, weak=0.4)
+    standing = find_standing(group_variants(found), dataset=DECLARED)
+    assert marked(standing, found) == ({"toyzoo/net0"} if bar > 0.9 else set())
+
+
+def test_without_a_baseline_or_a_network_nothing_is_marked():
+    assert find_standing([], dataset=None) == Standing()
+    networks = [reportdata.good(0.9)]
+    assert find_standing(group_variants(networks), dataset=DECLARED) == Standing()
+    bars = results()
+    standing = find_standing(group_variants(bars), dataset=DECLARED)
+    assert standing.unbeaten == {}
+    assert len(standing.baselines) == 2
+    assert merged([standing, Standing()]) == standing
+    assert merged([]) == Standing()
+
+
+def test_tables_csv_and_page_show_it():
+    found = results(0.95, 0.7)
+    [table] = make_tables(found, datasets={DECLARED.id: DECLARED})
+    assert [row[0] for row in table.rows] == [
+        "toyzoo/net0", "toyzoo/bar (baseline)", "toyzoo/net1 †", "toyzoo/weak (baseline)",
+    ]  # fmt: skip
+    assert "† does not beat toyzoo/bar" in table.notes
+    assert "| toyzoo/net1 † |" in to_markdown(table)
+    standing = find_standing(group_variants(found), dataset=DECLARED)
+    heading, *lines = (line.split(",") for line in to_csv(found, standing=standing).splitlines())
+    shown = [(line[heading.index("baseline")], line[heading.index("does_not_beat")]) for line in lines]
+    assert shown == [("False", ""), ("False", "toyzoo/bar"), ("True", ""), ("True", "")]
+    rows = score_table(group_variants(found), reportdata.CLASSES, standing=standing)["rows"]
+    assert [row["label"] for row in rows] == ["", " (baseline)", " †", " (baseline)"]

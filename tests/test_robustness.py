@@ -1,0 +1,50 @@
+"""The page of benchmarks/robustness.py follows from its record, and its rates are counted as it states."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from zoo_deeplense.tables import VARIANTS
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+import robustness
+
+
+def rows(*, version: int = 2) -> list[robustness.Row]:
+    return [
+        robustness.Row(
+            model="gconv/p4m", run_id="abcd0123", data="deeplense/modelA", data_version=version, variant=variant,
+            images=30, macro_auc=auc, low=auc - 0.01, high=auc + 0.01, smooth=10, false_positives=false,
+        )
+        for variant, auc, false in (("plain", 0.98, 1), ("multipoles", 0.9, 4))
+    ]  # fmt: skip
+
+
+def test_the_page_is_written_from_the_record():
+    record = robustness.read_record()
+    assert {row.variant for row in record} == {robustness.PLAIN, *VARIANTS}
+    assert robustness.page(record) == robustness.PAGE.read_text(encoding="utf-8")
+
+
+def test_a_row_states_score_change_and_false_positives():
+    page = robustness.page(rows())
+    low, high = robustness.wilson(4, 10)
+    assert f"| multipoles | 0.9000 (0.8900 to 0.9100) | -0.0800 | 40.0% ({low:.1%} to {high:.1%}) |" in page
+    assert "of version 1" not in page
+    assert "trained on images of version 1 of deeplense/modelA" in robustness.page(rows(version=1))
+
+
+@pytest.mark.parametrize(("found", "count"), [(0, 10), (4, 10), (50, 700)])
+def test_interval_is_wilsons(found, count):
+    wanted = stats.binomtest(found, count).proportion_ci(method="wilson")
+    assert robustness.wilson(found, count) == pytest.approx((wanted.low, wanted.high), abs=1e-6)
+
+
+def test_substructure_is_every_class_but_the_smooth_one():
+    probabilities = np.array([[0.1, 0.7, 0.2]])
+    for classes, wanted in ((("no_substructure", "subhalo", "vortex"), 0.9), (("a", "no_substructure", "b"), 0.3)):
+        assert robustness.substructure(probabilities, classes)[0] == pytest.approx(wanted)

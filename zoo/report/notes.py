@@ -1,0 +1,49 @@
+"""Notes beside a table: plain twins that it lacks, searches of different length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from zoo.results.cell import Cell
+from zoo.results.schema import RunResult
+
+
+def missing_twins(results: Sequence[RunResult], twins: Mapping[str, Sequence[str]]) -> str:
+    """Return a sentence with the command that adds the plain twins which a table lacks, or "".
+
+    Args:
+        results: Results of the table.
+        twins: Id -> plain twins of that model; see `zoo.registry.twins_by_id`.
+    """
+    models = list(dict.fromkeys(result.cell.model for result in results))
+    lacking = {
+        model: missing for model in models if (missing := [twin for twin in twins.get(model, ()) if twin not in models])
+    }
+    if not lacking:
+        return ""
+    wanted = ",".join(dict.fromkeys(twin for missing in lacking.values() for twin in missing))
+    return (
+        f"Plain twins of equal parameters or equal multiply-accumulates are missing for {', '.join(lacking)}: "
+        f"zoo bench --model {wanted} --data {results[0].cell.data}, with the other options of this table"
+    )
+
+
+def search_trials(cell: Cell) -> str:
+    """Return the number of trials of the search that found a cell's settings; "0" without one, "?" if unknown."""
+    if cell.search is None:
+        return "0"
+    return "?" if cell.search.trials is None else str(cell.search.trials)
+
+
+def search_note(results: Sequence[RunResult]) -> str:
+    """Return a sentence where the settings of the networks come from searches of different length, or ""."""
+    by_trials: dict[str, list[str]] = {}
+    for result in results:
+        by_trials.setdefault(search_trials(result.cell), []).append(result.cell.model)
+    if len(by_trials) < 2:
+        return ""
+    parts = [f"{trials} for {', '.join(dict.fromkeys(models))}" for trials, models in by_trials.items()]
+    return (
+        f"Different search budgets: the number of trials on the validation split is {'; '.join(parts)} (0: default "
+        "settings, or settings given by hand). A part of a difference may come from the search."
+    )

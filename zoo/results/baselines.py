@@ -1,0 +1,91 @@
+"""Baselines among results, and networks that do not beat the strongest baseline of their table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from zoo.results.cell import Cell
+from zoo.results.comparison import MACRO, Variant
+from zoo.results.differences import Comparison, compare_pairs
+from zoo.specs import DatasetSpec
+
+if TYPE_CHECKING:
+    from zoo.results.schema import RunResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Networks and baselines of one or several tables.
+
+    Args:
+        baselines: Run ids of the baselines.
+        unbeaten: Run id of a network -> strongest baseline of its table, where the network's macro AUC is not higher
+            beyond chance.
+    """
+
+    baselines: frozenset[str] = frozenset()
+    unbeaten: Mapping[str, str] = field(default_factory=dict)
+
+    def label(self, result: RunResult) -> str:
+        """Return what stands behind the name of a result's model."""
+        if result.run_id in self.baselines:
+            return f" ({BASELINE})"
+        return f" {MARK}" if result.run_id in self.unbeaten else ""
+
+    @property
+    def footnotes(self) -> list[str]:
+        """Explanations of the mark."""
+        return [f"{MARK} does not beat {name}" for name in dict.fromkeys(self.unbeaten.values())]
+
+
+MARK, BASELINE = "†", "baseline"
+NO_BASELINES = Standing()
+
+
+def is_baseline(cell: Cell, dataset: DatasetSpec | None) -> bool:
+    """Return whether a cell's model is declared by the data set as a baseline, or fits itself."""
+    return cell.fits_itself or (dataset is not None and cell.model in dataset.baselines)
+
+
+def find_standing(
+    variants: Sequence[Variant], *, dataset: DatasetSpec | None, comparisons: Sequence[Comparison] | None = None
+) -> Standing:
+    """Return the standing of variants of one problem.
+
+    Args:
+        variants: Variants of one problem, best first.
+        dataset: Spec of the data set, where it is installed.
+        comparisons: Comparisons of all pairs; None makes them.
+    """
+    baselines = [one for one in variants if is_baseline(one.results[0].cell, dataset)]
+    networks = [one for one in variants if one not in baselines]
+    ids = frozenset(result.run_id for one in baselines for result in one.results)
+    if not baselines or not networks:
+        return Standing(baselines=ids)
+    bar = baselines[0]
+    if comparisons is None:
+        comparisons, _ = compare_pairs([*networks, bar])
+    compared = {frozenset((one.first, one.second)): one for one in comparisons if one.score == MACRO}
+    unbeaten: dict[str, str] = {}
+    for network in networks:
+        pair = compared.get(frozenset((network.name, bar.name)))
+        # Without predictions, the areas alone are left.
+        beats = _mean(network) > _mean(bar) if pair is None else pair.found and pair.first == network.name
+        if not beats:
+            unbeaten |= {result.run_id: bar.name for result in network.results}
+    return Standing(baselines=ids, unbeaten=unbeaten)
+
+
+def merged(standings: Sequence[Standing]) -> Standing:
+    """Return the standing of several problems."""
+    return Standing(
+        baselines=frozenset().union(*(one.baselines for one in standings)),
+        unbeaten={run_id: name for one in standings for run_id, name in one.unbeaten.items()},
+    )
+
+
+def _mean(variant: Variant) -> float:
+    areas = variant.auc()
+    return sum(areas) / len(areas)

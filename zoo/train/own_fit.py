@@ -1,0 +1,108 @@
+"""Fits a network that fits itself, in place of the training loop."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, cast
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from zoo.data.loader import Batches
+from zoo.errors import TrainingError, ZooError
+from zoo.global_state import global_state_kept
+from zoo.models.load import differences
+from zoo.models.own_fit import FitsItself, ImagesToFit, SplitsToFit
+from zoo.results.schema import Epoch
+from zoo.train.loop import predict, validate
+
+if TYPE_CHECKING:
+    from zoo.results.cell import Cell
+    from zoo.train.fit import Prepared
+
+LOSS_IMAGES = 256
+"""Number of training images of which the loss is stated: predictions of a fit may be slow."""
+
+
+def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> tuple[Epoch, ImagesToFit]:
+    """Fit a classifier whose network fits itself; return the only entry of its history, and the training images.
+
+    Args:
+        prepared: Inputs; its classifier is in evaluation mode afterwards.
+        cell: The cell that it was prepared from.
+        val_data: The validation images.
+
+    Raises:
+        TrainingError: The fit failed, or a logit is not finite.
+    """
+    classifier, device, fabric = prepared.classifier, prepared.device, prepared.fabric
+    splits = SplitsToFit(
+        train=ImagesToFit(prepared.train_split, device=device),
+        val=ImagesToFit(prepared.val_split, device=device),
+        params=dict(cell.recipe.params),
+        instrument=prepared.data.instrument,
+        recipe_hash=cell.recipe.hash,
+        seed=cell.seed,
+        progress=lambda done, total, what="fit": prepared.progress.report(what, done, total),
+    )
+    started = time.perf_counter()
+    splits.progress(0, 1, "fit")
+    fit_itself(classifier.network, splits, name=cell.model)
+    fitted = time.perf_counter() - started
+    splits.progress(0, 1, "validate")
+    logits, labels = predict(classifier, val_data, fabric=fabric, when="Validation images after the fit")
+    val_loss, val_auc, val_accuracy = validate(logits, labels)
+    images, truth = next(splits.train.batches(LOSS_IMAGES))
+    with torch.inference_mode(), fabric.autocast():
+        train_loss = float(F.cross_entropy(classifier(images).float(), truth))
+    entry = Epoch(
+        epoch=1,
+        train_loss=train_loss,
+        lr=0.0,
+        val_loss=val_loss,
+        val_auc=val_auc,
+        val_accuracy=val_accuracy,
+        train_seconds=fitted,
+        waited_seconds=0.0,
+        train_images_per_second=len(splits.train) / fitted,
+        micro_batches=1,
+        seconds=time.perf_counter() - started,
+    )
+    return entry, splits.train
+
+
+def fit_itself(network: nn.Module, splits: SplitsToFit, *, name: str) -> None:
+    """Call a network's `fit_splits`, with torch's random numbers seeded, and check the tensors that it leaves.
+
+    Args:
+        network: A `FitsItself`; in evaluation mode afterwards.
+        splits: Training and validation images.
+        name: Id of the network.
+
+    Raises:
+        TrainingError: The fit failed, changed the shape or type of a tensor, or left a value that is not finite.
+    """
+    expected = {key: torch.empty_like(tensor, device="meta") for key, tensor in network.state_dict().items()}
+    try:
+        with global_state_kept(name.partition("/")[0], f"the fit of {name}"):
+            torch.manual_seed(splits.seed)
+            cast(FitsItself, network.eval()).fit_splits(splits)
+    except (ZooError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:
+        raise TrainingError(f"{name} cannot be fitted: {type(error).__name__}: {error}") from error
+    state = network.eval().state_dict()
+    if problems := differences(state, expected):
+        raise TrainingError(
+            f"{name} has other tensors after its fit, so its weights cannot be loaded: {'; '.join(problems)}.",
+            hint="Give every tensor its shape when the network is built, and fill it with tensor.copy_(values).",
+        )
+    for key, tensor in state.items():
+        if tensor.dtype != expected[key].dtype:
+            raise TrainingError(
+                f"{name}: {key} is of type {tensor.dtype} after the fit, {expected[key].dtype} before.",
+                hint="Fill it in place: tensor.copy_(values)",
+            )
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise TrainingError(f"{name}: the fit left values in {key} that are not finite.")
