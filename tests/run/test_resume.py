@@ -35,7 +35,7 @@ def interrupted(host, monkeypatch, *, after):
 
     def interrupting(event, **arguments):
         if event == "zoo_epoch_ended" and arguments["epoch"] == after:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         original(event, **arguments)
 
     with monkeypatch.context() as patch:

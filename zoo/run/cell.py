@@ -100,10 +100,11 @@ def run_cell(
         started = time.perf_counter()
         result: RunResult
         try:
-            finished = _run(host, cell, run_dir, torch.device(device), images, team, started=started)
+            with contained():  # a network may raise SystemExit or KeyboardInterrupt
+                finished = _run(host, cell, run_dir, torch.device(device), images, team, started=started)
             # Plugins have a say in it: what could not be read again is a failure with a cause.
             result = store.result_from(store.plain_result(finished), run_dir=run_dir)
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             text = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
             result = Failed(
                 schema=SCHEMA,

@@ -22,6 +22,7 @@ from zoo.data.open import Dataset
 from zoo.data.split import Split
 from zoo.data.stream import Stream
 from zoo.errors import DataError, TrainingError, ZooError
+from zoo.isolation import contained
 from zoo.models.classifier import Classifier, build_classifier
 from zoo.models.trial import Trial, try_classifier
 from zoo.models.weights_file import Init
@@ -300,35 +301,36 @@ def help_fit(
         SystemExit: An error occurred in one process of a team. The others must not wait for this process.
     """
     try:
-        fabric = make_fabric(device, cell.precision, team)
-        settings = TrainingSettings(**cell.training)
-        check_unchanged(host, cell, images=images)
-        data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task, train_seed=cell.train_seed)
-        fabric.barrier()  # until then the first process makes the images
-        if cell.fits_itself:
-            return Helped(status="ok")  # the first process fits it alone
-        # Its first weights come from the first process as well.
-        classifier = build_classifier(
-            host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
-        ).to(fabric.device)
-        train_data: Batches | Stream = (
-            _open_stream(data, settings, fabric.device)
-            if settings.stream
-            else Batches(data.split("train"), device=fabric.device)
-        )
-        train(
-            classifier,
-            train_data,
-            None,
-            settings,
-            seed=cell.seed,
-            rule=cell.rule,
-            fabric=fabric,
-            run_dir=run_dir,
-            least_images=1,  # a team does not split its batches
-            epoch_ended=lambda entry: None,
-            step_ended=lambda epoch, step, steps: None,
-        )
+        with contained():  # as in the first process
+            fabric = make_fabric(device, cell.precision, team)
+            settings = TrainingSettings(**cell.training)
+            check_unchanged(host, cell, images=images)
+            data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task, train_seed=cell.train_seed)
+            fabric.barrier()  # until then the first process makes the images
+            if cell.fits_itself:
+                return Helped(status="ok")  # the first process fits it alone
+            # Its first weights come from the first process as well.
+            classifier = build_classifier(
+                host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
+            ).to(fabric.device)
+            train_data: Batches | Stream = (
+                _open_stream(data, settings, fabric.device)
+                if settings.stream
+                else Batches(data.split("train"), device=fabric.device)
+            )
+            train(
+                classifier,
+                train_data,
+                None,
+                settings,
+                seed=cell.seed,
+                rule=cell.rule,
+                fabric=fabric,
+                run_dir=run_dir,
+                least_images=1,  # a team does not split its batches
+                epoch_ended=lambda entry: None,
+                step_ended=lambda epoch, step, steps: None,
+            )
     except TrainingError as error:
         return Helped(status="failed", error=str(error))
     except Exception as error:
