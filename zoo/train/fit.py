@@ -229,12 +229,10 @@ def prepare(
 def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochReport) -> Fitted:
     """Train, or go on from the checkpoint in `run_dir`; leaves the chosen weights in the classifier.
 
-    A network that fits itself does so instead: without checkpoints, so an interrupted fit starts again.
-
     Args:
         prepared: Used up: its classifier is trained in place.
         cell: The one that it was prepared from.
-        run_dir: Folder of the checkpoints.
+        run_dir: Folder of the checkpoints; a network that fits itself writes none, so an interrupted fit starts again.
         epoch_ended: Function called with the epoch's entry of the history, after its checkpoint. An exception in it
             ends the training and is passed on.
 
