@@ -62,6 +62,19 @@ def test_an_altered_score_is_found(run_dir):
     assert verify_run(run_dir).problems == [told]
 
 
+def test_intervals_are_checked_unless_an_older_version_made_them(run_dir):
+    test = json.loads((run_dir / store.RESULT).read_text())["test"]
+    test["intervals"]["auc.macro"] = [0.1, 0.2]
+    alter(run_dir, test=test)
+    assert [problem.partition(" is ")[0] for problem in verify_run(run_dir).problems] == [
+        "intervals.auc.macro.0",
+        "intervals.auc.macro.1",
+    ]
+    del test["intervals"]["auc.micro"]  # which versions with bootstrap intervals lack
+    alter(run_dir, test=test)
+    assert verify_run(run_dir).state == "true"
+
+
 def flip(path):
     """Turn one bit in the middle of a file; size and time stay."""
     before = path.stat()
