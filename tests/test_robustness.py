@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from scipy import stats
 from zoo_deeplense.tables import VARIANTS
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-import robustness
+_SPEC = importlib.util.spec_from_file_location("robustness", Path(__file__).parents[1] / "benchmarks" / "robustness.py")
+robustness = importlib.util.module_from_spec(_SPEC)
+sys.modules["robustness"] = robustness  # its records look their annotations up there
+_SPEC.loader.exec_module(robustness)
 
 
 def rows(*, version: int = 2) -> list[robustness.Row]:
