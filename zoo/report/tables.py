@@ -18,7 +18,6 @@ from zoo.results.differences import Comparison
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
 from zoo.schema import plain
-from zoo.scores.probe import describe_probe
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
@@ -143,12 +142,11 @@ def _name(result: RunResult) -> str:
 
 
 def result_notes(results: Sequence[Finished]) -> list[str]:
-    """Return the scalar probe of the images of these results, and the differences between their trainings.
+    """Return the differences between the trainings of these results.
 
     Learning rate and weight decay are left out: they have columns of their own.
     """
-    # The rows share their images, hence the scalar probe.
-    notes = [describe_probe(result.probe) for result in results][:1]
+    notes = []
     trained = [result for result in results if not result.cell.fits_itself]
     names = sorted({name for result in trained for name in result.cell.training} - {"lr", "weight_decay"})
     for name in names:

@@ -145,7 +145,6 @@ class Finished(Record, omit_defaults=True):
         classes: Names of the K classes in the order of the logits.
         test: Scores on the test split.
         val: The epoch whose weights were kept.
-        probe: Scalar probe of the images; None where a class is missing in a split.
         equivariance: Declared and measured symmetry.
         cost: Parameters, operations, times, memory.
         data: The images.
@@ -157,6 +156,7 @@ class Finished(Record, omit_defaults=True):
         plugins: Distribution -> version of every plugin that was loaded; of a file, its name and a digest.
         stream: Streamed training images; None for stored ones.
         fresh: Scores on fresh test images (`--fresh-test`); None where they were not asked for.
+        probe: Scalar probe of the images, in results of earlier versions; a baseline has taken its place.
     """
 
     schema: int
@@ -167,7 +167,6 @@ class Finished(Record, omit_defaults=True):
     classes: tuple[str, ...]
     test: Scores
     val: Validation
-    probe: Probe | None
     equivariance: Equivariance
     cost: Cost
     data: DataSummary
@@ -178,6 +177,7 @@ class Finished(Record, omit_defaults=True):
     environment: Environment
     stream: StreamSummary | None = None
     fresh: FreshTest | None = None
+    probe: Probe | None = None
     plugins: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -35,13 +35,12 @@ from zoo.results.schema import Cost, DataSummary, Epoch, Failed, Finished, RunRe
 from zoo.schema import json_text, plain
 from zoo.scores.equivariance import declared_symmetry, measure_equivariance
 from zoo.scores.finite import require_finite
-from zoo.scores.probe import probe_splits
 from zoo.scores.schema import Equivariance
 from zoo.scores.score import inference_rate, score
 from zoo.specs import MetricSpec, ModelSpec
 from zoo.train.checkpoint import CHECKPOINT
-from zoo.train.fit import fit, prepare, waited_share
-from zoo.train.loop import predict
+from zoo.train.fit import fit, prepare
+from zoo.train.loop import predict, waited_share
 from zoo.train.team import ALONE, Team
 
 if TYPE_CHECKING:
@@ -234,7 +233,6 @@ def _run(
         classes=tuple(test_split.classes),
         test=replace(scores, extra=_extra_metrics(host, test_logits, test_labels)),
         val=Validation(auc=fitted.val_auc, epoch=fitted.epoch),
-        probe=probe_splits(train_split, test_split),
         equivariance=Equivariance(group=group, declared=declared, before=before, after=after),
         cost=cost,
         data=DataSummary(
