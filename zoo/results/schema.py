@@ -155,8 +155,8 @@ class Finished(Record, omit_defaults=True):
         environment: Machine and library versions.
         plugins: Distribution -> version of every plugin that was loaded; of a file, its name and a digest.
         stream: Streamed training images; None for stored ones.
-        probe: Scalar probe of the images, in results of earlier versions; a baseline has taken its place.
         fresh: Scores on fresh test images (`--fresh-test`); None where they were not asked for.
+        probe: Scalar probe of the images, in results of earlier versions; a baseline has taken its place.
     """
 
     schema: int
@@ -176,8 +176,8 @@ class Finished(Record, omit_defaults=True):
     seconds: float
     environment: Environment
     stream: StreamSummary | None = None
-    probe: Probe | None = None
     fresh: FreshTest | None = None
+    probe: Probe | None = None
     plugins: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
