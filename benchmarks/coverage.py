@@ -1,4 +1,4 @@
-"""How often the intervals hold the truth, and how often two networks of equal quality are called different.
+"""Coverage of the intervals, and the rate at which networks of equal quality are called different.
 
     uv run python benchmarks/coverage.py                   # print the tables; about 10 minutes on one idle core
     uv run python benchmarks/coverage.py --write           # and keep them in benchmarks/results/coverage.md
