@@ -1,4 +1,4 @@
-"""Coverage of the intervals, and the rate at which networks of equal quality are called different.
+"""Coverage of the intervals, and the share of networks of equal quality that are called different.
 
     uv run python benchmarks/coverage.py                   # print the tables; about 10 minutes on one idle core
     uv run python benchmarks/coverage.py --write           # and keep them in benchmarks/results/coverage.md

@@ -94,6 +94,9 @@ def test_the_other_commands(words: list[str], tmp_path: Path, monkeypatch: pytes
         np.save(tmp_path / "folder" / "one.npy", image)
     if words[0] == "evaluate":
         words = [*words, "-n", "32"]
+    if words[0] == "equivariance":
+        np.save(tmp_path / "four.npy", np.random.default_rng(0).normal(size=(4, 64, 64)).astype(np.float32))
+        words = [*words, "--images", "four.npy"]  # quicker than to simulate the test images
     if words[0] == "data":
         run_here(["simulate", "modelB", *TINY, "--out", words[-1]])
     if words[0] == "report":

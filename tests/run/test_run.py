@@ -44,8 +44,7 @@ def test_the_result_is_complete_and_correct(plan, run_in, host):
     low, high = result.test.intervals["auc.macro"]
     assert low < result.test.auc["macro"] < high
     assert not (run_dir / CHECKPOINT).exists()
-    assert result.probe.images == {"train": 300, "test": 120}
-    assert result.probe.auc["macro"] < result.test.auc["macro"]  # where a band lies, no scalar tells
+    assert "probe" not in content
 
     # The scores follow from the stored predictions, and those from the stored weights and the images.
     arrays, metadata = store.read_arrays(run_dir / store.PREDICTIONS)

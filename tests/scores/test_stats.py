@@ -1,5 +1,6 @@
 """AUC and its intervals against counting pairs, torchmetrics and repeated experiments."""
 
+import math
 import runpy
 from pathlib import Path
 
@@ -334,3 +335,14 @@ def test_calibration_error_follows_from_the_bins():
     error = sum(entry["images"] * abs(entry["confidence"] - entry["accuracy"]) for entry in bins) / 700
     reference = multiclass_calibration_error(torch.tensor(probabilities), torch.tensor(labels), num_classes=3)
     assert error == pytest.approx(float(reference), abs=1e-6)
+
+
+def test_the_difference_of_independent_scores_keeps_the_skew_of_their_intervals():
+    from zoo.scores.stats import difference_of_independent
+
+    difference, (low, high) = difference_of_independent(0.99, (0.96, 0.995), 0.97, (0.93, 0.98))
+    assert difference == pytest.approx(0.02)
+    assert low == pytest.approx(0.02 - math.hypot(0.03, 0.01))
+    assert high == pytest.approx(0.02 + math.hypot(0.005, 0.04))
+    swapped, (least, most) = difference_of_independent(0.97, (0.93, 0.98), 0.99, (0.96, 0.995))
+    assert (swapped, least, most) == pytest.approx((-difference, -high, -low))

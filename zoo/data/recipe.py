@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 SPLITS = ("train", "val", "test")
+FRESH = "fresh"
+"""Name of the stream of fresh test images: they share no image with any split of any seed."""
 
 
 def canonical_json(value: Any) -> str:

@@ -32,7 +32,7 @@ from zoo.results import store
 from zoo.results.cell import Cell
 from zoo.results.schema import Epoch
 from zoo.specs import ModelSpec
-from zoo.train.loop import EpochReport, make_fabric, train
+from zoo.train.loop import EpochReport, make_fabric, train, waited_share
 from zoo.train.own_fit import fit_prepared
 from zoo.train.team import ALONE, OWN_ERROR, Team
 from zoo.weights.start import start_from
@@ -342,9 +342,3 @@ def _open_stream(data: Dataset, settings: TrainingSettings, device: torch.device
     images = data.sizes["train"]
     simulation = data.simulation(expected_images=images * settings.epochs, split="train")
     return Stream(simulation, images=images, device=device, task=data.task)
-
-
-def waited_share(history: list[Epoch]) -> float:
-    """Return the share of the time of training in which the network waited for images."""
-    trained = sum(entry.train_seconds for entry in history)
-    return sum(entry.waited_seconds for entry in history) / trained if trained else 0.0
