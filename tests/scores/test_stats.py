@@ -26,7 +26,7 @@ from zoo.scores.stats import (
     two_sided_p,
 )
 
-COVERAGE = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/coverage.py"))
+COVERAGE = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/interval_coverage.py"))
 
 
 def auc_by_pairs(scores, positive) -> float:
@@ -165,10 +165,10 @@ def test_what_cannot_be_known_has_the_whole_interval():
 @pytest.mark.parametrize("freedom", [0, 5, 3])
 @pytest.mark.parametrize("auc", COVERAGE["AREAS"])
 def test_intervals_cover_the_truth(auc, freedom):
-    """The reduced form of benchmarks/coverage.py; near 1 a few images hold more than 95 % of the truths."""
+    """The reduced form of benchmarks/interval_coverage.py; near 1 a few images hold more than 95 % of the truths."""
     count = 150
     found = COVERAGE["coverage"](256, area=auc, freedom=freedom, repetitions=count, accuracy=False)
-    least = 0.91 if freedom == 3 and auc == 0.99 else 0.94  # the figures of benchmarks/results/coverage.md
+    least = 0.91 if freedom == 3 and auc == 0.99 else 0.94  # the figures of benchmarks/results/interval_coverage.md
     for name in ("auc_0", "auc_macro", "auc_micro"):
         assert found[name] >= least - 3.5 * np.sqrt(least * (1 - least) / count), name
     if auc < 0.95:
