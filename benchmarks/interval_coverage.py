@@ -1,8 +1,8 @@
 """Coverage of the intervals, and the share of networks of equal quality that are called different.
 
-    uv run python benchmarks/interval_coverage.py                   # print the tables; about 10 minutes on one idle core
-    uv run python benchmarks/interval_coverage.py --write           # and keep them in benchmarks/results/interval_coverage.md
-    uv run python benchmarks/interval_coverage.py --repetitions 200 # a look
+    uv run python benchmarks/interval_coverage.py                    # print the tables
+    uv run python benchmarks/interval_coverage.py --write            # and keep them in benchmarks/results/
+    uv run python benchmarks/interval_coverage.py --repetitions 200  # a look
 
 The predictions are synthetic, so the truth is known exactly. Scores of a class have one distribution where it is the
 true class and the same one, shifted, where it is not; the scores of an image's three classes are correlated, as those
@@ -151,8 +151,8 @@ def lines(repetitions: int) -> Iterator[str]:
     error = 100 * (0.05 * 0.95 / repetitions) ** 0.5
     yield "# How often intervals and tests are right"
     yield ""
-    yield f"Written by `python benchmarks/interval_coverage.py --write`. Each figure is a share of {repetitions:,} repetitions"
-    yield f"on synthetic predictions whose truth is known, so its own error is about {error:.1f} %."
+    yield f"Written by `python benchmarks/interval_coverage.py --write`. Each figure is a share of {repetitions:,}"
+    yield f"repetitions on synthetic predictions whose truth is known, so its own error is about {error:.1f} %."
     yield ""
     yield "## Intervals of one run"
     yield ""

@@ -143,8 +143,8 @@ def area_interval(
     Survey Methodology 24, 193). For many errors it is the interval on the logit scale. For few, DeLong's variance
     misses the errors that this sample does not show. At the end towards 1/2 (the lower one of a good network), the
     mean effect of a misplaced image therefore includes one more image, placed below, or above, all of the other class.
-    Without any error, that image alone decides. `benchmarks/interval_coverage.py` measures how often the interval holds the
-    truth.
+    Without any error, that image alone decides. `benchmarks/interval_coverage.py` measures how often the interval holds
+    the truth.
 
     Args:
         area: The area.
