@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from zoo.errors import UsageError
 from zoo.lensing.instrument import PSFS, Instrument
 from zoo.models.own_fit import SplitsToFit
-from zoo.paths import cache_dir, written_whole
+from zoo.paths import cache_dir, regular_file, written_whole
 from zoo_baselines.columns import first_images
 from zoo_baselines.lens_features import FEATURES, features_of
 from zoo_baselines.lens_fit import Effort, fit_smooth_lens
@@ -128,7 +128,7 @@ class FittedLens(nn.Module):
         path = cache_dir() / "fitted_lens" / f"{digest.hexdigest()[:32]}.npy"
         if path.is_file():
             try:
-                stored = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+                stored = np.load(io.BytesIO(regular_file(path).read_bytes()), allow_pickle=False)
             except ValueError:
                 stored = np.zeros(0)
             if stored.shape == (len(images), len(FEATURES)):
