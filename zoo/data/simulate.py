@@ -196,7 +196,7 @@ def check_scenes(scenes: object, count: int) -> None:
         raise ValueError(f"the population drew labels of type {np.asarray(scenes.label).dtype}, not whole numbers")
     for name, array in _arrays(scenes, "scenes"):
         if array.ndim == 0 or len(array) != count:
-            raise ValueError(f"the population drew {name} of shape {list(array.shape)} for {count} images")
+            raise ValueError(f"the population drew {name} of shape {list(array.shape)} for {counted(count, 'image')}")
 
 
 def _arrays(value: object, name: str) -> Iterator[tuple[str, NDArray[Any]]]:

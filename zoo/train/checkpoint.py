@@ -34,7 +34,7 @@ class TrainingState:
     epoch: int = 0
     step: int = 0
     best_epoch: int = 0
-    best_auc: float = float("-inf")
+    best_auc: float = 0.0
     micro_batches: int = 1
     history: list[Epoch] = field(default_factory=list)
 
