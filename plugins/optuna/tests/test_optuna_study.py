@@ -268,7 +268,8 @@ def test_files_of_another_study_are_named(start):
         (folder / "journal.log").write_bytes((source / "journal.log").read_bytes())
         with pytest.raises(DataError, match=r"journal\.log belongs to another study"):
             open_study(folder, definition)
-        assert len((folder / "journal.log").read_text().splitlines()) < 5  # nothing of this study was added but its name
+        # Nothing of this study is added but its name.
+        assert len((folder / "journal.log").read_text().splitlines()) < 5
         (folder / "journal.log").write_bytes(before["journal.log"])
     (folder / "study.json").write_bytes((other / "study.json").read_bytes())
     with pytest.raises(DataError, match=r"study\.json belongs to another study, 'other'"):
