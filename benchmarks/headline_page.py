@@ -252,10 +252,12 @@ def equivariance_cells(result: Finished, runs: Sequence[Run]) -> list[str]:
 
 
 def notes(runs: Sequence[Run]) -> str:
-    """Return what a reader of a table must know: what scalars alone tell, and who was trained in another way."""
+    """Return what a reader of a table must know: what four scalars alone tell, and who was trained in another way."""
     results = [run.result for run in runs]
     missing = missing_twins(results, registry.twins_by_id(_plugins()))
-    return "\n\n".join(map(wrapped, filter(None, [*result_notes(results), search_note(results), missing])))
+    return "\n\n".join(
+        map(wrapped, filter(None, [recorded_probe(results), *result_notes(results), search_note(results), missing]))
+    )
 
 
 def old_definition(runs: Sequence[Run]) -> list[str]:
@@ -412,6 +414,20 @@ def difficulty_table(runs: Sequence[Run]) -> str:
     )
     header = ["data", "changed", *(f"`{model}`" for model in models), "probe"]
     return f"{wrapped(text)}\n\n{rows(header, body, texts=2)}"
+
+
+def recorded_probe(results: Sequence[Finished]) -> str:
+    """Return one line on the scalar probe that results of earlier versions hold; the rows share their images."""
+    found = next((result.probe for result in results if result.probe is not None), None)
+    if found is None:
+        return ""
+    low, high = found.interval
+    name, best = max(found.single.items(), key=lambda item: item[1])
+    return (
+        "scalar probe (total flux, ring radius, central brightness, peak): "
+        f"AUC macro {found.auc['macro']:.3f} ({low:.3f} to {high:.3f}), {name} alone {best:.3f}, "
+        f"labels shuffled {found.shuffled:.3f}"
+    )
 
 
 def probe_of(run: Run) -> float:

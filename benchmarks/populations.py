@@ -1,4 +1,4 @@
-"""Measure the populations: peak SNR, ring radius, mass fractions, and the AUC of the scalar probe.
+"""Measure the populations: peak SNR, ring radius, mass fractions, and the AUC of the linear scalar probe.
 
     python benchmarks/populations.py                     # Markdown; every population at its own size
     python benchmarks/populations.py modelA modelB --images 600 --json
@@ -15,13 +15,15 @@ import json
 from typing import Any
 
 import numpy as np
+import torch
 
 import zoo
 from zoo import registry
 from zoo.data.split import Split
 from zoo.host import load_plugins
 from zoo.schema import plain
-from zoo.scores.probe import image_features, probe_splits
+from zoo.scores.probe import probe_splits
+from zoo.scores.scalars import NAMES, scalars_of
 from zoo.specs import DatasetSpec
 
 SCENES = 3000
@@ -50,7 +52,9 @@ def measure(spec: DatasetSpec, *, images: int, probe_images: int, probe_size: in
     return {
         "snr": np.quantile(split.parameters["snr"], [0.05, 0.5, 0.95]).tolist(),
         "einstein_radius": np.quantile(scenes.parameters["total_einstein_radius"], [0.05, 0.5, 0.95]).tolist(),
-        "ring": np.quantile(image_features(split.images)[:, 1] * scale, [0.05, 0.5, 0.95]).tolist(),
+        "ring": np.quantile(
+            scalars_of(torch.from_numpy(split.images))[:, NAMES.index("radius")].numpy() * scale, [0.05, 0.5, 0.95]
+        ).tolist(),
         "fraction": {name: float(fraction[scenes.label == k].mean()) for k, name in enumerate(CLASSES)},
         "conserve_mass": spec.params["conserve_mass"],
         "probe": {conserve: plain(found) for conserve, found in probes.items()},

@@ -110,7 +110,6 @@ def write_cell(
             images=len(labels),
         ),
         val=Validation(auc=float(areas[-1]), epoch=20),
-        probe=None,
         equivariance=Equivariance(group=None, declared=None, before=measured, after=measured),
         cost=Cost(
             parameters=30_000,

@@ -59,6 +59,7 @@ def bench(
     force: bool = False,
     devices: int = 1,
     num_nodes: int = 1,
+    fresh_test: int | None = None,
     launcher: str = "core/local",
     host: Host | None = None,
 ) -> list[RunResult]:
@@ -86,6 +87,7 @@ def bench(
         force: Run cells again that are in the store.
         devices: GPUs (or, with device "cpu", processes) that train one network together.
         num_nodes: Nodes that train one network together; a launcher must start its processes there.
+        fresh_test: Seed of fresh test images, on which the weights are scored as well (`result.fresh`).
         launcher: Id or name of what runs the cells.
         host: The plugins; default: all installed ones.
 
@@ -97,6 +99,7 @@ def bench(
     return _bench(
         host,
         launcher,
+        fresh_test,
         models=model,
         data=data,
         seeds=seeds,
@@ -119,7 +122,12 @@ def bench(
 
 
 def bench_suite(
-    path: str | Path, *, launcher: str = "core/local", host: Host | None = None, **options: Unpack[Options]
+    path: str | Path,
+    *,
+    fresh_test: int | None = None,
+    launcher: str = "core/local",
+    host: Host | None = None,
+    **options: Unpack[Options],
 ) -> list[RunResult]:
     """Run the cells of a suite, as `zoo bench SUITE.toml` does; return one result a cell.
 
@@ -127,7 +135,7 @@ def bench_suite(
 
     Args:
         path: File of the suite.
-        launcher, host: Launcher and plugins, as for `bench`.
+        fresh_test, launcher, host: Fresh test images, launcher and plugins, as for `bench`.
         options: Arguments of `bench` that override the file (`models` for `model`); `settings` are added to its own.
 
     Raises:
@@ -135,17 +143,22 @@ def bench_suite(
         MissingError: No model or data set of the file is installed.
         DataError: The store cannot be written.
     """
-    return _bench(host, launcher, suite=user_path(path), **options)
+    return _bench(host, launcher, fresh_test, suite=user_path(path), **options)
 
 
 def bench_study(
-    name: str, *, launcher: str = "core/local", host: Host | None = None, **options: Unpack[Options]
+    name: str,
+    *,
+    fresh_test: int | None = None,
+    launcher: str = "core/local",
+    host: Host | None = None,
+    **options: Unpack[Options],
 ) -> list[RunResult]:
     """Train and score the best trial of a study of `zoo tune`, as `zoo bench --from-study` does.
 
     Args:
         name: Name of the study in the folder `store`.
-        launcher, host: Launcher and plugins, as for `bench`.
+        fresh_test, launcher, host: Fresh test images, launcher and plugins, as for `bench`.
         options: Arguments of `bench` that override the trial (`models` for `model`).
 
     Raises:
@@ -153,12 +166,13 @@ def bench_study(
         MissingError: A plugin or library that is needed is absent.
         DataError: The study's file is damaged, or the store cannot be written.
     """
-    return _bench(host, launcher, study=name, **options)
+    return _bench(host, launcher, fresh_test, study=name, **options)
 
 
 def _bench(
     host: Host | None,
     launcher: str,
+    fresh_test: int | None,
     *,
     suite: Path | None = None,
     study: str | None = None,
@@ -167,6 +181,8 @@ def _bench(
     """Plan and run; return one result a cell."""
     import logging
 
+    from zoo.devices import resolve_device
+    from zoo.inference.fresh import check_fresh_test, with_fresh_tests
     from zoo.plan.bench import plan_bench
     from zoo.plan.request import Request
     from zoo.run.matrix import run_matrix
@@ -188,4 +204,12 @@ def _bench(
     plan = plan_bench(host, request, suite=suite, study=study, given=options)
     for problem in plan.problems:
         logging.getLogger(__name__).warning("%s: %s", suite, problem)
-    return run_matrix(host, plan.cells, store=user_path(request.store), where=where, launcher=launcher)
+    if fresh_test is not None:
+        check_fresh_test(plan.cells, seed=fresh_test)
+    found = run_matrix(host, plan.cells, store=user_path(request.store), where=where, launcher=launcher)
+    if fresh_test is None:
+        return found
+    found, problems = with_fresh_tests(host, found, seed=fresh_test, device=resolve_device(where.device))
+    for problem in problems:
+        logging.getLogger(__name__).warning("%s", problem)
+    return found

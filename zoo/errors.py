@@ -26,6 +26,10 @@ class ZooError(Exception):
         return f"{message}\n{self.hint}" if self.hint else message
 
 
+class Interrupted(KeyboardInterrupt):
+    """The user, a launcher or the end of the parent process stops the work; a plugin's KeyboardInterrupt is none."""
+
+
 class UsageError(ZooError):
     """The command or call is invalid: unknown name, malformed value, impossible size."""
 

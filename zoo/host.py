@@ -50,6 +50,7 @@ class PluginRecord:
         error: One line; empty unless broken.
         trace: The traceback; empty unless broken.
         specs: Number of specs that it registered.
+        module: Module of its entry point; empty for a file.
     """
 
     name: str
@@ -60,6 +61,7 @@ class PluginRecord:
     error: str = ""
     trace: str = ""
     specs: int = 0
+    module: str = ""
 
     @property
     def first_party(self) -> bool:
@@ -73,6 +75,7 @@ class _Candidate:
     distribution: str
     version: str
     load: Callable[[], Any]
+    module: str = ""
 
 
 @dataclass
@@ -179,7 +182,13 @@ def _installed() -> list[_Candidate]:
         with contextlib.suppress(Exception):
             distribution, version = point.dist.name, point.dist.version  # type: ignore[union-attr]
         candidates.append(
-            _Candidate(name=point.name.lower(), distribution=distribution, version=version, load=point.load)
+            _Candidate(
+                name=point.name.lower(),
+                distribution=distribution,
+                version=version,
+                load=point.load,
+                module=point.value.partition(":")[0].strip(),
+            )
         )
     return sorted(candidates, key=lambda c: (c.distribution not in first_party().values(), c.name, c.distribution))
 
@@ -253,6 +262,7 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
         error=error,
         trace=trace,
         specs=len(collected),
+        module=candidate.module,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pluggy
 
+from zoo.errors import Interrupted
 from zoo.global_state import global_state_kept
 from zoo.hookspecs import EVENTS
 
@@ -35,7 +36,7 @@ def contained() -> Iterator[None]:
 
     Raises:
         Escape: The code raised something that is not an `Exception`.
-        KeyboardInterrupt: The process received SIGINT.
+        KeyboardInterrupt: The process received SIGINT, or zoo itself stops the work (`Interrupted`).
     """
     before = signal.getsignal(signal.SIGINT)
     interrupted = False
@@ -52,7 +53,7 @@ def contained() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if interrupted or (isinstance(error, Exception) and _has_text(error)):
+        if interrupted or isinstance(error, Interrupted) or (isinstance(error, Exception) and _has_text(error)):
             raise
         # With the name of its type, which all messages state.
         raise type(type(error).__name__, (Escape,), {})(*error.args) from error

@@ -6,12 +6,18 @@ names of these plugins therefore stand in `pyproject.toml` only.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
+import hashlib
 import importlib.metadata
+import json
 import logging
 import re
 from collections.abc import Mapping
+from pathlib import Path
+
+from zoo.paths import parse_json, regular_file
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +47,58 @@ def first_party() -> Mapping[str, str]:
     """
     own = {extra: name for name, extra in _requirements(CORE) if extra and name.startswith(f"{CORE}-")}
     return {"core": CORE, **own}
+
+
+def is_editable(distribution: str) -> bool:
+    """Return whether a distribution is installed in editable form: its code may change while its version stays."""
+    try:
+        text = importlib.metadata.distribution(distribution).read_text("direct_url.json") or "{}"
+        return bool(parse_json(text).get("dir_info", {}).get("editable"))
+    except Exception:  # no metadata, or damaged ones
+        return False
+
+
+def code_digest(source: Path) -> str:
+    """Return 16 hex digits of the SHA-256 of Python code.
+
+    Args:
+        source: Folder, or a file, which counts together with the modules beside it that it imports. Modules that an
+            installed distribution contains are left out.
+    """
+    files = {source} if source.is_dir() else _with_imports(source)
+    if files == {source} and not source.is_dir():
+        return hashlib.sha256(regular_file(source).read_bytes()).hexdigest()[:16]
+    digests = {
+        path.relative_to(source.parent).as_posix(): hashlib.sha256(regular_file(path).read_bytes()).hexdigest()
+        for found in files
+        for path in (found.rglob("*.py") if found.is_dir() else [found])
+    }
+    return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()[:16]
+
+
+def _with_imports(source: Path) -> set[Path]:
+    """Return a file, and the files and packages in its folder that it or one of them imports by name."""
+    found, new = set(), {source}
+    while new:
+        found |= new
+        names = {name for path in new if path.is_file() for name in _imported(path)}
+        beside = {name: source.parent / name for name in names if name.isidentifier()}
+        paths = {name: path if path.is_dir() else path.with_suffix(".py") for name, path in beside.items()}
+        paths = {name: path for name, path in paths.items() if path.exists() and path not in found}
+        installed = importlib.metadata.packages_distributions() if paths else {}
+        new = {path for name, path in paths.items() if name not in installed}
+    return found
+
+
+def _imported(path: Path) -> set[str]:
+    """Return the first parts of the names that a file imports anywhere."""
+    try:
+        nodes = [*ast.walk(ast.parse(regular_file(path).read_bytes()))]
+    except (SyntaxError, ValueError, RecursionError):  # its import names the fault
+        return set()
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return {name.partition(".")[0] for name in names}
 
 
 def library_versions() -> dict[str, str]:

@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from zoo.errors import DataError
+from zoo.errors import DataError, Interrupted
 from zoo.paths import read_json
 from zoo.schema import Record, json_text, plain, read_record
 
@@ -83,7 +83,7 @@ class ProgressFile:
         The arguments are the fields of `Progress`.
 
         Raises:
-            KeyboardInterrupt: The parent process has ended, so the result of this cell is no longer needed.
+            Interrupted: The parent process has ended, so the result of this cell is no longer needed.
         """
         now = time.perf_counter()
         if phase != self._phase:
@@ -93,7 +93,7 @@ class ProgressFile:
             return
         self._last = now
         if self._parent is not None and os.getppid() != int(self._parent):
-            raise KeyboardInterrupt
+            raise Interrupted
         seconds = now - self._phase_started
         # A training resumed from a checkpoint starts with most of its steps done; they do not count for the rate.
         rate = (done - self._done_before) / seconds if seconds > 0 else 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import hashlib
 import importlib.metadata
 import importlib.util
 import logging
@@ -17,8 +16,7 @@ from zoo.errors import MissingError, UsageError, nearest
 from zoo.global_state import global_state_kept
 from zoo.host import Host, PluginRecord
 from zoo.isolation import contained
-from zoo.packages import first_party
-from zoo.paths import regular_file
+from zoo.packages import code_digest, first_party, is_editable
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 from zoo.version import __version__
 
@@ -146,15 +144,29 @@ def _records(host: Host, ids: Iterable[str | None]) -> list[PluginRecord]:
 
 
 def _versions(records: Iterable[PluginRecord]) -> dict[str, str]:
-    """Return distribution -> version; of a plugin that is a file, its name and a digest of its content."""
+    """Return distribution -> version; of a plugin that is a file, its name and a digest of its code.
+
+    To the version of others' plugins that are installed in editable form a digest of their code is added.
+    """
     versions = {}
     for record in records:
         if record.version == "file":
             path = Path(record.distribution)
-            versions[path.name] = hashlib.sha256(regular_file(path).read_bytes()).hexdigest()[:16]
+            versions[path.name] = code_digest(path.absolute())
+        elif not record.first_party and is_editable(record.distribution):
+            versions[record.distribution] = f"{record.version} (editable, {_editable_code(record.module)})"
         else:
             versions[record.distribution] = record.version
     return versions
+
+
+def _editable_code(module: str) -> str:
+    """Return the digest of the package, or the file, that holds a module."""
+    spec = importlib.util.find_spec(module.partition(".")[0])
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    if spec is None or not (folders or spec.origin):
+        return "no code"
+    return " ".join(code_digest(Path(place)) for place in folders or [str(spec.origin)])
 
 
 def match(host: Host, kind: type[S], names: Iterable[str]) -> list[S]:

@@ -139,7 +139,9 @@ def test_output_of_plugins_is_not_part_of_the_data(plugin, zoo, words):
         "loud_target",
         "print('loud target')\n"
         "def build(**_): ...\n"
-        "class Sky:\n    def sample(self, indices, seed):\n        print('loud sample')\n",
+        "import toysky\n"
+        "class Sky(toysky.Discs):\n    def sample(self, indices, seed):\n        print('loud sample')\n"
+        "        return super().sample(indices, seed)\n",
     )
     out, err = zoo("--plugin", path, *words)
     assert json.loads(out)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
 from smallplugin import NETWORK, states
 
+from zoo import registry
 from zoo.errors import MissingError, UsageError
 from zoo.host import load_plugins
 from zoo.packages import first_party
@@ -196,3 +198,26 @@ def test_unlisted_models_are_resolved(lay, body, outcome):
         resolved = host.resolve_model("Mine/Anything")
         assert (resolved and resolved.id) == outcome
     assert host.resolve_model("nobody/net") is None
+
+
+@pytest.mark.parametrize("editable", [True, False])
+def test_the_code_of_an_editable_installation_is_part_of_its_version(site, lay, editable):
+    info = lay("my-nets", points={"mine": None})
+    (info / "direct_url.json").write_text(json.dumps({"url": "file:///x", "dir_info": {"editable": editable}}))
+    module = site / "my_nets_plugin.py"
+    found = []
+    for text in ("", "\n", "\nimport my_numbers\n"):
+        module.write_text(NETWORK.replace("{name}", "mine") + text)
+        (site / "my_numbers.py").write_text("")
+        host = load_plugins(environment={})
+        assert host.records["mine"].state == "ok", host.records["mine"].error
+        found.append(registry.installed_versions(host, "mine/net")["my-nets"])
+        assert registry.image_code(host, "mine/net", None) == {"my-nets": found[-1]}
+        assert registry.loaded_plugins(host)["my-nets"] == found[-1]
+    if editable:
+        assert len(set(found)) == 3
+        assert all(version.startswith("1.0 (editable, ") for version in found)
+    else:
+        assert found == ["1.0"] * 3
+    own = [version for name, version in registry.loaded_plugins(host).items() if name.startswith("lens-zoo")]
+    assert not [version for version in own if "editable" in version]  # their specs have versions

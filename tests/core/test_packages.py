@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from zoo.environment import describe
-from zoo.packages import ENTRY_POINT_GROUP, first_party, library_versions
+from zoo.packages import ENTRY_POINT_GROUP, code_digest, first_party, library_versions
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = {
@@ -62,3 +63,28 @@ def test_without_metadata_of_the_core_no_plugin_has_precedence(monkeypatch):
         assert dict(first_party()) == {"core": "lens-zoo"}
     finally:
         first_party.cache_clear()
+
+
+def test_the_digest_of_a_file_covers_the_modules_beside_it_that_it_imports(tmp_path):
+    plugin, helper, package, other = (tmp_path / name for name in ("mine.py", "helper.py", "parts", "other.py"))
+    plugin.write_text("import torch, zoo\n\ndef build():\n    from helper import value\n")
+    alone = code_digest(plugin)
+    assert alone == hashlib.sha256(plugin.read_bytes()).hexdigest()[:16]  # as before such modules counted
+    seen = {alone}
+    for path, text in (
+        (helper, "value = 1"), (helper, "import parts.deep"), (package / "deep.py", "a = 1"),
+        (package / "deep.py", "a = 2"), (plugin, "import helper"), (helper, "a = "),
+    ):  # fmt: skip
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        assert code_digest(plugin) not in seen, (path, text)
+        seen.add(code_digest(plugin))
+    now = code_digest(plugin)
+    other.write_text("")
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "a.py").write_text("")
+    plugin.write_text("import helper, torch")
+    assert code_digest(plugin) != now
+    now = code_digest(plugin)
+    (tmp_path / "torch" / "a.py").write_text("b = 1")
+    assert code_digest(plugin) == now

@@ -80,7 +80,7 @@ def test_every_option_that_is_a_path_resolves_the_home_folder():
         for name, param in given
         if re.search(r"\b(DIR|FILE)", param.metavar or "")
         or param.name in ("store", "source", "out", "html", "figures", "folder", "path")
-    } - {"zoo predict files", "zoo data show name"}
+    } - {"zoo predict files", "zoo equivariance files", "zoo data show name"}
     assert looks
     assert looks <= paths
     assert {type(param.type) for _, param in given if isinstance(param.type, click.Path)} == {type(PATH)}
@@ -136,6 +136,7 @@ def test_files_are_opened_after_a_check_that_they_are_regular():
     pattern = r"(safe_open|load_file|np\.load|torch\.load)\(|\.(read_text|read_bytes)\(|\.open\((\"rb|\))"
     allowed = (
         "zoo/paths.py: with temporary.open",  # its own temporary file
+        "zoo/packages.py: text = importlib.metadata.distribution(",  # metadata of an installed distribution
         "zoo/report/page.py: style, script",  # files of the package
         "zoo/weights/find.py: return card.read_text",  # after is_file
         "zoo/models/export.py",  # files that it has just written

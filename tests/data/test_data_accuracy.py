@@ -10,7 +10,7 @@ import torch
 
 from zoo import registry
 from zoo.cli import main
-from zoo.data.accuracy import FINE, LARGEST_ALLOWED, MOST_ALLOWED, _error_over_noise, measure_accuracy
+from zoo.data.accuracy import FINE, LARGEST_ALLOWED, MOST_ALLOWED, _error_over_noise, measure_accuracy, reference_rays
 from zoo.errors import UsageError
 from zoo.host import load_plugins
 from zoo.lensing.observe import Rendered
@@ -18,11 +18,11 @@ from zoo.lensing.pixels import to_pixels
 from zoo.specs import DatasetSpec
 
 HOST = load_plugins(environment={})
-# A population with as many rays as the reference (model3) would be compared with the same rays.
 POPULATIONS = [
-    spec.id for spec in registry.listed(HOST, DatasetSpec)
-    if spec.simulated and spec.params["over_sampling"] < FINE and not spec.id.startswith("deeplense/modelB_")
-]  # fmt: skip
+    spec.id
+    for spec in registry.listed(HOST, DatasetSpec)
+    if spec.simulated and not spec.id.startswith("deeplense/modelB_")
+]
 TINY = {"image_size": 12, "pixel_scale": 0.4, "over_sampling": 8}
 
 
@@ -34,6 +34,12 @@ def test_every_population_is_as_accurate_as_its_noise_demands(name: str) -> None
     assert 0 < found.errors[0].most < MOST_ALLOWED
     assert found.errors[0].largest < LARGEST_ALLOWED
     assert found.accurate
+
+
+@pytest.mark.parametrize(("rays", "reference"), [(1, FINE), (FINE // 2, FINE), (FINE, 2 * FINE), (20, 40)])
+def test_the_reference_has_at_least_twice_the_rays(rays: int, reference: int) -> None:
+    """Compared with its own rays, an image has no error."""
+    assert reference_rays(rays) == reference
 
 
 def test_more_rays_are_more_accurate() -> None:
@@ -91,7 +97,7 @@ def test_the_command_prints_a_table_and_exits_with_its_verdict(
     record = json.loads(said)
     assert (found, record["accurate"]) == (code, code == 0)
     assert record["errors"][0]["images"] == 3
-    assert record["over_sampling"] == rays
+    assert (record["over_sampling"], record["reference_over_sampling"]) == (rays, max(FINE, 2 * rays))
 
 
 @pytest.mark.parametrize(

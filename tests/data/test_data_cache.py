@@ -297,3 +297,40 @@ def test_moments_of_a_bright_flat_image_and_of_each_channel():
     mean, deviation = split.moments()
     assert mean == pytest.approx(stacked.mean((0, 2, 3)), rel=1e-12)
     assert deviation == pytest.approx(stacked.std((0, 2, 3)), rel=1e-6)
+
+
+class Wrong(Discs):
+    """A population that breaks its contract in one way."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def sample(self, indices, seed):
+        return self.change(super().sample(indices, seed))
+
+
+def leave(scenes):
+    raise SystemExit("no more")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda scenes: None, "toy/discs: the population drew a NoneType, not Scenes."),
+        (lambda scenes: scenes[:-1], r"drew scenes.label of shape \[\d+\] for \d+ images"),
+        (lambda scenes: dataclasses.replace(scenes, parameters={"colour": np.zeros((3, 2))}), "parameters.colour of"),
+        (lambda scenes: dataclasses.replace(scenes, label=scenes.label / 2), "labels of type float64"),
+        (leave, "no more"),
+    ],
+)  # fmt: skip
+def test_what_a_population_draws_is_checked(change, said):
+    with pytest.raises(Exception, match=said) as raised:
+        simulation(population=Wrong(change)).shard("train", 0)
+    assert not isinstance(raised.value, SystemExit | AttributeError)
+
+
+@pytest.mark.parametrize("returned", [None, "images", (1, 2)])
+def test_what_a_simulator_returns_is_checked(returned):
+    with pytest.raises(DataError, match=f"Simulator toy/fake returned a {type(returned).__name__}, not Rendered"):
+        make(256, render=lambda *_, **__: returned)

@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
 from zoo.data.content import content_digest
+from zoo.data.folder import fill_folder
 from zoo.data.open import Dataset
 from zoo.data.recipe import Recipe
+from zoo.data.shards import read_shard, shard_identity, shard_path, write_shard
 from zoo.errors import DataError
 from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
+from zoo.plan.recipes import plan_images
 from zoo.plan.request import Request
 from zoo.plan.unchanged import check_unchanged
+from zoo.results.store import prepare_run
+from zoo.run.cell import run_cell
 from zoo.run.rerun import _as_installed
 
 PLUGIN = """
@@ -151,6 +157,53 @@ def test_a_plugin_that_was_edited_makes_other_images(cells, tmp_path):
     with pytest.raises(DataError, match=r"The images of pathy/files were planned with pathy\.py"):
         Dataset(cells.host, cell.recipe, cell.sizes)
     assert _as_installed(cells.host, cell) == edited
+
+
+def test_a_helper_module_that_was_edited_makes_other_images(cells):
+    cells.plugin.with_name("pathy_numbers.py").write_text("level = 1\n")
+    cells.plugin.write_text(PLUGIN.replace("    from zoo.data", "    import pathy_numbers\n    from zoo.data"))
+    cell = cells()
+    check_unchanged(cells.host, cell, images=None)
+    cells.plugin.with_name("pathy_numbers.py").write_text("level = 2\n")
+    edited = cells()
+    assert edited.recipe.hash != cell.recipe.hash
+    assert edited.run_id != cell.run_id
+    with pytest.raises(DataError, match=r"planned with pathy\.py"):
+        check_unchanged(cells.host, cell, images=None)
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_images_of_a_folder_that_were_changed_are_another_run(tmp_path, monkeypatch, split):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    toys = Path(__file__).parents[1] / "toys"
+    host = load_plugins(files=[toys / "toysky.py", toys / "toyzoo.py"], environment={})
+    folder = tmp_path / "images"
+    sizes = {f"{name}_images": 30 for name in ("train", "val", "test")}
+    _, recipe = plan_images(host, "toysky/discs", settings={"data.image_size": 8}, simulator="painter", device="cpu")
+    simulation = Dataset(host, recipe, {}).simulation(expected_images=90)
+    for name in ("train", "val", "test"):
+        fill_folder(simulation, name, 30, folder=folder)
+
+    def plan():
+        request = Request(
+            models=["toyzoo/tiny"], data=["toysky/discs"], simulator="painter", budget="smoke", device="cpu",
+            settings={**sizes, "data.image_size": 8}, images=folder,
+        )  # fmt: skip
+        return make_plan(host, request)[0]
+
+    cell = plan()
+    assert plan().run_id == cell.run_id
+    check_unchanged(host, cell, images=folder)
+    path = shard_path(folder / split, 0)
+    identity = shard_identity(recipe, split, 0)
+    arrays = {name: array.copy() for name, array in read_shard(path, identity=identity).items()}
+    arrays["image"][7] *= 1.5
+    write_shard(path, arrays, identity=identity)  # whole and sound, and other images
+    assert plan().run_id != cell.run_id
+    with pytest.raises(DataError, match=f"The {split} images in .* are not those that the run was planned with"):
+        check_unchanged(host, cell, images=folder)
+    result = run_cell(host, cell, prepare_run(tmp_path / "store", cell), device="cpu", images=folder)
+    assert "are not those that the run was planned with" in result.error
 
 
 def test_first_party_plugins_raise_the_version_of_a_spec_instead(cells):

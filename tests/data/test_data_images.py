@@ -156,6 +156,13 @@ def test_two_images_cannot_fill_three_splits():
         assign_splits(image_set(2), sizes(1, 1, 1), seed=0)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float16", "uint8", ">f4", "complex64", "object"])
+def test_images_are_of_single_precision(dtype):
+    images = np.zeros((3, 1, 8, 8), dtype)
+    with pytest.raises(DataError, match=r"images hold .*, and must hold float32\."):
+        ImageSet(images=images, labels=np.arange(3), ids=["a", "b", "c"])
+
+
 @pytest.mark.parametrize("mark", [None, "train"])
 def test_another_train_seed_draws_another_subset_of_the_training_images(mark):
     images = image_set(400, split=None if mark is None else ["test"] * 60 + ["val"] * 40 + ["train"] * 300)

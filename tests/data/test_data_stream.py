@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -129,7 +130,7 @@ def test_a_training_that_goes_on_ends_in_the_same_bits(host, tmp_path, monkeypat
 
     def interrupting(event, **arguments):
         if event == "zoo_epoch_ended" and arguments["epoch"] == 2:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         emit(event, **arguments)
 
     with monkeypatch.context() as patch:

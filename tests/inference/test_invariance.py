@@ -56,7 +56,7 @@ def test_a_run_is_found_by_its_first_digits_and_files_are_measured(host, run_dir
     np.save(tmp_path / "one.npy", pictures[0])
     done = CliRunner().invoke(cli, ["equivariance", str(run_dir), "--images", str(tmp_path / "one.npy")], obj=host)
     assert isinstance(done.exception, DataError)
-    assert "measured on 2 images or more" in str(done.exception)
+    assert "measured on at least 2 images" in str(done.exception)
 
 
 def test_weights_whose_logits_are_not_finite_are_refused(host, run_dir):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 
 import numpy as np
 import oddnets
@@ -72,7 +73,7 @@ def test_unusual_networks_resume_to_the_same_bits(bench, host, monkeypatch, name
 
     def interrupting(event, **arguments):
         if event == "zoo_epoch_ended":
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         emit(event, **arguments)
 
     with monkeypatch.context() as patch:

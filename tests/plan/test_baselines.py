@@ -13,6 +13,7 @@ from zoo.plan.bench import plan_bench
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.specs import DatasetSpec
+from zoo.train.own_fit import images_key
 
 OWN, SKY = "ownfits/nearest", "toysky/discs"
 
@@ -42,6 +43,13 @@ def test_a_baseline_is_added_once_with_the_first_seed(host):
     cells, notes = planned(host, seeds=[3, 4], settings={"lr": 0.1, "tiny.width": 7, "model.dropout": 0.1})
     assert cells == [("toyzoo/tiny", SKY, 3), ("toyzoo/tiny", SKY, 4), (OWN, SKY, 3)]
     assert notes == []
+
+
+def test_a_baseline_is_fitted_for_every_seed_where_each_has_images_of_its_own(host):
+    cells, _ = planned(host, seeds=[3, 4], data_seeds=True)
+    assert cells == [("toyzoo/tiny", SKY, 3), ("toyzoo/tiny", SKY, 4), (OWN, SKY, 3), (OWN, SKY, 4)]
+    keys = [images_key(cell) for cell in plan(host, request(seeds=[3, 4], data_seeds=True))[2:]]
+    assert len({*keys, images_key(plan(host, request())[1])}) == 3
 
 
 def test_a_baseline_has_the_images_of_the_networks_and_none_of_their_settings(host):

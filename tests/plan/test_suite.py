@@ -124,6 +124,14 @@ def test_suites_written_by_editors_and_scripts_are_read(suite_of):
     assert suite_of('models = ["tiny"]\ndata = ["stripes"]\nsettings = []').variants == [{}]
 
 
+@pytest.mark.parametrize("text", ["x = " + 5000 * "[" + 5000 * "]", "x = " + 5000 * "{a=" + "1" + 5000 * "}"])
+def test_a_suite_that_is_nested_too_deeply_is_refused_in_one_sentence(tmp_path, text):
+    path = tmp_path / "deep.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"deep\.toml: its arrays or tables are nested too deeply\.\n"):
+        read_suite(path)
+
+
 def test_missing_models_and_missing_suites_are_reported(suite_of, tmp_path):
     with pytest.raises(UsageError, match="names no models"):
         suite_of('data = ["stripes"]')

@@ -20,7 +20,7 @@ from zoo.results.schema import Failed
 from zoo.scores.stats import macro_components, softmax
 
 SCORES = runpy.run_path(str(Path(__file__).with_name("storedata.py")))["SCORES"]
-COVERAGE = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/coverage.py"))
+COVERAGE = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/interval_coverage.py"))
 
 CLASSES = ("none", "subhalo", "vortex")
 CELL = Cell(
@@ -182,7 +182,7 @@ def test_identical_predictions_do_not_differ(make):
 @pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "spread"), [(3, 0.0016), (3, 0.0051)])
 def test_equal_networks_are_rarely_called_different(seeds, spread):
-    """The reduced form of benchmarks/coverage.py: between 3 and 7 %, up to what 120 repetitions show."""
+    """The reduced form of benchmarks/interval_coverage.py: between 3 and 7 %, up to what 120 repetitions show."""
     rate = COVERAGE["false_findings"](networks=2, seeds=seeds, spread=spread, repetitions=120)
     assert 0 < rate < 0.07 + 3 * np.sqrt(0.07 * 0.93 / 120)
 

@@ -34,6 +34,11 @@ def test_a_network_that_cannot_be_built_starts_no_simulation(host, run_in, monke
         ("toyzoo/explodes", {"after": 25}, "failed", ["loss became nan", "epoch 3"]),
         ("toyzoo/raises", {}, "failed", ["toyzoo/raises cannot be built", "no such luck"]),
         ("toyzoo/no_module", {}, "failed", ["returned a str", "torch.nn.Module"]),
+        *(
+            ("toyzoo/leaves", {"by": by, "after": after}, "failed", [f"{by}: no more"])
+            for by in ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "BaseException")
+            for after in (0, 6)  # in the trial, in the training
+        ),
         ("toyzoo/out_of_memory", {}, "failed", ["MemoryError"]),
     ],
 )

@@ -193,6 +193,25 @@ def test_constant_images_are_refused_before_the_training(plan, run_in, monkeypat
     assert "all pixels of all training images are 0.5; a network cannot learn from them" in result.error
 
 
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+@pytest.mark.parametrize("label", [-1, 3])
+def test_labels_of_no_class_are_refused_before_the_training(plan, run_in, monkeypatch, split, label):
+    import toyzoo
+
+    monkeypatch.setattr(fit_module, "train", lambda *_, **__: pytest.fail("trained"))
+    original = toyzoo.stripes
+
+    def mislabelled(*, count):
+        images = original(count=count)
+        labels, marks = images.labels.copy(), np.repeat(["train", "val", "test"], count // 3)
+        labels[np.flatnonzero(marks == split)[5]] = label
+        return replace(images, labels=labels, split=marks.tolist())
+
+    monkeypatch.setattr(toyzoo, "stripes", mislabelled)
+    result, _ = run_in(plan("toyzoo/tiny", train_images=200, val_images=200, test_images=200))
+    assert f"The split '{split}' has labels from {min(label, 0)} to {max(label, 2)} for 3 classes" in result.error
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_json_files_hold_no_number_that_is_not_finite(tmp_path, value):
     content = {"test": {"auc": [0.5, value]}}

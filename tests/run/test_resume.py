@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from smallrun import SMALL, TOY
 
 import zoo
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, Interrupted, UsageError
 from zoo.results import store
 from zoo.run.cell import run_cell
 from zoo.train import loop as train_module
@@ -35,7 +35,7 @@ def interrupted(host, monkeypatch, *, after):
 
     def interrupting(event, **arguments):
         if event == "zoo_epoch_ended" and arguments["epoch"] == after:
-            raise KeyboardInterrupt
+            raise Interrupted
         original(event, **arguments)
 
     with monkeypatch.context() as patch:

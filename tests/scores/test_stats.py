@@ -1,5 +1,6 @@
 """AUC and its intervals against counting pairs, torchmetrics and repeated experiments."""
 
+import math
 import runpy
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from zoo.scores.stats import (
     two_sided_p,
 )
 
-COVERAGE = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/coverage.py"))
+COVERAGE = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/interval_coverage.py"))
 
 
 def auc_by_pairs(scores, positive) -> float:
@@ -164,10 +165,10 @@ def test_what_cannot_be_known_has_the_whole_interval():
 @pytest.mark.parametrize("freedom", [0, 5, 3])
 @pytest.mark.parametrize("auc", COVERAGE["AREAS"])
 def test_intervals_cover_the_truth(auc, freedom):
-    """The reduced form of benchmarks/coverage.py; near 1 a few images hold more than 95 % of the truths."""
+    """The reduced form of benchmarks/interval_coverage.py; near 1 a few images hold more than 95 % of the truths."""
     count = 150
     found = COVERAGE["coverage"](256, area=auc, freedom=freedom, repetitions=count, accuracy=False)
-    least = 0.91 if freedom == 3 and auc == 0.99 else 0.94  # the figures of benchmarks/results/coverage.md
+    least = 0.91 if freedom == 3 and auc == 0.99 else 0.94  # the figures of benchmarks/results/interval_coverage.md
     for name in ("auc_0", "auc_macro", "auc_micro"):
         assert found[name] >= least - 3.5 * np.sqrt(least * (1 - least) / count), name
     if auc < 0.95:
@@ -334,3 +335,14 @@ def test_calibration_error_follows_from_the_bins():
     error = sum(entry["images"] * abs(entry["confidence"] - entry["accuracy"]) for entry in bins) / 700
     reference = multiclass_calibration_error(torch.tensor(probabilities), torch.tensor(labels), num_classes=3)
     assert error == pytest.approx(float(reference), abs=1e-6)
+
+
+def test_the_difference_of_independent_scores_keeps_the_skew_of_their_intervals():
+    from zoo.scores.stats import difference_of_independent
+
+    difference, (low, high) = difference_of_independent(0.99, (0.96, 0.995), 0.97, (0.93, 0.98))
+    assert difference == pytest.approx(0.02)
+    assert low == pytest.approx(0.02 - math.hypot(0.03, 0.01))
+    assert high == pytest.approx(0.02 + math.hypot(0.005, 0.04))
+    swapped, (least, most) = difference_of_independent(0.97, (0.93, 0.98), 0.99, (0.96, 0.995))
+    assert (swapped, least, most) == pytest.approx((-difference, -high, -low))

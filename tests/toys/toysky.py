@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import torch
 
@@ -73,6 +75,8 @@ class Painter:
 
     def __call__(self, scenes: Scenes, instrument: Instrument, *, device: str, expected_images: int) -> Rendered:
         self.calls += 1
+        if self.calls == self.fails_in and isinstance(self.error, KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)  # as Ctrl-C does
         if self.calls == self.fails_in and self.error is not None:
             raise self.error
         return paint(scenes, instrument, device=device, expected_images=expected_images)

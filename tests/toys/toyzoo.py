@@ -17,6 +17,7 @@ def zoo_models():
             ("out_of_memory", {}),
             ("hungry", {"limit": 1000}),
             ("normed", {}),
+            ("leaves", {"by": "SystemExit", "after": 0}),
         )
     ]
 
@@ -65,6 +66,26 @@ def explodes(*, in_chans, num_classes, image_size, after):
             return logits * torch.nan if self.calls > after else logits
 
     return Explodes()
+
+
+def leaves(*, in_chans, num_classes, image_size, by, after):
+    import builtins
+
+    from torch import nn
+
+    class Leaves(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(in_chans * image_size**2, num_classes)
+            self.calls = 0
+
+        def forward(self, images):
+            self.calls += self.training
+            if self.calls > after:
+                raise getattr(builtins, by)("no more")
+            return self.linear(images.flatten(1))
+
+    return Leaves()
 
 
 def raises(*, in_chans, num_classes, image_size):

@@ -15,7 +15,7 @@ import zoo
 from zoo import registry
 from zoo.cli.watch import describe
 from zoo.data.open import Dataset
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, Interrupted, UsageError
 from zoo.host import load_plugins
 from zoo.models.load import load_weights
 from zoo.plan.cells import make_plan
@@ -181,7 +181,7 @@ def test_an_interrupted_fit_leaves_no_result_and_starts_again(host, tmp_path, mo
 
     def interrupted(self, phase, done, total, **values):
         if phase == "means" and done > 100:
-            raise KeyboardInterrupt
+            raise Interrupted
         report(self, phase, done, total, **values)
 
     with monkeypatch.context() as patch:

@@ -63,7 +63,7 @@ def test_the_page_has_these_commands():
 def test_the_page(place, monkeypatch):
     """In one test, so that one process trains; `push` has a hub of its own, torch.export a smaller network."""
     monkeypatch.chdir(place)
-    [run_id] = [path.name for path in place.glob("results/deeplense.modelA/*/*")]
+    [run_id] = [path.name for path in place.glob("results/deeplense.modelA/gconv.*/*")]
     for line in commands()[1:]:
         if "hf://" not in line and "torch-export" not in line:
             line += " -n 32" if "zoo evaluate" in line else ""

@@ -10,11 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from cellhere import run_cells_here
 from click.testing import CliRunner
 from msgspec import structs
 
-from zoo.cli import cli
+from zoo.cli import cli, main
 from zoo.errors import DataError, UsageError
 from zoo.report.digest import read_digest
 from zoo.results import store
@@ -24,6 +25,8 @@ from zoo.results.find import good_result
 from zoo.results.schema import Failed
 from zoo.results.verify import flatten, verify_run
 from zoo.run.rerun import rerun
+from zoo.train.average import MovingAverage
+from zoo.train.checkpoint import CHECKPOINT, TrainingState, write_checkpoint
 from zoo.weights.find import find_weights, stored_weights
 
 pytestmark = pytest.mark.slow  # trainings
@@ -60,6 +63,19 @@ def test_an_altered_score_is_found(run_dir):
         good_result(run_dir)
     alter(run_dir, test=test)  # with a checksum that fits
     assert verify_run(run_dir).problems == [told]
+
+
+def test_intervals_are_checked_unless_an_older_version_made_them(run_dir):
+    test = json.loads((run_dir / store.RESULT).read_text())["test"]
+    test["intervals"]["auc.macro"] = [0.1, 0.2]
+    alter(run_dir, test=test)
+    assert [problem.partition(" is ")[0] for problem in verify_run(run_dir).problems] == [
+        "intervals.auc.macro.0",
+        "intervals.auc.macro.1",
+    ]
+    del test["intervals"]["auc.micro"]  # which versions with bootstrap intervals lack
+    alter(run_dir, test=test)
+    assert verify_run(run_dir).state == "true"
 
 
 def flip(path):
@@ -283,3 +299,30 @@ def test_a_repetition_does_not_replace_the_run(run_dir, host, tmp_path):
 def test_flatten_returns_every_number():
     content = {"auc": {"a": 0.5}, "confusion": [[1, 2], [3, 4]], "name": "x", "good": True, "n": np.nan}
     assert flatten(content).keys() == {"auc.a", "confusion.0.0", "confusion.0.1", "confusion.1.0", "confusion.1.1", "n"}
+
+
+@pytest.mark.parametrize("damage", ["none", "truncated", "other run", "empty", "folder", "unreadable header"])
+def test_a_checkpoint_is_checked(run_dir, damage, capsys):
+    (run_dir / store.RESULT).unlink()
+    path = run_dir / CHECKPOINT
+    network = torch.nn.Linear(2, 3)
+    average = MovingAverage(network, decay=0.5)
+    optimizer = torch.optim.SGD(network.parameters())
+    written = run_dir.with_name("0" * 16) / CHECKPOINT if damage == "other run" else path
+    written.parent.mkdir(exist_ok=True)
+    write_checkpoint(written, TrainingState(), network, average, optimizer, [], {})
+    content = written.read_bytes()
+    if damage == "other run":
+        shutil.move(written, path)
+    elif damage == "folder":
+        path.unlink()
+        path.mkdir()
+    elif damage != "none":
+        path.write_bytes({"truncated": content[:-9], "empty": b""}.get(damage, b"\xff" * 8 + content[8:]))
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", str(run_dir)])
+    said = capsys.readouterr().out
+    assert ended.value.code == (damage != "none")
+    assert said.startswith("no result" if damage == "none" else "false")
+    assert (CHECKPOINT in said.splitlines()[-1]) == (damage != "none")
+    assert "Traceback" not in said

@@ -47,6 +47,12 @@ if TYPE_CHECKING:
     shell_complete=COMPLETE["studies"],
     help="Train the best trial of this study; options override it.",
 )
+@click.option(
+    "--fresh-test",
+    type=click.IntRange(0),
+    metavar="SEED",
+    help="Score the weights also on fresh test images that are simulated with this seed.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results (or the plan) as JSON.")
 @click.pass_context
@@ -57,6 +63,7 @@ def bench(
     launcher: str,
     stream: bool,
     study: str | None,
+    fresh_test: int | None,
     dry_run: bool,
     as_json: bool,
     **values: Any,
@@ -96,6 +103,10 @@ def bench(
         of = "" if best.trials is None else f" of {best.trials}"
         echo(f"study {best.study}: trial {best.trial}{of}, validation AUC {best.val_auc:.4f}", err=True)
     cells = list(plan.cells)
+    if fresh_test is not None:
+        from zoo.inference.fresh import check_fresh_test
+
+        check_fresh_test(cells, seed=fresh_test)
     run_here = partial(run_as_member, host, cells, store=store, where=where, team=team)
     check_batches(team.size, cells)
     if not team.first:
@@ -124,14 +135,32 @@ def bench(
     else:
         with contextlib.redirect_stdout(sys.stderr), Watcher() as watcher:
             found = run_matrix(host, cells, store=store, where=where, launcher=launcher, watch=watcher.watch)
+    unscored: list[str] = []
+    if fresh_test is not None:
+        found, unscored = _add_fresh_tests(host, found, seed=fresh_test, device=resolve_device(where.device))
     _finish(host, found, store, as_json=as_json, ran=where.force or stored < len(cells))
     if suite is not None:
         for sentence in compare_expected(host, suite, found):
             echo(sentence, err=True)
     for problem in plan.problems:
         echo(f"not run: {problem}", err=True)
-    if plan.problems or any(result.status != "ok" for result in found):
+    for problem in unscored:
+        echo(problem, err=True)
+    if plan.problems or unscored or any(result.status != "ok" for result in found):
         ctx.exit(1)
+
+
+def _add_fresh_tests(
+    host: Host, found: list[RunResult], *, seed: int, device: str
+) -> tuple[list[RunResult], list[str]]:
+    """Return the results with their scores on fresh test images, and sentences on those that have none."""
+    from zoo.cli.watch import CountBar
+    from zoo.inference.fresh import with_fresh_tests
+
+    with contextlib.redirect_stdout(sys.stderr), CountBar("simulate fresh test images") as bar:  # plugins may print
+        return with_fresh_tests(
+            host, found, seed=seed, device=device, progress=lambda split, done, total: bar.show(done, total)
+        )
 
 
 def _given(ctx: click.Context) -> set[str]:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Check a folder of images, draw images, or probe a data set with four scalars."""
+    """Check a folder of images, draw images, or probe a data set with scalars."""
 
 
 data.add_command(probe)

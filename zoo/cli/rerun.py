@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +16,9 @@ from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.cli.options import DEVICE, PATH
 from zoo.errors import UsageError
 from zoo.paths import user_path
+
+if TYPE_CHECKING:
+    from zoo.results.verify import Verdict
 
 _SOURCE = click.option(
     "--from", "source", default="results", show_default=True, type=PATH, help="Search the run in this store."
@@ -100,7 +104,7 @@ def verify(ctx: click.Context, target: str, as_json: bool) -> None:
         if os.path.isdir(folder) and not os.path.isfile(folder / CELL):
             raise UsageError(f"No runs were found in {folder}.", hint="See: zoo report --store DIR")
         run_dirs = [find_run(target, store=Path("results"))]
-    verdicts = [verify_run(run_dir) for run_dir in run_dirs]
+    verdicts = [_with_checkpoint(verify_run(run_dir)) for run_dir in run_dirs]
     if as_json:
         print_json([asdict(verdict) | {"run_dir": str(verdict.run_dir)} for verdict in verdicts])
     else:
@@ -113,3 +117,11 @@ def verify(ctx: click.Context, target: str, as_json: bool) -> None:
     echo(f"{true} true, {false} false, {len(verdicts) - true - false} without a result", err=True)
     if false:
         ctx.exit(1)
+
+
+def _with_checkpoint(verdict: Verdict) -> Verdict:
+    """Return the findings with what is wrong with the checkpoint of a training that has not ended."""
+    from zoo.train.checkpoint import check_checkpoint
+
+    problem = check_checkpoint(verdict.run_dir)
+    return replace(verdict, state="false", problems=[*verdict.problems, problem]) if problem else verdict

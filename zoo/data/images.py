@@ -52,6 +52,8 @@ class ImageSet:
         for name, values in columns.items():
             if len(values) != count:
                 raise DataError(f"{name} has {counted(len(values), 'entry')} for {counted(count, 'image')}.")
+        if self.images.dtype != np.float32:
+            raise DataError(f"images hold {self.images.dtype}, and must hold float32.")
         # Everything of a result is stored as numbers; found now, and not after the training.
         for name, values in {"labels": self.labels, **self.metadata}.items():
             kind = np.asarray(values).dtype

@@ -17,7 +17,7 @@ from zoo.data.folder import fill_folder, open_folder
 from zoo.data.images import ImageSet, assign_splits, chunks_of
 from zoo.data.recipe import Recipe
 from zoo.data.simulate import Simulation
-from zoo.data.split import Split, from_shards
+from zoo.data.split import Split, check_labels, from_shards
 from zoo.data.task import open_task
 from zoo.errors import DataError, UsageError
 from zoo.lensing.population import Population
@@ -139,7 +139,8 @@ class Dataset:
             name: "train", "val" or "test".
 
         Raises:
-            DataError: A class is missing, or an image contains values that are not finite; the error names it.
+            DataError: A class is missing, a label is not one of a class, or an image contains values that are not
+                finite; the error names it.
         """
         content, classes = self._content, self.task.classes
         if isinstance(content, ImageSet):
@@ -150,8 +151,7 @@ class Dataset:
         else:
             images = self.sizes[name]
             labels = _first_labels(content, self.recipe_of(name).stream(name), images, classes=self.spec.classes)
-        if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.spec.classes):
-            return  # opening the split reports it
+        check_labels(name, labels, self.spec.classes)
         present = set(self.task.labels(labels).tolist())
         if missing := [classes[k] for k in range(len(classes)) if k not in present]:
             raise DataError(

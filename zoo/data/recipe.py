@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 SPLITS = ("train", "val", "test")
+FRESH = "fresh"
+"""Name of the stream of fresh test images: they share no image with any split of any seed."""
 
 
 def canonical_json(value: Any) -> str:
@@ -32,8 +34,9 @@ class Recipe:
         seed: Seed of the images; another seed gives other images of the same kind.
         device_type: "cpu" or "cuda"; the noise of the two differs bit by bit.
         content: Digests of files (`zoo.data.content`): parameter that is a path -> digest.
-        code: Plugins that make the images: distribution -> version, or file -> digest. Without those of this
-            project, where a change of the images raises the version of the data set or simulator.
+        code: Plugins that make the images: distribution -> version (with a digest of the code of an editable
+            installation), or file -> digest. Without those of this project, where a change of the images raises the
+            version of the data set or simulator.
     """
 
     dataset: str

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ from zoo.data.recipe import Recipe
 from zoo.data.shards import SHARD_SIZE
 from zoo.data.truth import joined, truth_arrays
 from zoo.errors import DataError, UsageError, nearest
+from zoo.isolation import contained
 from zoo.lensing.draws import Draws
 from zoo.lensing.observe import observe
 from zoo.lensing.pixels import render_pixels
-from zoo.lensing.scenes import Sersic
+from zoo.lensing.scenes import Scenes, Sersic
 from zoo.plurals import counted
 from zoo.specs import DatasetSpec
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from zoo.host import Host
     from zoo.lensing.observe import Observed, Rendered
     from zoo.lensing.population import Population
-    from zoo.lensing.scenes import Scenes
 
 PIXELS_AT_A_TIME = {"cpu": 1 << 20, "cuda": 1 << 24}
 """Pixels in work at a time when a shard is made: this number fits into a CPU's cache, or keeps a GPU busy."""
@@ -96,7 +97,12 @@ class Simulation:
             UsageError: A parameter is impossible.
         """
         stream = self.recipe.stream(split)
-        scenes = self.population.sample(indices, stream)
+        with contained():
+            scenes = self.population.sample(indices, stream)
+        try:
+            check_scenes(scenes, len(indices))
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{self.recipe.dataset}: {error}.") from error
         if len(scenes.label) and not 0 <= scenes.label.min() <= scenes.label.max() < len(self.classes):
             raise DataError(
                 f"{self.recipe.dataset} drew labels from {scenes.label.min()} to {scenes.label.max()} "
@@ -175,6 +181,34 @@ class Simulation:
         columns = len(scenes.parameters) + len(COLUMNS) + 1
         truth = sum(values.nbytes for values in truth_arrays(scenes).values())
         return SHARD_SIZE * (4 * self.population.instrument.image_size**2 + 8 * columns) + truth
+
+
+def check_scenes(scenes: object, count: int) -> None:
+    """Check the type and the lengths of what a population drew.
+
+    Raises:
+        TypeError: It is not `Scenes`.
+        ValueError: An array has not one entry for each image, or a label is not a whole number.
+    """
+    if not isinstance(scenes, Scenes):
+        raise TypeError(f"the population drew a {type(scenes).__name__}, not Scenes")
+    if np.asarray(scenes.label).dtype.kind not in "iu":
+        raise ValueError(f"the population drew labels of type {np.asarray(scenes.label).dtype}, not whole numbers")
+    for name, array in _arrays(scenes, "scenes"):
+        if array.ndim == 0 or len(array) != count:
+            raise ValueError(f"the population drew {name} of shape {list(array.shape)} for {counted(count, 'image')}")
+
+
+def _arrays(value: object, name: str) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield every array inside nested dataclasses and dictionaries with its name."""
+    if isinstance(value, np.ndarray):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _arrays(item, f"{name}.{key}")
+    elif dataclasses.is_dataclass(value):
+        for one in dataclasses.fields(value):
+            yield from _arrays(getattr(value, one.name), f"{name}.{one.name}")
 
 
 COLUMNS = (

@@ -44,11 +44,7 @@ class Split:
     truth: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
-            raise DataError(
-                f"The split '{self.name}' has labels from {self.labels.min()} to {self.labels.max()} "
-                f"for {counted(len(self.classes), 'class')}, which are counted from 0."
-            )
+        check_labels(self.name, self.labels, self.classes)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -89,6 +85,19 @@ class Split:
         # Two passes: the difference of large sums would lose the small variance of a bright, flat image.
         squares = sum(((chunk - mean[:, None, None]) ** 2).sum((0, 2, 3), dtype=np.float64) for chunk in read())
         return np.asarray(mean), np.sqrt(np.asarray(squares) / count)
+
+
+def check_labels(name: str, labels: NDArray[np.int64], classes: Sequence[str]) -> None:
+    """Check that the labels of a split are indices of classes.
+
+    Raises:
+        DataError: A label is below 0 or too high.
+    """
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
+        raise DataError(
+            f"The split '{name}' has labels from {labels.min()} to {labels.max()} "
+            f"for {counted(len(classes), 'class')}, which are counted from 0."
+        )
 
 
 def from_shards(name: str, classes: tuple[str, ...], shards: list[dict[str, NDArray[Any]]], count: int) -> Split:

@@ -11,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zoo.data.recipe import SPLITS
 from zoo.errors import DataError, TrainingError
 from zoo.inference.evaluate import evaluation_recipe, open_evaluation
 from zoo.inference.predict import Preparation, prepare_image
 from zoo.inference.read import Picture, Skipped
 from zoo.models.classifier import Classifier, build_classifier
 from zoo.models.trained import TrainedClassifier
+from zoo.plurals import counted
 from zoo.schema import Count, Record
 from zoo.scores.equivariance import blob_images, declared_symmetry, measure_equivariance, measure_layers
 from zoo.scores.schema import Invariance, LayerError
@@ -119,7 +121,8 @@ def measure_trained(
         TrainingError: A logit is not finite.
     """
     if len(images) < LEAST_IMAGES:
-        raise DataError(f"{len(images)} of the {about}: the error is measured on {LEAST_IMAGES} images or more.")
+        least = counted(LEAST_IMAGES, "image")
+        raise DataError(f"{len(images)} of the {about}: the error is measured on at least {least}.")
     [spec] = [each for each in host.specs_of(ModelSpec) if each.id == trained.about.model]
     assert isinstance(spec, ModelSpec)
     on_device = torch.from_numpy(images).to(trained.mean.device)
@@ -148,7 +151,8 @@ def own_test_images(
         MissingError: A plugin is absent.
     """
     recipe = evaluation_recipe(host, trained, device=device)
-    split = open_evaluation(host, trained, recipe, images=number, progress=progress).split("test")
+    sizes = dict.fromkeys(SPLITS, number)
+    split = open_evaluation(host, trained, recipe, sizes=sizes, progress=progress).split("test")
     return split.images[:number], f"test images of {recipe.dataset}"
 
 

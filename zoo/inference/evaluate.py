@@ -141,15 +141,10 @@ def evaluate(
     if not isinstance(angle, (int, float)) or not math.isfinite(angle):
         raise UsageError(f"angle={angle!r} must be a number of degrees.")
     about = trained.about
-    split = open_evaluation(host, trained, recipe, images=images, folder=folder, progress=progress).split("test")
-    probabilities = np.concatenate(
-        [trained.predict_proba(_rotated(batch, angle), average=average) for batch in _batches(split)]
-    )
-    # A softmax gives these back, so scores are computed in one place only.
-    logits = torch.from_numpy(np.log(np.clip(probabilities, 1e-30, None)))
-    if words := not_finite(logits, split.ids.__getitem__):
-        raise DataError(f"{about.model} cannot be scored on {recipe.dataset}: {words}.")
-    scores = score(logits, torch.from_numpy(split.labels.astype(np.int64)), about.classes)
+    sizes = dict.fromkeys(SPLITS, images)
+    split = open_evaluation(host, trained, recipe, sizes=sizes, folder=folder, progress=progress).split("test")
+    logits, labels = predictions(trained, split, data=recipe.dataset, angle=angle, average=average)
+    scores = score(logits, labels, about.classes)
     return Evaluation(
         model=about.model,
         run_id=about.run_id,
@@ -166,7 +161,7 @@ def open_evaluation(
     trained: TrainedClassifier,
     recipe: Recipe,
     *,
-    images: int,
+    sizes: Mapping[str, int],
     folder: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Dataset:
@@ -176,7 +171,7 @@ def open_evaluation(
         host: The plugins.
         trained: The weights.
         recipe: Recipe of the images.
-        images: Number of images of each split.
+        sizes: Number of images of each split.
         folder: Folder of simulated images; default: the cache, which is filled.
         progress: Function called with split, images made, images to be made while it simulates.
 
@@ -186,13 +181,37 @@ def open_evaluation(
     about = trained.about
     spec = registry.find(host, DatasetSpec, recipe.dataset)
     task = _task_of(spec, about.classes)
-    data = Dataset(host, recipe, dict.fromkeys(SPLITS, images), folder=folder, task=task, progress=progress)
+    data = Dataset(host, recipe, sizes, folder=folder, task=task, progress=progress)
     if data.image_shape != about.image_shape:
         raise DataError(
             f"{spec.id} has images of {data.image_shape}; {about.model} was trained on {about.image_shape}.",
             hint="Ask for that size: --set data.image_size=N" if "image_size" in spec.params else "",
         )
     return data
+
+
+def predictions(
+    trained: TrainedClassifier, split: Split, *, data: str, angle: float = 0.0, average: str = "none"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return logits [N, K] and labels [N] of a split.
+
+    Args:
+        trained: The weights.
+        split: Images.
+        data: Id of their data set, for the message.
+        angle, average: Rotation and average, as for `evaluate`.
+
+    Raises:
+        DataError: The network gives no finite number for an image.
+    """
+    probabilities = np.concatenate(
+        [trained.predict_proba(_rotated(batch, angle), average=average) for batch in _batches(split)]
+    )
+    # A softmax gives these back, so scores are computed in one place only.
+    logits = torch.from_numpy(np.log(np.clip(probabilities, 1e-30, None)))
+    if words := not_finite(logits, split.ids.__getitem__):
+        raise DataError(f"{trained.about.model} cannot be scored on {data}: {words}.")
+    return logits, torch.from_numpy(split.labels.astype(np.int64))
 
 
 def _task_of(spec: DatasetSpec, classes: tuple[str, ...]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DataError
+from zoo.isolation import contained
 from zoo.lensing.observe import Brightest, Rendered, brightest
 from zoo.lensing.scenes import check_masses
 
@@ -53,11 +54,14 @@ def render_pixels(
 
     Raises:
         UsageError: The scenes contain masses that the simulator does not render.
-        DataError: The simulator returned images of another shape.
+        DataError: The simulator returned something else than images of the requested shape.
     """
     check_masses(scenes, simulator=simulator, known=masses)
     fine = instrument.divided()
-    rendered = render(scenes, fine, **options)
+    with contained():
+        rendered = render(scenes, fine, **options)
+    if not isinstance(rendered, Rendered):
+        raise DataError(f"Simulator {simulator} returned a {type(rendered).__name__}, not Rendered.")
     wanted = (len(scenes), fine.image_size, fine.image_size)
     for name, light in (("source", rendered.source), ("lens light", rendered.lens_light)):
         if light is not None and tuple(light.shape) != wanted:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def with_baselines(host: Host, request: Request, cells: Sequence[Cell], *, note: Callable[[str], None]) -> list[Cell]:
-    """Return the cells of a request, then those of the baselines that its data sets declare, with the first seed.
+    """Return the cells of a request, then those of the baselines that its data sets declare.
+
+    A baseline has the first seed, or every seed where each has training images of its own.
 
     A data set's baselines are added unless the request names one of them. They get its images, sizes and precision, and
     none of the settings of networks. One that is not installed, or that cannot be fitted to a stream, is left out with
@@ -46,7 +48,7 @@ def with_baselines(host: Host, request: Request, cells: Sequence[Cell], *, note:
                     request,
                     models=[model.id],
                     data=[data],
-                    seeds=[cells[0].seed],
+                    seeds=request.seeds if request.data_seeds else [cells[0].seed],
                     match="",
                     settings=_of_images(request, spec, stream=not model.fits_itself),
                 )

@@ -14,6 +14,7 @@ from zoo.data.content import pin_paths
 from zoo.data.recipe import Recipe, canonical_json
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, ZooError
+from zoo.isolation import contained
 from zoo.plan.overrides import check_names, check_plain, data_params
 from zoo.plurals import counted
 from zoo.specs import DatasetSpec
@@ -174,12 +175,15 @@ def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> None:
         return  # opening images that exist may take long
     import numpy as np
 
+    from zoo.data.simulate import check_scenes
     from zoo.lensing.scenes import check_masses
 
     build = registry.load_target(dataset)
     try:
         params = all_params(dataset, recipe.params)
-        scenes = build(**params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
+        with contained():
+            scenes = build(**params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
+        check_scenes(scenes, TRIAL_SCENES)
         engine = registry.find_simulator(host, recipe.simulator or "")
         check_masses(scenes, simulator=engine.id, known=engine.masses)
     except UsageError as error:

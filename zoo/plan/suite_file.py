@@ -126,7 +126,9 @@ def read_suite(path: Path) -> Suite:
         ) from error
     try:
         content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except RecursionError as error:
+        raise _too_deep(path) from error
+    except tomllib.TOMLDecodeError as error:
         found = re.search(r"line (\d+)", str(error))
         number = int(found.group(1)) if found else text.count("\n") + 1
         lines = text.splitlines()
@@ -135,7 +137,9 @@ def read_suite(path: Path) -> Suite:
         raise UsageError(f"{path}, line {number}, key '{key}': not TOML: {error}: {shown!r}.") from error
     try:
         read: Any = msgspec.convert(content, _Content)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except RecursionError as error:
+        raise _too_deep(path) from error
+    except msgspec.ValidationError as error:
         raise _explain(path, text, content, str(error)) from error
     for name in ("models", "data"):
         if not getattr(read, name):
@@ -173,6 +177,10 @@ def _dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in table.items():
         values |= _dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return values
+
+
+def _too_deep(path: Path) -> UsageError:
+    return UsageError(f"{path}: its arrays or tables are nested too deeply.", hint="A suite needs three levels.")
 
 
 def _explain(path: Path, text: str, content: Mapping[str, Any], message: str) -> UsageError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,13 +49,15 @@ def score_table(
         interval = Markup('<span title="{:.4f} to {:.4f}">{}</span>').format(value.low, value.high, bar)
         spread = f"{value.spread:.4f}" if value.seeds > 1 else ""
         areas = [sum(variant.auc(name)) / value.seeds for name in per_class]
-        means = [(_mean([column.value(result) for result in variant.results]), column) for column in columns]
         cells = [
             {"value": value.seeds, "text": value.seeds},
             {"value": value.auc, "text": f"{value.auc:.4f}", "strong": True, "spread": spread},
             {"value": value.low, "text": interval},
             *({"value": area, "text": f"{area:.4f}"} for area in areas),
-            *({"value": mean, "text": column.text(mean) if math.isfinite(mean) else "–"} for mean, column in means),
+            *(
+                {"value": column.mean(variant.results), "text": column.cell(*variant.results, unknown="–")}
+                for column in columns
+            ),
         ]
         label = standing.label(variant.results[0])
         rows.append({"name": variant.name, "label": label, "series": index % SERIES if drawn else None, "cells": cells})

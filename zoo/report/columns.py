@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zoo.results.schema import Finished
-from zoo.scores.schema import Invariance
+from zoo.scores.schema import Interval, Invariance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,17 +19,32 @@ class Column:
         value: Number of a run; NaN where it is unknown.
         text: Number for a reader.
         optional: Whether the column is left out where no run has the number.
+        interval: 95 % interval of the number of a run, shown beside it; None for a number without one.
     """
 
     heading: str
     value: Callable[[Finished], float]
     text: Callable[[float], str]
     optional: bool = False
+    interval: Callable[[Finished], Interval | None] | None = None
 
-    def cell(self, result: Finished) -> str:
-        """Return the number of one run for a reader."""
-        value = self.value(result)
-        return self.text(value) if math.isfinite(value) else "-"
+    def cell(self, *results: Finished, unknown: str = "-") -> str:
+        """Return the number of a run, or the mean of several, for a reader.
+
+        The interval of a mean is the mean of the intervals, which is not too narrow: the seeds share their images.
+        """
+        value = self.mean(results)
+        if not math.isfinite(value):
+            return unknown
+        found = [ends for result in results if self.interval and (ends := self.interval(result)) is not None]
+        if not found:
+            return self.text(value)
+        low, high = (sum(ends) / len(found) for ends in zip(*found, strict=True))
+        return f"{self.text(value)} ({self.text(low)} to {self.text(high)})"
+
+    def mean(self, results: Sequence[Finished]) -> float:
+        """Return the mean number; NaN where one is unknown."""
+        return sum(map(self.value, results)) / len(results)
 
 
 def known(value: float | None) -> float:
@@ -52,7 +67,21 @@ def _at(angle: str) -> Callable[[Finished], float]:
 
 
 _ERROR, _SHARE = "{:.0e}".format, "{:.1%}".format
+FRESH = "fresh AUC"
 MEASURED = (
+    Column(
+        heading=FRESH,
+        value=lambda result: result.fresh.scores.macro if result.fresh else math.nan,
+        text="{:.4f}".format,
+        optional=True,
+    ),
+    Column(
+        heading="test - fresh",
+        value=lambda result: result.fresh.difference if result.fresh else math.nan,
+        text="{:+.4f}".format,
+        optional=True,
+        interval=lambda result: result.fresh.interval if result.fresh else None,
+    ),
     Column(heading="accuracy", value=lambda result: result.test.accuracy, text="{:.3f}".format),
     Column(heading="log loss", value=lambda result: result.test.log_loss, text="{:.3f}".format),
     Column(heading="Brier", value=lambda result: known(result.test.brier), text="{:.3f}".format),
@@ -100,7 +129,32 @@ def measured_columns(results: Sequence[Finished]) -> list[Column]:
     ]
 
 
-def equivariance_notes(results: Sequence[Finished]) -> list[str]:
+def column_notes(results: Sequence[Finished]) -> list[str]:
+    """Return what a reader must know of these columns."""
+    return [*_fresh_notes(results), *_equivariance_notes(results)]
+
+
+def _fresh_notes(results: Sequence[Finished]) -> list[str]:
+    """Return what the columns of fresh test images hold, and the runs that they contradict."""
+    tested = [(result, result.fresh) for result in results if result.fresh is not None]
+    if not tested:
+        return []
+    seeds = ", ".join(map(str, sorted({fresh.seed for _, fresh in tested})))
+    notes = [
+        f"fresh AUC: macro AUC of the same weights on as many new test images of the same kind, seed {seeds}; "
+        "test - fresh: the difference, with its 95 % interval over both sets of images"
+    ]
+    notes += [
+        f"{result.cell.model}, seed {result.cell.seed}: macro AUC is {fresh.difference:.4f} higher on the benchmark's "
+        f"own test images than on fresh ones (95 % {fresh.interval[0]:+.4f} to {fresh.interval[1]:+.4f}): the network, "
+        "or the choice of it, may depend on the benchmark's test images"
+        for result, fresh in tested
+        if fresh.interval[0] > 0
+    ]
+    return notes
+
+
+def _equivariance_notes(results: Sequence[Finished]) -> list[str]:
     """Return what the columns of equivariance hold, and which rows have none."""
     measured = [result.equivariance.after for result in results if result.equivariance.after is not None]
     notes = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.data.about import budget_note, shown_params, version_note
 from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.plurals import counted
-from zoo.report.columns import SETTINGS, Column, equivariance_notes, measured_columns
+from zoo.report.columns import SETTINGS, Column, column_notes, measured_columns
 from zoo.report.notes import missing_twins, search_note, search_trials
 from zoo.results.baselines import NO_BASELINES, Standing, find_standing
 from zoo.results.comparison import Variant, estimate, group_variants, problem_key, spread_note
@@ -18,7 +18,6 @@ from zoo.results.differences import Comparison
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
 from zoo.schema import plain
-from zoo.scores.probe import describe_probe
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
@@ -45,7 +44,9 @@ _LEAST_IMPORTANT = (
     "equivariance error",
     "calibration error",
     "accuracy",
+    "fresh AUC",
     "95 %",
+    "test - fresh",
     "seed",
 )
 """Columns in the order in which a narrow terminal loses them; the model and the macro AUC always stay."""
@@ -130,7 +131,7 @@ def _table(
     notes += [*standing.footnotes, *result_notes(good)]
     notes += filter(None, [search_note(good), missing_twins(results, twins), *map(accumulation_note, good)])
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
-    notes += equivariance_notes(good)
+    notes += column_notes(good)
     notes += [f"{_name(result)}, seed {result.cell.seed}: {result.cause}" for result in bad]
     return ResultTable(title=title, columns=columns, rows=rows, notes=notes)
 
@@ -141,12 +142,11 @@ def _name(result: RunResult) -> str:
 
 
 def result_notes(results: Sequence[Finished]) -> list[str]:
-    """Return the scalar probe of the images of these results, and the differences between their trainings.
+    """Return the differences between the trainings of these results.
 
     Learning rate and weight decay are left out: they have columns of their own.
     """
-    # The rows share their images, hence the scalar probe.
-    notes = [describe_probe(result.probe) for result in results][:1]
+    notes = []
     trained = [result for result in results if not result.cell.fits_itself]
     names = sorted({name for result in trained for name in result.cell.training} - {"lr", "weight_decay"})
     for name in names:
@@ -257,7 +257,7 @@ def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -
     return "".join(map(csv_line, [columns, *([row.get(name, "") for name in columns] for row in rows)]))
 
 
-_SCORES = ("test", "val", "equivariance", "cost", "seconds")
+_SCORES = ("test", "fresh", "val", "equivariance", "cost", "seconds")
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Standing:
     @property
     def footnotes(self) -> list[str]:
         """Explanations of the mark."""
-        return [f"{MARK} does not beat {name}" for name in dict.fromkeys(self.unbeaten.values())]
+        return [f"{MARK} not shown to beat {name}" for name in dict.fromkeys(self.unbeaten.values())]
 
 
 MARK, BASELINE = "†", "baseline"

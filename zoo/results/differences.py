@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import DataError
+from zoo.plurals import counted
 from zoo.results.comparison import MACRO, Variant
 from zoo.results.files import read_file
 from zoo.results.store import PREDICTIONS
@@ -235,7 +236,7 @@ def _read_sample(variant: Variant) -> Sample:
                 raise DataError("its seeds were tested on different images.")
             probabilities = softmax(arrays["test.logits"])
             if probabilities.shape[1] != len(result.classes):
-                raise DataError(f"{path} has {probabilities.shape[1]} classes, not {len(result.classes)}.")
+                raise DataError(f"{path} has {counted(probabilities.shape[1], 'class')}, not {len(result.classes)}.")
             yield probabilities, labels
 
     try:

@@ -12,7 +12,7 @@ from zoo.environment import Environment
 from zoo.models.weights_file import Init
 from zoo.results.cell import Cell
 from zoo.schema import Count, Record
-from zoo.scores.schema import Equivariance, Probe, Scores
+from zoo.scores.schema import Equivariance, Interval, Probe, Scores
 
 
 class Epoch(Record):
@@ -101,6 +101,24 @@ class DataSummary(Record):
     counts: Mapping[str, tuple[Count, ...]]
 
 
+class FreshTest(Record):
+    """Scores on fresh test images: as many as the benchmark's own, of the same recipe but for the seed.
+
+    Args:
+        seed: Seed of the images.
+        recipe_hash: Hash of their recipe.
+        scores: Scores on them.
+        difference: Macro AUC on the benchmark's own test images less that on these.
+        interval: 95 % interval of the difference.
+    """
+
+    seed: Count
+    recipe_hash: str
+    scores: Scores
+    difference: float
+    interval: Interval
+
+
 class StreamSummary(Record):
     """Training images that were rendered as they were needed.
 
@@ -127,7 +145,6 @@ class Finished(Record, omit_defaults=True):
         classes: Names of the K classes in the order of the logits.
         test: Scores on the test split.
         val: The epoch whose weights were kept.
-        probe: Scalar probe of the images; None where a class is missing in a split.
         equivariance: Declared and measured symmetry.
         cost: Parameters, operations, times, memory.
         data: The images.
@@ -138,6 +155,8 @@ class Finished(Record, omit_defaults=True):
         environment: Machine and library versions.
         plugins: Distribution -> version of every plugin that was loaded; of a file, its name and a digest.
         stream: Streamed training images; None for stored ones.
+        fresh: Scores on fresh test images (`--fresh-test`); None where they were not asked for.
+        probe: Scalar probe of the images, in results of earlier versions; a baseline has taken its place.
     """
 
     schema: int
@@ -148,7 +167,6 @@ class Finished(Record, omit_defaults=True):
     classes: tuple[str, ...]
     test: Scores
     val: Validation
-    probe: Probe | None
     equivariance: Equivariance
     cost: Cost
     data: DataSummary
@@ -158,6 +176,8 @@ class Finished(Record, omit_defaults=True):
     seconds: float
     environment: Environment
     stream: StreamSummary | None = None
+    fresh: FreshTest | None = None
+    probe: Probe | None = None
     plugins: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ from zoo.schema import json_text, not_finite, plain, read_record
 
 CELL, RESULT, HISTORY, LOG, PROGRESS = "cell.json", "result.json", "history.jsonl", "log.txt", "progress.json"
 WEIGHTS, PREDICTIONS, EXAMPLES = "weights.safetensors", "predictions.safetensors", "examples.safetensors"
-MISTAKES, LOCK = "mistakes.safetensors", ".lock"
+MISTAKES, FRESH, LOCK = "mistakes.safetensors", "fresh.safetensors", ".lock"
 HASHED = (WEIGHTS, PREDICTIONS, EXAMPLES, MISTAKES, HISTORY)
 """Files whose SHA-256 a result states."""
 CHECKSUM = "checksum"

@@ -35,13 +35,12 @@ from zoo.results.schema import Cost, DataSummary, Epoch, Failed, Finished, RunRe
 from zoo.schema import json_text, plain
 from zoo.scores.equivariance import declared_symmetry, measure_equivariance
 from zoo.scores.finite import require_finite
-from zoo.scores.probe import probe_splits
 from zoo.scores.schema import Equivariance
 from zoo.scores.score import inference_rate, score
 from zoo.specs import MetricSpec, ModelSpec
 from zoo.train.checkpoint import CHECKPOINT
-from zoo.train.fit import fit, prepare, waited_share
-from zoo.train.loop import predict
+from zoo.train.fit import fit, prepare
+from zoo.train.loop import predict, waited_share
 from zoo.train.team import ALONE, Team
 
 if TYPE_CHECKING:
@@ -94,16 +93,18 @@ def run_cell(
         if stored is not None and not force:
             return stored
         (run_dir / store.RESULT).unlink(missing_ok=True)
-        for leftover in [*run_dir.glob(".*.part"), *([run_dir / CHECKPOINT] if force else [])]:
+        again = [run_dir / CHECKPOINT, run_dir / store.FRESH] if force else []
+        for leftover in [*run_dir.glob(".*.part"), *again]:
             leftover.unlink(missing_ok=True)
         host.emit("zoo_run_started", cell=cell.to_json(), run_dir=run_dir)
         started = time.perf_counter()
         result: RunResult
         try:
-            finished = _run(host, cell, run_dir, torch.device(device), images, team, started=started)
+            with contained():  # a network may raise SystemExit or KeyboardInterrupt
+                finished = _run(host, cell, run_dir, torch.device(device), images, team, started=started)
             # Plugins have a say in it: what could not be read again is a failure with a cause.
             result = store.result_from(store.plain_result(finished), run_dir=run_dir)
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             text = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
             result = Failed(
                 schema=SCHEMA,
@@ -233,7 +234,6 @@ def _run(
         classes=tuple(test_split.classes),
         test=replace(scores, extra=_extra_metrics(host, test_logits, test_labels)),
         val=Validation(auc=fitted.val_auc, epoch=fitted.epoch),
-        probe=probe_splits(train_split, test_split),
         equivariance=Equivariance(group=group, declared=declared, before=before, after=after),
         cost=cost,
         data=DataSummary(

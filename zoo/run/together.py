@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
+from zoo.errors import Interrupted
 from zoo.progress import PARENT_VARIABLE
 from zoo.train.team import RANK_VARIABLE
 
@@ -81,7 +82,7 @@ def run_together(command: Sequence[str], *, processes: int) -> Ending | None:
                 if time.monotonic() > deadline:
                     break
                 if parent is not None and os.getppid() != int(parent):
-                    raise KeyboardInterrupt
+                    raise Interrupted
                 time.sleep(POLL_SECONDS)
         finally:
             _end(list(running.values()))
@@ -123,10 +124,10 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 
 @contextlib.contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """Turn SIGTERM, by which a launcher stops a cell, into KeyboardInterrupt, so that no process is left behind."""
+    """Turn SIGTERM, by which a launcher stops a cell, into Interrupted, so that no process is left behind."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        raise Interrupted
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:

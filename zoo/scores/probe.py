@@ -1,55 +1,33 @@
-"""The leak probe: how well four numbers of an image separate the classes, without its structure.
+"""The scalar probe: separation of the classes of a data set by simple numbers of an image, without its structure.
 
-A network that does not beat it has learnt how bright, large or peaked the ring is, and not what bends the light.
+A linear and a gradient-boosted classifier on the numbers of `zoo.scores.scalars`, and each number by itself.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from zoo.scores.scalars import NAMES, scalars_of
 from zoo.scores.schema import Probe
 from zoo.scores.stats import intervals, macro_components
 
 if TYPE_CHECKING:
     from zoo.data.split import Split
 
-FEATURES = ("total flux", "ring radius", "central brightness", "peak")
 MOST_IMAGES = 20_000
-"""Images of a split that are looked at: four numbers need no more."""
+"""Images of a split that are looked at: simple numbers need no more."""
+TREES, DEPTH = 100, 3
+"""Stages of the boosted classifier, and depth of its trees."""
+SHOWN = 4
+"""Number of single scalars that a text names, best first."""
 
 _SHUFFLES = 5
 
 Features = NDArray[np.float64]
-
-
-def image_features(images: NDArray[np.float32]) -> Features:
-    """Return the numbers of FEATURES for each image.
-
-    Args:
-        images: [n, C, H, W]; channels are added up.
-
-    Returns:
-        [n, 4]: the sum over all pixels; the mean distance from the centre in pixels, weighted by the light above
-        the median pixel; the mean of the pixels within an eighth of the image's half width; the brightest pixel.
-    """
-    light = np.asarray(images, dtype=np.float64).sum(1)
-    rows, columns = (np.arange(size) - (size - 1) / 2 for size in light.shape[1:])
-    radius = np.hypot(rows[:, None], columns)
-    above = np.clip(light - np.median(light, axis=(1, 2), keepdims=True), 0, None)
-    weight = above.sum((1, 2))
-    centre = radius <= max(1.0, min(light.shape[1:]) / 16)
-    return np.stack(
-        [
-            light.sum((1, 2)),
-            (above * radius).sum((1, 2)) / np.where(weight > 0, weight, 1),
-            light[:, centre].mean(1),
-            light.max((1, 2)),
-        ],
-        axis=1,
-    )
 
 
 def probe_splits(train: Split, test: Split) -> Probe | None:
@@ -65,13 +43,15 @@ def probe(
     test_labels: NDArray[np.int64],
     *,
     classes: tuple[str, ...],
+    names: tuple[str, ...] = NAMES,
 ) -> Probe | None:
-    """Fit a multinomial logistic regression on standardised features and return its test AUCs.
+    """Fit classifiers to standardised features, and return their test AUCs.
 
     Args:
-        train, test: [n, F] and [m, F], see `image_features`.
+        train, test: [n, F] and [m, F].
         train_labels, test_labels: [n], [m].
         classes: K names.
+        names: F names of the features.
 
     Returns:
         The areas, or None where a class is missing in a split.
@@ -81,58 +61,82 @@ def probe(
         return None
     mean, deviation = train.mean(0), train.std(0)
     scale = np.where(deviation > 1e-12 * np.abs(mean).clip(1e-12), deviation, 1.0)  # a constant carries no information
-    train, test = (train - mean) / scale, (test - mean) / scale
-    probabilities = _fit(train, train_labels, test)
-    per_class = _areas(probabilities, test_labels)
+    train, test = (((each - mean) / scale).clip(-10, 10) for each in (train, test))
+    linear, boosted = (_probabilities(kind, train, train_labels, test) for kind in ("linear", "boosted"))
+    per_class, boosted_areas = _areas(linear, test_labels), _areas(boosted, test_labels)
     generator = np.random.default_rng(0)
     shuffled = []
-    for _ in range(_SHUFFLES):
+    for number in range(_SHUFFLES):
         # Of both splits: a fit to shuffled labels still points somewhere, and true test labels may lie that way.
         some, others = generator.permutation(train_labels), generator.permutation(test_labels)
-        shuffled.append(_areas(_fit(train, some, test), others).mean())
+        # The boosted classifier once: it is slow.
+        kinds = ("linear", "boosted") if number == 0 else ("linear",)
+        shuffled.append([_areas(_probabilities(kind, train, some, test), others).mean() for kind in kinds])
     single = [
-        _areas(_fit(train[:, [k]], train_labels, test[:, [k]]), test_labels).mean() for k in range(train.shape[1])
+        _areas(_probabilities("linear", train[:, [k]], train_labels, test[:, [k]]), test_labels).mean()
+        for k in range(train.shape[1])
     ]
     return Probe(
-        auc={**dict(zip(classes, map(float, per_class), strict=True)), "macro": float(per_class.mean())},
-        interval=intervals(probabilities, test_labels)["auc_macro"],
-        shuffled=float(np.mean(shuffled)),
-        single=dict(zip(FEATURES, map(float, single), strict=False)),
+        auc=_named(per_class, classes),
+        interval=intervals(linear, test_labels)["auc_macro"],
+        shuffled=float(np.mean([areas[0] for areas in shuffled])),
+        single=dict(zip(names, map(float, single), strict=True)),
         images={"train": len(train), "test": len(test)},
+        boosted=_named(boosted_areas, classes),
+        boosted_interval=intervals(boosted, test_labels)["auc_macro"],
+        boosted_shuffled=float(shuffled[0][1]),
     )
+
+
+def best_scalars(found: Probe) -> list[tuple[str, float]]:
+    """Return the scalars that tell most by themselves, with their areas, best first."""
+    return sorted(found.single.items(), key=lambda item: -item[1])[:SHOWN]
 
 
 def describe_probe(found: Probe | None) -> str:
     """Return one line about a result of `probe`."""
     if found is None:
         return "scalar probe: not possible, a class is missing"
-    low, high = found.interval
-    name, best = max(found.single.items(), key=lambda item: item[1])
+    parts = [f"linear {found.auc['macro']:.3f} ({found.interval[0]:.3f} to {found.interval[1]:.3f})"]
+    if found.boosted_interval is not None:
+        low, high = found.boosted_interval
+        parts.insert(0, f"boosted trees {found.boosted['macro']:.3f} ({low:.3f} to {high:.3f})")
+    single = ", ".join(f"{name} {area:.3f}" for name, area in best_scalars(found))
     return (
-        f"scalar probe ({', '.join(FEATURES)}): AUC macro {found.auc['macro']:.3f} ({low:.3f} to {high:.3f}), "
-        f"{name} alone {best:.3f}, labels shuffled {found.shuffled:.3f}"
+        f"scalar probe ({len(found.single)} scalars): AUC macro {', '.join(parts)}; "
+        f"alone: {single}; labels shuffled {found.shuffled:.3f}"
     )
 
 
 def _features_of(split: Split) -> tuple[Features, NDArray[np.int64]]:
-    """Return the features and labels of a split's first images, a chunk at a time."""
+    """Return the scalars and labels of a split's first images, a chunk at a time."""
     parts: list[Features] = []
     left = MOST_IMAGES
     for chunk in split.chunks:
         for start in range(0, min(len(chunk), left), 256):
-            parts.append(image_features(np.asarray(chunk[start : min(start + 256, left)])))
+            images = np.array(chunk[start : min(start + 256, left)])
+            parts.append(scalars_of(torch.from_numpy(images)).numpy())
         left = max(0, left - len(chunk))
     features = np.concatenate(parts)
     return features, np.asarray(split.labels)[: len(features)]
 
 
-def _fit(train: Features, labels: NDArray[np.int64], test: Features) -> Features:
-    """Return [m, K] probabilities of the test images."""
+def _probabilities(kind: str, train: Features, labels: NDArray[np.int64], test: Features) -> Features:
+    """Return [m, K] probabilities of the test images, of a "linear" or "boosted" classifier."""
+    from sklearn.ensemble import GradientBoostingClassifier
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(max_iter=1000).fit(train, labels)
-    probabilities: Features = model.predict_proba(test)
+    model: Any = LogisticRegression(max_iter=1000)
+    if kind == "boosted":
+        model = GradientBoostingClassifier(
+            n_estimators=TREES, max_depth=DEPTH, subsample=0.5, max_features="sqrt", random_state=0
+        )
+    probabilities: Features = model.fit(train, labels).predict_proba(test)
     return probabilities
+
+
+def _named(areas: Features, classes: tuple[str, ...]) -> dict[str, float]:
+    return {**dict(zip(classes, map(float, areas), strict=True)), "macro": float(areas.mean())}
 
 
 def _areas(probabilities: Features, labels: NDArray[np.int64]) -> Features:

@@ -42,15 +42,18 @@ class Scores(Record):
         return self.auc["macro"]
 
 
-class Probe(Record):
-    """Result of `zoo.scores.probe.probe`: separation of the classes by four numbers of an image.
+class Probe(Record, omit_defaults=True):
+    """Result of `zoo.scores.probe.probe`: separation of the classes by simple numbers of an image.
 
     Args:
-        auc: Class -> one-vs-rest area; also "macro".
+        auc: Class -> one-vs-rest area of a linear classifier; also "macro".
         interval: 95 % interval of the macro area, over test images.
         shuffled: Macro area where all labels are shuffled first: 0.5 but for chance.
         single: Feature -> macro area of a fit to it alone.
         images: "train", "test" -> images that were looked at.
+        boosted: The areas of gradient-boosted trees; this and the following are empty in records of four numbers.
+        boosted_interval: 95 % interval of their macro area.
+        boosted_shuffled: Their macro area where all labels are shuffled first.
     """
 
     auc: Mapping[str, float]
@@ -58,6 +61,9 @@ class Probe(Record):
     shuffled: float
     single: Mapping[str, float]
     images: Mapping[str, Count]
+    boosted: Mapping[str, float] = {}
+    boosted_interval: Interval | None = None
+    boosted_shuffled: float | None = None
 
     def __post_init__(self) -> None:
         if "macro" not in self.auc or not self.single:

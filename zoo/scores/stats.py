@@ -143,8 +143,8 @@ def area_interval(
     Survey Methodology 24, 193). For many errors it is the interval on the logit scale. For few, DeLong's variance
     misses the errors that this sample does not show. At the end towards 1/2 (the lower one of a good network), the
     mean effect of a misplaced image therefore includes one more image, placed below, or above, all of the other class.
-    Without any error, that image alone decides. `benchmarks/coverage.py` measures how often the interval holds the
-    truth.
+    Without any error, that image alone decides. `benchmarks/interval_coverage.py` measures how often the interval holds
+    the truth.
 
     Args:
         area: The area.
@@ -271,3 +271,17 @@ def reliability(probabilities: Array, labels: NDArray[np.int64], *, bins: int = 
         for index in range(bins)
         if (which == index).any()
     ]
+
+
+def difference_of_independent(
+    first: float, first_interval: tuple[float, float], second: float, second_interval: tuple[float, float]
+) -> tuple[float, tuple[float, float]]:
+    """Return first less second and its interval, for scores of two independent sets of images.
+
+    The distances of each score from the ends of its own interval are added in squares (MOVER: Zou & Donner 2008,
+    Statistics in Medicine 27, 1693), so the interval covers where the two intervals do, near 1 as well.
+    """
+    difference = first - second
+    low = math.hypot(first - first_interval[0], second_interval[1] - second)
+    high = math.hypot(first_interval[1] - first, second - second_interval[0])
+    return difference, (difference - low, difference + high)

@@ -34,7 +34,7 @@ class TrainingState:
     epoch: int = 0
     step: int = 0
     best_epoch: int = 0
-    best_auc: float = float("-inf")
+    best_auc: float = 0.0
     micro_batches: int = 1
     history: list[Epoch] = field(default_factory=list)
 
@@ -74,12 +74,40 @@ def read_checkpoint(path: Path, weights: dict[str, Tensor]) -> tuple[TrainingSta
         return None
 
 
+def check_checkpoint(run_dir: Path) -> str:
+    """Return what is wrong with the checkpoint of a run, or "" if it is sound or there is none."""
+    try:
+        _open(run_dir / CHECKPOINT)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"{CHECKPOINT} cannot be read: {error.strerror or error}"
+    except DataError as error:
+        return str(error.args[0]).replace(str(run_dir / CHECKPOINT), CHECKPOINT).removesuffix(".")
+    return ""
+
+
 def _read(path: Path, weights: dict[str, Tensor]) -> tuple[TrainingState, dict[str, Tensor]]:
     """Return state and tensors of a checkpoint.
 
     Raises:
         FileNotFoundError: The file was not found.
         DataError: The checkpoint is damaged, of another run, or of a network that was built differently.
+    """
+    state, tensors = _open(path)
+    if {name: tensor.shape for name, tensor in tensors.items() if name.startswith(("model.", "average."))} != {
+        name: tensor.shape for name, tensor in weights.items()
+    }:
+        raise DataError(f"{path} holds other weights than the network has now.")
+    return state, tensors
+
+
+def _open(path: Path) -> tuple[TrainingState, dict[str, Tensor]]:
+    """Return state and tensors of a checkpoint, whose network may be another one now.
+
+    Raises:
+        FileNotFoundError: The file was not found.
+        DataError: The checkpoint is damaged, or of another run.
     """
     try:
         with safe_open(regular_file(path), framework="pt") as file:
@@ -90,11 +118,7 @@ def _read(path: Path, weights: dict[str, Tensor]) -> tuple[TrainingState, dict[s
         raise DataError(f"{path} is damaged: {error}.") from error
     text = metadata.get("state", "")
     if metadata.get("checksum") != _checksum(path, text, tensors):
-        raise DataError(f"{path} is damaged: its checksum does not fit.")
-    if {name: tensor.shape for name, tensor in tensors.items() if name.startswith(("model.", "average."))} != {
-        name: tensor.shape for name, tensor in weights.items()
-    }:
-        raise DataError(f"{path} holds other weights than the network has now.")
+        raise DataError(f"{path} is damaged, or of another run: its checksum does not fit.")
     try:
         content = parse_json(text)
     except (ValueError, RecursionError) as error:

@@ -22,6 +22,7 @@ from zoo.data.open import Dataset
 from zoo.data.split import Split
 from zoo.data.stream import Stream
 from zoo.errors import DataError, TrainingError, ZooError
+from zoo.isolation import contained
 from zoo.models.classifier import Classifier, build_classifier
 from zoo.models.trial import Trial, try_classifier
 from zoo.models.weights_file import Init
@@ -32,7 +33,7 @@ from zoo.results import store
 from zoo.results.cell import Cell
 from zoo.results.schema import Epoch
 from zoo.specs import ModelSpec
-from zoo.train.loop import EpochReport, make_fabric, train
+from zoo.train.loop import EpochReport, make_fabric, train, waited_share
 from zoo.train.own_fit import fit_prepared
 from zoo.train.team import ALONE, OWN_ERROR, Team
 from zoo.weights.start import start_from
@@ -153,8 +154,7 @@ def prepare(
 
     def simulating(split: str, done: int, total: int) -> None:
         progress.report(f"simulate {split}", done, total)
-        if done == total:
-            simulated.images += total
+        simulated.images += total if done == total else 0
 
     clock = time.perf_counter()
     settings = TrainingSettings(**cell.training)
@@ -163,13 +163,7 @@ def prepare(
     device = fabric.device if team.size > 1 else device
     check_unchanged(host, cell, images=images)
     data = Dataset(
-        host,
-        cell.recipe,
-        cell.sizes,
-        folder=images,
-        task=cell.task,
-        train_seed=cell.train_seed,
-        progress=simulating,
+        host, cell.recipe, cell.sizes, folder=images, task=cell.task, train_seed=cell.train_seed, progress=simulating
     )
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)
@@ -235,12 +229,10 @@ def prepare(
 def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochReport) -> Fitted:
     """Train, or go on from the checkpoint in `run_dir`; leaves the chosen weights in the classifier.
 
-    A network that fits itself does so instead: without checkpoints, so an interrupted fit starts again.
-
     Args:
         prepared: Used up: its classifier is trained in place.
         cell: The one that it was prepared from.
-        run_dir: Folder of the checkpoints.
+        run_dir: Folder of the checkpoints; a network that fits itself writes none, so an interrupted fit starts again.
         epoch_ended: Function called with the epoch's entry of the history, after its checkpoint. An exception in it
             ends the training and is passed on.
 
@@ -307,35 +299,36 @@ def help_fit(
         SystemExit: An error occurred in one process of a team. The others must not wait for this process.
     """
     try:
-        fabric = make_fabric(device, cell.precision, team)
-        settings = TrainingSettings(**cell.training)
-        check_unchanged(host, cell, images=images)
-        data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task, train_seed=cell.train_seed)
-        fabric.barrier()  # until then the first process makes the images
-        if cell.fits_itself:
-            return Helped(status="ok")  # the first process fits it alone
-        # Its first weights come from the first process as well.
-        classifier = build_classifier(
-            host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
-        ).to(fabric.device)
-        train_data: Batches | Stream = (
-            _open_stream(data, settings, fabric.device)
-            if settings.stream
-            else Batches(data.split("train"), device=fabric.device)
-        )
-        train(
-            classifier,
-            train_data,
-            None,
-            settings,
-            seed=cell.seed,
-            rule=cell.rule,
-            fabric=fabric,
-            run_dir=run_dir,
-            least_images=1,  # a team does not split its batches
-            epoch_ended=lambda entry: None,
-            step_ended=lambda epoch, step, steps: None,
-        )
+        with contained():  # as in the first process
+            fabric = make_fabric(device, cell.precision, team)
+            settings = TrainingSettings(**cell.training)
+            check_unchanged(host, cell, images=images)
+            data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task, train_seed=cell.train_seed)
+            fabric.barrier()  # until then the first process makes the images
+            if cell.fits_itself:
+                return Helped(status="ok")  # the first process fits it alone
+            # Its first weights come from the first process as well.
+            classifier = build_classifier(
+                host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
+            ).to(fabric.device)
+            train_data: Batches | Stream = (
+                _open_stream(data, settings, fabric.device)
+                if settings.stream
+                else Batches(data.split("train"), device=fabric.device)
+            )
+            train(
+                classifier,
+                train_data,
+                None,
+                settings,
+                seed=cell.seed,
+                rule=cell.rule,
+                fabric=fabric,
+                run_dir=run_dir,
+                least_images=1,  # a team does not split its batches
+                epoch_ended=lambda entry: None,
+                step_ended=lambda epoch, step, steps: None,
+            )
     except TrainingError as error:
         return Helped(status="failed", error=str(error))
     except Exception as error:
@@ -349,9 +342,3 @@ def _open_stream(data: Dataset, settings: TrainingSettings, device: torch.device
     images = data.sizes["train"]
     simulation = data.simulation(expected_images=images * settings.epochs, split="train")
     return Stream(simulation, images=images, device=device, task=data.task)
-
-
-def waited_share(history: list[Epoch]) -> float:
-    """Return the share of the time of training in which the network waited for images."""
-    trained = sum(entry.train_seconds for entry in history)
-    return sum(entry.waited_seconds for entry in history) / trained if trained else 0.0

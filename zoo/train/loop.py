@@ -284,6 +284,12 @@ def predict(
     return all_logits, torch.cat(labels)
 
 
+def waited_share(history: list[Epoch]) -> float:
+    """Return the share of the time of training in which the network waited for images."""
+    trained = sum(entry.train_seconds for entry in history)
+    return sum(entry.waited_seconds for entry in history) / trained if trained else 0.0
+
+
 def _forward(module: nn.Module, images: Tensor) -> Tensor:
     """Return logits on the CPU; in halves where memory runs out."""
     with contextlib.suppress(torch.OutOfMemoryError):

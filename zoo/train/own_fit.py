@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from zoo.data.loader import Batches
+from zoo.data.recipe import short_hash
 from zoo.errors import TrainingError, ZooError
 from zoo.global_state import global_state_kept
 from zoo.models.load import differences
@@ -42,7 +43,7 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> tuple[Epo
         val=ImagesToFit(prepared.val_split, device=device),
         params=dict(cell.recipe.params),
         instrument=prepared.data.instrument,
-        recipe_hash=cell.recipe.hash,
+        recipe_hash=images_key(cell),
         seed=cell.seed,
         progress=lambda done, total, what="fit": prepared.progress.report(what, done, total),
     )
@@ -70,6 +71,11 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> tuple[Epo
         seconds=time.perf_counter() - started,
     )
     return entry, splits.train
+
+
+def images_key(cell: Cell) -> str:
+    """Return a hash of everything that decides the images, the seed of the training images included."""
+    return cell.recipe.hash if cell.train_seed is None else short_hash([cell.recipe.hash, cell.train_seed])
 
 
 def fit_itself(network: nn.Module, splits: SplitsToFit, *, name: str) -> None:

@@ -12,11 +12,12 @@ CLASSES = ("no_substructure", "subhalo", "vortex")
 TASKS = {"substructure": {"no_substructure": ["no_substructure"], "substructure": ["subhalo", "vortex"]}}
 
 _CARD = """\
-Strong-lens images in three classes: a smooth halo, a halo with sub-haloes (point masses), and a halo with a
-superfluid vortex (a straight string of equal point masses). With `conserve_mass` `ring` halo and substructure together
-have the same mass inside the Einstein radius in every class. With `components` the sum of all masses is the same, and
-the ring of a lens with substructure is 1 to 2 % larger; with `none` substructure is added on top of the halo, and the
-ring is 3 to 4 % larger (Model A, published masses). `zoo data probe` measures how much of the class this reveals.
+Strong-lens images in three classes: a smooth halo, a halo with sub-haloes (point masses, a toy; `subhalo_profile`
+`tnfw` makes them truncated NFW haloes), and a halo with a superfluid vortex (a straight string of equal point masses).
+With `conserve_mass` `ring` halo and substructure together have the same mass inside the Einstein radius in every class.
+With `components` the sum of all masses is the same, and the ring of a lens with substructure is 1 to 2 % larger; with
+`none` substructure is added on top of the halo, and the ring is 3 to 4 % larger (Model A, published masses). `zoo data
+probe` measures how much of the class this reveals.
 
 {source}
 `mass_scale` multiplies every substructure mass: budgets smoke and laptop set 4, budget paper the published 1.

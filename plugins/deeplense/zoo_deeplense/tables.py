@@ -13,7 +13,7 @@ TWO_PI = "U(0, 6.283185307179586)"
 
 # Small networks on few images need larger substructure; docs/architecture.md has the measurement.
 BUDGETS: dict[str, dict[str, Any]] = {
-    "smoke": {"image_size": 32, "pixel_scale": 0.2, "mass_scale": 4.0, "over_sampling": 4},
+    "smoke": {"image_size": 32, "pixel_scale": 0.2, "mass_scale": 4.0, "over_sampling": 12},
     "laptop": {"image_size": 64, "pixel_scale": 0.1, "mass_scale": 4.0, "over_sampling": 6},
 }
 _LARGER = "unless --set says otherwise, four times the published substructure mass"

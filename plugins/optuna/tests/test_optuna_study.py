@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from optuna.trial import TrialState
 from zoo_optuna import search
-from zoo_optuna.definition import trial_cell
+from zoo_optuna.definition import read_definition, trial_cell
 from zoo_optuna.journal import open_study
 from zoo_optuna.search import find_study, run_study
 from zoo_optuna.show import StudyWatcher
@@ -257,6 +257,23 @@ def test_a_torn_last_line_of_the_journal_is_dropped(start, host):
     (folder / "journal.log").write_text("no journal\n{}\n")
     with pytest.raises(DataError, match="journal"):
         open_study(folder, definition)
+
+
+def test_files_of_another_study_are_named(start):
+    definition, folder = start()
+    _, other = start("other")
+    _, elsewhere = start(store="elsewhere", searched=["lr"])  # of the same name
+    before = {name: (folder / name).read_bytes() for name in ("study.json", "journal.log")}
+    for source in (other, elsewhere):
+        (folder / "journal.log").write_bytes((source / "journal.log").read_bytes())
+        with pytest.raises(DataError, match=r"journal\.log belongs to another study"):
+            open_study(folder, definition)
+        # Nothing of this study is added but its name.
+        assert len((folder / "journal.log").read_text().splitlines()) < 5
+        (folder / "journal.log").write_bytes(before["journal.log"])
+    (folder / "study.json").write_bytes((other / "study.json").read_bytes())
+    with pytest.raises(DataError, match=r"study\.json belongs to another study, 'other'"):
+        read_definition(folder)
 
 
 @pytest.mark.parametrize(

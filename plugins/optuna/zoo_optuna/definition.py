@@ -79,11 +79,14 @@ def read_definition(folder: Path) -> Definition:
         if schema != SCHEMA:
             raise DataError(f"{path} has schema {schema}; this plugin reads schema {SCHEMA}.")
         content.pop("made_with")
-        return read_record(content | {"cell": Cell.from_json(content["cell"])}, Definition, what=STUDY)
+        definition = read_record(content | {"cell": Cell.from_json(content["cell"])}, Definition, what=STUDY)
     except FileNotFoundError:
         raise
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {type(error).__name__}: {error}.") from error
+    if definition.study != folder.name:
+        raise DataError(f"{path} belongs to another study, '{definition.study}'.")
+    return definition
 
 
 def check_same(there: Definition, wanted: Definition) -> None:

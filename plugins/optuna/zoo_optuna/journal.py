@@ -15,10 +15,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
+from zoo.data.recipe import short_hash
 from zoo.errors import DataError
 from zoo.paths import regular_file
 from zoo.plan.study import write_best
-from zoo_optuna.definition import Definition, best_of, own_values
+from zoo_optuna.definition import STUDY, Definition, best_of, own_values
 from zoo_optuna.sampling import AddressedTPE, make_pruner
 from zoo_optuna.space import parameters_of, values_of
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from optuna import Study
 
 JOURNAL, LOCK = "journal.log", ".lock"
+_DEFINITION = "definition"
 
 
 @contextlib.contextmanager
@@ -57,6 +59,7 @@ def open_study(folder: Path, definition: Definition, *, create: bool = False) ->
     Raises:
         DataError: The journal is missing or damaged.
     """
+    digest = short_hash(definition.to_json())
     # Optuna logs every trial to stderr, where the progress is shown.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = folder / JOURNAL
@@ -70,6 +73,9 @@ def open_study(folder: Path, definition: Definition, *, create: bool = False) ->
         # Optuna does not export the type of its locks; it only calls acquire and release.
         backend = JournalFileBackend(str(path), lock_obj=lock)  # type: ignore[arg-type]
         storage = JournalStorage(backend)
+        there = [one.study_name for one in storage.get_all_studies()]
+        if there and definition.study not in there:  # it would be added
+            raise _foreign(path)
         study = optuna.create_study(
             study_name=definition.study,
             storage=storage,
@@ -78,14 +84,25 @@ def open_study(folder: Path, definition: Definition, *, create: bool = False) ->
             pruner=make_pruner(epochs=definition.cell.training.get("epochs", 1), after=definition.prune_after),
             load_if_exists=True,
         )
+        if not there:
+            study.set_user_attr(_DEFINITION, digest)
     except (OSError, ValueError, LookupError) as error:
         raise DataError(
             f"Cannot read the journal {path}: {type(error).__name__}: {error}.",
             hint="The file is damaged or the disk is full.",
         ) from error
+    if study.user_attrs.get(_DEFINITION) != digest:
+        raise _foreign(path)
     if create and not study.get_trials(deepcopy=False):
         study.enqueue_trial(parameters_of(own_values(definition.cell, definition.space), definition.space))
     return study
+
+
+def _foreign(path: Path) -> DataError:
+    return DataError(
+        f"The journal {path} belongs to another study than the file {STUDY} beside it.",
+        hint="Put back the file that belongs there, or delete the study's folder to start again.",
+    )
 
 
 def trial_folder(folder: Path, number: int) -> Path:

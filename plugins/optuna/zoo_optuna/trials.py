@@ -20,6 +20,7 @@ import torch
 from optuna.trial import Trial, TrialState
 
 from zoo.errors import ZooError
+from zoo.isolation import contained
 from zoo.paths import make_dir
 from zoo.results.store import claim, locked
 from zoo.train.fit import fit, prepare
@@ -108,32 +109,33 @@ def _run(
         trial.set_user_attr("seconds", earlier + time.perf_counter() - started)
 
     try:
-        values = suggest(trial, definition.space)
-        cell = trial_cell(definition, trial.number, values)
-        prepared = prepare(host, cell, run_dir, device=device, images=images)
-        trial.set_user_attr("parameters", prepared.trial.cost.parameters)
-        trial.set_user_attr("macs", prepared.trial.cost.macs)
+        with contained():  # a network may raise SystemExit or KeyboardInterrupt
+            values = suggest(trial, definition.space)
+            cell = trial_cell(definition, trial.number, values)
+            prepared = prepare(host, cell, run_dir, device=device, images=images)
+            trial.set_user_attr("parameters", prepared.trial.cost.parameters)
+            trial.set_user_attr("macs", prepared.trial.cost.macs)
 
-        def epoch_ended(entry: Epoch) -> None:
-            keep_seconds()
-            trial.report(entry.val_auc, step=entry.epoch)
-            unfinished = not cell.fits_itself and entry.epoch < prepared.settings.epochs
-            if unfinished and trial.should_prune():
-                raise optuna.TrialPruned
-
-        fitted = fit(prepared, cell, run_dir, epoch_ended=epoch_ended)
-        trial.set_user_attr("epoch", fitted.epoch)
-        keep_seconds()
-        # If the process was killed just after an epoch, its checkpoint exists but its report does not. The pruner
-        # needs the report to judge other trials.
-        reported = study.get_trials(deepcopy=False)[trial.number].intermediate_values
-        for entry in fitted.history:
-            if entry.epoch not in reported:
+            def epoch_ended(entry: Epoch) -> None:
+                keep_seconds()
                 trial.report(entry.val_auc, step=entry.epoch)
-        study.tell(trial, fitted.val_auc)
+                unfinished = not cell.fits_itself and entry.epoch < prepared.settings.epochs
+                if unfinished and trial.should_prune():
+                    raise optuna.TrialPruned
+
+            fitted = fit(prepared, cell, run_dir, epoch_ended=epoch_ended)
+            trial.set_user_attr("epoch", fitted.epoch)
+            keep_seconds()
+            # If the process was killed just after an epoch, its checkpoint exists but its report does not. The pruner
+            # needs the report to judge other trials.
+            reported = study.get_trials(deepcopy=False)[trial.number].intermediate_values
+            for entry in fitted.history:
+                if entry.epoch not in reported:
+                    trial.report(entry.val_auc, step=entry.epoch)
+            study.tell(trial, fitted.val_auc)
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         keep_seconds()
         text = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
         logger.warning("trial %d failed: %s", trial.number, text, exc_info=not isinstance(error, ZooError))

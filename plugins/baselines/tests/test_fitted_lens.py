@@ -1,0 +1,211 @@
+"""The classifier of what a fitted smooth lens leaves: features, cache, and what it accepts."""
+
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+import torch
+from zoo_baselines import fitted_lens
+from zoo_baselines.fitted_lens import FittedLens, known_noise
+from zoo_baselines.lens_features import FEATURES, features_of
+from zoo_baselines.lens_fit import Effort, fit_smooth_lens
+from zoo_baselines.lens_noise import observed
+from zoo_baselines.lens_pixels import grids
+from zoo_baselines.smooth_lens import INDEX, Kind, draw
+
+from zoo.data.split import Split
+from zoo.errors import UsageError
+from zoo.lensing.instrument import Instrument
+from zoo.models.own_fit import ImagesToFit, SplitsToFit
+
+CAMERA = Instrument(image_size=32, pixel_scale=0.2, psf_width=0.2)
+SECONDS, SKY = 300.0, 0.4
+GRIDS = grids(CAMERA)
+
+
+@pytest.fixture(scope="module")
+def noisy(some_lenses):
+    """Return a function that draws images of smooth lenses, to which a point mass may be added."""
+
+    def noisy(count: int, *, mass: float = 0.0, at: tuple[float, float] = (0.9, 1.2)) -> torch.Tensor:
+        """Return images [n, N, N] of smooth lenses; `mass` adds a point mass of this squared Einstein radius."""
+        parameters = some_lenses(count, seed=7)
+        parameters[:, [INDEX["halo_x"], INDEX["halo_y"]]] = 0
+        parameters[:, INDEX["log_einstein_radius"]] = np.log(1.5)
+        fine = grids(CAMERA, rays=4, dtype=torch.float64)[1]
+        if mass:
+            x, y = fine.x - at[0], fine.y - at[1]
+            pull = mass / (x * x + y * y)
+            clean = _drawn_with_mass(parameters, fine, x * pull, y * pull)
+        else:
+            clean = draw(parameters, fine, Kind()).images
+        mean = (clean * 2 + SKY) * SECONDS
+        return (torch.poisson(mean, generator=torch.Generator().manual_seed(1)) / SECONDS - SKY).float()
+
+    return noisy
+
+
+def _drawn_with_mass(parameters: torch.Tensor, grid, alpha_x: torch.Tensor, alpha_y: torch.Tensor) -> torch.Tensor:
+    """Return images with a further deflection, from the formulas of an isothermal sphere and a Sersic source."""
+    column = {name: parameters[:, number, None, None] for name, number in INDEX.items()}
+    x, y = grid.x, grid.y
+    radius = torch.hypot(x, y)
+    einstein = column["log_einstein_radius"].exp()
+    beta_x = x - einstein * x / radius - column["gamma_1"] * x - column["gamma_2"] * y - alpha_x - column["source_x"]
+    beta_y = y - einstein * y / radius - column["gamma_2"] * x + column["gamma_1"] * y - alpha_y - column["source_y"]
+    # The remaining parameters draw the source as if nothing were deflected.
+    flat = parameters.clone()
+    flat[:, : INDEX["source_log_radius"]] = 0
+    flat[:, INDEX["log_einstein_radius"]] = -40
+    images = []
+    for i in range(len(parameters)):
+        rays = dataclasses.replace(grid, x=beta_x[i], y=beta_y[i])
+        images.append(draw(flat[i : i + 1], rays, Kind()).images[0])
+    return torch.stack(images)
+
+
+def columns_of(images: torch.Tensor) -> dict[str, np.ndarray]:
+    """Return the features by name."""
+    seen = observed(images, seconds=SECONDS, sky=SKY)
+    fitted = fit_smooth_lens(seen, GRIDS, Kind(), Effort())
+    return dict(zip(FEATURES, features_of(seen, fitted, GRIDS[1], Kind()).T.numpy(), strict=True))
+
+
+def test_a_smooth_lens_leaves_noise(noisy):
+    columns = columns_of(noisy(6))
+    pixels = CAMERA.image_size**2
+    assert np.abs(columns["log_chi_square"]).max() < 5 * np.sqrt(2 / pixels)
+    for name in ("correlation_1", "correlation_2", "correlation_3", "correlation_diagonal"):
+        assert np.abs(columns[name]).max() < 5 / np.sqrt(pixels)
+    assert np.exp(columns["largest_smoothed"]).max() < 5.5  # of about 1,000 values of a normal distribution
+    assert np.exp(columns["log_gain"]).max() < 25
+    assert np.abs(columns["log_rms_smoothed"]).max() < 0.5
+
+
+def test_an_added_mass_is_found_where_it_is(noisy):
+    smooth, lumpy = columns_of(noisy(6)), columns_of(noisy(6, mass=0.02))
+    assert (lumpy["log_gain"] > smooth["log_gain"] + 1).all()
+    assert (lumpy["log_chi_square"] > smooth["log_chi_square"]).all()
+    # In units of the Einstein radius of 1.5 arcsec; the trial masses are 0.2 arcsec apart.
+    assert np.median(np.abs(lumpy["radius_of_best"] * 1.5 - 1.5)) < 0.25
+
+
+def splits_of(images: torch.Tensor, **changes) -> SplitsToFit:
+    """Return them as the training split with two classes in turn."""
+    labels = np.arange(len(images)) % 2
+
+    def split(name):
+        ids = [f"{name}-{i}" for i in range(len(images))]
+        content = Split(name=name, classes=("a", "b"), chunks=[images[:, None].numpy()], labels=labels, ids=ids)
+        return ImagesToFit(content, device=torch.device("cpu"))
+
+    fields = {"params": {"exposure_seconds": SECONDS, "sky": SKY}, "instrument": CAMERA, "recipe_hash": "", "seed": 0}
+    return SplitsToFit(train=split("train"), val=split("val"), **(fields | changes))
+
+
+def build(**changes) -> FittedLens:
+    return FittedLens(2, **({"image_size": 32, "halo": "auto", "strength": 1.0, "most_images": 100} | changes))
+
+
+def test_it_tells_smooth_lenses_from_others_and_does_not_depend_on_the_batch(tmp_path, monkeypatch, noisy):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    smooth, lumpy = noisy(8), noisy(8, mass=0.02)
+    images = torch.stack([smooth, lumpy], 1).flatten(0, 1)
+    network, reports = build(), []
+    network.fit_splits(splits_of(images, progress=lambda *report: reports.append(report)))
+    assert reports[-1] == (16, 16, "fit lenses")
+    logits = network(images[:, None])
+    assert (logits.argmax(1) == torch.arange(16) % 2).all()
+    alone = torch.cat([network(images[i : i + 1, None]) for i in (0, 9)])
+    assert torch.allclose(logits[[0, 9]], alone, atol=1e-2)
+
+
+def test_the_number_of_threads_of_other_work_stays(noisy):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        build().features(noisy(2)[:, None])
+        found = [torch.get_num_threads()]
+
+        def elsewhere():
+            torch.ones(1 << 20).exp()  # a thread takes the number over when it first uses it
+            found.append(torch.get_num_threads())
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        assert found == [2, 2]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_features_are_fitted_once(tmp_path, monkeypatch, noisy):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    images = noisy(3)
+    first, again = build(), build()
+    first.fit_splits(splits_of(images))
+    monkeypatch.setattr(FittedLens, "features", lambda *_: pytest.fail("fitted again"))
+    again.fit_splits(splits_of(images))
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in first.state_dict().items())
+    (file,) = (tmp_path / "fitted_lens").glob("*.npy")
+    monkeypatch.undo()
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    file.write_bytes(b"cut short")
+    build().fit_splits(splits_of(images))
+    assert np.load(file).shape == (3, len(FEATURES))
+
+
+@pytest.mark.parametrize("change", ["pixels", "noise", "version"])
+def test_other_images_or_another_fit_use_no_cached_features(change, tmp_path, monkeypatch, noisy):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    monkeypatch.setattr(FittedLens, "features", lambda self, images: torch.randn(len(images), len(FEATURES)).double())
+    images = noisy(4)
+    build().fit_splits(splits_of(images))
+    changes = {}
+    if change == "pixels":
+        images = images * 1.01
+    elif change == "noise":
+        changes["params"] = {"exposure_seconds": 2 * SECONDS}
+    else:
+        monkeypatch.setattr(fitted_lens, "VERSION", 99)
+    build().fit_splits(splits_of(images, **changes))
+    assert len(list((tmp_path / "fitted_lens").glob("*.npy"))) == 2
+
+
+def test_images_of_an_unknown_camera_are_refused(noisy):
+    with pytest.raises(UsageError, match="pixel scale and PSF"):
+        build().fit_splits(splits_of(noisy(2), instrument=None))
+
+
+def test_an_unknown_halo_is_refused():
+    with pytest.raises(UsageError, match="halo='disk' is not one of auto, sphere, ellipsoid"):
+        build(halo="disk")
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"exposure_seconds": 300.0, "sky": 0.1}, (300.0, 0.4)),
+        ({"exposure_seconds": 300.0, "sky": "U(0.1, 0.5)"}, (300.0, 0.0)),
+        ({"exposure_seconds": "LogU(1000, 3000)", "sky": 0.1}, (0.0, 0.4)),
+        ({"exposure_seconds": 300.0, "sky": 0.1, "read_noise": 4.0}, (300.0, 0.0)),
+        ({"exposure_seconds": 300.0, "sky": 0.1, "scaling": "minmax"}, (0.0, 0.0)),
+        ({}, (0.0, 0.0)),
+    ],
+)
+def test_only_noise_that_all_images_share_is_taken_from_the_parameters(params, expected):
+    camera = Instrument(image_size=32, pixel_scale=0.1, reference_pixel_scale=0.05)
+    assert known_noise(params, camera) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("params", "ellipsoid", "light"), [
+    ({"halo_axis_ratio": 1.0}, False, False), ({"halo_axis_ratio": "U(0.5, 1)"}, True, False),
+    ({"halo_axis_ratio": 0.8, "lens_light": True}, True, True),
+])  # fmt: skip
+def test_the_parts_of_the_lens_follow_the_population(params, ellipsoid, light, tmp_path, monkeypatch, noisy):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    monkeypatch.setattr(FittedLens, "features", lambda self, images: torch.randn(len(images), len(FEATURES)).double())
+    network = build()
+    network.fit_splits(splits_of(noisy(4), params=params))
+    assert network._kind() == Kind(ellipsoid=ellipsoid, lens_light=light)

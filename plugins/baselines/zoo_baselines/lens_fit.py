@@ -1,0 +1,228 @@
+"""Blind fit of a smooth lens to images: starts from moments of the light, then batched Levenberg-Marquardt.
+
+Every step treats each image alone, so the result of an image depends on its batch by rounding only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo_baselines.lens_noise import NoiseLaw, Observation
+from zoo_baselines.lens_pixels import Grid
+from zoo_baselines.smooth_lens import INDEX, NAMES, Kind, draw
+
+_PRIORS: dict[str, tuple[float, float]] = {
+    "gamma_1": (0.0, 0.3), "gamma_2": (0.0, 0.3), "halo_x": (0.0, 0.2), "halo_y": (0.0, 0.2),
+    "halo_e1": (0.0, 0.5), "halo_e2": (0.0, 0.5), "source_x": (0.0, 1.0), "source_y": (0.0, 1.0),
+    "source_log_radius": (-0.7, 1.0), "source_log_index": (0.3, 0.5), "source_e1": (0.0, 0.7), "source_e2": (0.0, 0.7),
+    "lens_log_radius": (0.0, 1.0), "lens_log_index": (0.8, 0.5), "lens_e1": (0.0, 0.5), "lens_e2": (0.0, 0.5),
+}  # fmt: skip
+"""Mean and width of weak priors, which keep parameters finite that an image says nothing about."""
+
+_LONGEST: dict[str, float] = {
+    "log_einstein_radius": 0.2, "gamma_1": 0.1, "gamma_2": 0.1, "halo_x": 0.1, "halo_y": 0.1, "halo_e1": 0.2,
+    "halo_e2": 0.2, "source_x": 0.3, "source_y": 0.3,
+}  # fmt: skip
+"""Longest step of a parameter; 0.5 for others."""
+
+_EASED, _STIFFENED = 0.2, 5.0  # factors of the damping after a step that helps, or does not
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How long a fit tries.
+
+    Args:
+        coarse_steps: Steps from every start on the coarse grid.
+        finalists: Starts that go on.
+        fine_steps: Most steps on the fine grid.
+        tolerance: Decrease of chi square at which a fit on the fine grid ends.
+    """
+
+    coarse_steps: int = 10
+    finalists: int = 1
+    fine_steps: int = 25
+    tolerance: float = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """Smooth lenses fitted to images, in units of each image's `Observation.scale`.
+
+    Args:
+        parameters: [n, len(NAMES)].
+        objective: [n] chi square and priors.
+        law: Noise that the fit ended with.
+    """
+
+    parameters: Tensor
+    objective: Tensor
+    law: NoiseLaw
+
+
+def fit_smooth_lens(seen: Observation, grids: tuple[Grid, Grid], kind: Kind, effort: Effort) -> Fitted:
+    """Fit a smooth lens to every image, without knowledge of its truth.
+
+    Args:
+        seen: Images and their noise.
+        grids: Coarse and fine grid of the camera.
+        kind: Free parameters.
+        effort: Limits of the search.
+    """
+    coarse, fine = grids
+    small, law = coarse.binned(seen.images), seen.law
+    starts = blind_starts(small, law, coarse, kind)
+    count, tries = starts.shape[:2]
+    several = small.repeat_interleave(tries, 0)
+    weight = 1 / law.variance(_smooth(small), bins=coarse.bins).repeat_interleave(tries, 0)
+    flat, objective = levenberg_marquardt(
+        starts.flatten(0, 1), several, weight, coarse, kind, steps=effort.coarse_steps, tolerance=1.0
+    )
+    tried, objective = flat.reshape(count, tries, -1), objective.reshape(count, tries)
+    best = objective.argsort(dim=1)[:, : effort.finalists]
+    chosen = tried.gather(1, best[..., None].expand(-1, -1, tried.shape[2])).flatten(0, 1)
+    finalists = best.shape[1]
+
+    # The noise of a pixel is that of the model's light there, so it follows the fit.
+    data = fine.binned(seen.images).repeat_interleave(finalists, 0)
+    law = law.repeated(finalists)
+    rounds = ((effort.fine_steps, 20 * effort.tolerance), (effort.fine_steps, effort.tolerance))
+    for steps, tolerance in rounds:
+        model = draw(chosen, fine, kind).images
+        law = law.measured(data - model, model)
+        chosen, ended = levenberg_marquardt(
+            chosen, data, 1 / law.variance(model), fine, kind, steps=steps, tolerance=tolerance
+        )
+    ended = ended.reshape(count, finalists)
+    first = ended.argmin(1) + torch.arange(count, device=ended.device) * finalists
+    return Fitted(parameters=chosen[first], objective=ended.flatten()[first], law=law[first])
+
+
+def levenberg_marquardt(
+    parameters: Tensor, data: Tensor, weight: Tensor, grid: Grid, kind: Kind, *, steps: int, tolerance: float
+) -> tuple[Tensor, Tensor]:
+    """Minimise chi square and priors from given parameters; return the best parameters and their objective.
+
+    Args:
+        parameters: [n, len(NAMES)].
+        data, weight: [n, N, N] images on the grid, and one over their variance.
+        grid: Rays and pixels.
+        kind: Free parameters.
+        steps: Most steps.
+        tolerance: Decrease of the objective at which an image is done.
+    """
+    free = list(kind.free)
+    means, precisions, longest = _limits(parameters, free)
+    result, lowest = parameters.clone(), torch.full_like(parameters[:, 0], torch.inf, dtype=torch.float64)
+    active = torch.arange(len(parameters), device=parameters.device)
+    trial, damping = parameters, torch.full_like(lowest, 1e-2)
+    normal = torch.zeros(len(parameters), len(free), len(free), dtype=torch.float64, device=parameters.device)
+    slope = torch.zeros(len(parameters), len(free), dtype=torch.float64, device=parameters.device)
+    for step in range(steps + 1):
+        drawn = draw(trial, grid, kind, jacobian=True)
+        assert drawn.jacobian is not None
+        root = weight[active].sqrt()
+        residual = ((data[active] - drawn.images) * root).flatten(1).double()
+        jacobian = (drawn.jacobian * root[:, None]).flatten(2).double()
+        off = means - trial[:, free].double()
+        objective = (residual * residual).sum(1) + (precisions * off * off).sum(1)
+        objective = torch.where(objective.isfinite(), objective, torch.inf)
+        before = lowest[active]
+        better = objective < before
+        gain = torch.where(before.isinf(), torch.inf, before - objective)
+        kept = active[better]
+        result[kept], lowest[kept] = trial[better], objective[better]
+        normal[kept] = torch.bmm(jacobian[better], jacobian[better].mT)
+        slope[kept] = torch.bmm(jacobian[better], residual[better, :, None])[..., 0] + precisions * off[better]
+        damping[active] = torch.where(better, damping[active] * _EASED, damping[active] * _STIFFENED).clamp(1e-7, 1e6)
+        done = (better & (gain < tolerance)) | (damping[active] > 1e3)
+        active = active[~done]
+        if len(active) == 0 or step == steps:
+            break
+        matrix = normal[active] + torch.diag(precisions)
+        diagonal = matrix.diagonal(dim1=1, dim2=2)
+        matrix = matrix + torch.diag_embed(diagonal * damping[active, None] + 1e-9 * diagonal.amax(1, keepdim=True))
+        move = torch.linalg.solve_ex(matrix, slope[active])[0].nan_to_num()
+        move = move / (move.abs() / longest).amax(1, keepdim=True).clamp_min(1.0)
+        trial = result[active].clone()
+        trial[:, free] = (trial[:, free].double() + move).to(trial.dtype)
+    return result, lowest
+
+
+def _limits(parameters: Tensor, free: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return means and precisions of the priors, and the longest steps, [F] each."""
+    names = [NAMES[number] for number in free]
+    priors = [_PRIORS.get(name, (0.0, torch.inf)) for name in names]
+
+    def column(values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64, device=parameters.device)
+
+    return (
+        column([mean for mean, _ in priors]),
+        column([width**-2 for _, width in priors]),
+        column([_LONGEST.get(name, 0.5) for name in names]),
+    )
+
+
+def _smooth(images: Tensor) -> Tensor:
+    """Return images [n, N, N] averaged with their neighbours, not below 0."""
+    around = torch.nn.functional.pad(images[:, None], (1, 1, 1, 1), mode="replicate")
+    kernel = torch.tensor([0.25, 0.5, 0.25], dtype=images.dtype, device=images.device)
+    return torch.nn.functional.conv2d(around, torch.outer(kernel, kernel)[None, None])[:, 0].clamp_min(0)
+
+
+_POWERS = (1.0, 2.0, 4.0, 8.0)
+"""Powers of the brightness with which starts weigh pixels: surface brightness is conserved, so the brightest pixels all
+show the source's centre."""
+
+
+def blind_starts(images: Tensor, law: NoiseLaw, grid: Grid, kind: Kind) -> Tensor:
+    """Return [n, starts, len(NAMES)] parameters from moments of the light.
+
+    Where a pixel at theta shows a source position beta = theta - r theta / |theta| - Gamma theta, the weighted variance
+    of beta is quadratic in the Einstein radius r, the shear Gamma and the source's centre: the most compact source is
+    the solution of a linear system.
+
+    Args:
+        images: [n, N, N] on the coarse grid.
+        law: Noise of the images.
+        grid: Coarse grid.
+        kind: Free parameters.
+    """
+    smooth = _smooth(images)
+    noise = law.variance(torch.zeros_like(images[:, :1, :1]), bins=grid.bins).sqrt()
+    x, y = torch.meshgrid(grid.centres, grid.centres, indexing="xy")
+    distance = torch.hypot(x, y).clamp_min(0.5 * grid.pixel_scale)
+    if kind.lens_light:  # it outshines the source near the middle
+        smooth = torch.where(distance > 0.7, smooth, 0.0)
+    peak = smooth.amax((1, 2), keepdim=True)
+    clean = torch.where(smooth > 2 * noise, smooth / peak, 0.0)
+    zero, one = torch.zeros_like(x), torch.ones_like(x)
+    # [2, 5, N, N]: beta = theta - design . (r, gamma_1, gamma_2, source_x, source_y)
+    design = torch.stack([torch.stack([x / distance, x, y, one, zero]), torch.stack([y / distance, -y, x, zero, one])])
+    theta = torch.stack([x, y])
+    starts = []
+    for power in _POWERS:
+        share = clean**power
+        share = share / share.sum((1, 2), keepdim=True).clamp_min(1e-30)
+        matrix = torch.einsum("nij,caij,cbij->nab", share, design, design)
+        right = torch.einsum("nij,caij,cij->na", share, design, theta)
+        ridge = torch.tensor([0.0, 0.05, 0.05, 0.02, 0.02], dtype=x.dtype, device=x.device)
+        found = torch.linalg.solve_ex(matrix + torch.diag(ridge + 1e-6), right)[0].nan_to_num()
+        beta = theta - torch.einsum("na,caij->ncij", found, design)
+        flux = clean / clean.sum((1, 2), keepdim=True).clamp_min(1e-30)
+        size = torch.einsum("nij,ncij->n", flux, beta**2).clamp_min(1e-4).sqrt()
+        start = torch.zeros(len(images), len(NAMES), dtype=x.dtype, device=x.device)
+        start[:, INDEX["log_einstein_radius"]] = found[:, 0].clamp(0.2, 0.45 * grid.size * grid.pixel_scale).log()
+        start[:, INDEX["gamma_1"] : INDEX["gamma_2"] + 1] = found[:, 1:3].clamp(-0.3, 0.3)
+        start[:, INDEX["source_x"] : INDEX["source_y"] + 1] = found[:, 3:].clamp(-1, 1)
+        if kind.ellipsoid:  # the direction of a round halo is undefined
+            start[:, INDEX["halo_e1"]] = 0.02
+        start[:, INDEX["source_log_radius"]] = (0.8 * size).clamp(0.1, 1.5).log()
+        start[:, INDEX["source_log_index"]] = 0.3
+        start[:, INDEX["source_log_intensity"]] = (peak[:, 0, 0] * 0.2).clamp_min(1e-6).log()
+        starts.append(start)
+    return torch.stack(starts, dim=1)

@@ -1,0 +1,152 @@
+"""From rays to the pixels of a camera, as two small matrices: a pixel's square and the PSF in one step."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.lensing.instrument import Instrument
+
+_FINER = 5  # samples of the kernel per ray and axis; odd, so that samples and rays coincide
+_LEAST = 1e-4  # singular values of the kernel below this share of the first are left out; a Gaussian has one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Rays of an image, and the sum over them that gives its pixels.
+
+    Args:
+        x, y: [1, P] and [P, 1] positions of the rays in arcsec; y grows along the first axis of an image.
+        signs: [R] of the terms of the kernel.
+        matrices: [R, N, P], one for each term of the kernel: pixels = sum_r s_r M_r rays M_r^T.
+        bins: Pixels of the original images per side of a pixel of this grid.
+        pixel_scale: Side of a pixel of this grid in arcsec.
+    """
+
+    x: Tensor
+    y: Tensor
+    signs: Tensor
+    matrices: Tensor
+    bins: int
+    pixel_scale: float
+
+    @property
+    def size(self) -> int:
+        """Pixels per side."""
+        return self.matrices.shape[1]
+
+    def pixels(self, rays: Tensor) -> Tensor:
+        """Return [..., N, N] pixels of rays [..., P, P]."""
+        side = rays.shape[-1]
+        total: Tensor | None = None
+        for sign, matrix in zip(self.signs, self.matrices, strict=True):
+            right = (rays.reshape(-1, side) @ matrix.T).reshape(*rays.shape[:-1], self.size)
+            term = torch.matmul(matrix * sign, right)
+            total = term if total is None else total + term
+        assert total is not None
+        return total
+
+    def binned(self, images: Tensor) -> Tensor:
+        """Return images [..., H, W] of the camera averaged over this grid's pixels."""
+        side = self.size * self.bins
+        if self.bins == 1:
+            return images[..., :side, :side]
+        parts = images[..., :side, :side].reshape(*images.shape[:-2], self.size, self.bins, self.size, self.bins)
+        return parts.mean((-3, -1))
+
+    @property
+    def centres(self) -> Tensor:
+        """[N] positions of the pixels' centres in arcsec."""
+        matrix = self.matrices[0]
+        positions: Tensor = matrix @ self.x.flatten() / matrix.sum(1)
+        return positions
+
+
+def make_grid(
+    instrument: Instrument,
+    *,
+    rays: int,
+    bins: int = 1,
+    shift: float = 0.0,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+) -> Grid:
+    """Return the grid of a camera.
+
+    The weight of a ray in a pixel is the PSF, integrated over the pixel, at the ray's distance: the trapezoidal rule,
+    which converges fast as soon as the rays are closer than the PSF's width.
+
+    Args:
+        instrument: Camera whose pixels are those of the grid.
+        rays: Rays per pixel and axis.
+        bins: Pixels of the original images per side of such a pixel.
+        shift: Position of the grid's middle in arcsec, along both axes.
+        dtype, device: Type and device of the result.
+    """
+    step = instrument.pixel_scale / rays
+    fine = instrument.divided(rays * _FINER, rays=1).psf_kernel()
+    box = np.ones(rays * _FINER)
+    kernel = np.apply_along_axis(np.convolve, 0, np.apply_along_axis(np.convolve, 1, fine, box), box)
+    half = (len(kernel) - 1) / 2  # of the samples' offsets from the pixel's centre
+    first = rays % 2 == 0  # rays lie at half steps from the centre then
+    reach = math.floor((half / _FINER) - (0.5 if first else 0.0) + 1e-9)
+    offsets = np.arange(-reach - first, reach + 1) + (0.5 if first else 0.0)
+    chosen = np.rint(offsets * _FINER + half).astype(int)
+    kernel = kernel[np.ix_(chosen, chosen)]
+    kernel /= kernel.sum()
+    left, values, right = np.linalg.svd((kernel + kernel.T) / 2)
+    terms = [k for k in range(len(values)) if values[k] > _LEAST * values[0]]
+
+    count = instrument.image_size * rays
+    pad = max(0, math.ceil(len(offsets) / 2 - rays / 2))
+    positions = (np.arange(count + 2 * pad) - (count + 2 * pad - 1) / 2) * step
+    centres = (np.arange(instrument.image_size) - (instrument.image_size - 1) / 2) * instrument.pixel_scale
+    columns = np.rint((centres[:, None] - positions[0]) / step + offsets).astype(int)
+    matrices = np.zeros((len(terms), instrument.image_size, len(positions)))
+    signs = np.ones(len(terms))
+    for number, k in enumerate(terms):
+        vector = left[:, k] * math.sqrt(values[k])
+        signs[number] = 1.0 if left[:, k] @ right[k] > 0 else -1.0
+        np.put_along_axis(matrices[number], columns, np.broadcast_to(vector, columns.shape), axis=1)
+    axis = torch.as_tensor(positions + shift, dtype=dtype, device=device)
+    return Grid(
+        x=axis[None, :], y=axis[:, None], signs=torch.as_tensor(signs, dtype=dtype, device=device),
+        matrices=torch.as_tensor(matrices, dtype=dtype, device=device), bins=bins, pixel_scale=instrument.pixel_scale,
+    )  # fmt: skip
+
+
+def grids(
+    instrument: Instrument,
+    *,
+    rays: int | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+) -> tuple[Grid, Grid]:
+    """Return a coarse grid for first steps and the fine one.
+
+    Args:
+        instrument: Camera.
+        rays: Rays per pixel and axis of the fine grid; default: as many as the PSF's width needs, two of them.
+        dtype, device: Type and device of the result.
+    """
+    width = {"gaussian": instrument.psf_width, "airy": instrument.psf_width / 2.44, "none": instrument.pixel_scale / 2}
+    widest = width[instrument.psf]
+    if rays is None:
+        rays = min(8, max(1, math.ceil(2 * instrument.pixel_scale / widest - 1e-9)))
+    bins = max(1, instrument.image_size // 32)
+    size, scale = instrument.image_size // bins, instrument.pixel_scale * bins
+    rest = instrument.image_size - size * bins  # left out at the upper edges
+    coarse = make_grid(
+        dataclasses.replace(instrument, image_size=size, pixel_scale=scale),
+        rays=min(8, max(1, math.ceil(scale / widest - 1e-9))),
+        bins=bins,
+        shift=-rest * instrument.pixel_scale / 2,
+        dtype=dtype,
+        device=device,
+    )
+    return coarse, make_grid(instrument, rays=rays, dtype=dtype, device=device)

@@ -1,0 +1,77 @@
+"""The tables of docs/populations.md agree with the code and with the record of measurements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from zoo_deeplense.tables import BUDGETS as IN_IMAGES
+from zoo_deeplense.tables import MODEL_2, MODEL_3, MODEL_A
+
+from zoo import registry
+from zoo.budgets import BUDGETS
+from zoo.host import load_plugins
+from zoo.specs import DatasetSpec
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "populations.md").read_text(encoding="utf-8")
+SMALLER = ("laptop", "smoke")
+
+
+def row(name: str, paper: str, *others: str) -> str:
+    return f"| {' | '.join([name, paper, *others])} |"
+
+
+def special(name: str) -> str:
+    """Return Model A's value of a parameter, and those of the two populations that have another one."""
+    return f"{MODEL_A[name]:g} (`model2` {MODEL_2[name]:g}, `model3` {MODEL_3[name]:g})"
+
+
+ROWS = [
+    row(
+        "training, validation, test images",
+        *(
+            ", ".join(f"{BUDGETS[budget].sizes[split]:,}" for split in ("train", "val", "test"))
+            for budget in ("paper", *SMALLER)
+        ),
+    ),
+    row("epochs", *(str(BUDGETS[budget].training["epochs"]) for budget in ("paper", *SMALLER))),
+    row(
+        "pixels",
+        "as published (`modelA`: {0} x {0} of {1} arcsec)".format(MODEL_A["image_size"], MODEL_A["pixel_scale"]),
+        *("{image_size} x {image_size} of {pixel_scale}".format(**IN_IMAGES[budget]) for budget in SMALLER),
+    ),
+    row("reference pixel, arcsec", special("reference_pixel_scale"), "the same", "the same"),
+    row("substructure masses", "as published", *(f"{IN_IMAGES[budget]['mass_scale']:g} times" for budget in SMALLER)),
+    row("rays per pixel and axis", special("over_sampling"), *(str(IN_IMAGES[b]["over_sampling"]) for b in SMALLER)),
+]
+
+
+@pytest.mark.parametrize("line", ROWS)
+def test_the_table_of_budgets_is_that_of_the_code(line: str) -> None:
+    assert f"\n{line}\n" in PAGE
+
+
+def test_all_populations_share_what_a_budget_changes() -> None:
+    """So one table describes all of them; what it does not name, no budget changes."""
+    named = {"image_size", "pixel_scale", "mass_scale", "over_sampling"}
+    for spec in registry.listed(load_plugins(environment={}), DatasetSpec, pattern="deeplense/*"):
+        if spec.simulated:
+            assert spec.budgets == IN_IMAGES
+            assert {name for values in spec.budgets.values() for name in values} == named
+
+
+def test_the_table_of_accuracies_is_the_recorded_one_and_its_rays_are_those_of_the_code() -> None:
+    record = (ROOT / "benchmarks" / "results" / "accuracy.md").read_text(encoding="utf-8")
+    table = record[record.index("| population") :]
+    assert table.strip() in PAGE
+    specs = {spec.name: spec for spec in registry.listed(load_plugins(environment={}), DatasetSpec) if spec.simulated}
+    rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("| `")]
+    assert len(rows) >= 10
+    for name, _, rays, reference, most, largest in rows:
+        population, _, budget = name.strip().replace("`", "").partition(", budget ")
+        params = {**specs[population].params, **(specs[population].budgets[budget] if budget else {})}
+        assert int(rays) == params["over_sampling"]
+        assert int(reference) == max(16, 2 * int(rays))
+        bold = "**" in most + largest
+        assert bold == (float(most.strip(" *")) >= 0.2 or float(largest.strip(" *")) >= 1)
