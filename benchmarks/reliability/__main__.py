@@ -69,7 +69,8 @@ def command_rows(problem: Problem, room: Path, count: int, seed: int) -> list[Ro
         if ended.fault:
             show("zoo " + " ".join(map(repr, ended.argv)), (ended.fault, ended.output[-600:]))
     ends = ", ".join(f"{n} ended with {code}" for code, n in sorted(codes.items(), key=lambda item: -item[1]))
-    return [(f"random command lines ({ends}; at most {peak:.0f} MiB)", str(sum(codes.values())), str(wrong))]
+    memory = f"at most {peak:.0f} MiB beyond Python and its libraries"
+    return [(f"random command lines ({ends}; {memory})", str(sum(codes.values())), str(wrong))]
 
 
 def limit_rows(problem: Problem, room: Path, count: int, seed: int) -> list[Row]:
