@@ -133,7 +133,7 @@ def complete(*words):
         (("show", "timm/resnet1"), "timm/resnet18"),
         (("list-models", "timm/resnet1"), "timm/resnet18"),
         (("list-datasets", "mod"), "modelA"),
-        (("list-simulators", "autol"), "autolens/autolens"),
+        (("list-simulators", "caust"), "caustics/caustics"),
         (("list-launchers", "lo"), "local"),
         (("simulate", "modelB"), "modelB"),
         (("simulate", "modelB", "--split", "t"), "test"),
