@@ -29,7 +29,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from headline_page import Shift, full_size, make_page, name_of, read_run, readme_table
+from headline_page import make_page, readme_table
+from headline_runs import Shift, full_size, name_of, read_run
 
 import zoo
 from zoo import schema

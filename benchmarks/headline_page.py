@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+
+from headline_runs import Run, choice, dataset_of, full_size, installed, name_of, probe_of, problem_size
 
 from zoo import registry
-from zoo.budgets import BUDGETS
 from zoo.data.about import budget_note, version_note
-from zoo.host import Host, load_plugins
-from zoo.models.weights_file import read_header
-from zoo.plan.overrides import data_params
 from zoo.report.columns import MEASURED, SETTINGS
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
-from zoo.results.cell import Cell
 from zoo.results.comparison import Variant, group_variants, problem_key, spread
 from zoo.results.convergence import training_end
 from zoo.results.schema import Epoch, Finished
-from zoo.schema import Record, read_record
-from zoo.scores.schema import Interval
-from zoo.specs import DatasetSpec
-from zoo.weights.find import packaged_weights
-from zoo.weights.start import PREFIX
 
 CLASSES = ("no_substructure", "subhalo", "vortex")
 PLAIN = "timm/resnet18"
@@ -70,83 +59,6 @@ NO_TIMES = """\
 Times are shown for runs on a GPU only. The runs on CPUs shared two cores with each other and with other work, so their
 times (in the record) cannot be compared. Speed is compared side by side in
 [benchmarks/results](../benchmarks/results)."""
-
-
-class Shift(Record):
-    """Scores of a run's weights on images that they were not trained for.
-
-    Args:
-        auc: Class -> one-vs-rest area; also "macro" and "micro".
-        intervals: Name of a score -> 95 % interval.
-        accuracy: Share of images whose most probable class is the true one.
-        images: Number of images.
-        angle: Degrees by which they were turned.
-    """
-
-    auc: Mapping[str, float]
-    intervals: Mapping[str, Interval]
-    accuracy: float
-    images: int
-    angle: float
-
-
-class Run(Record):
-    """A line of benchmarks/results/headline.jsonl.
-
-    Args:
-        part: "table", or "difficulty" for the runs of difficulty.toml.
-        result: Result of the run.
-        history: Its epochs.
-        shifts: Name of a shift -> scores on such images.
-    """
-
-    part: Literal["table", "difficulty"]
-    result: Finished
-    history: tuple[Epoch, ...]
-    shifts: Mapping[str, Shift]
-
-    @property
-    def cell(self) -> Cell:
-        """What was run."""
-        return self.result.cell
-
-
-def read_run(line: Mapping[str, Any]) -> Run:
-    """Return the run that a line of the record holds.
-
-    A line is a result and the other fields of a `Run` side by side, without what is of one machine only: folder, hashes
-    of files, and the kernel's build.
-
-    Raises:
-        DataError: it is damaged.
-    """
-    rest = {name: line[name] for name in ("part", "history", "shifts") if name in line}
-    content = {name: value for name, value in line.items() if name not in rest}
-    cell = {name: value for name, value in content.get("cell", {}).items() if name not in ("schema", "run_id")}
-    content |= {
-        "cell": cell,
-        "run_dir": Path(),
-        "files": {},
-        "environment": {"platform": ""} | content.get("environment", {}),
-        "cost": {"processes": 1} | content.get("cost", {}),  # the first lines were written before there were several
-        "test": {"extra": {}} | content.get("test", {}),
-    }
-    return read_record({**rest, "result": content}, Run, what="The run")
-
-
-def name_of(cell: Cell) -> str:
-    """Return the bare name of a run's data set."""
-    return cell.data.rpartition("/")[2]
-
-
-def full_size(cell: Cell) -> bool:
-    """Return whether a run had the whole training set of its budget."""
-    return cell.sizes["train"] == BUDGETS[cell.budget].sizes["train"]
-
-
-def problem_size(run: Run) -> tuple[str, int]:
-    """Return what the scores of two choices of one population must share to be compared: budget, training images."""
-    return run.cell.budget, run.cell.sizes["train"]
 
 
 def make_page(runs: Sequence[Run]) -> str:
@@ -254,7 +166,7 @@ def equivariance_cells(result: Finished, runs: Sequence[Run]) -> list[str]:
 def notes(runs: Sequence[Run]) -> str:
     """Return what a reader of a table must know: what four scalars alone tell, and who was trained in another way."""
     results = [run.result for run in runs]
-    missing = missing_twins(results, registry.twins_by_id(_plugins()))
+    missing = missing_twins(results, registry.twins_by_id(installed()))
     return "\n\n".join(
         map(wrapped, filter(None, [recorded_probe(results), *result_notes(results), search_note(results), missing]))
     )
@@ -430,11 +342,6 @@ def recorded_probe(results: Sequence[Finished]) -> str:
     )
 
 
-def probe_of(run: Run) -> float:
-    """Return the macro AUC of four scalars of an image; NaN where a class is missing in a split."""
-    return run.result.probe.auc["macro"] if run.result.probe else math.nan
-
-
 def learnt(run: Run) -> str:
     """Return micro and macro AUC, and how the training ended, or that it had not begun."""
     auc, history = run.result.test.auc, run.history
@@ -442,39 +349,6 @@ def learnt(run: Run) -> str:
     if history[-1].train_loss > 0.99 * math.log(len(CLASSES)):
         return f"{told} (nothing learnt: the loss stayed at ln 3)"
     return f"{told} ({training_end(history, epoch=run.result.val.epoch).in_words()})"
-
-
-def choice(run: Run) -> str:
-    """Return in which parameters of the data a run differs from our definition, at its budget and published mass.
-
-    Weights that it started from are named too.
-    """
-    budget = BUDGETS[run.cell.budget]
-    dataset = dataset_of(run)
-    then = dataset.earlier.get(str(run.cell.recipe.dataset_version), {})
-    ours = {**data_params(dataset, budget, {"data.mass_scale": 1.0}), **then}
-    params = run.cell.recipe.params
-    told = [f"`{name}` {value}" for name, value in params.items() if value != ours[name]]
-    if run.cell.training["init"]:
-        told.append(f"started from `{start_of(run)}`")
-    return ", ".join(told) or "nothing"
-
-
-def start_of(run: Run) -> str:
-    """Return the name of the shipped weights that a run started from; of other weights the hash."""
-    address = str(run.cell.training["init"])
-    shipped = {PREFIX + read_header(Path(entry.path)).sha256: entry.name for entry in packaged_weights(_plugins())}
-    return shipped.get(address, address)
-
-
-@cache
-def _plugins() -> Host:
-    return load_plugins(environment={})
-
-
-def dataset_of(run: Run) -> DatasetSpec:
-    """Return the data set of a run, as the installed plugins define it."""
-    return registry.find(_plugins(), DatasetSpec, run.cell.data)
 
 
 def published_tables(names: Sequence[str]) -> list[str]:

@@ -41,12 +41,14 @@ def is_on(run, data):
 def test_the_page_is_what_the_record_says(headline, page):
     runs = headline.read_record()
     text = headline.README.read_text(encoding="utf-8")
-    assert f"{headline.TABLE_BEGINS}{page.readme_table(list(map(page.read_run, runs)))}{headline.TABLE_ENDS}" in text
-    assert headline.PAGE.read_text(encoding="utf-8") == page.make_page(list(map(page.read_run, runs)))
+    assert (
+        f"{headline.TABLE_BEGINS}{page.readme_table(list(map(headline.read_run, runs)))}{headline.TABLE_ENDS}" in text
+    )
+    assert headline.PAGE.read_text(encoding="utf-8") == page.make_page(list(map(headline.read_run, runs)))
     shown = headline.PAGE.read_text(encoding="utf-8")
     for run in runs:
         assert run["status"] == "ok"
-        if page.full_size(page.read_run(run).result.cell):
+        if headline.full_size(headline.read_run(run).result.cell):
             assert page.area(run["test"]["auc"]["macro"]) in shown or run["cell"]["seed"]
 
 
@@ -109,7 +111,7 @@ def test_a_shift_is_scored_once_and_kept_beside_the_others(headline, page, tmp_p
 
     monkeypatch.setattr(headline.zoo, "evaluate", evaluate)
     [first, *_] = headline.read_record()
-    run = page.read_run(first | {"run_id": "abc"}).result
+    run = headline.read_run(first | {"run_id": "abc"}).result
     for _ in range(2):
         for shift in headline.SHIFTS:
             headline.evaluate_shift(tmp_path, run, shift, images=7)
@@ -140,10 +142,10 @@ def test_at_paper_size_published_numbers_stand_in_the_table_with_verdict_and_tim
             "cost": run["cost"] | {"simulation_seconds": 90.0},
             "history": history,
         }
-        return page.read_run(changed)
+        return headline.read_run(changed)
 
     table = [run for run in headline.read_record() if run["part"] == "table" and is_on(run, "modelB")]
-    by_model = {run["cell"]["model"]: run for run in table if page.full_size(page.read_run(run).result.cell)}
+    by_model = {run["cell"]["model"]: run for run in table if headline.full_size(headline.read_run(run).result.cell)}
     text = page.make_page([at_paper(by_model["gconv/p4m"], 0.997), at_paper(by_model["gconv/z2"], 0.99)])
     assert "missing for modelA**" in text  # there is no run on it
     assert "modelA: DeepLense's equivariant project of 2021" in text
@@ -168,14 +170,14 @@ def test_difficulty_names_what_was_changed(headline, page):
         return run | {"part": "difficulty", "cell": run["cell"] | {"recipe": changed_recipe}}
 
     all_of_them = [with_params(), with_params(conserve_mass=False), with_params(psf_width=0.05)]
-    text = page.difficulty_table(list(map(page.read_run, all_of_them)))
+    text = page.difficulty_table(list(map(headline.read_run, all_of_them)))
     for told in ("nothing", "`conserve_mass` False", "`psf_width` 0.05"):
         assert f"| {told} |" in text
     # A choice is named by what it is, whichever others are recorded, and budgets never share a table.
     alone = with_params(conserve_mass=False)
-    assert "| `conserve_mass` False |" in page.difficulty_table([page.read_run(alone)])
+    assert "| `conserve_mass` False |" in page.difficulty_table([headline.read_run(alone)])
     paper = alone | {"cell": alone["cell"] | {"budget": "paper", "sizes": dict(BUDGETS["paper"].sizes)}}
-    both = page.make_page([page.read_run(alone), page.read_run(paper)])
+    both = page.make_page([headline.read_run(alone), headline.read_run(paper)])
     assert "9,216 training images, budget laptop." in both
     assert "67,500 training images, budget paper." in both
 
@@ -242,7 +244,7 @@ def test_a_damaged_record_is_named_and_left_alone(headline, tmp_path, elsewhere,
 def test_damaged_runs_of_a_store_are_left_out_by_name(headline, page, tmp_path, monkeypatch, capsys):
     [run, *_] = headline.read_record()
     names = ("whole", "no history", "cut history", "other history", "no micro")
-    results = {name: replace(page.read_run(run).result, run_dir=tmp_path / name) for name in names}
+    results = {name: replace(headline.read_run(run).result, run_dir=tmp_path / name) for name in names}
     whole = json.dumps(run["history"][0]) + "\n"
     for name in names:
         (tmp_path / name).mkdir()
@@ -265,7 +267,7 @@ def test_the_readme_keeps_to_what_its_text_says(headline, page):
     run = next(run for run in headline.read_record() if is_on(run, "modelB") and run["part"] == "table")
     paper = run | {"cell": run["cell"] | {"budget": "paper", "sizes": dict(BUDGETS["paper"].sizes)}}
     seed = run | {"cell": run["cell"] | {"seed": 1}}
-    run, paper, seed = map(page.read_run, (run, paper, seed))
+    run, paper, seed = map(headline.read_run, (run, paper, seed))
     assert page.readme_table([run, paper, seed]) == page.readme_table([run])
     assert page.readme_table([paper]) == "No run on modelB is recorded yet."
 
@@ -274,7 +276,7 @@ def test_what_failed_is_told(headline, page, tmp_path, monkeypatch, capsys):
     def fails(run_dir, **options):
         raise headline.ZooError("The weights are gone.")
 
-    run = page.read_run(headline.read_record()[0]).result
+    run = headline.read_run(headline.read_record()[0]).result
     monkeypatch.setattr(headline.result_store, "results", lambda _: [run])
     monkeypatch.setattr(headline.zoo, "evaluate", fails)
     monkeypatch.setattr(headline, "trainings", lambda options: [["bench", "some/table.toml"]])
@@ -296,6 +298,6 @@ def test_few_images_are_averaged_over_seeds(headline, page):
 
     longer = of(500, 0.1)
     longer["cell"] = longer["cell"] | {"training": longer["cell"]["training"] | {"epochs": 99}}
-    text = page.few_table([page.read_run(run) for run in (longer, of(500, 0.7), of(500, 0.8), of(9216, 0.9))])
+    text = page.few_table([headline.read_run(run) for run in (longer, of(500, 0.7), of(500, 0.8), of(9216, 0.9))])
     assert f"| `{run['cell']['model']}` | .7500 (0.0707; 2) | .9000 (1) |" in text
-    assert page.few_table([page.read_run(of(9216, 0.9))]) == ""
+    assert page.few_table([headline.read_run(of(9216, 0.9))]) == ""

@@ -15,13 +15,8 @@ TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
 
 
 @pytest.fixture(autouse=True)
-def surroundings(tmp_path, monkeypatch):
-    """A cache and a store of their own, no processes, and an environment that is put back."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(TOY))
-    for name in ("ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_PARENT_PID"):
-        monkeypatch.delenv(name, raising=False)
+def no_processes(surroundings, monkeypatch):
+    """Let no command start a process."""
     monkeypatch.setattr("zoo.run.local._start", lambda job: pytest.fail(f"started {job.command}"))
 
 

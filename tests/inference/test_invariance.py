@@ -9,12 +9,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from zoo import registry
 from zoo.cli import cli
 from zoo.data.open import Dataset
 from zoo.errors import DataError, TrainingError
 from zoo.inference.equivariance import measure_trained
 from zoo.models.load import load_weights
 from zoo.results.store import WEIGHTS, open_result
+from zoo.specs import ModelSpec
 
 
 def asked(host, *words):
@@ -66,3 +68,12 @@ def test_weights_whose_logits_are_not_finite_are_refused(host, run_dir):
     images = np.random.default_rng(0).normal(size=(4, *trained.image_shape)).astype(np.float32)
     with pytest.raises(TrainingError, match="the logits of 4 of 4 images are not finite"):
         measure_trained(host, trained, images, about="images")
+
+
+def test_a_model_that_a_plugin_resolves_and_does_not_list_is_measured(host, run_dir, monkeypatch):
+    trained = load_weights(host, run_dir / WEIGHTS)
+    spec = registry.find(host, ModelSpec, "toyzoo/tiny")
+    monkeypatch.setattr(type(host), "specs_of", lambda self, kind: [])
+    monkeypatch.setattr(type(host), "resolve_model", lambda self, name: spec if name == spec.id else None)
+    images = np.random.default_rng(0).normal(size=(4, *trained.image_shape)).astype(np.float32)
+    assert measure_trained(host, trained, images, about="images", layers=False).model == "toyzoo/tiny"

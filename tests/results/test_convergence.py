@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from zoo.results.convergence import training_end
@@ -9,10 +11,10 @@ from zoo.results.schema import Epoch
 
 
 def history(train: list[float], val: list[float] | None = None) -> list[Epoch]:
-    rest = {"lr": 0.0, "val_auc": 0.9, "val_accuracy": 0.5, "train_seconds": 1.0, "waited_seconds": 0.0}
+    rest: dict[str, Any] = {"lr": 0.0, "val_auc": 0.9, "val_accuracy": 0.5, "train_seconds": 1.0, "waited_seconds": 0.0}
     rest |= {"train_images_per_second": 1.0, "micro_batches": 1, "seconds": 1.0}
     return [
-        Epoch(epoch=number, train_loss=loss, val_loss=other, **rest)  # type: ignore[arg-type]
+        Epoch(epoch=number, train_loss=loss, val_loss=other, **rest)
         for number, (loss, other) in enumerate(zip(train, val or train, strict=True), 1)
     ]
 

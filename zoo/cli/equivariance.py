@@ -83,7 +83,7 @@ def equivariance(
     group: str | None,
     layers: bool,
     device: str,
-    store: str,
+    store: Path,
     as_json: bool,
 ) -> None:
     """Measure how far a network is from invariant.
@@ -98,7 +98,7 @@ def equivariance(
     between images: 0 for an invariant network. Rotations between pixels need interpolation, whose share is the floor.
     """
     host = host_of(ctx)
-    spec, weights = _find(host, name, store=Path(store))
+    spec, weights = _find(host, name, store=store)
     _refuse(ctx, _OF_TRAINED if weights is None else _OF_UNTRAINED, weights is not None)
     if weights is None:
         assert spec is not None

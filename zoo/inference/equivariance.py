@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zoo import registry
 from zoo.data.recipe import SPLITS
 from zoo.errors import DataError, TrainingError
 from zoo.inference.evaluate import evaluation_recipe, open_evaluation
@@ -123,8 +124,7 @@ def measure_trained(
     if len(images) < LEAST_IMAGES:
         least = counted(LEAST_IMAGES, "image")
         raise DataError(f"{len(images)} of the {about}: the error is measured on at least {least}.")
-    [spec] = [each for each in host.specs_of(ModelSpec) if each.id == trained.about.model]
-    assert isinstance(spec, ModelSpec)
+    spec = registry.find(host, ModelSpec, trained.about.model)
     on_device = torch.from_numpy(images).to(trained.mean.device)
     return _measured(spec, trained, on_device, about=about, run_id=trained.about.run_id, group=group, layers=layers)
 

@@ -32,7 +32,7 @@ class TrainingEnd(Record):
 
     @property
     def overfits(self) -> bool:
-        """Whether the validation loss is above the training loss."""
+        """Whether the validation loss is clearly above the training loss (`OVERFITTING`)."""
         return self.val_loss > OVERFITTING * self.train_loss
 
     def in_words(self) -> str:

@@ -103,8 +103,6 @@ def _compare_scores(run_dir: Path, result: Finished) -> list[str]:
     logits, labels = (torch.from_numpy(arrays[f"test.{name}"]) for name in ("logits", "labels"))
     again = flatten(plain(score(logits, labels, result.classes)))
     stored = flatten(plain(result.test))
-    if "auc.micro" not in result.test.intervals:  # of an older version, which made its intervals in another way
-        stored = {name: value for name, value in stored.items() if not name.startswith("intervals.")}
     if result.fresh is not None:
         arrays, _ = store.read_arrays(run_dir / store.FRESH)
         logits, labels = (torch.from_numpy(arrays[f"fresh.{name}"]) for name in ("logits", "labels"))

@@ -133,10 +133,13 @@ def test_enclosed_mass_is_the_integral_of_the_density(tau):
     def mass_of_shell(r: float) -> float:
         return r / (1 + r) ** 2 * tau**2 / (tau**2 + r**2)
 
+    def mass_inside(r: float, radius: float) -> float:
+        return mass_of_shell(r) * (1 - np.sqrt(1 - (radius / r) ** 2))
+
     whole = integrate.quad(mass_of_shell, 0, np.inf)[0]
     for radius in (0.01, 0.3, 0.99999, 1.0, 1.7, 40.0):
         inner = integrate.quad(mass_of_shell, 0, radius)[0]
-        outer = integrate.quad(lambda r: mass_of_shell(r) * (1 - np.sqrt(1 - (radius / r) ** 2)), radius, np.inf)[0]  # noqa: B023
+        outer = integrate.quad(mass_inside, radius, np.inf, args=(radius,))[0]
         found = enclosed_mass(np.array([[0.7 * radius]]), haloes)[0, 0]
         assert found == pytest.approx((inner + outer) / whole, rel=1e-6)
 
