@@ -73,7 +73,7 @@ def measure(host: Any, data: str, *, images: int) -> dict[str, float]:
     simulation = Simulation(
         recipe=Recipe(dataset=spec.id, dataset_version=spec.version, simulator=simulator.id, params=CAMERA),
         classes=spec.classes, population=population, render=registry.load_target(simulator), device="cpu",
-        expected_images=images,
+        expected_images=images, masses=simulator.masses,
     )  # fmt: skip
     shown = simulation.observe("train", np.arange(images), scenes)
     both, kind = grids(population.instrument), Kind()

@@ -154,7 +154,8 @@ def _run(
     few_images = torch.from_numpy(np.array(val_split.chunks[0][:64])).to(device)
     group, declared = declared_symmetry(spec, classifier.network)
     # Of a copy: the network that trains keeps nothing of a forward pass without gradients.
-    before = measure_equivariance(
+    # A network that fits itself has no initial weights.
+    before = None if cell.fits_itself else measure_equivariance(
         copy_of(classifier), few_images, group, name=val_split.ids.__getitem__,
         when="Validation images before the training",
     )  # fmt: skip

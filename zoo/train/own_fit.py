@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from zoo.data.about import all_params
 from zoo.data.loader import Batches
 from zoo.data.recipe import short_hash
 from zoo.errors import TrainingError, ZooError
@@ -41,7 +42,7 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> tuple[Epo
     splits = SplitsToFit(
         train=ImagesToFit(prepared.train_split, device=device),
         val=ImagesToFit(prepared.val_split, device=device),
-        params=dict(cell.recipe.params),
+        params=all_params(prepared.data.spec, cell.recipe.params),
         instrument=prepared.data.instrument,
         recipe_hash=images_key(cell),
         seed=cell.seed,

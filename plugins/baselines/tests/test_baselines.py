@@ -169,3 +169,20 @@ def test_impossible_hyper_parameters_are_refused(name, hparams):
     spec = next(spec for spec in zoo_models() if spec.name == name)
     with pytest.raises(UsageError, match=next(iter(hparams))):
         build_network(spec, in_chans=1, num_classes=3, image_size=12, hparams=hparams)
+
+
+def test_principal_components_are_the_same_under_autocast():
+    network = PrincipalComponents(144, 3, components=8, strength=1.0, most_images=1000)
+    network.fit_splits(splits_of())
+    images = torch.randn(5, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    expected = network(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(network(images), expected)
+
+
+@pytest.mark.parametrize("name", OF_ANY_IMAGE)
+def test_a_class_that_is_missing_among_the_images_is_named(name):
+    spec = next(spec for spec in zoo_models() if spec.id == name)
+    network = build_network(spec, in_chans=1, num_classes=3, image_size=12, hparams={"most_images": 2})
+    with pytest.raises(UsageError, match=r"The first 2 training images \(most_images\) hold no image of: "):
+        network.fit_splits(splits_of())

@@ -8,7 +8,7 @@ import pytest
 import torch
 from zoo_baselines import fitted_lens
 from zoo_baselines.fitted_lens import FittedLens, known_noise
-from zoo_baselines.lens_features import FEATURES, features_of
+from zoo_baselines.lens_features import FEATURES, _correlation, features_of
 from zoo_baselines.lens_fit import Effort, fit_smooth_lens
 from zoo_baselines.lens_noise import observed
 from zoo_baselines.lens_pixels import grids
@@ -28,9 +28,9 @@ GRIDS = grids(CAMERA)
 def noisy(some_lenses):
     """Return a function that draws images of smooth lenses, to which a point mass may be added."""
 
-    def noisy(count: int, *, mass: float = 0.0, at: tuple[float, float] = (0.9, 1.2)) -> torch.Tensor:
+    def noisy(count: int, *, mass: float = 0.0, at: tuple[float, float] = (0.9, 1.2), seed: int = 7) -> torch.Tensor:
         """Return images [n, N, N] of smooth lenses; `mass` adds a point mass of this squared Einstein radius."""
-        parameters = some_lenses(count, seed=7)
+        parameters = some_lenses(count, seed=seed)
         parameters[:, [INDEX["halo_x"], INDEX["halo_y"]]] = 0
         parameters[:, INDEX["log_einstein_radius"]] = np.log(1.5)
         fine = grids(CAMERA, rays=4, dtype=torch.float64)[1]
@@ -108,7 +108,7 @@ def build(**changes) -> FittedLens:
     return FittedLens(2, **({"image_size": 32, "halo": "auto", "strength": 1.0, "most_images": 100} | changes))
 
 
-def test_it_tells_smooth_lenses_from_others_and_does_not_depend_on_the_batch(tmp_path, monkeypatch, noisy):
+def test_logits_do_not_depend_on_the_batch(tmp_path, monkeypatch, noisy):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     smooth, lumpy = noisy(8), noisy(8, mass=0.02)
     images = torch.stack([smooth, lumpy], 1).flatten(0, 1)
@@ -116,9 +116,34 @@ def test_it_tells_smooth_lenses_from_others_and_does_not_depend_on_the_batch(tmp
     network.fit_splits(splits_of(images, progress=lambda *report: reports.append(report)))
     assert reports[-1] == (16, 16, "fit lenses")
     logits = network(images[:, None])
-    assert (logits.argmax(1) == torch.arange(16) % 2).all()
     alone = torch.cat([network(images[i : i + 1, None]) for i in (0, 9)])
-    assert torch.allclose(logits[[0, 9]], alone, atol=1e-2)
+    assert torch.equal(logits[[0, 9]], alone)
+
+
+def test_smooth_lenses_are_told_from_others_among_images_that_were_not_fitted(tmp_path, monkeypatch, noisy):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    seen, unseen = (
+        torch.stack([noisy(count, seed=seed), noisy(count, seed=seed, mass=0.02)], 1).flatten(0, 1)
+        for count, seed in ((20, 7), (10, 8))
+    )
+    network = build()
+    network.fit_splits(splits_of(seen))
+    right = network(unseen[:, None]).argmax(1) == torch.arange(20) % 2
+    assert right.sum() >= 18
+
+
+@pytest.mark.parametrize("step", [(1, 0), (2, 0), (1, 1)])
+def test_correlations_of_a_turned_residual_are_the_same(step):
+    residual = torch.randn(3, 9, 9, generator=torch.Generator().manual_seed(0))
+    residual = residual + 0.5 * residual.roll((1, 1), (1, 2))  # along one diagonal only
+    expected = _correlation(residual, *step)
+    for turned in (residual.rot90(1, (1, 2)), residual.flip(-1), residual.mT):
+        assert torch.allclose(_correlation(turned, *step), expected, atol=1e-6)
+
+
+def test_colour_images_are_refused():
+    with pytest.raises(UsageError, match="one channel, not 3"):
+        fitted_lens.fitted_lens(in_chans=3, num_classes=2, image_size=32, halo="auto", strength=1.0, most_images=9)
 
 
 def test_the_number_of_threads_of_other_work_stays(noisy):
@@ -151,12 +176,16 @@ def test_features_are_fitted_once(tmp_path, monkeypatch, noisy):
     (file,) = (tmp_path / "fitted_lens").glob("*.npy")
     monkeypatch.undo()
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
-    file.write_bytes(b"cut short")
-    build().fit_splits(splits_of(images))
-    assert np.load(file).shape == (3, len(FEATURES))
+    whole = file.read_bytes()
+    flipped = bytearray(whole)
+    flipped[200] ^= 1
+    for damaged in (b"", b"PK", whole[:-1], bytes(flipped)):
+        file.write_bytes(damaged)
+        build().fit_splits(splits_of(images))
+        assert file.read_bytes() == whole
 
 
-@pytest.mark.parametrize("change", ["pixels", "noise", "version"])
+@pytest.mark.parametrize("change", ["pixels", "noise", "camera", "halo", "code"])
 def test_other_images_or_another_fit_use_no_cached_features(change, tmp_path, monkeypatch, noisy):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     monkeypatch.setattr(FittedLens, "features", lambda self, images: torch.randn(len(images), len(FEATURES)).double())
@@ -167,8 +196,12 @@ def test_other_images_or_another_fit_use_no_cached_features(change, tmp_path, mo
         images = images * 1.01
     elif change == "noise":
         changes["params"] = {"exposure_seconds": 2 * SECONDS}
+    elif change == "camera":
+        changes["instrument"] = dataclasses.replace(CAMERA, psf_width=2 * CAMERA.psf_width)
+    elif change == "halo":
+        changes["params"] = {"exposure_seconds": SECONDS, "sky": SKY, "halo_axis_ratio": 0.8}
     else:
-        monkeypatch.setattr(fitted_lens, "VERSION", 99)
+        monkeypatch.setattr(fitted_lens, "_code", lambda: "other code")
     build().fit_splits(splits_of(images, **changes))
     assert len(list((tmp_path / "fitted_lens").glob("*.npy"))) == 2
 

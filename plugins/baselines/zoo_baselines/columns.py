@@ -17,10 +17,18 @@ def first_images(split: ImagesToFit, *, most: int) -> Iterator[tuple[Tensor, Ten
     """Yield images and labels of the first `most` images of a split, in batches.
 
     Raises:
-        UsageError: `most` is not a whole number above 0.
+        UsageError: `most` is not a whole number above 0, a class is missing among these images, or the device has no
+            float64.
     """
     if type(most) is not int or most < 1:
         raise UsageError(f"most_images={most!r} must be a whole number, at least 1.")
+    present = set(split.labels[:most].tolist())
+    if missing := [name for index, name in enumerate(split.classes) if index not in present]:
+        raise UsageError(
+            f"The first {min(most, len(split)):,} training images (most_images) hold no image of: {', '.join(missing)}."
+        )
+    if split.labels.device.type == "mps":
+        raise UsageError("The baselines compute in float64, which MPS does not have.", hint="Use --device cpu")
     left = most
     for images, labels in split.batches(BATCH):
         yield images[:left], labels[:left]

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, ZooError
 from zoo.lensing.instrument import PSFS, Instrument
 from zoo.models.own_fit import SplitsToFit
 from zoo.paths import cache_dir, regular_file, written_whole
 from zoo_baselines.columns import first_images
-from zoo_baselines.lens_features import FEATURES, features_of
+from zoo_baselines.lens_features import FEATURES, features_of, prepare
 from zoo_baselines.lens_fit import Effort, fit_smooth_lens
 from zoo_baselines.lens_noise import observed
 from zoo_baselines.lens_pixels import Grid, grids
 from zoo_baselines.linear import Linear
 from zoo_baselines.smooth_lens import Kind
 
-VERSION = 1
-"""Version of fit and features. Another version uses none of the cached features of this one."""
-
+_CHECKSUM = 32
+"""Bytes of a SHA-256."""
 HALOES = ("auto", "sphere", "ellipsoid")
 _ON_A_GPU = 256
 """Images of a batch on a GPU. A CPU fits them one by one, in as many threads as torch has: an image's rays fit into a
@@ -83,6 +85,7 @@ class FittedLens(nn.Module):
         if cuda:
             return torch.cat([fit(some) for some in mono.split(_ON_A_GPU)])
         threads = torch.get_num_threads()
+        prepare(both[1], dtype=mono.dtype, device=mono.device)
         try:
             with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
                 return torch.cat(list(pool.map(fit, mono.split(1)))).to(images.device)
@@ -101,10 +104,9 @@ class FittedLens(nn.Module):
                 "A smooth lens can be fitted only to images whose pixel scale and PSF are known: simulated ones.",
                 hint="Use other baselines: zoo list-models 'baselines/*'",
             )
-        self.camera.copy_(
-            torch.tensor([instrument.pixel_scale, PSFS.index(instrument.psf), instrument.psf_width]).double()
-        )
-        self.noise.copy_(torch.tensor(known_noise(splits.params, instrument)))
+        camera = [instrument.pixel_scale, PSFS.index(instrument.psf), instrument.psf_width]
+        self.camera.copy_(torch.tensor(camera, dtype=torch.float64))
+        self.noise.copy_(torch.tensor(known_noise(splits.params, instrument), dtype=torch.float64))
         ellipsoid = self.halo == "ellipsoid" or (self.halo == "auto" and splits.params.get("halo_axis_ratio", 1) != 1)
         self.parts.copy_(torch.tensor([ellipsoid, bool(splits.params.get("lens_light"))]))
         total, done = min(self.most_images, len(splits.train)), 0
@@ -122,27 +124,25 @@ class FittedLens(nn.Module):
     def _cached(self, images: Tensor, progress: Callable[[int], None]) -> Tensor:
         """Return the features of images, from the cache if they were fitted before in the same way."""
         pixels = images.float().cpu().contiguous().numpy()
-        settings = [VERSION, FEATURES, self.camera.tolist(), self.noise.tolist(), self.parts.tolist(), pixels.shape]
+        settings = [_code(), FEATURES, self.camera.tolist(), self.noise.tolist(), self.parts.tolist(), pixels.shape]
         digest = hashlib.sha256(json.dumps([*settings, images.device.type]).encode())
-        digest.update(pixels.tobytes())
+        digest.update(pixels.data)
         path = cache_dir() / "fitted_lens" / f"{digest.hexdigest()[:32]}.npy"
-        if path.is_file():
-            try:
-                stored = np.load(io.BytesIO(regular_file(path).read_bytes()), allow_pickle=False)
-            except ValueError:
-                stored = np.zeros(0)
-            if stored.shape == (len(images), len(FEATURES)):
-                progress(len(images))
-                return torch.from_numpy(stored).to(images.device)
+        stored = _read(path)
+        if stored is not None and stored.shape == (len(images), len(FEATURES)):
+            progress(len(images))
+            return torch.from_numpy(stored).to(images.device)
         found, done = [], 0
-        for some in images.split(_ON_A_GPU if images.device.type == "cuda" else 16):
+        for some in images.split(_ON_A_GPU if images.device.type == "cuda" else max(16, 4 * torch.get_num_threads())):
             found.append(self.features(some))
             done += len(some)
             progress(done)
         features = torch.cat(found)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as temporary, temporary.open("wb") as file:
-            np.save(file, features.cpu().numpy())
+        content = io.BytesIO()
+        np.save(content, features.cpu().numpy())
+        with written_whole(path) as temporary:
+            temporary.write_bytes(content.getvalue() + hashlib.sha256(content.getvalue()).digest())
         return features
 
     def _kind(self) -> Kind:
@@ -158,6 +158,28 @@ class FittedLens(nn.Module):
             )
             self._grids = {key: grids(camera, dtype=images.dtype, device=images.device)}
         return self._grids[key]
+
+
+def _read(path: Path) -> NDArray[np.float64] | None:
+    """Return cached features, or None where there are none or the SHA-256 at the end of the file does not fit."""
+    try:
+        content = regular_file(path).read_bytes()
+    except (OSError, ZooError):
+        return None
+    content, checksum = content[:-_CHECKSUM], content[-_CHECKSUM:]
+    if hashlib.sha256(content).digest() != checksum:
+        return None
+    stored: NDArray[np.float64] = np.load(io.BytesIO(content), allow_pickle=False)
+    return stored
+
+
+@functools.cache
+def _code() -> str:
+    """Return a digest of the code that decides the features: of this package and the version of torch."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def known_noise(params: Mapping[str, Any], instrument: Instrument) -> tuple[float, float]:
@@ -182,5 +204,11 @@ def known_noise(params: Mapping[str, Any], instrument: Instrument) -> tuple[floa
 def fitted_lens(
     *, in_chans: int, num_classes: int, image_size: int, halo: str, strength: float, most_images: int
 ) -> FittedLens:
-    """Return a classifier of what a fitted smooth lens leaves."""
+    """Return a classifier of what a fitted smooth lens leaves.
+
+    Raises:
+        UsageError: Images of several channels, whose noise the fit does not know.
+    """
+    if in_chans != 1:
+        raise UsageError(f"A smooth lens is fitted to images of one channel, not {in_chans}.")
     return FittedLens(num_classes, image_size=image_size, halo=halo, strength=strength, most_images=most_images)

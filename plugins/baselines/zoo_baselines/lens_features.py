@@ -91,15 +91,15 @@ def _log(values: Tensor) -> Tensor:
 
 
 def _correlation(residual: Tensor, down: int, right: int) -> Tensor:
-    """Return [n] mean correlation of pixels that lie this far from each other, along both axes."""
+    """Return [n] mean correlation of pixels that lie this far from each other, in this direction and across it."""
 
-    def shifted(rows: int, columns: int) -> Tensor:
-        height, width = residual.shape[1:]
-        first, second = residual[:, rows:, columns:], residual[:, : height - rows, : width - columns]
+    def shifted(pixels: Tensor) -> Tensor:
+        height, width = pixels.shape[1:]
+        first, second = pixels[:, down:, right:], pixels[:, : height - down, : width - right]
         return (first * second).double().mean((1, 2))
 
     variance = (residual.double() ** 2).mean((1, 2)).clamp_min(1e-6)
-    return (shifted(down, right) + shifted(right, down)) / (2 * variance)
+    return (shifted(residual) + shifted(residual.rot90(1, (1, 2)))) / (2 * variance)
 
 
 def _smoothed(residual: Tensor) -> Tensor:
@@ -136,6 +136,11 @@ def _mesh(
     products = torch.cat([pull_x * pull_x, 2 * pull_x * pull_y, pull_y * pull_y], dim=1).T
     pulls, products = (part.to(device, dtype).contiguous() for part in (pulls, products))
     return mass_x.to(device), mass_y.to(device), pulls, products
+
+
+def prepare(grid: Grid, *, dtype: torch.dtype, device: torch.device) -> None:
+    """Make the mesh of trial masses, which threads would otherwise each make for themselves."""
+    _mesh(grid.size, grid.pixel_scale, dtype=dtype, device=device)
 
 
 def _gains(residual: Tensor, sigma: Tensor, jacobian: Tensor, gradient: Tensor, grid: Grid) -> dict[str, Tensor]:

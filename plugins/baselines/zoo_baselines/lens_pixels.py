@@ -137,7 +137,7 @@ def grids(
     width = {"gaussian": instrument.psf_width, "airy": instrument.psf_width / 2.44, "none": instrument.pixel_scale / 2}
     widest = width[instrument.psf]
     if rays is None:
-        rays = min(8, max(1, math.ceil(2 * instrument.pixel_scale / widest - 1e-9)))
+        rays = min(8, max(1, math.ceil(2 * instrument.pixel_scale / widest - 1e-6)))
     bins = max(1, instrument.image_size // 32)
     size, scale = instrument.image_size // bins, instrument.pixel_scale * bins
     rest = instrument.image_size - size * bins  # left out at the upper edges

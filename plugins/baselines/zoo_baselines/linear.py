@@ -131,8 +131,8 @@ class PrincipalComponents(nn.Module):
         self.linear.fit(columns, labels)
 
     def _scores(self, images: Tensor) -> Tensor:
-        """Return [n, components]."""
-        return (images.flatten(1) - self.centre) @ self.components.T
+        """Return [n, components] in float64, which autocast leaves as it is."""
+        return (images.flatten(1).double() - self.centre.double()) @ self.components.double().T
 
 
 def scalars_linear(
