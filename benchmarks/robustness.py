@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 
 import zoo
 from zoo import registry, schema
-from zoo.data.about import version_note
+from zoo.data.about import shown_params, version_note
 from zoo.data.open import Dataset
 from zoo.data.recipe import SPLITS
 from zoo.host import load_plugins
 from zoo.inference.evaluate import evaluation_recipe
 from zoo.paths import write_text
 from zoo.scores.score import score
+from zoo.scores.stats import share_interval
 from zoo.specs import DatasetSpec
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -42,7 +43,7 @@ RATE = 0.05
 _ABOUT = """\
 # Networks on lenses that they were not trained for
 
-Written by `uv run python benchmarks/robustness.py WEIGHTS...` from [robustness.jsonl](robustness.jsonl).
+Written by `uv run python benchmarks/robustness.py WEIGHTS... [--images N]` from [robustness.jsonl](robustness.jsonl).
 
 Each network was trained on round haloes with point masses and scored on the same test lenses with one change;
 [populations.md](../../docs/populations.md#todays-questions) describes the changes. The false-positive rate is the share
@@ -50,7 +51,7 @@ of smooth lenses (no substructure) that the network takes for lenses with substr
 on its plain test images. A sub-halo image is missed where the smooth class is the most probable one. One training each:
 another one may give other figures.
 
-| trained on | run | test images | macro AUC (95 %) | change | false positives (95 %) | sub-haloes missed |
+| network | run | test images | macro AUC (95 %) | change | false positives (95 %) | sub-haloes missed |
 | --- | --- | --- | ---: | ---: | ---: | ---: |
 """
 
@@ -66,6 +67,8 @@ class Row(schema.Record, kw_only=True):
     """Id of the data set that it was trained on, and whose test images were changed."""
     data_version: int
     """Version of that data set at the training."""
+    shown: list[str]
+    """Parameters of the training images that a reader of the scores must know, as "name value"."""
     variant: str
     """Key of `tables.VARIANTS`, or "plain"."""
     images: int
@@ -127,7 +130,9 @@ def measure(weights: str, *, images: int, store: Path) -> list[Row]:
         rows.append(
             Row(
                 model=trained.about.model, run_id=trained.about.run_id, data=trained.about.recipe.dataset,
-                data_version=trained.about.recipe.dataset_version, variant=variant, images=len(split.labels),
+                data_version=trained.about.recipe.dataset_version,
+                shown=shown_params(registry.find(host, DatasetSpec, recipe.dataset), trained.about.recipe.params),
+                variant=variant, images=len(split.labels),
                 macro_auc=scores.auc["macro"], low=low, high=high, smooth=len(smooth),
                 false_positives=int((smooth > threshold).sum()), subhaloes=int(is_subhalo.sum()),
                 missed=int((probabilities[is_subhalo].argmax(1) == split.classes.index(SMOOTH)).sum()),
@@ -156,7 +161,7 @@ def page(rows: Sequence[Row]) -> str:
     text, notes = _ABOUT, {}
     plain = {row.run_id: row for row in rows if row.variant == PLAIN}
     for row in rows:
-        low, high = wilson(row.false_positives, row.smooth)
+        low, high = share_interval(row.false_positives, row.smooth)
         change = "" if row.variant == PLAIN else f"{row.macro_auc - plain[row.run_id].macro_auc:+.4f}"
         text += (
             f"| `{row.model}` on {row.data.partition('/')[2]} | `{row.run_id[:4]}` | {row.variant} "
@@ -167,16 +172,11 @@ def page(rows: Sequence[Row]) -> str:
         spec = registry.find(load_plugins(environment={}), DatasetSpec, row.data)
         if note := version_note(spec, row.data_version):
             notes[row.data] = f"The network of {row.data} was trained on images {note}."
+    trained = dict.fromkeys(f"{row.data.partition('/')[2]}: {', '.join(row.shown)}" for row in rows)
+    text += f"\nTraining images, and test images but for the change: {'; '.join(trained)}.\n"
     images = sorted({row.images for row in rows})
     text += f"\n{' or '.join(f'{count:,}' for count in images)} test images of each kind, a third of them smooth.\n"
     return text + "".join(f"\n{note}\n" for note in notes.values())
-
-
-def wilson(found: int, count: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share (Wilson 1927); the threshold is taken as exact."""
-    z, share = 1.959964, found / count
-    middle, half = share + z**2 / (2 * count), z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return float((middle - half) / (1 + z**2 / count)), float((middle + half) / (1 + z**2 / count))
 
 
 if __name__ == "__main__":

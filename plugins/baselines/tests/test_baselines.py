@@ -184,5 +184,5 @@ def test_principal_components_are_the_same_under_autocast():
 def test_a_class_that_is_missing_among_the_images_is_named(name):
     spec = next(spec for spec in zoo_models() if spec.id == name)
     network = build_network(spec, in_chans=1, num_classes=3, image_size=12, hparams={"most_images": 2})
-    with pytest.raises(UsageError, match=r"The first 2 training images \(most_images\) hold no image of: "):
+    with pytest.raises(UsageError, match=r"No training image to fit \(the first 2: most_images\) is of: "):
         network.fit_splits(splits_of())

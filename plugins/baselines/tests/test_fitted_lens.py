@@ -173,7 +173,7 @@ def test_features_are_fitted_once(tmp_path, monkeypatch, noisy):
     monkeypatch.setattr(FittedLens, "features", lambda *_: pytest.fail("fitted again"))
     again.fit_splits(splits_of(images))
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in first.state_dict().items())
-    (file,) = (tmp_path / "fitted_lens").glob("*.npy")
+    (file,) = (tmp_path / "fitted_lens").glob("*.features")
     monkeypatch.undo()
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     whole = file.read_bytes()
@@ -203,7 +203,7 @@ def test_other_images_or_another_fit_use_no_cached_features(change, tmp_path, mo
     else:
         monkeypatch.setattr(fitted_lens, "_code", lambda: "other code")
     build().fit_splits(splits_of(images, **changes))
-    assert len(list((tmp_path / "fitted_lens").glob("*.npy"))) == 2
+    assert len(list((tmp_path / "fitted_lens").glob("*.features"))) == 2
 
 
 def test_images_of_an_unknown_camera_are_refused(noisy):

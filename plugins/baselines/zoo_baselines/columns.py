@@ -25,7 +25,7 @@ def first_images(split: ImagesToFit, *, most: int) -> Iterator[tuple[Tensor, Ten
     present = set(split.labels[:most].tolist())
     if missing := [name for index, name in enumerate(split.classes) if index not in present]:
         raise UsageError(
-            f"The first {min(most, len(split)):,} training images (most_images) hold no image of: {', '.join(missing)}."
+            f"No training image to fit (the first {min(most, len(split)):,}: most_images) is of: {', '.join(missing)}."
         )
     if split.labels.device.type == "mps":
         raise UsageError("The baselines compute in float64, which MPS does not have.", hint="Use --device cpu")

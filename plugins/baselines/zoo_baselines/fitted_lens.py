@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -127,7 +126,7 @@ class FittedLens(nn.Module):
         settings = [_code(), FEATURES, self.camera.tolist(), self.noise.tolist(), self.parts.tolist(), pixels.shape]
         digest = hashlib.sha256(json.dumps([*settings, images.device.type]).encode())
         digest.update(pixels.data)
-        path = cache_dir() / "fitted_lens" / f"{digest.hexdigest()[:32]}.npy"
+        path = cache_dir() / "fitted_lens" / f"{digest.hexdigest()[:32]}.features"
         stored = _read(path)
         if stored is not None and stored.shape == (len(images), len(FEATURES)):
             progress(len(images))
@@ -139,10 +138,9 @@ class FittedLens(nn.Module):
             progress(done)
         features = torch.cat(found)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = io.BytesIO()
-        np.save(content, features.cpu().numpy())
+        content = features.cpu().numpy().astype("<f8").tobytes()
         with written_whole(path) as temporary:
-            temporary.write_bytes(content.getvalue() + hashlib.sha256(content.getvalue()).digest())
+            temporary.write_bytes(content + hashlib.sha256(content).digest())
         return features
 
     def _kind(self) -> Kind:
@@ -169,8 +167,7 @@ def _read(path: Path) -> NDArray[np.float64] | None:
     content, checksum = content[:-_CHECKSUM], content[-_CHECKSUM:]
     if hashlib.sha256(content).digest() != checksum:
         return None
-    stored: NDArray[np.float64] = np.load(io.BytesIO(content), allow_pickle=False)
-    return stored
+    return np.frombuffer(content, "<f8").reshape(-1, len(FEATURES)).copy()
 
 
 @functools.cache
@@ -178,7 +175,7 @@ def _code() -> str:
     """Return a digest of the code that decides the features: of this package and the version of torch."""
     digest = hashlib.sha256(torch.__version__.encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+        digest.update(regular_file(path).read_bytes())
     return digest.hexdigest()
 
 
