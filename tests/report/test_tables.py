@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import re
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import reportdata
 from msgspec.structs import replace
 from rich.console import Console
 
@@ -16,9 +16,6 @@ from zoo.report.tables import make_tables, to_markdown, to_rich
 from zoo.results.store import plain_result, result_from
 from zoo.scores.schema import Change, Invariance, LargestChange, Rotation, Rotations
 
-_spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
-reportdata = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reportdata)
 good, bad = reportdata.good, reportdata.bad
 UNDEFINED = Invariance(
     square=Change(error=None, flips=None, elements=8),
