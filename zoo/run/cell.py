@@ -241,7 +241,7 @@ def _run(
         data=DataSummary(
             recipe_hash=cell.recipe.hash,
             image_shape=train_split.image_shape,
-            counts={split.name: tuple(np.bincount(split.labels).tolist()) for split in splits},
+            counts={split.name: split.class_counts for split in splits},
         ),
         init=prepared.init,
         device=str(device),
@@ -250,7 +250,7 @@ def _run(
         environment=describe(),
         plugins=registry.loaded_plugins(host),
         stream=summary_of_stream,
-        not_begun=0 if cell.fits_itself else epochs_at_chance(history, counts=prepared.class_counts),
+        not_begun=0 if cell.fits_itself else epochs_at_chance(history, counts=train_split.class_counts),
     )
 
 
