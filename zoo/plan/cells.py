@@ -121,8 +121,12 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                         hint="Tell its author, or leave the model out.",
                     )
             training = {**model.training, **budget.training, **given[model.id]}
-            resolved = TrainingSettings(**training)
-            phases = make_phases(host, dataset, recipe, settings=settings, budget=budget, epochs=resolved.epochs)
+            resolved = None if model.fits_itself else TrainingSettings(**training)
+            phases = (
+                ()
+                if resolved is None
+                else make_phases(host, dataset, recipe, settings=settings, budget=budget, epochs=resolved.epochs)
+            )
             mine = {**settings, **own_settings[model.id]}
             hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}
             hparams, content = pin_paths(hparams, model.paths)
@@ -133,7 +137,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     hparams=hparams,
                     recipe=recipe,
                     sizes=sizes,
-                    training={} if model.fits_itself else asdict(resolved),
+                    training={} if resolved is None else asdict(resolved),
                     phases=phases,
                     seed=seed,
                     train_seed=seed if request.data_seeds else None,
