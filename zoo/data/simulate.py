@@ -133,7 +133,10 @@ class Simulation:
                 "renders it is not finite, negative, or shows no source."
             )
         draws = Draws(self.recipe.stream(split), indices)
-        return observe(pixels.rendered, scenes.exposure, draws=draws, reference=pixels.brightest)
+        return observe(
+            pixels.rendered, scenes.exposure, draws=draws, reference=pixels.brightest,
+            expected_images=self.expected_images,
+        )  # fmt: skip
 
     def arrays(
         self,
