@@ -55,7 +55,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
         raise UsageError(f"rule '{request.rule}' is not one of {', '.join(RULES)}.{nearest(request.rule, RULES)}")
     # Only time is measured while planning, so only that needs the device here.
     device = (resolve_device if request.match == "time" else planned_device)(request.device)
-    precision = resolve_precision(request.precision, device)
+    resolve_precision(request.precision, device)  # an unknown name is refused before anything is looked up
     budget = find_budget(request.budget or ("paper" if device == "cuda" else "laptop"))
     models = registry.match(host, ModelSpec, request.models)
     datasets = registry.match(host, DatasetSpec, request.data)
@@ -146,7 +146,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     task=request.task,
                     content=content,
                     images=images,
-                    precision=precision,
+                    precision=resolve_precision(request.precision, device, bf16_devices=_bf16_devices(model)),
                     versions=registry.installed_versions(host, model.id, dataset.id, recipe.simulator),
                 )
                 for seed in seeds
@@ -154,6 +154,11 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
     if request.match:
         cells = match_widths(host, cells, by=request.match, device=device, store=user_path(request.store), note=note)
     return cells
+
+
+def _bf16_devices(model: ModelSpec) -> tuple[str, ...]:
+    """Return where "auto" is bf16; the fit of a network that fits itself is in its own precision on every device."""
+    return ("cuda",) if model.fits_itself else model.bf16_devices
 
 
 def _training(host: Host, settings: Mapping[str, Any], request: Request) -> dict[str, Any]:

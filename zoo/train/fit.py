@@ -210,7 +210,13 @@ def prepare(
     classifier.to(device)
     two_images = torch.from_numpy(np.array(train_split.chunks[0][:2])).to(device)
     trial = try_classifier(
-        host, classifier, two_images, model=cell.model, hparams=cell.hparams, classes=len(data.task.classes)
+        host,
+        classifier,
+        two_images,
+        model=cell.model,
+        hparams=cell.hparams,
+        classes=len(data.task.classes),
+        precision=cell.precision,
     )
     if trial.refuses_single and team.size == 1 and min(settings.batch_size, data.sizes["train"], len(train_split)) == 1:
         raise TrainingError(
