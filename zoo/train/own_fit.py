@@ -14,7 +14,7 @@ from zoo.data.loader import Batches
 from zoo.data.recipe import short_hash
 from zoo.devices import in_float32
 from zoo.errors import TrainingError, ZooError
-from zoo.global_state import global_state_kept
+from zoo.isolation import plugin_code
 from zoo.models.load import differences
 from zoo.models.own_fit import FitsItself, ImagesToFit, SplitsToFit
 from zoo.results.schema import Epoch
@@ -93,7 +93,7 @@ def fit_itself(network: nn.Module, splits: SplitsToFit, *, name: str) -> None:
     """
     expected = {key: torch.empty_like(tensor, device="meta") for key, tensor in network.state_dict().items()}
     try:
-        with global_state_kept(name.partition("/")[0], f"the fit of {name}"):
+        with plugin_code(name, f"the fit of {name}", may_take_long=True):
             torch.manual_seed(splits.seed)
             cast(FitsItself, network.eval()).fit_splits(splits)
     except (ZooError, torch.OutOfMemoryError, MemoryError):
