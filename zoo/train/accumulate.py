@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from zoo.plurals import counted
 from zoo.train.batch_norm import SharedBatchNorm
+from zoo.train.small_maps import SmallMapsAsProducts
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def accumulate(
         try:
             micro = zip(images.tensor_split(micro_batches), labels.tensor_split(micro_batches), strict=True)
             for some, some_labels in micro:
-                with shared():
+                with shared(), SmallMapsAsProducts():
                     logits = module(some)
                 loss = F.cross_entropy(logits.float(), some_labels, label_smoothing=label_smoothing)
                 loss = loss * (weight * len(some) / len(images)) if micro_batches > 1 or weight != 1 else loss
