@@ -16,7 +16,7 @@ from zoo.data.recipe import Recipe
 from zoo.data.shards import SHARD_SIZE
 from zoo.data.truth import joined, truth_arrays
 from zoo.errors import DataError, UsageError, nearest
-from zoo.isolation import contained
+from zoo.isolation import plugin_code
 from zoo.lensing.draws import Draws
 from zoo.lensing.observe import Observed, Rendered, observe
 from zoo.lensing.pixels import render_fine, to_pixels
@@ -97,7 +97,7 @@ class Simulation:
             UsageError: A parameter is impossible.
         """
         stream = self.recipe.stream(split)
-        with contained():
+        with plugin_code(self.recipe.dataset, "sample", may_take_long=True):
             scenes = self.population.sample(indices, stream)
         try:
             check_scenes(scenes, len(indices))

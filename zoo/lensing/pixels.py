@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DataError
-from zoo.isolation import contained
+from zoo.isolation import plugin_code
 from zoo.lensing.observe import Brightest, Rendered, brightest
 from zoo.lensing.scenes import check_masses
 
@@ -72,7 +72,7 @@ def render_fine(
     """
     check_masses(scenes, simulator=simulator, known=masses)
     fine = instrument.divided()
-    with contained():
+    with plugin_code(simulator, "render", may_take_long=True):
         rendered = render(scenes, fine, **options)
     if not isinstance(rendered, Rendered):
         raise DataError(f"Simulator {simulator} returned a {type(rendered).__name__}, not Rendered.")
