@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.data.about import all_params
 from zoo.data.loader import Batches
 from zoo.data.recipe import short_hash
+from zoo.data.truth import common_truth
 from zoo.errors import TrainingError, ZooError
 from zoo.global_state import global_state_kept
 from zoo.models.load import differences
@@ -27,8 +29,25 @@ LOSS_IMAGES = 256
 """Number of training images of which the loss is stated: predictions of a fit may be slow."""
 
 
-def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> tuple[Epoch, ImagesToFit]:
-    """Fit a classifier whose network fits itself; return the only entry of its history, and the training images.
+@dataclass(frozen=True, kw_only=True)
+class OwnFit:
+    """Outcome of a fit, beside the weights in its classifier. Predictions may be slow, so each is made once.
+
+    Args:
+        entry: The only entry of the history.
+        resident: Whether the training images were held on the device.
+        predictions: Logits [N, K] and labels [N] of the validation split.
+        images_per_second: Rate of these predictions.
+    """
+
+    entry: Epoch
+    resident: bool
+    predictions: tuple[Tensor, Tensor]
+    images_per_second: float
+
+
+def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> OwnFit:
+    """Fit a classifier whose network fits itself.
 
     Args:
         prepared: Inputs; its classifier is in evaluation mode afterwards.
@@ -46,6 +65,7 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> tuple[Epo
         instrument=prepared.data.instrument,
         recipe_hash=images_key(cell),
         seed=cell.seed,
+        common=common_truth(prepared.train_split.truth),
         progress=lambda done, total, what="fit": prepared.progress.report(what, done, total),
     )
     started = time.perf_counter()
@@ -53,7 +73,9 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> tuple[Epo
     fit_itself(classifier.network, splits, name=cell.model)
     fitted = time.perf_counter() - started
     splits.progress(0, 1, "validate")
+    clock = time.perf_counter()
     logits, labels = predict(classifier, val_data, fabric=fabric, when="Validation images after the fit")
+    predicted = time.perf_counter() - clock
     val_loss, val_auc, val_accuracy = validate(logits, labels)
     images, truth = next(splits.train.batches(LOSS_IMAGES))
     with torch.inference_mode(), fabric.autocast():
@@ -71,7 +93,18 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> tuple[Epo
         micro_batches=1,
         seconds=time.perf_counter() - started,
     )
-    return entry, splits.train
+    return OwnFit(
+        entry=entry,
+        resident=splits.train.resident,
+        predictions=(logits, labels),
+        images_per_second=len(labels) / max(predicted, 1e-9),
+    )
+
+
+def fit_notes(network: nn.Module) -> tuple[str, ...]:
+    """Return what a network says of its fit for readers of the result; most say nothing."""
+    notes = getattr(network, "fit_notes", None)
+    return () if notes is None else tuple(str(note) for note in notes())
 
 
 def images_key(cell: Cell) -> str:
