@@ -26,6 +26,7 @@ from zoo.lensing.scenes import (
     Shear,
     TruncatedHaloes,
 )
+from zoo_deeplense.centre import moved
 from zoo_deeplense.legacy import einstein_radius_from_luminosity_distances
 from zoo_deeplense.masses import fraction_inside, halo_fraction_inside, power_law, sum_of, truncated_haloes
 from zoo_deeplense.photometry import counts_per_second, sersic_flux
@@ -130,7 +131,7 @@ class LensPopulation:
             "shear": shear,
             "shear_angle": shear_angle,
         }
-        return Scenes(
+        scenes = Scenes(
             label=label,
             halo=Isothermal(
                 einstein_radius=total * self._halo_share(fraction, inside),
@@ -159,6 +160,8 @@ class LensPopulation:
             ),
             parameters=parameters,
         )
+        centre = self._draw_slots("halo_centre", draws, slots=2)
+        return moved(scenes, *centre.T) if centre.any() else scenes
 
     def _draw(self, name: str, draws: Draws) -> Array:
         """Return [n] values of a parameter, NaN where it is unset."""
