@@ -8,12 +8,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.about import budget_note, shown_params, version_note
+from zoo.data.phases import describe_phases
 from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.plurals import counted
 from zoo.report.columns import SETTINGS, Column, column_notes, measured_columns
 from zoo.report.notes import missing_twins, search_note, search_trials
 from zoo.results.baselines import NO_BASELINES, Standing, find_standing
 from zoo.results.comparison import Variant, estimate, group_variants, problem_key, spread_note
+from zoo.results.convergence import describe_plateau
 from zoo.results.differences import Comparison
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
@@ -128,7 +130,7 @@ def _table(
     notes = list(filter(None, [budget_note(cell.budget, dataset)]))
     if old := version_note(dataset, cell.recipe.dataset_version):
         notes.append(f"Images {old}")
-    notes += [*standing.footnotes, *result_notes(good)]
+    notes += [*standing.footnotes, *result_notes(good), *begun_notes(good, dataset)]
     notes += filter(None, [search_note(good), missing_twins(results, twins), *map(accumulation_note, good)])
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
     notes += column_notes(good)
@@ -138,7 +140,8 @@ def _table(
 
 def _name(result: RunResult) -> str:
     cell = result.cell
-    return f"{cell.model} (streamed)" if cell.training.get("stream") else cell.model
+    how = [*(["streamed"] if cell.training.get("stream") else []), *(["phases"] if cell.phases else [])]
+    return f"{cell.model} ({', '.join(how)})" if how else cell.model
 
 
 def result_notes(results: Sequence[Finished]) -> list[str]:
@@ -148,18 +151,35 @@ def result_notes(results: Sequence[Finished]) -> list[str]:
     """
     notes = []
     trained = [result for result in results if not result.cell.fits_itself]
+    for words, models in _grouped(trained, [describe_phases(result.cell.phases) for result in trained]).items():
+        if words:
+            notes.append(f"{', '.join(models)}: trained on {words}; validation and test images are those of the table.")
     names = sorted({name for result in trained for name in result.cell.training} - {"lr", "weight_decay"})
     for name in names:
-        by_value: dict[str, list[str]] = {}
-        for result in trained:
-            value = result.cell.training.get(name)
-            by_value.setdefault(str(value), []).append(_name(result))
+        by_value = _grouped(trained, [str(result.cell.training.get(name)) for result in trained])
         if len(by_value) > 1:
-            parts = [f"{value or 'none'} for {', '.join(dict.fromkeys(models))}" for value, models in by_value.items()]
+            parts = [f"{value or 'none'} for {', '.join(models)}" for value, models in by_value.items()]
             which = "; ".join(parts)
             notes.append(f"Trained differently: {name} is {which}.")
     notes += [f"{_name(result)}, seed {result.cell.seed}: {note}" for result in results for note in result.fit_notes]
     return notes
+
+
+def _grouped(results: Sequence[Finished], texts: Sequence[str]) -> dict[str, list[str]]:
+    """Return text -> names of the networks whose results have it, each once."""
+    groups: dict[str, list[str]] = {}
+    for result, text in zip(results, texts, strict=True):
+        groups.setdefault(text, []).append(_name(result))
+    return {text: list(dict.fromkeys(names)) for text, names in groups.items()}
+
+
+def begun_notes(results: Sequence[Finished], dataset: DatasetSpec | None) -> list[str]:
+    """Return a sentence on each training that has not begun to learn."""
+    return [
+        f"{_name(result)}, seed {result.cell.seed}: {describe_plateau(result.cell, dataset, epochs=result.not_begun)}"
+        for result in results
+        if result.not_begun
+    ]
 
 
 def accumulation_note(result: Finished) -> str:
@@ -247,6 +267,7 @@ def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -
             "status": result.status,
             "run_id": result.run_id,
             "baseline": result.run_id in standing.baselines,
+            "trained_on": describe_phases(cell.phases),
             "does_not_beat": standing.unbeaten.get(result.run_id, ""),
             "search_trials": search_trials(cell),
         }

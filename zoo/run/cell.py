@@ -32,6 +32,7 @@ from zoo.models.weights_file import About, Init, write_weights
 from zoo.paths import written_whole
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
+from zoo.results.convergence import epochs_at_chance
 from zoo.results.schema import Cost, DataSummary, Epoch, Failed, Finished, RunResult, StreamSummary, Validation
 from zoo.schema import json_text, plain
 from zoo.scores.equivariance import declared_symmetry, measure_equivariance
@@ -249,6 +250,7 @@ def _run(
         plugins=registry.loaded_plugins(host),
         stream=summary_of_stream,
         fit_notes=fit_notes(classifier.network) if own else (),
+        not_begun=0 if cell.fits_itself else epochs_at_chance(history, counts=prepared.class_counts),
     )
 
 
@@ -280,7 +282,6 @@ def _extra_metrics(host: Host, logits: Tensor, labels: Tensor) -> dict[str, Any]
 def _about(cell: Cell, spec: ModelSpec, split: Split, *, instrument: Instrument | None, init: Init | None) -> About:
     """Return what the weights must carry to be used without this run's folder."""
     sample = np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(np.int64))
-    # Of simulated images, whatever their population calls the parameter; of others, where the data set states it.
     pixel_scale = cell.recipe.params.get("pixel_scale") if instrument is None else instrument.pixel_scale
     return About(
         model=cell.model,
@@ -295,6 +296,7 @@ def _about(cell: Cell, spec: ModelSpec, split: Split, *, instrument: Instrument 
         run_id=cell.run_id,
         versions=dict(cell.versions),
         init=init,
+        phases=cell.phases,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,7 +19,8 @@ from lightning_fabric import Fabric
 
 from zoo import registry
 from zoo.data.loader import Batches
-from zoo.data.open import Dataset
+from zoo.data.open import Dataset, SimulationProgress
+from zoo.data.phases import describe_params, last_epochs, phase_number, phase_recipe
 from zoo.data.split import Split
 from zoo.data.stream import Stream
 from zoo.errors import DataError, TrainingError, ZooError
@@ -31,10 +33,12 @@ from zoo.plan.unchanged import check_unchanged
 from zoo.progress import ProgressFile
 from zoo.results import store
 from zoo.results.cell import Cell
+from zoo.results.convergence import describe_plateau, epochs_at_chance
 from zoo.results.schema import Epoch
 from zoo.specs import ModelSpec
 from zoo.train.loop import EpochReport, make_fabric, train, waited_share
 from zoo.train.own_fit import OwnFit, fit_prepared
+from zoo.train.phases import PhasedBatches
 from zoo.train.team import ALONE, OWN_ERROR, Team
 from zoo.weights.start import start_from
 
@@ -64,8 +68,8 @@ class Prepared:
     Args:
         spec: Spec of the model.
         settings: Settings of the training.
-        data: The data set, with its training and validation splits open.
-        train_split: Training split; of a stream, its first images.
+        data: The data set, with its validation split open.
+        train_splits: Training split of each phase, one without phases; of a stream, its first images.
         val_split: Chooses the epoch.
         stream: Stream of new training images, where the settings ask for one.
         classifier: Classifier on its device, normalised, with its initial weights.
@@ -80,7 +84,7 @@ class Prepared:
     spec: ModelSpec
     settings: TrainingSettings
     data: Dataset
-    train_split: Split
+    train_splits: Sequence[Split]
     val_split: Split
     stream: Stream | None
     classifier: Classifier
@@ -90,6 +94,17 @@ class Prepared:
     init: Init | None
     progress: ProgressFile
     simulated: Simulated
+
+    @property
+    def train_split(self) -> Split:
+        """Training split of the last phase, whose images are closest to those of the test."""
+        return self.train_splits[-1]
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Number of training images of each class; of a stream, among its first images."""
+        counts: list[int] = np.bincount(self.train_split.labels, minlength=len(self.train_split.classes)).tolist()
+        return counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,17 +182,22 @@ def prepare(
     data = Dataset(
         host, cell.recipe, cell.sizes, folder=images, task=cell.task, train_seed=cell.train_seed, progress=simulating
     )
+    phases = _open_phases(host, cell, data, folder=images, progress=simulating)
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)
     classifier = build_classifier(
         host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
     )
-    stream = _open_stream(data, settings, device) if settings.stream else None
+    stream = _open_stream(phases, cell, settings, device) if settings.stream else None
     # Before anything is rendered, and before the test split is opened: a training that cannot be scored is wasted.
-    for name in ("val", "test") if settings.stream else ("train", "val", "test"):
+    for phase in [] if settings.stream else phases:
+        phase.check("train")
+    for name in ("val", "test"):
         data.check(name)
-    # Of a stream, the first images stand for all where all would be looked at.
-    train_split = data.split("train") if stream is None else stream.first()
+    # Of a stream, the first images stand for all where all would be looked at. The images of all phases are complete
+    # before the first one begins.
+    train_splits = [phase.split("train") for phase in phases] if stream is None else [stream.first()]
+    train_split = train_splits[-1]
     val_split = data.split("val")
     simulated.seconds += time.perf_counter() - clock
     if team.size > 1:
@@ -215,7 +235,7 @@ def prepare(
         spec=registry.find(host, ModelSpec, cell.model),
         settings=settings,
         data=data,
-        train_split=train_split,
+        train_splits=train_splits,
         val_split=val_split,
         stream=stream,
         classifier=classifier,
@@ -248,10 +268,14 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         epoch_ended(own.entry)
         return Fitted(history=[own.entry], epoch=1, val_data=val_data, resident=own.resident, own=own)
     history: list[Epoch] = []
+    note: str | None = None
 
-    def remember(entry: Epoch) -> None:
-        history.append(entry)
-        epoch_ended(entry)
+    def remember(so_far: list[Epoch]) -> None:
+        nonlocal note
+        history.append(so_far[-1])
+        epochs = epochs_at_chance(so_far, counts=prepared.class_counts)
+        note = describe_plateau(cell, prepared.data.spec, epochs=epochs) if epochs else None
+        epoch_ended(so_far[-1])
 
     def step_ended(epoch: int, step: int, steps: int) -> None:
         progress.report(
@@ -264,9 +288,11 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
             val_auc=history[-1].val_auc if history else None,
             streamed_per_second=None if stream is None else stream.made / stream.seconds,
             waited_share=None if stream is None else waited_share(history),
+            images=_images_of(cell, epoch),
+            note=note,
         )
 
-    train_data: Batches | Stream = stream or Batches(prepared.train_split, device=prepared.device)
+    train_data = stream or _batches(prepared.train_splits, cell, prepared.device)
     weights, full_history, chosen_epoch = train(
         prepared.classifier,
         train_data,
@@ -279,6 +305,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         least_images=2 if prepared.trial.refuses_single else 1,
         epoch_ended=remember,
         step_ended=step_ended,
+        phases=cell.phases,
     )
     prepared.classifier.load_state_dict(weights)
     prepared.classifier.to(prepared.device).eval()
@@ -313,10 +340,11 @@ def help_fit(
             classifier = build_classifier(
                 host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
             ).to(fabric.device)
-            train_data: Batches | Stream = (
-                _open_stream(data, settings, fabric.device)
+            phases = _open_phases(host, cell, data, folder=images)
+            train_data = (
+                _open_stream(phases, cell, settings, fabric.device)
                 if settings.stream
-                else Batches(data.split("train"), device=fabric.device)
+                else _batches([phase.split("train") for phase in phases], cell, fabric.device)
             )
             train(
                 classifier,
@@ -328,8 +356,9 @@ def help_fit(
                 fabric=fabric,
                 run_dir=run_dir,
                 least_images=1,  # a team does not split its batches
-                epoch_ended=lambda entry: None,
+                epoch_ended=lambda history: None,
                 step_ended=lambda epoch, step, steps: None,
+                phases=cell.phases,
             )
     except TrainingError as error:
         return Helped(status="failed", error=str(error))
@@ -339,8 +368,40 @@ def help_fit(
     return Helped(status="ok")
 
 
-def _open_stream(data: Dataset, settings: TrainingSettings, device: torch.device) -> Stream:
+def _open_phases(
+    host: Host, cell: Cell, data: Dataset, *, folder: Path | None, progress: SimulationProgress | None = None
+) -> list[Dataset]:
+    """Return the data set of each phase's training images: that of the cell where there are no phases."""
+    return [
+        Dataset(
+            host,
+            phase_recipe(data.spec, cell.recipe, phase),
+            cell.sizes,
+            folder=folder,
+            task=cell.task,
+            train_seed=cell.train_seed,
+            progress=progress,
+        )
+        for phase in cell.phases
+    ] or [data]
+
+
+def _open_stream(phases: list[Dataset], cell: Cell, settings: TrainingSettings, device: torch.device) -> Stream:
     """Return a stream of as many new images an epoch as the train split would have."""
-    images = data.sizes["train"]
-    simulation = data.simulation(expected_images=images * settings.epochs, split="train")
-    return Stream(simulation, images=images, device=device, task=data.task)
+    images = cell.sizes["train"]
+    simulations = [phase.simulation(expected_images=images * settings.epochs, split="train") for phase in phases]
+    earlier = list(zip(last_epochs(cell.phases), simulations, strict=False))[:-1]
+    return Stream(simulations[-1], images=images, device=device, task=phases[-1].task, earlier=earlier)
+
+
+def _batches(splits: Sequence[Split], cell: Cell, device: torch.device) -> Batches | PhasedBatches:
+    """Return the stored training images of all phases in batches."""
+    return PhasedBatches(splits, cell.phases, device=device) if cell.phases else Batches(splits[0], device=device)
+
+
+def _images_of(cell: Cell, epoch: int) -> str | None:
+    """Return the parameters of the training images in an epoch, where they change from phase to phase."""
+    number = phase_number(cell.phases, epoch)
+    if number is None:
+        return None
+    return f"{describe_params(cell.phases[number - 1].params)}, phase {number} of {len(cell.phases)}"

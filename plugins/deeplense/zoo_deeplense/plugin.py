@@ -85,6 +85,7 @@ def _population(
         added=tables.ADDED,
         switch=tables.SWITCH,
         switch_values=tables.SWITCH_VALUES,
+        easier=tables.EASIER,
         version=version,
         earlier={**_version_1(params), **earlier} if version > 1 else {},
         changes={**tables.CHANGES, **changes} if version > 1 else {},
