@@ -22,8 +22,8 @@ from zoo.paths import cache_dir, written_whole
 COMPILERS = ("c++", "g++", "clang++")
 """Commands that are tried in turn where CXX names none."""
 OPTIONS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
-COMPILE_SECONDS = 3.0
-"""Time to compile a source of a few hundred lines, on a slow core."""
+COMPILE_SECONDS = 2.0
+"""Time to compile a source of a few hundred lines, on a slow core, to be weighed against what it saves."""
 
 _log = logging.getLogger(__name__)
 

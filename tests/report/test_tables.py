@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import re
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import reportdata
 from msgspec.structs import replace
 from rich.console import Console
 
@@ -17,9 +17,6 @@ from zoo.report.tables import make_tables, to_markdown, to_rich
 from zoo.results.store import plain_result, result_from
 from zoo.scores.schema import Change, Invariance, LargestChange, Rotation, Rotations
 
-_spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
-reportdata = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reportdata)
 good, bad = reportdata.good, reportdata.bad
 UNDEFINED = Invariance(
     square=Change(error=None, flips=None, elements=8),
@@ -155,7 +152,6 @@ def test_the_title_states_the_actual_numbers_of_images():
         {"budget": "paper"},
         {"sizes": {"train": 9216, "val": 1024, "test": 4096}},
         {"rule": "last"},
-        {"precision": "bf16"},
         {"params": {"image_size": 64}},
     ],
     ids=lambda change: next(iter(change)),
@@ -163,6 +159,19 @@ def test_the_title_states_the_actual_numbers_of_images():
 def test_incomparable_runs_have_separate_tables(change):
     tables = make_tables([good(0.9), good(0.8, **change), good(0.7, seed=1)])
     assert sorted(len(table.rows) for table in tables) == [1, 2]
+
+
+def test_trainings_of_different_precision_share_a_table_that_shows_it():
+    """A network may decline bf16, and its scores are in float32 as all others."""
+    runs = [good(0.9, precision="bf16"), good(0.8, model="toyzoo/other"), bad("no", seed=2)]
+    [table] = make_tables(runs)
+    assert "rule val_auc · bf16 and fp32" in table.title
+    at = list(table.columns).index("precision")
+    assert [row[at] for row in table.rows] == ["bf16", "fp32", "fp32"]
+    assert "Trained differently: precision is bf16 for toyzoo/tiny; fp32 for toyzoo/other." in table.notes
+    [table] = make_tables([good(0.9, precision="bf16"), good(0.8, precision="bf16", training={})])
+    assert "rule val_auc · bf16" in table.title
+    assert "precision" not in table.columns
 
 
 def test_comparable_runs_share_a_table():

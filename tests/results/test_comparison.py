@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from storedata import SCORES
 
 from zoo.data.phases import Phase
 from zoo.data.recipe import Recipe
@@ -20,7 +21,6 @@ from zoo.results.differences import compare_pairs, compare_samples, make_sample
 from zoo.results.schema import Failed
 from zoo.scores.stats import macro_components, softmax
 
-SCORES = runpy.run_path(str(Path(__file__).with_name("storedata.py")))["SCORES"]
 COVERAGE = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/interval_coverage.py"))
 
 CLASSES = ("none", "subhalo", "vortex")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from zoo.results.schema import Finished
+from zoo.results.schema import Finished, RunResult
 from zoo.scores.schema import Interval, Invariance
 
 
@@ -118,6 +118,13 @@ SETTINGS = (
     ),
 )
 """Settings of the training, and the trials of the search that found them."""
+
+
+def precisions(results: Iterable[RunResult]) -> list[str]:
+    """Return the precisions of the trainings, each once; a network that fits itself has its own."""
+    found = list(results)
+    trained = [result for result in found if not result.cell.fits_itself] or found
+    return sorted({result.cell.precision for result in trained})
 
 
 def measured_columns(results: Sequence[Finished]) -> list[Column]:

@@ -50,7 +50,7 @@ class Cell:
         seed: Seed for initialisation, order and augmentation.
         budget: Name of the budget that the sizes come from.
         rule: "val_auc" or "last": which epoch's weights are kept.
-        precision: "fp32", "tf32" or "bf16".
+        precision: "fp32", "tf32" or "bf16": precision of the training; scores are computed in float32.
         versions: Distribution -> version, of the core and of the plugins that take part.
         task: Task that merges classes of the data set; "" keeps all classes.
         content: Hyper-parameter that is a path -> digest of what lies there (`zoo.data.content`).

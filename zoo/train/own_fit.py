@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -14,8 +15,9 @@ from zoo.data.about import all_params
 from zoo.data.loader import Batches
 from zoo.data.recipe import short_hash
 from zoo.data.truth import common_truth
+from zoo.devices import in_float32
 from zoo.errors import TrainingError, ZooError
-from zoo.global_state import global_state_kept
+from zoo.isolation import plugin_code
 from zoo.models.load import differences
 from zoo.models.own_fit import FitsItself, ImagesToFit, SplitsToFit
 from zoo.results.schema import Epoch
@@ -24,6 +26,8 @@ from zoo.train.loop import predict, validate
 if TYPE_CHECKING:
     from zoo.results.cell import Cell
     from zoo.train.fit import Prepared
+
+logger = logging.getLogger(__name__)
 
 LOSS_IMAGES = 256
 """Number of training images of which the loss is stated: predictions of a fit may be slow."""
@@ -57,7 +61,7 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> OwnFit:
     Raises:
         TrainingError: The fit failed, or a logit is not finite.
     """
-    classifier, device, fabric = prepared.classifier, prepared.device, prepared.fabric
+    classifier, device = prepared.classifier, prepared.device
     splits = SplitsToFit(
         train=ImagesToFit(prepared.train_split, device=device),
         val=ImagesToFit(prepared.val_split, device=device),
@@ -74,11 +78,11 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> OwnFit:
     fitted = time.perf_counter() - started
     splits.progress(0, 1, "validate")
     clock = time.perf_counter()
-    logits, labels = predict(classifier, val_data, fabric=fabric, when="Validation images after the fit")
+    logits, labels = predict(classifier, val_data, when="Validation images after the fit")
     predicted = time.perf_counter() - clock
     val_loss, val_auc, val_accuracy = validate(logits, labels)
     images, truth = next(splits.train.batches(LOSS_IMAGES))
-    with torch.inference_mode(), fabric.autocast():
+    with torch.inference_mode(), in_float32():
         train_loss = float(F.cross_entropy(classifier(images).float(), truth))
     entry = Epoch(
         epoch=1,
@@ -101,10 +105,22 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> OwnFit:
     )
 
 
-def fit_notes(network: nn.Module) -> tuple[str, ...]:
-    """Return what a network says of its fit for readers of the result; most say nothing."""
+def fit_notes(network: nn.Module, *, name: str) -> tuple[str, ...]:
+    """Return the sentences of a network's `fit_notes`; none where it has no such method, or where that fails.
+
+    Args:
+        network: A `FitsItself` after its fit.
+        name: Id of the network.
+    """
     notes = getattr(network, "fit_notes", None)
-    return () if notes is None else tuple(str(note) for note in notes())
+    if notes is None:
+        return ()
+    try:
+        with plugin_code(name, f"fit_notes of {name}"):
+            return tuple(str(note) for note in notes())
+    except Exception:
+        logger.warning("fit_notes of %s failed", name, exc_info=True)
+        return ()
 
 
 def images_key(cell: Cell) -> str:
@@ -125,7 +141,7 @@ def fit_itself(network: nn.Module, splits: SplitsToFit, *, name: str) -> None:
     """
     expected = {key: torch.empty_like(tensor, device="meta") for key, tensor in network.state_dict().items()}
     try:
-        with global_state_kept(name.partition("/")[0], f"the fit of {name}"):
+        with plugin_code(name, f"the fit of {name}", may_take_long=True):
             torch.manual_seed(splits.seed)
             cast(FitsItself, network.eval()).fit_splits(splits)
     except (ZooError, torch.OutOfMemoryError, MemoryError):

@@ -304,4 +304,4 @@ def test_failed_fits_are_counted_once_each(monkeypatch, noisy):
     for _ in range(2):
         network(noisy(3)[:, None])
     [note] = network.fit_notes()
-    assert note.startswith("1 of 3 images (")
+    assert note.startswith("Fits that failed: 1 of 3,")

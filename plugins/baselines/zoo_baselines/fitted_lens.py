@@ -72,8 +72,8 @@ class FittedLens(nn.Module):
         if not self._known.failed:
             return []
         return [
-            f"{self._known.failed:,} of {self._known.fitted:,} images (of all splits, and turned ones) could not be "
-            "fitted; they are classified by the features of an image without a lens."
+            f"Fits that failed: {self._known.failed:,} of {self._known.fitted:,}, over all splits and turned images; "
+            "these are classified by the features of an image without a lens."
         ]
 
     def _rows(self, mono: Tensor) -> Tensor:
