@@ -31,6 +31,7 @@ from zoo.plan.phases import make_phases, phases_epochs
 from zoo.plan.recipes import make_recipe, recipe_of_folder, try_population
 from zoo.plan.request import Request
 from zoo.plan.settings import RULES, SETTING_NAMES, TrainingSettings
+from zoo.plurals import counted
 from zoo.results.cell import Cell, Rule
 from zoo.specs import DatasetSpec, ModelSpec
 from zoo.weights.start import resolve_init
@@ -169,7 +170,7 @@ def _training(host: Host, settings: Mapping[str, Any], request: Request) -> dict
     epochs = phases_epochs(settings)
     if epochs is not None and given.setdefault("epochs", epochs) != epochs:
         raise UsageError(
-            f"epochs={given['epochs']} and {PHASES}={settings[PHASES]!r}, which has {epochs} epochs in all.",
+            f"epochs={given['epochs']} and {PHASES}={settings[PHASES]!r}, which has {counted(epochs, 'epoch')} in all.",
             hint="Leave out epochs: the phases state their number.",
         )
     return given

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zoo.results.schema import Finished, RunResult
@@ -120,11 +120,14 @@ SETTINGS = (
 """Settings of the training, and the trials of the search that found them."""
 
 
-def precisions(results: Iterable[RunResult]) -> list[str]:
-    """Return the precisions of the trainings, each once; a network that fits itself has its own."""
-    found = list(results)
-    trained = [result for result in found if not result.cell.fits_itself] or found
-    return sorted({result.cell.precision for result in trained})
+def precision_of(result: RunResult) -> str:
+    """Return the precision of a training; "-" for a network that fits itself, which has its own."""
+    return "-" if result.cell.fits_itself else result.cell.precision
+
+
+def precisions(results: Sequence[RunResult]) -> list[str]:
+    """Return the precisions of the trainings, each once."""
+    return sorted({precision_of(result) for result in results} - {"-"}) or [results[0].cell.precision]
 
 
 def measured_columns(results: Sequence[Finished]) -> list[Column]:

@@ -11,7 +11,7 @@ from zoo.data.about import budget_note, shown_params, version_note
 from zoo.data.phases import describe_phases
 from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.plurals import counted
-from zoo.report.columns import SETTINGS, Column, column_notes, measured_columns, precisions
+from zoo.report.columns import SETTINGS, Column, column_notes, measured_columns, precision_of, precisions
 from zoo.report.notes import missing_twins, search_note, search_trials, training_notes
 from zoo.results.baselines import NO_BASELINES, Standing, find_standing
 from zoo.results.comparison import Variant, estimate, group_variants, problem_key, spread_note
@@ -186,7 +186,7 @@ def _row(
     return [
         _name(result) + label,
         str(result.cell.seed),
-        *([_precision(result)] if precision else []),
+        *([precision_of(result)] if precision else []),
         f"{cost.parameters:,}",
         "-" if cost.macs is None else _short(cost.macs),
         *(f"{test.auc[name]:.4f}" for name in areas),
@@ -198,14 +198,10 @@ def _row(
     ]
 
 
-def _precision(result: RunResult) -> str:
-    return "-" if result.cell.fits_itself else result.cell.precision
-
-
 def _failed_row(result: RunResult, columns: Sequence[str], *, score: str) -> list[str]:
     """Return the row of a cell without scores: its status stands in the column that every terminal shows."""
     shown = {"model": _name(result), "seed": str(result.cell.seed), score: result.status, "run": result.run_id[:8]}
-    shown["precision"] = _precision(result)
+    shown["precision"] = precision_of(result)
     return [shown.get(name, "") for name in columns]
 
 

@@ -202,24 +202,15 @@ def prepare(
     init = None
     if settings.init:
         init = start_from(
-            host,
-            classifier,
-            cell=cell,
-            image_shape=train_split.image_shape,
-            classes=train_split.classes,
+            host, classifier, cell=cell, image_shape=train_split.image_shape, classes=train_split.classes,
             store=run_dir.parents[2],
-        )
+        )  # fmt: skip
     classifier.to(device)
     two_images = torch.from_numpy(np.array(train_split.chunks[0][:2])).to(device)
     trial = try_classifier(
-        host,
-        classifier,
-        two_images,
-        model=cell.model,
-        hparams=cell.hparams,
-        classes=len(data.task.classes),
+        host, classifier, two_images, model=cell.model, hparams=cell.hparams, classes=len(data.task.classes),
         precision=cell.precision,
-    )
+    )  # fmt: skip
     if trial.refuses_single and team.size == 1 and min(settings.batch_size, data.sizes["train"], len(train_split)) == 1:
         raise TrainingError(
             f"{cell.model} cannot be trained on batches of one image: {trial.refuses_single}",
