@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import importlib.metadata
 import importlib.util
 import logging
 import sys
@@ -16,7 +15,7 @@ from zoo.errors import MissingError, UsageError, nearest
 from zoo.global_state import global_state_kept
 from zoo.host import Host, PluginRecord
 from zoo.isolation import contained
-from zoo.packages import code_digest, first_party, is_editable
+from zoo.packages import code_digest, distributions_by_module, first_party, is_editable
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 from zoo.version import __version__
 
@@ -250,7 +249,7 @@ def distribution_of(requirement: str) -> str:
         return declared
     top = module.partition(".")[0]
     # A part is missing from what is installed, or nothing is.
-    return importlib.metadata.packages_distributions().get(top, [top])[0]
+    return distributions_by_module().get(top, [top])[0]
 
 
 def _is_there(module: str) -> bool:
