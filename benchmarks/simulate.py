@@ -36,6 +36,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo.lensing.instrument import Instrument
 from zoo.lensing.scenes import Scenes
+from zoo.processor import usable_cores
 
 LANES_PER_PROCESSOR = {(8, 0): 64}  # float32 units per streaming multiprocessor; 128 on other recent GPUs
 
@@ -219,7 +220,7 @@ def main() -> None:
 
     result: dict[str, Any] = {
         "setting": {name: getattr(arguments, name) for name in ("image_size", "masses", "threads", "rounds")},
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": usable_cores()},
         "torch": torch.__version__,
         "operations_per_ray": operations_per_ray(arguments.masses),
         "load_before": os.getloadavg()[0],

@@ -7,6 +7,7 @@ Only one that passes joins the shared manager, so nothing of a broken plugin is 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import os
 import sys
@@ -16,18 +17,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pluggy
 
 from zoo import hookspecs
 from zoo.errors import MissingError, UsageError, ZooError, nearest
-from zoo.global_state import global_state_kept
-from zoo.isolation import contained, isolate
+from zoo.isolation import isolate, plugin_code
 from zoo.packages import entry_points, first_party
 from zoo.paths import provide_home, user_path
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 
+S = TypeVar("S")
 _ERROR_LENGTH = 400  # characters of the one line that the table of `zoo plugins` shows
 COLLECTED: dict[str, type[Spec]] = {
     "zoo_models": ModelSpec,
@@ -97,7 +98,7 @@ class Host:
     def call_plugin(self, namespace: str, hook: str, **arguments: Any) -> Any:
         """Call a hook in one plugin alone; return what pluggy returns, or raise what the plugin raises."""
         others = [plugin for name, plugin in self.manager.list_name_plugin() if name != namespace]
-        with global_state_kept(namespace, hook):
+        with plugin_code(namespace, hook):
             return self.manager.subset_hook_caller(hook, others)(**arguments)
 
     def resolve_model(self, name: str) -> ModelSpec | None:
@@ -108,7 +109,7 @@ class Host:
         """
         namespace = name.partition("/")[0].lower()
         try:
-            with contextlib.redirect_stdout(sys.stderr), contained():
+            with contextlib.redirect_stdout(sys.stderr):
                 resolved = self.call_plugin(namespace, "zoo_resolve_model", name=name)
         except ZooError:
             raise
@@ -117,10 +118,12 @@ class Host:
                 f"model '{name}': plugin {namespace} failed in zoo_resolve_model: {type(error).__name__}: {error}",
                 hint="See: zoo plugins",
             ) from error
-        if resolved is None or (isinstance(resolved, ModelSpec) and resolved.namespace == namespace):
-            return resolved
+        if resolved is None:
+            return None
+        if type(resolved) is ModelSpec and resolved.namespace == namespace:
+            return dataclasses.replace(resolved)
         raise MissingError(
-            f"model '{name}': zoo_resolve_model of plugin {namespace} returned {resolved!r:.100}, "
+            f"model '{name}': zoo_resolve_model of plugin {namespace} returned {type(resolved).__name__}, "
             f"which is not a ModelSpec of the namespace '{namespace}'.",
             hint="See: zoo plugins",
         )
@@ -231,11 +234,11 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
             raise ImportError(f"the namespace '{candidate.name}' is taken by {owner}")
         # A plugin that prints while it is imported would spoil what `--json` writes to stdout. A look at the module's
         # attributes, too, may run the plugin's code.
-        with contextlib.redirect_stdout(sys.stderr), contained():
-            with global_state_kept(candidate.name, "its import"):
+        with contextlib.redirect_stdout(sys.stderr):
+            with plugin_code(candidate.name, "its import"):
                 module = candidate.load()
             import_ms = (time.perf_counter() - started) * 1e3
-            with global_state_kept(candidate.name, "a hook"):
+            with plugin_code(candidate.name, "a hook"):
                 wanted = getattr(module, "ZOO_API_VERSION", hookspecs.API_VERSION)
                 if wanted != hookspecs.API_VERSION:
                     raise ImportError(f"it needs plugin API {wanted}; this zoo offers {hookspecs.API_VERSION}")
@@ -283,6 +286,28 @@ def _check_hooks(trial: pluggy.PluginManager, module: ModuleType) -> None:
     trial.check_pending()
 
 
+def entries(returned: object, kind: type[S], *, hook: str) -> list[S]:
+    """Return what a hook returned if it is a list of one kind of thing.
+
+    Subclasses of lists and specs are refused, since they could be anything, such as endless.
+
+    Args:
+        returned: List or tuple.
+        kind: Class of its entries.
+        hook: Name of the hook, for the message.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if type(returned) not in (list, tuple):
+        raise TypeError(f"{hook} must return a list of {kind.__name__}, not {type(returned).__name__}")
+    content = list(cast(Iterable[Any], returned))
+    for entry in content:
+        if not (type(entry) is kind if issubclass(kind, Spec) else issubclass(type(entry), kind)):
+            raise TypeError(f"{hook} must return {kind.__name__}s, not {type(entry).__name__}")
+    return content
+
+
 def _collect(trial: pluggy.PluginManager, namespace: str) -> list[Spec]:
     """Return the specs of the one plugin in `trial`.
 
@@ -300,11 +325,9 @@ def _collect(trial: pluggy.PluginManager, namespace: str) -> list[Spec]:
                 f"a wrapper of {hook} must return the list that its yield gave, not {type(offered).__name__}"
             )
         for returned in offered:
-            if not isinstance(returned, (list, tuple)):
-                raise TypeError(f"{hook} must return a list of {kind.__name__}, not {type(returned).__name__}")
-            for spec in returned:
-                if not isinstance(spec, kind):
-                    raise TypeError(f"{hook} must return {kind.__name__}s, not {type(spec).__name__}")
+            for spec in entries(returned, kind, hook=hook):
+                # Made anew: the plugin keeps no way to change it.
+                spec = dataclasses.replace(spec)
                 if spec.namespace != namespace:
                     raise ValueError(
                         f"{spec.id}: the id must begin with '{namespace}/', the name of its entry point or file"

@@ -1,4 +1,4 @@
-"""Keeps plugins apart in calls that reach all of them: each gets copies of the arguments, and its faults are logged."""
+"""Runs code of plugins apart from all else: contained, named when it is slow; in events on copies of the arguments."""
 
 from __future__ import annotations
 
@@ -21,6 +21,42 @@ from zoo.hookspecs import EVENTS
 logger = logging.getLogger(__name__)
 
 _ENDED = object()
+
+
+SLOW_SECONDS = 20.0
+"""Time after which a line states whose code is running; importing torch takes some seconds on a busy machine."""
+
+
+@contextlib.contextmanager
+def plugin_code(plugin: str, where: str, *, may_take_long: bool = False) -> Iterator[None]:
+    """Run a plugin's code `contained`, with the global state kept, and name it in the log when it does not end.
+
+    Args:
+        plugin: Name of the plugin, or an id of its namespace.
+        where: Place of the call in words, such as the name of a hook.
+        may_take_long: Whether it is work, such as rendering, that is not named.
+
+    Raises:
+        Escape: The code raised something that is not an `Exception`.
+        KeyboardInterrupt: The process received SIGINT, or zoo itself stops the work (`Interrupted`).
+    """
+    plugin = plugin.partition("/")[0]
+    named = contextlib.nullcontext() if may_take_long else named_when_slow(plugin, where)
+    with named, global_state_kept(plugin, where), contained():
+        yield
+
+
+@contextlib.contextmanager
+def named_when_slow(plugin: str, where: str) -> Iterator[None]:
+    """Log a line if a plugin's code has not ended after some seconds, possibly for ever."""
+    text = "plugin %s has been busy in %s for %.0f s; to go on without it: Ctrl-C and ZOO_DISABLE_PLUGINS=%s"
+    timer = threading.Timer(SLOW_SECONDS, logger.warning, [text, plugin, where, SLOW_SECONDS, plugin])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Escape(Exception):
@@ -99,7 +135,7 @@ Faults = Callable[[], contextlib.AbstractContextManager[None]]
 @contextlib.contextmanager
 def _faults_logged(plugin: str, hook: str) -> Iterator[None]:
     try:
-        with global_state_kept(plugin, hook), contained():
+        with plugin_code(plugin, hook):
             yield
     except Exception:
         logger.warning("plugin %s failed in %s", plugin, hook, exc_info=True)

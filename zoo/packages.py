@@ -60,7 +60,7 @@ def is_editable(distribution: str) -> bool:
 
 
 def code_digest(source: Path) -> str:
-    """Return 16 hex digits of the SHA-256 of Python code.
+    """Return 16 hex digits of the SHA-256 of Python code, and of C++ code in the same folder.
 
     Args:
         source: Folder, or a file, which counts together with the modules beside it that it imports. Modules that an
@@ -72,7 +72,7 @@ def code_digest(source: Path) -> str:
     digests = {
         path.relative_to(source.parent).as_posix(): hashlib.sha256(regular_file(path).read_bytes()).hexdigest()
         for found in files
-        for path in (found.rglob("*.py") if found.is_dir() else [found])
+        for path in ([*found.rglob("*.py"), *found.rglob("*.cpp")] if found.is_dir() else [found])
     }
     return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()[:16]
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from zoo.errors import MissingError, UsageError, nearest
-from zoo.global_state import global_state_kept
 from zoo.host import Host, PluginRecord
-from zoo.isolation import contained
+from zoo.isolation import plugin_code
 from zoo.packages import code_digest, distributions_by_module, first_party, is_editable
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 from zoo.version import __version__
@@ -198,8 +197,7 @@ def load_target(spec: Spec) -> Any:
     """
     try:
         # Text that a plugin prints while it is imported is not data.
-        kept = global_state_kept(spec.namespace, f"the import of {spec.target}")
-        with contextlib.redirect_stdout(sys.stderr), kept, contained():
+        with contextlib.redirect_stdout(sys.stderr), plugin_code(spec.namespace, f"the import of {spec.target}"):
             return spec.load()
     except Exception as error:
         raise MissingError(

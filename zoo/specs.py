@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
+
+from zoo.plain_values import FORMS, LONGEST_ID, LONGEST_SUMMARY, plain_value
 
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_]*/[A-Za-z0-9][A-Za-z0-9_.+-]*")
 TARGET_PATTERN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -18,6 +19,7 @@ REFERENCE_SHAPE = {"in_chans": 1, "num_classes": 3, "image_size": 150}
 SHAPE_ARGUMENTS = ("in_chans", "num_classes", "image_size")
 EQUIVARIANCES = ("exact", "approximate")
 DEVICES = ("cpu", "any")
+BF16_DEVICES = ("cpu", "cuda")
 OPTIONAL_MASSES = ("multipoles", "truncated_haloes")
 """Fields of `zoo.lensing.scenes.Scenes` that deflect light and that a simulator need not render."""
 
@@ -51,20 +53,30 @@ class Spec:
     card: str = ""
 
     def __post_init__(self) -> None:
-        if not ID_PATTERN.fullmatch(self.id):
-            raise ValueError(f"{self.kind} id {self.id!r} is not of the form namespace/name")
+        if not ID_PATTERN.fullmatch(self.id) or len(self.id) > LONGEST_ID:
+            raise ValueError(
+                f"{self.kind} id {self.id[: LONGEST_ID + 9]!r} is not of the form namespace/name, or has more than "
+                f"{LONGEST_ID} characters"
+            )
         if not TARGET_PATTERN.fullmatch(self.target):
             raise ValueError(f"{self.id}: target {self.target!r} is not of the form module:attribute")
         for spec_field in dataclasses.fields(self):
             value = getattr(self, spec_field.name)
-            if isinstance(value, Mapping):
-                object.__setattr__(self, spec_field.name, MappingProxyType(dict(value)))
-            elif isinstance(value, list):
-                object.__setattr__(self, spec_field.name, tuple(value))
             # One value that cannot be printed, filtered or written as JSON would break the lists of all plugins.
-            allowed, fits = _FORMS[str(spec_field.type)]
-            if not fits(getattr(self, spec_field.name)):
-                raise ValueError(f"{self.id}: {spec_field.name} must be {allowed}, not {value!r}")
+            try:
+                plain = plain_value(value)
+            except ValueError as error:
+                raise ValueError(f"{self.id}: {spec_field.name} {error}") from None
+            if isinstance(plain, dict):
+                plain = MappingProxyType(plain)
+            elif isinstance(plain, list):
+                plain = tuple(plain)
+            object.__setattr__(self, spec_field.name, plain)
+            allowed, fits = FORMS[str(spec_field.type)]
+            if not fits(plain):
+                raise ValueError(f"{self.id}: {spec_field.name} must be {allowed}, not {value!r:.200}")
+        if len(self.summary) > LONGEST_SUMMARY:
+            raise ValueError(f"{self.id}: summary has more than {LONGEST_SUMMARY} characters; a text goes into card")
 
     @property
     def namespace(self) -> str:
@@ -97,44 +109,6 @@ class Spec:
         return plain
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether JSON can hold a value: text, finite number, truth value, None, and lists and mappings of them."""
-    if isinstance(value, Mapping):
-        return all(isinstance(key, str) and _is_plain(inner) for key, inner in value.items())
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
-
-
-# What the annotation of a field allows: in words, and as a test.
-_FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "str": ("a text", lambda value: isinstance(value, str)),
-    "str | None": ("a text or None", lambda value: value is None or isinstance(value, str)),
-    "int | None": ("a whole number or None", lambda value: value is None or type(value) is int),
-    "int": ("a whole number", lambda value: type(value) is int),
-    "bool": ("True or False", lambda value: isinstance(value, bool)),
-    # A forgotten comma makes ("timm") a text, and each letter would be taken for a name.
-    "tuple[str, ...]": (
-        "a list of texts",
-        lambda value: isinstance(value, tuple) and all(isinstance(entry, str) for entry in value),
-    ),
-    "tuple[Any, ...]": (
-        "a list of values that JSON can hold",
-        lambda value: isinstance(value, tuple) and _is_plain(value),
-    ),
-    "Mapping[str, Any]": (
-        "a mapping from names to values that JSON can hold",
-        lambda value: isinstance(value, Mapping) and _is_plain(value),
-    ),
-    "Mapping[str, str]": (
-        "a mapping from names to texts",
-        lambda value: (
-            isinstance(value, Mapping) and all(isinstance(text, str) for pair in value.items() for text in pair)
-        ),
-    ),
-}
-
-
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):
     """A network. Its target is called as
@@ -160,6 +134,8 @@ class ModelSpec(Spec):
             the content of the files, and a path is made absolute.
         twins: Ids of the plain networks that a comparison of this network needs: with as many parameters, with as many
             multiply-accumulates. A table that lacks them names the command that adds them.
+        bf16_devices: Devices, "cpu" and "cuda", on which `--precision auto` may train it in bf16; leave out those on
+            which bf16 is slower or makes its training fail. Its scores are computed in float32 in any case.
         fits_itself: Whether the module has a method `fit_splits` (`zoo.models.own_fit`), which replaces the training
             loop. No training setting applies to it then.
     """
@@ -177,12 +153,16 @@ class ModelSpec(Spec):
     training: Mapping[str, Any] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
     twins: tuple[str, ...] = ()
+    bf16_devices: tuple[str, ...] = BF16_DEVICES
     fits_itself: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if wrong := [twin for twin in self.twins if not ID_PATTERN.fullmatch(twin) or twin == self.id]:
             raise ValueError(f"{self.id}: twins name {wrong[0]!r}, which is not the id of another model")
+        if wrong := [device for device in self.bf16_devices if device not in BF16_DEVICES]:
+            allowed = ", ".join(BF16_DEVICES)
+            raise ValueError(f"{self.id}: bf16_devices has {wrong[0]!r}; known are {allowed}")
         if self.fits_itself and self.training:
             raise ValueError(f"{self.id}: it fits itself, so it cannot have training settings")
         if unknown := [name for name in self.paths if name not in self.defaults]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import locale
+import logging
+import os
 import random
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -29,8 +33,32 @@ CHANGES = {
     ),
     "torch's recording of gradients": ("torch.set_grad_enabled(False)", torch.is_grad_enabled),
     "the settings of cuDNN": ("torch.backends.cudnn.benchmark = True", lambda: torch.backends.cudnn.benchmark),
+    "torch's search for anomalies": ("torch.autograd.set_detect_anomaly(True)", torch.is_anomaly_enabled),
+    "torch's autocast": ("torch.set_autocast_enabled('cpu', True)", lambda: torch.is_autocast_enabled("cpu")),
+    "the treatment of denormal numbers": (
+        "torch.set_flush_denormal(True)",
+        lambda: float(torch.tensor(1e-310, dtype=torch.float64) / 2) == 0,
+    ),
+    "the settings of oneDNN": ("torch.backends.mkldnn.enabled = False", lambda: torch.backends.mkldnn.enabled),
+    "the settings of cuBLAS": (
+        "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False",
+        lambda: torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction,
+    ),
+    "the hooks of all modules": (
+        "torch.nn.modules.module.register_module_forward_hook(lambda *_: None)",
+        lambda: len(torch.nn.modules.module._global_forward_hooks),
+    ),
     "NumPy's treatment of errors": ("numpy.seterr(all='raise')", np.geterr),
+    "the working folder": ("os.chdir('/')", os.getcwd),
+    "the umask": ("os.umask(0o777)", lambda: os.umask(os.umask(0))),
+    "the locale": ("locale.setlocale(locale.LC_ALL, 'C')", lambda: locale.setlocale(locale.LC_ALL)),
+    "the limit of recursion": ("sys.setrecursionlimit(4321)", sys.getrecursionlimit),
+    # An existing variable, and what libraries change when they are imported.
+    "the environment": ("os.environ['OMP_NUM_THREADS'] = '7'; os.environ.pop('PATH')", lambda: dict(os.environ)),
+    "the filters of warnings": ("warnings.simplefilter('error')", lambda: list(warnings.filters)),
+    "the level of logging": ("logging.disable(logging.CRITICAL)", lambda: logging.root.manager.disable),
 }
+QUIET = ("the environment", "the filters of warnings", "the level of logging")
 DRAWS = {
     "torch": ("torch.rand(3)", lambda: torch.get_rng_state().tolist()),
     "numpy": ("numpy.random.rand(3)", lambda: repr(np.random.get_state())),  # noqa: NPY002  (the shared one)
@@ -39,7 +67,7 @@ DRAWS = {
 }
 CASES = {**CHANGES, **DRAWS}
 PLUGIN = """
-import random, sys
+import locale, logging, os, random, sys, warnings
 import numpy, torch
 from zoo import ModelSpec, hookimpl
 NAME = __name__
@@ -77,7 +105,8 @@ def meddle(tmp_path, monkeypatch):
         calls = {each: "change()" if each == place else "pass" for each in PLACES}
         file = tmp_path / f"{name}.py"
         file.write_text(PLUGIN.format(change=change, **calls))
-        code = f"import random, numpy, torch\n{change if place == 'at_target' else ''}\nnet = torch.nn.Identity\n"
+        libraries = "import locale, logging, os, random, sys, warnings, numpy, torch"
+        code = f"{libraries}\n{change if place == 'at_target' else ''}\nnet = torch.nn.Identity\n"
         (tmp_path / f"{name}_target.py").write_text(code)
         host = load_plugins(files=[file], environment={"ZOO_PLUGINS": name})
         assert not host.records[name].error
@@ -94,11 +123,35 @@ def meddle(tmp_path, monkeypatch):
 @pytest.mark.parametrize("what", CASES)
 def test_a_change_is_set_back_and_named(meddle, caplog, what, place):
     change, read = CASES[what]
+    if what == "the locale" and read() == "C":
+        pytest.skip("the locale is the one that the plugin sets")
+    caplog.set_level(logging.INFO)
     before = read()
     meddle(change, place)
     assert read() == before
     told = [record.getMessage() for record in caplog.records if f"plugin meddler_{place} changed" in record.message]
     assert [what in message for message in told] == ([True] if what in CHANGES else [])
+    levels = {record.levelno for record in caplog.records if f"plugin meddler_{place} changed" in record.message}
+    assert levels <= {logging.INFO if what in QUIET else logging.WARNING}
+
+
+def test_another_thread_sets_nothing_back():
+    """A stream of images is rendered in a thread, while the network in the main one draws random numbers."""
+    import threading
+
+    drawn = []
+
+    def render():
+        with global_state_kept("toy", "render"):
+            drawn.append(torch.rand(1))
+
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    thread = threading.Thread(target=render)
+    thread.start()
+    thread.join()
+    assert torch.equal(torch.cat([*drawn, torch.rand(1)]), expected)
 
 
 def test_a_change_before_an_exception_is_set_back():

@@ -205,7 +205,7 @@ def around():
     assert capsys.readouterr().out == ""
     assert [record.getMessage() for record in caplog.records] == [
         "plugin pl_bad: zoo_commands: RuntimeError: no",
-        "plugin pl_wrong: zoo_commands: TypeError: 'pl_wrong' is not a click command",
+        "plugin pl_wrong: zoo_commands: TypeError: zoo_commands must return Commands, not str",
     ]
 
 

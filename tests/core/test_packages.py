@@ -75,7 +75,7 @@ def test_the_digest_of_a_file_covers_the_modules_beside_it_that_it_imports(tmp_p
     seen = {alone}
     for path, text in (
         (helper, "value = 1"), (helper, "import parts.deep"), (package / "deep.py", "a = 1"),
-        (package / "deep.py", "a = 2"), (plugin, "import helper"), (helper, "a = "),
+        (package / "deep.py", "a = 2"), (package / "loop.cpp", "int a;"), (plugin, "import helper"), (helper, "a = "),
     ):  # fmt: skip
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)

@@ -177,6 +177,16 @@ def test_baselines_are_fitted_to_the_images_of_the_data_set():
     assert baseline.phases == ()
 
 
+def test_the_suite_of_the_published_masses_can_be_planned():
+    path = Path(__file__).parents[2] / "benchmarks/published.toml"
+    cells = plan_bench(load_plugins(environment={}), Request(models=[], data=[], device="cpu"), suite=path).cells
+    networks = [cell for cell in cells if not cell.fits_itself]
+    assert [cell.data for cell in networks] == ["deeplense/modelA", "deeplense/modelB"]
+    for cell in networks:
+        assert [phase.epochs for phase in cell.phases] == [4, 8]
+        assert cell.phases[-1].params == {"mass_scale": cell.recipe.params["mass_scale"]} == {"mass_scale": 1.0}
+
+
 def test_a_suite_states_phases_as_text_or_as_a_list(host, tmp_path):
     path = tmp_path / "suite.toml"
     head = 'models = ["toyzoo/tiny"]\ndata = ["toysky/discs"]\nbudget = "smoke"\nsimulator = "painter"\n[settings]\n'

@@ -34,14 +34,14 @@ def commands_of(host: Host, namespace: str) -> list[click.Command]:
     Raises:
         TypeError: The plugin returned something other than lists of commands; or another error of its hook.
     """
-    from zoo.isolation import contained
+    from zoo.host import entries
 
-    with contextlib.redirect_stdout(sys.stderr), contained():
-        commands = [command for offered in host.call_plugin(namespace, "zoo_commands") for command in offered]
-    for command in commands:
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{command!r} is not a click command")
-    return commands
+    with contextlib.redirect_stdout(sys.stderr):
+        return [
+            command
+            for offered in host.call_plugin(namespace, "zoo_commands")
+            for command in entries(offered, click.Command, hook="zoo_commands")
+        ]
 
 
 def console(*, stderr: bool = False) -> PlainConsole:

@@ -16,7 +16,7 @@ from zoo.cli.listing import print_aligned
 from zoo.environment import describe
 from zoo.errors import MissingError, UsageError
 from zoo.escaping import visible
-from zoo.isolation import contained
+from zoo.isolation import plugin_code
 from zoo.paths import cache_dir
 from zoo.schema import plain
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
@@ -151,7 +151,7 @@ def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
             if spec.namespace != namespace:
                 continue
             try:
-                with contained():
+                with plugin_code(namespace, f"the import of {spec.target}"):
                     spec.load()
             except Exception as error:
                 message = f"{spec.id}: target {spec.target}: {type(error).__name__}: {error}"

@@ -20,6 +20,7 @@ from zoo.data.simulate import Simulation
 from zoo.data.split import Split, check_labels, from_shards
 from zoo.data.task import open_task
 from zoo.errors import DataError, UsageError
+from zoo.isolation import plugin_code
 from zoo.lensing.population import Population
 from zoo.specs import DatasetSpec, SimulatorSpec
 
@@ -75,7 +76,9 @@ class Dataset:
         self._host = host
         check_code(host, recipe)
         check_content(recipe.params, self.spec.paths, recipe.content, what=self.spec.id)
-        self._content = registry.load_target(self.spec)(**all_params(self.spec, recipe.params))
+        build = registry.load_target(self.spec)
+        with plugin_code(self.spec.id, "the images", may_take_long=True):
+            self._content = build(**all_params(self.spec, recipe.params))
         if not isinstance(self._content, (ImageSet, Population)):
             raise DataError(
                 f"{self.spec.id} returned a {type(self._content).__name__}; "

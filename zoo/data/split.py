@@ -56,6 +56,11 @@ class Split:
         return channels, height, width
 
     @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Number of images of each class."""
+        return tuple(np.bincount(self.labels, minlength=len(self.classes)).tolist())
+
+    @property
     def images(self) -> NDArray[np.float32]:
         """[N, C, H, W], copied into memory."""
         return np.concatenate([np.asarray(chunk) for chunk in self.chunks])

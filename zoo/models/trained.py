@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.rotation import transform_d4
+from zoo.devices import in_float32
 from zoo.errors import DataError, UsageError, nearest
 from zoo.models.classifier import Classifier
 
@@ -77,7 +78,7 @@ class TrainedClassifier(Classifier):
         if not torch.isfinite(batch).all():
             raise DataError("The images hold values that are not finite.")
         self.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), in_float32():
             parts = [self._average(part.to(self.mean.device), AVERAGES[average]) for part in batch.split(batch_size)]
         return torch.cat(parts).numpy() if parts else np.zeros((0, len(self.classes)), np.float32)
 

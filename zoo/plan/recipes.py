@@ -14,7 +14,7 @@ from zoo.data.content import pin_paths
 from zoo.data.recipe import Recipe, canonical_json
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, ZooError
-from zoo.isolation import contained
+from zoo.isolation import plugin_code
 from zoo.plan.overrides import check_names, check_plain, data_params
 from zoo.plurals import counted
 from zoo.specs import DatasetSpec
@@ -181,7 +181,7 @@ def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> None:
     build = registry.load_target(dataset)
     try:
         params = all_params(dataset, recipe.params)
-        with contained():
+        with plugin_code(dataset.id, "sample"):
             scenes = build(**params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
         check_scenes(scenes, TRIAL_SCENES)
         engine = registry.find_simulator(host, recipe.simulator or "")

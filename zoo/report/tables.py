@@ -11,11 +11,10 @@ from zoo.data.about import budget_note, shown_params, version_note
 from zoo.data.phases import describe_phases
 from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.plurals import counted
-from zoo.report.columns import SETTINGS, Column, column_notes, measured_columns
-from zoo.report.notes import missing_twins, search_note, search_trials
+from zoo.report.columns import SETTINGS, Column, column_notes, measured_columns, precision_of, precisions
+from zoo.report.notes import missing_twins, search_note, search_trials, training_notes
 from zoo.results.baselines import NO_BASELINES, Standing, find_standing
 from zoo.results.comparison import Variant, estimate, group_variants, problem_key, spread_note
-from zoo.results.convergence import describe_plateau
 from zoo.results.differences import Comparison
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
@@ -46,6 +45,7 @@ _LEAST_IMPORTANT = (
     "equivariance error",
     "calibration error",
     "accuracy",
+    "precision",
     "fresh AUC",
     "95 %",
     "test - fresh",
@@ -78,7 +78,7 @@ def make_tables(
     twins: Mapping[str, Sequence[str]] = MappingProxyType({}),
     comparisons: Sequence[Comparison] | None = None,
 ) -> list[ResultTable]:
-    """Return a table for each data set, budget, sizes, rule and precision that occur.
+    """Return a table for each data set, budget, sizes and rule that occur.
 
     Args:
         results: Results of any kind.
@@ -104,6 +104,7 @@ def _table(
     good = [result for result in results if result.status == "ok"]
     bad = [result for result in results if result.status != "ok"]
     classes = good[0].classes if good else ()
+    several = precisions(results)
     sizes = split_sizes((good or results)[0])
     shown = shown_params(dataset, cell.recipe.params)
     # The areas of two classes are one number.
@@ -112,25 +113,25 @@ def _table(
     task = f" · task {cell.task}" if cell.task else ""
     title = (
         f"{cell.data}{task} · budget {cell.budget} · {sizes['train']:,} training, {sizes['val']:,} "
-        f"validation, {counted(sizes['test'], 'test image')} · rule {cell.rule} · {cell.precision}"
+        f"validation, {counted(sizes['test'], 'test image')} · rule {cell.rule} · {' and '.join(several)}"
         + (f"\n{', '.join(shown)}" if shown else "")
     )
     measured = [*measured_columns(good), *SETTINGS]
     columns = [
-        "model", "seed", "parameters", "MACs",
+        "model", "seed", *(["precision"] if len(several) > 1 else []), "parameters", "MACs",
         *(heading for heading, _ in areas), "95 %",
         *(column.heading for column in measured), "train images/s", "minutes", "run",
     ]  # fmt: skip
     standing = find_standing(group_variants(good), dataset=dataset, comparisons=comparisons)
     rows = [
-        _row(result, [name for _, name in areas], measured, label=standing.label(result))
+        _row(result, [name for _, name in areas], measured, label=standing.label(result), precision=len(several) > 1)
         for result in sorted(good, key=lambda result: -result.test.macro)
     ]
     rows += [_failed_row(result, columns, score=areas[-1][0]) for result in bad]
     notes = list(filter(None, [budget_note(cell.budget, dataset)]))
     if old := version_note(dataset, cell.recipe.dataset_version):
         notes.append(f"Images {old}")
-    notes += [*standing.footnotes, *result_notes(good), *begun_notes(good, dataset)]
+    notes += [*standing.footnotes, *result_notes(good), *training_notes(good, dataset)]
     notes += filter(None, [search_note(good), missing_twins(results, twins), *map(accumulation_note, good)])
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
     notes += column_notes(good)
@@ -151,34 +152,17 @@ def result_notes(results: Sequence[Finished]) -> list[str]:
     """
     notes = []
     trained = [result for result in results if not result.cell.fits_itself]
-    for words, models in _grouped(trained, [describe_phases(result.cell.phases) for result in trained]).items():
-        if words:
-            notes.append(f"{', '.join(models)}: trained on {words}; validation and test images are those of the table.")
     names = sorted({name for result in trained for name in result.cell.training} - {"lr", "weight_decay"})
-    for name in names:
-        by_value = _grouped(trained, [str(result.cell.training.get(name)) for result in trained])
+    for name in ["precision", *names]:
+        by_value: dict[str, list[str]] = {}
+        for result in trained:
+            value = result.cell.precision if name == "precision" else result.cell.training.get(name)
+            by_value.setdefault(str(value), []).append(_name(result))
         if len(by_value) > 1:
-            parts = [f"{value or 'none'} for {', '.join(models)}" for value, models in by_value.items()]
+            parts = [f"{value or 'none'} for {', '.join(dict.fromkeys(models))}" for value, models in by_value.items()]
             which = "; ".join(parts)
             notes.append(f"Trained differently: {name} is {which}.")
     return notes
-
-
-def _grouped(results: Sequence[Finished], texts: Sequence[str]) -> dict[str, list[str]]:
-    """Return text -> names of the networks whose results have it, each once."""
-    groups: dict[str, list[str]] = {}
-    for result, text in zip(results, texts, strict=True):
-        groups.setdefault(text, []).append(_name(result))
-    return {text: list(dict.fromkeys(names)) for text, names in groups.items()}
-
-
-def begun_notes(results: Sequence[Finished], dataset: DatasetSpec | None) -> list[str]:
-    """Return a sentence on each training that has not begun to learn."""
-    return [
-        f"{_name(result)}, seed {result.cell.seed}: {describe_plateau(result.cell, dataset, epochs=result.not_begun)}"
-        for result in results
-        if result.not_begun
-    ]
 
 
 def accumulation_note(result: Finished) -> str:
@@ -193,12 +177,15 @@ def accumulation_note(result: Finished) -> str:
     )
 
 
-def _row(result: Finished, areas: Sequence[str], measured: Sequence[Column], *, label: str) -> list[str]:
+def _row(
+    result: Finished, areas: Sequence[str], measured: Sequence[Column], *, label: str, precision: bool
+) -> list[str]:
     test, cost = result.test, result.cost
     low, high = test.intervals["auc.macro"]
     return [
         _name(result) + label,
         str(result.cell.seed),
+        *([precision_of(result)] if precision else []),
         f"{cost.parameters:,}",
         "-" if cost.macs is None else _short(cost.macs),
         *(f"{test.auc[name]:.4f}" for name in areas),
@@ -213,6 +200,7 @@ def _row(result: Finished, areas: Sequence[str], measured: Sequence[Column], *, 
 def _failed_row(result: RunResult, columns: Sequence[str], *, score: str) -> list[str]:
     """Return the row of a cell without scores: its status stands in the column that every terminal shows."""
     shown = {"model": _name(result), "seed": str(result.cell.seed), score: result.status, "run": result.run_id[:8]}
+    shown["precision"] = precision_of(result)
     return [shown.get(name, "") for name in columns]
 
 

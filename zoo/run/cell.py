@@ -149,7 +149,7 @@ def _run(
     """
     prepared = prepare(host, cell, run_dir, device=device, images=images, team=team)
     device = prepared.device
-    classifier, fabric, spec = prepared.classifier, prepared.fabric, prepared.spec
+    classifier, spec = prepared.classifier, prepared.spec
     train_split, val_split, simulated = prepared.train_split, prepared.val_split, prepared.simulated
     _write_examples(run_dir / store.EXAMPLES, train_split)
     few_images = torch.from_numpy(np.array(val_split.chunks[0][:64])).to(device)
@@ -189,11 +189,9 @@ def _run(
     simulated.seconds += time.perf_counter() - clock
     prepared.progress.report("score", 0, 1)
     test_logits, test_labels = predict(
-        classifier, Batches(test_split, device=device), fabric=fabric, when="Test images after the training"
+        classifier, Batches(test_split, device=device), when="Test images after the training"
     )
-    val_logits, val_labels = predict(
-        classifier, fitted.val_data, fabric=fabric, when="Validation images after the training"
-    )
+    val_logits, val_labels = predict(classifier, fitted.val_data, when="Validation images after the training")
     after = measure_equivariance(
         classifier, few_images, group, name=val_split.ids.__getitem__, when="Validation images, turned, at the end"
     )
@@ -241,7 +239,7 @@ def _run(
         data=DataSummary(
             recipe_hash=cell.recipe.hash,
             image_shape=train_split.image_shape,
-            counts={split.name: tuple(np.bincount(split.labels).tolist()) for split in splits},
+            counts={split.name: split.class_counts for split in splits},
         ),
         init=prepared.init,
         device=str(device),
@@ -250,7 +248,7 @@ def _run(
         environment=describe(),
         plugins=registry.loaded_plugins(host),
         stream=summary_of_stream,
-        not_begun=0 if cell.fits_itself else epochs_at_chance(history, counts=prepared.class_counts),
+        not_begun=0 if cell.fits_itself else epochs_at_chance(history, counts=train_split.class_counts),
     )
 
 

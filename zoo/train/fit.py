@@ -19,13 +19,13 @@ from lightning_fabric import Fabric
 
 from zoo import registry
 from zoo.data.loader import Batches
-from zoo.data.open import Dataset, SimulationProgress
-from zoo.data.phases import describe_params, last_epochs, phase_number, phase_recipe
+from zoo.data.open import Dataset
 from zoo.data.split import Split
 from zoo.data.stream import Stream
-from zoo.errors import DataError, TrainingError, ZooError
+from zoo.errors import TrainingError, ZooError
 from zoo.isolation import contained
 from zoo.models.classifier import Classifier, build_classifier
+from zoo.models.pixels import normalisation
 from zoo.models.trial import Trial, try_classifier
 from zoo.models.weights_file import Init
 from zoo.plan.settings import TrainingSettings
@@ -38,7 +38,7 @@ from zoo.results.schema import Epoch
 from zoo.specs import ModelSpec
 from zoo.train.loop import EpochReport, make_fabric, train, waited_share
 from zoo.train.own_fit import fit_prepared
-from zoo.train.phases import PhasedBatches
+from zoo.train.phases import images_of, open_phases, open_stream, training_batches
 from zoo.train.team import ALONE, OWN_ERROR, Team
 from zoo.weights.start import start_from
 
@@ -99,12 +99,6 @@ class Prepared:
     def train_split(self) -> Split:
         """Training split of the last phase, whose images are closest to those of the test."""
         return self.train_splits[-1]
-
-    @property
-    def class_counts(self) -> list[int]:
-        """Number of training images of each class; of a stream, among its first images."""
-        counts: list[int] = np.bincount(self.train_split.labels, minlength=len(self.train_split.classes)).tolist()
-        return counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,13 +174,13 @@ def prepare(
     data = Dataset(
         host, cell.recipe, cell.sizes, folder=images, task=cell.task, train_seed=cell.train_seed, progress=simulating
     )
-    phases = _open_phases(host, cell, data, folder=images, progress=simulating)
+    phases = open_phases(host, cell, data, folder=images, progress=simulating)
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)
     classifier = build_classifier(
         host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
     )
-    stream = _open_stream(phases, cell, settings, device) if settings.stream else None
+    stream = open_stream(phases, cell, device=device) if settings.stream else None
     # Before anything is rendered, and before the test split is opened: a training that cannot be scored is wasted.
     for phase in [] if settings.stream else phases:
         phase.check("train")
@@ -200,30 +194,21 @@ def prepare(
     simulated.seconds += time.perf_counter() - clock
     if team.size > 1:
         fabric.barrier()  # the others read what has been made
-    mean, std = (torch.as_tensor(values) for values in train_split.moments())
-    if not (mean.isfinite().all() and std.isfinite().all()):
-        raise DataError(f"{cell.data}: the training images hold values that are not finite.")
-    if not std.any():
-        raise DataError(
-            f"{cell.data}: all pixels of all training images are {mean[0]:g}; a network cannot learn from them."
-        )
+    mean, std = (torch.as_tensor(values) for values in normalisation(train_split, data=cell.data))
     if not cell.fits_itself:  # such a network sees the images as they are, in its fit and afterwards
-        classifier.normalise(mean=mean, std=std.clamp_min(1e-12))
+        classifier.normalise(mean=mean, std=std)
     init = None
     if settings.init:
         init = start_from(
-            host,
-            classifier,
-            cell=cell,
-            image_shape=train_split.image_shape,
-            classes=train_split.classes,
+            host, classifier, cell=cell, image_shape=train_split.image_shape, classes=train_split.classes,
             store=run_dir.parents[2],
-        )
+        )  # fmt: skip
     classifier.to(device)
     two_images = torch.from_numpy(np.array(train_split.chunks[0][:2])).to(device)
     trial = try_classifier(
-        host, classifier, two_images, model=cell.model, hparams=cell.hparams, classes=len(data.task.classes)
-    )
+        host, classifier, two_images, model=cell.model, hparams=cell.hparams, classes=len(data.task.classes),
+        precision=cell.precision,
+    )  # fmt: skip
     if trial.refuses_single and team.size == 1 and min(settings.batch_size, data.sizes["train"], len(train_split)) == 1:
         raise TrainingError(
             f"{cell.model} cannot be trained on batches of one image: {trial.refuses_single}",
@@ -271,7 +256,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
     def remember(so_far: list[Epoch]) -> None:
         nonlocal note
         history.append(so_far[-1])
-        epochs = epochs_at_chance(so_far, counts=prepared.class_counts)
+        epochs = epochs_at_chance(so_far, counts=prepared.train_split.class_counts)
         note = describe_plateau(cell, prepared.data.spec, epochs=epochs) if epochs else None
         epoch_ended(so_far[-1])
 
@@ -286,11 +271,11 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
             val_auc=history[-1].val_auc if history else None,
             streamed_per_second=None if stream is None else stream.made / stream.seconds,
             waited_share=None if stream is None else waited_share(history),
-            images=_images_of(cell, epoch),
+            images=images_of(cell, epoch),
             note=note,
         )
 
-    train_data = stream or _batches(prepared.train_splits, cell, prepared.device)
+    train_data = stream or training_batches(prepared.train_splits, cell, device=prepared.device)
     weights, full_history, chosen_epoch = train(
         prepared.classifier,
         train_data,
@@ -338,15 +323,11 @@ def help_fit(
             classifier = build_classifier(
                 host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
             ).to(fabric.device)
-            phases = _open_phases(host, cell, data, folder=images)
-            train_data = (
-                _open_stream(phases, cell, settings, fabric.device)
-                if settings.stream
-                else _batches([phase.split("train") for phase in phases], cell, fabric.device)
-            )
+            phases = open_phases(host, cell, data, folder=images)
+            stream = open_stream(phases, cell, device=fabric.device) if settings.stream else None
             train(
                 classifier,
-                train_data,
+                stream or training_batches([each.split("train") for each in phases], cell, device=fabric.device),
                 None,
                 settings,
                 seed=cell.seed,
@@ -364,42 +345,3 @@ def help_fit(
         logger.error("process %d: %s", team.rank, error, exc_info=not isinstance(error, ZooError))
         raise SystemExit(OWN_ERROR) from error
     return Helped(status="ok")
-
-
-def _open_phases(
-    host: Host, cell: Cell, data: Dataset, *, folder: Path | None, progress: SimulationProgress | None = None
-) -> list[Dataset]:
-    """Return the data set of each phase's training images: that of the cell where there are no phases."""
-    return [
-        Dataset(
-            host,
-            phase_recipe(data.spec, cell.recipe, phase),
-            cell.sizes,
-            folder=folder,
-            task=cell.task,
-            train_seed=cell.train_seed,
-            progress=progress,
-        )
-        for phase in cell.phases
-    ] or [data]
-
-
-def _open_stream(phases: list[Dataset], cell: Cell, settings: TrainingSettings, device: torch.device) -> Stream:
-    """Return a stream of as many new images an epoch as the train split would have."""
-    images = cell.sizes["train"]
-    simulations = [phase.simulation(expected_images=images * settings.epochs, split="train") for phase in phases]
-    earlier = list(zip(last_epochs(cell.phases), simulations, strict=False))[:-1]
-    return Stream(simulations[-1], images=images, device=device, task=phases[-1].task, earlier=earlier)
-
-
-def _batches(splits: Sequence[Split], cell: Cell, device: torch.device) -> Batches | PhasedBatches:
-    """Return the stored training images of all phases in batches."""
-    return PhasedBatches(splits, cell.phases, device=device) if cell.phases else Batches(splits[0], device=device)
-
-
-def _images_of(cell: Cell, epoch: int) -> str | None:
-    """Return the parameters of the training images in an epoch, where they change from phase to phase."""
-    number = phase_number(cell.phases, epoch)
-    if number is None:
-        return None
-    return f"{describe_params(cell.phases[number - 1].params)}, phase {number} of {len(cell.phases)}"

@@ -12,8 +12,9 @@ from torch import nn
 from zoo.data.about import all_params
 from zoo.data.loader import Batches
 from zoo.data.recipe import short_hash
+from zoo.devices import in_float32
 from zoo.errors import TrainingError, ZooError
-from zoo.global_state import global_state_kept
+from zoo.isolation import plugin_code
 from zoo.models.load import differences
 from zoo.models.own_fit import FitsItself, ImagesToFit, SplitsToFit
 from zoo.results.schema import Epoch
@@ -38,7 +39,7 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> tuple[Epo
     Raises:
         TrainingError: The fit failed, or a logit is not finite.
     """
-    classifier, device, fabric = prepared.classifier, prepared.device, prepared.fabric
+    classifier, device = prepared.classifier, prepared.device
     splits = SplitsToFit(
         train=ImagesToFit(prepared.train_split, device=device),
         val=ImagesToFit(prepared.val_split, device=device),
@@ -53,10 +54,10 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> tuple[Epo
     fit_itself(classifier.network, splits, name=cell.model)
     fitted = time.perf_counter() - started
     splits.progress(0, 1, "validate")
-    logits, labels = predict(classifier, val_data, fabric=fabric, when="Validation images after the fit")
+    logits, labels = predict(classifier, val_data, when="Validation images after the fit")
     val_loss, val_auc, val_accuracy = validate(logits, labels)
     images, truth = next(splits.train.batches(LOSS_IMAGES))
-    with torch.inference_mode(), fabric.autocast():
+    with torch.inference_mode(), in_float32():
         train_loss = float(F.cross_entropy(classifier(images).float(), truth))
     entry = Epoch(
         epoch=1,
@@ -92,7 +93,7 @@ def fit_itself(network: nn.Module, splits: SplitsToFit, *, name: str) -> None:
     """
     expected = {key: torch.empty_like(tensor, device="meta") for key, tensor in network.state_dict().items()}
     try:
-        with global_state_kept(name.partition("/")[0], f"the fit of {name}"):
+        with plugin_code(name, f"the fit of {name}", may_take_long=True):
             torch.manual_seed(splits.seed)
             cast(FitsItself, network.eval()).fit_splits(splits)
     except (ZooError, torch.OutOfMemoryError, MemoryError):
