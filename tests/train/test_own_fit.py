@@ -42,11 +42,6 @@ def host():
     return load_plugins(files=[TOY, TOY.with_name("ownfits.py"), TOY.with_name("toysky.py")], environment={})
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr("zoo.run.cell.inference_rate", lambda *_: 1.0)  # measures for a second
-
-
 def plan(host, *models, data="toyzoo/stripes", match="", **settings):
     return make_plan(
         host,
