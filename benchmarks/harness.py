@@ -142,14 +142,14 @@ def measure(
         if step == steps:
             trained = watch.now()
 
-    def epoch_ended(entry: dict[str, float]) -> None:
+    def epoch_ended(history: list[Any]) -> None:
         nonlocal started
         ended = watch.now()
         before = watch.now()
         bare_epoch(network, optimizer, images, labels, steps, fabric)
         bare = watch.now() - before
         row = {"train": trained - started, "whole": ended - started, "bare": bare, **watch.seconds}
-        if entry["epoch"] > 2:  # the first two are warm-up, one of each kind
+        if history[-1].epoch > 2:  # the first two are warm-up, one of each kind
             rows.append(row)
         watch.seconds = {}
         watch.on = not watch.on
@@ -158,7 +158,7 @@ def measure(
     watched = {
         "augment": watch.timed("augmentation", training.augment),
         "predict": watch.timed("validation", training.predict, always=True),
-        "_checkpoint": watch.timed("checkpoint", training._checkpoint, always=True),
+        "write_checkpoint": watch.timed("checkpoint", training.write_checkpoint, always=True),
     }
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -169,7 +169,7 @@ def measure(
         started = watch.now()
         training.train(
             classifier, train_data, val_data, settings, seed=0, rule="val_auc", fabric=fabric, run_dir=Path(folder),
-            epoch_ended=epoch_ended, step_ended=watch.timed("progress", step_ended),
+            least_images=1, epoch_ended=epoch_ended, step_ended=watch.timed("progress", step_ended),
         )  # fmt: skip
     whole, apart = rows[0::2], rows[1::2]
     shares = {

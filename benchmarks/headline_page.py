@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-import math
-import textwrap
 from collections.abc import Sequence
 
-from headline_runs import Run, choice, dataset_of, full_size, installed, name_of, probe_of, problem_size
+from headline_runs import Run, dataset_of, full_size, installed, name_of, problem_size
+from headline_tables import (
+    CLASSES,
+    PUBLISHED,
+    area,
+    difficulty_table,
+    equivariance_cells,
+    equivariance_headings,
+    few_table,
+    published_tables,
+    rows,
+    score_table,
+    shift_table,
+    time_table,
+    wrapped,
+)
 
 from zoo import registry
 from zoo.data.about import budget_note, version_note
-from zoo.report.columns import MEASURED, SETTINGS
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
-from zoo.results.comparison import Variant, group_variants, problem_key, spread
-from zoo.results.convergence import training_end
-from zoo.results.schema import Epoch, Finished
+from zoo.results.comparison import group_variants, problem_key
+from zoo.results.schema import Finished
 
-CLASSES = ("no_substructure", "subhalo", "vortex")
-PLAIN = "timm/resnet18"
-
-# One-vs-rest AUC of no substructure, sub-halo, vortex, and micro; single runs, checkpoint chosen on the test set.
-# DeepLense's equivariant project of 2021, 75,000 training images; see docs/populations.md.
-PUBLISHED = {
-    "modelA": {
-        "ResNet-18": (0.9969, 0.9845, 0.9974, 0.9942),
-        "e2cnn C4": (0.9986, 0.9942, 0.9986, 0.9969),
-        "e2cnn C8": (0.9991, 0.9976, 0.9995, 0.9984),
-        "e2cnn D4": (0.9994, 0.9969, 0.9994, 0.9982),
-        "e2cnn D8": (0.9988, 0.9964, 0.9991, 0.9979),
-    },
-    "modelB": {
-        "ResNet-18": (0.9920, 0.9632, 0.9908, 0.9848),
-        "e2cnn C4": (0.9942, 0.9868, 0.9954, 0.9929),
-        "e2cnn C8": (0.9958, 0.9887, 0.9966, 0.9950),
-        "e2cnn D4": (0.9956, 0.9895, 0.9970, 0.9947),
-        "e2cnn D8": (0.9962, 0.9914, 0.9986, 0.9961),
-    },
-}
 MISSING = (
     "**The paper-size table is missing for {data}**: 67,500 training images of 150 x 150 pixels at the published "
     "masses need a GPU, which was not available. The networks on this page were trained on a smaller and easier "
@@ -110,57 +100,10 @@ def machines(runs: Sequence[Run]) -> list[str]:
     return sorted(found)
 
 
-def rows(header: Sequence[str], body: Sequence[Sequence[str]], *, texts: int = 1) -> str:
-    """Return a Markdown table whose first columns are texts and the others numbers."""
-    rule = ["---"] * texts + ["---:"] * (len(header) - texts)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *body])
-
-
-def score_table(runs: Sequence[Run]) -> str:
-    """Return ours, best mean micro AUC first; at paper size with the published ones and a verdict."""
-    header = [
-        "network",
-        "seeds",
-        "parameters",
-        "MMACs",
-        "none",
-        "sub-halo",
-        "vortex",
-        "micro",
-        "macro (95 %)",
-        *equivariance_headings(runs),
-        *(column.heading for column in SETTINGS),
-    ]
-    body = []
-    for variant in by_micro(runs):
-        first = variant.results[0]
-        low, high = first.test.intervals["auc.macro"]
-        body.append(
-            [
-                f"`{variant.name}`", str(len(variant.results)), f"{first.cost.parameters:,}",
-                f"{first.cost.macs / 1e6:.1f}", *(area(mean(variant.auc(name))) for name in (*CLASSES, "micro")),
-                f"{area(mean(variant.auc()))} ({area(low)} to {area(high)})", *equivariance_cells(first, runs),
-                *(column.cell(first) for column in SETTINGS),
-            ]
-        )  # fmt: skip
-    data = name_of(runs[0].cell)
-    if runs[0].cell.budget != "paper" or data not in PUBLISHED:
-        return rows(header, body)
-    for name, areas in PUBLISHED[data].items():
-        unknown = [""] * (1 + len(equivariance_headings(runs)) + len(SETTINGS))
-        body.append([f"*published: {name}*", "1", "", "", *map(area, areas), *unknown])
-    return rows(header, body) + "\n\n" + verdict(by_micro(runs), data)
-
-
-def equivariance_headings(runs: Sequence[Run]) -> list[str]:
-    """Return the headings of the equivariance columns; none where all runs hold the measure of earlier versions."""
-    return ["equivariance error", "class flips"] if any(run.result.equivariance.after for run in runs) else []
-
-
-def equivariance_cells(result: Finished, runs: Sequence[Run]) -> list[str]:
-    """Return the cells of a row of a table of these runs under `equivariance_headings`."""
-    columns = {column.heading: column for column in MEASURED}
-    return [columns[heading].cell(result) for heading in equivariance_headings(runs)]
+def old_definition(runs: Sequence[Run]) -> list[str]:
+    """Return one sentence for each data set whose runs have images of an earlier version."""
+    notes = {version_note(dataset_of(run), run.cell.recipe.dataset_version) for run in runs}
+    return [f"**Images {note}.** These scores are of the old definition." for note in sorted(notes) if note]
 
 
 def notes(runs: Sequence[Run]) -> str:
@@ -172,10 +115,18 @@ def notes(runs: Sequence[Run]) -> str:
     )
 
 
-def old_definition(runs: Sequence[Run]) -> list[str]:
-    """Return one sentence for each data set whose runs have images of an earlier version."""
-    notes = {version_note(dataset_of(run), run.cell.recipe.dataset_version) for run in runs}
-    return [f"**Images {note}.** These scores are of the old definition." for note in sorted(notes) if note]
+def recorded_probe(results: Sequence[Finished]) -> str:
+    """Return one line on the scalar probe that results of earlier versions hold; the rows share their images."""
+    found = next((result.probe for result in results if result.probe is not None), None)
+    if found is None:
+        return ""
+    low, high = found.interval
+    name, best = max(found.single.items(), key=lambda item: item[1])
+    return (
+        "scalar probe (total flux, ring radius, central brightness, peak): "
+        f"AUC macro {found.auc['macro']:.3f} ({low:.3f} to {high:.3f}), {name} alone {best:.3f}, "
+        f"labels shuffled {found.shuffled:.3f}"
+    )
 
 
 def readme_table(runs: Sequence[Run], *, data: str = "modelB", budget: str = "laptop") -> str:
@@ -205,182 +156,3 @@ def readme_table(runs: Sequence[Run], *, data: str = "modelB", budget: str = "la
             ]
         )  # fmt: skip
     return "\n\n".join([rows(header, body), *map(wrapped, old_definition(chosen)), notes(chosen)])
-
-
-def verdict(variants: Sequence[Variant], data: str) -> str:
-    """Return how our micro AUCs stand to the best published one, whichever way."""
-    name, best = max(((name, areas[-1]) for name, areas in PUBLISHED[data].items()), key=lambda pair: pair[1])
-    above = [f"`{v.name}`" for v in variants if mean(v.auc("micro")) > best]
-    below = [f"`{v.name}`" for v in variants if mean(v.auc("micro")) <= best]
-    return (
-        f"Published best, {name}: {area(best)}, on other images of the same kind. "
-        f"Above it: {', '.join(above) or 'none'}. Not above it: {', '.join(below) or 'none'}."
-    )
-
-
-def by_micro(runs: Sequence[Run]) -> list[Variant]:
-    """Return the variants, best mean micro AUC first."""
-    return sorted(group_variants(run.result for run in runs), key=lambda variant: -mean(variant.auc("micro")))
-
-
-def time_table(runs: Sequence[Run]) -> str:
-    """Return when each network's validation AUC reached the goals, and what it cost; "" without a GPU."""
-    runs = [run for run in runs if run.result.environment.gpu]
-    if not runs:
-        return ""
-    data, goals = name_of(runs[0].cell), {}
-    if runs[0].cell.budget == "paper" and data in PUBLISHED:
-        best = max(areas[-1] for areas in PUBLISHED[data].values())
-        goals[f"the published {area(best)}"] = best
-    plain = [max(epoch.val_auc for epoch in run.history) for run in runs if run.cell.model == PLAIN]
-    if plain:
-        goals[f"ResNet-18's best, {area(max(plain))}"] = max(plain)
-    histories = {run.result.run_id: run.history for run in runs}
-    header = ["network", "images/s", "GFLOP/s", "peak MiB", *(f"to {name}" for name in goals), "minutes in all"]
-    body = []
-    for variant in by_micro(runs):
-        first = variant.results[0]
-        cost, history = first.cost, histories[first.run_id]
-        body.append(
-            [
-                f"`{variant.name}`", f"{cost.train_images_per_second:,.0f}",
-                f"{6e-9 * cost.macs * cost.train_images_per_second:,.0f}",
-                f"{cost.peak_memory_bytes / 2**20:,.0f}",
-                *(minutes_to(history, first, goal) for goal in goals.values()),
-                f"{first.seconds / 60:.1f}",
-            ]
-        )  # fmt: skip
-    return rows(header, body)
-
-
-def minutes_to(history: Sequence[Epoch], result: Finished, goal: float) -> str:
-    """Return the minutes until a validation AUC was reached."""
-    elapsed = result.cost.simulation_seconds
-    for epoch in history:
-        elapsed += epoch.seconds
-        if epoch.val_auc >= goal:
-            return f"{elapsed / 60:.1f}"
-    return "not reached"
-
-
-def shift_table(runs: Sequence[Run]) -> str:
-    """Return macro AUC of the first seeds' weights on images that they were not trained for, or ""."""
-    shifts = list(dict.fromkeys(name for run in runs for name in run.shifts))
-    if not shifts:
-        return ""
-    shifted = {run.result.run_id: run.shifts for run in runs}
-    body = [
-        [
-            f"`{variant.name}`",
-            *(area(told.auc["macro"]) if told else "" for told in map(shifted[first.run_id].get, shifts)),
-        ]
-        for variant in by_micro(runs)
-        for first in variant.results[:1]
-    ]
-    text = (
-        "Macro AUC of the same weights on other images. Turning by 17 or 45 degrees interpolates between pixels, which "
-        "smooths their noise and leaves the corners empty; this can raise a score."
-    )
-    return f"{wrapped(text)}\n\n{rows(['network', *shifts], body)}"
-
-
-def few_table(runs: Sequence[Run]) -> str:
-    """Return macro AUC against the number of training images, or "" where there is one number only."""
-    sizes = sorted({run.cell.sizes["train"] for run in runs})
-    models = sorted({run.cell.model for run in runs if run.cell.sizes["train"] != sizes[-1]})
-    if not models:
-        return ""
-    body = []
-    for model in models:
-        cells = []
-        for size in sizes:
-            own = [run for run in runs if (run.cell.model, run.cell.sizes["train"]) == (model, size)]
-            # Trainings of another length or version are no further seeds.
-            variants = sorted(group_variants(run.result for run in own), key=lambda variant: -len(variant.results))
-            found = variants[0].auc() if variants else []
-            cells.append(f"{area(mean(found))} ({deviation(found)}{len(found)})" if found else "")
-        body.append([f"`{model}`", *cells])
-    text = "Macro AUC against the number of training images; in brackets the deviation between seeds and their number."
-    return f"{text}\n\n{rows(['network', *(f'{size:,}' for size in sizes)], body)}"
-
-
-def difficulty_table(runs: Sequence[Run]) -> str:
-    """Return the scores of each changed choice of the population; all runs of one budget and size."""
-    models = sorted({run.cell.model for run in runs})
-    problems: dict[tuple[str, str], list[Run]] = {}
-    for run in sorted(runs, key=lambda run: name_of(run.cell)):
-        problems.setdefault((name_of(run.cell), choice(run)), []).append(run)
-    body = []
-    for (data, changed), own in problems.items():
-        by_model = {run.cell.model: run for run in own}
-        cells = (learnt(by_model[model]) if model in by_model else "" for model in models)
-        body.append([data, changed, *cells, area(probe_of(own[0]))])
-    sizes = runs[0].cell.sizes
-    text = (
-        f"Micro and macro AUC with the published substructure masses, {sizes['train']:,} training images, budget "
-        f"{runs[0].cell.budget}. In brackets: training and validation loss of the epoch whose weights were kept (a "
-        "validation loss above the training loss is overfitting), and the fall of the training loss over the last "
-        "fifth of the epochs. If it is large, the score depends on how early this training begins to learn as well as "
-        "on the difficulty of the problem. The last column is the macro AUC of the scalar probe. See "
-        "[populations.md](populations.md#what-makes-it-hard)."
-    )
-    header = ["data", "changed", *(f"`{model}`" for model in models), "probe"]
-    return f"{wrapped(text)}\n\n{rows(header, body, texts=2)}"
-
-
-def recorded_probe(results: Sequence[Finished]) -> str:
-    """Return one line on the scalar probe that results of earlier versions hold; the rows share their images."""
-    found = next((result.probe for result in results if result.probe is not None), None)
-    if found is None:
-        return ""
-    low, high = found.interval
-    name, best = max(found.single.items(), key=lambda item: item[1])
-    return (
-        "scalar probe (total flux, ring radius, central brightness, peak): "
-        f"AUC macro {found.auc['macro']:.3f} ({low:.3f} to {high:.3f}), {name} alone {best:.3f}, "
-        f"labels shuffled {found.shuffled:.3f}"
-    )
-
-
-def learnt(run: Run) -> str:
-    """Return micro and macro AUC, and how the training ended, or that it had not begun."""
-    auc, history = run.result.test.auc, run.history
-    told = f"{area(auc['micro'])} / {area(auc['macro'])}"
-    if history[-1].train_loss > 0.99 * math.log(len(CLASSES)):
-        return f"{told} (nothing learnt: the loss stayed at ln 3)"
-    return f"{told} ({training_end(history, epoch=run.result.val.epoch).in_words()})"
-
-
-def published_tables(names: Sequence[str]) -> list[str]:
-    """Return the published AUCs of these data sets, a table each."""
-    header = ["network", "none", "sub-halo", "vortex", "micro"]
-    text = (
-        "DeepLense's equivariant project of 2021: 75,000 training images, single runs, the checkpoint chosen on the "
-        "test images."
-    )
-    return [
-        wrapped(f"{data}: {text}")
-        + "\n\n"
-        + rows(header, [[name, *map(area, areas)] for name, areas in PUBLISHED[data].items()])
-        for data in names
-    ]
-
-
-def wrapped(text: str) -> str:
-    """Return a paragraph in lines of the documents' width."""
-    return textwrap.fill(text, 120)
-
-
-def deviation(values: Sequence[float]) -> str:
-    """Return the standard deviation between seeds and a semicolon; of one seed nothing is known: ""."""
-    return f"{spread(values):.4f}; " if len(values) > 1 else ""
-
-
-def mean(values: Sequence[float]) -> float:
-    """Return the mean."""
-    return sum(values) / len(values)
-
-
-def area(value: float) -> str:
-    """Return .9984 for 0.9984."""
-    return f"{value:.4f}".removeprefix("0")

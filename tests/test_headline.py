@@ -34,11 +34,19 @@ def page(monkeypatch):
     return headline_page
 
 
+@pytest.fixture
+def tables(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import headline_tables
+
+    return headline_tables
+
+
 def is_on(run, data):
     return run["cell"]["recipe"]["dataset"] == f"deeplense/{data}"
 
 
-def test_the_page_is_what_the_record_says(headline, page):
+def test_the_page_is_what_the_record_says(headline, page, tables):
     runs = headline.read_record()
     text = headline.README.read_text(encoding="utf-8")
     assert (
@@ -49,7 +57,7 @@ def test_the_page_is_what_the_record_says(headline, page):
     for run in runs:
         assert run["status"] == "ok"
         if headline.full_size(headline.read_run(run).result.cell):
-            assert page.area(run["test"]["auc"]["macro"]) in shown or run["cell"]["seed"]
+            assert tables.area(run["test"]["auc"]["macro"]) in shown or run["cell"]["seed"]
 
 
 @pytest.mark.parametrize("name", [path.name for path in sorted(BENCHMARKS.glob("*.toml"))])
@@ -161,7 +169,7 @@ def test_at_paper_size_published_numbers_stand_in_the_table_with_verdict_and_tim
     assert minutes == {"gconv/p4m": "3.5", "gconv/z2": "not reached"}
 
 
-def test_difficulty_names_what_was_changed(headline, page):
+def test_difficulty_names_what_was_changed(headline, page, tables):
     [run, *_] = [run for run in headline.read_record() if run["part"] == "table"]
 
     def with_params(**params):
@@ -170,12 +178,12 @@ def test_difficulty_names_what_was_changed(headline, page):
         return run | {"part": "difficulty", "cell": run["cell"] | {"recipe": changed_recipe}}
 
     all_of_them = [with_params(), with_params(conserve_mass=False), with_params(psf_width=0.05)]
-    text = page.difficulty_table(list(map(headline.read_run, all_of_them)))
+    text = tables.difficulty_table(list(map(headline.read_run, all_of_them)))
     for told in ("nothing", "`conserve_mass` False", "`psf_width` 0.05"):
         assert f"| {told} |" in text
     # A choice is named by what it is, whichever others are recorded, and budgets never share a table.
     alone = with_params(conserve_mass=False)
-    assert "| `conserve_mass` False |" in page.difficulty_table([headline.read_run(alone)])
+    assert "| `conserve_mass` False |" in tables.difficulty_table([headline.read_run(alone)])
     paper = alone | {"cell": alone["cell"] | {"budget": "paper", "sizes": dict(BUDGETS["paper"].sizes)}}
     both = page.make_page([headline.read_run(alone), headline.read_run(paper)])
     assert "9,216 training images, budget laptop." in both
@@ -289,7 +297,7 @@ def test_what_failed_is_told(headline, page, tmp_path, monkeypatch, capsys):
     assert "The weights are gone." in told
 
 
-def test_few_images_are_averaged_over_seeds(headline, page):
+def test_few_images_are_averaged_over_seeds(headline, tables):
     [run, *_] = [run for run in headline.read_record() if run["part"] == "table"]
 
     def of(train, macro):
@@ -298,6 +306,6 @@ def test_few_images_are_averaged_over_seeds(headline, page):
 
     longer = of(500, 0.1)
     longer["cell"] = longer["cell"] | {"training": longer["cell"]["training"] | {"epochs": 99}}
-    text = page.few_table([headline.read_run(run) for run in (longer, of(500, 0.7), of(500, 0.8), of(9216, 0.9))])
+    text = tables.few_table([headline.read_run(run) for run in (longer, of(500, 0.7), of(500, 0.8), of(9216, 0.9))])
     assert f"| `{run['cell']['model']}` | .7500 (0.0707; 2) | .9000 (1) |" in text
-    assert page.few_table([headline.read_run(of(9216, 0.9))]) == ""
+    assert tables.few_table([headline.read_run(of(9216, 0.9))]) == ""

@@ -30,6 +30,8 @@ class Progress(Record, omit_defaults=True):
         val_auc: Validation AUC of the last complete epoch.
         streamed_per_second: Streamed training images rendered per second.
         waited_share: Fraction of the training time spent waiting for streamed images.
+        images: Parameters of the training images, where they change during the training.
+        note: Sentence on the training that cannot wait for its end.
     """
 
     phase: str
@@ -43,6 +45,8 @@ class Progress(Record, omit_defaults=True):
     val_auc: float | None = None
     streamed_per_second: float | None = None
     waited_share: float | None = None
+    images: str | None = None
+    note: str | None = None
 
     @property
     def share(self) -> float:
@@ -77,6 +81,8 @@ class ProgressFile:
         val_auc: float | None = None,
         streamed_per_second: float | None = None,
         waited_share: float | None = None,
+        images: str | None = None,
+        note: str | None = None,
     ) -> None:
         """Record the progress of a phase; calls within `INTERVAL_SECONDS` of the last write are skipped.
 
@@ -109,6 +115,8 @@ class ProgressFile:
             val_auc=val_auc,
             streamed_per_second=streamed_per_second,
             waited_share=waited_share,
+            images=images,
+            note=note,
         )
         temporary = self.path.with_suffix(".part")
         # Progress is optional: a full disk is reported where a result is written, not here.

@@ -197,6 +197,7 @@ class DatasetSpec(Spec):
         shown: Parameters that stand beside scores; default: those that differ from `params`.
         switch: Parameter that `zoo data probe` measures at each of `switch_values`.
         switch_values: Values of that parameter.
+        easier: Parameter -> value for the first epochs of a training that does not begin to learn at the default value.
         earlier: Earlier version, as text -> {parameter: default of that version}; parameters that it did not have
             are there with the value that leaves its images as they were.
         changes: Version, as text -> sentence on what it changed; stands beside results of earlier versions.
@@ -222,6 +223,7 @@ class DatasetSpec(Spec):
     shown: tuple[str, ...] = ()
     switch: str | None = None
     switch_values: tuple[Any, ...] = (True, False)
+    easier: Mapping[str, Any] = field(default_factory=dict)
     earlier: Mapping[str, Any] = field(default_factory=dict)
     changes: Mapping[str, str] = field(default_factory=dict)
     captions: Mapping[str, str] = field(default_factory=dict)
@@ -247,6 +249,7 @@ class DatasetSpec(Spec):
         self._check_params("shown", self.shown)
         self._check_params("added", self.added)
         self._check_params("paths", self.paths)
+        self._check_params("easier", self.easier)
         self._check_params("switch", [] if self.switch is None else [self.switch])
         for version, values in self.earlier.items():
             if not isinstance(values, Mapping):

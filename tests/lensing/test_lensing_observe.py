@@ -121,6 +121,28 @@ def test_image_i_is_the_same_in_every_batch(batch, chosen):
         assert torch.equal(getattr(part, name), getattr(whole, name)[chosen])
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("shape", [(0, 9, 9), (1, 40, 40), (7, 64, 64), (3, 200, 180)], ids=str)
+@pytest.mark.parametrize("sky", [0.0, 0.02, 3.0])  # below and above 10 counts torch uses two methods
+def test_noise_is_that_of_one_image_after_the_other(shape, sky, threads):
+    """Bit by bit the Poisson numbers of torch with the image's seed, on any number of threads."""
+    count = shape[0]
+    random = torch.Generator().manual_seed(0)
+    source = torch.rand(shape, generator=random) ** 4
+    draws = Draws("s", np.arange(count))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        observed = observe(Rendered(source=source), exposure(count, sky=sky), draws=draws)
+    finally:
+        torch.set_num_threads(before)
+    expected = torch.empty(shape)
+    for i, seed in enumerate((draws.bits("noise")[:, 0] >> np.uint64(1)).tolist()):
+        counts = torch.poisson((source[i] + sky) * 300, generator=torch.Generator().manual_seed(seed))
+        expected[i] = counts / 300 - sky
+    assert torch.equal(observed.image, expected)
+
+
 def test_noise_differs_between_images_and_between_streams():
     source = torch.tensor(blob(2.0)).expand(200, -1, -1)
     first, other = (

@@ -8,6 +8,7 @@ import signal
 import numpy as np
 import oddnets
 import pytest
+import refusednets
 import torch
 from smallrun import SMALL, TOY
 
@@ -24,21 +25,21 @@ from zoo.run.cell import run_cell
 from zoo.testing.conformance import ConformanceError, check_model
 from zoo.train import fit as fit_module
 
-ODD = TOY.with_name("oddnets.py")
+PLUGINS = [TOY, TOY.with_name("oddnets.py"), TOY.with_name("refusednets.py")]
 
 
 @pytest.fixture(scope="module")
 def host():
-    return load_plugins(files=[TOY, ODD], environment={})
+    return load_plugins(files=PLUGINS, environment={})
 
 
 @pytest.fixture
 def bench(host, tmp_path, monkeypatch):
     monkeypatch.setattr("zoo.run.cell.inference_rate", lambda *_: 1.0)  # measures for a second
 
-    def go(name, folder="store", **settings):
+    def go(model, folder="store", **settings):
         request = Request(
-            models=[f"oddnets/{name}"],
+            models=[model],
             data=["toyzoo/stripes"],
             budget="smoke",
             device="cpu",
@@ -54,7 +55,7 @@ def bench(host, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", oddnets.TRAINABLE)
 def test_unusual_networks_are_trained_saved_and_loaded(bench, host, name):
-    result, run_dir = bench(name, lr=0.01, epochs=1)
+    result, run_dir = bench(f"oddnets/{name}", lr=0.01, epochs=1)
     assert result.status == "ok", result.error
     trained = load_weights(host, run_dir / store.WEIGHTS)
     arrays, _ = store.read_arrays(run_dir / store.PREDICTIONS)
@@ -68,7 +69,7 @@ def test_unusual_networks_are_trained_saved_and_loaded(bench, host, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["shared", "e2cnn"])
 def test_unusual_networks_resume_to_the_same_bits(bench, host, monkeypatch, name):
-    whole, whole_dir = bench(name, "whole")
+    whole, whole_dir = bench(f"oddnets/{name}", "whole")
     emit = host.emit
 
     def interrupting(event, **arguments):
@@ -79,10 +80,10 @@ def test_unusual_networks_resume_to_the_same_bits(bench, host, monkeypatch, name
     with monkeypatch.context() as patch:
         patch.setattr(host, "emit", interrupting)
         with pytest.raises(KeyboardInterrupt):
-            bench(name, "cut")
+            bench(f"oddnets/{name}", "cut")
     epochs = []
     monkeypatch.setattr(host, "emit", lambda event, **arguments: epochs.append(arguments.get("epoch")))
-    resumed, resumed_dir = bench(name, "cut")
+    resumed, resumed_dir = bench(f"oddnets/{name}", "cut")
     assert [epoch for epoch in epochs if epoch] == [2]  # the first one is not trained again
     assert (resumed_dir / store.WEIGHTS).read_bytes() == (whole_dir / store.WEIGHTS).read_bytes()
     assert resumed.test == whole.test
@@ -93,15 +94,15 @@ def test_the_kit_accepts_unusual_networks(host, name):
     check_model(host, f"oddnets/{name}", image_sizes=(12,))
 
 
-@pytest.mark.parametrize("name", oddnets.REFUSED)
+@pytest.mark.parametrize("name", refusednets.REFUSED)
 def test_what_cannot_run_is_refused_before_training_by_bench_and_kit_alike(bench, host, monkeypatch, name):
     monkeypatch.setattr(fit_module, "train", lambda *_, **__: pytest.fail("trained"))
-    result, _ = bench(name)
+    result, _ = bench(f"refusednets/{name}")
     assert result.status == "failed"
-    said = oddnets.REFUSED[name]
+    said = refusednets.REFUSED[name]
     assert said in result.error
     with pytest.raises(ConformanceError) as caught:
-        check_model(host, f"oddnets/{name}", image_sizes=(12,))
+        check_model(host, f"refusednets/{name}", image_sizes=(12,))
     assert said.replace("network.", "") in str(caught.value)
 
 
@@ -146,28 +147,28 @@ def test_a_network_that_fits_into_memory_for_one_image_only_is_tried_on_one():
 
 def test_batch_norm_refuses_batches_of_one_image_before_training(bench, monkeypatch):
     monkeypatch.setattr(fit_module, "train", lambda *_, **__: pytest.fail("trained"))
-    result, _ = bench("pooled_norm", batch_size=1)
+    result, _ = bench("oddnets/pooled_norm", batch_size=1)
     assert "oddnets/pooled_norm cannot be trained on batches of one image" in result.error
     assert "Expected more than 1 value per channel" in result.error
 
 
 @pytest.mark.parametrize("images", [61, 31])
 def test_a_last_batch_of_one_image_is_left_out(bench, images):
-    result, _ = bench("pooled_norm", train_images=images)
+    result, _ = bench("oddnets/pooled_norm", train_images=images)
     assert result.status == "ok", result.error
 
 
 @pytest.mark.parametrize(("limit", "batch_size", "parts"), [(2, 30, 15), (3, 30, 15), (3, 31, 15), (16, 31, 2)])
 def test_out_of_memory_never_leaves_batch_norm_a_single_image(bench, limit, batch_size, parts):
     """31 images in 15 parts are 14 pairs and three images; in 31 parts, batch norm would end the run."""
-    result, _ = bench("pooled_norm", limit=limit, batch_size=batch_size, epochs=1)
+    result, _ = bench("oddnets/pooled_norm", limit=limit, batch_size=batch_size, epochs=1)
     assert result.status == "ok", result.error
     assert result.cost.micro_batches == parts
 
 
 @pytest.mark.parametrize("limit", [0, 1])
 def test_too_little_memory_for_batch_norm_is_out_of_memory(bench, limit):
-    result, _ = bench("pooled_norm", limit=limit)
+    result, _ = bench("oddnets/pooled_norm", limit=limit)
     assert result.status == "oom"
     assert "no room for" in result.error or "cannot be trained on one" in result.error
 
@@ -185,6 +186,6 @@ def test_memory_that_is_exhausted_later_is_out_of_memory_with_its_reason(bench, 
             raise torch.OutOfMemoryError(f"no room for {len(images)} images")
 
     monkeypatch.setattr(loop, "MovingAverage", Small)
-    result, _ = bench("pooled_norm")
+    result, _ = bench("oddnets/pooled_norm")
     assert result.status == "oom"
     assert "cannot be trained on fewer than 2 images at a time, because of batch norm" in result.error

@@ -85,12 +85,12 @@ def test_impossible_matches_are_refused(toy_host, tmp_path):
 @pytest.mark.parametrize(
     ("model", "by", "error", "said"),
     [
-        ("lstm", "macs", UsageError, "multiply-accumulates of oddnets/lstm cannot be counted"),
-        ("raises", "macs", UsageError, "multiply-accumulates of oddnets/raises cannot be counted"),
-        ("tuple", "time", TrainingError, "oddnets/tuple returns a tuple, not a tensor of logits"),
+        ("oddnets/lstm", "macs", UsageError, "multiply-accumulates of oddnets/lstm cannot be counted"),
+        ("refusednets/raises", "macs", UsageError, "multiply-accumulates of refusednets/raises cannot be counted"),
+        ("refusednets/tuple", "time", TrainingError, "refusednets/tuple returns a tuple, not a tensor of logits"),
     ],
 )
 def test_a_cost_that_is_unknown_matches_nothing(tmp_path, model, by, error, said):
-    host = load_plugins(files=[TOY, TOY.with_name("oddnets.py")])
+    host = load_plugins(files=[TOY, TOY.with_name("oddnets.py"), TOY.with_name("refusednets.py")])
     with pytest.raises(error, match=said):
-        _plan(host, tmp_path, [f"oddnets/{model}", "gconv/z2"], match=by)
+        _plan(host, tmp_path, [model, "gconv/z2"], match=by)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from storedata import SCORES, content_of
 
 from zoo.cli import main
 from zoo.errors import MissingError, UsageError
@@ -15,8 +15,6 @@ from zoo.plan.suite import compare_expected, plan_suite
 from zoo.plan.suite_file import changed, read_suite
 from zoo.results.store import result_from
 
-DATA = runpy.run_path(str(Path(__file__).parents[1] / "results" / "storedata.py"))
-SCORES, content_of = DATA["SCORES"], DATA["content_of"]
 TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
 OURS = Path(__file__).parents[2] / "benchmarks" / "classify_ab.toml"
 TEXT = """\

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+import reportdata
 import torch
 
 from zoo import registry
@@ -18,9 +18,6 @@ from zoo.report.tables import make_tables, to_csv
 from zoo.results.cell import Search
 from zoo.specs import ModelSpec
 
-_spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
-reportdata = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reportdata)
 good, bad = reportdata.good, reportdata.bad
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -6,7 +6,6 @@ import base64
 import csv
 import dataclasses
 import hashlib
-import importlib.util
 import io
 import json
 import re
@@ -16,24 +15,20 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import reportdata
 from click.testing import CliRunner
 from msgspec.structs import replace
 from smallrun import write_result
 
 from zoo.cli import cli
 from zoo.report import digest, problems
-from zoo.report.digest import read_digest, slice_scores
+from zoo.report.digest import read_digest
 from zoo.report.page import write_page
 from zoo.report.problems import find_problems
-from zoo.report.svg import log_ticks, short, ticks
-from zoo.report.thumbnails import to_png
 from zoo.results import store
 from zoo.results.cell import Cell
 from zoo.results.store import plain_result
 
-_spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
-reportdata = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reportdata)
 good, bad, stored, make_cell = reportdata.good, reportdata.bad, reportdata.stored, reportdata.make_cell
 
 
@@ -222,60 +217,6 @@ def test_predictions_of_another_shape_remove_only_their_curves(results, tmp_path
     assert "toyzoo/poor" in text
 
 
-def test_slices_have_equal_sizes_and_the_right_images():
-    random = np.random.default_rng(0)
-    labels = np.arange(3000) % 3
-    snr = random.uniform(10, 30, 3000)
-    length = np.where(labels == 2, random.uniform(0, 1, 3000), np.nan)
-    # Easy where the signal is strong; a vortex shows the more the longer it is.
-    strength = np.where(labels == 2, 3 * np.nan_to_num(length), (snr - 10) / 5)
-    logits = random.normal(size=(3000, 3)) + strength[:, None] * np.eye(3)[labels]
-    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    whole, vortex = slice_scores(
-        probabilities,
-        labels,
-        ("a", "b", "vortex"),
-        {"snr": snr, "vortex_length": length, "other": snr},
-        declared=reportdata.STRIPES.slices,
-    )
-    assert (whole.parameter, whole.subject, vortex.parameter, vortex.subject) == (
-        *("snr", "macro"),
-        *("vortex_length", "vortex"),
-    )
-    assert [entry.images for entry in whole.bins] == [600] * 5
-    assert [entry.images for entry in vortex.bins] == [200] * 5
-    for bins in (whole.bins, vortex.bins):
-        areas = [entry.auc for entry in bins]
-        assert areas == sorted(areas)
-        assert all(entry.interval[0] < entry.auc < entry.interval[1] for entry in bins)
-    # The last slice by hand: long vortices against everything that is none.
-    longest = np.nan_to_num(length) >= np.nanquantile(length, 0.8)
-    hits, misses = probabilities[longest, 2][:, None], probabilities[labels != 2, 2][None]
-    assert vortex.bins[-1].auc == pytest.approx((hits > misses).mean(), abs=1e-9)
-
-
-def test_a_thumbnail_is_a_png_with_the_sky_upright(tmp_path):
-    from matplotlib import pyplot
-
-    image = np.zeros((5, 7))
-    image[0, 2], image[4, 6] = 4.0, 1.0
-    (tmp_path / "a.png").write_bytes(to_png(image))
-    picture = pyplot.imread(tmp_path / "a.png")
-    assert picture.shape[:2] == (5, 7)
-    brightness = picture[..., :3].sum(2)
-    assert np.unravel_index(brightness.argmax(), brightness.shape) == (4, 2)  # row 0 is below
-    assert brightness[4, 2] > brightness[0, 6] > brightness[2, 2]
-    assert to_png(np.full((2, 2), np.nan))[:4] == b"\x89PNG"
-
-
-def test_ticks_are_round_and_inside():
-    assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1]
-    assert ticks(0.83, 1.0) == [0.85, 0.9, 0.95, 1.0]
-    assert ticks(2, 2) == [2]
-    assert log_ticks(5e3, 2e7) == [1e4, 1e5, 1e6, 1e7]
-    assert [short(value) for value in (0, 3e-7, 0.95, 29391, 6.05e7)] == ["0", "3e-7", "0.95", "29.4 k", "60.5 M"]
-
-
 def test_the_command_writes_all_forms(results, tmp_path):
     folder = str(tmp_path / "store")
     (tmp_path / "store/x/y/z").mkdir(parents=True)
@@ -336,29 +277,3 @@ def test_incomplete_results_are_reported(tmp_path):
         assert found == []
         assert words in rest[-1].cause
     assert Cell.from_json(whole["cell"]).model == "toyzoo/tiny"
-
-
-def test_unknown_costs_and_errors_are_left_out_of_charts_and_are_dashes_in_the_table():
-    from msgspec.structs import replace
-
-    from zoo.report.blocks import score_table
-    from zoo.report.charts import cost_panels, equivariance_panel
-    from zoo.results.comparison import group_variants
-
-    known, other = (reportdata.good(macro, model=f"toyzoo/{name}") for macro, name in ((0.9, "known"), (0.95, "other")))
-    after = other.equivariance.after
-    symmetry = replace(other.equivariance, after=replace(after, square=replace(after.square, error=None)))
-    other = replace(other, cost=replace(other.cost, macs=None), equivariance=symmetry)
-    variants = group_variants([known, other])
-    table = score_table(variants, reportdata.CLASSES)
-    macs, error = (table["headings"].index(heading) for heading in ("MACs", "equivariance error"))
-    texts = {row["name"]: [row["cells"][index - 1]["text"] for index in (macs, error)] for row in table["rows"]}
-    assert texts["toyzoo/other"] == ["–", "–"]
-    assert texts["toyzoo/known"] == ["3.21 M", "3e-07"]
-    [parameters, operations, *_] = [panel.drawing for panel in cost_panels(variants)]
-    assert "toyzoo/other" in parameters
-    assert "toyzoo/known" in operations
-    assert "toyzoo/other" not in operations
-    assert "nan" not in operations
-    assert "toyzoo/other" not in equivariance_panel(variants)[0].drawing
-    assert equivariance_panel(group_variants([other])) == []

@@ -6,23 +6,19 @@ Skipped where there is no chromium and chromedriver (Debian: chromium, chromium-
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import shutil
 import socket
 import subprocess
 import time
 import urllib.request
-from pathlib import Path
 
 import pytest
+import reportdata
 
 from zoo.report.page import write_page
 from zoo.report.problems import find_problems
 
-_spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
-reportdata = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reportdata)
 good, stored = reportdata.good, reportdata.stored
 
 DRIVER = shutil.which("chromedriver")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
+import reportdata
 from msgspec.structs import replace
 
 from zoo.errors import DataError
@@ -14,9 +12,6 @@ from zoo.report import plots
 from zoo.report.plots import draw_all
 from zoo.results.store import PREDICTIONS
 
-_spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
-reportdata = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reportdata)
 good, bad, stored = reportdata.good, reportdata.bad, reportdata.stored
 
 

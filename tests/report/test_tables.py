@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import re
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import reportdata
 from msgspec.structs import replace
 from rich.console import Console
 
+from zoo.data.phases import Phase
 from zoo.report.tables import make_tables, to_markdown, to_rich
 from zoo.results.store import plain_result, result_from
 from zoo.scores.schema import Change, Invariance, LargestChange, Rotation, Rotations
 
-_spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parent / "reportdata.py")
-reportdata = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reportdata)
 good, bad = reportdata.good, reportdata.bad
 UNDEFINED = Invariance(
     square=Change(error=None, flips=None, elements=8),
@@ -194,6 +192,19 @@ def test_differing_trainings_are_listed_below_the_table():
     [line] = [note for note in table.notes if "Trained differently" in note]
     assert "77 for toyzoo/b" in line
     assert "epochs" in line
+
+
+def test_other_training_images_and_trainings_that_have_not_begun_are_listed_below_the_table():
+    phases = (Phase(epochs=3, params={"image_size": "U(1, 4)"}), Phase(epochs=5, params={"image_size": 32}))
+    [shared] = make_tables([good(0.9, phases=phases), replace(good(0.5, seed=1), not_begun=8)])
+    assert [row[0] for row in shared.rows] == ["toyzoo/tiny (phases)", "toyzoo/tiny"]
+    words = "trained on image_size U(1, 4) for 3 epochs, then 32 for 5"
+    assert sum(note.startswith(f"toyzoo/tiny (phases): {words};") for note in shared.notes) == 1
+    assert (
+        sum(note.startswith("toyzoo/tiny, seed 1: has not begun to learn after 8 epochs") for note in shared.notes) == 1
+    )
+    [plain] = make_tables([good(0.9)])
+    assert not any("trained on" in note or "not begun" in note for note in plain.notes)
 
 
 def test_columns_hidden_by_a_narrow_terminal_are_named(table):

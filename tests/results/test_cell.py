@@ -7,6 +7,7 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
+from zoo.data.phases import Phase
 from zoo.data.recipe import Recipe, short_hash
 from zoo.errors import DataError
 from zoo.results.cell import SCHEMA, Cell, Search
@@ -17,7 +18,7 @@ CELL = Cell(
     hparams={"width": 4, "widths": [1, 2], "name": "ü"},
     recipe=Recipe(dataset="toyzoo/stripes", dataset_version=2, params={"snr": "U(1, 2)"}),
     sizes={"train": 10, "val": 2, "test": 3},
-    training={"lr": 1e-3},
+    training={"lr": 1e-3, "epochs": 5},
     seed=5,
     budget="smoke",
     rule="val_auc",
@@ -30,7 +31,7 @@ CHANGES = {
     "hparams": {"width": 5},
     "recipe": Recipe(dataset="toyzoo/stripes", dataset_version=2, params={"snr": "U(1, 3)"}),
     "sizes": {"train": 11, "val": 2, "test": 3},
-    "training": {"lr": 2e-3},
+    "training": {"lr": 2e-3, "epochs": 5},
     "seed": 6,
     "budget": "laptop",
     "rule": "last",
@@ -40,6 +41,7 @@ CHANGES = {
     "content": {"width": "content:0"},
     "images": {"val": "0"},
     "train_seed": 0,
+    "phases": (Phase(epochs=3, params={"snr": "U(1, 9)"}), Phase(epochs=2, params={"snr": "U(1, 2)"})),
 }
 
 
@@ -70,12 +72,21 @@ def test_the_search_is_recorded_and_changes_neither_run_id_nor_equality(trials):
 
 
 def test_a_cell_without_the_fields_that_came_later_keeps_its_run_id():
-    later = ("task", "content", "images", "search", "train_seed")
+    later = ("task", "content", "images", "search", "train_seed", "phases")
     before = {name: value for name, value in asdict(CELL).items() if name not in later}
     before["recipe"] = {name: value for name, value in before["recipe"].items() if name not in ("content", "code")}
     assert CELL.run_id == short_hash({"schema": SCHEMA, **before})
     assert not {*later} & CELL.to_json().keys()
     assert Cell.from_json(replace(CELL, task="substructure").to_json()).task == "substructure"
+
+
+def test_a_cell_with_phases_survives_json_and_they_are_as_long_as_the_training():
+    cell = replace(CELL, phases=CHANGES["phases"])
+    assert Cell.from_json(json.loads(json.dumps(cell.to_json()))) == cell
+    with pytest.raises(DataError, match="have 5 epochs in all; the training has 6"):
+        replace(cell, training={"epochs": 6})
+    with pytest.raises(DataError, match="0 epochs"):
+        Phase(epochs=0)
 
 
 def test_order_of_entries_does_not_change_the_run_id():

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from storedata import SCORES
 
+from zoo.data.phases import Phase
 from zoo.data.recipe import Recipe
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
@@ -19,7 +21,6 @@ from zoo.results.differences import compare_pairs, compare_samples, make_sample
 from zoo.results.schema import Failed
 from zoo.scores.stats import macro_components, softmax
 
-SCORES = runpy.run_path(str(Path(__file__).with_name("storedata.py")))["SCORES"]
 COVERAGE = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/interval_coverage.py"))
 
 CLASSES = ("none", "subhalo", "vortex")
@@ -96,6 +97,19 @@ def test_variants_are_named_by_their_differences(make):
     assert [variant.name for variant in variants] == ["toy/a (lr 0.3)", "toy/b", "toy/a (lr 0.1)"]
     assert [result.cell.seed for result in variants[2].results] == [0, 1]
     assert variants[2].auc() == [result.test.auc["macro"] for result in (results[1], results[0])]
+
+
+def test_phases_are_part_of_the_variant_and_not_of_the_problem(make):
+    """Another training for the same test images: in one table, compared, and never taken for another seed of it."""
+    training = {"lr": 0.1, "epochs": 3}
+    phases = (Phase(epochs=1, params={"snr": "U(1, 4)"}), Phase(epochs=2, params={"snr": 1.0}))
+    plain = make("toy/a", signal=1, training=training)
+    phased = [make("toy/a", signal=2, seed=seed, training=training, phases=phases) for seed in (0, 1)]
+    assert len({problem_key(result.cell) for result in (plain, *phased)}) == 1
+    names = {variant.name: len(variant.results) for variant in group_variants([plain, *phased])}
+    assert names == {"toy/a": 1, "toy/a (trained on snr U(1, 4) for 1 epoch, then 1 for 2)": 2}
+    pairs, _ = compare_pairs(group_variants([plain, *phased]))
+    assert {name for pair in pairs for name in (pair.first, pair.second)} == {*names}
 
 
 def test_seeds_with_training_images_of_their_own_are_one_variant(make):

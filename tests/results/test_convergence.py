@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from zoo.results.convergence import training_end
+from zoo.data.phases import Phase
+from zoo.data.recipe import Recipe
+from zoo.results.cell import Cell
+from zoo.results.convergence import describe_plateau, epochs_at_chance, training_end
 from zoo.results.schema import Epoch
+from zoo.specs import DatasetSpec
 
 
 def history(train: list[float], val: list[float] | None = None) -> list[Epoch]:
@@ -47,3 +52,53 @@ def test_a_schedule_that_ends_at_zero_hides_nothing() -> None:
     epochs = history([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.2])
     assert epochs[-1].val_auc == epochs[-2].val_auc
     assert training_end(epochs, epoch=10).fall == pytest.approx(0.1)
+
+
+LN_3 = 1.0986
+CELL = Cell(
+    model="toy/net", model_version=1, hparams={}, sizes={"train": 9, "val": 9, "test": 9}, training={"epochs": 9},
+    recipe=Recipe(dataset="mine/data", dataset_version=1, params={"depth": 1.0, "flat": False}),
+    seed=0, budget="smoke", rule="last", precision="fp32", versions={},
+)  # fmt: skip
+DATA = DatasetSpec(
+    id="mine/data", target="mine:data", classes=("a", "b", "c"), params={"depth": 1.0, "flat": False},
+    easier={"depth": "U(1, 4)"},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("losses", "counts", "epochs"),
+    [
+        ([LN_3] * 3, [30, 30, 30], 3),
+        ([1.3, LN_3, 1.09, 1.097, 1.1], [30, 30, 30], 5),
+        ([LN_3] * 2, [30, 30, 30], 0),
+        ([LN_3, LN_3, 1.08], [30, 30, 30], 0),
+        ([1.0, LN_3, LN_3, LN_3], [30, 30, 30], 0),
+        ([0.325] * 3, [90, 10], 3),
+        ([0.325] * 3, [90, 10, 0], 3),
+        ([0.325] * 3, [50, 50], 0),
+    ],
+)
+def test_a_loss_that_stays_at_that_of_the_frequencies_has_not_begun(
+    losses: list[float], counts: list[int], epochs: int
+) -> None:
+    assert epochs_at_chance(history(losses), counts=counts) == epochs
+
+
+def test_the_advice_is_what_the_data_set_declares_as_easier() -> None:
+    text = describe_plateau(CELL, DATA, epochs=3)
+    assert text.startswith("has not begun to learn after 3 epochs")
+    assert "--set 'train.phases=depth=U(1, 4)*3, *6' or --set init=WEIGHTS" in text
+
+
+def test_the_advice_leaves_out_what_would_not_be_easier() -> None:
+    deeper = replace(CELL, recipe=replace(CELL.recipe, params={"depth": 4.0, "flat": False}))
+    tried = replace(CELL, phases=(Phase(epochs=9, params={"depth": 4.0}),))
+    for cell, dataset in ((deeper, DATA), (tried, DATA), (CELL, replace(DATA, easier={})), (CELL, None)):
+        text = describe_plateau(cell, dataset, epochs=9)
+        assert "train." not in text
+        assert "init=WEIGHTS" in text
+    phases = (Phase(epochs=4, params={"depth": 4.0}), Phase(epochs=5, params={"depth": 1.0}))
+    assert "try more epochs in the first phase or --set init" in describe_plateau(
+        replace(CELL, phases=phases), DATA, epochs=9
+    )

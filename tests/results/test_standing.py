@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import reportdata
 
 from zoo.report.blocks import score_table
 from zoo.report.tables import make_tables, to_csv, to_markdown
 from zoo.results.baselines import Standing, find_standing, merged
 from zoo.results.comparison import group_variants
 
-_spec = importlib.util.spec_from_file_location("reportdata", Path(__file__).parents[1] / "report" / "reportdata.py")
-reportdata = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reportdata)
 DECLARED = dataclasses.replace(reportdata.STRIPES, baselines=("toyzoo/bar",))
 
 

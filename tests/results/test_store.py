@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import resource
-import runpy
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import filelock
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from smallrun import write_result
+from storedata import SCORES
 
 from zoo import progress
 from zoo.cli import cli
@@ -25,8 +24,6 @@ from zoo.progress import INTERVAL_SECONDS, PARENT_VARIABLE, Progress, ProgressFi
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed
-
-SCORES = runpy.run_path(str(Path(__file__).with_name("storedata.py")))["SCORES"]
 
 CELL = Cell(
     model="a/b",

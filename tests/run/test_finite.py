@@ -28,12 +28,12 @@ from zoo.scores.finite import require_finite
 from zoo.scores.score import score
 from zoo.train import fit as fit_module
 
-ODD = TOY.with_name("oddnets.py")
+NANS = TOY.with_name("nannets.py")
 
 
 @pytest.fixture(scope="module")
 def host():
-    return load_plugins(files=[TOY, ODD], environment={})
+    return load_plugins(files=[TOY, NANS], environment={})
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def _quick(monkeypatch):
 
 @pytest.fixture
 def plan(host):
-    def make(model="oddnets/nan_for_some", rule="val_auc", **settings):
+    def make(model="nannets/nan_for_some", rule="val_auc", **settings):
         request = Request(
             models=[model], data=["toyzoo/stripes"], budget="smoke", device="cpu", rule=rule,
             settings={**SMALL, **settings},
@@ -83,7 +83,7 @@ def test_a_loss_names_epoch_step_and_image(plan, run_in, host, call, epoch, step
     ],
 )
 def test_logits_that_are_not_finite_name_their_image(plan, run_in, host, where, said):
-    cell = plan("oddnets/turns_nan", where=where, epochs=1)
+    cell = plan("nannets/turns_nan", where=where, epochs=1)
     result, run_dir = run_in(cell)
     assert result.status == "failed"
     assert said in result.error
@@ -95,9 +95,9 @@ def test_logits_that_are_not_finite_name_their_image(plan, run_in, host, where, 
 
 
 def test_a_metric_that_is_not_finite_fails_the_cell(tmp_path, monkeypatch):
-    monkeypatch.setenv("ODDNETS_METRIC", "1")
-    host = load_plugins(files=[TOY, ODD], environment={})
-    with pytest.raises(TrainingError, match=r"metric oddnets/nan is not finite for the test images: bad=nan"):
+    monkeypatch.setenv("NANNETS_METRIC", "1")
+    host = load_plugins(files=[TOY, NANS], environment={})
+    with pytest.raises(TrainingError, match=r"metric nannets/nan is not finite for the test images: bad=nan"):
         run._extra_metrics(host, torch.zeros(3, 3), torch.tensor([0, 1, 2]))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import filelock
 import pytest
+from storedata import content_of
 
 from zoo.errors import DataError, UsageError
 from zoo.host import load_plugins
@@ -22,17 +22,9 @@ from zoo.run.matrix import run_matrix
 from zoo.run.where import Where
 from zoo.schema import plain
 
-DATA = Path(__file__).parents[1] / "results" / "storedata.py"
-SMALLRUN = Path(__file__).parents[1] / "toys" / "smallrun.py"
-
-
-content_of = runpy.run_path(str(DATA))["content_of"]
-
-
-TRAINING = Progress(phase="train", done=1, total=2, seconds=1.0, rate=1.0)
-
-
 TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
+DATA, SMALLRUN = TOY.with_name("storedata.py"), TOY.with_name("smallrun.py")
+TRAINING = Progress(phase="train", done=1, total=2, seconds=1.0, rate=1.0)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import socket
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
+from storedata import content_of
 
 from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
@@ -25,7 +25,6 @@ from zoo.train.team import RANK_VARIABLE, Team
 
 pytestmark = pytest.mark.slow  # several processes
 
-content_of = runpy.run_path(str(Path(__file__).parents[1] / "results" / "storedata.py"))["content_of"]
 TOYS = str(Path(__file__).parents[1] / "toys")
 TOY = Path(TOYS) / "toyzoo.py"
 # Batches of 31 images: one process takes 15, the other 16.

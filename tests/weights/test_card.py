@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from smallrun import write_result
 
 from zoo.cli import cli
+from zoo.data.phases import Phase
 from zoo.errors import DataError, UsageError
 from zoo.models.weights_file import read_header
 from zoo.results import store
@@ -70,6 +71,21 @@ def test_the_card_describes_streamed_training(run_dir, host):
     text = make_card(host, run_dir)
     assert "12,345 images for training, streamed" in text
     assert "(a 25%, b 25%, c 50%)" in text
+
+
+def test_the_card_states_other_training_images_and_a_training_that_has_not_begun(run_dir, host, monkeypatch):
+    """They are part of the cell, whose id names the folder: made here from the result that the card reads."""
+    result = good_result(run_dir)
+    cell = dataclasses.replace(
+        result.cell, phases=(Phase(epochs=1, params={"count": 9}), Phase(epochs=1, params={"count": 600}))
+    )
+    monkeypatch.setattr(card, "good_result", lambda _: replace(result, cell=cell, not_begun=3))
+    text = make_card(host, run_dir)
+    assert "The training images were others: trained on count 9 for 1 epoch, then 600 for 1." in text
+    assert "- The network has not begun to learn after 3 epochs" in text
+    monkeypatch.setattr(card, "good_result", lambda _: result)
+    assert "The training images were others" not in make_card(host, run_dir)
+    assert "not begun" not in make_card(host, run_dir)
 
 
 def test_the_card_states_what_is_unknown(run_dir, host):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import registry
 from zoo.cli.context import console
 from zoo.data.about import budget_note
+from zoo.data.phases import describe_phases
 from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 from zoo.specs import DatasetSpec
@@ -48,6 +49,8 @@ def print_plan(
     lines = (f"  {cell.data} with {', '.join(_changed_params(host, cell.recipe))}" for cell in cells)
     for line in dict.fromkeys(line for line in lines if not line.endswith(" with ")):
         out.print(line)
+    for words in dict.fromkeys(describe_phases(cell.phases) for cell in cells if cell.phases):
+        out.print(f"  trained on {words}; validation and test images stay the same")
     for cell in cells if len(cells) <= 24 else []:
         role = ", baseline" if cell.model in registry.find(host, DatasetSpec, cell.data).baselines else ""
         line = f"  {cell.model} on {cell.data}, seed {cell.seed}{_variant(cell, cells)}{role}  "
@@ -71,7 +74,8 @@ def _variant(cell: Cell, cells: list[Cell]) -> str:
     """Return ", NAME VALUE ..." of what most others of the same model, data set and seed have not."""
 
     def decided(one: Cell) -> dict[str, Any]:
-        return {**one.sizes, **one.training, **one.hparams, **one.recipe.params}
+        phases = {"trained on": describe_phases(one.phases)} if one.phases else {}
+        return {**one.sizes, **one.training, **one.hparams, **one.recipe.params, **phases}
 
     same = [decided(one) for one in cells if (one.model, one.data, one.seed) == (cell.model, cell.data, cell.seed)]
     own = decided(cell)

@@ -16,6 +16,7 @@ from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, rewrite_line
 from zoo.cli.options import AVERAGE, DEVICE, RUNS_IN
 from zoo.data.about import shown_params, version_note
+from zoo.data.phases import describe_phases
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
 from zoo.escaping import csv_line, visible
@@ -115,6 +116,8 @@ def _weights_in_words(host: Host, about: About) -> str:
     dataset = datasets_by_id(host).get(about.recipe.dataset)
     shown = ", ".join(shown_params(dataset, about.recipe.params))
     kind = f" ({shown})" if shown else ""
+    if about.phases:
+        kind += f", with training images of {describe_phases(about.phases)}"
     old = version_note(dataset, about.recipe.dataset_version)
     return f"{about.model} trained on {about.recipe.dataset}{kind}. Run `zoo evaluate` for its scores." + (
         f"\nnote: trained on images {old}" if old else ""

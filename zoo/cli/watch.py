@@ -135,13 +135,15 @@ def describe(progress: Progress | None) -> str:
     left = f", {duration((total - done) / rate)} left" if rate and progress.seconds > 0.5 else ""
     if phase == "train":
         text = f"epoch {progress.epoch}/{progress.epochs}"
+        if progress.images is not None:
+            text += f" ({progress.images})"
         if progress.train_loss is not None and progress.val_auc is not None:
             text += f", loss {progress.train_loss:.3f}, val AUC {progress.val_auc:.4f}"
         if progress.streamed_per_second is not None:
             text += f", streamed at {progress.streamed_per_second:,.0f} images/s"
         if progress.waited_share:
             text += f", waited for {progress.waited_share:.0%} of the time"
-        return text + left
+        return text + left + (f"; {progress.note}" if progress.note else "")
     if total > 1:  # a number of images, or of the steps of a network that fits itself
         unit = " images" if phase.startswith("simulate") else ""
         speed = f", {rate:,.3g}{unit}/s" if rate and not unit else f", {rate:,.0f}{unit}/s" if rate else ""

@@ -56,6 +56,11 @@ class Split:
         return channels, height, width
 
     @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Number of images of each class."""
+        return tuple(np.bincount(self.labels, minlength=len(self.classes)).tolist())
+
+    @property
     def images(self) -> NDArray[np.float32]:
         """[N, C, H, W], copied into memory."""
         return np.concatenate([np.asarray(chunk) for chunk in self.chunks])
@@ -106,7 +111,9 @@ def from_shards(name: str, classes: tuple[str, ...], shards: list[dict[str, NDAr
     for shard in shards:
         chunks.append(shard["image"][:left])
         left -= len(chunks[-1])
-    beside = [key for key in shards[0] if key != "image" and not key.startswith(PREFIX)]
+    # Shards of one recipe that were made by different releases may differ in what is stored beside the images.
+    shared = [key for key in shards[0] if all(key in shard for shard in shards)]
+    beside = [key for key in shared if key != "image" and not key.startswith(PREFIX)]
     columns = {key: np.concatenate([shard[key] for shard in shards])[:count] for key in beside}
     known = [{key: values for key, values in shard.items() if key.startswith(PREFIX)} for shard in shards]
     return Split(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ class Stream:
         device: Device that receives the batches.
         task: Classes that are merged; None keeps all of them apart.
         threaded: Whether images are rendered ahead in a thread; None decides by the device.
+        earlier: Last epoch of each earlier phase, and the simulation of its images.
     """
 
     resident = False
@@ -51,8 +53,10 @@ class Stream:
         device: torch.device,
         task: Task | None = None,
         threaded: bool | None = None,
+        earlier: Sequence[tuple[int, Simulation]] = (),
     ) -> None:
         self.simulation, self.device, self._images = simulation, device, images
+        self._earlier = tuple(earlier)
         own = tuple(range(len(simulation.classes)))
         self.task = task or Task(classes=simulation.classes, merged=own)
         self._threaded = device.type != "cpu" if threaded is None else threaded
@@ -64,7 +68,7 @@ class Stream:
         return self._images
 
     def first(self) -> Split:
-        """Return the first images of the first epoch, in memory: the normalisation is computed from them."""
+        """Return the first images, in memory, as the last phase has them: the normalisation is computed from them."""
         index = np.arange(min(len(self), FIRST_IMAGES))
         arrays = self.simulation.arrays(STREAM, index)
         split = Split(
@@ -95,7 +99,11 @@ class Stream:
             batch_size = len(part)
         batches = max(1, IMAGES_AT_A_TIME.get(self.simulation.device, 1) // batch_size)
         rendered_together = wanted.split(batches * batch_size)
-        made = ahead(self.render, rendered_together, depth=2) if self._threaded else map(self.render, rendered_together)
+        simulation = next((made for last, made in self._earlier if number <= last), self.simulation)
+        render = self.render
+        if simulation is not self.simulation:
+            render = functools.partial(self.render, simulation=simulation)
+        made = ahead(render, rendered_together, depth=2) if self._threaded else map(render, rendered_together)
         for images, labels in made:
             if self._cuda is not None:
                 # They were allocated on the other stream, which must not reuse their memory too early.
@@ -107,15 +115,16 @@ class Stream:
         """Return the name of an image by its position in an epoch; see `zoo.data.loader.Batches.image_at`."""
         return f"{STREAM}-{(number - 1) * len(self) + int(torch.randperm(len(self), generator=shuffle)[position]):09d}"
 
-    def render(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def render(self, index: Tensor, *, simulation: Simulation | None = None) -> tuple[Tensor, Tensor]:
         """Return images [n, 1, H, W] and labels [n] on the device, finished.
 
         Args:
             index: [n] numbers of images in the stream, on the CPU.
+            simulation: Simulation of an earlier phase; None for that of the last one.
         """
         started = time.perf_counter()
         with torch.cuda.stream(self._cuda) if self._cuda is not None else contextlib.nullcontext():
-            scenes, observed = self.simulation.expose(STREAM, index.numpy())
+            scenes, observed = (simulation or self.simulation).expose(STREAM, index.numpy())
             images = observed.image[:, None].to(self.device)
             labels = torch.as_tensor(self.task.labels(scenes.label)).to(self.device)
             if self._cuda is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -132,13 +134,30 @@ def observe(rendered: Rendered, exposure: Exposure, *, draws: Draws, reference: 
             f"A pixel would collect {float(mean_counts.max()):.1e} counts; at most {MOST_COUNTS:.0e} can be drawn.",
             hint="Lower snr, peak, sky, exposure_seconds or the lens light.",
         )
-    counts = torch.empty_like(mean_counts)
-    generator = torch.Generator(device=device)
-    for i, seed in enumerate((draws.bits("noise")[:, 0] >> np.uint64(1)).tolist()):
-        counts[i] = torch.poisson(mean_counts[i], generator=generator.manual_seed(seed))
+    counts = _poisson(mean_counts, seeds=(draws.bits("noise")[:, 0] >> np.uint64(1)).tolist())
     image = counts / seconds_ - sky_
     if exposure.scaling == "minmax":
         low, high = image.amin((1, 2), keepdim=True), image.amax((1, 2), keepdim=True)
         image = (image - low) / (high - low).clamp(min=1e-30)
     measured = scale * own.source * seconds / torch.sqrt((scale * own.light + sky) * seconds)
     return Observed(image=image, snr=measured.float(), scale=scale.float())
+
+
+def _poisson(mean: Tensor, *, seeds: Sequence[int]) -> Tensor:
+    """Return [n, H, W] Poisson numbers with these means; image i depends on its mean and its seed only.
+
+    torch draws an image in one thread and holds no lock of Python meanwhile, so a CPU draws as many at once as torch
+    has threads.
+    """
+    import torch
+
+    def drawn(image: Tensor, seed: int) -> Tensor:
+        return torch.poisson(image, generator=torch.Generator(device=mean.device).manual_seed(seed))
+
+    threads = min(len(seeds), torch.get_num_threads()) if mean.device.type == "cpu" else 1
+    if threads < 2:
+        images = list(map(drawn, mean, seeds))
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            images = list(pool.map(drawn, mean, seeds))
+    return torch.stack(images) if images else torch.empty_like(mean)

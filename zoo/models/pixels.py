@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.split import Split
+from zoo.errors import DataError
 from zoo.models.weights_file import Pixels, Quantiles
 
 SAMPLE = 512
@@ -35,6 +37,24 @@ def peak_and_noise(images: NDArray[np.float32]) -> tuple[NDArray[np.float64], ND
     bends = np.diff(images.astype(np.float64), n=2, axis=3).reshape(len(images), -1)
     centred = np.abs(bends - np.median(bends, axis=1, keepdims=True))
     return peak, _MAD_TO_SIGMA * np.median(centred, axis=1) / np.sqrt(6)
+
+
+def normalisation(split: Split, *, data: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of each channel of training images; a constant channel has a tiny one.
+
+    Args:
+        split: Training images.
+        data: Name of the data set for an error.
+
+    Raises:
+        DataError: A pixel is not finite, or all are equal.
+    """
+    mean, deviation = split.moments()
+    if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
+        raise DataError(f"{data}: the training images hold values that are not finite.")
+    if not deviation.any():
+        raise DataError(f"{data}: all pixels of all training images are {mean[0]:g}; a network cannot learn from them.")
+    return mean, np.maximum(deviation, 1e-12)
 
 
 def summary(images: NDArray[np.float32]) -> Pixels:

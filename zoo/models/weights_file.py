@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from msgspec import Meta
 
+from zoo.data.phases import Phase
 from zoo.data.recipe import Recipe
 from zoo.errors import DataError
 from zoo.paths import parse_json, regular_file, written_whole
@@ -73,7 +74,7 @@ class Init(Record):
     new: tuple[str, ...]
 
 
-class About(Record):
+class About(Record, omit_defaults=True):
     """Everything that is needed to build the classifier again and to judge its predictions.
 
     Args:
@@ -85,10 +86,11 @@ class About(Record):
         image_shape: Channels, height, width.
         pixel_scale: Arcsec per pixel of the training images; None where the data set states none.
         pixels: Brightness and noise of the training images.
-        recipe: Recipe of the training images: data set, parameters, simulator.
+        recipe: Recipe of the images: data set, parameters, simulator.
         run_id: Run that trained it.
         versions: Distribution -> version, of the core and of the plugins that took part.
         init: Weights that the training started from; None for a random start.
+        phases: Phases of the training, whose images have other parameters than the recipe.
     """
 
     model: str
@@ -103,6 +105,7 @@ class About(Record):
     run_id: RunId
     versions: Mapping[str, str]
     init: Init | None
+    phases: tuple[Phase, ...] = ()
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < len(self.classes):

@@ -17,7 +17,9 @@ from zoo.errors import UsageError, nearest
 from zoo.paths import user_path
 from zoo.plan.match import match_widths
 from zoo.plan.overrides import (
+    PHASES,
     SIZE_SETTINGS,
+    TRAIN,
     by_model,
     check_names,
     check_own_fits,
@@ -25,6 +27,7 @@ from zoo.plan.overrides import (
     data_params,
     hparam,
 )
+from zoo.plan.phases import make_phases, phases_epochs
 from zoo.plan.recipes import make_recipe, recipe_of_folder, try_population
 from zoo.plan.request import Request
 from zoo.plan.settings import RULES, SETTING_NAMES, TrainingSettings
@@ -75,6 +78,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
 
     check_own_fits(models, settings)
     given = {model.id: _training(host, {**settings, **own_settings[model.id]}, request) for model in models}
+    phases_given = [name for name in settings if name.startswith(TRAIN)]
     cells = []
     for dataset in datasets:
         open_task(dataset, request.task)
@@ -93,6 +97,12 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             )
         images: dict[str, str] = {}
         if request.images is not None:
+            if phases_given:
+                raise UsageError(
+                    f"--images {request.images} holds training images with the parameters of the test images, "
+                    f"--set {phases_given[0]} needs others.",
+                    hint="Leave out --images. To make images beforehand, into the cache: zoo simulate",
+                )
             if request.data_seeds:
                 raise UsageError(
                     f"--images {request.images} holds training images of one seed, --data-seeds needs those of each.",
@@ -111,6 +121,8 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                         hint="Tell its author, or leave the model out.",
                     )
             training = {**model.training, **budget.training, **given[model.id]}
+            resolved = TrainingSettings(**training)
+            phases = make_phases(host, dataset, recipe, settings=settings, budget=budget, epochs=resolved.epochs)
             mine = {**settings, **own_settings[model.id]}
             hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}
             hparams, content = pin_paths(hparams, model.paths)
@@ -121,7 +133,8 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     hparams=hparams,
                     recipe=recipe,
                     sizes=sizes,
-                    training={} if model.fits_itself else asdict(TrainingSettings(**training)),
+                    training={} if model.fits_itself else asdict(resolved),
+                    phases=phases,
                     seed=seed,
                     train_seed=seed if request.data_seeds else None,
                     budget=budget.name,
@@ -144,4 +157,10 @@ def _training(host: Host, settings: Mapping[str, Any], request: Request) -> dict
     given = {name: settings[name] for name in SETTING_NAMES if name in settings}
     if "init" in given:
         given["init"] = resolve_init(host, given["init"], store=user_path(request.store))
+    epochs = phases_epochs(settings)
+    if epochs is not None and given.setdefault("epochs", epochs) != epochs:
+        raise UsageError(
+            f"epochs={given['epochs']} and {PHASES}={settings[PHASES]!r}, which has {epochs} epochs in all.",
+            hint="Leave out epochs: the phases state their number.",
+        )
     return given

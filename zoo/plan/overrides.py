@@ -15,6 +15,9 @@ from zoo.plan.settings import SETTING_NAMES
 from zoo.specs import DatasetSpec, ModelSpec
 
 SIZE_SETTINGS = {f"{split}_images": split for split in SPLITS}
+TRAIN, PHASES = "train.", "train.phases"
+SHARED_OWNERS = ("", "data", "model", "train")
+"""What may stand before the last dot of a setting that is for all models."""
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:
@@ -34,13 +37,27 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
             )
         if name in settings:
             raise UsageError(f"--set {name} is given twice.")
-        try:
-            settings[name] = parse_json(text)
-        except ValueError:
-            settings[name] = {"True": True, "False": False, "None": None}.get(text, text)
-        if isinstance(settings[name], float) and not math.isfinite(settings[name]):
-            raise UsageError(f"--set {pair!r}: {text} is not a finite number.")
+        settings[name] = parse_value(text, of=f"--set {pair!r}")
     return settings
+
+
+def parse_value(text: str, *, of: str) -> Any:
+    """Return the value that a text stands for: JSON where it can be, text where not.
+
+    Args:
+        text: Text of the value.
+        of: Name of the setting for an error.
+
+    Raises:
+        UsageError: It is a number that is not finite.
+    """
+    try:
+        value = parse_json(text)
+    except ValueError:
+        value = {"True": True, "False": False, "None": None}.get(text, text)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{of}: {text} is not a finite number.")
+    return value
 
 
 def by_model(
@@ -57,16 +74,17 @@ def by_model(
     own: dict[str, dict[str, Any]] = {model.id: {} for model in models}
     for key, value in settings.items():
         prefix, _, name = str(key).rpartition(".")
-        if prefix in ("", "data", "model"):
+        if prefix in SHARED_OWNERS:
             shared[key] = value
             continue
         pattern, hparam = prefix.removesuffix(".model").lower(), prefix.endswith(".model")
         chosen = [model for model in models if matches(pattern, model.id, model.name)]
         if not chosen:
-            names = [text for model in models for text in (model.id, model.name)] + ["data", "model"]
+            names = [text for model in models for text in (model.id, model.name)] + list(filter(None, SHARED_OWNERS))
             raise UsageError(
                 f"--set {key}: no model of this plan is called '{pattern}'.{nearest(pattern, names)}",
-                hint="Parameters of the data are data.NAME; settings of one model MODEL.NAME.",
+                hint="Parameters of the data are data.NAME, of the training images train.NAME; settings of one model "
+                "MODEL.NAME.",
             )
         for model in chosen:
             training = name in SETTING_NAMES and not hparam and name != "stream"
@@ -130,7 +148,7 @@ def check_own_fits(models: Sequence[ModelSpec], settings: Mapping[str, Any]) -> 
     Settings of the training loop, such as `lr`, are for the other networks of the request.
 
     Raises:
-        UsageError: A stream or initial weights, or a setting of the training loop that no network of the request uses.
+        UsageError: A stream, initial weights, other training images, or a setting that no network of the request uses.
     """
     names = [model.id for model in models if model.fits_itself]
     if not names:
@@ -143,6 +161,11 @@ def check_own_fits(models: Sequence[ModelSpec], settings: Mapping[str, Any]) -> 
         )
     if settings.get("init"):
         raise UsageError(f"{fit} and cannot start from weights.", hint="Leave out init, or bench them by themselves.")
+    if changed := [name for name in settings if name.startswith(TRAIN)]:
+        raise UsageError(
+            f"--set {changed[0]}: {fit} to the training images of the data set.",
+            hint="Leave it out, or bench these models by themselves.",
+        )
     unused = [name for name in SETTING_NAMES if name in settings and len(names) == len(models)]
     if unused:
         own = any(unused[0] in model.defaults for model in models)
@@ -164,6 +187,8 @@ def check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datase
         *model_names,
         *(f"model.{name}" for name in model_names),
         *data_names,
+        *(f"{TRAIN}{name.removeprefix('data.')}" for name in data_names),
+        PHASES,
     }
     for name in settings:
         bare = name.removeprefix("model.")

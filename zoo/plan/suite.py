@@ -10,7 +10,7 @@ from zoo import registry
 from zoo.errors import MissingError, UsageError, ZooError
 from zoo.plan.baselines import with_baselines
 from zoo.plan.cells import make_plan
-from zoo.plan.overrides import matches
+from zoo.plan.overrides import SHARED_OWNERS, matches
 from zoo.plan.suite_file import Expected, Suite
 from zoo.results.cell import Cell
 from zoo.results.schema import RunResult
@@ -107,7 +107,7 @@ def _settings_of(host: Host, suite: Suite, models: Sequence[str], settings: Mapp
     kept = {}
     for key, value in settings.items():
         owner = key.rpartition(".")[0].removesuffix(".model")
-        if owner in ("", "data", "model") or matches(owner, *taking) or not matches(owner, *listed):
+        if owner in SHARED_OWNERS or matches(owner, *taking) or not matches(owner, *listed):
             kept[key] = value
     return kept
 

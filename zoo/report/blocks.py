@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from zoo.data.phases import describe_phases
 from zoo.errors import DataError
 from zoo.paths import parse_json
 from zoo.plurals import counted
@@ -204,6 +205,13 @@ def _end(result: Finished) -> str:
         return ""
 
 
+def _settings(result: Finished) -> dict[str, Any]:
+    """Return everything that a plan may change of a run, by name."""
+    cell = result.cell
+    trained_on = {"trained on": describe_phases(cell.phases)} if cell.phases else {}
+    return {**cell.hparams, **cell.training, **trained_on}
+
+
 def run_rows(variants: Sequence[Variant]) -> list[dict[str, Any]]:
     """Return the settings of every run, and how its training ended."""
     return [
@@ -214,9 +222,7 @@ def run_rows(variants: Sequence[Variant]) -> list[dict[str, Any]]:
             "epoch": result.val.epoch,
             "end": _end(result),
             "id": result.run_id,
-            "settings": ", ".join(
-                f"{key} {value}" for key, value in {**result.cell.hparams, **result.cell.training}.items()
-            ),
+            "settings": ", ".join(f"{key} {value}" for key, value in _settings(result).items()),
         }
         for variant in variants
         for result in variant.results

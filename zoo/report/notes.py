@@ -1,11 +1,14 @@
-"""Notes beside a table: plain twins that it lacks, searches of different length."""
+"""Notes beside a table: plain twins that it lacks, searches of different length, trainings to be judged with care."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from zoo.data.phases import describe_phases
 from zoo.results.cell import Cell
-from zoo.results.schema import RunResult
+from zoo.results.convergence import describe_plateau
+from zoo.results.schema import Finished, RunResult
+from zoo.specs import DatasetSpec
 
 
 def missing_twins(results: Sequence[RunResult], twins: Mapping[str, Sequence[str]]) -> str:
@@ -47,3 +50,27 @@ def search_note(results: Sequence[RunResult]) -> str:
         f"Different search budgets: the number of trials on the validation split is {'; '.join(parts)} (0: default "
         "settings, or settings given by hand). A part of a difference may come from the search."
     )
+
+
+def training_notes(results: Sequence[Finished], dataset: DatasetSpec | None) -> list[str]:
+    """Return sentences on trainings whose images were others than those of the test, or that have not begun to learn.
+
+    Args:
+        results: Results of one problem.
+        dataset: Spec of its data set; None where its plugin is not installed.
+    """
+    trained_on: dict[str, list[str]] = {}
+    for result in results:
+        trained_on.setdefault(describe_phases(result.cell.phases), []).append(result.cell.model)
+    notes = [
+        f"{', '.join(dict.fromkeys(models))} (phases): trained on {words}; validation and test images are those of the "
+        "table"
+        for words, models in trained_on.items()
+        if words
+    ]
+    return notes + [
+        f"{result.cell.model}, seed {result.cell.seed}: "
+        f"{describe_plateau(result.cell, dataset, epochs=result.not_begun)}"
+        for result in results
+        if result.not_begun
+    ]

@@ -21,7 +21,7 @@ from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, ex
 from zoo.report.charts import Digests
 from zoo.report.columns import column_notes
 from zoo.report.digest import Digest, read_digest
-from zoo.report.notes import missing_twins, search_note
+from zoo.report.notes import missing_twins, search_note, training_notes
 from zoo.report.problems import Problem
 from zoo.report.svg import SERIES
 from zoo.report.tables import accumulation_note, result_notes
@@ -160,7 +160,7 @@ def _results(problem: Problem, dataset: DatasetSpec | None, twins: Mapping[str, 
     classes = shown[0].results[0].classes
     memory = filter(None, (accumulation_note(result) for variant in problem.variants for result in variant.results))
     results = [result for variant in problem.variants for result in variant.results]
-    notes = [*result_notes(results), *column_notes(results), *problem.notes]
+    notes = [*result_notes(results), *training_notes(results, dataset), *column_notes(results), *problem.notes]
     good = [result for result in problem.results if result.status == "ok"]
     notes += filter(None, [spread_note(problem.variants), search_note(good), missing_twins(problem.results, twins)])
     return {

@@ -8,10 +8,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.about import budget_note, shown_params, version_note
+from zoo.data.phases import describe_phases
 from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.plurals import counted
 from zoo.report.columns import SETTINGS, Column, column_notes, measured_columns
-from zoo.report.notes import missing_twins, search_note, search_trials
+from zoo.report.notes import missing_twins, search_note, search_trials, training_notes
 from zoo.results.baselines import NO_BASELINES, Standing, find_standing
 from zoo.results.comparison import Variant, estimate, group_variants, problem_key, spread_note
 from zoo.results.differences import Comparison
@@ -128,7 +129,7 @@ def _table(
     notes = list(filter(None, [budget_note(cell.budget, dataset)]))
     if old := version_note(dataset, cell.recipe.dataset_version):
         notes.append(f"Images {old}")
-    notes += [*standing.footnotes, *result_notes(good)]
+    notes += [*standing.footnotes, *result_notes(good), *training_notes(good, dataset)]
     notes += filter(None, [search_note(good), missing_twins(results, twins), *map(accumulation_note, good)])
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
     notes += column_notes(good)
@@ -138,7 +139,8 @@ def _table(
 
 def _name(result: RunResult) -> str:
     cell = result.cell
-    return f"{cell.model} (streamed)" if cell.training.get("stream") else cell.model
+    how = [*(["streamed"] if cell.training.get("stream") else []), *(["phases"] if cell.phases else [])]
+    return f"{cell.model} ({', '.join(how)})" if how else cell.model
 
 
 def result_notes(results: Sequence[Finished]) -> list[str]:
@@ -246,6 +248,7 @@ def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -
             "status": result.status,
             "run_id": result.run_id,
             "baseline": result.run_id in standing.baselines,
+            "trained_on": describe_phases(cell.phases),
             "does_not_beat": standing.unbeaten.get(result.run_id, ""),
             "search_trials": search_trials(cell),
         }

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from zoo.data.phases import Phase
 from zoo.data.recipe import SPLITS, Recipe, short_hash
 from zoo.devices import Precision
 from zoo.errors import DataError
@@ -15,7 +16,7 @@ from zoo.paths import read_json
 from zoo.schema import Count, read_record
 
 SCHEMA = 1
-_LATER = ("task", "content", "images", "search", "train_seed")
+_LATER = ("task", "content", "images", "search", "train_seed", "phases")
 """Fields that cell.json holds only where they have a value."""
 Rule: TypeAlias = Literal["val_auc", "last"]
 """Epoch whose weights are kept: the one with the highest validation AUC, or the last."""
@@ -57,6 +58,11 @@ class Cell:
         search: Search that found the settings; None for defaults and settings given by hand. Not part of the run id:
             equal settings have equal results, however they were found.
         train_seed: Seed of the training images where they are the cell's own; None for those of the recipe.
+        phases: Phases of the training, whose images have other parameters than the recipe; empty where all have those
+            of the recipe.
+
+    Raises:
+        DataError: The phases are not as long as the training.
     """
 
     model: str
@@ -75,6 +81,14 @@ class Cell:
     images: Mapping[str, str] = field(default_factory=dict)
     search: Search | None = field(default=None, compare=False)
     train_seed: Count | None = None
+    phases: tuple[Phase, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.phases and (epochs := sum(phase.epochs for phase in self.phases)) != self.training.get("epochs"):
+            raise DataError(
+                f"The phases of the training have {epochs} epochs in all; the training has "
+                f"{self.training.get('epochs', 'none')}."
+            )
 
     @cached_property  # read several times a second while a matrix is watched
     def run_id(self) -> str:
@@ -110,7 +124,7 @@ class Cell:
     def _fields(self) -> dict[str, Any]:
         """Return the fields as plain values; later ones are left out where they are empty, so that older ids hold."""
         plain = asdict(self) | {"recipe": self.recipe.to_json()}
-        return {name: value for name, value in plain.items() if name not in _LATER or value not in ("", {}, None)}
+        return {name: value for name, value in plain.items() if name not in _LATER or value not in ("", {}, None, ())}
 
     @classmethod
     def from_json(cls, content: Any) -> Cell:

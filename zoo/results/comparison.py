@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.phases import describe_phases
 from zoo.data.recipe import canonical_json
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Finished, RunResult
@@ -21,7 +22,7 @@ def problem_key(cell: Cell, *, any_train_size: bool = False) -> str:
     """Return a text that is equal for cells whose scores may stand in one table.
 
     Args:
-        cell: Cell of the result.
+        cell: Cell of the result. Its phases are left out: the images of a test do not depend on them.
         any_train_size: Let the number of training images differ, as along a learning curve.
     """
     sizes = {name: size for name, size in cell.sizes.items() if not (any_train_size and name == "train")}
@@ -80,6 +81,8 @@ def _decided(cell: Cell, any_train_size: bool) -> dict[str, Any]:
     content = {"schema": SCHEMA, **{name: value for name, value in cell.identity().items() if name != "seed"}}
     if content.pop("train_seed", None) is not None:
         content["training images"] = "of each seed"
+    if content.pop("phases", None):
+        content["trained on"] = describe_phases(cell.phases)
     if any_train_size:
         for field in ("sizes", "images"):
             content[field] = {name: value for name, value in content.get(field, {}).items() if name != "train"}

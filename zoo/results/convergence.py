@@ -1,5 +1,6 @@
 """End of a training: the fall of its loss, and the losses of the epoch whose weights were kept.
 
+A training whose loss has stayed at chance from its first epoch on has not begun to learn, whatever its score is.
 The validation AUC of the last epoch does not show whether a longer training would score higher: the learning rate falls
 to zero, and so does every change, in a short training as in a long one.
 """
@@ -7,14 +8,21 @@ to zero, and so does every change, in a short training as in a long one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from zoo.data.recipe import canonical_json
+from zoo.plurals import counted
+from zoo.results.cell import Cell
 from zoo.results.schema import Epoch
 from zoo.schema import Record
+from zoo.specs import DatasetSpec
 
 OVERFITTING = 1.1
 """A validation loss above this multiple of the training loss is overfitting. Without overfitting the two also differ a
 little: the training loss is a mean over an epoch of changing weights and augmented images."""
+
+PLATEAU, PLATEAU_EPOCHS = 0.01, 3
+"""A training loss this close to chance, relative to it, in all of so many epochs or more: learning has not begun."""
 
 
 class TrainingEnd(Record):
@@ -55,3 +63,46 @@ def training_end(history: Sequence[Epoch], *, epoch: int) -> TrainingEnd:
         fall = history[-1 - fifth].train_loss - history[-1].train_loss
     kept = history[epoch - 1]
     return TrainingEnd(fall=fall, train_loss=kept.train_loss, val_loss=kept.val_loss)
+
+
+def epochs_at_chance(history: Sequence[Epoch], *, counts: Iterable[int]) -> int:
+    """Return the number of epochs of a training that has not begun to learn; 0 if it has, or is too short to tell.
+
+    Args:
+        history: Its epochs from the first one on.
+        counts: Training images of each class. A network that learns their frequencies alone has their entropy for its
+            loss: ln K for K classes of equal size.
+    """
+    present = [count for count in counts if count]
+    shares = [count / sum(present) for count in present]
+    chance = -sum(share * math.log(share) for share in shares)
+    if len(history) < PLATEAU_EPOCHS or any(entry.train_loss < (1 - PLATEAU) * chance for entry in history):
+        return 0
+    return len(history)
+
+
+def describe_plateau(cell: Cell, dataset: DatasetSpec | None, *, epochs: int) -> str:
+    """Return a sentence on a training that has not begun to learn, with settings to try.
+
+    Args:
+        cell: Cell of the training.
+        dataset: Spec of its data set; None where its plugin is not installed.
+        epochs: Number of epochs so far.
+    """
+    tries = []
+    total = int(cell.training.get("epochs", epochs))
+    if dataset is not None and not cell.phases and total > 1:
+        # Only of a parameter that has its default value: the value that a user has set may be easier still.
+        changed = [
+            f"{name}={value}"
+            for name, value in dataset.easier.items()
+            if canonical_json(cell.recipe.params.get(name)) == canonical_json(dataset.params[name])
+        ]
+        first = max(1, total // 3)
+        if changed:
+            tries.append(f"--set 'train.phases={' '.join(changed)}*{first}, *{total - first}'")
+    if len(cell.phases) > 1:
+        tries.append("more epochs in the first phase")
+    tries.append("--set init=WEIGHTS of a network for easier images")
+    so_far = f"has not begun to learn after {counted(epochs, 'epoch')} (its loss is that of chance)"
+    return f"{so_far}; try {' or '.join(tries)}"

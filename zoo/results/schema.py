@@ -15,7 +15,7 @@ from zoo.schema import Count, Record
 from zoo.scores.schema import Equivariance, Interval, Probe, Scores
 
 
-class Epoch(Record):
+class Epoch(Record, omit_defaults=True):
     """One epoch of a training, or the fit of a network that fits itself: a line of history.jsonl.
 
     Args:
@@ -30,6 +30,7 @@ class Epoch(Record):
         train_images_per_second: Training images over `train_seconds`.
         micro_batches: Parts that each batch was computed in; more than 1 where memory ran out.
         seconds: Time of the epoch, validation included.
+        phase: Number of its phase, counted from 1; None where all training images have the parameters of the others.
     """
 
     epoch: Count
@@ -43,6 +44,7 @@ class Epoch(Record):
     train_images_per_second: float
     micro_batches: Count
     seconds: float
+    phase: Count | None = None
 
 
 class Validation(Record):
@@ -155,6 +157,7 @@ class Finished(Record, omit_defaults=True):
         environment: Machine and library versions.
         plugins: Distribution -> version of every plugin that was loaded; of a file, its name and a digest.
         stream: Streamed training images; None for stored ones.
+        not_begun: Number of epochs of a training that has not begun to learn (`zoo.results.convergence`); 0 for others.
         fresh: Scores on fresh test images (`--fresh-test`); None where they were not asked for.
         probe: Scalar probe of the images, in results of earlier versions; a baseline has taken its place.
     """
@@ -176,6 +179,7 @@ class Finished(Record, omit_defaults=True):
     seconds: float
     environment: Environment
     stream: StreamSummary | None = None
+    not_begun: Count = 0
     fresh: FreshTest | None = None
     probe: Probe | None = None
     plugins: Mapping[str, str] = msgspec.field(default_factory=dict)

@@ -31,6 +31,7 @@ from zoo.models.weights_file import About, Init, write_weights
 from zoo.paths import written_whole
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
+from zoo.results.convergence import epochs_at_chance
 from zoo.results.schema import Cost, DataSummary, Epoch, Failed, Finished, RunResult, StreamSummary, Validation
 from zoo.schema import json_text, plain
 from zoo.scores.equivariance import declared_symmetry, measure_equivariance
@@ -240,7 +241,7 @@ def _run(
         data=DataSummary(
             recipe_hash=cell.recipe.hash,
             image_shape=train_split.image_shape,
-            counts={split.name: tuple(np.bincount(split.labels).tolist()) for split in splits},
+            counts={split.name: split.class_counts for split in splits},
         ),
         init=prepared.init,
         device=str(device),
@@ -249,6 +250,7 @@ def _run(
         environment=describe(),
         plugins=registry.loaded_plugins(host),
         stream=summary_of_stream,
+        not_begun=0 if cell.fits_itself else epochs_at_chance(history, counts=train_split.class_counts),
     )
 
 
@@ -294,6 +296,7 @@ def _about(cell: Cell, spec: ModelSpec, split: Split, *, init: Init | None) -> A
         run_id=cell.run_id,
         versions=dict(cell.versions),
         init=init,
+        phases=cell.phases,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,9 +22,10 @@ from zoo.data.loader import Batches
 from zoo.data.open import Dataset
 from zoo.data.split import Split
 from zoo.data.stream import Stream
-from zoo.errors import DataError, TrainingError, ZooError
+from zoo.errors import TrainingError, ZooError
 from zoo.isolation import contained
 from zoo.models.classifier import Classifier, build_classifier
+from zoo.models.pixels import normalisation
 from zoo.models.trial import Trial, try_classifier
 from zoo.models.weights_file import Init
 from zoo.plan.settings import TrainingSettings
@@ -31,10 +33,12 @@ from zoo.plan.unchanged import check_unchanged
 from zoo.progress import ProgressFile
 from zoo.results import store
 from zoo.results.cell import Cell
+from zoo.results.convergence import describe_plateau, epochs_at_chance
 from zoo.results.schema import Epoch
 from zoo.specs import ModelSpec
 from zoo.train.loop import EpochReport, make_fabric, train, waited_share
 from zoo.train.own_fit import fit_prepared
+from zoo.train.phases import images_of, open_phases, open_stream, training_batches
 from zoo.train.team import ALONE, OWN_ERROR, Team
 from zoo.weights.start import start_from
 
@@ -64,8 +68,8 @@ class Prepared:
     Args:
         spec: Spec of the model.
         settings: Settings of the training.
-        data: The data set, with its training and validation splits open.
-        train_split: Training split; of a stream, its first images.
+        data: The data set, with its validation split open.
+        train_splits: Training split of each phase, one without phases; of a stream, its first images.
         val_split: Chooses the epoch.
         stream: Stream of new training images, where the settings ask for one.
         classifier: Classifier on its device, normalised, with its initial weights.
@@ -80,7 +84,7 @@ class Prepared:
     spec: ModelSpec
     settings: TrainingSettings
     data: Dataset
-    train_split: Split
+    train_splits: Sequence[Split]
     val_split: Split
     stream: Stream | None
     classifier: Classifier
@@ -90,6 +94,11 @@ class Prepared:
     init: Init | None
     progress: ProgressFile
     simulated: Simulated
+
+    @property
+    def train_split(self) -> Split:
+        """Training split of the last phase, whose images are closest to those of the test."""
+        return self.train_splits[-1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,30 +174,29 @@ def prepare(
     data = Dataset(
         host, cell.recipe, cell.sizes, folder=images, task=cell.task, train_seed=cell.train_seed, progress=simulating
     )
+    phases = open_phases(host, cell, data, folder=images, progress=simulating)
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)
     classifier = build_classifier(
         host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
     )
-    stream = _open_stream(data, settings, device) if settings.stream else None
+    stream = open_stream(phases, cell, device=device) if settings.stream else None
     # Before anything is rendered, and before the test split is opened: a training that cannot be scored is wasted.
-    for name in ("val", "test") if settings.stream else ("train", "val", "test"):
+    for phase in [] if settings.stream else phases:
+        phase.check("train")
+    for name in ("val", "test"):
         data.check(name)
-    # Of a stream, the first images stand for all where all would be looked at.
-    train_split = data.split("train") if stream is None else stream.first()
+    # Of a stream, the first images stand for all where all would be looked at. The images of all phases are complete
+    # before the first one begins.
+    train_splits = [phase.split("train") for phase in phases] if stream is None else [stream.first()]
+    train_split = train_splits[-1]
     val_split = data.split("val")
     simulated.seconds += time.perf_counter() - clock
     if team.size > 1:
         fabric.barrier()  # the others read what has been made
-    mean, std = (torch.as_tensor(values) for values in train_split.moments())
-    if not (mean.isfinite().all() and std.isfinite().all()):
-        raise DataError(f"{cell.data}: the training images hold values that are not finite.")
-    if not std.any():
-        raise DataError(
-            f"{cell.data}: all pixels of all training images are {mean[0]:g}; a network cannot learn from them."
-        )
+    mean, std = (torch.as_tensor(values) for values in normalisation(train_split, data=cell.data))
     if not cell.fits_itself:  # such a network sees the images as they are, in its fit and afterwards
-        classifier.normalise(mean=mean, std=std.clamp_min(1e-12))
+        classifier.normalise(mean=mean, std=std)
     init = None
     if settings.init:
         init = start_from(
@@ -213,7 +221,7 @@ def prepare(
         spec=registry.find(host, ModelSpec, cell.model),
         settings=settings,
         data=data,
-        train_split=train_split,
+        train_splits=train_splits,
         val_split=val_split,
         stream=stream,
         classifier=classifier,
@@ -246,10 +254,14 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         epoch_ended(entry)
         return Fitted(history=[entry], epoch=1, val_data=val_data, resident=images.resident)
     history: list[Epoch] = []
+    note: str | None = None
 
-    def remember(entry: Epoch) -> None:
-        history.append(entry)
-        epoch_ended(entry)
+    def remember(so_far: list[Epoch]) -> None:
+        nonlocal note
+        history.append(so_far[-1])
+        epochs = epochs_at_chance(so_far, counts=prepared.train_split.class_counts)
+        note = describe_plateau(cell, prepared.data.spec, epochs=epochs) if epochs else None
+        epoch_ended(so_far[-1])
 
     def step_ended(epoch: int, step: int, steps: int) -> None:
         progress.report(
@@ -262,9 +274,11 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
             val_auc=history[-1].val_auc if history else None,
             streamed_per_second=None if stream is None else stream.made / stream.seconds,
             waited_share=None if stream is None else waited_share(history),
+            images=images_of(cell, epoch),
+            note=note,
         )
 
-    train_data: Batches | Stream = stream or Batches(prepared.train_split, device=prepared.device)
+    train_data = stream or training_batches(prepared.train_splits, cell, device=prepared.device)
     weights, full_history, chosen_epoch = train(
         prepared.classifier,
         train_data,
@@ -277,6 +291,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         least_images=2 if prepared.trial.refuses_single else 1,
         epoch_ended=remember,
         step_ended=step_ended,
+        phases=cell.phases,
     )
     prepared.classifier.load_state_dict(weights)
     prepared.classifier.to(prepared.device).eval()
@@ -311,14 +326,11 @@ def help_fit(
             classifier = build_classifier(
                 host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
             ).to(fabric.device)
-            train_data: Batches | Stream = (
-                _open_stream(data, settings, fabric.device)
-                if settings.stream
-                else Batches(data.split("train"), device=fabric.device)
-            )
+            phases = open_phases(host, cell, data, folder=images)
+            stream = open_stream(phases, cell, device=fabric.device) if settings.stream else None
             train(
                 classifier,
-                train_data,
+                stream or training_batches([each.split("train") for each in phases], cell, device=fabric.device),
                 None,
                 settings,
                 seed=cell.seed,
@@ -326,8 +338,9 @@ def help_fit(
                 fabric=fabric,
                 run_dir=run_dir,
                 least_images=1,  # a team does not split its batches
-                epoch_ended=lambda entry: None,
+                epoch_ended=lambda history: None,
                 step_ended=lambda epoch, step, steps: None,
+                phases=cell.phases,
             )
     except TrainingError as error:
         return Helped(status="failed", error=str(error))
@@ -335,10 +348,3 @@ def help_fit(
         logger.error("process %d: %s", team.rank, error, exc_info=not isinstance(error, ZooError))
         raise SystemExit(OWN_ERROR) from error
     return Helped(status="ok")
-
-
-def _open_stream(data: Dataset, settings: TrainingSettings, device: torch.device) -> Stream:
-    """Return a stream of as many new images an epoch as the train split would have."""
-    images = data.sizes["train"]
-    simulation = data.simulation(expected_images=images * settings.epochs, split="train")
-    return Stream(simulation, images=images, device=device, task=data.task)

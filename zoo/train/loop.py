@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from zoo.data.augment import augment
 from zoo.data.loader import Batches
 from zoo.data.part import BatchPart
+from zoo.data.phases import Phase, phase_number
 from zoo.devices import Precision
 from zoo.errors import TrainingError, UsageError
 from zoo.lensing.draws import stable_hash
@@ -51,6 +52,7 @@ from zoo.train.schedule import learning_rate_factor
 from zoo.train.team import ALONE, Team, check_batch
 
 EpochReport = Callable[[Epoch], None]
+HistoryReport = Callable[[list[Epoch]], None]
 StepReport = Callable[[int, int, int], None]
 
 FABRIC_PRECISION = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed"}
@@ -126,8 +128,9 @@ def train(
     fabric: Fabric,
     run_dir: Path,
     least_images: int,
-    epoch_ended: EpochReport,
+    epoch_ended: HistoryReport,
     step_ended: StepReport,
+    phases: Sequence[Phase] = (),
 ) -> tuple[dict[str, Tensor], list[Epoch], int]:
     """Train, or go on from the checkpoint in `run_dir`.
 
@@ -140,8 +143,9 @@ def train(
         fabric: Precision, device, and which process of how many this is.
         run_dir: Folder of the checkpoints.
         least_images: Smallest number of images that the network can be trained on.
-        epoch_ended: Function called with the epoch's entry of the history, in the first process.
+        epoch_ended: Function called with the history up to the epoch, also of earlier sessions, in the first process.
         step_ended: Function called with epoch, step of the epoch and steps in an epoch, in the first process.
+        phases: Phases of the training, for its history.
 
     Returns:
         The chosen weights, the history (one entry an epoch), and the chosen epoch, counted from 1. The weights are
@@ -240,6 +244,7 @@ def train(
                 train_images_per_second=steps * batch_size / train_seconds,
                 micro_batches=state.micro_batches,
                 seconds=time.perf_counter() - started,
+                phase=phase_number(phases, epoch),
             )
         entry = fabric.broadcast(entry)
         assert entry is not None
@@ -250,7 +255,7 @@ def train(
             best = {name: tensor.detach().cpu().clone() for name, tensor in average.module.state_dict().items()}
         if fabric.is_global_zero:
             write_checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizer, parameters, best)
-            epoch_ended(entry)
+            epoch_ended(history)
 
     if rule == "val_auc":
         return best, history, state.best_epoch

@@ -9,12 +9,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import zoo_caustics.plugin
-from zoo_caustics import compiling, simulator
+from zoo_caustics import compiling, native, simulator
 from zoo_caustics.fused import brightness_fused, image_constants
 from zoo_caustics.rays import brightness_eager, packed_masses, source_parameters, unlensed_parameters
 from zoo_caustics.simulator import render
@@ -22,6 +23,7 @@ from zoo_caustics.simulator import render
 from zoo.errors import UsageError
 from zoo.lensing.instrument import Instrument
 from zoo.lensing.scenes import PointMasses, Scenes, Sersic
+from zoo.native import COMPILERS
 
 pytestmark = pytest.mark.slow  # compilation
 
@@ -32,9 +34,9 @@ DEFAULT = Instrument()
 @pytest.fixture(scope="module")
 def has_compiled_path() -> bool:
     """Compile once for this file; the code stays in zoo's cache folder between runs."""
-    if not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
+    if not any(shutil.which(name) for name in COMPILERS):
         pytest.skip("no C++ compiler on this machine: the compiled path cannot be tested")
-    assert compiling.compiled_brightness("cpu") is not None
+    assert native.native_library() is not None
     return True
 
 
@@ -86,14 +88,71 @@ def test_padding_changes_no_bit(make_scenes: Callable[..., Scenes], compiled: bo
         assert torch.equal(render(wider, SMALL, device="cpu", compiled=compiled).source, plain)
 
 
-def test_compiled_equals_eager(make_scenes: Callable[..., Scenes], has_compiled_path: bool) -> None:
+AIRY = dataclasses.replace(SMALL, over_sampling=3, psf="airy", image_size=31)
+
+
+@pytest.mark.parametrize("halo", [{}, {"axis_ratio": 1.0}], ids=str)
+@pytest.mark.parametrize("instrument", [SMALL, AIRY], ids=["gaussian", "airy"])
+def test_compiled_equals_eager(
+    make_scenes: Callable[..., Scenes], has_compiled_path: bool, instrument: Instrument, halo: dict[str, float]
+) -> None:
     """Both are float32; where they differ, a ray passes close to a mass and its rounding is magnified."""
-    for instrument in (SMALL, dataclasses.replace(SMALL, over_sampling=3, psf="airy", image_size=31)):
-        scenes = make_scenes(8, masses=25, source={"effective_radius": 0.8, "index": 1.0})
-        eager = render(scenes, instrument, device="cpu", compiled=False).source
-        fused = render(scenes, instrument, device="cpu", compiled=True).source
-        error = (fused - eager).abs().amax((1, 2)) / eager.amax((1, 2))
-        assert error.max() < 1e-6
+    light = {"axis_ratio": 0.7, "index": 4.0}
+    scenes = make_scenes(8, masses=25, halo=halo, source={"effective_radius": 0.8, "index": 1.0}, lens_light=light)
+    eager = render(scenes, instrument, device="cpu", compiled=False)
+    fused = render(scenes, instrument, device="cpu", compiled=True)
+    error = (fused.source - eager.source).abs().amax((1, 2)) / eager.source.amax((1, 2))
+    assert error.max() < 1e-6
+    assert eager.lens_light is not None
+    assert fused.lens_light is not None
+    torch.testing.assert_close(fused.lens_light, eager.lens_light, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("halo", [{"axis_ratio": 1.0}, {"axis_ratio": 0.2}, {"axis_ratio": 0.999}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"over_sampling": 4, "psf": "none", "image_size": 8}, {"over_sampling": 2, "psf": "none", "image_size": 65}],
+    ids=str,
+)
+def test_compiled_is_as_exact_as_eager(
+    make_scenes: Callable[..., Scenes], has_compiled_path: bool, changes: dict[str, Any], halo: dict[str, float]
+) -> None:
+    instrument = dataclasses.replace(SMALL, **changes)
+    scenes = make_scenes(16, masses=25, halo=halo, source={"effective_radius": 0.8, "index": 2.0})
+    exact = render(scenes, instrument, device="cpu", dtype=torch.float64).source
+    eager, fused = (render(scenes, instrument, device="cpu", compiled=path).source for path in (False, True))
+    wrong, others = ((images - exact).abs().amax() / exact.amax() for images in (fused, eager))
+    assert (fused - eager).abs().amax() < 1e-5 * eager.amax()
+    assert wrong < 1.5 * max(others, 1e-6)
+
+
+def test_an_image_does_not_depend_on_the_number_of_threads(
+    make_scenes: Callable[..., Scenes], has_compiled_path: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = mixed_scenes(make_scenes)
+    one = render(scenes, SMALL, device="cpu", compiled=True)
+    monkeypatch.setattr(native, "RAYS_IN_A_CALL", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    three = render(scenes, SMALL, device="cpu", compiled=True)
+    assert torch.equal(three.source, one.source)
+
+
+@pytest.mark.parametrize("width", [0.05, 0.15, 0.6])
+def test_a_separable_psf_is_that_of_the_fourier_transform(
+    make_scenes: Callable[..., Scenes], has_compiled_path: bool, width: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes, instrument = make_scenes(4, masses=3), dataclasses.replace(SMALL, psf_width=width)
+    separable = render(scenes, instrument, device="cpu", compiled=True).source
+    monkeypatch.setattr(np, "allclose", lambda *_, **__: False)
+    transformed = render(scenes, instrument, device="cpu", compiled=True).source
+    assert (separable - transformed).abs().amax() <= 2e-7 * transformed.amax()
+
+
+def test_torch_compiles_the_arranged_formulas() -> None:
+    """A CUDA device runs this; here its code is that for a CPU."""
+    if not any(shutil.which(name) for name in COMPILERS):
+        pytest.skip("torch compiles nothing without a C++ compiler")
+    assert compiling.compiled_brightness("cpu") is not None
 
 
 def test_bands_of_rows_give_the_same_image(make_scenes: Callable[..., Scenes], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +186,7 @@ def test_a_missing_device_is_said(make_scenes: Callable[..., Scenes], monkeypatc
 
 def test_only_long_runs_compile(make_scenes: Callable[..., Scenes], monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(simulator, "compiled_brightness", lambda kind: asked.append(kind))
+    monkeypatch.setattr(simulator, "native_library", lambda: asked.append("cpu"))
     scenes = make_scenes(2)
     render(scenes, DEFAULT, device="cpu")
     render(scenes, DEFAULT, device="cpu", expected_images=100)
@@ -143,14 +202,23 @@ def test_a_failing_compiler_is_said_once_and_survived(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no compiler here\nand a long trace")
 
-    monkeypatch.setattr(torch, "compile", broken)
-    monkeypatch.setattr(simulator, "compiled_brightness", functools.cache(compiling.compiled_brightness.__wrapped__))
+    monkeypatch.setattr(native, "load_native", broken)
+    monkeypatch.setattr(simulator, "native_library", functools.cache(native.native_library.__wrapped__))
     scenes = make_scenes(2, masses=2)
     with caplog.at_level(logging.WARNING):
         images = [render(scenes, SMALL, device="cpu", compiled=True).source for _ in range(2)]
     assert [record.getMessage().count("no compiler here") for record in caplog.records] == [1]
     assert torch.equal(images[0], images[1])
     assert torch.equal(images[0], render(scenes, SMALL, device="cpu", compiled=False).source)
+
+
+def test_compiled_code_that_is_wrong_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, has_compiled_path: bool
+) -> None:
+    monkeypatch.setattr(native, "brightness_eager", lambda *tables: brightness_eager(*tables) * 1.001)
+    with caplog.at_level(logging.WARNING):
+        assert native.native_library.__wrapped__() is None
+    assert "the compiled code is wrong by 1" in caplog.text
 
 
 _MEMORY = """

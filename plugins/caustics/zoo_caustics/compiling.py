@@ -1,4 +1,4 @@
-"""Compilation of the ray loop, and the fallback where it cannot be compiled."""
+"""Decision for compiled code, and compilation of the ray loop for CUDA with the fallback where it fails."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from zoo import native
 from zoo.errors import ZooError
 from zoo_caustics.fused import OPTIONS, brightness_fused, image_constants
 from zoo_caustics.rays import brightness_eager
 
 Brightness = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
-COMPILE_SECONDS = 15.0  # with an empty cache, two cores; benchmarks/simulate.py measures it
-SECONDS_GAINED_PER_RAY = {
-    "cpu": 3e-8,
-    "cuda": 1e-9,
-}  # 25 masses; the first measured there, the second estimated
+COMPILE_SECONDS = {"cpu": native.COMPILE_SECONDS, "cuda": 15.0}  # with an empty cache
+# 25 masses; the first as benchmarks/simulate.py measures it on two cores, the second estimated.
+SECONDS_GAINED_PER_RAY = {"cpu": 7e-8, "cuda": 1e-9}
 LEAST_MASSES = 2  # the compiler would make code of its own for a length of 0 or 1
 _SAMPLE_RAYS, _SAMPLE_MASSES = 110_224, 25  # sizes that the compiler plans for; others run the same code
 
@@ -33,12 +32,15 @@ def pays_to_compile(*, rays_per_image: int, images: int, device_type: str) -> bo
     It looks at the size of the whole run only, never at the scenes at hand or at what a cache happens to hold,
     so that all images of one data set come from the same code.
     """
-    return SECONDS_GAINED_PER_RAY[device_type] * rays_per_image * images > COMPILE_SECONDS
+    return SECONDS_GAINED_PER_RAY[device_type] * rays_per_image * images > COMPILE_SECONDS[device_type]
 
 
 @functools.cache
-def compiled_brightness(device_type: str) -> Brightness | None:
+def compiled_brightness(device_type: str = "cuda") -> Brightness | None:
     """Compile `brightness_fused` for any number of rays and masses; None, and one warning, where that fails.
+
+    Images on a CPU come from `zoo_caustics.native` instead: torch's code there uses a team of threads for each loop,
+    which all wait for the slowest, and holds Python's lock.
 
     The code is kept on disk in TORCHINDUCTOR_CACHE_DIR (default: `inductor` in zoo's cache folder): compiled
     once per machine, then read in a few seconds.
@@ -46,7 +48,7 @@ def compiled_brightness(device_type: str) -> Brightness | None:
     from zoo.paths import cache_dir
 
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "inductor"))
-    chunk = 1 if device_type == "cpu" else 8
+    chunk = 8
     # Always the same sample, so that the code does not depend on what is rendered first.
     parameters = torch.full((chunk, 15), 0.5, dtype=torch.float64)
     constants = torch.as_tensor(image_constants(parameters.numpy()), dtype=torch.float32, device=device_type)
@@ -56,9 +58,8 @@ def compiled_brightness(device_type: str) -> Brightness | None:
     y = x.flip(0)
     for tensor in (masses, x, y):
         torch._dynamo.mark_dynamic(tensor, 0)
-    if chunk > 1:
-        torch._dynamo.mark_dynamic(constants, 0)
-        torch._dynamo.mark_dynamic(masses, 1)
+    torch._dynamo.mark_dynamic(constants, 0)
+    torch._dynamo.mark_dynamic(masses, 1)
     try:
         fused: Brightness = torch.compile(brightness_fused, fullgraph=True, options=OPTIONS)
         with torch.no_grad():

@@ -171,11 +171,12 @@ def _source_plane(
 ) -> tuple[Tensor, Tensor]:
     """Return where each ray meets the source plane; `lens` is halo and shear."""
     halo_x, halo_y, halo_q, halo_angle, einstein_radius, gamma_1, gamma_2 = lens
-    ellipse = reduced_deflection_angle_sie(halo_x, halo_y, halo_q, halo_angle, einstein_radius, x, y, HALO_CORE)
-    sphere = reduced_deflection_angle_sis(halo_x, halo_y, einstein_radius, x, y, HALO_CORE)
+    alpha_x, alpha_y = reduced_deflection_angle_sis(halo_x, halo_y, einstein_radius, x, y, HALO_CORE)
     # caustics puts q = 1 - 1e-6 for a sphere, which costs six digits; a sphere is exact here.
     spherical = halo_q == 1
-    alpha_x = torch.where(spherical, sphere[0], ellipse[0])
-    alpha_y = torch.where(spherical, sphere[1], ellipse[1])
+    if not bool(spherical.all()):
+        ellipse = reduced_deflection_angle_sie(halo_x, halo_y, halo_q, halo_angle, einstein_radius, x, y, HALO_CORE)
+        alpha_x = torch.where(spherical, alpha_x, ellipse[0])
+        alpha_y = torch.where(spherical, alpha_y, ellipse[1])
     shear_x, shear_y = reduced_deflection_angle_external_shear(0.0, 0.0, gamma_1, gamma_2, x, y)
     return x - alpha_x - shear_x - points_alpha_x, y - alpha_y - shear_y - points_alpha_y

@@ -15,6 +15,7 @@ from zoo.lensing.scenes import PixelSource
 from zoo_caustics.compiling import LEAST_MASSES, Brightness, compiled_brightness, pays_to_compile
 from zoo_caustics.extended import Extended, extended_masses, extended_scenes
 from zoo_caustics.fused import image_constants
+from zoo_caustics.native import native_library, native_painter
 from zoo_caustics.psf import psf_convolution
 from zoo_caustics.rays import (
     brightness_eager,
@@ -49,7 +50,7 @@ def render(
 
     The lens equation is beta = theta - alpha(halo) - alpha(shear) - sum alpha(masses). Pixel values are means over the
     pixel's rays, then convolved with the PSF. Image i depends on scene i, the instrument, the kind of device and the
-    choice of path (compiled or not) only. Scenes with multipoles or truncated haloes are never compiled.
+    choice of path (compiled or not) only. Scenes with multipoles or truncated haloes, and pictures, are never compiled.
 
     Args:
         scenes: Scenes of n images.
@@ -74,18 +75,18 @@ def render(
     if compiled is None:
         images = len(scenes) if expected_images is None else expected_images
         compiled = pays_to_compile(rays_per_image=rays_per_image, images=images, device_type=work.type)
-    fused = compiled_brightness(work.type) if compiled and dtype == torch.float32 else None
-    draw = _painter(instrument, device=work, dtype=dtype, fused=fused)
+    eager = _painter(instrument, device=work, dtype=dtype, fused=None)
+    draw = (_compiled_painter(instrument, device=work) if compiled and dtype == torch.float32 else None) or eager
+    draw_source = eager if isinstance(scenes.source, PixelSource) else draw
     with torch.no_grad():
         extended = extended_scenes(scenes)
         if extended.any():
-            draw_extended = _painter(instrument, device=work, dtype=dtype, fused=None)
             size = instrument.image_size
             source = torch.empty(len(scenes), size, size, dtype=dtype, device=work)
-            for chosen, painter in ((~extended, draw), (extended, draw_extended)):
+            for chosen, painter in ((~extended, draw_source), (extended, eager)):
                 source[torch.as_tensor(chosen, device=work)] = _draw_source(painter, scenes[chosen], device=work)
         else:
-            source = _draw_source(draw, scenes, device=work)
+            source = _draw_source(draw_source, scenes, device=work)
         lens_light = None
         if scenes.lens_light is not None:
             none = np.zeros((0, len(scenes), 3))
@@ -99,8 +100,21 @@ def _draw_source(draw: Callable[..., Tensor], scenes: Scenes, *, device: torch.d
     masses, counts = packed_masses(scenes.points)
     extended = extended_masses(scenes, device=device) if extended_scenes(scenes).any() else None
     if isinstance(scenes.source, PixelSource):
-        return draw(picture_parameters(scenes, scenes.source), masses, counts, scenes.source.pixels, extended)
-    return draw(source_parameters(scenes, scenes.source), masses, counts, None, extended)
+        parameters = picture_parameters(scenes, scenes.source)
+        return draw(parameters, masses, counts, pictures=scenes.source.pixels, extended=extended)
+    parameters = source_parameters(scenes, scenes.source)
+    if extended is None:
+        return draw(parameters, masses, counts)
+    return draw(parameters, masses, counts, extended=extended)
+
+
+def _compiled_painter(instrument: Instrument, *, device: torch.device) -> Callable[..., Tensor] | None:
+    """Return what `_painter` does for Sersic sources and points, compiled; None where that fails."""
+    if device.type == "cpu":
+        library = native_library()
+        return None if library is None else native_painter(library, instrument)
+    fused = compiled_brightness()
+    return None if fused is None else _painter(instrument, device=device, dtype=torch.float32, fused=fused)
 
 
 def _painter(
@@ -108,8 +122,8 @@ def _painter(
 ) -> Callable[..., Tensor]:
     """Return a function of parameters [n, 15], masses [p, n, 3] and their counts [n] that gives [n, H, W].
 
-    Given also pictures [n, h, w], it draws those, with parameters [n, 11]; that path is never compiled, and neither is
-    that of scenes with extended masses.
+    Given also pictures [n, h, w], it draws those, with parameters [n, 11], and given extended masses their deflection
+    too; both with `fused` None only.
     """
     over = instrument.over_sampling
     x_axis, y_axis = (torch.as_tensor(axis, dtype=dtype, device=device) for axis in instrument.ray_grid())
@@ -147,7 +161,7 @@ def _painter(
         least = 0 if fused is None else LEAST_MASSES
         missing = max(0, least - len(masses))
         masses = np.concatenate([masses, np.zeros((missing, *masses.shape[1:]))])
-        numbers = parameters if fused is None or pictures is not None else image_constants(parameters)
+        numbers = parameters if fused is None else image_constants(parameters)
         all_parameters = torch.as_tensor(numbers, dtype=dtype, device=device)
         all_masses = torch.as_tensor(masses, dtype=dtype, device=device)
         for chosen in _chunks(counts, chunk=chunk):

@@ -224,3 +224,15 @@ def test_no_images():
     scenes = sample(count=0)
     assert len(scenes) == 0
     assert all(len(values) == 0 for values in every_leaf(scenes).values())
+
+
+def test_a_drawn_mass_scale_is_stored_and_changes_nothing_but_the_masses():
+    """The draw of an image multiplies all of its masses; one number for all images adds no column."""
+    mixed, plain = sample("modelA", mass_scale="U(1, 4)"), sample("modelA", mass_scale=1.0)
+    assert "mass_scale" not in plain.parameters
+    scale = mixed.parameters["mass_scale"]
+    assert 1 <= scale.min() < 1.5 < 3.5 < scale.max() <= 4
+    name = "substructure_mass_fraction"
+    np.testing.assert_allclose(mixed.parameters[name], scale * plain.parameters[name], rtol=1e-12)
+    np.testing.assert_array_equal(mixed.label, plain.label)
+    np.testing.assert_array_equal(mixed.source.x, plain.source.x)

@@ -81,6 +81,7 @@ def _population(
         added=tables.ADDED,
         switch=tables.SWITCH,
         switch_values=tables.SWITCH_VALUES,
+        easier=tables.EASIER,
         version=version,
         earlier={"1": {**tables.VERSION_1, "conserve_mass": params["conserve_mass"] != "none"}} if version > 1 else {},
         changes=tables.CHANGES if version > 1 else {},

@@ -130,6 +130,9 @@ class LensPopulation:
             "shear": shear,
             "shear_angle": shear_angle,
         }
+        scale = self.priors["mass_scale"]
+        if scale is not None and scale.form != "Fixed":  # one number for all images stands in the recipe
+            parameters["mass_scale"] = self._draw("mass_scale", draws)
         return Scenes(
             label=label,
             halo=Isothermal(

@@ -19,6 +19,7 @@ from zoo import registry
 from zoo.errors import DataError, UsageError
 from zoo.paths import log_tail, make_dir, open_log, user_path
 from zoo.plan.cells import make_plan
+from zoo.plan.overrides import SHARED_OWNERS, TRAIN
 from zoo.plan.request import Request
 from zoo.plan.study import study_folder, unknown_study
 from zoo.plurals import counted
@@ -87,13 +88,16 @@ def make_study(
             )
     [model] = registry.match(host, ModelSpec, request.models)
     for setting in request.settings:
-        if setting.rpartition(".")[0] not in ("", "data", "model"):
+        if setting.rpartition(".")[0] not in SHARED_OWNERS:
             # "MODEL.NAME" would override the values of the trials.
             raise UsageError(
-                f"--set {setting}: unknown prefix. A study has one model; the only prefixes are 'model.' and 'data.'.",
+                f"--set {setting}: unknown prefix. A study has one model; the only prefixes are 'model.', 'data.' and "
+                "'train.'.",
                 hint=f"Try: --set {setting.rpartition('.')[2]}=...; write parameters of the data set as data.NAME.",
             )
-    space = choose_space(model, searched=searched, fixed=request.settings)
+    # Phases divide a number of epochs, which a trial must not change.
+    phases = {"epochs": None} if any(setting.startswith(TRAIN) for setting in request.settings) else {}
+    space = choose_space(model, searched=searched, fixed={**request.settings, **phases})
     [cell] = make_plan(host, request)
     wanted = Definition(
         study=name, cell=cell, space=space, settings=dict(request.settings), prune_after=prune_after

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
+from storedata import SCORES
 
 from zoo.data.recipe import Recipe
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed
 from zoo.specs import DatasetSpec
-
-SCORES = runpy.run_path(str(Path(__file__).parents[1] / "results" / "storedata.py"))["SCORES"]
 
 CLASSES = ("no_substructure", "subhalo", "vortex")
 STRIPES = DatasetSpec(

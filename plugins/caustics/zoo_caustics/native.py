@@ -1,0 +1,146 @@
+"""Images of Sersic sources on a CPU, by the C++ file beside this module: all that an image takes in one pass."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zoo.errors import ZooError
+from zoo.native import load_native
+from zoo_caustics.fused import image_constants
+from zoo_caustics.psf import psf_convolution
+from zoo_caustics.rays import brightness_eager
+
+if TYPE_CHECKING:
+    from zoo.lensing.instrument import Instrument
+
+SOURCE = Path(__file__).with_name("rays.cpp")
+RAYS_IN_A_CALL = 500_000
+PIXELS_TO_CONVOLVE = 1_000_000  # at a time, of a PSF that is not separable
+
+Library = ctypes.CDLL
+
+_log = logging.getLogger(__name__)
+
+
+@functools.cache
+def native_library() -> Library | None:
+    """Compile `rays.cpp` and compare it with caustics' functions; None, and one warning, where that fails."""
+    try:
+        library = load_native(SOURCE)
+        error = _largest_error(library)
+        if not error < 1e-4:
+            raise ZooError(f"the compiled code is wrong by {error:.1e}")
+    except Exception as failure:  # a compiler can fail in any way; there is always the other path
+        reason = next(iter(str(failure).strip().splitlines()), type(failure).__name__)
+        _log.warning("caustics: compiling failed, rendering goes on uncompiled and slower (%s)", reason)
+        return None
+    return library
+
+
+def native_painter(
+    library: Library, instrument: Instrument
+) -> Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]], Tensor]:
+    """Return a function of parameters [n, 15], masses [p, n, 3] and their counts [n] that gives [n, H, W] float32.
+
+    An image is the work of one thread, and a thread that is done takes the next: a program beside this one costs its
+    share of the cores and no more. As many threads as torch has.
+    """
+    axes = [np.ascontiguousarray(axis, np.float32) for axis in instrument.ray_grid()]
+    over = instrument.over_sampling
+    kernel = instrument.psf_kernel()
+    padded, radius = len(axes[0]) // over, len(kernel) // 2
+    taps = kernel.sum(0)
+    separable = np.allclose(np.outer(taps, taps), kernel, rtol=1e-9, atol=1e-12)
+    size = instrument.image_size if separable else padded
+    step = max(1, RAYS_IN_A_CALL // (padded * over) ** 2)
+
+    def draw(parameters: NDArray[np.float64], masses: NDArray[np.float64], counts: NDArray[np.int64]) -> Tensor:
+        constants = np.ascontiguousarray(image_constants(parameters), np.float32)
+        table = np.ascontiguousarray(masses.transpose(1, 0, 2), np.float32)
+        images = np.empty((len(parameters), size, size), np.float32)
+
+        def some(start: int) -> None:
+            chosen = slice(start, start + step)
+            _render(
+                library, constants[chosen], table[chosen], counts[chosen], axes, pixels=padded,
+                taps=taps if separable else None, radius=radius, out=images[chosen],
+            )  # fmt: skip
+
+        starts = range(0, len(parameters), step)
+        with ThreadPoolExecutor(max(1, min(torch.get_num_threads(), len(starts)))) as pool:
+            list(pool.map(some, starts))
+        return torch.from_numpy(images)
+
+    if separable:
+        return draw
+    convolve = psf_convolution(kernel, size=padded, device=torch.device("cpu"))
+    together = max(1, PIXELS_TO_CONVOLVE // padded**2)
+
+    def draw_and_convolve(
+        parameters: NDArray[np.float64], masses: NDArray[np.float64], counts: NDArray[np.int64]
+    ) -> Tensor:
+        images = torch.empty(len(parameters), instrument.image_size, instrument.image_size)
+        for start in range(0, len(parameters), together):
+            chosen = slice(start, start + together)
+            images[chosen] = convolve(draw(parameters[chosen], masses[:, chosen], counts[chosen]))
+        return images
+
+    return draw_and_convolve
+
+
+def _render(
+    library: Library,
+    constants: NDArray[np.float32],
+    masses: NDArray[np.float32],
+    counts: NDArray[np.int64],
+    axes: list[NDArray[np.float32]],
+    *,
+    pixels: int,
+    taps: NDArray[np.float64] | None,
+    radius: int,
+    out: NDArray[np.float32],
+) -> None:
+    """Call `zoo_render_sersic`, whose comment describes the arguments."""
+
+    def address(array: NDArray[np.generic] | None) -> ctypes.c_void_p:
+        return ctypes.c_void_p(None if array is None else array.ctypes.data)
+
+    def number(value: int) -> ctypes.c_int64:
+        return ctypes.c_int64(value)
+
+    library.zoo_render_sersic(
+        number(len(constants)), address(constants), address(masses), address(counts), number(masses.shape[1]),
+        address(axes[0]), address(axes[1]), number(pixels), number(len(axes[0]) // pixels),
+        address(taps), number(radius), address(out),
+    )  # fmt: skip
+
+
+def _largest_error(library: Library) -> float:
+    """Return the largest difference from caustics' functions on a few rays, relative to the peak."""
+    side = 40
+    axis = np.linspace(-2, 2, side, dtype=np.float32)
+    parameters = np.full((2, 15), 0.5)
+    parameters[1, 2] = 1.0  # a sphere
+    masses = np.random.default_rng(0).uniform(0.1, 1.0, (3, 2, 3))
+    found = np.empty((2, side, side), np.float32)
+    _render(
+        library, image_constants(parameters).astype(np.float32),
+        np.ascontiguousarray(masses.transpose(1, 0, 2), np.float32), np.array([3, 2]), [axis, axis],
+        pixels=side, taps=None, radius=0, out=found,
+    )  # fmt: skip
+    masses[2, 1, 2] = 0.0
+    tables = torch.as_tensor(parameters), torch.as_tensor(masses)
+    ray = torch.as_tensor(axis, dtype=torch.float64)
+    expected = brightness_eager(*tables, ray[None, :], ray[:, None])
+    return float((torch.from_numpy(found) - expected).abs().max() / expected.max())

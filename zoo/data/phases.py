@@ -1,0 +1,76 @@
+"""Phases of a training: epochs whose training images have other parameters than validation and test images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from zoo.data.about import all_params, recorded_params
+from zoo.errors import DataError
+from zoo.plurals import counted
+from zoo.schema import Count
+
+if TYPE_CHECKING:
+    from zoo.data.recipe import Recipe
+    from zoo.specs import DatasetSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Consecutive epochs of a training whose images have the same parameters.
+
+    Args:
+        epochs: Number of epochs.
+        params: Value of each parameter of the data set that a phase of the training changes.
+
+    Raises:
+        DataError: There are no epochs.
+    """
+
+    epochs: Count
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise DataError(f"A phase of {counted(self.epochs, 'epoch')} trains nothing.")
+
+
+def last_epochs(phases: Sequence[Phase]) -> list[int]:
+    """Return the last epoch of each phase, counted from 1."""
+    return [sum(phase.epochs for phase in phases[: number + 1]) for number in range(len(phases))]
+
+
+def phase_number(phases: Sequence[Phase], epoch: int) -> int | None:
+    """Return the number of the phase that an epoch belongs to, both counted from 1; None without phases."""
+    return next((number for number, last in enumerate(last_epochs(phases), start=1) if epoch <= last), None)
+
+
+def phase_recipe(dataset: DatasetSpec, recipe: Recipe, phase: Phase) -> Recipe:
+    """Return the recipe of a phase's training images.
+
+    Seed and stream are those of the recipe's own training images, so no phase contains a scene of another split.
+
+    Args:
+        dataset: Spec of the data set.
+        recipe: Recipe of validation and test images.
+        phase: Phase of the training.
+    """
+    params = {**all_params(dataset, recipe.params), **phase.params}
+    return replace(recipe, params=recorded_params(dataset, params))
+
+
+def describe_phases(phases: Sequence[Phase]) -> str:
+    """Return "mass_scale U(1, 4) for 3 epochs, then 1 for 6", or "" without phases."""
+    parts = []
+    for number, phase in enumerate(phases):
+        named = number == 0 or len(phase.params) > 1
+        epochs = counted(phase.epochs, "epoch") if number == 0 else f"{phase.epochs:,}"
+        parts.append(f"{describe_params(phase.params, named=named)} for {epochs}")
+    return ", then ".join(parts)
+
+
+def describe_params(params: Mapping[str, Any], *, named: bool = True) -> str:
+    """Return "mass_scale 4, snr 50", or the values alone."""
+    texts = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in params.items()}
+    return ", ".join(f"{name} {text}" if named else text for name, text in texts.items())
