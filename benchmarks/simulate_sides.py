@@ -195,12 +195,11 @@ class Peer:
             source_r=source.effective_radius,
         )  # fmt: skip
         # The version of PyAutoLens that the other sides import sets JAX's variables.
-        cores = sorted(os.sched_getaffinity(0))[:threads]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
         self._process = subprocess.Popen(
             [*python, str(Path(__file__).with_name("simulate_peers.py")), side, str(path)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))},
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+            env={**inherited, "NPROC": str(threads)},  # threads of XLA
         )  # fmt: skip
         self._errors: list[str] = []
         threading.Thread(target=lambda: self._errors.extend(self._process.stderr or ()), daemon=True).start()
