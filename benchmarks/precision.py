@@ -5,10 +5,10 @@
     uv run python benchmarks/precision.py --write              # also writes benchmarks/results/precision.md
 
 A step is forward pass, loss, backward pass and AdamW on one batch, as in `zoo.train.loop`: in bf16 the forward pass is
-under autocast; weights, loss and optimiser are in float32. The two precisions of a network alternate step by step, so
-that a busy machine slows both, and the ratio is the median of the ratios within rounds. With one thread the CPU
-time of the process is measured, which depends less on other programs. Target: 1.8 for p4m,
-p4m_resnet18 and timm/resnet18 on a processor with avx512_bf16 or amx.
+under autocast and AdamW is fused; weights, loss and optimiser are in float32. The two precisions of a network alternate
+step by step, so that a busy machine slows both, and the ratio is the median of the ratios within rounds. With one
+thread the CPU time of the process is measured, which depends less on other programs. Target: 1.8 for p4m, p4m_resnet18
+and timm/resnet18 on a processor with avx512_bf16 or amx.
 
 Each network is measured in two fresh processes: with the allocator variables that `zoo` sets for its trainings
 (`zoo.processor.ALLOCATOR`) and without. The last columns are the float32 step and the peak memory without the
@@ -29,7 +29,8 @@ from typing import Any
 
 NETWORKS = (
     "gconv/p4m", "gconv/p4m_resnet18", "timm/resnet18", "gconv/p4", "gconv/z2", "gconv/octic_small",
-    "gconv/p4m_convnext", "escnn/c4", "escnn/d4", "escnn/d8",
+    "gconv/p4m_convnext", "escnn/c4", "escnn/d4", "escnn/d8", "timm/convnext_atto",
+    "timm/vit_tiny",
 )  # fmt: skip
 RESULT = Path(__file__).parent / "results" / "precision.md"
 
@@ -45,7 +46,7 @@ def alone(model: str, options: argparse.Namespace) -> dict[str, float]:
     clock = time.process_time if options.threads == 1 else time.perf_counter
     torch.manual_seed(0)
     network = create_model(model, image_size=options.image_size).train()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    optimizers = [torch.optim.AdamW(network.parameters(), lr=1e-3, fused=fused) for fused in (None, True)]
     images = torch.randn(options.batch, 1, options.image_size, options.image_size)
     labels = torch.arange(options.batch) % 3
 
@@ -54,8 +55,8 @@ def alone(model: str, options: argparse.Namespace) -> dict[str, float]:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             logits = network(images)
         torch.nn.functional.cross_entropy(logits.float(), labels).backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        optimizers[bf16].step()
+        optimizers[bf16].zero_grad()
         return 1e3 * (clock() - started)
 
     pairs = [(step(False), step(True)) for _ in range(options.rounds + 2)][2:]

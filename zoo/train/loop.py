@@ -159,7 +159,11 @@ def train(
     """
     average = MovingAverage(classifier, decay=settings.ema)
     parameters = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+    # One pass over the weights instead of ten: 15 ms a step instead of 70 for 11 million weights. The last digits
+    # differ, so trainings in float32 keep the bits that they have had.
+    with fabric.autocast():
+        fused = torch.is_autocast_enabled("cpu") or None
+    optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused)
     module, fabric_optimizer = fabric.setup(classifier, optimizer)
     batch_size = min(settings.batch_size, len(train_data))
     steps = len(train_data) // batch_size
