@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from zoo.data.recipe import Recipe
 from zoo.environment import describe
+from zoo.processor import usable_cores
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Cost, DataSummary, Finished, Validation
@@ -172,7 +173,7 @@ def main() -> None:
             "images": arguments.images,
             "page_megabytes": round(page.stat().st_size / 1e6, 2),
             "python": platform.python_version(),
-            "cores": os.cpu_count(),
+            "cores": usable_cores(),
             "load": [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None,
         }
     if arguments.json:

@@ -21,6 +21,8 @@ import subprocess
 import sys
 import time
 
+from zoo.processor import usable_cores
+
 COMMANDS = {
     "zoo list-models": ["-m", "zoo", "list-models"],
     "zoo --help": ["-m", "zoo", "--help"],
@@ -68,7 +70,7 @@ def main() -> None:
         "rounds": arguments.rounds,
         "python": platform.python_version(),
         "plugins": sorted(point.name for point in importlib.metadata.entry_points(group="zoo.plugins")),
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
         "load": [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None,
     }
     if arguments.json:

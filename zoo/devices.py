@@ -1,12 +1,15 @@
-"""Resolve the requested device and the precision for it."""
+"""Choose the device and the precision of a training, here or for a plan; scores are computed in float32."""
 
 from __future__ import annotations
 
+import contextlib
 import platform
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from zoo.errors import MissingError, UsageError, nearest
+from zoo.processor import has_fast_bf16
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 Precision: TypeAlias = Literal["fp32", "tf32", "bf16"]
@@ -57,16 +60,59 @@ def _surely_no_gpu() -> bool:
     return platform.system() == "Linux" and not any(Path(node).exists() for node in nodes)
 
 
-def resolve_precision(precision: str, device: str) -> Precision:
-    """Return the precision for a device.
+def resolve_precision(precision: str, device: str, *, bf16_devices: Collection[str] = ("cpu", "cuda")) -> Precision:
+    """Return the precision of a training.
+
+    Args:
+        precision: "auto", or a precision. "auto" is bf16 on CUDA and on this machine's processor where bf16 is fast.
+        device: "cpu", "cuda" or "mps".
+        bf16_devices: Devices on which "auto" may be bf16 (`ModelSpec.bf16_devices`).
 
     Raises:
         UsageError: The name is unknown.
     """
     if precision == "auto":
-        return "bf16" if device == "cuda" else "fp32"
+        fast = device in bf16_devices and (device == "cuda" or (device == "cpu" and has_fast_bf16()))
+        return "bf16" if fast else "fp32"
     if precision not in PRECISIONS:
         raise UsageError(
             f"precision '{precision}' is not one of auto, {', '.join(PRECISIONS)}.{nearest(precision, PRECISIONS)}"
         )
     return precision
+
+
+def note_on_precision(device: str, precisions: Collection[str]) -> str:
+    """Return a sentence on the processors that a plan for the CPU is made for, or "".
+
+    Args:
+        device: Requested device.
+        precisions: Precisions of the plan's trainings.
+    """
+    if planned_device(device) != "cpu":
+        return ""
+    if "bf16" in precisions:
+        return (
+            "the plan is for processors with avx512_bf16 or amx; on others a training in bf16 takes several times as "
+            "long; to plan for those: --precision fp32"
+        )
+    if has_fast_bf16():
+        return ""
+    return (
+        "the plan is in float32, since this machine's processor has neither avx512_bf16 nor amx; to plan for "
+        "processors that have one of them: --precision bf16"
+    )
+
+
+@contextlib.contextmanager
+def in_float32() -> Iterator[None]:
+    """Let convolutions and matrix products of float32 tensors use all digits, whatever a training has set."""
+    import torch
+
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]

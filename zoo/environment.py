@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Mapping
 
 from zoo.packages import library_versions
+from zoo.processor import processor_name, usable_cores
 from zoo.schema import Count, Record
 
 
@@ -51,8 +51,8 @@ def describe(*, accelerator: bool = True) -> Environment:
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
-        processor=_processor(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        processor=processor_name(),
+        cores=usable_cores(),
         libraries=library_versions(),
         threads=threads,
         cuda=cuda,
@@ -73,14 +73,3 @@ def peak_memory_bytes() -> int:
         return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

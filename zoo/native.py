@@ -17,13 +17,13 @@ import subprocess
 from pathlib import Path
 
 from zoo.errors import MissingError
-from zoo.paths import cache_dir, written_whole
+from zoo.paths import cache_dir, regular_file, written_whole
 
 COMPILERS = ("c++", "g++", "clang++")
 """Commands that are tried in turn where CXX names none."""
 OPTIONS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
-COMPILE_SECONDS = 3.0
-"""Time to compile a source of a few hundred lines, on a slow core."""
+COMPILE_SECONDS = 2.0
+"""Time to compile a source of a few hundred lines, on a slow core, to be weighed against what it saves."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,8 @@ _log = logging.getLogger(__name__)
 def load_native(source: Path, *, options: tuple[str, ...] = ()) -> ctypes.CDLL:
     """Return the library of a C++ file, compiled for this processor.
 
-    The code is kept in `native` in zoo's cache folder, under the hash of source, options, compiler and instruction set.
+    The code is kept in `native` in zoo's cache folder, under the hash of source, options, compiler and instruction set,
+    and with its own SHA-256 at its end, where a loader does not look: damaged code is compiled again, not run.
 
     Args:
         source: C++ file; its functions are `extern "C"`.
@@ -45,18 +46,29 @@ def load_native(source: Path, *, options: tuple[str, ...] = ()) -> ctypes.CDLL:
     command = [*_compiler(), *OPTIONS, *options]
     # The predefined macros name the compiler's version and every instruction set that -march=native switches on.
     macros = _output([*command, "-dM", "-E", "-x", "c++", os.devnull])
-    text = source.read_bytes()
+    text = regular_file(source).read_bytes()
     key = hashlib.sha256("\0".join([*command, macros]).encode() + b"\0" + text).hexdigest()[:16]
     library = cache_dir() / "native" / f"{source.stem}-{key}.so"
-    if not library.is_file():
+    if not _is_intact(library):
         library.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(library) as temporary:
             _output([*command, "-shared", "-o", str(temporary), str(source)])
+            code = temporary.read_bytes()
+            temporary.write_bytes(code + hashlib.sha256(code).digest())
     _log.debug("loads %s", library)
     try:
         return ctypes.CDLL(str(library))
     except OSError as error:
         raise MissingError(f"Cannot load {library}: {error}") from error
+
+
+def _is_intact(library: Path) -> bool:
+    try:
+        content = regular_file(library).read_bytes()
+    except OSError:
+        return False
+    size = hashlib.sha256().digest_size
+    return hashlib.sha256(content[:-size]).digest() == content[-size:]
 
 
 def _compiler() -> list[str]:

@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import logging
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def installed_code(distribution: str) -> str:
 
 
 def code_digest(source: Path) -> str:
-    """Return 16 hex digits of the SHA-256 of Python code.
+    """Return 16 hex digits of the SHA-256 of Python code, and of C++ code in the same folder.
 
     Args:
         source: Folder, or a file, which counts together with the modules beside it that it imports. Modules that an
@@ -94,7 +95,7 @@ def code_digest(source: Path) -> str:
     digests = {
         path.relative_to(source.parent).as_posix(): hashlib.sha256(regular_file(path).read_bytes()).hexdigest()
         for found in files
-        for path in (found.rglob("*.py") if found.is_dir() else [found])
+        for path in ([*found.rglob("*.py"), *found.rglob("*.cpp")] if found.is_dir() else [found])
     }
     return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()[:16]
 
@@ -108,9 +109,32 @@ def _with_imports(source: Path) -> set[Path]:
         beside = {name: source.parent / name for name in names if name.isidentifier()}
         paths = {name: path if path.is_dir() else path.with_suffix(".py") for name, path in beside.items()}
         paths = {name: path for name, path in paths.items() if path.exists() and path not in found}
-        installed = importlib.metadata.packages_distributions() if paths else {}
+        installed = distributions_by_module() if paths else {}
         new = {path for name, path in paths.items() if name not in installed}
     return found
+
+
+def distributions_by_module() -> Mapping[str, list[str]]:
+    """Return name of an importable module or package -> installed distributions that contain it.
+
+    Reading all metadata takes half a second, so this is done again only where the search path has changed, or a folder
+    on it, as by an installation.
+    """
+    folders = [Path(folder).absolute() for folder in sys.path]
+    return _distributions_by_module(tuple((str(folder), _change(folder)) for folder in folders))
+
+
+@functools.lru_cache(maxsize=1)
+def _distributions_by_module(_: tuple[tuple[str, int], ...]) -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
+
+
+def _change(folder: Path) -> int:
+    """Return the time of the last change of a folder in nanoseconds; 0 if it does not exist."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _imported(path: Path) -> set[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import importlib.metadata
 import importlib.util
 import logging
 import sys
@@ -15,7 +14,7 @@ from typing import Any, TypeVar, cast
 from zoo.errors import MissingError, UsageError, nearest
 from zoo.host import Host, PluginRecord
 from zoo.isolation import plugin_code
-from zoo.packages import code_digest, first_party, installed_code, is_editable
+from zoo.packages import code_digest, distributions_by_module, first_party, installed_code, is_editable
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 from zoo.version import __version__
 
@@ -270,7 +269,7 @@ def distribution_of(requirement: str) -> str:
         return declared
     top = module.partition(".")[0]
     # A part is missing from what is installed, or nothing is.
-    return importlib.metadata.packages_distributions().get(top, [top])[0]
+    return distributions_by_module().get(top, [top])[0]
 
 
 def _is_there(module: str) -> bool:

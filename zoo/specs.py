@@ -19,6 +19,7 @@ REFERENCE_SHAPE = {"in_chans": 1, "num_classes": 3, "image_size": 150}
 SHAPE_ARGUMENTS = ("in_chans", "num_classes", "image_size")
 EQUIVARIANCES = ("exact", "approximate")
 DEVICES = ("cpu", "any")
+BF16_DEVICES = ("cpu", "cuda")
 OPTIONAL_MASSES = ("multipoles", "truncated_haloes")
 """Fields of `zoo.lensing.scenes.Scenes` that deflect light and that a simulator need not render."""
 
@@ -133,6 +134,8 @@ class ModelSpec(Spec):
             the content of the files, and a path is made absolute.
         twins: Ids of the plain networks that a comparison of this network needs: with as many parameters, with as many
             multiply-accumulates. A table that lacks them names the command that adds them.
+        bf16_devices: Devices, "cpu" and "cuda", on which `--precision auto` may train it in bf16; leave out those on
+            which bf16 is slower or makes its training fail. Its scores are computed in float32 in any case.
         fits_itself: Whether the module has a method `fit_splits` (`zoo.models.own_fit`), which replaces the training
             loop. No training setting applies to it then.
     """
@@ -150,12 +153,16 @@ class ModelSpec(Spec):
     training: Mapping[str, Any] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
     twins: tuple[str, ...] = ()
+    bf16_devices: tuple[str, ...] = BF16_DEVICES
     fits_itself: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if wrong := [twin for twin in self.twins if not ID_PATTERN.fullmatch(twin) or twin == self.id]:
             raise ValueError(f"{self.id}: twins name {wrong[0]!r}, which is not the id of another model")
+        if wrong := [device for device in self.bf16_devices if device not in BF16_DEVICES]:
+            allowed = ", ".join(BF16_DEVICES)
+            raise ValueError(f"{self.id}: bf16_devices has {wrong[0]!r}; known are {allowed}")
         if self.fits_itself and self.training:
             raise ValueError(f"{self.id}: it fits itself, so it cannot have training settings")
         if unknown := [name for name in self.paths if name not in self.defaults]:

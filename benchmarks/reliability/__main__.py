@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import os
 import platform
 import sys
 import tempfile
@@ -25,6 +24,8 @@ from corrupt import DAMAGES, damages, may_be_nobody
 from interrupt import interruptions
 from jobs import REAL, Problem, toy
 from limits import few_files, full_disks, may_mount, read_only, together
+
+from zoo.processor import usable_cores
 
 TOYS = Path(__file__).parents[2] / "tests" / "toys"
 RESULTS = Path(__file__).parents[1] / "results" / "reliability.md"
@@ -128,7 +129,7 @@ def main() -> None:
 
 def table(rows: list[Row], problem: Problem, seed: int) -> str:
     """Return the section of a part: how it was measured, and its table."""
-    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
+    machine = f"{usable_cores()} cores, Python {platform.python_version()}, {platform.system()}"
     return "\n".join(
         [
             f"Seed {seed}; network {problem.model}, data {problem.data}; {machine}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -33,6 +34,20 @@ def test_a_source_is_compiled_once(source: Path, tmp_path: Path, monkeypatch: py
     assert ["-dM" in command for command in commands] == [True]
     [library] = (tmp_path / "cache" / "native").iterdir()
     assert library.name.startswith("answer-")
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x7fELF", "bit", "pipe"], ids=["empty", "cut", "bit", "pipe"])
+def test_damaged_code_is_compiled_again(source: Path, tmp_path: Path, damage: bytes | str) -> None:
+    load(source)
+    [library] = (tmp_path / "cache" / "native").iterdir()
+    whole = library.read_bytes()
+    library.unlink()  # the library that is loaded keeps its own
+    if damage == "pipe":
+        os.mkfifo(library)
+    else:
+        library.write_bytes(damage if isinstance(damage, bytes) else bytes([*whole[:-1], whole[-1] ^ 1]))
+    assert load(source).answer() == 42
+    assert library.read_bytes() == whole
 
 
 @pytest.mark.parametrize("change", ["source", "options"])

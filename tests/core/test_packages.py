@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from zoo.environment import describe
-from zoo.packages import ENTRY_POINT_GROUP, code_digest, first_party, installed_code, library_versions
+from zoo.packages import (
+    ENTRY_POINT_GROUP,
+    code_digest,
+    distributions_by_module,
+    first_party,
+    installed_code,
+    library_versions,
+)
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = {
@@ -73,7 +82,7 @@ def test_the_digest_of_a_file_covers_the_modules_beside_it_that_it_imports(tmp_p
     seen = {alone}
     for path, text in (
         (helper, "value = 1"), (helper, "import parts.deep"), (package / "deep.py", "a = 1"),
-        (package / "deep.py", "a = 2"), (plugin, "import helper"), (helper, "a = "),
+        (package / "deep.py", "a = 2"), (package / "loop.cpp", "int a;"), (plugin, "import helper"), (helper, "a = "),
     ):  # fmt: skip
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
@@ -126,3 +135,25 @@ def test_metrics_of_other_code_are_stale(lay, site):
     assert registry.stale_metrics(host, {**recorded, "gone/score": "x"}) == []
     (site / "my_metrics_plugin.py").write_text(code + "# edited\n")
     assert registry.stale_metrics(host, recorded) == ["mine/score"]
+
+
+def test_metadata_are_read_again_after_an_installation_only(site, monkeypatch):
+    read, times = importlib.metadata.packages_distributions, []
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: times.append(1) or read())
+
+    def installed(module):
+        (site / f"{module}.dist-info").mkdir()
+        (site / f"{module}.dist-info" / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {module}-dist\nVersion: 1\n"
+        )
+        (site / f"{module}.dist-info" / "top_level.txt").write_text(f"{module}\n")
+
+    installed("earlier")
+    assert distributions_by_module()["earlier"] == ["earlier-dist"]
+    assert "later" not in distributions_by_module()
+    assert times == [1]
+    installed("later")
+    assert distributions_by_module()["later"] == ["later-dist"]
+    assert times == [1, 1]
+    monkeypatch.setattr(sys, "path", sys.path[1:])
+    assert "later" not in distributions_by_module()

@@ -1,12 +1,14 @@
 """Noise: the SNR that is asked for is the one that can be measured; nothing depends on the batch."""
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
-from zoo.errors import UsageError
+from zoo.errors import MissingError, UsageError
+from zoo.lensing import noise
 from zoo.lensing.draws import Draws
 from zoo.lensing.observe import Observed, Rendered, observe
 from zoo.lensing.scenes import Exposure
@@ -124,7 +126,8 @@ def test_image_i_is_the_same_in_every_batch(batch, chosen):
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("shape", [(0, 9, 9), (1, 40, 40), (7, 64, 64), (3, 200, 180)], ids=str)
 @pytest.mark.parametrize("sky", [0.0, 0.02, 3.0])  # below and above 10 counts torch uses two methods
-def test_noise_is_that_of_one_image_after_the_other(shape, sky, threads):
+@pytest.mark.parametrize("expected_images", [None, 10**9])  # many images: compiled code
+def test_noise_is_that_of_one_image_after_the_other(shape, sky, threads, expected_images):
     """Bit by bit the Poisson numbers of torch with the image's seed, on any number of threads."""
     count = shape[0]
     random = torch.Generator().manual_seed(0)
@@ -133,7 +136,9 @@ def test_noise_is_that_of_one_image_after_the_other(shape, sky, threads):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
-        observed = observe(Rendered(source=source), exposure(count, sky=sky), draws=draws)
+        observed = observe(
+            Rendered(source=source), exposure(count, sky=sky), draws=draws, expected_images=expected_images
+        )
     finally:
         torch.set_num_threads(before)
     expected = torch.empty(shape)
@@ -141,6 +146,34 @@ def test_noise_is_that_of_one_image_after_the_other(shape, sky, threads):
         counts = torch.poisson((source[i] + sky) * 300, generator=torch.Generator().manual_seed(seed))
         expected[i] = counts / 300 - sky
     assert torch.equal(observed.image, expected)
+
+
+@pytest.mark.parametrize("mean", [0.3, 9.99, 10.0, 33.0, 5000.0, 1e9])
+def test_compiled_numbers_are_those_of_torch(mean):
+    draw = noise._native()
+    if draw is None:
+        pytest.skip("no C++ compiler on this machine")
+    means = mean * (1 + torch.rand((100, 101), generator=torch.Generator().manual_seed(0)))
+    for seed in (1, 2**62 + 3):
+        assert torch.equal(draw(means, seed), torch.poisson(means, generator=torch.Generator().manual_seed(seed)))
+
+
+def test_only_long_runs_compile(monkeypatch):
+    asked = []
+    monkeypatch.setattr(noise, "_native", lambda: asked.append(1))
+    mean = torch.ones(2, 64, 64)
+    for images in (None, 2000, 100_000):
+        noise.poisson(mean, seeds=[1, 2], expected_images=images)
+    assert asked == [1]
+
+
+@pytest.mark.parametrize("fault", ["no compiler", "other numbers"])
+def test_torch_draws_where_compiled_code_cannot(monkeypatch, fault):
+    if fault == "no compiler":
+        monkeypatch.setattr(noise, "load_native", Mock(side_effect=MissingError("There is no C++ compiler.")))
+    else:
+        monkeypatch.setattr(noise, "_by_torch", lambda mean, seed: mean)
+    assert noise._native.__wrapped__() is None
 
 
 def test_noise_differs_between_images_and_between_streams():

@@ -152,7 +152,6 @@ def test_the_title_states_the_actual_numbers_of_images():
         {"budget": "paper"},
         {"sizes": {"train": 9216, "val": 1024, "test": 4096}},
         {"rule": "last"},
-        {"precision": "bf16"},
         {"params": {"image_size": 64}},
     ],
     ids=lambda change: next(iter(change)),
@@ -160,6 +159,19 @@ def test_the_title_states_the_actual_numbers_of_images():
 def test_incomparable_runs_have_separate_tables(change):
     tables = make_tables([good(0.9), good(0.8, **change), good(0.7, seed=1)])
     assert sorted(len(table.rows) for table in tables) == [1, 2]
+
+
+def test_trainings_of_different_precision_share_a_table_that_shows_it():
+    """A network may decline bf16, and its scores are in float32 as all others."""
+    runs = [good(0.9, precision="bf16"), good(0.8, model="toyzoo/other"), bad("no", seed=2)]
+    [table] = make_tables(runs)
+    assert "rule val_auc · bf16 and fp32" in table.title
+    at = list(table.columns).index("precision")
+    assert [row[at] for row in table.rows] == ["bf16", "fp32", "fp32"]
+    assert "Trained differently: precision is bf16 for toyzoo/tiny; fp32 for toyzoo/other." in table.notes
+    [table] = make_tables([good(0.9, precision="bf16"), good(0.8, precision="bf16", training={})])
+    assert "rule val_auc · bf16" in table.title
+    assert "precision" not in table.columns
 
 
 def test_comparable_runs_share_a_table():
@@ -302,3 +314,9 @@ def test_long_headings_break_at_blanks(table):
     assert not any("no substructure" in line for line in lines)
     for word in ["AUC", "no", "substructure"]:
         assert any(re.search(rf"\b{word}\b", line) for line in lines[2:])
+
+
+def test_what_a_network_that_fits_itself_notes_stands_below_the_table():
+    noted = replace(good(0.9, model="toyzoo/fits", seed=4), fit_notes=("2 of 9 images could not be fitted.",))
+    [table] = make_tables([noted, good(0.8, model="toyzoo/other")], datasets=reportdata.DATASETS)
+    assert "toyzoo/fits, seed 4: 2 of 9 images could not be fitted." in table.notes

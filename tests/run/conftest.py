@@ -19,11 +19,16 @@ def host():
 
 @pytest.fixture(scope="module")
 def plan(host):
-    def make(model="toyzoo/tiny", **settings):
+    def make(model="toyzoo/tiny", *, precision="auto", **settings):
         [cell] = make_plan(
             host,
             Request(
-                models=[model], data=["toyzoo/stripes"], budget="smoke", device="cpu", settings={**SMALL, **settings}
+                models=[model],
+                data=["toyzoo/stripes"],
+                budget="smoke",
+                device="cpu",
+                precision=precision,
+                settings={**SMALL, **settings},
             ),
         )
         return cell

@@ -77,14 +77,13 @@ def test_predictions_are_made_in_parts_where_memory_runs_out():
 
     from zoo.data.loader import Batches
     from zoo.data.split import Split
-    from zoo.train.loop import make_fabric, predict
+    from zoo.train.loop import predict
 
     images = np.random.default_rng(0).normal(size=(50, 1, 6, 6)).astype(np.float32)
     split = Split(name="test", classes=("a", "b"), chunks=[images], labels=np.arange(50) % 2, ids=[""] * 50)
-    fabric = make_fabric(torch.device("cpu"), "fp32")
     network = toyzoo.hungry(in_chans=1, num_classes=2, image_size=6, limit=7)
     network.eval = lambda: network  # stays in training mode, where it has a limit
-    logits, _ = predict(network, Batches(split, device=torch.device("cpu")), fabric=fabric, when="")
+    logits, _ = predict(network, Batches(split, device=torch.device("cpu")), when="")
     assert torch.allclose(logits, network.linear(torch.from_numpy(images).flatten(1)), atol=1e-6)
 
 

@@ -37,11 +37,6 @@ def host():
     return load_plugins(files=[TOY, NANS], environment={})
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr(run, "inference_rate", lambda *_: 1.0)  # measures for a second
-
-
 @pytest.fixture
 def plan(host):
     def make(model="nannets/nan_for_some", rule="val_auc", **settings):

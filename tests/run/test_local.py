@@ -51,6 +51,15 @@ def test_local_jobs_run_one_after_the_other_with_a_log_each(job, tmp_path):
     assert launcher.poll(handles[::-1]) == ["ended"] * 3
 
 
+def test_trainings_keep_freed_memory(job, tmp_path, monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "9")
+    monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
+    launcher = LocalLauncher()
+    handles = launcher.submit([job("a", "echo $MALLOC_MMAP_MAX_ $MALLOC_TRIM_THRESHOLD_")])
+    wait_for(launcher, handles, ["ended"])
+    assert (tmp_path / "a" / store.LOG).read_text() == "0 9\n"
+
+
 def test_local_jobs_record_their_parent_and_run_in_separate_sessions(job, tmp_path):
     launcher = LocalLauncher()
     [handle] = launcher.submit([job("a", f"read x; echo ${PARENT_VARIABLE} $$ [$x]; exec sleep 60")])

@@ -56,16 +56,17 @@ def undamaged(plan, host, tmp_path_factory):
     return cell, whole, whole_dir, cut_dir
 
 
-@pytest.mark.parametrize("stop_after", [1, 2])
-def test_interrupted_training_resumes_bit_identically(plan, run_in, host, monkeypatch, stop_after):
-    whole, whole_dir = run_in(plan(augment="d4"), "whole")
+@pytest.mark.parametrize(("stop_after", "precision"), [(1, "fp32"), (2, "fp32"), (1, "bf16")])
+def test_interrupted_training_resumes_bit_identically(plan, run_in, host, monkeypatch, stop_after, precision):
+    cell = plan(augment="d4", precision=precision)
+    whole, whole_dir = run_in(cell, "whole")
     with interrupted(host, monkeypatch, after=stop_after):
-        run_in(plan(augment="d4"), "cut")
+        run_in(cell, "cut")
     epochs = []
     monkeypatch.setattr(
         host, "emit", lambda event, **arguments: epochs.append(arguments.get("epoch")) if "epoch" in event else None
     )
-    resumed, resumed_dir = run_in(plan(augment="d4"), "cut")
+    resumed, resumed_dir = run_in(cell, "cut")
     assert epochs == list(range(stop_after + 1, 4))
     assert resumed.test == whole.test
     assert (whole_dir / store.WEIGHTS).read_bytes() == (resumed_dir / store.WEIGHTS).read_bytes()

@@ -16,7 +16,7 @@ from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.cli.options import PATH, options_of, read_seeds, value_of
 from zoo.cli.plan import print_plan
-from zoo.devices import note_on_auto, resolve_device
+from zoo.devices import note_on_auto, note_on_precision, resolve_device
 from zoo.errors import UsageError
 from zoo.paths import user_path
 from zoo.plan.overrides import parse_settings
@@ -118,8 +118,9 @@ def bench(
     for problem in plan.problems:
         echo(f"note: {problem}", err=True)
     if dry_run:
-        if about_device := note_on_auto(where.device):
-            echo(f"note: {about_device}", err=True)
+        precisions = {cell.precision for cell in cells}
+        for about in filter(None, (note_on_auto(where.device), note_on_precision(where.device, precisions))):
+            echo(f"note: {about}", err=True)
         if as_json:
             print_json([cell.to_json() for cell in cells])
         ctx.exit(1 if plan.problems else 0)

@@ -42,7 +42,7 @@ def print_plan(
     first = cells[0]
     out.print(
         styled(counted(len(cells), "cell"), "bold"),
-        f", {stored} of them in {store} already · budget {budgets} · {first.precision} · images on "
+        f", {stored} of them in {store} already · budget {budgets} · {_precisions(cells)} · images on "
         f"{first.recipe.device_type}",
         sep="",
     )
@@ -68,6 +68,18 @@ def print_plan(
     if note := _stream_note(cells):
         out.print(note, style="dim")
     return stored
+
+
+def _precisions(cells: list[Cell]) -> str:
+    """Return the precision of the trainings; where there are several, with the models of each but the first."""
+    models: dict[str, list[str]] = {}
+    for cell in cells:
+        if not cell.fits_itself:
+            models.setdefault(cell.precision, []).append(cell.model)
+    if not models:
+        return cells[0].precision
+    most, *others = sorted(models, key=lambda precision: -len(models[precision]))
+    return "".join([most, *(f" ({one} for {', '.join(dict.fromkeys(models[one]))})" for one in others)])
 
 
 def _variant(cell: Cell, cells: list[Cell]) -> str:

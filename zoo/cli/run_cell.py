@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import click
 from zoo.cli.context import host_of
 from zoo.cli.options import PATH, options_of, value_of
 from zoo.devices import resolve_device
+from zoo.processor import has_fast_bf16
 from zoo.results.cell import Cell
 from zoo.run.where import Where
 from zoo.train.team import check_devices
 
+logger = logging.getLogger(__name__)
 # torch and numpy are imported inside the function: they are not needed to refuse a wrong command.
 
 
@@ -29,6 +32,8 @@ def run_cell(ctx: click.Context, /, path: Path, **values: Any) -> None:
     cell, device = Cell.read(path), resolve_device(where.device)
     where = replace(where, device=device)
     team = where.team()
+    if device == "cpu" and cell.precision == "bf16" and not has_fast_bf16():
+        logger.warning("%s is trained in bf16, which is slow on this processor; faster: --precision fp32", cell.model)
     # torch takes seconds to import: first check that the cell is valid and not locked by another process.
     if team.size > 1 and not team.started_by:
         check_devices(team, device)

@@ -61,7 +61,7 @@ def phase_recipe(dataset: DatasetSpec, recipe: Recipe, phase: Phase) -> Recipe:
 
 
 def describe_phases(phases: Sequence[Phase]) -> str:
-    """Return "mass_scale U(1, 4) for 3 epochs, then 1 for 6", or "" without phases."""
+    """Return "snr U(10, 90) for 3 epochs, then 30 for 6", or "" without phases."""
     parts = []
     for number, phase in enumerate(phases):
         named = number == 0 or len(phase.params) > 1
@@ -71,6 +71,6 @@ def describe_phases(phases: Sequence[Phase]) -> str:
 
 
 def describe_params(params: Mapping[str, Any], *, named: bool = True) -> str:
-    """Return "mass_scale 4, snr 50", or the values alone."""
+    """Return "depth 4, snr 50", or the values alone."""
     texts = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in params.items()}
     return ", ".join(f"{name} {text}" if named else text for name, text in texts.items())

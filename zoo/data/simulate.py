@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,14 @@ from zoo.data.truth import joined, truth_arrays
 from zoo.errors import DataError, UsageError, nearest
 from zoo.isolation import plugin_code
 from zoo.lensing.draws import Draws
-from zoo.lensing.observe import observe
-from zoo.lensing.pixels import render_pixels
-from zoo.lensing.scenes import Scenes, Sersic
+from zoo.lensing.observe import Observed, Rendered, observe
+from zoo.lensing.pixels import render_fine, to_pixels
+from zoo.lensing.scenes import Scenes, Sersic, selected
 from zoo.plurals import counted
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
-    from zoo.lensing.observe import Observed, Rendered
     from zoo.lensing.population import Population
 
 PIXELS_AT_A_TIME = {"cpu": 1 << 20, "cuda": 1 << 24}
@@ -122,18 +122,28 @@ class Simulation:
             DataError: The simulator breaks its contract.
             UsageError: A scene cannot be rendered or exposed.
         """
-        pixels = render_pixels(
+        rendered = render_fine(
             self.render, scenes, self.population.instrument, simulator=str(self.recipe.simulator), masses=self.masses,
             device=self.device, expected_images=self.expected_images,
         )  # fmt: skip
-        # Before the noise: a Poisson draw with a rate of NaN fails, on CUDA for the rest of the process.
-        if len(bad := np.flatnonzero(_unusable(pixels.rendered))):
-            raise UsageError(
-                f"Image {indices[bad[0]]} of split {split} of {self.recipe.dataset} as {self.recipe.simulator} "
-                "renders it is not finite, negative, or shows no source."
-            )
-        draws = Draws(self.recipe.stream(split), indices)
-        return observe(pixels.rendered, scenes.exposure, draws=draws, reference=pixels.brightest)
+
+        def finish(chosen: slice) -> Observed:
+            light = rendered.lens_light
+            fine = Rendered(source=rendered.source[chosen], lens_light=None if light is None else light[chosen])
+            pixels = to_pixels(fine, self.population.instrument, sub_pixels=self.population.instrument.sub_pixels)
+            # Before the noise: a Poisson draw with a rate of NaN fails, on CUDA for the rest of the process.
+            if len(bad := np.flatnonzero(_unusable(pixels.rendered))):
+                raise UsageError(
+                    f"Image {indices[chosen][bad[0]]} of split {split} of {self.recipe.dataset} as "
+                    f"{self.recipe.simulator} renders it is not finite, negative, or shows no source."
+                )
+            return observe(
+                pixels.rendered, selected(scenes.exposure, chosen),
+                draws=Draws(self.recipe.stream(split), indices[chosen]), reference=pixels.brightest,
+                expected_images=self.expected_images,
+            )  # fmt: skip
+
+        return _finished(finish, len(indices), on_cpu=rendered.source.device.type == "cpu")
 
     def arrays(
         self,
@@ -209,6 +219,21 @@ def _arrays(value: object, name: str) -> Iterator[tuple[str, NDArray[Any]]]:
     elif dataclasses.is_dataclass(value):
         for one in dataclasses.fields(value):
             yield from _arrays(getattr(value, one.name), f"{name}.{one.name}")
+
+
+def _finished(finish: Callable[[slice], Observed], count: int, *, on_cpu: bool) -> Observed:
+    """Return `count` images that `finish` makes of what is rendered: all of them at once, on a CPU each in one thread.
+
+    torch would divide every operation on many images between its threads, which wait for each other: beside a busy
+    neighbour for milliseconds. It leaves a single image of usual size to the thread that asks.
+    """
+    import torch
+
+    if not on_cpu or count < 2:
+        return finish(slice(0, count))
+    with ThreadPoolExecutor(min(count, torch.get_num_threads())) as pool:
+        each = list(pool.map(finish, [slice(i, i + 1) for i in range(count)]))
+    return Observed(**{name: torch.cat([getattr(one, name) for one in each]) for name in ("image", "snr", "scale")})
 
 
 COLUMNS = (

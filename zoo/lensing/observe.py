@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +9,7 @@ import numpy as np
 
 from zoo.errors import UsageError
 from zoo.lensing.draws import Draws
+from zoo.lensing.noise import poisson
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,7 +94,14 @@ def brightness_scale(exposure: Exposure, reference: Brightest) -> Tensor:
     return torch.where(snr.isnan(), scale_for_peak, scale_for_snr) * reference.area
 
 
-def observe(rendered: Rendered, exposure: Exposure, *, draws: Draws, reference: Brightest | None = None) -> Observed:
+def observe(
+    rendered: Rendered,
+    exposure: Exposure,
+    *,
+    draws: Draws,
+    reference: Brightest | None = None,
+    expected_images: int | None = None,
+) -> Observed:
     """Scale, expose and read out.
 
     The signal-to-noise ratio of an image is defined once, here, as S t / sqrt((S + L + B) t) in the pixel
@@ -109,6 +115,7 @@ def observe(rendered: Rendered, exposure: Exposure, *, draws: Draws, reference: 
         exposure: Exposure of the same n scenes.
         draws: Random numbers of the same n scenes; noise i depends on its seed, its index and the type of device.
         reference: Brightest reference pixels, which a given SNR or peak refers to; default: those of `rendered`.
+        expected_images: Number of images that this run will observe in all its calls; no image depends on it.
 
     Raises:
         UsageError: A pixel would collect more counts than can be drawn, or a number of them that is not finite.
@@ -134,30 +141,11 @@ def observe(rendered: Rendered, exposure: Exposure, *, draws: Draws, reference: 
             f"A pixel would collect {float(mean_counts.max()):.1e} counts; at most {MOST_COUNTS:.0e} can be drawn.",
             hint="Lower snr, peak, sky, exposure_seconds or the lens light.",
         )
-    counts = _poisson(mean_counts, seeds=(draws.bits("noise")[:, 0] >> np.uint64(1)).tolist())
+    seeds = (draws.bits("noise")[:, 0] >> np.uint64(1)).tolist()
+    counts = poisson(mean_counts, seeds=seeds, expected_images=expected_images)
     image = counts / seconds_ - sky_
     if exposure.scaling == "minmax":
         low, high = image.amin((1, 2), keepdim=True), image.amax((1, 2), keepdim=True)
         image = (image - low) / (high - low).clamp(min=1e-30)
     measured = scale * own.source * seconds / torch.sqrt((scale * own.light + sky) * seconds)
     return Observed(image=image, snr=measured.float(), scale=scale.float())
-
-
-def _poisson(mean: Tensor, *, seeds: Sequence[int]) -> Tensor:
-    """Return [n, H, W] Poisson numbers with these means; image i depends on its mean and its seed only.
-
-    torch draws an image in one thread and holds no lock of Python meanwhile, so a CPU draws as many at once as torch
-    has threads.
-    """
-    import torch
-
-    def drawn(image: Tensor, seed: int) -> Tensor:
-        return torch.poisson(image, generator=torch.Generator(device=mean.device).manual_seed(seed))
-
-    threads = min(len(seeds), torch.get_num_threads()) if mean.device.type == "cpu" else 1
-    if threads < 2:
-        images = list(map(drawn, mean, seeds))
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            images = list(pool.map(drawn, mean, seeds))
-    return torch.stack(images) if images else torch.empty_like(mean)

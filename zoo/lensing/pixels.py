@@ -40,7 +40,21 @@ def render_pixels(
     masses: Collection[str] = (),
     **options: Any,
 ) -> Pixels:
-    """Render scenes on sub-pixels, where the PSF is convolved, and average them over each pixel.
+    """Render scenes on sub-pixels, where the PSF is convolved, and average them over each pixel; see `render_fine`."""
+    rendered = render_fine(render, scenes, instrument, simulator=simulator, masses=masses, **options)
+    return to_pixels(rendered, instrument, sub_pixels=instrument.sub_pixels)
+
+
+def render_fine(
+    render: Callable[..., Rendered],
+    scenes: Scenes,
+    instrument: Instrument,
+    *,
+    simulator: str,
+    masses: Collection[str] = (),
+    **options: Any,
+) -> Rendered:
+    """Render scenes on the sub-pixels of a camera, where the PSF is convolved.
 
     Every simulator is as accurate as `Instrument.sub_pixels` requires, although it computes pixels only.
 
@@ -68,7 +82,7 @@ def render_pixels(
             raise DataError(
                 f"Simulator {simulator} returned a {name} of shape {tuple(light.shape)} where {wanted} was requested."
             )
-    return to_pixels(rendered, instrument, sub_pixels=instrument.sub_pixels)
+    return rendered
 
 
 def to_pixels(rendered: Rendered, instrument: Instrument, *, sub_pixels: int) -> Pixels:

@@ -246,8 +246,8 @@ class Scenes:
 
     def __getitem__(self, index: Any) -> Scenes:
         """Return the scenes that a slice or an index array selects."""
-        selected: Scenes = _select(self, np.arange(len(self))[index].reshape(-1))
-        return selected
+        found: Scenes = selected(self, np.arange(len(self))[index].reshape(-1))
+        return found
 
 
 def check_masses(scenes: Scenes, *, simulator: str, known: Collection[str]) -> None:
@@ -283,13 +283,13 @@ def sersic_source(scenes: Scenes, *, simulator: str) -> Sersic:
     return scenes.source
 
 
-def _select(value: Any, index: NDArray[np.int64]) -> Any:
-    """Index every array inside nested dataclasses and dictionaries."""
+def selected(value: Any, index: NDArray[np.int64] | slice) -> Any:
+    """Return a value with every array inside nested dataclasses and dictionaries indexed."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        changes = {f.name: _select(getattr(value, f.name), index) for f in dataclasses.fields(value)}
+        changes = {f.name: selected(getattr(value, f.name), index) for f in dataclasses.fields(value)}
         return dataclasses.replace(value, **changes)
     if isinstance(value, dict):
-        return {key: _select(item, index) for key, item in value.items()}
+        return {key: selected(item, index) for key, item in value.items()}
     if isinstance(value, np.ndarray):
         return value[index]
     return value

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo import registry
+from zoo.devices import in_float32
 from zoo.errors import DataError, MissingError, UsageError
 from zoo.models.classifier import build_classifier
 from zoo.models.copies import copy_of
@@ -108,7 +109,7 @@ def golden_predictions(classifier: nn.Module, images: Tensor) -> dict[str, Tenso
     """
     # A copy: the run goes on with the classifier where it is.
     on_cpu = copy_of(classifier).cpu().float().eval()
-    with torch.no_grad():
+    with torch.no_grad(), in_float32():
         return {"images": images.cpu(), "logits": on_cpu(images.cpu())}
 
 
@@ -148,7 +149,7 @@ def _check_golden(trained: TrainedClassifier, weights: Weights) -> None:
         DataError: The predictions differ by more than `GOLDEN_TOLERANCE`.
     """
     expected = weights.golden["logits"]
-    with torch.no_grad():
+    with torch.no_grad(), in_float32():
         found = trained(weights.golden["images"])
     scale = max(1.0, float(expected.abs().max()))
     error = float((found - expected).abs().max()) / scale if found.shape == expected.shape else float("inf")

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.rotation import transform_d4
+from zoo.devices import in_float32
 from zoo.errors import DataError, TrainingError, UsageError, nearest
 from zoo.models.classifier import Classifier
+from zoo.plurals import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoo.models.weights_file import About
-from zoo.plurals import counted
 
 AVERAGES = {"none": range(1), "p4": range(4), "d4": range(8)}
 """Name -> elements of D4 that the answers are averaged over; see `zoo.data.rotation.transform_d4`."""
@@ -90,7 +91,7 @@ class TrainedClassifier(Classifier):
         if not torch.isfinite(batch).all():
             raise DataError("The images hold values that are not finite.")
         self.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), in_float32():
             parts = [self._average(part.to(self.mean.device), AVERAGES[average]) for part in batch.split(batch_size)]
         return torch.cat(parts).numpy() if parts else np.zeros((0, len(self.classes)), np.float32)
 

@@ -18,6 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from zoo import registry
+from zoo.devices import Precision
 from zoo.errors import TrainingError, ZooError
 from zoo.models.classifier import Classifier, build_classifier
 from zoo.models.copies import copy_of, tensors_for_file
@@ -45,7 +46,14 @@ class Trial:
 
 
 def try_classifier(
-    host: Host, classifier: Classifier, images: Tensor, *, model: str, hparams: Mapping[str, Any], classes: int
+    host: Host,
+    classifier: Classifier,
+    images: Tensor,
+    *,
+    model: str,
+    hparams: Mapping[str, Any],
+    classes: int,
+    precision: Precision = "fp32",
 ) -> Trial:
     """Try a classifier as `try_network` does, and build it again as `zoo.load` does.
 
@@ -56,6 +64,7 @@ def try_classifier(
         model: Id of the network.
         hparams: Resolved hyper-parameters of the model.
         classes: K.
+        precision: Precision of the training.
 
     Raises:
         TrainingError: The network cannot be trained, or its weights could not be used.
@@ -72,7 +81,10 @@ def try_classifier(
             num_classes=classes,
         )
 
-    return try_network(classifier, images, classes=classes, build=build, name=spec.id, trained=not spec.fits_itself)
+    trained = not spec.fits_itself
+    return try_network(
+        classifier, images, classes=classes, build=build, name=spec.id, trained=trained, precision=precision
+    )
 
 
 def try_network(
@@ -83,6 +95,7 @@ def try_network(
     build: Callable[[], nn.Module],
     name: str,
     trained: bool = True,
+    precision: Precision = "fp32",
 ) -> Trial:
     """Take copies of a network through everything that a training does with it, on two images.
 
@@ -95,13 +108,14 @@ def try_network(
         build: Function that builds the network again, as it is done for a file of weights.
         name: Name of the network for the messages.
         trained: Whether the training loop trains it; False for a network that fits itself, which needs no gradient.
+        precision: Precision of the training; all else is in float32.
 
     Raises:
         TrainingError: The network cannot be trained, or its weights could not be used; the error names the step.
         torch.OutOfMemoryError: One image exceeds the memory, or two do and the network cannot be trained on one.
     """
     try:
-        return _try(network, images, classes=classes, build=build, name=name, trained=trained)
+        return _try(network, images, classes=classes, build=build, name=name, trained=trained, precision=precision)
     except torch.OutOfMemoryError:
         if len(images) == 1:
             raise
@@ -110,7 +124,7 @@ def try_network(
         refused = _refuses_single(copy_of(network), images[:1]) if trained else ""
     if refused:
         raise torch.OutOfMemoryError(f"two images are too much, and {name} cannot be trained on one: {refused}")
-    return _try(network, images[:1], classes=classes, build=build, name=name, trained=trained)
+    return _try(network, images[:1], classes=classes, build=build, name=name, trained=trained, precision=precision)
 
 
 def _try(
@@ -121,6 +135,7 @@ def _try(
     build: Callable[[], nn.Module],
     name: str,
     trained: bool,
+    precision: Precision,
 ) -> Trial:
     """Carry out the trial of `try_network` on these images."""
     labels = torch.arange(len(images), device=images.device) % classes
@@ -129,11 +144,12 @@ def _try(
             tried = copy_of(network)
         refuses_single = ""
         if trained:
-            with _step(name, f"fails on images {list(images.shape)} in training"):
-                logits = tried.train()(images)
-            _check_logits(logits, (len(images), classes), name)
-            with _step(name, "fails in the backward pass"):
-                F.cross_entropy(logits.float(), labels).backward()
+            try:
+                _one_pass(tried, images, labels, classes=classes, name=name, precision=precision)
+            except TrainingError:
+                if precision == "bf16":  # the error of float32, if it fails as well
+                    _one_pass(copy_of(network), images, labels, classes=classes, name=name, precision="fp32")
+                raise
             _first_step(tried)
             refuses_single = _refuses_single(copy_of(network), images[:1])
         with _step(name, f"fails on images {list(images.shape)} in evaluation"), torch.inference_mode():
@@ -154,6 +170,24 @@ def _try(
         return Trial(cost=count_cost(network, images[:1]), refuses_single=refuses_single)
 
 
+def _one_pass(
+    network: nn.Module, images: Tensor, labels: Tensor, *, classes: int, name: str, precision: Precision
+) -> None:
+    """Take a network through a forward and a backward pass in training.
+
+    Raises:
+        TrainingError: It fails, or returns other than finite logits; the error names the precision if that is bf16.
+    """
+    bf16 = precision == "bf16"
+    how, hint = (" in bf16", "Try: --precision fp32") if bf16 else ("", _KIT)
+    autocast = torch.autocast(images.device.type, torch.bfloat16, enabled=bf16)
+    with _step(name, f"fails on images {list(images.shape)} in training{how}", hint=hint), autocast:
+        logits = network.train()(images)
+    _check_logits(logits, (len(images), classes), name)
+    with _step(name, f"fails in the backward pass{how}", hint=hint):
+        F.cross_entropy(logits.float(), labels).backward()
+
+
 @contextlib.contextmanager
 def same_random_numbers(device: torch.device) -> Iterator[None]:
     """Restore the random numbers of torch (CPU and this device), numpy and Python at the end."""
@@ -167,7 +201,7 @@ def same_random_numbers(device: torch.device) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _step(name: str, failure: str) -> Iterator[None]:
+def _step(name: str, failure: str, *, hint: str = "") -> Iterator[None]:
     """Give every error of a step the step's name.
 
     Raises:
@@ -179,7 +213,7 @@ def _step(name: str, failure: str) -> Iterator[None]:
         raise
     except Exception as error:
         cause = error.args[0] if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
-        raise TrainingError(f"{name} {failure}: {cause}", hint=_KIT) from error
+        raise TrainingError(f"{name} {failure}: {cause}", hint=hint or _KIT) from error
 
 
 _STEP = 1e-3

@@ -31,6 +31,7 @@ from zoo.plan.phases import make_phases, phases_epochs
 from zoo.plan.recipes import make_recipe, recipe_of_folder, try_population
 from zoo.plan.request import Request
 from zoo.plan.settings import RULES, SETTING_NAMES, TrainingSettings
+from zoo.plurals import counted
 from zoo.results.cell import Cell, Rule
 from zoo.specs import DatasetSpec, ModelSpec
 from zoo.weights.start import resolve_init
@@ -55,7 +56,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
         raise UsageError(f"rule '{request.rule}' is not one of {', '.join(RULES)}.{nearest(request.rule, RULES)}")
     # Only time is measured while planning, so only that needs the device here.
     device = (resolve_device if request.match == "time" else planned_device)(request.device)
-    precision = resolve_precision(request.precision, device)
+    resolve_precision(request.precision, device)  # an unknown name is refused before anything is looked up
     budget = find_budget(request.budget or ("paper" if device == "cuda" else "laptop"))
     models = registry.match(host, ModelSpec, request.models)
     datasets = registry.match(host, DatasetSpec, request.data)
@@ -121,8 +122,12 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                         hint="Tell its author, or leave the model out.",
                     )
             training = {**model.training, **budget.training, **given[model.id]}
-            resolved = TrainingSettings(**training)
-            phases = make_phases(host, dataset, recipe, settings=settings, budget=budget, epochs=resolved.epochs)
+            resolved = None if model.fits_itself else TrainingSettings(**training)
+            phases = (
+                ()
+                if resolved is None
+                else make_phases(host, dataset, recipe, settings=settings, budget=budget, epochs=resolved.epochs)
+            )
             mine = {**settings, **own_settings[model.id]}
             hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}
             hparams, content = pin_paths(hparams, model.paths)
@@ -133,7 +138,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     hparams=hparams,
                     recipe=recipe,
                     sizes=sizes,
-                    training={} if model.fits_itself else asdict(resolved),
+                    training={} if resolved is None else asdict(resolved),
                     phases=phases,
                     seed=seed,
                     train_seed=seed if request.data_seeds else None,
@@ -142,7 +147,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     task=request.task,
                     content=content,
                     images=images,
-                    precision=precision,
+                    precision=resolve_precision(request.precision, device, bf16_devices=_bf16_devices(model)),
                     versions=registry.installed_versions(host, model.id, dataset.id, recipe.simulator),
                 )
                 for seed in seeds
@@ -150,6 +155,11 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
     if request.match:
         cells = match_widths(host, cells, by=request.match, device=device, store=user_path(request.store), note=note)
     return cells
+
+
+def _bf16_devices(model: ModelSpec) -> tuple[str, ...]:
+    """Return where "auto" is bf16; the fit of a network that fits itself is in its own precision on every device."""
+    return ("cuda",) if model.fits_itself else model.bf16_devices
 
 
 def _training(host: Host, settings: Mapping[str, Any], request: Request) -> dict[str, Any]:
@@ -160,7 +170,7 @@ def _training(host: Host, settings: Mapping[str, Any], request: Request) -> dict
     epochs = phases_epochs(settings)
     if epochs is not None and given.setdefault("epochs", epochs) != epochs:
         raise UsageError(
-            f"epochs={given['epochs']} and {PHASES}={settings[PHASES]!r}, which has {epochs} epochs in all.",
+            f"epochs={given['epochs']} and {PHASES}={settings[PHASES]!r}, which has {counted(epochs, 'epoch')} in all.",
             hint="Leave out epochs: the phases state their number.",
         )
     return given

@@ -1,7 +1,7 @@
 """Parameters of the training images alone: `--set train.NAME=VALUE`, and `--set train.phases=...` for a curriculum.
 
 A phase is written NAME=VALUE*EPOCHS, or NAME=VALUE NAME=VALUE*EPOCHS, or EPOCHS alone for images as validation and test
-images are. Commas separate phases: "mass_scale=U(1, 4)*3, mass_scale=1*6".
+images are. Commas separate phases: "snr=U(10, 90)*3, snr=30*6".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from zoo.host import Host
     from zoo.specs import DatasetSpec
 
-_EXAMPLE = "For example: --set 'train.phases=mass_scale=U(1,4)*3, mass_scale=1*6'"
+_EXAMPLE = "For example: --set 'train.phases=snr=U(10,90)*3, snr=30*6'"
 
 
 def phases_epochs(settings: Mapping[str, Any]) -> int | None:

@@ -56,7 +56,7 @@ class Request:
         simulator: Id or name; "" for the default one.
         device: "auto", "cpu", "cuda" or "mps".
         images: Folder that holds the simulated images; default: the cache, which is filled.
-        precision: "auto" (bf16 on CUDA, else fp32), "fp32", "tf32" or "bf16".
+        precision: "auto" (`zoo.devices.resolve_precision`), "fp32", "tf32" or "bf16".
         rule: Rule that selects the epoch whose weights are kept.
         task: Task that merges classes; "" keeps all classes.
         baselines: Whether the baselines of the data sets are added, see `zoo.plan.baselines`.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from zoo.results.schema import Finished
+from zoo.results.schema import Finished, RunResult
 from zoo.scores.schema import Interval, Invariance
 
 
@@ -118,6 +118,16 @@ SETTINGS = (
     ),
 )
 """Settings of the training, and the trials of the search that found them."""
+
+
+def precision_of(result: RunResult) -> str:
+    """Return the precision of a training; "-" for a network that fits itself, which has its own."""
+    return "-" if result.cell.fits_itself else result.cell.precision
+
+
+def precisions(results: Sequence[RunResult]) -> list[str]:
+    """Return the precisions of the trainings, each once."""
+    return sorted({precision_of(result) for result in results} - {"-"}) or [results[0].cell.precision]
 
 
 def measured_columns(results: Sequence[Finished]) -> list[Column]:

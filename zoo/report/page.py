@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,10 +15,11 @@ from zoo.data.about import budget_note, shown_params, version_note
 from zoo.errors import DataError
 from zoo.paths import make_dir, write_text
 from zoo.plurals import counted
+from zoo.processor import usable_cores
 from zoo.report import charts
 from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, examples, mistakes, run_rows, score_table
 from zoo.report.charts import Digests
-from zoo.report.columns import column_notes
+from zoo.report.columns import column_notes, precisions
 from zoo.report.digest import Digest, read_digest
 from zoo.report.notes import missing_twins, search_note, training_notes
 from zoo.report.problems import Problem
@@ -121,7 +121,6 @@ def _labels(cell: Cell) -> tuple[str, ...]:
         counted(cell.sizes["train"], "image"),
         cell.task or "all classes",
         f"rule {cell.rule}",
-        cell.precision,
     )
 
 
@@ -139,7 +138,7 @@ def _section(
         f"budget {cell.budget}",
         f"{sizes['train']:,} training, {sizes['val']:,} validation, {counted(sizes['test'], 'test image')}",
         f"rule {cell.rule}",
-        f"{cell.precision}",
+        " and ".join(precisions(problem.results)),
         *shown_params(dataset, recipe.params),
     ]  # fmt: skip
     return {
@@ -196,7 +195,7 @@ def _digests(variants: Sequence[Variant], labels: Mapping[str, str]) -> tuple[Di
 
     runs = [(variant.name, result) for variant in variants for result in variant.results]
     # Threads: sorting and drawing random numbers leave the interpreter free, and so does the disk.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         found = list(pool.map(read, (result for _, result in runs)))
     digests = {run.run_id: digest for (_, run), digest in zip(runs, found, strict=True) if isinstance(digest, Digest)}
     lost = [

@@ -11,7 +11,7 @@ from zoo.data.about import budget_note, shown_params, version_note
 from zoo.data.phases import describe_phases
 from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.plurals import counted
-from zoo.report.columns import SETTINGS, Column, column_notes, measured_columns
+from zoo.report.columns import SETTINGS, Column, column_notes, measured_columns, precision_of, precisions
 from zoo.report.notes import missing_twins, search_note, search_trials, training_notes
 from zoo.results.baselines import NO_BASELINES, Standing, find_standing
 from zoo.results.comparison import Variant, estimate, group_variants, problem_key, spread_note
@@ -45,6 +45,7 @@ _LEAST_IMPORTANT = (
     "equivariance error",
     "calibration error",
     "accuracy",
+    "precision",
     "fresh AUC",
     "95 %",
     "test - fresh",
@@ -77,7 +78,7 @@ def make_tables(
     twins: Mapping[str, Sequence[str]] = MappingProxyType({}),
     comparisons: Sequence[Comparison] | None = None,
 ) -> list[ResultTable]:
-    """Return a table for each data set, budget, sizes, rule and precision that occur.
+    """Return a table for each data set, budget, sizes and rule that occur.
 
     Args:
         results: Results of any kind.
@@ -103,6 +104,7 @@ def _table(
     good = [result for result in results if result.status == "ok"]
     bad = [result for result in results if result.status != "ok"]
     classes = good[0].classes if good else ()
+    several = precisions(results)
     sizes = split_sizes((good or results)[0])
     shown = shown_params(dataset, cell.recipe.params)
     # The areas of two classes are one number.
@@ -111,18 +113,18 @@ def _table(
     task = f" · task {cell.task}" if cell.task else ""
     title = (
         f"{cell.data}{task} · budget {cell.budget} · {sizes['train']:,} training, {sizes['val']:,} "
-        f"validation, {counted(sizes['test'], 'test image')} · rule {cell.rule} · {cell.precision}"
+        f"validation, {counted(sizes['test'], 'test image')} · rule {cell.rule} · {' and '.join(several)}"
         + (f"\n{', '.join(shown)}" if shown else "")
     )
     measured = [*measured_columns(good), *SETTINGS]
     columns = [
-        "model", "seed", "parameters", "MACs",
+        "model", "seed", *(["precision"] if len(several) > 1 else []), "parameters", "MACs",
         *(heading for heading, _ in areas), "95 %",
         *(column.heading for column in measured), "train images/s", "minutes", "run",
     ]  # fmt: skip
     standing = find_standing(group_variants(good), dataset=dataset, comparisons=comparisons)
     rows = [
-        _row(result, [name for _, name in areas], measured, label=standing.label(result))
+        _row(result, [name for _, name in areas], measured, label=standing.label(result), precision=len(several) > 1)
         for result in sorted(good, key=lambda result: -result.test.macro)
     ]
     rows += [_failed_row(result, columns, score=areas[-1][0]) for result in bad]
@@ -144,22 +146,23 @@ def _name(result: RunResult) -> str:
 
 
 def result_notes(results: Sequence[Finished]) -> list[str]:
-    """Return the differences between the trainings of these results.
+    """Return the differences between the trainings of these results, and what networks that fit themselves report.
 
     Learning rate and weight decay are left out: they have columns of their own.
     """
     notes = []
     trained = [result for result in results if not result.cell.fits_itself]
     names = sorted({name for result in trained for name in result.cell.training} - {"lr", "weight_decay"})
-    for name in names:
+    for name in ["precision", *names]:
         by_value: dict[str, list[str]] = {}
         for result in trained:
-            value = result.cell.training.get(name)
+            value = result.cell.precision if name == "precision" else result.cell.training.get(name)
             by_value.setdefault(str(value), []).append(_name(result))
         if len(by_value) > 1:
             parts = [f"{value or 'none'} for {', '.join(dict.fromkeys(models))}" for value, models in by_value.items()]
             which = "; ".join(parts)
             notes.append(f"Trained differently: {name} is {which}.")
+    notes += [f"{_name(result)}, seed {result.cell.seed}: {note}" for result in results for note in result.fit_notes]
     return notes
 
 
@@ -175,12 +178,15 @@ def accumulation_note(result: Finished) -> str:
     )
 
 
-def _row(result: Finished, areas: Sequence[str], measured: Sequence[Column], *, label: str) -> list[str]:
+def _row(
+    result: Finished, areas: Sequence[str], measured: Sequence[Column], *, label: str, precision: bool
+) -> list[str]:
     test, cost = result.test, result.cost
     low, high = test.intervals["auc.macro"]
     return [
         _name(result) + label,
         str(result.cell.seed),
+        *([precision_of(result)] if precision else []),
         f"{cost.parameters:,}",
         "-" if cost.macs is None else _short(cost.macs),
         *(f"{test.auc[name]:.4f}" for name in areas),
@@ -195,6 +201,7 @@ def _row(result: Finished, areas: Sequence[str], measured: Sequence[Column], *, 
 def _failed_row(result: RunResult, columns: Sequence[str], *, score: str) -> list[str]:
     """Return the row of a cell without scores: its status stands in the column that every terminal shows."""
     shown = {"model": _name(result), "seed": str(result.cell.seed), score: result.status, "run": result.run_id[:8]}
+    shown["precision"] = precision_of(result)
     return [shown.get(name, "") for name in columns]
 
 

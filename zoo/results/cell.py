@@ -13,6 +13,7 @@ from zoo.data.recipe import SPLITS, Recipe, short_hash
 from zoo.devices import Precision
 from zoo.errors import DataError
 from zoo.paths import read_json
+from zoo.plurals import counted
 from zoo.schema import Count, read_record
 
 SCHEMA = 1
@@ -50,7 +51,7 @@ class Cell:
         seed: Seed for initialisation, order and augmentation.
         budget: Name of the budget that the sizes come from.
         rule: "val_auc" or "last": which epoch's weights are kept.
-        precision: "fp32", "tf32" or "bf16".
+        precision: "fp32", "tf32" or "bf16": precision of the training; scores are computed in float32.
         versions: Distribution -> version, of the core and of the plugins that take part.
         task: Task that merges classes of the data set; "" keeps all classes.
         content: Hyper-parameter that is a path -> digest of what lies there (`zoo.data.content`).
@@ -84,11 +85,9 @@ class Cell:
     phases: tuple[Phase, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.phases and (epochs := sum(phase.epochs for phase in self.phases)) != self.training.get("epochs"):
-            raise DataError(
-                f"The phases of the training have {epochs} epochs in all; the training has "
-                f"{self.training.get('epochs', 'none')}."
-            )
+        epochs = sum(phase.epochs for phase in self.phases)
+        if self.phases and epochs != (wanted := self.training.get("epochs", 0)):
+            raise DataError(f"The phases have {counted(epochs, 'epoch')} in all; the training has {wanted}.")
 
     @cached_property  # read several times a second while a matrix is watched
     def run_id(self) -> str:

@@ -27,8 +27,9 @@ def problem_key(cell: Cell, *, any_train_size: bool = False) -> str:
     """
     sizes = {name: size for name, size in cell.sizes.items() if not (any_train_size and name == "train")}
     # All that decides what the images are, versions too; where they were rendered changes their noise only.
+    # Not the precision of the training, which a network may choose: scores are computed in float32.
     images = {**cell.recipe.identity(), "device_type": None}
-    key = [cell.data, cell.budget, sizes, cell.rule, cell.precision, images, cell.task]
+    key = [cell.data, cell.budget, sizes, cell.rule, images, cell.task]
     given = {name: digest for name, digest in cell.images.items() if not (any_train_size and name == "train")}
     return canonical_json([*key, given] if given else key)
 

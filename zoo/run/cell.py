@@ -23,6 +23,7 @@ from zoo.environment import describe, peak_memory_bytes
 from zoo.errors import ZooError
 from zoo.escaping import visible
 from zoo.isolation import contained
+from zoo.lensing.instrument import Instrument
 from zoo.models.copies import copy_of
 from zoo.models.load import golden_predictions
 from zoo.models.pixels import SAMPLE, summary
@@ -42,11 +43,10 @@ from zoo.specs import ModelSpec
 from zoo.train.checkpoint import CHECKPOINT
 from zoo.train.fit import fit, prepare
 from zoo.train.loop import predict, waited_share
+from zoo.train.own_fit import fit_notes
 from zoo.train.team import ALONE, Team
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from zoo.host import Host
 
 logger = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ def _run(
     """
     prepared = prepare(host, cell, run_dir, device=device, images=images, team=team)
     device = prepared.device
-    classifier, fabric, spec = prepared.classifier, prepared.fabric, prepared.spec
+    classifier, spec = prepared.classifier, prepared.spec
     train_split, val_split, simulated = prepared.train_split, prepared.val_split, prepared.simulated
     _write_examples(run_dir / store.EXAMPLES, train_split)
     few_images = torch.from_numpy(np.array(val_split.chunks[0][:64])).to(device)
@@ -173,7 +173,7 @@ def _run(
     with written_whole(run_dir / store.HISTORY) as temporary:
         lines = (json_text(plain(entry), what=store.HISTORY) + "\n" for entry in history)
         temporary.write_text("".join(lines), encoding="utf-8")
-    about = _about(cell, spec, train_split, init=prepared.init)
+    about = _about(cell, spec, train_split, instrument=prepared.data.instrument, init=prepared.init)
     chosen = _first_of_classes(val_split, most=GOLDEN_IMAGES)
     golden = golden_predictions(classifier, torch.from_numpy(_images_at(val_split, chosen)))
     require_finite(
@@ -189,11 +189,10 @@ def _run(
     simulated.seconds += time.perf_counter() - clock
     prepared.progress.report("score", 0, 1)
     test_logits, test_labels = predict(
-        classifier, Batches(test_split, device=device), fabric=fabric, when="Test images after the training"
+        classifier, Batches(test_split, device=device), when="Test images after the training"
     )
-    val_logits, val_labels = predict(
-        classifier, fitted.val_data, fabric=fabric, when="Validation images after the training"
-    )
+    own, when = fitted.own, "Validation images after the training"
+    val_logits, val_labels = own.predictions if own else predict(classifier, fitted.val_data, when=when)
     after = measure_equivariance(
         classifier, few_images, group, name=val_split.ids.__getitem__, when="Validation images, turned, at the end"
     )
@@ -202,7 +201,7 @@ def _run(
         macs=prepared.trial.cost.macs,
         train_images_per_second=float(np.median([entry.train_images_per_second for entry in history])),
         train_seconds=sum(entry.train_seconds for entry in history),
-        inference_images_per_second=inference_rate(classifier, few_images),
+        inference_images_per_second=own.images_per_second if own else inference_rate(classifier, few_images),
         peak_memory_bytes=peak_memory_bytes(),
         # More than 1 where memory ran out and the gradient of a step was accumulated over this many parts.
         micro_batches=history[-1].micro_batches,
@@ -252,14 +251,15 @@ def _run(
         plugins=registry.loaded_plugins(host),
         metric_code={name: code for name, code in registry.metric_code(host).items() if name in extra},
         stream=summary_of_stream,
+        fit_notes=fit_notes(classifier.network, name=cell.model) if own else (),
         not_begun=0 if cell.fits_itself else epochs_at_chance(history, counts=train_split.class_counts),
     )
 
 
-def _about(cell: Cell, spec: ModelSpec, split: Split, *, init: Init | None) -> About:
+def _about(cell: Cell, spec: ModelSpec, split: Split, *, instrument: Instrument | None, init: Init | None) -> About:
     """Return what the weights must carry to be used without this run's folder."""
     sample = np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(np.int64))
-    pixel_scale = cell.recipe.params.get("pixel_scale")
+    pixel_scale = cell.recipe.params.get("pixel_scale") if instrument is None else instrument.pixel_scale
     return About(
         model=cell.model,
         model_version=cell.model_version,

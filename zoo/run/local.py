@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Sequence
 
 from zoo.paths import open_log
+from zoo.processor import computing_environment
 from zoo.progress import PARENT_VARIABLE
 from zoo.results.store import LOG, locked
 from zoo.run.launcher import Job, JobState
@@ -52,7 +53,7 @@ class LocalLauncher:
 
 
 def _start(job: Job) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
+    environment = {**computing_environment(), PARENT_VARIABLE: str(os.getpid())}
     # Another process may run the cell already: our child will see this and leave; its log must not be lost.
     with os.fdopen(open_log(job.run_dir / LOG, append=locked(job.run_dir)), "wb") as log:
         # A session of its own: Ctrl-C reaches the parent alone, which then cancels in order.

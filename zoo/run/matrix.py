@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zoo import registry
-from zoo.devices import note_on_auto, resolve_device
+from zoo.devices import note_on_auto, note_on_precision, resolve_device
 from zoo.paths import log_tail, make_dir
 from zoo.progress import Progress, read_progress
 from zoo.results import store as result_store
@@ -89,8 +89,10 @@ def run_matrix(
         stored = {cell.run_id: result_store.done(store, cell) for cell in cells}
     todo = [cell for cell in {cell.run_id: cell for cell in cells}.values() if not stored.get(cell.run_id)]
     resolved = where.resolved(host, here=here)
-    if todo and not here and (note := note_on_auto(where.device)):
-        logger.warning("%s", note)
+    precisions = {cell.precision for cell in todo}
+    for note in (note_on_auto(where.device), note_on_precision(where.device, precisions)) if todo and not here else ():
+        if note:
+            logger.warning("%s", note)
     matrix = _Matrix(
         store=store,
         stored=stored,

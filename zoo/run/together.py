@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from zoo.errors import Interrupted
+from zoo.processor import computing_environment
 from zoo.progress import PARENT_VARIABLE
 from zoo.train.team import RANK_VARIABLE
 
@@ -90,10 +91,8 @@ def run_together(command: Sequence[str], *, processes: int) -> Ending | None:
 
 
 def _environment(rank: int, *, processes: int, port: int) -> dict[str, str]:
-    cores = os.cpu_count() or 1
     return {
-        "OMP_NUM_THREADS": str(max(1, cores // processes)),  # a user's own choice comes after, and wins
-        **os.environ,
+        **computing_environment(processes=processes),
         RANK_VARIABLE: str(rank),
         "LOCAL_RANK": str(rank),
         "NODE_RANK": "0",

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.data.rotation import rotate, rotate_smooth, transform_d4
+from zoo.devices import in_float32
 from zoo.scores.finite import require_finite
 from zoo.scores.schema import Change, Invariance, LayerError, Rotation, Rotations
 from zoo.specs import ModelSpec
@@ -81,6 +82,7 @@ def declared_symmetry(spec: ModelSpec, network: nn.Module) -> tuple[str | None, 
 
 
 @torch.inference_mode()
+@in_float32()
 def measure_equivariance(
     classifier: nn.Module,
     images: Tensor,
@@ -235,6 +237,7 @@ def blob_images(count: int, channels: int, size: int, *, seed: int = 0) -> Tenso
 
 
 @torch.inference_mode()
+@in_float32()
 def measure_layers(network: nn.Module, images: Tensor, group: str | None) -> list[LayerError]:
     """Return the error of every layer that puts out a map or a vector.
 

@@ -77,6 +77,8 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
                 build=partial(_build, spec, size),
                 name=label,
                 trained=not spec.fits_itself,
+                # As `--precision auto` trains it on some processors; the step below is in float32.
+                precision="bf16" if "cpu" in spec.bf16_devices else "fp32",
             )
             if spec.fits_itself:
                 _fit_once(spec, model, size)

@@ -28,12 +28,13 @@ from zoo.data.augment import augment
 from zoo.data.loader import Batches
 from zoo.data.part import BatchPart
 from zoo.data.phases import Phase, phase_number
-from zoo.devices import Precision
+from zoo.devices import Precision, in_float32
 from zoo.errors import TrainingError, UsageError
 from zoo.lensing.draws import stable_hash
 from zoo.models.classifier import Classifier
 from zoo.plan.settings import TrainingSettings
 from zoo.plurals import counted
+from zoo.processor import limit_threads
 from zoo.results.cell import Rule
 from zoo.results.schema import Epoch
 from zoo.scores.finite import not_finite, require_finite
@@ -73,6 +74,7 @@ def make_fabric(device: torch.device, precision: Precision, team: Team = ALONE) 
     Raises:
         UsageError: The number of processes that were started differs from that of the team.
     """
+    limit_threads()
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     accelerator: Any = device.type
@@ -157,7 +159,11 @@ def train(
     """
     average = MovingAverage(classifier, decay=settings.ema)
     parameters = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+    # One pass over the weights instead of ten: 15 ms a step instead of 70 for 11 million weights. The last digits
+    # differ, so trainings in float32 keep the bits that they have had.
+    with fabric.autocast():
+        fused = torch.is_autocast_enabled("cpu") or None
+    optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused)
     module, fabric_optimizer = fabric.setup(classifier, optimizer)
     batch_size = min(settings.batch_size, len(train_data))
     steps = len(train_data) // batch_size
@@ -227,9 +233,7 @@ def train(
         entry: Epoch | None = None
         if fabric.is_global_zero:
             assert val_data is not None
-            logits, labels = predict(
-                average.module, val_data, fabric=fabric, when=f"Validation images after epoch {epoch}"
-            )
+            logits, labels = predict(average.module, val_data, when=f"Validation images after epoch {epoch}")
             average.module.train()  # its tensors are those of the classifier again
             val_loss, val_auc, val_accuracy = validate(logits, labels)
             entry = Epoch(
@@ -263,15 +267,13 @@ def train(
 
 
 @torch.inference_mode()
-def predict(
-    module: nn.Module, data: Batches, *, fabric: Fabric, when: str, batch_size: int = 256
-) -> tuple[Tensor, Tensor]:
-    """Return logits [N, K] in float32 and labels [N], both on the CPU, in the order of the split.
+@in_float32()
+def predict(module: nn.Module, data: Batches, *, when: str, batch_size: int = 256) -> tuple[Tensor, Tensor]:
+    """Return logits [N, K], computed in float32, and labels [N], both on the CPU, in the order of the split.
 
     Args:
         module: Network; put into evaluation mode.
         data: Images.
-        fabric: Precision and device.
         when: Images and time for the message of an error.
         batch_size: Number of images at a time.
 
@@ -280,10 +282,9 @@ def predict(
     """
     module.eval()
     logits, labels = [], []
-    with fabric.autocast():
-        for images, batch_labels in data.batches(batch_size):
-            logits.append(_forward(module, images))
-            labels.append(batch_labels.cpu())
+    for images, batch_labels in data.batches(batch_size):
+        logits.append(_forward(module, images))
+        labels.append(batch_labels.cpu())
     all_logits = torch.cat(logits)
     require_finite(all_logits, data.ids.__getitem__, when=when, hint="Try a lower rate: --set lr=1e-4")
     return all_logits, torch.cat(labels)

@@ -32,6 +32,7 @@ class Network:
         training: Recommended learning rate and weight decay.
         tags: Words for searching.
         twins: Ids of the plain networks of equal parameters or equal multiply-accumulates.
+        bf16_devices: Devices on which training in bf16 is faster (benchmarks/precision.py).
     """
 
     group: str | None
@@ -44,6 +45,7 @@ class Network:
     training: Mapping[str, Any] = field(default_factory=lambda: {"lr": 5e-3, "weight_decay": 1e-4})
     tags: tuple[str, ...] = ()
     twins: tuple[str, ...] = ()
+    bf16_devices: tuple[str, ...] = ("cpu", "cuda")
 
     @property
     def card(self) -> str:
@@ -151,6 +153,7 @@ def _convnext(
         training={"lr": 1e-3, "weight_decay": 1e-2},
         tags=("equivariant",),
         twins=twins,
+        bf16_devices=("cuda",),  # depthwise filters and small products: slower in bf16 on a CPU
     )
 
 

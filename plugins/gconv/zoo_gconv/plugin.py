@@ -28,6 +28,7 @@ def _spec(name: str, network: Network) -> ModelSpec:
         parameters=PARAMETERS[name],
         training=network.training,
         twins=network.twins,
+        bf16_devices=network.bf16_devices,
         weights={data: f"weights/{name}.{data}.safetensors" for data in TRAINED_ON} if name in SHIPPED else {},
     )
 

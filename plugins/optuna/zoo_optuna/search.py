@@ -23,6 +23,7 @@ from zoo.plan.overrides import SHARED_OWNERS, TRAIN
 from zoo.plan.request import Request
 from zoo.plan.study import study_folder, unknown_study
 from zoo.plurals import counted
+from zoo.processor import computing_environment
 from zoo.progress import PARENT_VARIABLE, Progress, read_progress
 from zoo.results.store import LOG, PROGRESS, locked
 from zoo.specs import DatasetSpec, ModelSpec
@@ -257,13 +258,11 @@ class _Crew:
     def _start(self) -> subprocess.Popen[bytes]:
         files = [record.distribution for record in self.host.records.values() if record.version == "file"]
         environment = {
-            **os.environ,
+            # Parallel workers that each use all cores would be slower than sequential ones.
+            **computing_environment(processes=self.workers if self.device == "cpu" else 1),
             PARENT_VARIABLE: str(os.getpid()),
             "ZOO_PLUGIN_FILES": os.pathsep.join(os.path.abspath(file) for file in files),
         }
-        if self.workers > 1 and self.device == "cpu":
-            # Parallel workers that each use all cores would be slower than sequential ones.
-            environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self.workers)))
         words = ["run-trials", str(self.folder), "--trials", str(self.trials), "--device", self.device]
         words += ["--images", str(self.images)] if self.images else []
         with os.fdopen(open_log(self.folder / LOG), "ab") as log:

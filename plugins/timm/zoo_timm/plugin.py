@@ -25,6 +25,7 @@ class Baseline:
         drop_path_rate: Stochastic depth (arXiv:1603.09382); None for networks without it.
         lr, weight_decay: Learning rate and weight decay of AdamW for training from scratch.
         tags: Words for searching.
+        bf16_devices: Devices on which training in bf16 is faster (benchmarks/precision.py).
     """
 
     architecture: str
@@ -36,6 +37,7 @@ class Baseline:
     lr: float = 1e-3
     weight_decay: float = 1e-2
     tags: tuple[str, ...] = ("convolutional",)
+    bf16_devices: tuple[str, ...] = ("cpu", "cuda")
 
 
 # Dropout and stochastic depth are the papers' values where stated; learning rates are for batches of about 64.
@@ -85,6 +87,7 @@ BASELINES: dict[str, Baseline] = {
         note="Its first layer maps patches of 4x4 pixels, so detail below four pixels passes one linear layer only.",
         drop_path_rate=0.1,
         weight_decay=0.05,
+        bf16_devices=("cuda",),
     ),
     "vit_tiny": Baseline(
         architecture="vit_tiny_patch16_224",
@@ -167,6 +170,7 @@ def _listed(name: str, baseline: Baseline) -> ModelSpec:
         search_space=search_space,
         parameters=PARAMETERS[name],
         training={"lr": baseline.lr, "weight_decay": baseline.weight_decay},
+        bf16_devices=baseline.bf16_devices,
     )
 
 

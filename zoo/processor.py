@@ -1,0 +1,115 @@
+"""Cores and fast bf16 of the processor as this process may use them, and the environment of processes that train."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+from zoo.paths import regular_file
+
+BF16_VARIABLE = "ZOO_CPU_BF16"
+"""Environment variable with "1" or "0": whether bf16 is fast on the processor, in place of its flags."""
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+"""Flags in /proc/cpuinfo of processors that multiply bf16 in hardware; without them convolutions in bf16 are 4 to 16
+times slower than in float32."""
+ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
+"""Environment variables with which glibc keeps freed memory. By default it returns every large tensor to the system,
+and the next one of the same size is mapped and zeroed page by page again. Other allocators ignore them."""
+THREADS_VARIABLE = "OMP_NUM_THREADS"
+_CPUINFO = Path("/proc/cpuinfo")
+_CGROUP = Path("/proc/self/cgroup")
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def has_fast_bf16() -> bool:
+    """Return whether bf16 is faster than float32 on this machine's processor: x86 with avx512_bf16 or amx, on Linux."""
+    chosen = os.environ.get(BF16_VARIABLE, "")
+    if chosen:
+        return chosen != "0"
+    return not BF16_FLAGS.isdisjoint(_cpuinfo("flags").split())
+
+
+def processor_name() -> str:
+    """Return the name of the processor."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+@functools.cache
+def _cpuinfo(field: str) -> str:
+    """Return a field of the first processor in /proc/cpuinfo, or ""."""
+    try:
+        text = regular_file(_CPUINFO).read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not Linux
+        return ""
+    found = (line.partition(":") for line in text.splitlines())
+    return next((value.strip() for name, _, value in found if name.strip() == field), "")
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use: its affinity, and the CPU quota of its control group."""
+    cores = _affinity()
+    quota = _quota()
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def _affinity() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _quota() -> float | None:
+    """Return the lowest CPU quota, in cores, of this process's control group and those above it; None for no quota."""
+    try:
+        lines = regular_file(_CGROUP).read_text().splitlines()
+    except OSError:
+        return None
+    found: list[float] = []
+    for line in lines:
+        controllers, path = line.split(":", 2)[1:]
+        if controllers not in ("", "cpu", "cpu,cpuacct", "cpuacct,cpu"):
+            continue
+        root = _CGROUPS / controllers
+        inner = path.strip("/")
+        # In a container the path may be that of the machine, and the root that of the container.
+        for folder in {root, *((root / inner), *(root / inner).parents)}:
+            if folder.is_relative_to(root):
+                found += _quota_in(folder)
+    return min(found, default=None)
+
+
+def _quota_in(folder: Path) -> list[float]:
+    """Return the quota of a control group in cores, of version 2 or 1; nothing where it has none."""
+    try:
+        names = ("cpu.max",) if (folder / "cpu.max").is_file() else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        quota, period = " ".join(regular_file(folder / name).read_text() for name in names).split()
+        # "max" and -1 stand for no quota.
+        return [int(quota) / int(period)] if quota != "max" and int(quota) > 0 else []
+    except (OSError, ValueError, ZeroDivisionError):
+        return []
+
+
+def computing_environment(environment: Mapping[str, str] = os.environ, *, processes: int = 1) -> dict[str, str]:
+    """Return the environment for a process that trains; what the user has set stays.
+
+    Args:
+        environment: Variables to start from.
+        processes: Number of processes that share the cores of this one.
+    """
+    threads = {THREADS_VARIABLE: str(max(1, usable_cores() // processes))} if processes > 1 else {}
+    return {**ALLOCATOR, **threads, **environment}
+
+
+def limit_threads() -> None:
+    """Let torch use no more threads than this process may use cores; a number that the user has set stays.
+
+    Torch counts the cores of the machine or of the affinity; more threads than a quota allows wait for each other.
+    """
+    import torch
+
+    if THREADS_VARIABLE not in os.environ and torch.get_num_threads() > usable_cores():
+        torch.set_num_threads(usable_cores())
