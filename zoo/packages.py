@@ -59,6 +59,29 @@ def is_editable(distribution: str) -> bool:
         return False
 
 
+def installed_code(distribution: str) -> str:
+    """Return 16 hex digits of the SHA-256 of the code that an ordinary installation copied, or "" where no list is.
+
+    Python files count as they are now, others by their hashes in RECORD. A reinstallation of a version from other
+    sources therefore gives another digest.
+    """
+    try:
+        files = importlib.metadata.distribution(distribution).files or []
+    except Exception:  # no metadata, or damaged ones
+        return ""
+    digests = {}
+    for file in files:
+        # Scripts, outside of the folder of packages, hold paths of the machine.
+        if file.parts[0] == ".." or file.parts[0].endswith((".dist-info", ".egg-info")) or "__pycache__" in file.parts:
+            continue
+        digests[file.as_posix()] = file.hash.value if file.hash else ""
+        if file.suffix == ".py":
+            with contextlib.suppress(OSError):
+                path = Path(str(file.locate()))
+                digests[file.as_posix()] = hashlib.sha256(regular_file(path).read_bytes()).hexdigest()
+    return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()[:16] if digests else ""
+
+
 def code_digest(source: Path) -> str:
     """Return 16 hex digits of the SHA-256 of Python code, and of C++ code in the same folder.
 

@@ -156,6 +156,8 @@ class Finished(Record, omit_defaults=True):
         seconds: Time of the whole run, over all sessions.
         environment: Machine and library versions.
         plugins: Distribution -> version of every plugin that was loaded; of a file, its name and a digest.
+        metric_code: Metric of a plugin -> name and version of the plugin, with a digest of code of others. Not part of
+            the run id: `zoo report` names metrics that other code computed than is installed.
         stream: Streamed training images; None for stored ones.
         not_begun: Number of epochs of a training that has not begun to learn (`zoo.results.convergence`); 0 for others.
         fresh: Scores on fresh test images (`--fresh-test`); None where they were not asked for.
@@ -185,6 +187,7 @@ class Finished(Record, omit_defaults=True):
     probe: Probe | None = None
     fit_notes: tuple[str, ...] = ()
     plugins: Mapping[str, str] = msgspec.field(default_factory=dict)
+    metric_code: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.classes)
