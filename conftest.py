@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 
@@ -12,6 +13,16 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["ZOO_CPU_BF16"] = "0"  # the same plans and bits on every processor
 for variable in ("ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_PLUGIN_FILES", "ZOO_PARENT_PID", "ZOO_TENSORBOARD"):
     os.environ.pop(variable, None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def speed_measured_briefly():
+    """Measure the speed of inference, which every run stores, for 10 ms and not for a second."""
+    from zoo.scores.score import inference_rate
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(inspect.unwrap(inference_rate).__kwdefaults__, "seconds", 0.01)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,6 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from zoo_baselines.fitted_lens import known_noise
 from zoo_baselines.lens_features import FEATURES, features_of
 from zoo_baselines.lens_fit import Effort, fit_smooth_lens, levenberg_marquardt
 from zoo_baselines.lens_noise import observed
@@ -34,6 +33,7 @@ from zoo_baselines.smooth_lens import INDEX, NAMES, Kind, draw
 from zoo import registry
 from zoo.data.recipe import Recipe
 from zoo.data.simulate import Simulation, first_scenes
+from zoo.data.truth import common_truth, truth_arrays
 from zoo.host import load_plugins
 from zoo.lensing.scenes import Scenes
 from zoo.specs import SimulatorSpec
@@ -52,6 +52,8 @@ def true_parameters(scenes: Scenes, brightness: torch.Tensor) -> torch.Tensor:
         "log_einstein_radius": np.log(scenes.parameters["total_einstein_radius"]),
         "gamma_1": scenes.shear.gamma_1,
         "gamma_2": scenes.shear.gamma_2,
+        "halo_x": scenes.halo.x,
+        "halo_y": scenes.halo.y,
         "source_x": source.x,
         "source_y": source.y,
         "source_log_radius": np.log(source.effective_radius),
@@ -77,7 +79,8 @@ def measure(host: Any, data: str, *, images: int) -> dict[str, float]:
     )  # fmt: skip
     shown = simulation.observe("train", np.arange(images), scenes)
     both, kind = grids(population.instrument), Kind()
-    seconds, sky = known_noise({**spec.params, **CAMERA}, population.instrument)
+    common = common_truth(truth_arrays(scenes))
+    seconds, sky = common.exposure_seconds or 0.0, common.sky or 0.0
     pixels = both[1].size ** 2
     columns, excess, spent = [], [], 0.0
     for start in range(0, images, BATCH):

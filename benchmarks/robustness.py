@@ -1,4 +1,4 @@
-"""Score trained networks on lenses with multipoles, lens light, truncated haloes or fewer heavy sub-haloes.
+"""Score trained networks on lenses with multipoles, lens light, other masses or another place: every variant.
 
     python benchmarks/robustness.py p4m.modelA p4m.modelB      # weights by name, run folder or file
     python benchmarks/robustness.py --write                    # the page again, from the record

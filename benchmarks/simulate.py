@@ -1,4 +1,4 @@
-"""Measure the speed of lens simulation with our engine, caustics' own objects, lenstronomy and PyAutoLens.
+"""Measure the speed of lens simulation with our engine, caustics' objects, lenstronomy, PyAutoLens and JAXtronomy.
 
     python benchmarks/simulate.py                      # the whole table; some minutes on a quiet machine
     python benchmarks/simulate.py --device cuda        # the same, with rows for the GPU
@@ -7,6 +7,10 @@
 All simulators render the same scenes with the same rays and PSF, and the images are compared before timing. The
 simulators alternate, so that a busy machine slows all of them; figures are medians over the rounds. Slow simulators
 render the first few scenes only. Compilation, imports and other preparations are not part of the measured time.
+
+The simulators on JAX need newer versions of Python and of libraries than ours: they run in an environment of their own,
+which `--peers-python` names or uv makes from an index. A line on standard error names those that do not start.
+JAXtronomy and the substructure simulator of PyAutoLens have no point masses, so their images are not compared.
 
 The share of the roofline counts every elementwise operation on a ray as one (a square root as much as an addition)
 while PyTorch executes the formulas. The Fourier transforms of the PSF and the noise are included in the time but not in
@@ -43,6 +47,8 @@ LANES_PER_PROCESSOR = {(8, 0): 64}  # float32 units per streaming multiprocessor
 
 def seconds(side: Side, scenes: Scenes) -> tuple[float, float]:
     """Return the wall time and the processor time of one call."""
+    if side.timed is not None:
+        return side.timed(len(scenes))
     start, processor_start = time.perf_counter(), time.process_time()
     side.render(scenes)
     if side.device != "cpu":
@@ -142,19 +148,21 @@ def in_new_process(task: str, arguments: argparse.Namespace, *, environment: dic
     command = [sys.executable, str(Path(__file__).resolve()), "--task", task]
     for name in ("device", "image_size", "masses", "memory_images", "threads"):
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
-    output = subprocess.run(
-        command, env={**os.environ, **(environment or {})}, stdout=subprocess.PIPE, text=True, check=True
-    ).stdout
+    variables = {**os.environ, "BENCHMARK_STARTED": str(time.time()), **(environment or {})}
+    output = subprocess.run(command, env=variables, stdout=subprocess.PIPE, text=True, check=True).stdout
     return json.loads(output.splitlines()[-1])
 
 
 def measure_compiling(arguments: argparse.Namespace) -> float | None:
-    """Return the seconds until the compiled code can be called; None if compilation fails."""
+    """Return the seconds from the prompt to the first image, torch's import included; None if compilation fails."""
     from zoo_caustics.compiling import compiled_brightness
+    from zoo_caustics.native import native_library
+    from zoo_caustics.simulator import render
 
-    start = time.perf_counter()
-    done = compiled_brightness(torch.device(arguments.device).type) is not None
-    return time.perf_counter() - start if done else None
+    device = torch.device(arguments.device).type
+    done = native_library() if device == "cpu" else compiled_brightness()
+    render(random_scenes(1, masses=arguments.masses), Instrument(), device=arguments.device, compiled=True)
+    return time.time() - float(os.environ["BENCHMARK_STARTED"]) if done is not None else None
 
 
 def measure_memory(arguments: argparse.Namespace) -> float:
@@ -168,11 +176,11 @@ def measure_memory(arguments: argparse.Namespace) -> float:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the rows as a Markdown table: images per second, and the speed-up of our compiled engine."""
+    """Return the rows as a Markdown table: images per second, the speed-up of our compiled engine, processor time."""
     levels = sorted({row["over_sampling"] for row in rows})
     by_place = {(row["side"], row["over_sampling"]): row for row in rows}
     ours = {level: by_place["ours, compiled", level]["images_per_second"] for level in levels}
-    header = ["images/s (speed-up of ours, compiled)", *(f"over-sampling {level}" for level in levels)]
+    header = ["images/s (speed-up of ours, compiled), processor ms", *(f"over-sampling {level}" for level in levels)]
     lines = [header, ["---", *["---:"] * len(levels)]]
     for name in dict.fromkeys(row["side"] for row in rows):
         cells = []
@@ -180,7 +188,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             row = by_place[name, level]
             rate = row["images_per_second"]
             share = f", {row['share_of_roofline']:.0%} of the roofline" if "share_of_roofline" in row else ""
-            cells.append(f"{rate:,.4g} ({ours[level] / rate:,.3g}){share}")
+            processor = row["processor_ms_per_image"]
+            cells.append(f"{rate:,.4g} ({ours[level] / rate:,.3g}), {processor:,.3g}{share}")
         lines.append([name, *cells])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -209,6 +218,11 @@ def main() -> None:
         "--memory-images", type=int, default=2000, help="Set the size of the batch that measures memory."
     )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--peers-python",
+        default="uv run --no-project --python 3.13 --with jaxtronomy --with autolens[jax] python",
+        help="Set the command of a Python with jaxtronomy and autolens[jax].",
+    )
     parser.add_argument("--only-speed", action="store_true", help="Skip compile times and memory.")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)
@@ -228,9 +242,9 @@ def main() -> None:
     }
     if not arguments.only_speed:
         with tempfile.TemporaryDirectory() as folder:
-            environment = {"TORCHINDUCTOR_CACHE_DIR": folder}
-            result["compile_seconds_cold"] = in_new_process("compile", arguments, environment=environment)
-            result["compile_seconds_warm"] = in_new_process("compile", arguments, environment=environment)
+            environment = {"ZOO_CACHE": folder}
+            result["first_image_seconds_cold"] = in_new_process("compile", arguments, environment=environment)
+            result["first_image_seconds_warm"] = in_new_process("compile", arguments, environment=environment)
         result["memory_images"] = arguments.memory_images
         result["peak_memory_mib"] = in_new_process("memory", arguments)
     result["load_after"] = os.getloadavg()[0]

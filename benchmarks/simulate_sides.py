@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from zoo.lensing.draws import Draws
+from zoo.data.recipe import Recipe
+from zoo.data.simulate import Simulation
 from zoo.lensing.instrument import Instrument
-from zoo.lensing.observe import observe
 from zoo.lensing.scenes import Exposure, Isothermal, PointMasses, Scenes, Sersic, Shear
 
 Render = Callable[[Scenes], torch.Tensor]
@@ -27,8 +34,9 @@ class Side:
         render: Function from scenes to noiseless images, or to observed images if `noisy` is true.
         images: Number of scenes that it renders in each round.
         device: Device, "cpu" or "cuda".
-        noisy: Whether its images contain noise, and are therefore not compared.
+        noisy: Whether its images are not compared: they contain noise, or other masses than ours.
         tolerance: Largest allowed difference from the reference, relative to the peak.
+        timed: Function from a number of scenes to wall and processor seconds, of a side in another process.
     """
 
     name: str
@@ -37,6 +45,7 @@ class Side:
     device: str = "cpu"
     noisy: bool = False
     tolerance: float = 1e-4
+    timed: Callable[[int], tuple[float, float]] | None = None
 
 
 def random_scenes(count: int, *, masses: int, seed: int = 0) -> Scenes:
@@ -146,14 +155,100 @@ def engine(target: Callable[..., Any], instrument: Instrument, **options: Any) -
 
 
 def with_noise(instrument: Instrument, *, device: str) -> Render:
-    """Return a renderer of complete images: our engine, then sky, exposure and noise."""
+    """Return a renderer of finished images, by the path of `zoo simulate`: our engine, checks, sky, exposure, noise."""
     from zoo_caustics.simulator import render
 
-    def observed(scenes: Scenes) -> torch.Tensor:
-        draws = Draws("benchmark", np.arange(len(scenes)))
-        return observe(render(scenes, instrument, device=device, compiled=True), scenes.exposure, draws=draws).image
+    class Fixed:
+        """Population whose scenes are given to `Simulation.observe`."""
 
-    return observed
+        def __init__(self) -> None:
+            self.instrument = instrument
+
+        def sample(self, indices: np.ndarray, stream: str) -> Scenes:
+            raise NotImplementedError
+
+    recipe = Recipe(dataset="benchmark", dataset_version=1, simulator="caustics/caustics")
+    simulation = Simulation(
+        recipe=recipe, classes=("smooth",), population=Fixed(), render=render, device=device, expected_images=10**7
+    )
+    return lambda scenes: simulation.observe("train", np.arange(len(scenes)), scenes).image
+
+
+class Peer:
+    """A side of benchmarks/simulate_peers.py, in a process and an environment of its own.
+
+    Raises:
+        RuntimeError: It does not start.
+    """
+
+    def __init__(self, side: str, instrument: Instrument, scenes: Scenes, *, python: list[str], threads: int) -> None:
+        halo, points, source = scenes.halo, scenes.points, scenes.source
+        assert isinstance(source, Sersic)
+        self._folder = tempfile.TemporaryDirectory()
+        path = Path(self._folder.name) / "scenes.npz"
+        np.savez(
+            path, axis=instrument.ray_grid()[0], over=instrument.over_sampling, kernel=instrument.psf_kernel(),
+            halo_e=halo.einstein_radius, halo_q=halo.axis_ratio, halo_angle=halo.angle,
+            gamma_1=scenes.shear.gamma_1, gamma_2=scenes.shear.gamma_2,
+            mass_x=points.x, mass_y=points.y, mass_e=points.einstein_radius,
+            source_x=source.x, source_y=source.y, source_q=source.axis_ratio, source_angle=source.angle,
+            source_r=source.effective_radius,
+        )  # fmt: skip
+        # The version of PyAutoLens that the other sides import sets JAX's variables.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
+        self._process = subprocess.Popen(
+            [*python, str(Path(__file__).with_name("simulate_peers.py")), side, str(path)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**inherited, "NPROC": str(threads)},  # threads of XLA
+        )  # fmt: skip
+        self._errors: list[str] = []
+        threading.Thread(target=lambda: self._errors.extend(self._process.stderr or ()), daemon=True).start()
+        self.ask(1)
+
+    def ask(self, count: int) -> dict[str, Any]:
+        """Return what the process answers: wall and processor seconds, and the file of the images."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(f"{count}\n")
+            self._process.stdin.flush()
+            answer: dict[str, Any] = json.loads(self._process.stdout.readline() or "null")
+        except (OSError, ValueError):
+            answer = {}
+        if not answer:
+            self._process.wait()
+            said = [line.strip() for line in self._errors if "rror" in line]
+            raise RuntimeError(said[-1] if said else f"exit code {self._process.returncode}")
+        return answer
+
+    def render(self, scenes: Scenes) -> torch.Tensor:
+        """Return the images of the first scenes."""
+        return torch.from_numpy(np.load(self.ask(len(scenes))["images"]))
+
+    def timed(self, count: int) -> tuple[float, float]:
+        """Return the wall time and the processor time of one call, without the transfer of the images."""
+        answer = self.ask(count)
+        return answer["wall"], answer["processor"]
+
+
+def peers(instrument: Instrument, arguments: argparse.Namespace) -> list[Side]:
+    """Return the simulators on JAX that can be started here; a line on standard error names each of the others."""
+    few = min(arguments.images, arguments.slow_images)
+    rows = {
+        "jaxtronomy": ("JAXtronomy, jit, 25 SIS in place of points", arguments.images, True),
+        "autolens": ("autolens, profiles under jit", arguments.images, False),
+        "substructure": ("autolens, its jitted substructure simulator, truncated NFW", few, True),
+    }
+    scenes = random_scenes(arguments.images, masses=arguments.masses)
+    found = []
+    for side, (name, images, other_masses) in rows.items():
+        try:
+            peer = Peer(side, instrument, scenes, python=arguments.peers_python.split(), threads=arguments.threads)
+        except (OSError, RuntimeError) as failure:
+            print(f"not timed: {name} ({failure})", file=sys.stderr)
+            continue
+        found.append(Side(name=name, images=images, render=peer.render, noisy=other_masses, timed=peer.timed))
+    return found
 
 
 def all_sides(instrument: Instrument, arguments: argparse.Namespace) -> list[Side]:
@@ -168,6 +263,7 @@ def all_sides(instrument: Instrument, arguments: argparse.Namespace) -> list[Sid
     found = [
         Side(name="ours, eager", images=many, render=engine(caustics, instrument, device="cpu", compiled=False)),
         Side(name="ours, compiled", images=many, render=engine(caustics, instrument, device="cpu", compiled=True)),
+        Side(name="ours, finished images", images=many, render=with_noise(instrument, device="cpu"), noisy=True),
     ]
     for batch in arguments.vmap_batches:
         vmap = caustics_own(instrument, masses=arguments.masses, device="cpu", batch=batch)
@@ -187,6 +283,7 @@ def all_sides(instrument: Instrument, arguments: argparse.Namespace) -> list[Sid
             tolerance=1e-3,  # one ray per pixel beyond the edge
         ),
     ]
+    found += peers(instrument, arguments)
     if arguments.device != "cpu":
         device, name = arguments.device, torch.cuda.get_device_name(arguments.device)
         for label, render, noisy in (

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo.host import load_plugins
-from zoo.plan.cells import make_plan
-from zoo.plan.request import Request
-from zoo.results import store
-from zoo.run.cell import run_cell
+# What imports torch is imported by the fixtures: the process that starts the workers reads this file, too, and runs no
+# tests.
 
 TOY = Path(__file__).parent / "toys" / "toyzoo.py"
 SETTINGS = {"train_images": 300, "val_images": 60, "test_images": 90, "epochs": 2, "batch_size": 30, "lr": 0.02}
@@ -19,11 +16,18 @@ SETTINGS = {"train_images": 300, "val_images": 60, "test_images": 90, "epochs": 
 
 @pytest.fixture(scope="session")
 def host():
+    from zoo.host import load_plugins
+
     return load_plugins(files=[TOY], environment={})
 
 
 @pytest.fixture(scope="session")
 def run_toy(host):
+    from zoo.plan.cells import make_plan
+    from zoo.plan.request import Request
+    from zoo.results import store
+    from zoo.run.cell import run_cell
+
     def go(folder, *, data="toyzoo/stripes", model="toyzoo/tiny", **settings):
         request = Request(
             models=[model],

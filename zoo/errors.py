@@ -50,6 +50,10 @@ class BusyError(ZooError):
     """Another process is running this cell."""
 
 
+class LauncherError(ZooError):
+    """A launcher failed, or does not keep its contract."""
+
+
 class TrainingError(ZooError):
     """A training run failed, for example because the loss is not finite or the model cannot be built."""
 

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""C0 and C1 without line feed and tab, and the characters that change the direction or the line of a text."""
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""C0 and C1 without line feed and tab, the characters that change the direction or the line of a text, and halves of
+characters (surrogates), which no file can hold and no terminal can show."""
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 """First characters that make a spreadsheet evaluate a cell; the wide ones do so in East Asian versions."""
 

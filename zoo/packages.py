@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import logging
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,6 +59,29 @@ def is_editable(distribution: str) -> bool:
         return False
 
 
+def installed_code(distribution: str) -> str:
+    """Return 16 hex digits of the SHA-256 of the code that an ordinary installation copied, or "" where no list is.
+
+    Python files count as they are now, others by their hashes in RECORD. A reinstallation of a version from other
+    sources therefore gives another digest.
+    """
+    try:
+        files = importlib.metadata.distribution(distribution).files or []
+    except Exception:  # no metadata, or damaged ones
+        return ""
+    digests = {}
+    for file in files:
+        # Scripts, outside of the folder of packages, hold paths of the machine.
+        if file.parts[0] == ".." or file.parts[0].endswith((".dist-info", ".egg-info")) or "__pycache__" in file.parts:
+            continue
+        digests[file.as_posix()] = file.hash.value if file.hash else ""
+        if file.suffix == ".py":
+            with contextlib.suppress(OSError):
+                path = Path(str(file.locate()))
+                digests[file.as_posix()] = hashlib.sha256(regular_file(path).read_bytes()).hexdigest()
+    return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()[:16] if digests else ""
+
+
 def code_digest(source: Path) -> str:
     """Return 16 hex digits of the SHA-256 of Python code, and of C++ code in the same folder.
 
@@ -85,9 +109,32 @@ def _with_imports(source: Path) -> set[Path]:
         beside = {name: source.parent / name for name in names if name.isidentifier()}
         paths = {name: path if path.is_dir() else path.with_suffix(".py") for name, path in beside.items()}
         paths = {name: path for name, path in paths.items() if path.exists() and path not in found}
-        installed = importlib.metadata.packages_distributions() if paths else {}
+        installed = distributions_by_module() if paths else {}
         new = {path for name, path in paths.items() if name not in installed}
     return found
+
+
+def distributions_by_module() -> Mapping[str, list[str]]:
+    """Return name of an importable module or package -> installed distributions that contain it.
+
+    Reading all metadata takes half a second, so this is done again only where the search path has changed, or a folder
+    on it, as by an installation.
+    """
+    folders = [Path(folder).absolute() for folder in sys.path]
+    return _distributions_by_module(tuple((str(folder), _change(folder)) for folder in folders))
+
+
+@functools.lru_cache(maxsize=1)
+def _distributions_by_module(_: tuple[tuple[str, int], ...]) -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
+
+
+def _change(folder: Path) -> int:
+    """Return the time of the last change of a folder in nanoseconds; 0 if it does not exist."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _imported(path: Path) -> set[str]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import importlib.metadata
 import importlib.util
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from zoo.errors import MissingError, UsageError, nearest
 from zoo.host import Host, PluginRecord
 from zoo.isolation import plugin_code
-from zoo.packages import code_digest, first_party, is_editable
+from zoo.packages import code_digest, distributions_by_module, first_party, installed_code, is_editable
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
 from zoo.version import __version__
 
@@ -145,21 +144,43 @@ def _records(host: Host, ids: Iterable[str | None]) -> list[PluginRecord]:
 def _versions(records: Iterable[PluginRecord]) -> dict[str, str]:
     """Return distribution -> version; of a plugin that is a file, its name and a digest of its code.
 
-    To the version of others' plugins that are installed in editable form a digest of their code is added.
+    To the version of others' plugins a digest of their code is added: a reinstallation may change it, too.
     """
     versions = {}
     for record in records:
         if record.version == "file":
             path = Path(record.distribution)
             versions[path.name] = code_digest(path.absolute())
-        elif not record.first_party and is_editable(record.distribution):
-            versions[record.distribution] = f"{record.version} (editable, {_editable_code(record.module)})"
-        else:
+        elif record.first_party or record.state == "disabled":
             versions[record.distribution] = record.version
+        elif is_editable(record.distribution):
+            versions[record.distribution] = f"{record.version} (editable, {_module_code(record.module)})"
+        else:
+            code = installed_code(record.distribution) or _module_code(record.module)
+            versions[record.distribution] = f"{record.version} (code {code})"
     return versions
 
 
-def _editable_code(module: str) -> str:
+def metric_code(host: Host) -> dict[str, str]:
+    """Return id of a metric -> name and version of the plugin that computes it, with a digest of code of others."""
+    return {
+        spec.id: " ".join(next(iter(_versions([host.records[spec.namespace]]).items())))
+        for spec in host.specs_of(MetricSpec)
+    }
+
+
+def stale_metrics(host: Host, recorded: Mapping[str, str]) -> list[str]:
+    """Return the ids of metrics that other code computed than that of the plugins which are loaded now.
+
+    Args:
+        host: The plugins.
+        recorded: `Finished.metric_code` of a result.
+    """
+    now = metric_code(host)
+    return sorted(full_id for full_id, code in recorded.items() if now.get(full_id, code) != code)
+
+
+def _module_code(module: str) -> str:
     """Return the digest of the package, or the file, that holds a module."""
     spec = importlib.util.find_spec(module.partition(".")[0])
     folders = list(spec.submodule_search_locations or []) if spec else []
@@ -248,7 +269,7 @@ def distribution_of(requirement: str) -> str:
         return declared
     top = module.partition(".")[0]
     # A part is missing from what is installed, or nothing is.
-    return importlib.metadata.packages_distributions().get(top, [top])[0]
+    return distributions_by_module().get(top, [top])[0]
 
 
 def _is_there(module: str) -> bool:

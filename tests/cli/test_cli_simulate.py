@@ -90,6 +90,15 @@ def test_bench_reads_what_was_simulated(zoo, tmp_path, monkeypatch):
     assert result["data"]["counts"]["test"] == np.bincount(label[:150]).tolist()
 
 
+@pytest.mark.parametrize(("chosen", "expected"), [(None, "passive"), ("active", "active")])
+def test_threads_of_torch_wait_without_a_core(zoo, monkeypatch, tmp_path, chosen, expected):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if chosen:
+        monkeypatch.setenv("OMP_WAIT_POLICY", chosen)
+    zoo(*DISCS, "-n", 1, "--out", tmp_path / "images")
+    assert os.environ["OMP_WAIT_POLICY"] == expected
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

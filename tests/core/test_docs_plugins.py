@@ -164,7 +164,7 @@ def test_the_commands_of_the_guide_exist(capsys):
     commands = [line for line in map(textwrap.dedent, lines) if line.startswith("zoo ")]
     assert len(commands) >= 4
     for line in commands:
-        words = [word for word in line.split()[1:] if word not in ("--plugin", "mynets.py")]
+        words = [word for word in line.split()[1:] if word != "--plugin" and not word.endswith(".py")]
         with pytest.raises(SystemExit) as request:
             main([words[0], "--help"])
         assert request.value.code == 0

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from zoo.environment import describe
-from zoo.packages import ENTRY_POINT_GROUP, code_digest, first_party, library_versions
+from zoo.packages import (
+    ENTRY_POINT_GROUP,
+    code_digest,
+    distributions_by_module,
+    first_party,
+    installed_code,
+    library_versions,
+)
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = {
@@ -88,3 +97,63 @@ def test_the_digest_of_a_file_covers_the_modules_beside_it_that_it_imports(tmp_p
     now = code_digest(plugin)
     (tmp_path / "torch" / "a.py").write_text("b = 1")
     assert code_digest(plugin) == now
+
+
+def test_a_reinstallation_of_the_same_version_changes_the_digest(lay, site):
+    """pip writes RECORD; its hash of a Python file may be older than the file."""
+    info = lay("my-nets", points={"mine": None})
+    (site / "my_data").mkdir()
+    (site / "my_data" / "numbers.py").write_text("ONE = 1\n")
+
+    def digest(*lines):
+        (info / "RECORD").write_text("".join(f"{line}\n" for line in lines))
+        return installed_code("my-nets")
+
+    code, data = "my_data/numbers.py,sha256=aa,8", "my_data/table.bin,sha256=bb,9"
+    first = digest(code, data)
+    assert len(first) == 16
+    script, own = "../../../bin/my-nets,sha256=cc,9", "my_nets-1.0.dist-info/METADATA,sha256=dd,9"
+    assert digest(data, code, script, own, "my_data/__pycache__/numbers.pyc,,") == first
+    assert digest(code, data.replace("bb", "ee")) != first
+    assert digest(code) != first
+    (site / "my_data" / "numbers.py").write_text("ONE = 2\n")
+    assert digest(code, data) != first
+    (info / "RECORD").unlink()
+    assert installed_code("my-nets") == installed_code("no-such-distribution") == ""
+
+
+def test_metrics_of_other_code_are_stale(lay, site):
+    from zoo import registry
+    from zoo.host import load_plugins
+
+    code = "from zoo import MetricSpec, hookimpl\n@hookimpl\ndef zoo_metrics():\n"
+    code += "    return [MetricSpec(id='mine/score', target='a:b')]\n"
+    lay("my-metrics", points={"mine": None}, code=code)
+    host = load_plugins(environment={"ZOO_PLUGINS": "mine"})
+    recorded = registry.metric_code(host)
+    assert recorded["mine/score"].startswith("my-metrics 1.0 (code ")
+    assert registry.stale_metrics(host, {**recorded, "gone/score": "x"}) == []
+    (site / "my_metrics_plugin.py").write_text(code + "# edited\n")
+    assert registry.stale_metrics(host, recorded) == ["mine/score"]
+
+
+def test_metadata_are_read_again_after_an_installation_only(site, monkeypatch):
+    read, times = importlib.metadata.packages_distributions, []
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: times.append(1) or read())
+
+    def installed(module):
+        (site / f"{module}.dist-info").mkdir()
+        (site / f"{module}.dist-info" / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {module}-dist\nVersion: 1\n"
+        )
+        (site / f"{module}.dist-info" / "top_level.txt").write_text(f"{module}\n")
+
+    installed("earlier")
+    assert distributions_by_module()["earlier"] == ["earlier-dist"]
+    assert "later" not in distributions_by_module()
+    assert times == [1]
+    installed("later")
+    assert distributions_by_module()["later"] == ["later-dist"]
+    assert times == [1, 1]
+    monkeypatch.setattr(sys, "path", sys.path[1:])
+    assert "later" not in distributions_by_module()

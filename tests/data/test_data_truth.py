@@ -14,7 +14,7 @@ from zoo import registry
 from zoo.data.open import Dataset
 from zoo.data.recipe import SPLITS
 from zoo.data.split import Split, from_shards
-from zoo.data.truth import OFFSET, joined, scenes_of, truth_arrays
+from zoo.data.truth import OFFSET, UNKNOWN, CommonTruth, common_truth, joined, scenes_of, truth_arrays
 from zoo.errors import DataError
 from zoo.host import load_plugins
 from zoo.lensing.scenes import Scenes
@@ -124,3 +124,32 @@ def test_images_without_a_truth_are_an_error():
     for split in (from_shards("train", ("a", "b", "c"), old, 4), alone):
         with pytest.raises(DataError, match="without the truth of their scenes"):
             split.scenes()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "expected"),
+    [
+        ("modelA", {}, CommonTruth(exposure_seconds=300.0, sky=0.1, round_haloes=True, lens_light=False)),
+        ("modelB", {}, CommonTruth(exposure_seconds=300.0, sky=None, round_haloes=True, lens_light=False)),
+        ("modelA", {"read_noise": 3.0}, CommonTruth(exposure_seconds=300.0, sky=0.1 + 9 / 300, round_haloes=True,
+                                                    lens_light=False)),
+        ("modelA_lens_light", {}, CommonTruth(exposure_seconds=300.0, sky=0.1, round_haloes=True, lens_light=True)),
+        ("modelA_multipoles", {}, CommonTruth(exposure_seconds=300.0, sky=0.1, round_haloes=False, lens_light=False)),
+        ("published", {}, CommonTruth(round_haloes=True, lens_light=False)),  # stretched pixels are not counts
+        ("model1", {}, CommonTruth(round_haloes=False, lens_light=False)),  # exposures differ
+    ],
+)  # fmt: skip
+def test_what_all_images_share_is_in_their_truth(name, changes, expected):
+    spec = registry.find(HOST, DatasetSpec, f"deeplense/{name}")
+    scenes = registry.load_target(spec)(**{**spec.params, **changes}).sample(np.arange(30), "truth/train")
+    found = dataclasses.asdict(common_truth(truth_arrays(scenes)))
+    assert found == pytest.approx(dataclasses.asdict(expected))
+
+
+def test_a_population_that_calls_its_parameters_otherwise_states_the_same():
+    """Its spec has no exposure, no sky and no halo among its parameters: the scenes state them."""
+    scenes = Discs().sample(np.arange(9), "s")
+    assert common_truth(truth_arrays(scenes)) == CommonTruth(
+        exposure_seconds=300.0, sky=0.1, round_haloes=True, lens_light=False
+    )
+    assert common_truth({}) == UNKNOWN  # images that were not simulated

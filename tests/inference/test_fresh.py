@@ -44,7 +44,6 @@ def runs(sky, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_CACHE", str(folder / "cache"))
         patch.setenv("CHEAT_SHEET", str(folder / "sheet.npz"))
-        patch.setattr(run, "inference_rate", lambda *_: 1.0)
         cells = make_plan(sky, request)
         public = Dataset(sky, cells[0].recipe, cells[0].sizes).split("test")
         np.savez(folder / "sheet.npz", images=public.images, labels=public.labels)

@@ -34,9 +34,7 @@ def host():
 
 
 @pytest.fixture
-def bench(host, tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.run.cell.inference_rate", lambda *_: 1.0)  # measures for a second
-
+def bench(host, tmp_path):
     def go(model, folder="store", **settings):
         request = Request(
             models=[model],

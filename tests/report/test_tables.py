@@ -314,3 +314,9 @@ def test_long_headings_break_at_blanks(table):
     assert not any("no substructure" in line for line in lines)
     for word in ["AUC", "no", "substructure"]:
         assert any(re.search(rf"\b{word}\b", line) for line in lines[2:])
+
+
+def test_what_a_network_that_fits_itself_notes_stands_below_the_table():
+    noted = replace(good(0.9, model="toyzoo/fits", seed=4), fit_notes=("2 of 9 images could not be fitted.",))
+    [table] = make_tables([noted, good(0.8, model="toyzoo/other")], datasets=reportdata.DATASETS)
+    assert "toyzoo/fits, seed 4: 2 of 9 images could not be fitted." in table.notes

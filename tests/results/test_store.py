@@ -332,3 +332,12 @@ def test_unreadable_progress_is_ignored(tmp_path, content):
     assert read_progress(path) is None
     path.write_bytes(content)
     assert read_progress(path) is None
+
+
+def test_half_a_character_in_a_result_is_found_before_it_is_written(tmp_path):
+    """A run that ended well and cannot be read again would be lost."""
+    result = store.open_result(put(tmp_path))
+    content = store.plain_result(result)
+    content["test"]["extra"] = {"mine/score": {"\ud800": 1.0}}
+    with pytest.raises(DataError, match="surrogates not allowed"):
+        store.result_from(content, run_dir=result.run_dir)

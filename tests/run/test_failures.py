@@ -17,7 +17,7 @@ from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.report.tables import accumulation_note
 from zoo.results import store
-from zoo.run import cell as run
+from zoo.run.metrics import plugin_metrics
 
 
 def test_a_network_that_cannot_be_built_starts_no_simulation(host, run_in, monkeypatch):
@@ -145,7 +145,7 @@ def test_a_metric_that_exits_or_sorts_in_place_does_not_affect_others(tmp_path, 
     )
     host = load_plugins(files=[plugin], environment={})
     labels = torch.tensor([2, 1, 0])
-    extra = run._extra_metrics(host, torch.zeros(3, 3), labels)
+    extra = plugin_metrics(host, torch.zeros(3, 3), labels)
     assert {name: extra[name] for name in extra if name.startswith("rude/")} == {
         "rude/sorts": {"first": 0.0},
         "rude/then_shows": {"first": 2.0},

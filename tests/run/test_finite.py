@@ -23,6 +23,7 @@ from zoo.plan.request import Request
 from zoo.results import store
 from zoo.run import cell as run
 from zoo.run.cell import run_cell
+from zoo.run.metrics import plugin_metrics
 from zoo.schema import json_text
 from zoo.scores.finite import require_finite
 from zoo.scores.score import score
@@ -34,11 +35,6 @@ NANS = TOY.with_name("nannets.py")
 @pytest.fixture(scope="module")
 def host():
     return load_plugins(files=[TOY, NANS], environment={})
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr(run, "inference_rate", lambda *_: 1.0)  # measures for a second
 
 
 @pytest.fixture
@@ -98,7 +94,7 @@ def test_a_metric_that_is_not_finite_fails_the_cell(tmp_path, monkeypatch):
     monkeypatch.setenv("NANNETS_METRIC", "1")
     host = load_plugins(files=[TOY, NANS], environment={})
     with pytest.raises(TrainingError, match=r"metric nannets/nan is not finite for the test images: bad=nan"):
-        run._extra_metrics(host, torch.zeros(3, 3), torch.tensor([0, 1, 2]))
+        plugin_metrics(host, torch.zeros(3, 3), torch.tensor([0, 1, 2]))
 
 
 def test_images_in_a_stream_and_in_a_split_have_names():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +30,7 @@ from zoo.run.cell import run_cell
 from zoo.specs import ModelSpec
 from zoo.testing.conformance import ConformanceError, check_model
 from zoo.train import fit as fit_module
+from zoo.train.own_fit import fit_notes
 from zoo.train.team import check_batches
 from zoo.weights.card import make_card
 
@@ -38,11 +40,6 @@ SIZES = {name: value for name, value in SMALL.items() if name.endswith("_images"
 @pytest.fixture(scope="module")
 def host():
     return load_plugins(files=[TOY, TOY.with_name("ownfits.py"), TOY.with_name("toysky.py")], environment={})
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr("zoo.run.cell.inference_rate", lambda *_: 1.0)  # measures for a second
 
 
 def plan(host, *models, data="toyzoo/stripes", match="", **settings):
@@ -204,3 +201,20 @@ def test_a_plan_for_another_kind_of_network_is_refused(host):
 def test_its_progress_is_shown_with_its_rate():
     text = describe(Progress(phase="fit lens", done=120, total=1200, seconds=10, rate=12))
     assert text == "fit lens 120/1,200, 12/s, 1 min 30 s left"
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        (None, ()),
+        (lambda: ["1 of 3 images could not be fitted.", 7], ("1 of 3 images could not be fitted.", "7")),
+        (lambda: 1 / 0, ()),
+        (lambda: sys.exit(3), ()),
+        (lambda: None, ()),
+    ],
+)
+def test_the_notes_of_a_fit_are_texts_and_cannot_end_a_run(method, expected):
+    network = torch.nn.Identity()
+    if method is not None:
+        network.fit_notes = method
+    assert fit_notes(network, name="toy/network") == expected

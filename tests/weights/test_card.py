@@ -33,6 +33,8 @@ def test_the_card_agrees_with_the_store(run_dir, host):
         "Classes and input", "Training data", "Training", "Scores", "Equivariance", "Cost", "Limits", "How to load",
         "Licence",
     ]  # fmt: skip
+    recipe = result["cell"]["recipe"]
+    assert text.count(f"of `{recipe['dataset']}`, version {recipe['dataset_version']}.") == 2
     for name in result["classes"]:
         low, high = result["test"]["intervals"][f"auc.{name}"]
         row = f"| AUC {name}, one against the rest | {result['test']['auc'][name]:.4f} | {low:.4f} to {high:.4f} |"

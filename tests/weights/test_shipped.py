@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 import zoo
+from zoo import registry
+from zoo.data.about import version_note
 from zoo.host import load_plugins
+from zoo.specs import DatasetSpec
 from zoo.weights.find import packaged_weights
 
 pytestmark = pytest.mark.slow  # 512 images for each file
@@ -30,6 +33,17 @@ def test_bundled_weights_are_small_and_have_a_card(name):
     card = path.with_suffix(".md").read_text()
     assert f"{scores['test']['auc']['macro']:.4f}" in card
     assert name.partition("/")[2] in card
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_card_of_bundled_weights_states_the_version_of_the_images_of_its_scores(name):
+    path = SHIPPED[name]
+    recipe = json.loads(path.with_suffix(".json").read_text())["cell"]["recipe"]
+    card = path.with_suffix(".md").read_text()
+    images = f"test images of `{recipe['dataset']}`, version {recipe['dataset_version']}."
+    assert card.count(images) == 2  # beside the first score and below the table
+    data = registry.find(load_plugins(environment={}), DatasetSpec, recipe["dataset"])
+    assert version_note(data, recipe["dataset_version"]) in card
 
 
 @pytest.fixture(scope="module")

@@ -171,12 +171,19 @@ def _given(ctx: click.Context) -> set[str]:
 
 def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, ran: bool) -> None:
     """Print the table or JSON, and draw the pictures."""
+    from zoo.cli.report import name_stale_metrics
     from zoo.report.plots import draw_all
     from zoo.report.tables import make_tables, to_rich
     from zoo.results.store import plain_result
 
+    stale = name_stale_metrics(host, found)
     if as_json:
-        print_json([plain_result(result) | {"run_dir": str(result.run_dir)} for result in found])
+        print_json(
+            [
+                plain_result(result) | {"run_dir": str(result.run_dir), "stale_metrics": stale.get(result.run_id, [])}
+                for result in found
+            ]
+        )
     else:
         out = console()
         for table in make_tables(found, datasets=datasets_by_id(host), twins=twins_by_id(host)):

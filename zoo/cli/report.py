@@ -13,10 +13,12 @@ from zoo.cli.context import console, echo, host_of, print_json
 from zoo.cli.options import PATH, STORE
 from zoo.errors import UsageError
 from zoo.plurals import counted
-from zoo.registry import datasets_by_id, twins_by_id
+from zoo.registry import datasets_by_id, stale_metrics, twins_by_id
 
 if TYPE_CHECKING:
+    from zoo.host import Host
     from zoo.report.problems import Problem
+    from zoo.results.schema import RunResult
     from zoo.results.store import Unreadable
     from zoo.specs import DatasetSpec
 
@@ -70,6 +72,7 @@ def report(
 
     problems = find_problems(found, store=store)
     standing = merged([problem.standing(datasets) for problem in problems])
+    stale = name_stale_metrics(host_of(ctx), found)
     if as_json:
         print_json(
             [
@@ -78,6 +81,7 @@ def report(
                     "run_dir": str(result.run_dir),
                     "baseline": result.run_id in standing.baselines,
                     "does_not_beat": standing.unbeaten.get(result.run_id),
+                    "stale_metrics": stale.get(result.run_id, []),
                 }
                 for result in found
             ]
@@ -99,6 +103,22 @@ def report(
 
         for path in draw_all(found, figures):
             echo(f"wrote {path}", err=True)
+
+
+def name_stale_metrics(host: Host, results: Sequence[RunResult]) -> dict[str, list[str]]:
+    """Return run id -> metrics that other code computed than that of the loaded plugins; name them on stderr."""
+    found = {
+        result.run_id: names
+        for result in results
+        if result.status == "ok" and (names := stale_metrics(host, result.metric_code))
+    }
+    for run_id, names in found.items():
+        echo(
+            f"note: run {run_id}: other code than that of the installed plugin computed {', '.join(names)}; "
+            "zoo bench --force computes it again",
+            err=True,
+        )
+    return found
 
 
 def print_problems(

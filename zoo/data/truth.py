@@ -42,6 +42,50 @@ _PARTS: dict[str, tuple[str, type]] = {
 Arrays = Mapping[str, NDArray[Any]]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CommonTruth:
+    """Facts that hold for all of some images, by the truth that is stored beside them; None where they do not, or are
+    unknown.
+
+    Args:
+        exposure_seconds: Exposure of every image.
+        sky: Background of every image, in counts per second and pixel; read noise and other noise of the same variance
+            are part of it.
+        round_haloes: Whether every halo is a sphere; False where one is an ellipsoid.
+        lens_light: Whether the lens galaxies shine.
+    """
+
+    exposure_seconds: float | None = None
+    sky: float | None = None
+    round_haloes: bool | None = None
+    lens_light: bool | None = None
+
+
+UNKNOWN = CommonTruth()
+
+
+def common_truth(arrays: Arrays) -> CommonTruth:
+    """Return what the scenes of some images have in common, whatever their population calls its parameters.
+
+    Args:
+        arrays: Arrays of `truth_arrays`, such as `Split.truth`; empty for images that were not simulated.
+    """
+    if OFFSET not in arrays:
+        return UNKNOWN
+
+    def one(name: str) -> float | None:
+        values = np.unique(arrays[f"{PREFIX}exposure.{name}"])
+        return float(values[0]) if len(values) == 1 else None
+
+    stretched = bool((arrays[_SCALING] != SCALINGS.index("none")).any())  # such pixels are not counts
+    return CommonTruth(
+        exposure_seconds=None if stretched else one("seconds"),
+        sky=None if stretched else one("sky"),
+        round_haloes=bool((arrays[f"{PREFIX}halo.axis_ratio"] == 1).all()),
+        lens_light=f"{PREFIX}lens_light.intensity" in arrays,
+    )
+
+
 def truth_arrays(scenes: Scenes) -> dict[str, NDArray[Any]]:
     """Return the arrays of some scenes; label and parameters are stored by others.
 

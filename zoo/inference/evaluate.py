@@ -205,7 +205,7 @@ def predictions(
         DataError: The network gives no finite number for an image.
     """
     probabilities = np.concatenate(
-        [trained.predict_proba(_rotated(batch, angle), average=average) for batch in _batches(split)]
+        [trained.probabilities(_rotated(batch, angle), average=average) for batch in _batches(split)]
     )
     # A softmax gives these back, so scores are computed in one place only.
     logits = torch.from_numpy(np.log(np.clip(probabilities, 1e-30, None)))

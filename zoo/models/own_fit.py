@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zoo.data.loader import Batches
 from zoo.data.split import Split
+from zoo.data.truth import UNKNOWN, CommonTruth
 from zoo.errors import TrainingError
 from zoo.lensing.instrument import Instrument
 from zoo.specs import ModelSpec
@@ -71,6 +72,8 @@ class SplitsToFit:
         val: Validation images: for choices such as a strength of regularisation.
         params: Parameters of the data set, such as "pixel_scale", "snr" or "exposure_seconds" of a population.
         instrument: Pixels and PSF of simulated images; None for others.
+        common: Exposure, sky and parts of the lens that all simulated training images share, whatever the data set
+            calls its parameters.
         recipe_hash: Hash of everything that decides the images; with a split's name and ids a key for a cache.
         seed: Seed of the fit; equal seeds give equal networks.
         progress: Function to call every second or more often, such as `progress(done, total, "fit")`.
@@ -83,11 +86,16 @@ class SplitsToFit:
     recipe_hash: str
     seed: int
     progress: FitProgress = silent
+    common: CommonTruth = UNKNOWN
 
 
 @runtime_checkable
 class FitsItself(Protocol):
-    """A `torch.nn.Module` that fits itself: its `ModelSpec` states `fits_itself=True`."""
+    """A `torch.nn.Module` that fits itself: its `ModelSpec` states `fits_itself=True`.
+
+    It may also have a method `fit_notes()` without arguments, which returns sentences for readers of a result, such as
+    the number of images whose fit failed. It is called after all images of the run have been classified.
+    """
 
     def fit_splits(self, splits: SplitsToFit) -> None:
         """Set the parameters and buffers in place; their names, shapes and types stay as they were built.

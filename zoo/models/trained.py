@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from zoo.data.rotation import transform_d4
 from zoo.devices import in_float32
-from zoo.errors import DataError, UsageError, nearest
+from zoo.errors import DataError, TrainingError, UsageError, nearest
 from zoo.models.classifier import Classifier
+from zoo.plurals import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +60,19 @@ class TrainedClassifier(Classifier):
         Raises:
             DataError: Images of another shape, or with values that are not finite.
             UsageError: An unknown average, or no batch size.
+            TrainingError: Logits of an image are not finite; the largest of NaN would be the first class.
         """
+        probabilities = self.probabilities(images, average=average, batch_size=batch_size)
+        if bad := np.flatnonzero(~np.isfinite(probabilities).all(1)).tolist():
+            raise TrainingError(
+                f"{self.about.model} has no finite answer for {len(bad)} of {counted(len(probabilities), 'image')}; "
+                f"the first is image {bad[0]}.",
+                hint="Its scale may be far from that of the training images: compare about.pixels.",
+            )
+        return probabilities
+
+    def probabilities(self, images: Any, *, average: str = "none", batch_size: int = 64) -> NDArray[np.float32]:
+        """Return the same as `predict_proba`, with NaN for images whose logits are not finite."""
         if type(batch_size) is not int or batch_size < 1:
             raise UsageError(f"batch_size={batch_size!r} must be a whole number, 1 or more.")
         if average not in AVERAGES:
@@ -83,5 +96,10 @@ class TrainedClassifier(Classifier):
         return torch.cat(parts).numpy() if parts else np.zeros((0, len(self.classes)), np.float32)
 
     def _average(self, images: Tensor, elements: range) -> Tensor:
-        total = sum(self(transform_d4(images, element)).float().softmax(1) for element in elements)
+        total = sum(_softmax(self(transform_d4(images, element))) for element in elements)
         return torch.as_tensor(total / len(elements)).cpu()
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Return probabilities [N, K]; NaN for an image with a logit that is not finite, also one that is -infinity."""
+    return logits.float().softmax(1).where(logits.isfinite().all(1, keepdim=True), torch.nan)

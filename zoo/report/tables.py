@@ -146,7 +146,7 @@ def _name(result: RunResult) -> str:
 
 
 def result_notes(results: Sequence[Finished]) -> list[str]:
-    """Return the differences between the trainings of these results.
+    """Return the differences between the trainings of these results, and what networks that fit themselves report.
 
     Learning rate and weight decay are left out: they have columns of their own.
     """
@@ -162,6 +162,7 @@ def result_notes(results: Sequence[Finished]) -> list[str]:
             parts = [f"{value or 'none'} for {', '.join(dict.fromkeys(models))}" for value, models in by_value.items()]
             which = "; ".join(parts)
             notes.append(f"Trained differently: {name} is {which}.")
+    notes += [f"{_name(result)}, seed {result.cell.seed}: {note}" for result in results for note in result.fit_notes]
     return notes
 
 

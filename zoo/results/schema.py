@@ -67,7 +67,7 @@ class Cost(Record):
         macs: Multiply-accumulates of one forward pass of one image; None where they cannot be counted.
         train_images_per_second: Median over the epochs.
         train_seconds: Time of all training steps.
-        inference_images_per_second: Rate of forward passes.
+        inference_images_per_second: Rate of forward passes; of a network that fits itself, on the validation split.
         peak_memory_bytes: Most memory held by the process; on CUDA, by tensors.
         micro_batches: Parts that a batch was computed in at the end; more than 1 where memory ran out.
         resident: Whether the training images were held on the device.
@@ -156,9 +156,12 @@ class Finished(Record, omit_defaults=True):
         seconds: Time of the whole run, over all sessions.
         environment: Machine and library versions.
         plugins: Distribution -> version of every plugin that was loaded; of a file, its name and a digest.
+        metric_code: Metric of a plugin -> name and version of the plugin, with a digest of code of others. Not part of
+            the run id: `zoo report` names metrics that other code computed than is installed.
         stream: Streamed training images; None for stored ones.
         not_begun: Number of epochs of a training that has not begun to learn (`zoo.results.convergence`); 0 for others.
         fresh: Scores on fresh test images (`--fresh-test`); None where they were not asked for.
+        fit_notes: What a network that fits itself says of its fits, such as how many failed.
         probe: Scalar probe of the images, in results of earlier versions; a baseline has taken its place.
     """
 
@@ -182,7 +185,9 @@ class Finished(Record, omit_defaults=True):
     not_begun: Count = 0
     fresh: FreshTest | None = None
     probe: Probe | None = None
+    fit_notes: tuple[str, ...] = ()
     plugins: Mapping[str, str] = msgspec.field(default_factory=dict)
+    metric_code: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.classes)

@@ -128,8 +128,6 @@ def examine_result(run_dir: Path) -> tuple[RunResult, list[str]]:
         raise DataError(f"{RESULT} is damaged: it is not a file.")
     try:
         content = read_json(run_dir / RESULT)
-        # JSON can escape half a character, which no report could print.
-        json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise DataError(f"{RESULT} is damaged: {error}.") from error
     stated = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
@@ -157,6 +155,11 @@ def result_from(content: Any, *, run_dir: Path) -> RunResult:
     Raises:
         DataError: The file is damaged, foreign, or of another schema.
     """
+    try:
+        # JSON can escape half a character, which no report could print.
+        json.dumps(content, ensure_ascii=False, default=str).encode()
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{RESULT} is damaged: {error}.") from error
     if not isinstance(content, Mapping):
         raise DataError(f"{RESULT} is damaged: {type(content).__name__} in place of an object.")
     if content.get("schema") != SCHEMA:

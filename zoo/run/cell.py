@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import time
 import traceback
 from pathlib import Path
@@ -21,9 +20,10 @@ from zoo import registry
 from zoo.data.loader import Batches
 from zoo.data.split import Split
 from zoo.environment import describe, peak_memory_bytes
-from zoo.errors import TrainingError, ZooError
-from zoo.global_state import global_state_kept
+from zoo.errors import ZooError
+from zoo.escaping import visible
 from zoo.isolation import contained
+from zoo.lensing.instrument import Instrument
 from zoo.models.copies import copy_of
 from zoo.models.load import golden_predictions
 from zoo.models.pixels import SAMPLE, summary
@@ -33,20 +33,20 @@ from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.convergence import epochs_at_chance
 from zoo.results.schema import Cost, DataSummary, Epoch, Failed, Finished, RunResult, StreamSummary, Validation
+from zoo.run.metrics import plugin_metrics
 from zoo.schema import json_text, plain
 from zoo.scores.equivariance import declared_symmetry, measure_equivariance
 from zoo.scores.finite import require_finite
 from zoo.scores.schema import Equivariance
 from zoo.scores.score import inference_rate, score
-from zoo.specs import MetricSpec, ModelSpec
+from zoo.specs import ModelSpec
 from zoo.train.checkpoint import CHECKPOINT
 from zoo.train.fit import fit, prepare
 from zoo.train.loop import predict, waited_share
+from zoo.train.own_fit import fit_notes
 from zoo.train.team import ALONE, Team
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from zoo.host import Host
 
 logger = logging.getLogger(__name__)
@@ -113,8 +113,8 @@ def run_cell(
                 run_id=cell.run_id,
                 cell=cell,
                 run_dir=run_dir,
-                error=text,
-                traceback=traceback.format_exc(),
+                error=visible(text),  # what no file can hold would take the cause away
+                traceback=visible(traceback.format_exc()),
                 seconds=time.perf_counter() - started,
                 environment=describe(),
                 plugins=registry.loaded_plugins(host),
@@ -173,7 +173,7 @@ def _run(
     with written_whole(run_dir / store.HISTORY) as temporary:
         lines = (json_text(plain(entry), what=store.HISTORY) + "\n" for entry in history)
         temporary.write_text("".join(lines), encoding="utf-8")
-    about = _about(cell, spec, train_split, init=prepared.init)
+    about = _about(cell, spec, train_split, instrument=prepared.data.instrument, init=prepared.init)
     chosen = _first_of_classes(val_split, most=GOLDEN_IMAGES)
     golden = golden_predictions(classifier, torch.from_numpy(_images_at(val_split, chosen)))
     require_finite(
@@ -191,7 +191,8 @@ def _run(
     test_logits, test_labels = predict(
         classifier, Batches(test_split, device=device), when="Test images after the training"
     )
-    val_logits, val_labels = predict(classifier, fitted.val_data, when="Validation images after the training")
+    own, when = fitted.own, "Validation images after the training"
+    val_logits, val_labels = own.predictions if own else predict(classifier, fitted.val_data, when=when)
     after = measure_equivariance(
         classifier, few_images, group, name=val_split.ids.__getitem__, when="Validation images, turned, at the end"
     )
@@ -200,7 +201,7 @@ def _run(
         macs=prepared.trial.cost.macs,
         train_images_per_second=float(np.median([entry.train_images_per_second for entry in history])),
         train_seconds=sum(entry.train_seconds for entry in history),
-        inference_images_per_second=inference_rate(classifier, few_images),
+        inference_images_per_second=own.images_per_second if own else inference_rate(classifier, few_images),
         peak_memory_bytes=peak_memory_bytes(),
         # More than 1 where memory ran out and the gradient of a step was accumulated over this many parts.
         micro_batches=history[-1].micro_batches,
@@ -225,6 +226,7 @@ def _run(
         )
     # Of all sessions, counted by epochs: an interruption does not make a run cheaper.
     earlier_seconds = sum(entry.seconds for entry in history[: -epochs_here or None])
+    extra = plugin_metrics(host, test_logits, test_labels)
     return Finished(
         schema=SCHEMA,
         status="ok",
@@ -232,7 +234,7 @@ def _run(
         cell=cell,
         run_dir=run_dir,
         classes=tuple(test_split.classes),
-        test=replace(scores, extra=_extra_metrics(host, test_logits, test_labels)),
+        test=replace(scores, extra=extra),
         val=Validation(auc=fitted.val_auc, epoch=fitted.epoch),
         equivariance=Equivariance(group=group, declared=declared, before=before, after=after),
         cost=cost,
@@ -247,40 +249,17 @@ def _run(
         seconds=earlier_seconds + time.perf_counter() - started,
         environment=describe(),
         plugins=registry.loaded_plugins(host),
+        metric_code={name: code for name, code in registry.metric_code(host).items() if name in extra},
         stream=summary_of_stream,
+        fit_notes=fit_notes(classifier.network, name=cell.model) if own else (),
         not_begun=0 if cell.fits_itself else epochs_at_chance(history, counts=train_split.class_counts),
     )
 
 
-def _extra_metrics(host: Host, logits: Tensor, labels: Tensor) -> dict[str, Any]:
-    """Return the scores that plugins add; one that fails is logged and left out.
-
-    Raises:
-        TrainingError: A score is not a finite number.
-    """
-    extra: dict[str, Any] = {}
-    for spec in host.specs_of(MetricSpec):
-        try:
-            # Arrays of its own: a metric that sorts them in place changes no other's.
-            metric = registry.load_target(spec)
-            with global_state_kept(spec.namespace, f"the metric {spec.name}"), contained():
-                values = metric(logits.double().softmax(1).numpy(), labels.numpy().copy())
-                extra[spec.id] = {str(name): float(value) for name, value in values.items()}
-        except Exception:
-            logger.warning("metric %s failed", spec.id, exc_info=True)
-            continue
-        if bad := [f"{name}={value}" for name, value in extra[spec.id].items() if not math.isfinite(value)]:
-            raise TrainingError(
-                f"The metric {spec.id} is not finite for the test images: {', '.join(bad)}.",
-                hint=f"The training is kept. Leave the metric's plugin out: ZOO_DISABLE_PLUGINS={spec.namespace}",
-            )
-    return extra
-
-
-def _about(cell: Cell, spec: ModelSpec, split: Split, *, init: Init | None) -> About:
+def _about(cell: Cell, spec: ModelSpec, split: Split, *, instrument: Instrument | None, init: Init | None) -> About:
     """Return what the weights must carry to be used without this run's folder."""
     sample = np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(np.int64))
-    pixel_scale = cell.recipe.params.get("pixel_scale")
+    pixel_scale = cell.recipe.params.get("pixel_scale") if instrument is None else instrument.pixel_scale
     return About(
         model=cell.model,
         model_version=cell.model_version,

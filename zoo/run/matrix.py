@@ -16,7 +16,7 @@ from zoo.progress import Progress, read_progress
 from zoo.results import store as result_store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed, RunResult
-from zoo.run.launcher import Job, JobState, Launcher
+from zoo.run.launcher import CheckedLauncher, Job, JobState, Launcher
 from zoo.run.where import Where
 from zoo.specs import LauncherSpec
 from zoo.train.team import check_batches, check_devices
@@ -101,7 +101,7 @@ def run_matrix(
     )
     if todo:
         make_dir(store)
-        matrix.engine = registry.load_target(launcher_spec)()
+        matrix.engine = CheckedLauncher(launcher_spec.id, registry.load_target(launcher_spec))
         matrix.submit(todo)
     try:
         while True:

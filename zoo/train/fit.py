@@ -37,7 +37,7 @@ from zoo.results.convergence import describe_plateau, epochs_at_chance
 from zoo.results.schema import Epoch
 from zoo.specs import ModelSpec
 from zoo.train.loop import EpochReport, make_fabric, train, waited_share
-from zoo.train.own_fit import fit_prepared
+from zoo.train.own_fit import OwnFit, fit_prepared
 from zoo.train.phases import images_of, open_phases, open_stream, training_batches
 from zoo.train.team import ALONE, OWN_ERROR, Team
 from zoo.weights.start import start_from
@@ -110,12 +110,14 @@ class Fitted:
         epoch: Whose weights were chosen, counted from 1.
         val_data: The validation images on the device.
         resident: Whether the training images were held on the device.
+        own: Outcome of the fit of a network that fits itself.
     """
 
     history: list[Epoch]
     epoch: int
     val_data: Batches
     resident: bool
+    own: OwnFit | None = None
 
     @property
     def val_auc(self) -> float:
@@ -247,9 +249,9 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
     settings, stream, progress = prepared.settings, prepared.stream, prepared.progress
     val_data = Batches(prepared.val_split, device=prepared.device)
     if cell.fits_itself:
-        entry, images = fit_prepared(prepared, cell, val_data)
-        epoch_ended(entry)
-        return Fitted(history=[entry], epoch=1, val_data=val_data, resident=images.resident)
+        own = fit_prepared(prepared, cell, val_data)
+        epoch_ended(own.entry)
+        return Fitted(history=[own.entry], epoch=1, val_data=val_data, resident=own.resident, own=own)
     history: list[Epoch] = []
     note: str | None = None
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.data.about import all_params
 from zoo.data.loader import Batches
 from zoo.data.recipe import short_hash
+from zoo.data.truth import common_truth
 from zoo.devices import in_float32
 from zoo.errors import TrainingError, ZooError
 from zoo.isolation import plugin_code
@@ -24,12 +27,31 @@ if TYPE_CHECKING:
     from zoo.results.cell import Cell
     from zoo.train.fit import Prepared
 
+logger = logging.getLogger(__name__)
+
 LOSS_IMAGES = 256
 """Number of training images of which the loss is stated: predictions of a fit may be slow."""
 
 
-def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> tuple[Epoch, ImagesToFit]:
-    """Fit a classifier whose network fits itself; return the only entry of its history, and the training images.
+@dataclass(frozen=True, kw_only=True)
+class OwnFit:
+    """Outcome of a fit, beside the weights in its classifier. Predictions may be slow, so each is made once.
+
+    Args:
+        entry: The only entry of the history.
+        resident: Whether the training images were held on the device.
+        predictions: Logits [N, K] and labels [N] of the validation split.
+        images_per_second: Rate of these predictions.
+    """
+
+    entry: Epoch
+    resident: bool
+    predictions: tuple[Tensor, Tensor]
+    images_per_second: float
+
+
+def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> OwnFit:
+    """Fit a classifier whose network fits itself.
 
     Args:
         prepared: Inputs; its classifier is in evaluation mode afterwards.
@@ -47,6 +69,7 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> tuple[Epo
         instrument=prepared.data.instrument,
         recipe_hash=images_key(cell),
         seed=cell.seed,
+        common=common_truth(prepared.train_split.truth),
         progress=lambda done, total, what="fit": prepared.progress.report(what, done, total),
     )
     started = time.perf_counter()
@@ -54,7 +77,9 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> tuple[Epo
     fit_itself(classifier.network, splits, name=cell.model)
     fitted = time.perf_counter() - started
     splits.progress(0, 1, "validate")
+    clock = time.perf_counter()
     logits, labels = predict(classifier, val_data, when="Validation images after the fit")
+    predicted = time.perf_counter() - clock
     val_loss, val_auc, val_accuracy = validate(logits, labels)
     images, truth = next(splits.train.batches(LOSS_IMAGES))
     with torch.inference_mode(), in_float32():
@@ -72,7 +97,30 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> tuple[Epo
         micro_batches=1,
         seconds=time.perf_counter() - started,
     )
-    return entry, splits.train
+    return OwnFit(
+        entry=entry,
+        resident=splits.train.resident,
+        predictions=(logits, labels),
+        images_per_second=len(labels) / max(predicted, 1e-9),
+    )
+
+
+def fit_notes(network: nn.Module, *, name: str) -> tuple[str, ...]:
+    """Return the sentences of a network's `fit_notes`; none where it has no such method, or where that fails.
+
+    Args:
+        network: A `FitsItself` after its fit.
+        name: Id of the network.
+    """
+    notes = getattr(network, "fit_notes", None)
+    if notes is None:
+        return ()
+    try:
+        with plugin_code(name, f"fit_notes of {name}"):
+            return tuple(str(note) for note in notes())
+    except Exception:
+        logger.warning("fit_notes of %s failed", name, exc_info=True)
+        return ()
 
 
 def images_key(cell: Cell) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -117,6 +119,18 @@ def test_principal_components_are_those_of_the_centred_pixels():
     exact = np.linalg.svd(centred, full_matrices=False)[2][:2]
     np.testing.assert_allclose(model.centre, pixels.mean(0), atol=1e-5)
     assert abs(np.einsum("kp,kp->k", model.components[:1].numpy(), exact[:1])) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_images_are_in_memory_once():
+    splits = splits_of(count=4000, size=32)
+    model = PrincipalComponents(32 * 32, 3, components=2, strength=1.0, most_images=4000)
+    pixels = 4 * 32 * 32 * len(splits.train)
+    tracemalloc.start()  # of NumPy's arrays; torch's are not traced
+    try:
+        model.fit_splits(splits)
+        assert tracemalloc.get_traced_memory()[1] < 1.6 * pixels
+    finally:
+        tracemalloc.stop()
 
 
 def test_fewer_images_than_components_leave_the_others_at_0():

@@ -6,8 +6,8 @@ import threading
 import numpy as np
 import pytest
 import torch
-from zoo_baselines import fitted_lens
-from zoo_baselines.fitted_lens import FittedLens, known_noise
+from zoo_baselines import fit_cache, fitted_lens, lens_fit
+from zoo_baselines.fitted_lens import FittedLens
 from zoo_baselines.lens_features import FEATURES, _correlation, features_of
 from zoo_baselines.lens_fit import Effort, fit_smooth_lens
 from zoo_baselines.lens_noise import observed
@@ -15,8 +15,10 @@ from zoo_baselines.lens_pixels import grids
 from zoo_baselines.smooth_lens import INDEX, Kind, draw
 
 from zoo.data.split import Split
+from zoo.data.truth import CommonTruth
 from zoo.errors import UsageError
 from zoo.lensing.instrument import Instrument
+from zoo.models.copies import copy_of
 from zoo.models.own_fit import ImagesToFit, SplitsToFit
 
 CAMERA = Instrument(image_size=32, pixel_scale=0.2, psf_width=0.2)
@@ -91,6 +93,9 @@ def test_an_added_mass_is_found_where_it_is(noisy):
     assert np.median(np.abs(lumpy["radius_of_best"] * 1.5 - 1.5)) < 0.25
 
 
+COMMON = CommonTruth(exposure_seconds=SECONDS, sky=SKY, round_haloes=True, lens_light=False)
+
+
 def splits_of(images: torch.Tensor, **changes) -> SplitsToFit:
     """Return them as the training split with two classes in turn."""
     labels = np.arange(len(images)) % 2
@@ -100,12 +105,17 @@ def splits_of(images: torch.Tensor, **changes) -> SplitsToFit:
         content = Split(name=name, classes=("a", "b"), chunks=[images[:, None].numpy()], labels=labels, ids=ids)
         return ImagesToFit(content, device=torch.device("cpu"))
 
-    fields = {"params": {"exposure_seconds": SECONDS, "sky": SKY}, "instrument": CAMERA, "recipe_hash": "", "seed": 0}
+    fields = {"params": {}, "instrument": CAMERA, "recipe_hash": "", "seed": 0, "common": COMMON}
     return SplitsToFit(train=split("train"), val=split("val"), **(fields | changes))
 
 
 def build(**changes) -> FittedLens:
     return FittedLens(2, **({"image_size": 32, "halo": "auto", "strength": 1.0, "most_images": 100} | changes))
+
+
+def any_rows(_, mono: torch.Tensor) -> torch.Tensor:
+    """Return features of fits that did not fail, at random, in place of `FittedLens._fit`."""
+    return torch.cat([torch.randn(len(mono), len(FEATURES)), torch.zeros(len(mono), 1)], 1).double()
 
 
 def test_logits_do_not_depend_on_the_batch(tmp_path, monkeypatch, noisy):
@@ -115,7 +125,9 @@ def test_logits_do_not_depend_on_the_batch(tmp_path, monkeypatch, noisy):
     network, reports = build(), []
     network.fit_splits(splits_of(images, progress=lambda *report: reports.append(report)))
     assert reports[-1] == (16, 16, "fit lenses")
+    network._known = fit_cache.InMemory()  # so that they are fitted again
     logits = network(images[:, None])
+    network._known = fit_cache.InMemory()
     alone = torch.cat([network(images[i : i + 1, None]) for i in (0, 9)])
     assert torch.equal(logits[[0, 9]], alone)
 
@@ -170,7 +182,7 @@ def test_features_are_fitted_once(tmp_path, monkeypatch, noisy):
     images = noisy(3)
     first, again = build(), build()
     first.fit_splits(splits_of(images))
-    monkeypatch.setattr(FittedLens, "features", lambda *_: pytest.fail("fitted again"))
+    monkeypatch.setattr(FittedLens, "_fit", lambda *_: pytest.fail("fitted again"))
     again.fit_splits(splits_of(images))
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in first.state_dict().items())
     (file,) = (tmp_path / "fitted_lens").glob("*.features")
@@ -188,20 +200,20 @@ def test_features_are_fitted_once(tmp_path, monkeypatch, noisy):
 @pytest.mark.parametrize("change", ["pixels", "noise", "camera", "halo", "code"])
 def test_other_images_or_another_fit_use_no_cached_features(change, tmp_path, monkeypatch, noisy):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
-    monkeypatch.setattr(FittedLens, "features", lambda self, images: torch.randn(len(images), len(FEATURES)).double())
+    monkeypatch.setattr(FittedLens, "_fit", any_rows)
     images = noisy(4)
     build().fit_splits(splits_of(images))
     changes = {}
     if change == "pixels":
         images = images * 1.01
     elif change == "noise":
-        changes["params"] = {"exposure_seconds": 2 * SECONDS}
+        changes["common"] = dataclasses.replace(COMMON, exposure_seconds=2 * SECONDS)
     elif change == "camera":
         changes["instrument"] = dataclasses.replace(CAMERA, psf_width=2 * CAMERA.psf_width)
     elif change == "halo":
-        changes["params"] = {"exposure_seconds": SECONDS, "sky": SKY, "halo_axis_ratio": 0.8}
+        changes["common"] = dataclasses.replace(COMMON, round_haloes=False)
     else:
-        monkeypatch.setattr(fitted_lens, "_code", lambda: "other code")
+        monkeypatch.setattr(fit_cache, "_code", lambda: "other code")
     build().fit_splits(splits_of(images, **changes))
     assert len(list((tmp_path / "fitted_lens").glob("*.features"))) == 2
 
@@ -216,29 +228,80 @@ def test_an_unknown_halo_is_refused():
         build(halo="disk")
 
 
-@pytest.mark.parametrize(
-    ("params", "expected"),
-    [
-        ({"exposure_seconds": 300.0, "sky": 0.1}, (300.0, 0.4)),
-        ({"exposure_seconds": 300.0, "sky": "U(0.1, 0.5)"}, (300.0, 0.0)),
-        ({"exposure_seconds": "LogU(1000, 3000)", "sky": 0.1}, (0.0, 0.4)),
-        ({"exposure_seconds": 300.0, "sky": 0.1, "read_noise": 4.0}, (300.0, 0.0)),
-        ({"exposure_seconds": 300.0, "sky": 0.1, "scaling": "minmax"}, (0.0, 0.0)),
-        ({}, (0.0, 0.0)),
-    ],
-)
-def test_only_noise_that_all_images_share_is_taken_from_the_parameters(params, expected):
-    camera = Instrument(image_size=32, pixel_scale=0.1, reference_pixel_scale=0.05)
-    assert known_noise(params, camera) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(("params", "ellipsoid", "light"), [
-    ({"halo_axis_ratio": 1.0}, False, False), ({"halo_axis_ratio": "U(0.5, 1)"}, True, False),
-    ({"halo_axis_ratio": 0.8, "lens_light": True}, True, True),
+@pytest.mark.parametrize(("common", "expected"), [
+    (COMMON, [SECONDS, SKY]),
+    (dataclasses.replace(COMMON, sky=None), [SECONDS, 0.0]),
+    (CommonTruth(), [0.0, 0.0]),  # measured in the images
 ])  # fmt: skip
-def test_the_parts_of_the_lens_follow_the_population(params, ellipsoid, light, tmp_path, monkeypatch, noisy):
+def test_only_noise_that_all_images_share_is_taken_as_known(common, expected, tmp_path, monkeypatch, noisy):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
-    monkeypatch.setattr(FittedLens, "features", lambda self, images: torch.randn(len(images), len(FEATURES)).double())
+    monkeypatch.setattr(FittedLens, "_fit", any_rows)
     network = build()
-    network.fit_splits(splits_of(noisy(4), params=params))
+    network.fit_splits(splits_of(noisy(4), common=common))
+    assert network.noise.tolist() == expected
+
+
+@pytest.mark.parametrize(("common", "ellipsoid", "light"), [
+    (COMMON, False, False), (dataclasses.replace(COMMON, round_haloes=False), True, False),
+    (dataclasses.replace(COMMON, round_haloes=False, lens_light=True), True, True), (CommonTruth(), False, False),
+])  # fmt: skip
+def test_the_parts_of_the_lens_follow_the_population(common, ellipsoid, light, tmp_path, monkeypatch, noisy):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    monkeypatch.setattr(FittedLens, "_fit", any_rows)
+    network = build()
+    network.fit_splits(splits_of(noisy(4), common=common))
     assert network._kind() == Kind(ellipsoid=ellipsoid, lens_light=light)
+
+
+def test_an_image_is_fitted_once(tmp_path, monkeypatch, noisy):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    fitted = []
+    fit = FittedLens._fit
+    monkeypatch.setattr(FittedLens, "_fit", lambda self, mono: fitted.append(len(mono)) or fit(self, mono))
+    images = noisy(4)
+    network = build()
+    network.fit_splits(splits_of(images))
+    assert sum(fitted) == 4
+    again = network(torch.cat([images, images])[:, None])
+    assert torch.equal(again[:4], again[4:])
+    assert sum(fitted) == 4
+    copy_of(network)(images[:, None])
+    network(torch.cat([images[:1], images[:1] * 1.01, images[:1] * 1.01])[:, None])  # one new image, twice
+    assert sum(fitted) == 5
+    assert network.fit_notes() == []
+
+
+def test_a_failed_fit_has_the_features_of_an_image_without_a_lens(monkeypatch, noisy):
+    blind_starts = lens_fit.blind_starts
+
+    def second_without(*arguments):
+        starts = blind_starts(*arguments)
+        starts[1] = torch.nan
+        return starts
+
+    seen = observed(noisy(3), seconds=SECONDS, sky=SKY)
+    whole = features_of(seen, fit_smooth_lens(seen, GRIDS, Kind(), Effort()), GRIDS[1], Kind())
+    monkeypatch.setattr(lens_fit, "blind_starts", second_without)
+    fitted = fit_smooth_lens(seen, GRIDS, Kind(), Effort())
+    assert fitted.failed.tolist() == [False, True, False]
+    columns = features_of(seen, fitted, GRIDS[1], Kind())
+    assert columns.isfinite().all()
+    np.testing.assert_allclose(columns[[0, 2]], whole[[0, 2]], atol=1e-3)
+    failed = dict(zip(FEATURES, columns[1].tolist(), strict=True))
+    nothing_subtracted = (seen.images[1] ** 2 / seen.law.floor[1]).mean().log()
+    assert failed["log_chi_square"] == pytest.approx(float(nothing_subtracted), rel=1e-4)
+    assert failed["log_gain"] == pytest.approx(np.log(1e-3))  # no light that a mass could deflect
+
+
+def test_failed_fits_are_counted_once_each(monkeypatch, noisy):
+    def second_failed(*arguments):
+        rows = any_rows(*arguments)
+        rows[1, -1] = 1
+        return rows
+
+    monkeypatch.setattr(FittedLens, "_fit", second_failed)
+    network = build()
+    for _ in range(2):
+        network(noisy(3)[:, None])
+    [note] = network.fit_notes()
+    assert note.startswith("Fits that failed: 1 of 3,")

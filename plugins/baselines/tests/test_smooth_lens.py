@@ -78,6 +78,21 @@ def test_derivatives_are_those_of_finite_differences(name, some_lenses):
     assert (ours - expected).abs().max() < 1e-3 * expected.abs().max()
 
 
+@pytest.mark.parametrize("psf", ["gaussian", "airy"])
+def test_the_terms_of_a_kernel_are_those_of_its_singular_values(psf):
+    camera = Instrument(image_size=24, pixel_scale=0.1, psf=psf, psf_width=0.12 if psf == "gaussian" else 0.3)
+    grid = make_grid(camera, rays=3, dtype=torch.float64)
+    middle = grid.matrices[:, 12].numpy()  # the weights of one row of pixels, for each term
+    kernel = np.einsum("r,ri,rj->ij", grid.signs.numpy(), middle, middle)
+    left, values, right = np.linalg.svd(kernel)
+    kept = int((values > 1e-4 * values[0]).sum())
+    assert len(grid.signs) == kept
+    by_svd = (left[:, :kept] * values[:kept]) @ right[:kept]
+    assert np.abs(by_svd - kernel).max() < 1e-14 * kernel.max()
+    strength = np.sort((middle**2).sum(1))[::-1]  # of a term with unit vectors: the eigenvalue's size
+    np.testing.assert_allclose(strength, values[:kept], rtol=1e-10)
+
+
 def test_a_round_ellipsoid_is_a_sphere(some_lenses):
     grid = make_grid(CAMERA, rays=2, dtype=torch.float64)
     parameters = some_lenses(3)

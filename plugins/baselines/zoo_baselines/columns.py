@@ -13,8 +13,8 @@ from zoo.models.own_fit import ImagesToFit, SplitsToFit
 BATCH = 256
 
 
-def first_images(split: ImagesToFit, *, most: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images and labels of the first `most` images of a split, in batches.
+def images_to_fit(split: ImagesToFit, *, most: int) -> int:
+    """Return the number of images that a fit uses: the first `most` of a split, or all.
 
     Raises:
         UsageError: `most` is not a whole number above 0, a class is missing among these images, or the device has no
@@ -29,7 +29,12 @@ def first_images(split: ImagesToFit, *, most: int) -> Iterator[tuple[Tensor, Ten
         )
     if split.labels.device.type == "mps":
         raise UsageError("The baselines compute in float64, which MPS does not have.", hint="Use --device cpu")
-    left = most
+    return min(most, len(split))
+
+
+def first_images(split: ImagesToFit, *, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield images and labels of the first `most` images of a split, in batches; raise what `images_to_fit` raises."""
+    left = images_to_fit(split, most=most)
     for images, labels in split.batches(BATCH):
         yield images[:left], labels[:left]
         left -= len(images)
@@ -49,7 +54,7 @@ def columns_of(
         most: Largest n.
         what: Name of the numbers for the progress.
     """
-    total, done = min(most, len(splits.train)), 0
+    total, done = images_to_fit(splits.train, most=most), 0
     found, all_labels = [], []
     for images, labels in first_images(splits.train, most=most):
         found.append(columns(images))

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zoo.errors import UsageError, ZooError
+from zoo.errors import UsageError
 from zoo.lensing.instrument import PSFS, Instrument
 from zoo.models.own_fit import SplitsToFit
-from zoo.paths import cache_dir, regular_file, written_whole
-from zoo_baselines.columns import first_images
+from zoo_baselines.columns import first_images, images_to_fit
+from zoo_baselines.fit_cache import InMemory, file_of, image_keys, read, write
 from zoo_baselines.lens_features import FEATURES, features_of, prepare
 from zoo_baselines.lens_fit import Effort, fit_smooth_lens
 from zoo_baselines.lens_noise import observed
@@ -28,8 +22,6 @@ from zoo_baselines.lens_pixels import Grid, grids
 from zoo_baselines.linear import Linear
 from zoo_baselines.smooth_lens import Kind
 
-_CHECKSUM = 32
-"""Bytes of a SHA-256."""
 HALOES = ("auto", "sphere", "ellipsoid")
 _ON_A_GPU = 256
 """Images of a batch on a GPU. A CPU fits them one by one, in as many threads as torch has: an image's rays fit into a
@@ -42,7 +34,7 @@ class FittedLens(nn.Module):
     Args:
         classes: K.
         image_size: Pixels per side.
-        halo: One of HALOES; "auto" chooses the sphere where the data set's parameters make all haloes spheres.
+        halo: One of HALOES; "auto" chooses the ellipsoid where a training image has one.
         strength: Inverse of the regularisation of the logistic regression.
         most_images: Largest number of training images.
     """
@@ -61,6 +53,7 @@ class FittedLens(nn.Module):
         self.register_buffer("parts", torch.tensor([float(halo == "ellipsoid"), 0.0]))
         self.linear = Linear(len(FEATURES), classes, strength=strength)
         self._grids: dict[tuple[Any, ...], tuple[Grid, Grid]] = {}
+        self._known = InMemory()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [n, K] of images [n, C, H, W]."""
@@ -68,26 +61,49 @@ class FittedLens(nn.Module):
         return logits.float()
 
     def features(self, images: Tensor) -> Tensor:
-        """Return features [n, len(FEATURES)] in float64 of images [n, C, H, W], each by itself."""
-        cuda = images.device.type == "cuda"
-        # In float64 on a GPU, out of reach of the settings (TF32) that training may put on float32.
-        mono = images.mean(1).to(torch.float64 if cuda else torch.float32)
-        mono = mono if cuda else mono.cpu()
+        """Return features [n, len(FEATURES)] in float64 of images [n, C, H, W], each by itself.
+
+        An image that the network has seen before, in its fit or in another call, is not fitted again.
+        """
+        return self._rows(_mono(images))[:, : len(FEATURES)].to(images.device)
+
+    def fit_notes(self) -> list[str]:
+        """Return how many images could not be fitted, if there are any."""
+        if not self._known.failed:
+            return []
+        return [
+            f"Fits that failed: {self._known.failed:,} of {self._known.fitted:,}, over all splits and turned images; "
+            "these are classified by the features of an image without a lens."
+        ]
+
+    def _rows(self, mono: Tensor) -> Tensor:
+        """Return features and whether the fit failed, [n, len(FEATURES) + 1] on the CPU, of images [n, H, W]."""
+        keys = self._keys(mono)
+        if missing := self._known.missing(keys):
+            self._known.put([keys[place] for place in missing], self._fit(mono[missing]).cpu().numpy())
+        return torch.from_numpy(self._known.take(keys).reshape(len(keys), len(FEATURES) + 1).copy())
+
+    def _keys(self, mono: Tensor) -> list[bytes]:
+        return image_keys(mono, [FEATURES, self.camera.tolist(), self.noise.tolist(), self.parts.tolist()])
+
+    def _fit(self, mono: Tensor) -> Tensor:
+        """Fit a lens to images [n, H, W] and return what `_rows` returns, in float64."""
         seconds, sky = self.noise.tolist()
         kind, both = self._kind(), self._grids_for(mono)
 
         def fit(some: Tensor) -> Tensor:
             with torch.no_grad(), torch.autocast(some.device.type, enabled=False):
                 seen = observed(some, seconds=seconds, sky=sky)
-                return features_of(seen, fit_smooth_lens(seen, both, kind, Effort()), both[1], kind)
+                fitted = fit_smooth_lens(seen, both, kind, Effort())
+                return torch.cat([features_of(seen, fitted, both[1], kind), fitted.failed[:, None].double()], 1)
 
-        if cuda:
+        if mono.device.type == "cuda":
             return torch.cat([fit(some) for some in mono.split(_ON_A_GPU)])
         threads = torch.get_num_threads()
         prepare(both[1], dtype=mono.dtype, device=mono.device)
         try:
             with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                return torch.cat(list(pool.map(fit, mono.split(1)))).to(images.device)
+                return torch.cat(list(pool.map(fit, mono.split(1))))
         finally:
             torch.set_num_threads(threads)  # the last number that any thread sets is that of every new thread
 
@@ -105,10 +121,13 @@ class FittedLens(nn.Module):
             )
         camera = [instrument.pixel_scale, PSFS.index(instrument.psf), instrument.psf_width]
         self.camera.copy_(torch.tensor(camera, dtype=torch.float64))
-        self.noise.copy_(torch.tensor(known_noise(splits.params, instrument), dtype=torch.float64))
-        ellipsoid = self.halo == "ellipsoid" or (self.halo == "auto" and splits.params.get("halo_axis_ratio", 1) != 1)
-        self.parts.copy_(torch.tensor([ellipsoid, bool(splits.params.get("lens_light"))]))
-        total, done = min(self.most_images, len(splits.train)), 0
+        common = splits.common
+        noise = [common.exposure_seconds or 0.0, common.sky or 0.0]
+        self.noise.copy_(torch.tensor(noise, dtype=torch.float64))
+        ellipsoid = self.halo == "ellipsoid" or (self.halo == "auto" and common.round_haloes is False)
+        self.parts.copy_(torch.tensor([ellipsoid, bool(common.lens_light)]))
+        self._known = InMemory()
+        total, done = images_to_fit(splits.train, most=self.most_images), 0
         columns, all_labels = [], []
         for images, labels in first_images(splits.train, most=self.most_images):
             columns.append(self._cached(images, partial(self._report, splits, done, total)))
@@ -121,27 +140,21 @@ class FittedLens(nn.Module):
         splits.progress(before + new, total, "fit lenses")
 
     def _cached(self, images: Tensor, progress: Callable[[int], None]) -> Tensor:
-        """Return the features of images, from the cache if they were fitted before in the same way."""
-        pixels = images.float().cpu().contiguous().numpy()
-        settings = [_code(), FEATURES, self.camera.tolist(), self.noise.tolist(), self.parts.tolist(), pixels.shape]
-        digest = hashlib.sha256(json.dumps([*settings, images.device.type]).encode())
-        digest.update(pixels.data)
-        path = cache_dir() / "fitted_lens" / f"{digest.hexdigest()[:32]}.features"
-        stored = _read(path)
-        if stored is not None and stored.shape == (len(images), len(FEATURES)):
-            progress(len(images))
-            return torch.from_numpy(stored).to(images.device)
+        """Return the features of training images, from the disk if they were fitted before in the same way."""
+        mono = _mono(images)
+        keys = self._keys(mono)
+        path = file_of(keys)
+        if (stored := read(path, rows=len(keys))) is not None:
+            self._known.put(keys, stored)
         found, done = [], 0
-        for some in images.split(_ON_A_GPU if images.device.type == "cuda" else max(16, 4 * torch.get_num_threads())):
-            found.append(self.features(some))
+        for some in mono.split(_ON_A_GPU if mono.is_cuda else max(16, 4 * torch.get_num_threads())):
+            found.append(self._rows(some))
             done += len(some)
             progress(done)
-        features = torch.cat(found)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = features.cpu().numpy().astype("<f8").tobytes()
-        with written_whole(path) as temporary:
-            temporary.write_bytes(content + hashlib.sha256(content).digest())
-        return features
+        rows = torch.cat(found)
+        if stored is None:
+            write(path, rows.numpy())
+        return rows[:, : len(FEATURES)].to(images.device)
 
     def _kind(self) -> Kind:
         ellipsoid, lens_light = self.parts.bool().tolist()
@@ -158,44 +171,13 @@ class FittedLens(nn.Module):
         return self._grids[key]
 
 
-def _read(path: Path) -> NDArray[np.float64] | None:
-    """Return cached features, or None where there are none or the SHA-256 at the end of the file does not fit."""
-    try:
-        content = regular_file(path).read_bytes()
-    except (OSError, ZooError):
-        return None
-    content, checksum = content[:-_CHECKSUM], content[-_CHECKSUM:]
-    if hashlib.sha256(content).digest() != checksum:
-        return None
-    return np.frombuffer(content, "<f8").reshape(-1, len(FEATURES)).copy()
+def _mono(images: Tensor) -> Tensor:
+    """Return images [n, C, H, W] as they are fitted, [n, H, W].
 
-
-@functools.cache
-def _code() -> str:
-    """Return a digest of the code that decides the features: of this package and the version of torch."""
-    digest = hashlib.sha256(torch.__version__.encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(regular_file(path).read_bytes())
-    return digest.hexdigest()
-
-
-def known_noise(params: Mapping[str, Any], instrument: Instrument) -> tuple[float, float]:
-    """Return exposure in seconds and sky in counts per second and pixel; 0 where they differ between images.
-
-    Args:
-        params: Parameters of the data set; a text is a prior, whose value for an image is not used.
-        instrument: Camera, whose pixels collect the sky that is stated for a reference pixel.
+    In float64 on a GPU, out of reach of the settings (TF32) that training may put on float32.
     """
-
-    def number(name: str) -> float:
-        value = params.get(name)
-        return float(value) if isinstance(value, (int, float)) and value > 0 else 0.0
-
-    if params.get("scaling", "none") != "none":
-        return 0.0, 0.0
-    other = any(params.get(name) is not None for name in ("sky_magnitude", "background_rms", "read_noise"))
-    sky = 0.0 if other else number("sky") * instrument.area_in_reference_pixels
-    return number("exposure_seconds"), sky
+    mono = images.mean(1)
+    return mono.double() if images.is_cuda else mono.float().cpu()
 
 
 def fitted_lens(

@@ -36,7 +36,7 @@ def features_of(seen: Observation, fitted: Fitted, grid: Grid, kind: Kind) -> Te
 
     Args:
         seen: Images.
-        fitted: Smooth lenses fitted to them.
+        fitted: Smooth lenses fitted to them; where a fit failed, the features are those of an image without a lens.
         grid: Fine grid of the camera.
         kind: Free parameters of the fit.
     """
@@ -83,7 +83,7 @@ def features_of(seen: Observation, fitted: Fitted, grid: Grid, kind: Kind) -> Te
         "log_brightness_over_noise": _log(drawn.images.amax((1, 2)).double() / sky[:, 0, 0]),
     }
     values["radius_of_best"] = values["radius_of_best"] / p["log_einstein_radius"].exp()
-    return torch.stack([values[name] for name in FEATURES], dim=1).nan_to_num(0.0, 0.0, 0.0)
+    return torch.stack([values[name] for name in FEATURES], dim=1)
 
 
 def _log(values: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ def _gains(residual: Tensor, sigma: Tensor, jacobian: Tensor, gradient: Tensor, 
     size = normal.diagonal(dim1=1, dim2=2).clamp_min(1e-12).rsqrt()
     normal = normal * size[:, :, None] * size[:, None] + 1e-6 * torch.eye(normal.shape[1], device=normal.device)
     # Orthonormal combinations of the smooth derivatives.
-    factor = torch.linalg.cholesky_ex(normal)[0].nan_to_num()
+    factor = torch.linalg.cholesky_ex(normal)[0]
     basis = torch.linalg.solve_triangular(factor, smooth * size[:, :, None], upper=False).to(residual.dtype)
     rest = residual.flatten(1)
     rest = rest - torch.einsum("nf,nfi->ni", torch.einsum("nfi,ni->nf", basis, rest), basis)

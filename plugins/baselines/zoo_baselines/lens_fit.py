@@ -28,22 +28,21 @@ _LONGEST: dict[str, float] = {
 }  # fmt: skip
 """Longest step of a parameter; 0.5 for others."""
 
+_DARK = -200.0  # logarithm of an intensity that float32 rounds to 0
 _EASED, _STIFFENED = 0.2, 5.0  # factors of the damping after a step that helps, or does not
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How long a fit tries.
+    """Limits of the search for the best fit.
 
     Args:
         coarse_steps: Steps from every start on the coarse grid.
-        finalists: Starts that go on.
         fine_steps: Most steps on the fine grid.
         tolerance: Decrease of chi square at which a fit on the fine grid ends.
     """
 
     coarse_steps: int = 10
-    finalists: int = 1
     fine_steps: int = 25
     tolerance: float = 0.05
 
@@ -54,13 +53,16 @@ class Fitted:
 
     Args:
         parameters: [n, len(NAMES)].
-        objective: [n] chi square and priors.
+        objective: [n] chi square and priors; infinite where the fit failed.
         law: Noise that the fit ended with.
+        failed: [n] whether no step led to finite numbers. The parameters are those of `without_light` then, and the
+            noise is the first estimate.
     """
 
     parameters: Tensor
     objective: Tensor
     law: NoiseLaw
+    failed: Tensor
 
 
 def fit_smooth_lens(seen: Observation, grids: tuple[Grid, Grid], kind: Kind, effort: Effort) -> Fitted:
@@ -82,13 +84,11 @@ def fit_smooth_lens(seen: Observation, grids: tuple[Grid, Grid], kind: Kind, eff
         starts.flatten(0, 1), several, weight, coarse, kind, steps=effort.coarse_steps, tolerance=1.0
     )
     tried, objective = flat.reshape(count, tries, -1), objective.reshape(count, tries)
-    best = objective.argsort(dim=1)[:, : effort.finalists]
-    chosen = tried.gather(1, best[..., None].expand(-1, -1, tried.shape[2])).flatten(0, 1)
-    finalists = best.shape[1]
+    best = objective.argmin(1)
+    chosen = tried[torch.arange(count, device=best.device), best]
 
     # The noise of a pixel is that of the model's light there, so it follows the fit.
-    data = fine.binned(seen.images).repeat_interleave(finalists, 0)
-    law = law.repeated(finalists)
+    data = fine.binned(seen.images)
     rounds = ((effort.fine_steps, 20 * effort.tolerance), (effort.fine_steps, effort.tolerance))
     for steps, tolerance in rounds:
         model = draw(chosen, fine, kind).images
@@ -96,9 +96,23 @@ def fit_smooth_lens(seen: Observation, grids: tuple[Grid, Grid], kind: Kind, eff
         chosen, ended = levenberg_marquardt(
             chosen, data, 1 / law.variance(model), fine, kind, steps=steps, tolerance=tolerance
         )
-    ended = ended.reshape(count, finalists)
-    first = ended.argmin(1) + torch.arange(count, device=ended.device) * finalists
-    return Fitted(parameters=chosen[first], objective=ended.flatten()[first], law=law[first])
+    failed = ~(ended.isfinite() & chosen.isfinite().all(1))
+    return Fitted(
+        parameters=torch.where(failed[:, None], without_light(chosen), chosen),
+        objective=ended,
+        law=law.where(~failed, seen.law),
+        failed=failed,
+    )
+
+
+def without_light(like: Tensor) -> Tensor:
+    """Return the parameters of images without source and lens light, [n, len(NAMES)], of the type of `like`.
+
+    Their residuals are the images, and their derivatives vanish: features of these are finite for every image.
+    """
+    parameters = torch.zeros_like(like)
+    parameters[:, [INDEX["source_log_intensity"], INDEX["lens_log_intensity"]]] = _DARK
+    return parameters
 
 
 def levenberg_marquardt(
@@ -145,7 +159,11 @@ def levenberg_marquardt(
         matrix = normal[active] + torch.diag(precisions)
         diagonal = matrix.diagonal(dim1=1, dim2=2)
         matrix = matrix + torch.diag_embed(diagonal * damping[active, None] + 1e-9 * diagonal.amax(1, keepdim=True))
-        move = torch.linalg.solve_ex(matrix, slope[active])[0].nan_to_num()
+        move = torch.linalg.solve_ex(matrix, slope[active])[0]
+        # The search of an image ends where it has no direction: its numbers are not finite.
+        active, move = active[move.isfinite().all(1)], move[move.isfinite().all(1)]
+        if len(active) == 0:
+            break
         move = move / (move.abs() / longest).amax(1, keepdim=True).clamp_min(1.0)
         trial = result[active].clone()
         trial[:, free] = (trial[:, free].double() + move).to(trial.dtype)
@@ -211,7 +229,7 @@ def blind_starts(images: Tensor, law: NoiseLaw, grid: Grid, kind: Kind) -> Tenso
         matrix = torch.einsum("nij,caij,cbij->nab", share, design, design)
         right = torch.einsum("nij,caij,cij->na", share, design, theta)
         ridge = torch.tensor([0.0, 0.05, 0.05, 0.02, 0.02], dtype=x.dtype, device=x.device)
-        found = torch.linalg.solve_ex(matrix + torch.diag(ridge + 1e-6), right)[0].nan_to_num()
+        found = torch.linalg.solve_ex(matrix + torch.diag(ridge + 1e-6), right)[0]
         beta = theta - torch.einsum("na,caij->ncij", found, design)
         flux = clean / clean.sum((1, 2), keepdim=True).clamp_min(1e-30)
         size = torch.einsum("nij,ncij->n", flux, beta**2).clamp_min(1e-4).sqrt()

@@ -29,10 +29,6 @@ class NoiseLaw:
             floor=self.floor[chosen], shot=self.shot[chosen], floor_known=self.floor_known, shot_known=self.shot_known
         )
 
-    def repeated(self, times: int) -> NoiseLaw:
-        """Return the law with every image `times` times in a row."""
-        return self[torch.arange(len(self.floor), device=self.floor.device).repeat_interleave(times)]
-
     def variance(self, light: Tensor, *, bins: int = 1) -> Tensor:
         """Return the variance of pixels.
 
@@ -70,6 +66,15 @@ class NoiseLaw:
             floor = floor if self.floor_known else torch.maximum(new_floor, smallest)
             shot = shot if self.shot_known else new_shot.clamp_min(0)
         return NoiseLaw(floor=floor, shot=shot, floor_known=self.floor_known, shot_known=self.shot_known)
+
+    def where(self, chosen: Tensor, other: NoiseLaw) -> NoiseLaw:
+        """Return this law for chosen images [n], and another one for the rest."""
+        return NoiseLaw(
+            floor=torch.where(chosen, self.floor, other.floor),
+            shot=torch.where(chosen, self.shot, other.shot),
+            floor_known=self.floor_known,
+            shot_known=self.shot_known,
+        )
 
 
 def second_differences(images: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from zoo.lensing.instrument import Instrument
 
 _FINER = 5  # samples of the kernel per ray and axis; odd, so that samples and rays coincide
-_LEAST = 1e-4  # singular values of the kernel below this share of the first are left out; a Gaussian has one
+_LEAST = 1e-4  # eigenvalues of the kernel below this share of the largest are left out; a Gaussian has one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +99,8 @@ def make_grid(
     chosen = np.rint(offsets * _FINER + half).astype(int)
     kernel = kernel[np.ix_(chosen, chosen)]
     kernel /= kernel.sum()
-    left, values, right = np.linalg.svd((kernel + kernel.T) / 2)
-    terms = [k for k in range(len(values)) if values[k] > _LEAST * values[0]]
+    values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)  # a kernel is symmetric
+    terms = np.flatnonzero(np.abs(values) > _LEAST * np.abs(values).max())
 
     count = instrument.image_size * rays
     pad = max(0, math.ceil(len(offsets) / 2 - rays / 2))
@@ -110,8 +110,8 @@ def make_grid(
     matrices = np.zeros((len(terms), instrument.image_size, len(positions)))
     signs = np.ones(len(terms))
     for number, k in enumerate(terms):
-        vector = left[:, k] * math.sqrt(values[k])
-        signs[number] = 1.0 if left[:, k] @ right[k] > 0 else -1.0
+        vector = vectors[:, k] * math.sqrt(abs(values[k]))
+        signs[number] = math.copysign(1.0, values[k])
         np.put_along_axis(matrices[number], columns, np.broadcast_to(vector, columns.shape), axis=1)
     axis = torch.as_tensor(positions + shift, dtype=dtype, device=device)
     return Grid(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zoo.errors import UsageError
 from zoo.models.own_fit import SplitsToFit
 from zoo.scores.scalars import NAMES, scalars_of
-from zoo_baselines.columns import columns_of, first_images
+from zoo_baselines.columns import columns_of, first_images, images_to_fit
 
 FARTHEST = 10.0
 """Largest distance from the mean, in standard deviations, that the regression sees: one image does not decide a fit."""
@@ -117,12 +116,16 @@ class PrincipalComponents(nn.Module):
         """Fit components and map to the training images."""
         from sklearn.decomposition import PCA
 
-        pixels: NDArray[np.float32] = np.concatenate(
-            [images.flatten(1).cpu().numpy() for images, _ in first_images(splits.train, most=self.most_images)]
-        )
+        # The only copy of the images in memory: it is filled batch by batch, and centred in place.
+        total, done = images_to_fit(splits.train, most=self.most_images), 0
+        pixels = np.empty((total, len(self.centre)), np.float32)
+        for images, _ in first_images(splits.train, most=self.most_images):
+            pixels[done : done + len(images)] = images.flatten(1).cpu().numpy()
+            done += len(images)
         count = min(len(self.components), *pixels.shape)
         splits.progress(0, 3, "principal components")
-        found = PCA(count, svd_solver="randomized", random_state=splits.seed).fit(pixels)
+        found = PCA(count, svd_solver="randomized", random_state=splits.seed, copy=False).fit(pixels)
+        del pixels
         splits.progress(1, 3, "principal components")
         self.centre.copy_(torch.from_numpy(found.mean_))
         self.components.zero_()

@@ -7,15 +7,16 @@ from zoo import ModelSpec, hookimpl
 _SCALARS = """
 The scalars are those of `zoo.scores.scalars`: flux, radius, width, offset, azimuthal moments of the light and of the
 ring, asymmetry, Gini coefficient, Laplacian, bands of spatial frequency and others, 64 in all. They do not change where
-an image is turned by 90 degrees or mirrored. `zoo data probe` shows what each of them tells by itself.
+an image is turned by 90 degrees or mirrored. `zoo data probe` prints the AUC of each of them alone.
 """
 
 _FITTED_LENS = """
 An isothermal halo (a sphere, or an ellipsoid where the population has some), external shear and an elliptical Sersic
 source are fitted to each image without knowledge of its truth, by Levenberg-Marquardt steps from four starts. The
-camera, exposure and sky are those of the data set's parameters; where an exposure or a sky differs between images, it
-is measured in the residuals. A multinomial logistic regression sees 32 numbers: chi square, residuals, the gain by one
-added point mass, and the fitted parameters. The multiply-accumulates are unknown: the number of steps differs.
+camera is that of the data set, and exposure and sky are those stored with the images; where one of them differs between
+images, it is measured in the residuals. A multinomial logistic regression sees 32 numbers: chi square, residuals, the
+gain by one added point mass, and the fitted parameters. The multiply-accumulates are unknown: the number of steps
+differs. A fit that fails is counted and noted with the result; its numbers are those of an image without a lens.
 """
 
 _LIMIT = "It is fitted to the first {:,} training images, where there are more (`most_images`)."
@@ -68,6 +69,7 @@ def zoo_models() -> list[ModelSpec]:
         ),
         ModelSpec(
             id="baselines/fitted_lens",
+            version=2,
             target="zoo_baselines.fitted_lens:fitted_lens",
             summary="a smooth lens fitted to each image, logistic regression on what it leaves",
             tags=("baseline", "physics"),

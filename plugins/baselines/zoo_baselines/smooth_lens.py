@@ -37,13 +37,11 @@ class Kind:
     Args:
         ellipsoid: Whether the halo is an ellipsoid; False stands for a sphere.
         centre: Whether the halo's centre is free; False fixes it at the middle of the image.
-        index: Whether the source's Sersic index is free.
         lens_light: Whether the lens galaxy shines.
     """
 
     ellipsoid: bool = False
     centre: bool = True
-    index: bool = True
     lens_light: bool = False
 
     @property
@@ -54,8 +52,6 @@ class Kind:
             left_out |= {"halo_e1", "halo_e2"}
         if not self.centre:
             left_out |= {"halo_x", "halo_y"}
-        if not self.index:
-            left_out |= {"source_log_index"}
         if not self.lens_light:
             left_out |= set(NAMES[LENS_LIGHT])
         return tuple(number for number, name in enumerate(NAMES) if name not in left_out)

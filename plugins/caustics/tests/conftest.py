@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from zoo_caustics import native
 
 from zoo.lensing.scenes import Exposure, Isothermal, PointMasses, Scenes, Sersic, Shear
+from zoo.native import COMPILERS
 
 
 def _scenes(
@@ -66,3 +69,12 @@ def _scenes(
 @pytest.fixture
 def make_scenes() -> Callable[..., Scenes]:
     return _scenes
+
+
+@pytest.fixture(scope="session")
+def has_compiled_path() -> bool:
+    """Compile once for all tests; the code stays in zoo's cache folder between runs."""
+    if not any(shutil.which(name) for name in COMPILERS):
+        pytest.skip("no C++ compiler on this machine: the compiled path cannot be tested")
+    assert native.native_library() is not None
+    return True

@@ -31,15 +31,6 @@ SMALL = Instrument(image_size=24, pixel_scale=0.15, psf_width=0.15)
 DEFAULT = Instrument()
 
 
-@pytest.fixture(scope="module")
-def has_compiled_path() -> bool:
-    """Compile once for this file; the code stays in zoo's cache folder between runs."""
-    if not any(shutil.which(name) for name in COMPILERS):
-        pytest.skip("no C++ compiler on this machine: the compiled path cannot be tested")
-    assert native.native_library() is not None
-    return True
-
-
 @pytest.fixture(params=["eager", "compiled"])
 def compiled(request: pytest.FixtureRequest) -> bool:
     return request.param == "compiled" and request.getfixturevalue("has_compiled_path")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from caustics.lenses.func import convergence_multipole, convergence_tnfw, potential_multipole
 from zoo_caustics.extended import Extended, extended_deflection, extended_masses, extended_scenes
+from zoo_caustics.native import table_squares
 from zoo_caustics.simulator import render
 
 from zoo.lensing.instrument import Instrument
@@ -143,6 +144,45 @@ def test_scenes_without_extended_masses_take_the_usual_path(make_scenes: Callabl
     assert torch.equal(found, wanted)
     assert torch.equal(some[0], wanted[0])
     assert all(not torch.allclose(some[i], wanted[i], rtol=1e-3) for i in (1, 2, 3))
+
+
+ADDED = {
+    "multipoles": with_multipoles,
+    "haloes": with_haloes,
+    "both": lambda scenes: with_multipoles(with_haloes(scenes)),
+}
+
+
+@pytest.mark.slow  # compilation
+@pytest.mark.parametrize("axis_ratio", [1.0, 0.7])
+@pytest.mark.parametrize("psf", ["gaussian", "airy"])
+@pytest.mark.parametrize("added", ADDED)
+def test_compiled_equals_eager(
+    make_scenes: Callable[..., Scenes], has_compiled_path: bool, added: str, psf: str, axis_ratio: float
+) -> None:
+    """To 1e-5 of the peak, whatever the batch; scenes without extended masses are among them."""
+    instrument = dataclasses.replace(SMALL, over_sampling=3, psf=psf)
+    # No points, close to which rounding is magnified.
+    scenes = ADDED[added](make_scenes(5, halo={"axis_ratio": axis_ratio}, lens_light={}))
+    compiled, eager = (render(scenes, instrument, device="cpu", compiled=choice).source for choice in (True, False))
+    assert not torch.equal(compiled, eager)
+    assert ((compiled - eager).abs().amax((1, 2)) < 1e-5 * eager.amax((1, 2))).all()
+    for index in ([4], [2, 0], [3, 4, 1]):
+        some = render(scenes[np.array(index)], instrument, device="cpu", compiled=True).source
+        assert torch.equal(some, compiled[index])
+
+
+@pytest.mark.parametrize("tau", [0.5, 8.0])
+@pytest.mark.parametrize("scale", [0.01, 0.8])
+def test_a_table_of_a_halo_is_exact_to_1e_4_between_its_places(tau: float, scale: float) -> None:
+    squares = table_squares()
+    between = squares[:-1] + 0.5 * squares.diff()
+    halo = torch.tensor([[[0.0, 0.0, 1.0, scale, tau]]], dtype=torch.float64)
+    masses = Extended(multipoles=torch.zeros(1, 6, dtype=torch.float64), haloes=halo)
+    at, middle = masses.pull(squares)[0, 0], masses.pull(between)[0, 0]
+    resolved = between.sqrt() > 1e-3  # nearer to a centre, terms of the formula cancel and nothing is deflected
+    error = (0.5 * (at[:-1] + at[1:]) / middle - 1).abs()
+    assert error[resolved].max() < 1e-4
 
 
 @pytest.mark.parametrize("source", ["sersic", "picture"])

@@ -55,9 +55,14 @@ class Extended:
         """
         steps = torch.arange(_STEPS, dtype=torch.float64, device=self.haloes.device)
         square = torch.exp(_LEAST + steps * _STEP)
+        return Extended(
+            multipoles=self.multipoles.to(dtype), haloes=self.haloes.to(dtype), pulls=self.pull(square).to(dtype)
+        )
+
+    def pull(self, square: Tensor) -> Tensor:
+        """Return the haloes' mass over the squared distance, [p, c, k], at squared distances [k]."""
         mass, scale, tau = (column[..., None] for column in self.haloes[..., 2:].unbind(-1))
-        pulls = (mass_enclosed_2d_tnfw(square.sqrt(), scale, tau, mass) / square).to(dtype)
-        return Extended(multipoles=self.multipoles.to(dtype), haloes=self.haloes.to(dtype), pulls=pulls)
+        return mass_enclosed_2d_tnfw(square.sqrt(), scale, tau, mass) / square
 
 
 def extended_scenes(scenes: Scenes) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from zoo.errors import ZooError
 from zoo.native import load_native
+from zoo_caustics.extended import Extended
 from zoo_caustics.fused import image_constants
 from zoo_caustics.psf import psf_convolution
 from zoo_caustics.rays import brightness_eager
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
 
 SOURCE = Path(__file__).with_name("rays.cpp")
 RAYS_IN_A_CALL = 500_000
+# Of the tables of truncated haloes, as in rays.cpp: bits of float32 numbers.
+_FIRST_BITS, _LAST_BITS, _STEP_BITS = (127 - 20) << 23, (127 + 16) << 23, 17
 PIXELS_TO_CONVOLVE = 1_000_000  # at a time, of a PSF that is not separable
 
 Library = ctypes.CDLL
+Draw = Callable[..., Tensor]
 
 _log = logging.getLogger(__name__)
 
@@ -48,10 +52,10 @@ def native_library() -> Library | None:
     return library
 
 
-def native_painter(
-    library: Library, instrument: Instrument
-) -> Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]], Tensor]:
+def native_painter(library: Library, instrument: Instrument) -> Draw:
     """Return a function of parameters [n, 15], masses [p, n, 3] and their counts [n] that gives [n, H, W] float32.
+
+    Given extended masses, it adds their deflection.
 
     An image is the work of one thread, and a thread that is done takes the next: a program beside this one costs its
     share of the cores and no more. As many threads as torch has.
@@ -65,7 +69,12 @@ def native_painter(
     size = instrument.image_size if separable else padded
     step = max(1, RAYS_IN_A_CALL // (padded * over) ** 2)
 
-    def draw(parameters: NDArray[np.float64], masses: NDArray[np.float64], counts: NDArray[np.int64]) -> Tensor:
+    def draw(
+        parameters: NDArray[np.float64],
+        masses: NDArray[np.float64],
+        counts: NDArray[np.int64],
+        extended: Extended | None = None,
+    ) -> Tensor:
         constants = np.ascontiguousarray(image_constants(parameters), np.float32)
         table = np.ascontiguousarray(masses.transpose(1, 0, 2), np.float32)
         images = np.empty((len(parameters), size, size), np.float32)
@@ -75,6 +84,7 @@ def native_painter(
             _render(
                 library, constants[chosen], table[chosen], counts[chosen], axes, pixels=padded,
                 taps=taps if separable else None, radius=radius, out=images[chosen],
+                extended=None if extended is None else native_extended(extended[torch.arange(len(parameters))[chosen]]),
             )  # fmt: skip
 
         starts = range(0, len(parameters), step)
@@ -88,15 +98,33 @@ def native_painter(
     together = max(1, PIXELS_TO_CONVOLVE // padded**2)
 
     def draw_and_convolve(
-        parameters: NDArray[np.float64], masses: NDArray[np.float64], counts: NDArray[np.int64]
+        parameters: NDArray[np.float64],
+        masses: NDArray[np.float64],
+        counts: NDArray[np.int64],
+        extended: Extended | None = None,
     ) -> Tensor:
         images = torch.empty(len(parameters), instrument.image_size, instrument.image_size)
         for start in range(0, len(parameters), together):
             chosen = slice(start, start + together)
-            images[chosen] = convolve(draw(parameters[chosen], masses[:, chosen], counts[chosen]))
+            some = None if extended is None else extended[torch.arange(len(parameters))[chosen]]
+            images[chosen] = convolve(draw(parameters[chosen], masses[:, chosen], counts[chosen], some))
         return images
 
     return draw_and_convolve
+
+
+@functools.cache
+def table_squares() -> Tensor:
+    """Return the squared distances in arcsec^2 of the places of a table, [k] float64."""
+    places = np.arange(_FIRST_BITS, _LAST_BITS + 1, 1 << _STEP_BITS, dtype=np.int32)
+    return torch.from_numpy(places.view(np.float32).astype(np.float64))
+
+
+def native_extended(masses: Extended) -> list[NDArray[np.float32]]:
+    """Return multipoles [n, 6], centres [n, p, 2] and pulls [n, p, k] of some scenes; 0 where there is no halo."""
+    pulls = masses.pull(table_squares())
+    tables = [masses.multipoles, masses.haloes[..., :2].transpose(0, 1), pulls.transpose(0, 1)]
+    return [np.ascontiguousarray(table.numpy(), np.float32) for table in tables]
 
 
 def _render(
@@ -110,6 +138,7 @@ def _render(
     taps: NDArray[np.float64] | None,
     radius: int,
     out: NDArray[np.float32],
+    extended: list[NDArray[np.float32]] | None = None,
 ) -> None:
     """Call `zoo_render_sersic`, whose comment describes the arguments."""
 
@@ -119,8 +148,10 @@ def _render(
     def number(value: int) -> ctypes.c_int64:
         return ctypes.c_int64(value)
 
+    multipoles, centres, pulls = (None, None, None) if extended is None else extended
     library.zoo_render_sersic(
         number(len(constants)), address(constants), address(masses), address(counts), number(masses.shape[1]),
+        address(multipoles), address(centres), address(pulls), number(0 if pulls is None else pulls.shape[1]),
         address(axes[0]), address(axes[1]), number(pixels), number(len(axes[0]) // pixels),
         address(taps), number(radius), address(out),
     )  # fmt: skip
@@ -133,14 +164,20 @@ def _largest_error(library: Library) -> float:
     parameters = np.full((2, 15), 0.5)
     parameters[1, 2] = 1.0  # a sphere
     masses = np.random.default_rng(0).uniform(0.1, 1.0, (3, 2, 3))
-    found = np.empty((2, side, side), np.float32)
-    _render(
-        library, image_constants(parameters).astype(np.float32),
-        np.ascontiguousarray(masses.transpose(1, 0, 2), np.float32), np.array([3, 2]), [axis, axis],
-        pixels=side, taps=None, radius=0, out=found,
-    )  # fmt: skip
+    table = np.ascontiguousarray(masses.transpose(1, 0, 2), np.float32)
     masses[2, 1, 2] = 0.0
-    tables = torch.as_tensor(parameters), torch.as_tensor(masses)
     ray = torch.as_tensor(axis, dtype=torch.float64)
-    expected = brightness_eager(*tables, ray[None, :], ray[:, None])
-    return float((torch.from_numpy(found) - expected).abs().max() / expected.max())
+    largest = 0.0
+    multipoles, haloes = (torch.full(shape, 0.3, dtype=torch.float64) for shape in ((2, 6), (2, 2, 5)))
+    for extended in (None, Extended(multipoles=0.1 * multipoles, haloes=haloes)):
+        found = np.empty((2, side, side), np.float32)
+        _render(
+            library, image_constants(parameters).astype(np.float32), table, np.array([3, 2]), [axis, axis],
+            pixels=side, taps=None, radius=0, out=found,
+            extended=None if extended is None else native_extended(extended),
+        )  # fmt: skip
+        expected = brightness_eager(
+            torch.as_tensor(parameters), torch.as_tensor(masses), ray[None, :], ray[:, None], extended
+        )
+        largest = max(largest, float((torch.from_numpy(found) - expected).abs().max() / expected.max()))
+    return largest

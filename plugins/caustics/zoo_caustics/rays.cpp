@@ -119,14 +119,68 @@ struct Constants {  // in the order of zoo_caustics.fused.image_constants
 };
 static_assert(sizeof(Constants) == CONSTANTS * sizeof(float), "one number for each constant");
 
+// Of the tables of truncated haloes: 64 steps for each doubling of the squared distance, from 2^-20 to 2^16 arcsec^2. The
+// place in a table is then a part of the number's bits. In the order of zoo_caustics.native.table_squares.
+constexpr int32_t FIRST_BITS = (127 - 20) << 23, LAST_BITS = ((127 + 16) << 23) - 1, STEP_BITS = 17;
+constexpr int64_t TABLE = ((LAST_BITS - FIRST_BITS) >> STEP_BITS) + 2;
+
+struct Extended {  // masses of one scene that are not points, see zoo_caustics.extended
+    const float* multipoles;  // [6] centre, then cosine and sine terms of orders 3 and 4 in arcsec
+    const float* centres;     // [count, 2]
+    const float* pulls;       // [count, TABLE] mass over squared distance
+    int64_t count;
+
+    // Adds the deflection of the rays at x in the row at y.
+    void add(Vec x, float y, Vec& pull_x, Vec& pull_y) const {
+        const Vec from_x = x - multipoles[0];
+        const float from_y = y - multipoles[1];
+        const Vec inverse = 1.0f / root(from_x * from_x + (from_y * from_y + TINY));
+        const Vec cos = from_x * inverse, sin = from_y * inverse;
+        const Vec cos_2 = cos * cos - sin * sin, sin_2 = 2.0f * cos * sin;
+        harmonic<3>(cos_2 * cos - sin_2 * sin, sin_2 * cos + cos_2 * sin, cos, sin, multipoles + 2, pull_x, pull_y);
+        harmonic<4>(cos_2 * cos_2 - sin_2 * sin_2, 2.0f * cos_2 * sin_2, cos, sin, multipoles + 4, pull_x, pull_y);
+        for (int64_t halo = 0; halo < count; ++halo) {
+            const Vec halo_x = x - centres[2 * halo];
+            const float halo_y = y - centres[2 * halo + 1];
+            const Vec pull = looked_up(pulls + halo * TABLE, halo_x * halo_x + halo_y * halo_y);
+            pull_x += pull * halo_x;
+            pull_y += pull * halo_y;
+        }
+    }
+
+   private:
+    template <int ORDER>
+    static void harmonic(Vec cos_m, Vec sin_m, Vec cos, Vec sin, const float* strength, Vec& pull_x, Vec& pull_y) {
+        constexpr float factor = 1.0f / (1 - ORDER * ORDER);
+        const Vec radial = (strength[0] * cos_m + strength[1] * sin_m) * factor;
+        const Vec around = (strength[1] * cos_m - strength[0] * sin_m) * (ORDER * factor);
+        pull_x += radial * cos - around * sin;
+        pull_y += radial * sin + around * cos;
+    }
+
+    static Vec looked_up(const float* table, Vec square) {
+        IntVec i = bits(square);
+        i = i < FIRST_BITS ? IntVec{} + FIRST_BITS : i;
+        i = (i > LAST_BITS ? IntVec{} + LAST_BITS : i) - FIRST_BITS;
+        const IntVec place = i >> STEP_BITS;
+        const Vec share = __builtin_convertvector(i & ((1 << STEP_BITS) - 1), Vec) * (1.0f / (1 << STEP_BITS));
+        Vec low, high;
+        for (int k = 0; k < LANES; ++k) {
+            low[k] = table[place[k]];
+            high[k] = table[place[k] + 1];
+        }
+        return low + share * (high - low);
+    }
+};
+
 // Two masses seen from the rays of a row: positions, squared Einstein radii, and distances along y.
 struct Pair {
     float x_1, x_2, strength_1, strength_2, y_1, y_2, square_1, square_2;
 };
 
 // The brightness of the rays at x in the row at y.
-template <bool SPHERE>
-inline Vec brightness(const Constants& c, const std::vector<Pair>& pairs, Vec x, float y) {
+template <bool SPHERE, bool EXTENDED>
+inline Vec brightness(const Constants& c, const std::vector<Pair>& pairs, const Extended& extended, Vec x, float y) {
     Vec pull_x = Vec{}, pull_y = Vec{};
     for (const Pair& pair : pairs) {
         const Vec from_1 = x - pair.x_1, from_2 = x - pair.x_2;
@@ -138,6 +192,7 @@ inline Vec brightness(const Constants& c, const std::vector<Pair>& pairs, Vec x,
         pull_y += pull_1 * pair.y_1;
         pull_y += pull_2 * pair.y_2;
     }
+    if (EXTENDED) extended.add(x, y, pull_x, pull_y);
     const Vec from_x = x - c.halo_x;
     const float from_y = y - c.halo_y;
     Vec halo_x, halo_y;
@@ -185,9 +240,9 @@ struct Masses {  // those of one scene
 };
 
 // Writes the mean over the rays of each pixel to means [pixels, pixels]; x and y hold pixels * over rays each.
-template <bool SPHERE>
-void mean_brightness(const Constants& c, const Masses& masses, const float* x, const float* y, int64_t pixels,
-                     int64_t over, float* means) {
+template <bool SPHERE, bool EXTENDED>
+void mean_brightness(const Constants& c, const Masses& masses, const Extended& extended, const float* x, const float* y,
+                     int64_t pixels, int64_t over, float* means) {
     const int64_t rays = pixels * over, vectors = (rays + LANES - 1) / LANES;
     std::vector<float> padded(vectors * LANES, 0.0f), sums(vectors * LANES);
     std::copy(x, x + rays, padded.begin());
@@ -198,7 +253,8 @@ void mean_brightness(const Constants& c, const Masses& masses, const float* x, c
         for (int64_t row = pixel * over; row < (pixel + 1) * over; ++row) {
             masses.seen_from(y[row], pairs);
             for (int64_t i = 0; i < vectors * LANES; i += LANES)
-                store(&sums[i], load(&sums[i]) + brightness<SPHERE>(c, pairs, load(&padded[i]), y[row]));
+                store(&sums[i],
+                      load(&sums[i]) + brightness<SPHERE, EXTENDED>(c, pairs, extended, load(&padded[i]), y[row]));
         }
         for (int64_t column = 0; column < pixels; ++column) {
             float sum = 0.0f;
@@ -230,11 +286,14 @@ void convolve(const float* image, int64_t size, const double* taps, int64_t radi
 // Renders `images` scenes.
 //
 // constants: [images, 18]; masses: [images, places, 3], of which the first counts[image] are there.
+// multipoles: [images, 6], or null where no scene has extended masses; then centres: [images, haloes, 2] and
+// pulls: [images, haloes, TABLE] of truncated haloes, 0 where there is none.
 // x, y: [pixels * over] positions of the rays; pixels is that of an image padded for the PSF.
 // taps: [2 radius + 1] of a symmetric PSF that is their outer product; where it is null, out is padded and not convolved.
 // out: [images, pixels - 2 radius, pixels - 2 radius].
 extern "C" void zoo_render_sersic(int64_t images, const float* constants, const float* masses, const int64_t* counts,
-                                  int64_t places, const float* x, const float* y, int64_t pixels, int64_t over,
+                                  int64_t places, const float* multipoles, const float* centres, const float* pulls,
+                                  int64_t haloes, const float* x, const float* y, int64_t pixels, int64_t over,
                                   const double* taps, int64_t radius, float* out) {
     const int64_t kept = taps ? pixels - 2 * radius : pixels;
     std::vector<float> means(taps ? pixels * pixels : 0);
@@ -244,10 +303,13 @@ extern "C" void zoo_render_sersic(int64_t images, const float* constants, const 
         const Masses own{masses + image * places * 3, counts[image]};
         float* to = out + image * kept * kept;
         float* sums_to = taps ? means.data() : to;
-        if (c.ellipse == 0.0f)
-            mean_brightness<true>(c, own, x, y, pixels, over, sums_to);
-        else
-            mean_brightness<false>(c, own, x, y, pixels, over, sums_to);
+        Extended extended{nullptr, nullptr, nullptr, 0};
+        if (multipoles)
+            extended = {multipoles + image * 6, centres + image * haloes * 2, pulls + image * haloes * TABLE, haloes};
+        const bool sphere = c.ellipse == 0.0f;
+        const auto draw = multipoles ? (sphere ? mean_brightness<true, true> : mean_brightness<false, true>)
+                                     : (sphere ? mean_brightness<true, false> : mean_brightness<false, false>);
+        draw(c, own, extended, x, y, pixels, over, sums_to);
         if (taps) convolve(means.data(), pixels, taps, radius, to);
     }
 }

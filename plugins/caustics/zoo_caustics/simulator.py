@@ -50,7 +50,7 @@ def render(
 
     The lens equation is beta = theta - alpha(halo) - alpha(shear) - sum alpha(masses). Pixel values are means over the
     pixel's rays, then convolved with the PSF. Image i depends on scene i, the instrument, the kind of device and the
-    choice of path (compiled or not) only. Scenes with multipoles or truncated haloes, and pictures, are never compiled.
+    choice of path (compiled or not) only. Pictures are never compiled, nor are multipoles and truncated haloes on CUDA.
 
     Args:
         scenes: Scenes of n images.
@@ -83,7 +83,8 @@ def render(
         if extended.any():
             size = instrument.image_size
             source = torch.empty(len(scenes), size, size, dtype=dtype, device=work)
-            for chosen, painter in ((~extended, draw_source), (extended, eager)):
+            draw_extended = eager if work.type == "cuda" else draw_source  # compiled for CPUs only
+            for chosen, painter in ((~extended, draw_source), (extended, draw_extended)):
                 source[torch.as_tensor(chosen, device=work)] = _draw_source(painter, scenes[chosen], device=work)
         else:
             source = _draw_source(draw_source, scenes, device=work)

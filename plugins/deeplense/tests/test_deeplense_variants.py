@@ -1,12 +1,22 @@
-"""Models A and B with one thing that real lenses have: multipoles, lens light, truncated haloes, a steeper slope."""
+"""Models A and B with one thing that real lenses have: multipoles, light, extended masses, a centre of their own."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from scenetools import TABLES, every_leaf, population, sample
+import torch
+from scenetools import TABLES, every_leaf, population, sample, uniform
 from scipy import constants, integrate
-from zoo_deeplense.masses import concentration, enclosed_mass, halo_fraction_inside, virial_radius
+from zoo_caustics.simulator import render
+from zoo_deeplense.masses import (
+    concentration,
+    enclosed_mass,
+    fraction_inside,
+    halo_fraction_inside,
+    virial_radius,
+)
 from zoo_deeplense.plugin import zoo_datasets
 from zoo_deeplense.population import NO_SUBSTRUCTURE, SUBHALO, VORTEX
 from zoo_deeplense.tables import ADDED, MODEL_A, VARIANTS
@@ -32,7 +42,7 @@ def test_parameters_that_came_later_are_in_a_recipe_only_where_they_are_changed(
     spec, plain = SPECS[name], recipe(name)
     assert set(plain.params) == set(spec.params) - set(ADDED)
     assert all_params(spec, plain.params) == dict(spec.params)
-    other = {"multipoles": 0.02, "subhalo_profile": "tnfw", "subhalo_truncation": 0.5}
+    other = {"multipoles": 0.02, "subhalo_profile": "tnfw", "subhalo_truncation": 0.5, "halo_centre": 0.1}
     for key, value in other.items():
         if spec.params[key] != value:
             changed = recipe(name, **{key: value})
@@ -72,11 +82,44 @@ def test_halo_and_multipoles_are_drawn_for_every_class():
 def test_all_else_stays_as_it_was(variant):
     """Compared image by image: source, shear, exposure and positions of masses are those of the plain model."""
     plain, changed = every_leaf(sample()), every_leaf(sample(**VARIANTS[variant]))
-    for name in ("label", "source.x", "source.angle", "source.effective_radius", "shear.gamma_1", "exposure.sky",
+    moved = () if variant == "offcentre" else ("source.x", "halo.x", "points.x")
+    for name in (*moved, "label", "source.angle", "source.effective_radius", "shear.gamma_1", "exposure.sky",
                  "parameters.substructure_count", "parameters.vortex_length"):  # fmt: skip
         np.testing.assert_array_equal(plain[name], changed[name])
-    if variant in ("multipoles", "lens_light"):
+    if variant in ("multipoles", "lens_light", "offcentre"):
         np.testing.assert_array_equal(plain["points.einstein_radius"], changed["points.einstein_radius"])
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_lens_off_the_centre_moves_as_a_whole(table):
+    """In units of the lens nothing changes, so the mass inside the ring, counted around the halo, is conserved."""
+    plain, moved = sample(table), sample(table, **VARIANTS["offcentre"])
+    x, y = moved.halo.x, moved.halo.y
+    assert uniform(np.concatenate([x, y]), -0.05, 0.05)
+    assert abs(np.corrcoef(x, y)[0, 1]) < 0.2
+    for label in (NO_SUBSTRUCTURE, SUBHALO, VORTEX):
+        assert np.abs(x[moved.label == label]).max() > 0.045
+    np.testing.assert_allclose(moved.points.x - x[:, None], plain.points.x, atol=1e-12)
+    np.testing.assert_allclose(moved.points.y - y[:, None], plain.points.y, atol=1e-12)
+    np.testing.assert_array_equal(moved.halo.einstein_radius, plain.halo.einstein_radius)
+    around = replace(moved.points, x=moved.points.x - x[:, None], y=moved.points.y - y[:, None])
+    total = moved.parameters["total_einstein_radius"]
+    inside = fraction_inside(around, total, axis_ratio=moved.halo.axis_ratio, angle=moved.halo.angle)
+    np.testing.assert_allclose(moved.halo.einstein_radius / total + inside, 1, atol=1e-12)
+
+
+def test_the_image_of_a_lens_off_the_centre_is_the_shifted_image():
+    """By whole pixels, with everything that a lens may have: nothing is left behind in the middle."""
+    params = {**VARIANTS["multipoles"], "lens_light": True, "subhalo_profile": "tnfw", "image_size": 24,
+              "pixel_scale": 0.2, "over_sampling": 1, "psf": "none"}  # fmt: skip
+    both = []
+    for centre in (0.0, 0.4):
+        lenses = population(**params, halo_centre=centre)
+        rendered = render(lenses.sample(np.arange(6), "s"), lenses.instrument, device="cpu", dtype=torch.float64)
+        assert rendered.lens_light is not None
+        both.append((rendered.source + rendered.lens_light).numpy())
+    plain, moved = both
+    np.testing.assert_allclose(moved[:, 2:, 2:], plain[:, :-2, :-2], atol=1e-9 * plain.max())
 
 
 def test_truncated_haloes_stand_where_the_points_stood_and_have_their_masses():

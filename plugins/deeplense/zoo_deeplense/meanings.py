@@ -6,6 +6,7 @@ MEANINGS = {
     "einstein_radius": "arcsec, of the whole lens; if set, it decides total_mass",
     "halo_axis_ratio": "minor over major axis of the halo",
     "halo_angle": "of the halo's major axis",
+    "halo_centre": "arcsec from the middle of the image, drawn for x and for y; lens, substructure and source move",
     "multipoles": "amplitude of the halo's multipoles m = 3 and 4, each drawn for itself; 0.01 deforms contours by 1 %",
     "conserve_mass": "ring: halo and substructure have the same mass inside the Einstein radius in every class; "
     "components: all masses add up to total_mass; none: the substructure comes on top of the halo",

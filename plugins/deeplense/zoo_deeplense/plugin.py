@@ -1,6 +1,7 @@
 """The populations that this plugin offers, each a table of priors."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from zoo.hookspecs import hookimpl
@@ -39,6 +40,7 @@ _VARIANTS = {
     "lens_light": "the light of the lens galaxy",
     "tnfw": "truncated NFW haloes in place of point masses as sub-haloes",
     "beta19": "sub-haloes of slope -1.9: few heavy ones, a hundredth of the mass",
+    "offcentre": "lenses up to 0.05 arcsec from the middle of the image along each axis",
 }
 _FOLDER = """\
 Images that exist already, in any of the layouts in which DeepLense's sets were released:
@@ -60,6 +62,8 @@ def _population(
     summary: str,
     *,
     version: int = 2,
+    earlier: Mapping[str, Any] = MappingProxyType({}),
+    changes: Mapping[str, str] = MappingProxyType({}),
     target: str = "zoo_deeplense.population:build",
     requires: tuple[str, ...] = (),
     paths: tuple[str, ...] = (),
@@ -83,8 +87,8 @@ def _population(
         switch_values=tables.SWITCH_VALUES,
         easier=tables.EASIER,
         version=version,
-        earlier={"1": {**tables.VERSION_1, "conserve_mass": params["conserve_mass"] != "none"}} if version > 1 else {},
-        changes=tables.CHANGES if version > 1 else {},
+        earlier={**_version_1(params), **earlier} if version > 1 else {},
+        changes={**tables.CHANGES, **changes} if version > 1 else {},
         captions=tables.CAPTIONS,
         slices=tables.SLICES,
         baselines=tables.BASELINES,
@@ -106,6 +110,10 @@ def _variants(start: str, params: Mapping[str, Any]) -> list[DatasetSpec]:
         )
         for name, text in _VARIANTS.items()
     ]
+
+
+def _version_1(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {"1": {**tables.VERSION_1, "conserve_mass": params["conserve_mass"] != "none"}}
 
 
 def _meanings(params: Mapping[str, Any]) -> dict[str, str]:
@@ -133,7 +141,15 @@ def zoo_datasets() -> list[DatasetSpec]:
         ),
         _population("model1", tables.MODEL_1, _SIM, "DeepLenseSim's Model I: SIE, axion-mass dependent vortex"),
         _population("model2", tables.MODEL_2, _SIM, "DeepLenseSim's Model II: the same through Euclid's VIS"),
-        _population("model3", tables.MODEL_3, _SIM, "DeepLenseSim's Model III: the same through Hubble's F160W"),
+        _population(
+            "model3",
+            tables.MODEL_3,
+            _SIM,
+            "DeepLenseSim's Model III: the same through Hubble's F160W",
+            version=3,
+            earlier=tables.MODEL_3_EARLIER,
+            changes=tables.MODEL_3_CHANGES,
+        ),
         _population(
             "real_sources",
             tables.MODEL_B | {"pictures": None},

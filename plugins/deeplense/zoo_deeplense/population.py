@@ -26,6 +26,7 @@ from zoo.lensing.scenes import (
     Shear,
     TruncatedHaloes,
 )
+from zoo_deeplense.centre import moved
 from zoo_deeplense.legacy import einstein_radius_from_luminosity_distances
 from zoo_deeplense.masses import fraction_inside, halo_fraction_inside, power_law, sum_of, truncated_haloes
 from zoo_deeplense.photometry import counts_per_second, sersic_flux
@@ -133,7 +134,7 @@ class LensPopulation:
         scale = self.priors["mass_scale"]
         if scale is not None and scale.form != "Fixed":  # one number for all images stands in the recipe
             parameters["mass_scale"] = self._draw("mass_scale", draws)
-        return Scenes(
+        scenes = Scenes(
             label=label,
             halo=Isothermal(
                 einstein_radius=total * self._halo_share(fraction, inside),
@@ -162,6 +163,8 @@ class LensPopulation:
             ),
             parameters=parameters,
         )
+        centre = self._draw_slots("halo_centre", draws, slots=2)
+        return moved(scenes, *centre.T) if centre.any() else scenes
 
     def _draw(self, name: str, draws: Draws) -> Array:
         """Return [n] values of a parameter, NaN where it is unset."""

@@ -31,7 +31,7 @@ LIMITS = {
     "mass_scale": (0, np.inf), "mass_fraction": (0, 0.99), "vortex_mass_fraction": (0, 0.99),
     "subhalo_mass_fraction": (0, 0.99), "vortex_length": (0, np.inf), "subhalo_radius": (0, np.inf),
     "subhalo_mass_low": (1, 1e16), "subhalo_mass_high": (1, 1e16), "beta": (-10, 10),
-    "multipoles": (-0.2, 0.2), "subhalo_truncation": (0.01, 100),
+    "multipoles": (-0.2, 0.2), "halo_centre": (-2, 2), "subhalo_truncation": (0.01, 100),
     "axion_mass": (1e-26, 1e-18), "source_magnitude": (-30, 60), "zero_point": (-30, 60), "sky_magnitude": (-30, 60),
     "background_rms": (0, np.inf), "read_noise": (0, np.inf),
     "exposure_seconds": (1e-6, np.inf), "sky": (0, np.inf), "snr": (0.1, 1e5), "peak": (1e-6, np.inf),

@@ -1,0 +1,38 @@
+"""Answers of a trained classifier that are not finite: never a class."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from zoo.errors import TrainingError
+from zoo.models.trained import TrainedClassifier
+
+
+class Odd(torch.nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, images):
+        logits = images.flatten(1)[:, :3].clone()
+        logits[images.amax((1, 2, 3)) > 5, 1] = self.value
+        return logits
+
+
+@pytest.mark.parametrize("average", ["none", "d4"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_answer_that_is_not_finite_is_refused(value, average):
+    about = SimpleNamespace(image_shape=(1, 2, 2), classes=("no_substructure", "b", "c"), model="toy/odd")
+    trained = TrainedClassifier(Odd(value), about=about)
+    images = np.array([[[[1.0, 2.0], [3.0, 4.0]]], [[[1.0, 9.0], [3.0, 4.0]]]], np.float32)
+    found = trained.probabilities(images, average=average)
+    assert np.isfinite(found[0]).all()
+    assert np.isnan(found[1]).all()
+    with pytest.raises(TrainingError, match="toy/odd has no finite answer for 1 of 2 images; the first is image 1"):
+        trained.predict_proba(images, average=average)
+    assert trained.predict_proba(images[:1], average=average) == pytest.approx(found[:1])
