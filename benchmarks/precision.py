@@ -136,8 +136,8 @@ def main() -> None:
         RESULT.write_text(
             "# Precision of a training on the CPU\n\n"
             f"Written by `uv run python benchmarks/precision.py {' '.join(sys.argv[1:])}`: {processor_name()}, "
-            f"{options.threads} thread(s), torch {torch.__version__}, batches of {options.batch} images of {options.image_size} x "
-            f"{options.image_size} pixels, {options.rounds} rounds. The script's first lines define the figures.\n\n"
+            f"{options.threads} thread(s), torch {torch.__version__}, batches of {options.batch} images of "
+            f"{options.image_size} x {options.image_size} pixels, {options.rounds} rounds. The script's first lines define the figures.\n\n"
             f"{table}\n"
         )
 
