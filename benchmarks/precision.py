@@ -137,7 +137,8 @@ def main() -> None:
             "# Precision of a training on the CPU\n\n"
             f"Written by `uv run python benchmarks/precision.py {' '.join(sys.argv[1:])}`: {processor_name()}, "
             f"{options.threads} thread(s), torch {torch.__version__}, batches of {options.batch} images of "
-            f"{options.image_size} x {options.image_size} pixels, {options.rounds} rounds. The script's first lines define the figures.\n\n"
+            f"{options.image_size} x {options.image_size} pixels, {options.rounds} rounds. The "
+            "script's first lines define the figures.\n\n"
             f"{table}\n"
         )
 
