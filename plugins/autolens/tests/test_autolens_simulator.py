@@ -31,6 +31,7 @@ def scenes_of(count: int, **params: object) -> Scenes:
     return registry.load_target(spec)(**{**spec.params, **shapes, **params}).sample(np.arange(count), "autolens")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["autolens/autolens", "autolens/simulator_imaging"])
 def test_contract(name: str) -> None:
     check_simulator(HOST, name, "modelB")

@@ -40,7 +40,10 @@ def uniform(values, low: float, high: float) -> bool:
     return stats.kstest(np.ravel(values), stats.uniform(low, high - low).cdf).pvalue > UNLIKELY
 
 
-@pytest.mark.parametrize("name", SPECS)
+# Truncated haloes take four seconds.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name.endswith("_tnfw") else []) for name in SPECS]
+)
 def test_every_population_has_the_options_and_holds_what_they_say(name):
     """`conserve_mass`, `beta`, `shear_angle`, `lens_light` and the mass sum of every class, on and off."""
     params = SPECS[name].params
