@@ -152,9 +152,10 @@ def runs_of_finished(store: Path) -> dict[str, str]:
 
 
 def _cache_kinds(problem: Problem, folder: Path) -> list[Kind]:
-    """Fill the caches and return the kinds of their files: images, filter bases, arrays of a folder of files."""
-    if problem.plugins:  # the toy network and images fill none of them
-        return []
+    """Fill the caches and return the kinds of their files: images, filter bases, arrays of a folder, fitted lenses.
+
+    The toy network fills that of a folder of files only.
+    """
     rng = np.random.default_rng(0)
     for name in ("no", "sphere", "vort"):
         (folder / "deeplense" / name).mkdir(parents=True)
@@ -168,14 +169,22 @@ def _cache_kinds(problem: Problem, folder: Path) -> list[Kind]:
             "bench", "--model", problem.model, "--data", "deeplense-folder", "--set", "data.root=deeplense", *short,
             "--set", "train_images=128", "--set", "val_images=64", "--set", "test_images=64", "--store", "new",
         ),
+        "fitted lenses": (
+            "bench", "--model", "baselines/fitted_lens", "--data", "modelA", "--budget", "smoke", "--device", "cpu",
+            "--no-baselines", "--set", "train_images=24", "--set", "val_images=24", "--set", "test_images=24",
+            "--store", "new",
+        ),
     }  # fmt: skip
     patterns = {
         "images in the cache": r"cache/datasets/.*safetensors",
         "filter basis": r"cache/steerable/.*",
         "arrays of a folder": r"cache/folders/.*",
+        "fitted lenses": r"cache/fitted_lens/.*\.features",
     }
     kinds = []
     for name, argv in benches.items():
+        if problem.plugins and name != "arrays of a folder":
+            continue
         checked(run(argv, folder, variables(problem), seconds=900))
         shutil.rmtree(folder / "new")
         files = [path for path in files_of(folder) if re.fullmatch(patterns[name], path)]

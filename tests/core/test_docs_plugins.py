@@ -96,7 +96,7 @@ def test_the_first_example_installs_and_is_planned(tmp_path):
     [cell] = json.loads(done.stdout)
     assert cell["model"] == "mynets/tiny"
     assert cell["hparams"] == {"width": 16}
-    assert cell["versions"]["my-lens-nets"] == "0.1"
+    assert re.fullmatch(r"0\.1 \(code [0-9a-f]{16}\)", cell["versions"]["my-lens-nets"])
 
 
 def test_network(load):

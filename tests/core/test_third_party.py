@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -123,7 +124,7 @@ def test_a_valid_plugin_is_trained_scored_and_receives_events(zoo, good_site, tm
     assert result["cell"]["hparams"] == {"width": 8, "dropout": 0.0}
     assert result["cell"]["training"]["lr"] == 0.02  # its spec's own
     assert result["cell"]["recipe"]["params"] == {"image_size": 8, "noise": 0.25}
-    assert result["cell"]["versions"]["zoo-thirdparty"] == "1.2"
+    assert re.fullmatch(r"1\.2 \(code [0-9a-f]{16}\)", result["cell"]["versions"]["zoo-thirdparty"])
 
     # Its metric is stored beside ours; the one that fails is left out, and the log names it.
     assert list(result["test"]["extra"]) == ["thirdparty/confidence"]

@@ -191,7 +191,11 @@ def test_features_are_fitted_once(tmp_path, monkeypatch, noisy):
     whole = file.read_bytes()
     flipped = bytearray(whole)
     flipped[200] ^= 1
-    for damaged in (b"", b"PK", whole[:-1], bytes(flipped)):
+    # The results of other images, as many as these.
+    build().fit_splits(splits_of(images * 1.01))
+    (others,) = (one.read_bytes() for one in (tmp_path / "fitted_lens").glob("*.features") if one != file)
+    assert len(others) == len(whole)
+    for damaged in (b"", b"PK", whole[:-1], bytes(flipped), others):
         file.write_bytes(damaged)
         build().fit_splits(splits_of(images))
         assert file.read_bytes() == whole

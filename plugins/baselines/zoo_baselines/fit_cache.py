@@ -71,7 +71,7 @@ def read(path: Path, *, rows: int) -> NDArray[np.float64] | None:
     except (OSError, ZooError):
         return None
     content, checksum = content[:-_CHECKSUM], content[-_CHECKSUM:]
-    if hashlib.sha256(content).digest() != checksum or not content:
+    if _checksum(path, content) != checksum or not content:
         return None
     return np.frombuffer(content, "<f8").reshape(rows, -1)
 
@@ -81,7 +81,12 @@ def write(path: Path, rows: NDArray[np.float64]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = rows.astype("<f8").tobytes()
     with written_whole(path) as temporary:
-        temporary.write_bytes(content + hashlib.sha256(content).digest())
+        temporary.write_bytes(content + _checksum(path, content))
+
+
+def _checksum(path: Path, content: bytes) -> bytes:
+    """Return the SHA-256 of results and of the name of their file, which stands for their images."""
+    return hashlib.sha256(path.name.encode() + content).digest()
 
 
 @functools.cache

@@ -144,6 +144,31 @@ def test_files_are_read_once_and_again_when_they_change(tmp_path, monkeypatch):
     assert all((root / path).exists() for path in index["files"])
 
 
+@pytest.mark.parametrize("damage", ["images.npy", "index.json", "shorter", "no images", "without checksum"])
+def test_a_damaged_array_is_made_again(tmp_path, monkeypatch, damage):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "set"
+    fill(root, {"no": 0, "sphere": 1, "vort": 2})
+    expected = np.array(opened(root).images)
+    (folder,) = (tmp_path / "cache" / "folders").iterdir()
+    images, index = folder / "images.npy", folder / "index.json"
+    if damage == "shorter":
+        images.write_bytes(images.read_bytes()[:-8])
+    elif damage == "no images":
+        images.unlink()
+    elif damage == "without checksum":
+        content = json.loads(index.read_text())
+        del content["checksum"]
+        index.write_text(json.dumps(content))
+    else:
+        whole = bytearray((folder / damage).read_bytes())
+        whole[-20] ^= 1
+        (folder / damage).write_bytes(whole)
+    again = opened(root)
+    np.testing.assert_array_equal(again.images, expected)
+    assert len(again.ids) == len(expected)
+
+
 def test_the_way_to_batches_stays_on_disk(tmp_path):
     """Data set, splits, moments, batches: the same numbers as from memory, in pieces that are read on demand."""
     root = tmp_path / "set"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from pathlib import Path
@@ -73,14 +74,36 @@ def _ensure(cached: Path, root: Path, files: list[Found], *, scaling: str, skip_
     import filelock
 
     with filelock.FileLock(cached / ".lock"):
-        try:
-            index: dict[str, Any] = read_json(cached / _INDEX)
-        except (OSError, ValueError):
+        index = _kept(cached)
+        if index is None:
             for stale in cached.glob(".*.part"):
                 stale.unlink(missing_ok=True)
             index = _read_all(cached, root, files, scaling=scaling, skip_broken=skip_broken)
-            write_text(cached / _INDEX, json.dumps(index))
+            index["sha256"] = _file_sha256(cached / _IMAGES)
+            write_text(cached / _INDEX, json.dumps({**index, "checksum": _checksum(index)}))
         return index
+
+
+def _kept(cached: Path) -> dict[str, Any] | None:
+    """Return the index of a cached array, or None where one of the two is missing, damaged or of another array."""
+    try:
+        index: dict[str, Any] = read_json(cached / _INDEX)
+        stated = index.pop("checksum")
+        whole = stated == _checksum(index) and index["sha256"] == _file_sha256(cached / _IMAGES)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    if not whole:
+        logger.warning("%s is damaged or older, and is made again from the files", cached)
+    return index if whole else None
+
+
+def _checksum(index: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    with regular_file(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_all(cached: Path, root: Path, files: list[Found], *, scaling: str, skip_broken: bool) -> dict[str, Any]:

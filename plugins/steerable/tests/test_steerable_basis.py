@@ -1,5 +1,6 @@
 """Filter bases are stored in zoo's cache folder, and derived again if they cannot be read from it."""
 
+import dataclasses
 import logging
 import os
 import subprocess
@@ -59,6 +60,22 @@ def test_a_damaged_cache_file_is_replaced(fresh, caplog, content):
     assert torch.equal(filter_basis(QUERY).filters, expected)
     assert "cannot be read and is derived again" in caplog.text
     assert len(QUERY.path.read_bytes()) > len(content)
+
+
+@pytest.mark.parametrize("damage", ["a flipped bit", "another query's"])
+def test_a_basis_that_is_not_as_it_was_written_is_derived_again(fresh, caplog, damage):
+    expected = filter_basis(QUERY).filters
+    whole = QUERY.path.read_bytes()
+    if damage == "a flipped bit":
+        QUERY.path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    else:
+        other = dataclasses.replace(QUERY, kernel_size=5)
+        filter_basis(other)
+        QUERY.path.write_bytes(other.path.read_bytes())
+    filter_basis.cache_clear()
+    assert torch.equal(filter_basis(QUERY).filters, expected)
+    assert "its checksum does not fit its content or its name" in caplog.text
+    assert QUERY.path.read_bytes() == whole
 
 
 def test_both_libraries_span_the_same_filters():

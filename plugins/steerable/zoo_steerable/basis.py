@@ -9,9 +9,10 @@ neither library is imported.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +28,7 @@ from zoo_steerable.symmetry import Symmetry
 
 logger = logging.getLogger(__name__)
 
-LAYOUT = 2  # increased when the layout of the cached files changes
+LAYOUT = 3  # increased when the layout of the cached files changes
 WARNING_SECONDS = 1.0
 # Two fields of frequency 8, the highest allowed, couple to frequency 16. escnn uses the irreps that the process has
 # requested so far and fails if these are too few, so the same number is always requested.
@@ -110,21 +111,22 @@ def filter_basis(query: FilterQuery) -> FilterBasis:
     Raises:
         MissingError: The filters are not in the cache, and the library is not installed.
     """
-    from safetensors.torch import load_file, save_file
-
     path = query.path
     try:
-        return FilterBasis(**load_file(regular_file(path)))
+        return _read(path)
     except Exception as error:  # safetensors raises many types; an unreadable file is replaced
         if path.exists():
             logger.warning("%s cannot be read and is derived again: %s", path, error)
+    from safetensors.torch import save_file
+
     started = time.perf_counter()
     basis = _derive(query)
     seconds = time.perf_counter() - started
     try:
         make_dir(path.parent)
         with written_whole(path) as temporary:
-            save_file({"filters": basis.filters, "deviation": basis.deviation}, temporary)
+            tensors = {"filters": basis.filters, "deviation": basis.deviation}
+            save_file(tensors, temporary, metadata={"checksum": _checksum(path, tensors)})
         stored = f"stored in {path.parent}"
     except DataError as error:
         stored = f"not stored: {str(error).splitlines()[0]}"
@@ -135,6 +137,31 @@ def filter_basis(query: FilterQuery) -> FilterBasis:
         query.outgoing, seconds, stored,
     )  # fmt: skip
     return basis
+
+
+def _read(path: Path) -> FilterBasis:
+    """Return the basis in a file of the cache.
+
+    Raises:
+        ValueError: The file is damaged, or of another query; an unreadable one raises many other types.
+    """
+    from safetensors import safe_open
+
+    with safe_open(regular_file(path), "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        stated = (file.metadata() or {}).get("checksum")
+    if stated != _checksum(path, tensors):
+        raise ValueError("its checksum does not fit its content or its name")
+    return FilterBasis(**tensors)
+
+
+def _checksum(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of tensors and of the name of their file, which states the query."""
+    digest = hashlib.sha256(path.name.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _derive(query: FilterQuery) -> FilterBasis:
