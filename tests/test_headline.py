@@ -60,6 +60,7 @@ def test_the_page_is_what_the_record_says(headline, page, tables):
             assert tables.area(run["test"]["auc"]["macro"]) in shown or run["cell"]["seed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [path.name for path in sorted(BENCHMARKS.glob("*.toml"))])
 def test_every_suite_can_be_planned(name, tmp_path):
     suite = changed(read_suite(BENCHMARKS / name), device="cpu", store=str(tmp_path))

@@ -80,6 +80,7 @@ def test_splits_and_recipes_are_kept_apart():
     assert not np.array_equal(train[0]["image"], other[0]["image"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("no luck"), MemoryError()])
 def test_an_interruption_loses_nothing_that_was_made(error, tmp_path, monkeypatch):
     with pytest.raises(type(error)):

@@ -105,6 +105,7 @@ def test_a_machine_without_a_shard_has_nothing_to_do(tmp_path):
     assert (filled.shards, filled.made, filled.complete) == ([], 0, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixels", [1, 64 * 7, 64 * 255])
 def test_the_images_do_not_depend_on_how_many_are_in_work(pixels, tmp_path, monkeypatch):
     monkeypatch.setitem(folder_module.PIXELS_AT_A_TIME, "cpu", pixels)
@@ -242,6 +243,7 @@ def test_no_space_left_is_said(tmp_path, monkeypatch):
     assert files(tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_a_shard_that_another_process_makes_is_left_to_it(tmp_path):
     """While the lock of shard 0 is held, the others are made; then shard 0 is waited for, and made by nobody twice."""
     fill(tmp_path / "there", 700)

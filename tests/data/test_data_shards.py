@@ -75,6 +75,7 @@ def test_another_recipe(tmp_path):
         read_shard(shard_path(tmp_path, 0), identity="fedcba9876543210")
 
 
+@pytest.mark.slow
 def test_every_single_flipped_bit_is_noticed_or_harmless(scratch):
     path, content = scratch
     noticed = 0

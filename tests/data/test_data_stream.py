@@ -92,6 +92,7 @@ def test_the_stream_is_no_other_split(simulation):
         assert not {image.tobytes() for image in own} & {image.tobytes() for image in other}
 
 
+@pytest.mark.slow
 def test_the_first_images_stand_for_all(simulation):
     stream = Stream(simulation, images=10_000_000, device=CPU)
     first = stream.first()

@@ -71,6 +71,7 @@ def test_scenes_come_back_whole(name):
             np.testing.assert_array_equal(values, wanted[key], err_msg=key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "changes"), [
     ("modelB", {"lens_light": True}), ("published", {}), ("model1", {}), ("real_sources", {}),
     ("modelA_multipoles", {}), ("modelA_tnfw", {"multipoles": 0.02}),

@@ -140,6 +140,7 @@ def test_a_run_without_its_weights_is_named_and_the_others_are_scored(sky, runs)
     assert problems[0].startswith("cheat/by_heart, seed 0: no fresh test: ")
 
 
+@pytest.mark.slow
 def test_fresh_images_are_those_of_no_split_of_any_seed(sky, runs):
     """The name of the stream is not that of a split, so even the benchmark's own seed gives other images."""
     _, [cell, _] = runs

@@ -83,6 +83,7 @@ def browser():
         process.wait()
 
 
+@pytest.mark.slow
 def test_the_page_responds_to_clicks(browser, tmp_path):
     results = [
         stored(tmp_path / "store", good(macro, model=f"toyzoo/{name}"), images=200, signal=5 * macro - 3)

@@ -50,6 +50,7 @@ def measured(leak: str = "") -> Probe:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("leak", "feature"), [("radius", "ring radius"), ("flux", "flux"), ("peak", "peak")])
 def test_a_planted_leak_is_found_and_named(leak, feature):
     found = measured(leak)
@@ -67,6 +68,7 @@ def test_a_planted_leak_is_found_and_named(leak, feature):
     assert f"alone: {name} {area:.3f}" in describe_probe(found)
 
 
+@pytest.mark.slow
 def test_nothing_is_found_where_nothing_is():
     found = measured()
     low, high = found.interval

@@ -115,6 +115,7 @@ def test_intervals_hold_the_point_estimates():
         assert 0 <= low < point < high <= 1
 
 
+@pytest.mark.slow
 def test_width_of_the_intervals_is_the_bootstraps():
     """The error of every area, the pooled one of clustered decisions too, against drawing images anew."""
     probabilities, labels = three_classes(1500, seed=2)

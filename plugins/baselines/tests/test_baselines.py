@@ -140,6 +140,7 @@ def test_fewer_images_than_components_leave_the_others_at_0():
     assert model(torch.randn(4, 1, 12, 12)).isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_ANY_IMAGE)
 @pytest.mark.parametrize("classes", [2, 3])
 def test_every_baseline_learns_an_easy_problem_and_repeats_itself(name, classes):

@@ -132,6 +132,7 @@ def test_logits_do_not_depend_on_the_batch(tmp_path, monkeypatch, noisy):
     assert torch.equal(logits[[0, 9]], alone)
 
 
+@pytest.mark.slow
 def test_smooth_lenses_are_told_from_others_among_images_that_were_not_fitted(tmp_path, monkeypatch, noisy):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     seen, unseen = (

@@ -202,6 +202,7 @@ def test_share_of_a_halo_inside_an_ellipse_is_that_of_its_surface_density(x):
     assert found[0] == pytest.approx(wanted, rel=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mass_scale", [1.0, 4.0])
 @pytest.mark.parametrize("axis_ratio", [1.0, "U(0.5, 1)"])
 def test_the_ring_is_as_large_with_truncated_haloes(mass_scale, axis_ratio):

@@ -34,6 +34,7 @@ def scenes_of(count: int, **params: object) -> Scenes:
     return registry.load_target(spec)(**{**spec.params, **shapes, **params}).sample(np.arange(count), "lenstronomy")
 
 
+@pytest.mark.slow
 def test_contract() -> None:
     check_simulator(HOST, "lenstronomy/lenstronomy", "modelB")
 
