@@ -165,7 +165,7 @@ def with_noise(instrument: Instrument, *, device: str) -> Render:
             self.instrument = instrument
 
         def sample(self, indices: np.ndarray, stream: str) -> Scenes:
-            raise NotImplementedError
+            raise AssertionError("The scenes are given; `observe` draws none.")
 
     recipe = Recipe(dataset="benchmark", dataset_version=1, simulator="caustics/caustics")
     simulation = Simulation(

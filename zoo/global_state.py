@@ -116,6 +116,7 @@ def _set_working_folder(value: str) -> None:
 
 def _set_warnings(value: list[Any]) -> None:
     warnings.resetwarnings()  # so that Python notices
+    # A list, which the type stubs declare as a sequence.
     warnings.filters[:] = value  # type: ignore[index]
 
 

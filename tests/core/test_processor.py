@@ -150,7 +150,7 @@ def test_torch_uses_no_more_threads_than_a_quota_allows(group, monkeypatch, chos
 def test_a_training_does_not_fetch_the_memory_of_each_tensor_again():
     """Freed memory is used again: 20 arrays of 64 MiB, one after the other, have few page faults."""
     if "glibc" not in os.confstr("CS_GNU_LIBC_VERSION"):
-        pytest.skip("another allocator")
+        pytest.skip("the C library is not glibc, whose allocator the variables are for")
     code = (
         "import ctypes, resource\nlibc = ctypes.CDLL(None)\nlibc.malloc.restype = ctypes.c_void_p\n"
         "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\nbefore = faults()\n"

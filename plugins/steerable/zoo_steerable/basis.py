@@ -148,7 +148,7 @@ def _read(path: Path) -> FilterBasis:
     from safetensors import safe_open
 
     with safe_open(regular_file(path), "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is not a mapping
         stated = (file.metadata() or {}).get("checksum")
     if stated != _checksum(path, tensors):
         raise ValueError("its checksum does not fit its content or its name")
