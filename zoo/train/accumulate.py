@@ -52,13 +52,14 @@ def accumulate(
     """
     weight = fraction * fabric.world_size  # 1 for equal parts; the mean over processes undoes the factor
     shared = SharedBatchNorm if fabric.world_size > 1 else contextlib.nullcontext
+    small_maps = SmallMapsAsProducts if images.device.type == "cpu" else contextlib.nullcontext
     most = max(1, len(images) // least_images)  # parts, none of them smaller than `least_images`
     while True:
         loss_sum, all_logits = torch.zeros((), device=images.device), []
         try:
             micro = zip(images.tensor_split(micro_batches), labels.tensor_split(micro_batches), strict=True)
             for some, some_labels in micro:
-                with shared(), SmallMapsAsProducts():
+                with shared(), small_maps():
                     logits = module(some)
                 loss = F.cross_entropy(logits.float(), some_labels, label_smoothing=label_smoothing)
                 loss = loss * (weight * len(some) / len(images)) if micro_batches > 1 or weight != 1 else loss
