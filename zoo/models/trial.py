@@ -9,6 +9,7 @@ import contextlib
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +21,11 @@ from torch import Tensor, nn
 from zoo import registry
 from zoo.devices import Precision
 from zoo.errors import TrainingError, ZooError
-from zoo.models.classifier import Classifier, build_classifier
+from zoo.models.classifier import Classifier, build_classifier, with_columns
 from zoo.models.copies import copy_of, tensors_for_file
 from zoo.models.cost import NetworkCost, count_cost
 from zoo.models.load import GOLDEN_TOLERANCE, differences, hparams_for_loading
+from zoo.models.own_training import Loss, check_loss, own_losses, trains_in_turns
 from zoo.plurals import counted
 from zoo.specs import ModelSpec
 
@@ -153,7 +155,7 @@ def _try(
             _first_step(tried)
             refuses_single = _refuses_single(copy_of(network), images[:1])
         with _step(name, f"fails on images {list(images.shape)} in evaluation"), torch.inference_mode():
-            expected = tried.eval()(images)
+            expected = with_columns(tried.eval()(images), images=len(images))
         _check_logits(expected, (len(images), classes), name)
         with _step(name, "cannot be copied after a training step"):
             copy_of(tried)
@@ -165,7 +167,7 @@ def _try(
                 raise TrainingError("; ".join(problems))
             again.load_state_dict(state)
         with _step(name, "fails with weights that were loaded again"), torch.no_grad():
-            found = again.to(images.device).eval()(images)
+            found = with_columns(again.to(images.device).eval()(images), images=len(images))
         _check_loaded(found, expected, name)
         return Trial(cost=count_cost(network, images[:1]), refuses_single=refuses_single)
 
@@ -182,10 +184,28 @@ def _one_pass(
     how, hint = (" in bf16", "Try: --precision fp32") if bf16 else ("", _KIT)
     autocast = torch.autocast(images.device.type, torch.bfloat16, enabled=bf16)
     with _step(name, f"fails on images {list(images.shape)} in training{how}", hint=hint), autocast:
-        logits = network.train()(images)
-    _check_logits(logits, (len(images), classes), name)
+        losses = [] if (own := _losses(network.train())) else [_cross_entropy(network, images, labels, classes, name)]
+        losses += [check_loss(loss(images, labels), name=name) for loss in own[:1]]
     with _step(name, f"fails in the backward pass{how}", hint=hint):
-        F.cross_entropy(logits.float(), labels).backward()
+        losses[0].backward()
+    for turn, loss in enumerate(own[1:], 1):  # of the weights that the turn before has left its gradients in
+        with _step(name, f"fails in turn {turn} of its training{how}", hint=hint), autocast:
+            check_loss(loss(images, labels), name=name).backward()
+
+
+def _cross_entropy(network: nn.Module, images: Tensor, labels: Tensor, classes: int, name: str) -> Tensor:
+    logits = with_columns(network(images), images=len(images))
+    _check_logits(logits, (len(images), classes), name)
+    return F.cross_entropy(logits.float(), labels)
+
+
+def _losses(network: nn.Module) -> list[Loss]:
+    """Return the losses that a network, or that of a classifier, brings for its training; of raw images."""
+    if not isinstance(network, Classifier):
+        return own_losses(network)
+    count = len(own_losses(network.network))
+    turns = [None] if count == 1 and not trains_in_turns(network.network) else list(range(count))
+    return [partial(network, turn=turn) for turn in turns]
 
 
 @contextlib.contextmanager
@@ -252,7 +272,11 @@ def _first_step(network: nn.Module) -> None:
 def _refuses_single(network: nn.Module, image: Tensor) -> str:
     """Return the error of a forward pass in training on one image, or ""."""
     try:
-        network.train()(image)
+        network.train()
+        if own := _losses(network):
+            own[0](image, torch.zeros(1, dtype=torch.long, device=image.device))
+        else:
+            network(image)
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:

@@ -179,12 +179,18 @@ def _mean_bin(bins: Sequence[Bin]) -> Bin:
 
 def _floor(estimates: Sequence[Estimate]) -> float:
     """Return where an axis of areas begins: intervals of two seeds, which reach far below, are cut off there."""
-    lowest = min(max(point.low, point.auc - 0.1) for point in estimates)
+    lowest = min(max(point.low, point.score - 0.1) for point in estimates)
     return max(0.0, math.floor((lowest - 0.005) * 50) / 50)
 
 
+def _top(estimates: Sequence[Estimate]) -> float:
+    """Return where an axis of scores ends: at 1 for areas and shares."""
+    highest = max(point.score for point in estimates)
+    return 1.0 if highest <= 1 else 1.05 * max(min(point.high, 2 * point.score) for point in estimates)
+
+
 def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str]) -> list[Figure]:
-    """Draw macro AUC against training size.
+    """Draw the headline score against training size.
 
     Args:
         curves: Name -> estimates.
@@ -195,18 +201,20 @@ def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str
     points = [point for curve in curves.values() for point in curve]
     sizes = sorted({point.train_images for point in points})
     floor = _floor(points)
-    panel = Panel(x=(sizes[0] / 1.15, sizes[-1] * 1.15), y=(floor, 1.0), width=520, log_x=True)
-    content = frame(panel, x_label="training images", y_label="macro AUC", x_ticks=sizes if len(sizes) <= 6 else None)
+    panel = Panel(x=(sizes[0] / 1.15, sizes[-1] * 1.15), y=(floor, _top(points)), width=520, log_x=True)
+    content = frame(
+        panel, x_label="training images", y_label=points[0].label, x_ticks=sizes if len(sizes) <= 6 else None
+    )
     for order, (name, curve) in enumerate(curves.items()):
         style = series_class(names.index(name) if name in names else len(names) + order)
         xs = [point.train_images for point in curve]
         lows = [max(floor, point.low) for point in curve]
         content += band(panel, xs, lows, [point.high for point in curve], style=style)
-        content += line(panel, xs, [point.auc for point in curve], style=style, title=name)
+        content += line(panel, xs, [point.score for point in curve], style=style, title=name)
         for point in curve:
             images, seeds = counted(point.train_images, "image"), counted(point.seeds, "seed")
-            label = f"{name}: {images}, {seeds}, macro AUC {point.auc:.4f}"
-            content += dot(panel, point.train_images, point.auc, style=style, title=label)
+            label = f"{name}: {images}, {seeds}, {point.label} {point.score:.4f}"
+            content += dot(panel, point.train_images, point.score, style=style, title=label)
     caption = (
         "Each curve joins runs that differ in the number of training images only; 95 % band over images and seeds, "
         "which two seeds leave wide."
@@ -219,7 +227,10 @@ def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str
 
 
 def cost_panels(variants: Sequence[Variant]) -> list[Figure]:
-    """Draw macro AUC against parameters, operations and training time; a line joins what nothing beats at its cost."""
+    """Draw the headline score against parameters, operations and training time.
+
+    A line joins what nothing beats at its cost.
+    """
     estimates = [estimate(variant.results) for variant in variants]
     floor = _floor(estimates)
     panels = []
@@ -232,27 +243,27 @@ def cost_panels(variants: Sequence[Variant]) -> list[Figure]:
         shown = [cost for cost in costs if math.isfinite(cost) and cost > 0]
         if not shown:
             continue
-        panel = Panel(x=(min(shown) / 1.6, max(shown) * 1.6), y=(floor, 1.0), height=260, log_x=True)
-        content = frame(panel, x_label=label, y_label="macro AUC")
-        best, front = -1.0, []
+        panel = Panel(x=(min(shown) / 1.6, max(shown) * 1.6), y=(floor, _top(estimates)), height=260, log_x=True)
+        content = frame(panel, x_label=label, y_label=estimates[0].label)
+        best, front = -math.inf, []
         priced = [pair for pair in zip(costs, estimates, strict=True) if pair[0] > 0]
-        for cost, point in sorted(priced, key=lambda pair: (pair[0], -pair[1].auc)):
-            if point.auc > best:
-                front.append((cost, point.auc))
-                best = point.auc
+        for cost, point in sorted(priced, key=lambda pair: (pair[0], -pair[1].rank)):
+            if point.rank > best:
+                front.append((cost, point.score))
+                best = point.rank
         content += line(panel, [x for x, _ in front], [y for _, y in front], style="chance")
         for index, (variant, cost, point) in enumerate(zip(variants, costs, estimates, strict=True)):
             if cost > 0:
                 style = series_class(index)
                 content += whisker(panel, cost, max(floor, point.low), point.high, style=style)
-                title = f"{variant.name}: {short(cost)} {label}, macro AUC {point.auc:.4f}"
-                content += dot(panel, cost, point.auc, style=style, title=title, radius=5.5)
+                title = f"{variant.name}: {short(cost)} {label}, {point.label} {point.score:.4f}"
+                content += dot(panel, cost, point.score, style=style, title=title, radius=5.5)
                 if len(variants) <= _MOST_LABELS:
                     at, left = panel.across(cost), panel.across(cost) > panel.width * 0.6
                     label = variant.name.partition("/")[2] or variant.name
                     place = (at - 10, "end") if left else (at + 10, "start")
-                    content += text(place[0], panel.up(point.auc) + 4, label, style=f"tick {style}", anchor=place[1])
-        drawn = picture(content, width=panel.width, height=panel.height, name=f"Macro AUC by {label}")
+                    content += text(place[0], panel.up(point.score) + 4, label, style=f"tick {style}", anchor=place[1])
+        drawn = picture(content, width=panel.width, height=panel.height, name=f"{estimates[0].label} by {label}")
         panels.append(Figure(drawing=drawn))
     return panels
 

@@ -32,7 +32,7 @@ from zoo.scores.stats import (
 )
 
 R = TypeVar("R")
-VERSION = 6
+VERSION = 7
 """Raise it when what is kept changes, so that older files are made again."""
 DIGEST = "report.json"
 FALSE_RATES = np.linspace(0, 1, 41) ** 2

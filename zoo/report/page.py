@@ -218,7 +218,9 @@ def _headline(problem: Problem) -> dict[str, Any]:
     return {
         "caution": problem.caution,
         "best": best.name,
-        "auc": f"{value.auc:.4f}",
+        "score": f"{value.score:.4f}",
+        "label": value.label,
+        "direction": "highest" if value.higher_is_better else "lowest",
         "interval": f"95 % {value.low:.4f} to {value.high:.4f}{several}",
         "sentences": [sentence.format(_listed(others[key])) for key, sentence in _AGAINST.items() if key in others],
     }
