@@ -1,7 +1,8 @@
-"""What runs on a CUDA device, against the CPU. Skipped without one; with one: uv run pytest tests/test_cuda.py."""
+"""CUDA against the CPU: networks, images, noise, runs. Skipped without a GPU; with one: uv run pytest tests/test_cuda.py."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 
@@ -28,6 +29,7 @@ from zoo.specs import SimulatorSpec
 from zoo.train import loop
 from zoo.train.accumulate import accumulate
 from zoo.train.checkpoint import CHECKPOINT
+from zoo.train.few_channels import FewChannelsInPieces
 from zoo.train.fit import prepare
 from zoo.train.loop import make_fabric
 
@@ -229,6 +231,34 @@ def test_a_batch_that_is_too_large_is_split_with_the_same_gradient():
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert parts > 1
     assert distance(split, whole.cpu()) < 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "shape", [(128, 10, 256, 32), (16, 4, 8 * 75, 75), (64, 64, 32, 32), (8, 3, 65, 65), (300, 7, 401)]
+)
+def test_batch_norm_of_few_channels_is_that_of_torch(shape, dtype):
+    torch.manual_seed(0)
+    maps, slope = (3 * torch.randn(shape, device="cuda") + 2).to(dtype), torch.randn(shape, device="cuda").to(dtype)
+    exact = nn.BatchNorm1d(shape[1]).cuda().double()
+    nn.init.uniform_(exact.weight), nn.init.uniform_(exact.bias)
+    found: list[list[torch.Tensor]] = []
+    for mode in (contextlib.nullcontext(), FewChannelsInPieces()):
+        layer, own = copy.deepcopy(exact), maps
+        if found:
+            layer = layer.float()
+        else:
+            own = maps.double()
+        own = own.detach().clone().requires_grad_()
+        with mode:
+            out = nn.functional.batch_norm(
+                own, layer.running_mean, layer.running_var, layer.weight, layer.bias, True, 0.1, 1e-5
+            )
+        out.backward(slope.to(out.dtype))
+        assert out.dtype == own.dtype
+        found.append([out, own.grad, layer.weight.grad, layer.bias.grad, layer.running_mean, layer.running_var])
+    for expected, got in zip(*found, strict=True):
+        assert distance(got, expected.detach().cpu()) < (1e-5 if dtype == torch.float32 else 1e-2)
 
 
 def test_training_does_not_leave_the_device(plugins, tmp_path):

@@ -142,9 +142,11 @@ def take_checkpoint(
     classifier.load_state_dict(part("model."))
     average.module.load_state_dict(part("average."))
     for turn, optimizer in enumerate(optimizers):
+        fused = bool(optimizer.defaults.get("fused"))  # then the number of steps is counted on the device
         for index, parameter in enumerate(parameters_of(optimizer)):
             for name, value in part(f"{_prefix(turn)}{index}.").items():
-                optimizer.state[parameter][name] = value if name == "step" else value.to(parameter.device)
+                on_cpu = name == "step" and not fused
+                optimizer.state[parameter][name] = value if on_cpu else value.to(parameter.device)
     return state, part("best.")
 
 
