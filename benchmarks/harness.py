@@ -173,8 +173,9 @@ def measure(
     ):
         started = watch.now()
         training.train(
-            classifier, train_data, val_data, settings, task=task, seed=0, rule="val_auc", fabric=fabric, run_dir=Path(folder),
-            least_images=1, epoch_ended=epoch_ended, step_ended=watch.timed("progress", step_ended),
+            classifier, train_data, val_data, settings, task=task, seed=0, rule="val_auc", fabric=fabric,
+            run_dir=Path(folder), least_images=1, epoch_ended=epoch_ended,
+            step_ended=watch.timed("progress", step_ended),
         )  # fmt: skip
     whole, apart = rows[0::2], rows[1::2]
     shares = {

@@ -107,6 +107,10 @@ def test_network_that_fits_itself(load):
     check_model(load("mymeans.py"), "mymeans/nearest")
 
 
+def test_network_with_its_own_loss(load):
+    check_model(load("mycoder.py"), "mycoder/linear", image_sizes=(16,))
+
+
 def test_images(load):
     check_dataset(load("myimages.py"), "myimages/discs")
 

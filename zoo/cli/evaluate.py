@@ -138,7 +138,7 @@ def _print(host: Host, found: Evaluation | TaskEvaluation) -> None:
     table.add_column("value", justify="right")
     table.add_column("95 %")
     if isinstance(found, Measures):
-        for one in found.measures.values():
+        for one in found.in_order.values():
             between = "" if one.interval is None else f"{one.interval[0]:.4f} to {one.interval[1]:.4f}"
             table.add_row(one.label, f"{one.value:.4f}", between)
         console().print(table)

@@ -97,7 +97,7 @@ def report(
         if html is not None:
             from zoo.report.page import write_page
 
-            write_page(problems, rest, html, datasets=datasets, twins=twins)
+            write_page(problems, rest, html, datasets=datasets, twins=twins, tasks=tasks_by_name(host_of(ctx)))
             echo(f"wrote {html}", err=True)
     if figures is not None:
         from zoo.report.plots import draw_all

@@ -185,10 +185,10 @@ def evaluate(
         plain = open_evaluation(host, trained, own, sizes=sizes, folder=None, progress=progress).split("test")
         known, their_labels = predictions(trained, plain, data=own.dataset, average=average)
         measures = {
-            **scores.measures,
+            **scores.in_order,
             **task.shift((known.numpy(), their_labels.numpy()), (logits.numpy(), labels.numpy())),
         }
-        scores = msgspec.structs.replace(scores, measures=measures)
+        scores = msgspec.structs.replace(scores, order=tuple(measures), measures=measures)
     return TaskEvaluation(task=about.task, **common, **msgspec.structs.asdict(scores))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,7 @@ def try_classifier(
     hparams: Mapping[str, Any],
     classes: int,
     precision: Precision = "fp32",
+    labels: Sequence[int] = (),
 ) -> Trial:
     """Try a classifier as `try_network` does, and build it again as `zoo.load` does.
 
@@ -65,8 +66,9 @@ def try_classifier(
         images: [2, C, H, W].
         model: Id of the network.
         hparams: Resolved hyper-parameters of the model.
-        classes: K.
+        classes: K, the number of predictions for an image.
         precision: Precision of the training.
+        labels: Labels that a training may show; empty for 0 to K - 1.
 
     Raises:
         TrainingError: The network cannot be trained, or its weights could not be used.
@@ -85,7 +87,14 @@ def try_classifier(
 
     trained = not spec.fits_itself
     return try_network(
-        classifier, images, classes=classes, build=build, name=spec.id, trained=trained, precision=precision
+        classifier,
+        images,
+        classes=classes,
+        build=build,
+        name=spec.id,
+        trained=trained,
+        precision=precision,
+        labels=labels,
     )
 
 
@@ -98,6 +107,7 @@ def try_network(
     name: str,
     trained: bool = True,
     precision: Precision = "fp32",
+    labels: Sequence[int] = (),
 ) -> Trial:
     """Take copies of a network through everything that a training does with it, on two images.
 
@@ -111,27 +121,36 @@ def try_network(
         name: Name of the network for the messages.
         trained: Whether the training loop trains it; False for a network that fits itself, which needs no gradient.
         precision: Precision of the training; all else is in float32.
+        labels: Labels that a training may show; empty for 0 to K - 1.
 
     Raises:
         TrainingError: The network cannot be trained, or its weights could not be used; the error names the step.
         torch.OutOfMemoryError: One image exceeds the memory, or two do and the network cannot be trained on one.
     """
+    shown = torch.tensor(tuple(labels) or tuple(range(classes)), device=images.device)
+    two_labels = shown[torch.arange(len(images), device=images.device) % len(shown)]
     try:
-        return _try(network, images, classes=classes, build=build, name=name, trained=trained, precision=precision)
+        return _try(
+            network, images, two_labels, classes=classes, build=build, name=name, trained=trained, precision=precision
+        )
     except torch.OutOfMemoryError:
         if len(images) == 1:
             raise
     # Outside of the handler: the exception would keep the tensors of the failed pass alive.
     with same_random_numbers(images.device):
-        refused = _refuses_single(copy_of(network), images[:1]) if trained else ""
+        refused = _refuses_single(copy_of(network), images[:1], two_labels[:1]) if trained else ""
     if refused:
         raise torch.OutOfMemoryError(f"two images are too much, and {name} cannot be trained on one: {refused}")
-    return _try(network, images[:1], classes=classes, build=build, name=name, trained=trained, precision=precision)
+    return _try(
+        network, images[:1], two_labels[:1], classes=classes, build=build, name=name, trained=trained,
+        precision=precision,
+    )  # fmt: skip
 
 
 def _try(
     network: nn.Module,
     images: Tensor,
+    labels: Tensor,
     *,
     classes: int,
     build: Callable[[], nn.Module],
@@ -140,7 +159,6 @@ def _try(
     precision: Precision,
 ) -> Trial:
     """Carry out the trial of `try_network` on these images."""
-    labels = torch.arange(len(images), device=images.device) % classes
     with same_random_numbers(images.device):
         with _step(name, "cannot be copied"):
             tried = copy_of(network)
@@ -153,7 +171,7 @@ def _try(
                     _one_pass(copy_of(network), images, labels, classes=classes, name=name, precision="fp32")
                 raise
             _first_step(tried)
-            refuses_single = _refuses_single(copy_of(network), images[:1])
+            refuses_single = _refuses_single(copy_of(network), images[:1], labels[:1])
         with _step(name, f"fails on images {list(images.shape)} in evaluation"), torch.inference_mode():
             expected = with_columns(tried.eval()(images), images=len(images))
         _check_logits(expected, (len(images), classes), name)
@@ -269,12 +287,12 @@ def _first_step(network: nn.Module) -> None:
             parameter.grad = None
 
 
-def _refuses_single(network: nn.Module, image: Tensor) -> str:
+def _refuses_single(network: nn.Module, image: Tensor, label: Tensor) -> str:
     """Return the error of a forward pass in training on one image, or ""."""
     try:
         network.train()
         if own := _losses(network):
-            own[0](image, torch.zeros(1, dtype=torch.long, device=image.device))
+            own[0](image, label)
         else:
             network(image)
     except (torch.OutOfMemoryError, MemoryError):

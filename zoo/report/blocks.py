@@ -167,6 +167,7 @@ def examples(variants: Sequence[Variant]) -> list[dict[str, Any]]:
                     "images": [data_address(image[0]) for image in arrays["images"][arrays["labels"] == k]],
                 }
                 for k, name in enumerate(parse_json(metadata["classes"]))
+                if (arrays["labels"] == k).any()
             ]
         except (DataError, KeyError, ValueError):
             continue

@@ -19,6 +19,7 @@ class Column:
         value: Number of a run; NaN where it is unknown.
         text: Number for a reader.
         optional: Whether the column is left out where no run has the number.
+        of_classes: Whether the column is of classification only.
         interval: 95 % interval of the number of a run, shown beside it; None for a number without one.
     """
 
@@ -26,6 +27,7 @@ class Column:
     value: Callable[[Finished], float]
     text: Callable[[float], str]
     optional: bool = False
+    of_classes: bool = False
     interval: Callable[[Finished], Interval | None] | None = None
 
     def cell(self, *results: Finished, unknown: str = "-") -> str:
@@ -84,11 +86,9 @@ def score_columns(results: Sequence[Finished]) -> list[Column]:
             *(Column(heading=f"AUC {name.replace('_', ' ')}", value=_area(name), text=four) for name in names),
             Column(heading="AUC macro" if names else "AUC", value=_area("macro"), text=four),
         ]
-    first, measures = results[0].test.first, results[0].test.measures
-    return [
-        Column(heading=measures[name].label, value=_measure(name), text=four)
-        for name in [*(name for name in measures if name != first), first]
-    ]
+    measures = results[0].test.in_order
+    first, *others = measures
+    return [Column(heading=measures[name].label, value=_measure(name), text=four) for name in [*others, first]]
 
 
 def _area(name: str) -> Callable[[Finished], float]:
@@ -119,14 +119,18 @@ MEASURED = (
         optional=True,
         interval=lambda result: result.fresh.interval if result.fresh else None,
     ),
-    Column(heading="accuracy", value=_of_classes(lambda scores: scores.accuracy), text="{:.3f}".format, optional=True),
-    Column(heading="log loss", value=_of_classes(lambda scores: scores.log_loss), text="{:.3f}".format, optional=True),
-    Column(heading="Brier", value=_of_classes(lambda scores: scores.brier), text="{:.3f}".format, optional=True),
     Column(
-        heading="calibration error", value=_of_classes(lambda scores: scores.ece), text="{:.3f}".format, optional=True
+        heading="accuracy", value=_of_classes(lambda scores: scores.accuracy), text="{:.3f}".format, of_classes=True
+    ),
+    Column(
+        heading="log loss", value=_of_classes(lambda scores: scores.log_loss), text="{:.3f}".format, of_classes=True
+    ),
+    Column(heading="Brier", value=_of_classes(lambda scores: scores.brier), text="{:.3f}".format, of_classes=True),
+    Column(
+        heading="calibration error", value=_of_classes(lambda scores: scores.ece), text="{:.3f}".format, of_classes=True
     ),
     Column(heading="equivariance error", value=_measured(lambda found: found.square.error), text=_ERROR),
-    Column(heading="class flips", value=_measured(lambda found: found.square.flips), text=_SHARE),
+    Column(heading="class flips", value=_measured(lambda found: found.square.flips), text=_SHARE, of_classes=True),
     Column(
         heading="own group",
         value=_measured(lambda found: found.declared.error if found.declared else None),
@@ -174,7 +178,8 @@ def measured_columns(results: Sequence[Finished]) -> list[Column]:
     return [
         column
         for column in MEASURED
-        if not column.optional or any(math.isfinite(column.value(result)) for result in results)
+        if (not column.optional or any(math.isfinite(column.value(result)) for result in results))
+        and not (column.of_classes and any(not isinstance(result.test, Scores) for result in results))
     ]
 
 

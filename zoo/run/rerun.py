@@ -123,7 +123,7 @@ def _as_installed(host: Host, cell: Cell) -> Cell:
 
 def _compared(scores: AnyScores) -> dict[str, float]:
     if isinstance(scores, Measures):
-        return {name: one.value for name, one in scores.measures.items()}
+        return {name: one.value for name, one in scores.in_order.items()}
     names = ("auc", "accuracy", "log_loss", "brier", "ece")
     return flatten({name: getattr(scores, name) for name in names})
 

@@ -94,26 +94,34 @@ class Measures(Record):
     """Scores of one split in any task but classification.
 
     Args:
-        first: Name of the score that ranks networks, which has an interval and a direction.
-        measures: Name -> score, in the order of a table.
+        order: Names of the scores in the order of a table; the first one ranks networks, and has an interval and a
+            direction.
+        measures: Name -> score.
         images: Size of the split.
         extra: Id of a plugin's metric -> its values.
     """
 
-    first: str
+    order: tuple[str, ...]
     measures: Mapping[str, Measure]
     images: Count
     extra: Mapping[str, Mapping[str, float]] = {}
 
     def __post_init__(self) -> None:
-        ranking = self.measures.get(self.first)
-        if ranking is None or ranking.interval is None or ranking.higher_is_better is None:
-            raise ValueError(f"measures lacks {self.first} with an interval and a direction")
+        if sorted(self.order) != sorted(self.measures) or not self.order:
+            raise ValueError("order does not name each of measures once")
+        ranking = self.measures[self.order[0]]
+        if ranking.interval is None or ranking.higher_is_better is None:
+            raise ValueError(f"the first score, {self.order[0]}, lacks an interval or a direction")
+
+    @property
+    def in_order(self) -> dict[str, Measure]:
+        """Name -> score, in the order of a table; a file holds them sorted by name."""
+        return {name: self.measures[name] for name in self.order}
 
     @property
     def headline(self) -> Headline:
         """The score that ranks networks."""
-        one = self.measures[self.first]
+        one = self.measures[self.order[0]]
         assert one.interval is not None
         return Headline(
             label=one.label, value=one.value, interval=one.interval, higher_is_better=one.higher_is_better is True

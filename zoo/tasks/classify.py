@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from zoo.data.question import Question, grouped_classes
 from zoo.scores.schema import Scores
 from zoo.scores.stats import Array, largest_effects, macro_components, softmax
-from zoo.tasks.task import Contributions, Task, entropy
+from zoo.tasks.task import HEADLINE, Contributions, Task, entropy
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from zoo.specs import DatasetSpec
 
-HEADLINE = "macro"
 WORST_PER_CLASS = 4
 
 

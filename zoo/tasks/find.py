@@ -21,6 +21,11 @@ CORE_TASKS = (
         target="zoo.tasks.classify:Classify",
         summary="which class an image belongs to, or which group of classes",
     ),
+    TaskSpec(
+        id="core/anomaly",
+        target="zoo.tasks.anomaly:Anomaly",
+        summary="a score for every image, from networks that have seen normal images only",
+    ),
 )
 """Tasks that the core's own plugin registers."""
 

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from zoo.specs import DatasetSpec
 
-__all__ = ["PICTURES", "Contributions", "Measure", "Measures", "Question", "Task", "entropy"]
+__all__ = ["HEADLINE", "PICTURES", "Contributions", "Measure", "Measures", "Question", "Task", "entropy"]
 
+HEADLINE = "macro"
+"""Name of the score that ranks networks in a comparison, as results of classification have it."""
 PICTURES = ("roc", "roc at low rates", "confusion", "reliability", "score histograms", "slices")
 """Pictures of predictions that the page of results can draw."""
 

@@ -209,7 +209,7 @@ def prepare(
     two_images = torch.from_numpy(np.array(train_split.chunks[0][:2])).to(device)
     trial = try_classifier(
         host, classifier, two_images, model=cell.model, hparams=cell.hparams, classes=task.outputs,
-        precision=cell.precision,
+        precision=cell.precision, labels=task.question.allowed if task.question.trained_on else (),
     )  # fmt: skip
     if trial.refuses_single and team.size == 1 and min(settings.batch_size, data.sizes["train"], len(train_split)) == 1:
         raise TrainingError(

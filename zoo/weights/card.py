@@ -174,7 +174,7 @@ def _purpose(about: About) -> str:
 def _for_hub(test: AnyScores) -> list[tuple[str, str, float]]:
     """Return kind, name and value of the scores that a hub shows."""
     if isinstance(test, Measures):
-        return [(test.first, test.headline.label, test.headline.value)]
+        return [(test.order[0], test.headline.label, test.headline.value)]
     return [("roc_auc", "macro AUC", test.macro), ("accuracy", "accuracy", test.accuracy)]
 
 
@@ -194,7 +194,7 @@ def _scores(result: Finished) -> Iterator[tuple[str, float, Sequence[float] | No
     """Yield label, value and interval of each score."""
     test = result.test
     if isinstance(test, Measures):
-        yield from ((one.label, one.value, one.interval) for one in test.measures.values())
+        yield from ((one.label, one.value, one.interval) for one in test.in_order.values())
         return
     for name in result.classes:
         yield f"AUC {name}, one against the rest", test.auc[name], test.intervals.get(f"auc.{name}")
