@@ -103,7 +103,7 @@ def _measure(name: str) -> Callable[[Finished], float]:
     return value
 
 
-_ERROR, _SHARE = "{:.0e}".format, "{:.1%}".format
+_ERROR, _SHARE, _THREE = "{:.0e}".format, "{:.1%}".format, "{:.3f}".format
 FRESH = "fresh AUC"
 MEASURED = (
     Column(
