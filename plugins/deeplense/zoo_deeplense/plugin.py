@@ -21,8 +21,12 @@ With `components` the sum of all masses is the same, and the ring of a lens with
 probe` measures how much of the class this reveals.
 
 {source}
-`mass_scale` multiplies every substructure mass: budgets smoke and laptop set 4, budget paper the published 1.
+`mass_scale` multiplies every substructure mass. {phases}
 """
+_LEADING = """\
+Validation and test images have the published masses at every budget. Trainings of the budgets in `budget_phases` begin
+on larger masses and end on the published ones: from random weights, networks do not begin to learn on these."""
+_AT_ONCE = "All images have the published masses at every budget."
 _P1 = "Parameters: Alexander et al. 2019 (arXiv:1909.07346), Table I. Mass is added; images contain the lens's light."
 _P2 = "Parameters: Alexander et al. 2020 (arXiv:2008.12731), checked against the released images."
 _SIM = (
@@ -67,6 +71,7 @@ def _population(
     target: str = "zoo_deeplense.population:build",
     requires: tuple[str, ...] = (),
     paths: tuple[str, ...] = (),
+    phases: Mapping[str, str] = tables.PHASES,
 ) -> DatasetSpec:
     return DatasetSpec(
         id=f"deeplense/{name}",
@@ -80,12 +85,12 @@ def _population(
         meanings=_meanings(params),
         budgets=tables.BUDGETS,
         budget_notes=tables.BUDGET_NOTES,
+        budget_phases=phases,
         yields=tables.YIELDS,
         shown=tables.SHOWN,
         added=tables.ADDED,
         switch=tables.SWITCH,
         switch_values=tables.SWITCH_VALUES,
-        easier=tables.EASIER,
         version=version,
         earlier={**_version_1(params), **earlier} if version > 1 else {},
         changes={**tables.CHANGES, **changes} if version > 1 else {},
@@ -94,7 +99,7 @@ def _population(
         baselines=tables.BASELINES,
         simulated=True,
         tags=("lens",),
-        card=_CARD.format(source=source),
+        card=_CARD.format(source=source, phases=_LEADING if phases else _AT_ONCE),
     )
 
 
@@ -134,13 +139,25 @@ def zoo_datasets() -> list[DatasetSpec]:
         *_variants("modelB", tables.MODEL_B),
         _population("published", tables.PUBLISHED, _P2, "modelB oriented and scaled like the released images"),
         _population(
-            "model_2019_ideal", tables.MODEL_2019_IDEAL, _P1, "1909.07346 VI.A: lens light, equal sub-haloes, 1 %"
+            "model_2019_ideal",
+            tables.MODEL_2019_IDEAL,
+            _P1,
+            "1909.07346 VI.A: lens light, equal sub-haloes, 1 %",
+            phases={},
         ),
         _population(
-            "model_2019_representative", tables.MODEL_2019_REPRESENTATIVE, _P1, "1909.07346 VI.B: the same, all varies"
+            "model_2019_representative",
+            tables.MODEL_2019_REPRESENTATIVE,
+            _P1,
+            "1909.07346 VI.B: the same, all varies",
+            phases={},
         ),
-        _population("model1", tables.MODEL_1, _SIM, "DeepLenseSim's Model I: SIE, axion-mass dependent vortex"),
-        _population("model2", tables.MODEL_2, _SIM, "DeepLenseSim's Model II: the same through Euclid's VIS"),
+        _population(
+            "model1", tables.MODEL_1, _SIM, "DeepLenseSim's Model I: SIE, axion-mass dependent vortex", phases={}
+        ),
+        _population(
+            "model2", tables.MODEL_2, _SIM, "DeepLenseSim's Model II: the same through Euclid's VIS", phases={}
+        ),
         _population(
             "model3",
             tables.MODEL_3,
@@ -149,6 +166,7 @@ def zoo_datasets() -> list[DatasetSpec]:
             version=3,
             earlier=tables.MODEL_3_EARLIER,
             changes=tables.MODEL_3_CHANGES,
+            phases={},
         ),
         _population(
             "real_sources",
