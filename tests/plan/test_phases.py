@@ -13,6 +13,7 @@ from zoo.data.phases import Phase, describe_phases, last_epochs, phase_number, p
 from zoo.errors import UsageError
 from zoo.host import load_plugins
 from zoo.phase_text import read_phases, scale_phases
+from zoo.plan import cells
 from zoo.plan.bench import plan_bench
 from zoo.plan.cells import make_plan
 from zoo.plan.phases import phases_epochs
@@ -226,12 +227,12 @@ def staged(tmp_path):
         specs["foreignsky/clumps"], budget_phases={"smoke": "boost=9*2, boost=6*1, *3"}
     )
 
-    def staged(settings=None, models="toyzoo/tiny", budget="smoke", **more):
+    def staged(settings=None, models="toyzoo/tiny", budget="smoke", note=lambda sentence: None, **more):
         request = Request(
             models=models.split(","), data=["foreignsky/clumps"], settings=settings or {}, budget=budget, device="cpu",
             baselines=False, **more,
         )  # fmt: skip
-        return make_plan(host, request)
+        return make_plan(host, request, note=note)
 
     return staged
 
@@ -303,3 +304,16 @@ def test_the_published_masses_are_reached_from_larger_ones(budget):
         masses = [phase.params["mass_scale"] for phase in cell.phases]
         assert masses == ([] if cell.data == "deeplense/model1" else [4.0, "U(1,4)", 1.0])
         assert cell.recipe.params["mass_scale"] == 1.0
+
+
+def test_a_folder_of_images_has_no_phases_and_a_note_says_so(staged, monkeypatch):
+    monkeypatch.setattr(cells, "recipe_of_folder", lambda dataset, recipe, folder, sizes: recipe)
+    monkeypatch.setattr(cells, "folder_digest", lambda folder, split, size: split)
+    notes: list[str] = []
+    [cell] = staged({"epochs": 6}, images=Path("there"), note=notes.append)
+    assert (cell.phases, cell.phases_from) == ((), "")
+    assert [note.startswith("the phases of budget smoke on foreignsky/clumps are left out") for note in notes] == [True]
+    notes.clear()
+    for settings in ({"data.boost": 2}, {"train.phases": "none"}):
+        staged(settings, images=Path("there"), note=notes.append)
+    assert notes == []

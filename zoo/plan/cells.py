@@ -121,6 +121,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                 f"the phases of budget {budget.name} on {dataset.id} are left out: the training images of --images "
                 "have the parameters of the test images"
             )
+        phases_of: dict[int, tuple[Phase, ...]] = {0: ()}  # epochs -> phases; 0 of a network that fits itself
         for model in models:
             for name in model.training:
                 if name not in SETTING_NAMES:
@@ -131,11 +132,11 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     )
             training = {**model.training, **budget.training, **given[model.id]}
             resolved = None if model.fits_itself else TrainingSettings(**training)
-            phases: tuple[Phase, ...] = ()
-            if resolved is not None:
-                epochs = resolved.epochs
+            epochs = 0 if resolved is None else resolved.epochs
+            if epochs not in phases_of:
                 own = phased(epochs=epochs) if request.images is None else settings
-                phases = make_phases(host, dataset, recipe, settings=own, budget=budget, epochs=epochs)
+                phases_of[epochs] = make_phases(host, dataset, recipe, settings=own, budget=budget, epochs=epochs)
+            phases = phases_of[epochs]
             mine = {**settings, **own_settings[model.id]}
             hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}
             hparams, content = pin_paths(hparams, model.paths)
