@@ -302,7 +302,7 @@ def test_the_published_masses_are_reached_from_larger_ones(budget):
     )  # fmt: skip
     for cell in make_plan(load_plugins(environment={}), request):
         masses = [phase.params["mass_scale"] for phase in cell.phases]
-        assert masses == ([] if cell.data == "deeplense/model1" else [4.0, "U(1,4)", 1.0])
+        assert masses == [4.0, "U(1,4)", 1.0]
         assert cell.recipe.params["mass_scale"] == 1.0
 
 
