@@ -294,6 +294,18 @@ def test_other_budgets_and_networks_that_fit_themselves_have_no_phases(staged):
         assert (cell.phases, cell.phases_from) == ((), "")
 
 
+def test_phases_of_the_budget_that_cannot_be_drawn_name_the_way_out():
+    request = Request(
+        models=["gconv/p4"], data=["modelA"], budget="laptop", device="cpu", settings={"data.subhalo_count": 150.0}
+    )
+    with pytest.raises(UsageError, match=r"(?s)phases of budget laptop, .*total mass.*--set train.phases=none"):
+        make_plan(load_plugins(environment={}), request)
+    [cell] = make_plan(
+        load_plugins(environment={}), replace(request, settings={**request.settings, "train.phases": "none"})
+    )
+    assert cell.phases == ()
+
+
 @pytest.mark.parametrize("budget", ["laptop", "evening", "paper"])
 def test_the_published_masses_are_reached_from_larger_ones(budget):
     request = Request(

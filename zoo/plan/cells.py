@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from zoo import registry
@@ -29,7 +28,7 @@ from zoo.plan.overrides import (
     hparam,
     of_training_images,
 )
-from zoo.plan.phases import make_phases, phases_epochs, with_budget_phases
+from zoo.plan.phases import budget_phases_of, make_phases, phases_epochs
 from zoo.plan.recipes import make_recipe, recipe_of_folder, try_population
 from zoo.plan.request import Request
 from zoo.plan.settings import RULES, SETTING_NAMES, TrainingSettings
@@ -115,12 +114,12 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             recipe = recipe_of_folder(dataset, recipe, request.images, needed)
             images = {split: folder_digest(request.images, split, size) for split, size in needed.items()}
         try_population(host, dataset, recipe)
-        phased = partial(with_budget_phases, dataset, recipe, settings=settings, budget=budget)
-        if request.images is not None and phased(epochs=1) != settings:
+        if request.images is not None and budget_phases_of(dataset, recipe, settings=settings, budget=budget, epochs=1):
             note(
                 f"the phases of budget {budget.name} on {dataset.id} are left out: the training images of --images "
                 "have the parameters of the test images"
             )
+        phase_settings = settings if request.images is None else {**settings, PHASES: ""}
         phases_of: dict[int, tuple[Phase, ...]] = {0: ()}  # epochs -> phases; 0 of a network that fits itself
         for model in models:
             for name in model.training:
@@ -134,8 +133,9 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             resolved = None if model.fits_itself else TrainingSettings(**training)
             epochs = 0 if resolved is None else resolved.epochs
             if epochs not in phases_of:
-                own = phased(epochs=epochs) if request.images is None else settings
-                phases_of[epochs] = make_phases(host, dataset, recipe, settings=own, budget=budget, epochs=epochs)
+                phases_of[epochs] = make_phases(
+                    host, dataset, recipe, settings=phase_settings, budget=budget, epochs=epochs
+                )
             phases = phases_of[epochs]
             mine = {**settings, **own_settings[model.id]}
             hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}

@@ -34,24 +34,6 @@ def phases_epochs(settings: Mapping[str, Any]) -> int | None:
     return sum(phase.epochs for phase in read_phases(settings[PHASES], of=PHASES)) if given else None
 
 
-def with_budget_phases(
-    dataset: DatasetSpec, recipe: Recipe, *, settings: Mapping[str, Any], budget: Budget, epochs: int
-) -> Mapping[str, Any]:
-    """Return the settings with the phases of the budget, where these hold and the settings state nothing else.
-
-    Args:
-        dataset: Spec of the data set.
-        recipe: Recipe of validation and test images.
-        settings: Settings of all models.
-        budget: The budget.
-        epochs: Number of epochs of the training.
-    """
-    if PHASES in settings or of_training_images(settings):
-        return settings
-    text = budget_phases(dataset, recipe, budget.name, epochs=epochs)
-    return {**settings, PHASES: text} if text else settings
-
-
 def make_phases(
     host: Host,
     dataset: DatasetSpec,
@@ -61,7 +43,7 @@ def make_phases(
     budget: Budget,
     epochs: int,
 ) -> tuple[Phase, ...]:
-    """Return the phases of a training; none where its images have the parameters of validation and test images.
+    """Return the phases of a training: those of the settings, else those that the data set declares for the budget.
 
     Args:
         host: The plugins.
@@ -75,6 +57,37 @@ def make_phases(
         UsageError: The data set is not simulated, a parameter is unknown or impossible, or the images of a phase have
             another size.
     """
+    text = budget_phases_of(dataset, recipe, settings=settings, budget=budget, epochs=epochs)
+    if not text:
+        return _given_phases(host, dataset, recipe, settings=settings, budget=budget, epochs=epochs)
+    try:
+        return _given_phases(host, dataset, recipe, settings={**settings, PHASES: text}, budget=budget, epochs=epochs)
+    except UsageError as error:
+        raise UsageError(
+            f"The phases of budget {budget.name}, {text}: {error.args[0]}",
+            hint="To train without them: --set train.phases=none",
+        ) from error
+
+
+def budget_phases_of(
+    dataset: DatasetSpec, recipe: Recipe, *, settings: Mapping[str, Any], budget: Budget, epochs: int
+) -> str:
+    """Return the text of the phases of the budget; "" where they do not hold or the settings state others or none."""
+    if PHASES in settings or of_training_images(settings):
+        return ""
+    return budget_phases(dataset, recipe, budget.name, epochs=epochs)
+
+
+def _given_phases(
+    host: Host,
+    dataset: DatasetSpec,
+    recipe: Recipe,
+    *,
+    settings: Mapping[str, Any],
+    budget: Budget,
+    epochs: int,
+) -> tuple[Phase, ...]:
+    """Return the phases of the settings; none where all images have the parameters of validation and test images."""
     names = of_training_images(settings)
     if not names:
         return ()
