@@ -275,7 +275,7 @@ class DatasetSpec(Spec):
                 raise ValueError(f"{self.id}: captions[{name!r}] cannot format a number: {text!r}: {error}") from error
 
     def _check_phases(self, where: str, text: str) -> None:
-        """Refuse phases that cannot be read, that name unknown parameters, or that no stored images can have.
+        """Refuse phases that cannot be read, of unknown parameters, of paths, and of images that are not simulated.
 
         Raises:
             ValueError: The text is not that of phases of this data set.

@@ -92,6 +92,12 @@ def test_the_advice_is_the_phases_that_the_data_set_declares_at_the_length_of_th
     assert "--set 'train.phases=depth=4*2, depth=U(1, 4)*1, depth=1*6' or --set init=WEIGHTS" in text
 
 
+def test_a_cell_of_an_earlier_version_may_lack_a_parameter() -> None:
+    older = replace(CELL, recipe=replace(CELL.recipe, params={"flat": False}))
+    stated = replace(DATA, yields={"depth": ["flat"]})
+    assert "train.phases=" in describe_plateau(older, stated, epochs=3)
+
+
 def test_phases_of_the_own_budget_come_before_those_of_another() -> None:
     both = replace(DATA, budget_phases={**DATA.budget_phases, "smoke": "depth=2*1, depth=1*2"})
     assert "'train.phases=depth=2*3, depth=1*6'" in describe_plateau(CELL, both, epochs=3)

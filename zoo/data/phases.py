@@ -81,7 +81,9 @@ def budget_phases(dataset: DatasetSpec, recipe: Recipe, budget: str, *, epochs: 
     decisive = changed.union(*(group for group in groups if group & changed))
     params = all_params(dataset, recipe.params)
     usual = typed_params(dataset, {**dataset.params, **dataset.budgets.get(budget, {})})
-    return "" if any(differ(params[name], usual[name]) for name in decisive) else scale_phases(text, epochs)
+    # A recipe of an earlier version may lack a parameter.
+    other = any(differ(params.get(name, usual[name]), usual[name]) for name in decisive)
+    return "" if other else scale_phases(text, epochs)
 
 
 def describe_phases(phases: Sequence[Phase]) -> str:
