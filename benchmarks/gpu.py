@@ -7,9 +7,9 @@ after a first shard, which includes compilation where that pays.
 
 Steps: forward pass, loss, backward pass and AdamW on one batch in float32, tf32 and bf16, as in `zoo.train.loop`, and
 in bf16 without `zoo.train.few_channels`. Wall times of steps in a row, the least of three, are measured before the
-profiler is used for the first time, since it makes all launches after it slower. GPU time is the sum over the kernels of
-a step. Where wall time is longer than GPU time, the processor cannot launch kernels as fast as the GPU runs them, and
-several trainings on one GPU use it better.
+profiler is used for the first time, since it makes all launches after it slower. GPU time is the sum over the kernels
+of a step. Where wall time is longer than GPU time, the processor cannot launch kernels as fast as the GPU runs them,
+and several trainings on one GPU use it better.
 """
 
 from __future__ import annotations
