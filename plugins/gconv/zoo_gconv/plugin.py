@@ -36,4 +36,4 @@ def _spec(name: str, network: Network) -> ModelSpec:
 @hookimpl
 def zoo_models() -> list[ModelSpec]:
     """Return the group networks and their plain counterparts."""
-    return [_spec(name, network) for name, network in NETWORKS.items()]
+    return [_spec(name, network) for name, network in NETWORKS.items() if "classify" in network.tasks]
