@@ -62,7 +62,14 @@ class Residual(nn.Module):
         if kind not in KINDS:
             raise UsageError(f"residual={kind!r} must be one of {', '.join(KINDS)}.")
         self.kind = kind
-        self.log_gain = nn.Parameter(torch.tensor(math.log(_FIRST_GAIN) / _RATE)) if kind == "chi_square" else None
+        self.log_gain = nn.Parameter(torch.zeros(())) if kind == "chi_square" else None
+        self.set_gain(_FIRST_GAIN)
+
+    @torch.no_grad()
+    def set_gain(self, gain: float) -> None:
+        """Set the factor of the photon noise: variance of a pixel per unit of light; mean squares have none."""
+        if self.log_gain is not None:
+            self.log_gain.fill_(math.log(gain) / _RATE)
 
     def loss(self, images: Tensor, reconstructed: Tensor) -> Tensor:
         """Return the mean over images and pixels of the negative log-likelihood, or of the squared difference."""

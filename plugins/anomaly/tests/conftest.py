@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+SIZE = 24
 
-def rings(count, *, size=32, spot=0.0, seed=0):
+
+def rings(count, *, size=SIZE, spot=0.0, seed=0):
     """Return images [n, 1, size, size] with mean 0 and deviation of about 1: rings, and a spot where `spot` is set."""
     generator = torch.Generator().manual_seed(seed)
     y, x = torch.meshgrid(*[torch.linspace(-2, 2, size)] * 2, indexing="ij")
@@ -18,14 +20,14 @@ def rings(count, *, size=32, spot=0.0, seed=0):
     return (3 * (ring + spot * torch.exp(-far / 0.05) + noise) - 0.8)[:, None]
 
 
-def auc_of(method, *, size=32, spot=3.0, count=60):
+def auc_of(method, *, size=SIZE, spot=3.0, count=60):
     """Return the share of pairs of a plain ring and one with a spot in which the latter has the higher score."""
     with torch.no_grad():
         plain, odd = (method(rings(count, size=size, spot=s, seed=9)) for s in (0.0, spot))
     return float((odd[:, None] > plain).float().mean())
 
 
-def train(method, *, size=32, steps=60, lr=3e-3, batch=32):
+def train(method, *, size=SIZE, steps=50, lr=3e-3, batch=24):
     """Train a method as the harness does, by its losses in turn; return it in evaluation mode."""
     method.train()
     if hasattr(method, "optimizers"):

@@ -12,6 +12,27 @@ from torch import Tensor, nn
 from zoo.errors import UsageError
 
 
+@dataclass(frozen=True)
+class Layer:
+    """A convolution between maps of known sizes.
+
+    Args:
+        channels, width: Numbers of channels before and after.
+        kernel: Edge length of the filters.
+        stride: Stride.
+        padding: Zeros around the map.
+        size, next_size: Edge lengths of the maps before and after.
+    """
+
+    channels: int
+    width: int
+    kernel: int
+    stride: int
+    padding: int
+    size: int
+    next_size: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
     """Layers of an encoder; its decoder mirrors them.
@@ -47,6 +68,19 @@ class Architecture:
         if self.last_kernel is not None and (type(self.last_kernel) is not int or self.last_kernel < 1):
             raise UsageError(f"last_kernel={self.last_kernel!r} must be a whole number, 1 or more, or null.")
 
+    def plan(self, *, in_chans: int, image_size: int) -> list[Layer]:
+        """Return the convolutions for images of a size."""
+        layers = []
+        channels, size = in_chans, image_size
+        for width, kernel, stride, padding in zip(
+            self.widths, self.kernel_sizes, self.strides, self.paddings, strict=True
+        ):
+            kernel = min(kernel, size + 2 * padding)
+            next_size = (size + 2 * padding - kernel) // stride + 1
+            layers.append(Layer(channels, width, kernel, stride, padding, size, next_size))
+            channels, size = width, next_size
+        return layers
+
 
 PUBLISHED: dict[str, Any] = {
     "widths": [16, 32, 64],
@@ -69,32 +103,7 @@ SMALL: dict[str, Any] = {
 """Layers for a laptop: 64 pixels become 32, 16 and 8. A smooth lens with its source has about 13 parameters."""
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """A convolution between maps of known sizes."""
-
-    channels: int
-    width: int
-    kernel: int
-    stride: int
-    padding: int
-    size: int
-    next_size: int
-
-
-def _layers(architecture: Architecture, *, in_chans: int, image_size: int) -> list[_Layer]:
-    layers = []
-    channels, size = in_chans, image_size
-    columns = (architecture.widths, architecture.kernel_sizes, architecture.strides, architecture.paddings)
-    for width, kernel, stride, padding in zip(*columns, strict=True):
-        kernel = min(kernel, size + 2 * padding)
-        next_size = (size + 2 * padding - kernel) // stride + 1
-        layers.append(_Layer(channels, width, kernel, stride, padding, size, next_size))
-        channels, size = width, next_size
-    return layers
-
-
-def _missing(layer: _Layer, kernel: int) -> int:
+def _missing(layer: Layer, kernel: int) -> int:
     """Return the pixels by which a transposed convolution falls short of a layer's input; less than the stride."""
     return layer.size - ((layer.next_size - 1) * layer.stride - 2 * layer.padding + kernel)
 
@@ -111,7 +120,7 @@ class Encoder(nn.Module):
 
     def __init__(self, architecture: Architecture, *, in_chans: int, image_size: int, last_relu: bool) -> None:
         super().__init__()
-        layers = _layers(architecture, in_chans=in_chans, image_size=image_size)
+        layers = architecture.plan(in_chans=in_chans, image_size=image_size)
         modules: list[nn.Module] = []
         for layer in layers:
             modules += [
@@ -141,7 +150,7 @@ class Decoder(nn.Module):
         self, architecture: Architecture, *, in_chans: int, image_size: int, first_relu: bool, tanh: bool
     ) -> None:
         super().__init__()
-        layers = _layers(architecture, in_chans=in_chans, image_size=image_size)
+        layers = architecture.plan(in_chans=in_chans, image_size=image_size)
         smallest = layers[-1]
         self.shape = (smallest.width, smallest.next_size, smallest.next_size)
         self.linear = nn.Linear(architecture.latent, torch.Size(self.shape).numel())
