@@ -108,6 +108,18 @@ def test_an_obvious_anomaly_is_found(auc_of, train, name, published, least):
     assert auc_of(method) > least
 
 
+@pytest.mark.parametrize("name", ["ae", "vae"])
+def test_the_published_optimiser_is_adam(rings, name):
+    method = build(name, published=True)
+    (optimizer,) = method.optimizers(2e-3, 1e-5)
+    assert type(optimizer) is torch.optim.Adam
+    assert {key: optimizer.defaults[key] for key in ("lr", "weight_decay")} == {"lr": 2e-3, "weight_decay": 1e-5}
+    assert len(optimizer.param_groups[0]["params"]) == len(list(method.parameters()))
+    method.eval()
+    assert torch.equal(method.training_losses(rings(3), None, 0), method.loss(rings(3), None))
+    assert not hasattr(build(name), "optimizers")
+
+
 @pytest.mark.slow
 def test_the_published_variational_auto_encoder_learns(rings, train):
     method, images = build("vae", published=True, latent=16, beta=0), rings(32, seed=7)

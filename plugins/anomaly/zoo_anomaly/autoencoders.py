@@ -6,7 +6,7 @@ Makhzani et al. 2015, arXiv:1511.05644), each as in arXiv:2008.12731 and in a fo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -182,6 +182,27 @@ class AdversarialAutoEncoder(AutoEncoder):
         return F.softplus(-self.discriminator(codes).to(images.dtype)).mean()
 
 
+class WithAdam:
+    """Adam, as published, in place of the harness's AdamW; goes before the class of an auto-encoder with one loss."""
+
+    def optimizers(self, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+        """Return the only optimiser."""
+        parameters = cast("nn.Module", self).parameters()
+        return [torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay)]
+
+    def training_losses(self, images: Tensor, labels: Tensor, turn: int) -> Tensor:
+        """Return the loss."""
+        return cast("AutoEncoder", self).loss(images, labels)
+
+
+class PublishedAutoEncoder(WithAdam, AutoEncoder):
+    """The auto-encoder of arXiv:2008.12731."""
+
+
+class PublishedVariationalAutoEncoder(WithAdam, VariationalAutoEncoder):
+    """The variational auto-encoder of arXiv:2008.12731."""
+
+
 def build_ae(*, in_chans: int, num_classes: int, image_size: int, published: bool, **hparams: Any) -> AutoEncoder:
     """Build a plain auto-encoder.
 
@@ -192,14 +213,16 @@ def build_ae(*, in_chans: int, num_classes: int, image_size: int, published: boo
         published: Whether it is that of arXiv:2008.12731.
         hparams: `residual`, and the fields of `zoo_anomaly.convolutional.Architecture`.
     """
-    return AutoEncoder(batch_norm=published, **_common(in_chans, image_size, published=published, **hparams))
+    kind = PublishedAutoEncoder if published else AutoEncoder
+    return kind(batch_norm=published, **_common(in_chans, image_size, published=published, **hparams))
 
 
 def build_vae(
     *, in_chans: int, num_classes: int, image_size: int, published: bool, **hparams: Any
 ) -> VariationalAutoEncoder:
     """Build a variational auto-encoder; arguments as for `build_ae`, and `beta`."""
-    return VariationalAutoEncoder(**_common(in_chans, image_size, published=published, **hparams))
+    kind = PublishedVariationalAutoEncoder if published else VariationalAutoEncoder
+    return kind(**_common(in_chans, image_size, published=published, **hparams))
 
 
 def build_aae(

@@ -1,4 +1,4 @@
-"""What the methods that fit themselves share: first training images, a normal distribution, photon noise."""
+"""First training images, a normal distribution and photon noise, for the methods that fit themselves."""
 
 from __future__ import annotations
 
