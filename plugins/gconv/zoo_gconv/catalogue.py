@@ -328,6 +328,7 @@ PARAMETERS: dict[str, int] = {
     "p4cnn": 20_133,
     "p4cnn_pooled": 19_383,
     "p4m": 29_391,
+    "p4m_ae": 49_128,
     "p4m_convnext": 396_993,
     "p4m_resnet18": 1_396_475,
     "p4m_resnet18_wide": 11_187_977,
