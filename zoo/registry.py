@@ -15,7 +15,7 @@ from zoo.errors import MissingError, UsageError, nearest
 from zoo.host import Host, PluginRecord
 from zoo.isolation import plugin_code
 from zoo.packages import code_digest, distributions_by_module, first_party, installed_code, is_editable
-from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
+from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec, TaskSpec
 from zoo.version import __version__
 
 S = TypeVar("S", bound=Spec)
@@ -27,6 +27,7 @@ LIST_COMMANDS: dict[type[Spec], str] = {
     SimulatorSpec: "zoo list-simulators",
     LauncherSpec: "zoo list-launchers",
     MetricSpec: "zoo plugins",
+    TaskSpec: "zoo plugins",
 }
 _WILDCARDS = frozenset("*?[")
 

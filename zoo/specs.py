@@ -16,6 +16,8 @@ from zoo.plain_values import FORMS, LONGEST_ID, LONGEST_SUMMARY, plain_value
 
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_]*/[A-Za-z0-9][A-Za-z0-9_.+-]*")
 TARGET_PATTERN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+CLASSIFY = "classify"
+"""Name of the task that models and metrics answer where they state none."""
 REFERENCE_SHAPE = {"in_chans": 1, "num_classes": 3, "image_size": 150}
 """Images and classes for which a spec states its number of parameters: those of the published lens data sets."""
 SHAPE_ARGUMENTS = ("in_chans", "num_classes", "image_size")
@@ -117,7 +119,8 @@ class ModelSpec(Spec):
 
     `build(*, in_chans: int, num_classes: int, image_size: int, **arguments, **hparams) -> torch.nn.Module`
 
-    and the module maps float images [N, C, H, W] to logits [N, K].
+    and the module maps float images [N, C, H, W] to predictions [N, num_classes]: logits of the classes, or what its
+    task takes. Of a task with one number for an image, `num_classes` is 1 and the module may return [N].
 
     Args:
         arguments: Fixed keyword arguments of the target, so that one builder serves several specs; no setting changes
@@ -140,6 +143,7 @@ class ModelSpec(Spec):
             which bf16 is slower or makes its training fail. Its scores are computed in float32 in any case.
         fits_itself: Whether the module has a method `fit_splits` (`zoo.models.own_fit`), which replaces the training
             loop. No training setting applies to it then.
+        tasks: Names of the tasks that it answers, such as "classify" and "anomaly"; a task of a plugin by its full id.
     """
 
     kind: ClassVar[str] = "model"
@@ -157,6 +161,7 @@ class ModelSpec(Spec):
     twins: tuple[str, ...] = ()
     bf16_devices: tuple[str, ...] = BF16_DEVICES
     fits_itself: bool = False
+    tasks: tuple[str, ...] = (CLASSIFY,)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -193,8 +198,9 @@ class DatasetSpec(Spec):
             images as they were. A recipe leaves them out at their default, so that recipes made before stay the same.
         paths: Parameters that are paths of files or folders where their value is a text. Images are identified by the
             content of the files, and a path is made absolute.
-        tasks: Other questions about the same images: name -> {new class: [classes that it takes together]}, with
-            every class once; `--task NAME` selects one of them.
+        tasks: Groupings of the classes: name -> {new class: [classes that it takes together]}, with every class once;
+            `--task NAME` selects one of them.
+        normal: Classes that are not anomalies: `--task anomaly` trains on these only.
         simulated: Whether the target returns a population, so that a simulator is needed.
         params: Every parameter and prior with its default; `--set data.NAME=VALUE` may change only these.
         meanings: Parameter -> what it is, with its unit, for `zoo show`.
@@ -226,6 +232,7 @@ class DatasetSpec(Spec):
     params: Mapping[str, Any] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, Any] = field(default_factory=dict)
+    normal: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
@@ -250,6 +257,10 @@ class DatasetSpec(Spec):
             taken = [old for group in groups.values() for old in group] if isinstance(groups, Mapping) else []
             if sorted(taken) != sorted(self.classes) or len(groups) < 2:
                 raise ValueError(f"{self.id}: task {name!r} must put every class into one of at least two groups, once")
+        if unknown := [name for name in self.normal if name not in self.classes]:
+            raise ValueError(f"{self.id}: normal names {unknown[0]!r}, which is not one of its classes")
+        if self.normal and set(self.normal) == set(self.classes):
+            raise ValueError(f"{self.id}: normal holds all classes, so that no image is an anomaly")
         for budget, values in self.budgets.items():
             if not isinstance(values, Mapping):
                 raise ValueError(f"{self.id}: budgets[{budget!r}] must be a mapping from parameters to values")
@@ -341,6 +352,20 @@ class LauncherSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSpec(Spec):
-    """One more score. Its target is called as `metric(probabilities [N, K], labels [N]) -> dict of floats`."""
+    """One more score. Its target is called as `metric(probabilities [N, K], labels [N]) -> dict of floats`.
+
+    Args:
+        tasks: Names of the tasks whose predictions it takes. Of others than classification, it gets the predictions
+            [N, K] as the task states them in place of probabilities.
+    """
 
     kind: ClassVar[str] = "metric"
+
+    tasks: tuple[str, ...] = (CLASSIFY,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec(Spec):
+    """A question about the images of data sets. Its target is a subclass of `zoo.tasks.task.Task`."""
+
+    kind: ClassVar[str] = "task"

@@ -140,7 +140,7 @@ for command in (
         "report",
         "Show the results in a store, best first, one table for each data set and size, with paired differences.",
     ),
-    LazyCommand("predict", "zoo.cli.predict", "predict", "Classify images with trained weights."),
+    LazyCommand("predict", "zoo.cli.predict", "predict", "Classify images with trained weights, or score them."),
     LazyCommand(
         "evaluate",
         "zoo.cli.evaluate",
@@ -152,7 +152,7 @@ for command in (
     LazyCommand("list-simulators", "zoo.cli.listing", "list_simulators", "List lens simulators."),
     LazyCommand("list-launchers", "zoo.cli.listing", "list_launchers", "List ways to run cells."),
     LazyCommand(
-        "show", "zoo.cli.inspect", "show", "Show the details of a model, data set, simulator, launcher or metric."
+        "show", "zoo.cli.inspect", "show", "Show the details of a model, data set, simulator, launcher, metric or task."
     ),
     LazyCommand(
         "simulate",

@@ -22,7 +22,7 @@ from zoo.schema import plain
 
 if TYPE_CHECKING:
     from zoo.host import Host
-    from zoo.inference.evaluate import Evaluation
+    from zoo.inference.evaluate import Evaluation, TaskEvaluation
 
 
 @click.command()
@@ -120,8 +120,10 @@ def evaluate(
         _print(host, found)
 
 
-def _print(host: Host, found: Evaluation) -> None:
+def _print(host: Host, found: Evaluation | TaskEvaluation) -> None:
     from rich.table import Table
+
+    from zoo.scores.schema import Measures
 
     dataset = datasets_by_id(host).get(found.recipe.dataset)
     shown = ", ".join(shown_params(dataset, found.recipe.params))
@@ -135,6 +137,12 @@ def _print(host: Host, found: Evaluation) -> None:
     table.add_column("score")
     table.add_column("value", justify="right")
     table.add_column("95 %")
+    if isinstance(found, Measures):
+        for one in found.in_order.values():
+            between = "" if one.interval is None else f"{one.interval[0]:.4f} to {one.interval[1]:.4f}"
+            table.add_row(one.label, f"{one.value:.4f}", between)
+        console().print(table)
+        return
     for name, area in found.auc.items():
         low, high = found.intervals.get(f"auc.{name}", (None, None))
         interval = "" if low is None else f"{low:.4f} to {high:.4f}"

@@ -19,7 +19,7 @@ from zoo.escaping import visible
 from zoo.isolation import plugin_code
 from zoo.paths import cache_dir
 from zoo.schema import plain
-from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
+from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Show the details of a model, data set, simulator, launcher or metric."""
+    """Show the details of a model, data set, simulator, launcher, metric or task."""
     spec = _find_any(host_of(ctx), name)
     if as_json:
         print_json({"kind": spec.kind, **spec.to_json()})
@@ -89,7 +89,7 @@ def _find_any(host: Host, name: str) -> Spec:
     from zoo import registry
 
     errors: list[UsageError | MissingError] = []
-    for kind in (ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec, MetricSpec):
+    for kind in (ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec, MetricSpec, TaskSpec):
         if errors and not host.specs_of(kind):
             continue  # a name can be valid although plugins offer no metric
         try:

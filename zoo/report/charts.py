@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup
 from msgspec.structs import replace
 
 from zoo.plurals import counted
 from zoo.report.columns import known
-from zoo.report.digest import FALSE_RATES, Bin, Digest, ReliabilityBin
-from zoo.report.svg import Panel, band, dot, frame, line, picture, series_class, short, text, whisker
+from zoo.report.digest import FALSE_RATES, LOW_RATES, Bin, Digest, ReliabilityBin
+from zoo.report.svg import SERIES, Panel, band, dot, frame, line, picture, series_class, short, text, whisker
 from zoo.results.comparison import Estimate, Variant, estimate
 
 Digests = Mapping[str, Digest]
@@ -55,19 +56,17 @@ def _digests_of(variant: Variant, digests: Digests) -> list[Digest]:
     return [digests[result.run_id] for result in variant.results if result.run_id in digests]
 
 
-def roc_panels(variants: Sequence[Variant], digests: Digests, classes: Sequence[str], *, corner: bool) -> list[Figure]:
-    """Draw one-vs-rest ROC curves, a panel for each class, a line and a band for each variant.
+def roc_panels(variants: Sequence[Variant], digests: Digests, *, corner: bool) -> list[Figure]:
+    """Draw ROC curves, a panel for each class, a line and a band for each variant.
 
     Args:
         variants: Variants that are drawn.
         digests: Digests of their runs.
-        classes: One panel each.
         corner: Whether only false positive rates up to 0.2 and true ones from 0.8 are drawn.
     """
     limits = ((0.0, _CORNER), (1 - _CORNER, 1.0)) if corner else ((0.0, 1.0), (0.0, 1.0))
     panels = []
-    # The areas of two classes are one number, and their curves mirror images.
-    for name in classes if len(classes) > 2 else classes[1:]:
+    for name in _titles(variants, digests, "roc"):
         panel = Panel(x=limits[0], y=limits[1])
         xs = [x for x in FALSE_RATES.tolist() if x <= limits[0][1] + 1e-9]
         layers = ["", ""]
@@ -93,6 +92,65 @@ def roc_panels(variants: Sequence[Variant], digests: Digests, classes: Sequence[
         content = axes + chance + "".join(layers)
         drawn = picture(content, width=panel.width, height=panel.height, name=f"ROC curves, {words(name)}")
         panels.append(Figure(drawing=drawn, heading=words(name)))
+    return panels
+
+
+def _titles(variants: Sequence[Variant], digests: Digests, curves: str) -> list[str]:
+    """Return the titles of the ROC curves that some variant has."""
+    found = [getattr(digest, curves) for variant in variants for digest in _digests_of(variant, digests)]
+    return list(dict.fromkeys(title for each in found for title in each))
+
+
+def low_rate_panels(variants: Sequence[Variant], digests: Digests) -> list[Figure]:
+    """Draw ROC curves over a logarithmic axis of false positive rates, a panel for each curve of the task."""
+    panels = []
+    rates = LOW_RATES.tolist()
+    for title in _titles(variants, digests, "low_rates"):
+        panel = Panel(x=(rates[0], 1.0), y=(0.0, 1.0), log_x=True)
+        layers = ["", ""]
+        for index, variant in enumerate(variants):
+            curves = [each.low_rates[title] for each in _digests_of(variant, digests) if title in each.low_rates]
+            if not curves:
+                continue
+            mean, low, high = (
+                [_mean([values[at] for values in of_seeds]) for at in range(len(rates))]
+                for of_seeds in (
+                    [one.curve for one in curves],
+                    [one.low for one in curves],
+                    [one.high for one in curves],
+                )
+            )
+            layers[0] += band(panel, rates, low, high, style=series_class(index))
+            layers[1] += line(panel, rates, mean, style=series_class(index), title=variant.name)
+        axes = frame(panel, x_label="false positive rate", y_label="true positive rate")
+        content = axes + line(panel, rates, rates, style="chance") + "".join(layers)
+        name = f"ROC curves at low false positive rates, {words(title)}"
+        drawn = picture(content, width=panel.width, height=panel.height, name=name)
+        panels.append(Figure(drawing=drawn, heading=words(title)))
+    return panels
+
+
+def histogram_panels(variants: Sequence[Variant], digests: Digests) -> list[Figure]:
+    """Draw the shares of each class's scores, a panel for each variant and a line for each class."""
+    panels = []
+    for variant in variants:
+        found = [each.histogram for each in _digests_of(variant, digests)[:1] if each.histogram is not None]
+        for one in found:
+            shares = {name: [count / max(1, sum(counts)) for count in counts] for name, counts in one.counts.items()}
+            top = max((max(values) for values in shares.values()), default=0.0) or 1.0
+            panel = Panel(x=(one.edges[0], one.edges[-1]), y=(0.0, 1.05 * top), height=260)
+            content = frame(panel, x_label="score", y_label="share of the class")
+            middles = [(low + high) / 2 for low, high in pairwise(one.edges)]
+            for index, (name, values) in enumerate(shares.items()):
+                # Not a series of the page: pressing a network hides no class.
+                style = f"s c{index % SERIES}"
+                content += line(panel, middles, values, style=style, title=words(name))
+                highest = values.index(max(values))
+                place = panel.across(middles[highest]), panel.up(values[highest]) - 5
+                content += text(*place, words(name), style=f"tick {style}", anchor="middle")
+            drawn = picture(content, width=panel.width, height=panel.height, name=f"Scores of {variant.name}")
+            caption = "The last bin holds all higher scores."
+            panels.append(Figure(drawing=drawn, heading=variant.name, caption=caption))
     return panels
 
 
@@ -179,12 +237,18 @@ def _mean_bin(bins: Sequence[Bin]) -> Bin:
 
 def _floor(estimates: Sequence[Estimate]) -> float:
     """Return where an axis of areas begins: intervals of two seeds, which reach far below, are cut off there."""
-    lowest = min(max(point.low, point.auc - 0.1) for point in estimates)
+    lowest = min(max(point.low, point.score - 0.1) for point in estimates)
     return max(0.0, math.floor((lowest - 0.005) * 50) / 50)
 
 
+def _top(estimates: Sequence[Estimate]) -> float:
+    """Return where an axis of scores ends: at 1 for areas and shares."""
+    highest = max(point.score for point in estimates)
+    return 1.0 if highest <= 1 else 1.05 * max(min(point.high, 2 * point.score) for point in estimates)
+
+
 def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str]) -> list[Figure]:
-    """Draw macro AUC against training size.
+    """Draw the headline score against training size.
 
     Args:
         curves: Name -> estimates.
@@ -195,18 +259,20 @@ def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str
     points = [point for curve in curves.values() for point in curve]
     sizes = sorted({point.train_images for point in points})
     floor = _floor(points)
-    panel = Panel(x=(sizes[0] / 1.15, sizes[-1] * 1.15), y=(floor, 1.0), width=520, log_x=True)
-    content = frame(panel, x_label="training images", y_label="macro AUC", x_ticks=sizes if len(sizes) <= 6 else None)
+    panel = Panel(x=(sizes[0] / 1.15, sizes[-1] * 1.15), y=(floor, _top(points)), width=520, log_x=True)
+    content = frame(
+        panel, x_label="training images", y_label=points[0].label, x_ticks=sizes if len(sizes) <= 6 else None
+    )
     for order, (name, curve) in enumerate(curves.items()):
         style = series_class(names.index(name) if name in names else len(names) + order)
         xs = [point.train_images for point in curve]
         lows = [max(floor, point.low) for point in curve]
         content += band(panel, xs, lows, [point.high for point in curve], style=style)
-        content += line(panel, xs, [point.auc for point in curve], style=style, title=name)
+        content += line(panel, xs, [point.score for point in curve], style=style, title=name)
         for point in curve:
             images, seeds = counted(point.train_images, "image"), counted(point.seeds, "seed")
-            label = f"{name}: {images}, {seeds}, macro AUC {point.auc:.4f}"
-            content += dot(panel, point.train_images, point.auc, style=style, title=label)
+            label = f"{name}: {images}, {seeds}, {point.label} {point.score:.4f}"
+            content += dot(panel, point.train_images, point.score, style=style, title=label)
     caption = (
         "Each curve joins runs that differ in the number of training images only; 95 % band over images and seeds, "
         "which two seeds leave wide."
@@ -219,7 +285,10 @@ def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str
 
 
 def cost_panels(variants: Sequence[Variant]) -> list[Figure]:
-    """Draw macro AUC against parameters, operations and training time; a line joins what nothing beats at its cost."""
+    """Draw the headline score against parameters, operations and training time.
+
+    A line joins what nothing beats at its cost.
+    """
     estimates = [estimate(variant.results) for variant in variants]
     floor = _floor(estimates)
     panels = []
@@ -232,27 +301,27 @@ def cost_panels(variants: Sequence[Variant]) -> list[Figure]:
         shown = [cost for cost in costs if math.isfinite(cost) and cost > 0]
         if not shown:
             continue
-        panel = Panel(x=(min(shown) / 1.6, max(shown) * 1.6), y=(floor, 1.0), height=260, log_x=True)
-        content = frame(panel, x_label=label, y_label="macro AUC")
-        best, front = -1.0, []
+        panel = Panel(x=(min(shown) / 1.6, max(shown) * 1.6), y=(floor, _top(estimates)), height=260, log_x=True)
+        content = frame(panel, x_label=label, y_label=estimates[0].label)
+        best, front = -math.inf, []
         priced = [pair for pair in zip(costs, estimates, strict=True) if pair[0] > 0]
-        for cost, point in sorted(priced, key=lambda pair: (pair[0], -pair[1].auc)):
-            if point.auc > best:
-                front.append((cost, point.auc))
-                best = point.auc
+        for cost, point in sorted(priced, key=lambda pair: (pair[0], -pair[1].rank)):
+            if point.rank > best:
+                front.append((cost, point.score))
+                best = point.rank
         content += line(panel, [x for x, _ in front], [y for _, y in front], style="chance")
         for index, (variant, cost, point) in enumerate(zip(variants, costs, estimates, strict=True)):
             if cost > 0:
                 style = series_class(index)
                 content += whisker(panel, cost, max(floor, point.low), point.high, style=style)
-                title = f"{variant.name}: {short(cost)} {label}, macro AUC {point.auc:.4f}"
-                content += dot(panel, cost, point.auc, style=style, title=title, radius=5.5)
+                title = f"{variant.name}: {short(cost)} {label}, {point.label} {point.score:.4f}"
+                content += dot(panel, cost, point.score, style=style, title=title, radius=5.5)
                 if len(variants) <= _MOST_LABELS:
                     at, left = panel.across(cost), panel.across(cost) > panel.width * 0.6
                     label = variant.name.partition("/")[2] or variant.name
                     place = (at - 10, "end") if left else (at + 10, "start")
-                    content += text(place[0], panel.up(point.auc) + 4, label, style=f"tick {style}", anchor=place[1])
-        drawn = picture(content, width=panel.width, height=panel.height, name=f"Macro AUC by {label}")
+                    content += text(place[0], panel.up(point.score) + 4, label, style=f"tick {style}", anchor=place[1])
+        drawn = picture(content, width=panel.width, height=panel.height, name=f"{estimates[0].label} by {label}")
         panels.append(Figure(drawing=drawn))
     return panels
 

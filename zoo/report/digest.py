@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from zoo.data.about import UNDECLARED
@@ -18,6 +19,7 @@ from zoo.paths import read_json, write_text
 from zoo.results.files import checked_file
 from zoo.results.schema import Finished
 from zoo.results.store import PREDICTIONS, content_checksum, file_sha256, read_arrays
+from zoo.results.tasks import task_of_result
 from zoo.schema import Record, json_text, plain, read_record
 from zoo.scores.schema import Interval
 from zoo.scores.stats import (
@@ -30,13 +32,19 @@ from zoo.scores.stats import (
     roc_band,
     softmax,
 )
+from zoo.tasks.find import CORE, Tasks
+from zoo.tasks.task import Task
 
 R = TypeVar("R")
-VERSION = 6
+VERSION = 7
 """Raise it when what is kept changes, so that older files are made again."""
 DIGEST = "report.json"
 FALSE_RATES = np.linspace(0, 1, 41) ** 2
 """False positive rates at which ROC curves are kept: close together near 0, where good networks differ."""
+LOW_RATES = np.geomspace(1e-3, 1, 41)
+"""False positive rates of a logarithmic axis."""
+MOST_BINS = 40
+"""Bins of a histogram of the scores of many images."""
 
 SLICES = 5
 
@@ -57,6 +65,18 @@ class RocBand(Record):
     def __post_init__(self) -> None:
         if {len(self.curve), len(self.low), len(self.high)} != {len(FALSE_RATES)}:
             raise ValueError(f"a ROC curve has not {len(FALSE_RATES)} points")
+
+
+class Histogram(Record):
+    """Scores of the test images of each class, in bins of equal width.
+
+    Args:
+        edges: [B + 1] edges of the bins, from the lowest to the highest score that is shown.
+        counts: Class -> images in each bin; those beyond the last edge are in the last bin.
+    """
+
+    edges: tuple[float, ...]
+    counts: Mapping[str, tuple[int, ...]]
 
 
 class ReliabilityBin(Record):
@@ -114,10 +134,12 @@ class Digest(Record):
 
     Args:
         mark: Format, and SHA-256 of the predictions that it was computed from.
-        roc: Class -> its ROC curve, where the class and the rest have images.
+        roc: Title of a curve, such as a class -> the ROC curve, where both kinds of its images are there.
         reliability: Bins of confidence that hold images.
         labels: Parameter -> label of the slices that its data set declares.
         slices: Areas in slices of the scenes' parameters; see `slice_scores`.
+        low_rates: Title -> ROC curve at `LOW_RATES`, for a logarithmic axis.
+        histogram: Scores of the classes; None in tasks without one score for each image.
     """
 
     mark: tuple[int, str]
@@ -125,17 +147,21 @@ class Digest(Record):
     reliability: tuple[ReliabilityBin, ...]
     labels: Mapping[str, str]
     slices: tuple[Slices, ...]
+    low_rates: Mapping[str, RocBand] = {}
+    histogram: Histogram | None = None
 
 
-def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyType({})) -> Digest:
+def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyType({}), tasks: Tasks = CORE) -> Digest:
     """Return curves, calibration and slices of a good result; computed only where they are not kept yet.
 
     Args:
         result: Result with predictions beside it.
         labels: Parameter -> label of the slices, `DatasetSpec.slices`.
+        tasks: Tasks that are installed.
 
     Raises:
         DataError: Predictions are missing or damaged.
+        MissingError: The task's plugin is absent.
     """
     source = checked_file(result, PREDICTIONS)
     mark = (VERSION, predictions_mark(result))
@@ -148,7 +174,7 @@ def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyTyp
         pass
     arrays, _ = read_arrays(source)
     try:
-        digest = _digest(arrays, result.classes, mark=mark, labels=labels)
+        digest = _digest(arrays, result.classes, task_of_result(result, tasks=tasks), mark=mark, labels=labels)
     except (ValueError, LookupError, TypeError) as error:
         raise DataError(f"{source} cannot be scored: {type(error).__name__}: {error}.") from error
     keep(kept_in, plain(digest))
@@ -191,23 +217,48 @@ def read_kept(path: Path, kind: type[R]) -> R:
 def _digest(
     arrays: Mapping[str, NDArray[Any]],
     classes: Sequence[str],
+    task: Task,
     *,
     mark: tuple[int, str],
     labels: Mapping[str, str],
 ) -> Digest:
-    probabilities, truth = softmax(arrays["test.logits"]), arrays["test.labels"]
-    roc = {}
-    for k, name in enumerate(classes):
-        positive = truth == k
-        if positive.any() and not positive.all():
-            band = roc_band(probabilities[:, k], positive, FALSE_RATES)
-            curve, low, high = (tuple(np.round(values, 5).tolist()) for values in band)
-            roc[name] = RocBand(curve=curve, low=low, high=high)
+    predictions, truth = arrays["test.logits"], arrays["test.labels"]
+    drawn = {
+        name: task.rocs(predictions, truth) if name in task.pictures else {} for name in ("roc", "roc at low rates")
+    }
+    roc, low_rates = (
+        {title: _band(*curve, rates) for title, curve in drawn[name].items() if curve[1].any() and not curve[1].all()}
+        for name, rates in (("roc", FALSE_RATES), ("roc at low rates", LOW_RATES))
+    )
+    histogram = _histogram(predictions[:, 0], truth, classes) if "score histograms" in task.pictures else None
+    digest = Digest(
+        mark=mark, roc=roc, reliability=(), labels=dict(labels), slices=(), low_rates=low_rates, histogram=histogram
+    )
+    if task.weights_outputs is not None:  # the rest is of probabilities
+        return digest
+    probabilities = softmax(predictions)
     prefix = "test.parameter."
     parameters = {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
     bins = read_record(reliability(probabilities, truth), tuple[ReliabilityBin, ...], what="The reliability")
     slices = tuple(slice_scores(probabilities, truth, classes, parameters, declared=labels))
-    return Digest(mark=mark, roc=roc, reliability=bins, labels=dict(labels), slices=slices)
+    return replace(digest, reliability=bins, slices=slices)
+
+
+def _band(scores: Array, positive: NDArray[np.bool_], rates: Array) -> RocBand:
+    curve, low, high = (tuple(np.round(values, 5).tolist()) for values in roc_band(scores, positive, rates))
+    return RocBand(curve=curve, low=low, high=high)
+
+
+def _histogram(scores: NDArray[Any], labels: NDArray[np.int64], classes: Sequence[str]) -> Histogram:
+    """Return the scores of each class between the lowest one and the 99.5 % quantile of all."""
+    low, high = float(scores.min()), float(np.quantile(scores, 0.995))
+    bins = int(np.clip(math.sqrt(len(labels)), 8, MOST_BINS))
+    edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
+    inside = np.minimum(scores, edges[-1])
+    counts = {name: np.histogram(inside[labels == k], bins=edges)[0] for k, name in enumerate(classes)}
+    return Histogram(
+        edges=tuple(edges.tolist()), counts={name: tuple(found.tolist()) for name, found in counts.items()}
+    )
 
 
 def slice_scores(

@@ -6,7 +6,7 @@ import logging
 import math
 import numbers
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from torch import Tensor
@@ -15,6 +15,7 @@ from zoo import registry
 from zoo.errors import TrainingError
 from zoo.isolation import plugin_code
 from zoo.specs import MetricSpec
+from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -25,24 +26,27 @@ LONGEST_NAME, MOST_VALUES = 100, 1_000
 """Characters of the name of a value, and values of a metric."""
 
 
-def plugin_metrics(host: Host, logits: Tensor, labels: Tensor) -> dict[str, dict[str, float]]:
+def plugin_metrics(host: Host, logits: Tensor, labels: Tensor, *, task: Task) -> dict[str, dict[str, float]]:
     """Return id -> values of the metrics that plugins add; one that fails is logged and left out.
 
     Args:
         host: The plugins.
-        logits: [N, K].
+        logits: Predictions [N, K].
         labels: [N].
+        task: Task of the predictions; only metrics that take them are computed.
 
     Raises:
         TrainingError: A value is not a finite number.
     """
     extra: dict[str, dict[str, float]] = {}
     for spec in host.specs_of(MetricSpec):
+        if task.name not in cast(MetricSpec, spec).tasks:
+            continue
         try:
             # Arrays of its own: a metric that sorts them in place changes no other's.
             metric = registry.load_target(spec)
             with plugin_code(spec.id, f"the metric {spec.name}", may_take_long=True):
-                extra[spec.id] = metric_values(metric(logits.double().softmax(1).numpy(), labels.numpy().copy()))
+                extra[spec.id] = metric_values(metric(task.for_metrics(logits.numpy()), labels.numpy().copy()))
         except Exception:
             logger.warning("metric %s failed", spec.id, exc_info=True)
             continue

@@ -29,6 +29,7 @@ def _spec(name: str, network: Network) -> ModelSpec:
         training=network.training,
         twins=network.twins,
         bf16_devices=network.bf16_devices,
+        tasks=network.tasks,
         weights={data: f"weights/{name}.{data}.safetensors" for data in TRAINED_ON} if name in SHIPPED else {},
     )
 
@@ -36,4 +37,4 @@ def _spec(name: str, network: Network) -> ModelSpec:
 @hookimpl
 def zoo_models() -> list[ModelSpec]:
     """Return the group networks and their plain counterparts."""
-    return [_spec(name, network) for name, network in NETWORKS.items() if "classify" in network.tasks]
+    return [_spec(name, network) for name, network in NETWORKS.items()]
