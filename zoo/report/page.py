@@ -16,7 +16,7 @@ from zoo.errors import DataError, MissingError, ZooError
 from zoo.paths import make_dir, write_text
 from zoo.plurals import counted
 from zoo.processor import usable_cores
-from zoo.report import charts
+from zoo.report import charts, curves
 from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, examples, mistakes, run_rows, score_table
 from zoo.report.charts import Digests
 from zoo.report.columns import column_notes, precisions
@@ -182,10 +182,10 @@ def _results(
         "legend": [variant.name for variant in shown],
         "colours": SERIES,
         "limited": f" The charts show the best {MOST_SERIES}." if len(problem.variants) > MOST_SERIES else "",
-        "roc_whole": charts.roc_panels(shown, digests, corner=False),
-        "roc_corner": charts.roc_panels(shown, digests, corner=True),
-        "roc_low": charts.low_rate_panels(shown, digests),
-        "histograms": charts.histogram_panels(shown, digests),
+        "roc_whole": curves.roc_panels(shown, digests, corner=False),
+        "roc_corner": curves.roc_panels(shown, digests, corner=True),
+        "roc_low": curves.low_rate_panels(shown, digests),
+        "histograms": curves.histogram_panels(shown, digests),
         "pairs": difference_rows([one for one in problem.comparisons if one.score == MACRO]),
         "curve": charts.learning_panel(problem.curves, [variant.name for variant in shown]),
         "slices": charts.slice_panels(shown, digests),

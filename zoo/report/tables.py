@@ -87,8 +87,7 @@ def make_tables(
     """
     groups: dict[str, list[RunResult]] = {}
     for result in results:
-        key = problem_key(result.cell)
-        groups.setdefault(key, []).append(result)
+        groups.setdefault(problem_key(result.cell), []).append(result)
     return [_table(group, datasets, twins, comparisons) for _, group in sorted(groups.items())]
 
 
