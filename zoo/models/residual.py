@@ -47,8 +47,8 @@ class Residual(nn.Module):
     """Compare images with their reconstructions: a loss for training, and a score for each image.
 
     The chi square of a pixel is its squared residual over its variance. The variance is that of the image's
-    median pixel (`noise_of`) and photon noise in proportion to the reconstructed light beyond it, whose factor is a
-    parameter. The
+    median pixel (`noise_of`) and one in proportion to the reconstructed light beyond it, whose factor is a parameter:
+    photon noise, and the errors of reconstructions, which are largest where there is light. The
     loss is the negative log-likelihood of Gaussian noise with this variance, from which the factor is learnt, and the
     score is the mean chi square. Neither changes where images have other units, up to the parameter.
 

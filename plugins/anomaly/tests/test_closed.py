@@ -22,7 +22,7 @@ METHODS = {
     "pca_mean_square": (build_pca_residual, {"components": 12, "most_images": 500, "residual": "mean_square"}),
     "mahalanobis_pixels": (build_mahalanobis_pixels, {"components": 12, "most_images": 500}),
     "mahalanobis_scalars": (build_mahalanobis_scalars, {"most_images": 500}),
-    "mahalanobis_features": (build_mahalanobis_features, {"epochs": 4, "most_images": 500, "latent": 8}),
+    "mahalanobis_features": (build_mahalanobis_features, {"passes": 4, "most_images": 500, "latent": 8}),
 }
 names = pytest.mark.parametrize("name", METHODS)
 
@@ -79,7 +79,7 @@ def test_an_image_is_scored_by_itself_in_float32_and_reproducibly(fitted, rings,
 @names
 def test_two_fits_with_the_same_seed_are_equal(rings, name):
     splits = splits_of(rings(40))
-    few = {"epochs": 1} if name == "mahalanobis_features" else {}
+    few = {"passes": 1} if name == "mahalanobis_features" else {}
     first, second = build(name, **few), build(name, **few)
     for method in (first, second):
         method.fit_splits(splits)
@@ -101,7 +101,7 @@ def test_few_images_and_other_sizes(rings, name, image_size):
 
 def test_random_numbers_of_the_process_do_not_change(rings):
     before = torch.random.get_rng_state()
-    method = build("mahalanobis_features", epochs=1)
+    method = build("mahalanobis_features", passes=1)
     torch.random.set_rng_state(before)
     method.fit_splits(splits_of(rings(8)))
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -166,7 +166,7 @@ def test_photon_noise_is_found_in_any_unit():
         ("pca_residual", {"components": 0}),
         ("pca_residual", {"residual": "chi"}),
         ("mahalanobis_pixels", {"components": 2.5}),
-        ("mahalanobis_features", {"epochs": 0}),
+        ("mahalanobis_features", {"passes": 0}),
     ],
 )
 def test_impossible_values_are_refused(name, hparams):

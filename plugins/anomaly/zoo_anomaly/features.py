@@ -20,7 +20,7 @@ from zoo_anomaly.fitting import Gaussian, columns_of, first_images
 BATCH = 64
 RATE = 2e-3
 CLIP = 1.0
-EPOCHS_AT_MOST = 10_000
+PASSES_AT_MOST = 10_000
 
 
 class MahalanobisFeatures(nn.Module):
@@ -33,7 +33,7 @@ class MahalanobisFeatures(nn.Module):
         architecture: Layers.
         in_chans: C.
         image_size: H and W.
-        epochs: Passes over the training images.
+        passes: Passes over the training images.
         most_images: Largest number of training images.
     """
 
@@ -41,12 +41,12 @@ class MahalanobisFeatures(nn.Module):
     spread: Tensor
 
     def __init__(
-        self, architecture: Architecture, *, in_chans: int, image_size: int, epochs: int, most_images: int
+        self, architecture: Architecture, *, in_chans: int, image_size: int, passes: int, most_images: int
     ) -> None:
         super().__init__()
-        if type(epochs) is not int or not 1 <= epochs <= EPOCHS_AT_MOST:
-            raise UsageError(f"epochs={epochs!r} must be a whole number from 1 to {EPOCHS_AT_MOST:,}.")
-        self.epochs, self.most_images = epochs, most_images
+        if type(passes) is not int or not 1 <= passes <= PASSES_AT_MOST:
+            raise UsageError(f"passes={passes!r} must be a whole number from 1 to {PASSES_AT_MOST:,}.")
+        self.passes, self.most_images = passes, most_images
         self.autoencoder = VariationalAutoEncoder(
             architecture, in_chans=in_chans, image_size=image_size, residual="chi_square", beta=1.0
         )
@@ -87,14 +87,14 @@ class MahalanobisFeatures(nn.Module):
         self.spread.copy_(images.std().clamp_min(1e-12))
         images = (images - self.centre) / self.spread
         size = min(BATCH, len(images))
-        steps = self.epochs * (len(images) // size)
+        steps = self.passes * (len(images) // size)
         parameters = list(self.autoencoder.parameters())
         optimizer = torch.optim.AdamW(parameters, lr=RATE)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=max(2, steps))
         self.autoencoder.train()
         done = 0
         with torch.enable_grad():
-            for _ in range(self.epochs):
+            for _ in range(self.passes):
                 for chosen in torch.randperm(len(images)).split(size)[: len(images) // size]:
                     turned = images[chosen.to(images.device)].rot90(int(torch.randint(4, ())), (-2, -1))
                     turned = turned.flip(-1) if torch.rand(()) < 0.5 else turned
@@ -109,7 +109,7 @@ class MahalanobisFeatures(nn.Module):
 
 
 def build_mahalanobis_features(
-    *, in_chans: int, num_classes: int, image_size: int, epochs: int, most_images: int, **hparams: Any
+    *, in_chans: int, num_classes: int, image_size: int, passes: int, most_images: int, **hparams: Any
 ) -> MahalanobisFeatures:
     """Build the Mahalanobis distance of features.
 
@@ -117,10 +117,10 @@ def build_mahalanobis_features(
         in_chans: Number of image channels.
         num_classes: Not used.
         image_size: Edge length of the images in pixels.
-        epochs: Passes over the training images.
+        passes: Passes over the training images.
         most_images: Largest number of training images.
         hparams: Fields of `zoo_anomaly.convolutional.Architecture`.
     """
     architecture = Architecture(**{**SMALL, **hparams})
     shape = {"in_chans": in_chans, "image_size": image_size}
-    return MahalanobisFeatures(architecture, **shape, epochs=epochs, most_images=most_images)
+    return MahalanobisFeatures(architecture, **shape, passes=passes, most_images=most_images)

@@ -16,6 +16,7 @@ LAYERS: dict[str, Any] = {
 PUBLISHED_LAYERS: dict[str, Any] = {
     "widths": [16, 32, 64], "kernel_sizes": [7, 7, 7], "strides": [3, 3, 1], "paddings": [1, 1, 0], "latent": 1000,
 }  # fmt: skip
+WIDTHS: dict[str, Any] = {"widths": [[8, 16, 32], [16, 32, 64], [24, 48, 96]]}
 
 _SMALL = """
 Three convolutions of stride 2, a linear map to a code of {latent} numbers, and back by transposed convolutions, for
@@ -55,7 +56,11 @@ def _autoencoder(
         card=card,
         defaults={**defaults, **others.pop("defaults", {})},
         training={**training, **others.pop("training", {})},
-        search_space={} if published else {"latent": [16, 32, 64, 128], **others.pop("search_space", {})},
+        search_space={
+            **WIDTHS,
+            "latent": [250, 500, 1000] if published else [16, 32, 64, 128],
+            **others.pop("search_space", {}),
+        },
         **others,
     )
 
@@ -144,6 +149,7 @@ MODELS = [
         parameters=10_948_890,
         defaults={"spread": 5.0, "hidden": 256},
         training={"lr": 1e-3, "weight_decay": 0.0, "schedule": "constant"},
+        search_space={"weight_decay": [0.0, 1e-6, 1e-5, 1e-4]},
     ),
     ModelSpec(
         id="anomaly/deep_svdd",
@@ -160,7 +166,7 @@ Ruff et al. 2018, *Deep One-Class Classification*, ICML.
 """,
         defaults={**LAYERS, "latent": 32},
         training={"lr": 1e-3, "weight_decay": 1e-6},
-        search_space={"latent": [8, 16, 32, 64]},
+        search_space={**WIDTHS, "latent": [8, 16, 32, 64]},
     ),
     _own_fit(
         "pca_residual",
@@ -200,7 +206,7 @@ Ruff et al. 2018, *Deep One-Class Classification*, ICML.
         card="A variational auto-encoder, as anomaly/vae, is trained within the fit. The features are its code, and "
         "mean and standard deviation of each channel after each convolution. Lee et al. 2018, arXiv:1807.03888.",
         parameters=4_588_162,
-        defaults={**LAYERS, "latent": 64, "epochs": 8},
-        search_space={"latent": [16, 32, 64], "epochs": [4, 8, 16]},
+        defaults={**LAYERS, "latent": 64, "passes": 8},
+        search_space={**WIDTHS, "latent": [16, 32, 64], "passes": [4, 8, 16]},
     ),
 ]
