@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -58,12 +57,14 @@ class PrincipalComponents(nn.Module):
         pixels = first_pixels(splits.train, most=self.most_images)
         count = min(len(self.components), *pixels.shape)
         splits.progress(0, 2, "principal components")
-        total = float(pixels.var(0, dtype=np.float64).sum()) * len(pixels) / max(1, len(pixels) - 1)
         found = PCA(count, svd_solver="randomized", random_state=splits.seed, copy=False).fit(pixels)
         self.centre.copy_(torch.from_numpy(found.mean_))
         self.components.zero_()
         self.components[:count] = torch.from_numpy(found.components_)
-        rest = max(total - float(found.explained_variance_.sum()), 0) / max(1, pixels.shape[1] - count)
+        # Of all directions of the pixels; scikit-learn divides by those that the images span.
+        left = float(found.noise_variance_) * (min(pixels.shape) - count)
+        total = left + float(found.explained_variance_.sum())
+        rest = max(left, 0.0) / max(1, pixels.shape[1] - count)
         # A component that no training image has varies like the rest of the pixels.
         self.rest.fill_(max(rest, 1e-12 * total / pixels.shape[1], 1e-30))
         self.variances.fill_(float(self.rest))
