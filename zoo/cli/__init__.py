@@ -164,7 +164,7 @@ for command in (
         "data",
         "zoo.cli.data",
         "data",
-        "Check a folder of images, draw images, or probe a data set with scalars.",
+        "Check a folder of images, draw or export images, or probe a data set with scalars.",
     ),
     LazyCommand("weights", "zoo.cli.weights", "weights", "List and share trained weights."),
     LazyCommand(

@@ -175,7 +175,7 @@ def _run(
         temporary.write_text("".join(lines), encoding="utf-8")
     about = _about(cell, spec, train_split, instrument=prepared.data.instrument, init=prepared.init)
     chosen = _first_of_classes(val_split, most=GOLDEN_IMAGES)
-    golden = golden_predictions(classifier, torch.from_numpy(_images_at(val_split, chosen)))
+    golden = golden_predictions(classifier, torch.from_numpy(val_split.images_at(chosen)))
     require_finite(
         golden["logits"],
         lambda row: val_split.ids[chosen[row]],
@@ -268,7 +268,7 @@ def _about(cell: Cell, spec: ModelSpec, split: Split, *, instrument: Instrument 
         classes=tuple(split.classes),
         image_shape=split.image_shape,
         pixel_scale=float(pixel_scale) if isinstance(pixel_scale, (int, float)) else None,
-        pixels=summary(_images_at(split, sample)),
+        pixels=summary(split.images_at(sample)),
         recipe=cell.recipe,
         run_id=cell.run_id,
         versions=dict(cell.versions),
@@ -298,7 +298,7 @@ def _write_examples(path: Path, split: Split) -> None:
     first = np.concatenate([np.flatnonzero(split.labels == k)[:EXAMPLES_PER_CLASS] for k in range(len(split.classes))])
     store.write_arrays(
         path,
-        {"images": _images_at(split, first), "labels": split.labels[first]},
+        {"images": split.images_at(first), "labels": split.labels[first]},
         {"classes": json.dumps(list(split.classes))},
     )
 
@@ -315,13 +315,6 @@ def _write_mistakes(path: Path, split: Split, logits: Tensor, labels: Tensor) ->
     )
     store.write_arrays(
         path,
-        {"images": _images_at(split, worst), "labels": truth[worst], "probabilities": probabilities[worst]},
+        {"images": split.images_at(worst), "labels": truth[worst], "probabilities": probabilities[worst]},
         {"classes": json.dumps(list(split.classes)), "ids": json.dumps([split.ids[i] for i in worst])},
     )
-
-
-def _images_at(split: Split, index: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return a few images [n, C, H, W] of a split."""
-    starts = np.cumsum([0] + [len(chunk) for chunk in split.chunks])
-    which = np.searchsorted(starts, index, side="right") - 1
-    return np.stack([split.chunks[p][i - starts[p]] for i, p in zip(index, which, strict=True)])
