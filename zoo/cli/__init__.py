@@ -147,12 +147,18 @@ for command in (
         "evaluate",
         "Score trained weights on a data set: their own test images, new ones, or those of another kind.",
     ),
+    LazyCommand(
+        "score", "zoo.cli.score", "score", "Score predictions that another program made, and store them beside runs."
+    ),
     LazyCommand("list-models", "zoo.cli.listing", "list_models", "List networks."),
     LazyCommand("list-datasets", "zoo.cli.listing", "list_datasets", "List data sets."),
     LazyCommand("list-simulators", "zoo.cli.listing", "list_simulators", "List lens simulators."),
     LazyCommand("list-launchers", "zoo.cli.listing", "list_launchers", "List ways to run cells."),
     LazyCommand(
-        "show", "zoo.cli.inspect", "show", "Show the details of a model, data set, simulator, launcher or metric."
+        "show",
+        "zoo.cli.inspect",
+        "show",
+        "Show the details of a model, data set, simulator, launcher, metric or stored run.",
     ),
     LazyCommand(
         "simulate",

@@ -14,8 +14,8 @@ from zoo.paths import parse_json
 from zoo.plurals import counted
 from zoo.report import charts
 from zoo.report.charts import words
-from zoo.report.columns import SETTINGS, Column, known, measured_columns
-from zoo.report.svg import SERIES, series_class, short
+from zoo.report.columns import COSTS, SETTINGS, SPEEDS, measured_columns
+from zoo.report.svg import SERIES, series_class
 from zoo.report.thumbnails import data_address
 from zoo.results.baselines import NO_BASELINES, Standing
 from zoo.results.comparison import MACRO, Variant, estimate
@@ -37,7 +37,8 @@ def score_table(
     limits = (min(value.low for value in estimates), max(value.high for value in estimates))
     limits = limits if limits[1] > limits[0] else (0.0, 1.0)
     per_class = classes if len(classes) > 2 else []
-    columns = [*measured_columns([result for variant in variants for result in variant.results]), *_COSTS]
+    measured = measured_columns([result for variant in variants for result in variant.results])
+    columns = [*measured, *COSTS, *SETTINGS, *SPEEDS]
     headings = [
         "model", "seeds", "macro AUC" if per_class else "AUC", "95 %", *(words(name) for name in per_class),
         *(column.heading for column in columns),
@@ -63,15 +64,6 @@ def score_table(
         label = standing.label(variant.results[0])
         rows.append({"name": variant.name, "label": label, "series": index % SERIES if drawn else None, "cells": cells})
     return {"headings": headings, "rows": rows}
-
-
-_COSTS = (
-    Column(heading="parameters", value=lambda result: result.cost.parameters, text="{:,.0f}".format),
-    Column(heading="MACs", value=lambda result: known(result.cost.macs), text=short),
-    *SETTINGS,
-    Column(heading="train images/s", value=lambda result: result.cost.train_images_per_second, text="{:,.0f}".format),
-    Column(heading="minutes", value=lambda result: result.seconds / 60, text="{:.1f}".format),
-)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -198,7 +190,9 @@ def _percent(share: float) -> str:
 
 
 def _end(result: Finished) -> str:
-    """Return how the training ended, or "" where its history cannot be read."""
+    """Return how the training ended, or "" where its history cannot be read, or is not known."""
+    if result.val is None:
+        return ""
     try:
         return training_end(read_history(result), epoch=result.val.epoch).in_words()
     except DataError:
@@ -219,7 +213,7 @@ def run_rows(variants: Sequence[Variant]) -> list[dict[str, Any]]:
             "model": result.cell.model,
             "seed": result.cell.seed,
             "auc": f"{result.test.auc[MACRO]:.4f}",
-            "epoch": result.val.epoch,
+            "epoch": "–" if result.val is None else result.val.epoch,
             "end": _end(result),
             "id": result.run_id,
             "settings": ", ".join(f"{key} {value}" for key, value in _settings(result).items()),

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from zoo.results.schema import Finished, RunResult
+from zoo.report.svg import short
+from zoo.results.schema import Cost, Finished, RunResult
 from zoo.scores.schema import Interval, Invariance
 
 
@@ -56,7 +57,7 @@ def _measured(read: Callable[[Invariance], float | None]) -> Callable[[Finished]
     """Return a function that reads a trained network's equivariance; NaN in results of earlier versions."""
 
     def value(result: Finished) -> float:
-        found = result.equivariance.after
+        found = None if result.equivariance is None else result.equivariance.after
         return math.nan if found is None else known(read(found))
 
     return value
@@ -113,7 +114,9 @@ SETTINGS = (
     ),
     Column(
         heading="search trials",
-        value=lambda result: known(result.cell.search.trials) if result.cell.search else 0,
+        value=lambda result: (
+            known(result.cell.search.trials) if result.cell.search else math.nan if result.scored else 0
+        ),
         text="{:.0f}".format,
     ),
 )
@@ -121,13 +124,33 @@ SETTINGS = (
 
 
 def precision_of(result: RunResult) -> str:
-    """Return the precision of a training; "-" for a network that fits itself, which has its own."""
-    return "-" if result.cell.fits_itself else result.cell.precision
+    """Return the precision of a training; "-" for a network that fits itself, and for predictions made elsewhere."""
+    return "-" if result.cell.fits_itself or result.cell.predictions else result.cell.precision
 
 
 def precisions(results: Sequence[RunResult]) -> list[str]:
     """Return the precisions of the trainings, each once."""
     return sorted({precision_of(result) for result in results} - {"-"}) or [results[0].cell.precision]
+
+
+def of_cost(read: Callable[[Cost], float | None]) -> Callable[[Finished], float]:
+    """Return a function that reads a run's cost; NaN for predictions made elsewhere, whose cost was not measured."""
+    return lambda result: math.nan if result.cost is None else known(read(result.cost))
+
+
+COSTS = (
+    Column(heading="parameters", value=of_cost(lambda cost: cost.parameters), text="{:,.0f}".format),
+    Column(heading="MACs", value=of_cost(lambda cost: cost.macs), text=short),
+)
+SPEEDS = (
+    Column(heading="train images/s", value=of_cost(lambda cost: cost.train_images_per_second), text="{:,.0f}".format),
+    Column(
+        heading="minutes",
+        value=lambda result: math.nan if result.scored else result.seconds / 60,
+        text="{:.1f}".format,
+    ),
+)
+"""Size, operations and times of the networks, in two parts of a table."""
 
 
 def measured_columns(results: Sequence[Finished]) -> list[Column]:
@@ -141,7 +164,22 @@ def measured_columns(results: Sequence[Finished]) -> list[Column]:
 
 def column_notes(results: Sequence[Finished]) -> list[str]:
     """Return what a reader must know of these columns."""
-    return [*_fresh_notes(results), *_equivariance_notes(results)]
+    return [*_scored_notes(results), *_fresh_notes(results), *_equivariance_notes(results)]
+
+
+def _scored_notes(results: Sequence[Finished]) -> list[str]:
+    """Return where predictions that were made elsewhere come from, and what their authors say of their cost."""
+    notes = []
+    for result in results:
+        if (origin := result.scored) is not None:
+            row = f"{result.cell.model}, seed {result.cell.seed}"
+            who = f" by {origin.author}" if origin.author else ""
+            cost = f"cost in its author's words: {origin.cost_note}" if origin.cost_note else "its cost is not stated"
+            notes.append(
+                f"{row}: predictions made elsewhere{who} and scored here; {cost}. "
+                "Numbers of training images are those of the runs"
+            )
+    return notes
 
 
 def _fresh_notes(results: Sequence[Finished]) -> list[str]:
@@ -166,7 +204,8 @@ def _fresh_notes(results: Sequence[Finished]) -> list[str]:
 
 def _equivariance_notes(results: Sequence[Finished]) -> list[str]:
     """Return what the columns of equivariance hold, and which rows have none."""
-    measured = [result.equivariance.after for result in results if result.equivariance.after is not None]
+    of_runs = [result.equivariance for result in results if result.equivariance is not None]
+    measured = [found.after for found in of_runs if found.after is not None]
     notes = []
     if measured:
         rotations = [one for found in measured for one in (*found.angles.values(), found.rotations) if one is not None]
@@ -178,7 +217,7 @@ def _equivariance_notes(results: Sequence[Finished]) -> list[str]:
             "symmetries that the network declares. At angles that need interpolation, images are blurred and cut to a "
             "disc first" + (f"; interpolation makes up to {max(floors):.0e} of the error" if floors else "")
         )
-    if len(measured) < len(results):
+    if len(measured) < len(of_runs):
         notes.append(
             "equivariance error: not shown for runs of earlier versions of zoo, which stored another measure; "
             "measure their weights: zoo equivariance RUN"

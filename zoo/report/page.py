@@ -245,6 +245,8 @@ def _machines(problems: Sequence[Problem]) -> list[dict[str, Any]]:
     kinds: dict[str, dict[str, Any]] = {}
     for problem in problems:
         for result in problem.results:
+            if result.cell.predictions:  # the machine that scored them is of no interest
+                continue
             about = {} if result.environment is None else plain(result.environment)
             flat = _flat({**about, "distributions": result.cell.versions})
             name = flat.get("gpu") or flat.get("processor", "a machine")

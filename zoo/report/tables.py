@@ -11,7 +11,7 @@ from zoo.data.about import budget_note, shown_params, version_note
 from zoo.data.phases import describe_phases
 from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.plurals import counted
-from zoo.report.columns import SETTINGS, Column, column_notes, measured_columns, precision_of, precisions
+from zoo.report.columns import COSTS, SETTINGS, SPEEDS, Column, column_notes, measured_columns, precision_of, precisions
 from zoo.report.notes import missing_twins, search_note, search_trials, training_notes
 from zoo.results.baselines import NO_BASELINES, Standing, find_standing
 from zoo.results.comparison import Variant, estimate, group_variants, problem_key, spread_note
@@ -118,9 +118,9 @@ def _table(
     )
     measured = [*measured_columns(good), *SETTINGS]
     columns = [
-        "model", "seed", *(["precision"] if len(several) > 1 else []), "parameters", "MACs",
+        "model", "seed", *(["precision"] if len(several) > 1 else []), *(column.heading for column in COSTS),
         *(heading for heading, _ in areas), "95 %",
-        *(column.heading for column in measured), "train images/s", "minutes", "run",
+        *(column.heading for column in (*measured, *SPEEDS)), "run",
     ]  # fmt: skip
     standing = find_standing(group_variants(good), dataset=dataset, comparisons=comparisons)
     rows = [
@@ -151,7 +151,7 @@ def result_notes(results: Sequence[Finished]) -> list[str]:
     Learning rate and weight decay are left out: they have columns of their own.
     """
     notes = []
-    trained = [result for result in results if not result.cell.fits_itself]
+    trained = [result for result in results if not result.cell.fits_itself and not result.scored]
     names = sorted({name for result in trained for name in result.cell.training} - {"lr", "weight_decay"})
     for name in ["precision", *names]:
         by_value: dict[str, list[str]] = {}
@@ -168,7 +168,7 @@ def result_notes(results: Sequence[Finished]) -> list[str]:
 
 def accumulation_note(result: Finished) -> str:
     """Say that a batch did not fit into memory and what was done, or return ""."""
-    parts, batch = result.cost.micro_batches, result.cell.training.get("batch_size")
+    parts, batch = result.cost.micro_batches if result.cost else 1, result.cell.training.get("batch_size")
     if parts == 1:
         return ""
     return (
@@ -181,19 +181,17 @@ def accumulation_note(result: Finished) -> str:
 def _row(
     result: Finished, areas: Sequence[str], measured: Sequence[Column], *, label: str, precision: bool
 ) -> list[str]:
-    test, cost = result.test, result.cost
+    test = result.test
     low, high = test.intervals["auc.macro"]
     return [
         _name(result) + label,
         str(result.cell.seed),
         *([precision_of(result)] if precision else []),
-        f"{cost.parameters:,}",
-        "-" if cost.macs is None else _short(cost.macs),
+        *(column.cell(result) for column in COSTS),
         *(f"{test.auc[name]:.4f}" for name in areas),
         f"{low:.4f} to {high:.4f}",
         *(column.cell(result) for column in measured),
-        f"{cost.train_images_per_second:,.0f}",
-        f"{result.seconds / 60:.1f}",
+        *(column.cell(result) for column in SPEEDS),
         result.run_id[:8],
     ]
 
@@ -209,13 +207,6 @@ def _streamed(stream: StreamSummary) -> str:
     rate = f" at {stream.images_per_second:,.0f} images/s" if stream.images_per_second else ""
     waited = f"waited for them {stream.waited_share:.0%} of the time"
     return f"trained on {counted(stream.images, 'image')}, none of them twice, rendered{rate}; {waited}"
-
-
-def _short(number: float) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g} {letter}"
-    return f"{number:.0f}"
 
 
 def seed_table(variants: Sequence[Variant]) -> ResultTable | None:

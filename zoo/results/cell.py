@@ -17,7 +17,7 @@ from zoo.plurals import counted
 from zoo.schema import Count, read_record
 
 SCHEMA = 1
-_LATER = ("task", "content", "images", "search", "train_seed", "phases")
+_LATER = ("task", "content", "images", "search", "train_seed", "phases", "predictions")
 """Fields that cell.json holds only where they have a value."""
 Rule: TypeAlias = Literal["val_auc", "last"]
 """Epoch whose weights are kept: the one with the highest validation AUC, or the last."""
@@ -61,6 +61,8 @@ class Cell:
         train_seed: Seed of the training images where they are the cell's own; None for those of the recipe.
         phases: Phases of the training, whose images have other parameters than the recipe; empty where all have those
             of the recipe.
+        predictions: SHA-256 of predictions that were made elsewhere, 64 hex digits; "" for runs. The number of training
+            images is then that of the problem, not of a training that zoo knows of.
 
     Raises:
         DataError: The phases are not as long as the training.
@@ -83,6 +85,7 @@ class Cell:
     search: Search | None = field(default=None, compare=False)
     train_seed: Count | None = None
     phases: tuple[Phase, ...] = ()
+    predictions: str = ""
 
     def __post_init__(self) -> None:
         epochs = sum(phase.epochs for phase in self.phases)
@@ -102,7 +105,7 @@ class Cell:
     @property
     def fits_itself(self) -> bool:
         """Whether the network has a fit of its own (`zoo.models.own_fit`) in place of the training loop."""
-        return not self.training
+        return not self.training and not self.predictions
 
     @property
     def folder(self) -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import DataError
@@ -50,6 +52,19 @@ def read_file(
     return read_arrays(checked_file(result, name), only=only)
 
 
+def predictions_digest(logits: NDArray[Any], ids: Sequence[str], classes: Sequence[str]) -> str:
+    """Return the SHA-256 of predictions that were made elsewhere, whatever file they came in (`Cell.predictions`).
+
+    Args:
+        logits: [N, K] float64.
+        ids: N ids of the images.
+        classes: K names.
+    """
+    digest = hashlib.sha256("\0".join([*classes, "", *ids]).encode())
+    digest.update(np.ascontiguousarray(logits, dtype="<f8").tobytes())
+    return digest.hexdigest()
+
+
 def read_history(result: Finished) -> list[Epoch]:
     """Return the epochs of a run; the file must be as it was written.
 
@@ -63,6 +78,7 @@ def read_history(result: Finished) -> list[Epoch]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     history = read_record(content, list[Epoch], what=str(path))
-    if len(history) < result.val.epoch:
-        raise DataError(f"{path} is damaged: it ends before epoch {result.val.epoch}, whose weights were kept.")
+    epoch = 0 if result.val is None else result.val.epoch
+    if len(history) < epoch:
+        raise DataError(f"{path} is damaged: it ends before epoch {epoch}, whose weights were kept.")
     return history

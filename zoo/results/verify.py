@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from zoo.errors import DataError, ZooError
 from zoo.models.weights_file import read_header
+from zoo.paths import parse_json
 from zoo.results import store
 from zoo.results.cell import Cell
-from zoo.results.files import checked_file, read_file, read_history
+from zoo.results.files import checked_file, predictions_digest, read_file, read_history
 from zoo.results.schema import Finished
 from zoo.schema import plain
 
@@ -63,9 +64,10 @@ def verify_run(run_dir: Path) -> Verdict:
         return Verdict(run_dir=run_dir, state="no result", notes=notes)
     if cell is not None and result.cell != cell:
         problems.append(f"{store.RESULT} belongs to the cell {result.run_id}, {store.CELL} is {cell.run_id}")
-    if missing := set(FILES) - result.files.keys():
+    needed = (store.PREDICTIONS,) if result.scored else FILES
+    if missing := set(needed) - result.files.keys():
         problems.append(f"{store.RESULT} holds no hash of {', '.join(sorted(missing))}")
-    for name in sorted({*result.files, *store.HASHED}):
+    for name in sorted({*result.files, *(() if result.scored else store.HASHED)}):
         try:
             checked_file(result, name)
             _read(result, name)
@@ -99,7 +101,11 @@ def _compare_scores(run_dir: Path, result: Finished) -> list[str]:
 
     from zoo.scores.score import score
 
-    arrays, _ = store.read_arrays(run_dir / store.PREDICTIONS)
+    arrays, metadata = store.read_arrays(run_dir / store.PREDICTIONS)
+    if result.scored and result.cell.predictions != (
+        found := predictions_digest(arrays["test.logits"], parse_json(metadata["test.ids"]), result.classes)
+    ):
+        return [f"the cell states predictions {result.cell.predictions[:16]}..., stored are {found[:16]}..."]
     logits, labels = (torch.from_numpy(arrays[f"test.{name}"]) for name in ("logits", "labels"))
     again = flatten(plain(score(logits, labels, result.classes)))
     stored = flatten(plain(result.test))

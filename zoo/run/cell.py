@@ -210,11 +210,11 @@ def _run(
         simulated_images=simulated.images,
         simulation_seconds=simulated.seconds if simulated.images else 0.0,
     )
-    _write_predictions(
+    write_predictions(
         run_dir / store.PREDICTIONS,
         {"test": (test_split, test_logits, test_labels), "val": (val_split, val_logits, val_labels)},
     )
-    _write_mistakes(run_dir / store.MISTAKES, test_split, test_logits, test_labels)
+    write_mistakes(run_dir / store.MISTAKES, test_split, test_logits, test_labels)
     scores = score(test_logits, test_labels, test_split.classes)
     splits = [val_split, test_split] if stream is not None else [train_split, val_split, test_split]
     summary_of_stream = None
@@ -282,7 +282,8 @@ def _first_of_classes(split: Split, *, most: int) -> NDArray[np.int64]:
     return np.array([np.argmax(split.labels == k) for k in np.unique(split.labels)[:most]])
 
 
-def _write_predictions(path: Path, splits: dict[str, tuple[Split, Tensor, Tensor]]) -> None:
+def write_predictions(path: Path, splits: dict[str, tuple[Split, Tensor, Tensor]]) -> None:
+    """Write logits, labels, ids and scene parameters of some splits: name -> images, logits [N, K], labels [N]."""
     arrays: dict[str, Any] = {}
     ids = {}
     for name, (split, logits, labels) in splits.items():
@@ -303,7 +304,7 @@ def _write_examples(path: Path, split: Split) -> None:
     )
 
 
-def _write_mistakes(path: Path, split: Split, logits: Tensor, labels: Tensor) -> None:
+def write_mistakes(path: Path, split: Split, logits: Tensor, labels: Tensor) -> None:
     """Keep the test images of each class that the network gave the least chance, so that a report can show them."""
     probabilities, truth = logits.double().softmax(1).numpy(), labels.numpy()
     chance = probabilities[np.arange(len(truth)), truth]

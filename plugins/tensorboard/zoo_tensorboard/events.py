@@ -62,7 +62,7 @@ def finish(run_dir: Path, folder: Path, content: Mapping[str, Any]) -> None:
         if result.status != "ok":
             writer.add_text("failed", f"{result.status}: {result.error}")
             return
-        epoch = result.val.epoch
+        epoch = 0 if result.val is None else result.val.epoch
         for name, area in result.test.auc.items():
             writer.add_scalar(f"test/auc/{name}", area, epoch)
         writer.add_scalar("test/accuracy", result.test.accuracy, epoch)
