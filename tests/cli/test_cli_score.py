@@ -84,6 +84,7 @@ def write(columns, path="changed.csv"):
     return path
 
 
+@pytest.mark.slow
 def test_predictions_of_a_script_stand_beside_a_run_of_the_same_problem(zoo, run_dir, outside, tmp_path):
     note = "no training: nearest mean, one second"
     out, _ = zoo("score", "predictions.csv", "--data", outside / "test", "--name", "nearest", "--author", "A. Nobody",
@@ -124,6 +125,7 @@ def test_predictions_of_a_script_stand_beside_a_run_of_the_same_problem(zoo, run
         assert "made elsewhere" in zoo(*words, code=1)[1]
 
 
+@pytest.mark.slow
 def test_every_format_and_python_give_the_same_result(zoo, outside, tmp_path):
     from pathlib import Path
 

@@ -59,7 +59,7 @@ class Batches:
             index: [n] positions in the split, on the CPU.
         """
         if self._images is not None:
-            return self._images.index_select(0, index.to(self.device))
+            return self._images.index_select(0, index.to(self.device, non_blocking=True))
         wanted = index.numpy()
         rows = np.empty((len(wanted), *self._chunks[0].shape[1:]), np.float32)
         which = np.searchsorted(self._starts, wanted, side="right") - 1
@@ -119,7 +119,7 @@ class Batches:
             positions = [part.take(batch) for batch in positions]
         images = map(self.gather, positions) if self.resident else ahead(self.gather, positions)
         for index, batch in zip(positions, images, strict=True):
-            yield batch, self.labels[index.to(self.device)]
+            yield batch, self.labels[index.to(self.device, non_blocking=True)]
 
 
 def ahead(produce: Callable[[T], R], items: Sequence[T], *, depth: int = 3) -> Iterator[R]:

@@ -22,6 +22,7 @@ from zoo.lensing.observe import Observed, Rendered, observe
 from zoo.lensing.pixels import render_fine, to_pixels
 from zoo.lensing.scenes import Scenes, Sersic, selected
 from zoo.plurals import counted
+from zoo.processor import one_torch_thread
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
@@ -222,17 +223,19 @@ def _arrays(value: object, name: str) -> Iterator[tuple[str, NDArray[Any]]]:
 
 
 def _finished(finish: Callable[[slice], Observed], count: int, *, on_cpu: bool) -> Observed:
-    """Return `count` images that `finish` makes of what is rendered: all of them at once, on a CPU each in one thread.
+    """Return `count` images that `finish` makes of what is rendered: all of them at once, on a CPU in equal parts.
 
-    torch would divide every operation on many images between its threads, which wait for each other: beside a busy
-    neighbour for milliseconds. It leaves a single image of usual size to the thread that asks.
+    Each part is the work of one thread. torch would divide every operation between its threads, which wait for each
+    other: beside a busy neighbour for milliseconds.
     """
     import torch
 
-    if not on_cpu or count < 2:
+    threads = min(count, torch.get_num_threads()) if on_cpu else 1
+    if threads < 2:
         return finish(slice(0, count))
-    with ThreadPoolExecutor(min(count, torch.get_num_threads())) as pool:
-        each = list(pool.map(finish, [slice(i, i + 1) for i in range(count)]))
+    parts = [slice(count * k // threads, count * (k + 1) // threads) for k in range(threads)]
+    with one_torch_thread(), ThreadPoolExecutor(threads) as pool:
+        each = list(pool.map(finish, parts))
     return Observed(**{name: torch.cat([getattr(one, name) for one in each]) for name in ("image", "snr", "scale")})
 
 

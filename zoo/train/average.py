@@ -36,9 +36,9 @@ class MovingAverage:
         weight = 1 - min(self.decay, step / (9 + step)) if self.decay else 1.0
         floats = [index for index, tensor in enumerate(averaged) if tensor.is_floating_point()]
         torch._foreach_lerp_([averaged[i] for i in floats], [current[i] for i in floats], weight)
-        for old, new in zip(averaged, current, strict=True):
-            if not old.is_floating_point():
-                old.copy_(new)
+        others = [index for index, tensor in enumerate(averaged) if not tensor.is_floating_point()]
+        if others:
+            torch._foreach_copy_([averaged[i] for i in others], [current[i] for i in others])
 
 
 def _tensors(module: nn.Module) -> list[torch.Tensor]:

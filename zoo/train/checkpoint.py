@@ -141,9 +141,11 @@ def take_checkpoint(
 
     classifier.load_state_dict(part("model."))
     average.module.load_state_dict(part("average."))
+    fused = bool(optimizer.defaults.get("fused"))  # then the number of steps is counted on the device
     for index, parameter in enumerate(parameters):
         for name, value in part(f"optimizer.{index}.").items():
-            optimizer.state[parameter][name] = value if name == "step" else value.to(parameter.device)
+            on_cpu = name == "step" and not fused
+            optimizer.state[parameter][name] = value if on_cpu else value.to(parameter.device)
     return state, part("best.")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -17,9 +19,9 @@ from zoo_caustics.rays import brightness_eager
 
 Brightness = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
-COMPILE_SECONDS = {"cpu": native.COMPILE_SECONDS, "cuda": 15.0}  # with an empty cache
-# 25 masses; the first as benchmarks/simulate.py measures it on two cores, the second estimated.
-SECONDS_GAINED_PER_RAY = {"cpu": 7e-8, "cuda": 1e-9}
+COMPILE_SECONDS = {"cpu": native.COMPILE_SECONDS, "cuda": 8.0}  # with an empty cache
+# 25 masses; the first as benchmarks/simulate.py measures it on two cores, the second on an H100.
+SECONDS_GAINED_PER_RAY = {"cpu": 7e-8, "cuda": 1.1e-9}
 LEAST_MASSES = 2  # the compiler would make code of its own for a length of 0 or 1
 _SAMPLE_RAYS, _SAMPLE_MASSES = 110_224, 25  # sizes that the compiler plans for; others run the same code
 
@@ -33,6 +35,18 @@ def pays_to_compile(*, rays_per_image: int, images: int, device_type: str) -> bo
     so that all images of one data set come from the same code.
     """
     return SECONDS_GAINED_PER_RAY[device_type] * rays_per_image * images > COMPILE_SECONDS[device_type]
+
+
+@contextlib.contextmanager
+def _surroundings_kept() -> Iterator[None]:
+    """Undo what torch's compiler changes: variables that name Triton's programs and cache, and the recursion limit."""
+    environment, limit = dict(os.environ), sys.getrecursionlimit()
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        sys.setrecursionlimit(limit)
 
 
 @functools.cache
@@ -62,7 +76,7 @@ def compiled_brightness(device_type: str = "cuda") -> Brightness | None:
     torch._dynamo.mark_dynamic(masses, 1)
     try:
         fused: Brightness = torch.compile(brightness_fused, fullgraph=True, options=OPTIONS)
-        with torch.no_grad():
+        with torch.no_grad(), _surroundings_kept():
             compiled, plain = fused(constants, masses, x, y), brightness_eager(parameters, masses, x, y)
         error = float((compiled - plain).abs().max() / plain.abs().max())
         if not error < 1e-4:

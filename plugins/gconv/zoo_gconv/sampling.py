@@ -26,7 +26,8 @@ from zoo_gconv.groups import PointGroup
 
 def window(size: int, *, like: Tensor) -> Tensor:
     """Return the weights, [2] or [3], of the window for a line of `size` pixels, in `like`'s dtype and device."""
-    return like.new_tensor([0.5, 0.5] if size % 2 == 0 else [0.25, 0.5, 0.25])
+    pair = like.new_full((2,), 0.5)  # filled on the device: a list would be copied to it, which waits for a GPU
+    return pair if size % 2 == 0 else torch.cat([pair[:1] / 2, pair[:1], pair[:1] / 2])
 
 
 def downsample(maps: Tensor) -> Tensor:
