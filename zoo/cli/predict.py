@@ -91,7 +91,7 @@ def predict(
     answers = classify(trained, pictures, preparation=preparation, average=average, batch_size=batch_size)
     style = _as_csv if as_csv else _as_json if as_json else _as_table
     report = _progress(started)
-    with style(trained.classes) as show:
+    with style(trained.classes, trained.about.temperature is not None) as show:
         for item in answers:
             summary.add(item)
             show(item)
@@ -119,7 +119,10 @@ def _weights_in_words(host: Host, about: About) -> str:
     if about.phases:
         kind += f", with training images of {describe_phases(about.phases)}"
     old = version_note(dataset, about.recipe.dataset_version)
-    return f"{about.model} trained on {about.recipe.dataset}{kind}. Run `zoo evaluate` for its scores." + (
+    calibrated = ""
+    if about.temperature is not None:
+        calibrated = f"\nProbabilities are calibrated on its validation images: temperature {about.temperature:.3g}."
+    return f"{about.model} trained on {about.recipe.dataset}{kind}. Run `zoo evaluate` for its scores.{calibrated}" + (
         f"\nnote: trained on images {old}" if old else ""
     )
 
@@ -127,7 +130,7 @@ def _weights_in_words(host: Host, about: About) -> str:
 Show = Callable[["Prediction | Skipped"], None]
 
 
-def _row(item: Prediction | Skipped, classes: tuple[str, ...]) -> dict[str, Any]:
+def _row(item: Prediction | Skipped, classes: tuple[str, ...], calibrated: bool) -> dict[str, Any]:
     from zoo.inference.read import Skipped
 
     if isinstance(item, Skipped):
@@ -137,6 +140,7 @@ def _row(item: Prediction | Skipped, classes: tuple[str, ...]) -> dict[str, Any]
         "image": item.name,
         "class": classes[int(item.probabilities.argmax())],
         "probabilities": {name: float(value) for name, value in zip(classes, item.probabilities, strict=True)},
+        "calibrated": calibrated,
         "peak": item.peak,
         "noise": item.noise,
         "notes": notes,
@@ -144,7 +148,7 @@ def _row(item: Prediction | Skipped, classes: tuple[str, ...]) -> dict[str, Any]
 
 
 @contextmanager
-def _as_table(classes: tuple[str, ...]) -> Iterator[Show]:
+def _as_table(classes: tuple[str, ...], calibrated: bool) -> Iterator[Show]:
     """Print lines as they come: names stand last, so that no column needs all of them."""
     shown = [visible(name) for name in classes]
     widths = [max(6, len(name)) for name in shown]
@@ -152,7 +156,7 @@ def _as_table(classes: tuple[str, ...]) -> Iterator[Show]:
     echo(f"{heading}  {'class':{max(widths)}}  image")
 
     def show(item: Prediction | Skipped) -> None:
-        row = _row(item, classes)
+        row = _row(item, classes, calibrated)
         if "error" in row:
             echo(f"left out: {row['image']}: {row['error']}", err=True)
             return
@@ -164,32 +168,33 @@ def _as_table(classes: tuple[str, ...]) -> Iterator[Show]:
 
 
 @contextmanager
-def _as_csv(classes: tuple[str, ...]) -> Iterator[Show]:
+def _as_csv(classes: tuple[str, ...], calibrated: bool) -> Iterator[Show]:
     def write(*values: str) -> None:
         echo(csv_line(values), nl=False)
 
-    write("image", "class", *(f"p_{name}" for name in classes), "peak", "noise", "notes", "error")
+    write("image", "class", *(f"p_{name}" for name in classes), "peak", "noise", "notes", "error", "calibrated")
 
     def show(item: Prediction | Skipped) -> None:
-        row = _row(item, classes)
+        row = _row(item, classes, calibrated)
         if "error" in row:
-            write(row["image"], *[""] * (len(classes) + 4), row["error"])
+            write(row["image"], *[""] * (len(classes) + 4), row["error"], "")
             return
         numbers = [f"{row['probabilities'][name]:.6f}" for name in classes]
         peak_and_noise = [f"{row['peak']:.6g}", f"{row['noise']:.6g}"]
-        write(row["image"], row["class"], *numbers, *peak_and_noise, "; ".join(row["notes"]), "")
+        notes = "; ".join(row["notes"])
+        write(row["image"], row["class"], *numbers, *peak_and_noise, notes, "", "yes" if calibrated else "no")
 
     yield show
 
 
 @contextmanager
-def _as_json(classes: tuple[str, ...]) -> Iterator[Show]:
+def _as_json(classes: tuple[str, ...], calibrated: bool) -> Iterator[Show]:
     """Print one list, entry by entry."""
     begun = False
 
     def show(item: Prediction | Skipped) -> None:
         nonlocal begun
-        echo(("," if begun else "[") + "\n  " + json.dumps(_row(item, classes)), nl=False)
+        echo(("," if begun else "[") + "\n  " + json.dumps(_row(item, classes, calibrated)), nl=False)
         begun = True
 
     yield show

@@ -55,4 +55,9 @@ def _facts(result: Finished) -> dict[str, str]:
         facts["minutes"] = f"{result.seconds / 60:.1f}"
     if result.val is not None:
         facts["validation"] = f"AUC {result.val.auc:.4f}, epoch {result.val.epoch}"
+    if (calibrated := result.calibration) is not None:
+        facts["calibrated"] = (
+            f"temperature {calibrated.temperature:.3g}: log loss {calibrated.log_loss:.4f}, calibration error "
+            f"{calibrated.ece:.4f}"
+        )
     return {**facts, "folder": str(result.run_dir)}

@@ -229,7 +229,7 @@ def _answer(
         yield from (item for item in items if isinstance(item, Skipped))
         return
     images = np.stack([item.pixels for item in prepared])
-    probabilities = trained.probabilities(images, average=average, batch_size=batch_size)
+    probabilities = trained.probabilities(images, average=average, batch_size=batch_size, calibrated=True)
     peak, noise = peak_and_noise(images)
     pixels = trained.about.pixels
     unusual = far_outside(peak, pixels.peak) | far_outside(noise, pixels.noise)

@@ -45,7 +45,9 @@ class TrainedClassifier(Classifier):
         """Channels, height and width of the images that it takes."""
         return self.about.image_shape
 
-    def predict_proba(self, images: Any, *, average: str = "none", batch_size: int = 64) -> NDArray[np.float32]:
+    def predict_proba(
+        self, images: Any, *, average: str = "none", batch_size: int = 64, calibrated: bool = True
+    ) -> NDArray[np.float32]:
         """Return the probability of each class.
 
         Args:
@@ -53,6 +55,7 @@ class TrainedClassifier(Classifier):
                 scale and of the size of the training images (`about.pixel_scale`, `image_shape`).
             average: "none"; "p4", the mean over the four quarter turns; "d4", over those and their mirror images.
             batch_size: Number of images at a time.
+            calibrated: Whether the logits are divided by `about.temperature`, where the weights have one.
 
         Returns:
             [N, K]; rows sum to 1.
@@ -62,7 +65,7 @@ class TrainedClassifier(Classifier):
             UsageError: An unknown average, or no batch size.
             TrainingError: Logits of an image are not finite; the largest of NaN would be the first class.
         """
-        probabilities = self.probabilities(images, average=average, batch_size=batch_size)
+        probabilities = self.probabilities(images, average=average, batch_size=batch_size, calibrated=calibrated)
         if bad := np.flatnonzero(~np.isfinite(probabilities).all(1)).tolist():
             raise TrainingError(
                 f"{self.about.model} has no finite answer for {len(bad)} of {counted(len(probabilities), 'image')}; "
@@ -71,8 +74,13 @@ class TrainedClassifier(Classifier):
             )
         return probabilities
 
-    def probabilities(self, images: Any, *, average: str = "none", batch_size: int = 64) -> NDArray[np.float32]:
-        """Return the same as `predict_proba`, with NaN for images whose logits are not finite."""
+    def probabilities(
+        self, images: Any, *, average: str = "none", batch_size: int = 64, calibrated: bool = False
+    ) -> NDArray[np.float32]:
+        """Return the same as `predict_proba`, with NaN for images whose logits are not finite.
+
+        Scores are those of uncalibrated probabilities, which all weights have.
+        """
         if type(batch_size) is not int or batch_size < 1:
             raise UsageError(f"batch_size={batch_size!r} must be a whole number, 1 or more.")
         if average not in AVERAGES:
@@ -90,16 +98,20 @@ class TrainedClassifier(Classifier):
             )
         if not torch.isfinite(batch).all():
             raise DataError("The images hold values that are not finite.")
+        temperature = (self.about.temperature if calibrated else None) or 1.0
         self.eval()
         with torch.inference_mode(), in_float32():
-            parts = [self._average(part.to(self.mean.device), AVERAGES[average]) for part in batch.split(batch_size)]
+            parts = [
+                self._average(part.to(self.mean.device), AVERAGES[average], temperature)
+                for part in batch.split(batch_size)
+            ]
         return torch.cat(parts).numpy() if parts else np.zeros((0, len(self.classes)), np.float32)
 
-    def _average(self, images: Tensor, elements: range) -> Tensor:
-        total = sum(_softmax(self(transform_d4(images, element))) for element in elements)
+    def _average(self, images: Tensor, elements: range, temperature: float) -> Tensor:
+        total = sum(_softmax(self(transform_d4(images, element)), temperature) for element in elements)
         return torch.as_tensor(total / len(elements)).cpu()
 
 
-def _softmax(logits: Tensor) -> Tensor:
+def _softmax(logits: Tensor, temperature: float) -> Tensor:
     """Return probabilities [N, K]; NaN for an image with a logit that is not finite, also one that is -infinity."""
-    return logits.float().softmax(1).where(logits.isfinite().all(1, keepdim=True), torch.nan)
+    return (logits.float() / temperature).softmax(1).where(logits.isfinite().all(1, keepdim=True), torch.nan)

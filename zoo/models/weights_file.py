@@ -91,6 +91,8 @@ class About(Record, omit_defaults=True):
         versions: Distribution -> version, of the core and of the plugins that took part.
         init: Weights that the training started from; None for a random start.
         phases: Phases of the training, whose images have other parameters than the recipe.
+        temperature: Number that logits are divided by for calibrated probabilities, fitted on the validation split;
+            None in files of earlier versions.
     """
 
     model: str
@@ -106,6 +108,7 @@ class About(Record, omit_defaults=True):
     versions: Mapping[str, str]
     init: Init | None
     phases: tuple[Phase, ...] = ()
+    temperature: Positive | None = None
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < len(self.classes):

@@ -87,6 +87,18 @@ MEASURED = (
     Column(heading="log loss", value=lambda result: result.test.log_loss, text="{:.3f}".format),
     Column(heading="Brier", value=lambda result: known(result.test.brier), text="{:.3f}".format),
     Column(heading="calibration error", value=lambda result: result.test.ece, text="{:.3f}".format),
+    Column(
+        heading="calibrated log loss",
+        value=lambda result: result.calibration.log_loss if result.calibration else math.nan,
+        text="{:.3f}".format,
+        optional=True,
+    ),
+    Column(
+        heading="calibrated error",
+        value=lambda result: result.calibration.ece if result.calibration else math.nan,
+        text="{:.3f}".format,
+        optional=True,
+    ),
     Column(heading="equivariance error", value=_measured(lambda found: found.square.error), text=_ERROR),
     Column(heading="class flips", value=_measured(lambda found: found.square.flips), text=_SHARE),
     Column(
@@ -164,7 +176,9 @@ def measured_columns(results: Sequence[Finished]) -> list[Column]:
 
 def column_notes(results: Sequence[Finished]) -> list[str]:
     """Return what a reader must know of these columns."""
-    return [*_scored_notes(results), *_fresh_notes(results), *_equivariance_notes(results)]
+    return [
+        *_scored_notes(results), *_fresh_notes(results), *_calibration_notes(results), *_equivariance_notes(results)
+    ]  # fmt: skip
 
 
 def _scored_notes(results: Sequence[Finished]) -> list[str]:
@@ -200,6 +214,16 @@ def _fresh_notes(results: Sequence[Finished]) -> list[str]:
         if fresh.interval[0] > 0
     ]
     return notes
+
+
+def _calibration_notes(results: Sequence[Finished]) -> list[str]:
+    """Return what the columns of calibrated probabilities hold."""
+    if not any(result.calibration for result in results):
+        return []
+    return [
+        "calibrated log loss, calibrated error: log loss and calibration error after the logits were divided by one "
+        "temperature for each run, fitted on its validation images; all other columns are of the uncalibrated answers"
+    ]
 
 
 def _equivariance_notes(results: Sequence[Finished]) -> list[str]:

@@ -34,6 +34,8 @@ _LEAST_IMPORTANT = (
     "other angles",
     "at 17 deg",
     "at 45 deg",
+    "calibrated log loss",
+    "calibrated error",
     "log loss",
     "train images/s",
     "minutes",
@@ -258,7 +260,7 @@ def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -
     return "".join(map(csv_line, [columns, *([row.get(name, "") for name in columns] for row in rows)]))
 
 
-_SCORES = ("test", "fresh", "val", "equivariance", "cost", "seconds")
+_SCORES = ("test", "calibration", "fresh", "val", "equivariance", "cost", "seconds")
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from zoo.environment import Environment
 from zoo.models.weights_file import Init
 from zoo.results.cell import Cell
 from zoo.schema import Count, Record
-from zoo.scores.schema import Equivariance, Interval, Probe, Scores
+from zoo.scores.schema import Calibration, Equivariance, Interval, Probe, Scores
 
 
 class Epoch(Record, omit_defaults=True):
@@ -178,6 +178,8 @@ class Finished(Record, omit_defaults=True):
         stream: Streamed training images; None for stored ones.
         not_begun: Number of epochs of a training that has not begun to learn (`zoo.results.convergence`); 0 for others.
         fresh: Scores on fresh test images (`--fresh-test`); None where they were not asked for.
+        calibration: Scores of calibrated probabilities; None in results of earlier versions and for predictions made
+            elsewhere. `test` holds those of the probabilities as the network gives them.
         scored: Origin of predictions that were made elsewhere; None for runs.
         fit_notes: What a network that fits itself says of its fits, such as how many failed.
         probe: Scalar probe of the images, in results of earlier versions; a baseline has taken its place.
@@ -202,6 +204,7 @@ class Finished(Record, omit_defaults=True):
     stream: StreamSummary | None = None
     not_begun: Count = 0
     fresh: FreshTest | None = None
+    calibration: Calibration | None = None
     scored: Scored | None = None
     probe: Probe | None = None
     fit_notes: tuple[str, ...] = ()

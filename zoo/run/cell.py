@@ -35,6 +35,7 @@ from zoo.results.convergence import epochs_at_chance
 from zoo.results.schema import Cost, DataSummary, Epoch, Failed, Finished, RunResult, StreamSummary, Validation
 from zoo.run.metrics import plugin_metrics
 from zoo.schema import json_text, plain
+from zoo.scores.calibration import calibrated_scores, fit_temperature
 from zoo.scores.equivariance import declared_symmetry, measure_equivariance
 from zoo.scores.finite import require_finite
 from zoo.scores.schema import Equivariance
@@ -173,7 +174,17 @@ def _run(
     with written_whole(run_dir / store.HISTORY) as temporary:
         lines = (json_text(plain(entry), what=store.HISTORY) + "\n" for entry in history)
         temporary.write_text("".join(lines), encoding="utf-8")
-    about = _about(cell, spec, train_split, instrument=prepared.data.instrument, init=prepared.init)
+    own, when = fitted.own, "Validation images after the training"
+    val_logits, val_labels = own.predictions if own else predict(classifier, fitted.val_data, when=when)
+    temperature = fit_temperature(val_logits, val_labels)
+    about = _about(
+        cell,
+        spec,
+        train_split,
+        instrument=prepared.data.instrument,
+        init=prepared.init,
+        temperature=temperature,
+    )
     chosen = _first_of_classes(val_split, most=GOLDEN_IMAGES)
     golden = golden_predictions(classifier, torch.from_numpy(val_split.images_at(chosen)))
     require_finite(
@@ -191,8 +202,6 @@ def _run(
     test_logits, test_labels = predict(
         classifier, Batches(test_split, device=device), when="Test images after the training"
     )
-    own, when = fitted.own, "Validation images after the training"
-    val_logits, val_labels = own.predictions if own else predict(classifier, fitted.val_data, when=when)
     after = measure_equivariance(
         classifier, few_images, group, name=val_split.ids.__getitem__, when="Validation images, turned, at the end"
     )
@@ -251,12 +260,21 @@ def _run(
         plugins=registry.loaded_plugins(host),
         metric_code={name: code for name, code in registry.metric_code(host).items() if name in extra},
         stream=summary_of_stream,
+        calibration=calibrated_scores(test_logits, test_labels, test_split.classes, temperature=temperature),
         fit_notes=fit_notes(classifier.network, name=cell.model) if own else (),
         not_begun=0 if cell.fits_itself else epochs_at_chance(history, counts=train_split.class_counts),
     )
 
 
-def _about(cell: Cell, spec: ModelSpec, split: Split, *, instrument: Instrument | None, init: Init | None) -> About:
+def _about(
+    cell: Cell,
+    spec: ModelSpec,
+    split: Split,
+    *,
+    instrument: Instrument | None,
+    init: Init | None,
+    temperature: float,
+) -> About:
     """Return what the weights must carry to be used without this run's folder."""
     sample = np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(np.int64))
     pixel_scale = cell.recipe.params.get("pixel_scale") if instrument is None else instrument.pixel_scale
@@ -274,6 +292,7 @@ def _about(cell: Cell, spec: ModelSpec, split: Split, *, instrument: Instrument 
         versions=dict(cell.versions),
         init=init,
         phases=cell.phases,
+        temperature=temperature,
     )
 
 
