@@ -46,7 +46,7 @@ FULL = [
     ),
     SimulatorSpec(id="mine/sim", target="mine:sim", device="any", default=True),
     LauncherSpec(id="mine/launch", target="mine:launch"),
-    MetricSpec(id="mine/metric", target="mine:metric"),
+    MetricSpec(id="mine/metric", target="mine:metric", better={"x": "higher", "y": "lower"}),
 ]
 INSTALLED = load_plugins(environment={})
 

@@ -150,6 +150,12 @@ for command in (
     LazyCommand(
         "score", "zoo.cli.score", "score", "Score predictions that another program made, and store them beside runs."
     ),
+    LazyCommand(
+        "rescore",
+        "zoo.cli.rescore",
+        "rescore",
+        "Compute metrics of plugins for stored runs, from their stored predictions.",
+    ),
     LazyCommand("list-models", "zoo.cli.listing", "list_models", "List networks."),
     LazyCommand("list-datasets", "zoo.cli.listing", "list_datasets", "List data sets."),
     LazyCommand("list-simulators", "zoo.cli.listing", "list_simulators", "List lens simulators."),

@@ -96,7 +96,7 @@ def difference_rows(comparisons: Sequence[Comparison]) -> list[DifferenceRow]:
     """Return the differences with their intervals, clearest first."""
     reach = max((max(abs(one.low), abs(one.high)) for one in comparisons), default=1.0) or 1.0
     rows = []
-    for one in sorted(comparisons, key=lambda one: (not one.found, -one.difference)):
+    for one in sorted(comparisons, key=lambda one: (not one.found, -abs(one.difference))):
         rows.append(
             DifferenceRow(
                 first=one.first,
@@ -112,7 +112,7 @@ def difference_rows(comparisons: Sequence[Comparison]) -> list[DifferenceRow]:
                 difference=f"{one.difference:+.4f}",
                 chance=one.chance.removeprefix("= ") or "–",
                 style="found" if one.found else "unclear",
-                verdict=_VERDICTS.get(one.verdict, one.verdict),
+                verdict=_VERDICTS.get(one.verdict, one.better or one.verdict),
             )
         )
     return rows

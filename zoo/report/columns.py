@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zoo.report.svg import short
+from zoo.results.metric_differences import declared_values, value_name
 from zoo.results.schema import Cost, Finished, RunResult
 from zoo.scores.schema import Interval, Invariance
 
@@ -67,6 +68,10 @@ def _at(angle: str) -> Callable[[Finished], float]:
     return _measured(lambda found: found.angles[angle].error if angle in found.angles else None)
 
 
+ARROWS = {"higher": "\u2191", "lower": "\u2193"}
+"""Behind the name of a plugin's metric: which direction is better."""
+MOST_METRICS = 8
+"""Values of plugins' metrics that a table shows; the CSV has all."""
 _ERROR, _SHARE = "{:.0e}".format, "{:.1%}".format
 FRESH = "fresh AUC"
 MEASURED = (
@@ -167,17 +172,36 @@ SPEEDS = (
 
 def measured_columns(results: Sequence[Finished]) -> list[Column]:
     """Return the columns of some runs."""
-    return [
+    shown = [
         column
         for column in MEASURED
         if not column.optional or any(math.isfinite(column.value(result)) for result in results)
+    ]
+    return [*shown, *_metric_columns(results)]
+
+
+def _of_metric(metric: str, value: str) -> Callable[[Finished], float]:
+    return lambda result: known(result.test.extra.get(metric, {}).get(value))
+
+
+def _metric_columns(results: Sequence[Finished]) -> list[Column]:
+    """Return a column for each value of a plugin's metric that has a direction, which an arrow shows."""
+    keys = list(declared_values(results).items())[:MOST_METRICS]
+    return [
+        Column(
+            heading=f"{value_name((metric, value))} {ARROWS[direction]}",
+            value=_of_metric(metric, value),
+            text="{:.4g}".format,
+        )
+        for (metric, value), direction in keys
     ]
 
 
 def column_notes(results: Sequence[Finished]) -> list[str]:
     """Return what a reader must know of these columns."""
     return [
-        *_scored_notes(results), *_fresh_notes(results), *_calibration_notes(results), *_equivariance_notes(results)
+        *_scored_notes(results), *_metric_notes(results), *_fresh_notes(results), *_calibration_notes(results),
+        *_equivariance_notes(results),
     ]  # fmt: skip
 
 
@@ -213,6 +237,21 @@ def _fresh_notes(results: Sequence[Finished]) -> list[str]:
         for result, fresh in tested
         if fresh.interval[0] > 0
     ]
+    return notes
+
+
+def _metric_notes(results: Sequence[Finished]) -> list[str]:
+    """Return what the columns of plugins' metrics hold, and which runs lack one."""
+    keys = declared_values(results)
+    if not keys:
+        return []
+    names = ", ".join(dict.fromkeys(metric for metric, _ in keys))
+    notes = [f"metrics of plugins: {names}; {ARROWS['higher']}: higher is better, {ARROWS['lower']}: lower is better"]
+    if len(keys) > MOST_METRICS:
+        notes[0] += f"; {len(keys) - MOST_METRICS} more values: --csv"
+    lacking = [run for run in results if any(value not in run.test.extra.get(name, {}) for name, value in keys)]
+    if lacking:
+        notes.append(f"some runs have no value of these metrics; compute them: zoo rescore {lacking[0].run_id}")
     return notes
 
 

@@ -172,6 +172,11 @@ def _results(problem: Problem, dataset: DatasetSpec | None, twins: Mapping[str, 
         "roc_whole": charts.roc_panels(shown, digests, classes, corner=False),
         "roc_corner": charts.roc_panels(shown, digests, classes, corner=True),
         "pairs": difference_rows([one for one in problem.comparisons if one.score == MACRO]),
+        "metrics": [
+            {"name": name, "better": rows[0].better, "pairs": difference_rows(rows)}
+            for name in problem.metrics
+            if (rows := [one for one in problem.comparisons if one.better is not None and one.score == name])
+        ],
         "curve": charts.learning_panel(problem.curves, [variant.name for variant in shown]),
         "slices": charts.slice_panels(shown, digests),
         "confusion": confusion_tables(shown, classes),

@@ -11,7 +11,17 @@ from zoo.data.about import budget_note, shown_params, version_note
 from zoo.data.phases import describe_phases
 from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.plurals import counted
-from zoo.report.columns import COSTS, SETTINGS, SPEEDS, Column, column_notes, measured_columns, precision_of, precisions
+from zoo.report.columns import (
+    ARROWS,
+    COSTS,
+    SETTINGS,
+    SPEEDS,
+    Column,
+    column_notes,
+    measured_columns,
+    precision_of,
+    precisions,
+)
 from zoo.report.notes import missing_twins, search_note, search_trials, training_notes
 from zoo.results.baselines import NO_BASELINES, Standing, find_standing
 from zoo.results.comparison import Variant, estimate, group_variants, problem_key, spread_note
@@ -24,35 +34,13 @@ from zoo.specs import DatasetSpec
 if TYPE_CHECKING:
     from rich.table import Table
 
-_CLASS_AREAS = "AUC of classes"
+_CLASS_AREAS, _METRICS = "AUC of classes", "metrics of plugins"
 _LEAST_IMPORTANT = (
-    _CLASS_AREAS,
-    "MACs",
-    "weight decay",
-    "learning rate",
-    "search trials",
-    "other angles",
-    "at 17 deg",
-    "at 45 deg",
-    "calibrated log loss",
-    "calibrated error",
-    "log loss",
-    "train images/s",
-    "minutes",
-    "run",
-    "own group",
-    "class flips",
-    "parameters",
-    "Brier",
-    "equivariance error",
-    "calibration error",
-    "accuracy",
-    "precision",
-    "fresh AUC",
-    "95 %",
-    "test - fresh",
-    "seed",
-)
+    _CLASS_AREAS, "MACs", "weight decay", "learning rate", "search trials", "other angles", "at 17 deg",
+    "at 45 deg", "calibrated log loss", "calibrated error", "log loss", "train images/s", "minutes", "run",
+    "own group", "class flips", "parameters", "Brier", "equivariance error", "calibration error", "accuracy",
+    "precision", _METRICS, "fresh AUC", "95 %", "test - fresh", "seed",
+)  # fmt: skip
 """Columns in the order in which a narrow terminal loses them; the model and the macro AUC always stay."""
 
 
@@ -317,7 +305,9 @@ def to_rich(table: ResultTable, *, width: int) -> Table:
 
 
 def _kind(heading: str) -> str:
-    """Return the name by which a column is left out; the AUCs of the classes share one."""
+    """Return the name by which a column is left out; the AUCs of the classes share one, and so do plugins' metrics."""
+    if heading.endswith(tuple(ARROWS.values())):
+        return _METRICS
     return _CLASS_AREAS if heading.startswith("AUC ") and heading != "AUC macro" else heading
 
 

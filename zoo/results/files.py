@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from zoo.errors import DataError
 from zoo.paths import parse_json, regular_file
 from zoo.results.schema import Epoch, Finished
-from zoo.results.store import HISTORY, RESULT, file_sha256, read_arrays
+from zoo.results.store import HISTORY, RESULT, file_sha256, read_arrays, write_arrays
 from zoo.schema import read_record
+
+_METRICS = "metrics-"
 
 
 def checked_file(result: Finished, name: str) -> Path:
@@ -50,6 +53,45 @@ def read_file(
         DataError: The file is missing, damaged or altered.
     """
     return read_arrays(checked_file(result, name), only=only)
+
+
+def is_metric_file(name: str) -> bool:
+    """Return whether a file of a run holds resampled values of metrics."""
+    return name.startswith(_METRICS)
+
+
+def write_resampled(run_dir: Path, values: Mapping[tuple[str, str], NDArray[Any]]) -> str:
+    """Write the resampled values of metrics into a file, and return its name, which holds their digest.
+
+    Args:
+        run_dir: Folder of the run.
+        values: (metric, value) -> [draws].
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    arrays = {json.dumps(key): np.asarray(drawn, dtype=np.float64) for key, drawn in sorted(values.items())}
+    digest = hashlib.sha256()
+    for key, drawn in arrays.items():
+        digest.update(key.encode() + drawn.tobytes())
+    name = f"{_METRICS}{digest.hexdigest()[:16]}.safetensors"
+    write_arrays(run_dir / name, arrays, {})
+    return name
+
+
+def read_resampled(result: Finished) -> dict[tuple[str, str], NDArray[Any]]:
+    """Return the resampled values of metrics: (metric, value) -> [draws]; empty for a result without any.
+
+    Raises:
+        DataError: The file is missing, damaged or altered.
+    """
+    found: dict[tuple[str, str], NDArray[Any]] = {}
+    for name in filter(is_metric_file, result.files):
+        arrays, _ = read_file(result, name)
+        for key, drawn in arrays.items():
+            metric, value = read_record(parse_json(key), tuple[str, str], what=name)
+            found[metric, value] = drawn
+    return found
 
 
 def predictions_digest(logits: NDArray[Any], ids: Sequence[str], classes: Sequence[str]) -> str:

@@ -175,6 +175,8 @@ class Finished(Record, omit_defaults=True):
         plugins: Distribution -> version of every plugin that was loaded; of a file, its name and a digest.
         metric_code: Metric of a plugin -> name and version of the plugin, with a digest of code of others. Not part of
             the run id: `zoo report` names metrics that other code computed than is installed.
+        directions: Metric of a plugin -> value -> "higher" or "lower", which is better; values without one are not
+            compared.
         stream: Streamed training images; None for stored ones.
         not_begun: Number of epochs of a training that has not begun to learn (`zoo.results.convergence`); 0 for others.
         fresh: Scores on fresh test images (`--fresh-test`); None where they were not asked for.
@@ -210,6 +212,7 @@ class Finished(Record, omit_defaults=True):
     fit_notes: tuple[str, ...] = ()
     plugins: Mapping[str, str] = msgspec.field(default_factory=dict)
     metric_code: Mapping[str, str] = msgspec.field(default_factory=dict)
+    directions: Mapping[str, Mapping[str, Literal["higher", "lower"]]] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.classes)

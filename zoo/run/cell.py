@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -33,7 +32,7 @@ from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.convergence import epochs_at_chance
 from zoo.results.schema import Cost, DataSummary, Epoch, Failed, Finished, RunResult, StreamSummary, Validation
-from zoo.run.metrics import plugin_metrics
+from zoo.run.metrics import with_metrics
 from zoo.schema import json_text, plain
 from zoo.scores.calibration import calibrated_scores, fit_temperature
 from zoo.scores.equivariance import declared_symmetry, measure_equivariance
@@ -235,15 +234,14 @@ def _run(
         )
     # Of all sessions, counted by epochs: an interruption does not make a run cheaper.
     earlier_seconds = sum(entry.seconds for entry in history[: -epochs_here or None])
-    extra = plugin_metrics(host, test_logits, test_labels)
-    return Finished(
+    finished = Finished(
         schema=SCHEMA,
         status="ok",
         run_id=cell.run_id,
         cell=cell,
         run_dir=run_dir,
         classes=tuple(test_split.classes),
-        test=replace(scores, extra=extra),
+        test=scores,
         val=Validation(auc=fitted.val_auc, epoch=fitted.epoch),
         equivariance=Equivariance(group=group, declared=declared, before=before, after=after),
         cost=cost,
@@ -258,12 +256,12 @@ def _run(
         seconds=earlier_seconds + time.perf_counter() - started,
         environment=describe(),
         plugins=registry.loaded_plugins(host),
-        metric_code={name: code for name, code in registry.metric_code(host).items() if name in extra},
         stream=summary_of_stream,
         calibration=calibrated_scores(test_logits, test_labels, test_split.classes, temperature=temperature),
         fit_notes=fit_notes(classifier.network, name=cell.model) if own else (),
         not_begun=0 if cell.fits_itself else epochs_at_chance(history, counts=train_split.class_counts),
     )
+    return with_metrics(host, finished, test_logits, test_labels)
 
 
 def _about(

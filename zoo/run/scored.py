@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -29,7 +28,7 @@ from zoo.results.comparison import problem_key
 from zoo.results.files import predictions_digest
 from zoo.results.schema import DataSummary, Finished, Scored
 from zoo.run.cell import write_mistakes, write_predictions
-from zoo.run.metrics import plugin_metrics
+from zoo.run.metrics import with_metrics
 from zoo.run.predictions import match_predictions, read_columns
 from zoo.scores.score import score
 from zoo.specs import DatasetSpec
@@ -202,7 +201,6 @@ def _store(
         if not cell.recipe.commitment:  # images with their classes would give answers of a challenge away
             write_mistakes(run_dir / store.MISTAKES, opened, answers, labels)
             files.append(store.MISTAKES)
-        extra = plugin_metrics(host, answers, labels)
         result = Finished(
             schema=SCHEMA,
             status="ok",
@@ -210,7 +208,7 @@ def _store(
             cell=cell,
             run_dir=run_dir,
             classes=tuple(opened.classes),
-            test=msgspec.structs.replace(score(answers, labels, opened.classes), extra=extra),
+            test=score(answers, labels, opened.classes),
             val=None,
             equivariance=None,
             cost=None,
@@ -225,8 +223,8 @@ def _store(
             seconds=time.perf_counter() - started,
             environment=describe(),
             plugins=registry.loaded_plugins(host),
-            metric_code={each: code for each, code in registry.metric_code(host).items() if each in extra},
             scored=origin,
         )
+        result = with_metrics(host, result, answers, labels)
         store.write_result(result)
     return result
