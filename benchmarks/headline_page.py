@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headline_runs import Run, dataset_of, full_size, installed, name_of, problem_size
+from headline_runs import Run, choice, dataset_of, full_size, installed, name_of, problem_size
 from headline_tables import (
     CLASSES,
     PUBLISHED,
@@ -22,16 +22,19 @@ from headline_tables import (
 )
 
 from zoo import registry
+from zoo.budgets import BUDGETS
 from zoo.data.about import budget_note, version_note
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
 from zoo.results.comparison import group_variants, problem_key
 from zoo.results.schema import Finished
 
+README_BUDGETS = ("laptop", "evening")
 MISSING = (
-    "**The paper-size table is missing for {data}**: 67,500 training images of 150 x 150 pixels at the published "
-    "masses need a GPU, which was not available. The networks on this page were trained on a smaller and easier "
-    "problem. The published numbers are listed separately, for orientation; they cannot be compared with these scores."
+    "**The paper-size table is missing for {data}**: 150 x 150 pixels need a GPU, which was not available. Each "
+    "heading states how many images the networks below it were trained on, and what differs from today's definition "
+    "of the data set at that budget. The published numbers are listed separately, for orientation; they are of other "
+    "images."
 )
 HOW = """\
 Each row is one network with one setting. AUC is one class against the rest; micro is over all decisions, macro the mean
@@ -70,11 +73,11 @@ def make_page(runs: Sequence[Run]) -> str:
         TIMES if any(run.result.environment.gpu for run in table) else NO_TIMES,
     ]
     problems: dict[str, list[Run]] = {}
-    for run in sorted(table, key=lambda run: (run.cell.budget != "paper", name_of(run.cell))):
+    for run in sorted(table, key=newest_last, reverse=True):
         problems.setdefault(problem_key(run.cell, any_train_size=True), []).append(run)
-    for own in problems.values():
+    for own in sorted(problems.values(), key=lambda own: name_of(own[0].cell)):
         whole = [run for run in own if full_size(run.cell)]
-        parts.append(f"## {name_of(own[0].cell)}, budget {own[0].cell.budget}")
+        parts.append(f"## {title(whole or own)}")
         if whole:
             parts += [score_table(whole), notes(whole), time_table(whole), shift_table(whole)]
         parts.append(few_table(own))
@@ -88,6 +91,22 @@ def make_page(runs: Sequence[Run]) -> str:
     if missing:
         parts += ["## Published", *published_tables(missing)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def newest_last(run: Run) -> tuple[int, int, int]:
+    """Return what orders problems: size of the budget, version of the data set, training images."""
+    return [*BUDGETS].index(run.cell.budget), run.cell.recipe.dataset_version, run.cell.sizes["train"]
+
+
+def title(runs: Sequence[Run]) -> str:
+    """Return what was trained on: data set, budget, training images, and what differs from today's definition."""
+    sizes = sorted({run.cell.sizes["train"] for run in runs})
+    words = [
+        name_of(runs[0].cell),
+        f"budget {runs[0].cell.budget}",
+        f"{' or '.join(f'{n:,}' for n in sizes)} training images",
+    ]
+    return ", ".join([*words, *([] if (changed := choice(runs[0])) == "nothing" else [changed])])
 
 
 def machines(runs: Sequence[Run]) -> list[str]:
@@ -129,16 +148,19 @@ def recorded_probe(results: Sequence[Finished]) -> str:
     )
 
 
-def readme_table(runs: Sequence[Run], *, data: str = "modelB", budget: str = "laptop") -> str:
-    """Return the README's table and notes: one data set, one budget and seed 0, as the text around it says."""
-    chosen = [
+def readme_table(runs: Sequence[Run], *, data: str = "modelB") -> str:
+    """Return the README's table and notes: one data set and seed 0, at the largest budget that needs no GPU."""
+    found = [
         run
         for run in runs
-        if (run.part, name_of(run.cell), run.cell.budget, run.cell.seed) == ("table", data, budget, 0)
+        if (run.part, name_of(run.cell), run.cell.seed) == ("table", data, 0)
+        and run.cell.budget in README_BUDGETS
         and full_size(run.cell)
     ]
-    if not chosen:
+    if not found:
         return f"No run on {data} is recorded yet."
+    newest = problem_key(max(found, key=newest_last).cell)
+    chosen = [run for run in found if problem_key(run.cell) == newest]
     header = [
         "network", "parameters", "million MACs", "AUC none", "sub-halo", "vortex", "macro (95 %)", "accuracy",
         *equivariance_headings(chosen),
@@ -155,4 +177,4 @@ def readme_table(runs: Sequence[Run], *, data: str = "modelB", budget: str = "la
                 area(first.test.accuracy), *equivariance_cells(first, chosen),
             ]
         )  # fmt: skip
-    return "\n\n".join([rows(header, body), *map(wrapped, old_definition(chosen)), notes(chosen)])
+    return "\n\n".join([f"{title(chosen)}:", rows(header, body), *map(wrapped, old_definition(chosen)), notes(chosen)])

@@ -21,6 +21,9 @@ from zoo.specs import DatasetSpec
 from zoo.weights.find import packaged_weights
 from zoo.weights.start import PREFIX
 
+EARLIER_SIZES = {"laptop": 9_216}
+"""Training images of a budget as it was when the first runs were recorded."""
+
 
 class Shift(Record):
     """Scores of a run's weights on images that they were not trained for.
@@ -90,8 +93,8 @@ def name_of(cell: Cell) -> str:
 
 
 def full_size(cell: Cell) -> bool:
-    """Return whether a run had the whole training set of its budget."""
-    return cell.sizes["train"] == BUDGETS[cell.budget].sizes["train"]
+    """Return whether a run had the whole training set of its budget, as the budget is or as it was."""
+    return cell.sizes["train"] in (BUDGETS[cell.budget].sizes["train"], EARLIER_SIZES.get(cell.budget))
 
 
 def problem_size(run: Run) -> tuple[str, int]:
@@ -105,14 +108,14 @@ def probe_of(run: Run) -> float:
 
 
 def choice(run: Run) -> str:
-    """Return in which parameters of the data a run differs from our definition, at its budget and published mass.
+    """Return in which parameters of the data a run differs from our definition at its budget, or "nothing".
 
     Weights that it started from are named too.
     """
     budget = BUDGETS[run.cell.budget]
     dataset = dataset_of(run)
     then = dataset.earlier.get(str(run.cell.recipe.dataset_version), {})
-    ours = {**data_params(dataset, budget, {"data.mass_scale": 1.0}), **then}
+    ours = {**data_params(dataset, budget, {}), **then}
     params = run.cell.recipe.params
     told = [f"`{name}` {value}" for name, value in params.items() if value != ours[name]]
     if run.cell.training["init"]:

@@ -178,14 +178,21 @@ def difficulty_table(runs: Sequence[Run]) -> str:
     sizes = runs[0].cell.sizes
     text = (
         f"Micro and macro AUC with the published substructure masses, {sizes['train']:,} training images, budget "
-        f"{runs[0].cell.budget}. In brackets: training and validation loss of the epoch whose weights were kept (a "
-        "validation loss above the training loss is overfitting), and the fall of the training loss over the last "
+        f"{runs[0].cell.budget}{trained_on(runs)}. In brackets: training and validation loss of the epoch whose "
+        "weights were kept (a validation loss above the training loss is overfitting), and the fall of the training "
+        "loss over the last "
         "fifth of the epochs. If it is large, the score depends on how early this training begins to learn as well as "
         "on the difficulty of the problem. The last column is the macro AUC of the scalar probe. See "
         "[populations.md](populations.md#what-makes-it-hard)."
     )
     header = ["data", "changed", *(f"`{model}`" for model in models), "probe"]
     return f"{wrapped(text)}\n\n{rows(header, body, texts=2)}"
+
+
+def trained_on(runs: Sequence[Run]) -> str:
+    """Return ", trained on ..." of the phases that the trainings had, or ""."""
+    found = dict.fromkeys(run.cell.trained_on for run in runs if run.cell.phases)
+    return f", trained on {' or '.join(found)}" if found else ""
 
 
 def learnt(run: Run) -> str:

@@ -98,6 +98,7 @@ def test_the_kit_notices(complaint: str, tmp_path: Path) -> None:
         ({"slices": {"colours": "colour"}}, "slices name 'colours'"),
         ({"budgets": {"desktop": {"snr": 3.0}}}, "'desktop' is not a budget"),
         ({"budget_notes": {"desktop": "larger"}}, "'desktop' is not a budget"),
+        ({"budget_phases": {"desktop": "*1"}}, "'desktop' is not a budget"),
     ],
 )
 def test_the_kit_notices_declarations_without_meaning(fields: dict[str, object], complaint: str) -> None:

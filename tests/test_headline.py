@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from dataclasses import replace as replace_cell
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -74,7 +75,6 @@ def test_every_piece_is_a_suite_whose_options_fit(headline, budget, tmp_path):
     options = headline.argparse.Namespace(budget=budget, model="p4m,z2", store=tmp_path, only_table=False)
     pieces = list(headline.trainings(options))
     assert len(pieces) == 4
-    ids = []
     for _, suite, *words in pieces:
         told = dict(zip(words[::2], words[1::2], strict=True))
         assert told.pop("--budget") == budget
@@ -83,9 +83,6 @@ def test_every_piece_is_a_suite_whose_options_fit(headline, budget, tmp_path):
         read = changed(read_suite(Path(suite)), **values)
         plan = plan_suite(load_plugins(environment={}), changed(read, store=told["--store"]))
         assert plan.problems == []
-        # Baselines stand beside every table, so both stores hold them.
-        ids.append({cell.run_id for cell in plan.cells if not cell.model.startswith("baselines/")})
-    assert ids[0].isdisjoint(ids[3])
     assert pieces[3][pieces[3].index("--store") + 1] != str(tmp_path)
 
 
@@ -227,6 +224,16 @@ def test_the_runs_of_a_store_join_the_record(headline, tmp_path, monkeypatch, el
     assert first["cell"]["model"] in elsewhere["PAGE"].read_text()
 
 
+def test_a_run_of_both_stores_stands_in_both_parts(headline, tmp_path, monkeypatch, elsewhere):
+    """What difficulty.toml trains without a change, and baselines, are cells of the table, too."""
+    [first] = headline.read_record()
+    monkeypatch.setattr(headline, "records", lambda store, *, part: [first | {"part": part}])
+    monkeypatch.setattr(headline, "readme_table", lambda runs: "")
+    for _ in range(2):
+        headline.write(tmp_path)
+        assert [run["part"] for run in headline.read_record()] == ["table", "difficulty"]
+
+
 @pytest.mark.parametrize("damage", [" ends", "begins", "twice", "turned"])
 def test_a_readme_without_its_marks_is_left_alone(headline, tmp_path, elsewhere, damage):
     begins, ends = headline.TABLE_BEGINS, headline.TABLE_ENDS
@@ -272,12 +279,23 @@ def test_damaged_runs_of_a_store_are_left_out_by_name(headline, page, tmp_path, 
         assert f"{tmp_path / name}, which is damaged" in told
 
 
+def with_cell(run, **changes):
+    return replace(run, result=replace(run.result, cell=replace_cell(run.cell, **changes)))
+
+
 def test_the_readme_keeps_to_what_its_text_says(headline, page):
     run = next(run for run in headline.read_record() if is_on(run, "modelB") and run["part"] == "table")
     paper = run | {"cell": run["cell"] | {"budget": "paper", "sizes": dict(BUDGETS["paper"].sizes)}}
     seed = run | {"cell": run["cell"] | {"seed": 1}}
     run, paper, seed = map(headline.read_run, (run, paper, seed))
     assert page.readme_table([run, paper, seed]) == page.readme_table([run])
+    newer = with_cell(run, recipe=replace_cell(run.cell.recipe, params={**run.cell.recipe.params, "mass_scale": 1.0}),
+                      sizes=BUDGETS["laptop"].sizes)  # fmt: skip
+    evening = with_cell(newer, budget="evening", sizes=BUDGETS["evening"].sizes)
+    assert page.readme_table([run, newer]) == page.readme_table([newer])
+    assert page.readme_table([run, evening, newer]) == page.readme_table([evening])
+    assert page.readme_table([run]).startswith("modelB, budget laptop, 9,216 training images, `mass_scale` 4.0:")
+    assert page.readme_table([newer]).startswith("modelB, budget laptop, 16,384 training images:")
     assert page.readme_table([paper]) == "No run on modelB is recorded yet."
 
 

@@ -73,7 +73,7 @@ def bench(
         model, data: Names, comma lists, wildcards, or sequences of them.
         seeds: Seeds for initialisation, order and augmentation.
         data_seeds: Whether each seed has training images of its own; validation and test images stay the same.
-        budget: "smoke", "laptop" or "paper"; default: the one that suits the device.
+        budget: "smoke", "laptop", "evening" or "paper"; default: the one that suits the device.
         simulator: Id or name; default: the one that `zoo list-simulators` marks.
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto", "fp32", "tf32" or "bf16".

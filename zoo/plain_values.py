@@ -1,10 +1,13 @@
-"""Values that specs may hold: plain ones of Python's own types, within limits of size, as lists and JSON need them."""
+"""Values of specs and settings: plain ones of Python's own types, within limits of size, as lists and JSON need."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from zoo.errors import UsageError
+from zoo.paths import parse_json
 
 LONGEST_ID = 100
 """Characters of an id, which is part of the name of a folder."""
@@ -48,6 +51,25 @@ def plain_value(value: Any, depth: int = 0) -> Any:
         return {plain_value(key, depth): plain_value(inner, depth + 1) for key, inner in value.items()}
     inner_values = [plain_value(inner, depth + 1) for inner in value]
     return tuple(inner_values) if isinstance(value, tuple) else inner_values
+
+
+def parse_value(text: str, *, of: str) -> Any:
+    """Return the value that a text stands for: JSON where it can be, text where not.
+
+    Args:
+        text: Text of the value.
+        of: Name of the setting for an error.
+
+    Raises:
+        UsageError: It is a number that is not finite.
+    """
+    try:
+        value = parse_json(text)
+    except ValueError:
+        value = {"True": True, "False": False, "None": None}.get(text, text)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{of}: {text} is not a finite number.")
+    return value
 
 
 def _is_plain(value: Any) -> bool:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from zoo.errors import UsageError
+from zoo.phase_text import read_phases
 from zoo.plain_values import FORMS, LONGEST_ID, LONGEST_SUMMARY, plain_value
 
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_]*/[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -200,12 +202,15 @@ class DatasetSpec(Spec):
         budgets: Budget -> {parameter: value}: values that make the problem fit a budget; `--set` overrides them. A
             budget that is not among them leaves all parameters as they are.
         budget_notes: Budget -> what these values change, for readers of the scores.
+        budget_phases: Budget -> phases of a training of that budget, written as for `--set train.phases`, such as
+            "depth=4*2, depth=U(1, 4)*2, depth=1*6". Their epochs are proportions: they are scaled to the training's
+            number of epochs. The phases hold where the request states no `train.` setting, and where the parameters
+            that they change, and those that state the same in another way (`yields`), have the budget's values.
         yields: Parameter -> list of parameters that state the same in another way. A value that a budget sets for the
             first is left out where a user sets one of the others.
         shown: Parameters that stand beside scores; default: those that differ from `params`.
         switch: Parameter that `zoo data probe` measures at each of `switch_values`.
         switch_values: Values of that parameter.
-        easier: Parameter -> value for the first epochs of a training that does not begin to learn at the default value.
         earlier: Earlier version, as text -> {parameter: default of that version}; parameters that it did not have
             are there with the value that leaves its images as they were.
         changes: Version, as text -> sentence on what it changed; stands beside results of earlier versions.
@@ -227,11 +232,11 @@ class DatasetSpec(Spec):
     paths: tuple[str, ...] = ()
     budgets: Mapping[str, Any] = field(default_factory=dict)
     budget_notes: Mapping[str, str] = field(default_factory=dict)
+    budget_phases: Mapping[str, str] = field(default_factory=dict)
     yields: Mapping[str, Any] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
     switch: str | None = None
     switch_values: tuple[Any, ...] = (True, False)
-    easier: Mapping[str, Any] = field(default_factory=dict)
     earlier: Mapping[str, Any] = field(default_factory=dict)
     changes: Mapping[str, str] = field(default_factory=dict)
     captions: Mapping[str, str] = field(default_factory=dict)
@@ -250,6 +255,8 @@ class DatasetSpec(Spec):
             if not isinstance(values, Mapping):
                 raise ValueError(f"{self.id}: budgets[{budget!r}] must be a mapping from parameters to values")
             self._check_params(f"budgets[{budget!r}]", values)
+        for budget, text in self.budget_phases.items():
+            self._check_phases(f"budget_phases[{budget!r}]", text)
         for name, others in self.yields.items():
             if not isinstance(others, (list, tuple)):  # a text here is a forgotten comma
                 raise ValueError(f"{self.id}: yields[{name!r}] must be a list of parameters, not {others!r}")
@@ -257,7 +264,6 @@ class DatasetSpec(Spec):
         self._check_params("shown", self.shown)
         self._check_params("added", self.added)
         self._check_params("paths", self.paths)
-        self._check_params("easier", self.easier)
         self._check_params("switch", [] if self.switch is None else [self.switch])
         for version, values in self.earlier.items():
             if not isinstance(values, Mapping):
@@ -268,6 +274,24 @@ class DatasetSpec(Spec):
                 text.format(1.0)
             except (ValueError, LookupError) as error:
                 raise ValueError(f"{self.id}: captions[{name!r}] cannot format a number: {text!r}: {error}") from error
+
+    def _check_phases(self, where: str, text: str) -> None:
+        """Refuse phases that cannot be read, of unknown parameters, of paths, and of images that are not simulated.
+
+        Raises:
+            ValueError: The text is not that of phases of this data set.
+        """
+        if not self.simulated:
+            raise ValueError(f"{self.id}: {where} needs a simulated data set")
+        try:
+            phases = read_phases(text, of=where)
+        except UsageError as error:
+            raise ValueError(f"{self.id}: {error}") from error
+        if not phases:
+            raise ValueError(f"{self.id}: {where} is empty")
+        self._check_params(where, [name for phase in phases for name in phase.params])
+        if paths := [name for phase in phases for name in phase.params if name in self.paths]:
+            raise ValueError(f"{self.id}: {where} changes the path {paths[0]!r}")
 
     def _check_params(self, where: str, names: Iterable[str]) -> None:
         """Refuse names that are not parameters.

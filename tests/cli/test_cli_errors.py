@@ -52,7 +52,7 @@ def bench(*words, model="toyzoo/tiny", data="modelB"):
         (bench("--simulator", "causticz"), 2, ["Unknown simulator 'causticz'", "'caustics'", "zoo list-simulators"]),
         (bench("--launcher", "locale"), 2, ["Unknown launcher 'locale'", "'local'", "zoo list-launchers"]),
         (bench("--launcher", "locale", "--dry-run"), 2, ["Unknown launcher 'locale'"]),
-        (bench("--budget", "smok"), 2, ["budget 'smok'", "smoke, laptop, paper", "Did you mean 'smoke'?"]),
+        (bench("--budget", "smok"), 2, ["budget 'smok'", "smoke, laptop, evening, paper", "Did you mean 'smoke'?"]),
         (bench("--device", "cude"), 2, ["device 'cude'", "auto, cpu, cuda, mps", "Did you mean 'cuda'"]),
         (bench("--precision", "fp31"), 2, ["precision 'fp31'", "auto, fp32, tf32, bf16", "Did you mean 'fp32'"]),
         (bench("--rule", "val_auk"), 2, ["rule 'val_auk'", "val_auc, last", "Did you mean 'val_auc'?"]),

@@ -38,7 +38,7 @@ FULL = [
         budgets={"smoke": {"depth": 3.0}},
         budget_notes={"smoke": "deeper"},
         yields={"depth": ["weight"]},
-        easier={"depth": "U(1, 4)"},
+        budget_phases={"smoke": "depth=9*2, depth=U(3, 9) snr=50*1, *2"},
         shown=("depth", "snr"),
         switch="flat",
         captions={"snr": "SNR {:.0f}"},
@@ -178,7 +178,13 @@ def test_values_that_are_not_plain_are_refused_in_other_kinds() -> None:
         ({"yields": {"depth": ["deep"]}}, "yields names 'deep'"),
         ({"yields": {"depth": "depth"}}, r"yields\['depth'\] must be a list of parameters, not 'depth'"),
         ({"shown": ("deep",)}, "shown names 'deep'"),
-        ({"easier": {"deep": 4}}, "easier names 'deep'"),
+        ({"budget_phases": {"smoke": "deep=4*1"}}, r"budget_phases\['smoke'\] names 'deep'"),
+        ({"budget_phases": {"smoke": "depth=4"}}, r"budget_phases\['smoke'\]: 'depth=4' does not end with its number"),
+        ({"budget_phases": {"smoke": "depth 4*2"}}, r"budget_phases\['smoke'\]: 'depth' is not of the form NAME=VALUE"),
+        ({"budget_phases": {"smoke": ""}}, r"budget_phases\['smoke'\] is empty"),
+        ({"budget_phases": {"smoke": ["*1"]}}, "budget_phases must be a mapping from names to texts"),
+        ({"budget_phases": {"smoke": "depth=4*2"}, "paths": ["depth"]}, r".* changes the path 'depth'"),
+        ({"budget_phases": {"smoke": "depth=4*2"}, "simulated": False}, ".* needs a simulated data set"),
         ({"switch": "deep"}, "switch names 'deep'"),
         ({"captions": {"snr": "SNR {:.0q}"}}, r"captions\['snr'\] cannot format a number"),
         ({"captions": {"snr": "{} of {}"}}, r"captions\['snr'\] cannot format a number"),
@@ -188,7 +194,9 @@ def test_values_that_are_not_plain_are_refused_in_other_kinds() -> None:
 )
 def test_a_data_set_declares_only_parameters_that_it_has(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"mine/data: {message}"):
-        DatasetSpec(id="mine/data", target="mine:data", classes=("a", "b"), params={"depth": 1}, **fields)
+        DatasetSpec(
+            id="mine/data", target="mine:data", classes=("a", "b"), params={"depth": 1}, **{"simulated": True, **fields}
+        )
 
 
 def test_load_imports_the_target_and_its_attributes() -> None:

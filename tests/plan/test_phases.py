@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from zoo.data.open import Dataset
 from zoo.data.phases import Phase, describe_phases, last_epochs, phase_number, phase_recipe
 from zoo.errors import UsageError
 from zoo.host import load_plugins
+from zoo.phase_text import read_phases, scale_phases
+from zoo.plan import cells
 from zoo.plan.bench import plan_bench
 from zoo.plan.cells import make_plan
 from zoo.plan.phases import phases_epochs
@@ -123,7 +126,7 @@ def test_a_prior_holds_commas(plan):
         load_plugins(environment={}),
         Request(
             models=["gconv/p4"], data=["deeplense/modelA"], budget="laptop", device="cpu",
-            settings={"train.phases": "mass_scale=U(1, 4)*3, mass_scale=1*6", "data.mass_scale": 1},
+            settings={"train.phases": "mass_scale=U(1, 4)*3, mass_scale=1*6"},
         ),
     )  # fmt: skip
     assert [dict(phase.params) for phase in cell.phases] == [{"mass_scale": "U(1, 4)"}, {"mass_scale": 1.0}]
@@ -132,6 +135,9 @@ def test_a_prior_holds_commas(plan):
 
 def test_a_stated_mass_of_the_training_overrides_the_budget_as_one_of_the_data_does():
     own = load_plugins(environment={})
+    specs = own.specs[DatasetSpec]
+    spec = specs["deeplense/modelA"]
+    specs[spec.id] = replace(spec, budgets={"smoke": {**spec.budgets["smoke"], "mass_scale": 4.0}})
     [cell] = make_plan(
         own,
         Request(
@@ -177,16 +183,6 @@ def test_baselines_are_fitted_to_the_images_of_the_data_set():
     assert baseline.phases == ()
 
 
-def test_the_suite_of_the_published_masses_can_be_planned():
-    path = Path(__file__).parents[2] / "benchmarks/published.toml"
-    cells = plan_bench(load_plugins(environment={}), Request(models=[], data=[], device="cpu"), suite=path).cells
-    networks = [cell for cell in cells if not cell.fits_itself]
-    assert [cell.data for cell in networks] == ["deeplense/modelA", "deeplense/modelB"]
-    for cell in networks:
-        assert [phase.epochs for phase in cell.phases] == [4, 8]
-        assert cell.phases[-1].params == {"mass_scale": cell.recipe.params["mass_scale"]} == {"mass_scale": 1.0}
-
-
 def test_a_suite_states_phases_as_text_or_as_a_list(host, tmp_path):
     path = tmp_path / "suite.toml"
     head = 'models = ["toyzoo/tiny"]\ndata = ["toysky/discs"]\nbudget = "smoke"\nsimulator = "painter"\n[settings]\n'
@@ -198,3 +194,138 @@ def test_a_suite_states_phases_as_text_or_as_a_list(host, tmp_path):
         found.append(plan_bench(host, request, suite=path).cells[0])
     assert found[0] == found[1]
     assert found[0].phases == phases((1, 50.0), (2, 20.0))
+
+
+@pytest.mark.parametrize(
+    ("weights", "total", "expected"),
+    [
+        ([4, 3, 7], 14, [4, 3, 7]),
+        ([4, 3, 7], 28, [8, 6, 14]),
+        ([4, 3, 7], 3, [1, 1, 1]),
+        ([4, 3, 7], 2, [1, 0, 1]),
+        ([4, 3, 7], 1, [0, 0, 1]),
+        ([4, 4, 24], 40, [5, 5, 30]),
+        ([3, 3, 24], 31, [3, 3, 25]),
+        ([9, 1], 2, [1, 1]),
+        ([90, 5, 1], 10, [9, 0, 1]),
+        ([5], 2, [2]),
+    ],
+)
+def test_proportions_keep_the_total_and_the_last_phase(weights, total, expected):
+    text = ", ".join(f"snr=U({number}, 99)*{weight}" for number, weight in enumerate(weights))
+    found = {phase.params["snr"]: phase.epochs for phase in read_phases(scale_phases(text, total), of="test")}
+    assert [found.get(f"U({number}, 99)", 0) for number in range(len(weights))] == expected
+    assert sum(expected) == total
+
+
+@pytest.fixture
+def staged(tmp_path):
+    """Return the plan of a population of another plugin, whose budget smoke has phases of its own parameters."""
+    host = load_plugins(files=[TOYS / "toyzoo.py", TOYS / "toysky.py", TOYS / "foreignsky.py"], environment={})
+    specs = host.specs[DatasetSpec]
+    specs["foreignsky/clumps"] = replace(
+        specs["foreignsky/clumps"], budget_phases={"smoke": "boost=9*2, boost=6*1, *3"}
+    )
+
+    def staged(settings=None, models="toyzoo/tiny", budget="smoke", note=lambda sentence: None, **more):
+        request = Request(
+            models=models.split(","), data=["foreignsky/clumps"], settings=settings or {}, budget=budget, device="cpu",
+            baselines=False, **more,
+        )  # fmt: skip
+        return make_plan(host, request, note=note)
+
+    return staged
+
+
+STAGES = (9.0, 6.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "epochs"),
+    [
+        ({"epochs": 6}, [2, 1, 3]),
+        ({"epochs": 12}, [4, 2, 6]),
+        ({"tiny.epochs": 6}, [2, 1, 3]),
+        ({"epochs": 6, "data.boost": 3}, [2, 1, 3]),
+        ({"epochs": 6, "data.side": 13}, [2, 1, 3]),
+        ({"epochs": 6, "stream": True}, [2, 1, 3]),
+        ({"epochs": 2}, [1, 0, 1]),
+        ({}, []),  # one epoch is that of the last phase
+        ({"epochs": 6, "data.boost": 2}, []),
+        ({"epochs": 6, "data.clump_mass": 0.3}, []),
+        ({"epochs": 6, "train.phases": ""}, []),
+        ({"epochs": 6, "train.phases": "none"}, []),
+        ({"epochs": 6, "train.phases": None}, []),
+        ({"epochs": 6, "train.phases": []}, []),
+    ],
+)
+def test_a_budget_has_the_phases_that_its_data_set_declares(staged, settings, epochs):
+    [cell] = staged(settings)
+    kept = [(count, value) for count, value in zip(epochs, STAGES, strict=False) if count]
+    assert cell.phases == tuple(Phase(epochs=count, params={"boost": value}) for count, value in kept)
+    assert cell.phases_from == ("budget" if kept else "")
+    assert cell.trained_on.endswith("(phases of the budget)") == bool(kept)
+
+
+def test_phases_of_the_budget_are_those_that_can_be_given(staged):
+    [of_budget] = staged({"epochs": 6})
+    [given] = staged({"train.phases": "boost=9*2, boost=6*1, boost=3*3"})
+    assert given == of_budget
+    assert given.run_id == of_budget.run_id
+    assert (given.phases_from, of_budget.phases_from) == ("", "budget")
+    assert staged({"epochs": 6, "train.phases": "none"})[0].run_id != of_budget.run_id
+
+
+def test_given_parameters_of_the_training_replace_the_phases_of_the_budget(staged):
+    for settings in ({"train.boost": 5, "epochs": 6}, {"train.phases": "none", "train.boost": 5, "epochs": 6}):
+        [cell] = staged(settings)
+        assert cell.phases == (Phase(epochs=6, params={"boost": 5.0}),)
+        assert cell.phases_from == ""
+
+
+def test_other_budgets_and_networks_that_fit_themselves_have_no_phases(staged):
+    assert [cell.phases for cell in staged({"epochs": 6}, budget="laptop")] == [()]
+    host = load_plugins(files=[TOYS / f"{name}.py" for name in ("toysky", "ownfits")], environment={})
+    spec = host.specs[DatasetSpec]["toysky/discs"]
+    host.specs[DatasetSpec][spec.id] = replace(spec, budget_phases={"smoke": "snr=90*1, *1"})
+    request = Request(models=["ownfits/nearest"], data=["discs"], budget="smoke", device="cpu", simulator="painter")
+    for settings in ({}, {"train.phases": "none"}):
+        [cell] = make_plan(host, replace(request, settings=settings))
+        assert (cell.phases, cell.phases_from) == ((), "")
+
+
+def test_phases_of_the_budget_that_cannot_be_drawn_name_the_way_out():
+    request = Request(
+        models=["gconv/p4"], data=["modelA"], budget="laptop", device="cpu", settings={"data.subhalo_count": 150.0}
+    )
+    with pytest.raises(UsageError, match=r"(?s)phases of budget laptop, .*total mass.*--set train.phases=none"):
+        make_plan(load_plugins(environment={}), request)
+    [cell] = make_plan(
+        load_plugins(environment={}), replace(request, settings={**request.settings, "train.phases": "none"})
+    )
+    assert cell.phases == ()
+
+
+@pytest.mark.parametrize("budget", ["laptop", "evening", "paper"])
+def test_the_published_masses_are_reached_from_larger_ones(budget):
+    request = Request(
+        models=["gconv/p4", "e2cnn/d8_2021"], data=["modelA", "modelB_tnfw", "published", "model1"], budget=budget,
+        device="cpu", settings={"d8_2021.epochs": 40},
+    )  # fmt: skip
+    for cell in make_plan(load_plugins(environment={}), request):
+        masses = [phase.params["mass_scale"] for phase in cell.phases]
+        assert masses == [4.0, "U(1,4)", 1.0]
+        assert cell.recipe.params["mass_scale"] == 1.0
+
+
+def test_a_folder_of_images_has_no_phases_and_a_note_says_so(staged, monkeypatch):
+    monkeypatch.setattr(cells, "recipe_of_folder", lambda dataset, recipe, folder, sizes: recipe)
+    monkeypatch.setattr(cells, "folder_digest", lambda folder, split, size: split)
+    notes: list[str] = []
+    [cell] = staged({"epochs": 6}, images=Path("there"), note=notes.append)
+    assert (cell.phases, cell.phases_from) == ((), "")
+    assert [note.startswith("the phases of budget smoke on foreignsky/clumps are left out") for note in notes] == [True]
+    notes.clear()
+    for settings in ({"data.boost": 2}, {"train.phases": "none"}):
+        staged(settings, images=Path("there"), note=notes.append)
+    assert notes == []

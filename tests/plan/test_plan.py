@@ -20,6 +20,7 @@ from zoo.host import load_plugins
 from zoo.plan import cells as plan
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
+from zoo.specs import DatasetSpec
 
 
 def one(cells):
@@ -76,14 +77,24 @@ def test_the_user_overrides_the_budget_which_overrides_the_model_which_overrides
 
 @pytest.mark.parametrize("name", ["mass_fraction", "subhalo_mass_high"])
 def test_a_stated_mass_overrides_the_budget(name):
-    """Budgets for small networks multiply masses by four; whoever types a mass means that one."""
+    """As a budget of another plugin may multiply masses; a stated mass means that one."""
     host = load_plugins(environment={})
+    specs = host.specs[DatasetSpec]
+    spec = specs["deeplense/modelB"]
+    specs[spec.id] = dataclasses.replace(spec, budgets={"smoke": {**spec.budgets["smoke"], "mass_scale": 4.0}})
     request = Request(models=["p4m"], data=["modelB"], budget="smoke", device="cpu")
     assert one(make_plan(host, request)).recipe.params["mass_scale"] == 4.0
     stated = dataclasses.replace(request, settings={f"data.{name}": 0.1 if name == "mass_fraction" else 1e9})
     assert one(make_plan(host, stated)).recipe.params["mass_scale"] == 1.0
     both = dataclasses.replace(request, settings={**stated.settings, "data.mass_scale": 2.0})
     assert one(make_plan(host, both)).recipe.params["mass_scale"] == 2.0
+
+
+def test_every_budget_has_the_published_masses():
+    host = load_plugins(environment={})
+    for name in BUDGETS:
+        for cell in make_plan(host, Request(models=["p4"], data=["deeplense/model?"], budget=name, device="cpu")):
+            assert cell.recipe.params["mass_scale"] == 1.0
 
 
 def test_a_parameter_without_a_default_must_be_given():
@@ -198,7 +209,8 @@ def test_unknown_training_settings_of_a_plugin_are_refused(tmp_path):
 
 def test_budgets_grow():
     for smaller, larger in pairwise(BUDGETS.values()):
-        assert all(smaller.sizes[split] < larger.sizes[split] for split in ("train", "val", "test"))
+        assert all(smaller.sizes[split] <= larger.sizes[split] for split in ("train", "val", "test"))
+        assert smaller.sizes != larger.sizes
         assert smaller.note
         assert smaller.note != larger.note
 

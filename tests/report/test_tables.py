@@ -215,6 +215,8 @@ def test_other_training_images_and_trainings_that_have_not_begun_are_listed_belo
     assert (
         sum(note.startswith("toyzoo/tiny, seed 1: has not begun to learn after 8 epochs") for note in shared.notes) == 1
     )
+    [of_budget] = make_tables([good(0.9, phases=phases, phases_from="budget")])
+    assert any(note.startswith(f"toyzoo/tiny (phases): {words} (phases of the budget);") for note in of_budget.notes)
     [plain] = make_tables([good(0.9)])
     assert not any("trained on" in note or "not begun" in note for note in plain.notes)
 

@@ -56,7 +56,7 @@ def test_a_cell_survives_json():
 
 
 def test_every_field_changes_the_run_id():
-    assert set(CHANGES) == {field.name for field in fields(Cell)} - {"search"}
+    assert set(CHANGES) == {field.name for field in fields(Cell)} - {"search", "phases_from"}
     run_ids = {replace(CELL, **{name: value}).run_id for name, value in CHANGES.items()}
     assert len(run_ids | {CELL.run_id}) == len(CHANGES) + 1
 
@@ -73,7 +73,7 @@ def test_the_search_is_recorded_and_changes_neither_run_id_nor_equality(trials):
 
 
 def test_a_cell_without_the_fields_that_came_later_keeps_its_run_id():
-    later = ("task", "content", "images", "search", "train_seed", "phases", "predictions")
+    later = ("task", "content", "images", "search", "train_seed", "phases", "phases_from", "predictions")
     before = {name: value for name, value in asdict(CELL).items() if name not in later}
     later_of_recipe = ("content", "code", "commitment")
     before["recipe"] = {name: value for name, value in before["recipe"].items() if name not in later_of_recipe}
@@ -85,6 +85,10 @@ def test_a_cell_without_the_fields_that_came_later_keeps_its_run_id():
 def test_a_cell_with_phases_survives_json_and_they_are_as_long_as_the_training():
     cell = replace(CELL, phases=CHANGES["phases"])
     assert Cell.from_json(json.loads(json.dumps(cell.to_json()))) == cell
+    of_budget = replace(cell, phases_from="budget")
+    assert (of_budget, of_budget.run_id) == (cell, cell.run_id)
+    assert of_budget.trained_on == f"{cell.trained_on} (phases of the budget)"
+    assert Cell.from_json(json.loads(json.dumps(of_budget.to_json()))).phases_from == "budget"
     with pytest.raises(DataError, match="have 5 epochs in all; the training has 6"):
         replace(cell, training={"epochs": 6})
     with pytest.raises(DataError, match="0 epochs"):

@@ -62,7 +62,7 @@ CELL = Cell(
 )  # fmt: skip
 DATA = DatasetSpec(
     id="mine/data", target="mine:data", classes=("a", "b", "c"), params={"depth": 1.0, "flat": False},
-    easier={"depth": "U(1, 4)"},
+    simulated=True, budget_phases={"laptop": "depth=4*4, depth=U(1, 4)*2, depth=1*12"},
 )  # fmt: skip
 
 
@@ -85,16 +85,28 @@ def test_a_loss_that_stays_at_that_of_the_frequencies_has_not_begun(
     assert epochs_at_chance(history(losses), counts=counts) == epochs
 
 
-def test_the_advice_is_what_the_data_set_declares_as_easier() -> None:
-    text = describe_plateau(CELL, DATA, epochs=3)
+@pytest.mark.parametrize("budget", ["laptop", "smoke"])
+def test_the_advice_is_the_phases_that_the_data_set_declares_at_the_length_of_the_training(budget: str) -> None:
+    text = describe_plateau(replace(CELL, budget=budget), DATA, epochs=3)
     assert text.startswith("has not begun to learn after 3 epochs")
-    assert "--set 'train.phases=depth=U(1, 4)*3, *6' or --set init=WEIGHTS" in text
+    assert "--set 'train.phases=depth=4*2, depth=U(1, 4)*1, depth=1*6' or --set init=WEIGHTS" in text
+
+
+def test_a_cell_of_an_earlier_version_may_lack_a_parameter() -> None:
+    older = replace(CELL, recipe=replace(CELL.recipe, params={"flat": False}))
+    stated = replace(DATA, yields={"depth": ["flat"]})
+    assert "train.phases=" in describe_plateau(older, stated, epochs=3)
+
+
+def test_phases_of_the_own_budget_come_before_those_of_another() -> None:
+    both = replace(DATA, budget_phases={**DATA.budget_phases, "smoke": "depth=2*1, depth=1*2"})
+    assert "'train.phases=depth=2*3, depth=1*6'" in describe_plateau(CELL, both, epochs=3)
 
 
 def test_the_advice_leaves_out_what_would_not_be_easier() -> None:
     deeper = replace(CELL, recipe=replace(CELL.recipe, params={"depth": 4.0, "flat": False}))
     tried = replace(CELL, phases=(Phase(epochs=9, params={"depth": 4.0}),))
-    for cell, dataset in ((deeper, DATA), (tried, DATA), (CELL, replace(DATA, easier={})), (CELL, None)):
+    for cell, dataset in ((deeper, DATA), (tried, DATA), (CELL, replace(DATA, budget_phases={})), (CELL, None)):
         text = describe_plateau(cell, dataset, epochs=9)
         assert "train." not in text
         assert "init=WEIGHTS" in text

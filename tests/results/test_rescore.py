@@ -29,10 +29,10 @@ from zoo import MetricSpec, hookimpl
 def zoo_metrics():
     better = {"right": "higher", "wrong": "lower"}
     return [
-        MetricSpec(id="mymetric/share", target="mymetric:share", better=better),
-        MetricSpec(id="mymetric/raises", target="mymetric:raises"),
-        MetricSpec(id="mymetric/nan", target="mymetric:nan"),
-        MetricSpec(id="mymetric/moody", target="mymetric:moody", better={"x": "higher"}),
+        MetricSpec(id="sharemetric/share", target="sharemetric:share", better=better),
+        MetricSpec(id="sharemetric/raises", target="sharemetric:raises"),
+        MetricSpec(id="sharemetric/nan", target="sharemetric:nan"),
+        MetricSpec(id="sharemetric/moody", target="sharemetric:moody", better={"x": "higher"}),
     ]
 
 
@@ -60,21 +60,21 @@ def moody(probabilities, labels, calls=[]):
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory):
     """The plugins with the metrics."""
-    path = tmp_path_factory.mktemp("plugin") / "mymetric.py"
+    path = tmp_path_factory.mktemp("plugin") / "sharemetric.py"
     path.write_text(PLUGIN)
     return load_plugins(files=[path], environment={})
 
 
 def test_values_are_those_of_the_stored_predictions_and_all_else_stays(run_dir, metrics):
     before = good_result(run_dir)
-    result = rescore(metrics, run_dir, only=["mymetric/share"])
+    result = rescore(metrics, run_dir, only=["sharemetric/share"])
     assert result == good_result(run_dir)  # its checksum fits
     accuracy = before.test.accuracy
     assert result.test.extra == {
-        "mymetric/share": {"right": accuracy, "wrong": pytest.approx(1 - accuracy), "images": 90.0}
+        "sharemetric/share": {"right": accuracy, "wrong": pytest.approx(1 - accuracy), "images": 90.0}
     }
-    assert result.directions == {"mymetric/share": {"right": "higher", "wrong": "lower"}}
-    assert result.metric_code["mymetric/share"].startswith("mymetric.py")
+    assert result.directions == {"sharemetric/share": {"right": "higher", "wrong": "lower"}}
+    assert result.metric_code["sharemetric/share"].startswith("sharemetric.py")
     verdict = verify_run(run_dir)
     assert (verdict.state, verdict.problems) == ("true", [])
     unchanged = {
@@ -84,22 +84,22 @@ def test_values_are_those_of_the_stored_predictions_and_all_else_stays(run_dir, 
     }
     assert unchanged.items() <= store.plain_result(before).items()
     drawn = read_resampled(result)
-    assert drawn.keys() == {("mymetric/share", "right"), ("mymetric/share", "wrong")}
+    assert drawn.keys() == {("sharemetric/share", "right"), ("sharemetric/share", "wrong")}
     # Of the share of right answers, the error of each class is known.
     arrays, _ = store.read_arrays(run_dir / store.PREDICTIONS)
     labels = arrays["test.labels"]
     right = arrays["test.logits"].argmax(1) == labels
     variance = sum((labels == k).sum() * right[labels == k].var() for k in range(3)) / len(labels) ** 2
-    assert drawn["mymetric/share", "right"].std() == pytest.approx(np.sqrt(variance), rel=0.2)
+    assert drawn["sharemetric/share", "right"].std() == pytest.approx(np.sqrt(variance), rel=0.2)
 
 
 def test_a_result_stays_as_it_was_where_a_metric_fails_or_writing_stops(run_dir, metrics, monkeypatch):
-    rescore(metrics, run_dir, only=["mymetric/share"])
+    rescore(metrics, run_dir, only=["sharemetric/share"])
     before = (run_dir / store.RESULT).read_bytes()
-    with pytest.raises(DataError, match="mymetric/raises failed"):
-        rescore(metrics, run_dir, only=["mymetric/share", "mymetric/raises"])
+    with pytest.raises(DataError, match="sharemetric/raises failed"):
+        rescore(metrics, run_dir, only=["sharemetric/share", "sharemetric/raises"])
     with pytest.raises(TrainingError, match="not finite"):
-        rescore(metrics, run_dir, only=["mymetric/nan"])
+        rescore(metrics, run_dir, only=["sharemetric/nan"])
     monkeypatch.setattr("zoo.run.metrics.RESAMPLE_SEED", 1)  # another file of draws
 
     def stops(result):
@@ -108,10 +108,10 @@ def test_a_result_stays_as_it_was_where_a_metric_fails_or_writing_stops(run_dir,
     with monkeypatch.context() as patch:
         patch.setattr(store, "write_result", stops)
         with pytest.raises(KeyboardInterrupt):
-            rescore(metrics, run_dir, only=["mymetric/share"])
+            rescore(metrics, run_dir, only=["sharemetric/share"])
     assert (run_dir / store.RESULT).read_bytes() == before
     assert verify_run(run_dir).state == "true"
-    result = rescore(metrics, run_dir, only=["mymetric/share"])
+    result = rescore(metrics, run_dir, only=["sharemetric/share"])
     assert [path.name for path in run_dir.iterdir() if is_metric_file(path.name)] == [
         name for name in result.files if is_metric_file(name)
     ]
@@ -119,14 +119,14 @@ def test_a_result_stays_as_it_was_where_a_metric_fails_or_writing_stops(run_dir,
 
 
 def test_a_metric_that_fails_for_drawn_images_has_a_value_and_no_interval(run_dir, metrics, caplog):
-    result = rescore(metrics, run_dir, only=["mymetric/moody"])
-    assert result.test.extra["mymetric/moody"] == {"x": 1.0}
+    result = rescore(metrics, run_dir, only=["sharemetric/moody"])
+    assert result.test.extra["sharemetric/moody"] == {"x": 1.0}
     assert read_resampled(result) == {}
     assert "has no intervals" in caplog.text
 
 
 def test_an_altered_file_of_draws_is_found(run_dir, metrics):
-    result = rescore(metrics, run_dir, only=["mymetric/share"])
+    result = rescore(metrics, run_dir, only=["sharemetric/share"])
     [name] = filter(is_metric_file, result.files)
     (run_dir / name).write_bytes(b"x" + (run_dir / name).read_bytes()[1:])
     assert any(name in problem for problem in verify_run(run_dir).problems)
@@ -138,7 +138,7 @@ def rescored(folder, metrics, *, seeds=1):
     for model, signal in (("toyzoo/good", 3.0), ("toyzoo/bad", 0.5)):
         for seed in range(seeds):
             result = stored(folder, good(0.9, make_cell(model, seed=seed)), images=300, signal=signal)
-            found.append(rescore(metrics, result.run_dir, only=["mymetric/share"]))
+            found.append(rescore(metrics, result.run_dir, only=["sharemetric/share"]))
     return found
 
 
@@ -173,7 +173,7 @@ def test_equal_networks_are_not_called_different(tmp_path, metrics):
         rescore(
             metrics,
             stored(tmp_path / "store", good(0.9, make_cell(model)), images=300, signal=1.0).run_dir,
-            only=["mymetric/share"],
+            only=["sharemetric/share"],
         )
         for model in ("toyzoo/one", "toyzoo/other")
     ]
@@ -191,7 +191,7 @@ def test_tables_and_page_show_values_with_a_direction(tmp_path, metrics):
     column = table.columns.index("share right ↑")
     values = {row[0]: row[column] for row in table.rows}
     assert values["toyzoo/later"] == "-"
-    assert values["toyzoo/good"] == f"{results[0].test.extra['mymetric/share']['right']:.4g}"
+    assert values["toyzoo/good"] == f"{results[0].test.extra['sharemetric/share']['right']:.4g}"
     assert f"zoo rescore {lacking.run_id}" in " ".join(table.notes)
     assert not any("share" in str(each.header) for each in to_rich(table, width=60).columns)
     done = CliRunner().invoke(
@@ -211,13 +211,13 @@ def test_the_command_names_what_it_leaves_as_it_was(run_dir, metrics, tmp_path, 
     results = str(tmp_path / "results")
     done = zoo(results, "--metric", "share")
     assert (done.exit_code, done.stderr) == (0, "1 run rescored, 0 left as they were\n")
-    assert "mymetric/share right" in done.stdout
+    assert "sharemetric/share right" in done.stdout
     done = zoo(results)
     assert done.exit_code == 1
     assert "left as it was" in done.stderr
     monkeypatch.chdir(tmp_path)
     [row] = json.loads(zoo(run_dir.name[:6], "--metric", "share", "--json").stdout)
-    assert row["extra"]["mymetric/share"]["images"] == 90
+    assert row["extra"]["sharemetric/share"]["images"] == 90
     for words, told in (
         (("--metric", "shrae"), "Did you mean 'share'"),
         (("nowhere", "--metric", "share"), "was not found"),

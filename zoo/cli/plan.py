@@ -49,7 +49,7 @@ def print_plan(
     lines = (f"  {cell.data} with {', '.join(_changed_params(host, cell.recipe))}" for cell in cells)
     for line in dict.fromkeys(line for line in lines if not line.endswith(" with ")):
         out.print(line)
-    for words in dict.fromkeys(describe_phases(cell.phases) for cell in cells if cell.phases):
+    for words in dict.fromkeys(cell.trained_on for cell in cells if cell.phases):
         out.print(f"  trained on {words}; validation and test images stay the same")
     for cell in cells if len(cells) <= 24 else []:
         role = ", baseline" if cell.model in registry.find(host, DatasetSpec, cell.data).baselines else ""
@@ -60,6 +60,8 @@ def print_plan(
         out.print(f"about {counted(round(left), 'minute')} for the cells with a stated time")
     if first.budget == "smoke" or any(cell.recipe.simulator is not None for cell in cells):
         out.print(budget_note(first.budget, datasets_by_id(host).get(first.data)), style="dim")
+    if any(cell.phases_from for cell in cells):
+        out.print("to train without the phases of the budget: --set train.phases=none", style="dim")
     if alone := dict.fromkeys(cell.model for cell in cells if cell.fits_itself):
         fit = "fits itself" if len(alone) == 1 else "fit themselves"
         out.print(f"{', '.join(alone)} {fit}: augmentation and training settings do not apply", style="dim")

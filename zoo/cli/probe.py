@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.budgets import find_budget
+from zoo.budgets import BUDGET_NAMES, find_budget
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
 from zoo.cli.options import DEVICE, SIMULATOR
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--budget",
-    help="Use the parameters that this budget of `zoo bench` sets: smoke, laptop or paper.",
+    help=f"Use the parameters that this budget of `zoo bench` sets: {BUDGET_NAMES}.",
     shell_complete=COMPLETE["budgets"],
 )
 @SIMULATOR

@@ -42,6 +42,14 @@ def defaults_at(dataset: DatasetSpec, version: int) -> dict[str, Any]:
     return {**dataset.params, **dataset.earlier.get(str(version), {})}
 
 
+def typed_params(dataset: DatasetSpec, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with 1.0 for a 1 where the default has a fraction: both must give the same hash of a recipe."""
+    return {
+        name: float(value) if type(value) is int and type(dataset.params.get(name)) is float else value
+        for name, value in params.items()
+    }
+
+
 def recorded_params(dataset: DatasetSpec, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters that a recipe holds: without those of `DatasetSpec.added` that have their default."""
     return {

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from zoo.data.about import all_params, recorded_params
+from zoo.data.about import all_params, recorded_params, typed_params
+from zoo.data.recipe import Recipe, differ
 from zoo.errors import DataError
+from zoo.phase_text import read_phases, scale_phases
 from zoo.plurals import counted
 from zoo.schema import Count
 
 if TYPE_CHECKING:
-    from zoo.data.recipe import Recipe
     from zoo.specs import DatasetSpec
 
 
@@ -58,6 +59,31 @@ def phase_recipe(dataset: DatasetSpec, recipe: Recipe, phase: Phase) -> Recipe:
     """
     params = {**all_params(dataset, recipe.params), **phase.params}
     return replace(recipe, params=recorded_params(dataset, params))
+
+
+def budget_phases(dataset: DatasetSpec, recipe: Recipe, budget: str, *, epochs: int) -> str:
+    """Return the text of the phases that a data set declares for a budget, scaled to a number of epochs.
+
+    They hold only for the images that they lead to: where a parameter that they change, or one that states the same in
+    another way (`DatasetSpec.yields`), has another value than the budget sets, the text is empty.
+
+    Args:
+        dataset: Spec of the data set.
+        recipe: Recipe of validation and test images.
+        budget: Name of the budget.
+        epochs: Number of epochs of the training.
+    """
+    text = dataset.budget_phases.get(budget, "")
+    if not text:
+        return ""
+    changed = {name for phase in read_phases(text, of="budget_phases") for name in phase.params}
+    groups = [{name, *others} for name, others in dataset.yields.items()]
+    decisive = changed.union(*(group for group in groups if group & changed))
+    params = all_params(dataset, recipe.params)
+    usual = typed_params(dataset, {**dataset.params, **dataset.budgets.get(budget, {})})
+    # A recipe of an earlier version may lack a parameter.
+    other = any(differ(params.get(name, usual[name]), usual[name]) for name in decisive)
+    return "" if other else scale_phases(text, epochs)
 
 
 def describe_phases(phases: Sequence[Phase]) -> str:

@@ -18,6 +18,11 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def differ(first: Any, second: Any) -> bool:
+    """Whether two values make different recipes."""
+    return canonical_json(first) != canonical_json(second)
+
+
 def short_hash(value: Any) -> str:
     """Return the first 16 hex digits of the SHA-256 of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]

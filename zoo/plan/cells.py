@@ -10,6 +10,7 @@ from zoo import registry
 from zoo.budgets import find_budget
 from zoo.data.content import pin_paths
 from zoo.data.folder import folder_digest
+from zoo.data.phases import Phase
 from zoo.data.task import open_task
 from zoo.devices import planned_device, resolve_device, resolve_precision
 from zoo.errors import UsageError, nearest
@@ -17,14 +18,14 @@ from zoo.paths import user_path
 from zoo.plan.match import match_widths
 from zoo.plan.overrides import (
     PHASES,
-    TRAIN,
     by_model,
     check_names,
     check_own_fits,
     check_plain,
     hparam,
+    of_training_images,
 )
-from zoo.plan.phases import make_phases, phases_epochs
+from zoo.plan.phases import budget_phases_of, make_phases, phases_epochs
 from zoo.plan.problem import benchmark_recipe, numbers_of_images
 from zoo.plan.recipes import recipe_of_folder, try_population
 from zoo.plan.request import Request
@@ -71,7 +72,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
 
     check_own_fits(models, settings)
     given = {model.id: _training(host, {**settings, **own_settings[model.id]}, request) for model in models}
-    phases_given = [name for name in settings if name.startswith(TRAIN)]
+    phases_given = of_training_images(settings)
     cells = []
     for dataset in datasets:
         open_task(dataset, request.task)
@@ -101,6 +102,13 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             recipe = recipe_of_folder(dataset, recipe, request.images, needed)
             images = {split: folder_digest(request.images, split, size) for split, size in needed.items()}
         try_population(host, dataset, recipe)
+        if request.images is not None and budget_phases_of(dataset, recipe, settings=settings, budget=budget, epochs=1):
+            note(
+                f"the phases of budget {budget.name} on {dataset.id} are left out: the training images of --images "
+                "have the parameters of the test images"
+            )
+        phase_settings = settings if request.images is None else {**settings, PHASES: ""}
+        phases_of: dict[int, tuple[Phase, ...]] = {0: ()}  # epochs -> phases; 0 of a network that fits itself
         for model in models:
             for name in model.training:
                 if name not in SETTING_NAMES:
@@ -111,11 +119,12 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     )
             training = {**model.training, **budget.training, **given[model.id]}
             resolved = None if model.fits_itself else TrainingSettings(**training)
-            phases = (
-                ()
-                if resolved is None
-                else make_phases(host, dataset, recipe, settings=settings, budget=budget, epochs=resolved.epochs)
-            )
+            epochs = 0 if resolved is None else resolved.epochs
+            if epochs not in phases_of:
+                phases_of[epochs] = make_phases(
+                    host, dataset, recipe, settings=phase_settings, budget=budget, epochs=epochs
+                )
+            phases = phases_of[epochs]
             mine = {**settings, **own_settings[model.id]}
             hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}
             hparams, content = pin_paths(hparams, model.paths)
@@ -128,6 +137,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     sizes=sizes,
                     training={} if resolved is None else asdict(resolved),
                     phases=phases,
+                    phases_from="budget" if phases and not phases_given else "",
                     seed=seed,
                     train_seed=seed if request.data_seeds else None,
                     budget=budget.name,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zoo.budgets import Budget
 from zoo.data.recipe import SPLITS, canonical_json
 from zoo.errors import UsageError, nearest
-from zoo.paths import parse_json
+from zoo.phase_text import NO_PHASES
+from zoo.plain_values import parse_value
 from zoo.plan.settings import SETTING_NAMES
 from zoo.specs import DatasetSpec, ModelSpec
 
@@ -39,25 +39,6 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
             raise UsageError(f"--set {name} is given twice.")
         settings[name] = parse_value(text, of=f"--set {pair!r}")
     return settings
-
-
-def parse_value(text: str, *, of: str) -> Any:
-    """Return the value that a text stands for: JSON where it can be, text where not.
-
-    Args:
-        text: Text of the value.
-        of: Name of the setting for an error.
-
-    Raises:
-        UsageError: It is a number that is not finite.
-    """
-    try:
-        value = parse_json(text)
-    except ValueError:
-        value = {"True": True, "False": False, "None": None}.get(text, text)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UsageError(f"{of}: {text} is not a finite number.")
-    return value
 
 
 def by_model(
@@ -142,6 +123,18 @@ def check_plain(settings: Mapping[str, Any]) -> None:
         raise UsageError(f"A setting is not a finite number, text or list of them: {error}.") from error
 
 
+def of_training_images(settings: Mapping[str, Any]) -> list[str]:
+    """Return the names of the settings that give training images parameters of their own.
+
+    `train.phases` is left out where it is empty: it switches the phases of the budget off.
+    """
+    return [
+        name
+        for name, value in settings.items()
+        if name.startswith(TRAIN) and not (name == PHASES and value in (*NO_PHASES, [], ()))
+    ]
+
+
 def check_own_fits(models: Sequence[ModelSpec], settings: Mapping[str, Any]) -> None:
     """Refuse settings that networks which fit themselves cannot follow.
 
@@ -161,7 +154,7 @@ def check_own_fits(models: Sequence[ModelSpec], settings: Mapping[str, Any]) -> 
         )
     if settings.get("init"):
         raise UsageError(f"{fit} and cannot start from weights.", hint="Leave out init, or bench them by themselves.")
-    if changed := [name for name in settings if name.startswith(TRAIN)]:
+    if changed := of_training_images(settings):
         raise UsageError(
             f"--set {changed[0]}: {fit} to the training images of the data set.",
             hint="Leave it out, or bench these models by themselves.",

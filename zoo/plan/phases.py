@@ -1,31 +1,27 @@
 """Parameters of the training images alone: `--set train.NAME=VALUE`, and `--set train.phases=...` for a curriculum.
 
-A phase is written NAME=VALUE*EPOCHS, or NAME=VALUE NAME=VALUE*EPOCHS, or EPOCHS alone for images as validation and test
-images are. Commas separate phases: "snr=U(10, 90)*3, snr=30*6".
+Where neither is given, the phases that a data set declares for the budget hold (`DatasetSpec.budget_phases`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.data.about import all_params
-from zoo.data.phases import Phase
-from zoo.data.recipe import canonical_json
+from zoo.data.phases import Phase, budget_phases
+from zoo.data.recipe import differ
 from zoo.errors import UsageError, nearest
-from zoo.plan.overrides import PHASES, TRAIN, data_params, parse_value
+from zoo.phase_text import read_phases
+from zoo.plan.overrides import PHASES, TRAIN, data_params, of_training_images
 from zoo.plan.recipes import make_recipe, try_population
-from zoo.plurals import counted
 
 if TYPE_CHECKING:
     from zoo.budgets import Budget
     from zoo.data.recipe import Recipe
     from zoo.host import Host
     from zoo.specs import DatasetSpec
-
-_EXAMPLE = "For example: --set 'train.phases=snr=U(10,90)*3, snr=30*6'"
 
 
 def phases_epochs(settings: Mapping[str, Any]) -> int | None:
@@ -34,7 +30,8 @@ def phases_epochs(settings: Mapping[str, Any]) -> int | None:
     Raises:
         UsageError: The phases cannot be read.
     """
-    return sum(epochs for epochs, _ in _read(settings[PHASES])) if PHASES in settings else None
+    given = PHASES in of_training_images(settings)
+    return sum(phase.epochs for phase in read_phases(settings[PHASES], of=PHASES)) if given else None
 
 
 def make_phases(
@@ -46,7 +43,7 @@ def make_phases(
     budget: Budget,
     epochs: int,
 ) -> tuple[Phase, ...]:
-    """Return the phases of a training; none where its images have the parameters of validation and test images.
+    """Return the phases of a training: those of the settings, else those that the data set declares for the budget.
 
     Args:
         host: The plugins.
@@ -60,7 +57,38 @@ def make_phases(
         UsageError: The data set is not simulated, a parameter is unknown or impossible, or the images of a phase have
             another size.
     """
-    names = [name for name in settings if name.startswith(TRAIN)]
+    text = budget_phases_of(dataset, recipe, settings=settings, budget=budget, epochs=epochs)
+    if not text:
+        return _given_phases(host, dataset, recipe, settings=settings, budget=budget, epochs=epochs)
+    try:
+        return _given_phases(host, dataset, recipe, settings={**settings, PHASES: text}, budget=budget, epochs=epochs)
+    except UsageError as error:
+        raise UsageError(
+            f"The phases of budget {budget.name}, {text}: {error.args[0]}",
+            hint="To train without them: --set train.phases=none",
+        ) from error
+
+
+def budget_phases_of(
+    dataset: DatasetSpec, recipe: Recipe, *, settings: Mapping[str, Any], budget: Budget, epochs: int
+) -> str:
+    """Return the text of the phases of the budget; "" where they do not hold or the settings state others or none."""
+    if PHASES in settings or of_training_images(settings):
+        return ""
+    return budget_phases(dataset, recipe, budget.name, epochs=epochs)
+
+
+def _given_phases(
+    host: Host,
+    dataset: DatasetSpec,
+    recipe: Recipe,
+    *,
+    settings: Mapping[str, Any],
+    budget: Budget,
+    epochs: int,
+) -> tuple[Phase, ...]:
+    """Return the phases of the settings; none where all images have the parameters of validation and test images."""
+    names = of_training_images(settings)
     if not names:
         return ()
     if not dataset.simulated:
@@ -69,17 +97,19 @@ def make_phases(
             hint="Leave it out; which data sets are simulated: zoo list-datasets",
         )
     shared = {name.removeprefix(TRAIN): settings[name] for name in names if name != PHASES}
-    parts = _read(settings[PHASES]) if PHASES in settings else [(epochs, {})]
+    parts: list[tuple[int, Mapping[str, Any]]] = [(epochs, {})]
+    if PHASES in names:
+        parts = [(phase.epochs, phase.params) for phase in read_phases(settings[PHASES], of=PHASES)]
     own = all_params(dataset, recipe.params)
     found = []
     for count, changed in parts:
         of_phase = _phase_params(host, dataset, recipe, changed={**shared, **changed}, settings=settings, budget=budget)
         found.append((count, of_phase))
-    differing = [name for name in own if any(_differ(params[name], own[name]) for _, params in found)]
+    differing = [name for name in own if any(differ(params[name], own[name]) for _, params in found)]
     phases: list[Phase] = []
     for count, params in found:
         kept = {name: params[name] for name in differing}
-        if phases and not _differ(dict(phases[-1].params), kept):
+        if phases and not differ(dict(phases[-1].params), kept):
             count += phases.pop().epochs
         phases.append(Phase(epochs=count, params=kept))
     return tuple(phases) if differing else ()
@@ -125,45 +155,3 @@ def _phase_params(
             hint="Set the size for all images: --set data.NAME=VALUE",
         )
     return params
-
-
-def _read(value: Any) -> list[tuple[int, dict[str, Any]]]:
-    """Return number of epochs and parameters of each phase in the value of `train.phases`."""
-    texts = [str(each) for each in value] if isinstance(value, (list, tuple)) else _split(str(value), ",")
-    return [_read_phase(text.strip()) for text in texts]
-
-
-def _read_phase(text: str) -> tuple[int, dict[str, Any]]:
-    """Return number of epochs and parameters of "NAME=VALUE NAME=VALUE*EPOCHS"."""
-    given, _, count = text.rpartition("*")
-    if not re.fullmatch(r"\s*[1-9]\d{0,5}\s*", count):
-        raise UsageError(
-            f"{PHASES}: {text!r} does not end with its number of epochs, such as *3.",
-            hint=_EXAMPLE,
-        )
-    params: dict[str, Any] = {}
-    for pair in _split(re.sub(r"\s*=\s*", "=", given), " "):
-        name, equals, of_name = pair.partition("=")
-        if not equals or not name or not of_name:
-            raise UsageError(f"{PHASES}: {pair!r} is not of the form NAME=VALUE.", hint=_EXAMPLE)
-        if name in params:
-            raise UsageError(f"{PHASES}: {name} is given twice for {counted(int(count), 'epoch')}.", hint=_EXAMPLE)
-        params[name] = parse_value(of_name, of=f"{PHASES}: {name}")
-    return int(count), params
-
-
-def _split(text: str, separator: str) -> list[str]:
-    """Return the parts of a text between separators outside of brackets, without empty ones."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter in "([") - (letter in ")]")
-        if letter == separator and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return [part for part in parts if part.strip()]
-
-
-def _differ(first: Any, second: Any) -> bool:
-    """Whether two values make different recipes."""
-    return canonical_json(first) != canonical_json(second)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
-from zoo.data.about import all_params, recorded_params
+from zoo.data.about import all_params, recorded_params, typed_params
 from zoo.data.content import pin_paths
 from zoo.data.recipe import Recipe, canonical_json
 from zoo.devices import resolve_device
@@ -43,12 +43,7 @@ def make_recipe(
         MissingError: The plugin of the simulator is absent.
         DataError: A file among the parameters cannot be read.
     """
-    # Priors of 1 and 1.0 are equal and must give the same hash of the recipe, and so the same folder of images.
-    params = {
-        name: float(value) if type(value) is int and type(dataset.params.get(name)) is float else value
-        for name, value in params.items()
-    }
-    params, content = pin_paths(recorded_params(dataset, params), dataset.paths)
+    params, content = pin_paths(recorded_params(dataset, typed_params(dataset, params)), dataset.paths)
     if not dataset.simulated:
         return Recipe(
             dataset=dataset.id,

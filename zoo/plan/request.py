@@ -11,6 +11,8 @@ from dataclasses import MISSING, Field, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zoo.budgets import BUDGET_NAMES
+
 
 def option(
     default: Any,
@@ -52,7 +54,7 @@ class Request:
         models, data: Names, comma lists, wildcards.
         seeds: One cell for each.
         data_seeds: Whether each seed has training images of its own; validation and test images stay the same.
-        budget: "smoke", "laptop", "paper", or None for the one that suits the device.
+        budget: "smoke", "laptop", "evening", "paper", or None for the one that suits the device.
         simulator: Id or name; "" for the default one.
         device: "auto", "cpu", "cuda" or "mps".
         images: Folder that holds the simulated images; default: the cache, which is filled.
@@ -79,7 +81,7 @@ class Request:
     data_seeds: bool = option(False, "Draw new training images for each seed; test images stay the same.")
     budget: str | None = option(
         None,
-        "Set the problem size: smoke (seconds), laptop (minutes) or paper; default: laptop (GPU: paper).",
+        f"Set the problem size: {BUDGET_NAMES}; default: laptop (GPU: paper).",
         complete="budgets",
     )
     simulator: str = option(

@@ -12,7 +12,7 @@ budget = "laptop"                # or several: ["smoke", "laptop"]
 [[expected]]
 model = "p4m"
 data = "modelB"
-auc = 0.988                      # macro, mean over the seeds
+auc = 0.964                      # macro, mean over the seeds
 within = 0.01
 minutes = 6                      # a run
 """

@@ -8,7 +8,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from zoo.data.phases import describe_phases
 from zoo.errors import DataError
 from zoo.paths import parse_json
 from zoo.plurals import counted
@@ -202,7 +201,7 @@ def _end(result: Finished) -> str:
 def _settings(result: Finished) -> dict[str, Any]:
     """Return everything that a plan may change of a run, by name."""
     cell = result.cell
-    trained_on = {"trained on": describe_phases(cell.phases)} if cell.phases else {}
+    trained_on = {"trained on": cell.trained_on} if cell.phases else {}
     return {**cell.hparams, **cell.training, **trained_on}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from zoo.data.phases import describe_phases
 from zoo.results.cell import Cell
 from zoo.results.convergence import describe_plateau
 from zoo.results.schema import Finished, RunResult
@@ -61,7 +60,7 @@ def training_notes(results: Sequence[Finished], dataset: DatasetSpec | None) -> 
     """
     trained_on: dict[str, list[str]] = {}
     for result in results:
-        trained_on.setdefault(describe_phases(result.cell.phases), []).append(result.cell.model)
+        trained_on.setdefault(result.cell.trained_on, []).append(result.cell.model)
     notes = [
         f"{', '.join(dict.fromkeys(models))} (phases): trained on {words}; validation and test images are those of the "
         "table"

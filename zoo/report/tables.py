@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.about import budget_note, shown_params, version_note
-from zoo.data.phases import describe_phases
 from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.plurals import counted
 from zoo.report.columns import (
@@ -236,7 +235,7 @@ def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -
             "status": result.status,
             "run_id": result.run_id,
             "baseline": result.run_id in standing.baselines,
-            "trained_on": describe_phases(cell.phases),
+            "trained_on": cell.trained_on,
             "does_not_beat": standing.unbeaten.get(result.run_id, ""),
             "search_trials": search_trials(cell),
         }

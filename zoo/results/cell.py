@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from zoo.data.phases import Phase
+from zoo.data.phases import Phase, describe_phases
 from zoo.data.recipe import SPLITS, Recipe, short_hash
 from zoo.devices import Precision
 from zoo.errors import DataError
@@ -17,7 +17,7 @@ from zoo.plurals import counted
 from zoo.schema import Count, read_record
 
 SCHEMA = 1
-_LATER = ("task", "content", "images", "search", "train_seed", "phases", "predictions")
+_LATER = ("task", "content", "images", "search", "train_seed", "phases", "phases_from", "predictions")
 """Fields that cell.json holds only where they have a value."""
 Rule: TypeAlias = Literal["val_auc", "last"]
 """Epoch whose weights are kept: the one with the highest validation AUC, or the last."""
@@ -61,6 +61,8 @@ class Cell:
         train_seed: Seed of the training images where they are the cell's own; None for those of the recipe.
         phases: Phases of the training, whose images have other parameters than the recipe; empty where all have those
             of the recipe.
+        phases_from: "budget" where the data set declares the phases for the budget; empty where the request states
+            them, and without phases. Not part of the run id.
         predictions: SHA-256 of predictions that were made elsewhere, 64 hex digits; "" for runs. The number of training
             images is then that of the problem, not of a training that zoo knows of.
 
@@ -85,6 +87,7 @@ class Cell:
     search: Search | None = field(default=None, compare=False)
     train_seed: Count | None = None
     phases: tuple[Phase, ...] = ()
+    phases_from: Literal["", "budget"] = field(default="", compare=False)
     predictions: str = ""
 
     def __post_init__(self) -> None:
@@ -108,6 +111,12 @@ class Cell:
         return not self.training and not self.predictions
 
     @property
+    def trained_on(self) -> str:
+        """Phases in words, and whether they are those of the budget; "" without phases."""
+        words = describe_phases(self.phases)
+        return f"{words} (phases of the budget)" if self.phases_from else words
+
+    @property
     def folder(self) -> Path:
         """Folder of its results inside a store."""
         return Path(self.data.replace("/", "."), self.model.replace("/", "."), self.run_id)
@@ -119,7 +128,8 @@ class Cell:
     def identity(self) -> dict[str, Any]:
         """Return what decides the result: the fields, with digests in place of paths."""
         plain = self._fields()
-        plain.pop("search", None)
+        for name in ("search", "phases_from"):
+            plain.pop(name, None)
         plain["hparams"] = {**self.hparams, **plain.pop("content", {})}
         return plain | {"recipe": self.recipe.identity()}
 

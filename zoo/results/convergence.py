@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from zoo.data.recipe import canonical_json
+from zoo.data.phases import budget_phases
 from zoo.plurals import counted
 from zoo.results.cell import Cell
 from zoo.results.schema import Epoch
@@ -91,16 +91,11 @@ def describe_plateau(cell: Cell, dataset: DatasetSpec | None, *, epochs: int) ->
     """
     tries = []
     total = int(cell.training.get("epochs", epochs))
-    if dataset is not None and not cell.phases and total > 1:
-        # Only of a parameter that has its default value: the value that a user has set may be easier still.
-        changed = [
-            f"{name}={value}"
-            for name, value in dataset.easier.items()
-            if canonical_json(cell.recipe.params.get(name)) == canonical_json(dataset.params[name])
-        ]
-        first = max(1, total // 3)
-        if changed:
-            tries.append(f"--set 'train.phases={' '.join(changed)}*{first}, *{total - first}'")
+    if dataset is not None and not cell.phases:
+        # Where its own budget has none, those of another one that lead to the same images.
+        names = (cell.budget, *dataset.budget_phases)
+        texts = (budget_phases(dataset, cell.recipe, name, epochs=total) for name in names)
+        tries = [f"--set 'train.phases={text}'" for text in filter(None, texts)][:1]
     if len(cell.phases) > 1:
         tries.append("more epochs in the first phase")
     tries.append("--set init=WEIGHTS of a network for easier images")

@@ -222,7 +222,7 @@ def check_dataset(host: Host, name: str) -> None:
 
     spec = registry.find(host, DatasetSpec, name)
     _require(len(spec.classes) >= 2, f"{spec.id}: fewer than two classes")
-    for name in {**spec.budgets, **spec.budget_notes}:
+    for name in {**spec.budgets, **spec.budget_notes, **spec.budget_phases}:
         _require(name in BUDGETS, f"{spec.id}: '{name}' is not a budget; those are {', '.join(BUDGETS)}")
     content: Any = registry.load_target(spec)(**spec.params)
     if spec.simulated:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.data.about import budget_note, version_note
-from zoo.data.phases import describe_phases
 from zoo.errors import MissingError, UsageError
 from zoo.escaping import markdown_cell, one_line, visible
 from zoo.models.pixels import FAR
@@ -68,7 +67,6 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
         classes=_listed([markdown_cell(name.replace("_", " ")) for name in about.classes]),
         sizes=sizes,
         streamed=result.stream is not None,
-        trained_on=describe_phases(cell.phases),
         plateau=describe_plateau(cell, data, epochs=result.not_begun) if result.not_begun else "",
         train_images=sizes["train"] if result.stream is None else result.stream.images,
         settings=", ".join(f"{key} {value}" for key, value in settings.items()),

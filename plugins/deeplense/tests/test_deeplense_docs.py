@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from zoo_deeplense.tables import BUDGETS as IN_IMAGES
-from zoo_deeplense.tables import MODEL_2, MODEL_3, MODEL_A
+from zoo_deeplense.tables import MODEL_2, MODEL_3, MODEL_A, PHASES
 
 from zoo import registry
 from zoo.budgets import BUDGETS
@@ -15,7 +15,7 @@ from zoo.specs import DatasetSpec
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "populations.md").read_text(encoding="utf-8")
-SMALLER = ("laptop", "smoke")
+SMALLER = tuple(name for name in BUDGETS if name != "paper")
 
 
 def row(name: str, paper: str, *others: str) -> str:
@@ -25,6 +25,11 @@ def row(name: str, paper: str, *others: str) -> str:
 def special(name: str) -> str:
     """Return Model A's value of a parameter, and those of the two populations that have another one."""
     return f"{MODEL_A[name]:g} (`model2` {MODEL_2[name]:g}, `model3` {MODEL_3[name]:g})"
+
+
+def steps(budget: str) -> str:
+    """Return the phases of a budget, with a line's commas, or that there are none."""
+    return PHASES[budget].replace("mass_scale=", "") if budget in PHASES else "none"
 
 
 ROWS = [
@@ -41,8 +46,8 @@ ROWS = [
         "as published (`modelA`: {0} x {0} of {1} arcsec)".format(MODEL_A["image_size"], MODEL_A["pixel_scale"]),
         *("{image_size} x {image_size} of {pixel_scale}".format(**IN_IMAGES[budget]) for budget in SMALLER),
     ),
-    row("reference pixel, arcsec", special("reference_pixel_scale"), "the same", "the same"),
-    row("substructure masses", "as published", *(f"{IN_IMAGES[budget]['mass_scale']:g} times" for budget in SMALLER)),
+    row("reference pixel, arcsec", special("reference_pixel_scale"), *["the same"] * len(SMALLER)),
+    row("phases (`mass_scale`)", *(steps(budget) for budget in ("paper", *SMALLER))),
     row("rays per pixel and axis", special("over_sampling"), *(str(IN_IMAGES[b]["over_sampling"]) for b in SMALLER)),
 ]
 
@@ -54,10 +59,11 @@ def test_the_table_of_budgets_is_that_of_the_code(line: str) -> None:
 
 def test_all_populations_share_what_a_budget_changes() -> None:
     """So one table describes all of them; what it does not name, no budget changes."""
-    named = {"image_size", "pixel_scale", "mass_scale", "over_sampling"}
+    named = {"image_size", "pixel_scale", "over_sampling"}
     for spec in registry.listed(load_plugins(environment={}), DatasetSpec, pattern="deeplense/*"):
         if spec.simulated:
             assert spec.budgets == IN_IMAGES
+            assert spec.budget_phases == PHASES
             assert {name for values in spec.budgets.values() for name in values} == named
 
 

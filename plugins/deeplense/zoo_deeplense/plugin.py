@@ -21,7 +21,8 @@ With `components` the sum of all masses is the same, and the ring of a lens with
 probe` measures how much of the class this reveals.
 
 {source}
-`mass_scale` multiplies every substructure mass: budgets smoke and laptop set 4, budget paper the published 1.
+`mass_scale` multiplies every substructure mass; it is 1 at every budget. Trainings of the budgets in `budget_phases`
+begin on larger masses and end on the published ones: on these alone, Model B is not learnt from random weights.
 """
 _P1 = "Parameters: Alexander et al. 2019 (arXiv:1909.07346), Table I. Mass is added; images contain the lens's light."
 _P2 = "Parameters: Alexander et al. 2020 (arXiv:2008.12731), checked against the released images."
@@ -80,12 +81,12 @@ def _population(
         meanings=_meanings(params),
         budgets=tables.BUDGETS,
         budget_notes=tables.BUDGET_NOTES,
+        budget_phases=tables.PHASES,
         yields=tables.YIELDS,
         shown=tables.SHOWN,
         added=tables.ADDED,
         switch=tables.SWITCH,
         switch_values=tables.SWITCH_VALUES,
-        easier=tables.EASIER,
         version=version,
         earlier={**_version_1(params), **earlier} if version > 1 else {},
         changes={**tables.CHANGES, **changes} if version > 1 else {},

@@ -19,7 +19,7 @@ from zoo import registry
 from zoo.errors import DataError, UsageError
 from zoo.paths import log_tail, make_dir, open_log, user_path
 from zoo.plan.cells import make_plan
-from zoo.plan.overrides import SHARED_OWNERS, TRAIN
+from zoo.plan.overrides import SHARED_OWNERS
 from zoo.plan.request import Request
 from zoo.plan.study import study_folder, unknown_study
 from zoo.plurals import counted
@@ -96,10 +96,10 @@ def make_study(
                 "'train.'.",
                 hint=f"Try: --set {setting.rpartition('.')[2]}=...; write parameters of the data set as data.NAME.",
             )
-    # Phases divide a number of epochs, which a trial must not change.
-    phases = {"epochs": None} if any(setting.startswith(TRAIN) for setting in request.settings) else {}
-    space = choose_space(model, searched=searched, fixed={**request.settings, **phases})
     [cell] = make_plan(host, request)
+    # Phases divide a number of epochs, which a trial must not change.
+    phases = {"epochs": None} if cell.phases else {}
+    space = choose_space(model, searched=searched, fixed={**request.settings, **phases})
     wanted = Definition(
         study=name, cell=cell, space=space, settings=dict(request.settings), prune_after=prune_after
     )  # fmt: skip

@@ -65,7 +65,12 @@ def choose_space(spec: ModelSpec, *, searched: Sequence[str], fixed: Mapping[str
                 hint=f"Searchable settings: {', '.join(space)}",
             )
         if _plain(name, space) in fixed_names:
-            raise UsageError(f"'{name}' is both searched (--search) and fixed (--set).")
+            raise UsageError(
+                f"'{name}' is both searched (--search) and fixed (--set).",
+                hint="Phases fix the number of epochs; without those of the budget: --set train.phases=none"
+                if name == "epochs"
+                else "",
+            )
     if not searched and not spec.search_space:
         raise UsageError(
             f"{spec.id} does not declare a search space.",
