@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,3 +88,50 @@ def test_predictions_for_the_public_images_do_not_fit(challenge):
     challenge("data", "export", "toysky/discs", "--budget", "smoke", "--set", "test_images=30", "--simulator",
               "toysky/painter", "--device", "cpu", "--out", "public", "--no-labels")  # fmt: skip
     assert "not of one of the 30 images" in challenge("score", "guess.csv", "--data", "public", code=2)
+
+
+def test_an_export_of_other_versions_is_refused(challenge, tmp_path):
+    path = tmp_path / "out" / "export.json"
+    content = json.loads(path.read_text())
+    for name, told in (("dataset_version", "of toysky/discs"), ("simulator_version", "of toysky/painter")):
+        changed = {**content, "recipe": {**content["recipe"], name: 9}}
+        path.write_text(json.dumps(changed))
+        answer = challenge("score", "guess.csv", "--data", "out", "--seed-file", "seed.txt", code=1)
+        assert f"version 9 {told}" in answer
+
+
+def test_the_commands_of_the_page_run(challenge, tmp_path):
+    """In their order, with a smaller problem; the page's own commands make the files that later ones read."""
+    page = (Path(__file__).parents[2] / "docs" / "challenges.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```bash\n(.*?)```", page, flags=re.S)
+    lines = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    small = "toysky/discs --budget smoke --set test_images=30 --set train_images=9 --simulator toysky/painter"
+    ran = []
+    for line in lines:
+        if line.startswith("zoo data export"):
+            out = f"export{len(ran)}" if "--no-labels" in line or "--format" in line else line.partition("--out ")[2]
+            words = line.partition(" --out ")[0].replace("modelB --budget laptop", small)
+            challenge(*shlex.split(words)[1:], "--out", out, *shlex.split(line.partition("--out ")[2])[1:])
+        elif line.startswith("zoo score"):
+            folder = "challenge" if "--seed-file" in line else "test"
+            with open(f"{folder}/ids.csv", newline="") as file, open(shlex.split(line)[2], "w", newline="") as out:
+                writer = csv.writer(out)
+                writer.writerow(["id", "a", "b", "c"])
+                writer.writerows([row["id"], 0.5, 0.25, 0.25] for row in csv.DictReader(file))
+            challenge(*shlex.split(line.replace("modelB --budget laptop", small))[1:])
+        elif line.startswith("zoo report"):
+            challenge(*shlex.split(line)[1:])
+        elif line.startswith(("python -c", "(printf")):
+            published = json.loads(Path("challenge/export.json").read_text()) if line.startswith("(") else {}
+            salt, _, digest = published.get("recipe", {}).get("commitment", "").partition(":")
+            line = line.replace("python", sys.executable).replace("SALT", salt)
+            done = subprocess.run(line, shell=True, check=True, capture_output=True, text=True)
+            assert done.stdout.partition(" ")[0] == digest
+        else:
+            raise AssertionError(line)
+        ran.append(line)
+    assert len(ran) > 8
+    assert {result.cell.model for result in store.results(tmp_path / "results")} == {
+        "scored/nearest",
+        "scored/predictions",
+    }

@@ -247,7 +247,7 @@ def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -
     return "".join(map(csv_line, [columns, *([row.get(name, "") for name in columns] for row in rows)]))
 
 
-_SCORES = ("test", "calibration", "fresh", "val", "equivariance", "cost", "seconds")
+_SCORES = ("scored", "test", "calibration", "fresh", "val", "equivariance", "cost", "seconds")
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

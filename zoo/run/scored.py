@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from zoo import registry
 from zoo.data.export import DESCRIPTION, read_export
 from zoo.data.hidden import open_published, read_seed_file
+from zoo.data.recipe import Recipe
 from zoo.data.split import Split
 from zoo.data.task import open_task
 from zoo.devices import planned_device
 from zoo.environment import describe
-from zoo.errors import UsageError
+from zoo.errors import DataError, UsageError
 from zoo.paths import user_path
 from zoo.plan.problem import BenchmarkProblem, plan_problem
 from zoo.results import store
@@ -31,7 +32,7 @@ from zoo.run.cell import write_mistakes, write_predictions
 from zoo.run.metrics import with_metrics
 from zoo.run.predictions import match_predictions, read_columns
 from zoo.scores.score import score
-from zoo.specs import DatasetSpec
+from zoo.specs import DatasetSpec, SimulatorSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -154,6 +155,7 @@ def _problem(host: Host, data: str, *, given: Mapping[str, Any], device: str) ->
         raise UsageError(f"{path} is an export of the split '{export.split}'; scores are those of test images.")
     dataset = registry.find(host, DatasetSpec, export.data)
     recipe = export.recipe
+    _check_versions(host, dataset, recipe, path)
     if recipe.device_type == "cuda" and planned_device(device) != "cuda":
         raise UsageError(
             f"The images of {path} were rendered on a GPU, and their noise cannot be drawn again here.",
@@ -162,6 +164,24 @@ def _problem(host: Host, data: str, *, given: Mapping[str, Any], device: str) ->
     return BenchmarkProblem(
         dataset=dataset, recipe=recipe, sizes=export.sizes, budget=export.budget, task=export.task
     )  # fmt: skip
+
+
+def _check_versions(host: Host, dataset: DatasetSpec, recipe: Recipe, path: Path) -> None:
+    """Compare the versions that made the images of an export with the installed ones: others make other images.
+
+    Raises:
+        DataError: A version differs.
+    """
+    made = {dataset.id: (recipe.dataset_version, dataset.version)}
+    if recipe.simulator is not None:
+        engine = registry.find(host, SimulatorSpec, recipe.simulator)
+        made[engine.id] = (recipe.simulator_version or 0, engine.version)
+    for name, (then, now) in made.items():
+        if then != now:
+            raise DataError(
+                f"The images of {path} are of version {then} of {name}; those of version {now}, installed, differ.",
+                hint="Score with the versions that made the export, or export again.",
+            )
 
 
 def _refuse_second(folder: Path, cell: Cell) -> None:
