@@ -45,6 +45,7 @@ def challenge(tmp_path, monkeypatch, capsys):
     return zoo
 
 
+@pytest.mark.slow
 def test_the_holder_of_the_seed_scores_and_the_result_shows_no_seed(challenge, tmp_path):
     told = challenge("score", "guess.csv", "--data", "out", "--seed-file", "seed.txt")
     told += challenge("report", "--html", "page.html", "--csv") + challenge("report", "--md")
@@ -100,6 +101,7 @@ def test_an_export_of_other_versions_is_refused(challenge, tmp_path):
         assert f"version 9 {told}" in answer
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_run(challenge, tmp_path):
     """In their order, with a smaller problem; the page's own commands make the files that later ones read."""
     page = (Path(__file__).parents[2] / "docs" / "challenges.md").read_text(encoding="utf-8")
