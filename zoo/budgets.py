@@ -40,14 +40,14 @@ BUDGETS = {
             name="laptop",
             sizes={"train": 16_384, "val": 1024, "test": 2048},
             training={"epochs": 14, "batch_size": 64},
-            note="a laptop-size problem; as many training images as published, in an evening: --budget evening",
+            note="a laptop-size problem; as many training images as published (67,500): --budget evening",
         ),
         Budget(
             name="evening",
-            # As many training images and steps as published, for a computer without a GPU.
-            sizes={"train": 67_500, "val": 4096, "test": 7500},
+            # As many training images and passes as published, for a computer without a GPU.
+            sizes={"train": 67_500, "val": 4096, "test": 7_500},
             training={"epochs": 32, "batch_size": 128},
-            note="as many training images as published; larger images, with a GPU: --budget paper",
+            note="an evening-size problem; larger images, with a GPU: --budget paper",
         ),
         Budget(
             name="paper",

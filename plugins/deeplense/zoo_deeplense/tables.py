@@ -22,8 +22,8 @@ BUDGET_NOTES = {
     budget: "{image_size} x {image_size} pixels of {pixel_scale} arcsec".format(**values)
     for budget, values in BUDGETS.items()
 }
-# From random weights, networks do not begin to learn at the published masses. At four times the mass they do, and the
-# mix leads from there to the published ones (measured in docs/data.md).
+# From random weights, short trainings on the published masses alone begin late (Model A) or not at all (Model B). At
+# four times the mass they begin at once, and the mix leads from there to the published ones (measured in docs/data.md).
 PHASES = {
     "laptop": "mass_scale=4*4, mass_scale=U(1,4)*3, mass_scale=1*7",
     "evening": "mass_scale=4*4, mass_scale=U(1,4)*4, mass_scale=1*24",
