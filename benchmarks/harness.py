@@ -37,6 +37,8 @@ from zoo.data.split import Split
 from zoo.devices import Precision, resolve_device, resolve_precision
 from zoo.models.classifier import Classifier
 from zoo.plan.settings import TrainingSettings
+from zoo.results.tasks import stored_question
+from zoo.tasks.find import task_of_question
 from zoo.train import loop as training
 from zoo.train.average import MovingAverage
 
@@ -162,6 +164,7 @@ def measure(
         "predict": watch.timed("validation", training.predict, always=True),
         "write_checkpoint": watch.timed("checkpoint", training.write_checkpoint, always=True),
     }
+    task = task_of_question("", stored_question(("a", "b", "c")))
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.multiple(training, **watched),
@@ -170,8 +173,9 @@ def measure(
     ):
         started = watch.now()
         training.train(
-            classifier, train_data, val_data, settings, seed=0, rule="val_auc", fabric=fabric, run_dir=Path(folder),
-            least_images=1, epoch_ended=epoch_ended, step_ended=watch.timed("progress", step_ended),
+            classifier, train_data, val_data, settings, task=task, seed=0, rule="val_auc", fabric=fabric,
+            run_dir=Path(folder), least_images=1, epoch_ended=epoch_ended,
+            step_ended=watch.timed("progress", step_ended),
         )  # fmt: skip
     whole, apart = rows[0::2], rows[1::2]
     shares = {

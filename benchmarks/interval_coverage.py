@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from zoo.results.differences import Comparison, Sample, compare_samples, make_sample
 from zoo.scores.stats import intervals
+from zoo.tasks.classify import area_contributions
 
 AREAS = (0.5, 0.9, 0.99, 0.996, 0.9999)
 IMAGES = (256, 2048, 7500)
@@ -115,14 +116,14 @@ def trainings(
             scores = (np.sqrt(0.5) * shared + 0.5 * network + 0.5 * noise()) * tail
             luck = np.sqrt(2) * spread / slope * random.normal() if spread else 0.0
             scores[own] += shift_for(area, freedom) + luck
-            drawn.append((scores, labels))
+            drawn.append(area_contributions(scores, labels, ("a", "b", "c")))
         samples.append(make_sample(f"network {index}", "the same", drawn))
     return samples
 
 
 def macro(samples: Sequence[Sample]) -> list[Comparison]:
     """Return the comparisons of the macro areas."""
-    return [one for one in compare_samples(samples, ("a", "b", "c")) if one.score == "macro"]
+    return [one for one in compare_samples(samples) if one.score == "macro"]
 
 
 def difference_coverage(images: int, *, areas: tuple[float, float], freedom: int, repetitions: int) -> float:

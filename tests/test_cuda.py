@@ -208,10 +208,14 @@ def test_a_batch_that_is_too_large_is_split_with_the_same_gradient():
     fabric = make_fabric(torch.device("cuda"), "fp32")
     module = fabric.setup_module(network)
 
+    def objective(images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = module(images)
+        return nn.functional.cross_entropy(logits, labels), logits
+
     def gradient(micro_batches: int) -> tuple[torch.Tensor, int]:
         network.zero_grad()
         *_, used = accumulate(
-            module, images, labels, fraction=1.0, label_smoothing=0.0, fabric=fabric, micro_batches=micro_batches,
+            module, objective, images, labels, fraction=1.0, fabric=fabric, micro_batches=micro_batches,
             least_images=1,
         )  # fmt: skip
         return torch.cat([p.grad.flatten() for p in network.parameters()]), used

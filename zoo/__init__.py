@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zoo.benching import bench, bench_study, bench_suite
     from zoo.errors import ZooError
     from zoo.hookspecs import hookimpl
-    from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
+    from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
 
 _HOMES = {
     "bench": "zoo.benching",
@@ -45,6 +45,7 @@ _HOMES = {
     "MetricSpec": "zoo.specs",
     "ModelSpec": "zoo.specs",
     "SimulatorSpec": "zoo.specs",
+    "TaskSpec": "zoo.specs",
 }
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "MetricSpec",
     "ModelSpec",
     "SimulatorSpec",
+    "TaskSpec",
     "ZooError",
     "__version__",
     "bench",

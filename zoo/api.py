@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zoo.data.split import Split
-    from zoo.inference.evaluate import Evaluation
+    from zoo.inference.evaluate import Evaluation, TaskEvaluation
     from zoo.models.trained import TrainedClassifier
     from zoo.results.schema import Finished
 
@@ -110,7 +110,7 @@ def evaluate(
     store: str | Path = "results",
     host: Host | None = None,
     **params: Any,
-) -> Evaluation:
+) -> Evaluation | TaskEvaluation:
     """Return the scores of trained weights on the test split of a data set; see `zoo evaluate --help`.
 
     `zoo.inference.evaluate.Evaluation` lists the fields, such as `auc["macro"]`, `intervals` and `confusion`.

@@ -49,7 +49,7 @@ def bench(
     simulator: str | None = None,
     device: str = "auto",
     precision: str = "auto",
-    rule: str = "val_auc",
+    rule: str = "",
     task: str = "",
     match: str = "",
     baselines: bool = True,
@@ -77,8 +77,9 @@ def bench(
         simulator: Id or name; default: the one that `zoo list-simulators` marks.
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto", "fp32", "tf32" or "bf16".
-        rule: "val_auc" or "last": which epoch's weights are kept.
-        task: Classes that are merged, such as "substructure" (none against any); "" separates all classes.
+        rule: Rule that selects the epoch whose weights are kept, such as "val_auc" or "last"; "" for that of the task.
+        task: "anomaly", or classes that are merged, such as "substructure" (none against any); "" separates all
+            classes.
         match: "params", "macs" or "time": cost of the first model to which the others' widths are scaled.
         baselines: Whether the baselines of the data sets are added to the plan.
         settings: Values as for `--set` on the command line: {"lr": 3e-4, "data.snr": 50, "stream": True}.

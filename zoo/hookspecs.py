@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from click import Command
 
-    from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec
+    from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
 
 PROJECT = "zoo"
 API_VERSION = 1
@@ -67,6 +67,11 @@ def zoo_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
 
 
 @hookspec
+def zoo_tasks() -> list[TaskSpec]:  # type: ignore[empty-body]
+    """Return the tasks that this plugin offers: questions that `--task` selects."""
+
+
+@hookspec
 def zoo_commands() -> list[Command]:  # type: ignore[empty-body]
     """Return click commands to be added to `zoo`."""
 
@@ -89,7 +94,7 @@ def zoo_epoch_ended(cell: dict[str, Any], run_dir: Path, epoch: int, metrics: di
         cell: The content of cell.json.
         run_dir: Folder that the files of the run are written to.
         epoch: Counted from 1.
-        metrics: Values of train_loss, val_loss, val_auc, val_accuracy, lr, seconds.
+        metrics: Values of train_loss, val_loss, lr, seconds, and of the task's own, such as val_auc and val_accuracy.
     """
 
 

@@ -28,6 +28,7 @@ class Progress(Record, omit_defaults=True):
         epochs: Total number of epochs.
         train_loss: Loss of the last complete epoch.
         val_auc: Validation AUC of the last complete epoch.
+        val_loss: Validation loss of the last complete epoch, in tasks without such an area.
         streamed_per_second: Streamed training images rendered per second.
         waited_share: Fraction of the training time spent waiting for streamed images.
         images: Parameters of the training images, where they change during the training.
@@ -43,6 +44,7 @@ class Progress(Record, omit_defaults=True):
     epochs: int | None = None
     train_loss: float | None = None
     val_auc: float | None = None
+    val_loss: float | None = None
     streamed_per_second: float | None = None
     waited_share: float | None = None
     images: str | None = None
@@ -79,6 +81,7 @@ class ProgressFile:
         epochs: int | None = None,
         train_loss: float | None = None,
         val_auc: float | None = None,
+        val_loss: float | None = None,
         streamed_per_second: float | None = None,
         waited_share: float | None = None,
         images: str | None = None,
@@ -113,6 +116,7 @@ class ProgressFile:
             epochs=epochs,
             train_loss=train_loss,
             val_auc=val_auc,
+            val_loss=val_loss,
             streamed_per_second=streamed_per_second,
             waited_share=waited_share,
             images=images,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar, dataclass_transform
@@ -39,9 +40,10 @@ def read_record(content: Any, kind: type[R], *, what: str) -> R:
         DataError: A field is missing, unknown or of the wrong type; the error names it.
     """
     try:
-        return msgspec.convert(content, kind)
+        return msgspec.convert(content, kind, dec_hook=_from_plain)
     except (msgspec.ValidationError, ValueError, RecursionError) as error:
-        raise DataError(f"{what} is damaged: {error}.") from error
+        text = _TWO_PLACES.sub(r" - at `\2\1`", str(error))
+        raise DataError(f"{what} is damaged: {text}.") from error
 
 
 def plain(value: Any) -> Any:
@@ -77,6 +79,20 @@ def not_finite(content: Any, name: str = "") -> str:
         pairs = enumerate(content)
     found = (not_finite(value, f"{name}.{key}" if name else str(key)) for key, value in pairs)
     return next(filter(None, found), "")
+
+
+_TWO_PLACES = re.compile(r" - at `\$(\S*)` - at `(\$\S*)`$")
+"""Place in a value that `_from_plain` read, and place of this value."""
+
+
+def _from_plain(kind: Any, content: Any) -> Any:
+    """Read a type that msgspec does not know, by its function `from_plain`."""
+    if isinstance(content, kind):
+        return content
+    reader = getattr(kind, "from_plain", None)
+    if reader is None:
+        raise NotImplementedError(f"values of type {kind} cannot be read")
+    return reader(content)
 
 
 def _with_lists(value: Any) -> Any:

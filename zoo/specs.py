@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, ClassVar
 
+from zoo.base_spec import ID_PATTERN
+from zoo.base_spec import Spec as Spec  # also from here, beside the specs that derive from it
 from zoo.errors import UsageError
 from zoo.phase_text import read_phases
-from zoo.plain_values import FORMS, LONGEST_ID, LONGEST_SUMMARY, plain_value
 
-ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_]*/[A-Za-z0-9][A-Za-z0-9_.+-]*")
-TARGET_PATTERN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+CLASSIFY = "classify"
+"""Name of the task that models and metrics answer where they state none."""
 REFERENCE_SHAPE = {"in_chans": 1, "num_classes": 3, "image_size": 150}
 """Images and classes for which a spec states its number of parameters: those of the published lens data sets."""
 SHAPE_ARGUMENTS = ("in_chans", "num_classes", "image_size")
@@ -28,97 +25,13 @@ OPTIONAL_MASSES = ("multipoles", "truncated_haloes")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spec:
-    """The part that all specs share.
-
-    Args:
-        id: "namespace/name"; the namespace is the name of the plugin's entry point.
-        target: "module:attribute", imported only when the thing is used.
-        summary: One line for lists.
-        version: Raise it when scores or images stop being comparable with older ones.
-        tags: Free words to filter by.
-        requires: Libraries that the target needs beyond the core, by import name, checked without importing them; as
-            "DISTRIBUTION:IMPORT_NAME" where the two differ, such as "scikit-image:skimage".
-        card: Markdown for `zoo show`: what it is, where it comes from, what it is good for.
-
-    Raises:
-        ValueError: A field has the wrong form.
-    """
-
-    kind: ClassVar[str] = "thing"
-
-    id: str
-    target: str
-    summary: str = ""
-    version: int = 1
-    tags: tuple[str, ...] = ()
-    requires: tuple[str, ...] = ()
-    card: str = ""
-
-    def __post_init__(self) -> None:
-        if not ID_PATTERN.fullmatch(self.id) or len(self.id) > LONGEST_ID:
-            raise ValueError(
-                f"{self.kind} id {self.id[: LONGEST_ID + 9]!r} is not of the form namespace/name, or has more than "
-                f"{LONGEST_ID} characters"
-            )
-        if not TARGET_PATTERN.fullmatch(self.target):
-            raise ValueError(f"{self.id}: target {self.target!r} is not of the form module:attribute")
-        for spec_field in dataclasses.fields(self):
-            value = getattr(self, spec_field.name)
-            # One value that cannot be printed, filtered or written as JSON would break the lists of all plugins.
-            try:
-                plain = plain_value(value)
-            except ValueError as error:
-                raise ValueError(f"{self.id}: {spec_field.name} {error}") from None
-            if isinstance(plain, dict):
-                plain = MappingProxyType(plain)
-            elif isinstance(plain, list):
-                plain = tuple(plain)
-            object.__setattr__(self, spec_field.name, plain)
-            allowed, fits = FORMS[str(spec_field.type)]
-            if not fits(plain):
-                raise ValueError(f"{self.id}: {spec_field.name} must be {allowed}, not {value!r:.200}")
-        if len(self.summary) > LONGEST_SUMMARY:
-            raise ValueError(f"{self.id}: summary has more than {LONGEST_SUMMARY} characters; a text goes into card")
-
-    @property
-    def namespace(self) -> str:
-        """The part of the id before the slash."""
-        return self.id.partition("/")[0]
-
-    @property
-    def name(self) -> str:
-        """The part of the id after the slash."""
-        return self.id.partition("/")[2]
-
-    def load(self) -> Any:
-        """Import the target and return it."""
-        module_name, _, attribute = self.target.partition(":")
-        loaded: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            loaded = getattr(loaded, part)
-        return loaded
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a dictionary of plain values; `type(spec)(**spec.to_json())` gives the spec back."""
-        plain: dict[str, Any] = {}
-        for spec_field in dataclasses.fields(self):
-            value = getattr(self, spec_field.name)
-            if isinstance(value, Mapping):
-                value = dict(value)
-            elif isinstance(value, tuple):
-                value = list(value)
-            plain[spec_field.name] = value
-        return plain
-
-
-@dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):
     """A network. Its target is called as
 
     `build(*, in_chans: int, num_classes: int, image_size: int, **arguments, **hparams) -> torch.nn.Module`
 
-    and the module maps float images [N, C, H, W] to logits [N, K].
+    and the module maps float images [N, C, H, W] to predictions [N, num_classes]: logits of the classes, or what its
+    task takes. Of a task with one number for an image, `num_classes` is 1 and the module may return [N].
 
     Args:
         arguments: Fixed keyword arguments of the target, so that one builder serves several specs; no setting changes
@@ -141,6 +54,7 @@ class ModelSpec(Spec):
             which bf16 is slower or makes its training fail. Its scores are computed in float32 in any case.
         fits_itself: Whether the module has a method `fit_splits` (`zoo.models.own_fit`), which replaces the training
             loop. No training setting applies to it then.
+        tasks: Names of the tasks that it answers, such as "classify" and "anomaly"; a task of a plugin by its full id.
     """
 
     kind: ClassVar[str] = "model"
@@ -158,6 +72,7 @@ class ModelSpec(Spec):
     twins: tuple[str, ...] = ()
     bf16_devices: tuple[str, ...] = BF16_DEVICES
     fits_itself: bool = False
+    tasks: tuple[str, ...] = (CLASSIFY,)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -194,8 +109,9 @@ class DatasetSpec(Spec):
             images as they were. A recipe leaves them out at their default, so that recipes made before stay the same.
         paths: Parameters that are paths of files or folders where their value is a text. Images are identified by the
             content of the files, and a path is made absolute.
-        tasks: Other questions about the same images: name -> {new class: [classes that it takes together]}, with
-            every class once; `--task NAME` selects one of them.
+        tasks: Groupings of the classes: name -> {new class: [classes that it takes together]}, with every class once;
+            `--task NAME` selects one of them.
+        normal: Classes that are not anomalies: `--task anomaly` trains on these only.
         simulated: Whether the target returns a population, so that a simulator is needed.
         params: Every parameter and prior with its default; `--set data.NAME=VALUE` may change only these.
         meanings: Parameter -> what it is, with its unit, for `zoo show`.
@@ -227,6 +143,7 @@ class DatasetSpec(Spec):
     params: Mapping[str, Any] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, Any] = field(default_factory=dict)
+    normal: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
@@ -251,6 +168,10 @@ class DatasetSpec(Spec):
             taken = [old for group in groups.values() for old in group] if isinstance(groups, Mapping) else []
             if sorted(taken) != sorted(self.classes) or len(groups) < 2:
                 raise ValueError(f"{self.id}: task {name!r} must put every class into one of at least two groups, once")
+        if unknown := [name for name in self.normal if name not in self.classes]:
+            raise ValueError(f"{self.id}: normal names {unknown[0]!r}, which is not one of its classes")
+        if self.normal and set(self.normal) == set(self.classes):
+            raise ValueError(f"{self.id}: normal holds all classes, so that no image is an anomaly")
         for budget, values in self.budgets.items():
             if not isinstance(values, Mapping):
                 raise ValueError(f"{self.id}: budgets[{budget!r}] must be a mapping from parameters to values")
@@ -345,12 +266,15 @@ class MetricSpec(Spec):
     """One more score. Its target is called as `metric(probabilities [N, K], labels [N]) -> dict of floats`.
 
     Args:
+        tasks: Names of the tasks whose predictions it takes. Of others than classification, it gets the predictions
+            [N, K] as the task states them in place of probabilities.
         better: Name of a value -> "higher" or "lower", whichever is better. Values that are named here have a column in
             tables and are compared; the others are stored.
     """
 
     kind: ClassVar[str] = "metric"
 
+    tasks: tuple[str, ...] = (CLASSIFY,)
     better: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -359,3 +283,10 @@ class MetricSpec(Spec):
             if direction not in DIRECTIONS:
                 allowed = " or ".join(DIRECTIONS)
                 raise ValueError(f"{self.id}: better[{name!r}] must be {allowed}, not {direction!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec(Spec):
+    """A question about the images of data sets. Its target is a subclass of `zoo.tasks.task.Task`."""
+
+    kind: ClassVar[str] = "task"

@@ -188,7 +188,7 @@ def doubled():
         (without(3, 7), ["no prediction for 2 images", "Nothing was scored"]),
         (doubled, ["more than one row for 1 id"]),
         (lambda: table(id=["stripe-00", *table()["id"][1:]]), ["'stripe-00'", "Did you mean"]),
-        (changed("a", 0, "nan"), ["not a probability", "a=nan"]),
+        (changed("a", 0, "nan"), ["not finite", "a=nan"]),
         (changed("a", 0, ""), ["a='' of", "is not a number"]),
         (changed("b", 5, "-0.5"), ["b=-0.5"]),
         (changed("b", 5, "inf"), ["b=inf"]),
@@ -265,3 +265,26 @@ def test_altered_predictions_are_found(zoo, outside, tmp_path):
     files = {**result.files, store.PREDICTIONS: store.file_sha256(result.run_dir / store.PREDICTIONS)}
     store.write_result(replace(result, files=files))
     assert "the cell states predictions" in zoo("verify", "results", code=1)[0]
+
+
+def test_anomaly_scores_are_scored_as_those_of_networks(zoo, surroundings, tmp_path, monkeypatch):
+    from pathlib import Path
+
+    from sklearn.metrics import roc_auc_score
+
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(Path(__file__).parents[1] / "toys" / "oddones.py"))
+    problem = ("--task", "anomaly", "--budget", "smoke", "--set", "test_images=60")
+    zoo("data", "export", "oddones/bumps", *problem, "--out", "test")
+    with open("test/labels.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    bright = np.load("test/images.npy").max((1, 2, 3))
+    write({"id": [row["id"] for row in rows], "score": bright.tolist()}, "bright.csv")
+    out, _ = zoo("score", "bright.csv", "--data", "test", "--json")
+    found = json.loads(out)["test"]["measures"]["auroc"]["value"]
+    assert found == pytest.approx(roc_auc_score([row["class"] != "plain" for row in rows], bright))
+    assert zoo("verify", "results")[1].startswith("1 true, 0 false")
+    assert "scored/bright" in zoo("report", "--html", "page.html")[0]
+    zoo("show", json.loads(out)["run_id"])
+    columns = {"id": [row["id"] for row in rows], "plain": bright.tolist()}
+    assert "no column 'score'" in zoo("score", write(columns), "--data", "test", code=2)[1]
+    assert "a=nan" not in zoo("score", write(columns | {"score": ["nan"] * 60}), "--data", "test", code=2)[1]

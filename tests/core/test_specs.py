@@ -10,7 +10,7 @@ import pytest
 
 from zoo import registry
 from zoo.host import load_plugins
-from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
+from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec, TaskSpec
 
 FULL = [
     ModelSpec(
@@ -46,6 +46,7 @@ FULL = [
     ),
     SimulatorSpec(id="mine/sim", target="mine:sim", device="any", default=True),
     LauncherSpec(id="mine/launch", target="mine:launch"),
+    TaskSpec(id="mine/task", target="mine:Task"),
     MetricSpec(id="mine/metric", target="mine:metric", better={"x": "higher", "y": "lower"}),
 ]
 INSTALLED = load_plugins(environment={})

@@ -106,14 +106,14 @@ def test_scores_of_answers_that_are_not_finite_are_refused(model, host, monkeypa
     from zoo.errors import DataError
     from zoo.inference.evaluate import evaluate
 
-    answer = type(model).probabilities
+    answer = type(model).answers
 
     def spoiled(self, images, **options):
         found = answer(self, images, **options)
         found[3] = np.nan
         return found
 
-    monkeypatch.setattr(type(model), "probabilities", spoiled)
+    monkeypatch.setattr(type(model), "answers", spoiled)
     with pytest.raises(DataError, match=r"the logits of 1 of 90 images are not finite; the first is image"):
         evaluate(host, model, model.about.recipe, images=90)
 

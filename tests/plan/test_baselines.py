@@ -105,7 +105,7 @@ def test_suites_and_lens_data_sets_hold_their_baselines(host, tmp_path):
     assert len(without.cells) == 1
     for name, spec in host.specs[DatasetSpec].items():
         if name.startswith("deeplense/"):
-            assert spec.baselines == ("baselines/scalars_boosted",)
+            assert spec.baselines == ("baselines/scalars_boosted", "baselines/pca_residual")
 
 
 @pytest.mark.parametrize("name", ["boosted", "Baselines/x", ""])

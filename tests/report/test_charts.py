@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from zoo.report.blocks import score_table
 from zoo.report.charts import cost_panels, equivariance_panel
-from zoo.report.digest import slice_scores
+from zoo.report.slices import slice_scores
 from zoo.report.svg import log_ticks, short, ticks
 from zoo.report.thumbnails import to_png
 from zoo.results.comparison import group_variants

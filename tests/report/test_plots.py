@@ -56,7 +56,7 @@ def test_pictures_are_redrawn_only_on_request(results, tmp_path, monkeypatch):
 
 
 def test_other_runs_make_other_pictures(results, tmp_path, monkeypatch):
-    monkeypatch.setattr(plots, "draw_roc", lambda results, path: path.write_text(str(len(results))))
+    monkeypatch.setattr(plots, "draw_roc", lambda results, path, tasks: path.write_text(str(len(results))))
     monkeypatch.setattr(plots, "draw_examples", lambda run_dir, path, title: path.write_text(title))
     both = draw_all(results, tmp_path)
     one = draw_all(results[:1], tmp_path)

@@ -20,6 +20,7 @@ from zoo.results.comparison import group_variants, learning_curves, problem_key,
 from zoo.results.differences import compare_pairs, compare_samples, make_sample
 from zoo.results.schema import Failed
 from zoo.scores.stats import macro_components, softmax
+from zoo.tasks.classify import area_contributions
 
 COVERAGE = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/interval_coverage.py"))
 
@@ -187,8 +188,8 @@ def test_images_may_be_too_few_with_any_number_of_trainings():
 
 def test_identical_predictions_do_not_differ(make):
     logits, labels = np.eye(3)[np.arange(300) % 3] * 9, np.arange(300) % 3
-    samples = [make_sample(name, "", [(softmax(logits), labels)] * 3) for name in "ab"]
-    for one in compare_samples(samples, CLASSES):
+    samples = [make_sample(name, "", [area_contributions(softmax(logits), labels, CLASSES)] * 3) for name in "ab"]
+    for one in compare_samples(samples):
         assert (one.difference, one.p, one.found) == (0.0, 1.0, False)
         assert one.low < 0 < one.high
 
@@ -255,10 +256,10 @@ def test_learning_curves_join_what_differs_in_training_size_only(make):
     assert [point.train_images for point in points] == [100, 200]
     assert [point.seeds for point in points] == [2, 2]
     at_200 = [result.test.auc["macro"] for result in results[:2]]
-    assert points[1].auc == pytest.approx(np.mean(at_200))
+    assert points[1].score == pytest.approx(np.mean(at_200))
     assert points[1].spread == pytest.approx(np.std(at_200, ddof=1))
-    assert points[1].low < min(points[1].auc, *at_200) <= max(at_200) < points[1].high
+    assert points[1].low < min(points[1].score, *at_200) <= max(at_200) < points[1].high
     # Two seeds leave one degree of freedom: Student's 12.7, joined with the interval over images.
     reach = 12.706 * points[1].spread / np.sqrt(2)
-    images = np.mean([result.test.intervals["auc.macro"][1] for result in results[:2]]) - points[1].auc
-    assert points[1].high == pytest.approx(points[1].auc + np.hypot(reach, images), rel=1e-4)
+    images = np.mean([result.test.intervals["auc.macro"][1] for result in results[:2]]) - points[1].score
+    assert points[1].high == pytest.approx(points[1].score + np.hypot(reach, images), rel=1e-4)

@@ -13,6 +13,7 @@ from zoo.results.cell import Cell
 from zoo.results.convergence import describe_plateau, epochs_at_chance, training_end
 from zoo.results.schema import Epoch
 from zoo.specs import DatasetSpec
+from zoo.tasks.task import entropy
 
 
 def history(train: list[float], val: list[float] | None = None) -> list[Epoch]:
@@ -82,7 +83,7 @@ DATA = DatasetSpec(
 def test_a_loss_that_stays_at_that_of_the_frequencies_has_not_begun(
     losses: list[float], counts: list[int], epochs: int
 ) -> None:
-    assert epochs_at_chance(history(losses), counts=counts) == epochs
+    assert epochs_at_chance(history(losses), chance=entropy(counts)) == epochs
 
 
 @pytest.mark.parametrize("budget", ["laptop", "smoke"])

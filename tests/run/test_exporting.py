@@ -143,7 +143,7 @@ def test_a_folder_with_files_of_others_is_refused_and_left_alone(tmp_path, expor
         (("--format", "fit"), "Did you mean 'fits'"),
         (("--set", "lr=1"), "nothing is trained"),
         (("--set", "data.snrr=1"), "Did you mean 'data.snr'"),
-        (("--task", "middle"), "has no task"),
+        (("--task", "middle"), "Unknown task 'middle'"),
         (("--seed-file", "nowhere"), "was not found"),
     ],
 )

@@ -17,7 +17,9 @@ from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.report.tables import accumulation_note
 from zoo.results import store
+from zoo.results.tasks import stored_question
 from zoo.run.metrics import plugin_metrics
+from zoo.tasks.find import task_of_question
 
 
 def test_a_network_that_cannot_be_built_starts_no_simulation(host, run_in, monkeypatch):
@@ -77,7 +79,7 @@ def test_predictions_are_made_in_parts_where_memory_runs_out():
 
     from zoo.data.loader import Batches
     from zoo.data.split import Split
-    from zoo.train.loop import predict
+    from zoo.train.validation import predict
 
     images = np.random.default_rng(0).normal(size=(50, 1, 6, 6)).astype(np.float32)
     split = Split(name="test", classes=("a", "b"), chunks=[images], labels=np.arange(50) % 2, ids=[""] * 50)
@@ -145,7 +147,7 @@ def test_a_metric_that_exits_or_sorts_in_place_does_not_affect_others(tmp_path, 
     )
     host = load_plugins(files=[plugin], environment={})
     labels = torch.tensor([2, 1, 0])
-    extra = plugin_metrics(host, torch.zeros(3, 3), labels)
+    extra = plugin_metrics(host, torch.zeros(3, 3), labels, task=task_of_question("", stored_question(("a", "b", "c"))))
     assert {name: extra[name] for name in extra if name.startswith("rude/")} == {
         "rude/sorts": {"first": 0.0},
         "rude/then_shows": {"first": 2.0},

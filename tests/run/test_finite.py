@@ -14,19 +14,23 @@ from smallrun import SMALL, TOY
 
 from zoo.data.loader import Batches
 from zoo.data.open import Dataset
+from zoo.data.question import grouped_classes
 from zoo.data.split import Split
 from zoo.data.stream import Stream
 from zoo.errors import DataError, TrainingError
 from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
+from zoo.registry import find
 from zoo.results import store
-from zoo.run import cell as run
+from zoo.results.tasks import stored_question
 from zoo.run.cell import run_cell
 from zoo.run.metrics import plugin_metrics
 from zoo.schema import json_text
 from zoo.scores.finite import require_finite
 from zoo.scores.score import score
+from zoo.specs import DatasetSpec
+from zoo.tasks.find import task_of_question
 from zoo.train import fit as fit_module
 
 NANS = TOY.with_name("nannets.py")
@@ -94,7 +98,12 @@ def test_a_metric_that_is_not_finite_fails_the_cell(tmp_path, monkeypatch):
     monkeypatch.setenv("NANNETS_METRIC", "1")
     host = load_plugins(files=[TOY, NANS], environment={})
     with pytest.raises(TrainingError, match=r"metric nannets/nan is not finite for the test images: bad=nan"):
-        plugin_metrics(host, torch.zeros(3, 3), torch.tensor([0, 1, 2]))
+        plugin_metrics(
+            host,
+            torch.zeros(3, 3),
+            torch.tensor([0, 1, 2]),
+            task=task_of_question("", stored_question(("a", "b", "c"))),
+        )
 
 
 def test_images_in_a_stream_and_in_a_split_have_names():
@@ -144,7 +153,8 @@ def test_a_simulated_class_that_is_missing_is_refused_before_anything_is_rendere
 
 def test_classes_of_a_task_are_those_that_must_be_there(host, plan):
     cell = plan("toyzoo/tiny")
-    data = Dataset(host, cell.recipe, {"train": 2, "val": 2, "test": 2}, task="middle")
+    question = grouped_classes(find(host, DatasetSpec, cell.data), "middle")
+    data = Dataset(host, cell.recipe, {"train": 2, "val": 2, "test": 2}, question=question)
     for split in ("train", "val", "test"):
         present = set(data.split(split).labels.tolist())
         if len(present) == 2:
@@ -230,7 +240,7 @@ def test_a_result_with_a_number_that_is_not_finite_is_not_shown(plan, run_in, va
 
 
 def test_a_score_that_a_file_cannot_hold_is_a_failed_cell(plan, run_in, monkeypatch):
-    monkeypatch.setattr(run, "score", lambda *args: structs.replace(score(*args), ece=math.nan))
+    monkeypatch.setattr("zoo.scores.score.score", lambda *args: structs.replace(score(*args), ece=math.nan))
     result, run_dir = run_in(plan("toyzoo/tiny", epochs=1))
     assert result.status == "failed"
     assert "not finite: test.ece=nan" in result.error

@@ -310,7 +310,7 @@ def test_a_checkpoint_is_checked(run_dir, damage, capsys):
     optimizer = torch.optim.SGD(network.parameters())
     written = run_dir.with_name("0" * 16) / CHECKPOINT if damage == "other run" else path
     written.parent.mkdir(exist_ok=True)
-    write_checkpoint(written, TrainingState(), network, average, optimizer, [], {})
+    write_checkpoint(written, TrainingState(), network, average, [optimizer], {})
     content = written.read_bytes()
     if damage == "other run":
         shutil.move(written, path)

@@ -140,7 +140,7 @@ for command in (
         "report",
         "Show the results in a store, best first, one table for each data set and size, with paired differences.",
     ),
-    LazyCommand("predict", "zoo.cli.predict", "predict", "Classify images with trained weights."),
+    LazyCommand("predict", "zoo.cli.predict", "predict", "Classify images with trained weights, or score them."),
     LazyCommand(
         "evaluate",
         "zoo.cli.evaluate",
@@ -164,7 +164,7 @@ for command in (
         "show",
         "zoo.cli.inspect",
         "show",
-        "Show the details of a model, data set, simulator, launcher, metric or stored run.",
+        "Show the details of a model, data set, simulator, launcher, metric, task or stored run.",
     ),
     LazyCommand(
         "simulate",

@@ -175,6 +175,7 @@ def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, r
     from zoo.report.plots import draw_all
     from zoo.report.tables import make_tables, to_rich
     from zoo.results.store import plain_result
+    from zoo.tasks.find import tasks_by_name
 
     stale = name_stale_metrics(host, found)
     if as_json:
@@ -193,5 +194,5 @@ def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, r
     for result in found:
         if result.status != "ok":
             echo(f"\n{result.cell.model} {result.status}: {result.error}", err=True)
-    for path in draw_all(found, store / "figures", again=ran):
+    for path in draw_all(found, store / "figures", again=ran, tasks=tasks_by_name(host)):
         echo(f"picture: {path}", err=True)

@@ -11,7 +11,8 @@ from click.shell_completion import CompletionItem
 from zoo.budgets import BUDGETS
 from zoo.cli.context import host_of
 from zoo.escaping import one_line
-from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec
+from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec, TaskSpec
+from zoo.tasks.find import task_name
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -70,6 +71,15 @@ def _any(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> lis
     return _items(incomplete, ((spec.id, spec.summary) for kind in SPECS for spec in host.specs_of(kind)))
 
 
+def _tasks(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of tasks, and the groupings of classes that data sets declare."""
+    host = host_of(ctx)
+    names = {task_name(spec): spec.summary for spec in host.specs_of(TaskSpec) if isinstance(spec, TaskSpec)}
+    for spec in host.specs_of(DatasetSpec):
+        names |= dict.fromkeys(getattr(spec, "tasks", {}), "classes taken together")
+    return _items(incomplete, sorted(names.items()))
+
+
 def _words(*words: str) -> Complete:
     return lambda ctx, parameter, incomplete: _items(incomplete, ((word, "") for word in words))
 
@@ -78,7 +88,7 @@ def _path(kind: str) -> Complete:
     return lambda ctx, parameter, incomplete: [CompletionItem(incomplete, type=kind)]
 
 
-SPECS: tuple[type[Spec], ...] = (ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec, MetricSpec)
+SPECS: tuple[type[Spec], ...] = (ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec, MetricSpec, TaskSpec)
 COMPLETE: dict[str, Complete] = {
     "models": _specs(ModelSpec),
     "datasets": _specs(DatasetSpec),
@@ -92,7 +102,8 @@ COMPLETE: dict[str, Complete] = {
     "networks": _networks,
     "devices": _words("auto", "cpu", "cuda", "mps"),
     "precisions": _words("auto", "fp32", "tf32", "bf16"),
-    "rules": _words("val_auc", "last"),
+    "tasks": _tasks,
+    "rules": _words("val_auc", "val_loss", "last"),
     "splits": _words("train", "val", "test"),
     "matches": _words("params", "macs", "time"),
     "averages": _words("none", "p4", "d4"),

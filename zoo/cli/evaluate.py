@@ -23,7 +23,7 @@ from zoo.schema import plain
 
 if TYPE_CHECKING:
     from zoo.host import Host
-    from zoo.inference.evaluate import Evaluation
+    from zoo.inference.evaluate import Evaluation, TaskEvaluation
 
 
 @click.command()
@@ -121,7 +121,7 @@ def evaluate(
         _print(host, found)
 
 
-def _print(host: Host, found: Evaluation) -> None:
+def _print(host: Host, found: Evaluation | TaskEvaluation) -> None:
     dataset = datasets_by_id(host).get(found.recipe.dataset)
     shown = ", ".join(shown_params(dataset, found.recipe.params))
     turned = f", rotated by {found.angle:g} degrees" if found.angle else ""

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,9 @@ def predict(
     as_json: bool,
     store: Path,
 ) -> None:
-    """Classify images with trained weights.
+    """Classify images with trained weights, or score them.
+
+    Weights of the task anomaly answer a score for each image, and the share of normal validation images below it.
 
     WEIGHTS is a name such as p4m.modelA, a file, a run, or hf://owner/name. FILES are .npy, .npz, FITS, PNG, JPEG or
     .safetensors, folders of them, or - for a list of names on stdin. Unreadable files are listed and left out; the
@@ -91,7 +94,7 @@ def predict(
     answers = classify(trained, pictures, preparation=preparation, average=average, batch_size=batch_size)
     style = _as_csv if as_csv else _as_json if as_json else _as_table
     report = _progress(started)
-    with style(trained.classes, trained.about.temperature is not None) as show:
+    with style(columns_of(trained.about)) as show:
         for item in answers:
             summary.add(item)
             show(item)
@@ -130,71 +133,113 @@ def _weights_in_words(host: Host, about: About) -> str:
 Show = Callable[["Prediction | Skipped"], None]
 
 
-def _row(item: Prediction | Skipped, classes: tuple[str, ...], calibrated: bool) -> dict[str, Any]:
+SHARE = "share_of_validation_below"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Numbers of an answer.
+
+    Args:
+        names: Their names: classes, or "score" and the share of validation images below it.
+        classes: Whether they are probabilities of classes, of which the highest is named.
+        calibrated: Whether these probabilities are calibrated.
+    """
+
+    names: tuple[str, ...]
+    classes: bool
+    calibrated: bool = False
+
+    def numbers(self, row: dict[str, Any]) -> list[float]:
+        """Return the numbers of an answer in this order."""
+        values = row["probabilities"] if self.classes else row
+        return [values[name] for name in self.names]
+
+
+def columns_of(about: About) -> Columns:
+    """Return what the answers of some weights hold."""
+    if about.outputs is None:
+        return Columns(names=about.classes, classes=True, calibrated=about.temperature is not None)
+    scores = ("score",) if about.outputs == 1 else tuple(f"output_{k}" for k in range(about.outputs))
+    return Columns(names=(*scores, *([SHARE] if about.reference and about.outputs == 1 else [])), classes=False)
+
+
+def _row(item: Prediction | Skipped, columns: Columns) -> dict[str, Any]:
     from zoo.inference.read import Skipped
 
     if isinstance(item, Skipped):
         return {"image": item.name, "error": item.reason}
     notes = [*item.notes, *(["pixels far outside the training images"] if item.unusual else [])]
-    return {
-        "image": item.name,
-        "class": classes[int(item.probabilities.argmax())],
-        "probabilities": {name: float(value) for name, value in zip(classes, item.probabilities, strict=True)},
-        "calibrated": calibrated,
-        "peak": item.peak,
-        "noise": item.noise,
-        "notes": notes,
-    }
+    rest = {"peak": item.peak, "noise": item.noise, "notes": notes}
+    numbers = {name: float(value) for name, value in zip(columns.names, item.probabilities, strict=False)}
+    if columns.classes:
+        best = columns.names[int(item.probabilities.argmax())]
+        return {
+            "image": item.name,
+            "class": best,
+            "probabilities": numbers,
+            "calibrated": columns.calibrated,
+            **rest,
+        }
+    if item.share_below is not None:
+        numbers[SHARE] = item.share_below
+    return {"image": item.name, **numbers, **rest}
 
 
 @contextmanager
-def _as_table(classes: tuple[str, ...], calibrated: bool) -> Iterator[Show]:
+def _as_table(columns: Columns) -> Iterator[Show]:
     """Print lines as they come: names stand last, so that no column needs all of them."""
-    shown = [visible(name) for name in classes]
+    shown = [visible(name) for name in columns.names]
     widths = [max(6, len(name)) for name in shown]
     heading = "  ".join(name.rjust(width) for name, width in zip(shown, widths, strict=True))
-    echo(f"{heading}  {'class':{max(widths)}}  image")
+    echo(f"{heading}  {'class':{max(widths)}}  image" if columns.classes else f"{heading}  image")
 
     def show(item: Prediction | Skipped) -> None:
-        row = _row(item, classes, calibrated)
+        row = _row(item, columns)
         if "error" in row:
             echo(f"left out: {row['image']}: {row['error']}", err=True)
             return
-        numbers = "  ".join(f"{row['probabilities'][n]:{w}.4f}" for n, w in zip(classes, widths, strict=True))
+        values = zip(columns.numbers(row), widths, strict=True)
+        form = ".4f" if columns.classes else ".5g"
+        numbers = "  ".join(f"{value:{width}{form}}" for value, width in values)
         notes = f"  ({'; '.join(row['notes'])})" if row["notes"] else ""
-        echo(f"{numbers}  {visible(row['class']):{max(widths)}}  {row['image']}{notes}")
+        best = f"{visible(row['class']):{max(widths)}}  " if columns.classes else ""
+        echo(f"{numbers}  {best}{row['image']}{notes}")
 
     yield show
 
 
 @contextmanager
-def _as_csv(classes: tuple[str, ...], calibrated: bool) -> Iterator[Show]:
+def _as_csv(columns: Columns) -> Iterator[Show]:
     def write(*values: str) -> None:
         echo(csv_line(values), nl=False)
 
-    write("image", "class", *(f"p_{name}" for name in classes), "peak", "noise", "notes", "error", "calibrated")
+    own = ["class", *(f"p_{name}" for name in columns.names)] if columns.classes else list(columns.names)
+    stated = ["calibrated"] if columns.classes else []
+    write("image", *own, "peak", "noise", "notes", "error", *stated)
 
     def show(item: Prediction | Skipped) -> None:
-        row = _row(item, classes, calibrated)
+        row = _row(item, columns)
         if "error" in row:
-            write(row["image"], *[""] * (len(classes) + 4), row["error"], "")
+            write(row["image"], *[""] * (len(own) + 3), row["error"], *("" for _ in stated))
             return
-        numbers = [f"{row['probabilities'][name]:.6f}" for name in classes]
+        form = ".6f" if columns.classes else ".8g"
+        numbers = [*([row["class"]] if columns.classes else []), *(f"{value:{form}}" for value in columns.numbers(row))]
         peak_and_noise = [f"{row['peak']:.6g}", f"{row['noise']:.6g}"]
-        notes = "; ".join(row["notes"])
-        write(row["image"], row["class"], *numbers, *peak_and_noise, notes, "", "yes" if calibrated else "no")
+        calibrated = ["yes" if columns.calibrated else "no" for _ in stated]
+        write(row["image"], *numbers, *peak_and_noise, "; ".join(row["notes"]), "", *calibrated)
 
     yield show
 
 
 @contextmanager
-def _as_json(classes: tuple[str, ...], calibrated: bool) -> Iterator[Show]:
+def _as_json(columns: Columns) -> Iterator[Show]:
     """Print one list, entry by entry."""
     begun = False
 
     def show(item: Prediction | Skipped) -> None:
         nonlocal begun
-        echo(("," if begun else "[") + "\n  " + json.dumps(_row(item, classes, calibrated)), nl=False)
+        echo(("," if begun else "[") + "\n  " + json.dumps(_row(item, columns)), nl=False)
         begun = True
 
     yield show

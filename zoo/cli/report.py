@@ -69,8 +69,9 @@ def report(
         )
     from zoo.report.problems import find_problems
     from zoo.results.baselines import merged
+    from zoo.tasks.find import tasks_by_name
 
-    problems = find_problems(found, store=store)
+    problems = find_problems(found, store=store, tasks=tasks_by_name(host_of(ctx)))
     standing = merged([problem.standing(datasets) for problem in problems])
     stale = name_stale_metrics(host_of(ctx), found)
     if as_json:
@@ -96,12 +97,12 @@ def report(
         if html is not None:
             from zoo.report.page import write_page
 
-            write_page(problems, rest, html, datasets=datasets, twins=twins)
+            write_page(problems, rest, html, datasets=datasets, twins=twins, tasks=tasks_by_name(host_of(ctx)))
             echo(f"wrote {html}", err=True)
     if figures is not None:
         from zoo.report.plots import draw_all
 
-        for path in draw_all(found, figures):
+        for path in draw_all(found, figures, tasks=tasks_by_name(host_of(ctx))):
             echo(f"wrote {path}", err=True)
 
 

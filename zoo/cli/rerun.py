@@ -95,6 +95,9 @@ def verify(ctx: click.Context, target: str, as_json: bool) -> None:
     from zoo.results.find import find_run
     from zoo.results.store import CELL, RESULT
     from zoo.results.verify import verify_run
+    from zoo.tasks.find import tasks_by_name
+
+    tasks = tasks_by_name(host_of(ctx))
 
     folder = user_path(target)
     run_dirs = sorted({path.parent for name in (CELL, RESULT) for path in folder.glob(f"*/*/*/{name}")})
@@ -104,7 +107,7 @@ def verify(ctx: click.Context, target: str, as_json: bool) -> None:
         if os.path.isdir(folder) and not os.path.isfile(folder / CELL):
             raise UsageError(f"No runs were found in {folder}.", hint="See: zoo report --store DIR")
         run_dirs = [find_run(target, store=Path("results"))]
-    verdicts = [_with_checkpoint(verify_run(run_dir)) for run_dir in run_dirs]
+    verdicts = [_with_checkpoint(verify_run(run_dir, tasks=tasks)) for run_dir in run_dirs]
     if as_json:
         print_json([asdict(verdict) | {"run_dir": str(verdict.run_dir)} for verdict in verdicts])
     else:

@@ -45,7 +45,7 @@ def run_cell(ctx: click.Context, /, path: Path, **values: Any) -> None:
     elif not team.first:
         import torch
 
-        from zoo.train.fit import help_fit
+        from zoo.train.help import help_fit
 
         where_to = torch.device(device)
         status = help_fit(host_of(ctx), cell, path.parent, device=where_to, images=where.images, team=team).status

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from zoo.cli.context import console
 
 if TYPE_CHECKING:
-    from zoo.scores.schema import Scores
+    from zoo.scores.schema import AnyScores, Interval
 
 
-def print_scores(scores: Scores, *, title: str) -> None:
+def print_scores(scores: AnyScores, *, title: str) -> None:
     """Print each score with its value and its 95 % interval."""
     from rich.table import Table
 
@@ -23,22 +23,27 @@ def print_scores(scores: Scores, *, title: str) -> None:
     console().print(table)
 
 
-def _rows(scores: Scores) -> list[tuple[str, str, str]]:
+def _rows(scores: AnyScores) -> list[tuple[str, str, str]]:
     """Return name, value and interval of each score."""
-    rows = [
-        (f"AUC {name.replace('_', ' ')}", f"{area:.4f}", _ends(scores, f"auc.{name}"))
-        for name, area in scores.auc.items()
-    ]
-    rows.append(("accuracy", f"{scores.accuracy:.4f}", _ends(scores, "accuracy")))
-    rows.append(("log loss", f"{scores.log_loss:.4f}", ""))
-    if scores.brier is not None:
-        rows.append(("Brier score", f"{scores.brier:.4f}", ""))
-    rows.append(("calibration error", f"{scores.ece:.4f}", ""))
+    from zoo.scores.schema import Measures
+
+    if isinstance(scores, Measures):
+        rows = [(one.label, f"{one.value:.4f}", _ends(one.interval)) for one in scores.in_order.values()]
+    else:
+        between = {name: _ends(interval) for name, interval in scores.intervals.items()}
+        rows = [
+            (f"AUC {name.replace('_', ' ')}", f"{area:.4f}", between.get(f"auc.{name}", ""))
+            for name, area in scores.auc.items()
+        ]
+        rows.append(("accuracy", f"{scores.accuracy:.4f}", between.get("accuracy", "")))
+        rows.append(("log loss", f"{scores.log_loss:.4f}", ""))
+        if scores.brier is not None:
+            rows.append(("Brier score", f"{scores.brier:.4f}", ""))
+        rows.append(("calibration error", f"{scores.ece:.4f}", ""))
     for metric, values in scores.extra.items():
         rows += [(f"{metric} {name}", f"{value:.6g}", "") for name, value in values.items()]
     return rows
 
 
-def _ends(scores: Scores, name: str) -> str:
-    low, high = scores.intervals.get(name, (None, None))
-    return "" if low is None else f"{low:.4f} to {high:.4f}"
+def _ends(interval: Interval | None) -> str:
+    return "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"

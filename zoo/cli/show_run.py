@@ -54,7 +54,7 @@ def _facts(result: Finished) -> dict[str, str]:
         facts["parameters"] = f"{result.cost.parameters:,}"
         facts["minutes"] = f"{result.seconds / 60:.1f}"
     if result.val is not None:
-        facts["validation"] = f"AUC {result.val.auc:.4f}, epoch {result.val.epoch}"
+        facts["kept"] = f"epoch {result.val.epoch}: {result.val.in_words()}"
     if (calibrated := result.calibration) is not None:
         facts["calibrated"] = (
             f"temperature {calibrated.temperature:.3g}: log loss {calibrated.log_loss:.4f}, calibration error "

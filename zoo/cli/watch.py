@@ -139,6 +139,8 @@ def describe(progress: Progress | None) -> str:
             text += f" ({progress.images})"
         if progress.train_loss is not None and progress.val_auc is not None:
             text += f", loss {progress.train_loss:.3f}, val AUC {progress.val_auc:.4f}"
+        elif progress.train_loss is not None and progress.val_loss is not None:
+            text += f", loss {progress.train_loss:.4g}, val loss {progress.val_loss:.4g}"
         if progress.streamed_per_second is not None:
             text += f", streamed at {progress.streamed_per_second:,.0f} images/s"
         if progress.waited_share:
@@ -164,7 +166,9 @@ def _outcome(result: RunResult) -> Text:
     from zoo.cli.terminal import styled
 
     if result.status == "ok":
-        return styled(f"macro AUC {result.test.macro:.4f} in {duration(result.seconds)}", "")
+        return styled(
+            f"{result.test.headline.label} {result.test.headline.value:.4f} in {duration(result.seconds)}", ""
+        )
     return styled(result.status, "red")
 
 

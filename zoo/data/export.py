@@ -41,7 +41,7 @@ class Export(Record, omit_defaults=True):
         image_shape: Channels, height, width.
         pixel_scale: Arcsec per pixel; None where the data set states none.
         classes: Names of the classes, which are also the columns of a file of predictions.
-        task: Task of the data set; "" keeps all classes.
+        task: Task, as a cell states it; "" for classification of all classes.
         budget: Name of the budget.
         sizes: Split -> number of images, of all splits of the problem.
         recipe: Recipe of the images; with a commitment in place of a hidden seed.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoo.data.open import Dataset
+from zoo.data.question import Question
 from zoo.data.recipe import Recipe
 from zoo.data.split import Split
 from zoo.errors import UsageError
@@ -87,7 +88,7 @@ def open_published(
     sizes: Mapping[str, int],
     *,
     split: str,
-    task: str = "",
+    question: Question | None = None,
     seed: HiddenSeed | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Split:
@@ -101,7 +102,7 @@ def open_published(
         recipe: Recipe, with its seed or with a commitment.
         sizes: Number of images of each split.
         split: "train", "val" or "test".
-        task: Task of the data set.
+        question: Labels of the images; None keeps all classes apart.
         seed: Secret that the commitment was made from.
         progress: Function called with split, images made, images to be made while it simulates.
 
@@ -109,7 +110,7 @@ def open_published(
         UsageError: The seed is missing, needless or another one.
     """
     if seed is None:
-        return Dataset(host, recipe, sizes, task=task, progress=progress).split(split)
+        return Dataset(host, recipe, sizes, question=question, progress=progress).split(split)
     if not recipe.commitment:
         raise UsageError("--seed-file: the seed of these images is public.", hint="Leave out --seed-file.")
     if not hmac.compare_digest(seed.commitment(recipe), recipe.commitment):
@@ -119,7 +120,7 @@ def open_published(
             hint="Use the seed file that the images were exported with.",
         )
     secret = replace(recipe, seed=seed.number, commitment="")
-    opened = Dataset(host, secret, sizes, task=task, progress=progress).split(split)
+    opened = Dataset(host, secret, sizes, question=question, progress=progress).split(split)
     keys = Draws(f"{seed.secret}\0{split}", np.arange(len(opened))).bits("order of a challenge")[:, 0]
     places = np.argsort(np.argsort(keys))
     return replace(opened, ids=[f"hidden-{split}-{place:07d}" for place in places])

@@ -15,10 +15,10 @@ from zoo.data.about import all_params
 from zoo.data.content import check_content
 from zoo.data.folder import fill_folder, open_folder
 from zoo.data.images import ImageSet, assign_splits, chunks_of
+from zoo.data.question import RESTRICTED, Question, all_classes
 from zoo.data.recipe import Recipe
 from zoo.data.simulate import Simulation
 from zoo.data.split import Split, check_labels, from_shards
-from zoo.data.task import open_task
 from zoo.errors import DataError, UsageError
 from zoo.isolation import plugin_code
 from zoo.lensing.population import Population
@@ -48,7 +48,7 @@ class Dataset:
         recipe: Recipe of the images.
         sizes: Number of images of each split.
         folder: Folder that simulated images are only read from; default: the cache, which is filled.
-        task: Task of the data set; "" keeps all classes apart.
+        question: Labels of the images, and the images that may be trained on; None keeps all classes apart.
         train_seed: Seed of other training images than those of the recipe; None keeps these.
         progress: Function called with split, images made, images to be made while it simulates.
 
@@ -65,7 +65,7 @@ class Dataset:
         sizes: Mapping[str, int],
         *,
         folder: Path | None = None,
-        task: str = "",
+        question: Question | None = None,
         train_seed: int | None = None,
         progress: SimulationProgress | None = None,
     ) -> None:
@@ -77,7 +77,7 @@ class Dataset:
         self.recipe, self.sizes, self.folder, self.progress = recipe, dict(sizes), folder, progress
         self.spec = registry.find(host, DatasetSpec, recipe.dataset)
         self.train_seed = train_seed
-        self.task = open_task(self.spec, task)
+        self.question = question or all_classes(self.spec)
         self._host = host
         check_code(host, recipe)
         check_content(recipe.params, self.spec.paths, recipe.content, what=self.spec.id)
@@ -150,7 +150,7 @@ class Dataset:
             DataError: A class is missing, a label is not one of a class, or an image contains values that are not
                 finite; the error names it.
         """
-        content, classes = self._content, self.task.classes
+        content, classes = self._content, self.question.classes
         if isinstance(content, ImageSet):
             index = self._index(content, name)
             images = len(index)
@@ -160,8 +160,9 @@ class Dataset:
             images = self.sizes[name]
             labels = _first_labels(content, self.recipe_of(name).stream(name), images, classes=self.spec.classes)
         check_labels(name, labels, self.spec.classes)
-        present = set(self.task.labels(labels).tolist())
-        if missing := [classes[k] for k in range(len(classes)) if k not in present]:
+        present = set(self.question.labels(labels).tolist())
+        needed = self.question.allowed if name in RESTRICTED else range(len(classes))
+        if missing := [classes[k] for k in needed if k not in present]:
             raise DataError(
                 f"{self.spec.id}: the {images} {_IN_WORDS[name]} images show no {' and no '.join(missing)}: "
                 f"{_USELESS[name]}.",
@@ -169,8 +170,8 @@ class Dataset:
             )
 
     def split(self, name: str) -> Split:
-        """Return a split, "train", "val" or "test", with the classes of the task."""
-        return self.task.apply(self._split(name))
+        """Return a split, "train", "val" or "test", with the labels of the question."""
+        return self.question.apply(self._split(name))
 
     def _index(self, content: ImageSet, name: str) -> NDArray[np.int64]:
         """Return the positions of a split's images."""

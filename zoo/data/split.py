@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zoo.data.images import Rows
-from zoo.data.truth import OFFSET, PREFIX, joined, scenes_of
+from zoo.data.truth import OFFSET, PREFIX, joined, scenes_of, truth_arrays
 from zoo.errors import DataError
 from zoo.plurals import counted
 
@@ -75,6 +75,29 @@ class Split:
         starts = np.cumsum([0] + [len(chunk) for chunk in self.chunks])
         which = np.searchsorted(starts, places, side="right") - 1
         return np.stack([self.chunks[p][i - starts[p]] for i, p in zip(places, which, strict=True)])
+
+    def select(self, index: NDArray[np.int64]) -> Split:
+        """Return some images of the split as a split of their own.
+
+        Args:
+            index: [n] places in the split, in rising order.
+        """
+        chunks, start = [], 0
+        for chunk in self.chunks:
+            own = index[(index >= start) & (index < start + len(chunk))] - start
+            start += len(chunk)
+            if len(own):
+                array, rows = (chunk.array, chunk.index[own]) if isinstance(chunk, Rows) else (chunk, own)
+                chunks.append(Rows(array, rows))
+        return Split(
+            name=self.name,
+            classes=self.classes,
+            chunks=chunks,
+            labels=self.labels[index],
+            ids=[self.ids[i] for i in index],
+            parameters={name: values[index] for name, values in self.parameters.items()},
+            truth=truth_arrays(self.scenes(index)) if OFFSET in self.truth else {},
+        )
 
     def scenes(self, indices: ArrayLike | None = None) -> Scenes:
         """Return the scenes of simulated images: lens, every mass, source and exposure.

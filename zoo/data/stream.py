@@ -13,9 +13,9 @@ from torch import Tensor
 
 from zoo.data.loader import ahead
 from zoo.data.part import BatchPart
+from zoo.data.question import Question
 from zoo.data.simulate import Simulation
 from zoo.data.split import Split
-from zoo.data.task import Task
 
 STREAM = "stream"
 FIRST_IMAGES = 1024
@@ -38,7 +38,7 @@ class Stream:
         simulation: Simulation that makes the images.
         images: Number of images in an epoch.
         device: Device that receives the batches.
-        task: Classes that are merged; None keeps all of them apart.
+        question: Labels of the images; None keeps all classes apart.
         threaded: Whether images are rendered ahead in a thread; None decides by the device.
         earlier: Last epoch of each earlier phase, and the simulation of its images.
     """
@@ -51,14 +51,14 @@ class Stream:
         *,
         images: int,
         device: torch.device,
-        task: Task | None = None,
+        question: Question | None = None,
         threaded: bool | None = None,
         earlier: Sequence[tuple[int, Simulation]] = (),
     ) -> None:
         self.simulation, self.device, self._images = simulation, device, images
         self._earlier = tuple(earlier)
         own = tuple(range(len(simulation.classes)))
-        self.task = task or Task(classes=simulation.classes, merged=own)
+        self.question = question or Question(classes=simulation.classes, merged=own)
         self._threaded = device.type != "cpu" if threaded is None else threaded
         self._cuda = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.made, self.seconds = 0, 0.0
@@ -78,7 +78,7 @@ class Stream:
             labels=arrays["label"],
             ids=[f"{STREAM}-{k:09d}" for k in index],
         )
-        return self.task.apply(split)
+        return self.question.apply(split)
 
     def epoch(
         self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: BatchPart | None = None
@@ -126,7 +126,7 @@ class Stream:
         with torch.cuda.stream(self._cuda) if self._cuda is not None else contextlib.nullcontext():
             scenes, observed = (simulation or self.simulation).expose(STREAM, index.numpy())
             images = observed.image[:, None].to(self.device)
-            labels = torch.as_tensor(self.task.labels(scenes.label)).to(self.device)
+            labels = torch.as_tensor(self.question.labels(scenes.label)).to(self.device)
             if self._cuda is not None:
                 self._cuda.synchronize()
         self.made += len(index)

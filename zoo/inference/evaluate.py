@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,29 +15,34 @@ import torch
 from zoo import registry
 from zoo.data.about import defaults_at
 from zoo.data.open import Dataset
+from zoo.data.question import Question
 from zoo.data.recipe import SPLITS, Recipe
 from zoo.data.rotation import rotate, rotate_quarters
 from zoo.data.shards import MOST_IMAGES
 from zoo.data.split import Split
-from zoo.data.task import open_task
 from zoo.errors import DataError, UsageError, nearest
 from zoo.plan.overrides import merge_params
 from zoo.plan.recipes import make_recipe
+from zoo.results.tasks import stored_question
 from zoo.scores.finite import not_finite
-from zoo.scores.schema import Scores
-from zoo.scores.score import score
+from zoo.scores.schema import Measures, Scores
 from zoo.specs import DatasetSpec
+from zoo.tasks.find import task_of_option, task_of_question, tasks_by_name
+from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
     from zoo.host import Host
     from zoo.models.trained import TrainedClassifier
+    from zoo.models.weights_file import About
 
 SHARED = ("image_size", "pixel_scale")
 """Parameters of the data that a network's images always share with those that it was trained on."""
 
 
 class Evaluation(Scores, kw_only=True):
-    """Scores of trained weights on the test split of a recipe; `extra` is empty: plugins' metrics are of runs only.
+    """Scores of a classifier's weights on the test split of a recipe.
+
+    `extra` is empty: plugins' metrics are of runs only.
 
     Args:
         model: Id of the network.
@@ -47,6 +53,23 @@ class Evaluation(Scores, kw_only=True):
         average: Rotated and mirrored images whose predictions were averaged: "none", "p4" or "d4".
     """
 
+    model: str
+    run_id: str
+    trained_on: str
+    recipe: Recipe
+    angle: float
+    average: str
+
+
+class TaskEvaluation(Measures, kw_only=True):
+    """Scores of weights of another task on the test split of a recipe; as `Evaluation`, with the task.
+
+    Args:
+        task: Task of the training.
+        model, run_id, trained_on, recipe, angle, average: Fields of `Evaluation`.
+    """
+
+    task: str
     model: str
     run_id: str
     trained_on: str
@@ -118,7 +141,7 @@ def evaluate(
     average: str = "none",
     folder: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> Evaluation:
+) -> Evaluation | TaskEvaluation:
     """Return the scores on the test split of a recipe.
 
     Args:
@@ -144,16 +167,40 @@ def evaluate(
     sizes = dict.fromkeys(SPLITS, images)
     split = open_evaluation(host, trained, recipe, sizes=sizes, folder=folder, progress=progress).split("test")
     logits, labels = predictions(trained, split, data=recipe.dataset, angle=angle, average=average)
-    scores = score(logits, labels, about.classes)
-    return Evaluation(
-        model=about.model,
-        run_id=about.run_id,
-        trained_on=about.recipe.dataset,
-        recipe=recipe,
-        angle=angle,
-        average=average,
-        **msgspec.structs.asdict(scores),
-    )
+    task = task_of_weights(host, about)
+    scores = task.score(logits, labels)
+    common: dict[str, Any] = {
+        "model": about.model,
+        "run_id": about.run_id,
+        "trained_on": about.recipe.dataset,
+        "recipe": recipe,
+        "angle": angle,
+        "average": average,
+    }
+    if isinstance(scores, Scores):
+        return Evaluation(**common, **msgspec.structs.asdict(scores))
+    # Plain images are others of the kind that the network was trained for.
+    own = replace(about.recipe, seed=recipe.seed, device_type=recipe.device_type)
+    if task.compares_shifts and (own.hash != recipe.hash or angle % 360 != 0):
+        plain = open_evaluation(host, trained, own, sizes=sizes, folder=None, progress=progress).split("test")
+        known, their_labels = predictions(trained, plain, data=own.dataset, average=average)
+        measures = {
+            **scores.in_order,
+            **task.shift((known.numpy(), their_labels.numpy()), (logits.numpy(), labels.numpy())),
+        }
+        scores = msgspec.structs.replace(scores, order=tuple(measures), measures=measures)
+    return TaskEvaluation(task=about.task, **common, **msgspec.structs.asdict(scores))
+
+
+def task_of_weights(host: Host, about: About) -> Task:
+    """Return the task that weights were trained for.
+
+    Raises:
+        MissingError: The task's plugin is absent.
+    """
+    trained_on = tuple(about.classes.index(name) for name in about.trained_on)
+    question = stored_question(about.classes, trained_on=trained_on)
+    return task_of_question(about.task, question, tasks=tasks_by_name(host))
 
 
 def open_evaluation(
@@ -180,8 +227,8 @@ def open_evaluation(
     """
     about = trained.about
     spec = registry.find(host, DatasetSpec, recipe.dataset)
-    task = _task_of(spec, about.classes)
-    data = Dataset(host, recipe, sizes, folder=folder, task=task, progress=progress)
+    question = _question_of(host, spec, about)
+    data = Dataset(host, recipe, sizes, folder=folder, question=question, progress=progress)
     if data.image_shape != about.image_shape:
         raise DataError(
             f"{spec.id} has images of {data.image_shape}; {about.model} was trained on {about.image_shape}.",
@@ -204,26 +251,28 @@ def predictions(
     Raises:
         DataError: The network gives no finite number for an image.
     """
-    probabilities = np.concatenate(
-        [trained.probabilities(_rotated(batch, angle), average=average) for batch in _batches(split)]
-    )
-    # A softmax gives these back, so scores are computed in one place only.
-    logits = torch.from_numpy(np.log(np.clip(probabilities, 1e-30, None)))
+    answers = np.concatenate([trained.answers(_rotated(batch, angle), average=average) for batch in _batches(split)])
+    # A softmax gives probabilities back, so scores are computed in one place only.
+    logits = torch.from_numpy(np.log(np.clip(answers, 1e-30, None)) if trained.about.outputs is None else answers)
     if words := not_finite(logits, split.ids.__getitem__):
         raise DataError(f"{trained.about.model} cannot be scored on {data}: {words}.")
     return logits, torch.from_numpy(split.labels.astype(np.int64))
 
 
-def _task_of(spec: DatasetSpec, classes: tuple[str, ...]) -> str:
-    """Return the name of the task of a data set that asks for these classes.
+def _question_of(host: Host, spec: DatasetSpec, about: About) -> Question:
+    """Return the question to a data set that weights answer.
 
     Raises:
         DataError: No image has the class.
     """
-    for name in ("", *spec.tasks):
-        if open_task(spec, name).classes == tuple(classes):
-            return name
-    raise DataError(f"{spec.id} has the classes {', '.join(spec.classes)}; the weights separate {', '.join(classes)}.")
+    options = [about.task] if about.task else ["", *spec.tasks]
+    for name in options:
+        question = task_of_option(host, spec, name)[1].question
+        if question.classes == tuple(about.classes):
+            return question
+    raise DataError(
+        f"{spec.id} has the classes {', '.join(spec.classes)}; the weights separate {', '.join(about.classes)}."
+    )
 
 
 def _batches(split: Split, *, size: int = 256) -> list[torch.Tensor]:

@@ -11,13 +11,12 @@ import msgspec
 
 from zoo.data.recipe import FRESH, Recipe
 from zoo.errors import UsageError, ZooError
-from zoo.inference.evaluate import open_evaluation, predictions
+from zoo.inference.evaluate import open_evaluation, predictions, task_of_weights
 from zoo.models.load import load_weights
 from zoo.results import store
 from zoo.results.cell import Cell
 from zoo.results.find import good_result
 from zoo.results.schema import Finished, FreshTest, RunResult
-from zoo.scores.score import score
 from zoo.scores.stats import difference_of_independent
 from zoo.weights.find import weights_of
 
@@ -95,10 +94,9 @@ def _add(
     data = open_evaluation(host, trained, recipe, sizes={FRESH: cell.sizes["test"]}, progress=progress)
     split = data.split(FRESH)
     logits, labels = predictions(trained, split, data=recipe.dataset)
-    scores = score(logits, labels, result.classes)
-    difference, interval = difference_of_independent(
-        result.test.macro, result.test.intervals["auc.macro"], scores.macro, scores.intervals["auc.macro"]
-    )
+    scores = task_of_weights(host, trained.about).score(logits, labels)
+    own, new = result.test.headline, scores.headline
+    difference, interval = difference_of_independent(own.value, own.interval, new.value, new.interval)
     fresh = FreshTest(
         seed=seed, recipe_hash=recipe.hash, scores=scores, difference=difference, interval=interval
     )  # fmt: skip

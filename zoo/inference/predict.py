@@ -63,11 +63,12 @@ class Prediction:
 
     Args:
         name: Name of the image, as in `Picture`.
-        probabilities: [K].
+        probabilities: [K]; of a task other than classification, what the network answers.
         peak, noise: Brightest pixel and noise of the image as the network saw it.
         unusual: Whether one of them lies far outside the training images.
         scale_assumed: Whether the pixel scale of the training images was assumed, because no other was stated.
         notes: Further remarks on the image.
+        share_below: Share of the validation images with a lower answer, of a task with one number for an image.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Prediction:
     unusual: bool
     scale_assumed: bool
     notes: tuple[str, ...] = ()
+    share_below: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +231,9 @@ def _answer(
         yield from (item for item in items if isinstance(item, Skipped))
         return
     images = np.stack([item.pixels for item in prepared])
-    probabilities = trained.probabilities(images, average=average, batch_size=batch_size, calibrated=True)
+    probabilities = trained.answers(images, average=average, batch_size=batch_size, calibrated=True)
+    placed = trained.about.outputs == 1 and trained.about.reference
+    shares = trained.share_below(probabilities[:, 0]) if placed else None
     peak, noise = peak_and_noise(images)
     pixels = trained.about.pixels
     unusual = far_outside(peak, pixels.peak) | far_outside(noise, pixels.noise)
@@ -250,6 +254,7 @@ def _answer(
             unusual=bool(unusual[i]),
             scale_assumed=item.scale_assumed,
             notes=item.notes,
+            share_below=None if shares is None else float(shares[i]),
         )
 
 

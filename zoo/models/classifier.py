@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from zoo import registry
 from zoo.errors import TrainingError
 from zoo.models.network import build_network
+from zoo.models.own_training import check_loss
 from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ class Classifier(nn.Module):
     """Standardise images channel by channel, then apply the network.
 
     Args:
-        network: Network that maps [N, C, H, W] to logits [N, K].
+        network: Network that maps [N, C, H, W] to predictions [N, K], such as logits, or to [N] for one number.
         channels: C. Mean 0 and standard deviation 1 are used until `normalise` is called or a weights file is loaded.
     """
 
@@ -39,10 +41,28 @@ class Classifier(nn.Module):
         self.mean.copy_(mean[:, None, None])
         self.std.copy_(std[:, None, None])
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits [N, K] for raw images [N, C, H, W]."""
-        logits: Tensor = self.network((images - self.mean) / self.std)
-        return logits
+    def forward(self, images: Tensor, labels: Tensor | None = None, turn: int | None = None) -> Tensor:
+        """Return predictions [N, K] for raw images [N, C, H, W]; with labels, the network's own loss.
+
+        The loss is a part of `forward` because precision and gradients over several processes hold for it alone.
+
+        Args:
+            images: Raw images.
+            labels: Labels [N]; the network brings its own loss then (`zoo.models.own_training`).
+            turn: Turn of a network that trains in turns.
+        """
+        standardised = (images - self.mean) / self.std
+        network: Any = self.network
+        if labels is not None:
+            loss = network.loss if turn is None else partial(network.training_losses, turn=turn)
+            return check_loss(loss(standardised, labels), name=type(self.network).__name__)
+        return with_columns(network(standardised), images=len(images))
+
+
+def with_columns(predictions: Tensor, *, images: int) -> Tensor:
+    """Return predictions [N] for N images as [N, 1]; others, whatever they are, as they are."""
+    one_each = isinstance(predictions, Tensor) and predictions.shape == (images,)
+    return predictions[:, None] if one_each else predictions
 
 
 def build_classifier(
@@ -60,7 +80,7 @@ def build_classifier(
         model: Id of the model.
         hparams: Resolved hyper-parameters.
         image_shape: Channels, height, width; images are square.
-        num_classes: K.
+        num_classes: K, the number of predictions for an image.
 
     Raises:
         TrainingError: The images are not square, or the network cannot be built.

@@ -65,7 +65,7 @@ def fill_classifier(host: Host, weights: Weights) -> TrainedClassifier:
         about.model,
         hparams_for_loading(spec, about.hparams),
         image_shape=about.image_shape,
-        num_classes=len(about.classes),
+        num_classes=about.columns,
     )
     problems = differences(weights.state, classifier.state_dict())
     if problems:

@@ -24,7 +24,7 @@ def build_network(
     Args:
         spec: Description of the network.
         in_chans: C.
-        num_classes: K.
+        num_classes: K, the number of predictions for an image; 1 in tasks with one number.
         image_size: H and W in pixels.
         hparams: Hyper-parameters that differ from the spec's defaults.
 

@@ -24,7 +24,9 @@ AVERAGES = {"none": range(1), "p4": range(4), "d4": range(8)}
 
 
 class TrainedClassifier(Classifier):
-    """Trained classifier, as `zoo.load` returns it. As a module it maps raw images [N, C, H, W] to logits [N, K].
+    """Trained classifier, as `zoo.load` returns it.
+
+    As a module it maps raw images [N, C, H, W] to predictions [N, K], such as logits.
 
     Args:
         network: Network that maps standardised images to logits.
@@ -37,7 +39,7 @@ class TrainedClassifier(Classifier):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the K classes, in the order of the logits."""
+        """Names of the labels, for classification in the order of the logits."""
         return self.about.classes
 
     @property
@@ -65,19 +67,57 @@ class TrainedClassifier(Classifier):
             UsageError: An unknown average, or no batch size.
             TrainingError: Logits of an image are not finite; the largest of NaN would be the first class.
         """
-        probabilities = self.probabilities(images, average=average, batch_size=batch_size, calibrated=calibrated)
-        if bad := np.flatnonzero(~np.isfinite(probabilities).all(1)).tolist():
+        if self.about.outputs is not None:
+            raise UsageError(
+                f"{self.about.model} was trained for the task {self.about.task} and answers no probabilities.",
+                hint="Use predict_scores, or zoo predict.",
+            )
+        return self._finite(self.answers(images, average=average, batch_size=batch_size, calibrated=calibrated))
+
+    def predict_scores(self, images: Any, *, average: str = "none", batch_size: int = 64) -> NDArray[np.float32]:
+        """Return what the network answers in a task other than classification, such as anomaly scores.
+
+        Args:
+            images, average, batch_size: Arguments of `predict_proba`.
+
+        Returns:
+            [N], or [N, K] where the task has several numbers for an image.
+
+        Raises:
+            UsageError: These are weights of a classifier.
+            DataError, TrainingError: The same errors as those of `predict_proba`.
+        """
+        if self.about.outputs is None:
+            raise UsageError(f"{self.about.model} is a classifier.", hint="Use predict_proba.")
+        answers = self._finite(self.answers(images, average=average, batch_size=batch_size))
+        return answers[:, 0] if self.about.outputs == 1 else answers
+
+    def share_below(self, answers: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Return the share of the validation images whose answer is lower, for answers [N] of the network.
+
+        The weights file holds quantiles of these answers; between two of them the share is interpolated.
+        """
+        quantiles = np.asarray(self.about.reference)
+        return np.asarray(np.interp(answers, quantiles, np.linspace(0, 1, len(quantiles)), left=0.0, right=1.0))
+
+    def _finite(self, answers: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return answers [N, K], all of them finite.
+
+        Raises:
+            TrainingError: Some are not; the error names the first image.
+        """
+        if bad := np.flatnonzero(~np.isfinite(answers).all(1)).tolist():
             raise TrainingError(
-                f"{self.about.model} has no finite answer for {len(bad)} of {counted(len(probabilities), 'image')}; "
+                f"{self.about.model} has no finite answer for {len(bad)} of {counted(len(answers), 'image')}; "
                 f"the first is image {bad[0]}.",
                 hint="Its scale may be far from that of the training images: compare about.pixels.",
             )
-        return probabilities
+        return answers
 
-    def probabilities(
+    def answers(
         self, images: Any, *, average: str = "none", batch_size: int = 64, calibrated: bool = False
     ) -> NDArray[np.float32]:
-        """Return the same as `predict_proba`, with NaN for images whose logits are not finite.
+        """Return probabilities, or what another task answers: [N, K], NaN for images without a finite answer.
 
         Scores are those of uncalibrated probabilities, which all weights have.
         """
@@ -105,10 +145,14 @@ class TrainedClassifier(Classifier):
                 self._average(part.to(self.mean.device), AVERAGES[average], temperature)
                 for part in batch.split(batch_size)
             ]
-        return torch.cat(parts).numpy() if parts else np.zeros((0, len(self.classes)), np.float32)
+        return torch.cat(parts).numpy() if parts else np.zeros((0, self.about.columns), np.float32)
 
     def _average(self, images: Tensor, elements: range, temperature: float) -> Tensor:
-        total = sum(_softmax(self(transform_d4(images, element)), temperature) for element in elements)
+        def answers(images: Tensor) -> Tensor:
+            outputs = self(images)
+            return _softmax(outputs, temperature) if self.about.outputs is None else outputs.float()
+
+        total = sum(answers(transform_d4(images, element)) for element in elements)
         return torch.as_tensor(total / len(elements)).cpu()
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +21,11 @@ from torch import Tensor, nn
 from zoo import registry
 from zoo.devices import Precision
 from zoo.errors import TrainingError, ZooError
-from zoo.models.classifier import Classifier, build_classifier
+from zoo.models.classifier import Classifier, build_classifier, with_columns
 from zoo.models.copies import copy_of, tensors_for_file
 from zoo.models.cost import NetworkCost, count_cost
 from zoo.models.load import GOLDEN_TOLERANCE, differences, hparams_for_loading
+from zoo.models.own_training import Loss, check_loss, own_losses, trains_in_turns
 from zoo.plurals import counted
 from zoo.specs import ModelSpec
 
@@ -54,6 +56,7 @@ def try_classifier(
     hparams: Mapping[str, Any],
     classes: int,
     precision: Precision = "fp32",
+    labels: Sequence[int] = (),
 ) -> Trial:
     """Try a classifier as `try_network` does, and build it again as `zoo.load` does.
 
@@ -63,8 +66,9 @@ def try_classifier(
         images: [2, C, H, W].
         model: Id of the network.
         hparams: Resolved hyper-parameters of the model.
-        classes: K.
+        classes: K, the number of predictions for an image.
         precision: Precision of the training.
+        labels: Labels that a training may show; empty for 0 to K - 1.
 
     Raises:
         TrainingError: The network cannot be trained, or its weights could not be used.
@@ -83,7 +87,14 @@ def try_classifier(
 
     trained = not spec.fits_itself
     return try_network(
-        classifier, images, classes=classes, build=build, name=spec.id, trained=trained, precision=precision
+        classifier,
+        images,
+        classes=classes,
+        build=build,
+        name=spec.id,
+        trained=trained,
+        precision=precision,
+        labels=labels,
     )
 
 
@@ -96,6 +107,7 @@ def try_network(
     name: str,
     trained: bool = True,
     precision: Precision = "fp32",
+    labels: Sequence[int] = (),
 ) -> Trial:
     """Take copies of a network through everything that a training does with it, on two images.
 
@@ -109,27 +121,36 @@ def try_network(
         name: Name of the network for the messages.
         trained: Whether the training loop trains it; False for a network that fits itself, which needs no gradient.
         precision: Precision of the training; all else is in float32.
+        labels: Labels that a training may show; empty for 0 to K - 1.
 
     Raises:
         TrainingError: The network cannot be trained, or its weights could not be used; the error names the step.
         torch.OutOfMemoryError: One image exceeds the memory, or two do and the network cannot be trained on one.
     """
+    shown = torch.tensor(tuple(labels) or tuple(range(classes)), device=images.device)
+    two_labels = shown[torch.arange(len(images), device=images.device) % len(shown)]
     try:
-        return _try(network, images, classes=classes, build=build, name=name, trained=trained, precision=precision)
+        return _try(
+            network, images, two_labels, classes=classes, build=build, name=name, trained=trained, precision=precision
+        )
     except torch.OutOfMemoryError:
         if len(images) == 1:
             raise
     # Outside of the handler: the exception would keep the tensors of the failed pass alive.
     with same_random_numbers(images.device):
-        refused = _refuses_single(copy_of(network), images[:1]) if trained else ""
+        refused = _refuses_single(copy_of(network), images[:1], two_labels[:1]) if trained else ""
     if refused:
         raise torch.OutOfMemoryError(f"two images are too much, and {name} cannot be trained on one: {refused}")
-    return _try(network, images[:1], classes=classes, build=build, name=name, trained=trained, precision=precision)
+    return _try(
+        network, images[:1], two_labels[:1], classes=classes, build=build, name=name, trained=trained,
+        precision=precision,
+    )  # fmt: skip
 
 
 def _try(
     network: nn.Module,
     images: Tensor,
+    labels: Tensor,
     *,
     classes: int,
     build: Callable[[], nn.Module],
@@ -138,7 +159,6 @@ def _try(
     precision: Precision,
 ) -> Trial:
     """Carry out the trial of `try_network` on these images."""
-    labels = torch.arange(len(images), device=images.device) % classes
     with same_random_numbers(images.device):
         with _step(name, "cannot be copied"):
             tried = copy_of(network)
@@ -151,9 +171,9 @@ def _try(
                     _one_pass(copy_of(network), images, labels, classes=classes, name=name, precision="fp32")
                 raise
             _first_step(tried)
-            refuses_single = _refuses_single(copy_of(network), images[:1])
+            refuses_single = _refuses_single(copy_of(network), images[:1], labels[:1])
         with _step(name, f"fails on images {list(images.shape)} in evaluation"), torch.inference_mode():
-            expected = tried.eval()(images)
+            expected = with_columns(tried.eval()(images), images=len(images))
         _check_logits(expected, (len(images), classes), name)
         with _step(name, "cannot be copied after a training step"):
             copy_of(tried)
@@ -165,7 +185,7 @@ def _try(
                 raise TrainingError("; ".join(problems))
             again.load_state_dict(state)
         with _step(name, "fails with weights that were loaded again"), torch.no_grad():
-            found = again.to(images.device).eval()(images)
+            found = with_columns(again.to(images.device).eval()(images), images=len(images))
         _check_loaded(found, expected, name)
         return Trial(cost=count_cost(network, images[:1]), refuses_single=refuses_single)
 
@@ -182,10 +202,28 @@ def _one_pass(
     how, hint = (" in bf16", "Try: --precision fp32") if bf16 else ("", _KIT)
     autocast = torch.autocast(images.device.type, torch.bfloat16, enabled=bf16)
     with _step(name, f"fails on images {list(images.shape)} in training{how}", hint=hint), autocast:
-        logits = network.train()(images)
-    _check_logits(logits, (len(images), classes), name)
+        losses = [] if (own := _losses(network.train())) else [_cross_entropy(network, images, labels, classes, name)]
+        losses += [check_loss(loss(images, labels), name=name) for loss in own[:1]]
     with _step(name, f"fails in the backward pass{how}", hint=hint):
-        F.cross_entropy(logits.float(), labels).backward()
+        losses[0].backward()
+    for turn, loss in enumerate(own[1:], 1):  # of the weights that the turn before has left its gradients in
+        with _step(name, f"fails in turn {turn} of its training{how}", hint=hint), autocast:
+            check_loss(loss(images, labels), name=name).backward()
+
+
+def _cross_entropy(network: nn.Module, images: Tensor, labels: Tensor, classes: int, name: str) -> Tensor:
+    logits = with_columns(network(images), images=len(images))
+    _check_logits(logits, (len(images), classes), name)
+    return F.cross_entropy(logits.float(), labels)
+
+
+def _losses(network: nn.Module) -> list[Loss]:
+    """Return the losses that a network, or that of a classifier, brings for its training; of raw images."""
+    if not isinstance(network, Classifier):
+        return own_losses(network)
+    count = len(own_losses(network.network))
+    turns = [None] if count == 1 and not trains_in_turns(network.network) else list(range(count))
+    return [partial(network, turn=turn) for turn in turns]
 
 
 @contextlib.contextmanager
@@ -249,10 +287,14 @@ def _first_step(network: nn.Module) -> None:
             parameter.grad = None
 
 
-def _refuses_single(network: nn.Module, image: Tensor) -> str:
+def _refuses_single(network: nn.Module, image: Tensor, label: Tensor) -> str:
     """Return the error of a forward pass in training on one image, or ""."""
     try:
-        network.train()(image)
+        network.train()
+        if own := _losses(network):
+            own[0](image, label)
+        else:
+            network(image)
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:

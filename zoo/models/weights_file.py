@@ -91,8 +91,12 @@ class About(Record, omit_defaults=True):
         versions: Distribution -> version, of the core and of the plugins that took part.
         init: Weights that the training started from; None for a random start.
         phases: Phases of the training, whose images have other parameters than the recipe.
-        temperature: Number that logits are divided by for calibrated probabilities, fitted on the validation split;
-            None in files of earlier versions.
+        temperature: Number that logits are divided by for calibrated probabilities; None in files of earlier versions.
+        task: Task of the training, as in `Cell.task`.
+        trained_on: Classes whose images alone the training saw; empty for all.
+        outputs: Numbers that the network answers for an image; None where they are the logits of the classes.
+        reference: Quantiles, at equal steps from 0 to 1, of the answers for the validation images, to place an answer
+            among them; empty for classification.
     """
 
     model: str
@@ -109,6 +113,15 @@ class About(Record, omit_defaults=True):
     init: Init | None
     phases: tuple[Phase, ...] = ()
     temperature: Positive | None = None
+    task: str = ""
+    trained_on: tuple[str, ...] = ()
+    outputs: Length | None = None
+    reference: tuple[Finite, ...] = ()
+
+    @property
+    def columns(self) -> int:
+        """Numbers that the network answers for an image."""
+        return self.outputs or len(self.classes)
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < len(self.classes):
@@ -316,13 +329,13 @@ def _golden_problem(entries: Mapping[str, Any], about: About) -> str:
     if images is None or logits is None:
         return ""
     count = max([1, *images["shape"][:1]])
-    expected = [count, *about.image_shape], [count, len(about.classes)]
+    expected = [count, *about.image_shape], [count, about.columns]
     if (images["shape"], logits["shape"]) == expected and images["dtype"] == logits["dtype"] == "F32":
         return ""
     return (
         f"its golden images and logits are {images['dtype']} {images['shape']} and {logits['dtype']} "
         f"{logits['shape']}; by its header they are F32 [n, {', '.join(map(str, about.image_shape))}] and "
-        f"[n, {len(about.classes)}], at least one"
+        f"[n, {about.columns}], at least one"
     )
 
 

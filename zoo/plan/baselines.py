@@ -11,8 +11,10 @@ from zoo.errors import MissingError, UsageError
 from zoo.plan.cells import make_plan
 from zoo.plan.overrides import SIZE_SETTINGS
 from zoo.plan.request import Request
+from zoo.plan.tasks import answers
 from zoo.results.cell import Cell
 from zoo.specs import DatasetSpec, ModelSpec
+from zoo.tasks.find import read_task, tasks_by_name
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -41,9 +43,12 @@ def with_baselines(host: Host, request: Request, cells: Sequence[Cell], *, note:
         spec = registry.find(host, DatasetSpec, data)
         if named & set(spec.baselines):
             continue
+        asked = read_task(request.task, tasks=tasks_by_name(host), groupings=tuple(spec.tasks))
         for name in spec.baselines:
             try:
                 model = registry.find(host, ModelSpec, name)
+                if not answers(model, asked):
+                    continue
                 own = replace(
                     request,
                     models=[model.id],

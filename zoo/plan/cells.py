@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.budgets import find_budget
 from zoo.data.content import pin_paths
 from zoo.data.folder import folder_digest
 from zoo.data.phases import Phase
-from zoo.data.task import open_task
 from zoo.devices import planned_device, resolve_device, resolve_precision
 from zoo.errors import UsageError, nearest
 from zoo.paths import user_path
@@ -29,10 +28,12 @@ from zoo.plan.phases import budget_phases_of, make_phases, phases_epochs
 from zoo.plan.problem import benchmark_recipe, numbers_of_images
 from zoo.plan.recipes import recipe_of_folder, try_population
 from zoo.plan.request import Request
-from zoo.plan.settings import RULES, SETTING_NAMES, TrainingSettings
+from zoo.plan.settings import SETTING_NAMES, TrainingSettings
+from zoo.plan.tasks import answering, rule_of
 from zoo.plurals import counted
-from zoo.results.cell import Cell, Rule
+from zoo.results.cell import Cell
 from zoo.specs import DatasetSpec, ModelSpec
+from zoo.tasks.find import task_of_option
 from zoo.weights.start import resolve_init
 
 if TYPE_CHECKING:
@@ -51,8 +52,6 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
         UsageError: An unknown name or an impossible value.
         MissingError: A plugin or library that is needed is absent.
     """
-    if request.rule not in RULES:
-        raise UsageError(f"rule '{request.rule}' is not one of {', '.join(RULES)}.{nearest(request.rule, RULES)}")
     # Only time is measured while planning, so only that needs the device here.
     device = (resolve_device if request.match == "time" else planned_device)(request.device)
     resolve_precision(request.precision, device)  # an unknown name is refused before anything is looked up
@@ -75,7 +74,13 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
     phases_given = of_training_images(settings)
     cells = []
     for dataset in datasets:
-        open_task(dataset, request.task)
+        asked, task = task_of_option(host, dataset, request.task)
+        rule = rule_of(request, task)
+        if task.question.trained_on and settings.get("stream"):
+            raise UsageError(
+                f"The task {asked.name} trains on some classes only; a stream renders all of them.",
+                hint="Leave out --stream.",
+            )
         recipe = benchmark_recipe(
             host, dataset, budget=budget, settings=settings, simulator=request.simulator, device=device
         )
@@ -107,9 +112,11 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                 f"the phases of budget {budget.name} on {dataset.id} are left out: the training images of --images "
                 "have the parameters of the test images"
             )
-        phase_settings = settings if request.images is None else {**settings, PHASES: ""}
+        # Those of a budget make classes easier to tell apart, which a task that trains on some of them has no use for.
+        without = request.images is not None or (task.question.trained_on and not phases_given)
+        phase_settings = {**settings, PHASES: ""} if without else settings
         phases_of: dict[int, tuple[Phase, ...]] = {0: ()}  # epochs -> phases; 0 of a network that fits itself
-        for model in models:
+        for model in answering(host, models, asked, request, note=note):
             for name in model.training:
                 if name not in SETTING_NAMES:
                     raise UsageError(
@@ -141,8 +148,8 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     seed=seed,
                     train_seed=seed if request.data_seeds else None,
                     budget=budget.name,
-                    rule=cast(Rule, request.rule),  # one of RULES
-                    task=request.task,
+                    rule=rule,
+                    task=asked.text,
                     content=content,
                     images=images,
                     precision=resolve_precision(request.precision, device, bf16_devices=_bf16_devices(model)),

@@ -129,7 +129,7 @@ def _keep(store: Path, key: str, match: Match) -> Match:
 
 
 class _Input(NamedTuple):
-    """Shape of the images of a data set, and its number of classes."""
+    """Shape of the images of a data set, and the number of predictions for each."""
 
     image_shape: tuple[int, int, int]
     classes: int
@@ -138,9 +138,10 @@ class _Input(NamedTuple):
 def _input(host: Host, cell: Cell) -> _Input:
     """Return what a network gets from a cell's data set, which may take seconds to open."""
     from zoo.data.open import Dataset
+    from zoo.tasks.find import task_of_cell
 
-    data = Dataset(host, cell.recipe, cell.sizes, task=cell.task)
-    return _Input(data.image_shape, len(data.task.classes))
+    data = Dataset(host, cell.recipe, cell.sizes)
+    return _Input(data.image_shape, task_of_cell(host, data.spec, cell.task).outputs)
 
 
 def _match(host: Host, cell: Cell, reference: Cell, data: _Input, by: str, device: str) -> Match:

@@ -10,13 +10,14 @@ from zoo import registry
 from zoo.budgets import Budget, find_budget
 from zoo.data.recipe import Recipe
 from zoo.data.shards import MOST_IMAGES
-from zoo.data.task import open_task
 from zoo.devices import planned_device
 from zoo.errors import UsageError
 from zoo.plan.overrides import SIZE_SETTINGS, check_names, check_plain, data_params
 from zoo.plan.recipes import make_recipe, try_population
 from zoo.plan.settings import SETTING_NAMES
 from zoo.specs import DatasetSpec
+from zoo.tasks.find import task_of_option
+from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -31,14 +32,16 @@ class BenchmarkProblem:
         recipe: Recipe of the images.
         sizes: Split -> number of images.
         budget: Name of the budget.
-        task: Task of the data set; "" keeps all classes.
+        asked: Task as a cell states it; "" for classification of all classes.
+        task: The task, opened for the data set.
     """
 
     dataset: DatasetSpec
     recipe: Recipe
     sizes: Mapping[str, int]
     budget: str
-    task: str
+    asked: str
+    task: Task
 
 
 def plan_problem(
@@ -59,7 +62,7 @@ def plan_problem(
         budget: Name of the budget; None for the one that suits the device, as in `zoo bench`.
         settings: "data.NAME", "train_images", "val_images", "test_images" -> value.
         simulator: Id or name; "" for the default one.
-        task: Task of the data set.
+        task: Task, as for `zoo bench --task`.
         device: "auto", "cpu", "cuda" or "mps".
 
     Raises:
@@ -78,11 +81,13 @@ def plan_problem(
                 hint=f"Parameters of the data are data.NAME; numbers of images are {', '.join(SIZE_SETTINGS)}.",
             )
     check_names(settings, [], [dataset])
-    open_task(dataset, task)
+    asked, opened = task_of_option(host, dataset, task)
     recipe = benchmark_recipe(host, dataset, budget=chosen, settings=settings, simulator=simulator, device=device)
     try_population(host, dataset, recipe)
     sizes = numbers_of_images(chosen, settings)
-    return BenchmarkProblem(dataset=dataset, recipe=recipe, sizes=sizes, budget=chosen.name, task=task)
+    return BenchmarkProblem(
+        dataset=dataset, recipe=recipe, sizes=sizes, budget=chosen.name, asked=asked.text, task=opened
+    )
 
 
 def numbers_of_images(budget: Budget, settings: Mapping[str, Any]) -> dict[str, int]:

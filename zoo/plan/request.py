@@ -59,8 +59,8 @@ class Request:
         device: "auto", "cpu", "cuda" or "mps".
         images: Folder that holds the simulated images; default: the cache, which is filled.
         precision: "auto" (`zoo.devices.resolve_precision`), "fp32", "tf32" or "bf16".
-        rule: Rule that selects the epoch whose weights are kept.
-        task: Task that merges classes; "" keeps all classes.
+        rule: Rule that selects the epoch whose weights are kept; "" for that of the task.
+        task: Task, such as "anomaly", or grouping of the classes; "" is classification of all classes.
         baselines: Whether the baselines of the data sets are added, see `zoo.plan.baselines`.
         settings: Name -> value, as given by --set: training settings, model hyper-parameters, "data.NAME",
             "train_images", "val_images", "test_images"; "MODEL.NAME", with a name or wildcard of models, for these.
@@ -89,8 +89,11 @@ class Request:
     )
     device: str = option("auto", "Train on this device: auto, cpu, cuda or mps.", place=True, complete="devices")
     precision: str = option("auto", "Train with this precision: auto, fp32, tf32 or bf16.", complete="precisions")
-    rule: str = option("val_auc", "Choose the epoch to keep: val_auc or last.", complete="rules")
-    task: str = option("", "Choose the task: substructure (none or any); default: all classes.", metavar="NAME")
+    rule: str = option("", "Choose the epoch to keep: val_auc (anomaly: val_loss) or last.", complete="rules")
+    task: str = option(
+        "", "Choose the task: anomaly, or substructure (none or any); default: all classes.",
+        metavar="NAME", complete="tasks",
+    )  # fmt: skip
     match: str = option(
         "", "Scale widths to match the first model's cost: params, macs or time.", metavar="BY", complete="matches"
     )

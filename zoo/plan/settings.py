@@ -12,8 +12,6 @@ from msgspec import Meta
 
 from zoo.errors import UsageError, nearest
 
-RULES = ("val_auc", "last")
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:

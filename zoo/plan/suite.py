@@ -135,12 +135,14 @@ def compare_expected(host: Host, suite: Suite, results: Iterable[RunResult]) -> 
     good = [result for result in results if result.status == "ok"]
     sentences = []
     for model, dataset, entry in _expectations(host, suite):
-        areas = [result.test.macro for result in good if (result.cell.model, result.cell.data) == (model, dataset)]
+        areas = [
+            result.test.headline.value for result in good if (result.cell.model, result.cell.data) == (model, dataset)
+        ]
         if areas:
-            mean = sum(areas) / len(areas)
+            mean, label = sum(areas) / len(areas), good[0].test.headline.label
             verdict = "as expected" if abs(mean - entry.auc) <= entry.within else "NOT as expected"
             sentences.append(
-                f"{model} on {dataset}: macro AUC {mean:.4f}, mean of {len(areas)}; {entry.auc:.4f} within "
+                f"{model} on {dataset}: {label} {mean:.4f}, mean of {len(areas)}; {entry.auc:.4f} within "
                 f"{entry.within:g} is expected: {verdict}"
             )
     return sentences

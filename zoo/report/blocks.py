@@ -13,16 +13,17 @@ from zoo.paths import parse_json
 from zoo.plurals import counted
 from zoo.report import charts
 from zoo.report.charts import words
-from zoo.report.columns import COSTS, SETTINGS, SPEEDS, measured_columns
+from zoo.report.columns import COSTS, SETTINGS, SPEEDS, measured_columns, score_columns
 from zoo.report.svg import SERIES, series_class
 from zoo.report.thumbnails import data_address
 from zoo.results.baselines import NO_BASELINES, Standing
-from zoo.results.comparison import MACRO, Variant, estimate
+from zoo.results.comparison import Variant, estimate
 from zoo.results.convergence import training_end
 from zoo.results.differences import Comparison
 from zoo.results.files import read_file, read_history
 from zoo.results.schema import Finished
 from zoo.results.store import EXAMPLES, MISTAKES
+from zoo.scores.schema import Scores
 
 MOST_SERIES = 12
 """Variants that the charts of one problem show; the table shows all."""
@@ -35,26 +36,31 @@ def score_table(
     estimates = [estimate(variant.results) for variant in variants]
     limits = (min(value.low for value in estimates), max(value.high for value in estimates))
     limits = limits if limits[1] > limits[0] else (0.0, 1.0)
-    per_class = classes if len(classes) > 2 else []
+    # The areas of two classes are one number.
+    scores = score_columns([result for variant in variants for result in variant.results])[:-1]
+    areas = len(classes) > 2 or not isinstance(variants[0].results[0].test, Scores)
     measured = measured_columns([result for variant in variants for result in variant.results])
     columns = [*measured, *COSTS, *SETTINGS, *SPEEDS]
     headings = [
-        "model", "seeds", "macro AUC" if per_class else "AUC", "95 %", *(words(name) for name in per_class),
+        "model", "seeds", variants[0].label if areas else "AUC", "95 %",
+        *(column.heading.removeprefix("AUC ") for column in scores),
         *(column.heading for column in columns),
     ]  # fmt: skip
     rows = []
     for index, (variant, value) in enumerate(zip(variants, estimates, strict=True)):
         drawn = index < MOST_SERIES
         style = series_class(index) if drawn else "none"
-        bar = charts.interval_bar(value.low, value.auc, value.high, limits=limits, style=style, zero=False)
+        bar = charts.interval_bar(value.low, value.score, value.high, limits=limits, style=style, zero=False)
         interval = Markup('<span title="{:.4f} to {:.4f}">{}</span>').format(value.low, value.high, bar)
         spread = f"{value.spread:.4f}" if value.seeds > 1 else ""
-        areas = [sum(variant.auc(name)) / value.seeds for name in per_class]
         cells = [
             {"value": value.seeds, "text": value.seeds},
-            {"value": value.auc, "text": f"{value.auc:.4f}", "strong": True, "spread": spread},
+            {"value": value.score, "text": f"{value.score:.4f}", "strong": True, "spread": spread},
             {"value": value.low, "text": interval},
-            *({"value": area, "text": f"{area:.4f}"} for area in areas),
+            *(
+                {"value": column.mean(variant.results), "text": column.cell(*variant.results, unknown="–")}
+                for column in scores
+            ),
             *(
                 {"value": column.mean(variant.results), "text": column.cell(*variant.results, unknown="–")}
                 for column in columns
@@ -122,7 +128,7 @@ def confusion_tables(variants: Sequence[Variant], classes: Sequence[str]) -> lis
     tables = []
     names = [words(name) for name in classes]
     for variant in variants:
-        matrices = [result.test.confusion for result in variant.results]
+        matrices = [result.test.confusion for result in variant.results if isinstance(result.test, Scores)]
         total = [[sum(matrix[i][j] for matrix in matrices) for j in range(len(classes))] for i in range(len(classes))]
         rows = []
         for i, name in enumerate(names):
@@ -152,6 +158,7 @@ def examples(variants: Sequence[Variant]) -> list[dict[str, Any]]:
                     "images": [data_address(image[0]) for image in arrays["images"][arrays["labels"] == k]],
                 }
                 for k, name in enumerate(parse_json(metadata["classes"]))
+                if (arrays["labels"] == k).any()
             ]
         except (DataError, KeyError, ValueError):
             continue
@@ -159,10 +166,24 @@ def examples(variants: Sequence[Variant]) -> list[dict[str, Any]]:
 
 
 def mistakes(best: Variant) -> list[dict[str, Any]]:
-    """Return the test images whose true class the best network gave the lowest probability."""
+    """Return the test images whose true class the best network gave the lowest probability.
+
+    Of a task with one number for an image: the images with the highest numbers.
+    """
     try:
         arrays, metadata = read_file(best.results[0], MISTAKES)
         classes, ids = parse_json(metadata["classes"]), parse_json(metadata["ids"])
+        if "predictions" in arrays:
+            return [
+                {
+                    "image": data_address(arrays["images"][index][0]),
+                    "truth": words(classes[arrays["labels"][index]]),
+                    "verdict": f"score {arrays['predictions'][index].ravel()[0]:.4g}",
+                    "given": "",
+                    "id": ids[index],
+                }
+                for index in range(len(ids))
+            ]
         order = arrays["probabilities"][range(len(ids)), arrays["labels"]].argsort()
         found = []
         for index in order:
@@ -211,7 +232,7 @@ def run_rows(variants: Sequence[Variant]) -> list[dict[str, Any]]:
         {
             "model": result.cell.model,
             "seed": result.cell.seed,
-            "auc": f"{result.test.auc[MACRO]:.4f}",
+            "score": f"{result.test.headline.value:.4f}",
             "epoch": "–" if result.val is None else result.val.epoch,
             "end": _end(result),
             "id": result.run_id,

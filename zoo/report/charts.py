@@ -11,14 +11,15 @@ from msgspec.structs import replace
 
 from zoo.plurals import counted
 from zoo.report.columns import known, of_cost
-from zoo.report.digest import FALSE_RATES, Bin, Digest, ReliabilityBin
+from zoo.report.digest import Digest, ReliabilityBin
+from zoo.report.slices import Bin
 from zoo.report.svg import Panel, band, dot, frame, line, picture, series_class, short, text, whisker
 from zoo.results.comparison import Estimate, Variant, estimate
 
 Digests = Mapping[str, Digest]
 """Run id -> `read_digest`."""
 
-_CORNER = 0.2
+CORNER = 0.2
 
 
 def words(name: str) -> str:
@@ -46,54 +47,13 @@ _FEWEST_IMAGES = 10
 """A bin of fewer images is too small for a statement about calibration."""
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean_of(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _digests_of(variant: Variant, digests: Digests) -> list[Digest]:
+def digests_of(variant: Variant, digests: Digests) -> list[Digest]:
     """Return the digests of a variant's runs, of those that have one."""
     return [digests[result.run_id] for result in variant.results if result.run_id in digests]
-
-
-def roc_panels(variants: Sequence[Variant], digests: Digests, classes: Sequence[str], *, corner: bool) -> list[Figure]:
-    """Draw one-vs-rest ROC curves, a panel for each class, a line and a band for each variant.
-
-    Args:
-        variants: Variants that are drawn.
-        digests: Digests of their runs.
-        classes: One panel each.
-        corner: Whether only false positive rates up to 0.2 and true ones from 0.8 are drawn.
-    """
-    limits = ((0.0, _CORNER), (1 - _CORNER, 1.0)) if corner else ((0.0, 1.0), (0.0, 1.0))
-    panels = []
-    # The areas of two classes are one number, and their curves mirror images.
-    for name in classes if len(classes) > 2 else classes[1:]:
-        panel = Panel(x=limits[0], y=limits[1])
-        xs = [x for x in FALSE_RATES.tolist() if x <= limits[0][1] + 1e-9]
-        layers = ["", ""]
-        for index, variant in enumerate(variants):
-            found = _digests_of(variant, digests)
-            curves = [digest.roc[name] for digest in found if name in digest.roc]
-            if not curves:
-                continue
-            mean, low, high = (
-                [max(limits[1][0], _mean([rates[at] for rates in of_seeds])) for at in range(len(xs))]
-                for of_seeds in (
-                    [one.curve for one in curves],
-                    [one.low for one in curves],
-                    [one.high for one in curves],
-                )
-            )
-            style = series_class(index)
-            layers[0] += band(panel, xs, low, high, style=style)
-            area = _mean(variant.auc(name))
-            layers[1] += line(panel, xs, mean, style=style, title=f"{variant.name}: AUC {area:.4f}")
-        chance = "" if corner else line(panel, (0, 1), (0, 1), style="chance")
-        axes = frame(panel, x_label="false positive rate", y_label="true positive rate")
-        content = axes + chance + "".join(layers)
-        drawn = picture(content, width=panel.width, height=panel.height, name=f"ROC curves, {words(name)}")
-        panels.append(Figure(drawing=drawn, heading=words(name)))
-    return panels
 
 
 def reliability_panel(variants: Sequence[Variant], digests: Digests) -> list[Figure]:
@@ -102,7 +62,7 @@ def reliability_panel(variants: Sequence[Variant], digests: Digests) -> list[Fig
     content = frame(panel, x_label="confidence", y_label="accuracy") + line(panel, (0, 1), (0, 1), style="chance")
     for index, variant in enumerate(variants):
         merged: dict[int, list[ReliabilityBin]] = {}
-        for digest in _digests_of(variant, digests):
+        for digest in digests_of(variant, digests):
             for entry in digest.reliability:
                 merged.setdefault(math.ceil(entry.confidence * 15), []).append(entry)
         points = []
@@ -139,7 +99,7 @@ def slice_panels(variants: Sequence[Variant], digests: Digests) -> list[Figure]:
     labels = {}
     for index, variant in enumerate(variants):
         of_seed: dict[tuple[str, str], list[tuple[Bin, ...]]] = {}
-        for digest in _digests_of(variant, digests):
+        for digest in digests_of(variant, digests):
             for entry in digest.slices:
                 key = (entry.parameter, entry.subject)
                 labels[key] = entry.label
@@ -173,18 +133,24 @@ def slice_panels(variants: Sequence[Variant], digests: Digests) -> list[Figure]:
 
 def _mean_bin(bins: Sequence[Bin]) -> Bin:
     """Return the mean of one slice over seeds, whose images are the same."""
-    interval = _mean([one.interval[0] for one in bins]), _mean([one.interval[1] for one in bins])
-    return replace(bins[0], auc=_mean([one.auc for one in bins]), interval=interval)
+    interval = mean_of([one.interval[0] for one in bins]), mean_of([one.interval[1] for one in bins])
+    return replace(bins[0], auc=mean_of([one.auc for one in bins]), interval=interval)
 
 
 def _floor(estimates: Sequence[Estimate]) -> float:
     """Return where an axis of areas begins: intervals of two seeds, which reach far below, are cut off there."""
-    lowest = min(max(point.low, point.auc - 0.1) for point in estimates)
+    lowest = min(max(point.low, point.score - 0.1) for point in estimates)
     return max(0.0, math.floor((lowest - 0.005) * 50) / 50)
 
 
+def _top(estimates: Sequence[Estimate]) -> float:
+    """Return where an axis of scores ends: at 1 for areas and shares."""
+    highest = max(point.score for point in estimates)
+    return 1.0 if highest <= 1 else 1.05 * max(min(point.high, 2 * point.score) for point in estimates)
+
+
 def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str]) -> list[Figure]:
-    """Draw macro AUC against training size.
+    """Draw the headline score against training size.
 
     Args:
         curves: Name -> estimates.
@@ -195,18 +161,20 @@ def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str
     points = [point for curve in curves.values() for point in curve]
     sizes = sorted({point.train_images for point in points})
     floor = _floor(points)
-    panel = Panel(x=(sizes[0] / 1.15, sizes[-1] * 1.15), y=(floor, 1.0), width=520, log_x=True)
-    content = frame(panel, x_label="training images", y_label="macro AUC", x_ticks=sizes if len(sizes) <= 6 else None)
+    panel = Panel(x=(sizes[0] / 1.15, sizes[-1] * 1.15), y=(floor, _top(points)), width=520, log_x=True)
+    content = frame(
+        panel, x_label="training images", y_label=points[0].label, x_ticks=sizes if len(sizes) <= 6 else None
+    )
     for order, (name, curve) in enumerate(curves.items()):
         style = series_class(names.index(name) if name in names else len(names) + order)
         xs = [point.train_images for point in curve]
         lows = [max(floor, point.low) for point in curve]
         content += band(panel, xs, lows, [point.high for point in curve], style=style)
-        content += line(panel, xs, [point.auc for point in curve], style=style, title=name)
+        content += line(panel, xs, [point.score for point in curve], style=style, title=name)
         for point in curve:
             images, seeds = counted(point.train_images, "image"), counted(point.seeds, "seed")
-            label = f"{name}: {images}, {seeds}, macro AUC {point.auc:.4f}"
-            content += dot(panel, point.train_images, point.auc, style=style, title=label)
+            label = f"{name}: {images}, {seeds}, {point.label} {point.score:.4f}"
+            content += dot(panel, point.train_images, point.score, style=style, title=label)
     caption = (
         "Each curve joins runs that differ in the number of training images only; 95 % band over images and seeds, "
         "which two seeds leave wide."
@@ -219,7 +187,10 @@ def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str
 
 
 def cost_panels(variants: Sequence[Variant]) -> list[Figure]:
-    """Draw macro AUC against parameters, operations and training time; a line joins what nothing beats at its cost."""
+    """Draw the headline score against parameters, operations and training time.
+
+    A line joins what nothing beats at its cost.
+    """
     estimates = [estimate(variant.results) for variant in variants]
     floor = _floor(estimates)
     panels = []
@@ -228,31 +199,31 @@ def cost_panels(variants: Sequence[Variant]) -> list[Figure]:
         ("multiply-accumulates an image", of_cost(lambda cost: cost.macs)),
         ("training seconds", of_cost(lambda cost: cost.train_seconds)),
     ):
-        costs = [_mean([read(result) for result in variant.results]) for variant in variants]
+        costs = [mean_of([read(result) for result in variant.results]) for variant in variants]
         shown = [cost for cost in costs if math.isfinite(cost) and cost > 0]
         if not shown:
             continue
-        panel = Panel(x=(min(shown) / 1.6, max(shown) * 1.6), y=(floor, 1.0), height=260, log_x=True)
-        content = frame(panel, x_label=label, y_label="macro AUC")
-        best, front = -1.0, []
+        panel = Panel(x=(min(shown) / 1.6, max(shown) * 1.6), y=(floor, _top(estimates)), height=260, log_x=True)
+        content = frame(panel, x_label=label, y_label=estimates[0].label)
+        best, front = -math.inf, []
         priced = [pair for pair in zip(costs, estimates, strict=True) if pair[0] > 0]
-        for cost, point in sorted(priced, key=lambda pair: (pair[0], -pair[1].auc)):
-            if point.auc > best:
-                front.append((cost, point.auc))
-                best = point.auc
+        for cost, point in sorted(priced, key=lambda pair: (pair[0], -pair[1].rank)):
+            if point.rank > best:
+                front.append((cost, point.score))
+                best = point.rank
         content += line(panel, [x for x, _ in front], [y for _, y in front], style="chance")
         for index, (variant, cost, point) in enumerate(zip(variants, costs, estimates, strict=True)):
             if cost > 0:
                 style = series_class(index)
                 content += whisker(panel, cost, max(floor, point.low), point.high, style=style)
-                title = f"{variant.name}: {short(cost)} {label}, macro AUC {point.auc:.4f}"
-                content += dot(panel, cost, point.auc, style=style, title=title, radius=5.5)
+                title = f"{variant.name}: {short(cost)} {label}, {point.label} {point.score:.4f}"
+                content += dot(panel, cost, point.score, style=style, title=title, radius=5.5)
                 if len(variants) <= _MOST_LABELS:
                     at, left = panel.across(cost), panel.across(cost) > panel.width * 0.6
                     label = variant.name.partition("/")[2] or variant.name
                     place = (at - 10, "end") if left else (at + 10, "start")
-                    content += text(place[0], panel.up(point.auc) + 4, label, style=f"tick {style}", anchor=place[1])
-        drawn = picture(content, width=panel.width, height=panel.height, name=f"Macro AUC by {label}")
+                    content += text(place[0], panel.up(point.score) + 4, label, style=f"tick {style}", anchor=place[1])
+        drawn = picture(content, width=panel.width, height=panel.height, name=f"{estimates[0].label} by {label}")
         panels.append(Figure(drawing=drawn))
     return panels
 

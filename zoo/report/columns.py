@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from zoo.report.svg import short
 from zoo.results.metric_differences import declared_values, value_name
 from zoo.results.schema import Cost, Finished, RunResult
-from zoo.scores.schema import Interval, Invariance
+from zoo.scores.schema import Interval, Invariance, Measures, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,7 @@ class Column:
         value: Number of a run; NaN where it is unknown.
         text: Number for a reader.
         optional: Whether the column is left out where no run has the number.
+        of_classes: Whether the column is of classification only.
         interval: 95 % interval of the number of a run, shown beside it; None for a number without one.
     """
 
@@ -28,6 +29,7 @@ class Column:
     value: Callable[[Finished], float]
     text: Callable[[float], str]
     optional: bool = False
+    of_classes: bool = False
     interval: Callable[[Finished], Interval | None] | None = None
 
     def cell(self, *results: Finished, unknown: str = "-") -> str:
@@ -68,16 +70,51 @@ def _at(angle: str) -> Callable[[Finished], float]:
     return _measured(lambda found: found.angles[angle].error if angle in found.angles else None)
 
 
+def _of_classes(read: Callable[[Scores], float | None]) -> Callable[[Finished], float]:
+    """Return a function that reads a score of classification; NaN in other tasks."""
+    return lambda result: known(read(result.test)) if isinstance(result.test, Scores) else math.nan
+
+
+def score_columns(results: Sequence[Finished]) -> list[Column]:
+    """Return the scores of some runs of one problem, the one that ranks networks last.
+
+    Of classification: the area of each class, where there are more than two, and their mean. Of other tasks: all.
+    """
+    four = "{:.4f}".format
+    if not results or isinstance(results[0].test, Scores):
+        classes = results[0].classes if results else ()
+        names = classes if len(classes) > 2 else ()
+        return [
+            *(Column(heading=f"AUC {name.replace('_', ' ')}", value=_area(name), text=four) for name in names),
+            Column(heading="AUC macro" if names else "AUC", value=_area("macro"), text=four),
+        ]
+    measures = results[0].test.in_order
+    first, *others = measures
+    return [Column(heading=measures[name].label, value=_measure(name), text=four) for name in [*others, first]]
+
+
+def _area(name: str) -> Callable[[Finished], float]:
+    return _of_classes(lambda scores: scores.auc[name])
+
+
+def _measure(name: str) -> Callable[[Finished], float]:
+    def value(result: Finished) -> float:
+        found = result.test.measures.get(name) if isinstance(result.test, Measures) else None
+        return math.nan if found is None else found.value
+
+    return value
+
+
 ARROWS = {"higher": "\u2191", "lower": "\u2193"}
 """Behind the name of a plugin's metric: which direction is better."""
 MOST_METRICS = 8
 """Values of plugins' metrics that a table shows; the CSV has all."""
-_ERROR, _SHARE = "{:.0e}".format, "{:.1%}".format
+_ERROR, _SHARE, _THREE = "{:.0e}".format, "{:.1%}".format, "{:.3f}".format
 FRESH = "fresh AUC"
 MEASURED = (
     Column(
         heading=FRESH,
-        value=lambda result: result.fresh.scores.macro if result.fresh else math.nan,
+        value=lambda result: result.fresh.scores.headline.value if result.fresh else math.nan,
         text="{:.4f}".format,
         optional=True,
     ),
@@ -88,10 +125,16 @@ MEASURED = (
         optional=True,
         interval=lambda result: result.fresh.interval if result.fresh else None,
     ),
-    Column(heading="accuracy", value=lambda result: result.test.accuracy, text="{:.3f}".format),
-    Column(heading="log loss", value=lambda result: result.test.log_loss, text="{:.3f}".format),
-    Column(heading="Brier", value=lambda result: known(result.test.brier), text="{:.3f}".format),
-    Column(heading="calibration error", value=lambda result: result.test.ece, text="{:.3f}".format),
+    Column(
+        heading="accuracy", value=_of_classes(lambda scores: scores.accuracy), text="{:.3f}".format, of_classes=True
+    ),
+    Column(
+        heading="log loss", value=_of_classes(lambda scores: scores.log_loss), text="{:.3f}".format, of_classes=True
+    ),
+    Column(heading="Brier", value=_of_classes(lambda scores: scores.brier), text="{:.3f}".format, of_classes=True),
+    Column(
+        heading="calibration error", value=_of_classes(lambda scores: scores.ece), text="{:.3f}".format, of_classes=True
+    ),
     Column(
         heading="calibrated log loss",
         value=lambda result: result.calibration.log_loss if result.calibration else math.nan,
@@ -105,7 +148,7 @@ MEASURED = (
         optional=True,
     ),
     Column(heading="equivariance error", value=_measured(lambda found: found.square.error), text=_ERROR),
-    Column(heading="class flips", value=_measured(lambda found: found.square.flips), text=_SHARE),
+    Column(heading="class flips", value=_measured(lambda found: found.square.flips), text=_SHARE, of_classes=True),
     Column(
         heading="own group",
         value=_measured(lambda found: found.declared.error if found.declared else None),
@@ -175,7 +218,8 @@ def measured_columns(results: Sequence[Finished]) -> list[Column]:
     shown = [
         column
         for column in MEASURED
-        if not column.optional or any(math.isfinite(column.value(result)) for result in results)
+        if (not column.optional or any(math.isfinite(column.value(result)) for result in results))
+        and not (column.of_classes and any(not isinstance(result.test, Scores) for result in results))
     ]
     return [*shown, *_metric_columns(results)]
 
@@ -226,12 +270,13 @@ def _fresh_notes(results: Sequence[Finished]) -> list[str]:
     if not tested:
         return []
     seeds = ", ".join(map(str, sorted({fresh.seed for _, fresh in tested})))
+    score = tested[0][0].test.headline.label
     notes = [
-        f"fresh AUC: macro AUC of the same weights on as many new test images of the same kind, seed {seeds}; "
+        f"fresh AUC: {score} of the same weights on as many new test images of the same kind, seed {seeds}; "
         "test - fresh: the difference, with its 95 % interval over both sets of images"
     ]
     notes += [
-        f"{result.cell.model}, seed {result.cell.seed}: macro AUC is {fresh.difference:.4f} higher on the benchmark's "
+        f"{result.cell.model}, seed {result.cell.seed}: {score} is {fresh.difference:.4f} higher on the benchmark's "
         f"own test images than on fresh ones (95 % {fresh.interval[0]:+.4f} to {fresh.interval[1]:+.4f}): the network, "
         "or the choice of it, may depend on the benchmark's test images"
         for result, fresh in tested

@@ -4,41 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from zoo.data.about import UNDECLARED
 from zoo.errors import DataError
 from zoo.paths import read_json, write_text
+from zoo.report.slices import Slices, slice_scores
 from zoo.results.files import checked_file
 from zoo.results.schema import Finished
 from zoo.results.store import PREDICTIONS, content_checksum, file_sha256, read_arrays
+from zoo.results.tasks import task_of_result
 from zoo.schema import Record, json_text, plain, read_record
-from zoo.scores.schema import Interval
 from zoo.scores.stats import (
     Array,
-    area_interval,
-    largest_effects,
-    macro_components,
-    moments,
     reliability,
     roc_band,
     softmax,
 )
+from zoo.tasks.find import CORE, Tasks
+from zoo.tasks.task import Task
 
 R = TypeVar("R")
-VERSION = 6
+VERSION = 7
 """Raise it when what is kept changes, so that older files are made again."""
 DIGEST = "report.json"
 FALSE_RATES = np.linspace(0, 1, 41) ** 2
 """False positive rates at which ROC curves are kept: close together near 0, where good networks differ."""
-
-SLICES = 5
+LOW_RATES = np.geomspace(1e-3, 1, 41)
+"""False positive rates of a logarithmic axis."""
+MOST_BINS = 40
+"""Bins of a histogram of the scores of many images."""
 
 
 class RocBand(Record):
@@ -59,6 +59,18 @@ class RocBand(Record):
             raise ValueError(f"a ROC curve has not {len(FALSE_RATES)} points")
 
 
+class Histogram(Record):
+    """Scores of the test images of each class, in bins of equal width.
+
+    Args:
+        edges: [B + 1] edges of the bins, from the lowest to the highest score that is shown.
+        counts: Class -> images in each bin; those beyond the last edge are in the last bin.
+    """
+
+    edges: tuple[float, ...]
+    counts: Mapping[str, tuple[int, ...]]
+
+
 class ReliabilityBin(Record):
     """Images of similar confidence; see `zoo.scores.stats.reliability`.
 
@@ -73,51 +85,17 @@ class ReliabilityBin(Record):
     accuracy: float
 
 
-class Bin(Record):
-    """One slice of a parameter.
-
-    Args:
-        low: Lowest value.
-        high: Highest value.
-        middle: Median value.
-        auc: Area under the ROC curve within the slice.
-        interval: 95 % interval of it.
-        images: Images in the slice.
-    """
-
-    low: float
-    high: float
-    middle: float
-    auc: float
-    interval: Interval
-    images: int
-
-
-class Slices(Record):
-    """Areas in slices of one parameter of the scenes.
-
-    Args:
-        parameter: Name of the parameter.
-        label: Label in pictures.
-        subject: Class that is separated from all others, or "macro" for the average over classes.
-        bins: Slices with as many images each, in the order of the parameter.
-    """
-
-    parameter: str
-    label: str
-    subject: str
-    bins: tuple[Bin, ...]
-
-
 class Digest(Record):
     """Curves and images of one run for the report.
 
     Args:
         mark: Format, and SHA-256 of the predictions that it was computed from.
-        roc: Class -> its ROC curve, where the class and the rest have images.
+        roc: Title of a curve, such as a class -> the ROC curve, where both kinds of its images are there.
         reliability: Bins of confidence that hold images.
         labels: Parameter -> label of the slices that its data set declares.
         slices: Areas in slices of the scenes' parameters; see `slice_scores`.
+        low_rates: Title -> ROC curve at `LOW_RATES`, for a logarithmic axis.
+        histogram: Scores of the classes; None in tasks without one score for each image.
     """
 
     mark: tuple[int, str]
@@ -125,17 +103,21 @@ class Digest(Record):
     reliability: tuple[ReliabilityBin, ...]
     labels: Mapping[str, str]
     slices: tuple[Slices, ...]
+    low_rates: Mapping[str, RocBand] = {}
+    histogram: Histogram | None = None
 
 
-def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyType({})) -> Digest:
+def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyType({}), tasks: Tasks = CORE) -> Digest:
     """Return curves, calibration and slices of a good result; computed only where they are not kept yet.
 
     Args:
         result: Result with predictions beside it.
         labels: Parameter -> label of the slices, `DatasetSpec.slices`.
+        tasks: Tasks that are installed.
 
     Raises:
         DataError: Predictions are missing or damaged.
+        MissingError: The task's plugin is absent.
     """
     source = checked_file(result, PREDICTIONS)
     mark = (VERSION, predictions_mark(result))
@@ -148,7 +130,7 @@ def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyTyp
         pass
     arrays, _ = read_arrays(source)
     try:
-        digest = _digest(arrays, result.classes, mark=mark, labels=labels)
+        digest = _digest(arrays, result.classes, task_of_result(result, tasks=tasks), mark=mark, labels=labels)
     except (ValueError, LookupError, TypeError) as error:
         raise DataError(f"{source} cannot be scored: {type(error).__name__}: {error}.") from error
     keep(kept_in, plain(digest))
@@ -191,115 +173,45 @@ def read_kept(path: Path, kind: type[R]) -> R:
 def _digest(
     arrays: Mapping[str, NDArray[Any]],
     classes: Sequence[str],
+    task: Task,
     *,
     mark: tuple[int, str],
     labels: Mapping[str, str],
 ) -> Digest:
-    probabilities, truth = softmax(arrays["test.logits"]), arrays["test.labels"]
-    roc = {}
-    for k, name in enumerate(classes):
-        positive = truth == k
-        if positive.any() and not positive.all():
-            band = roc_band(probabilities[:, k], positive, FALSE_RATES)
-            curve, low, high = (tuple(np.round(values, 5).tolist()) for values in band)
-            roc[name] = RocBand(curve=curve, low=low, high=high)
+    predictions, truth = arrays["test.logits"], arrays["test.labels"]
+    drawn = {
+        name: task.rocs(predictions, truth) if name in task.pictures else {} for name in ("roc", "roc at low rates")
+    }
+    roc, low_rates = (
+        {title: _band(*curve, rates) for title, curve in drawn[name].items() if curve[1].any() and not curve[1].all()}
+        for name, rates in (("roc", FALSE_RATES), ("roc at low rates", LOW_RATES))
+    )
+    histogram = _histogram(predictions[:, 0], truth, classes) if "score histograms" in task.pictures else None
+    digest = Digest(
+        mark=mark, roc=roc, reliability=(), labels=dict(labels), slices=(), low_rates=low_rates, histogram=histogram
+    )
+    if task.weights_outputs is not None:  # the rest is of probabilities
+        return digest
+    probabilities = softmax(predictions)
     prefix = "test.parameter."
     parameters = {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
     bins = read_record(reliability(probabilities, truth), tuple[ReliabilityBin, ...], what="The reliability")
     slices = tuple(slice_scores(probabilities, truth, classes, parameters, declared=labels))
-    return Digest(mark=mark, roc=roc, reliability=bins, labels=dict(labels), slices=slices)
+    return replace(digest, reliability=bins, slices=slices)
 
 
-def slice_scores(
-    probabilities: Array,
-    labels: NDArray[np.int64],
-    classes: Sequence[str],
-    parameters: Mapping[str, NDArray[Any]],
-    *,
-    declared: Mapping[str, str] = MappingProxyType({}),
-) -> list[Slices]:
-    """Return areas under the ROC curve in slices of the scenes' parameters, as many images in each.
-
-    A parameter that varies in every class, such as the SNR, slices all images: the area is the macro average
-    within the slice. One that only some classes have, such as the mass of a clump, slices the images of those
-    classes: they are separated from all images of the other classes.
-
-    Args:
-        probabilities: [N, K].
-        labels: [N].
-        classes: K names.
-        parameters: Name -> [N]; columns that may be sliced.
-        declared: Parameter -> label of those that are; default: the first four that vary.
-
-    Returns:
-        One entry for each parameter and class that it slices.
-    """
-    numeric = {
-        name: np.asarray(values, dtype=np.float64)
-        for name, values in parameters.items()
-        if np.asarray(values).dtype.kind in "fiub"
-    }
-    varying = {
-        name: [k for k in range(len(classes)) if _varies(values[labels == k])] for name, values in numeric.items()
-    }
-    chosen = [name for name in declared if varying.get(name)] or [name for name in varying if varying[name]][
-        :UNDECLARED
-    ]
-    entries = []
-    for name in chosen:
-        values, label = numeric[name], declared.get(name, name.replace("_", " "))
-        everywhere = len(varying[name]) == len(classes)
-        for k in [None] if everywhere else varying[name]:
-            others = None if k is None else np.sort(probabilities[labels != k, k])
-            inside = np.flatnonzero(np.isfinite(values) & (True if k is None else labels == k))
-            edges = np.unique(np.quantile(values[inside], np.linspace(0, 1, SLICES + 1)))
-            place = np.searchsorted(edges[1:-1], values[inside], side="right")
-            bins = []
-            for index, (low, high) in enumerate(pairwise(edges.tolist())):
-                within = inside[place == index]
-                if not len(within):
-                    continue
-                if others is None:
-                    areas, components = macro_components(probabilities[within], labels[within])
-                    area, variance = float(areas[-1]), moments(components[-1])
-                    effect = float(largest_effects(labels[within], len(classes))[-1])
-                else:
-                    hits = np.sort(probabilities[within, k])
-                    area, variance = _told_from(hits, others)
-                    effect = 1 / min(len(hits), len(others))
-                if math.isfinite(area):
-                    bins.append(
-                        Bin(
-                            low=low,
-                            high=high,
-                            middle=float(np.median(values[within])),
-                            auc=area,
-                            interval=area_interval(area, *variance, largest_effect=effect),
-                            images=len(within),
-                        )
-                    )
-            if len(bins) > 1:
-                subject = "macro" if k is None else classes[k]
-                entries.append(Slices(parameter=name, label=label, subject=subject, bins=tuple(bins)))
-    return entries
+def _band(scores: Array, positive: NDArray[np.bool_], rates: Array) -> RocBand:
+    curve, low, high = (tuple(np.round(values, 5).tolist()) for values in roc_band(scores, positive, rates))
+    return RocBand(curve=curve, low=low, high=high)
 
 
-def _told_from(hits: Array, misses: Array) -> tuple[float, tuple[float, float]]:
-    """Return the area of some positives against some negatives, both sorted, and `stats.moments` of its components.
-
-    The same as `stats.auc_components` gives, where the same negatives serve many slices.
-    """
-
-    def placements(of: Array, among: Array) -> Array:
-        return (np.searchsorted(among, of, "left") + np.searchsorted(among, of, "right")) / (2 * len(among))
-
-    by_hit, by_miss = placements(hits, misses), placements(misses, hits)
-    if len(hits) < 2 or len(misses) < 2:
-        return float(by_hit.mean()), (math.inf, 0.0)
-    parts = [(each - each.mean()) / math.sqrt(len(each) * (len(each) - 1)) for each in (by_hit, by_miss)]
-    return float(by_hit.mean()), moments(np.concatenate(parts))
-
-
-def _varies(values: Array) -> bool:
-    finite = values[np.isfinite(values)]
-    return len(finite) > 1 and bool((finite != finite[0]).any())
+def _histogram(scores: NDArray[Any], labels: NDArray[np.int64], classes: Sequence[str]) -> Histogram:
+    """Return the scores of each class between the lowest one and the 99.5 % quantile of all."""
+    low, high = float(scores.min()), float(np.quantile(scores, 0.995))
+    bins = int(np.clip(math.sqrt(len(labels)), 8, MOST_BINS))
+    edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
+    inside = np.minimum(scores, edges[-1])
+    counts = {name: np.histogram(inside[labels == k], bins=edges)[0] for k, name in enumerate(classes)}
+    return Histogram(
+        edges=tuple(edges.tolist()), counts={name: tuple(found.tolist()) for name, found in counts.items()}
+    )

@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import Any
 
 from zoo.data.about import budget_note, shown_params, version_note
-from zoo.errors import DataError
+from zoo.errors import DataError, MissingError, ZooError
 from zoo.paths import make_dir, write_text
 from zoo.plurals import counted
 from zoo.processor import usable_cores
-from zoo.report import charts
+from zoo.report import charts, curves
 from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, examples, mistakes, run_rows, score_table
 from zoo.report.charts import Digests
 from zoo.report.columns import column_notes, precisions
@@ -29,8 +29,10 @@ from zoo.results.cell import Cell
 from zoo.results.comparison import MACRO, Variant, estimate, spread_note
 from zoo.results.schema import Finished
 from zoo.results.store import Unreadable, split_sizes
+from zoo.results.tasks import task_of_result
 from zoo.schema import plain
 from zoo.specs import DatasetSpec
+from zoo.tasks.find import CORE, Tasks
 from zoo.version import __version__
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -45,6 +47,7 @@ def write_page(
     title: str = _TITLE,
     datasets: Mapping[str, DatasetSpec] = MappingProxyType({}),
     twins: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    tasks: Tasks = CORE,
 ) -> None:
     """Write the page.
 
@@ -55,12 +58,13 @@ def write_page(
         title: Heading of the page.
         datasets: Id -> spec of the data sets that are installed; see `zoo.registry.datasets_by_id`.
         twins: Id -> plain twins of a model; see `zoo.registry.twins_by_id`.
+        tasks: Tasks that are installed; see `zoo.tasks.find.tasks_by_name`.
 
     Raises:
         DataError: The file cannot be written.
     """
     make_dir(path.absolute().parent)
-    write_text(path, _page(problems, rest, title, datasets, twins))
+    write_text(path, _page(problems, rest, title, datasets, twins, tasks))
 
 
 def _page(
@@ -69,6 +73,7 @@ def _page(
     title: str,
     datasets: Mapping[str, DatasetSpec],
     twins: Mapping[str, Sequence[str]],
+    tasks: Tasks,
 ) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -87,7 +92,7 @@ def _page(
         runs=sum(len(problem.results) for problem in problems),
         models=len({variant.model for problem in problems for variant in problem.variants}),
         problems=[
-            _section(problem, name, f"p{index}", datasets.get(problem.results[0].cell.data), twins)
+            _section(problem, name, f"p{index}", datasets.get(problem.results[0].cell.data), twins, tasks)
             for index, (problem, name) in enumerate(zip(problems, _names(problems), strict=True))
         ],
         machines=_machines(problems),
@@ -125,7 +130,12 @@ def _labels(cell: Cell) -> tuple[str, ...]:
 
 
 def _section(
-    problem: Problem, name: str, anchor: str, dataset: DatasetSpec | None, twins: Mapping[str, Sequence[str]]
+    problem: Problem,
+    name: str,
+    anchor: str,
+    dataset: DatasetSpec | None,
+    twins: Mapping[str, Sequence[str]],
+    tasks: Tasks,
 ) -> dict[str, Any]:
     """Return the values of one problem for the template."""
     cell = problem.results[0].cell
@@ -146,14 +156,17 @@ def _section(
         "anchor": anchor,
         "about": about,
         "note": "; ".join(filter(None, (budget_note(cell.budget, dataset), f"images {old}" if old else ""))),
-        "results": _results(problem, dataset, twins) if problem.variants else None,
+        "results": _results(problem, dataset, twins, tasks) if problem.variants else None,
         "failed": [result for result in problem.results if result.status != "ok"],
     }
 
 
-def _results(problem: Problem, dataset: DatasetSpec | None, twins: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def _results(
+    problem: Problem, dataset: DatasetSpec | None, twins: Mapping[str, Sequence[str]], tasks: Tasks
+) -> dict[str, Any]:
     """Return tables and charts of the variants that ended well."""
-    digests, lost = _digests(problem.variants, {} if dataset is None else dataset.slices)
+    digests, lost = _digests(problem.variants, {} if dataset is None else dataset.slices, tasks)
+    pictures = _pictures(problem, tasks)
     standing = problem.standing({} if dataset is None else {dataset.id: dataset})
     shown = problem.variants[:MOST_SERIES]
     classes = shown[0].results[0].classes
@@ -169,8 +182,10 @@ def _results(problem: Problem, dataset: DatasetSpec | None, twins: Mapping[str, 
         "legend": [variant.name for variant in shown],
         "colours": SERIES,
         "limited": f" The charts show the best {MOST_SERIES}." if len(problem.variants) > MOST_SERIES else "",
-        "roc_whole": charts.roc_panels(shown, digests, classes, corner=False),
-        "roc_corner": charts.roc_panels(shown, digests, classes, corner=True),
+        "roc_whole": curves.roc_panels(shown, digests, corner=False),
+        "roc_corner": curves.roc_panels(shown, digests, corner=True),
+        "roc_low": curves.low_rate_panels(shown, digests),
+        "histograms": curves.histogram_panels(shown, digests),
         "pairs": difference_rows([one for one in problem.comparisons if one.score == MACRO]),
         "metrics": [
             {"name": name, "better": rows[0].better, "pairs": difference_rows(rows)}
@@ -179,8 +194,12 @@ def _results(problem: Problem, dataset: DatasetSpec | None, twins: Mapping[str, 
         ],
         "curve": charts.learning_panel(problem.curves, [variant.name for variant in shown]),
         "slices": charts.slice_panels(shown, digests),
-        "confusion": confusion_tables(shown, classes),
-        "reliability": charts.reliability_panel(shown, digests),
+        "confusion": confusion_tables(shown, classes) if "confusion" in pictures else [],
+        "reliability": charts.reliability_panel(shown, digests) if "reliability" in pictures else [],
+        "mistakes_title": "Largest errors" if "confusion" in pictures else "Highest scores",
+        "mistakes_about": "Test images of each class with the lowest probability of the true class."
+        if "confusion" in pictures
+        else "Test images of each class with the highest scores.",
         "equivariance": charts.equivariance_panel(shown),
         "cost": charts.cost_panels(shown),
         "examples": examples(problem.variants),
@@ -189,13 +208,21 @@ def _results(problem: Problem, dataset: DatasetSpec | None, twins: Mapping[str, 
     }
 
 
-def _digests(variants: Sequence[Variant], labels: Mapping[str, str]) -> tuple[Digests, list[str]]:
+def _pictures(problem: Problem, tasks: Tasks) -> Sequence[str]:
+    """Return the pictures that the task of a problem declares; none where its plugin is absent."""
+    try:
+        return task_of_result(problem.variants[0].results[0], tasks=tasks).pictures
+    except MissingError:
+        return ()
+
+
+def _digests(variants: Sequence[Variant], labels: Mapping[str, str], tasks: Tasks) -> tuple[Digests, list[str]]:
     """Return the digest of every run, and sentences on the runs without readable predictions."""
 
-    def read(result: Finished) -> Digest | DataError:
+    def read(result: Finished) -> Digest | ZooError:
         try:
-            return read_digest(result, labels=labels)
-        except DataError as error:
+            return read_digest(result, labels=labels, tasks=tasks)
+        except (DataError, MissingError) as error:
             return error
 
     runs = [(variant.name, result) for variant in variants for result in variant.results]
@@ -206,7 +233,7 @@ def _digests(variants: Sequence[Variant], labels: Mapping[str, str]) -> tuple[Di
     lost = [
         f"{name}: no curves, because: {error}"
         for (name, _), error in zip(runs, found, strict=True)
-        if isinstance(error, DataError)
+        if isinstance(error, ZooError)
     ]
     return digests, lost
 
@@ -223,7 +250,9 @@ def _headline(problem: Problem) -> dict[str, Any]:
     return {
         "caution": problem.caution,
         "best": best.name,
-        "auc": f"{value.auc:.4f}",
+        "score": f"{value.score:.4f}",
+        "label": value.label,
+        "direction": "highest" if value.higher_is_better else "lowest",
         "interval": f"95 % {value.low:.4f} to {value.high:.4f}{several}",
         "sentences": [sentence.format(_listed(others[key])) for key, sentence in _AGAINST.items() if key in others],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,53 +12,70 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.recipe import short_hash
+from zoo.errors import DataError, MissingError
 from zoo.escaping import visible
 from zoo.paths import make_dir, parse_json, written_whole
 from zoo.results.comparison import problem_key
 from zoo.results.files import read_file
 from zoo.results.schema import Finished, RunResult
 from zoo.results.store import EXAMPLES, PREDICTIONS
-from zoo.scores.stats import roc_curve, softmax
+from zoo.results.tasks import task_of_result
+from zoo.scores.stats import roc_curve
+from zoo.tasks.find import CORE, Tasks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LOWEST_RATE = 1e-3
+"""Lowest false positive rate of a logarithmic axis."""
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 """Okabe & Ito's palette, which colour-blind readers can distinguish."""
 
 
-def draw_roc(results: Sequence[Finished], path: Path) -> Path:
-    """Draw one-vs-rest ROC curves, a panel for each class and a line for each result.
+def draw_roc(results: Sequence[Finished], path: Path, *, tasks: Tasks = CORE) -> Path:
+    """Draw the ROC curves of a task, a panel for each and a line for each result.
 
     Args:
         results: Good ones of one table.
         path: Path of the PNG.
+        tasks: Tasks that are installed.
 
     Raises:
-        DataError: Predictions are missing or damaged, or the file cannot be written.
+        DataError: Predictions are missing or damaged, the task has no ROC curves, or the file cannot be written.
     """
+    from sklearn.metrics import auc
+
     figure_of, pyplot_close = _pyplot()
-    classes = results[0].classes
-    # The curves of two classes mirror each other.
-    panels = range(len(classes) == 2, len(classes))
-    figure, axes = figure_of(1, len(panels), figsize=(4.2 * len(panels), 4.4), sharey=True, squeeze=False)
-    for index, result in enumerate(results):
+    task = task_of_result(results[0], tasks=tasks)
+    curves = []
+    for result in results:
         arrays, _ = read_file(result, PREDICTIONS)
-        probabilities, labels = softmax(arrays["test.logits"]), arrays["test.labels"]
+        curves.append(task.rocs(arrays["test.logits"], arrays["test.labels"]))
+    if not curves[0]:
+        raise DataError(f"The task {task.name} has no ROC curves.")
+    low_rates = "roc at low rates" in task.pictures
+    panels = list(curves[0])
+    figure, axes = figure_of(1, len(panels), figsize=(4.2 * len(panels), 4.4), sharey=True, squeeze=False)
+    for index, (result, of_result) in enumerate(zip(results, curves, strict=True)):
         seed = result.cell.seed
-        for k, axis in zip(panels, axes[0], strict=True):
-            false_rate, true_rate = roc_curve(probabilities[:, k], labels == k)
-            auc = result.test.auc[classes[k]]
+        for panel, axis in zip(panels, axes[0], strict=True):
+            false_rate, true_rate = roc_curve(*of_result[panel])
             name = result.cell.model + (f" (seed {seed})" if seed else "")
-            axis.plot(false_rate, true_rate, color=COLORS[index % len(COLORS)], lw=1.6, label=f"{name}  {auc:.4f}")
-    for k, axis in zip(panels, axes[0], strict=True):
-        axis.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls="--")
-        axis.set(title=classes[k].replace("_", " "), xlabel="false positive rate", xlim=(0, 1), ylim=(0, 1.005))
+            label = f"{name}  {auc(false_rate, true_rate):.4f}"
+            axis.plot(false_rate, true_rate, color=COLORS[index % len(COLORS)], lw=1.6, label=label)
+    for panel, axis in zip(panels, axes[0], strict=True):
+        chance = np.geomspace(LOWEST_RATE, 1, 50) if low_rates else np.array([0, 1])
+        axis.plot(chance, chance, color="0.7", lw=0.8, ls="--")
+        axis.set(title=panel.replace("_", " "), xlabel="false positive rate", xlim=(0, 1), ylim=(0, 1.005))
         axis.legend(loc="lower right", fontsize=8, title="model, AUC", title_fontsize=8, frameon=False)
-        axis.set_aspect("equal")
+        if low_rates:
+            axis.set(xscale="log", xlim=(LOWEST_RATE, 1))
+        else:
+            axis.set_aspect("equal")
     axes[0][0].set_ylabel("true positive rate")
     cell = results[0].cell
-    figure.suptitle(f"{cell.data}, budget {cell.budget}, one class against the rest", fontsize=11)
+    what = f"task {task.name}" if low_rates else "one class against the rest"
+    figure.suptitle(f"{cell.data}, budget {cell.budget}, {what}", fontsize=11)
     return _save(figure, path, pyplot_close)
 
 
@@ -118,7 +136,7 @@ def draw_images(
     return _save(figure, path, pyplot_close)
 
 
-def draw_all(results: Sequence[RunResult], folder: Path, *, again: bool = True) -> list[Path]:
+def draw_all(results: Sequence[RunResult], folder: Path, *, again: bool = True, tasks: Tasks = CORE) -> list[Path]:
     """Draw the ROC curves and examples of every table of these results.
 
     The names of the files hold a hash of the runs that they show.
@@ -127,6 +145,7 @@ def draw_all(results: Sequence[RunResult], folder: Path, *, again: bool = True) 
         results: Any; failed ones are left out.
         folder: Folder of the PNGs.
         again: Draw also what has been drawn before.
+        tasks: Tasks that are installed.
 
     Returns:
         The paths of all pictures.
@@ -141,13 +160,16 @@ def draw_all(results: Sequence[RunResult], folder: Path, *, again: bool = True) 
         make_dir(folder)
         runs = short_hash(sorted(result.run_id for result in group))[:8]
         stem = f"{dataset.replace('/', '.')}-{budget}-{runs}.png"
-        ranked = sorted(group, key=lambda result: -result.test.macro)
+        ranked = sorted(group, key=lambda result: -result.test.headline.rank)
         roc, images = folder / f"roc-{stem}", folder / f"images-{stem}"
-        if again or not roc.exists():
-            draw_roc(ranked, roc)
+        with contextlib.suppress(MissingError):  # the plugin of the task is absent
+            if task_of_result(ranked[0], tasks=tasks).draws_rocs:
+                if again or not roc.exists():
+                    draw_roc(ranked, roc, tasks=tasks)
+                paths.append(roc)
         if again or not images.exists():
             draw_examples(ranked[0], images, title=f"{dataset}, budget {budget}")
-        paths += [roc, images]
+        paths.append(images)
     return paths
 
 

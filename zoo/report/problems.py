@@ -25,6 +25,7 @@ from zoo.results.metric_differences import compare_metrics
 from zoo.results.schema import RunResult
 from zoo.schema import Record, plain
 from zoo.specs import DatasetSpec
+from zoo.tasks.find import CORE, Tasks
 
 _CACHE = ".report"
 
@@ -38,7 +39,7 @@ class Problem:
         variants: The good ones, grouped over seeds, best first.
         comparisons: Comparisons of every pair.
         notes: Notes on pairs that could not be compared.
-        curves: Macro AUC against training size, with the results of other sizes; the same for all sizes.
+        curves: Headline score against training size, with the results of other sizes; the same for all sizes.
     """
 
     results: Sequence[RunResult]
@@ -86,12 +87,13 @@ class _Kept(Record):
     notes: list[str]
 
 
-def find_problems(results: Iterable[RunResult], *, store: Path | None = None) -> list[Problem]:
+def find_problems(results: Iterable[RunResult], *, store: Path | None = None, tasks: Tasks = CORE) -> list[Problem]:
     """Return the problems in these results, in a fixed order.
 
     Args:
         results: Any, failed ones too.
         store: Folder of the store; comparisons are kept in it for the next report.
+        tasks: Tasks that are installed; see `zoo.tasks.find.tasks_by_name`.
     """
     groups: dict[str, list[RunResult]] = {}
     families: dict[str, list[RunResult]] = {}
@@ -102,7 +104,7 @@ def find_problems(results: Iterable[RunResult], *, store: Path | None = None) ->
     problems = []
     for _, group in sorted(groups.items(), key=lambda item: (_place(item[1][0].cell), item[0])):
         variants = group_variants(group)
-        comparisons, notes = _comparisons(variants, store)
+        comparisons, notes = _comparisons(variants, store, tasks)
         comparisons = [*comparisons, *compare_metrics(variants)]
         problems.append(
             Problem(
@@ -121,7 +123,7 @@ def _place(cell: Cell) -> tuple[str, str, str, int]:
     return cell.data, cell.budget, cell.task, -cell.sizes["train"]
 
 
-def _comparisons(variants: Sequence[Variant], store: Path | None) -> tuple[list[Comparison], list[str]]:
+def _comparisons(variants: Sequence[Variant], store: Path | None, tasks: Tasks) -> tuple[list[Comparison], list[str]]:
     """Return `compare_pairs`, from the store where the same predictions have been compared before."""
     if len(variants) < 2:
         return [], []
@@ -136,7 +138,7 @@ def _comparisons(variants: Sequence[Variant], store: Path | None) -> tuple[list[
             return content.pairs, content.notes
         except DataError:
             pass
-    comparisons, notes = compare_pairs(variants)
+    comparisons, notes = compare_pairs(variants, tasks=tasks)
     if kept is not None:
         try:
             kept.parent.mkdir(exist_ok=True)

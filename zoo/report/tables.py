@@ -20,6 +20,7 @@ from zoo.report.columns import (
     measured_columns,
     precision_of,
     precisions,
+    score_columns,
 )
 from zoo.report.notes import missing_twins, search_note, search_trials, training_notes
 from zoo.results.baselines import NO_BASELINES, Standing, find_standing
@@ -50,7 +51,7 @@ class ResultTable:
     Args:
         title: Data set, budget, sizes and what else the rows share.
         columns: Headings.
-        rows: Texts, best macro AUC first, failed cells last.
+        rows: Texts, best headline score first, failed cells last.
         notes: Notes on the table.
     """
 
@@ -77,8 +78,7 @@ def make_tables(
     """
     groups: dict[str, list[RunResult]] = {}
     for result in results:
-        key = problem_key(result.cell)
-        groups.setdefault(key, []).append(result)
+        groups.setdefault(problem_key(result.cell), []).append(result)
     return [_table(group, datasets, twins, comparisons) for _, group in sorted(groups.items())]
 
 
@@ -92,13 +92,11 @@ def _table(
     dataset = datasets.get(cell.data)
     good = [result for result in results if result.status == "ok"]
     bad = [result for result in results if result.status != "ok"]
-    classes = good[0].classes if good else ()
     several = precisions(results)
     sizes = split_sizes((good or results)[0])
     shown = shown_params(dataset, cell.recipe.params)
     # The areas of two classes are one number.
-    areas = [(f"AUC {name.replace('_', ' ')}", name) for name in classes] if len(classes) > 2 else []
-    areas.append(("AUC macro" if areas else "AUC", "macro"))
+    areas = score_columns(good)
     task = f" · task {cell.task}" if cell.task else ""
     title = (
         f"{cell.data}{task} · budget {cell.budget} · {sizes['train']:,} training, {sizes['val']:,} "
@@ -108,15 +106,15 @@ def _table(
     measured = [*measured_columns(good), *SETTINGS]
     columns = [
         "model", "seed", *(["precision"] if len(several) > 1 else []), *(column.heading for column in COSTS),
-        *(heading for heading, _ in areas), "95 %",
+        *(column.heading for column in areas), "95 %",
         *(column.heading for column in (*measured, *SPEEDS)), "run",
     ]  # fmt: skip
     standing = find_standing(group_variants(good), dataset=dataset, comparisons=comparisons)
     rows = [
-        _row(result, [name for _, name in areas], measured, label=standing.label(result), precision=len(several) > 1)
-        for result in sorted(good, key=lambda result: -result.test.macro)
+        _row(result, areas, measured, label=standing.label(result), precision=len(several) > 1)
+        for result in sorted(good, key=lambda result: -result.test.headline.rank)
     ]
-    rows += [_failed_row(result, columns, score=areas[-1][0]) for result in bad]
+    rows += [_failed_row(result, columns, score=areas[-1].heading) for result in bad]
     notes = list(filter(None, [budget_note(cell.budget, dataset)]))
     if old := version_note(dataset, cell.recipe.dataset_version):
         notes.append(f"Images {old}")
@@ -168,16 +166,14 @@ def accumulation_note(result: Finished) -> str:
 
 
 def _row(
-    result: Finished, areas: Sequence[str], measured: Sequence[Column], *, label: str, precision: bool
+    result: Finished, areas: Sequence[Column], measured: Sequence[Column], *, label: str, precision: bool
 ) -> list[str]:
-    test = result.test
-    low, high = test.intervals["auc.macro"]
+    low, high = result.test.headline.interval
     return [
         _name(result) + label,
         str(result.cell.seed),
         *([precision_of(result)] if precision else []),
-        *(column.cell(result) for column in COSTS),
-        *(f"{test.auc[name]:.4f}" for name in areas),
+        *(column.cell(result) for column in (*COSTS, *areas)),
         f"{low:.4f} to {high:.4f}",
         *(column.cell(result) for column in measured),
         *(column.cell(result) for column in SPEEDS),
@@ -207,13 +203,18 @@ def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
         value = estimate(variant.results)
         seeds = ", ".join(str(result.cell.seed) for result in variant.results)
         between = f"{value.spread:.4f}" if value.seeds > 1 else "unknown"
-        rows.append([variant.name, seeds, f"{value.auc:.4f}", between, f"{value.low:.4f} to {value.high:.4f}"])
+        rows.append([variant.name, seeds, f"{value.score:.4f}", between, f"{value.low:.4f} to {value.high:.4f}"])
     return ResultTable(
         title="Over seeds",
-        columns=["model", "seeds", "mean AUC macro", "spread", "95 % over images and seeds"],
+        columns=["model", "seeds", f"mean {_words_of(variants[0].label)}", "spread", "95 % over images and seeds"],
         rows=rows,
         notes=[spread_note(variants)],
     )
+
+
+def _words_of(label: str) -> str:
+    """Return the name of a score as a heading; that of the macro AUC names the area first, as in the other table."""
+    return "AUC macro" if label == "macro AUC" else label
 
 
 def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -> str:

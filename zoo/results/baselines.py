@@ -21,8 +21,8 @@ class Standing:
 
     Args:
         baselines: Run ids of the baselines.
-        unbeaten: Run id of a network -> strongest baseline of its table, where the network's macro AUC is not higher
-            beyond chance.
+        unbeaten: Run id of a network -> strongest baseline of its table, where the network's headline score is not
+            better beyond chance.
     """
 
     baselines: frozenset[str] = frozenset()
@@ -87,5 +87,4 @@ def merged(standings: Sequence[Standing]) -> Standing:
 
 
 def _mean(variant: Variant) -> float:
-    areas = variant.auc()
-    return sum(areas) / len(areas)
+    return variant.rank

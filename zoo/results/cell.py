@@ -19,8 +19,8 @@ from zoo.schema import Count, read_record
 SCHEMA = 1
 _LATER = ("task", "content", "images", "search", "train_seed", "phases", "phases_from", "predictions")
 """Fields that cell.json holds only where they have a value."""
-Rule: TypeAlias = Literal["val_auc", "last"]
-"""Epoch whose weights are kept: the one with the highest validation AUC, or the last."""
+Rule: TypeAlias = Literal["val_auc", "val_loss", "val_score", "last"]
+"""Epoch whose weights are kept: the one with the highest validation AUC or score, the lowest loss, or the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +50,10 @@ class Cell:
         training: Resolved settings (`TrainingSettings`); empty for a network that fits itself.
         seed: Seed for initialisation, order and augmentation.
         budget: Name of the budget that the sizes come from.
-        rule: "val_auc" or "last": which epoch's weights are kept.
+        rule: Rule that selects the epoch whose weights are kept, one of the task's.
         precision: "fp32", "tf32" or "bf16": precision of the training; scores are computed in float32.
         versions: Distribution -> version, of the core and of the plugins that take part.
-        task: Task that merges classes of the data set; "" keeps all classes.
+        task: Task, or grouping of the classes for classification; "" is classification of all classes.
         content: Hyper-parameter that is a path -> digest of what lies there (`zoo.data.content`).
         images: Split -> digest of its images in the folder given with `--images`; empty for images of the cache.
         search: Search that found the settings; None for defaults and settings given by hand. Not part of the run id:

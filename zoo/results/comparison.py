@@ -13,6 +13,7 @@ from zoo.data.phases import describe_phases
 from zoo.data.recipe import canonical_json
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Finished, RunResult
+from zoo.scores.schema import Scores
 from zoo.scores.stats import critical_value
 
 MACRO = "macro"
@@ -51,13 +52,30 @@ class Variant:
         """The model's id."""
         return self.results[0].cell.model
 
+    @property
+    def label(self) -> str:
+        """Name of the score that ranks networks, such as "macro AUC"."""
+        return self.results[0].test.headline.label
+
+    def headline(self) -> list[float]:
+        """Return the score that ranks networks, of every seed."""
+        return [result.test.headline.value for result in self.results]
+
     def auc(self, name: str = MACRO) -> list[float]:
-        """Return the area of every seed, for a class or "macro"."""
-        return [result.test.auc[name] for result in self.results]
+        """Return the area of every seed, for a class or "macro"; the headline score in tasks that have no areas."""
+        return [
+            result.test.auc[name] if isinstance(result.test, Scores) else result.test.headline.value
+            for result in self.results
+        ]
+
+    @property
+    def rank(self) -> float:
+        """Mean of the headline score, with the sign by which higher is better."""
+        return _mean([result.test.headline.rank for result in self.results])
 
 
 def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False) -> list[Variant]:
-    """Return good results of one problem grouped by all but the seed, best mean macro AUC first."""
+    """Return good results of one problem grouped by all but the seed, best mean headline score first."""
     groups: dict[str, list[Finished]] = {}
     for result in results:
         if result.status == "ok":
@@ -74,7 +92,7 @@ def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False
         ]
         ordered = sorted(group, key=lambda result: result.cell.seed)
         found.append(Variant(name=f"{model} ({', '.join(differing)})" if differing else model, results=tuple(ordered)))
-    return sorted(found, key=lambda variant: (-_mean(variant.auc()), variant.name))
+    return sorted(found, key=lambda variant: (-variant.rank, variant.name))
 
 
 def _decided(cell: Cell, any_train_size: bool) -> dict[str, Any]:
@@ -121,26 +139,35 @@ def spread(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """The macro AUC of a variant at one training size.
+    """The headline score, such as the macro AUC, of a variant at one training size.
 
     Args:
         train_images: Training size.
-        auc: Mean over seeds.
+        score: Mean over seeds.
         spread: Standard deviation between seeds; NaN for one.
         low, high: 95 % interval over images and, where there are several, over seeds.
         seeds: Number of seeds.
+        label: Name of the score.
+        higher_is_better: Its direction.
     """
 
     train_images: int
-    auc: float
+    score: float
     spread: float
     low: float
     high: float
     seeds: int
+    label: str = "macro AUC"
+    higher_is_better: bool = True
+
+    @property
+    def rank(self) -> float:
+        """The score with the sign by which higher is better."""
+        return self.score if self.higher_is_better else -self.score
 
 
 def learning_curves(results: Iterable[RunResult]) -> dict[str, list[Estimate]]:
-    """Return macro AUC against training size, for variants that occur at several sizes and differ in nothing else.
+    """Return the headline score against training size, for variants that differ in nothing else.
 
     Args:
         results: Results of one problem, with any training size (`problem_key(..., any_train_size=True)`).
@@ -159,18 +186,25 @@ def learning_curves(results: Iterable[RunResult]) -> dict[str, list[Estimate]]:
 
 
 def estimate(results: Sequence[Finished]) -> Estimate:
-    """Return the macro AUC of results that differ in the seed only, with its uncertainty."""
-    values = [result.test.macro for result in results]
-    lows, highs = np.array([result.test.intervals["auc.macro"] for result in results], dtype=float).T
+    """Return the headline score of results that differ in the seed only, with its uncertainty."""
+    headlines = [result.test.headline for result in results]
+    values = [one.value for one in headlines]
+    lows, highs = np.array([one.interval for one in headlines], dtype=float).T
+    # Areas and shares end at 0 and 1.
+    least, most = (
+        (0.0, 1.0) if all(0 <= end <= 1 for one in headlines for end in one.interval) else (-math.inf, math.inf)
+    )
     mean, between, reach = _mean(values), spread(values), 0.0
     if len(values) > 1:
         reach = critical_value(degrees_of_freedom=len(values) - 1) * between / math.sqrt(len(values))
     return Estimate(
         train_images=results[0].cell.sizes["train"],
-        auc=mean,
+        score=mean,
         spread=between,
         # Errors of images and of seeds are independent, so their squares add.
-        low=max(0.0, mean - math.hypot(mean - _mean(lows), reach)),
-        high=min(1.0, mean + math.hypot(_mean(highs) - mean, reach)),
+        low=max(least, mean - math.hypot(mean - _mean(lows), reach)),
+        high=min(most, mean + math.hypot(_mean(highs) - mean, reach)),
         seeds=len(values),
+        label=headlines[0].label,
+        higher_is_better=headlines[0].higher_is_better,
     )

@@ -8,7 +8,7 @@ to zero, and so does every change, in a short training as in a long one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from zoo.data.phases import budget_phases
 from zoo.plurals import counted
@@ -65,18 +65,19 @@ def training_end(history: Sequence[Epoch], *, epoch: int) -> TrainingEnd:
     return TrainingEnd(fall=fall, train_loss=kept.train_loss, val_loss=kept.val_loss)
 
 
-def epochs_at_chance(history: Sequence[Epoch], *, counts: Iterable[int]) -> int:
+def epochs_at_chance(history: Sequence[Epoch], *, chance: float | None) -> int:
     """Return the number of epochs of a training that has not begun to learn; 0 if it has, or is too short to tell.
 
     Args:
         history: Its epochs from the first one on.
-        counts: Training images of each class. A network that learns their frequencies alone has their entropy for its
-            loss: ln K for K classes of equal size.
+        chance: Loss of a network that has learned the frequencies of the classes alone (`zoo.tasks.task.Task`); None
+            where the task has no such number.
     """
-    present = [count for count in counts if count]
-    shares = [count / sum(present) for count in present]
-    chance = -sum(share * math.log(share) for share in shares)
-    if len(history) < PLATEAU_EPOCHS or any(entry.train_loss < (1 - PLATEAU) * chance for entry in history):
+    if (
+        chance is None
+        or len(history) < PLATEAU_EPOCHS
+        or any(entry.train_loss < (1 - PLATEAU) * chance for entry in history)
+    ):
         return 0
     return len(history)
 

@@ -10,24 +10,23 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from zoo.errors import DataError
+from zoo.errors import DataError, MissingError
 from zoo.plurals import counted
-from zoo.results.comparison import MACRO, Variant
+from zoo.results.comparison import Variant
 from zoo.results.files import read_file
 from zoo.results.store import PREDICTIONS
+from zoo.results.tasks import task_of_result
 from zoo.scores.stats import (
     Array,
     area_interval,
     critical_value,
     holm,
-    largest_effects,
-    macro_components,
     moments,
-    softmax,
     two_sided_p,
 )
+from zoo.tasks.find import CORE, Tasks
+from zoo.tasks.task import Contributions
 
 SIGNIFICANCE = 0.05
 POWER = 0.8
@@ -51,8 +50,9 @@ class Comparison:
 
     Args:
         first, second: Their names; the first has the higher area.
-        score: "macro" or a class.
-        difference: Difference of the areas, averaged over seeds; first less second.
+        score: "macro", for the score that ranks networks, or another score, such as a class for its area.
+        label: Name of the score for readers, such as "macro AUC".
+        difference: Difference of the scores, averaged over seeds; first less second.
         low, high: 95 % interval of the difference, not corrected; over images only where a variant has one seed.
         p: Two-sided p value of the networks; None where a variant has one seed.
         corrected: P after Holm, over all pairs of the table; None where a variant has one seed.
@@ -65,6 +65,7 @@ class Comparison:
     first: str
     second: str
     score: str
+    label: str
     difference: float
     low: float
     high: float
@@ -89,9 +90,6 @@ class Comparison:
 
     def in_words(self) -> str:
         """Return a sentence for a reader."""
-        what = "macro AUC" if self.score == MACRO else f"AUC of {self.score.replace('_', ' ')}"
-        if self.better is not None:
-            what = self.score
         direction, side = ("lower", "below") if self.better == "lower" else ("higher", "above")
         over = " over images" if self.corrected is None else ""
         numbers = f"{self.difference:+.4f}, 95 %{over} {self.low:+.4f} to {self.high:+.4f}"
@@ -100,7 +98,7 @@ class Comparison:
         if self.verdict.startswith("too few"):
             numbers += f"; a difference below {self.detectable:.4f} would often be missed"
         sentence = _SENTENCES[self.verdict].format(
-            first=self.first, second=self.second, what=what, direction=direction, side=side
+            first=self.first, second=self.second, what=self.label, direction=direction, side=side
         )
         return f"{sentence}: {numbers}"
 
@@ -122,15 +120,19 @@ class Sample:
     Args:
         name: Name of the variant.
         images: Name of the test images.
-        areas: [seeds, K + 1], the macro average last.
-        components: [K + 1, N], mean over seeds; see `zoo.scores.stats.auc_components`.
-        own: [K + 1] variance of an area over images that one training does not share with others of the variant.
-        largest: [K + 1] largest change of an area by a single image.
-        ends: [K + 1, 2] interval of each mean area over images.
+        scores: Names of the R scores, the one that ranks networks last.
+        labels: Names of the scores for readers.
+        areas: [seeds, R] scores.
+        components: [R, N], mean over seeds; see `zoo.scores.stats.auc_components`.
+        own: [R] variance of a score over images that one training does not share with others of the variant.
+        largest: [R] largest change of a score by a single image.
+        ends: [R, 2] interval of each mean score over images.
     """
 
     name: str
     images: str
+    scores: tuple[str, ...]
+    labels: tuple[str, ...]
     areas: Array
     components: Array
     own: Array
@@ -138,25 +140,23 @@ class Sample:
     ends: Array
 
 
-def make_sample(name: str, images: str, predictions: Iterable[tuple[Array, NDArray[np.int64]]]) -> Sample:
+def make_sample(name: str, images: str, contributions: Iterable[Contributions]) -> Sample:
     """Return the sample of a variant.
 
     Args:
         name: Name of the variant.
         images: Name of the test images.
-        predictions: Probabilities [N, K] and labels [N] of each seed.
+        contributions: Scores of each seed, with what each image adds to their error.
     """
     areas: list[Array] = []
     total: Array | float = 0.0
     squares: Array | float = 0.0
-    largest: Array | None = None
-    for probabilities, labels in predictions:
-        area, components = macro_components(probabilities, labels)
-        areas.append(area)
-        total, squares = total + components, squares + (components**2).sum(1)
-        largest = largest_effects(labels, probabilities.shape[1])
+    for found in contributions:
+        areas.append(found.values)
+        total, squares = total + found.components, squares + (found.components**2).sum(1)
+    largest = found.largest
     count = len(areas)
-    mean, largest = np.asarray(total / count), np.asarray(largest)
+    mean = np.asarray(total / count)
     ends = [
         area_interval(float(area), *moments(component), largest_effect=float(effect))
         for area, component, effect in zip(np.mean(areas, 0), mean, largest, strict=True)
@@ -165,6 +165,8 @@ def make_sample(name: str, images: str, predictions: Iterable[tuple[Array, NDArr
     return Sample(
         name=name,
         images=images,
+        scores=found.names,
+        labels=found.labels,
         areas=np.stack(areas),
         components=mean,
         own=own,
@@ -173,11 +175,12 @@ def make_sample(name: str, images: str, predictions: Iterable[tuple[Array, NDArr
     )
 
 
-def compare_pairs(variants: Sequence[Variant]) -> tuple[list[Comparison], list[str]]:
-    """Compare every pair of variants, for the macro average and every class; see `compare_samples`.
+def compare_pairs(variants: Sequence[Variant], *, tasks: Tasks = CORE) -> tuple[list[Comparison], list[str]]:
+    """Compare every pair of variants, for every score that the task compares; see `compare_samples`.
 
     Args:
         variants: Variants of one problem.
+        tasks: Tasks that are installed.
 
     Returns:
         Comparisons, and sentences on variants that could not be compared.
@@ -186,16 +189,16 @@ def compare_pairs(variants: Sequence[Variant]) -> tuple[list[Comparison], list[s
     samples: list[Sample] = []
     for variant in variants:
         try:
-            samples.append(_read_sample(variant))
-        except DataError as error:
+            samples.append(_read_sample(variant, tasks))
+        except (DataError, MissingError) as error:
             problems.append(f"{variant.name} is not compared: {error}")
     if len({sample.images for sample in samples}) > 1:
         problems.append("Not all variants were tested on the same images; only those that were are compared.")
-    return compare_samples(samples, variants[0].results[0].classes if variants else ()), problems
+    return compare_samples(samples), problems
 
 
-def compare_samples(samples: Sequence[Sample], classes: Sequence[str]) -> list[Comparison]:
-    """Compare every pair of samples on the same test images, for the macro average and every class.
+def compare_samples(samples: Sequence[Sample]) -> list[Comparison]:
+    """Compare every pair of samples on the same test images, for every score, the one that ranks networks first.
 
     The error of a difference has two sources. The trainings: each variant's variance between seeds over their number.
     The images: DeLong's paired variance of the areas averaged over seeds, less the part that is each training's own,
@@ -205,15 +208,12 @@ def compare_samples(samples: Sequence[Sample], classes: Sequence[str]) -> list[C
 
     Args:
         samples: Samples of one problem.
-        classes: K names.
     """
     comparisons: list[Comparison] = []
-    # The areas of two classes are one number.
-    rows = [len(classes), *(range(len(classes)) if len(classes) > 2 else ())] if classes else []
-    for row in rows:
-        score = [*classes, MACRO][row]
+    count = len(samples[0].scores) if samples else 0
+    for row in [count - 1, *range(count - 1)] if count else []:
         pairs = [(one, other) for one, other in combinations(samples, 2) if one.images == other.images]
-        found = [compare_two(one, other, row, score) for one, other in pairs]
+        found = [compare_two(one, other, row) for one, other in pairs]
         for several in (False, True):  # networks and single trainings are two families of questions
             family = [each for each in found if (each[0].p is not None) == several]
             corrected = holm([p for _, p in family])
@@ -223,16 +223,18 @@ def compare_samples(samples: Sequence[Sample], classes: Sequence[str]) -> list[C
     return comparisons
 
 
-def _read_sample(variant: Variant) -> Sample:
+def _read_sample(variant: Variant, tasks: Tasks) -> Sample:
     """Return the sample of a variant.
 
     Raises:
         DataError: Predictions are missing or damaged, or the seeds were tested on different images.
+        MissingError: The task's plugin is absent.
     """
+    task = task_of_result(variant.results[0], tasks=tasks)
     names: set[str] = set()
     path = variant.results[0].run_dir / PREDICTIONS
 
-    def read() -> Iterator[tuple[Array, NDArray[np.int64]]]:
+    def read() -> Iterator[Contributions]:
         nonlocal path
         for result in variant.results:
             path = result.run_dir / PREDICTIONS
@@ -242,10 +244,12 @@ def _read_sample(variant: Variant) -> Sample:
             names.add(hashlib.sha256(about).hexdigest())
             if len(names) > 1:
                 raise DataError("its seeds were tested on different images.")
-            probabilities = softmax(arrays["test.logits"])
-            if probabilities.shape[1] != len(result.classes):
-                raise DataError(f"{path} has {counted(probabilities.shape[1], 'class')}, not {len(result.classes)}.")
-            yield probabilities, labels
+            predictions = arrays["test.logits"]
+            if predictions.shape[1] != task.outputs:
+                raise DataError(
+                    f"{path} has {counted(predictions.shape[1], 'prediction')} an image, not {task.outputs}."
+                )
+            yield task.contributions(predictions, labels)
 
     try:
         sample = make_sample(variant.name, "", read())
@@ -254,7 +258,7 @@ def _read_sample(variant: Variant) -> Sample:
     return replace(sample, images=names.pop())
 
 
-def compare_two(one: Sample, other: Sample, row: int, score: str) -> tuple[Comparison, float]:
+def compare_two(one: Sample, other: Sample, row: int) -> tuple[Comparison, float]:
     """Return a comparison before it is corrected and judged, and its p value, over images only with single seeds."""
     if other.areas[:, row].mean() > one.areas[:, row].mean():
         one, other = other, one
@@ -297,7 +301,8 @@ def compare_two(one: Sample, other: Sample, row: int, score: str) -> tuple[Compa
     comparison = Comparison(
         first=one.name,
         second=other.name,
-        score=score,
+        score=one.scores[row],
+        label=one.labels[row],
         difference=difference,
         low=low,
         high=high,

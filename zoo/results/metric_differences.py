@@ -64,7 +64,7 @@ def compare_metrics(variants: Sequence[Variant]) -> list[Comparison]:
     for key, direction in directions.items():
         samples = [sample for variant in variants if (sample := _sample(variant, key, direction, drawn))]
         pairs = [(one, other) for one, other in combinations(samples, 2) if one.images == other.images]
-        found = [compare_two(one, other, 0, value_name(key)) for one, other in pairs]
+        found = [compare_two(one, other, 0) for one, other in pairs]
         for several in (False, True):
             family = [each for each in found if (each[0].p is not None) == several]
             corrected = holm([p for _, p in family])
@@ -99,6 +99,8 @@ def _sample(
     return Sample(
         name=variant.name,
         images=f"{first.data.recipe_hash} {first.data.counts['test']} {len(draws[0])}",
+        scores=(value_name(key),),
+        labels=(value_name(key),),
         areas=np.array(values)[:, None],
         components=mean[None],
         own=np.array([own]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -12,51 +13,64 @@ from zoo.environment import Environment
 from zoo.models.weights_file import Init
 from zoo.results.cell import Cell
 from zoo.schema import Count, Record
-from zoo.scores.schema import Calibration, Equivariance, Interval, Probe, Scores
+from zoo.scores.schema import AnyScores, Calibration, Equivariance, Interval, Probe, Scores
 
 
-class Epoch(Record, omit_defaults=True):
+class Epoch(Record, omit_defaults=True, kw_only=True):
     """One epoch of a training, or the fit of a network that fits itself: a line of history.jsonl.
 
     Args:
         epoch: Number, counted from 1.
         train_loss: Mean loss over the epoch's steps; of a network that fits itself, over the first training images.
         lr: Learning rate of its last step.
-        val_loss: Mean cross entropy on the validation split, by the moving average of the weights.
-        val_auc: Macro one-vs-rest area there.
-        val_accuracy: Accuracy there.
+        val_loss: Mean loss on the validation split, by the moving average of the weights.
+        val_auc: Macro one-vs-rest area there; None in tasks other than classification.
+        val_accuracy: Accuracy there; None as for `val_auc`.
         train_seconds: Time of the training steps.
         waited_seconds: Part of it in which the network waited for images.
         train_images_per_second: Training images over `train_seconds`.
         micro_batches: Parts that each batch was computed in; more than 1 where memory ran out.
         seconds: Time of the epoch, validation included.
         phase: Number of its phase, counted from 1; None where all training images have the parameters of the others.
+        val_score: Score of the validation split by which a task of a plugin selects an epoch, higher is better.
     """
 
     epoch: Count
     train_loss: float
     lr: float
     val_loss: float
-    val_auc: float
-    val_accuracy: float
+    val_auc: float | None = None
+    val_accuracy: float | None = None
     train_seconds: float
     waited_seconds: float
     train_images_per_second: float
     micro_batches: Count
     seconds: float
     phase: Count | None = None
+    val_score: float | None = None
+
+    def selects(self, rule: str) -> float:
+        """Return the number by which a rule selects an epoch, higher is better; NaN where the epoch lacks it."""
+        value = getattr(self, rule, None)
+        return math.nan if value is None else -value if rule == "val_loss" else value
 
 
-class Validation(Record):
+class Validation(Record, omit_defaults=True):
     """The epoch whose weights were kept.
 
     Args:
-        auc: Macro AUC on the validation split.
         epoch: Number of the epoch, counted from 1.
+        auc: Macro AUC on the validation split; None in tasks other than classification.
+        loss: Mean loss on the validation split, in tasks other than classification.
     """
 
-    auc: float
     epoch: Count
+    auc: float | None = None
+    loss: float | None = None
+
+    def in_words(self) -> str:
+        """Return the score with its name."""
+        return f"validation loss {self.loss:.4g}" if self.auc is None else f"validation AUC {self.auc:.4f}"
 
 
 class Cost(Record):
@@ -89,18 +103,20 @@ class Cost(Record):
     simulation_seconds: float
 
 
-class DataSummary(Record):
+class DataSummary(Record, omit_defaults=True):
     """The images of a run.
 
     Args:
         recipe_hash: Hash of their recipe.
         image_shape: Channels, height, width.
         counts: Split -> images of each class; without "train" for a stream.
+        trained_on: Classes whose images alone are in the training and validation splits; empty for all classes.
     """
 
     recipe_hash: str
     image_shape: tuple[Count, Count, Count]
     counts: Mapping[str, tuple[Count, ...]]
+    trained_on: tuple[str, ...] = ()
 
 
 class FreshTest(Record):
@@ -110,13 +126,13 @@ class FreshTest(Record):
         seed: Seed of the images.
         recipe_hash: Hash of their recipe.
         scores: Scores on them.
-        difference: Macro AUC on the benchmark's own test images less that on these.
+        difference: Headline score (macro AUC) on the benchmark's own test images less that on these.
         interval: 95 % interval of the difference.
     """
 
     seed: Count
     recipe_hash: str
-    scores: Scores
+    scores: AnyScores
     difference: float
     interval: Interval
 
@@ -161,7 +177,7 @@ class Finished(Record, omit_defaults=True):
         run_id: Id of the cell.
         cell: Cell of the run.
         run_dir: Folder of the run; known to the reader, not part of the file.
-        classes: Names of the K classes in the order of the logits.
+        classes: Names of the K labels, for classification in the order of the logits.
         test: Scores on the test split.
         val: The epoch whose weights were kept; this and the next two are None for predictions made elsewhere.
         equivariance: Declared and measured symmetry.
@@ -193,7 +209,7 @@ class Finished(Record, omit_defaults=True):
     cell: Cell
     run_dir: Path
     classes: tuple[str, ...]
-    test: Scores
+    test: AnyScores
     val: Validation | None
     equivariance: Equivariance | None
     cost: Cost | None
@@ -216,12 +232,13 @@ class Finished(Record, omit_defaults=True):
 
     def __post_init__(self) -> None:
         count = len(self.classes)
-        if lost := {*self.classes, "macro"} - self.test.auc.keys():
-            raise ValueError(f"test.auc lacks {', '.join(sorted(lost))}")
-        if "auc.macro" not in self.test.intervals:
-            raise ValueError("test.intervals lacks auc.macro")
-        if {count} != {len(self.test.confusion), *map(len, self.test.confusion)}:
-            raise ValueError(f"test.confusion is not a table of {count} x {count} numbers")
+        if isinstance(self.test, Scores):
+            if lost := {*self.classes, "macro"} - self.test.auc.keys():
+                raise ValueError(f"test.auc lacks {', '.join(sorted(lost))}")
+            if "auc.macro" not in self.test.intervals:
+                raise ValueError("test.intervals lacks auc.macro")
+            if {count} != {len(self.test.confusion), *map(len, self.test.confusion)}:
+                raise ValueError(f"test.confusion is not a table of {count} x {count} numbers")
         for name in ("val", "equivariance", "cost") if self.scored is None else ():
             if getattr(self, name) is None:
                 raise ValueError(f"{name} of the run is missing")

@@ -15,7 +15,9 @@ from zoo.results import store
 from zoo.results.cell import Cell
 from zoo.results.files import checked_file, predictions_digest, read_file, read_history
 from zoo.results.schema import Finished
+from zoo.results.tasks import task_of_result
 from zoo.schema import plain
+from zoo.tasks.find import CORE, Tasks
 
 TOLERANCE = 1e-6
 """Largest difference of a score computed again: another numpy or torch sums in another order."""
@@ -42,8 +44,13 @@ class Verdict:
     notes: Sequence[str] = ()
 
 
-def verify_run(run_dir: Path) -> Verdict:
-    """Compare a run's result with its folder, its cell, the hashes of its files, and the scores of its predictions."""
+def verify_run(run_dir: Path, *, tasks: Tasks = CORE) -> Verdict:
+    """Compare a run's result with its folder, its cell, the hashes of its files, and the scores of its predictions.
+
+    Args:
+        run_dir: Folder of the run.
+        tasks: Tasks that are installed.
+    """
     problems: list[str] = []
     cell = result = None
     try:
@@ -76,7 +83,7 @@ def verify_run(run_dir: Path) -> Verdict:
         except DataError as error:
             problems.append(error.args[0].replace(str(run_dir / name), name).removesuffix("."))
     try:
-        problems += _compare_scores(run_dir, result)
+        problems += _compare_scores(run_dir, result, tasks)
     except (ZooError, LookupError, TypeError, ValueError, RuntimeError) as error:
         problems.append(f"{store.PREDICTIONS} cannot be scored: {error}")
     return Verdict(run_dir=run_dir, state="false" if problems else "true", problems=problems)
@@ -103,12 +110,12 @@ def _read(result: Finished, name: str) -> None:
             raise DataError(f"{result.run_dir / name} states the temperature {about.temperature}, the result {stated}.")
 
 
-def _compare_scores(run_dir: Path, result: Finished) -> list[str]:
+def _compare_scores(run_dir: Path, result: Finished, tasks: Tasks) -> list[str]:
     import torch
 
     from zoo.scores.calibration import calibrated_scores, fit_temperature
-    from zoo.scores.score import score
 
+    task = task_of_result(result, tasks=tasks)
     problems = []
     arrays, metadata = store.read_arrays(run_dir / store.PREDICTIONS)
     if result.scored and result.cell.predictions != (
@@ -116,7 +123,7 @@ def _compare_scores(run_dir: Path, result: Finished) -> list[str]:
     ):
         return [f"the cell states predictions {result.cell.predictions[:16]}..., stored are {found[:16]}..."]
     logits, labels = (torch.from_numpy(arrays[f"test.{name}"]) for name in ("logits", "labels"))
-    again = flatten(plain(score(logits, labels, result.classes)))
+    again = flatten(plain(task.score(logits, labels)))
     stored = flatten(plain(result.test))
     if (stated := result.calibration) is not None:
         again |= flatten(
@@ -133,7 +140,7 @@ def _compare_scores(run_dir: Path, result: Finished) -> list[str]:
     if result.fresh is not None:
         arrays, _ = store.read_arrays(run_dir / store.FRESH)
         logits, labels = (torch.from_numpy(arrays[f"fresh.{name}"]) for name in ("logits", "labels"))
-        again |= flatten(plain(score(logits, labels, result.classes)), prefix="fresh")
+        again |= flatten(plain(task.score(logits, labels)), prefix="fresh")
         stored |= flatten(plain(result.fresh.scores), prefix="fresh")
     # Only what both hold: a newer zoo may compute more, and plugins' metrics are their own.
     wrong = [name for name in again if name in stored and not close(again[name], stored[name], TOLERANCE)]

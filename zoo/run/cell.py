@@ -38,13 +38,15 @@ from zoo.scores.calibration import calibrated_scores, fit_temperature
 from zoo.scores.equivariance import declared_symmetry, measure_equivariance
 from zoo.scores.finite import require_finite
 from zoo.scores.schema import Equivariance
-from zoo.scores.score import inference_rate, score
+from zoo.scores.score import inference_rate
 from zoo.specs import ModelSpec
+from zoo.tasks.task import Task
 from zoo.train.checkpoint import CHECKPOINT
 from zoo.train.fit import fit, prepare
-from zoo.train.loop import predict, waited_share
+from zoo.train.loop import waited_share
 from zoo.train.own_fit import fit_notes
 from zoo.train.team import ALONE, Team
+from zoo.train.validation import predict
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -52,7 +54,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXAMPLES_PER_CLASS = 4
-MISTAKES_PER_CLASS = 4
 GOLDEN_IMAGES = 3
 
 
@@ -78,7 +79,7 @@ def run_cell(
         device: "cpu", "cuda" or "mps".
         images: Read simulated images from this folder; default: the cache, which is filled.
         force: Run it again from the start although there is a result.
-        team: The processes that train together. The first calls this; the others call `zoo.train.fit.help_fit`.
+        team: The processes that train together. The first calls this; the others call `zoo.train.help.help_fit`.
 
     Returns:
         What result.json holds.
@@ -173,18 +174,14 @@ def _run(
     with written_whole(run_dir / store.HISTORY) as temporary:
         lines = (json_text(plain(entry), what=store.HISTORY) + "\n" for entry in history)
         temporary.write_text("".join(lines), encoding="utf-8")
-    own, when = fitted.own, "Validation images after the training"
+    task, own, when = prepared.task, fitted.own, "Validation images after the training"
     val_logits, val_labels = own.predictions if own else predict(classifier, fitted.val_data, when=when)
-    temperature = fit_temperature(val_logits, val_labels)
+    temperature = fit_temperature(val_logits, val_labels) if task.weights_outputs is None else None
     about = _about(
-        cell,
-        spec,
-        train_split,
-        instrument=prepared.data.instrument,
-        init=prepared.init,
-        temperature=temperature,
-    )
-    chosen = _first_of_classes(val_split, most=GOLDEN_IMAGES)
+        cell, spec, train_split, instrument=prepared.data.instrument, init=prepared.init, task=task,
+        reference=task.reference(val_logits.double().numpy()), temperature=temperature,
+    )  # fmt: skip
+    chosen = _some_of_classes(val_split, most=GOLDEN_IMAGES)
     golden = golden_predictions(classifier, torch.from_numpy(val_split.images_at(chosen)))
     require_finite(
         golden["logits"],
@@ -222,8 +219,8 @@ def _run(
         run_dir / store.PREDICTIONS,
         {"test": (test_split, test_logits, test_labels), "val": (val_split, val_logits, val_labels)},
     )
-    write_mistakes(run_dir / store.MISTAKES, test_split, test_logits, test_labels)
-    scores = score(test_logits, test_labels, test_split.classes)
+    write_mistakes(run_dir / store.MISTAKES, test_split, test_logits, test_labels, task)
+    scores = task.score(test_logits, test_labels)
     splits = [val_split, test_split] if stream is not None else [train_split, val_split, test_split]
     summary_of_stream = None
     if stream is not None:
@@ -234,6 +231,7 @@ def _run(
         )
     # Of all sessions, counted by epochs: an interruption does not make a run cheaper.
     earlier_seconds = sum(entry.seconds for entry in history[: -epochs_here or None])
+    chance = task.chance_loss(train_split.class_counts)
     finished = Finished(
         schema=SCHEMA,
         status="ok",
@@ -242,13 +240,18 @@ def _run(
         run_dir=run_dir,
         classes=tuple(test_split.classes),
         test=scores,
-        val=Validation(auc=fitted.val_auc, epoch=fitted.epoch),
+        val=Validation(
+            auc=fitted.kept.val_auc,
+            loss=fitted.kept.val_loss if fitted.kept.val_auc is None else None,
+            epoch=fitted.epoch,
+        ),
         equivariance=Equivariance(group=group, declared=declared, before=before, after=after),
         cost=cost,
         data=DataSummary(
             recipe_hash=cell.recipe.hash,
             image_shape=train_split.image_shape,
             counts={split.name: split.class_counts for split in splits},
+            trained_on=task.question.trained_on_names,
         ),
         init=prepared.init,
         device=str(device),
@@ -257,11 +260,13 @@ def _run(
         environment=describe(),
         plugins=registry.loaded_plugins(host),
         stream=summary_of_stream,
-        calibration=calibrated_scores(test_logits, test_labels, test_split.classes, temperature=temperature),
+        calibration=None
+        if temperature is None
+        else calibrated_scores(test_logits, test_labels, test_split.classes, temperature=temperature),
         fit_notes=fit_notes(classifier.network, name=cell.model) if own else (),
-        not_begun=0 if cell.fits_itself else epochs_at_chance(history, counts=train_split.class_counts),
+        not_begun=0 if cell.fits_itself else epochs_at_chance(history, chance=chance),
     )
-    return with_metrics(host, finished, test_logits, test_labels)
+    return with_metrics(host, finished, test_logits, test_labels, task=task)
 
 
 def _about(
@@ -271,7 +276,9 @@ def _about(
     *,
     instrument: Instrument | None,
     init: Init | None,
-    temperature: float,
+    task: Task,
+    reference: tuple[float, ...],
+    temperature: float | None,
 ) -> About:
     """Return what the weights must carry to be used without this run's folder."""
     sample = np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(np.int64))
@@ -291,12 +298,20 @@ def _about(
         init=init,
         phases=cell.phases,
         temperature=temperature,
+        # A grouping of classes is known by its classes, as it was before there were other tasks.
+        task="" if task.weights_outputs is None else cell.task,
+        trained_on=task.question.trained_on_names,
+        outputs=task.weights_outputs,
+        reference=reference,
     )
 
 
-def _first_of_classes(split: Split, *, most: int) -> NDArray[np.int64]:
-    """Return the position of the first image of each class, for at most `most` classes."""
-    return np.array([np.argmax(split.labels == k) for k in np.unique(split.labels)[:most]])
+def _some_of_classes(split: Split, *, most: int) -> NDArray[np.int64]:
+    """Return the position of the first image of each class, for at most `most` classes; of one class, the first few."""
+    present = np.unique(split.labels)[:most]
+    if len(present) == 1:
+        return np.arange(min(most, len(split)))
+    return np.array([np.argmax(split.labels == k) for k in present])
 
 
 def write_predictions(path: Path, splits: dict[str, tuple[Split, Tensor, Tensor]]) -> None:
@@ -321,18 +336,14 @@ def _write_examples(path: Path, split: Split) -> None:
     )
 
 
-def write_mistakes(path: Path, split: Split, logits: Tensor, labels: Tensor) -> None:
-    """Keep the test images of each class that the network gave the least chance, so that a report can show them."""
-    probabilities, truth = logits.double().softmax(1).numpy(), labels.numpy()
-    chance = probabilities[np.arange(len(truth)), truth]
-    worst = np.concatenate(
-        [
-            of_class[np.argsort(chance[of_class], kind="stable")[:MISTAKES_PER_CLASS]]
-            for of_class in (np.flatnonzero(truth == k) for k in range(len(split.classes)))
-        ]
-    )
+def write_mistakes(path: Path, split: Split, logits: Tensor, labels: Tensor, task: Task) -> None:
+    """Keep the few test images that a report shows, with the predictions for them: the largest errors."""
+    predictions, truth = logits.numpy(), labels.numpy()
+    chosen = task.notable(predictions, truth)
+    answers = task.for_metrics(predictions)[chosen]
+    name = "probabilities" if task.weights_outputs is None else "predictions"
     store.write_arrays(
         path,
-        {"images": split.images_at(worst), "labels": truth[worst], "probabilities": probabilities[worst]},
-        {"classes": json.dumps(list(split.classes)), "ids": json.dumps([split.ids[i] for i in worst])},
+        {"images": split.images_at(chosen), "labels": truth[chosen], name: answers},
+        {"classes": json.dumps(list(split.classes)), "ids": json.dumps([split.ids[i] for i in chosen])},
     )

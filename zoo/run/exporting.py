@@ -61,7 +61,8 @@ def export_split(
             hint="See which data sets are simulated: zoo list-datasets",
         )
     recipe = problem.recipe if seed is None else seed.published(problem.recipe)
-    dataset = Dataset(host, problem.recipe, problem.sizes, task=task)
+    question = problem.task.question
+    dataset = Dataset(host, problem.recipe, problem.sizes, question=question)
     instrument = dataset.instrument
     export = Export(
         format=FORMAT,
@@ -70,8 +71,8 @@ def export_split(
         split=split,
         image_shape=dataset.image_shape,
         pixel_scale=None if instrument is None else instrument.pixel_scale,
-        classes=dataset.task.classes,
-        task=task,
+        classes=question.classes,
+        task=problem.asked,
         budget=problem.budget,
         sizes=problem.sizes,
         recipe=recipe,
@@ -79,6 +80,6 @@ def export_split(
         labels=(seed is None) if labels is None else labels,
     )
     export = prepare_export(folder, export)
-    opened = open_published(host, recipe, problem.sizes, split=split, task=task, seed=seed, progress=progress)
+    opened = open_published(host, recipe, problem.sizes, split=split, question=question, seed=seed, progress=progress)
     report = None if progress is None else lambda done, total: progress("write", done, total)
     return write_export(folder, export, opened, progress=report)

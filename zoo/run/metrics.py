@@ -21,6 +21,7 @@ from zoo.results import store
 from zoo.results.files import is_metric_file, read_resampled, write_resampled
 from zoo.results.schema import Finished
 from zoo.specs import MetricSpec, Spec
+from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -34,14 +35,15 @@ LONGEST_NAME, MOST_VALUES = 100, 1_000
 
 
 def plugin_metrics(
-    host: Host, logits: Tensor, labels: Tensor, *, only: Collection[str] | None = None
+    host: Host, logits: Tensor, labels: Tensor, *, task: Task, only: Collection[str] | None = None
 ) -> dict[str, dict[str, float]]:
     """Return id -> values of the metrics that plugins add; one that fails is logged and left out.
 
     Args:
         host: The plugins.
-        logits: [N, K].
+        logits: Predictions [N, K].
         labels: [N].
+        task: Task of the predictions; only metrics that take them are computed.
         only: Ids of the metrics; None stands for all.
 
     Raises:
@@ -49,10 +51,10 @@ def plugin_metrics(
     """
     extra: dict[str, dict[str, float]] = {}
     for spec in host.specs_of(MetricSpec):
-        if only is not None and spec.id not in only:
+        if not takes(spec, task) or (only is not None and spec.id not in only):
             continue
         try:
-            extra[spec.id] = _values(spec, logits.double().softmax(1).numpy(), labels.numpy())
+            extra[spec.id] = _values(spec, task.for_metrics(logits.numpy()), labels.numpy())
         except Exception:
             logger.warning("metric %s failed", spec.id, exc_info=True)
             continue
@@ -64,6 +66,11 @@ def plugin_metrics(
     return extra
 
 
+def takes(spec: Spec, task: Task) -> bool:
+    """Return whether a metric takes the predictions of a task."""
+    return isinstance(spec, MetricSpec) and task.name in spec.tasks
+
+
 def _values(spec: Spec, probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
     """Return what a metric gives for some images; it raises what it raises."""
     metric = registry.load_target(spec)
@@ -73,7 +80,7 @@ def _values(spec: Spec, probabilities: NDArray[np.float64], labels: NDArray[np.i
 
 
 def with_metrics(
-    host: Host, result: Finished, logits: Tensor, labels: Tensor, *, only: Collection[str] | None = None
+    host: Host, result: Finished, logits: Tensor, labels: Tensor, *, task: Task, only: Collection[str] | None = None
 ) -> Finished:
     """Return a result with the metrics of plugins; their resampled values lie in a file of its folder.
 
@@ -84,20 +91,21 @@ def with_metrics(
         result: Result, whose other metrics stay.
         logits: [N, K] of the test split.
         labels: [N].
+        task: Task of the result.
         only: Ids of the metrics; None stands for all.
 
     Raises:
         TrainingError: A value is not a finite number.
         DataError: The file cannot be written, or that of the result is damaged.
     """
-    found = plugin_metrics(host, logits, labels, only=only)
+    found = plugin_metrics(host, logits, labels, task=task, only=only)
     if not found:
         return result
     specs = {spec.id: spec for spec in host.specs_of(MetricSpec) if isinstance(spec, MetricSpec) and spec.id in found}
     kept = {key: values for key, values in read_resampled(result).items() if key[0] not in found}
     for name, spec in specs.items():
         if declared := [value for value in found[name] if value in spec.better]:
-            drawn = _resampled(spec, declared, logits.double().softmax(1).numpy(), labels.numpy())
+            drawn = _resampled(spec, declared, task.for_metrics(logits.numpy()), labels.numpy())
             kept |= {(name, value): values for value, values in drawn.items()}
     files = {name: sha256 for name, sha256 in result.files.items() if not is_metric_file(name)}
     if kept:

@@ -6,7 +6,6 @@ import csv
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +23,8 @@ _SHOWN = 3
 Columns = Mapping[str, Sequence[Any]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Predictions:
-    """Predictions in the order of the images.
-
-    Args:
-        probabilities: [N, K] in float64; rows sum to 1 up to rounding.
-        largest_error: Largest distance of the sum of an image's probabilities from 1 in the file.
-    """
-
-    probabilities: NDArray[np.float64]
-    largest_error: float
-
-
-def read_columns(path: Path, classes: Sequence[str]) -> Columns:
-    """Return the columns of a file, which are the id and the classes.
+def read_columns(path: Path, names: Sequence[str]) -> Columns:
+    """Return the columns of a file, which are the id and those of these names: classes, or a score.
 
     Raises:
         UsageError: The file was not found, cannot be read, or has other columns.
@@ -47,39 +33,39 @@ def read_columns(path: Path, classes: Sequence[str]) -> Columns:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise UsageError(
-            f"{path} is not one of {', '.join(READERS)}.{nearest(path.suffix, READERS)}", hint=_form(classes)
+            f"{path} is not one of {', '.join(READERS)}.{nearest(path.suffix, READERS)}", hint=_form(names)
         )
     try:
         columns = reader(regular_file(path))
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror or error}.") from error
-    wanted = [ID, *classes]
+    wanted = [ID, *names]
     if missing := [name for name in wanted if name not in columns]:
         others = [name for name in columns if name not in wanted]
         words = f" It has {', '.join(map(repr, others[:8]))}." if others else ""
         raise UsageError(
             f"{path} has no column {', '.join(map(repr, missing))}.{words}{nearest(missing[0], others)}",
-            hint=_form(classes),
+            hint=_form(names),
         )
     if unknown := [name for name in columns if name not in wanted]:
         raise UsageError(
-            f"{path} has the column {unknown[0]!r}, which is not a class of the images.{nearest(unknown[0], classes)}",
-            hint=_form(classes),
+            f"{path} has the column {unknown[0]!r}, which is not a class of the images.{nearest(unknown[0], names)}",
+            hint=_form(names),
         )
     return columns
 
 
-def match_predictions(columns: Columns, *, classes: Sequence[str], ids: Sequence[str], path: Path) -> Predictions:
-    """Return predictions in the order of the images; each image must have one.
+def match_rows(columns: Columns, *, names: Sequence[str], ids: Sequence[str], path: Path) -> NDArray[np.float64]:
+    """Return predictions [N, K] in the order of the images; each image must have a row of finite numbers.
 
     Args:
         columns: What `read_columns` returned.
-        classes: K names of the classes.
+        names: K names of the columns.
         ids: N ids of the images.
         path: Path of the file, for messages.
 
     Raises:
-        UsageError: An id is missing, double or foreign, or a probability is impossible; nothing is scored partly.
+        UsageError: An id is missing, double or foreign, or a value is not a finite number; nothing is scored partly.
     """
     given = [_as_text(value) for value in columns[ID]]
     place = {name: row for row, name in enumerate(given)}
@@ -98,13 +84,36 @@ def match_predictions(columns: Columns, *, classes: Sequence[str], ids: Sequence
             "split.",
             hint="Nothing was scored: scores of a part of the images cannot be compared.",
         )
-    order = [place[name] for name in ids]
-    table = np.stack([_numbers(columns[name], name, given, path) for name in classes], 1)
-    if (bad := ~(np.isfinite(table) & (table >= 0) & (table <= 1 + TOLERANCE))).any():
+    table = np.stack([_numbers(columns[name], name, given, path) for name in names], 1)
+    if (bad := ~np.isfinite(table)).any():
+        row, k = (int(found[0]) for found in np.nonzero(bad))
+        raise UsageError(
+            f"{path}: {counted(int(bad.any(1).sum()), 'row')} with a value that is not finite; the first is "
+            f"{names[k]}={table[row, k]:g} of {given[row]!r}."
+        )
+    return table[[place[name] for name in ids]]
+
+
+def as_probabilities(
+    table: NDArray[np.float64], *, names: Sequence[str], ids: Sequence[str], path: Path
+) -> tuple[NDArray[np.float64], float]:
+    """Return probabilities divided by their sum, and the largest distance of a sum from 1.
+
+    Args:
+        table: [N, K] values of the images.
+        names: K names of the classes.
+        ids: N ids of the images.
+        path: Path of the file, for messages.
+
+    Raises:
+        UsageError: A value is not a probability, or the values of an image do not sum to 1.
+    """
+    # The largest of rounded probabilities may exceed 1 as far as their sum may.
+    if (bad := (table < 0) | (table > 1 + TOLERANCE)).any():
         row, k = (int(found[0]) for found in np.nonzero(bad))
         raise UsageError(
             f"{path}: {counted(int(bad.any(1).sum()), 'row')} with a value that is not a probability from 0 to 1; the "
-            f"first is {classes[k]}={table[row, k]:g} of {given[row]!r}.",
+            f"first is {names[k]}={table[row, k]:g} of {ids[row]!r}.",
             hint="A network's logits become probabilities by softmax.",
         )
     sums = table.sum(1)
@@ -114,14 +123,14 @@ def match_predictions(columns: Columns, *, classes: Sequence[str], ids: Sequence
         wrong = int((errors > TOLERANCE).sum())
         raise UsageError(
             f"{path}: the probabilities of {counted(wrong, 'image')} do not sum to 1 within {TOLERANCE:g}; those of "
-            f"{given[row]!r} sum to {sums[row]:.6g}.",
+            f"{ids[row]!r} sum to {sums[row]:.6g}.",
             hint="Divide each row by its sum, if the values are meant as relative probabilities.",
         )
-    return Predictions(probabilities=(table / sums[:, None])[order], largest_error=float(errors.max(initial=0.0)))
+    return table / sums[:, None], float(errors.max(initial=0.0))
 
 
-def _form(classes: Sequence[str]) -> str:
-    return f"Columns: {', '.join([ID, *classes])}; one row for each image, with the probability of each class."
+def _form(names: Sequence[str]) -> str:
+    return f"Columns: {', '.join([ID, *names])}; one row for each image."
 
 
 def _some(names: Sequence[str], what: str) -> str:

@@ -21,7 +21,7 @@ from zoo.results.schema import Finished
 from zoo.results.verify import flatten
 from zoo.run.matrix import CellState, run_matrix
 from zoo.run.where import Where
-from zoo.scores.schema import Scores
+from zoo.scores.schema import AnyScores, Measures
 from zoo.specs import DatasetSpec, ModelSpec
 
 if TYPE_CHECKING:
@@ -121,7 +121,9 @@ def _as_installed(host: Host, cell: Cell) -> Cell:
     )
 
 
-def _compared(scores: Scores) -> dict[str, float]:
+def _compared(scores: AnyScores) -> dict[str, float]:
+    if isinstance(scores, Measures):
+        return {name: one.value for name, one in scores.in_order.items()}
     names = ("auc", "accuracy", "log_loss", "brier", "ece")
     return flatten({name: getattr(scores, name) for name in names})
 

@@ -14,7 +14,10 @@ from zoo.results import store
 from zoo.results.files import is_metric_file, read_file
 from zoo.results.find import good_result
 from zoo.results.schema import Finished
-from zoo.run.metrics import with_metrics
+from zoo.results.tasks import task_of_result
+from zoo.run.metrics import takes, with_metrics
+from zoo.specs import MetricSpec
+from zoo.tasks.find import tasks_by_name
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -37,9 +40,13 @@ def rescore(host: Host, run_dir: Path, *, only: Collection[str]) -> Finished:
         stored = good_result(run_dir)
         arrays, _ = read_file(stored, store.PREDICTIONS, only=("test.logits", "test.labels"))
         logits, labels = (torch.from_numpy(arrays[f"test.{name}"]) for name in ("logits", "labels"))
+        task = task_of_result(stored, tasks=tasks_by_name(host))
+        only = [spec.id for spec in host.specs_of(MetricSpec) if spec.id in only and takes(spec, task)]
+        if not only:
+            raise DataError(f"{run_dir}: none of the metrics takes predictions of the task {task.name}.")
         others = {name: values for name, values in stored.test.extra.items() if name not in only}
         bare = replace(stored, test=replace(stored.test, extra=others))
-        result = with_metrics(host, bare, logits, labels, only=only)
+        result = with_metrics(host, bare, logits, labels, task=task, only=only)
         if failed := [name for name in only if name not in result.test.extra]:
             raise DataError(f"{run_dir}: {', '.join(failed)} failed; the log above holds the cause.")
         store.write_result(result)

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -17,27 +17,27 @@ from zoo.data.export import DESCRIPTION, read_export
 from zoo.data.hidden import open_published, read_seed_file
 from zoo.data.recipe import Recipe
 from zoo.data.split import Split
-from zoo.data.task import open_task
 from zoo.devices import planned_device
 from zoo.environment import describe
 from zoo.errors import DataError, UsageError
 from zoo.paths import user_path
 from zoo.plan.problem import BenchmarkProblem, plan_problem
 from zoo.results import store
-from zoo.results.cell import SCHEMA, Cell
+from zoo.results.cell import SCHEMA, Cell, Rule
 from zoo.results.comparison import problem_key
 from zoo.results.files import predictions_digest
 from zoo.results.schema import DataSummary, Finished, Scored
 from zoo.run.cell import write_mistakes, write_predictions
 from zoo.run.metrics import with_metrics
-from zoo.run.predictions import match_predictions, read_columns
-from zoo.scores.score import score
+from zoo.run.predictions import as_probabilities, match_rows, read_columns
 from zoo.specs import DatasetSpec, SimulatorSpec
+from zoo.tasks.find import task_of_option
+from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
     from zoo.host import Host
 
-NAMESPACE = "scored"
+NAMESPACE, SCORE = "scored", "score"
 LEAST_PROBABILITY = 1e-30
 """Smaller probabilities count as this one, so that the log loss stays finite."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,79}")
@@ -103,15 +103,18 @@ def score_file(
             raise UsageError(f"{what} has more than {_LONGEST_NOTE} characters.")
     given = {"budget": budget, "task": task, "simulator": simulator, "set": settings}
     problem = _problem(host, data, given=given, device=device)
-    classes = open_task(problem.dataset, problem.task).classes
-    columns = read_columns(file, classes)  # before anything is simulated
+    asked = problem.task
+    names = _columns(asked)
+    columns = read_columns(file, names)  # before anything is simulated
     secret = None if seed_file is None else read_seed_file(seed_file)
     recipe = problem.recipe
     opened = open_published(
-        host, recipe, problem.sizes, split="test", task=problem.task, seed=secret, progress=progress
-    )  # fmt: skip
-    found = match_predictions(columns, classes=classes, ids=opened.ids, path=file)
-    logits = np.log(np.clip(found.probabilities, LEAST_PROBABILITY, None))
+        host, recipe, problem.sizes, split="test", question=asked.question, seed=secret, progress=progress
+    )
+    answers, largest_error = match_rows(columns, names=names, ids=opened.ids, path=file), 0.0
+    if asked.weights_outputs is None:
+        answers, largest_error = as_probabilities(answers, names=names, ids=opened.ids, path=file)
+        answers = np.log(np.clip(answers, LEAST_PROBABILITY, None))
     cell = Cell(
         model=f"{NAMESPACE}/{name}",
         model_version=1,
@@ -121,15 +124,30 @@ def score_file(
         training={},
         seed=seed,
         budget=problem.budget,
-        rule="val_auc",
+        rule=cast(Rule, asked.rules[0]),
         precision="fp32",
         versions=registry.installed_versions(host, recipe.dataset, recipe.simulator),
-        task=problem.task,
-        predictions=predictions_digest(logits, opened.ids, classes),
+        task=problem.asked,
+        predictions=predictions_digest(answers, opened.ids, opened.classes),
     )
     _refuse_second(folder, cell)
-    origin = Scored(author=author, cost_note=cost_note, file=file.name, largest_error=found.largest_error)
-    return _store(host, cell, opened, logits, origin, folder=folder, started=started)
+    origin = Scored(author=author, cost_note=cost_note, file=file.name, largest_error=largest_error)
+    return _store(host, cell, opened, answers, origin, task=asked, folder=folder, started=started)
+
+
+def _columns(task: Task) -> tuple[str, ...]:
+    """Return the columns of a file of predictions: the classes, or "score" for a task with one number for an image.
+
+    Raises:
+        UsageError: The task has several numbers for an image.
+    """
+    if task.weights_outputs is None:
+        return task.question.classes
+    if task.weights_outputs == 1:
+        return (SCORE,)
+    raise UsageError(
+        f"Predictions for the task {task.name} cannot be read from a file: it has several numbers an image."
+    )
 
 
 def _problem(host: Host, data: str, *, given: Mapping[str, Any], device: str) -> BenchmarkProblem:
@@ -161,9 +179,10 @@ def _problem(host: Host, data: str, *, given: Mapping[str, Any], device: str) ->
             f"The images of {path} were rendered on a GPU, and their noise cannot be drawn again here.",
             hint="Score on a machine with a GPU, or export with --device cpu.",
         )
+    asked, task = task_of_option(host, dataset, export.task)
     return BenchmarkProblem(
-        dataset=dataset, recipe=recipe, sizes=export.sizes, budget=export.budget, task=export.task
-    )  # fmt: skip
+        dataset=dataset, recipe=recipe, sizes=export.sizes, budget=export.budget, asked=asked.text, task=task
+    )
 
 
 def _check_versions(host: Host, dataset: DatasetSpec, recipe: Recipe, path: Path) -> None:
@@ -206,20 +225,21 @@ def _store(
     host: Host,
     cell: Cell,
     opened: Split,
-    logits: NDArray[np.float64],
+    predictions: NDArray[np.float64],
     origin: Scored,
     *,
+    task: Task,
     folder: Path,
     started: float,
 ) -> Finished:
     """Write scores and predictions into the store, and return the result."""
     run_dir = store.prepare_run(folder, cell, force=True)
-    answers, labels = torch.from_numpy(logits), torch.from_numpy(opened.labels.astype(np.int64))
+    answers, labels = torch.from_numpy(predictions), torch.from_numpy(opened.labels.astype(np.int64))
     with store.claim(run_dir):
         write_predictions(run_dir / store.PREDICTIONS, {"test": (opened, answers, labels)})
         files = [store.PREDICTIONS]
         if not cell.recipe.commitment:  # images with their classes would give answers of a challenge away
-            write_mistakes(run_dir / store.MISTAKES, opened, answers, labels)
+            write_mistakes(run_dir / store.MISTAKES, opened, answers, labels, task)
             files.append(store.MISTAKES)
         result = Finished(
             schema=SCHEMA,
@@ -228,7 +248,7 @@ def _store(
             cell=cell,
             run_dir=run_dir,
             classes=tuple(opened.classes),
-            test=score(answers, labels, opened.classes),
+            test=task.score(answers, labels),
             val=None,
             equivariance=None,
             cost=None,
@@ -236,6 +256,7 @@ def _store(
                 recipe_hash=cell.recipe.hash,
                 image_shape=opened.image_shape,
                 counts={"test": opened.class_counts},
+                trained_on=task.question.trained_on_names,
             ),
             init=None,
             device="cpu",
@@ -245,6 +266,6 @@ def _store(
             plugins=registry.loaded_plugins(host),
             scored=origin,
         )
-        result = with_metrics(host, result, answers, labels)
+        result = with_metrics(host, result, answers, labels, task=task)
         store.write_result(result)
     return result

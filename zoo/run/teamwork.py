@@ -89,7 +89,7 @@ def run_as_member(
     import torch
 
     from zoo.run.cell import run_cell
-    from zoo.train.fit import help_fit
+    from zoo.train.help import help_fit
     from zoo.train.loop import make_fabric
 
     results: list[RunResult] = []

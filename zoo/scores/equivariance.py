@@ -122,6 +122,7 @@ def measure_equivariance(
         changed = logits(transform_d4(images, element))
         squares[element] = _mean_square(changed - reference)
         flipped[element] = changed.argmax(1) != reference.argmax(1)
+    has_classes = reference.shape[1] > 1
 
     def change(elements: tuple[int, ...]) -> Change:
         if scale is None:
@@ -129,7 +130,7 @@ def measure_equivariance(
         some = [flipped[element] for element in elements[1:]]
         return Change(
             error=_over([squares[element] for element in elements[1:]], scale) if some else 0.0,
-            flips=float(torch.stack(some).any(0).double().mean()) if some else 0.0,
+            flips=(float(torch.stack(some).any(0).double().mean()) if some else 0.0) if has_classes else None,
             elements=len(elements),
         )
 
@@ -148,14 +149,19 @@ def measure_equivariance(
 
 def _scale(logits: Tensor) -> float | None:
     """Return the spread of the centred logits over the images; None where the answer does not depend on the image."""
-    centred = logits - logits.mean(1, keepdim=True)
+    centred = _centred(logits)
     spread = math.sqrt(float(centred.var(0, correction=0).mean()))
     return spread if spread > LEAST_SPREAD * float(logits.abs().max()) else None
 
 
 def _mean_square(difference: Tensor) -> float:
     """Return the mean square of a difference of logits [n, K] once its mean over the classes is subtracted."""
-    return float((difference - difference.mean(1, keepdim=True)).square().mean())
+    return float(_centred(difference).square().mean())
+
+
+def _centred(logits: Tensor) -> Tensor:
+    """Return logits [n, K] less their mean over the classes; a single number of an image is not a logit, and stays."""
+    return logits - logits.mean(1, keepdim=True) if logits.shape[1] > 1 else logits
 
 
 def _over(squares: Sequence[float], scale: float) -> float:
@@ -198,7 +204,7 @@ def _rotations(logits: Logits, smooth: Tensor, reference: Tensor, found: Symmetr
     return Rotations(
         error=None if scale is None else _over(squares, scale),
         floor=None if scale is None else _over(floors, scale),
-        flips=None if scale is None else sum(flips) / len(flips),
+        flips=None if scale is None or reference.shape[1] == 1 else sum(flips) / len(flips),
         angles_degrees=found.angles_degrees,
         mirrors=found.mirrors,
     )

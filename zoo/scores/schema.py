@@ -1,13 +1,40 @@
-"""Scores of a classifier as typed values, as result.json holds them."""
+"""Scores as typed values, as result.json holds them: those of a classifier, and the general form of other tasks."""
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
 
 from zoo.schema import Count, Record
 
 Interval = tuple[float, float]
 """Low and high end of a 95 % interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """The score that ranks networks.
+
+    Args:
+        label: Name for readers, such as "macro AUC".
+        value: Its value.
+        interval: 95 % interval over images.
+        higher_is_better: Its direction.
+    """
+
+    label: str
+    value: float
+    interval: Interval
+    higher_is_better: bool = True
+
+    @property
+    def rank(self) -> float:
+        """The value with the sign by which higher is better."""
+        return self.value if self.higher_is_better else -self.value
 
 
 class Scores(Record):
@@ -40,6 +67,84 @@ class Scores(Record):
     def macro(self) -> float:
         """Mean of the classes' one-vs-rest areas."""
         return self.auc["macro"]
+
+    @property
+    def headline(self) -> Headline:
+        """The macro AUC."""
+        return Headline(label="macro AUC", value=self.macro, interval=self.intervals["auc.macro"])
+
+
+class Measure(Record, omit_defaults=True):
+    """One score of a task.
+
+    Args:
+        label: Name for readers, such as "TPR at 1 % FPR".
+        value: Its value.
+        interval: 95 % interval over images; None where it is unknown.
+        higher_is_better: Its direction; None for a number that is neither, such as one that should be 0.5.
+    """
+
+    label: str
+    value: float
+    interval: Interval | None = None
+    higher_is_better: bool | None = True
+
+
+class Measures(Record):
+    """Scores of one split in any task but classification.
+
+    Args:
+        order: Names of the scores in the order of a table; the first one ranks networks, and has an interval and a
+            direction.
+        measures: Name -> score.
+        images: Size of the split.
+        extra: Id of a plugin's metric -> its values.
+    """
+
+    order: tuple[str, ...]
+    measures: Mapping[str, Measure]
+    images: Count
+    extra: Mapping[str, Mapping[str, float]] = {}
+
+    def __post_init__(self) -> None:
+        if sorted(self.order) != sorted(self.measures) or not self.order:
+            raise ValueError("order does not name each of measures once")
+        ranking = self.measures[self.order[0]]
+        if ranking.interval is None or ranking.higher_is_better is None:
+            raise ValueError(f"the first score, {self.order[0]}, lacks an interval or a direction")
+
+    @property
+    def in_order(self) -> dict[str, Measure]:
+        """Name -> score, in the order of a table; a file holds them sorted by name."""
+        return {name: self.measures[name] for name in self.order}
+
+    @property
+    def headline(self) -> Headline:
+        """The score that ranks networks."""
+        one = self.measures[self.order[0]]
+        assert one.interval is not None
+        return Headline(
+            label=one.label, value=one.value, interval=one.interval, higher_is_better=one.higher_is_better is True
+        )
+
+
+if TYPE_CHECKING:
+    AnyScores: TypeAlias = Scores | Measures
+else:
+
+    class AnyScores(metaclass=ABCMeta):  # noqa: B024 - the two forms are registered with it below
+        """Scores of any task. Results of classification have no tag, so the content decides which form is read."""
+
+        @staticmethod
+        def from_plain(content: Any) -> Scores | Measures:
+            """Return plain values as scores; `zoo.schema.read_record` calls it."""
+            try:
+                return msgspec.convert(content, Measures if "measures" in content else Scores)
+            except (msgspec.ValidationError, TypeError) as error:
+                raise ValueError(str(error)) from error  # msgspec adds the place of the scores
+
+    AnyScores.register(Scores)
+    AnyScores.register(Measures)
 
 
 class Calibration(Record):
@@ -92,7 +197,8 @@ class Change(Record):
     Args:
         error: Root mean square change of the centred logits over their standard deviation over the images; None if the
             logits are the same for all images.
-        flips: Share of images whose predicted class changes under one of the symmetries; None as for `error`.
+        flips: Share of images whose predicted class changes under one of the symmetries; None as for `error`, and
+            where a network answers one number.
         elements: Number of symmetries, the identity included.
     """
 

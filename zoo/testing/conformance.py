@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,10 +24,12 @@ from zoo.errors import TrainingError
 from zoo.plan.overrides import data_params
 from zoo.plurals import counted
 from zoo.specs import REFERENCE_SHAPE, DatasetSpec, ModelSpec, SimulatorSpec
+from zoo.tasks.find import CORE, Tasks, read_task, tasks_by_name
 
 if TYPE_CHECKING:
     from zoo.host import Host
     from zoo.lensing.scenes import Scenes
+    from zoo.tasks.task import Task
 
 
 class ConformanceError(AssertionError):
@@ -59,54 +62,57 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
     """
     import torch
 
+    from zoo.models.classifier import Classifier, with_columns
     from zoo.models.trial import try_network
     from zoo.scores.equivariance import measure_equivariance
 
     spec = registry.find(host, ModelSpec, name)
-    check_parameters(spec)
-    for size in image_sizes:
-        label = f"{spec.id} at {size} x {size}"
+    tasks = [_task(name, tasks_by_name(host)) for name in spec.tasks]
+    check_parameters(spec, task=tasks[0])
+    for size, task in product(image_sizes, tasks):
+        label = f"{spec.id} at {size} x {size}" + (f" for the task {task.name}" if len(tasks) > 1 else "")
         torch.manual_seed(0)
-        model = _build(spec, size)
+        model = _build(spec, size, task)
         images = torch.randn(4, 1, size, size)
         try:
             try_network(
                 model,
                 images[:2],
-                classes=3,
-                build=partial(_build, spec, size),
+                classes=task.outputs,
+                build=partial(_build, spec, size, task),
+                labels=task.question.trained_on,
                 name=label,
                 trained=not spec.fits_itself,
                 # As `--precision auto` trains it on some processors; the step below is in float32.
                 precision="bf16" if "cpu" in spec.bf16_devices else "fp32",
             )
             if spec.fits_itself:
-                _fit_once(spec, model, size)
+                _fit_once(spec, model, size, task)
             else:
-                _train_once(model, images, label)
+                _train_once(model, images, label, task)
         except TrainingError as error:
             raise ConformanceError(str(error.args[0])) from error
         model.eval()
         with torch.no_grad():
-            together = model(images)
-            alone = torch.cat([model(image[None]) for image in images])
+            together = with_columns(model(images), images=len(images))
+            alone = torch.cat([with_columns(model(image[None]), images=1) for image in images])
         _require(bool(torch.isfinite(together).all()), f"{label}: logits are not finite after a training step")
         scale = float(together.abs().max()) or 1.0
         _require(
             float((together - alone).abs().max()) <= 1e-3 * scale,
             f"{label}: in evaluation an image's logits depend on the other images of its batch",
         )
-        copy = _build(spec, size)
+        copy = _build(spec, size, task)
         copy.load_state_dict(model.state_dict())
         copy.eval()
         with torch.no_grad():
-            restored = copy(images)
+            restored = with_columns(copy(images), images=len(images))
         _require(
             float((together - restored).abs().max()) <= 1e-5 * scale,
             f"{label}: a state dict, saved and loaded, gives other logits",
         )
         if spec.equivariance == "exact":
-            declared = measure_equivariance(model, images, spec.group).declared
+            declared = measure_equivariance(Classifier(model, channels=1), images, spec.group).declared
             measured = None if declared is None else declared.error
             _require(measured is not None, f"{label}: the logits are the same for all images")
             _require(
@@ -115,26 +121,45 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
             )
 
 
-def _train_once(model: Any, images: Any, label: str) -> None:
+def _task(name: str, tasks: Tasks) -> Task:
+    """Return a task of the kit's images, which have three classes, the first of them normal."""
+    kind = read_task(name, tasks=tasks).task_class()
+    dataset = DatasetSpec(id="kit/spots", target="kit:spots", classes=("a", "b", "c"), normal=("a",))
+    return kind(kind.ask(dataset, ""), name=name)
+
+
+def _train_once(model: Any, images: Any, label: str, task: Task) -> None:
     """Take one training step.
 
     Raises:
-        ConformanceError: The step changes no weight, or the logits are of another type than float32.
+        ConformanceError: The step changes no weight, predictions are of another type than float32, or nothing trains
+            the network.
     """
     import torch
+
+    from zoo.models.classifier import with_columns
+    from zoo.models.own_training import own_losses
 
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     model.train()
-    logits = model(images)
+    logits = with_columns(model(images), images=len(images))
     _require(logits.dtype == torch.float32, f"{label}: logits of type {logits.dtype}, not float32")
-    torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2, 0])).backward()
+    allowed = task.question.allowed
+    labels = torch.tensor([allowed[k % len(allowed)] for k in range(len(images))])
+    losses = own_losses(model)
+    _require(
+        bool(losses) or task.has_loss,
+        f"{label}: it has no method loss(images, labels), and the task {task.name} has no loss that trains it",
+    )
+    for loss in losses or [lambda images, labels: task.loss(with_columns(model(images), images=len(images)), labels)]:
+        loss(images, labels).backward()
     optimizer.step()
     changed = any(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
     _require(changed, f"{label}: a training step changes no weight")
 
 
-def _fit_once(spec: ModelSpec, model: Any, size: int) -> None:
+def _fit_once(spec: ModelSpec, model: Any, size: int, task: Task) -> None:
     """Let a model fit itself to spots in noise, and another one of its kind to the same images.
 
     Raises:
@@ -152,7 +177,8 @@ def _fit_once(spec: ModelSpec, model: Any, size: int) -> None:
     def images(name: str, count: int, seed: int) -> ImagesToFit:
         generator = np.random.default_rng(seed)
         y, x = np.mgrid[:size, :size] - size / 2
-        labels = np.arange(count) % 3
+        allowed = task.question.allowed
+        labels = np.array([allowed[k % len(allowed)] for k in range(count)])
         spots = np.exp(-(x**2 + y**2) / (2 * (2.0 + labels[:, None, None]) ** 2))
         pixels = (spots + 0.1 * generator.normal(size=(count, size, size))).astype(np.float32)
         split = Split(
@@ -174,7 +200,7 @@ def _fit_once(spec: ModelSpec, model: Any, size: int) -> None:
     )
     label = f"{spec.id} at {size} x {size}"
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    again = _build(spec, size)
+    again = _build(spec, size, task)
     for fitted in (model, again):
         fit_itself(fitted, splits, name=spec.id)
     state = model.state_dict()
@@ -186,15 +212,19 @@ def _fit_once(spec: ModelSpec, model: Any, size: int) -> None:
     _require(logits.dtype == torch.float32, f"{label}: logits of type {logits.dtype}, not float32")
 
 
-def check_parameters(spec: ModelSpec) -> None:
+def check_parameters(spec: ModelSpec, *, task: Task | None = None) -> None:
     """Build a model for images of `zoo.specs.REFERENCE_SHAPE` and count its trainable, or fitted, parameters.
+
+    Args:
+        spec: Spec of the model.
+        task: First task that it answers; None for one of the core.
 
     Raises:
         ConformanceError: The spec states another number; a spec without the number is accepted.
     """
     if spec.parameters is None:
         return
-    model = _build(spec, REFERENCE_SHAPE["image_size"])
+    model = _build(spec, REFERENCE_SHAPE["image_size"], task or _task(spec.tasks[0], CORE))
     count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or spec.fits_itself)
     _require(
         count == spec.parameters,
@@ -202,11 +232,11 @@ def check_parameters(spec: ModelSpec) -> None:
     )
 
 
-def _build(spec: ModelSpec, size: int) -> Any:
+def _build(spec: ModelSpec, size: int, task: Task) -> Any:
     from zoo.models.network import build_network
 
     try:
-        return build_network(spec, **{**REFERENCE_SHAPE, "image_size": size}, hparams={})
+        return build_network(spec, **{**REFERENCE_SHAPE, "num_classes": task.outputs, "image_size": size}, hparams={})
     except TrainingError as error:
         raise ConformanceError(f"{spec.id} at {size} x {size}: {error}") from error
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -18,17 +18,21 @@ from zoo.train.small_maps import SmallMapsAsProducts
 logger = logging.getLogger(__name__)
 
 
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
+"""Function from images and labels to their mean loss, and to the predictions where there are any."""
+
+
 def accumulate(
     module: nn.Module,
+    objective: Objective,
     images: Tensor,
     labels: Tensor,
     *,
     fraction: float,
-    label_smoothing: float,
     fabric: Fabric,
     micro_batches: int,
     least_images: int,
-) -> tuple[Tensor, Tensor, int]:
+) -> tuple[Tensor, Tensor | None, int]:
     """Leave the gradient of a batch's mean loss in the parameters; split it where memory runs out.
 
     The sum of the micro-batches' gradients is the gradient of the whole, up to rounding, so the result stays the same;
@@ -36,16 +40,16 @@ def accumulate(
 
     Args:
         module: Network in training mode, with gradients at zero.
+        objective: Loss of the network.
         images, labels: Images and labels of the batch, or of this process's part of it.
         fraction: Fraction of the batch that they are.
-        label_smoothing: Label smoothing of the cross entropy.
         fabric: Precision and device.
         micro_batches: Number of micro-batches to begin with.
         least_images: Smallest number of images that the network can be trained on.
 
     Returns:
-        The mean loss, the logits, and the number of micro-batches that fitted into memory. In a team, the mean over
-        the processes is the mean over the batch, as for the gradients.
+        The mean loss, the predictions where there are any, and the number of micro-batches that fitted into memory.
+        In a team, the mean over the processes is the mean over the batch, as for the gradients.
 
     Raises:
         torch.OutOfMemoryError: Even the smallest micro-batch is too much, or there are several processes, which cannot
@@ -56,18 +60,17 @@ def accumulate(
     shared = SharedBatchNorm if fabric.world_size > 1 else contextlib.nullcontext
     most = max(1, len(images) // least_images)  # parts, none of them smaller than `least_images`
     while True:
-        loss_sum, all_logits = torch.zeros((), device=images.device), []
+        loss_sum, all_logits = torch.zeros((), device=images.device), list[Tensor]()
         try:
             micro = zip(images.tensor_split(micro_batches), labels.tensor_split(micro_batches), strict=True)
             for some, some_labels in micro:
                 with faster(), shared():
-                    logits = module(some)
-                loss = F.cross_entropy(logits.float(), some_labels, label_smoothing=label_smoothing)
+                    loss, predictions = objective(some, some_labels)
                 loss = loss * (weight * len(some) / len(images)) if micro_batches > 1 or weight != 1 else loss
                 fabric.backward(loss)
                 loss_sum += loss.detach()
-                all_logits.append(logits.detach())
-            return loss_sum, torch.cat(all_logits), micro_batches
+                all_logits += [] if predictions is None else [predictions.detach()]
+            return loss_sum, torch.cat(all_logits) if all_logits else None, micro_batches
         except torch.OutOfMemoryError as error:
             if micro_batches >= most or fabric.world_size > 1:
                 if least_images > 1 and fabric.world_size == 1:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from zoo.paths import parse_json, regular_file, written_whole
 from zoo.results.schema import Epoch
 from zoo.schema import json_text, plain, read_record
 from zoo.train.average import MovingAverage
+from zoo.train.optimizers import parameters_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +36,6 @@ class TrainingState:
     epoch: int = 0
     step: int = 0
     best_epoch: int = 0
-    best_auc: float = 0.0
     micro_batches: int = 1
     history: list[Epoch] = field(default_factory=list)
 
@@ -44,8 +45,7 @@ def write_checkpoint(
     state: TrainingState,
     classifier: nn.Module,
     average: MovingAverage,
-    optimizer: torch.optim.Optimizer,
-    parameters: list[nn.Parameter],
+    optimizers: Sequence[torch.optim.Optimizer],
     best: dict[str, Tensor],
 ) -> None:
     """Write everything that training goes on from.
@@ -54,9 +54,10 @@ def write_checkpoint(
         DataError: The file cannot be written.
     """
     tensors = weights_of(classifier, average) | {f"best.{name}": tensor for name, tensor in best.items()}
-    for index, parameter in enumerate(parameters):
-        for name, value in optimizer.state[parameter].items():
-            tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
+    for turn, optimizer in enumerate(optimizers):
+        for index, parameter in enumerate(parameters_of(optimizer)):
+            for name, value in optimizer.state[parameter].items():
+                tensors[f"{_prefix(turn)}{index}.{name}"] = torch.as_tensor(value)
     on_cpu = tensors_for_file(tensors)
     text = json_text(plain(state), what=path.name)
     with written_whole(path) as temporary:
@@ -130,8 +131,7 @@ def take_checkpoint(
     checkpoint: tuple[TrainingState, dict[str, Tensor]],
     classifier: nn.Module,
     average: MovingAverage,
-    optimizer: torch.optim.Optimizer,
-    parameters: list[nn.Parameter],
+    optimizers: Sequence[torch.optim.Optimizer],
 ) -> tuple[TrainingState, dict[str, Tensor]]:
     """Fill everything from a checkpoint; return the state and the best weights."""
     state, tensors = checkpoint
@@ -141,12 +141,18 @@ def take_checkpoint(
 
     classifier.load_state_dict(part("model."))
     average.module.load_state_dict(part("average."))
-    fused = bool(optimizer.defaults.get("fused"))  # then the number of steps is counted on the device
-    for index, parameter in enumerate(parameters):
-        for name, value in part(f"optimizer.{index}.").items():
-            on_cpu = name == "step" and not fused
-            optimizer.state[parameter][name] = value if on_cpu else value.to(parameter.device)
+    for turn, optimizer in enumerate(optimizers):
+        fused = bool(optimizer.defaults.get("fused"))  # then the number of steps is counted on the device
+        for index, parameter in enumerate(parameters_of(optimizer)):
+            for name, value in part(f"{_prefix(turn)}{index}.").items():
+                on_cpu = name == "step" and not fused
+                optimizer.state[parameter][name] = value if on_cpu else value.to(parameter.device)
     return state, part("best.")
+
+
+def _prefix(turn: int) -> str:
+    """Return the start of the names of an optimiser's tensors; the only one of a training has no number."""
+    return f"optimizer{turn or ''}."
 
 
 def weights_of(classifier: nn.Module, average: MovingAverage) -> dict[str, Tensor]:

@@ -11,20 +11,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from zoo import registry
 from zoo.data.loader import Batches
 from zoo.data.open import Dataset
 from zoo.data.split import Split
 from zoo.data.stream import Stream
-from zoo.errors import TrainingError, ZooError
-from zoo.isolation import contained
+from zoo.errors import TrainingError
 from zoo.models.classifier import Classifier, build_classifier
+from zoo.models.own_training import has_loss
 from zoo.models.pixels import normalisation
 from zoo.models.trial import Trial, try_classifier
 from zoo.models.weights_file import Init
@@ -35,11 +36,13 @@ from zoo.results import store
 from zoo.results.cell import Cell
 from zoo.results.convergence import describe_plateau, epochs_at_chance
 from zoo.results.schema import Epoch
-from zoo.specs import ModelSpec
+from zoo.specs import DatasetSpec, ModelSpec
+from zoo.tasks.find import task_of_cell
+from zoo.tasks.task import Task
 from zoo.train.loop import EpochReport, make_fabric, train, waited_share
 from zoo.train.own_fit import OwnFit, fit_prepared
 from zoo.train.phases import images_of, open_phases, open_stream, training_batches
-from zoo.train.team import ALONE, OWN_ERROR, Team
+from zoo.train.team import ALONE, Team
 from zoo.weights.start import start_from
 
 if TYPE_CHECKING:
@@ -67,6 +70,7 @@ class Prepared:
 
     Args:
         spec: Spec of the model.
+        task: Task of the cell, opened for its data set.
         settings: Settings of the training.
         data: The data set, with its validation split open.
         train_splits: Training split of each phase, one without phases; of a stream, its first images.
@@ -82,6 +86,7 @@ class Prepared:
     """
 
     spec: ModelSpec
+    task: Task
     settings: TrainingSettings
     data: Dataset
     train_splits: Sequence[Split]
@@ -120,22 +125,14 @@ class Fitted:
     own: OwnFit | None = None
 
     @property
+    def kept(self) -> Epoch:
+        """The chosen epoch."""
+        return self.history[self.epoch - 1]
+
+    @property
     def val_auc(self) -> float:
-        """Macro validation AUC of the chosen epoch."""
-        return self.history[self.epoch - 1].val_auc
-
-
-@dataclass(frozen=True, kw_only=True)
-class Helped:
-    """How a training ended in a process that only helped the first one, which alone writes a result.
-
-    Args:
-        status: "ok" or "failed".
-        error: Cause in words, or "".
-    """
-
-    status: Literal["ok", "failed"]
-    error: str = ""
+        """Macro validation AUC of the chosen epoch; NaN in tasks that have none."""
+        return self.kept.selects("val_auc")
 
 
 def prepare(
@@ -173,15 +170,18 @@ def prepare(
     fabric = make_fabric(device, cell.precision, team)
     device = fabric.device if team.size > 1 else device
     check_unchanged(host, cell, images=images)
+    task = task_of_cell(host, registry.find(host, DatasetSpec, cell.data), cell.task)
     data = Dataset(
-        host, cell.recipe, cell.sizes, folder=images, task=cell.task, train_seed=cell.train_seed, progress=simulating
-    )
+        host, cell.recipe, cell.sizes, folder=images, question=task.question, train_seed=cell.train_seed,
+        progress=simulating,
+    )  # fmt: skip
     phases = open_phases(host, cell, data, folder=images, progress=simulating)
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)
     classifier = build_classifier(
-        host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
+        host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=task.outputs
     )
+    check_trainable(classifier.network, cell, task)
     stream = open_stream(phases, cell, device=device) if settings.stream else None
     # Before anything is rendered, and before the test split is opened: a training that cannot be scored is wasted.
     for phase in [] if settings.stream else phases:
@@ -203,13 +203,13 @@ def prepare(
     if settings.init:
         init = start_from(
             host, classifier, cell=cell, image_shape=train_split.image_shape, classes=train_split.classes,
-            store=run_dir.parents[2],
+            outputs=task.outputs, store=run_dir.parents[2],
         )  # fmt: skip
     classifier.to(device)
     two_images = torch.from_numpy(np.array(train_split.chunks[0][:2])).to(device)
     trial = try_classifier(
-        host, classifier, two_images, model=cell.model, hparams=cell.hparams, classes=len(data.task.classes),
-        precision=cell.precision,
+        host, classifier, two_images, model=cell.model, hparams=cell.hparams, classes=task.outputs,
+        precision=cell.precision, labels=task.question.allowed if task.question.trained_on else (),
     )  # fmt: skip
     if trial.refuses_single and team.size == 1 and min(settings.batch_size, data.sizes["train"], len(train_split)) == 1:
         raise TrainingError(
@@ -218,6 +218,7 @@ def prepare(
         )
     return Prepared(
         spec=registry.find(host, ModelSpec, cell.model),
+        task=task,
         settings=settings,
         data=data,
         train_splits=train_splits,
@@ -230,6 +231,20 @@ def prepare(
         init=init,
         progress=progress,
         simulated=simulated,
+    )
+
+
+def check_trainable(network: nn.Module, cell: Cell, task: Task) -> None:
+    """Refuse a network that nothing can train.
+
+    Raises:
+        TrainingError: The task has no loss, and the network neither brings one nor fits itself.
+    """
+    if task.has_loss or cell.fits_itself or has_loss(network):
+        return
+    raise TrainingError(
+        f"{cell.model} has no method loss(images, labels), and the task {cell.task} has no loss that trains it.",
+        hint="See docs/plugins.md, 'A network with its own loss'",
     )
 
 
@@ -258,7 +273,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
     def remember(so_far: list[Epoch]) -> None:
         nonlocal note
         history.append(so_far[-1])
-        epochs = epochs_at_chance(so_far, counts=prepared.train_split.class_counts)
+        epochs = epochs_at_chance(so_far, chance=prepared.task.chance_loss(prepared.train_split.class_counts))
         note = describe_plateau(cell, prepared.data.spec, epochs=epochs) if epochs else None
         epoch_ended(so_far[-1])
 
@@ -271,6 +286,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
             epochs=settings.epochs,
             train_loss=history[-1].train_loss if history else None,
             val_auc=history[-1].val_auc if history else None,
+            val_loss=history[-1].val_loss if history and history[-1].val_auc is None else None,
             streamed_per_second=None if stream is None else stream.made / stream.seconds,
             waited_share=None if stream is None else waited_share(history),
             images=images_of(cell, epoch),
@@ -283,6 +299,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         train_data,
         val_data,
         settings,
+        task=prepared.task,
         seed=cell.seed,
         rule=cell.rule,
         fabric=prepared.fabric,
@@ -295,55 +312,3 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
     prepared.classifier.load_state_dict(weights)
     prepared.classifier.to(prepared.device).eval()
     return Fitted(history=full_history, epoch=chosen_epoch, val_data=val_data, resident=train_data.resident)
-
-
-def help_fit(
-    host: Host, cell: Cell, run_dir: Path, *, device: torch.device, images: Path | None = None, team: Team
-) -> Helped:
-    """Train with the first process of a team, which does everything else by itself; write nothing.
-
-    Args:
-        host, cell, run_dir, device, images: Arguments of the first process.
-        team: The processes that train together, and this one's place.
-
-    Returns:
-        How it ended; "failed" stands for an error that all processes meet.
-
-    Raises:
-        SystemExit: An error occurred in one process of a team. The others must not wait for this process.
-    """
-    try:
-        with contained():  # as in the first process
-            fabric = make_fabric(device, cell.precision, team)
-            settings = TrainingSettings(**cell.training)
-            check_unchanged(host, cell, images=images)
-            data = Dataset(host, cell.recipe, cell.sizes, folder=images, task=cell.task, train_seed=cell.train_seed)
-            fabric.barrier()  # until then the first process makes the images
-            if cell.fits_itself:
-                return Helped(status="ok")  # the first process fits it alone
-            # Its first weights come from the first process as well.
-            classifier = build_classifier(
-                host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=len(data.task.classes)
-            ).to(fabric.device)
-            phases = open_phases(host, cell, data, folder=images)
-            stream = open_stream(phases, cell, device=fabric.device) if settings.stream else None
-            train(
-                classifier,
-                stream or training_batches([each.split("train") for each in phases], cell, device=fabric.device),
-                None,
-                settings,
-                seed=cell.seed,
-                rule=cell.rule,
-                fabric=fabric,
-                run_dir=run_dir,
-                least_images=1,  # a team does not split its batches
-                epoch_ended=lambda history: None,
-                step_ended=lambda epoch, step, steps: None,
-                phases=cell.phases,
-            )
-    except TrainingError as error:
-        return Helped(status="failed", error=str(error))
-    except Exception as error:
-        logger.error("process %d: %s", team.rank, error, exc_info=not isinstance(error, ZooError))
-        raise SystemExit(OWN_ERROR) from error
-    return Helped(status="ok")

@@ -9,7 +9,6 @@ a single process would use, and the gradient is that of the whole batch. The fir
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from lightning_fabric.strategies import DDPStrategy
@@ -28,18 +26,19 @@ from zoo.data.augment import augment
 from zoo.data.loader import Batches
 from zoo.data.part import BatchPart
 from zoo.data.phases import Phase, phase_number
-from zoo.devices import Precision, in_float32
+from zoo.devices import Precision
 from zoo.errors import TrainingError, UsageError
 from zoo.lensing.draws import stable_hash
 from zoo.models.classifier import Classifier
+from zoo.models.own_training import has_loss, trains_in_turns
 from zoo.plan.settings import TrainingSettings
 from zoo.plurals import counted
 from zoo.processor import limit_threads
 from zoo.results.cell import Rule
 from zoo.results.schema import Epoch
-from zoo.scores.finite import not_finite, require_finite
-from zoo.scores.score import one_vs_rest_auc
-from zoo.train.accumulate import accumulate
+from zoo.scores.finite import not_finite
+from zoo.tasks.task import Task
+from zoo.train.accumulate import Objective, accumulate
 from zoo.train.average import MovingAverage
 from zoo.train.checkpoint import (
     CHECKPOINT,
@@ -49,8 +48,10 @@ from zoo.train.checkpoint import (
     weights_of,
     write_checkpoint,
 )
+from zoo.train.optimizers import Rates, make_optimizers
 from zoo.train.schedule import learning_rate_factor
 from zoo.train.team import ALONE, Team, check_batch
+from zoo.train.validation import predict, validate
 
 EpochReport = Callable[[Epoch], None]
 HistoryReport = Callable[[list[Epoch]], None]
@@ -125,6 +126,7 @@ def train(
     val_data: Batches | None,
     settings: TrainingSettings,
     *,
+    task: Task,
     seed: int,
     rule: Rule,
     fabric: Fabric,
@@ -140,8 +142,9 @@ def train(
         classifier: Freshly built from `seed`, on the device.
         train_data, val_data: Images on the same device; only the first process needs `val_data`.
         settings: Settings of the training.
+        task: Task: the loss of networks that bring none, and the scores of the validation images.
         seed: Seed for order, augmentation and dropout.
-        rule: "val_auc" keeps the epoch with the highest macro validation AUC (the first of equals), "last" the last.
+        rule: "last" keeps the last epoch, the others the best one (the first of equals); see `zoo.tasks.task.Task`.
         fabric: Precision, device, and which process of how many this is.
         run_dir: Folder of the checkpoints.
         least_images: Smallest number of images that the network can be trained on.
@@ -158,13 +161,10 @@ def train(
         UsageError: There are more processes than images in a batch.
     """
     average = MovingAverage(classifier, decay=settings.ema)
-    parameters = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
-    # One pass over the weights instead of ten: 15 ms a step instead of 70 for 11 million weights. The last digits
-    # differ, so trainings on a CPU in float32 keep the bits that they have had.
-    with fabric.autocast():
-        fused = torch.is_autocast_enabled("cpu") or train_data.device.type == "cuda" or None
-    optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused)
-    module, fabric_optimizer = fabric.setup(classifier, optimizer)
+    optimizers = make_optimizers(classifier, settings, fabric=fabric, device=train_data.device)
+    rates = Rates(optimizers)
+    module, *fabric_optimizers = fabric.setup(classifier, *optimizers)
+    objectives = make_objectives(module, classifier.network, task, settings, turns=len(optimizers))
     batch_size = min(settings.batch_size, len(train_data))
     steps = len(train_data) // batch_size
     check_batch(fabric.world_size, batch_size)
@@ -176,8 +176,9 @@ def train(
     # By the first process to all, which may be on a machine that does not see the file.
     checkpoint = fabric.broadcast(checkpoint)
     if checkpoint is not None:
-        state, best = take_checkpoint(checkpoint, classifier, average, optimizer, parameters)
+        state, best = take_checkpoint(checkpoint, classifier, average, optimizers)
     history = state.history
+    watched = rule if rule != "last" else task.rules[0]
 
     while state.epoch < settings.epochs and not _exhausted(state, settings):
         started = time.perf_counter()
@@ -200,25 +201,25 @@ def train(
             before = time.perf_counter()
             images, labels = next(batches)
             waited += time.perf_counter() - before
-            rate = settings.lr * learning_rate_factor(state.step, steps * settings.epochs, settings.schedule)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            loss, logits, state.micro_batches = accumulate(
-                module,
-                augment(images, settings.augment, generator=transform, part=part),
-                labels,
-                fraction=len(part) / batch_size,
-                label_smoothing=settings.label_smoothing,
-                fabric=fabric,
-                micro_batches=state.micro_batches,
-                least_images=least_images,
-            )
-            if settings.clip:
-                fabric.clip_gradients(module, fabric_optimizer, max_norm=settings.clip, error_if_nonfinite=False)
-            fabric_optimizer.step()
-            fabric_optimizer.zero_grad()
-            loss_sum += loss
-            recent.append(logits)
+            rate = rates.set(learning_rate_factor(state.step, steps * settings.epochs, settings.schedule))
+            images = augment(images, settings.augment, generator=transform, part=part)
+            for optimizer, objective in zip(fabric_optimizers, objectives, strict=True):
+                loss, logits, state.micro_batches = accumulate(
+                    module,
+                    objective,
+                    images,
+                    labels,
+                    fraction=len(part) / batch_size,
+                    fabric=fabric,
+                    micro_batches=state.micro_batches,
+                    least_images=least_images,
+                )
+                if settings.clip:
+                    fabric.clip_gradients(module, optimizer, max_norm=settings.clip, error_if_nonfinite=False)
+                optimizer.step()
+                module.zero_grad()
+                loss_sum += loss
+                recent += [] if logits is None else [logits]
             state.step += 1
             if fabric.is_global_zero:
                 average.update(classifier, step=state.step)
@@ -233,16 +234,15 @@ def train(
         entry: Epoch | None = None
         if fabric.is_global_zero:
             assert val_data is not None
-            logits, labels = predict(average.module, val_data, when=f"Validation images after epoch {epoch}")
+            when = f"Validation images after epoch {epoch}"
+            logits, labels = predict(average.module, val_data, when=when)
+            found = validate(average.module, val_data, task, logits, labels, when=when)
             average.module.train()  # its tensors are those of the classifier again
-            val_loss, val_auc, val_accuracy = validate(logits, labels)
             entry = Epoch(
                 epoch=epoch,
                 train_loss=float(batch_loss_sum) / steps,
                 lr=rate,
-                val_loss=val_loss,
-                val_auc=val_auc,
-                val_accuracy=val_accuracy,
+                **found,
                 train_seconds=train_seconds,
                 waited_seconds=waited,
                 train_images_per_second=steps * batch_size / train_seconds,
@@ -254,56 +254,47 @@ def train(
         assert entry is not None
         history.append(entry)
         state.epoch = epoch
-        if entry.val_auc > state.best_auc or state.best_epoch == 0:
-            state.best_auc, state.best_epoch = entry.val_auc, epoch
+        if state.best_epoch == 0 or entry.selects(watched) > history[state.best_epoch - 1].selects(watched):
+            state.best_epoch = epoch
             best = {name: tensor.detach().cpu().clone() for name, tensor in average.module.state_dict().items()}
         if fabric.is_global_zero:
-            write_checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizer, parameters, best)
+            write_checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizers, best)
             epoch_ended(history)
 
-    if rule == "val_auc":
+    if rule != "last":
         return best, history, state.best_epoch
     return average.module.state_dict(), history, state.epoch
 
 
-@torch.inference_mode()
-@in_float32()
-def predict(module: nn.Module, data: Batches, *, when: str, batch_size: int = 256) -> tuple[Tensor, Tensor]:
-    """Return logits [N, K], computed in float32, and labels [N], both on the CPU, in the order of the split.
+def make_objectives(
+    module: nn.Module, network: nn.Module, task: Task, settings: TrainingSettings, *, turns: int
+) -> list[Objective]:
+    """Return the objective of each turn: the network's own loss, or that of the task.
 
     Args:
-        module: Network; put into evaluation mode.
-        data: Images.
-        when: Images and time for the message of an error.
-        batch_size: Number of images at a time.
-
-    Raises:
-        TrainingError: A logit is not finite; the error names the image.
+        module: Classifier, set up for precision and processes.
+        network: Its network.
+        task: Task of the training.
+        settings: Label smoothing.
+        turns: Number of optimisers.
     """
-    module.eval()
-    logits, labels = [], []
-    for images, batch_labels in data.batches(batch_size):
-        logits.append(_forward(module, images))
-        labels.append(batch_labels.cpu())
-    all_logits = torch.cat(logits)
-    require_finite(all_logits, data.ids.__getitem__, when=when, hint="Try a lower rate: --set lr=1e-4")
-    return all_logits, torch.cat(labels)
+
+    def of_task(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        predictions = module(images)
+        return task.loss(predictions.float(), labels, label_smoothing=settings.label_smoothing), predictions
+
+    def own(images: Tensor, labels: Tensor, turn: int | None = None) -> tuple[Tensor, None]:
+        return module(images, labels, turn), None
+
+    if trains_in_turns(network):
+        return [functools.partial(own, turn=turn) for turn in range(turns)]
+    return [own if has_loss(network) else of_task]
 
 
 def waited_share(history: list[Epoch]) -> float:
     """Return the share of the time of training in which the network waited for images."""
     trained = sum(entry.train_seconds for entry in history)
     return sum(entry.waited_seconds for entry in history) / trained if trained else 0.0
-
-
-def _forward(module: nn.Module, images: Tensor) -> Tensor:
-    """Return logits on the CPU; in halves where memory runs out."""
-    with contextlib.suppress(torch.OutOfMemoryError):
-        logits: Tensor = module(images).float().cpu()
-        return logits
-    if len(images) == 1:
-        raise torch.OutOfMemoryError("even one image is too much for a forward pass")
-    return torch.cat([_forward(module, half) for half in images.tensor_split(2)])
 
 
 def _exhausted(state: TrainingState, settings: TrainingSettings) -> bool:
@@ -335,10 +326,3 @@ def _check_finite(
         f"The loss became {float(loss_sum)} in epoch {epoch}, step {step}{words}.",
         hint="Try a lower rate: --set lr=1e-4",
     )
-
-
-def validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
-    """Return mean cross entropy, macro AUC and accuracy."""
-    auc = one_vs_rest_auc(logits.softmax(1), labels).nanmean()
-    accuracy = (logits.argmax(1) == labels).float().mean()
-    return float(F.cross_entropy(logits, labels)), float(auc), float(accuracy)

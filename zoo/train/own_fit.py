@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.data.about import all_params
@@ -21,7 +20,7 @@ from zoo.isolation import plugin_code
 from zoo.models.load import differences
 from zoo.models.own_fit import FitsItself, ImagesToFit, SplitsToFit
 from zoo.results.schema import Epoch
-from zoo.train.loop import predict, validate
+from zoo.train.validation import mean_loss, predict, validate
 
 if TYPE_CHECKING:
     from zoo.results.cell import Cell
@@ -78,19 +77,21 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> OwnFit:
     fitted = time.perf_counter() - started
     splits.progress(0, 1, "validate")
     clock = time.perf_counter()
-    logits, labels = predict(classifier, val_data, when="Validation images after the fit")
+    when = "Validation images after the fit"
+    logits, labels = predict(classifier, val_data, when=when)
     predicted = time.perf_counter() - clock
-    val_loss, val_auc, val_accuracy = validate(logits, labels)
+    found = validate(classifier, val_data, prepared.task, logits, labels, when=when)
     images, truth = next(splits.train.batches(LOSS_IMAGES))
     with torch.inference_mode(), in_float32():
-        train_loss = float(F.cross_entropy(classifier(images).float(), truth))
+        answers = classifier(images).float()
+    train_loss = mean_loss(
+        classifier, [(images, truth)], prepared.task, answers, truth, when="Training images after the fit"
+    )
     entry = Epoch(
         epoch=1,
         train_loss=train_loss,
         lr=0.0,
-        val_loss=val_loss,
-        val_auc=val_auc,
-        val_accuracy=val_accuracy,
+        **found,
         train_seconds=fitted,
         waited_seconds=0.0,
         train_images_per_second=len(splits.train) / fitted,

@@ -82,7 +82,7 @@ def open_phases(
             phase_recipe(data.spec, cell.recipe, phase),
             cell.sizes,
             folder=folder,
-            task=cell.task,
+            question=data.question,
             train_seed=cell.train_seed,
             progress=progress,
         )
@@ -102,7 +102,7 @@ def open_stream(phases: Sequence[Dataset], cell: Cell, *, device: torch.device) 
     expected = images * int(cell.training["epochs"])
     simulations = [phase.simulation(expected_images=expected, split="train") for phase in phases]
     earlier = list(zip(last_epochs(cell.phases), simulations, strict=False))[:-1]
-    return Stream(simulations[-1], images=images, device=device, task=phases[-1].task, earlier=earlier)
+    return Stream(simulations[-1], images=images, device=device, question=phases[-1].question, earlier=earlier)
 
 
 def training_batches(splits: Sequence[Split], cell: Cell, *, device: torch.device) -> Batches | PhasedBatches:

@@ -13,12 +13,13 @@ from zoo.data.about import budget_note, version_note
 from zoo.errors import MissingError, UsageError
 from zoo.escaping import markdown_cell, one_line, visible
 from zoo.models.pixels import FAR
-from zoo.models.weights_file import Header, read_header
+from zoo.models.weights_file import About, Header, read_header
 from zoo.plurals import counted
 from zoo.results.convergence import describe_plateau
 from zoo.results.find import good_result
 from zoo.results.schema import Finished
 from zoo.results.store import split_sizes
+from zoo.scores.schema import AnyScores, Measures, Scores
 from zoo.specs import DatasetSpec, ModelSpec
 from zoo.weights.find import weights_of
 
@@ -57,6 +58,10 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
         cell=cell,
         recipe=recipe,
         test=result.test,
+        confusion=result.test.confusion if isinstance(result.test, Scores) else (),
+        purpose=_purpose(about),
+        headline=result.test.headline.label[:1].upper() + result.test.headline.label[1:],
+        selected="" if result.val is None else result.val.in_words().removeprefix("validation "),
         cost=result.cost,
         about=about,
         sha256=header.sha256,
@@ -134,7 +139,7 @@ def _front_matter(result: Finished, header: Header, licence: str) -> str:
     about, recipe, test = header.about, result.cell.recipe, result.test
     scored = [
         EvalResult(
-            task_type="image-classification",
+            task_type=_hub_task(test),
             dataset_type=recipe.dataset,
             dataset_name=f"{recipe.dataset}, version {recipe.dataset_version}",
             dataset_split="test",
@@ -142,17 +147,38 @@ def _front_matter(result: Finished, header: Header, licence: str) -> str:
             metric_name=name,
             metric_value=value,
         )
-        for kind, name, value in (("roc_auc", "macro AUC", test.macro), ("accuracy", "accuracy", test.accuracy))
+        for kind, name, value in _for_hub(test)
     ]
     content = ModelCardData(
         license=licence,
         library_name="lens-zoo",
-        pipeline_tag="image-classification",
+        pipeline_tag=_hub_task(test),
         tags=["strong-lensing", "dark-matter", about.model.replace("/", "-"), *([about.group] if about.group else [])],
         model_name=f"{about.model} on {recipe.dataset}",
         eval_results=scored,
     )
     return visible(content.to_yaml().strip())
+
+
+def _purpose(about: About) -> str:
+    """Return what the weights were trained for."""
+    classes = _listed([markdown_cell(name.replace("_", " ")) for name in about.classes])
+    if about.outputs is None:
+        return f"trained to distinguish {classes}"
+    normal = _listed([markdown_cell(name.replace("_", " ")) for name in about.trained_on]) or classes
+    return f"trained for the task {_code(about.task)} on images of {normal}"
+
+
+def _for_hub(test: AnyScores) -> list[tuple[str, str, float]]:
+    """Return kind, name and value of the scores that a hub shows."""
+    if isinstance(test, Measures):
+        return [(test.order[0], test.headline.label, test.headline.value)]
+    return [("roc_auc", "macro AUC", test.macro), ("accuracy", "accuracy", test.accuracy)]
+
+
+def _hub_task(test: AnyScores) -> str:
+    """Return the hub's name of the task."""
+    return "image-classification" if isinstance(test, Scores) else "other"
 
 
 def _params(result: Finished, data: DatasetSpec | None) -> Iterator[tuple[str, Any, Any]]:
@@ -165,6 +191,9 @@ def _params(result: Finished, data: DatasetSpec | None) -> Iterator[tuple[str, A
 def _scores(result: Finished) -> Iterator[tuple[str, float, Sequence[float] | None]]:
     """Yield label, value and interval of each score."""
     test = result.test
+    if isinstance(test, Measures):
+        yield from ((one.label, one.value, one.interval) for one in test.in_order.values())
+        return
     for name in result.classes:
         yield f"AUC {name}, one against the rest", test.auc[name], test.intervals.get(f"auc.{name}")
     yield "AUC, mean over classes", test.macro, test.intervals.get("auc.macro")

@@ -67,6 +67,7 @@ def start_from(
     cell: Cell,
     image_shape: tuple[int, int, int],
     classes: tuple[str, ...],
+    outputs: int,
     store: Path,
 ) -> Init:
     """Fill a fresh classifier's network with the weights that a cell starts from.
@@ -81,6 +82,7 @@ def start_from(
         classifier: Freshly built for the cell.
         cell: Cell whose setting `init` is an address.
         image_shape, classes: Shape and classes of the new data.
+        outputs: Number of predictions for an image.
         store: Searched for the weights where the cache no longer has them.
 
     Returns:
@@ -106,8 +108,8 @@ def start_from(
     state = {name.removeprefix(prefix): tensor for name, tensor in weights.state.items() if name.startswith(prefix)}
     expected = classifier.network.state_dict()
     head: set[str] = set()
-    if len(about.classes) != len(classes):
-        head = _head(host, classifier, cell=cell, image_shape=image_shape, num_classes=len(about.classes))
+    if about.columns != outputs:
+        head = _head(host, classifier, cell=cell, image_shape=image_shape, num_classes=about.columns)
     problems = differences(
         {name: tensor for name, tensor in state.items() if name not in head},
         {name: tensor for name, tensor in expected.items() if name not in head},
@@ -121,8 +123,8 @@ def start_from(
     classifier.network.load_state_dict({**expected, **kept})
     if head:
         logger.warning(
-            "init: the weights are for %d classes, the data have %d: %s start at random",
-            len(about.classes), len(classes), ", ".join(sorted(head)),
+            "init: the weights are for %d predictions, the task has %d: %s start at random",
+            about.columns, outputs, ", ".join(sorted(head)),
         )  # fmt: skip
     elif about.classes != classes:
         logger.warning("init: the weights are for the classes %s", ", ".join(about.classes))

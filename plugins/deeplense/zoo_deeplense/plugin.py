@@ -10,6 +10,8 @@ from zoo_deeplense import tables
 from zoo_deeplense.meanings import MEANINGS
 
 CLASSES = ("no_substructure", "subhalo", "vortex")
+NORMAL = ("no_substructure",)
+"""Classes that are not anomalies."""
 TASKS = {"substructure": {"no_substructure": ["no_substructure"], "substructure": ["subhalo", "vortex"]}}
 
 _CARD = """\
@@ -77,6 +79,7 @@ def _population(
         summary=summary,
         classes=CLASSES,
         tasks=TASKS,
+        normal=NORMAL,
         params=params,
         meanings=_meanings(params),
         budgets=tables.BUDGETS,
@@ -166,6 +169,7 @@ def zoo_datasets() -> list[DatasetSpec]:
             summary="DeepLense's released .npy files, every layout: --set data.root=DIR",
             classes=CLASSES,
             tasks=TASKS,
+            normal=NORMAL,
             params={"root": None, "scaling": "none", "skip_broken": False},
             meanings=_meanings({"root": None, "scaling": "none", "skip_broken": False}),
             required=("root",),

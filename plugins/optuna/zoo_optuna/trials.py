@@ -118,7 +118,7 @@ def _run(
 
             def epoch_ended(entry: Epoch) -> None:
                 keep_seconds()
-                trial.report(entry.val_auc, step=entry.epoch)
+                trial.report(entry.selects("val_auc"), step=entry.epoch)
                 unfinished = not cell.fits_itself and entry.epoch < prepared.settings.epochs
                 if unfinished and trial.should_prune():
                     raise optuna.TrialPruned
@@ -131,7 +131,7 @@ def _run(
             reported = study.get_trials(deepcopy=False)[trial.number].intermediate_values
             for entry in fitted.history:
                 if entry.epoch not in reported:
-                    trial.report(entry.val_auc, step=entry.epoch)
+                    trial.report(entry.selects("val_auc"), step=entry.epoch)
             study.tell(trial, fitted.val_auc)
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)

@@ -63,8 +63,14 @@ def finish(run_dir: Path, folder: Path, content: Mapping[str, Any]) -> None:
             writer.add_text("failed", f"{result.status}: {result.error}")
             return
         epoch = 0 if result.val is None else result.val.epoch
-        for name, area in result.test.auc.items():
-            writer.add_scalar(f"test/auc/{name}", area, epoch)
-        writer.add_scalar("test/accuracy", result.test.accuracy, epoch)
+        for tag, value in _scores(content["test"]).items():
+            writer.add_scalar(tag, value, epoch)
         for tag, picture in pictures.draw(result):
             writer.add_image(tag, np.asarray(picture), epoch, dataformats="HWC")
+
+
+def _scores(test: Mapping[str, Any]) -> dict[str, float]:
+    """Return tag -> score of the test split: areas and accuracy of classification, all measures of other tasks."""
+    if "measures" in test:
+        return {f"test/{name}": one["value"] for name, one in test["measures"].items()}
+    return {f"test/auc/{name}": area for name, area in test["auc"].items()} | {"test/accuracy": test["accuracy"]}

@@ -26,10 +26,14 @@ def draw(result: Finished) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
         yield "test/roc", _pixels(draw_roc([result], path))
-        yield "test/confusion", draw_confusion(result.test.confusion, result.classes)
+        confusion = getattr(result.test, "confusion", None)
+        if confusion is not None:
+            yield "test/confusion", draw_confusion(confusion, result.classes)
         yield "images/examples", _pixels(draw_examples(result, path, title=title))
         arrays, metadata = read_file(result, MISTAKES)
         classes = parse_json(metadata["classes"])
+        if "probabilities" not in arrays:
+            return
         captions = [
             f"{chance[label]:.2f}" for chance, label in zip(arrays["probabilities"], arrays["labels"], strict=True)
         ]

@@ -1,0 +1,150 @@
+"""Areas under the ROC curve in slices of the scenes' parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.about import UNDECLARED
+from zoo.schema import Record
+from zoo.scores.schema import Interval
+from zoo.scores.stats import Array, area_interval, largest_effects, macro_components, moments
+
+SLICES = 5
+
+
+class Bin(Record):
+    """One slice of a parameter.
+
+    Args:
+        low: Lowest value.
+        high: Highest value.
+        middle: Median value.
+        auc: Area under the ROC curve within the slice.
+        interval: 95 % interval of it.
+        images: Images in the slice.
+    """
+
+    low: float
+    high: float
+    middle: float
+    auc: float
+    interval: Interval
+    images: int
+
+
+class Slices(Record):
+    """Areas in slices of one parameter of the scenes.
+
+    Args:
+        parameter: Name of the parameter.
+        label: Label in pictures.
+        subject: Class that is separated from all others, or "macro" for the average over classes.
+        bins: Slices with as many images each, in the order of the parameter.
+    """
+
+    parameter: str
+    label: str
+    subject: str
+    bins: tuple[Bin, ...]
+
+
+def slice_scores(
+    probabilities: Array,
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    parameters: Mapping[str, NDArray[Any]],
+    *,
+    declared: Mapping[str, str] = MappingProxyType({}),
+) -> list[Slices]:
+    """Return areas under the ROC curve in slices of the scenes' parameters, as many images in each.
+
+    A parameter that varies in every class, such as the SNR, slices all images: the area is the macro average
+    within the slice. One that only some classes have, such as the mass of a clump, slices the images of those
+    classes: they are separated from all images of the other classes.
+
+    Args:
+        probabilities: [N, K].
+        labels: [N].
+        classes: K names.
+        parameters: Name -> [N]; columns that may be sliced.
+        declared: Parameter -> label of those that are; default: the first four that vary.
+
+    Returns:
+        One entry for each parameter and class that it slices.
+    """
+    numeric = {
+        name: np.asarray(values, dtype=np.float64)
+        for name, values in parameters.items()
+        if np.asarray(values).dtype.kind in "fiub"
+    }
+    varying = {
+        name: [k for k in range(len(classes)) if _varies(values[labels == k])] for name, values in numeric.items()
+    }
+    chosen = [name for name in declared if varying.get(name)] or [name for name in varying if varying[name]][
+        :UNDECLARED
+    ]
+    entries = []
+    for name in chosen:
+        values, label = numeric[name], declared.get(name, name.replace("_", " "))
+        everywhere = len(varying[name]) == len(classes)
+        for k in [None] if everywhere else varying[name]:
+            others = None if k is None else np.sort(probabilities[labels != k, k])
+            inside = np.flatnonzero(np.isfinite(values) & (True if k is None else labels == k))
+            edges = np.unique(np.quantile(values[inside], np.linspace(0, 1, SLICES + 1)))
+            place = np.searchsorted(edges[1:-1], values[inside], side="right")
+            bins = []
+            for index, (low, high) in enumerate(pairwise(edges.tolist())):
+                within = inside[place == index]
+                if not len(within):
+                    continue
+                if others is None:
+                    areas, components = macro_components(probabilities[within], labels[within])
+                    area, variance = float(areas[-1]), moments(components[-1])
+                    effect = float(largest_effects(labels[within], len(classes))[-1])
+                else:
+                    hits = np.sort(probabilities[within, k])
+                    area, variance = _told_from(hits, others)
+                    effect = 1 / min(len(hits), len(others))
+                if math.isfinite(area):
+                    bins.append(
+                        Bin(
+                            low=low,
+                            high=high,
+                            middle=float(np.median(values[within])),
+                            auc=area,
+                            interval=area_interval(area, *variance, largest_effect=effect),
+                            images=len(within),
+                        )
+                    )
+            if len(bins) > 1:
+                subject = "macro" if k is None else classes[k]
+                entries.append(Slices(parameter=name, label=label, subject=subject, bins=tuple(bins)))
+    return entries
+
+
+def _told_from(hits: Array, misses: Array) -> tuple[float, tuple[float, float]]:
+    """Return the area of some positives against some negatives, both sorted, and `stats.moments` of its components.
+
+    The same as `stats.auc_components` gives, where the same negatives serve many slices.
+    """
+
+    def placements(of: Array, among: Array) -> Array:
+        return (np.searchsorted(among, of, "left") + np.searchsorted(among, of, "right")) / (2 * len(among))
+
+    by_hit, by_miss = placements(hits, misses), placements(misses, hits)
+    if len(hits) < 2 or len(misses) < 2:
+        return float(by_hit.mean()), (math.inf, 0.0)
+    parts = [(each - each.mean()) / math.sqrt(len(each) * (len(each) - 1)) for each in (by_hit, by_miss)]
+    return float(by_hit.mean()), moments(np.concatenate(parts))
+
+
+def _varies(values: Array) -> bool:
+    finite = values[np.isfinite(values)]
+    return len(finite) > 1 and bool((finite != finite[0]).any())

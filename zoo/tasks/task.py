@@ -1,0 +1,170 @@
+"""Contract of a task: labels, images to train on, losses, scores, and what a report shows of them."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.question import Question
+from zoo.errors import TrainingError
+from zoo.scores.schema import AnyScores, Measure, Measures
+from zoo.scores.stats import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoo.specs import DatasetSpec
+
+__all__ = ["HEADLINE", "PICTURES", "Contributions", "Measure", "Measures", "Question", "Task", "entropy"]
+
+HEADLINE = "macro"
+"""Name of the score that ranks networks in a comparison, as results of classification have it."""
+PICTURES = ("roc", "roc at low rates", "confusion", "reliability", "score histograms", "slices")
+"""Pictures of predictions that the page of results can draw."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contributions:
+    """Scores on a set of images, with what each image adds to their error; for comparisons of networks.
+
+    Args:
+        names: Names of the R scores, the one that ranks networks last.
+        labels: Names for readers.
+        values: [R] scores, in units in which higher is better.
+        components: [R, N] parts of the errors; see `zoo.scores.stats.auc_components`.
+        largest: [R] largest change of a score by a single image.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    values: Array
+    components: Array
+    largest: Array
+
+
+class Task(ABC):
+    """A task, opened for a data set's question or for that of a stored result.
+
+    Args:
+        question: Labels of the images, and the images that may be trained on.
+        name: Name of the task, as `ModelSpec.tasks` states it.
+    """
+
+    rules: ClassVar[tuple[str, ...]]
+    """Rules that select the epoch whose weights are kept, the default first: "val_auc" and "val_score" keep the epoch
+    with the highest value of that field of `zoo.results.schema.Epoch`, "val_loss" that with the lowest, "last" the last
+    one."""
+    pictures: ClassVar[tuple[str, ...]]
+    """Pictures of predictions in a report, of those in `PICTURES`."""
+    has_loss: ClassVar[bool] = True
+    """Whether `loss` can train a network; otherwise a network brings its own loss or fits itself."""
+
+    def __init__(self, question: Question, *, name: str) -> None:
+        self.question, self.name = question, name
+
+    @classmethod
+    @abstractmethod
+    def ask(cls, dataset: DatasetSpec, option: str) -> Question:
+        """Return the question to a data set.
+
+        Args:
+            dataset: Spec of the data set.
+            option: Text behind the colon of `--task NAME:OPTION`, or "".
+
+        Raises:
+            UsageError: The data set cannot answer it; the error names what it can answer.
+        """
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Numbers that a network answers for an image: `num_classes` of its builder."""
+
+    @property
+    def weights_outputs(self) -> int | None:
+        """Entry of a weights file: numbers that a network answers, None where they are logits of the classes."""
+        return self.outputs
+
+    @abstractmethod
+    def loss(self, predictions: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Return the mean loss of predictions [N, outputs] in float32, for training and validation."""
+
+    @abstractmethod
+    def validate(self, predictions: Tensor, labels: Tensor) -> Mapping[str, float]:
+        """Return fields of `zoo.results.schema.Epoch` beside `val_loss` for the validation images."""
+
+    @abstractmethod
+    def score(self, predictions: Tensor, labels: Tensor) -> AnyScores:
+        """Return the scores of a split, for predictions [N, outputs] and labels [N] on the CPU."""
+
+    @abstractmethod
+    def contributions(self, predictions: Array, labels: NDArray[np.int64]) -> Contributions:
+        """Return the scores by which networks are compared, with what each image adds to their error."""
+
+    @abstractmethod
+    def notable(self, predictions: Array, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the places of the few test images that a report shows, such as the largest errors."""
+
+    @abstractmethod
+    def for_metrics(self, predictions: Array) -> Array:
+        """Return predictions as metrics of plugins get them, such as probabilities."""
+
+    def chance_loss(self, counts: Sequence[int]) -> float | None:
+        """Return the loss of a network that has learned nothing but the frequencies of the classes.
+
+        Args:
+            counts: Training images of each class.
+
+        Returns:
+            The loss; None where there is no such number.
+        """
+        return None
+
+    def rocs(self, predictions: Array, labels: NDArray[np.int64]) -> Mapping[str, tuple[Array, NDArray[np.bool_]]]:
+        """Return the ROC curves of a report: title -> scores [n] and which images are positive [n]; {} draws none.
+
+        A curve may be one of some images only, such as those of two classes.
+        """
+        return {}
+
+    def reference(self, predictions: Array) -> tuple[float, ...]:
+        """Return quantiles of validation predictions that a weights file keeps to place new answers; () keeps none."""
+        return ()
+
+    def shift(
+        self, plain: tuple[Array, NDArray[np.int64]], shifted: tuple[Array, NDArray[np.int64]]
+    ) -> Mapping[str, Measure]:
+        """Return scores of shifted images against plain ones, both as predictions and labels; {} computes none."""
+        return {}
+
+    @property
+    def draws_rocs(self) -> bool:
+        """Whether `rocs` returns anything."""
+        return type(self).rocs is not Task.rocs
+
+    @property
+    def compares_shifts(self) -> bool:
+        """Whether `shift` computes anything, so that plain images are needed beside shifted ones."""
+        return type(self).shift is not Task.shift
+
+    def check_predictions(self, predictions: Any, *, what: str) -> None:
+        """Check the shape of stored predictions.
+
+        Raises:
+            TrainingError: They have another number of columns.
+        """
+        if predictions.ndim != 2 or predictions.shape[1] != self.outputs:
+            raise TrainingError(f"{what} has predictions of shape {tuple(predictions.shape)}, not [N, {self.outputs}].")
+
+
+def entropy(counts: Sequence[int]) -> float:
+    """Return the entropy of class frequencies, for counts of each class."""
+    present = [count for count in counts if count]
+    shares = [count / sum(present) for count in present]
+    return -sum(share * math.log(share) for share in shares)

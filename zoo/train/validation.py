@@ -1,0 +1,110 @@
+"""Predictions and losses of whole splits, without gradients and in float32."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.data.loader import Batches
+from zoo.devices import in_float32
+from zoo.errors import TrainingError
+from zoo.models.classifier import Classifier
+from zoo.models.own_training import has_loss
+from zoo.scores.finite import require_finite
+from zoo.tasks.task import Task
+
+LOSS_SEED = 0
+"""Seed of a loss that draws random numbers, such as that of a variational auto-encoder: equal for all epochs."""
+
+
+@torch.inference_mode()
+@in_float32()
+def predict(module: nn.Module, data: Batches, *, when: str, batch_size: int = 256) -> tuple[Tensor, Tensor]:
+    """Return predictions [N, K], computed in float32, and labels [N], both on the CPU, in the order of the split.
+
+    Args:
+        module: Network; put into evaluation mode.
+        data: Images.
+        when: Images and time for the message of an error.
+        batch_size: Number of images at a time.
+
+    Raises:
+        TrainingError: A prediction is not finite; the error names the image.
+    """
+    module.eval()
+    logits, labels = [], []
+    for images, batch_labels in data.batches(batch_size):
+        logits.append(_forward(module, images))
+        labels.append(batch_labels.cpu())
+    all_logits = torch.cat(logits)
+    require_finite(all_logits, data.ids.__getitem__, when=when, hint="Try a lower rate: --set lr=1e-4")
+    return all_logits, torch.cat(labels)
+
+
+def _forward(module: nn.Module, images: Tensor) -> Tensor:
+    """Return predictions on the CPU; in halves where memory runs out."""
+    with contextlib.suppress(torch.OutOfMemoryError):
+        logits: Tensor = module(images).float().cpu()
+        return logits
+    if len(images) == 1:
+        raise torch.OutOfMemoryError("even one image is too much for a forward pass")
+    return torch.cat([_forward(module, half) for half in images.tensor_split(2)])
+
+
+def validate(
+    classifier: nn.Module, data: Batches, task: Task, predictions: Tensor, labels: Tensor, *, when: str
+) -> dict[str, Any]:
+    """Return `val_loss` and the task's other fields of an epoch.
+
+    Args:
+        classifier: Classifier in evaluation mode.
+        data: Validation images.
+        task: Task, whose loss is taken unless the network brings its own.
+        predictions, labels: Predictions [N, K] and labels [N] of the images.
+        when: Images and time for the message of an error.
+
+    Raises:
+        TrainingError: The network's own loss is not finite.
+    """
+    others: Mapping[str, float] = task.validate(predictions, labels)
+    return {"val_loss": mean_loss(classifier, data.batches(256), task, predictions, labels, when=when), **others}
+
+
+@torch.inference_mode()
+@in_float32()
+def mean_loss(
+    classifier: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    task: Task,
+    predictions: Tensor,
+    labels: Tensor,
+    *,
+    when: str,
+) -> float:
+    """Return the mean loss of some images: the network's own, or that of the task for their predictions.
+
+    Args:
+        classifier: Classifier in evaluation mode.
+        batches: Images and labels; read for a loss of the network's own only.
+        task, predictions, labels, when: Arguments of `validate`.
+
+    Raises:
+        TrainingError: The network's own loss is not finite.
+    """
+    assert isinstance(classifier, Classifier)
+    if not has_loss(classifier.network):
+        return float(task.loss(predictions, labels))
+    total, count = 0.0, 0
+    with torch.random.fork_rng(devices=[classifier.mean.device] if classifier.mean.is_cuda else []):
+        torch.manual_seed(LOSS_SEED)
+        for images, batch_labels in batches:
+            total += float(classifier(images, batch_labels)) * len(images)
+            count += len(images)
+    mean = total / count
+    if not mean - mean == 0:
+        raise TrainingError(f"{when}: the loss is {mean}.", hint="Try a lower rate: --set lr=1e-4")
+    return mean
