@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from headline_page import make_page, readme_table
+from headline_page import make_page, readme_tables
 from headline_runs import Shift, full_size, name_of, read_run
 
 import zoo
@@ -226,7 +226,7 @@ def write(store: Path) -> None:
     texts = {
         RECORD: "".join(json.dumps(line) + "\n" for line in kept.values()),
         PAGE: make_page(runs),
-        README: f"{before}{found}{readme_table(runs)}{ends}{after}",
+        README: f"{before}{found}{readme_tables(runs)}{ends}{after}",
     }
     for path, text in texts.items():
         with written_whole(path) as temporary:

@@ -31,7 +31,7 @@ from zoo.results.schema import Finished
 
 README_BUDGETS = ("laptop", "evening")
 MISSING = (
-    "**The paper-size table is missing for {data}**: 150 x 150 pixels need a GPU, which was not available. Each "
+    "**The paper-size table is missing for {data}**: no training on 150 x 150 pixels is recorded. Each "
     "heading states how many images the networks below it were trained on, and what differs from today's definition "
     "of the data set at that budget. The published numbers are listed separately, for orientation; they are of other "
     "images."
@@ -46,8 +46,9 @@ symmetries of the square, over their spread between images: 0 is an invariant ne
 image and for the turned image are unrelated. Class flips are images whose class changes under one of them."""
 TIMES = """\
 Times are minutes until the macro AUC of the validation images is reached. They include the simulation if this run made
-the images; a run that found them in the cache has no simulation time. FLOP/s are six times the network's
-multiply-accumulates times the training images per second."""
+the images; a run that found them in the cache has no simulation time. The recorded runs shared their GPU with up to
+five others, so a run alone is faster. FLOP/s are six times the network's multiply-accumulates times the training images
+per second."""
 NO_TIMES = """\
 Times are shown for runs on a GPU only. The runs on CPUs shared two cores with each other and with other work, so their
 times (in the record) cannot be compared. Speed is compared side by side in
@@ -148,8 +149,14 @@ def recorded_probe(results: Sequence[Finished]) -> str:
     )
 
 
-def readme_table(runs: Sequence[Run], *, data: str = "modelB") -> str:
-    """Return the README's table and notes: one data set and seed 0, at the largest budget that needs no GPU."""
+def readme_tables(runs: Sequence[Run]) -> str:
+    """Return the README's tables and notes: Models A and B, seed 0, at the largest budget that needs no GPU."""
+    tables = [table for data in ("modelA", "modelB") if (table := readme_table(runs, data=data))]
+    return "\n\n".join(tables) or "No run is recorded yet."
+
+
+def readme_table(runs: Sequence[Run], *, data: str) -> str:
+    """Return the table of one data set, or ""."""
     found = [
         run
         for run in runs
@@ -158,7 +165,7 @@ def readme_table(runs: Sequence[Run], *, data: str = "modelB") -> str:
         and full_size(run.cell)
     ]
     if not found:
-        return f"No run on {data} is recorded yet."
+        return ""
     newest = problem_key(max(found, key=newest_last).cell)
     chosen = [run for run in found if problem_key(run.cell) == newest]
     header = [

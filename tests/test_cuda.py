@@ -1,4 +1,4 @@
-"""CUDA against the CPU: networks, images, noise, runs; skipped without a GPU. Run: uv run pytest tests/test_cuda.py."""
+"""CUDA against the CPU: networks, images, noise, runs. Skipped without a GPU: uv run pytest tests/test_cuda.py."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_the_page_is_what_the_record_says(headline, page, tables):
     runs = headline.read_record()
     text = headline.README.read_text(encoding="utf-8")
     assert (
-        f"{headline.TABLE_BEGINS}{page.readme_table(list(map(headline.read_run, runs)))}{headline.TABLE_ENDS}" in text
+        f"{headline.TABLE_BEGINS}{page.readme_tables(list(map(headline.read_run, runs)))}{headline.TABLE_ENDS}" in text
     )
     assert headline.PAGE.read_text(encoding="utf-8") == page.make_page(list(map(headline.read_run, runs)))
     shown = headline.PAGE.read_text(encoding="utf-8")
@@ -151,7 +151,9 @@ def test_at_paper_size_published_numbers_stand_in_the_table_with_verdict_and_tim
         return headline.read_run(changed)
 
     table = [run for run in headline.read_record() if run["part"] == "table" and is_on(run, "modelB")]
-    by_model = {run["cell"]["model"]: run for run in table if headline.full_size(headline.read_run(run).result.cell)}
+    table = [run for run in table if headline.full_size(headline.read_run(run).result.cell)]
+    [of_z2] = [run for run in table if run["cell"]["model"] == "gconv/z2"]
+    by_model = {run["cell"]["model"]: run for run in table if run["cell"]["recipe"] == of_z2["cell"]["recipe"]}
     text = page.make_page([at_paper(by_model["gconv/p4m"], 0.997), at_paper(by_model["gconv/z2"], 0.99)])
     assert "missing for modelA**" in text  # there is no run on it
     assert "modelA: DeepLense's equivariant project of 2021" in text
@@ -213,7 +215,7 @@ def test_the_runs_of_a_store_join_the_record(headline, tmp_path, monkeypatch, el
     [shift, *_] = first["shifts"]
     again = first | {"seconds": 1.0, "shifts": {shift: first["shifts"][shift] | {"images": 9}}}
     monkeypatch.setattr(headline, "records", lambda store, *, part: [again, second] if part == "table" else [])
-    monkeypatch.setattr(headline, "readme_table", lambda runs: f"{len(runs)} rows")
+    monkeypatch.setattr(headline, "readme_tables", lambda runs: f"{len(runs)} rows")
     for _ in range(2):
         headline.write(tmp_path)
         [kept, other] = headline.read_record()
@@ -228,7 +230,7 @@ def test_a_run_of_both_stores_stands_in_both_parts(headline, tmp_path, monkeypat
     """What difficulty.toml trains without a change, and baselines, are cells of the table, too."""
     [first] = headline.read_record()
     monkeypatch.setattr(headline, "records", lambda store, *, part: [first | {"part": part}])
-    monkeypatch.setattr(headline, "readme_table", lambda runs: "")
+    monkeypatch.setattr(headline, "readme_tables", lambda runs: "")
     for _ in range(2):
         headline.write(tmp_path)
         assert [run["part"] for run in headline.read_record()] == ["table", "difficulty"]
@@ -288,15 +290,15 @@ def test_the_readme_keeps_to_what_its_text_says(headline, page):
     paper = run | {"cell": run["cell"] | {"budget": "paper", "sizes": dict(BUDGETS["paper"].sizes)}}
     seed = run | {"cell": run["cell"] | {"seed": 1}}
     run, paper, seed = map(headline.read_run, (run, paper, seed))
-    assert page.readme_table([run, paper, seed]) == page.readme_table([run])
+    assert page.readme_tables([run, paper, seed]) == page.readme_tables([run])
     newer = with_cell(run, recipe=replace_cell(run.cell.recipe, params={**run.cell.recipe.params, "mass_scale": 1.0}),
                       sizes=BUDGETS["laptop"].sizes)  # fmt: skip
     evening = with_cell(newer, budget="evening", sizes=BUDGETS["evening"].sizes)
-    assert page.readme_table([run, newer]) == page.readme_table([newer])
-    assert page.readme_table([run, evening, newer]) == page.readme_table([evening])
-    assert page.readme_table([run]).startswith("modelB, budget laptop, 9,216 training images, `mass_scale` 4.0:")
-    assert page.readme_table([newer]).startswith("modelB, budget laptop, 16,384 training images:")
-    assert page.readme_table([paper]) == "No run on modelB is recorded yet."
+    assert page.readme_tables([run, newer]) == page.readme_tables([newer])
+    assert page.readme_tables([run, evening, newer]) == page.readme_tables([evening])
+    assert page.readme_tables([run]).startswith("modelB, budget laptop, 9,216 training images, `mass_scale` 4.0:")
+    assert page.readme_tables([newer]).startswith("modelB, budget laptop, 16,384 training images:")
+    assert page.readme_tables([paper]) == "No run is recorded yet."
 
 
 def test_what_failed_is_told(headline, page, tmp_path, monkeypatch, capsys):

@@ -221,7 +221,7 @@ def load_target(spec: Spec) -> Any:
         MissingError: The import fails, or the attribute does not exist.
     """
     try:
-        # Text that a plugin prints while it is imported is not data. The lock: standard output is that of the process, and
+        # Text that a plugin prints while it is imported is not data. The lock: standard output is that of the process;
         # a second thread would take the redirected one for the original and put it back for good.
         with (
             _PRINTING,

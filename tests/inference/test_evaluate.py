@@ -97,9 +97,9 @@ def test_answers_that_are_not_finite_are_no_scores(host, trained, value):
 
 
 def test_shipped_weights_of_an_earlier_version_are_scored_on_its_definition_and_marked():
-    """`zoo predict p4m.modelA` notes the version; `zoo evaluate p4m.modelA` takes the definition of version 1."""
+    """`zoo predict octic_small.modelA` notes the version; `zoo evaluate` of it takes the definition of version 1."""
     host = load_plugins(environment={})
-    trained = load_weights(host, find_weights(host, "p4m.modelA", store=Path("nowhere")))
+    trained = load_weights(host, find_weights(host, "octic_small.modelA", store=Path("nowhere")))
     assert trained.about.recipe.dataset_version == 1
     said = _weights_in_words(host, trained.about)
     assert "note: trained on images of version 1 of deeplense/modelA; the installed version is 2: " in said

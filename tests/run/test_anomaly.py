@@ -22,6 +22,7 @@ from zoo.models.load import load_weights
 from zoo.plan.baselines import with_baselines
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
+from zoo.plan.tasks import require_area
 from zoo.report.page import write_page
 from zoo.report.plots import draw_all
 from zoo.report.problems import find_problems
@@ -221,6 +222,12 @@ def test_what_does_not_go_together_is_refused_with_what_does(host, request_, mes
 def test_a_stream_is_refused(host):
     with pytest.raises(UsageError, match="a stream renders all of them"):
         plan(host, "oddones/coder", stream=True)
+
+
+def test_a_search_that_compares_areas_is_refused(host):
+    [cell] = plan(host, "oddones/coder")
+    with pytest.raises(UsageError, match="which the task anomaly does not have"):
+        require_area(host, cell)
 
 
 def test_wildcards_leave_out_models_of_other_tasks_with_a_note(host):

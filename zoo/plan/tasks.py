@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 from zoo import registry
 from zoo.errors import UsageError, nearest
 from zoo.plan.request import Request
-from zoo.results.cell import Rule
-from zoo.specs import CLASSIFY, ModelSpec
-from zoo.tasks.find import Asked
+from zoo.results.cell import Cell, Rule
+from zoo.specs import CLASSIFY, DatasetSpec, ModelSpec
+from zoo.tasks.find import Asked, task_of_cell
 from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -76,3 +76,17 @@ def rule_of(request: Request, task: Task) -> Rule:
             f"{nearest(rule, task.rules)}"
         )
     return cast(Rule, rule)
+
+
+def require_area(host: Host, cell: Cell) -> None:
+    """Refuse a cell without a validation AUC, by which a search compares its trials.
+
+    Raises:
+        UsageError: Its task selects by another number.
+    """
+    task = task_of_cell(host, registry.find(host, DatasetSpec, cell.data), cell.task)
+    if "val_auc" not in task.rules:
+        raise UsageError(
+            f"zoo tune compares trials by their validation AUC, which the task {task.name} does not have.",
+            hint="Compare settings with zoo bench: --set NAME=VALUE",
+        )

@@ -223,6 +223,21 @@ def test_other_images_or_another_fit_use_no_cached_features(change, tmp_path, mo
     assert len(list((tmp_path / "fitted_lens").glob("*.features"))) == 2
 
 
+@pytest.mark.parametrize("score", ["chi_square", "gain"])
+def test_the_residual_of_the_fit_is_an_anomaly_score(score, noisy):
+    network = fitted_lens.fitted_lens_residual(in_chans=1, num_classes=1, image_size=32, halo="auto", score=score)
+    smooth, lumpy = noisy(4), noisy(4, mass=0.05)
+    network.fit_splits(splits_of(smooth))
+    scores = [network(images[:, None]) for images in (smooth, lumpy)]
+    assert scores[0].shape == (4,)
+    assert scores[0].max() < scores[1].min()
+
+
+def test_an_unknown_score_is_refused():
+    with pytest.raises(UsageError, match="score='mass' is not one of chi_square, gain"):
+        fitted_lens.fitted_lens_residual(in_chans=1, num_classes=1, image_size=32, halo="auto", score="mass")
+
+
 def test_images_of_an_unknown_camera_are_refused(noisy):
     with pytest.raises(UsageError, match="pixel scale and PSF"):
         build().fit_splits(splits_of(noisy(2), instrument=None))

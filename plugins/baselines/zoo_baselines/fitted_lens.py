@@ -1,4 +1,4 @@
-"""A classifier of what a fitted smooth lens leaves: blind fit, features, multinomial logistic regression."""
+"""Blind fits of a smooth lens: a logistic regression on what they leave, and an anomaly score."""
 
 from __future__ import annotations
 
@@ -23,42 +23,35 @@ from zoo_baselines.linear import Linear
 from zoo_baselines.smooth_lens import Kind
 
 HALOES = ("auto", "sphere", "ellipsoid")
+SCORES = {"chi_square": "log_chi_square", "gain": "log_gain"}
+"""Anomaly score -> feature: the logarithm of chi square per pixel, or of its decrease by one added point mass."""
 _ON_A_GPU = 256
 """Images of a batch on a GPU. A CPU fits them one by one, in as many threads as torch has: an image's rays fit into a
 processor's cache, and an image does not depend on others at all."""
 
 
-class FittedLens(nn.Module):
-    """Fit a smooth lens to each image and classify what is left.
+class LensFits(nn.Module):
+    """Fit a smooth lens to each image, blind, and keep what is left as features.
 
     Args:
-        classes: K.
         image_size: Pixels per side.
         halo: One of HALOES; "auto" chooses the ellipsoid where a training image has one.
-        strength: Inverse of the regularisation of the logistic regression.
-        most_images: Largest number of training images.
     """
 
     camera: Tensor
     noise: Tensor
     parts: Tensor
 
-    def __init__(self, classes: int, *, image_size: int, halo: str, strength: float, most_images: int) -> None:
+    def __init__(self, *, image_size: int, halo: str) -> None:
         super().__init__()
         if halo not in HALOES:
             raise UsageError(f"halo={halo!r} is not one of {', '.join(HALOES)}.")
-        self.image_size, self.halo, self.most_images = image_size, halo, most_images
+        self.image_size, self.halo = image_size, halo
         self.register_buffer("camera", torch.tensor([6.4 / image_size, 0.0, 0.1], dtype=torch.float64))
         self.register_buffer("noise", torch.zeros(2, dtype=torch.float64))
         self.register_buffer("parts", torch.tensor([float(halo == "ellipsoid"), 0.0]))
-        self.linear = Linear(len(FEATURES), classes, strength=strength)
         self._grids: dict[tuple[Any, ...], tuple[Grid, Grid]] = {}
         self._known = InMemory()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits [n, K] of images [n, C, H, W]."""
-        logits: Tensor = self.linear(self.features(images))
-        return logits.float()
 
     def features(self, images: Tensor) -> Tensor:
         """Return features [n, len(FEATURES)] in float64 of images [n, C, H, W], each by itself.
@@ -73,7 +66,7 @@ class FittedLens(nn.Module):
             return []
         return [
             f"Fits that failed: {self._known.failed:,} of {self._known.fitted:,}, over all splits and turned images; "
-            "these are classified by the features of an image without a lens."
+            "these have the features of an image without a lens."
         ]
 
     def _rows(self, mono: Tensor) -> Tensor:
@@ -107,8 +100,8 @@ class FittedLens(nn.Module):
         finally:
             torch.set_num_threads(threads)  # the last number that any thread sets is that of every new thread
 
-    def fit_splits(self, splits: SplitsToFit) -> None:
-        """Fit the logistic regression to the features of the training images.
+    def learn_camera(self, splits: SplitsToFit) -> None:
+        """Take pixels, PSF and noise from the data set.
 
         Raises:
             UsageError: The camera of the images is unknown.
@@ -127,13 +120,6 @@ class FittedLens(nn.Module):
         ellipsoid = self.halo == "ellipsoid" or (self.halo == "auto" and common.round_haloes is False)
         self.parts.copy_(torch.tensor([ellipsoid, bool(common.lens_light)]))
         self._known = InMemory()
-        total, done = images_to_fit(splits.train, most=self.most_images), 0
-        columns, all_labels = [], []
-        for images, labels in first_images(splits.train, most=self.most_images):
-            columns.append(self._cached(images, partial(self._report, splits, done, total)))
-            all_labels.append(labels)
-            done += len(images)
-        self.linear.fit(torch.cat(columns), torch.cat(all_labels))
 
     @staticmethod
     def _report(splits: SplitsToFit, before: int, total: int, new: int) -> None:
@@ -171,6 +157,65 @@ class FittedLens(nn.Module):
         return self._grids[key]
 
 
+class FittedLens(LensFits):
+    """Classify what fits of a smooth lens leave.
+
+    Args:
+        classes: K.
+        image_size, halo: Arguments of `LensFits`.
+        strength: Inverse of the regularisation of the logistic regression.
+        most_images: Largest number of training images.
+    """
+
+    def __init__(self, classes: int, *, image_size: int, halo: str, strength: float, most_images: int) -> None:
+        super().__init__(image_size=image_size, halo=halo)
+        self.most_images = most_images
+        self.linear = Linear(len(FEATURES), classes, strength=strength)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [n, K] of images [n, C, H, W]."""
+        logits: Tensor = self.linear(self.features(images))
+        return logits.float()
+
+    def fit_splits(self, splits: SplitsToFit) -> None:
+        """Fit the logistic regression to the features of the training images.
+
+        Raises:
+            UsageError: The camera of the images is unknown.
+        """
+        self.learn_camera(splits)
+        total, done = images_to_fit(splits.train, most=self.most_images), 0
+        columns, all_labels = [], []
+        for images, labels in first_images(splits.train, most=self.most_images):
+            columns.append(self._cached(images, partial(self._report, splits, done, total)))
+            all_labels.append(labels)
+            done += len(images)
+        self.linear.fit(torch.cat(columns), torch.cat(all_labels))
+
+
+class FittedLensResidual(LensFits):
+    """Anomaly score from fits of a smooth lens; nothing is learned but the camera.
+
+    Args:
+        image_size, halo: Arguments of `LensFits`.
+        score: One of SCORES.
+    """
+
+    def __init__(self, *, image_size: int, halo: str, score: str) -> None:
+        super().__init__(image_size=image_size, halo=halo)
+        if score not in SCORES:
+            raise UsageError(f"score={score!r} is not one of {', '.join(SCORES)}.")
+        self._column = FEATURES.index(SCORES[score])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return scores [n] of images [n, C, H, W]."""
+        return self.features(images)[:, self._column].float()
+
+    def fit_splits(self, splits: SplitsToFit) -> None:
+        """Take the camera of the images, and raise what `learn_camera` raises."""
+        self.learn_camera(splits)
+
+
 def _mono(images: Tensor) -> Tensor:
     """Return images [n, C, H, W] as they are fitted, [n, H, W].
 
@@ -191,3 +236,16 @@ def fitted_lens(
     if in_chans != 1:
         raise UsageError(f"A smooth lens is fitted to images of one channel, not {in_chans}.")
     return FittedLens(num_classes, image_size=image_size, halo=halo, strength=strength, most_images=most_images)
+
+
+def fitted_lens_residual(
+    *, in_chans: int, num_classes: int, image_size: int, halo: str, score: str
+) -> FittedLensResidual:
+    """Return a detector of images that no smooth lens describes.
+
+    Raises:
+        UsageError: Images of several channels, whose noise the fit does not know.
+    """
+    if in_chans != 1:
+        raise UsageError(f"A smooth lens is fitted to images of one channel, not {in_chans}.")
+    return FittedLensResidual(image_size=image_size, halo=halo, score=score)

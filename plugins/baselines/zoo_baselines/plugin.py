@@ -94,4 +94,17 @@ def zoo_models() -> list[ModelSpec]:
             fits_itself=True,
             card=f"{_FITTED_LENS}\n{_LIMIT.format(2048)}",
         ),
+        ModelSpec(
+            id="baselines/fitted_lens_residual",
+            target="zoo_baselines.fitted_lens:fitted_lens_residual",
+            summary="anomaly score: chi square of a smooth lens fitted to each image",
+            tags=("baseline", "physics"),
+            parameters=0,
+            defaults={"halo": "auto", "score": "chi_square"},
+            search_space={"score": ["chi_square", "gain"]},
+            fits_itself=True,
+            tasks=("anomaly",),
+            card="The fits are those of `baselines/fitted_lens`. The score is the logarithm of chi square per pixel, "
+            "or with `score=gain`, of the decrease of chi square by one added point mass. No image is trained on.",
+        ),
     ]

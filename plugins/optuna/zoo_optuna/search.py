@@ -22,6 +22,7 @@ from zoo.plan.cells import make_plan
 from zoo.plan.overrides import SHARED_OWNERS
 from zoo.plan.request import Request
 from zoo.plan.study import study_folder, unknown_study
+from zoo.plan.tasks import require_area
 from zoo.plurals import counted
 from zoo.processor import computing_environment
 from zoo.progress import PARENT_VARIABLE, Progress, read_progress
@@ -97,6 +98,7 @@ def make_study(
                 hint=f"Try: --set {setting.rpartition('.')[2]}=...; write parameters of the data set as data.NAME.",
             )
     [cell] = make_plan(host, request)
+    require_area(host, cell)
     # Phases divide a number of epochs, which a trial must not change.
     phases = {"epochs": None} if cell.phases else {}
     space = choose_space(model, searched=searched, fixed={**request.settings, **phases})
