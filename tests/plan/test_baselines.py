@@ -105,7 +105,11 @@ def test_suites_and_lens_data_sets_hold_their_baselines(host, tmp_path):
     assert len(without.cells) == 1
     for name, spec in host.specs[DatasetSpec].items():
         if name.startswith("deeplense/"):
-            assert spec.baselines == ("baselines/scalars_boosted", "baselines/pca_residual")
+            assert spec.baselines == (
+                "baselines/scalars_boosted",
+                "anomaly/mahalanobis_scalars",
+                "anomaly/pca_residual",
+            )
 
 
 @pytest.mark.parametrize("name", ["boosted", "Baselines/x", ""])

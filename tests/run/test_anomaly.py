@@ -146,6 +146,7 @@ def test_a_training_in_turns_goes_on_to_the_same_bits(host, runs, tmp_path, monk
     assert np.array_equal(first["test.logits"], second["test.logits"])
 
 
+@pytest.mark.slow
 def test_tables_page_pictures_and_card_show_a_task_that_is_no_classification(host, runs, tmp_path):
     [table] = make_tables(runs)
     assert "task anomaly" in table.title

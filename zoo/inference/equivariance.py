@@ -24,6 +24,7 @@ from zoo.schema import Count, Record
 from zoo.scores.equivariance import blob_images, declared_symmetry, measure_equivariance, measure_layers
 from zoo.scores.schema import Invariance, LayerError
 from zoo.specs import ModelSpec
+from zoo.tasks.find import example_task, tasks_by_name
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -86,7 +87,8 @@ def measure_untrained(
         TrainingError: The network cannot take the images, or a logit is not finite.
     """
     torch.manual_seed(seed)
-    classifier = build_classifier(host, spec.id, hparams, image_shape=(1, size, size), num_classes=3)
+    task = example_task(spec.tasks[0], tasks_by_name(host))
+    classifier = build_classifier(host, spec.id, hparams, image_shape=(1, size, size), num_classes=task.outputs)
     images = blob_images(BLOB_IMAGES, 1, size, seed=seed)
     try:
         with torch.no_grad():

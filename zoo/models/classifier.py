@@ -56,12 +56,13 @@ class Classifier(nn.Module):
         if labels is not None:
             loss = network.loss if turn is None else partial(network.training_losses, turn=turn)
             return check_loss(loss(standardised, labels), name=type(self.network).__name__)
-        return with_columns(network(standardised), images=len(images))
+        return with_columns(network(standardised), images=images)
 
 
-def with_columns(predictions: Tensor, *, images: int) -> Tensor:
-    """Return predictions [N] for N images as [N, 1]; others, whatever they are, as they are."""
-    one_each = isinstance(predictions, Tensor) and predictions.shape == (images,)
+def with_columns(predictions: Tensor, *, images: Tensor) -> Tensor:
+    """Return predictions [N] for images [N, C, H, W] as [N, 1]; others, whatever they are, as they are."""
+    # Not len(): an export keeps the number of images open.
+    one_each = isinstance(predictions, Tensor) and predictions.ndim == 1 and predictions.shape[0] == images.shape[0]
     return predictions[:, None] if one_each else predictions
 
 

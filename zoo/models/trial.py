@@ -173,7 +173,7 @@ def _try(
             _first_step(tried)
             refuses_single = _refuses_single(copy_of(network), images[:1], labels[:1])
         with _step(name, f"fails on images {list(images.shape)} in evaluation"), torch.inference_mode():
-            expected = with_columns(tried.eval()(images), images=len(images))
+            expected = with_columns(tried.eval()(images), images=images)
         _check_logits(expected, (len(images), classes), name)
         with _step(name, "cannot be copied after a training step"):
             copy_of(tried)
@@ -185,7 +185,7 @@ def _try(
                 raise TrainingError("; ".join(problems))
             again.load_state_dict(state)
         with _step(name, "fails with weights that were loaded again"), torch.no_grad():
-            found = with_columns(again.to(images.device).eval()(images), images=len(images))
+            found = with_columns(again.to(images.device).eval()(images), images=images)
         _check_loaded(found, expected, name)
         return Trial(cost=count_cost(network, images[:1]), refuses_single=refuses_single)
 
@@ -212,7 +212,7 @@ def _one_pass(
 
 
 def _cross_entropy(network: nn.Module, images: Tensor, labels: Tensor, classes: int, name: str) -> Tensor:
-    logits = with_columns(network(images), images=len(images))
+    logits = with_columns(network(images), images=images)
     _check_logits(logits, (len(images), classes), name)
     return F.cross_entropy(logits.float(), labels)
 

@@ -136,3 +136,18 @@ def task_of_question(text: str, question: Question, *, tasks: Tasks = CORE) -> T
     if "/" in name and name not in tasks:
         raise MissingError(f"The task {name} is not provided by an installed plugin.", hint="See: zoo plugins")
     return asked.task_class()(question, name=asked.name)
+
+
+def example_task(name: str, tasks: Tasks = CORE) -> Task:
+    """Return a task of images of three classes, the first of them normal, for networks without a data set.
+
+    Args:
+        name: Name of the task, as `ModelSpec.tasks` states it.
+        tasks: Tasks that are installed.
+
+    Raises:
+        UsageError: The task is unknown, or needs a data set of its own.
+    """
+    kind = read_task(name, tasks=tasks).task_class()
+    dataset = DatasetSpec(id="example/images", target="example:images", classes=("a", "b", "c"), normal=("a",))
+    return kind(kind.ask(dataset, ""), name=name)

@@ -24,7 +24,7 @@ from zoo.errors import TrainingError
 from zoo.plan.overrides import data_params
 from zoo.plurals import counted
 from zoo.specs import REFERENCE_SHAPE, DatasetSpec, ModelSpec, SimulatorSpec
-from zoo.tasks.find import CORE, Tasks, read_task, tasks_by_name
+from zoo.tasks.find import CORE, example_task, tasks_by_name
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -67,7 +67,7 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
     from zoo.scores.equivariance import measure_equivariance
 
     spec = registry.find(host, ModelSpec, name)
-    tasks = [_task(name, tasks_by_name(host)) for name in spec.tasks]
+    tasks = [example_task(name, tasks_by_name(host)) for name in spec.tasks]
     check_parameters(spec, task=tasks[0])
     for size, task in product(image_sizes, tasks):
         label = f"{spec.id} at {size} x {size}" + (f" for the task {task.name}" if len(tasks) > 1 else "")
@@ -94,8 +94,8 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
             raise ConformanceError(str(error.args[0])) from error
         model.eval()
         with torch.no_grad():
-            together = with_columns(model(images), images=len(images))
-            alone = torch.cat([with_columns(model(image[None]), images=1) for image in images])
+            together = with_columns(model(images), images=images)
+            alone = torch.cat([with_columns(model(image[None]), images=image[None]) for image in images])
         _require(bool(torch.isfinite(together).all()), f"{label}: logits are not finite after a training step")
         scale = float(together.abs().max()) or 1.0
         _require(
@@ -106,7 +106,7 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
         copy.load_state_dict(model.state_dict())
         copy.eval()
         with torch.no_grad():
-            restored = with_columns(copy(images), images=len(images))
+            restored = with_columns(copy(images), images=images)
         _require(
             float((together - restored).abs().max()) <= 1e-5 * scale,
             f"{label}: a state dict, saved and loaded, gives other logits",
@@ -119,13 +119,6 @@ def check_model(host: Host, name: str, *, image_sizes: Sequence[int] = (64, 65),
                 measured is not None and measured <= tolerance,
                 f"{label}: declared exact under {spec.group}, measured error {measured:.1e}",
             )
-
-
-def _task(name: str, tasks: Tasks) -> Task:
-    """Return a task of the kit's images, which have three classes, the first of them normal."""
-    kind = read_task(name, tasks=tasks).task_class()
-    dataset = DatasetSpec(id="kit/spots", target="kit:spots", classes=("a", "b", "c"), normal=("a",))
-    return kind(kind.ask(dataset, ""), name=name)
 
 
 def _train_once(model: Any, images: Any, label: str, task: Task) -> None:
@@ -143,7 +136,7 @@ def _train_once(model: Any, images: Any, label: str, task: Task) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     model.train()
-    logits = with_columns(model(images), images=len(images))
+    logits = with_columns(model(images), images=images)
     _require(logits.dtype == torch.float32, f"{label}: logits of type {logits.dtype}, not float32")
     allowed = task.question.allowed
     labels = torch.tensor([allowed[k % len(allowed)] for k in range(len(images))])
@@ -152,7 +145,7 @@ def _train_once(model: Any, images: Any, label: str, task: Task) -> None:
         bool(losses) or task.has_loss,
         f"{label}: it has no method loss(images, labels), and the task {task.name} has no loss that trains it",
     )
-    for loss in losses or [lambda images, labels: task.loss(with_columns(model(images), images=len(images)), labels)]:
+    for loss in losses or [lambda images, labels: task.loss(with_columns(model(images), images=images), labels)]:
         loss(images, labels).backward()
     optimizer.step()
     changed = any(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
@@ -224,7 +217,7 @@ def check_parameters(spec: ModelSpec, *, task: Task | None = None) -> None:
     """
     if spec.parameters is None:
         return
-    model = _build(spec, REFERENCE_SHAPE["image_size"], task or _task(spec.tasks[0], CORE))
+    model = _build(spec, REFERENCE_SHAPE["image_size"], task or example_task(spec.tasks[0], CORE))
     count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or spec.fits_itself)
     _require(
         count == spec.parameters,

@@ -26,7 +26,6 @@ HOST = load_plugins(environment={})
 IDS = [spec.id for spec in zoo_models()]
 OF_ANY_IMAGE = [name for name in IDS if "fitted_lens" not in name]  # it takes its time where there is no lens
 FITTED_LENSES = [pytest.param(name, marks=pytest.mark.slow) for name in IDS if name not in OF_ANY_IMAGE]
-CLASSIFIERS = [name for name in OF_ANY_IMAGE if name != "baselines/pca_residual"]
 BOOST = {"trees": 20, "depth": 3, "rate": 0.2, "subsample": 0.5, "most_images": 1000}
 
 
@@ -143,7 +142,7 @@ def test_fewer_images_than_components_leave_the_others_at_0():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", OF_ANY_IMAGE)
 @pytest.mark.parametrize("classes", [2, 3])
 def test_every_baseline_learns_an_easy_problem_and_repeats_itself(name, classes):
     spec = next(spec for spec in zoo_models() if spec.id == name)
@@ -197,7 +196,7 @@ def test_principal_components_are_the_same_under_autocast():
         assert torch.equal(network(images), expected)
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", OF_ANY_IMAGE)
 def test_a_class_that_is_missing_among_the_images_is_named(name):
     spec = next(spec for spec in zoo_models() if spec.id == name)
     network = build_network(spec, in_chans=1, num_classes=3, image_size=12, hparams={"most_images": 2})

@@ -13,18 +13,17 @@ from zoo.models.own_fit import ImagesToFit, SplitsToFit
 BATCH = 256
 
 
-def images_to_fit(split: ImagesToFit, *, most: int, every_class: bool = True) -> int:
+def images_to_fit(split: ImagesToFit, *, most: int) -> int:
     """Return the number of images that a fit uses: the first `most` of a split, or all.
 
     Raises:
-        UsageError: `most` is not a whole number above 0, a class is missing among these images (unless `every_class` is
-            False), or the device has no
+        UsageError: `most` is not a whole number above 0, a class is missing among these images, or the device has no
             float64.
     """
     if type(most) is not int or most < 1:
         raise UsageError(f"most_images={most!r} must be a whole number, at least 1.")
     present = set(split.labels[:most].tolist())
-    if every_class and (missing := [name for index, name in enumerate(split.classes) if index not in present]):
+    if missing := [name for index, name in enumerate(split.classes) if index not in present]:
         raise UsageError(
             f"No training image to fit (the first {min(most, len(split)):,}: most_images) is of: {', '.join(missing)}."
         )
@@ -33,9 +32,9 @@ def images_to_fit(split: ImagesToFit, *, most: int, every_class: bool = True) ->
     return min(most, len(split))
 
 
-def first_images(split: ImagesToFit, *, most: int, every_class: bool = True) -> Iterator[tuple[Tensor, Tensor]]:
+def first_images(split: ImagesToFit, *, most: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield images and labels of the first `most` images of a split, in batches; raise what `images_to_fit` raises."""
-    left = images_to_fit(split, most=most, every_class=every_class)
+    left = images_to_fit(split, most=most)
     for images, labels in split.batches(BATCH):
         yield images[:left], labels[:left]
         left -= len(images)

@@ -68,20 +68,6 @@ def zoo_models() -> list[ModelSpec]:
             f"randomised singular value decomposition.\n\n{_LIMIT.format(20_000)}",
         ),
         ModelSpec(
-            id="baselines/pca_residual",
-            target="zoo_baselines.residual:pca_residual",
-            summary="anomaly score: what 64 principal components of normal images leave of an image",
-            tags=("baseline",),
-            requires=("scikit-learn:sklearn",),
-            parameters=64 * 150 * 150,
-            defaults={"components": 64, "most_images": 20_000},
-            search_space={"components": [16, 32, 64, 128]},
-            fits_itself=True,
-            tasks=("anomaly",),
-            card="The score is the mean square of the residual after a projection on the first principal components of "
-            "normal training images, over that of normal validation images.\n\n" + _LIMIT.format(20_000),
-        ),
-        ModelSpec(
             id="baselines/fitted_lens",
             version=2,
             target="zoo_baselines.fitted_lens:fitted_lens",

@@ -11,6 +11,7 @@ PROMISES = {
     "p4": f"The logits do not change when the image is turned by 90, 180 or 270 degrees: {EXACT}.",
     "p4m": f"The logits do not change when the image is turned by quarter turns or mirrored: {EXACT}.",
 }
+PROMISE_OF_SCORE = PROMISES["p4m"].replace("The logits do", "The anomaly score does")
 SHIPPED = ("p4m", "p4m_resnet18", "octic_small")
 TRAINED_ON = ("modelA", "modelB")
 """Networks with bundled weights, and their data sets; the files are made by benchmarks/ship_weights.py."""
@@ -33,6 +34,7 @@ class Network:
         tags: Words for searching.
         twins: Ids of the plain networks of equal parameters or equal multiply-accumulates.
         bf16_devices: Devices on which training in bf16 is faster (benchmarks/precision.py).
+        tasks: Tasks that it answers.
     """
 
     group: str | None
@@ -46,11 +48,14 @@ class Network:
     tags: tuple[str, ...] = ()
     twins: tuple[str, ...] = ()
     bf16_devices: tuple[str, ...] = ("cpu", "cuda")
+    tasks: tuple[str, ...] = ("classify",)
 
     @property
     def card(self) -> str:
         """The text of `zoo show`."""
         promise = PROMISES[self.group] if self.group else "A plain counterpart: only translations are symmetries."
+        if self.tasks == ("anomaly",):
+            promise = PROMISE_OF_SCORE
         return f"{promise}\n\n{self.body.strip()}\n"
 
 
@@ -156,6 +161,15 @@ def _convnext(
         bf16_devices=("cuda",),  # depthwise filters and small products: slower in bf16 on a CPU
     )
 
+
+AUTOENCODER_BODY = f"""
+Group convolutions halve the resolution four times; the code is a small map on the group, and keeps its place and its
+direction. The decoder doubles the resolution by the nearest neighbour, followed by group convolutions, and ends in the
+mean over the group: the reconstruction of a turned image is the turned reconstruction. The score is the mean chi square
+of the residual (`residual=chi_square`; `zoo.models.residual`), or its mean square (`mean_square`).
+
+Source: {COHEN}
+"""
 
 ROTATION_POOLING = (
     "each layer is followed by the maximum over the four rotations, and the next layer lifts the result again"
@@ -293,6 +307,18 @@ NETWORKS: dict[str, Network] = {
     ),
 }
 
+NETWORKS["p4m_ae"] = Network(
+    group="p4m",
+    target="zoo_gconv.autoencoder:build",
+    summary="auto-encoder on p4m: its reconstruction turns with the image",
+    body=AUTOENCODER_BODY,
+    defaults={"widths": [4, 8, 12, 16], "latent": 2, "kernel_size": 3, "residual": "chi_square"},
+    search_space={**_widths_search([4, 8, 12, 16]), "latent": [1, 2, 4], "kernel_size": [3, 5]},
+    training={"lr": 5e-3, "weight_decay": 1e-5},
+    tags=("equivariant",),
+    tasks=("anomaly",),
+)
+
 PARAMETERS: dict[str, int] = {
     "octic": 2_871_363,
     "octic_small": 321_707,
@@ -302,6 +328,7 @@ PARAMETERS: dict[str, int] = {
     "p4cnn": 20_133,
     "p4cnn_pooled": 19_383,
     "p4m": 29_391,
+    "p4m_ae": 49_128,
     "p4m_convnext": 396_993,
     "p4m_resnet18": 1_396_475,
     "p4m_resnet18_wide": 11_187_977,

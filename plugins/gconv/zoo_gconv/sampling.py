@@ -118,3 +118,25 @@ def max_pool(maps: Tensor) -> Tensor:
     """
     odd = maps.shape[-2] % 2, maps.shape[-1] % 2
     return F.max_pool2d(maps, (2 + odd[0], 2 + odd[1]), stride=2, padding=odd)
+
+
+def upsample(maps: Tensor, image_shape: Sequence[int]) -> Tensor:
+    """Double the resolution by the nearest neighbour, so that it commutes with p4m: the counterpart of `downsample`.
+
+    Pixels of an even line repeat the pixel of their pair. On an odd line the pixels 0, 2, 4, ... repeat one pixel, and
+    those between have two nearest neighbours, of which they take the mean; one of the two would be another one in the
+    mirrored line.
+
+    Args:
+        maps: Maps [N, C, ceil(H/2), ceil(W/2)].
+        image_shape: H and W.
+
+    Returns:
+        Maps [N, C, H, W].
+    """
+    halves = [(size + 1) // 2 for size in image_shape]
+    if list(maps.shape[-2:]) != halves:
+        raise ValueError(f"maps of {tuple(maps.shape[-2:])} pixels are not half of {tuple(image_shape)}, rounded up")
+    maps = maps.repeat_interleave(2, -2).repeat_interleave(2, -1)
+    odd = image_shape[0] % 2, image_shape[1] % 2
+    return F.avg_pool2d(maps, (1 + odd[0], 1 + odd[1]), stride=1) if any(odd) else maps

@@ -103,6 +103,23 @@ def complete_convnext(
     return values
 
 
+def complete_autoencoder(
+    model: str, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the checked arguments of `zoo_gconv.autoencoder.GroupAutoEncoder`, for "p4m_ae"."""
+    values = _merged(model, in_chans=in_chans, num_classes=num_classes, image_size=image_size, hparams=hparams)
+    widths, latent, kernel_size = values["widths"], values["latent"], values["kernel_size"]
+    _check_counts(model, "widths", widths, "one for each halving of the resolution")
+    if not _is_whole(latent) or latent < 1:
+        _refuse(model, "latent", latent, "a whole number, 1 or more")
+    if not _is_whole(kernel_size) or kernel_size < 1 or kernel_size % 2 == 0:
+        _refuse(model, "kernel_size", kernel_size, "odd and positive, so that the kernel has a centre pixel")
+    if image_size < 2 ** len(widths):
+        _refuse(model, "image_size", image_size, f"{2 ** len(widths)} or more, for {len(widths)} halvings")
+    del values["num_classes"]
+    return values
+
+
 def _merged(
     model: str, *, in_chans: int, num_classes: int, image_size: int, hparams: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -118,7 +135,7 @@ def _merged(
     values = {**defaults, **hparams}
     if "pooling" in values and values["pooling"] not in ("max", "mean"):
         _refuse(model, "pooling", values["pooling"], "'max' or 'mean'")
-    dropout = values["dropout"]
+    dropout = values.get("dropout", 0)
     if not (_is_whole(dropout) or isinstance(dropout, float)) or not 0 <= dropout < 1:
         _refuse(model, "dropout", dropout, "a number from 0 up to, but not including, 1")
     return {"in_chans": in_chans, "num_classes": num_classes, **values}

@@ -1,0 +1,1 @@
+"""Anomaly detection: methods that learn from images without substructure alone."""
