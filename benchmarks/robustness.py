@@ -119,7 +119,7 @@ def measure(weights: str, *, images: int, store: Path) -> list[Row]:
         recipe = evaluation_recipe(host, trained, params=params)
         split = Dataset(host, recipe, dict.fromkeys(SPLITS, images)).split("test")
         batches = (batch for chunk in split.chunks for batch in torch.from_numpy(np.array(chunk)).split(256))
-        probabilities = np.concatenate([trained.predict_proba(batch) for batch in batches])
+        probabilities = np.concatenate([trained.predict_proba(batch, calibrated=False) for batch in batches])
         logits = torch.from_numpy(np.log(np.clip(probabilities, 1e-30, None)))
         scores = score(logits, torch.from_numpy(split.labels.astype(np.int64)), trained.about.classes)
         smooth = substructure(probabilities, trained.about.classes)[split.labels == split.classes.index(SMOOTH)]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         list_simulators,
         load,
         open_dataset,
+        score,
     )
     from zoo.benching import bench, bench_study, bench_suite
     from zoo.errors import ZooError
@@ -36,6 +37,7 @@ _HOMES = {
     "list_simulators": "zoo.api",
     "load": "zoo.api",
     "open_dataset": "zoo.api",
+    "score": "zoo.api",
     "ZooError": "zoo.errors",
     "hookimpl": "zoo.hookspecs",
     "DatasetSpec": "zoo.specs",
@@ -66,6 +68,7 @@ __all__ = [
     "list_simulators",
     "load",
     "open_dataset",
+    "score",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from zoo.data.split import Split
     from zoo.inference.evaluate import Evaluation, TaskEvaluation
     from zoo.models.trained import TrainedClassifier
+    from zoo.results.schema import Finished
 
 
 @cache
@@ -139,6 +141,67 @@ def evaluate(
     trained = load(weights, store=store, host=host).to(device)
     recipe = evaluation_recipe(host, trained, data=data, params=params, simulator=simulator, seed=seed, device=device)
     return score_weights(host, trained, recipe, images=images, angle=angle, average=average)
+
+
+def score(
+    file: str | Path,
+    data: str,
+    *,
+    budget: str | None = None,
+    name: str = "",
+    author: str = "",
+    cost_note: str = "",
+    seed: int = 0,
+    seed_file: str | Path | None = None,
+    task: str = "",
+    simulator: str = "",
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    store: str | Path = "results",
+    host: Host | None = None,
+) -> Finished:
+    """Score predictions that another program made, store them beside runs, and return the result.
+
+    Args:
+        file: CSV, npz or parquet file with an id and a probability of each class; see docs/challenges.md.
+        data: Id or bare name of a data set, or the folder of an export, which states budget, task, simulator and
+            settings.
+        budget: Name of the budget whose test images were predicted.
+        name: Name of the method; default: that of the file.
+        author: Who made the predictions.
+        cost_note: Cost of the method, in its author's words.
+        seed: Seed of the method's training; predictions of several seeds are one network.
+        seed_file: File of the hidden seed of a blind challenge.
+        task: Task of the data set.
+        simulator: Id or name; default: as in `zoo.bench`.
+        settings: Parameters of the data ("data.NAME") and numbers of images, as in `zoo.bench`.
+        device: "auto", "cpu" or "cuda".
+        store: Store of the result.
+        host: The plugins; default: all installed ones.
+
+    Raises:
+        UsageError: An unknown name, or predictions that do not fit the test images; nothing is scored partly.
+        MissingError: A plugin or library that is needed is absent.
+        DataError: The export is damaged, or the store cannot be written.
+    """
+    from zoo.run.scored import score_file
+
+    return score_file(
+        host or default_host(),
+        user_path(file),
+        data=data,
+        budget=budget,
+        task=task,
+        simulator=simulator,
+        settings=settings,
+        device=device,
+        name=name,
+        author=author,
+        cost_note=cost_note,
+        seed=seed,
+        seed_file=None if seed_file is None else user_path(seed_file),
+        folder=user_path(store),
+    )
 
 
 def open_dataset(

@@ -7,6 +7,7 @@ import fnmatch
 import importlib.util
 import logging
 import sys
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -30,6 +31,7 @@ LIST_COMMANDS: dict[type[Spec], str] = {
     TaskSpec: "zoo plugins",
 }
 _WILDCARDS = frozenset("*?[")
+_PRINTING = threading.RLock()
 
 
 def is_pattern(name: str) -> bool:
@@ -219,8 +221,13 @@ def load_target(spec: Spec) -> Any:
         MissingError: The import fails, or the attribute does not exist.
     """
     try:
-        # Text that a plugin prints while it is imported is not data.
-        with contextlib.redirect_stdout(sys.stderr), plugin_code(spec.namespace, f"the import of {spec.target}"):
+        # Text that a plugin prints while it is imported is not data. The lock: standard output is that of the process;
+        # a second thread would take the redirected one for the original and put it back for good.
+        with (
+            _PRINTING,
+            contextlib.redirect_stdout(sys.stderr),
+            plugin_code(spec.namespace, f"the import of {spec.target}"),
+        ):
             return spec.load()
     except Exception as error:
         raise MissingError(

@@ -19,6 +19,7 @@ SHAPE_ARGUMENTS = ("in_chans", "num_classes", "image_size")
 EQUIVARIANCES = ("exact", "approximate")
 DEVICES = ("cpu", "any")
 BF16_DEVICES = ("cpu", "cuda")
+DIRECTIONS = ("higher", "lower")
 OPTIONAL_MASSES = ("multipoles", "truncated_haloes")
 """Fields of `zoo.lensing.scenes.Scenes` that deflect light and that a simulator need not render."""
 
@@ -267,11 +268,21 @@ class MetricSpec(Spec):
     Args:
         tasks: Names of the tasks whose predictions it takes. Of others than classification, it gets the predictions
             [N, K] as the task states them in place of probabilities.
+        better: Name of a value -> "higher" or "lower", whichever is better. Values that are named here have a column in
+            tables and are compared; the others are stored.
     """
 
     kind: ClassVar[str] = "metric"
 
     tasks: tuple[str, ...] = (CLASSIFY,)
+    better: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, direction in self.better.items():
+            if direction not in DIRECTIONS:
+                allowed = " or ".join(DIRECTIONS)
+                raise ValueError(f"{self.id}: better[{name!r}] must be {allowed}, not {direction!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+import time
 
 import pytest
 
@@ -280,3 +282,20 @@ def test_without_a_default_simulator_the_error_names_what_to_install():
 def test_a_default_simulator_needs_its_libraries():
     with pytest.raises(MissingError, match="no_such_library"):
         find_simulator(make_host(simulator("one/fast", default=True, requires=("no_such_library",))))
+
+
+def test_targets_that_are_loaded_in_several_threads_leave_standard_output_as_it_was(monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    spec, before = MetricSpec(id="mine/slow", target="json:dumps"), sys.stdout
+    waits = iter((0.0, 0.05, 0.1))
+    load = MetricSpec.load
+
+    def slow(self):
+        time.sleep(next(waits))
+        return load(self)
+
+    monkeypatch.setattr(MetricSpec, "load", slow)
+    with ThreadPoolExecutor(3) as pool:
+        assert len(set(pool.map(lambda _: registry.load_target(spec), range(3)))) == 1
+    assert sys.stdout is before

@@ -47,7 +47,7 @@ FULL = [
     SimulatorSpec(id="mine/sim", target="mine:sim", device="any", default=True),
     LauncherSpec(id="mine/launch", target="mine:launch"),
     TaskSpec(id="mine/task", target="mine:Task"),
-    MetricSpec(id="mine/metric", target="mine:metric"),
+    MetricSpec(id="mine/metric", target="mine:metric", better={"x": "higher", "y": "lower"}),
 ]
 INSTALLED = load_plugins(environment={})
 

@@ -54,6 +54,7 @@ CHANGES = [
     {"device_type": "cuda"},
     {"content": {"sky": "content:0"}},
     {"code": {"sky.py": "0"}},
+    {"commitment": "0:1"},
     {"params": {**RECIPE.params, "sky": 0.1000001}},
     {"params": {**RECIPE.params, "snr": 0}},
     {"params": {**RECIPE.params, "snr": "None"}},

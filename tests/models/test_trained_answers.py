@@ -27,7 +27,9 @@ class Odd(torch.nn.Module):
 @pytest.mark.parametrize("average", ["none", "d4"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_an_answer_that_is_not_finite_is_refused(value, average):
-    about = SimpleNamespace(image_shape=(1, 2, 2), classes=("no_substructure", "b", "c"), model="toy/odd", outputs=None)
+    about = SimpleNamespace(
+        image_shape=(1, 2, 2), classes=("no_substructure", "b", "c"), model="toy/odd", temperature=2.0, outputs=None
+    )
     trained = TrainedClassifier(Odd(value), about=about)
     images = np.array([[[[1.0, 2.0], [3.0, 4.0]]], [[[1.0, 9.0], [3.0, 4.0]]]], np.float32)
     found = trained.answers(images, average=average)
@@ -35,4 +37,6 @@ def test_an_answer_that_is_not_finite_is_refused(value, average):
     assert np.isnan(found[1]).all()
     with pytest.raises(TrainingError, match="toy/odd has no finite answer for 1 of 2 images; the first is image 1"):
         trained.predict_proba(images, average=average)
-    assert trained.predict_proba(images[:1], average=average) == pytest.approx(found[:1])
+    uncalibrated = trained.predict_proba(images[:1], average=average, calibrated=False)
+    assert uncalibrated == pytest.approx(found[:1])
+    assert trained.predict_proba(images[:1], average=average).max() < uncalibrated.max()

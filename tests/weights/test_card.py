@@ -120,7 +120,7 @@ def test_the_card_of_a_run_of_an_earlier_version_states_no_equivariance_error(ru
 def test_a_damaged_result_gets_no_card(run_dir, host, lost):
     result = json.loads((run_dir / store.RESULT).read_text())
     write_result(run_dir, {**result, lost: None})
-    with pytest.raises(DataError, match=rf"result\.json is damaged: .* got `null` - at `\$\.{lost}`") as caught:
+    with pytest.raises(DataError, match=rf"result\.json is damaged: {lost} of the run is missing") as caught:
         make_card(host, run_dir)
     assert "zoo verify" in caught.value.hint
 

@@ -147,12 +147,24 @@ for command in (
         "evaluate",
         "Score trained weights on a data set: their own test images, new ones, or those of another kind.",
     ),
+    LazyCommand(
+        "score", "zoo.cli.score", "score", "Score predictions that another program made, and store them beside runs."
+    ),
+    LazyCommand(
+        "rescore",
+        "zoo.cli.rescore",
+        "rescore",
+        "Compute metrics of plugins for stored runs, from their stored predictions.",
+    ),
     LazyCommand("list-models", "zoo.cli.listing", "list_models", "List networks."),
     LazyCommand("list-datasets", "zoo.cli.listing", "list_datasets", "List data sets."),
     LazyCommand("list-simulators", "zoo.cli.listing", "list_simulators", "List lens simulators."),
     LazyCommand("list-launchers", "zoo.cli.listing", "list_launchers", "List ways to run cells."),
     LazyCommand(
-        "show", "zoo.cli.inspect", "show", "Show the details of a model, data set, simulator, launcher, metric or task."
+        "show",
+        "zoo.cli.inspect",
+        "show",
+        "Show the details of a model, data set, simulator, launcher, metric, task or stored run.",
     ),
     LazyCommand(
         "simulate",
@@ -164,7 +176,7 @@ for command in (
         "data",
         "zoo.cli.data",
         "data",
-        "Check a folder of images, draw images, or probe a data set with scalars.",
+        "Check a folder of images, draw or export images, or probe a data set with scalars.",
     ),
     LazyCommand("weights", "zoo.cli.weights", "weights", "List and share trained weights."),
     LazyCommand(

@@ -13,6 +13,7 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json
+from zoo.cli.export_data import export
 from zoo.cli.options import PATH
 from zoo.cli.probe import probe
 from zoo.data.about import caption
@@ -39,10 +40,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Check a folder of images, draw images, or probe a data set with scalars."""
+    """Check a folder of images, draw or export images, or probe a data set with scalars."""
 
 
 data.add_command(probe)
+data.add_command(export)
 
 
 @data.command()

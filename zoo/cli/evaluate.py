@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.complete import COMPLETE
-from zoo.cli.context import console, host_of, print_json, warn_of_broken
+from zoo.cli.context import host_of, print_json, warn_of_broken
 from zoo.cli.options import AVERAGE, DEVICE, RUNS_IN
+from zoo.cli.score_table import print_scores
 from zoo.data.about import shown_params
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
@@ -121,35 +122,11 @@ def evaluate(
 
 
 def _print(host: Host, found: Evaluation | TaskEvaluation) -> None:
-    from rich.table import Table
-
-    from zoo.scores.schema import Measures
-
     dataset = datasets_by_id(host).get(found.recipe.dataset)
     shown = ", ".join(shown_params(dataset, found.recipe.params))
     turned = f", rotated by {found.angle:g} degrees" if found.angle else ""
-    table = Table(
-        title=f"{found.model} trained on {found.trained_on}, tested on {counted(found.images, 'image')} of "
-        f"{found.recipe.dataset}{turned}\n{shown}",
-        title_justify="left",
-        header_style="bold",
+    title = (
+        f"{found.model} trained on {found.trained_on}, tested on {counted(found.images, 'image')} of "
+        f"{found.recipe.dataset}{turned}\n{shown}"
     )
-    table.add_column("score")
-    table.add_column("value", justify="right")
-    table.add_column("95 %")
-    if isinstance(found, Measures):
-        for one in found.in_order.values():
-            between = "" if one.interval is None else f"{one.interval[0]:.4f} to {one.interval[1]:.4f}"
-            table.add_row(one.label, f"{one.value:.4f}", between)
-        console().print(table)
-        return
-    for name, area in found.auc.items():
-        low, high = found.intervals.get(f"auc.{name}", (None, None))
-        interval = "" if low is None else f"{low:.4f} to {high:.4f}"
-        table.add_row(f"AUC {name.replace('_', ' ')}", f"{area:.4f}", interval)
-    table.add_row("accuracy", f"{found.accuracy:.4f}", "")
-    table.add_row("log loss", f"{found.log_loss:.4f}", "")
-    if found.brier is not None:
-        table.add_row("Brier score", f"{found.brier:.4f}", "")
-    table.add_row("calibration error", f"{found.ece:.4f}", "")
-    console().print(table)
+    print_scores(found, title=title)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import traceback
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,11 +15,12 @@ import click
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import commands_of, console, echo, host_of, print_json
 from zoo.cli.listing import print_aligned
+from zoo.cli.options import RUNS_IN
 from zoo.environment import describe
 from zoo.errors import MissingError, UsageError
 from zoo.escaping import visible
 from zoo.isolation import plugin_code
-from zoo.paths import cache_dir
+from zoo.paths import cache_dir, user_path
 from zoo.schema import plain
 from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
 
@@ -30,11 +33,25 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", metavar="ID", shell_complete=COMPLETE["ids"])
+@RUNS_IN
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def show(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Show the details of a model, data set, simulator, launcher, metric or task."""
-    spec = _find_any(host_of(ctx), name)
+def show(ctx: click.Context, name: str, store: Path, as_json: bool) -> None:
+    """Show the details of a model, data set, simulator, launcher, metric, task or stored run.
+
+    ID is an id or a name; of a run, its folder or the first digits of its run id.
+    """
+    try:
+        spec = _find_any(host_of(ctx), name)
+    except (UsageError, MissingError):
+        from zoo.cli.show_run import show_run
+        from zoo.results.find import find_run, matching_runs
+        from zoo.results.store import CELL
+
+        if not (os.path.isfile(user_path(name) / CELL) or matching_runs(name, store=store)):
+            raise
+        show_run(find_run(name, store=store), as_json=as_json)
+        return
     if as_json:
         print_json({"kind": spec.kind, **spec.to_json()})
         return

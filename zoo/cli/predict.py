@@ -122,7 +122,10 @@ def _weights_in_words(host: Host, about: About) -> str:
     if about.phases:
         kind += f", with training images of {describe_phases(about.phases)}"
     old = version_note(dataset, about.recipe.dataset_version)
-    return f"{about.model} trained on {about.recipe.dataset}{kind}. Run `zoo evaluate` for its scores." + (
+    calibrated = ""
+    if about.temperature is not None:
+        calibrated = f"\nProbabilities are calibrated on its validation images: temperature {about.temperature:.3g}."
+    return f"{about.model} trained on {about.recipe.dataset}{kind}. Run `zoo evaluate` for its scores.{calibrated}" + (
         f"\nnote: trained on images {old}" if old else ""
     )
 
@@ -140,10 +143,12 @@ class Columns:
     Args:
         names: Their names: classes, or "score" and the share of validation images below it.
         classes: Whether they are probabilities of classes, of which the highest is named.
+        calibrated: Whether these probabilities are calibrated.
     """
 
     names: tuple[str, ...]
     classes: bool
+    calibrated: bool = False
 
     def numbers(self, row: dict[str, Any]) -> list[float]:
         """Return the numbers of an answer in this order."""
@@ -154,7 +159,7 @@ class Columns:
 def columns_of(about: About) -> Columns:
     """Return what the answers of some weights hold."""
     if about.outputs is None:
-        return Columns(names=about.classes, classes=True)
+        return Columns(names=about.classes, classes=True, calibrated=about.temperature is not None)
     scores = ("score",) if about.outputs == 1 else tuple(f"output_{k}" for k in range(about.outputs))
     return Columns(names=(*scores, *([SHARE] if about.reference and about.outputs == 1 else [])), classes=False)
 
@@ -169,7 +174,13 @@ def _row(item: Prediction | Skipped, columns: Columns) -> dict[str, Any]:
     numbers = {name: float(value) for name, value in zip(columns.names, item.probabilities, strict=False)}
     if columns.classes:
         best = columns.names[int(item.probabilities.argmax())]
-        return {"image": item.name, "class": best, "probabilities": numbers, **rest}
+        return {
+            "image": item.name,
+            "class": best,
+            "probabilities": numbers,
+            "calibrated": columns.calibrated,
+            **rest,
+        }
     if item.share_below is not None:
         numbers[SHARE] = item.share_below
     return {"image": item.name, **numbers, **rest}
@@ -204,17 +215,19 @@ def _as_csv(columns: Columns) -> Iterator[Show]:
         echo(csv_line(values), nl=False)
 
     own = ["class", *(f"p_{name}" for name in columns.names)] if columns.classes else list(columns.names)
-    write("image", *own, "peak", "noise", "notes", "error")
+    stated = ["calibrated"] if columns.classes else []
+    write("image", *own, "peak", "noise", "notes", "error", *stated)
 
     def show(item: Prediction | Skipped) -> None:
         row = _row(item, columns)
         if "error" in row:
-            write(row["image"], *[""] * (len(own) + 3), row["error"])
+            write(row["image"], *[""] * (len(own) + 3), row["error"], *("" for _ in stated))
             return
         form = ".6f" if columns.classes else ".8g"
         numbers = [*([row["class"]] if columns.classes else []), *(f"{value:{form}}" for value in columns.numbers(row))]
         peak_and_noise = [f"{row['peak']:.6g}", f"{row['noise']:.6g}"]
-        write(row["image"], *numbers, *peak_and_noise, "; ".join(row["notes"]), "")
+        calibrated = ["yes" if columns.calibrated else "no" for _ in stated]
+        write(row["image"], *numbers, *peak_and_noise, "; ".join(row["notes"]), "", *calibrated)
 
     yield show
 

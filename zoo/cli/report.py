@@ -116,7 +116,7 @@ def name_stale_metrics(host: Host, results: Sequence[RunResult]) -> dict[str, li
     for run_id, names in found.items():
         echo(
             f"note: run {run_id}: other code than that of the installed plugin computed {', '.join(names)}; "
-            "zoo bench --force computes it again",
+            f"zoo rescore {run_id} computes it again",
             err=True,
         )
     return found
@@ -131,12 +131,13 @@ def print_problems(
 ) -> None:
     """Print tables, what there is over seeds, and the comparisons in words."""
     from zoo.report.tables import make_tables, seed_table, to_markdown, to_rich
+    from zoo.results.comparison import MACRO
 
     out = console()
     for problem in problems:
         tables = make_tables(problem.results, datasets=datasets, twins=twins, comparisons=problem.comparisons)
         over_seeds = seed_table(problem.variants)
-        sentences = problem.sentences()
+        sentences = [sentence for score in (MACRO, *problem.metrics) for sentence in problem.sentences(score)]
         if len(sentences) > _MOST_SENTENCES:
             more = counted(len(sentences) - _MOST_SENTENCES, "more pair")
             sentences = [*sentences[:_MOST_SENTENCES], f"... and {more}; see them all with --html FILE"]

@@ -54,7 +54,7 @@ class Dataset:
 
     Raises:
         MissingError: The data set or the simulator cannot be loaded.
-        UsageError: A parameter is impossible.
+        UsageError: A parameter is impossible, or the seed of the images is hidden.
         DataError: Plugins or files have changed since the recipe was made.
     """
 
@@ -69,6 +69,11 @@ class Dataset:
         train_seed: int | None = None,
         progress: SimulationProgress | None = None,
     ) -> None:
+        if recipe.commitment:  # its seed of 0 would give other images
+            raise UsageError(
+                f"The seed of these images of {recipe.dataset} is hidden; only its commitment is published.",
+                hint="The holder of the seed gives it: --seed-file FILE",
+            )
         self.recipe, self.sizes, self.folder, self.progress = recipe, dict(sizes), folder, progress
         self.spec = registry.find(host, DatasetSpec, recipe.dataset)
         self.train_seed = train_seed

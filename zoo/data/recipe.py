@@ -42,6 +42,8 @@ class Recipe:
         code: Plugins that make the images: distribution -> version (with a digest of the code of an editable
             installation), or file -> digest. Without those of this project, where a change of the images raises the
             version of the data set or simulator.
+        commitment: Commitment to a hidden seed (`zoo.data.hidden`), which made the images in place of `seed`; "" where
+            the seed is public.
     """
 
     dataset: str
@@ -53,6 +55,7 @@ class Recipe:
     device_type: str = "cpu"
     content: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
+    commitment: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; `Recipe(**recipe.to_json())` gives the recipe back.
@@ -61,7 +64,7 @@ class Recipe:
         """
         plain = {recipe_field.name: getattr(self, recipe_field.name) for recipe_field in fields(self)}
         plain["params"] = dict(self.params)
-        for name in ("content", "code"):
+        for name in ("content", "code", "commitment"):
             if not plain[name]:
                 del plain[name]
         return plain

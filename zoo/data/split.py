@@ -65,6 +65,17 @@ class Split:
         """[N, C, H, W], copied into memory."""
         return np.concatenate([np.asarray(chunk) for chunk in self.chunks])
 
+    def images_at(self, index: ArrayLike) -> NDArray[np.float32]:
+        """Return a few images [n, C, H, W].
+
+        Args:
+            index: [n] places in the split.
+        """
+        places = np.asarray(index, dtype=np.int64)
+        starts = np.cumsum([0] + [len(chunk) for chunk in self.chunks])
+        which = np.searchsorted(starts, places, side="right") - 1
+        return np.stack([self.chunks[p][i - starts[p]] for i, p in zip(places, which, strict=True)])
+
     def select(self, index: NDArray[np.int64]) -> Split:
         """Return some images of the split as a split of their own.
 

@@ -231,7 +231,7 @@ def _answer(
         yield from (item for item in items if isinstance(item, Skipped))
         return
     images = np.stack([item.pixels for item in prepared])
-    probabilities = trained.answers(images, average=average, batch_size=batch_size)
+    probabilities = trained.answers(images, average=average, batch_size=batch_size, calibrated=True)
     placed = trained.about.outputs == 1 and trained.about.reference
     shares = trained.share_below(probabilities[:, 0]) if placed else None
     peak, noise = peak_and_noise(images)

@@ -47,7 +47,9 @@ class TrainedClassifier(Classifier):
         """Channels, height and width of the images that it takes."""
         return self.about.image_shape
 
-    def predict_proba(self, images: Any, *, average: str = "none", batch_size: int = 64) -> NDArray[np.float32]:
+    def predict_proba(
+        self, images: Any, *, average: str = "none", batch_size: int = 64, calibrated: bool = True
+    ) -> NDArray[np.float32]:
         """Return the probability of each class.
 
         Args:
@@ -55,6 +57,7 @@ class TrainedClassifier(Classifier):
                 scale and of the size of the training images (`about.pixel_scale`, `image_shape`).
             average: "none"; "p4", the mean over the four quarter turns; "d4", over those and their mirror images.
             batch_size: Number of images at a time.
+            calibrated: Whether the logits are divided by `about.temperature`, where the weights have one.
 
         Returns:
             [N, K]; rows sum to 1.
@@ -69,7 +72,7 @@ class TrainedClassifier(Classifier):
                 f"{self.about.model} was trained for the task {self.about.task} and answers no probabilities.",
                 hint="Use predict_scores, or zoo predict.",
             )
-        return self._finite(self.answers(images, average=average, batch_size=batch_size))
+        return self._finite(self.answers(images, average=average, batch_size=batch_size, calibrated=calibrated))
 
     def predict_scores(self, images: Any, *, average: str = "none", batch_size: int = 64) -> NDArray[np.float32]:
         """Return what the network answers in a task other than classification, such as anomaly scores.
@@ -111,8 +114,13 @@ class TrainedClassifier(Classifier):
             )
         return answers
 
-    def answers(self, images: Any, *, average: str = "none", batch_size: int = 64) -> NDArray[np.float32]:
-        """Return probabilities, or what another task answers: [N, K], NaN for images without a finite answer."""
+    def answers(
+        self, images: Any, *, average: str = "none", batch_size: int = 64, calibrated: bool = False
+    ) -> NDArray[np.float32]:
+        """Return probabilities, or what another task answers: [N, K], NaN for images without a finite answer.
+
+        Scores are those of uncalibrated probabilities, which all weights have.
+        """
         if type(batch_size) is not int or batch_size < 1:
             raise UsageError(f"batch_size={batch_size!r} must be a whole number, 1 or more.")
         if average not in AVERAGES:
@@ -130,17 +138,24 @@ class TrainedClassifier(Classifier):
             )
         if not torch.isfinite(batch).all():
             raise DataError("The images hold values that are not finite.")
+        temperature = (self.about.temperature if calibrated else None) or 1.0
         self.eval()
         with torch.inference_mode(), in_float32():
-            parts = [self._average(part.to(self.mean.device), AVERAGES[average]) for part in batch.split(batch_size)]
+            parts = [
+                self._average(part.to(self.mean.device), AVERAGES[average], temperature)
+                for part in batch.split(batch_size)
+            ]
         return torch.cat(parts).numpy() if parts else np.zeros((0, self.about.columns), np.float32)
 
-    def _average(self, images: Tensor, elements: range) -> Tensor:
-        of_answers = _softmax if self.about.outputs is None else torch.Tensor.float
-        total = sum(of_answers(self(transform_d4(images, element))) for element in elements)
+    def _average(self, images: Tensor, elements: range, temperature: float) -> Tensor:
+        def answers(images: Tensor) -> Tensor:
+            outputs = self(images)
+            return _softmax(outputs, temperature) if self.about.outputs is None else outputs.float()
+
+        total = sum(answers(transform_d4(images, element)) for element in elements)
         return torch.as_tensor(total / len(elements)).cpu()
 
 
-def _softmax(logits: Tensor) -> Tensor:
+def _softmax(logits: Tensor, temperature: float) -> Tensor:
     """Return probabilities [N, K]; NaN for an image with a logit that is not finite, also one that is -infinity."""
-    return logits.float().softmax(1).where(logits.isfinite().all(1, keepdim=True), torch.nan)
+    return (logits.float() / temperature).softmax(1).where(logits.isfinite().all(1, keepdim=True), torch.nan)

@@ -91,6 +91,7 @@ class About(Record, omit_defaults=True):
         versions: Distribution -> version, of the core and of the plugins that took part.
         init: Weights that the training started from; None for a random start.
         phases: Phases of the training, whose images have other parameters than the recipe.
+        temperature: Number that logits are divided by for calibrated probabilities; None in files of earlier versions.
         task: Task of the training, as in `Cell.task`.
         trained_on: Classes whose images alone the training saw; empty for all.
         outputs: Numbers that the network answers for an image; None where they are the logits of the classes.
@@ -111,6 +112,7 @@ class About(Record, omit_defaults=True):
     versions: Mapping[str, str]
     init: Init | None
     phases: tuple[Phase, ...] = ()
+    temperature: Positive | None = None
     task: str = ""
     trained_on: tuple[str, ...] = ()
     outputs: Length | None = None

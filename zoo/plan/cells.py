@@ -11,24 +11,22 @@ from zoo.budgets import find_budget
 from zoo.data.content import pin_paths
 from zoo.data.folder import folder_digest
 from zoo.data.phases import Phase
-from zoo.data.shards import MOST_IMAGES
 from zoo.devices import planned_device, resolve_device, resolve_precision
 from zoo.errors import UsageError, nearest
 from zoo.paths import user_path
 from zoo.plan.match import match_widths
 from zoo.plan.overrides import (
     PHASES,
-    SIZE_SETTINGS,
     by_model,
     check_names,
     check_own_fits,
     check_plain,
-    data_params,
     hparam,
     of_training_images,
 )
 from zoo.plan.phases import budget_phases_of, make_phases, phases_epochs
-from zoo.plan.recipes import make_recipe, recipe_of_folder, try_population
+from zoo.plan.problem import benchmark_recipe, numbers_of_images
+from zoo.plan.recipes import recipe_of_folder, try_population
 from zoo.plan.request import Request
 from zoo.plan.settings import SETTING_NAMES, TrainingSettings
 from zoo.plan.tasks import answering, rule_of
@@ -69,13 +67,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
     check_plain(request.settings)
     settings, own_settings = by_model(request.settings, models)
     check_names(settings, models, datasets)
-    sizes = {**budget.sizes}
-    for name, split in SIZE_SETTINGS.items():
-        if name in settings:
-            value = settings[name]
-            if type(value) is not int or not 1 <= value <= MOST_IMAGES:
-                raise UsageError(f"{name}={value!r} must be a whole number of images from 1 to {MOST_IMAGES:,}.")
-            sizes[split] = value
+    sizes = numbers_of_images(budget, settings)
 
     check_own_fits(models, settings)
     given = {model.id: _training(host, {**settings, **own_settings[model.id]}, request) for model in models}
@@ -89,13 +81,9 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                 f"The task {asked.name} trains on some classes only; a stream renders all of them.",
                 hint="Leave out --stream.",
             )
-        params = data_params(dataset, budget, settings)
-        for name in dataset.required:
-            if params[name] in (None, ""):
-                raise UsageError(
-                    f"{dataset.id} needs {name}, which has no default.", hint=f"Write: --set data.{name}=VALUE"
-                )
-        recipe = make_recipe(host, dataset, params=params, simulator=request.simulator, device=device)
+        recipe = benchmark_recipe(
+            host, dataset, budget=budget, settings=settings, simulator=request.simulator, device=device
+        )
         stream = settings.get("stream", False)
         if stream and not dataset.simulated:
             raise UsageError(

@@ -13,8 +13,8 @@ from zoo.paths import parse_json
 from zoo.plurals import counted
 from zoo.report import charts
 from zoo.report.charts import words
-from zoo.report.columns import SETTINGS, Column, known, measured_columns, score_columns
-from zoo.report.svg import SERIES, series_class, short
+from zoo.report.columns import COSTS, SETTINGS, SPEEDS, measured_columns, score_columns
+from zoo.report.svg import SERIES, series_class
 from zoo.report.thumbnails import data_address
 from zoo.results.baselines import NO_BASELINES, Standing
 from zoo.results.comparison import Variant, estimate
@@ -39,7 +39,8 @@ def score_table(
     # The areas of two classes are one number.
     scores = score_columns([result for variant in variants for result in variant.results])[:-1]
     areas = len(classes) > 2 or not isinstance(variants[0].results[0].test, Scores)
-    columns = [*measured_columns([result for variant in variants for result in variant.results]), *_COSTS]
+    measured = measured_columns([result for variant in variants for result in variant.results])
+    columns = [*measured, *COSTS, *SETTINGS, *SPEEDS]
     headings = [
         "model", "seeds", variants[0].label if areas else "AUC", "95 %",
         *(column.heading.removeprefix("AUC ") for column in scores),
@@ -68,15 +69,6 @@ def score_table(
         label = standing.label(variant.results[0])
         rows.append({"name": variant.name, "label": label, "series": index % SERIES if drawn else None, "cells": cells})
     return {"headings": headings, "rows": rows}
-
-
-_COSTS = (
-    Column(heading="parameters", value=lambda result: result.cost.parameters, text="{:,.0f}".format),
-    Column(heading="MACs", value=lambda result: known(result.cost.macs), text=short),
-    *SETTINGS,
-    Column(heading="train images/s", value=lambda result: result.cost.train_images_per_second, text="{:,.0f}".format),
-    Column(heading="minutes", value=lambda result: result.seconds / 60, text="{:.1f}".format),
-)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -109,7 +101,7 @@ def difference_rows(comparisons: Sequence[Comparison]) -> list[DifferenceRow]:
     """Return the differences with their intervals, clearest first."""
     reach = max((max(abs(one.low), abs(one.high)) for one in comparisons), default=1.0) or 1.0
     rows = []
-    for one in sorted(comparisons, key=lambda one: (not one.found, -one.difference)):
+    for one in sorted(comparisons, key=lambda one: (not one.found, -abs(one.difference))):
         rows.append(
             DifferenceRow(
                 first=one.first,
@@ -125,7 +117,7 @@ def difference_rows(comparisons: Sequence[Comparison]) -> list[DifferenceRow]:
                 difference=f"{one.difference:+.4f}",
                 chance=one.chance.removeprefix("= ") or "–",
                 style="found" if one.found else "unclear",
-                verdict=_VERDICTS.get(one.verdict, one.verdict),
+                verdict=_VERDICTS.get(one.verdict, one.better or one.verdict),
             )
         )
     return rows
@@ -218,7 +210,9 @@ def _percent(share: float) -> str:
 
 
 def _end(result: Finished) -> str:
-    """Return how the training ended, or "" where its history cannot be read."""
+    """Return how the training ended, or "" where its history cannot be read, or is not known."""
+    if result.val is None:
+        return ""
     try:
         return training_end(read_history(result), epoch=result.val.epoch).in_words()
     except DataError:
@@ -239,7 +233,7 @@ def run_rows(variants: Sequence[Variant]) -> list[dict[str, Any]]:
             "model": result.cell.model,
             "seed": result.cell.seed,
             "score": f"{result.test.headline.value:.4f}",
-            "epoch": result.val.epoch,
+            "epoch": "–" if result.val is None else result.val.epoch,
             "end": _end(result),
             "id": result.run_id,
             "settings": ", ".join(f"{key} {value}" for key, value in _settings(result).items()),

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from msgspec.structs import replace
 
 from zoo.plurals import counted
-from zoo.report.columns import known
+from zoo.report.columns import known, of_cost
 from zoo.report.digest import Digest, ReliabilityBin
 from zoo.report.slices import Bin
 from zoo.report.svg import Panel, band, dot, frame, line, picture, series_class, short, text, whisker
@@ -194,12 +194,12 @@ def cost_panels(variants: Sequence[Variant]) -> list[Figure]:
     estimates = [estimate(variant.results) for variant in variants]
     floor = _floor(estimates)
     panels = []
-    all_costs = [[result.cost for result in variant.results] for variant in variants]
-    for label, costs in (
-        ("parameters", [mean_of([cost.parameters for cost in of_seeds]) for of_seeds in all_costs]),
-        ("multiply-accumulates an image", [mean_of([known(cost.macs) for cost in of_seeds]) for of_seeds in all_costs]),
-        ("training seconds", [mean_of([cost.train_seconds for cost in of_seeds]) for of_seeds in all_costs]),
+    for label, read in (
+        ("parameters", of_cost(lambda cost: cost.parameters)),
+        ("multiply-accumulates an image", of_cost(lambda cost: cost.macs)),
+        ("training seconds", of_cost(lambda cost: cost.train_seconds)),
     ):
+        costs = [mean_of([read(result) for result in variant.results]) for variant in variants]
         shown = [cost for cost in costs if math.isfinite(cost) and cost > 0]
         if not shown:
             continue
@@ -253,17 +253,20 @@ def equivariance_panel(variants: Sequence[Variant]) -> list[Figure]:
 
     Variants without it, such as those of earlier versions, are left out.
     """
-    rows: list[tuple[int, Variant, float, float, float]] = []
+    rows: list[tuple[int, Variant, str, float, float, float]] = []
     for index, variant in enumerate(variants):
-        measured = [result.equivariance for result in variant.results]
+        measured = [result.equivariance for result in variant.results if result.equivariance is not None]
+        if not measured:
+            continue
         before = _largest([one.before.square.error if one.before else None for one in measured])
         after = _largest([one.after.square.error if one.after else None for one in measured])
         flips = _largest([one.after.square.flips if one.after else None for one in measured])
         if math.isfinite(after):
-            rows.append((index, variant, before, after, flips))
+            group = measured[0].group or "no symmetry declared"
+            rows.append((index, variant, group, before, after, flips))
     if not rows:
         return []
-    values = [value for _, _, before, after, _ in rows for value in (before, after) if 0 < value < math.inf]
+    values = [value for _, _, _, before, after, _ in rows for value in (before, after) if 0 < value < math.inf]
     low, high = min([1e-8, *values]) / 2, max([1.0, *values]) * 2
     height, step = 44 + 34 * len(rows), 34
     panel = Panel(x=(low, high), y=(0, 1), width=520, height=height, log_x=True, left=16, top=4)
@@ -274,11 +277,10 @@ def equivariance_panel(variants: Sequence[Variant]) -> list[Figure]:
         content += f'<path class="grid" d="M{at:.1f} 4V{bottom:.1f}"/>'
         content += text(at, bottom + 16, f"1e{power}" if power else "1", style="tick", anchor="middle")
     content += text(260, height - 6, "change of the logits over their spread", style="axis", anchor="middle")
-    for row, (index, variant, before, after, flips) in enumerate(rows):
+    for row, (index, variant, group, before, after, flips) in enumerate(rows):
         at = 4 + step * row + 25
         style = series_class(index)
         share = f"  ({100 * flips:.1f} % of the images change class)" if math.isfinite(flips) and flips else ""
-        group = variant.results[0].equivariance.group or "no symmetry declared"
         content += text(16, at - 11, f"{variant.name} · {group}{share}", style=f"row {style}")
         places = [panel.across(min(max(value, low), high)) for value in (before, after) if not math.isnan(value)]
         content += f'<path class="whisker {style}" d="M{places[0]:.1f} {at}H{places[-1]:.1f}"/>'

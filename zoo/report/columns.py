@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from zoo.results.schema import Finished, RunResult
+from zoo.report.svg import short
+from zoo.results.metric_differences import declared_values, value_name
+from zoo.results.schema import Cost, Finished, RunResult
 from zoo.scores.schema import Interval, Invariance, Measures, Scores
 
 
@@ -58,7 +60,7 @@ def _measured(read: Callable[[Invariance], float | None]) -> Callable[[Finished]
     """Return a function that reads a trained network's equivariance; NaN in results of earlier versions."""
 
     def value(result: Finished) -> float:
-        found = result.equivariance.after
+        found = None if result.equivariance is None else result.equivariance.after
         return math.nan if found is None else known(read(found))
 
     return value
@@ -103,6 +105,10 @@ def _measure(name: str) -> Callable[[Finished], float]:
     return value
 
 
+ARROWS = {"higher": "\u2191", "lower": "\u2193"}
+"""Behind the name of a plugin's metric: which direction is better."""
+MOST_METRICS = 8
+"""Values of plugins' metrics that a table shows; the CSV has all."""
 _ERROR, _SHARE, _THREE = "{:.0e}".format, "{:.1%}".format, "{:.3f}".format
 FRESH = "fresh AUC"
 MEASURED = (
@@ -128,6 +134,18 @@ MEASURED = (
     Column(heading="Brier", value=_of_classes(lambda scores: scores.brier), text="{:.3f}".format, of_classes=True),
     Column(
         heading="calibration error", value=_of_classes(lambda scores: scores.ece), text="{:.3f}".format, of_classes=True
+    ),
+    Column(
+        heading="calibrated log loss",
+        value=lambda result: result.calibration.log_loss if result.calibration else math.nan,
+        text="{:.3f}".format,
+        optional=True,
+    ),
+    Column(
+        heading="calibrated error",
+        value=lambda result: result.calibration.ece if result.calibration else math.nan,
+        text="{:.3f}".format,
+        optional=True,
     ),
     Column(heading="equivariance error", value=_measured(lambda found: found.square.error), text=_ERROR),
     Column(heading="class flips", value=_measured(lambda found: found.square.flips), text=_SHARE, of_classes=True),
@@ -156,7 +174,9 @@ SETTINGS = (
     ),
     Column(
         heading="search trials",
-        value=lambda result: known(result.cell.search.trials) if result.cell.search else 0,
+        value=lambda result: (
+            known(result.cell.search.trials) if result.cell.search else math.nan if result.scored else 0
+        ),
         text="{:.0f}".format,
     ),
 )
@@ -164,8 +184,8 @@ SETTINGS = (
 
 
 def precision_of(result: RunResult) -> str:
-    """Return the precision of a training; "-" for a network that fits itself, which has its own."""
-    return "-" if result.cell.fits_itself else result.cell.precision
+    """Return the precision of a training; "-" for a network that fits itself, and for predictions made elsewhere."""
+    return "-" if result.cell.fits_itself or result.cell.predictions else result.cell.precision
 
 
 def precisions(results: Sequence[RunResult]) -> list[str]:
@@ -173,19 +193,75 @@ def precisions(results: Sequence[RunResult]) -> list[str]:
     return sorted({precision_of(result) for result in results} - {"-"}) or [results[0].cell.precision]
 
 
+def of_cost(read: Callable[[Cost], float | None]) -> Callable[[Finished], float]:
+    """Return a function that reads a run's cost; NaN for predictions made elsewhere, whose cost was not measured."""
+    return lambda result: math.nan if result.cost is None else known(read(result.cost))
+
+
+COSTS = (
+    Column(heading="parameters", value=of_cost(lambda cost: cost.parameters), text="{:,.0f}".format),
+    Column(heading="MACs", value=of_cost(lambda cost: cost.macs), text=short),
+)
+SPEEDS = (
+    Column(heading="train images/s", value=of_cost(lambda cost: cost.train_images_per_second), text="{:,.0f}".format),
+    Column(
+        heading="minutes",
+        value=lambda result: math.nan if result.scored else result.seconds / 60,
+        text="{:.1f}".format,
+    ),
+)
+"""Size, operations and times of the networks, in two parts of a table."""
+
+
 def measured_columns(results: Sequence[Finished]) -> list[Column]:
     """Return the columns of some runs."""
-    return [
+    shown = [
         column
         for column in MEASURED
         if (not column.optional or any(math.isfinite(column.value(result)) for result in results))
         and not (column.of_classes and any(not isinstance(result.test, Scores) for result in results))
     ]
+    return [*shown, *_metric_columns(results)]
+
+
+def _of_metric(metric: str, value: str) -> Callable[[Finished], float]:
+    return lambda result: known(result.test.extra.get(metric, {}).get(value))
+
+
+def _metric_columns(results: Sequence[Finished]) -> list[Column]:
+    """Return a column for each value of a plugin's metric that has a direction, which an arrow shows."""
+    keys = list(declared_values(results).items())[:MOST_METRICS]
+    return [
+        Column(
+            heading=f"{value_name((metric, value))} {ARROWS[direction]}",
+            value=_of_metric(metric, value),
+            text="{:.4g}".format,
+        )
+        for (metric, value), direction in keys
+    ]
 
 
 def column_notes(results: Sequence[Finished]) -> list[str]:
     """Return what a reader must know of these columns."""
-    return [*_fresh_notes(results), *_equivariance_notes(results)]
+    return [
+        *_scored_notes(results), *_metric_notes(results), *_fresh_notes(results), *_calibration_notes(results),
+        *_equivariance_notes(results),
+    ]  # fmt: skip
+
+
+def _scored_notes(results: Sequence[Finished]) -> list[str]:
+    """Return where predictions that were made elsewhere come from, and what their authors say of their cost."""
+    notes = []
+    for result in results:
+        if (origin := result.scored) is not None:
+            row = f"{result.cell.model}, seed {result.cell.seed}"
+            who = f" by {origin.author}" if origin.author else ""
+            cost = f"cost in its author's words: {origin.cost_note}" if origin.cost_note else "its cost is not stated"
+            notes.append(
+                f"{row}: predictions made elsewhere{who} and scored here; {cost}. "
+                "Numbers of training images are those of the runs"
+            )
+    return notes
 
 
 def _fresh_notes(results: Sequence[Finished]) -> list[str]:
@@ -209,9 +285,35 @@ def _fresh_notes(results: Sequence[Finished]) -> list[str]:
     return notes
 
 
+def _metric_notes(results: Sequence[Finished]) -> list[str]:
+    """Return what the columns of plugins' metrics hold, and which runs lack one."""
+    keys = declared_values(results)
+    if not keys:
+        return []
+    names = ", ".join(dict.fromkeys(metric for metric, _ in keys))
+    notes = [f"metrics of plugins: {names}; {ARROWS['higher']}: higher is better, {ARROWS['lower']}: lower is better"]
+    if len(keys) > MOST_METRICS:
+        notes[0] += f"; {len(keys) - MOST_METRICS} more values: --csv"
+    lacking = [run for run in results if any(value not in run.test.extra.get(name, {}) for name, value in keys)]
+    if lacking:
+        notes.append(f"some runs have no value of these metrics; compute them: zoo rescore {lacking[0].run_id}")
+    return notes
+
+
+def _calibration_notes(results: Sequence[Finished]) -> list[str]:
+    """Return what the columns of calibrated probabilities hold."""
+    if not any(result.calibration for result in results):
+        return []
+    return [
+        "calibrated log loss, calibrated error: log loss and calibration error after the logits were divided by one "
+        "temperature for each run, fitted on its validation images; all other columns are of the uncalibrated answers"
+    ]
+
+
 def _equivariance_notes(results: Sequence[Finished]) -> list[str]:
     """Return what the columns of equivariance hold, and which rows have none."""
-    measured = [result.equivariance.after for result in results if result.equivariance.after is not None]
+    of_runs = [result.equivariance for result in results if result.equivariance is not None]
+    measured = [found.after for found in of_runs if found.after is not None]
     notes = []
     if measured:
         rotations = [one for found in measured for one in (*found.angles.values(), found.rotations) if one is not None]
@@ -223,7 +325,7 @@ def _equivariance_notes(results: Sequence[Finished]) -> list[str]:
             "symmetries that the network declares. At angles that need interpolation, images are blurred and cut to a "
             "disc first" + (f"; interpolation makes up to {max(floors):.0e} of the error" if floors else "")
         )
-    if len(measured) < len(results):
+    if len(measured) < len(of_runs):
         notes.append(
             "equivariance error: not shown for runs of earlier versions of zoo, which stored another measure; "
             "measure their weights: zoo equivariance RUN"

@@ -40,7 +40,7 @@ def search_trials(cell: Cell) -> str:
 def search_note(results: Sequence[RunResult]) -> str:
     """Return a sentence where the settings of the networks come from searches of different length, or ""."""
     by_trials: dict[str, list[str]] = {}
-    for result in results:
+    for result in [result for result in results if not result.cell.predictions]:
         by_trials.setdefault(search_trials(result.cell), []).append(result.cell.model)
     if len(by_trials) < 2:
         return ""

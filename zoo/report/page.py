@@ -187,6 +187,11 @@ def _results(
         "roc_low": curves.low_rate_panels(shown, digests),
         "histograms": curves.histogram_panels(shown, digests),
         "pairs": difference_rows([one for one in problem.comparisons if one.score == MACRO]),
+        "metrics": [
+            {"name": name, "better": rows[0].better, "pairs": difference_rows(rows)}
+            for name in problem.metrics
+            if (rows := [one for one in problem.comparisons if one.better is not None and one.score == name])
+        ],
         "curve": charts.learning_panel(problem.curves, [variant.name for variant in shown]),
         "slices": charts.slice_panels(shown, digests),
         "confusion": confusion_tables(shown, classes) if "confusion" in pictures else [],
@@ -274,6 +279,8 @@ def _machines(problems: Sequence[Problem]) -> list[dict[str, Any]]:
     kinds: dict[str, dict[str, Any]] = {}
     for problem in problems:
         for result in problem.results:
+            if result.cell.predictions:  # the machine that scored them is of no interest
+                continue
             about = {} if result.environment is None else plain(result.environment)
             flat = _flat({**about, "distributions": result.cell.versions})
             name = flat.get("gpu") or flat.get("processor", "a machine")

@@ -21,6 +21,7 @@ from zoo.results.comparison import (
     problem_key,
 )
 from zoo.results.differences import Comparison, compare_pairs
+from zoo.results.metric_differences import compare_metrics
 from zoo.results.schema import RunResult
 from zoo.schema import Record, plain
 from zoo.specs import DatasetSpec
@@ -50,7 +51,12 @@ class Problem:
     def sentences(self, score: str = MACRO) -> list[str]:
         """Return the comparisons of one score as sentences, clearest differences first."""
         chosen = [comparison for comparison in self.comparisons if comparison.score == score]
-        return [one.in_words() for one in sorted(chosen, key=lambda one: (not one.found, -one.difference))]
+        return [one.in_words() for one in sorted(chosen, key=lambda one: (not one.found, -abs(one.difference)))]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the plugins' metrics that networks were compared by."""
+        return list(dict.fromkeys(one.score for one in self.comparisons if one.better is not None))
 
     def standing(self, datasets: Mapping[str, DatasetSpec]) -> Standing:
         """Return the baselines, and the networks that do not beat them."""
@@ -99,6 +105,7 @@ def find_problems(results: Iterable[RunResult], *, store: Path | None = None, ta
     for _, group in sorted(groups.items(), key=lambda item: (_place(item[1][0].cell), item[0])):
         variants = group_variants(group)
         comparisons, notes = _comparisons(variants, store, tasks)
+        comparisons = [*comparisons, *compare_metrics(variants)]
         problems.append(
             Problem(
                 results=group,

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 from zoo.data.about import budget_note, shown_params, version_note
 from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.plurals import counted
-from zoo.report.columns import SETTINGS, Column, column_notes, measured_columns, precision_of, precisions, score_columns
+from zoo.report.columns import (
+    ARROWS,
+    COSTS,
+    SETTINGS,
+    SPEEDS,
+    Column,
+    column_notes,
+    measured_columns,
+    precision_of,
+    precisions,
+    score_columns,
+)
 from zoo.report.notes import missing_twins, search_note, search_trials, training_notes
 from zoo.results.baselines import NO_BASELINES, Standing, find_standing
 from zoo.results.comparison import Variant, estimate, group_variants, problem_key, spread_note
@@ -23,33 +34,13 @@ from zoo.specs import DatasetSpec
 if TYPE_CHECKING:
     from rich.table import Table
 
-_CLASS_AREAS = "AUC of classes"
+_CLASS_AREAS, _METRICS = "AUC of classes", "metrics of plugins"
 _LEAST_IMPORTANT = (
-    _CLASS_AREAS,
-    "MACs",
-    "weight decay",
-    "learning rate",
-    "search trials",
-    "other angles",
-    "at 17 deg",
-    "at 45 deg",
-    "log loss",
-    "train images/s",
-    "minutes",
-    "run",
-    "own group",
-    "class flips",
-    "parameters",
-    "Brier",
-    "equivariance error",
-    "calibration error",
-    "accuracy",
-    "precision",
-    "fresh AUC",
-    "95 %",
-    "test - fresh",
-    "seed",
-)
+    _CLASS_AREAS, "MACs", "weight decay", "learning rate", "search trials", "other angles", "at 17 deg",
+    "at 45 deg", "calibrated log loss", "calibrated error", "log loss", "train images/s", "minutes", "run",
+    "own group", "class flips", "parameters", "Brier", "equivariance error", "calibration error", "accuracy",
+    "precision", _METRICS, "fresh AUC", "95 %", "test - fresh", "seed",
+)  # fmt: skip
 """Columns in the order in which a narrow terminal loses them; the model and the macro AUC always stay."""
 
 
@@ -114,9 +105,9 @@ def _table(
     )
     measured = [*measured_columns(good), *SETTINGS]
     columns = [
-        "model", "seed", *(["precision"] if len(several) > 1 else []), "parameters", "MACs",
+        "model", "seed", *(["precision"] if len(several) > 1 else []), *(column.heading for column in COSTS),
         *(column.heading for column in areas), "95 %",
-        *(column.heading for column in measured), "train images/s", "minutes", "run",
+        *(column.heading for column in (*measured, *SPEEDS)), "run",
     ]  # fmt: skip
     standing = find_standing(group_variants(good), dataset=dataset, comparisons=comparisons)
     rows = [
@@ -147,7 +138,7 @@ def result_notes(results: Sequence[Finished]) -> list[str]:
     Learning rate and weight decay are left out: they have columns of their own.
     """
     notes = []
-    trained = [result for result in results if not result.cell.fits_itself]
+    trained = [result for result in results if not result.cell.fits_itself and not result.scored]
     names = sorted({name for result in trained for name in result.cell.training} - {"lr", "weight_decay"})
     for name in ["precision", *names]:
         by_value: dict[str, list[str]] = {}
@@ -164,7 +155,7 @@ def result_notes(results: Sequence[Finished]) -> list[str]:
 
 def accumulation_note(result: Finished) -> str:
     """Say that a batch did not fit into memory and what was done, or return ""."""
-    parts, batch = result.cost.micro_batches, result.cell.training.get("batch_size")
+    parts, batch = result.cost.micro_batches if result.cost else 1, result.cell.training.get("batch_size")
     if parts == 1:
         return ""
     return (
@@ -177,19 +168,15 @@ def accumulation_note(result: Finished) -> str:
 def _row(
     result: Finished, areas: Sequence[Column], measured: Sequence[Column], *, label: str, precision: bool
 ) -> list[str]:
-    cost = result.cost
     low, high = result.test.headline.interval
     return [
         _name(result) + label,
         str(result.cell.seed),
         *([precision_of(result)] if precision else []),
-        f"{cost.parameters:,}",
-        "-" if cost.macs is None else _short(cost.macs),
-        *(column.cell(result) for column in areas),
+        *(column.cell(result) for column in (*COSTS, *areas)),
         f"{low:.4f} to {high:.4f}",
         *(column.cell(result) for column in measured),
-        f"{cost.train_images_per_second:,.0f}",
-        f"{result.seconds / 60:.1f}",
+        *(column.cell(result) for column in SPEEDS),
         result.run_id[:8],
     ]
 
@@ -205,13 +192,6 @@ def _streamed(stream: StreamSummary) -> str:
     rate = f" at {stream.images_per_second:,.0f} images/s" if stream.images_per_second else ""
     waited = f"waited for them {stream.waited_share:.0%} of the time"
     return f"trained on {counted(stream.images, 'image')}, none of them twice, rendered{rate}; {waited}"
-
-
-def _short(number: float) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g} {letter}"
-    return f"{number:.0f}"
 
 
 def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
@@ -268,7 +248,7 @@ def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -
     return "".join(map(csv_line, [columns, *([row.get(name, "") for name in columns] for row in rows)]))
 
 
-_SCORES = ("test", "fresh", "val", "equivariance", "cost", "seconds")
+_SCORES = ("scored", "test", "calibration", "fresh", "val", "equivariance", "cost", "seconds")
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -325,7 +305,9 @@ def to_rich(table: ResultTable, *, width: int) -> Table:
 
 
 def _kind(heading: str) -> str:
-    """Return the name by which a column is left out; the AUCs of the classes share one."""
+    """Return the name by which a column is left out; the AUCs of the classes share one, and so do plugins' metrics."""
+    if heading.endswith(tuple(ARROWS.values())):
+        return _METRICS
     return _CLASS_AREAS if heading.startswith("AUC ") and heading != "AUC macro" else heading
 
 

@@ -17,7 +17,7 @@ from zoo.plurals import counted
 from zoo.schema import Count, read_record
 
 SCHEMA = 1
-_LATER = ("task", "content", "images", "search", "train_seed", "phases", "phases_from")
+_LATER = ("task", "content", "images", "search", "train_seed", "phases", "phases_from", "predictions")
 """Fields that cell.json holds only where they have a value."""
 Rule: TypeAlias = Literal["val_auc", "val_loss", "val_score", "last"]
 """Epoch whose weights are kept: the one with the highest validation AUC or score, the lowest loss, or the last."""
@@ -63,6 +63,8 @@ class Cell:
             of the recipe.
         phases_from: "budget" where the data set declares the phases for the budget; empty where the request states
             them, and without phases. Not part of the run id.
+        predictions: SHA-256 of predictions that were made elsewhere, 64 hex digits; "" for runs. The number of training
+            images is then that of the problem, not of a training that zoo knows of.
 
     Raises:
         DataError: The phases are not as long as the training.
@@ -86,6 +88,7 @@ class Cell:
     train_seed: Count | None = None
     phases: tuple[Phase, ...] = ()
     phases_from: Literal["", "budget"] = field(default="", compare=False)
+    predictions: str = ""
 
     def __post_init__(self) -> None:
         epochs = sum(phase.epochs for phase in self.phases)
@@ -105,7 +108,7 @@ class Cell:
     @property
     def fits_itself(self) -> bool:
         """Whether the network has a fit of its own (`zoo.models.own_fit`) in place of the training loop."""
-        return not self.training
+        return not self.training and not self.predictions
 
     @property
     def trained_on(self) -> str:

@@ -100,6 +100,7 @@ def _decided(cell: Cell, any_train_size: bool) -> dict[str, Any]:
     content = {"schema": SCHEMA, **{name: value for name, value in cell.identity().items() if name != "seed"}}
     if content.pop("train_seed", None) is not None:
         content["training images"] = "of each seed"
+    content.pop("predictions", None)  # a method that was trained several times elsewhere, each with its seed
     if content.pop("phases", None):
         content["trained on"] = describe_phases(cell.phases)
     if any_train_size:
@@ -122,7 +123,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def spread_note(variants: Sequence[Variant]) -> str:
     """Return what the spread between seeds holds, or "" where no variant has several."""
-    several = [variant for variant in variants if len(variant.results) > 1]
+    several = [variant for variant in variants if len(variant.results) > 1 and not variant.results[0].scored]
     own = [variant.name for variant in several if variant.results[0].cell.train_seed is not None]
     shared = [variant.name for variant in several if variant.results[0].cell.train_seed is None]
     what = "initial weights, order of the images and augmentation"

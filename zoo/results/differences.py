@@ -59,6 +59,7 @@ class Comparison:
         verdict: Outcome.
         detectable: Difference that would be found four times in five.
         seeds: Numbers of seeds of first and second.
+        better: Direction of a plugin's metric, by which the first network is the better one; None for areas.
     """
 
     first: str
@@ -73,6 +74,7 @@ class Comparison:
     verdict: Verdict
     detectable: float
     seeds: tuple[int, int]
+    better: Literal["higher", "lower"] | None = None
 
     @property
     def found(self) -> bool:
@@ -88,18 +90,22 @@ class Comparison:
 
     def in_words(self) -> str:
         """Return a sentence for a reader."""
+        direction, side = ("lower", "below") if self.better == "lower" else ("higher", "above")
         over = " over images" if self.corrected is None else ""
         numbers = f"{self.difference:+.4f}, 95 %{over} {self.low:+.4f} to {self.high:+.4f}"
         if self.chance:
             numbers += f", corrected p {self.chance}"
         if self.verdict.startswith("too few"):
             numbers += f"; a difference below {self.detectable:.4f} would often be missed"
-        return _SENTENCES[self.verdict].format(first=self.first, second=self.second, what=self.label) + f": {numbers}"
+        sentence = _SENTENCES[self.verdict].format(
+            first=self.first, second=self.second, what=self.label, direction=direction, side=side
+        )
+        return f"{sentence}: {numbers}"
 
 
 _SENTENCES: dict[Verdict, str] = {
-    "higher": "{first} has a higher {what} than {second}",
-    "trainings differ": "Two trainings differ in {what}, {first} above {second}; one training does not rank a network",
+    "higher": "{first} has a {direction} {what} than {second}",
+    "trainings differ": "Two trainings differ in {what}, {first} {side} {second}; one training does not rank a network",
     "trainings alike": "No difference in {what} was found between two trainings, of {first} and of {second}",
     "too few trainings": "Too few trainings to tell {first} and {second} apart in {what}",
     "too few images": "Too few test images to tell {first} and {second} apart in {what}",
@@ -207,12 +213,12 @@ def compare_samples(samples: Sequence[Sample]) -> list[Comparison]:
     count = len(samples[0].scores) if samples else 0
     for row in [count - 1, *range(count - 1)] if count else []:
         pairs = [(one, other) for one, other in combinations(samples, 2) if one.images == other.images]
-        found = [_compare(one, other, row) for one, other in pairs]
+        found = [compare_two(one, other, row) for one, other in pairs]
         for several in (False, True):  # networks and single trainings are two families of questions
             family = [each for each in found if (each[0].p is not None) == several]
             corrected = holm([p for _, p in family])
             comparisons += [
-                _judged(one, value, several=several) for (one, _), value in zip(family, corrected, strict=True)
+                judged(one, value, several=several) for (one, _), value in zip(family, corrected, strict=True)
             ]
     return comparisons
 
@@ -252,7 +258,7 @@ def _read_sample(variant: Variant, tasks: Tasks) -> Sample:
     return replace(sample, images=names.pop())
 
 
-def _compare(one: Sample, other: Sample, row: int) -> tuple[Comparison, float]:
+def compare_two(one: Sample, other: Sample, row: int) -> tuple[Comparison, float]:
     """Return a comparison before it is corrected and judged, and its p value, over images only with single seeds."""
     if other.areas[:, row].mean() > one.areas[:, row].mean():
         one, other = other, one
@@ -330,8 +336,8 @@ def _over_images(one: Sample, other: Sample, row: int) -> tuple[float, float]:
     )
 
 
-def _judged(one: Comparison, corrected: float, *, several: bool) -> Comparison:
-    """Return a comparison with its corrected p value and its verdict."""
+def judged(one: Comparison, corrected: float, *, several: bool) -> Comparison:
+    """Return a comparison with its p value, corrected for its family of pairs, and its verdict."""
     found: Verdict = "higher" if several else "trainings differ"
     return replace(
         one,

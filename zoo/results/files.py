@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import DataError
 from zoo.paths import parse_json, regular_file
 from zoo.results.schema import Epoch, Finished
-from zoo.results.store import HISTORY, RESULT, file_sha256, read_arrays
+from zoo.results.store import HISTORY, RESULT, file_sha256, read_arrays, write_arrays
 from zoo.schema import read_record
+
+_METRICS = "metrics-"
 
 
 def checked_file(result: Finished, name: str) -> Path:
@@ -50,6 +55,58 @@ def read_file(
     return read_arrays(checked_file(result, name), only=only)
 
 
+def is_metric_file(name: str) -> bool:
+    """Return whether a file of a run holds resampled values of metrics."""
+    return name.startswith(_METRICS)
+
+
+def write_resampled(run_dir: Path, values: Mapping[tuple[str, str], NDArray[Any]]) -> str:
+    """Write the resampled values of metrics into a file, and return its name, which holds their digest.
+
+    Args:
+        run_dir: Folder of the run.
+        values: (metric, value) -> [draws].
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    arrays = {json.dumps(key): np.asarray(drawn, dtype=np.float64) for key, drawn in sorted(values.items())}
+    digest = hashlib.sha256()
+    for key, drawn in arrays.items():
+        digest.update(key.encode() + drawn.tobytes())
+    name = f"{_METRICS}{digest.hexdigest()[:16]}.safetensors"
+    write_arrays(run_dir / name, arrays, {})
+    return name
+
+
+def read_resampled(result: Finished) -> dict[tuple[str, str], NDArray[Any]]:
+    """Return the resampled values of metrics: (metric, value) -> [draws]; empty for a result without any.
+
+    Raises:
+        DataError: The file is missing, damaged or altered.
+    """
+    found: dict[tuple[str, str], NDArray[Any]] = {}
+    for name in filter(is_metric_file, result.files):
+        arrays, _ = read_file(result, name)
+        for key, drawn in arrays.items():
+            metric, value = read_record(parse_json(key), tuple[str, str], what=name)
+            found[metric, value] = drawn
+    return found
+
+
+def predictions_digest(logits: NDArray[Any], ids: Sequence[str], classes: Sequence[str]) -> str:
+    """Return the SHA-256 of predictions that were made elsewhere, whatever file they came in (`Cell.predictions`).
+
+    Args:
+        logits: [N, K] float64.
+        ids: N ids of the images.
+        classes: K names.
+    """
+    digest = hashlib.sha256("\0".join([*classes, "", *ids]).encode())
+    digest.update(np.ascontiguousarray(logits, dtype="<f8").tobytes())
+    return digest.hexdigest()
+
+
 def read_history(result: Finished) -> list[Epoch]:
     """Return the epochs of a run; the file must be as it was written.
 
@@ -63,6 +120,7 @@ def read_history(result: Finished) -> list[Epoch]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     history = read_record(content, list[Epoch], what=str(path))
-    if len(history) < result.val.epoch:
-        raise DataError(f"{path} is damaged: it ends before epoch {result.val.epoch}, whose weights were kept.")
+    epoch = 0 if result.val is None else result.val.epoch
+    if len(history) < epoch:
+        raise DataError(f"{path} is damaged: it ends before epoch {epoch}, whose weights were kept.")
     return history

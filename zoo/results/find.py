@@ -68,3 +68,18 @@ def good_result(run_dir: Path) -> Finished:
             hint=f"See {run_dir / 'log.txt'}; the bench command that made it runs it again.",
         )
     return result
+
+
+def trained_result(run_dir: Path) -> Finished:
+    """Return the result of a run that ended well, with its weights.
+
+    Raises:
+        DataError: As for `good_result`; or predictions that were made elsewhere.
+    """
+    result = good_result(run_dir)
+    if result.scored:
+        raise DataError(
+            f"{run_dir} holds predictions of {result.cell.model}, which were made elsewhere: it has no weights.",
+            hint=f"See: zoo show {run_dir}",
+        )
+    return result

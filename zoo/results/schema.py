@@ -13,7 +13,7 @@ from zoo.environment import Environment
 from zoo.models.weights_file import Init
 from zoo.results.cell import Cell
 from zoo.schema import Count, Record
-from zoo.scores.schema import AnyScores, Equivariance, Interval, Probe, Scores
+from zoo.scores.schema import AnyScores, Calibration, Equivariance, Interval, Probe, Scores
 
 
 class Epoch(Record, omit_defaults=True, kw_only=True):
@@ -137,6 +137,23 @@ class FreshTest(Record):
     interval: Interval
 
 
+class Scored(Record):
+    """Predictions that were made elsewhere and scored here (`zoo score`).
+
+    Args:
+        author: Who made them, in the words of whoever scored them; "" if not stated.
+        cost_note: Cost of training and inference in the author's words; "" if not stated. Nothing of it was measured.
+        file: Name of the file of predictions, without its folder.
+        largest_error: Largest distance of the sum of an image's probabilities from 1 in the file; each image was
+            divided by its sum.
+    """
+
+    author: str
+    cost_note: str
+    file: str
+    largest_error: float
+
+
 class StreamSummary(Record):
     """Training images that were rendered as they were needed.
 
@@ -152,7 +169,7 @@ class StreamSummary(Record):
 
 
 class Finished(Record, omit_defaults=True):
-    """Result of a run that ended well.
+    """Result of a run that ended well, or of predictions that were made elsewhere.
 
     Args:
         schema: Version of this format.
@@ -162,7 +179,7 @@ class Finished(Record, omit_defaults=True):
         run_dir: Folder of the run; known to the reader, not part of the file.
         classes: Names of the K labels, for classification in the order of the logits.
         test: Scores on the test split.
-        val: The epoch whose weights were kept.
+        val: The epoch whose weights were kept; this and the next two are None for predictions made elsewhere.
         equivariance: Declared and measured symmetry.
         cost: Parameters, operations, times, memory.
         data: The images.
@@ -174,9 +191,14 @@ class Finished(Record, omit_defaults=True):
         plugins: Distribution -> version of every plugin that was loaded; of a file, its name and a digest.
         metric_code: Metric of a plugin -> name and version of the plugin, with a digest of code of others. Not part of
             the run id: `zoo report` names metrics that other code computed than is installed.
+        directions: Metric of a plugin -> value -> "higher" or "lower", which is better; values without one are not
+            compared.
         stream: Streamed training images; None for stored ones.
         not_begun: Number of epochs of a training that has not begun to learn (`zoo.results.convergence`); 0 for others.
         fresh: Scores on fresh test images (`--fresh-test`); None where they were not asked for.
+        calibration: Scores of calibrated probabilities; None in results of earlier versions and for predictions made
+            elsewhere. `test` holds those of the probabilities as the network gives them.
+        scored: Origin of predictions that were made elsewhere; None for runs.
         fit_notes: What a network that fits itself says of its fits, such as how many failed.
         probe: Scalar probe of the images, in results of earlier versions; a baseline has taken its place.
     """
@@ -188,9 +210,9 @@ class Finished(Record, omit_defaults=True):
     run_dir: Path
     classes: tuple[str, ...]
     test: AnyScores
-    val: Validation
-    equivariance: Equivariance
-    cost: Cost
+    val: Validation | None
+    equivariance: Equivariance | None
+    cost: Cost | None
     data: DataSummary
     init: Init | None
     device: str
@@ -200,10 +222,13 @@ class Finished(Record, omit_defaults=True):
     stream: StreamSummary | None = None
     not_begun: Count = 0
     fresh: FreshTest | None = None
+    calibration: Calibration | None = None
+    scored: Scored | None = None
     probe: Probe | None = None
     fit_notes: tuple[str, ...] = ()
     plugins: Mapping[str, str] = msgspec.field(default_factory=dict)
     metric_code: Mapping[str, str] = msgspec.field(default_factory=dict)
+    directions: Mapping[str, Mapping[str, Literal["higher", "lower"]]] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -214,7 +239,10 @@ class Finished(Record, omit_defaults=True):
                 raise ValueError("test.intervals lacks auc.macro")
             if {count} != {len(self.test.confusion), *map(len, self.test.confusion)}:
                 raise ValueError(f"test.confusion is not a table of {count} x {count} numbers")
-        if missing := {"val", "test"} - self.data.counts.keys():
+        for name in ("val", "equivariance", "cost") if self.scored is None else ():
+            if getattr(self, name) is None:
+                raise ValueError(f"{name} of the run is missing")
+        if missing := ({"test"} if self.scored else {"val", "test"}) - self.data.counts.keys():
             raise ValueError(f"data.counts lacks {', '.join(sorted(missing))}")
         if any(len(images) != count for images in self.data.counts.values()):
             raise ValueError(f"data.counts has not {count} numbers for each split")

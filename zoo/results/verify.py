@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from zoo.errors import DataError, ZooError
 from zoo.models.weights_file import read_header
+from zoo.paths import parse_json
 from zoo.results import store
 from zoo.results.cell import Cell
-from zoo.results.files import checked_file, read_file, read_history
+from zoo.results.files import checked_file, predictions_digest, read_file, read_history
 from zoo.results.schema import Finished
 from zoo.results.tasks import task_of_result
 from zoo.schema import plain
@@ -20,6 +21,8 @@ from zoo.tasks.find import CORE, Tasks
 
 TOLERANCE = 1e-6
 """Largest difference of a score computed again: another numpy or torch sums in another order."""
+TEMPERATURE_TOLERANCE = 1e-3
+"""Largest relative difference of a temperature fitted again: its minimum is flat."""
 FILES = (store.WEIGHTS, store.PREDICTIONS)
 """Files whose SHA-256 every result states; results of older versions of zoo do not state that of the others."""
 
@@ -70,9 +73,10 @@ def verify_run(run_dir: Path, *, tasks: Tasks = CORE) -> Verdict:
         return Verdict(run_dir=run_dir, state="no result", notes=notes)
     if cell is not None and result.cell != cell:
         problems.append(f"{store.RESULT} belongs to the cell {result.run_id}, {store.CELL} is {cell.run_id}")
-    if missing := set(FILES) - result.files.keys():
+    needed = (store.PREDICTIONS,) if result.scored else FILES
+    if missing := set(needed) - result.files.keys():
         problems.append(f"{store.RESULT} holds no hash of {', '.join(sorted(missing))}")
-    for name in sorted({*result.files, *store.HASHED}):
+    for name in sorted({*result.files, *(() if result.scored else store.HASHED)}):
         try:
             checked_file(result, name)
             _read(result, name)
@@ -97,18 +101,42 @@ def _read(result: Finished, name: str) -> None:
         arrays, _ = read_file(result, name)
         if not {"images", "labels"} <= arrays.keys():
             raise DataError(f"{result.run_dir / name} is damaged: it lacks images or labels.")
-    elif name == store.WEIGHTS and (run_id := read_header(result.run_dir / name).about.run_id) != result.run_id:
-        raise DataError(f"{result.run_dir / name} holds weights of the run {run_id}.")
+    elif name == store.WEIGHTS:
+        about = read_header(result.run_dir / name).about
+        if about.run_id != result.run_id:
+            raise DataError(f"{result.run_dir / name} holds weights of the run {about.run_id}.")
+        stated = None if result.calibration is None else result.calibration.temperature
+        if about.temperature != stated:
+            raise DataError(f"{result.run_dir / name} states the temperature {about.temperature}, the result {stated}.")
 
 
 def _compare_scores(run_dir: Path, result: Finished, tasks: Tasks) -> list[str]:
     import torch
 
+    from zoo.scores.calibration import calibrated_scores, fit_temperature
+
     task = task_of_result(result, tasks=tasks)
-    arrays, _ = store.read_arrays(run_dir / store.PREDICTIONS)
+    problems = []
+    arrays, metadata = store.read_arrays(run_dir / store.PREDICTIONS)
+    if result.scored and result.cell.predictions != (
+        found := predictions_digest(arrays["test.logits"], parse_json(metadata["test.ids"]), result.classes)
+    ):
+        return [f"the cell states predictions {result.cell.predictions[:16]}..., stored are {found[:16]}..."]
     logits, labels = (torch.from_numpy(arrays[f"test.{name}"]) for name in ("logits", "labels"))
     again = flatten(plain(task.score(logits, labels)))
     stored = flatten(plain(result.test))
+    if (stated := result.calibration) is not None:
+        again |= flatten(
+            plain(calibrated_scores(logits, labels, result.classes, temperature=stated.temperature)),
+            prefix="calibration",
+        )
+        stored |= flatten(plain(stated), prefix="calibration")
+        fitted = fit_temperature(*(torch.from_numpy(arrays[f"val.{name}"]) for name in ("logits", "labels")))
+        if abs(fitted / stated.temperature - 1) > TEMPERATURE_TOLERANCE:
+            problems.append(
+                f"calibration.temperature is {fitted:.6g} by the stored predictions, {stated.temperature:.6g} in the "
+                "result"
+            )
     if result.fresh is not None:
         arrays, _ = store.read_arrays(run_dir / store.FRESH)
         logits, labels = (torch.from_numpy(arrays[f"fresh.{name}"]) for name in ("logits", "labels"))
@@ -116,7 +144,7 @@ def _compare_scores(run_dir: Path, result: Finished, tasks: Tasks) -> list[str]:
         stored |= flatten(plain(result.fresh.scores), prefix="fresh")
     # Only what both hold: a newer zoo may compute more, and plugins' metrics are their own.
     wrong = [name for name in again if name in stored and not close(again[name], stored[name], TOLERANCE)]
-    return [
+    return problems + [
         f"{name} is {again[name]:.6g} by the stored predictions, {stored[name]:.6g} in the result" for name in wrong
     ]
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -33,8 +32,9 @@ from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.convergence import epochs_at_chance
 from zoo.results.schema import Cost, DataSummary, Epoch, Failed, Finished, RunResult, StreamSummary, Validation
-from zoo.run.metrics import plugin_metrics
+from zoo.run.metrics import with_metrics
 from zoo.schema import json_text, plain
+from zoo.scores.calibration import calibrated_scores, fit_temperature
 from zoo.scores.equivariance import declared_symmetry, measure_equivariance
 from zoo.scores.finite import require_finite
 from zoo.scores.schema import Equivariance
@@ -176,12 +176,13 @@ def _run(
         temporary.write_text("".join(lines), encoding="utf-8")
     task, own, when = prepared.task, fitted.own, "Validation images after the training"
     val_logits, val_labels = own.predictions if own else predict(classifier, fitted.val_data, when=when)
+    temperature = fit_temperature(val_logits, val_labels) if task.weights_outputs is None else None
     about = _about(
         cell, spec, train_split, instrument=prepared.data.instrument, init=prepared.init, task=task,
-        reference=task.reference(val_logits.double().numpy()),
+        reference=task.reference(val_logits.double().numpy()), temperature=temperature,
     )  # fmt: skip
     chosen = _some_of_classes(val_split, most=GOLDEN_IMAGES)
-    golden = golden_predictions(classifier, torch.from_numpy(_images_at(val_split, chosen)))
+    golden = golden_predictions(classifier, torch.from_numpy(val_split.images_at(chosen)))
     require_finite(
         golden["logits"],
         lambda row: val_split.ids[chosen[row]],
@@ -214,11 +215,11 @@ def _run(
         simulated_images=simulated.images,
         simulation_seconds=simulated.seconds if simulated.images else 0.0,
     )
-    _write_predictions(
+    write_predictions(
         run_dir / store.PREDICTIONS,
         {"test": (test_split, test_logits, test_labels), "val": (val_split, val_logits, val_labels)},
     )
-    _write_mistakes(run_dir / store.MISTAKES, test_split, test_logits, test_labels, task)
+    write_mistakes(run_dir / store.MISTAKES, test_split, test_logits, test_labels, task)
     scores = task.score(test_logits, test_labels)
     splits = [val_split, test_split] if stream is not None else [train_split, val_split, test_split]
     summary_of_stream = None
@@ -230,16 +231,15 @@ def _run(
         )
     # Of all sessions, counted by epochs: an interruption does not make a run cheaper.
     earlier_seconds = sum(entry.seconds for entry in history[: -epochs_here or None])
-    extra = plugin_metrics(host, test_logits, test_labels, task=task)
     chance = task.chance_loss(train_split.class_counts)
-    return Finished(
+    finished = Finished(
         schema=SCHEMA,
         status="ok",
         run_id=cell.run_id,
         cell=cell,
         run_dir=run_dir,
         classes=tuple(test_split.classes),
-        test=replace(scores, extra=extra),
+        test=scores,
         val=Validation(
             auc=fitted.kept.val_auc,
             loss=fitted.kept.val_loss if fitted.kept.val_auc is None else None,
@@ -259,11 +259,14 @@ def _run(
         seconds=earlier_seconds + time.perf_counter() - started,
         environment=describe(),
         plugins=registry.loaded_plugins(host),
-        metric_code={name: code for name, code in registry.metric_code(host).items() if name in extra},
         stream=summary_of_stream,
+        calibration=None
+        if temperature is None
+        else calibrated_scores(test_logits, test_labels, test_split.classes, temperature=temperature),
         fit_notes=fit_notes(classifier.network, name=cell.model) if own else (),
         not_begun=0 if cell.fits_itself else epochs_at_chance(history, chance=chance),
     )
+    return with_metrics(host, finished, test_logits, test_labels, task=task)
 
 
 def _about(
@@ -275,6 +278,7 @@ def _about(
     init: Init | None,
     task: Task,
     reference: tuple[float, ...],
+    temperature: float | None,
 ) -> About:
     """Return what the weights must carry to be used without this run's folder."""
     sample = np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(np.int64))
@@ -287,12 +291,13 @@ def _about(
         classes=tuple(split.classes),
         image_shape=split.image_shape,
         pixel_scale=float(pixel_scale) if isinstance(pixel_scale, (int, float)) else None,
-        pixels=summary(_images_at(split, sample)),
+        pixels=summary(split.images_at(sample)),
         recipe=cell.recipe,
         run_id=cell.run_id,
         versions=dict(cell.versions),
         init=init,
         phases=cell.phases,
+        temperature=temperature,
         # A grouping of classes is known by its classes, as it was before there were other tasks.
         task="" if task.weights_outputs is None else cell.task,
         trained_on=task.question.trained_on_names,
@@ -309,7 +314,8 @@ def _some_of_classes(split: Split, *, most: int) -> NDArray[np.int64]:
     return np.array([np.argmax(split.labels == k) for k in present])
 
 
-def _write_predictions(path: Path, splits: dict[str, tuple[Split, Tensor, Tensor]]) -> None:
+def write_predictions(path: Path, splits: dict[str, tuple[Split, Tensor, Tensor]]) -> None:
+    """Write logits, labels, ids and scene parameters of some splits: name -> images, logits [N, K], labels [N]."""
     arrays: dict[str, Any] = {}
     ids = {}
     for name, (split, logits, labels) in splits.items():
@@ -325,12 +331,12 @@ def _write_examples(path: Path, split: Split) -> None:
     first = np.concatenate([np.flatnonzero(split.labels == k)[:EXAMPLES_PER_CLASS] for k in range(len(split.classes))])
     store.write_arrays(
         path,
-        {"images": _images_at(split, first), "labels": split.labels[first]},
+        {"images": split.images_at(first), "labels": split.labels[first]},
         {"classes": json.dumps(list(split.classes))},
     )
 
 
-def _write_mistakes(path: Path, split: Split, logits: Tensor, labels: Tensor, task: Task) -> None:
+def write_mistakes(path: Path, split: Split, logits: Tensor, labels: Tensor, task: Task) -> None:
     """Keep the few test images that a report shows, with the predictions for them: the largest errors."""
     predictions, truth = logits.numpy(), labels.numpy()
     chosen = task.notable(predictions, truth)
@@ -338,13 +344,6 @@ def _write_mistakes(path: Path, split: Split, logits: Tensor, labels: Tensor, ta
     name = "probabilities" if task.weights_outputs is None else "predictions"
     store.write_arrays(
         path,
-        {"images": _images_at(split, chosen), "labels": truth[chosen], name: answers},
+        {"images": split.images_at(chosen), "labels": truth[chosen], name: answers},
         {"classes": json.dumps(list(split.classes)), "ids": json.dumps([split.ids[i] for i in chosen])},
     )
-
-
-def _images_at(split: Split, index: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return a few images [n, C, H, W] of a split."""
-    starts = np.cumsum([0] + [len(chunk) for chunk in split.chunks])
-    which = np.searchsorted(starts, index, side="right") - 1
-    return np.stack([split.chunks[p][i - starts[p]] for i, p in zip(index, which, strict=True)])

@@ -5,16 +5,22 @@ from __future__ import annotations
 import logging
 import math
 import numbers
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo import registry
 from zoo.errors import TrainingError
 from zoo.isolation import plugin_code
-from zoo.specs import MetricSpec
+from zoo.results import store
+from zoo.results.files import is_metric_file, read_resampled, write_resampled
+from zoo.results.schema import Finished
+from zoo.specs import MetricSpec, Spec
 from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -22,11 +28,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RESAMPLES, RESAMPLE_SEED, MOST_SECONDS = 200, 0, 30.0
+"""Draws of test images for the intervals of a metric, their seed, and the time that they may take."""
 LONGEST_NAME, MOST_VALUES = 100, 1_000
 """Characters of the name of a value, and values of a metric."""
 
 
-def plugin_metrics(host: Host, logits: Tensor, labels: Tensor, *, task: Task) -> dict[str, dict[str, float]]:
+def plugin_metrics(
+    host: Host, logits: Tensor, labels: Tensor, *, task: Task, only: Collection[str] | None = None
+) -> dict[str, dict[str, float]]:
     """Return id -> values of the metrics that plugins add; one that fails is logged and left out.
 
     Args:
@@ -34,19 +44,17 @@ def plugin_metrics(host: Host, logits: Tensor, labels: Tensor, *, task: Task) ->
         logits: Predictions [N, K].
         labels: [N].
         task: Task of the predictions; only metrics that take them are computed.
+        only: Ids of the metrics; None stands for all.
 
     Raises:
         TrainingError: A value is not a finite number.
     """
     extra: dict[str, dict[str, float]] = {}
     for spec in host.specs_of(MetricSpec):
-        if task.name not in cast(MetricSpec, spec).tasks:
+        if not takes(spec, task) or (only is not None and spec.id not in only):
             continue
         try:
-            # Arrays of its own: a metric that sorts them in place changes no other's.
-            metric = registry.load_target(spec)
-            with plugin_code(spec.id, f"the metric {spec.name}", may_take_long=True):
-                extra[spec.id] = metric_values(metric(task.for_metrics(logits.numpy()), labels.numpy().copy()))
+            extra[spec.id] = _values(spec, task.for_metrics(logits.numpy()), labels.numpy())
         except Exception:
             logger.warning("metric %s failed", spec.id, exc_info=True)
             continue
@@ -56,6 +64,93 @@ def plugin_metrics(host: Host, logits: Tensor, labels: Tensor, *, task: Task) ->
                 hint=f"The training is kept. Leave the metric's plugin out: ZOO_DISABLE_PLUGINS={spec.namespace}",
             )
     return extra
+
+
+def takes(spec: Spec, task: Task) -> bool:
+    """Return whether a metric takes the predictions of a task."""
+    return isinstance(spec, MetricSpec) and task.name in spec.tasks
+
+
+def _values(spec: Spec, probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
+    """Return what a metric gives for some images; it raises what it raises."""
+    metric = registry.load_target(spec)
+    with plugin_code(spec.id, f"the metric {spec.name}", may_take_long=True):
+        # Arrays of its own: a metric that sorts them in place changes no other's.
+        return metric_values(metric(probabilities.copy(), labels.copy()))
+
+
+def with_metrics(
+    host: Host, result: Finished, logits: Tensor, labels: Tensor, *, task: Task, only: Collection[str] | None = None
+) -> Finished:
+    """Return a result with the metrics of plugins; their resampled values lie in a file of its folder.
+
+    The name of the file holds its digest: the file of an earlier result stays until the new result is written.
+
+    Args:
+        host: The plugins.
+        result: Result, whose other metrics stay.
+        logits: [N, K] of the test split.
+        labels: [N].
+        task: Task of the result.
+        only: Ids of the metrics; None stands for all.
+
+    Raises:
+        TrainingError: A value is not a finite number.
+        DataError: The file cannot be written, or that of the result is damaged.
+    """
+    found = plugin_metrics(host, logits, labels, task=task, only=only)
+    if not found:
+        return result
+    specs = {spec.id: spec for spec in host.specs_of(MetricSpec) if isinstance(spec, MetricSpec) and spec.id in found}
+    kept = {key: values for key, values in read_resampled(result).items() if key[0] not in found}
+    for name, spec in specs.items():
+        if declared := [value for value in found[name] if value in spec.better]:
+            drawn = _resampled(spec, declared, task.for_metrics(logits.numpy()), labels.numpy())
+            kept |= {(name, value): values for value, values in drawn.items()}
+    files = {name: sha256 for name, sha256 in result.files.items() if not is_metric_file(name)}
+    if kept:
+        file = write_resampled(result.run_dir, kept)
+        files[file] = store.file_sha256(result.run_dir / file)
+    directions = {
+        name: {value: spec.better[value] for value in found[name] if value in spec.better}
+        for name, spec in specs.items()
+    }
+    code = registry.metric_code(host)
+    result = replace(
+        result,
+        test=replace(result.test, extra={**result.test.extra, **found}),
+        files=files,
+        metric_code={**result.metric_code, **{name: code[name] for name in found}},
+        directions={name: values for name, values in {**result.directions, **directions}.items() if values},
+    )
+    return result
+
+
+def _resampled(
+    spec: MetricSpec, names: Sequence[str], probabilities: NDArray[np.float64], labels: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """Return value -> [RESAMPLES] values for test images drawn again, with as many of each class.
+
+    The draws depend on the labels only, so that the values of two networks can be subtracted draw by draw. Nothing is
+    returned of a metric that takes long, raises, or is not finite for a draw.
+    """
+    generator = np.random.default_rng(RESAMPLE_SEED)
+    of_class = [np.flatnonzero(labels == k) for k in np.unique(labels)]
+    drawn: dict[str, list[float]] = {name: [] for name in names}
+    started = time.perf_counter()
+    for done in range(RESAMPLES):
+        chosen = np.concatenate([generator.choice(places, len(places)) for places in of_class])
+        try:
+            values = _values(spec, probabilities[chosen], labels[chosen])
+            for name in names:
+                drawn[name].append(values[name])
+        except Exception as error:
+            logger.warning("metric %s has no intervals: %s: %s", spec.id, type(error).__name__, error)
+            return {}
+        if (seconds := time.perf_counter() - started) > MOST_SECONDS:
+            logger.warning("metric %s has no intervals: %d draws took %.0f s", spec.id, done + 1, seconds)
+            return {}
+    return {name: np.array(values) for name, values in drawn.items() if np.isfinite(values).all()}
 
 
 def metric_values(returned: Any) -> dict[str, float]:

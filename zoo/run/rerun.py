@@ -16,7 +16,7 @@ from zoo.errors import DataError, UsageError
 from zoo.results import store as result_store
 from zoo.results.cell import Cell
 from zoo.results.files import read_file
-from zoo.results.find import good_result
+from zoo.results.find import trained_result
 from zoo.results.schema import Finished
 from zoo.results.verify import flatten
 from zoo.run.matrix import CellState, run_matrix
@@ -73,7 +73,7 @@ def rerun(
         UsageError: Both stores are the same.
         DataError: The stored run did not succeed, or the new run failed.
     """
-    stored = good_result(run_dir)
+    stored = trained_result(run_dir)
     cell = _as_installed(host, Cell.read(run_dir / result_store.CELL))
     new_dir = store / cell.folder
     if new_dir.resolve() == run_dir.resolve():

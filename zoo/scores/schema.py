@@ -147,6 +147,22 @@ else:
     AnyScores.register(Measures)
 
 
+class Calibration(Record):
+    """Scores of the test split with probabilities that a temperature has calibrated; see `zoo.scores.calibration`.
+
+    Args:
+        temperature: Number that the logits are divided by, fitted on the validation split.
+        log_loss, ece, brier: Scores as in `Scores`, of the calibrated probabilities.
+        macro_auc: Macro AUC of the calibrated probabilities; that of two classes is the uncalibrated one.
+    """
+
+    temperature: float
+    log_loss: float
+    ece: float
+    brier: float | None
+    macro_auc: float
+
+
 class Probe(Record, omit_defaults=True):
     """Result of `zoo.scores.probe.probe`: separation of the classes by simple numbers of an image.
 

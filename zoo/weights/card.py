@@ -61,7 +61,7 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
         confusion=result.test.confusion if isinstance(result.test, Scores) else (),
         purpose=_purpose(about),
         headline=result.test.headline.label[:1].upper() + result.test.headline.label[1:],
-        selected=result.val.in_words().removeprefix("validation "),
+        selected="" if result.val is None else result.val.in_words().removeprefix("validation "),
         cost=result.cost,
         about=about,
         sha256=header.sha256,

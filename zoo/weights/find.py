@@ -14,7 +14,7 @@ from zoo.errors import DataError, UsageError, nearest
 from zoo.models.weights_file import read_header
 from zoo.paths import user_path
 from zoo.results.files import checked_file
-from zoo.results.find import find_run, good_result, matching_runs
+from zoo.results.find import find_run, matching_runs, trained_result
 from zoo.results.store import CELL, WEIGHTS
 from zoo.specs import ModelSpec
 
@@ -134,7 +134,7 @@ def weights_of(run_dir: Path) -> Path:
     Raises:
         DataError: The run failed, or its weights are missing, altered or of another run.
     """
-    result = good_result(run_dir)
+    result = trained_result(run_dir)
     path = run_dir / WEIGHTS
     if not path.is_file():
         raise DataError(f"The run {run_dir} has no {WEIGHTS} any more.", hint="Train again: zoo bench ... --force")

@@ -62,7 +62,7 @@ def finish(run_dir: Path, folder: Path, content: Mapping[str, Any]) -> None:
         if result.status != "ok":
             writer.add_text("failed", f"{result.status}: {result.error}")
             return
-        epoch = result.val.epoch
+        epoch = 0 if result.val is None else result.val.epoch
         for tag, value in _scores(content["test"]).items():
             writer.add_scalar(tag, value, epoch)
         for tag, picture in pictures.draw(result):
