@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -317,7 +318,7 @@ def _header(entries: Mapping[str, Any], path: Path) -> Header:
     if problem := _golden_problem(entries, about):
         raise DataError(f"{path} is damaged: {problem}.")
     shapes = [entry["shape"] for name, entry in entries.items() if not name.startswith((GOLDEN, "__metadata__"))]
-    return Header(about=about, sha256=sha256, parameters=sum(map(_product, shapes)))
+    return Header(about=about, sha256=sha256, parameters=sum(map(math.prod, shapes)))
 
 
 def _golden_problem(entries: Mapping[str, Any], about: About) -> str:
@@ -341,10 +342,3 @@ def _golden_problem(entries: Mapping[str, Any], about: About) -> str:
 
 def _entry_sha256(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _product(shape: list[int]) -> int:
-    product = 1
-    for length in shape:
-        product *= length
-    return product
