@@ -98,8 +98,15 @@ def test_the_other_commands(words: list[str], tmp_path: Path, monkeypatch: pytes
     if words[0] == "equivariance":
         np.save(tmp_path / "four.npy", np.random.default_rng(0).normal(size=(4, 64, 64)).astype(np.float32))
         words = [*words, "--images", "four.npy"]  # quicker than to simulate the test images
-    if words[0] == "data":
+    if words[:2] == ["data", "verify"]:
         run_here(["simulate", "modelB", *TINY, "--out", words[-1]])
+    if words[:2] == ["data", "export"]:
+        words = [*words, *SMALL]
+    if words[0] == "score":
+        run_here([*next(other for other in commands() if other[:2] == ["data", "export"]), *SMALL])
+        ids = (tmp_path / "images" / "ids.csv").read_text().split()[1:]
+        rows = ["id,no_substructure,subhalo,vortex", *(f"{one.split(',')[-1]},0.2,0.3,0.5" for one in ids)]
+        (tmp_path / "predictions.csv").write_text("\n".join(rows) + "\n")
     if words[0] == "report":
         pytest.skip("run in the test of the first command, where there is a result")
     run_here(words)
