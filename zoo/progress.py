@@ -68,7 +68,7 @@ class ProgressFile:
         self._last = 0.0
         self._phase = ""
         self._phase_started = time.perf_counter()
-        self._done_before = 0.0
+        self._done_before = self._done = 0.0
         self._parent = os.environ.get(PARENT_VARIABLE)
 
     def report(
@@ -95,9 +95,10 @@ class ProgressFile:
             Interrupted: The parent process has ended, so the result of this cell is no longer needed.
         """
         now = time.perf_counter()
-        if phase != self._phase:
+        if phase != self._phase or done < self._done:  # the next one may have the same name
             self._phase, self._phase_started, self._last = phase, now, 0.0
             self._done_before = done
+        self._done = done
         if now - self._last < INTERVAL_SECONDS and done < total:
             return
         self._last = now

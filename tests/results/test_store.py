@@ -279,6 +279,17 @@ def test_the_rate_counts_what_was_done_in_this_session_only(tmp_path, clock):
     assert describe(read_progress(path)) == "epoch 10/10, 9 s left"
 
 
+def test_the_rate_starts_anew_where_a_phase_of_the_same_name_follows(tmp_path, clock):
+    """The images of three phases of a training are simulated one after the other."""
+    path = tmp_path / store.PROGRESS
+    file = ProgressFile(path)
+    for _ in range(3):
+        file.report("simulate train", 0, 512)
+        clock[0] += 2
+        file.report("simulate train", 512, 512)
+        assert read_progress(path).rate == 256
+
+
 def test_progress_on_a_full_disk_is_dropped(tmp_path, clock):
     ProgressFile(tmp_path / "absent" / store.PROGRESS).report("train", 0, 10)
     assert read_progress(tmp_path / "absent" / store.PROGRESS) is None

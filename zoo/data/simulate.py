@@ -268,10 +268,10 @@ def _columns(scenes: Scenes, observed: Observed) -> dict[str, NDArray[Any]]:
 
 def _unusable(rendered: Rendered) -> NDArray[np.bool_]:
     """Return [n] whether an image cannot be exposed; values below 0 by rounding alone are allowed."""
-    source = rendered.source.flatten(1)
-    bad = ~(source.amax(1) > 0)
-    for light in (source, None if rendered.lens_light is None else rendered.lens_light.flatten(1)):
+    bad = ~(rendered.source.flatten(1).amax(1) > 0)
+    for light in (rendered.source, rendered.lens_light):
         if light is not None:
-            bad |= ~light.isfinite().all(1) | (light.amin(1) < -1e-5 * light.amax(1).abs())
+            low, high = light.flatten(1).aminmax(dim=1)  # NaN where any value is
+            bad |= ~(low.isfinite() & high.isfinite()) | (low < -1e-5 * high.abs())
     result: NDArray[np.bool_] = bad.cpu().numpy()
     return result
