@@ -45,10 +45,10 @@ The equivariance error is the root mean square change of the trained network's c
 symmetries of the square, over their spread between images: 0 is an invariant network, 1.4 one whose answers for an
 image and for the turned image are unrelated. Class flips are images whose class changes under one of them."""
 TIMES = """\
-Times are minutes until the macro AUC of the validation images is reached. They include the simulation if this run made
-the images; a run that found them in the cache has no simulation time. The recorded runs shared their GPU with up to
-five others, so a run alone is faster. FLOP/s are six times the network's multiply-accumulates times the training images
-per second."""
+Times are minutes until the validation macro AUC reaches the value in the column's heading. They include the
+simulation if this run made the images; a run that found them in the cache has no simulation time. The recorded runs
+shared their GPU with up to five others, so a run alone is faster. FLOP/s are six times the network's multiply-
+accumulates times the training images per second."""
 NO_TIMES = """\
 Times are shown for runs on a GPU only. The runs on CPUs shared two cores with each other and with other work, so their
 times (in the record) cannot be compared. Speed is compared side by side in
@@ -131,7 +131,25 @@ def notes(runs: Sequence[Run]) -> str:
     results = [run.result for run in runs]
     missing = missing_twins(results, registry.twins_by_id(installed()))
     return "\n\n".join(
-        map(wrapped, filter(None, [recorded_probe(results), *result_notes(results), search_note(results), missing]))
+        map(
+            wrapped,
+            filter(
+                None,
+                [phases_note(runs), recorded_probe(results), *result_notes(results), search_note(results), missing],
+            ),
+        )
+    )
+
+
+def phases_note(runs: Sequence[Run]) -> str:
+    """Return on which images the networks were trained, where these changed during the training."""
+    networks: dict[str, list[str]] = {}
+    for run in runs:
+        if run.cell.trained_on:
+            networks.setdefault(run.cell.trained_on, []).append(f"`{run.cell.model}`")
+    return " ".join(
+        f"{', '.join(dict.fromkeys(names))}: trained on {words}; validation and test images are those of the heading."
+        for words, names in networks.items()
     )
 
 
