@@ -214,7 +214,9 @@ def test_predictions_that_do_not_fit_are_named_and_nothing_is_stored(zoo, outsid
         (b"id,a,b,c\nx,1,0\n", "short.csv", "line 2: 3 values for 4 columns"),
         (b"id,a,a,b,c\n", "twice.csv", "'a' twice"),
         (b"\xff\xfe\x00", "binary.csv", "not a CSV file in UTF-8"),
-        (b"nonsense", "bad.npz", "cannot be read"),
+        (b"id;a;b;c\nx;1;0;0\n", "semicolons.csv", "separated by ';'"),
+        (b"\0" * 100, "zeros.csv", "not a text file"),
+        (b"nonsense", "bad.npz", "is not an npz file"),
         (b"nonsense", "bad.parquet", "cannot be read"),
         (b"id", "table.tsv", "not one of .csv, .npz, .parquet"),
     ],
@@ -232,6 +234,7 @@ def test_arrays_of_npz_must_be_columns_without_pickles(zoo, outside):
         ({"a": columns["a"][:, None]}, "one dimension"),
         ({"a": columns["a"][:-1]}, "different lengths"),
         ({"id": np.array(table()["id"], dtype=object)}, "dtype=str"),
+        ({"a": columns["a"] + 0.5j}, "a holds complex numbers"),
     ):
         np.savez("changed.npz", **columns | changes)
         assert told in zoo("score", "changed.npz", "--data", outside / "test", code=2)[1]
@@ -246,7 +249,7 @@ def test_arrays_of_npz_must_be_columns_without_pickles(zoo, outside):
         (("--data", "stripes", "--set", "lr=1"), "nothing is trained"),
         (("--data", "stripes", "--task", "middel", *OPTIONS), "Did you mean 'middle'"),
         (("--data", "stripes", "--task", "middle", *OPTIONS), "no column 'other', 'middle'"),
-        (("--data", "stripes", "--set", "test_images=50", "--budget", "smoke"), "not of one of the 50 images"),
+        (("--data", "stripes", "--set", "test_images=50", "--budget", "smoke"), "not found among the 50 images"),
         (("--data", "OUT/test", "--budget", "smoke"), "stated by the export"),
         (("--data", "OUT/train"), "split 'train'"),
     ],

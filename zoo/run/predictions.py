@@ -20,6 +20,7 @@ ID = "id"
 TOLERANCE = 1e-3
 """Largest distance of the sum of an image's probabilities from 1; each image is divided by its sum."""
 _SHOWN = 3
+_LONGEST = 40
 Columns = Mapping[str, Sequence[Any]]
 
 
@@ -42,7 +43,7 @@ def read_columns(path: Path, names: Sequence[str]) -> Columns:
     wanted = [ID, *names]
     if missing := [name for name in wanted if name not in columns]:
         others = [name for name in columns if name not in wanted]
-        words = f" It has {', '.join(map(repr, others[:8]))}." if others else ""
+        words = f" It has {', '.join(repr(name[:_LONGEST]) for name in others[:8])}." if others else ""
         raise UsageError(
             f"{path} has no column {', '.join(map(repr, missing))}.{words}{nearest(missing[0], others)}",
             hint=_form(names),
@@ -74,7 +75,7 @@ def match_rows(columns: Columns, *, names: Sequence[str], ids: Sequence[str], pa
     known = set(ids)
     if foreign := [name for name in given if name not in known]:
         raise UsageError(
-            f"{path}: of {counted(len(given), 'row')}, {_some(foreign, 'id')} not of one of the "
+            f"{path}: {_some(foreign, 'id')} of {counted(len(given), 'row')} not found among the "
             f"{counted(len(ids), 'image')} of the test split.{nearest(foreign[0], ids)}",
             hint="ids.csv of `zoo data export` lists them; data set, budget and --set must be those of the images.",
         )
@@ -149,6 +150,8 @@ def _numbers(values: Sequence[Any], name: str, ids: Sequence[str], path: Path) -
     Raises:
         UsageError: A value is not a number.
     """
+    if np.iscomplexobj(values):  # the imaginary parts would be dropped
+        raise UsageError(f"{path}: {name} holds complex numbers.")
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -158,7 +161,9 @@ def _numbers(values: Sequence[Any], name: str, ids: Sequence[str], path: Path) -
         try:
             numbers[row] = float(value)
         except (TypeError, ValueError):
-            raise UsageError(f"{path}: {name}={_as_text(value)[:40]!r} of {ids[row]!r} is not a number.") from None
+            raise UsageError(
+                f"{path}: {name}={_as_text(value)[:_LONGEST]!r} of {ids[row]!r} is not a number."
+            ) from None
     return numbers
 
 
@@ -172,6 +177,12 @@ def _read_csv(path: Path) -> Columns:
         reader = csv.reader(file)
         try:
             heading = [name.strip() for name in next(reader, [])]
+            if other := [mark for mark in (";", "\t") if len(heading) == 1 and mark in heading[0]]:
+                raise UsageError(
+                    f"{path}: its columns are separated by {other[0]!r}; write commas, and points in numbers."
+                )
+            if any("\0" in name for name in heading):
+                raise UsageError(f"{path} is not a text file.")
             if double := [name for name in heading if heading.count(name) > 1]:
                 raise UsageError(f"{path} has the column {double[0]!r} twice.")
             rows = []
@@ -195,6 +206,8 @@ def _read_npz(path: Path) -> Columns:
     Raises:
         UsageError: The file is damaged, or its arrays are not columns of one length.
     """
+    if not zipfile.is_zipfile(regular_file(path)):
+        raise UsageError(f"{path} is not an npz file, or is damaged.")
     try:
         with np.load(regular_file(path), allow_pickle=False) as file:
             columns = {name: file[name] for name in file.files}
