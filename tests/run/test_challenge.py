@@ -88,7 +88,7 @@ def test_another_seed_is_refused_and_nothing_is_stored(challenge, tmp_path, word
 def test_predictions_for_the_public_images_do_not_fit(challenge):
     challenge("data", "export", "toysky/discs", "--budget", "smoke", "--set", "test_images=30", "--simulator",
               "toysky/painter", "--device", "cpu", "--out", "public", "--no-labels")  # fmt: skip
-    assert "not of one of the 30 images" in challenge("score", "guess.csv", "--data", "public", code=2)
+    assert "not found among the 30 images" in challenge("score", "guess.csv", "--data", "public", code=2)
 
 
 def test_an_export_of_other_versions_is_refused(challenge, tmp_path):
