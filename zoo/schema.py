@@ -91,6 +91,7 @@ def _from_plain(kind: Any, content: Any) -> Any:
         return content
     reader = getattr(kind, "from_plain", None)
     if reader is None:
+        # msgspec's protocol of a hook for a type that it does not read: a mistake in a Record, not in a file.
         raise NotImplementedError(f"values of type {kind} cannot be read")
     return reader(content)
 

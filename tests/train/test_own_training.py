@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -102,9 +103,9 @@ def test_the_schedule_multiplies_the_rate_of_each_optimiser() -> None:
 
 
 def test_several_processes_do_not_train_in_turns() -> None:
-    team = SimpleNamespace(world_size=2)
+    team: Any = SimpleNamespace(world_size=2)  # a real one would start processes
     with pytest.raises(UsageError, match="2 processes cannot train a network in turns"):
-        make_optimizers(Classifier(Turns(), channels=1), TrainingSettings(), fabric=team, device=CPU)  # type: ignore[arg-type]
+        make_optimizers(Classifier(Turns(), channels=1), TrainingSettings(), fabric=team, device=CPU)
 
 
 def test_the_trial_takes_every_turn() -> None:
