@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from msgspec import Meta
 
+from zoo.data.channels import Camera
 from zoo.data.phases import Phase
 from zoo.data.recipe import Recipe
 from zoo.errors import DataError
@@ -98,6 +99,7 @@ class About(Record, omit_defaults=True):
         outputs: Numbers that the network answers for an image; None where they are the logits of the classes.
         reference: Quantiles, at equal steps from 0 to 1, of the answers for the validation images, to place an answer
             among them; empty for classification.
+        camera: Camera that derived channels (`recipe.channels`) are computed for; None without them.
     """
 
     model: str
@@ -118,6 +120,7 @@ class About(Record, omit_defaults=True):
     trained_on: tuple[str, ...] = ()
     outputs: Length | None = None
     reference: tuple[Finite, ...] = ()
+    camera: Camera | None = None
 
     @property
     def columns(self) -> int:
@@ -125,6 +128,8 @@ class About(Record, omit_defaults=True):
         return self.outputs or len(self.classes)
 
     def __post_init__(self) -> None:
+        if self.recipe.channels and (self.camera is None or self.image_shape[0] <= len(self.recipe.channels)):
+            raise ValueError("it has derived channels without a camera, or without an image")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes names one of {', '.join(self.classes)} twice")
 

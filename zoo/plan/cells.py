@@ -135,12 +135,14 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             mine = {**settings, **own_settings[model.id]}
             hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}
             hparams, content = pin_paths(hparams, model.paths)
+            # A network that fits itself is built for the image alone.
+            mine_of_images = recipe.of_image_alone if model.fits_itself else recipe
             cells += [
                 Cell(
                     model=model.id,
                     model_version=model.version,
                     hparams=hparams,
-                    recipe=recipe,
+                    recipe=mine_of_images,
                     sizes=sizes,
                     training={} if resolved is None else asdict(resolved),
                     phases=phases,
@@ -153,7 +155,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     content=content,
                     images=images,
                     precision=resolve_precision(request.precision, device, bf16_devices=_bf16_devices(model)),
-                    versions=registry.installed_versions(host, model.id, dataset.id, recipe.simulator),
+                    versions=registry.installed_versions(host, model.id, *mine_of_images.plugins),
                 )
                 for seed in seeds
             ]
