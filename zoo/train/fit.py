@@ -308,6 +308,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         epoch_ended=remember,
         step_ended=step_ended,
         phases=cell.phases,
+        cuda_graphs=prepared.spec.cuda_graphs,
     )
     prepared.classifier.load_state_dict(weights)
     prepared.classifier.to(prepared.device).eval()
