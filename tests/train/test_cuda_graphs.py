@@ -1,4 +1,4 @@
-"""What is replayed and what takes the usual way; the graphs themselves are tested on a GPU, in tests/test_cuda.py."""
+"""Batches that are replayed, and those that take the usual way; the graphs need a GPU: tests/test_cuda.py."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Forward and backward pass of a network on a GPU as CUDA graphs, which one launch replays.
+"""CUDA graphs of the forward and backward pass of a network, which one launch replays.
 
 A training step of a small network is hundreds of kernels of a few microseconds each, and the processor needs longer to
 launch them than the GPU to run them: on an H100, a step of gconv/p4m took 10.1 ms, of which the GPU worked 1.7 ms.
@@ -48,7 +48,7 @@ class GraphedForward:
     ) -> None:
         self._module, self._fabric, self._allowed = module, fabric, allowed
         self._pass = _Pass(classifier)
-        self._capture = capture or torch.cuda.make_graphed_callables
+        self._capture: Capture = capture or torch.cuda.make_graphed_callables
         self._captured: Callable[[Tensor], Tensor] | None = None
         self._shape: torch.Size | None = None
 
