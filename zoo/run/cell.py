@@ -95,8 +95,7 @@ def run_cell(
         if stored is not None and not force:
             return stored
         (run_dir / store.RESULT).unlink(missing_ok=True)
-        again = [run_dir / CHECKPOINT, run_dir / store.FRESH] if force else []
-        for leftover in [*run_dir.glob(".*.part"), *again]:
+        for leftover in [*run_dir.glob(".*.part"), *([run_dir / CHECKPOINT, run_dir / store.FRESH] if force else [])]:
             leftover.unlink(missing_ok=True)
         host.emit("zoo_run_started", cell=cell.to_json(), run_dir=run_dir)
         started = time.perf_counter()
@@ -162,10 +161,12 @@ def _run(
         when="Validation images before the training",
     )  # fmt: skip
 
-    epochs_here = 0
+    epochs_here, before_stop, fit_started = 0, 0.0, time.perf_counter()
 
     def epoch_ended(entry: Epoch) -> None:
-        nonlocal epochs_here
+        nonlocal epochs_here, before_stop
+        if not epochs_here:  # an earlier session may have been stopped within this epoch
+            before_stop = max(0.0, entry.seconds - (time.perf_counter() - fit_started))
         epochs_here += 1
         host.emit("zoo_epoch_ended", cell=cell.to_json(), run_dir=run_dir, epoch=entry.epoch, metrics=plain(entry))
 
@@ -230,7 +231,7 @@ def _run(
             waited_share=waited_share(history),
         )
     # Of all sessions, counted by epochs: an interruption does not make a run cheaper.
-    earlier_seconds = sum(entry.seconds for entry in history[: -epochs_here or None])
+    earlier_seconds = before_stop + sum(entry.seconds for entry in history[: -epochs_here or None])
     chance = task.chance_loss(train_split.class_counts)
     finished = Finished(
         schema=SCHEMA,
