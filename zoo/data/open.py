@@ -19,7 +19,7 @@ from zoo.data.question import RESTRICTED, Question, all_classes
 from zoo.data.recipe import Recipe
 from zoo.data.simulate import Simulation
 from zoo.data.split import Split, check_labels, from_shards
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, UsageError, nearest
 from zoo.isolation import plugin_code
 from zoo.lensing.population import Population
 from zoo.specs import DatasetSpec, SimulatorSpec
@@ -83,6 +83,12 @@ class Dataset:
         self._host = host
         check_code(host, recipe)
         check_content(recipe.params, self.spec.paths, recipe.content, what=self.spec.id)
+        if unknown := [name for name in recipe.params if name not in self.spec.params]:  # recipes come from files, too
+            raise DataError(
+                f"The recipe of these images states {unknown[0]}, which is not a parameter of {self.spec.id}."
+                f"{nearest(unknown[0], self.spec.params)}",
+                hint=f"Its parameters: zoo show {self.spec.id}",
+            )
         build = registry.load_target(self.spec)
         with plugin_code(self.spec.id, "the images", may_take_long=True):
             self._content = build(**all_params(self.spec, recipe.params))
@@ -168,7 +174,7 @@ class Dataset:
         if missing := [classes[k] for k in needed if k not in present]:
             raise DataError(
                 f"{self.spec.id}: the {images} {_IN_WORDS[name]} images show no {' and no '.join(missing)}: "
-                f"{_USELESS[name]}.",
+                f"{'no loss can choose an epoch' if self.question.trained_on and name == 'val' else _USELESS[name]}.",
                 hint=f"Try: --set {name}_images=500",
             )
 
