@@ -50,6 +50,7 @@ class Dataset:
         folder: Folder that simulated images are only read from; default: the cache, which is filled.
         question: Labels of the images, and the images that may be trained on; None keeps all classes apart.
         train_seed: Seed of other training images than those of the recipe; None keeps these.
+        new_noise: Whether the training images are without noise, which is drawn while a network trains.
         progress: Function called with split, images made, images to be made while it simulates.
 
     Raises:
@@ -67,6 +68,7 @@ class Dataset:
         folder: Path | None = None,
         question: Question | None = None,
         train_seed: int | None = None,
+        new_noise: bool = False,
         progress: SimulationProgress | None = None,
     ) -> None:
         if recipe.commitment:  # its seed of 0 would give other images
@@ -76,7 +78,7 @@ class Dataset:
             )
         self.recipe, self.sizes, self.folder, self.progress = recipe, dict(sizes), folder, progress
         self.spec = registry.find(host, DatasetSpec, recipe.dataset)
-        self.train_seed = train_seed
+        self.train_seed, self.new_noise = train_seed, new_noise
         self.question = question or all_classes(self.spec)
         self._host = host
         check_code(host, recipe)
@@ -106,9 +108,10 @@ class Dataset:
 
     def recipe_of(self, name: str) -> Recipe:
         """Return the recipe of a split's images."""
-        if name != "train" or self.train_seed is None:
+        if name != "train":
             return self.recipe
-        return replace(self.recipe, seed=self.train_seed)
+        seed = self.recipe.seed if self.train_seed is None else self.train_seed
+        return replace(self.recipe, seed=seed, noiseless=self.new_noise)
 
     def simulation(self, *, expected_images: int, split: str = "") -> Simulation:
         """Return what makes the images.

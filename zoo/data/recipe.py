@@ -44,6 +44,7 @@ class Recipe:
             version of the data set or simulator.
         commitment: Commitment to a hidden seed (`zoo.data.hidden`), which made the images in place of `seed`; "" where
             the seed is public.
+        noiseless: Whether the images are the mean of all exposures, without noise.
     """
 
     dataset: str
@@ -56,6 +57,7 @@ class Recipe:
     content: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
     commitment: str = ""
+    noiseless: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; `Recipe(**recipe.to_json())` gives the recipe back.
@@ -64,7 +66,7 @@ class Recipe:
         """
         plain = {recipe_field.name: getattr(self, recipe_field.name) for recipe_field in fields(self)}
         plain["params"] = dict(self.params)
-        for name in ("content", "code", "commitment"):
+        for name in ("content", "code", "commitment", "noiseless"):
             if not plain[name]:
                 del plain[name]
         return plain

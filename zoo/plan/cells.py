@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
@@ -131,6 +130,8 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     )
             training = {**model.training, **budget.training, **given[model.id]}
             resolved = None if model.fits_itself else TrainingSettings(**training)
+            if resolved is not None and resolved.new_noise:
+                _check_new_noise(dataset, request, stream=stream)
             epochs = 0 if resolved is None else resolved.epochs
             if epochs not in phases_of:
                 phases_of[epochs] = make_phases(
@@ -147,7 +148,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     hparams=hparams,
                     recipe=recipe,
                     sizes=sizes,
-                    training={} if resolved is None else asdict(resolved),
+                    training={} if resolved is None else resolved.recorded(),
                     phases=phases,
                     phases_from="budget" if phases and not phases_given else "",
                     seed=seed,
@@ -170,6 +171,21 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
 def _bf16_devices(model: ModelSpec) -> tuple[str, ...]:
     """Return where "auto" is bf16; the fit of a network that fits itself is in its own precision on every device."""
     return ("cuda",) if model.fits_itself else model.bf16_devices
+
+
+def _check_new_noise(dataset: DatasetSpec, request: Request, *, stream: bool) -> None:
+    """Refuse new noise for images that have theirs already.
+
+    Raises:
+        UsageError: The images exist already, or are streamed.
+    """
+    if not dataset.simulated or request.images is not None:
+        what = dataset.id if request.images is None else f"--images {request.images}"
+        raise UsageError(f"new_noise=true: the images of {what} contain noise already.", hint="Leave out new_noise.")
+    if stream:
+        raise UsageError(
+            "new_noise=true and a stream, whose images are new in every epoch.", hint="Leave out one of the two."
+        )
 
 
 def _training(host: Host, settings: Mapping[str, Any], request: Request) -> dict[str, Any]:

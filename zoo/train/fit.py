@@ -173,7 +173,7 @@ def prepare(
     task = task_of_cell(host, registry.find(host, DatasetSpec, cell.data), cell.task)
     data = Dataset(
         host, cell.recipe, cell.sizes, folder=images, question=task.question, train_seed=cell.train_seed,
-        progress=simulating,
+        new_noise=settings.new_noise, progress=simulating,
     )  # fmt: skip
     phases = open_phases(host, cell, data, folder=images, progress=simulating)
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
@@ -329,6 +329,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         epoch_ended=remember,
         step_ended=step_ended,
         phases=cell.phases,
+        cuda_graphs=prepared.spec.cuda_graphs,
     )
     prepared.classifier.load_state_dict(weights)
     prepared.classifier.to(prepared.device).eval()

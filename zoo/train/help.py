@@ -65,7 +65,13 @@ def help_fit(
             check_unchanged(host, cell, images=images)
             task = task_of_cell(host, registry.find(host, DatasetSpec, cell.data), cell.task)
             data = Dataset(
-                host, cell.recipe, cell.sizes, folder=images, question=task.question, train_seed=cell.train_seed
+                host,
+                cell.recipe,
+                cell.sizes,
+                folder=images,
+                question=task.question,
+                train_seed=cell.train_seed,
+                new_noise=settings.new_noise,
             )
             fabric.barrier()  # until then the first process makes the images
             if cell.fits_itself:

@@ -48,6 +48,7 @@ from zoo.train.checkpoint import (
     weights_of,
     write_checkpoint,
 )
+from zoo.train.cuda_graphs import GraphedForward
 from zoo.train.optimizers import Rates, make_optimizers
 from zoo.train.schedule import learning_rate_factor
 from zoo.train.team import ALONE, Team, check_batch
@@ -105,6 +106,11 @@ class TrainingData(Protocol):
 
     device: torch.device
 
+    @property
+    def resident(self) -> bool:
+        """Whether the images are held on the device, so that no thread fetches or renders them."""
+        ...
+
     def __len__(self) -> int:
         """The images of an epoch."""
         ...
@@ -135,6 +141,7 @@ def train(
     epoch_ended: HistoryReport,
     step_ended: StepReport,
     phases: Sequence[Phase] = (),
+    cuda_graphs: bool = False,
 ) -> tuple[dict[str, Tensor], list[Epoch], int]:
     """Train, or go on from the checkpoint in `run_dir`.
 
@@ -151,6 +158,7 @@ def train(
         epoch_ended: Function called with the history up to the epoch, also of earlier sessions, in the first process.
         step_ended: Function called with epoch, step of the epoch and steps in an epoch, in the first process.
         phases: Phases of the training, for its history.
+        cuda_graphs: Whether the network may be replayed as CUDA graphs (`ModelSpec.cuda_graphs`).
 
     Returns:
         The chosen weights, the history (one entry an epoch), and the chosen epoch, counted from 1. The weights are
@@ -164,7 +172,10 @@ def train(
     optimizers = make_optimizers(classifier, settings, fabric=fabric, device=train_data.device)
     rates = Rates(optimizers)
     module, *fabric_optimizers = fabric.setup(classifier, *optimizers)
-    objectives = make_objectives(module, classifier.network, task, settings, turns=len(optimizers))
+    forward: Callable[..., Tensor] = module
+    if cuda_graphs and fabric.world_size == 1 and train_data.device.type == "cuda" and not has_loss(classifier.network):
+        forward = GraphedForward(module, classifier, fabric, allowed=lambda: train_data.resident)
+    objectives = make_objectives(forward, classifier.network, task, settings, turns=len(optimizers))
     batch_size = min(settings.batch_size, len(train_data))
     steps = len(train_data) // batch_size
     check_batch(fabric.world_size, batch_size)
@@ -267,7 +278,7 @@ def train(
 
 
 def make_objectives(
-    module: nn.Module, network: nn.Module, task: Task, settings: TrainingSettings, *, turns: int
+    module: Callable[..., Tensor], network: nn.Module, task: Task, settings: TrainingSettings, *, turns: int
 ) -> list[Objective]:
     """Return the objective of each turn: the network's own loss, or that of the task.
 
