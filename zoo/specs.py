@@ -291,6 +291,13 @@ class MetricSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSpec(Spec):
-    """A question about the images of data sets. Its target is a subclass of `zoo.tasks.task.Task`."""
+    """A question about the images of data sets. Its target is a subclass of `zoo.tasks.task.Task`.
+
+    Args:
+        networks_of: Tasks whose networks answer this one, too, with another number of outputs; not those that fit
+            themselves.
+    """
 
     kind: ClassVar[str] = "task"
+
+    networks_of: tuple[str, ...] = ()

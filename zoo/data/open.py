@@ -15,7 +15,7 @@ from zoo.data.about import all_params
 from zoo.data.content import check_content
 from zoo.data.folder import fill_folder, open_folder
 from zoo.data.images import ImageSet, assign_splits, chunks_of
-from zoo.data.question import RESTRICTED, Question, all_classes
+from zoo.data.question import Question, all_classes
 from zoo.data.recipe import Recipe
 from zoo.data.simulate import Simulation
 from zoo.data.split import Split, check_labels, from_shards
@@ -170,8 +170,7 @@ class Dataset:
             labels = _first_labels(content, self.recipe_of(name).stream(name), images, classes=self.spec.classes)
         check_labels(name, labels, self.spec.classes)
         present = set(self.question.labels(labels).tolist())
-        needed = self.question.allowed if name in RESTRICTED else range(len(classes))
-        if missing := [classes[k] for k in needed if k not in present]:
+        if missing := [classes[k] for k in self.question.of_split(name) if k not in present]:
             raise DataError(
                 f"{self.spec.id}: the {images} {_IN_WORDS[name]} images show no {' and no '.join(missing)}: "
                 f"{'no loss can choose an epoch' if self.question.trained_on and name == 'val' else _USELESS[name]}.",

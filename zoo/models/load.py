@@ -72,6 +72,7 @@ def fill_classifier(host: Host, weights: Weights) -> TrainedClassifier:
         raise DataError(f"{path} does not fit the installed {about.model}: {'; '.join(problems)}.", hint=_AGAIN)
     trained = TrainedClassifier(classifier.network, about=about)
     trained.load_state_dict(weights.state)
+    trained.estimate(about.targets, standardised=not spec.fits_itself)
     trained.eval()
     _check_golden(trained, weights)
     return trained

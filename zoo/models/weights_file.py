@@ -76,6 +76,21 @@ class Init(Record):
     new: tuple[str, ...]
 
 
+class Target(Record, omit_defaults=True):
+    """A stored truth that a network estimates, with the unit of its answers; see `zoo.models.answer_units`.
+
+    Args:
+        name: Name of the truth.
+        centre, scale: Mean and standard deviation of the training split; a network answers in these units.
+        spread: Factor of the widths that a network answers, fitted on the validation split.
+    """
+
+    name: str
+    centre: Finite
+    scale: Positive
+    spread: Positive = 1.0
+
+
 class About(Record, omit_defaults=True):
     """Everything that is needed to build the classifier again and to judge its predictions.
 
@@ -99,6 +114,7 @@ class About(Record, omit_defaults=True):
         outputs: Numbers that the network answers for an image; None where they are the logits of the classes.
         reference: Quantiles, at equal steps from 0 to 1, of the answers for the validation images, to place an answer
             among them; empty for classification.
+        targets: Stored truths that the network estimates, with the units of its answers; empty in other tasks.
     """
 
     model: str
@@ -119,6 +135,7 @@ class About(Record, omit_defaults=True):
     trained_on: tuple[str, ...] = ()
     outputs: Length | None = None
     reference: tuple[Answer, ...] = ()
+    targets: tuple[Target, ...] = ()
 
     @property
     def columns(self) -> int:

@@ -32,7 +32,7 @@ from zoo.plan.tasks import answering, rule_of
 from zoo.plurals import counted
 from zoo.results.cell import Cell
 from zoo.specs import DatasetSpec, ModelSpec
-from zoo.tasks.find import task_of_option
+from zoo.tasks.find import completed, task_of_option
 from zoo.weights.start import resolve_init
 
 if TYPE_CHECKING:
@@ -75,9 +75,10 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
     for dataset in datasets:
         asked, task = task_of_option(host, dataset, request.task)
         rule = rule_of(request, task)
-        if task.question.trained_on and settings.get("stream"):
+        if (task.question.trained_on or task.question.targets) and settings.get("stream"):
+            what = "needs stored truths" if task.question.targets else "trains on some classes only"
             raise UsageError(
-                f"The task {asked.name} trains on some classes only; a stream renders all of them.",
+                f"The task {asked.name} {what}; a stream renders all classes and keeps their labels.",
                 hint="Leave out --stream.",
             )
         recipe = benchmark_recipe(
@@ -105,14 +106,18 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             needed = {split: size for split, size in sizes.items() if split != "train" or not stream}
             recipe = recipe_of_folder(dataset, recipe, request.images, needed)
             images = {split: folder_digest(request.images, split, size) for split, size in needed.items()}
-        try_population(host, dataset, recipe)
+        asked, task, left_out = completed(asked, dataset, try_population(host, dataset, recipe))
+        if left_out:
+            note(f"{dataset.id}: {left_out}")
         if request.images is not None and budget_phases_of(dataset, recipe, settings=settings, budget=budget, epochs=1):
             note(
                 f"the phases of budget {budget.name} on {dataset.id} are left out: the training images of --images "
                 "have the parameters of the test images"
             )
-        # Those of a budget make classes easier to tell apart, which a task that trains on some of them has no use for.
-        without = request.images is not None or (task.question.trained_on and not phases_given)
+        # Those of a budget make classes easier to tell apart, which a task that trains on some of them has no use for,
+        # and change the distribution of truths.
+        own_images = task.question.trained_on or task.question.targets
+        without = request.images is not None or (own_images and not phases_given)
         phase_settings = {**settings, PHASES: ""} if without else settings
         phases_of: dict[int, tuple[Phase, ...]] = {0: ()}  # epochs -> phases; 0 of a network that fits itself
         for model in answering(host, models, asked, request, note=note):
