@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from msgspec import Meta
 
+from zoo.data.channels import Camera
 from zoo.data.phases import Phase
 from zoo.data.recipe import Recipe
 from zoo.errors import DataError
@@ -115,6 +116,7 @@ class About(Record, omit_defaults=True):
         reference: Quantiles, at equal steps from 0 to 1, of the answers for the validation images, to place an answer
             among them; empty for classification.
         targets: Stored truths that the network estimates, with the units of its answers; empty in other tasks.
+        camera: Camera that derived channels (`recipe.channels`) are computed for; None without them.
     """
 
     model: str
@@ -136,6 +138,7 @@ class About(Record, omit_defaults=True):
     outputs: Length | None = None
     reference: tuple[Answer, ...] = ()
     targets: tuple[Target, ...] = ()
+    camera: Camera | None = None
 
     @property
     def columns(self) -> int:
@@ -143,6 +146,8 @@ class About(Record, omit_defaults=True):
         return self.outputs or len(self.classes)
 
     def __post_init__(self) -> None:
+        if self.recipe.channels and (self.camera is None or self.image_shape[0] <= len(self.recipe.channels)):
+            raise ValueError("it has derived channels without a camera, or without an image")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes names one of {', '.join(self.classes)} twice")
 

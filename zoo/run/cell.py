@@ -17,12 +17,12 @@ from torch import Tensor
 
 from zoo import registry
 from zoo.data.loader import Batches
+from zoo.data.open import Dataset
 from zoo.data.split import Split
 from zoo.environment import describe, peak_memory_bytes
 from zoo.errors import ZooError
 from zoo.escaping import visible
 from zoo.isolation import contained
-from zoo.lensing.instrument import Instrument
 from zoo.models.copies import copy_of
 from zoo.models.load import golden_predictions
 from zoo.models.pixels import SAMPLE, summary
@@ -182,7 +182,7 @@ def _run(
         task, val_logits = task.calibrated(val_logits, val_labels)
         classifier.estimate(task.targets, standardised=not cell.fits_itself)
     about = _about(
-        cell, spec, train_split, instrument=prepared.data.instrument, init=prepared.init, task=task,
+        cell, spec, train_split, data=prepared.data, init=prepared.init, task=task,
         reference=task.reference(val_logits.double().numpy()), temperature=temperature,
     )  # fmt: skip
     chosen = _some_of_classes(val_split, most=GOLDEN_IMAGES)
@@ -280,7 +280,7 @@ def _about(
     spec: ModelSpec,
     split: Split,
     *,
-    instrument: Instrument | None,
+    data: Dataset,
     init: Init | None,
     task: Task,
     reference: tuple[float, ...],
@@ -288,7 +288,7 @@ def _about(
 ) -> About:
     """Return what the weights must carry to be used without this run's folder."""
     sample = np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(np.int64))
-    pixel_scale = cell.recipe.params.get("pixel_scale") if instrument is None else instrument.pixel_scale
+    pixel_scale = data.instrument.pixel_scale if data.instrument else cell.recipe.params.get("pixel_scale")
     return About(
         model=cell.model,
         model_version=cell.model_version,
@@ -297,7 +297,7 @@ def _about(
         classes=tuple(split.classes),
         image_shape=split.image_shape,
         pixel_scale=float(pixel_scale) if isinstance(pixel_scale, (int, float)) else None,
-        pixels=summary(split.images_at(sample)),
+        pixels=summary(split.images_at(sample)[:, : split.image_shape[0] - len(cell.recipe.channels)]),
         recipe=cell.recipe,
         run_id=cell.run_id,
         versions=dict(cell.versions),
@@ -310,6 +310,7 @@ def _about(
         outputs=task.weights_outputs,
         reference=reference,
         targets=task.targets,
+        camera=data.camera,
     )
 
 

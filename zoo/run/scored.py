@@ -128,7 +128,7 @@ def score_file(
         budget=problem.budget,
         rule=cast(Rule, asked.rules[0]),
         precision="fp32",
-        versions=registry.installed_versions(host, recipe.dataset, recipe.simulator),
+        versions=registry.installed_versions(host, *recipe.plugins),
         task=problem.asked,
         predictions=predictions_digest(answers, opened.ids, opened.classes),
     )
