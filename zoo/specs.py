@@ -52,6 +52,9 @@ class ModelSpec(Spec):
             multiply-accumulates. A table that lacks them names the command that adds them.
         bf16_devices: Devices, "cpu" and "cuda", on which `--precision auto` may train it in bf16; leave out those on
             which bf16 is slower or makes its training fail. Its scores are computed in float32 in any case.
+        cuda_graphs: Whether training on a GPU may replay the network's kernels as CUDA graphs: every batch of a shape
+            is computed by the same operations, whatever its values, and random numbers are only torch's, of the
+            device. Small networks train several times as fast. Not for networks with a loss of their own.
         fits_itself: Whether the module has a method `fit_splits` (`zoo.models.own_fit`), which replaces the training
             loop. No training setting applies to it then.
         tasks: Names of the tasks that it answers, such as "classify" and "anomaly"; a task of a plugin by its full id.
@@ -71,6 +74,7 @@ class ModelSpec(Spec):
     paths: tuple[str, ...] = ()
     twins: tuple[str, ...] = ()
     bf16_devices: tuple[str, ...] = BF16_DEVICES
+    cuda_graphs: bool = False
     fits_itself: bool = False
     tasks: tuple[str, ...] = (CLASSIFY,)
 
@@ -306,6 +310,13 @@ class MetricSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSpec(Spec):
-    """A question about the images of data sets. Its target is a subclass of `zoo.tasks.task.Task`."""
+    """A question about the images of data sets. Its target is a subclass of `zoo.tasks.task.Task`.
+
+    Args:
+        networks_of: Tasks whose networks answer this one, too, with another number of outputs; not those that fit
+            themselves.
+    """
 
     kind: ClassVar[str] = "task"
+
+    networks_of: tuple[str, ...] = ()

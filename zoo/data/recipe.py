@@ -46,6 +46,7 @@ class Recipe:
             `code`; empty for the image alone.
         commitment: Commitment to a hidden seed (`zoo.data.hidden`), which made the images in place of `seed`; "" where
             the seed is public.
+        noiseless: Whether the images are the mean of all exposures, without noise.
     """
 
     dataset: str
@@ -58,6 +59,7 @@ class Recipe:
     content: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
     commitment: str = ""
+    noiseless: bool = False
     channels: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -68,7 +70,7 @@ class Recipe:
         plain = {recipe_field.name: getattr(self, recipe_field.name) for recipe_field in fields(self)}
         plain["params"] = dict(self.params)
         plain["channels"] = dict(self.channels)
-        for name in ("content", "code", "commitment", "channels"):
+        for name in ("content", "code", "commitment", "noiseless", "channels"):
             if not plain[name]:
                 del plain[name]
         return plain

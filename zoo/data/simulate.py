@@ -152,7 +152,7 @@ class Simulation:
             return observe(
                 pixels.rendered, selected(scenes.exposure, chosen),
                 draws=Draws(self.recipe.stream(split), indices[chosen]), reference=pixels.brightest,
-                expected_images=self.expected_images,
+                expected_images=self.expected_images, noiseless=self.recipe.noiseless,
             )  # fmt: skip
 
         return _finished(finish, len(indices), on_cpu=rendered.source.device.type == "cpu")

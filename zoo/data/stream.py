@@ -81,7 +81,13 @@ class Stream:
         return self.question.apply(split)
 
     def epoch(
-        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: BatchPart | None = None
+        self,
+        number: int,
+        batch_size: int,
+        *,
+        shuffle: torch.Generator | None = None,
+        part: BatchPart | None = None,
+        skip: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images [n, C, H, W] and labels [n] of an epoch in full batches, on the device.
 
@@ -90,10 +96,11 @@ class Stream:
             batch_size: Number of images in a batch; at most those of an epoch.
             shuffle: CPU generator of the order; None keeps it.
             part: Part of each batch that is rendered and yielded.
+            skip: Number of batches at the start that are left out.
         """
         count = len(self) - len(self) % batch_size
         order = torch.arange(len(self)) if shuffle is None else torch.randperm(len(self), generator=shuffle)
-        wanted = (number - 1) * len(self) + order[:count]
+        wanted = (number - 1) * len(self) + order[skip * batch_size : count]
         if part is not None:
             wanted = wanted.view(-1, batch_size)[:, part.start : part.stop].flatten()
             batch_size = len(part)

@@ -76,6 +76,7 @@ def fill_classifier(host: Host, weights: Weights) -> TrainedClassifier:
         channels = open_channels(host, about.recipe.channels, about.camera, of=str(path))
     trained = TrainedClassifier(classifier.network, about=about, channels=channels)
     trained.load_state_dict(weights.state)
+    trained.estimate(about.targets, standardised=not spec.fits_itself)
     trained.eval()
     _check_golden(trained, weights)
     return trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,8 +105,7 @@ class TrainedClassifier(Classifier):
 
         The weights file holds quantiles of these answers; between two of them the share is interpolated.
         """
-        quantiles = np.asarray(self.about.reference)
-        return np.asarray(np.interp(answers, quantiles, np.linspace(0, 1, len(quantiles)), left=0.0, right=1.0))
+        return share_below(self.about.reference, answers)
 
     def _finite(self, answers: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return answers [N, K], all of them finite.
@@ -173,3 +173,14 @@ class TrainedClassifier(Classifier):
 def _softmax(logits: Tensor, temperature: float) -> Tensor:
     """Return probabilities [N, K]; NaN for an image with a logit that is not finite, also one that is -infinity."""
     return (logits.float() / temperature).softmax(1).where(logits.isfinite().all(1, keepdim=True), torch.nan)
+
+
+def share_below(quantiles: Sequence[float], answers: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the share of a sample that is lower than each answer [N], from quantiles at equal steps from 0 to 1.
+
+    Of an answer that many of the sample have, such as a constant one, only what lies below it counts.
+    """
+    # From above: np.interp takes the last of several equal places.
+    falling = -np.asarray(quantiles, np.float64)[::-1]
+    above = np.interp(-np.asarray(answers, np.float64), falling, np.linspace(0, 1, len(falling)), left=0.0, right=1.0)
+    return np.asarray(1 - above)

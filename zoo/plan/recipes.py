@@ -23,6 +23,7 @@ from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
+    from zoo.lensing.scenes import Scenes
 
 TRIAL_SCENES = 256
 
@@ -182,15 +183,18 @@ def plan_images(
     return dataset, recipe
 
 
-def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> None:
+def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> Scenes | None:
     """Draw a few scenes of a simulated data set, so that impossible parameters stop the plan and not its cells.
+
+    Returns:
+        Scenes of the training split; None where images exist already.
 
     Raises:
         UsageError: A parameter is impossible, or the simulator does not render what the scenes contain.
         MissingError: The data set cannot be loaded.
     """
     if not dataset.simulated:
-        return  # opening images that exist may take long
+        return None  # opening images that exist may take long
     import numpy as np
 
     from zoo.data.simulate import check_scenes
@@ -200,10 +204,11 @@ def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> None:
     try:
         params = all_params(dataset, recipe.params)
         with plugin_code(dataset.id, "sample"):
-            scenes = build(**params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
+            scenes: Scenes = build(**params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
         check_scenes(scenes, TRIAL_SCENES)
         engine = registry.find_simulator(host, recipe.simulator or "")
         check_masses(scenes, simulator=engine.id, known=engine.masses)
+        return scenes
     except UsageError as error:
         raise UsageError(f"{dataset.id}: {error.args[0]}", hint=error.hint) from error
     except ZooError:
