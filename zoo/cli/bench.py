@@ -23,6 +23,7 @@ from zoo.plan.overrides import parse_settings
 from zoo.plan.request import Request
 from zoo.plurals import counted
 from zoo.registry import datasets_by_id, twins_by_id
+from zoo.run.launch import Launch
 from zoo.run.where import Where
 from zoo.specs import LauncherSpec
 from zoo.train.team import check_batches, check_devices
@@ -34,11 +35,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("suite_path", metavar="[SUITE.toml]", required=False, type=PATH)
-@options_of(Request, Where)
-@click.option(
-    "--launcher", default="core/local", show_default=True, help="Run the cells with this launcher.",
-    shell_complete=COMPLETE["launchers"],
-)  # fmt: skip
+@options_of(Request, Where, Launch)
 @click.option("--stream", is_flag=True, help="Train on new images in every epoch, rendered on demand.")
 @click.option(
     "--from-study",
@@ -60,7 +57,6 @@ def bench(
     ctx: click.Context,
     /,
     suite_path: Path | None,
-    launcher: str,
     stream: bool,
     study: str | None,
     fresh_test: int | None,
@@ -81,7 +77,8 @@ def bench(
 
     host = host_of(ctx)
     warn_of_broken(host)
-    launcher = registry.find(host, LauncherSpec, launcher).id
+    launch: Launch = value_of(Launch, values)
+    registry.find(host, LauncherSpec, launch.launcher)
     where: Where = value_of(Where, values)
     team = where.team()
     settings = parse_settings(list(values["settings"]))
@@ -109,6 +106,7 @@ def bench(
         check_fresh_test(cells, seed=fresh_test)
     run_here = partial(run_as_member, host, cells, store=store, where=where, team=team)
     check_batches(team.size, cells)
+    launch.resolved(host, cells)  # unknown options are found before anything is shown
     if not team.first:
         # The first process of a team plans, shows and writes.
         ctx.exit(0 if dry_run or run_here()[1] else 1)
@@ -135,7 +133,7 @@ def bench(
             cells = cells[: len(found)]
     else:
         with contextlib.redirect_stdout(sys.stderr), Watcher() as watcher:
-            found = run_matrix(host, cells, store=store, where=where, launcher=launcher, watch=watcher.watch)
+            found = run_matrix(host, cells, store=store, where=where, launch=launch, watch=watcher.watch)
     unscored: list[str] = []
     if fresh_test is not None:
         found, unscored = _add_fresh_tests(host, found, seed=fresh_test, device=resolve_device(where.device))
