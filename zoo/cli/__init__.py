@@ -165,7 +165,7 @@ for command in (
         "show",
         "zoo.cli.inspect",
         "show",
-        "Show the details of a model, data set, simulator, launcher, metric, task or stored run.",
+        "Show the details of a model, data set, simulator, channel, launcher, metric, task or stored run.",
     ),
     LazyCommand(
         "simulate",

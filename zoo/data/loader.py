@@ -37,7 +37,7 @@ class Batches:
 
     def __init__(self, split: Split, *, device: torch.device, resident: bool | None = None) -> None:
         self.device = device
-        self.labels = torch.as_tensor(np.asarray(split.labels), device=device)
+        self.labels = torch.as_tensor(split.asked, device=device)
         self.ids = split.ids
         self._chunks = split.chunks
         self._starts = np.cumsum([0] + [len(chunk) for chunk in self._chunks])

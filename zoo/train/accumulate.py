@@ -27,7 +27,7 @@ Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
 
 
 def make_objectives(
-    module: nn.Module, network: nn.Module, task: Task, settings: TrainingSettings, *, turns: int
+    module: Callable[..., Tensor], network: nn.Module, task: Task, settings: TrainingSettings, *, turns: int
 ) -> list[Objective]:
     """Return the objective of each turn: the network's own loss, or that of the task.
 

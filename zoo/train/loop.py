@@ -33,6 +33,7 @@ from zoo.devices import Precision
 from zoo.errors import Interrupted, TrainingError, UsageError
 from zoo.lensing.draws import stable_hash
 from zoo.models.classifier import Classifier
+from zoo.models.own_training import has_loss
 from zoo.plan.settings import TrainingSettings
 from zoo.plurals import counted
 from zoo.processor import limit_threads
@@ -53,6 +54,7 @@ from zoo.train.checkpoint import (
     weights_of,
     write_checkpoint,
 )
+from zoo.train.cuda_graphs import GraphedForward
 from zoo.train.optimizers import Rates, make_optimizers
 from zoo.train.random_states import random_states, set_random_states
 from zoo.train.schedule import learning_rate_factor
@@ -111,6 +113,11 @@ class TrainingData(Protocol):
 
     device: torch.device
 
+    @property
+    def resident(self) -> bool:
+        """Whether the images are held on the device, so that no thread fetches or renders them."""
+        ...
+
     def __len__(self) -> int:
         """The images of an epoch."""
         ...
@@ -147,6 +154,7 @@ def train(
     epoch_ended: HistoryReport,
     step_ended: StepReport,
     phases: Sequence[Phase] = (),
+    cuda_graphs: bool = False,
 ) -> tuple[dict[str, Tensor], list[Epoch], int]:
     """Train, or go on from the checkpoint in `run_dir`.
 
@@ -163,6 +171,7 @@ def train(
         epoch_ended: Function called with the history up to the epoch, also of earlier sessions, in the first process.
         step_ended: Function called with epoch, step of the epoch and steps in an epoch, in the first process.
         phases: Phases of the training, for its history.
+        cuda_graphs: Whether the network may be replayed as CUDA graphs (`ModelSpec.cuda_graphs`).
 
     Returns:
         The chosen weights, the history (one entry an epoch), and the chosen epoch, counted from 1. The weights are
@@ -177,7 +186,10 @@ def train(
     optimizers = make_optimizers(classifier, settings, fabric=fabric, device=train_data.device)
     rates = Rates(optimizers)
     module, *fabric_optimizers = fabric.setup(classifier, *optimizers)
-    objectives = make_objectives(module, classifier.network, task, settings, turns=len(optimizers))
+    forward: Callable[..., Tensor] = module
+    if cuda_graphs and fabric.world_size == 1 and train_data.device.type == "cuda" and not has_loss(classifier.network):
+        forward = GraphedForward(module, classifier, fabric, allowed=lambda: train_data.resident)
+    objectives = make_objectives(forward, classifier.network, task, settings, turns=len(optimizers))
     batch_size = min(settings.batch_size, len(train_data))
     steps = len(train_data) // batch_size
     check_batch(fabric.world_size, batch_size)
