@@ -24,7 +24,6 @@ from zoo.run.submission import (
     read_submission,
     write_submission,
 )
-from zoo.train.checkpoint import CHECKPOINT
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +107,7 @@ class Queue:
                 )  # fmt: skip
         for (handle, entry), state in zip(kept.items(), self.engine.poll(list(kept)), strict=True):
             if state.kind in ("waiting", "running"):
-                entry.handle, entry.job_state, entry.attached, entry.attempt = handle, state, True, 1
+                entry.handle, entry.job_state, entry.attached, entry.attempt = handle, state, True, 0
         for entry in self.entries:
             if entry.handle is None:
                 entry.due = time.monotonic()
@@ -277,6 +276,6 @@ class Queue:
 def _advanced(entry: Entry) -> bool:
     """Return whether the last attempt has added a checkpoint."""
     try:
-        return (entry.run_dir / CHECKPOINT).stat().st_mtime >= entry.submitted
+        return (entry.run_dir / result_store.CHECKPOINT).stat().st_mtime >= entry.submitted
     except OSError:
         return False

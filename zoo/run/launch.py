@@ -43,8 +43,8 @@ class Launch:
         metavar="[NAME.]KEY=VALUE",
     )  # fmt: skip
     jobs: int = option(0, "Run this many cells at a time on this machine; default: 1, or one on each of --gpus.")
-    gpus: str = option("", "Give each cell one of these GPUs of this machine: 0,1,2,3.", metavar="NUMBERS")
-    retries: int = option(2, "Submit a preempted cell again at most this often without progress.")
+    gpus: str = option("", "Use these GPUs of this machine, one for each cell: 0,1,2,3.", metavar="NUMBERS")
+    retries: int = option(2, "Run a preempted cell again at most this often without progress.")
 
     def resolved(self, host: Host, cells: Sequence[Cell], *, gpus: int = 0, nodes: int = 1) -> Resolved:
         """Return the launcher, its options and the resources of the cells, compared with what there is.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from zoo.errors import UsageError, ZooError
 from zoo.paths import open_log, regular_file
+from zoo.plurals import counted
 from zoo.processor import computing_environment, gpu_names
 from zoo.results.store import LOG, locked
 from zoo.run.launcher import Job, JobState
@@ -107,7 +108,7 @@ class LocalLauncher:
             UsageError: There are not as many.
         """
         if count > len(self._gpus):
-            raise UsageError(f"The cell needs {count} GPUs; --gpus lists {len(self._gpus)}.")
+            raise UsageError(f"The cell needs {counted(count, 'GPU')}; --gpus lists {len(self._gpus)}.")
         used = Counter(gpu for running in self._running.values() for gpu in running.gpus)
         return tuple(sorted(self._gpus, key=lambda gpu: used[gpu])[:count])
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from zoo import registry
 from zoo.devices import note_on_auto, note_on_precision, resolve_device
 from zoo.errors import Interrupted
-from zoo.paths import make_dir
+from zoo.paths import make_dir, user_path
 from zoo.processor import ALLOCATOR
 from zoo.progress import Progress, read_progress
 from zoo.results import store as result_store
@@ -65,7 +65,7 @@ def run_matrix(
     where: Where = Where(),
     launch: Launch = Launch(),
     watch: Callable[[list[CellState]], None] | None = None,
-    submitted: Callable[[], bool] = lambda: False,
+    submitted: Callable[[], bool | None] = lambda: False,
 ) -> list[RunResult]:
     """Run what is not done and return the results of all cells, in their order.
 
@@ -184,7 +184,7 @@ def _job(run_dir: Path, *, where: Where, resources: Resources = Resources(), lab
     run_dir = run_dir.absolute()  # a launcher may start it in another folder
     env = {name: value for name, value in os.environ.items() if name.startswith("ZOO_")}
     if "ZOO_CACHE" in env:
-        env["ZOO_CACHE"] = os.path.abspath(os.path.expanduser(env["ZOO_CACHE"]))
+        env["ZOO_CACHE"] = str(user_path(env["ZOO_CACHE"]).absolute())
     return Job(
         run_dir=run_dir,
         command=where.command(run_dir / result_store.CELL),

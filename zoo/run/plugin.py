@@ -12,7 +12,7 @@ def zoo_launchers() -> list[LauncherSpec]:
         LauncherSpec(
             id="core/local",
             target="zoo.run.local:LocalLauncher",
-            summary="cells on this machine, each in a process of its own, one after the other or --jobs at a time",
+            summary="cells on this machine, each in a process of its own, --jobs at a time",
             options={"jobs": 0, "gpu_ids": ""},
             meanings={
                 "jobs": "cells at a time, which share the cores; 0: one on each of gpu_ids, or one",

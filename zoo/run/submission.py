@@ -52,10 +52,15 @@ def write_submission(run_dir: Path, submission: Submission) -> None:
     store.write_json(run_dir / JOB, plain(submission))
 
 
-def forget_submission(run_dir: Path) -> None:
-    """Remove the files of a submission."""
+def forget_submission(run_dir: Path, *, keep_request: bool = False) -> None:
+    """Remove the files of a submission.
+
+    Args:
+        run_dir: Folder of the run.
+        keep_request: Whether a request to cancel stays.
+    """
     with contextlib.suppress(OSError):
-        for name in (JOB, CANCELLED):
+        for name in (JOB,) if keep_request else (JOB, CANCELLED):
             (run_dir / name).unlink(missing_ok=True)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.errors import LauncherError
+from zoo.paths import regular_file
 from zoo.run.checked import CheckedLauncher
 from zoo.run.launcher import Job, JobState
 from zoo.specs import LauncherSpec
@@ -55,7 +56,7 @@ class _Trial:
     def ran(self, name: str) -> list[str]:
         """Return a line for each run of a job."""
         path = self.folder / name / "ran"
-        return path.read_text().splitlines() if path.exists() else []
+        return regular_file(path).read_text().splitlines() if path.exists() else []
 
     def wait(
         self, launcher: CheckedLauncher, handles: Sequence[str], done: Callable[[list[JobState]], bool], what: str
