@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from zoo import registry
 from zoo.devices import note_on_auto, note_on_precision, resolve_device
-from zoo.paths import log_tail, make_dir
+from zoo.paths import absolute_variables, log_tail, make_dir
 from zoo.progress import Progress, read_progress
 from zoo.results import store as result_store
 from zoo.results.cell import SCHEMA, Cell
@@ -100,6 +100,7 @@ def run_matrix(
         force=where.force,
     )
     if todo:
+        absolute_variables()
         make_dir(store)
         matrix.engine = CheckedLauncher(launcher_spec.id, registry.load_target(launcher_spec))
         matrix.submit(todo)
