@@ -82,12 +82,14 @@ class Target(Record, omit_defaults=True):
         name: Name of the truth.
         centre, scale: Mean and standard deviation of the training split; a network answers in these units.
         spread: Factor of the widths that a network answers, fitted on the validation split.
+        quantiles: Quantiles of the training split at equal steps from 0 to 1: the prior of every answer.
     """
 
     name: str
     centre: Finite
     scale: Positive
     spread: Positive = 1.0
+    quantiles: tuple[Finite, ...] = ()
 
 
 class About(Record, omit_defaults=True):

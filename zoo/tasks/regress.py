@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from zoo.data.question import Question, all_classes
@@ -166,7 +167,7 @@ class Regress(Task):
 
         spread = self.form.spread(self._each(predictions.double().numpy()), truth.double().numpy())
         targets = [
-            Target(name=one.name, centre=one.centre, scale=one.scale, spread=one.spread * float(factor))
+            structs.replace(one, spread=one.spread * float(factor))
             for one, factor in zip(self.targets, spread, strict=True)
         ]
         shaped = predictions.reshape(len(predictions), len(self.names), -1)
