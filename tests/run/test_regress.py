@@ -18,6 +18,8 @@ from zoo.models.load import load_weights
 from zoo.models.weights_file import read_header
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
+from zoo.report.page import write_page
+from zoo.report.problems import find_problems
 from zoo.results import store
 from zoo.results.schema import Finished
 from zoo.results.store import read_arrays
@@ -143,6 +145,16 @@ def test_a_plan_that_cannot_be_carried_out_is_refused(host, task, settings, word
 def test_the_text_of_a_task_decides_the_run(host):
     ids = {plan(host, task)[0].run_id for task in ("", "regress:colour", "regress:colour,answer=quantiles")}
     assert len(ids) == 3
+
+
+def test_the_page_shows_predicted_against_true_and_the_ranks(result, tmp_path):
+    [problem] = find_problems([result])
+    write_page([problem], [], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Predicted against true" in page
+    assert page.count("Ranks of") == 2
+    assert "Test images with the largest CRPS" in page
+    assert "estimated" in page
 
 
 def predict_population(result, tmp_path, name):

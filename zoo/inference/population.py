@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import UsageError
-from zoo.models.weights_file import Target
+from zoo.models.target import Target
 from zoo.paths import write_text, written_whole
 from zoo.schema import Record, json_text, plain
 from zoo.scores.population_posterior import PopulationPosterior, TrainingPrior, population_posterior

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from zoo.models.weights_file import Target
+from zoo.models.target import Target
 
 QUANTILES = 33
 """Quantiles of the training split that a weights file keeps for each target."""
