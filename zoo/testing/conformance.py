@@ -180,6 +180,7 @@ def _fit_once(spec: ModelSpec, model: Any, size: int, task: Task) -> None:
             chunks=[pixels[:, None]],
             labels=labels,
             ids=[f"{name}-{i}" for i in range(count)],
+            targets=labels[:, None].astype(np.float64) if task.question.targets else None,
         )
         return ImagesToFit(split, device=torch.device("cpu"))
 
