@@ -19,7 +19,7 @@ from zoo import hookspecs, registry
 from zoo.cli import main
 from zoo.host import load_plugins
 from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
-from zoo.testing.conformance import check_dataset, check_model, check_simulator
+from zoo.testing.conformance import check_channel, check_dataset, check_model, check_simulator
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
 MODULES = dict(re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)^```", GUIDE, flags=re.M | re.S))
@@ -125,6 +125,10 @@ def test_population(load):
 def test_simulator(load):
     host = load("mysimulator.py")
     check_simulator(host, "mysimulator/unlensed", "modelB")
+
+
+def test_channel(load):
+    check_channel(load("mychannel.py"), "mychannel/rough", "modelB")
 
 
 def test_metric(load):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,20 @@ def test_every_cell_runs_once_in_order(go, cells):
             *(str(job.run_dir / store.CELL), "--device", "cpu"),
         )
         assert store.Cell.read(job.run_dir / store.CELL) == cell
+
+
+def test_a_job_started_in_another_folder_has_the_plugins_and_the_cache_of_this_one(go, tmp_path, monkeypatch):
+    """The variables that hold paths are made absolute: a launcher may start the command anywhere."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ZOO_CACHE", "cache")
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", os.pathsep.join(["one.py", "~/two.py", str(tmp_path / "three.py")]))
+    seen = []
+    go(watch=lambda states: seen.append(dict(os.environ)))
+    files = [tmp_path / "work" / "one.py", tmp_path / "home" / "two.py", tmp_path / "three.py"]
+    assert seen[0]["ZOO_PLUGIN_FILES"] == os.pathsep.join(map(str, files))
+    assert seen[0]["ZOO_CACHE"] == str(tmp_path / "work" / "cache")
 
 
 def test_stored_cells_are_not_submitted(go, cells, tmp_path):

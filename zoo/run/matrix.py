@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from zoo import registry
 from zoo.devices import note_on_auto, note_on_precision, resolve_device
 from zoo.errors import Interrupted
-from zoo.paths import make_dir, user_path
+from zoo.paths import absolute_variables, make_dir
 from zoo.processor import ALLOCATOR
 from zoo.progress import Progress, read_progress
 from zoo.results import store as result_store
@@ -113,6 +113,7 @@ def run_matrix(
     }
     queue = None
     if todo:
+        absolute_variables()
         make_dir(store)
         make = partial(registry.load_target(resolved.spec), **resolved.options)
         # The core's own launcher needs no thread that watches it.
@@ -183,8 +184,6 @@ def _with_all_gpus(launch: Resolved) -> Resolved:
 def _job(run_dir: Path, *, where: Where, resources: Resources = Resources(), label: str = "") -> Job:
     run_dir = run_dir.absolute()  # a launcher may start it in another folder
     env = {name: value for name, value in os.environ.items() if name.startswith("ZOO_")}
-    if "ZOO_CACHE" in env:
-        env["ZOO_CACHE"] = str(user_path(env["ZOO_CACHE"]).absolute())
     return Job(
         run_dir=run_dir,
         command=where.command(run_dir / result_store.CELL),
