@@ -30,7 +30,7 @@ from zoo.tasks.find import CORE, Tasks
 from zoo.tasks.task import Task
 
 R = TypeVar("R")
-VERSION = 7
+VERSION = 8
 """Raise it when what is kept changes, so that older files are made again."""
 DIGEST = "report.json"
 FALSE_RATES = np.linspace(0, 1, 41) ** 2
@@ -190,11 +190,16 @@ def _digest(
     digest = Digest(
         mark=mark, roc=roc, reliability=(), labels=dict(labels), slices=(), low_rates=low_rates, histogram=histogram
     )
-    if task.weights_outputs is not None:  # the rest is of probabilities
-        return digest
-    probabilities = softmax(predictions)
     prefix = "test.parameter."
     parameters = {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
+    if task.weights_outputs is not None:  # the rest is of probabilities
+        if "slices" not in task.pictures or task.weights_outputs != 1 or not task.question.trained_on:
+            return digest
+        scores, normal = np.asarray(predictions, np.float64), task.question.trained_on
+        return replace(
+            digest, slices=tuple(slice_scores(scores, truth, classes, parameters, declared=labels, normal=normal))
+        )
+    probabilities = softmax(predictions)
     bins = read_record(reliability(probabilities, truth), tuple[ReliabilityBin, ...], what="The reliability")
     slices = tuple(slice_scores(probabilities, truth, classes, parameters, declared=labels))
     return replace(digest, reliability=bins, slices=slices)

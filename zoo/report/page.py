@@ -194,12 +194,14 @@ def _results(
         ],
         "curve": charts.learning_panel(problem.curves, [variant.name for variant in shown]),
         "slices": charts.slice_panels(shown, digests),
+        "others": "all normal images" if shown[0].results[0].data.trained_on else "all others",
         "confusion": confusion_tables(shown, classes) if "confusion" in pictures else [],
         "reliability": charts.reliability_panel(shown, digests) if "reliability" in pictures else [],
         "mistakes_title": "Largest errors" if "confusion" in pictures else "Highest scores",
         "mistakes_about": "Test images of each class with the lowest probability of the true class."
         if "confusion" in pictures
-        else "Test images of each class with the highest scores.",
+        else "Test images of each class with the highest scores. Of a network that reconstructs images, below each: "
+        "the reconstruction, and the residual over the noise of the pixels, from -5 (blue) to 5 (red).",
         "equivariance": charts.equivariance_panel(shown),
         "cost": charts.cost_panels(shown),
         "examples": examples(problem.variants),

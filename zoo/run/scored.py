@@ -28,10 +28,10 @@ from zoo.results.cell import SCHEMA, Cell, Rule
 from zoo.results.comparison import problem_key
 from zoo.results.files import predictions_digest
 from zoo.results.schema import DataSummary, Finished, Scored
-from zoo.run.cell import write_mistakes, write_predictions
 from zoo.run.exporting import describe_export
 from zoo.run.metrics import with_metrics
 from zoo.run.predictions import as_probabilities, match_rows, read_columns
+from zoo.run.shown import write_mistakes, write_predictions
 from zoo.specs import DatasetSpec, SimulatorSpec
 from zoo.tasks.find import task_of_option
 from zoo.tasks.task import Task

@@ -1,0 +1,96 @@
+"""Files of a run that reports and checks read: predictions, a few training images, the most notable test images."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zoo.data.split import Split
+from zoo.devices import in_float32
+from zoo.isolation import plugin_code
+from zoo.models.classifier import Classifier
+from zoo.models.residual import Reconstructs
+from zoo.results import store
+from zoo.tasks.task import Task
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES_PER_CLASS = 4
+
+
+def write_predictions(path: Path, splits: dict[str, tuple[Split, Tensor, Tensor]]) -> None:
+    """Write logits, labels, ids and scene parameters of some splits: name -> images, logits [N, K], labels [N]."""
+    arrays: dict[str, Any] = {}
+    ids = {}
+    for name, (split, logits, labels) in splits.items():
+        arrays[f"{name}.logits"] = logits.numpy()
+        arrays[f"{name}.labels"] = labels.numpy()
+        arrays |= {f"{name}.parameter.{key}": values for key, values in split.parameters.items()}
+        ids[f"{name}.ids"] = json.dumps(split.ids)
+    store.write_arrays(path, arrays, ids)
+
+
+def write_examples(path: Path, split: Split) -> None:
+    """Keep a few training images of each class, so that a report can show what the data look like."""
+    first = np.concatenate([np.flatnonzero(split.labels == k)[:EXAMPLES_PER_CLASS] for k in range(len(split.classes))])
+    store.write_arrays(
+        path,
+        {"images": split.images_at(first), "labels": split.labels[first]},
+        {"classes": json.dumps(list(split.classes))},
+    )
+
+
+def write_mistakes(
+    path: Path, split: Split, logits: Tensor, labels: Tensor, task: Task, *, classifier: Classifier | None = None
+) -> None:
+    """Keep the few test images that a report shows, with the predictions for them: the largest errors.
+
+    Args:
+        path: Path of the file.
+        split: Test split.
+        logits: Predictions [N, K].
+        labels: [N].
+        task: Task of the predictions.
+        classifier: Classifier that made them; what a network that reconstructs images leaves of them is kept, too.
+    """
+    predictions, truth = logits.numpy(), labels.numpy()
+    chosen = task.notable(predictions, truth)
+    answers = task.for_metrics(predictions)[chosen]
+    name = "probabilities" if task.weights_outputs is None else "predictions"
+    images = split.images_at(chosen)
+    maps = {} if classifier is None else residual_maps(classifier, images)
+    store.write_arrays(
+        path,
+        {"images": images, "labels": truth[chosen], name: answers, **maps},
+        {"classes": json.dumps(list(split.classes)), "ids": json.dumps([split.ids[i] for i in chosen])},
+    )
+
+
+def residual_maps(classifier: Classifier, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Return "reconstructions" in the unit of the images, and "residuals" over the noise, both [n, C, H, W].
+
+    Nothing is returned of a network that does not reconstruct images, or whose maps fail or have another shape.
+    """
+    network = classifier.network
+    if not isinstance(network, Reconstructs) or not len(images):
+        return {}
+    raw = torch.from_numpy(images).to(classifier.mean.device)
+    try:
+        with plugin_code(type(network).__name__, "residual_maps"), torch.inference_mode(), in_float32():
+            rebuilt, over_noise = network.residual_maps((raw - classifier.mean) / classifier.std)
+            found = {"reconstructions": rebuilt * classifier.std + classifier.mean, "residuals": over_noise}
+        arrays = {name: tensor.float().cpu().numpy() for name, tensor in found.items()}
+    except Exception:
+        logger.warning("residual_maps of %s failed", type(network).__name__, exc_info=True)
+        return {}
+    if any(array.shape != images.shape or not np.isfinite(array).all() for array in arrays.values()):
+        logger.warning("residual_maps of %s: not finite, or of another shape", type(network).__name__)
+        return {}
+    return arrays
