@@ -28,7 +28,12 @@ class Odd(torch.nn.Module):
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_an_answer_that_is_not_finite_is_refused(value, average):
     about = SimpleNamespace(
-        image_shape=(1, 2, 2), classes=("no_substructure", "b", "c"), model="toy/odd", temperature=2.0, outputs=None
+        image_shape=(1, 2, 2),
+        classes=("no_substructure", "b", "c"),
+        model="toy/odd",
+        temperature=2.0,
+        outputs=None,
+        recipe=SimpleNamespace(channels={}),
     )
     trained = TrainedClassifier(Odd(value), about=about)
     images = np.array([[[[1.0, 2.0], [3.0, 4.0]]], [[[1.0, 9.0], [3.0, 4.0]]]], np.float32)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from msgspec import Meta
 
+from zoo.data.channels import Camera
 from zoo.data.phases import Phase
 from zoo.data.recipe import Recipe
 from zoo.errors import DataError
@@ -76,6 +77,21 @@ class Init(Record):
     new: tuple[str, ...]
 
 
+class Target(Record, omit_defaults=True):
+    """A stored truth that a network estimates, with the unit of its answers; see `zoo.models.answer_units`.
+
+    Args:
+        name: Name of the truth.
+        centre, scale: Mean and standard deviation of the training split; a network answers in these units.
+        spread: Factor of the widths that a network answers, fitted on the validation split.
+    """
+
+    name: str
+    centre: Finite
+    scale: Positive
+    spread: Positive = 1.0
+
+
 class About(Record, omit_defaults=True):
     """Everything that is needed to build the classifier again and to judge its predictions.
 
@@ -99,6 +115,8 @@ class About(Record, omit_defaults=True):
         outputs: Numbers that the network answers for an image; None where they are the logits of the classes.
         reference: Quantiles, at equal steps from 0 to 1, of the answers for the validation images, to place an answer
             among them; empty for classification.
+        targets: Stored truths that the network estimates, with the units of its answers; empty in other tasks.
+        camera: Camera that derived channels (`recipe.channels`) are computed for; None without them.
     """
 
     model: str
@@ -119,6 +137,8 @@ class About(Record, omit_defaults=True):
     trained_on: tuple[str, ...] = ()
     outputs: Length | None = None
     reference: tuple[Answer, ...] = ()
+    targets: tuple[Target, ...] = ()
+    camera: Camera | None = None
 
     @property
     def columns(self) -> int:
@@ -126,6 +146,8 @@ class About(Record, omit_defaults=True):
         return self.outputs or len(self.classes)
 
     def __post_init__(self) -> None:
+        if self.recipe.channels and (self.camera is None or self.image_shape[0] <= len(self.recipe.channels)):
+            raise ValueError("it has derived channels without a camera, or without an image")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes names one of {', '.join(self.classes)} twice")
 

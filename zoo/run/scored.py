@@ -128,7 +128,7 @@ def score_file(
         budget=problem.budget,
         rule=cast(Rule, asked.rules[0]),
         precision="fp32",
-        versions=registry.installed_versions(host, recipe.dataset, recipe.simulator),
+        versions=registry.installed_versions(host, *recipe.plugins),
         task=problem.asked,
         predictions=predictions_digest(answers, opened.ids, opened.classes),
     )
@@ -244,7 +244,7 @@ def _store(
 ) -> Finished:
     """Write scores and predictions into the store, and return the result."""
     run_dir = store.prepare_run(folder, cell, force=True)
-    answers, labels = torch.from_numpy(predictions), torch.from_numpy(opened.labels.astype(np.int64))
+    answers, labels = torch.from_numpy(predictions), torch.from_numpy(opened.asked)
     with store.claim(run_dir):
         write_predictions(run_dir / store.PREDICTIONS, {"test": (opened, answers, labels)})
         files = [store.PREDICTIONS]

@@ -26,12 +26,17 @@ EXAMPLES_PER_CLASS = 4
 
 
 def write_predictions(path: Path, splits: dict[str, tuple[Split, Tensor, Tensor]]) -> None:
-    """Write logits, labels, ids and scene parameters of some splits: name -> images, logits [N, K], labels [N]."""
+    """Write logits, labels, ids and scene parameters of some splits: name -> images, logits [N, K], labels [N].
+
+    Where a task estimates truths, these [N, T] take the place of the labels, which are called "classes" then.
+    """
     arrays: dict[str, Any] = {}
     ids = {}
     for name, (split, logits, labels) in splits.items():
         arrays[f"{name}.logits"] = logits.numpy()
         arrays[f"{name}.labels"] = labels.numpy()
+        if split.targets is not None:
+            arrays[f"{name}.classes"] = split.labels
         arrays |= {f"{name}.parameter.{key}": values for key, values in split.parameters.items()}
         ids[f"{name}.ids"] = json.dumps(split.ids)
     store.write_arrays(path, arrays, ids)
@@ -65,10 +70,12 @@ def write_mistakes(
     answers = task.for_metrics(predictions)[chosen]
     name = "probabilities" if task.weights_outputs is None else "predictions"
     images = split.images_at(chosen)
-    maps = {} if classifier is None else residual_maps(classifier, images)
+    arrays: dict[str, NDArray[Any]] = {"images": images, "labels": split.labels[chosen], name: answers}
+    if split.targets is not None:
+        arrays["truth"] = truth[chosen]
     store.write_arrays(
         path,
-        {"images": images, "labels": truth[chosen], name: answers, **maps},
+        arrays | ({} if classifier is None else residual_maps(classifier, images)),
         {"classes": json.dumps(list(split.classes)), "ids": json.dumps([split.ids[i] for i in chosen])},
     )
 

@@ -19,6 +19,7 @@ from zoo.plan.unchanged import check_unchanged
 from zoo.results.cell import Cell
 from zoo.specs import DatasetSpec
 from zoo.tasks.find import task_of_cell
+from zoo.train.fit import in_units
 from zoo.train.loop import make_fabric, train
 from zoo.train.phases import open_phases, open_stream, training_batches
 from zoo.train.team import OWN_ERROR, Team
@@ -81,9 +82,12 @@ def help_fit(
             ).to(fabric.device)
             phases = open_phases(host, cell, data, folder=images)
             stream = open_stream(phases, cell, device=fabric.device) if settings.stream else None
+            splits = [] if stream else [phase.split("train") for phase in phases]
+            if splits:
+                task = in_units(classifier, task, splits[-1], cell)
             train(
                 classifier,
-                stream or training_batches([each.split("train") for each in phases], cell, device=fabric.device),
+                stream or training_batches(splits, cell, device=fabric.device),
                 None,
                 settings,
                 task=task,
