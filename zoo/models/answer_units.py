@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from zoo.models.weights_file import Target
+from zoo.models.about import Target
 
 LOGS = (-7.0, 2.0)
 """Bounds of the logarithm of a standardised width, kept smoothly: beyond them one image would decide a training."""

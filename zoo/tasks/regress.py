@@ -14,7 +14,7 @@ from zoo.data.question import Question, all_classes
 from zoo.data.targets import target_values
 from zoo.data.truth import truth_arrays
 from zoo.errors import DataError, UsageError, nearest
-from zoo.models.weights_file import Target
+from zoo.models.about import Target
 from zoo.scores.distributions import FORMS, Form, climatology
 from zoo.scores.schema import Measure, Measures
 from zoo.scores.stats import Array, share_interval

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zoo.data.question import Question
 from zoo.errors import TrainingError
-from zoo.models.weights_file import Target
+from zoo.models.about import Target
 from zoo.scores.schema import AnyScores, Measure, Measures
 from zoo.scores.stats import Array
 
