@@ -56,8 +56,8 @@ Images that exist already, in any of the layouts in which DeepLense's sets were 
 
 Write `--set data.root=DIR`. Folders named train, val or test are kept; where there is no test folder, val is the test
 split and validation images are taken from train; where there is no split at all, a hash of the path decides. Pickled
-arrays are read without running code in them; pickled data loaders are refused. `data.skip_broken=true` leaves out files that cannot be read, and lists
-them; `data.scaling=minmax` maps each image to [0, 1].
+arrays are read without running code in them; pickled data loaders are refused. `data.skip_broken=true` leaves out files
+that cannot be read, and lists them; `data.scaling=minmax` maps each image to [0, 1].
 """
 
 
