@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.models.about import Target
 from zoo.models.answer_units import AnswerUnits, targets_of, widened
 from zoo.models.classifier import Classifier
+from zoo.models.target import Target
 from zoo.scores.distributions import FORMS, LEVELS
 
 TARGETS = (Target(name="a", centre=5.0, scale=100.0), Target(name="b", centre=-1.0, scale=1e-3, spread=2.0))

@@ -31,8 +31,8 @@ from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.convergence import epochs_at_chance
 from zoo.results.schema import Cost, DataSummary, Epoch, Failed, Finished, RunResult, StreamSummary, Validation
+from zoo.run.kept import write_examples, write_mistakes, write_predictions
 from zoo.run.metrics import with_metrics
-from zoo.run.shown import write_examples, write_mistakes, write_predictions
 from zoo.schema import json_text, plain
 from zoo.scores.calibration import calibrated_scores, fit_temperature
 from zoo.scores.equivariance import declared_symmetry, measure_equivariance

@@ -9,7 +9,7 @@ from torch import nn
 
 from zoo.models.classifier import Classifier
 from zoo.models.residual import Residual
-from zoo.run.shown import residual_maps
+from zoo.run.kept import residual_maps
 
 
 class Blank(nn.Module):

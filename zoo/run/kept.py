@@ -1,4 +1,4 @@
-"""Files of a run that reports and checks read: predictions, a few training images, the most notable test images."""
+"""Files of a run that hold arrays: predictions, example images, and the images that a report shows."""
 
 from __future__ import annotations
 
