@@ -72,7 +72,8 @@ class Question:
             bad = sorted({self.classes[label] for label in asked.labels[undefined.any(1)]})
             raise DataError(
                 f"{self.targets[k]} is undefined for {int(undefined.any(1).sum())} of "
-                f"{counted(len(asked), 'image')} of the split '{split.name}', of the class {' and '.join(bad)}; the first is {asked.ids[row]}.",
+                f"{counted(len(asked), 'image')} of the split '{split.name}', of the class {' and '.join(bad)}; "
+                f"the first is {asked.ids[row]}.",
                 hint="Name the classes in which it is defined: --task regress:NAME,classes=A+B",
             )
         return replace(asked, targets=values)
