@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -40,7 +41,7 @@ def alive(pid):
     return True
 
 
-def test_a_detached_benchmark_runs_is_shown_and_is_cancelled(tmp_path):
+def test_a_detached_benchmark_runs_is_shown_and_is_cancelled(tmp_path, request):
     words = ["bench", "--model", "toyzoo/tiny", "--data", "toyzoo/stripes", "--budget", "smoke", "--device", "cpu"]
     words += ["--seeds", "0,1", "--store", tmp_path]
     words += [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
@@ -48,6 +49,7 @@ def test_a_detached_benchmark_runs_is_shown_and_is_cancelled(tmp_path):
     assert started.returncode == 0, started.stderr
     pid = int(started.stderr.split("detached: process ")[1].split(",")[0])
     assert alive(pid)
+    request.addfinalizer(lambda: alive(pid) and os.kill(pid, signal.SIGTERM))
 
     def states():
         return [one["state"] for one in json.loads(zoo("status", "--json", "--store", tmp_path).stdout)]
@@ -56,6 +58,7 @@ def test_a_detached_benchmark_runs_is_shown_and_is_cancelled(tmp_path):
     attached = zoo(*words, "--detach")
     assert attached.returncode == 0, attached.stderr
     other = int(attached.stderr.split("detached: process ")[1].split(",")[0])
+    request.addfinalizer(lambda: alive(other) and os.kill(other, signal.SIGTERM))
     handles = {path.read_text() for path in tmp_path.glob("*/*/*/job.json")}
     assert len(handles) == 2
     assert all(f" {pid} " in text for text in handles)
@@ -63,7 +66,7 @@ def test_a_detached_benchmark_runs_is_shown_and_is_cancelled(tmp_path):
     assert sorted(states()) == ["running", "waiting"]
     cancelled = zoo("cancel", "--all", "--store", tmp_path)
     assert "2 cells cancelled" in cancelled.stderr
-    wait_for(lambda: not alive(pid) and not alive(other), seconds=30)
+    wait_for(lambda: not alive(pid) and not alive(other))
     assert states() == ["stopped", "stopped"]
     assert len(list(tmp_path.glob("*/*/*/checkpoint.safetensors"))) == 1
 

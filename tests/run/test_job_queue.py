@@ -18,7 +18,7 @@ from zoo.run import job_queue, matrix
 from zoo.run.launch import Launch
 from zoo.run.launcher import JobState
 from zoo.run.matrix import run_matrix
-from zoo.run.submission import JOB, ask_to_cancel, read_submission
+from zoo.run.submission import JOB, ask_to_cancel, is_cancelled, read_submission
 from zoo.run.where import Where
 from zoo.train.checkpoint import CHECKPOINT
 
@@ -325,6 +325,7 @@ def test_a_cancelled_cell_is_stopped_and_not_kept_as_a_failure(go, cluster, cell
     assert result.cause.startswith("Cancelled by zoo cancel")
     assert engine.cancelled == [f"{cells[0].run_id}-0"]
     assert store.read_result(result.run_dir) is None
+    assert is_cancelled(result.run_dir)  # for other commands that wait for the cell
     again = cluster(["result"])
     assert go(again)[0].status == "ok"
 

@@ -266,11 +266,11 @@ class Queue:
         entry.result = result_store.read_result(entry.run_dir) or failure_of(
             entry.cell, entry.run_dir, summary="Cancelled by zoo cancel; the same zoo bench goes on with it."
         )
-        self._finish(entry)
+        self._finish(entry, keep_request=True)  # other commands may wait for the cell as well
 
-    def _finish(self, entry: Entry) -> None:
+    def _finish(self, entry: Entry, *, keep_request: bool = False) -> None:
         entry.state, entry.handle = "ended", None
-        forget_submission(entry.run_dir)
+        forget_submission(entry.run_dir, keep_request=keep_request)
 
 
 def _advanced(entry: Entry) -> bool:
