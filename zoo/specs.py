@@ -259,6 +259,25 @@ class SimulatorSpec(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChannelSpec(Spec):
+    """A channel that is computed from each image and stands beside it. Its target is called as
+
+    `channel(images, camera, **arguments) -> torch.Tensor`
+
+    with float images [n, C, H, W] and a `zoo.data.channels.Camera`, and returns [n, H, W] on the device of the images,
+    all of it finite. An image's channel depends on that image and the camera only; where the image is turned or
+    mirrored, the channel turns with it.
+
+    Args:
+        arguments: Fixed keyword arguments of the target, so that one function serves several specs.
+    """
+
+    kind: ClassVar[str] = "channel"
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LauncherSpec(Spec):
     """A way to run cells. Its target is called without arguments and returns a `zoo.run.launcher.Launcher`."""
 

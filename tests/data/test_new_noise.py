@@ -92,6 +92,7 @@ def test_run_ids_without_it_still_hold(host):
     [
         ({"data": ["rotmnist5k"], "train.phases": ""}, "contain noise already"),
         ({"stream": True}, "a stream"),
+        ({"data.channels": "image,residual"}, "computed again in every epoch"),
         ({"new_noise": "often"}, "must be true or false"),
     ],
 )

@@ -106,7 +106,7 @@ def predict(
     echo(_weights_in_words(host, trained.about), err=True)
     joined: list[NDArray[np.float32]] = []
     summary, started = Summary(trained), time.perf_counter()
-    pictures = read_pictures(paths, channels=trained.image_shape[0])
+    pictures = read_pictures(paths, channels=trained.stored_channels)
     answers = classify(trained, pictures, preparation=preparation, average=average, batch_size=batch_size)
     style = _as_csv if as_csv else _as_json if as_json else _as_table
     report = _progress(started)

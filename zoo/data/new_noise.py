@@ -26,7 +26,7 @@ class NewNoise(Batches):
     """Batches of noiseless images (`Recipe.noiseless`), exposed anew in every epoch.
 
     On a CPU, the noise of an image depends on seed, epoch and image alone. On a GPU it is drawn for a batch at once,
-    and depends also on the order and on the number of processes.
+    and depends also on the other images of the batch.
 
     Args:
         split: Noiseless images and their scenes, whose exposure is used.
@@ -47,13 +47,17 @@ class NewNoise(Batches):
         self._generator = torch.Generator(device)
 
     def epoch(
-        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: BatchPart | None = None
+        self,
+        number: int,
+        batch_size: int,
+        *,
+        shuffle: torch.Generator | None = None,
+        part: BatchPart | None = None,
+        skip: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images with the noise of this epoch, and labels; see `zoo.data.loader.Batches.epoch`."""
         self._draws = f"{self._seed}/{number}/noise"
-        start = 0 if part is None else part.start
-        self._generator.manual_seed(stable_hash(f"{self._draws}/{start}") >> 1)
-        return super().epoch(number, batch_size, shuffle=shuffle, part=part)
+        return super().epoch(number, batch_size, shuffle=shuffle, part=part, skip=skip)
 
     def gather(self, index: Tensor) -> Tensor:
         """Return exposed images [n, C, H, W] on the device; see `zoo.data.loader.Batches.gather`."""
@@ -66,5 +70,6 @@ class NewNoise(Batches):
             flat = mean.flatten(0, 1)  # one channel
             counts = poisson(flat, seeds=seeds, expected_images=ENDLESS).view_as(mean)
         else:
+            self._generator.manual_seed(stable_hash(f"{self._draws}/{int(index[0])}") >> 1)
             counts = torch.poisson(mean, generator=self._generator)
         return counts / seconds - sky

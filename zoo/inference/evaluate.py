@@ -128,6 +128,7 @@ def evaluation_recipe(
         simulator=simulator or made_by.simulator or "",
         device=device,
         seed=seed,
+        channels=made_by.channels,
     )
 
 

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from msgspec import Meta
 
+from zoo.data.channels import Camera
 from zoo.data.phases import Phase
 from zoo.data.recipe import Recipe
 from zoo.errors import DataError
-from zoo.models.target import Finite, Positive, Target
+from zoo.models.target import Answer, Finite, Positive, Target
 from zoo.paths import parse_json, regular_file, written_whole
 from zoo.schema import Record, json_text, plain, read_record
 
@@ -96,6 +97,7 @@ class About(Record, omit_defaults=True):
         reference: Quantiles, at equal steps from 0 to 1, of the answers for the validation images, to place an answer
             among them; empty for classification.
         targets: Stored truths that the network estimates, with the units of its answers; empty in other tasks.
+        camera: Camera that derived channels (`recipe.channels`) are computed for; None without them.
     """
 
     model: str
@@ -115,8 +117,9 @@ class About(Record, omit_defaults=True):
     task: str = ""
     trained_on: tuple[str, ...] = ()
     outputs: Length | None = None
-    reference: tuple[Finite, ...] = ()
+    reference: tuple[Answer, ...] = ()
     targets: tuple[Target, ...] = ()
+    camera: Camera | None = None
 
     @property
     def columns(self) -> int:
@@ -124,6 +127,8 @@ class About(Record, omit_defaults=True):
         return self.outputs or len(self.classes)
 
     def __post_init__(self) -> None:
+        if self.recipe.channels and (self.camera is None or self.image_shape[0] <= len(self.recipe.channels)):
+            raise ValueError("it has derived channels without a camera, or without an image")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes names one of {', '.join(self.classes)} twice")
 
@@ -164,7 +169,7 @@ def write_weights(path: Path, state: Mapping[str, Tensor], *, about: About, gold
     """Write a file of weights, whole or not at all, and return the SHA-256 of its tensors.
 
     Raises:
-        DataError: The file cannot be written.
+        DataError: The file cannot be written, or its description holds a value that the reader refuses.
     """
     from safetensors.torch import save
 
@@ -175,6 +180,8 @@ def write_weights(path: Path, state: Mapping[str, Tensor], *, about: About, gold
     entries, start = _parse(data := save(on_cpu), path)
     digest = _digest(entries, memoryview(data)[start:])
     content = json.loads(json_text({"format": FORMAT, "sha256": digest, **plain(about)}, what=path.name))
+    described = {name: value for name, value in content.items() if name not in ("format", "sha256")}
+    read_record(described, About, what=f"{path}: its header")  # what the reader refuses is not written
     entry = json.dumps({**content, _ENTRY_SHA256: _entry_sha256(content)}, sort_keys=True)
     with written_whole(path) as temporary:
         temporary.write_bytes(save(on_cpu, metadata={_ENTRY: entry}))

@@ -10,6 +10,7 @@ from zoo.budgets import find_budget
 from zoo.data.content import pin_paths
 from zoo.data.folder import folder_digest
 from zoo.data.phases import Phase
+from zoo.data.recipe import Recipe
 from zoo.devices import planned_device, resolve_device, resolve_precision
 from zoo.errors import UsageError, nearest
 from zoo.paths import user_path
@@ -131,7 +132,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             training = {**model.training, **budget.training, **given[model.id]}
             resolved = None if model.fits_itself else TrainingSettings(**training)
             if resolved is not None and resolved.new_noise:
-                _check_new_noise(dataset, request, stream=stream)
+                _check_new_noise(dataset, request, recipe, stream=stream)
             epochs = 0 if resolved is None else resolved.epochs
             if epochs not in phases_of:
                 phases_of[epochs] = make_phases(
@@ -141,12 +142,14 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             mine = {**settings, **own_settings[model.id]}
             hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}
             hparams, content = pin_paths(hparams, model.paths)
+            # A network that fits itself is built for the image alone.
+            mine_of_images = recipe.of_image_alone if model.fits_itself else recipe
             cells += [
                 Cell(
                     model=model.id,
                     model_version=model.version,
                     hparams=hparams,
-                    recipe=recipe,
+                    recipe=mine_of_images,
                     sizes=sizes,
                     training={} if resolved is None else resolved.recorded(),
                     phases=phases,
@@ -159,7 +162,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     content=content,
                     images=images,
                     precision=resolve_precision(request.precision, device, bf16_devices=_bf16_devices(model)),
-                    versions=registry.installed_versions(host, model.id, dataset.id, recipe.simulator),
+                    versions=registry.installed_versions(host, model.id, *mine_of_images.plugins),
                 )
                 for seed in seeds
             ]
@@ -173,15 +176,20 @@ def _bf16_devices(model: ModelSpec) -> tuple[str, ...]:
     return ("cuda",) if model.fits_itself else model.bf16_devices
 
 
-def _check_new_noise(dataset: DatasetSpec, request: Request, *, stream: bool) -> None:
+def _check_new_noise(dataset: DatasetSpec, request: Request, recipe: Recipe, *, stream: bool) -> None:
     """Refuse new noise for images that have theirs already.
 
     Raises:
-        UsageError: The images exist already, or are streamed.
+        UsageError: The images exist already, or are streamed, or have channels that are computed from them.
     """
     if not dataset.simulated or request.images is not None:
         what = dataset.id if request.images is None else f"--images {request.images}"
         raise UsageError(f"new_noise=true: the images of {what} contain noise already.", hint="Leave out new_noise.")
+    if recipe.channels:
+        raise UsageError(
+            f"new_noise=true: {', '.join(recipe.channels)} would have to be computed again in every epoch.",
+            hint="Leave out new_noise, or data.channels",
+        )
     if stream:
         raise UsageError(
             "new_noise=true and a stream, whose images are new in every epoch.", hint="Leave out one of the two."

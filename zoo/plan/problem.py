@@ -13,7 +13,7 @@ from zoo.data.shards import MOST_IMAGES
 from zoo.devices import planned_device
 from zoo.errors import UsageError
 from zoo.plan.overrides import SIZE_SETTINGS, check_names, check_plain, data_params
-from zoo.plan.recipes import make_recipe, try_population
+from zoo.plan.recipes import channels_of, make_recipe, try_population
 from zoo.plan.settings import SETTING_NAMES
 from zoo.specs import DatasetSpec
 from zoo.tasks.find import completed, task_of_option
@@ -122,4 +122,5 @@ def benchmark_recipe(
             raise UsageError(
                 f"{dataset.id} needs {name}, which has no default.", hint=f"Write: --set data.{name}=VALUE"
             )
-    return make_recipe(host, dataset, params=params, simulator=simulator, device=device)
+    channels = channels_of(host, dataset, settings)
+    return make_recipe(host, dataset, params=params, simulator=simulator, device=device, channels=channels)

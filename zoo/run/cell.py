@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from zoo import registry
 from zoo.data.loader import Batches
+from zoo.data.open import Dataset
 from zoo.data.split import Split
 from zoo.environment import describe, peak_memory_bytes
 from zoo.errors import ZooError
 from zoo.escaping import visible
 from zoo.isolation import contained
-from zoo.lensing.instrument import Instrument
 from zoo.models.copies import copy_of
 from zoo.models.load import golden_predictions
 from zoo.models.pixels import SAMPLE, summary
@@ -93,8 +93,7 @@ def run_cell(
         if stored is not None and not force:
             return stored
         (run_dir / store.RESULT).unlink(missing_ok=True)
-        again = [run_dir / CHECKPOINT, run_dir / store.FRESH] if force else []
-        for leftover in [*run_dir.glob(".*.part"), *again]:
+        for leftover in [*run_dir.glob(".*.part"), *([run_dir / CHECKPOINT, run_dir / store.FRESH] if force else [])]:
             leftover.unlink(missing_ok=True)
         host.emit("zoo_run_started", cell=cell.to_json(), run_dir=run_dir)
         started = time.perf_counter()
@@ -160,10 +159,12 @@ def _run(
         when="Validation images before the training", classes=not prepared.task.targets,
     )  # fmt: skip
 
-    epochs_here = 0
+    epochs_here, before_stop, fit_started = 0, 0.0, time.perf_counter()
 
     def epoch_ended(entry: Epoch) -> None:
-        nonlocal epochs_here
+        nonlocal epochs_here, before_stop
+        if not epochs_here:  # an earlier session may have been stopped within this epoch
+            before_stop = max(0.0, entry.seconds - (time.perf_counter() - fit_started))
         epochs_here += 1
         host.emit("zoo_epoch_ended", cell=cell.to_json(), run_dir=run_dir, epoch=entry.epoch, metrics=plain(entry))
 
@@ -179,7 +180,7 @@ def _run(
         task, val_logits = task.calibrated(val_logits, val_labels)
         classifier.estimate(task.targets, standardised=not cell.fits_itself)
     about = _about(
-        cell, spec, train_split, instrument=prepared.data.instrument, init=prepared.init, task=task,
+        cell, spec, train_split, data=prepared.data, init=prepared.init, task=task,
         reference=task.reference(val_logits.double().numpy()), temperature=temperature,
     )  # fmt: skip
     chosen = _some_of_classes(val_split, most=GOLDEN_IMAGES)
@@ -232,7 +233,7 @@ def _run(
             waited_share=waited_share(history),
         )
     # Of all sessions, counted by epochs: an interruption does not make a run cheaper.
-    earlier_seconds = sum(entry.seconds for entry in history[: -epochs_here or None])
+    earlier_seconds = before_stop + sum(entry.seconds for entry in history[: -epochs_here or None])
     chance = task.chance_loss(train_split.class_counts)
     finished = Finished(
         schema=SCHEMA,
@@ -277,7 +278,7 @@ def _about(
     spec: ModelSpec,
     split: Split,
     *,
-    instrument: Instrument | None,
+    data: Dataset,
     init: Init | None,
     task: Task,
     reference: tuple[float, ...],
@@ -285,7 +286,7 @@ def _about(
 ) -> About:
     """Return what the weights must carry to be used without this run's folder."""
     sample = np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(np.int64))
-    pixel_scale = cell.recipe.params.get("pixel_scale") if instrument is None else instrument.pixel_scale
+    pixel_scale = data.instrument.pixel_scale if data.instrument else cell.recipe.params.get("pixel_scale")
     return About(
         model=cell.model,
         model_version=cell.model_version,
@@ -294,7 +295,7 @@ def _about(
         classes=tuple(split.classes),
         image_shape=split.image_shape,
         pixel_scale=float(pixel_scale) if isinstance(pixel_scale, (int, float)) else None,
-        pixels=summary(split.images_at(sample)),
+        pixels=summary(split.images_at(sample)[:, : split.image_shape[0] - len(cell.recipe.channels)]),
         recipe=cell.recipe,
         run_id=cell.run_id,
         versions=dict(cell.versions),
@@ -307,6 +308,7 @@ def _about(
         outputs=task.weights_outputs,
         reference=reference,
         targets=task.targets,
+        camera=data.camera,
     )
 
 

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from zoo import registry
-from zoo.data.export import DESCRIPTION, read_export
+from zoo.budgets import find_budget
+from zoo.data.export import DESCRIPTION, check_files, differences, read_export
 from zoo.data.hidden import open_published, read_seed_file
 from zoo.data.recipe import Recipe
 from zoo.data.split import Split
@@ -27,6 +28,7 @@ from zoo.results.cell import SCHEMA, Cell, Rule
 from zoo.results.comparison import problem_key
 from zoo.results.files import predictions_digest
 from zoo.results.schema import DataSummary, Finished, Scored
+from zoo.run.exporting import describe_export
 from zoo.run.gaussians import as_gaussians, read_gaussians
 from zoo.run.kept import write_mistakes, write_predictions
 from zoo.run.metrics import with_metrics
@@ -129,7 +131,7 @@ def score_file(
         budget=problem.budget,
         rule=cast(Rule, asked.rules[0]),
         precision="fp32",
-        versions=registry.installed_versions(host, recipe.dataset, recipe.simulator),
+        versions=registry.installed_versions(host, *recipe.plugins),
         task=problem.asked,
         predictions=predictions_digest(answers, opened.ids, opened.classes),
     )
@@ -183,9 +185,17 @@ def _problem(host: Host, data: str, *, given: Mapping[str, Any], device: str) ->
             hint="Score on a machine with a GPU, or export with --device cpu.",
         )
     asked, task = task_of_option(host, dataset, export.task)
-    return BenchmarkProblem(
-        dataset=dataset, recipe=recipe, sizes=export.sizes, budget=export.budget, asked=asked.text, task=task
+    budget = find_budget(export.budget).name
+    problem = BenchmarkProblem(
+        dataset=dataset, recipe=recipe, sizes=export.sizes, budget=budget, asked=asked.text, task=task
     )
+    wanted = describe_export(host, problem, split=export.split, images=export.images, labels=export.labels)
+    if words := differences(export, wanted):
+        raise DataError(
+            f"{path} has been altered since it was exported: {words}.", hint="Export again: zoo data export"
+        )
+    check_files(path if path.is_dir() else path.parent, export)
+    return problem
 
 
 def _check_versions(host: Host, dataset: DatasetSpec, recipe: Recipe, path: Path) -> None:

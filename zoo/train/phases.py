@@ -57,10 +57,16 @@ class PhasedBatches:
         return self._open is not None and self._open.resident
 
     def epoch(
-        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: BatchPart | None = None
+        self,
+        number: int,
+        batch_size: int,
+        *,
+        shuffle: torch.Generator | None = None,
+        part: BatchPart | None = None,
+        skip: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images and labels of an epoch in full batches; see `zoo.data.loader.Batches.epoch`."""
-        return self._batches(number).epoch(number, batch_size, shuffle=shuffle, part=part)
+        return self._batches(number).epoch(number, batch_size, shuffle=shuffle, part=part, skip=skip)
 
     def image_at(self, number: int, position: int, *, shuffle: torch.Generator) -> str:
         """Return the name of an image by its position in an epoch; see `zoo.data.loader.Batches.image_at`."""
