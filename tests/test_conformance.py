@@ -9,9 +9,10 @@ import pytest
 
 from zoo import registry
 from zoo.host import load_plugins
-from zoo.specs import DatasetSpec, ModelSpec
+from zoo.specs import ChannelSpec, DatasetSpec, ModelSpec
 from zoo.testing.conformance import (
     ConformanceError,
+    check_channel,
     check_dataset,
     check_model,
     check_parameters,
@@ -57,6 +58,11 @@ def test_a_wrong_number_of_parameters_is_noticed() -> None:
 @pytest.mark.parametrize("name", DATASETS)
 def test_datasets(name: str) -> None:
     check_dataset(HOST, name)
+
+
+@pytest.mark.parametrize("name", [spec.id for spec in registry.listed(HOST, ChannelSpec)])
+def test_channels(name: str) -> None:
+    check_channel(HOST, name, "modelB")
 
 
 def test_simulator() -> None:

@@ -26,6 +26,7 @@ from zoo.plan.request import Request
 from zoo.results import store
 from zoo.results.comparison import group_variants, problem_key
 from zoo.run.cell import run_cell
+from zoo.testing.conformance import ConformanceError, check_channel
 
 TOYS = Path(__file__).parents[1] / "toys"
 PLUGINS = [TOYS / f"{name}.py" for name in ("toyzoo", "toysky", "toychannel")]
@@ -149,6 +150,20 @@ def test_a_channel_that_fails_is_named(host, name, message):
     assert f"toychannel/{name}" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("of_camera", "same number everywhere"),
+        ("of_batch", "other images"),
+        ("fixed", "turn"),
+        ("raises", "no such luck"),
+    ],
+)
+def test_the_kit_notices_channels_that_break_the_contract(host, name, message):
+    with pytest.raises(ConformanceError, match=message):
+        check_channel(host, f"toychannel/{name}", "modelB")
+
+
 def test_channels_of_another_version_or_an_absent_plugin(host):
     camera = Dataset(host, recipe_with(host, **CHANNELS), SIZES).camera
     with pytest.raises(DataError, match="needs version 2 of the channel toychannel/doubled"):
@@ -231,6 +246,17 @@ def test_commands_from_simulation_to_prediction(zoo, tmp_path, monkeypatch):
     assert zoo("evaluate", result["run_dir"], "-n", 30, "--device", "cpu", "--json")
     assert zoo("equivariance", result["run_dir"], "--images", tmp_path / "some.npy", "--json")
     assert "factor" in zoo("show", "toychannel/doubled")
+    card = zoo("card", result["run_dir"])
+    assert "toychannel/doubled" in card
+    plain = zoo(
+        "bench", "--model", "toyzoo/tiny", "--data", *sky, "--budget", "smoke", "--device", "cpu", *settings, "--set",
+        "epochs=1", "--store", tmp_path / "store", "--json",
+    )  # fmt: skip
+    assert json.loads(plain)[0]["cell"]["run_id"] != result["cell"]["run_id"]
+    table = zoo("report", "--store", tmp_path / "store", "--md", "--html", tmp_path / "page.html")
+    assert "toyzoo/tiny (channels image, doubled)" in table
+    assert "not all variants" not in table.lower()
+    assert (tmp_path / "page.html").stat().st_size > 10_000
 
 
 def test_a_channel_is_given_images_on_their_device():

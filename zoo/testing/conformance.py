@@ -20,10 +20,10 @@ import numpy as np
 from zoo import registry
 from zoo.budgets import BUDGETS
 from zoo.data.simulate import COLUMNS
-from zoo.errors import TrainingError
+from zoo.errors import DataError, TrainingError
 from zoo.plan.overrides import data_params
 from zoo.plurals import counted
-from zoo.specs import REFERENCE_SHAPE, DatasetSpec, ModelSpec, SimulatorSpec
+from zoo.specs import REFERENCE_SHAPE, ChannelSpec, DatasetSpec, ModelSpec, SimulatorSpec
 from zoo.tasks.find import CORE, example_task, tasks_by_name
 
 if TYPE_CHECKING:
@@ -301,6 +301,37 @@ def check_simulator(host: Host, name: str, dataset: str) -> None:
             bool((np.abs(with_mass - together).max((1, 2)) > 1e-3 * together.max((1, 2))).all()),
             f"{spec.id}: its spec declares masses={name!r}, but it renders the same images without them",
         )
+
+
+def check_channel(host: Host, name: str, dataset: str) -> None:
+    """Compute a channel for images of a data set and check its form, finiteness, and independence of the batch.
+
+    Raises:
+        ConformanceError: A contract is broken.
+    """
+    from zoo.data.channels import read_channels
+    from zoo.data.open import Dataset
+    from zoo.plan.recipes import make_recipe
+
+    spec, of_data = registry.find(host, ChannelSpec, name), registry.find(host, DatasetSpec, dataset)
+    recipe = make_recipe(
+        host, of_data, params=data_params(of_data, BUDGETS["smoke"], {}), simulator="", device="cpu",
+        channels=read_channels(host, ["image", spec.id]),
+    )  # fmt: skip
+    simulation = Dataset(host, recipe, {}).simulation(expected_images=4)
+    _, observed = simulation.expose("conformance", np.arange(4))
+    images = observed.image[:, None]
+    try:
+        together = simulation.with_channels(images)[:, 1]
+        alone = simulation.with_channels(images[:1])[:, 1]
+        turned = simulation.with_channels(images.rot90(1, (2, 3)))[:, 1].rot90(-1, (1, 2))
+    except DataError as error:
+        raise ConformanceError(str(error)) from error
+    _require(bool(together.isfinite().all()), f"{spec.id}: the channel is not finite")
+    spread = float(together.std())
+    _require(spread > 1e-6 * float(together.abs().max()), f"{spec.id}: the channel is the same number everywhere")
+    for other, what in ((alone, "depends on the other images of its batch"), (turned, "does not turn with the image")):
+        _require(float((other - together[: len(other)]).abs().max()) < 0.1 * spread, f"{spec.id}: the channel {what}")
 
 
 def _with_mass(scenes: Scenes, name: str) -> Scenes:

@@ -50,7 +50,13 @@ def splits_of(classes=3, count=90, size=12, seed=0):
     )
 
 
-@pytest.mark.parametrize("name", [*OF_ANY_IMAGE, *FITTED_LENSES])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "baselines/scalars_boosted" else name
+        for name in (*OF_ANY_IMAGE, *FITTED_LENSES)
+    ],
+)
 def test_the_kit_accepts_every_baseline(name):
     check_model(HOST, name, image_sizes=(16, 17))
 
