@@ -190,6 +190,7 @@ def test_a_cell_has_them_and_fits_of_their_own_do_not(host):
     assert all(not cell.recipe.channels for cell in added)
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_with_them_and_predicts_files(host, tmp_path):
     [cell], _ = cells(host, **CHANNELS)
     run_dir = store.prepare_run(tmp_path / "store", cell)
@@ -227,6 +228,7 @@ def zoo(capsys):
     return run
 
 
+@pytest.mark.slow
 def test_commands_from_simulation_to_prediction(zoo, tmp_path, monkeypatch):
     run_cells_here(monkeypatch)
     monkeypatch.setenv("ZOO_PLUGIN_FILES", "")
