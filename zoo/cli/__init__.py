@@ -202,6 +202,9 @@ for command in (
         "Measure how far a network is from invariant.",
     ),
     LazyCommand("plugins", "zoo.cli.inspect", "plugins", "List installed plugins and their status."),
+    LazyCommand(
+        "check", "zoo.cli.check", "check", "Check that a plugin, or one thing that it offers, keeps its contracts."
+    ),
     LazyCommand("env", "zoo.cli.inspect", "env", "Show machine, versions, folders and plugins, for bug reports."),
     LazyCommand(
         "run-cell",
