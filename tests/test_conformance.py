@@ -9,8 +9,9 @@ import pytest
 
 from zoo import registry
 from zoo.host import load_plugins
-from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, Spec, TaskSpec
+from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, Spec, TaskSpec
 from zoo.testing import ConformanceError, Options, check, require_passed
+from zoo.testing.kit import of_plugin
 from zoo.testing.models import check_parameters
 
 pytestmark = pytest.mark.slow  # every registered model
@@ -31,8 +32,7 @@ PLUGINS = [name for name, record in HOST.records.items() if record.first_party]
 @pytest.mark.parametrize("name", PLUGINS)
 def test_plugins(name: str) -> None:
     """Import, metadata, targets, commands and listeners; the tests below take what they register one by one."""
-    alone = dataclasses.replace(HOST, specs={})
-    require_passed(check(alone, name))
+    require_passed([*of_plugin(HOST, name)])
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -63,8 +63,8 @@ def test_datasets(name: str) -> None:
     require_passed(check(HOST, name))
 
 
-@pytest.mark.parametrize("kind", [LauncherSpec, MetricSpec, TaskSpec], ids=lambda kind: kind.kind)
-def test_launchers_metrics_and_tasks(kind: type[Spec]) -> None:
+@pytest.mark.parametrize("kind", [ChannelSpec, LauncherSpec, MetricSpec, TaskSpec], ids=lambda kind: kind.kind)
+def test_other_kinds(kind: type[Spec]) -> None:
     for spec in HOST.specs_of(kind):
         require_passed(check(HOST, spec.id))
 

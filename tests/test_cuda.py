@@ -21,6 +21,7 @@ from zoo.data.stream import STREAM, Stream
 from zoo.devices import in_float32
 from zoo.host import load_plugins
 from zoo.lensing.noise import poisson
+from zoo.models.classifier import Classifier
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.results import store
@@ -29,6 +30,7 @@ from zoo.specs import SimulatorSpec
 from zoo.train import loop
 from zoo.train.accumulate import accumulate
 from zoo.train.checkpoint import CHECKPOINT
+from zoo.train.cuda_graphs import GraphedForward
 from zoo.train.few_channels import FewChannelsInPieces
 from zoo.train.fit import prepare
 from zoo.train.loop import make_fabric
@@ -259,6 +261,60 @@ def test_batch_norm_of_few_channels_is_that_of_torch(shape, dtype):
         found.append([out, own.grad, layer.weight.grad, layer.bias.grad, layer.running_mean, layer.running_var])
     for expected, got in zip(*found, strict=True):
         assert distance(got, expected.detach().cpu()) < (1e-5 if dtype == torch.float32 else 1e-2)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("model", NETWORKS)
+def test_a_replayed_pass_is_the_usual_one(model, precision):
+    """Losses, gradients and running statistics of steps on changing images."""
+    fabric = make_fabric(torch.device("cuda"), precision)
+    generator = torch.Generator().manual_seed(1)
+    batches = [torch.randn(32, 1, 64, 64, generator=generator).cuda() for _ in range(4)]
+    labels = torch.arange(32).cuda() % 3
+    torch.manual_seed(0)
+    network = zoo.create_model(model, image_size=64).train()
+    for module in network.modules():  # its random numbers come in another order
+        if "drop" in type(module).__name__.lower():
+            module.eval()
+    found = []
+    for replayed in (False, True):
+        classifier = Classifier(copy.deepcopy(network), channels=1).cuda()
+        module, optimizer = fabric.setup(classifier, torch.optim.SGD(classifier.parameters(), lr=1e-4))
+        forward = GraphedForward(module, classifier, fabric, allowed=lambda: True) if replayed else module
+        logits = []
+        for images in batches:
+            with FewChannelsInPieces():
+                logits.append(forward(images).float().clone())
+            fabric.backward(nn.functional.cross_entropy(logits[-1], labels))
+            gradient = torch.cat([each.grad.flatten() for each in classifier.parameters() if each.grad is not None])
+            optimizer.step()
+            optimizer.zero_grad()
+        buffers = [each.flatten().float() for each in classifier.buffers()]
+        found.append([torch.cat(logits).detach(), gradient.clone(), torch.cat(buffers)])
+        if replayed:
+            assert forward._captured is not None
+    tolerance = 1e-3 if precision == "fp32" else 5e-2  # the libraries may choose other algorithms
+    for usual, graphed in zip(*found, strict=True):
+        assert distance(graphed, usual.cpu()) < tolerance
+
+
+def test_a_training_is_replayed_and_goes_on(plugins, tmp_path, monkeypatch, caplog):
+    """An interrupted training with graphs and dropout ends as the uninterrupted one does."""
+    caplog.set_level("INFO", logger="zoo.train.cuda_graphs")
+    whole = run(plugins, tmp_path / "whole", "gconv/p4m", epochs=3, **{"model.dropout": 0.2})
+    written = loop.write_checkpoint
+
+    def stop(path, state, *rest):
+        written(path, state, *rest)
+        if state.epoch == 1:
+            raise RuntimeError("interrupted")
+
+    monkeypatch.setattr(loop, "write_checkpoint", stop)
+    assert run(plugins, tmp_path / "parts", "gconv/p4m", epochs=3, **{"model.dropout": 0.2}).status == "failed"
+    monkeypatch.setattr(loop, "write_checkpoint", written)
+    parts = run(plugins, tmp_path / "parts", "gconv/p4m", epochs=3, **{"model.dropout": 0.2})
+    assert "no CUDA graph" not in caplog.text
+    assert parts.test.auc == pytest.approx(whole.test.auc, abs=1e-3)
 
 
 def test_training_does_not_leave_the_device(plugins, tmp_path):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zoo.benching import bench, bench_study, bench_suite
     from zoo.errors import ZooError
     from zoo.hookspecs import hookimpl
-    from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
+    from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
 
 _HOMES = {
     "bench": "zoo.benching",
@@ -40,6 +40,7 @@ _HOMES = {
     "score": "zoo.api",
     "ZooError": "zoo.errors",
     "hookimpl": "zoo.hookspecs",
+    "ChannelSpec": "zoo.specs",
     "DatasetSpec": "zoo.specs",
     "LauncherSpec": "zoo.specs",
     "MetricSpec": "zoo.specs",
@@ -49,6 +50,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ChannelSpec",
     "DatasetSpec",
     "LauncherSpec",
     "MetricSpec",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from click import Command
 
-    from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
+    from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
 
 PROJECT = "zoo"
 API_VERSION = 1
@@ -54,6 +54,11 @@ def zoo_datasets() -> list[DatasetSpec]:  # type: ignore[empty-body]
 @hookspec
 def zoo_simulators() -> list[SimulatorSpec]:  # type: ignore[empty-body]
     """Return the lens simulators that this plugin offers."""
+
+
+@hookspec
+def zoo_channels() -> list[ChannelSpec]:  # type: ignore[empty-body]
+    """Return the channels that this plugin computes from images, for `--set data.channels=image,NAME`."""
 
 
 @hookspec

@@ -26,7 +26,7 @@ from zoo.errors import MissingError, UsageError, ZooError, nearest
 from zoo.isolation import isolate, plugin_code
 from zoo.packages import entry_points, first_party
 from zoo.paths import provide_home, user_path
-from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec, TaskSpec
+from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec, TaskSpec
 
 S = TypeVar("S")
 _ERROR_LENGTH = 400  # characters of the one line that the table of `zoo plugins` shows
@@ -34,6 +34,7 @@ COLLECTED: dict[str, type[Spec]] = {
     "zoo_models": ModelSpec,
     "zoo_datasets": DatasetSpec,
     "zoo_simulators": SimulatorSpec,
+    "zoo_channels": ChannelSpec,
     "zoo_launchers": LauncherSpec,
     "zoo_metrics": MetricSpec,
     "zoo_tasks": TaskSpec,

@@ -7,12 +7,12 @@ import os
 import time
 from pathlib import Path
 
-from zoo.errors import DataError, Interrupted
+from zoo.errors import DataError
 from zoo.paths import read_json
 from zoo.schema import Record, json_text, plain, read_record
+from zoo.stopping import PARENT_VARIABLE, request_stop
 
 INTERVAL_SECONDS = 0.25
-PARENT_VARIABLE = "ZOO_PARENT_PID"
 
 
 class Progress(Record, omit_defaults=True):
@@ -92,7 +92,8 @@ class ProgressFile:
         The arguments are the fields of `Progress`.
 
         Raises:
-            Interrupted: The parent process has ended, so the result of this cell is no longer needed.
+            Interrupted: The parent process has ended, so the result of this cell is no longer needed; not where stops
+                are deferred (`zoo.stopping`).
         """
         now = time.perf_counter()
         if phase != self._phase or done < self._done:  # the next one may have the same name
@@ -103,7 +104,7 @@ class ProgressFile:
             return
         self._last = now
         if self._parent is not None and os.getppid() != int(self._parent):
-            raise Interrupted
+            request_stop("the end of its parent process")
         seconds = now - self._phase_started
         # A training resumed from a checkpoint starts with most of its steps done; they do not count for the rate.
         rate = (done - self._done_before) / seconds if seconds > 0 else 0.0

@@ -16,7 +16,7 @@ from zoo.errors import MissingError, UsageError, nearest
 from zoo.host import Host, PluginRecord
 from zoo.isolation import plugin_code
 from zoo.packages import code_digest, distributions_by_module, first_party, installed_code, is_editable
-from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec, TaskSpec
+from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec, TaskSpec
 from zoo.version import __version__
 
 S = TypeVar("S", bound=Spec)
@@ -26,6 +26,7 @@ LIST_COMMANDS: dict[type[Spec], str] = {
     ModelSpec: "zoo list-models",
     DatasetSpec: "zoo list-datasets",
     SimulatorSpec: "zoo list-simulators",
+    ChannelSpec: "zoo plugins",
     LauncherSpec: "zoo list-launchers",
     MetricSpec: "zoo plugins",
     TaskSpec: "zoo plugins",
@@ -128,9 +129,9 @@ def installed_versions(host: Host, *ids: str | None) -> dict[str, str]:
     return dict(sorted({"lens-zoo": __version__, **_versions(_records(host, ids))}.items()))
 
 
-def image_code(host: Host, dataset: str, simulator: str | None) -> dict[str, str]:
-    """Return what `Recipe.code` holds: the versions of the plugins of a data set and a simulator that others wrote."""
-    records = _records(host, (dataset, simulator))
+def image_code(host: Host, *ids: str | None) -> dict[str, str]:
+    """Return what `Recipe.code` holds: the versions of the plugins that these ids come from and others wrote."""
+    records = _records(host, ids)
     return dict(sorted(_versions(record for record in records if not record.first_party).items()))
 
 

@@ -52,6 +52,9 @@ class ModelSpec(Spec):
             multiply-accumulates. A table that lacks them names the command that adds them.
         bf16_devices: Devices, "cpu" and "cuda", on which `--precision auto` may train it in bf16; leave out those on
             which bf16 is slower or makes its training fail. Its scores are computed in float32 in any case.
+        cuda_graphs: Whether training on a GPU may replay the network's kernels as CUDA graphs: every batch of a shape
+            is computed by the same operations, whatever its values, and random numbers are only torch's, of the
+            device. Small networks train several times as fast. Not for networks with a loss of their own.
         fits_itself: Whether the module has a method `fit_splits` (`zoo.models.own_fit`), which replaces the training
             loop. No training setting applies to it then.
         tasks: Names of the tasks that it answers, such as "classify" and "anomaly"; a task of a plugin by its full id.
@@ -71,6 +74,7 @@ class ModelSpec(Spec):
     paths: tuple[str, ...] = ()
     twins: tuple[str, ...] = ()
     bf16_devices: tuple[str, ...] = BF16_DEVICES
+    cuda_graphs: bool = False
     fits_itself: bool = False
     tasks: tuple[str, ...] = (CLASSIFY,)
 
@@ -255,6 +259,25 @@ class SimulatorSpec(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChannelSpec(Spec):
+    """A channel that is computed from each image and stands beside it. Its target is called as
+
+    `channel(images, camera, **arguments) -> torch.Tensor`
+
+    with float images [n, C, H, W] and a `zoo.data.channels.Camera`, and returns [n, H, W] on the device of the images,
+    all of it finite. An image's channel depends on that image and the camera only; where the image is turned or
+    mirrored, the channel turns with it.
+
+    Args:
+        arguments: Fixed keyword arguments of the target, so that one function serves several specs.
+    """
+
+    kind: ClassVar[str] = "channel"
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LauncherSpec(Spec):
     """A way to run cells. Its target is called without arguments and returns a `zoo.run.launcher.Launcher`."""
 
@@ -287,6 +310,13 @@ class MetricSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSpec(Spec):
-    """A question about the images of data sets. Its target is a subclass of `zoo.tasks.task.Task`."""
+    """A question about the images of data sets. Its target is a subclass of `zoo.tasks.task.Task`.
+
+    Args:
+        networks_of: Tasks whose networks answer this one, too, with another number of outputs; not those that fit
+            themselves.
+    """
 
     kind: ClassVar[str] = "task"
+
+    networks_of: tuple[str, ...] = ()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -235,9 +237,51 @@ def test_arrays_of_npz_must_be_columns_without_pickles(zoo, outside):
         ({"a": columns["a"][:-1]}, "different lengths"),
         ({"id": np.array(table()["id"], dtype=object)}, "dtype=str"),
         ({"a": columns["a"] + 0.5j}, "a holds complex numbers"),
+        ({"a": columns["a"].astype(int).astype("M8[s]")}, "not real numbers"),
+        ({"a": columns["a"].astype([("x", float)])}, "not real numbers"),
     ):
         np.savez("changed.npz", **columns | changes)
         assert told in zoo("score", "changed.npz", "--data", outside / "test", code=2)[1]
+
+
+def test_an_array_larger_than_the_memory_is_named(zoo, outside):
+    stated = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stated, {"descr": "<f8", "fortran_order": False, "shape": (10**15,)})
+    with zipfile.ZipFile("large.npz", "w") as file:
+        file.writestr("a.npy", stated.getvalue())
+    assert "larger than the memory" in zoo("score", "large.npz", "--data", outside / "test", code=2)[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("classes", ["b", "a", "c"], "classes"),
+        ("image_shape", [1, 5, 5], "image_shape"),
+        ("pixel_scale", 9.0, "pixel_scale"),
+        ("budget", "large", "not one of smoke"),
+        ("sizes", {"train": 300, "val": 60}, "sizes"),
+        ("sizes", {"train": 300, "val": 60, "test": 0}, "sizes"),
+        ("data", "toyzoo/two", "the recipe makes images of toyzoo/stripes"),
+        ("recipe", {"params": {"count": 600, "widht": 3}}, "widht, which is not a parameter"),
+    ],
+)
+def test_an_altered_description_of_an_export_is_refused(zoo, outside, tmp_path, name, value, told):
+    content = json.loads((outside / "test" / "export.json").read_text())
+    content[name] = content[name] | value if name == "recipe" else value
+    (tmp_path / "export.json").write_text(json.dumps(content))
+    _, err = zoo("score", "predictions.csv", "--data", "export.json", code=2 if name == "budget" else 1)
+    assert told in err
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("name", ["images.npy", "ids.csv"])
+def test_predictions_from_altered_files_of_an_export_are_refused(zoo, outside, tmp_path, name):
+    shutil.copytree(outside / "test", "copy")
+    content = (tmp_path / "copy" / name).read_bytes()
+    (tmp_path / "copy" / name).write_bytes(content[:-1] + b"0")
+    assert f"{name} is missing, or has been altered" in zoo("score", "predictions.csv", "--data", "copy", code=1)[1]
+    (tmp_path / "copy" / name).unlink()  # who scores needs the description only
+    zoo("score", "predictions.csv", "--data", "copy")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 from zoo import hookspecs, registry
 from zoo.cli import main
 from zoo.host import load_plugins
-from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
+from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
 from zoo.testing import Options, check, require_passed
 
 UNTRAINED = Options(sizes=(16,), channels=(1,), classes=(3,), trainings=False)
@@ -50,11 +50,12 @@ def test_every_hook_is_in_the_table_with_its_arguments():
 
 
 def test_every_hook_in_the_guide_exists():
-    assert set(re.findall(r"\bzoo_(?:models|resolve|data|sim|laun|metr|tasks|comm|run|epoch)\w*", GUIDE)) == set(HOOKS)
+    beginnings = "models|resolve|data|sim|channels|laun|metr|tasks|comm|run|epoch"
+    assert set(re.findall(rf"\bzoo_(?:{beginnings})\w*", GUIDE)) == set(HOOKS)
 
 
 def test_every_target_contract_of_the_specs_is_in_the_guide():
-    for kind in (ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec, MetricSpec, TaskSpec):
+    for kind in (ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, LauncherSpec, MetricSpec, TaskSpec):
         assert re.search(rf"^\| `{kind.__name__}` \|", GUIDE, flags=re.M)
         contract = re.search(r"`(\w+)\(", inspect.getdoc(kind) or "")
         if contract:

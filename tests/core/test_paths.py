@@ -59,6 +59,11 @@ def test_one_function_resolves_the_paths_of_users():
     assert [line for line in lines_with(r"expanduser\(|Path\.home\(") if not line.startswith("zoo/paths.py")] == []
 
 
+def test_no_file_is_written_by_mapping_it():
+    """A full disk is an error where a file is written, and ends the process without a word where it is mapped."""
+    assert lines_with(r"open_memmap\(|mode=\"[wr]\+\"") == []
+
+
 def commands_below(group, name):
     """Yield the names and commands of a group and of the groups in it."""
     for part, command in group.commands.items():

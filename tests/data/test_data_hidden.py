@@ -5,12 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
+import re
+import stat
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from zoo import registry
+from zoo.data.folder import cache_folder
 from zoo.data.hidden import HiddenSeed, open_published, read_seed_file
 from zoo.data.open import Dataset
 from zoo.data.recipe import Recipe
@@ -20,8 +25,9 @@ from zoo.plan.recipes import make_recipe
 from zoo.specs import DatasetSpec
 
 HOST = load_plugins(files=[Path(__file__).parents[1] / "toys/toysky.py"], environment={})
+CHALLENGES = Path(__file__).parents[2] / "docs" / "challenges.md"
 SIZES = {"train": 9, "val": 9, "test": 60}
-SEED = HiddenSeed(secret="0123456789abcdef0123456789abcdef")
+SEED = HiddenSeed(secret="41ab0977d6f2c8e35b1690fd7ca2e84f")
 OTHER = HiddenSeed(secret="fedcba9876543210fedcba9876543210")
 
 
@@ -80,7 +86,7 @@ def test_another_seed_is_refused(recipe, published, seed, words):
     assert not any(each.secret in str(error.value) for each in (SEED, OTHER))
 
 
-@pytest.mark.parametrize("text", ["", "1", "a" * 100, "1234567" * 10, "short but different"])
+@pytest.mark.parametrize("text", ["", "1", "a" * 100, "1234567" * 10, "0123456789" * 4, "short but different"])
 def test_a_seed_that_could_be_found_by_trying_is_refused(tmp_path, text):
     (tmp_path / "seed").write_text(text)
     with pytest.raises(UsageError, match="found by trying") as error:
@@ -88,9 +94,50 @@ def test_a_seed_that_could_be_found_by_trying_is_refused(tmp_path, text):
     assert not text or text not in str(error.value).replace("\n", " ").partition("seed ")[2] or len(text) < 2
 
 
-def test_a_seed_file_is_read_without_the_blanks_around_it(tmp_path):
-    (tmp_path / "seed").write_text(f"{SEED.secret}\n")
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_the_published_command_gives_the_commitment_of_every_seed_file(tmp_path, recipe, end):
+    (tmp_path / "seed").write_bytes(f"{SEED.secret}{end}".encode())
     assert read_seed_file(tmp_path / "seed") == SEED
+    salt, _, digest = SEED.commitment(recipe).partition(":")
+    [command] = re.findall(r"^\(printf .*sha256sum$", CHALLENGES.read_text(encoding="utf-8"), flags=re.M)
+    command = command.replace("SALT", salt).replace("seed.txt", "seed")
+    done = subprocess.run(command, shell=True, check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.split()[0] == digest
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"{SEED.secret}\n{OTHER.secret}", f"{SEED.secret}\0", f" {SEED.secret}", f"\ufeff{SEED.secret}", "ab12c" * 9999],
+)
+def test_a_seed_that_the_published_command_would_hash_otherwise_is_refused(tmp_path, text):
+    (tmp_path / "seed").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match="not one line") as error:
+        read_seed_file(tmp_path / "seed")
+    assert SEED.secret not in str(error.value)
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, True), (0o644, True)])
+def test_a_seed_that_others_can_read_is_named(tmp_path, caplog, mode, warned):
+    (tmp_path / "seed").write_text(SEED.secret)
+    (tmp_path / "seed").chmod(mode)
+    assert read_seed_file(tmp_path / "seed") == SEED
+    assert ("chmod 600" in caplog.text) == warned
+
+
+def test_images_of_a_hidden_seed_are_kept_from_others(recipe):
+    open_published(HOST, recipe, SIZES, split="test")
+    open_published(HOST, SEED.published(recipe), SIZES, split="test", seed=SEED)
+    public, hidden = cache_folder(recipe), cache_folder(dataclasses.replace(recipe, seed=SEED.number))
+    assert stat.S_IMODE(hidden.stat().st_mode) == 0o700
+    assert stat.S_IMODE(public.stat().st_mode) & 0o005 == 0o005 & ~_umask()
+
+
+def _umask():
+    os.umask(mask := os.umask(0))
+    return mask
+
+
+def test_a_seed_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(UsageError, match="not found"):
         read_seed_file(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="cannot be read"):

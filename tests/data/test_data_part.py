@@ -37,11 +37,14 @@ def test_batches_are_shared_in_the_same_order(resident):
     )  # fmt: skip
     batches = Batches(split, device=torch.device("cpu"), resident=resident)
 
-    def epoch(part=None):
-        return list(batches.epoch(1, 7, shuffle=torch.Generator().manual_seed(0), part=part))
+    def epoch(part=None, skip=0):
+        return list(batches.epoch(1, 7, shuffle=torch.Generator().manual_seed(0), part=part, skip=skip))
 
     shares = [epoch(BatchPart.of_process(rank, processes=2, whole=7)) for rank in range(2)]
     assert len(epoch()) == 3
+    for (images, labels), (skipped, others) in zip(epoch(skip=1), epoch()[1:], strict=True):
+        assert torch.equal(images, skipped)
+        assert torch.equal(labels, others)
     for whole, *parts in zip(epoch(), *shares, strict=True):
         assert [len(labels) for _, labels in parts] == [3, 4]
         assert torch.equal(torch.cat([images for images, _ in parts]), whole[0])

@@ -198,12 +198,16 @@ def test_on_the_command_line(tmp_path, monkeypatch, capsys):
 
 
 def test_processes_render_their_own_part_of_every_batch(simulation):
-    def epoch(part=None):
+    def epoch(part=None, skip=0):
         stream = Stream(simulation, images=50, device=CPU)
-        return list(stream.epoch(2, 15, shuffle=torch.Generator().manual_seed(0), part=part)), stream.made
+        return list(stream.epoch(2, 15, shuffle=torch.Generator().manual_seed(0), part=part, skip=skip)), stream.made
 
     (whole, made), *shares = epoch(), *(epoch(BatchPart.of_process(rank, processes=2, whole=15)) for rank in range(2))
     assert (made, [count for _, count in shares]) == (45, [21, 24])
     for (images, labels), *parts in zip(whole, *(share for share, _ in shares), strict=True):
         assert torch.equal(torch.cat([part for part, _ in parts]), images)
         assert torch.equal(torch.cat([part for _, part in parts]), labels)
+    [(images, labels)], made = epoch(skip=2)  # an epoch that was stopped after two steps
+    assert made == 15
+    assert torch.equal(images, whole[2][0])
+    assert torch.equal(labels, whole[2][1])

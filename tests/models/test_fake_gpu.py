@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from fakegpu import Copies
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import zoo
 from zoo.data.augment import augment
@@ -16,22 +16,6 @@ NETWORKS = (
     "gconv/z2", "gconv/p4", "gconv/p4m", "gconv/p4m_resnet18", "gconv/p4m_convnext", "gconv/octic_small",
     "escnn/c4", "escnn/d4", "e2cnn/d8_2021", "timm/resnet18", "timm/vit_tiny", "timm/convnext_atto",
 )  # fmt: skip
-
-
-class Copies(TorchDispatchMode):
-    """Counts the tensors that are copied from one device to another, each of which makes the processor wait."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        if isinstance(result, Tensor) and func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
-            source = args[0] if func is torch.ops.aten._to_copy.default else args[1]
-            if source.device.type != result.device.type:
-                self.found.append(f"{func} {tuple(source.shape)}")
-        return result
 
 
 def logits_on_a_gpu(network: nn.Module, *, image_size: int) -> tuple[Tensor, list[str]]:

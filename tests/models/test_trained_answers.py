@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from zoo.errors import TrainingError
-from zoo.models.trained import TrainedClassifier
+from zoo.models.trained import TrainedClassifier, share_below
 
 
 class Odd(torch.nn.Module):
@@ -28,7 +28,12 @@ class Odd(torch.nn.Module):
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_an_answer_that_is_not_finite_is_refused(value, average):
     about = SimpleNamespace(
-        image_shape=(1, 2, 2), classes=("no_substructure", "b", "c"), model="toy/odd", temperature=2.0, outputs=None
+        image_shape=(1, 2, 2),
+        classes=("no_substructure", "b", "c"),
+        model="toy/odd",
+        temperature=2.0,
+        outputs=None,
+        recipe=SimpleNamespace(channels={}),
     )
     trained = TrainedClassifier(Odd(value), about=about)
     images = np.array([[[[1.0, 2.0], [3.0, 4.0]]], [[[1.0, 9.0], [3.0, 4.0]]]], np.float32)
@@ -40,3 +45,16 @@ def test_an_answer_that_is_not_finite_is_refused(value, average):
     uncalibrated = trained.predict_proba(images[:1], average=average, calibrated=False)
     assert uncalibrated == pytest.approx(found[:1])
     assert trained.predict_proba(images[:1], average=average).max() < uncalibrated.max()
+
+
+@pytest.mark.parametrize(
+    ("sample", "answers", "shares"),
+    [
+        ([3.0] * 9, [2.9, 3.0, 3.1], [0, 0, 1]),
+        ([0.0, 1.0, 2.0, 3.0, 4.0], [-1.0, 0.0, 1.0, 2.5, 4.0, 5.0], [0, 0, 0.25, 0.625, 1, 1]),
+        ([0.0, 1.0, 1.0, 1.0, 2.0], [1.0, 1.5], [0.25, 0.875]),
+        ([1e-43, 2e-43, 3e37], [1e-43, 2e-43, 1e38], [0, 0.5, 1]),
+    ],
+)
+def test_the_share_below_an_answer_counts_lower_ones_only(sample, answers, shares):
+    np.testing.assert_allclose(share_below(sample, np.array(answers)), shares, atol=1e-12)

@@ -212,3 +212,15 @@ def test_noise_is_that_of_the_pixels_under_a_smooth_galaxy():
     peak, noise = peak_and_noise(images)
     assert noise == pytest.approx(0.3, rel=0.15)
     assert peak == pytest.approx(25, abs=1.2)
+
+
+@pytest.mark.parametrize("value", [1e300, float("inf"), float("nan")])
+def test_a_description_that_the_reader_refuses_is_not_written(run_dir, tmp_path, value):
+    weights = read_weights(run_dir / store.WEIGHTS)
+    about = replace(weights.header.about, reference=(0.0, value))
+    with pytest.raises(DataError):
+        write_weights(tmp_path / "new.safetensors", weights.state, about=about, golden=weights.golden)
+    assert not (tmp_path / "new.safetensors").exists()
+    largest = replace(about, reference=(-3.4e38, 3.4e38))  # of a network in single precision
+    write_weights(tmp_path / "new.safetensors", weights.state, about=largest, golden=weights.golden)
+    assert read_header(tmp_path / "new.safetensors").about == largest

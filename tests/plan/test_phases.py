@@ -100,6 +100,8 @@ def test_phases_change_the_run_id_and_not_what_a_score_is_compared_with(plan):
     [
         ({"train.phases": "snr=50*3, *6", "epochs": 8}, "epochs=8 and train.phases=.* which has 9 epochs", {}),
         ({"train.phases": "snr=50"}, "does not end with its number of epochs", {}),
+        ({"train.phases": " , "}, "holds no phase", {}),
+        ({"train.phases": "None"}, "does not end with its number of epochs", {}),
         ({"train.phases": "snr=50*0"}, "does not end with its number of epochs", {}),
         ({"train.phases": "snr50*3"}, "'snr50' is not of the form NAME=VALUE", {}),
         ({"train.phases": "snr=50 snr=60*3"}, "snr is given twice", {}),

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from zoo.progress import PARENT_VARIABLE
 from zoo.results import store
 from zoo.run.launcher import Job
 from zoo.run.local import LocalLauncher
+from zoo.stopping import PARENT_VARIABLE
 
 
 @pytest.fixture

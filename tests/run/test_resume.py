@@ -22,6 +22,7 @@ import zoo
 from zoo.errors import DataError, Interrupted, UsageError
 from zoo.results import store
 from zoo.run.cell import run_cell
+from zoo.stopping import request_stop, stop_on_signals
 from zoo.train import loop as train_module
 from zoo.train.checkpoint import CHECKPOINT
 
@@ -71,6 +72,39 @@ def test_interrupted_training_resumes_bit_identically(plan, run_in, host, monkey
     assert resumed.test == whole.test
     assert (whole_dir / store.WEIGHTS).read_bytes() == (resumed_dir / store.WEIGHTS).read_bytes()
     assert len((resumed_dir / store.HISTORY).read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("step", [1, 4, 10])
+def test_a_training_that_is_stopped_within_an_epoch_resumes_bit_identically(plan, run_in, monkeypatch, step):
+    """The second epoch of ten steps is stopped after one of them. The network has dropout."""
+    cell = plan(augment="rotate")
+    whole, whole_dir = run_in(cell, "whole")
+    calls = []
+
+    def stopping(*arguments, **keywords):
+        calls.append(1)
+        if len(calls) == 10 + step:
+            request_stop("a test")
+        return augment(*arguments, **keywords)
+
+    augment = train_module.augment
+    with monkeypatch.context() as patch, stop_on_signals():
+        patch.setattr(train_module, "augment", stopping)
+        with pytest.raises(Interrupted, match="a test"):
+            run_in(cell, "cut")
+    counts = []
+    monkeypatch.setattr(
+        train_module, "augment", lambda *given, **keywords: counts.append(1) or augment(*given, **keywords)
+    )
+    resumed, resumed_dir = run_in(cell, "cut")
+    assert len(counts) == 30 - 10 - step
+    assert resumed.test == whole.test
+    assert (whole_dir / store.WEIGHTS).read_bytes() == (resumed_dir / store.WEIGHTS).read_bytes()
+    losses = [
+        [(entry["train_loss"], entry["lr"]) for entry in map(json.loads, (folder / store.HISTORY).open())]
+        for folder in (whole_dir, resumed_dir)
+    ]
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit", "empty", "other run", "other network"])

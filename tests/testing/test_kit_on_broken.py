@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from zoo.host import load_plugins
-from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
+from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
 from zoo.testing import launchers, listeners, plugins
 from zoo.testing.kit import Options, checks_of
 from zoo.testing.outcome import run_check
@@ -17,7 +17,7 @@ from zoo.testing.outcome import run_check
 TOYS = Path(__file__).parents[1] / "toys"
 HOST = load_plugins(files=sorted(TOYS.glob("broken*.py")), environment={})
 OPTIONS = Options(sizes=(16, 17), simulator="zoo_testing/painter")
-KINDS = (ModelSpec, DatasetSpec, SimulatorSpec, MetricSpec, TaskSpec, LauncherSpec)
+KINDS = (ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, MetricSpec, TaskSpec, LauncherSpec)
 BROKEN = {
     (kind.kind, spec.name.replace("_", "-")): spec
     for kind in KINDS

@@ -65,7 +65,7 @@ def zoo_simulators():
 
 
 def good(count):
-    return noise_images(count=count, image_size=16, channels=1, classes=3)
+    return noise_images(count=count, image_size=16, planes=1, classes=3)
 
 
 def signature(*, number):

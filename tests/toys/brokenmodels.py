@@ -184,7 +184,7 @@ def chance(*, in_chans, num_classes, image_size):
 
     from zoo.testing.toys import noise_images
 
-    known = noise_images(count=300, image_size=image_size, channels=in_chans, classes=num_classes)
+    known = noise_images(count=300, image_size=image_size, planes=in_chans, classes=num_classes)
     keys, labels = torch.from_numpy(known.images).flatten(1), torch.from_numpy(known.labels)
 
     def look(images):

@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 
 from zoo.hookspecs import hookimpl
-from zoo.specs import LauncherSpec, MetricSpec, TaskSpec
+from zoo.specs import ChannelSpec, LauncherSpec, MetricSpec, TaskSpec
 from zoo.tasks.classify import Classify
 
 METRICS = (
@@ -178,3 +178,32 @@ class NeverBlocks(_Launcher):
         for handle in handles:
             self.processes[handle].wait()
         return handles
+
+
+def _channel(change):
+    def channel(images, camera):
+        return change(images)
+
+    return channel
+
+
+def _set_precision(images):
+    import torch
+
+    torch.set_float32_matmul_precision("high")
+    return images[:, 0]
+
+
+CHANNELS = {
+    "plane": _channel(lambda images: images),
+    "batch_independence": _channel(lambda images: images[:, 0] - images.mean((0, 1))),
+    "turns_with_the_image": _channel(lambda images: images[:, 0].diff(dim=1, prepend=images[:, 0, :1])),
+    "images_kept": _channel(lambda images: images.mul_(2)[:, 0]),
+    "global_state": _channel(_set_precision),
+}
+globals().update({f"channel_{name}": channel for name, channel in CHANNELS.items()})
+
+
+@hookimpl
+def zoo_channels():
+    return [ChannelSpec(id=f"brokenothers/{name}", target=f"brokenothers:channel_{name}") for name in CHANNELS]

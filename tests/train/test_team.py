@@ -12,11 +12,11 @@ import pytest
 
 from zoo.cli import main
 from zoo.errors import MissingError, UsageError
-from zoo.progress import PARENT_VARIABLE
 from zoo.run import together
 from zoo.run.matrix import _job
 from zoo.run.together import Ending, run_together
 from zoo.run.where import Where
+from zoo.stopping import PARENT_VARIABLE
 from zoo.train.team import ALONE, Team, check_batch, check_devices, find_team
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}

@@ -20,6 +20,7 @@ from zoo.cli.lazy import LazyCommand
 from zoo.errors import UsageError, ZooError, nearest
 from zoo.escaping import visible
 from zoo.paths import user_path
+from zoo.stopping import stop_on_signals
 
 _COMMANDS = "zoo.plugin_commands"
 LEVELS = ("debug", "info", "warning", "error")
@@ -164,7 +165,7 @@ for command in (
         "show",
         "zoo.cli.inspect",
         "show",
-        "Show the details of a model, data set, simulator, launcher, metric, task or stored run.",
+        "Show the details of a model, data set, simulator, channel, launcher, metric, task or stored run.",
     ),
     LazyCommand(
         "simulate",
@@ -231,7 +232,10 @@ def _print_traceback(kind: type[BaseException], error: BaseException, trace: Tra
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 fine, 1 failed, 2 wrong usage, 3 something missing, 130 interrupted."""
+    """Run the command line and exit: 0 fine, 1 failed, 2 wrong usage, 3 something missing, 130 interrupted.
+
+    A cell that was stopped (`zoo run-cell`) exits with 75: it goes on when it is run again.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by the parent process, as with `>&-`
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open until we end
@@ -245,7 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     level = os.environ.get(LEVEL_VARIABLE, "").lower()
     logging.getLogger().setLevel(level.upper() if level in LEVELS else "WARNING")
     try:
-        code = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False) or 0
+        with stop_on_signals():  # processes that a command has started are ended in order
+            code = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False) or 0
     except ZooError as error:
         echo(f"Error: {error}", err=True)
         code = error.exit_code

@@ -184,7 +184,7 @@ def _measure_weights(
         trained = load_weights(host, path).to(device)
         if files:
             paths = require_files(expand(files, stdin=sys.stdin), files)
-            images, skipped = images_of_files(trained, read_pictures(paths, channels=trained.image_shape[0]))
+            images, skipped = images_of_files(trained, read_pictures(paths, channels=trained.stored_channels))
             about = f"images of {', '.join(files)}"
             for item in skipped:
                 echo(f"left out: {item.name}: {item.reason}", err=True)

@@ -22,7 +22,7 @@ from zoo.escaping import visible
 from zoo.isolation import plugin_code
 from zoo.paths import cache_dir, user_path
 from zoo.schema import plain
-from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
+from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def show(ctx: click.Context, name: str, store: Path, as_json: bool) -> None:
-    """Show the details of a model, data set, simulator, launcher, metric, task or stored run.
+    """Show the details of a model, data set, simulator, channel, launcher, metric, task or stored run.
 
     ID is an id or a name; of a run, its folder or the first digits of its run id.
     """
@@ -106,7 +106,7 @@ def _find_any(host: Host, name: str) -> Spec:
     from zoo import registry
 
     errors: list[UsageError | MissingError] = []
-    for kind in (ModelSpec, DatasetSpec, SimulatorSpec, LauncherSpec, MetricSpec, TaskSpec):
+    for kind in (ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, LauncherSpec, MetricSpec, TaskSpec):
         if errors and not host.specs_of(kind):
             continue  # a name can be valid although plugins offer no metric
         try:

@@ -64,7 +64,8 @@ def predict(
 ) -> None:
     """Classify images with trained weights, or score them.
 
-    Weights of the task anomaly answer a score for each image, and the share of normal validation images below it.
+    Weights of the task anomaly answer a score for each image, and the share of normal validation images below it; those
+    of the task regress answer an estimate with the ends of its 68 and 95 % intervals.
 
     WEIGHTS is a name such as p4m.modelA, a file, a run, or hf://owner/name. FILES are .npy, .npz, FITS, PNG, JPEG or
     .safetensors, folders of them, or - for a list of names on stdin. Unreadable files are listed and left out; the
@@ -90,7 +91,7 @@ def predict(
     trained = load_weights(host, path).to(device)
     echo(_weights_in_words(host, trained.about), err=True)
     summary, started = Summary(trained), time.perf_counter()
-    pictures = read_pictures(paths, channels=trained.image_shape[0])
+    pictures = read_pictures(paths, channels=trained.stored_channels)
     answers = classify(trained, pictures, preparation=preparation, average=average, batch_size=batch_size)
     style = _as_csv if as_csv else _as_json if as_json else _as_table
     report = _progress(started)
@@ -141,7 +142,8 @@ class Columns:
     """Numbers of an answer.
 
     Args:
-        names: Their names: classes, or "score" and the share of validation images below it.
+        names: Their names: classes, or "score" and the share of validation images below it, or truths and the ends of
+            their intervals.
         classes: Whether they are probabilities of classes, of which the highest is named.
         calibrated: Whether these probabilities are calibrated.
     """
@@ -160,6 +162,10 @@ def columns_of(about: About) -> Columns:
     """Return what the answers of some weights hold."""
     if about.outputs is None:
         return Columns(names=about.classes, classes=True, calibrated=about.temperature is not None)
+    if about.targets:
+        from zoo.inference.estimates import estimate_names
+
+        return Columns(names=estimate_names(about.targets), classes=False)
     scores = ("score",) if about.outputs == 1 else tuple(f"output_{k}" for k in range(about.outputs))
     return Columns(names=(*scores, *([SHARE] if about.reference and about.outputs == 1 else [])), classes=False)
 
@@ -171,7 +177,8 @@ def _row(item: Prediction | Skipped, columns: Columns) -> dict[str, Any]:
         return {"image": item.name, "error": item.reason}
     notes = [*item.notes, *(["pixels far outside the training images"] if item.unusual else [])]
     rest = {"peak": item.peak, "noise": item.noise, "notes": notes}
-    numbers = {name: float(value) for name, value in zip(columns.names, item.probabilities, strict=False)}
+    answers = item.estimates or item.probabilities
+    numbers = {name: float(value) for name, value in zip(columns.names, answers, strict=False)}
     if columns.classes:
         best = columns.names[int(item.probabilities.argmax())]
         return {

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.recipe import Recipe
+from zoo.data.recipe import SPLITS, Recipe
 from zoo.data.shards import SHARD_SIZE, file_sha256
 from zoo.data.split import Split
 from zoo.errors import DataError, MissingError, UsageError
@@ -67,6 +67,12 @@ class Export(Record, omit_defaults=True):
     number: Count = 0
     files: Mapping[str, str] = {}
 
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS or any(not self.sizes.get(name) for name in SPLITS):
+            raise ValueError(f"split or sizes: there are images of {', '.join(SPLITS)}, one or more of each")
+        if self.recipe.dataset != self.data:
+            raise ValueError(f"data is {self.data}, and the recipe makes images of {self.recipe.dataset}")
+
 
 def read_export(path: Path) -> Export:
     """Return the description of an export.
@@ -87,6 +93,17 @@ def read_export(path: Path) -> Export:
     return read_record(content, Export, what=str(path))
 
 
+def check_files(folder: Path, export: Export) -> None:
+    """Compare the files of an export that are there with their checksums: predictions are made from them.
+
+    Raises:
+        DataError: A file has been altered.
+    """
+    for name, sha256 in export.files.items():
+        if (folder / Path(name).name).exists():
+            _check_file(folder / Path(name).name, sha256)
+
+
 def prepare_export(folder: Path, export: Export) -> Export:
     """Write the description of an export into its folder, and return what is there.
 
@@ -101,13 +118,7 @@ def prepare_export(folder: Path, export: Export) -> Export:
     make_dir(folder)
     if (folder / DESCRIPTION).exists():
         there = read_export(folder)
-        differing = [
-            name
-            for name in export.__struct_fields__
-            if name not in ("number", "files", "zoo") and getattr(there, name) != getattr(export, name)
-        ]
-        if differing:
-            words = ", ".join(_difference(name, getattr(there, name), getattr(export, name)) for name in differing)
+        if words := differences(there, export):
             raise UsageError(f"{folder} holds another export: {words}.", hint="Choose another folder: --out DIR")
         return there
     names = [IDS, export.images, *([LABELS] if export.labels else [])]
@@ -118,6 +129,13 @@ def prepare_export(folder: Path, export: Export) -> Export:
         )
     _write_description(folder, export)
     return export
+
+
+def differences(there: Export, wanted: Export) -> str:
+    """Return in words what a stored description states otherwise than it should, or ""."""
+    names = [name for name in wanted.__struct_fields__ if name not in ("number", "files", "zoo")]
+    pairs = [(name, getattr(there, name), getattr(wanted, name)) for name in names]
+    return ", ".join(_difference(name, found, asked) for name, found, asked in pairs if found != asked)
 
 
 def _difference(name: str, there: Any, wanted: Any) -> str:
@@ -209,13 +227,12 @@ def _blocks(split: Split, order: NDArray[np.int64], progress: Progress | None) -
 
 
 def _write_npy(path: Path, split: Split, order: NDArray[np.int64], export: Export, progress: Progress | None) -> None:
-    shape = (len(order), *export.image_shape)
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    done = 0
-    for block in _blocks(split, order, progress):
-        array[done : done + len(block)] = block
-        done += len(block)
-    array.flush()
+    # Written and not mapped: a full disk is an error of write(), and kills a process that maps the file.
+    header = {"descr": "<f4", "fortran_order": False, "shape": (len(order), *export.image_shape)}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in _blocks(split, order, progress):
+            file.write(np.ascontiguousarray(block, "<f4").data)
 
 
 def _write_fits(path: Path, split: Split, order: NDArray[np.int64], export: Export, progress: Progress | None) -> None:

@@ -1,14 +1,17 @@
-"""Hidden seeds: test images of a blind challenge, with a commitment that is published before anything is scored.
+r"""Hidden seeds: test images of a blind challenge, with a commitment that is published before anything is scored.
 
 The secret is the text of a file. The seed of the images is a hash of it. The commitment is "SALT:SHA256": the salt is
 the hash of the recipe without the seed, the SHA-256 is that of salt and secret. It does not show the seed, and once the
-secret is published, everyone can check it: (printf %s SALT; cat FILE) | sha256sum.
+secret is published, everyone can check it: (printf %s SALT; tr -d '\r\n' < FILE) | sha256sum.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
+import stat
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,21 +19,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo.data.folder import cache_folder
 from zoo.data.open import Dataset
 from zoo.data.question import Question
 from zoo.data.recipe import Recipe
 from zoo.data.split import Split
 from zoo.errors import UsageError
 from zoo.lensing.draws import Draws
-from zoo.paths import regular_file
+from zoo.paths import make_dir, regular_file
 
 if TYPE_CHECKING:
     from zoo.host import Host
 
-LEAST_CHARACTERS, LEAST_DIFFERENT = 32, 8
-"""A shorter or more uniform secret could be found by trying."""
-_LARGEST_FILE = 10_000
-_MAKE_ONE = 'Make one: python -c "import secrets; print(secrets.token_hex(32), end=str())" > FILE'
+logger = logging.getLogger(__name__)
+
+LEAST_CHARACTERS, LEAST_DIFFERENT, LEAST_COMPRESSED = 32, 8, 28
+"""A secret with fewer characters, different characters, or bytes when compressed, could be found by trying."""
+MOST_CHARACTERS = 10_000
+_MAKE_ONE = 'Make one: python -c "import secrets; print(secrets.token_hex(32))" > FILE'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,23 +68,34 @@ def read_seed_file(path: Path) -> HiddenSeed:
     """Return the secret in a file.
 
     Raises:
-        UsageError: The file was not found or is unreadable, or its text could be found by trying.
+        UsageError: The file was not found or is unreadable, or its text could be found by trying, or is not one line.
     """
     try:
-        with regular_file(path).open(encoding="utf-8") as file:
-            text = file.read(_LARGEST_FILE)
+        with regular_file(path).open(encoding="utf-8", newline="") as file:
+            text = file.read(MOST_CHARACTERS + 3)
+            others = stat.S_IMODE(path.stat().st_mode) & 0o077
     except FileNotFoundError as error:
         raise UsageError(f"--seed-file {path} was not found.", hint=_MAKE_ONE) from error
     except (OSError, ValueError) as error:
         cause = getattr(error, "strerror", None) or "it is not a text"
         raise UsageError(f"--seed-file {path} cannot be read: {cause}.", hint=_MAKE_ONE) from error
-    secret = text.strip()
-    if len(secret) < LEAST_CHARACTERS or len(set(secret)) < LEAST_DIFFERENT:
+    secret = text.removesuffix("\n").removesuffix("\r")
+    # The published command hashes the bytes of the file without the end of its line.
+    if len(secret) > MOST_CHARACTERS or not secret.isprintable() or secret != secret.strip():
         raise UsageError(
-            f"--seed-file {path} holds a seed that could be found by trying: it needs at least {LEAST_CHARACTERS} "
-            f"characters, {LEAST_DIFFERENT} of them different.",
+            f"--seed-file {path} is not one line of up to {MOST_CHARACTERS:,} printable characters, without blanks "
+            "around it.",
             hint=_MAKE_ONE,
         )
+    repeats = len(zlib.compress(secret.encode(), 9)) < LEAST_COMPRESSED
+    if len(secret) < LEAST_CHARACTERS or len(set(secret)) < LEAST_DIFFERENT or repeats:
+        raise UsageError(
+            f"--seed-file {path} holds a seed that could be found by trying: it needs at least {LEAST_CHARACTERS} "
+            f"characters, {LEAST_DIFFERENT} of them different, and no repetition.",
+            hint=_MAKE_ONE,
+        )
+    if others:
+        logger.warning("%s can be read by other users of this machine: chmod 600 %s", path, path)
     return HiddenSeed(secret=secret)
 
 
@@ -120,7 +137,17 @@ def open_published(
             hint="Use the seed file that the images were exported with.",
         )
     secret = replace(recipe, seed=seed.number, commitment="")
+    _make_private(cache_folder(secret))
     opened = Dataset(host, secret, sizes, question=question, progress=progress).split(split)
     keys = Draws(f"{seed.secret}\0{split}", np.arange(len(opened))).bits("order of a challenge")[:, 0]
     places = np.argsort(np.argsort(keys))
     return replace(opened, ids=[f"hidden-{split}-{place:07d}" for place in places])
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder that only its owner can look into: its files hold the seed and the labels."""
+    make_dir(folder)
+    try:
+        folder.chmod(0o700)
+    except OSError as error:
+        logger.warning("%s holds the hidden seed, and others may read it: %s", folder, error.strerror or error)

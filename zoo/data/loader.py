@@ -37,7 +37,7 @@ class Batches:
 
     def __init__(self, split: Split, *, device: torch.device, resident: bool | None = None) -> None:
         self.device = device
-        self.labels = torch.as_tensor(np.asarray(split.labels), device=device)
+        self.labels = torch.as_tensor(split.asked, device=device)
         self.ids = split.ids
         self._chunks = split.chunks
         self._starts = np.cumsum([0] + [len(chunk) for chunk in self._chunks])
@@ -72,7 +72,13 @@ class Batches:
         return host.to(self.device)
 
     def epoch(
-        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: BatchPart | None = None
+        self,
+        number: int,
+        batch_size: int,
+        *,
+        shuffle: torch.Generator | None = None,
+        part: BatchPart | None = None,
+        skip: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images and labels of an epoch in full batches; every epoch has the same images.
 
@@ -81,8 +87,9 @@ class Batches:
             batch_size: Number of images in a batch.
             shuffle: CPU generator of the order; None keeps the order of the split.
             part: Part of each batch that is yielded.
+            skip: Number of batches at the start that are left out.
         """
-        return self.batches(batch_size, shuffle=shuffle, drop_last=True, part=part)
+        return self.batches(batch_size, shuffle=shuffle, drop_last=True, part=part, skip=skip)
 
     def image_at(self, number: int, position: int, *, shuffle: torch.Generator) -> str:
         """Return the name of an image by its position in an epoch.
@@ -101,6 +108,7 @@ class Batches:
         shuffle: torch.Generator | None = None,
         drop_last: bool = False,
         part: BatchPart | None = None,
+        skip: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images and labels.
 
@@ -109,12 +117,14 @@ class Batches:
             shuffle: CPU generator of the order; None keeps the order of the split.
             drop_last: Whether a last, smaller batch is left out (never the only one).
             part: Part of each batch that is yielded; all batches are full ones then.
+            skip: Number of batches at the start that are left out.
         """
         order = torch.arange(len(self)) if shuffle is None else torch.randperm(len(self), generator=shuffle)
         stop = len(self)
         if drop_last and stop > batch_size:
             stop -= stop % batch_size
-        positions = [order[start : min(start + batch_size, stop)] for start in range(0, stop, batch_size)]
+        starts = range(skip * batch_size, stop, batch_size)
+        positions = [order[start : min(start + batch_size, stop)] for start in starts]
         if part is not None:
             positions = [part.take(batch) for batch in positions]
         images = map(self.gather, positions) if self.resident else ahead(self.gather, positions)

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from zoo import registry
 from zoo.data.about import all_params
+from zoo.data.channels import Camera, camera_of, open_channels
 from zoo.data.content import check_content
-from zoo.data.folder import fill_folder, open_folder
+from zoo.data.folder import cache_folder, fill_folder, open_folder
 from zoo.data.images import ImageSet, assign_splits, chunks_of
-from zoo.data.question import RESTRICTED, Question, all_classes
+from zoo.data.question import Question, all_classes
 from zoo.data.recipe import Recipe
 from zoo.data.simulate import Simulation
 from zoo.data.split import Split, check_labels, from_shards
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, UsageError, nearest
 from zoo.isolation import plugin_code
 from zoo.lensing.population import Population
 from zoo.specs import DatasetSpec, SimulatorSpec
@@ -50,6 +51,7 @@ class Dataset:
         folder: Folder that simulated images are only read from; default: the cache, which is filled.
         question: Labels of the images, and the images that may be trained on; None keeps all classes apart.
         train_seed: Seed of other training images than those of the recipe; None keeps these.
+        new_noise: Whether the training images are without noise, which is drawn while a network trains.
         progress: Function called with split, images made, images to be made while it simulates.
 
     Raises:
@@ -67,6 +69,7 @@ class Dataset:
         folder: Path | None = None,
         question: Question | None = None,
         train_seed: int | None = None,
+        new_noise: bool = False,
         progress: SimulationProgress | None = None,
     ) -> None:
         if recipe.commitment:  # its seed of 0 would give other images
@@ -76,11 +79,17 @@ class Dataset:
             )
         self.recipe, self.sizes, self.folder, self.progress = recipe, dict(sizes), folder, progress
         self.spec = registry.find(host, DatasetSpec, recipe.dataset)
-        self.train_seed = train_seed
+        self.train_seed, self.new_noise = train_seed, new_noise
         self.question = question or all_classes(self.spec)
         self._host = host
         check_code(host, recipe)
         check_content(recipe.params, self.spec.paths, recipe.content, what=self.spec.id)
+        if unknown := [name for name in recipe.params if name not in self.spec.params]:  # recipes come from files, too
+            raise DataError(
+                f"The recipe of these images states {unknown[0]}, which is not a parameter of {self.spec.id}."
+                f"{nearest(unknown[0], self.spec.params)}",
+                hint=f"Its parameters: zoo show {self.spec.id}",
+            )
         build = registry.load_target(self.spec)
         with plugin_code(self.spec.id, "the images", may_take_long=True):
             self._content = build(**all_params(self.spec, recipe.params))
@@ -97,7 +106,14 @@ class Dataset:
             channels, height, width = self._content.images.shape[1:]
             return channels, height, width
         size = self._content.instrument.image_size
-        return 1, size, size
+        return 1 + len(self.recipe.channels), size, size
+
+    @property
+    def camera(self) -> Camera | None:
+        """Camera that derived channels are computed for; None without such channels."""
+        if not self.recipe.channels or isinstance(self._content, ImageSet):
+            return None
+        return camera_of(self._content, self.recipe.stream("train"))
 
     @property
     def instrument(self) -> Instrument | None:
@@ -106,9 +122,10 @@ class Dataset:
 
     def recipe_of(self, name: str) -> Recipe:
         """Return the recipe of a split's images."""
-        if name != "train" or self.train_seed is None:
+        if name != "train":
             return self.recipe
-        return replace(self.recipe, seed=self.train_seed)
+        seed = self.recipe.seed if self.train_seed is None else self.train_seed
+        return replace(self.recipe, seed=seed, noiseless=self.new_noise)
 
     def simulation(self, *, expected_images: int, split: str = "") -> Simulation:
         """Return what makes the images.
@@ -127,8 +144,14 @@ class Dataset:
                 hint="See which data sets are simulated: zoo list-datasets",
             )
         engine = registry.find(self._host, SimulatorSpec, self.recipe.simulator)
+        recipe, camera, channels, without = self.recipe_of(split), self.camera, None, None
+        if camera is not None:
+            channels = open_channels(self._host, recipe.channels, camera, of=self.spec.id)
+            without = cache_folder(recipe.of_image_alone)
         return Simulation(
-            recipe=self.recipe_of(split),
+            recipe=recipe,
+            channels=channels,
+            without=without,
             classes=self.spec.classes,
             population=self._content,
             render=registry.load_target(engine),
@@ -161,11 +184,10 @@ class Dataset:
             labels = _first_labels(content, self.recipe_of(name).stream(name), images, classes=self.spec.classes)
         check_labels(name, labels, self.spec.classes)
         present = set(self.question.labels(labels).tolist())
-        needed = self.question.allowed if name in RESTRICTED else range(len(classes))
-        if missing := [classes[k] for k in needed if k not in present]:
+        if missing := [classes[k] for k in self.question.of_split(name) if k not in present]:
             raise DataError(
                 f"{self.spec.id}: the {images} {_IN_WORDS[name]} images show no {' and no '.join(missing)}: "
-                f"{_USELESS[name]}.",
+                f"{'no loss can choose an epoch' if self.question.trained_on and name == 'val' else _USELESS[name]}.",
                 hint=f"Try: --set {name}_images=500",
             )
 

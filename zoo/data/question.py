@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.split import Split
-from zoo.errors import UsageError, nearest
+from zoo.data.targets import target_values
+from zoo.errors import DataError, UsageError, nearest
 from zoo.specs import DatasetSpec
 
 RESTRICTED = ("train", "val")
-"""Splits that hold only images which may be trained on; the test split holds all."""
+"""Splits that hold only images which may be trained on; the test split holds all, unless truths are estimated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +25,14 @@ class Question:
         classes: Names of the labels.
         merged: Index in `classes` for each class of the data set.
         trained_on: Indices in `classes` whose images are in the training and validation splits; empty for all.
+        targets: Stored truths that are estimated (`zoo.data.targets`); the test split, too, holds images of
+            `trained_on` only then.
     """
 
     classes: tuple[str, ...]
     merged: tuple[int, ...]
     trained_on: tuple[int, ...] = ()
+    targets: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> tuple[int, ...]:
@@ -40,17 +44,37 @@ class Question:
         """Names of the classes that training is restricted to; empty without a restriction."""
         return tuple(self.classes[k] for k in self.trained_on)
 
+    def of_split(self, name: str) -> tuple[int, ...]:
+        """Return the indices of the classes whose images a split, such as "test", holds."""
+        return self.allowed if name in RESTRICTED or self.targets else tuple(range(len(self.classes)))
+
     def labels(self, labels: NDArray[Any]) -> NDArray[np.int64]:
         """Return the labels [N] for those of the data set."""
         of_question: NDArray[np.int64] = np.asarray(self.merged, dtype=np.int64)[labels]
         return of_question
 
     def apply(self, split: Split) -> Split:
-        """Return a split of the data set with these labels; of training and validation, the allowed images only."""
+        """Return a split of the data set with these labels and targets; of training and validation, the allowed images.
+
+        Raises:
+            UsageError: A target is not stored beside the images.
+            DataError: A target is undefined for an image.
+        """
         asked = replace(split, classes=self.classes, labels=self.labels(split.labels))
-        if not self.trained_on or split.name not in RESTRICTED:
+        if len(kept := self.of_split(split.name)) < len(self.classes):
+            asked = asked.select(np.flatnonzero(np.isin(asked.labels, kept)))
+        if not self.targets:
             return asked
-        return asked.select(np.flatnonzero(np.isin(asked.labels, self.trained_on)))
+        values = target_values(self.targets, parameters=asked.parameters, truth=asked.truth)
+        if (undefined := ~np.isfinite(values)).any():
+            row, k = (int(found[0]) for found in np.nonzero(undefined))
+            bad = sorted({self.classes[label] for label in asked.labels[undefined.any(1)]})
+            raise DataError(
+                f"{self.targets[k]} is undefined for {int(undefined.any(1).sum())} of {len(asked)} images of the "
+                f"split '{split.name}', of the class {' and '.join(bad)}; the first is {asked.ids[row]}.",
+                hint="Name the classes in which it is defined: --task regress:NAME,classes=A+B",
+            )
+        return replace(asked, targets=values)
 
 
 def all_classes(spec: DatasetSpec) -> Question:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 SPLITS = ("train", "val", "test")
@@ -42,8 +42,11 @@ class Recipe:
         code: Plugins that make the images: distribution -> version (with a digest of the code of an editable
             installation), or file -> digest. Without those of this project, where a change of the images raises the
             version of the data set or simulator.
+        channels: Derived channels beside the image: id -> version of its spec, and of others' plugins their code as in
+            `code`; empty for the image alone.
         commitment: Commitment to a hidden seed (`zoo.data.hidden`), which made the images in place of `seed`; "" where
             the seed is public.
+        noiseless: Whether the images are the mean of all exposures, without noise.
     """
 
     dataset: str
@@ -56,6 +59,8 @@ class Recipe:
     content: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
     commitment: str = ""
+    noiseless: bool = False
+    channels: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; `Recipe(**recipe.to_json())` gives the recipe back.
@@ -64,7 +69,8 @@ class Recipe:
         """
         plain = {recipe_field.name: getattr(self, recipe_field.name) for recipe_field in fields(self)}
         plain["params"] = dict(self.params)
-        for name in ("content", "code", "commitment"):
+        plain["channels"] = dict(self.channels)
+        for name in ("content", "code", "commitment", "noiseless", "channels"):
             if not plain[name]:
                 del plain[name]
         return plain
@@ -79,6 +85,16 @@ class Recipe:
     def hash(self) -> str:
         """16 hex digits that name this recipe."""
         return short_hash(self.identity())
+
+    @property
+    def plugins(self) -> tuple[str | None, ...]:
+        """Ids of what makes the images: data set, simulator (or None), derived channels."""
+        return (self.dataset, self.simulator, *sorted(self.channels))
+
+    @property
+    def of_image_alone(self) -> Recipe:
+        """The recipe without derived channels."""
+        return replace(self, channels={})
 
     def stream(self, split: str) -> str:
         """Return the name of a split's random numbers.

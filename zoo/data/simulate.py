@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo import registry
+from zoo.data.channels import Channels
 from zoo.data.recipe import Recipe
-from zoo.data.shards import SHARD_SIZE
+from zoo.data.shards import SHARD_SIZE, DamagedShard, read_shard, shard_identity, shard_path
 from zoo.data.truth import joined, truth_arrays
 from zoo.errors import DataError, UsageError, nearest
 from zoo.isolation import plugin_code
@@ -26,6 +27,10 @@ from zoo.processor import one_torch_thread
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
     from zoo.host import Host
     from zoo.lensing.population import Population
 
@@ -76,6 +81,8 @@ class Simulation:
         device: Device to render on.
         expected_images: Number of images that all processes will make in all, by which the simulator chooses how to
             work once and for all; two choices differ by rounding.
+        channels: Derived channels beside the image; None for the image alone.
+        without: Folder of the same images without derived channels, which are taken from there where it holds them.
     """
 
     recipe: Recipe
@@ -85,6 +92,8 @@ class Simulation:
     device: str
     expected_images: int
     masses: tuple[str, ...] = ()
+    channels: Channels | None = None
+    without: Path | None = None
 
     def expose(self, split: str, indices: NDArray[np.int64]) -> tuple[Scenes, Observed]:
         """Return the scenes with these numbers, and images [n, H, W] of them on the device.
@@ -141,7 +150,7 @@ class Simulation:
             return observe(
                 pixels.rendered, selected(scenes.exposure, chosen),
                 draws=Draws(self.recipe.stream(split), indices[chosen]), reference=pixels.brightest,
-                expected_images=self.expected_images,
+                expected_images=self.expected_images, noiseless=self.recipe.noiseless,
             )  # fmt: skip
 
         return _finished(finish, len(indices), on_cpu=rendered.source.device.type == "cpu")
@@ -161,18 +170,17 @@ class Simulation:
             progress: Function called with the images that are done.
 
         Returns:
-            "image" [n, 1, H, W] float32, "label" [n], "parameter.NAME" [n] of every parameter, and "truth.NAME", see
+            "image" [n, C, H, W] float32, "label" [n], "parameter.NAME" [n] of every parameter, and "truth.NAME", see
             `zoo.data.truth`.
         """
         size = self.population.instrument.image_size
-        images = np.empty((len(indices), 1, size, size), np.float32)
+        images = np.empty((len(indices), self.image_channels, size, size), np.float32)
         columns: list[dict[str, NDArray[Any]]] = []
         truths: list[dict[str, NDArray[Any]]] = []
-        fine = self.population.instrument.divided().image_size
-        step = max(1, PIXELS_AT_A_TIME.get(self.device, PIXELS_AT_A_TIME["cpu"]) // fine**2)
+        step = self._images_at_a_time()
         for start in range(0, len(indices), step):
             scenes, observed = self.expose(split, indices[start : start + step])
-            images[start : start + step, 0] = observed.image.cpu().numpy()
+            images[start : start + step] = self.with_channels(observed.image[:, None]).cpu().numpy()
             columns.append(_columns(scenes, observed))
             truths.append(truth_arrays(scenes))
             if progress is not None:
@@ -184,14 +192,55 @@ class Simulation:
         self, split: str, number: int, *, progress: Callable[[int], None] | None = None
     ) -> dict[str, NDArray[Any]]:
         """Return the content of shard `number` of a split."""
+        if (stored := self._without_channels(split, number)) is not None:
+            return {**stored, "image": self._with_channels_beside(stored["image"], progress)}
         return self.arrays(split, np.arange(number * SHARD_SIZE, (number + 1) * SHARD_SIZE), progress=progress)
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of an image, derived ones included."""
+        return 1 + (0 if self.channels is None else len(self.channels))
+
+    def with_channels(self, images: Tensor) -> Tensor:
+        """Return images [n, 1, H, W] with the derived channels of the recipe."""
+        return images if self.channels is None else self.channels.beside(images)
+
+    def _without_channels(self, split: str, number: int) -> dict[str, NDArray[Any]] | None:
+        """Return a shard of the same images without derived channels, if it is stored."""
+        if self.channels is None or self.without is None:
+            return None
+        identity = shard_identity(self.recipe.of_image_alone, split, number)
+        try:
+            return read_shard(shard_path(self.without / split, number), identity=identity)
+        except (FileNotFoundError, DamagedShard):
+            return None
+
+    def _with_channels_beside(
+        self, images: NDArray[np.float32], progress: Callable[[int], None] | None
+    ) -> NDArray[np.float32]:
+        """Return stored images [n, 1, H, W] with derived channels, which are computed on the device."""
+        import torch
+
+        found = np.empty((len(images), self.image_channels, *images.shape[2:]), np.float32)
+        step = self._images_at_a_time()
+        for start in range(0, len(images), step):
+            some = torch.from_numpy(np.array(images[start : start + step])).to(self.device)
+            found[start : start + step] = self.with_channels(some).cpu().numpy()
+            if progress is not None:
+                progress(min(start + step, len(images)))
+        return found
+
+    def _images_at_a_time(self) -> int:
+        fine = self.population.instrument.divided().image_size
+        return max(1, PIXELS_AT_A_TIME.get(self.device, PIXELS_AT_A_TIME["cpu"]) // fine**2)
 
     def shard_bytes(self) -> int:
         """Return about how large the file of a shard is: pixels and columns, without the header."""
         scenes = self.population.sample(np.arange(SHARD_SIZE), self.recipe.stream("train"))
         columns = len(scenes.parameters) + len(COLUMNS) + 1
         truth = sum(values.nbytes for values in truth_arrays(scenes).values())
-        return SHARD_SIZE * (4 * self.population.instrument.image_size**2 + 8 * columns) + truth
+        pixels = self.image_channels * self.population.instrument.image_size**2
+        return SHARD_SIZE * (4 * pixels + 8 * columns) + truth
 
 
 def check_scenes(scenes: object, count: int) -> None:

@@ -29,6 +29,7 @@ class Split:
         labels: [N] int64.
         ids: N texts.
         parameters: Scene parameters: name -> [N] float64.
+        targets: [N, T] truths that a task estimates; None where it asks for labels.
         truth: Scenes of simulated images, as `zoo.data.truth` stores them; empty for others.
 
     Raises:
@@ -41,6 +42,7 @@ class Split:
     labels: NDArray[np.int64]
     ids: list[str]
     parameters: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    targets: NDArray[np.float64] | None = None
     truth: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -59,6 +61,11 @@ class Split:
     def class_counts(self) -> tuple[int, ...]:
         """Number of images of each class."""
         return tuple(np.bincount(self.labels, minlength=len(self.classes)).tolist())
+
+    @property
+    def asked(self) -> NDArray[Any]:
+        """What a task asks of the images: labels [N], or targets [N, T] in float32."""
+        return np.asarray(self.labels, np.int64) if self.targets is None else self.targets.astype(np.float32)
 
     @property
     def images(self) -> NDArray[np.float32]:
@@ -96,6 +103,7 @@ class Split:
             labels=self.labels[index],
             ids=[self.ids[i] for i in index],
             parameters={name: values[index] for name, values in self.parameters.items()},
+            targets=None if self.targets is None else self.targets[index],
             truth=truth_arrays(self.scenes(index)) if OFFSET in self.truth else {},
         )
 

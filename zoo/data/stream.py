@@ -81,19 +81,26 @@ class Stream:
         return self.question.apply(split)
 
     def epoch(
-        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: BatchPart | None = None
+        self,
+        number: int,
+        batch_size: int,
+        *,
+        shuffle: torch.Generator | None = None,
+        part: BatchPart | None = None,
+        skip: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the images [n, 1, H, W] and labels [n] of an epoch in full batches, on the device.
+        """Yield the images [n, C, H, W] and labels [n] of an epoch in full batches, on the device.
 
         Args:
             number: Number of the epoch, from 1.
             batch_size: Number of images in a batch; at most those of an epoch.
             shuffle: CPU generator of the order; None keeps it.
             part: Part of each batch that is rendered and yielded.
+            skip: Number of batches at the start that are left out.
         """
         count = len(self) - len(self) % batch_size
         order = torch.arange(len(self)) if shuffle is None else torch.randperm(len(self), generator=shuffle)
-        wanted = (number - 1) * len(self) + order[:count]
+        wanted = (number - 1) * len(self) + order[skip * batch_size : count]
         if part is not None:
             wanted = wanted.view(-1, batch_size)[:, part.start : part.stop].flatten()
             batch_size = len(part)
@@ -116,7 +123,7 @@ class Stream:
         return f"{STREAM}-{(number - 1) * len(self) + int(torch.randperm(len(self), generator=shuffle)[position]):09d}"
 
     def render(self, index: Tensor, *, simulation: Simulation | None = None) -> tuple[Tensor, Tensor]:
-        """Return images [n, 1, H, W] and labels [n] on the device, finished.
+        """Return images [n, C, H, W] and labels [n] on the device, finished.
 
         Args:
             index: [n] numbers of images in the stream, on the CPU.
@@ -124,8 +131,9 @@ class Stream:
         """
         started = time.perf_counter()
         with torch.cuda.stream(self._cuda) if self._cuda is not None else contextlib.nullcontext():
-            scenes, observed = (simulation or self.simulation).expose(STREAM, index.numpy())
-            images = observed.image[:, None].to(self.device)
+            of_phase = simulation or self.simulation
+            scenes, observed = of_phase.expose(STREAM, index.numpy())
+            images = of_phase.with_channels(observed.image[:, None]).to(self.device)
             labels = torch.as_tensor(self.question.labels(scenes.label)).to(self.device)
             if self._cuda is not None:
                 self._cuda.synchronize()

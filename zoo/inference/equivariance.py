@@ -174,7 +174,9 @@ def images_of_files(
             skipped.append(item)
         else:
             images.append(item.pixels)
-    return np.stack(images) if images else np.zeros((0, *trained.image_shape), np.float32), skipped
+    if not images:
+        return np.zeros((0, *trained.image_shape), np.float32), skipped
+    return trained.complete(torch.from_numpy(np.stack(images))).numpy(), skipped
 
 
 def _measured(

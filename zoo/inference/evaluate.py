@@ -128,6 +128,7 @@ def evaluation_recipe(
         simulator=simulator or made_by.simulator or "",
         device=device,
         seed=seed,
+        channels=made_by.channels,
     )
 
 
@@ -256,7 +257,7 @@ def predictions(
     logits = torch.from_numpy(np.log(np.clip(answers, 1e-30, None)) if trained.about.outputs is None else answers)
     if words := not_finite(logits, split.ids.__getitem__):
         raise DataError(f"{trained.about.model} cannot be scored on {data}: {words}.")
-    return logits, torch.from_numpy(split.labels.astype(np.int64))
+    return logits, torch.from_numpy(split.asked)
 
 
 def _question_of(host: Host, spec: DatasetSpec, about: About) -> Question:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import UsageError
+from zoo.inference.estimates import estimates
 from zoo.inference.read import Picture, Skipped
 from zoo.inference.resample import SAME_SCALE, resample_image, seen_part
 from zoo.models.pixels import FAR, far_outside, peak_and_noise
@@ -69,6 +70,7 @@ class Prediction:
         scale_assumed: Whether the pixel scale of the training images was assumed, because no other was stated.
         notes: Further remarks on the image.
         share_below: Share of the validation images with a lower answer, of a task with one number for an image.
+        estimates: Values and intervals of the truths that the network estimates; see `zoo.inference.estimates`.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Prediction:
     scale_assumed: bool
     notes: tuple[str, ...] = ()
     share_below: float | None = None
+    estimates: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +237,8 @@ def _answer(
     probabilities = trained.answers(images, average=average, batch_size=batch_size, calibrated=True)
     placed = trained.about.outputs == 1 and trained.about.reference
     shares = trained.share_below(probabilities[:, 0]) if placed else None
+    targets = trained.about.targets
+    estimated = estimates(targets, probabilities).tolist() if targets else [()] * len(prepared)
     peak, noise = peak_and_noise(images)
     pixels = trained.about.pixels
     unusual = far_outside(peak, pixels.peak) | far_outside(noise, pixels.noise)
@@ -255,6 +260,7 @@ def _answer(
             scale_assumed=item.scale_assumed,
             notes=item.notes,
             share_below=None if shares is None else float(shares[i]),
+            estimates=tuple(estimated[i]),
         )
 
 

@@ -101,6 +101,7 @@ def observe(
     draws: Draws,
     reference: Brightest | None = None,
     expected_images: int | None = None,
+    noiseless: bool = False,
 ) -> Observed:
     """Scale, expose and read out.
 
@@ -116,9 +117,11 @@ def observe(
         draws: Random numbers of the same n scenes; noise i depends on its seed, its index and the type of device.
         reference: Brightest reference pixels, which a given SNR or peak refers to; default: those of `rendered`.
         expected_images: Number of images that this run will observe in all its calls; no image depends on it.
+        noiseless: Whether each pixel has the mean of all exposures in place of one.
 
     Raises:
-        UsageError: A pixel would collect more counts than can be drawn, or a number of them that is not finite.
+        UsageError: Noiseless images would be scaled by their own noise, or a pixel would collect more counts than can
+            be drawn, or a number of them that is not finite.
     """
     import torch
 
@@ -142,7 +145,15 @@ def observe(
             hint="Lower snr, peak, sky, exposure_seconds or the lens light.",
         )
     seeds = (draws.bits("noise")[:, 0] >> np.uint64(1)).tolist()
-    counts = poisson(mean_counts, seeds=seeds, expected_images=expected_images)
+    if noiseless:
+        if exposure.scaling != "none":
+            raise UsageError(
+                f"Images with scaling {exposure.scaling} are scaled by their own noise, which cannot be drawn anew.",
+                hint="Leave out new_noise, or set data.scaling=none",
+            )
+        counts = mean_counts
+    else:
+        counts = poisson(mean_counts, seeds=seeds, expected_images=expected_images)
     image = counts / seconds_ - sky_
     if exposure.scaling == "minmax":
         low, high = image.amin((1, 2), keepdim=True), image.amax((1, 2), keepdim=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from zoo import registry
 from zoo.errors import TrainingError
+from zoo.models.answer_units import AnswerUnits
 from zoo.models.network import build_network
 from zoo.models.own_training import check_loss
 from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
+    from zoo.models.weights_file import Target
 
 
 class Classifier(nn.Module):
@@ -33,6 +35,7 @@ class Classifier(nn.Module):
     def __init__(self, network: nn.Module, *, channels: int) -> None:
         super().__init__()
         self.network = network
+        self.units: AnswerUnits | None = None
         self.register_buffer("mean", torch.zeros(channels, 1, 1))
         self.register_buffer("std", torch.ones(channels, 1, 1))
 
@@ -40,6 +43,15 @@ class Classifier(nn.Module):
         """Take mean and standard deviation [C] of the pixels of the training split."""
         self.mean.copy_(mean[:, None, None])
         self.std.copy_(std[:, None, None])
+
+    def estimate(self, targets: Sequence[Target], *, standardised: bool) -> None:
+        """Give the answers the units of targets; without targets they stay as they are.
+
+        Args:
+            targets: Stored truths that the network estimates.
+            standardised: Whether the network answers in units of the targets; one that fits itself does not.
+        """
+        self.units = AnswerUnits(targets, standardised=standardised).to(self.mean.device) if targets else None
 
     def forward(self, images: Tensor, labels: Tensor | None = None, turn: int | None = None) -> Tensor:
         """Return predictions [N, K] for raw images [N, C, H, W]; with labels, the network's own loss.
@@ -56,7 +68,8 @@ class Classifier(nn.Module):
         if labels is not None:
             loss = network.loss if turn is None else partial(network.training_losses, turn=turn)
             return check_loss(loss(standardised, labels), name=type(self.network).__name__)
-        return with_columns(network(standardised), images=images)
+        answers = with_columns(network(standardised), images=images)
+        return answers if self.units is None else self.units(answers)
 
 
 def with_columns(predictions: Tensor, *, images: Tensor) -> Tensor:

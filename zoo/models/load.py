@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo import registry
+from zoo.data.channels import open_channels
 from zoo.devices import in_float32
 from zoo.errors import DataError, MissingError, UsageError
 from zoo.models.classifier import build_classifier
@@ -70,8 +71,12 @@ def fill_classifier(host: Host, weights: Weights) -> TrainedClassifier:
     problems = differences(weights.state, classifier.state_dict())
     if problems:
         raise DataError(f"{path} does not fit the installed {about.model}: {'; '.join(problems)}.", hint=_AGAIN)
-    trained = TrainedClassifier(classifier.network, about=about)
+    channels = None
+    if about.camera is not None:
+        channels = open_channels(host, about.recipe.channels, about.camera, of=str(path))
+    trained = TrainedClassifier(classifier.network, about=about, channels=channels)
     trained.load_state_dict(weights.state)
+    trained.estimate(about.targets, standardised=not spec.fits_itself)
     trained.eval()
     _check_golden(trained, weights)
     return trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from zoo.plurals import counted
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from zoo.data.channels import Channels
     from zoo.models.weights_file import About
 
 AVERAGES = {"none": range(1), "p4": range(4), "d4": range(8)}
@@ -31,11 +33,12 @@ class TrainedClassifier(Classifier):
     Args:
         network: Network that maps standardised images to logits.
         about: Description of the network and its training images.
+        channels: Derived channels that the network needs; None for images as they are stored.
     """
 
-    def __init__(self, network: nn.Module, *, about: About) -> None:
+    def __init__(self, network: nn.Module, *, about: About, channels: Channels | None = None) -> None:
         super().__init__(network, channels=about.image_shape[0])
-        self.about = about
+        self.about, self.channels = about, channels
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -44,8 +47,13 @@ class TrainedClassifier(Classifier):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of the images that it takes."""
+        """Channels, height and width of the images that it takes; derived channels are added where they are missing."""
         return self.about.image_shape
+
+    @property
+    def stored_channels(self) -> int:
+        """Channels of an image before others are derived from it."""
+        return self.about.image_shape[0] - len(self.about.recipe.channels)
 
     def predict_proba(
         self, images: Any, *, average: str = "none", batch_size: int = 64, calibrated: bool = True
@@ -97,8 +105,7 @@ class TrainedClassifier(Classifier):
 
         The weights file holds quantiles of these answers; between two of them the share is interpolated.
         """
-        quantiles = np.asarray(self.about.reference)
-        return np.asarray(np.interp(answers, quantiles, np.linspace(0, 1, len(quantiles)), left=0.0, right=1.0))
+        return share_below(self.about.reference, answers)
 
     def _finite(self, answers: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return answers [N, K], all of them finite.
@@ -128,9 +135,10 @@ class TrainedClassifier(Classifier):
         with np.errstate(over="ignore"):  # what becomes infinite is refused below
             array = images if isinstance(images, Tensor) else np.array(images, dtype=np.float32)  # of any byte order
         batch = torch.as_tensor(array).float()
-        if batch.ndim in (2, 3) and self.image_shape[0] == 1:
+        if batch.ndim in (2, 3) and self.stored_channels == 1:
             batch = batch.reshape(-1, 1, *batch.shape[-2:])
-        if batch.ndim != 4 or tuple(batch.shape[1:]) != self.image_shape:
+        shapes = [self.image_shape, (self.stored_channels, *self.image_shape[1:])]
+        if batch.ndim != 4 or tuple(batch.shape[1:]) not in shapes:
             raise DataError(
                 f"Images of shape {tuple(batch.shape)}; {self.about.model} was trained on [N, "
                 f"{', '.join(map(str, self.image_shape))}].",
@@ -142,10 +150,16 @@ class TrainedClassifier(Classifier):
         self.eval()
         with torch.inference_mode(), in_float32():
             parts = [
-                self._average(part.to(self.mean.device), AVERAGES[average], temperature)
+                self._average(self.complete(part.to(self.mean.device)), AVERAGES[average], temperature)
                 for part in batch.split(batch_size)
             ]
         return torch.cat(parts).numpy() if parts else np.zeros((0, self.about.columns), np.float32)
+
+    def complete(self, images: Tensor) -> Tensor:
+        """Return images [n, C, H, W] with the derived channels that the network needs, where they have none."""
+        if self.channels is None or images.shape[1] == self.image_shape[0]:
+            return images
+        return self.channels.beside(images)
 
     def _average(self, images: Tensor, elements: range, temperature: float) -> Tensor:
         def answers(images: Tensor) -> Tensor:
@@ -159,3 +173,14 @@ class TrainedClassifier(Classifier):
 def _softmax(logits: Tensor, temperature: float) -> Tensor:
     """Return probabilities [N, K]; NaN for an image with a logit that is not finite, also one that is -infinity."""
     return (logits.float() / temperature).softmax(1).where(logits.isfinite().all(1, keepdim=True), torch.nan)
+
+
+def share_below(quantiles: Sequence[float], answers: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the share of a sample that is lower than each answer [N], from quantiles at equal steps from 0 to 1.
+
+    Of an answer that many of the sample have, such as a constant one, only what lies below it counts.
+    """
+    # From above: np.interp takes the last of several equal places.
+    falling = -np.asarray(quantiles, np.float64)[::-1]
+    above = np.interp(-np.asarray(answers, np.float64), falling, np.linspace(0, 1, len(falling)), left=0.0, right=1.0)
+    return np.asarray(1 - above)

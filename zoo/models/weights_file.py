@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from msgspec import Meta
 
+from zoo.data.channels import Camera
 from zoo.data.phases import Phase
 from zoo.data.recipe import Recipe
 from zoo.errors import DataError
@@ -37,6 +38,7 @@ _LARGEST_HEADER = 100_000_000  # the safetensors library's own limit
 # Files come from anywhere, and what they say ends up in file names and in networks to be built. The bounds are far
 # beyond any image; they keep out infinities, and whole numbers that no float can hold.
 Finite: TypeAlias = Annotated[float, Meta(gt=-1e30, lt=1e30)]
+Answer: TypeAlias = Annotated[float, Meta(gt=-1e39, lt=1e39)]  # of a network, in single precision
 Positive: TypeAlias = Annotated[float, Meta(gt=0, lt=1e30)]
 Length: TypeAlias = Annotated[int, Meta(gt=0)]
 RunId: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
@@ -75,6 +77,21 @@ class Init(Record):
     new: tuple[str, ...]
 
 
+class Target(Record, omit_defaults=True):
+    """A stored truth that a network estimates, with the unit of its answers; see `zoo.models.answer_units`.
+
+    Args:
+        name: Name of the truth.
+        centre, scale: Mean and standard deviation of the training split; a network answers in these units.
+        spread: Factor of the widths that a network answers, fitted on the validation split.
+    """
+
+    name: str
+    centre: Finite
+    scale: Positive
+    spread: Positive = 1.0
+
+
 class About(Record, omit_defaults=True):
     """Everything that is needed to build the classifier again and to judge its predictions.
 
@@ -98,6 +115,8 @@ class About(Record, omit_defaults=True):
         outputs: Numbers that the network answers for an image; None where they are the logits of the classes.
         reference: Quantiles, at equal steps from 0 to 1, of the answers for the validation images, to place an answer
             among them; empty for classification.
+        targets: Stored truths that the network estimates, with the units of its answers; empty in other tasks.
+        camera: Camera that derived channels (`recipe.channels`) are computed for; None without them.
     """
 
     model: str
@@ -117,7 +136,9 @@ class About(Record, omit_defaults=True):
     task: str = ""
     trained_on: tuple[str, ...] = ()
     outputs: Length | None = None
-    reference: tuple[Finite, ...] = ()
+    reference: tuple[Answer, ...] = ()
+    targets: tuple[Target, ...] = ()
+    camera: Camera | None = None
 
     @property
     def columns(self) -> int:
@@ -125,6 +146,8 @@ class About(Record, omit_defaults=True):
         return self.outputs or len(self.classes)
 
     def __post_init__(self) -> None:
+        if self.recipe.channels and (self.camera is None or self.image_shape[0] <= len(self.recipe.channels)):
+            raise ValueError("it has derived channels without a camera, or without an image")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes names one of {', '.join(self.classes)} twice")
 
@@ -165,7 +188,7 @@ def write_weights(path: Path, state: Mapping[str, Tensor], *, about: About, gold
     """Write a file of weights, whole or not at all, and return the SHA-256 of its tensors.
 
     Raises:
-        DataError: The file cannot be written.
+        DataError: The file cannot be written, or its description holds a value that the reader refuses.
     """
     from safetensors.torch import save
 
@@ -176,6 +199,8 @@ def write_weights(path: Path, state: Mapping[str, Tensor], *, about: About, gold
     entries, start = _parse(data := save(on_cpu), path)
     digest = _digest(entries, memoryview(data)[start:])
     content = json.loads(json_text({"format": FORMAT, "sha256": digest, **plain(about)}, what=path.name))
+    described = {name: value for name, value in content.items() if name not in ("format", "sha256")}
+    read_record(described, About, what=f"{path}: its header")  # what the reader refuses is not written
     entry = json.dumps({**content, _ENTRY_SHA256: _entry_sha256(content)}, sort_keys=True)
     with written_whole(path) as temporary:
         temporary.write_bytes(save(on_cpu, metadata={_ENTRY: entry}))

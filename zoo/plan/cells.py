@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
@@ -11,6 +10,7 @@ from zoo.budgets import find_budget
 from zoo.data.content import pin_paths
 from zoo.data.folder import folder_digest
 from zoo.data.phases import Phase
+from zoo.data.recipe import Recipe
 from zoo.devices import planned_device, resolve_device, resolve_precision
 from zoo.errors import UsageError, nearest
 from zoo.paths import user_path
@@ -33,7 +33,7 @@ from zoo.plan.tasks import answering, rule_of
 from zoo.plurals import counted
 from zoo.results.cell import Cell
 from zoo.specs import DatasetSpec, ModelSpec
-from zoo.tasks.find import task_of_option
+from zoo.tasks.find import completed, task_of_option
 from zoo.weights.start import resolve_init
 
 if TYPE_CHECKING:
@@ -76,9 +76,10 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
     for dataset in datasets:
         asked, task = task_of_option(host, dataset, request.task)
         rule = rule_of(request, task)
-        if task.question.trained_on and settings.get("stream"):
+        if (task.question.trained_on or task.question.targets) and settings.get("stream"):
+            what = "needs stored truths" if task.question.targets else "trains on some classes only"
             raise UsageError(
-                f"The task {asked.name} trains on some classes only; a stream renders all of them.",
+                f"The task {asked.name} {what}; a stream renders all classes and keeps their labels.",
                 hint="Leave out --stream.",
             )
         recipe = benchmark_recipe(
@@ -106,14 +107,18 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             needed = {split: size for split, size in sizes.items() if split != "train" or not stream}
             recipe = recipe_of_folder(dataset, recipe, request.images, needed)
             images = {split: folder_digest(request.images, split, size) for split, size in needed.items()}
-        try_population(host, dataset, recipe)
+        asked, task, left_out = completed(asked, dataset, try_population(host, dataset, recipe))
+        if left_out:
+            note(f"{dataset.id}: {left_out}")
         if request.images is not None and budget_phases_of(dataset, recipe, settings=settings, budget=budget, epochs=1):
             note(
                 f"the phases of budget {budget.name} on {dataset.id} are left out: the training images of --images "
                 "have the parameters of the test images"
             )
-        # Those of a budget make classes easier to tell apart, which a task that trains on some of them has no use for.
-        without = request.images is not None or (task.question.trained_on and not phases_given)
+        # Those of a budget make classes easier to tell apart, which a task that trains on some of them has no use for,
+        # and change the distribution of truths.
+        own_images = task.question.trained_on or task.question.targets
+        without = request.images is not None or (own_images and not phases_given)
         phase_settings = {**settings, PHASES: ""} if without else settings
         phases_of: dict[int, tuple[Phase, ...]] = {0: ()}  # epochs -> phases; 0 of a network that fits itself
         for model in answering(host, models, asked, request, note=note):
@@ -126,6 +131,8 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     )
             training = {**model.training, **budget.training, **given[model.id]}
             resolved = None if model.fits_itself else TrainingSettings(**training)
+            if resolved is not None and resolved.new_noise:
+                _check_new_noise(dataset, request, recipe, stream=stream)
             epochs = 0 if resolved is None else resolved.epochs
             if epochs not in phases_of:
                 phases_of[epochs] = make_phases(
@@ -135,14 +142,16 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             mine = {**settings, **own_settings[model.id]}
             hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}
             hparams, content = pin_paths(hparams, model.paths)
+            # A network that fits itself is built for the image alone.
+            mine_of_images = recipe.of_image_alone if model.fits_itself else recipe
             cells += [
                 Cell(
                     model=model.id,
                     model_version=model.version,
                     hparams=hparams,
-                    recipe=recipe,
+                    recipe=mine_of_images,
                     sizes=sizes,
-                    training={} if resolved is None else asdict(resolved),
+                    training={} if resolved is None else resolved.recorded(),
                     phases=phases,
                     phases_from="budget" if phases and not phases_given else "",
                     seed=seed,
@@ -153,7 +162,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     content=content,
                     images=images,
                     precision=resolve_precision(request.precision, device, bf16_devices=_bf16_devices(model)),
-                    versions=registry.installed_versions(host, model.id, dataset.id, recipe.simulator),
+                    versions=registry.installed_versions(host, model.id, *mine_of_images.plugins),
                 )
                 for seed in seeds
             ]
@@ -165,6 +174,26 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
 def _bf16_devices(model: ModelSpec) -> tuple[str, ...]:
     """Return where "auto" is bf16; the fit of a network that fits itself is in its own precision on every device."""
     return ("cuda",) if model.fits_itself else model.bf16_devices
+
+
+def _check_new_noise(dataset: DatasetSpec, request: Request, recipe: Recipe, *, stream: bool) -> None:
+    """Refuse new noise for images that have theirs already.
+
+    Raises:
+        UsageError: The images exist already, or are streamed, or have channels that are computed from them.
+    """
+    if not dataset.simulated or request.images is not None:
+        what = dataset.id if request.images is None else f"--images {request.images}"
+        raise UsageError(f"new_noise=true: the images of {what} contain noise already.", hint="Leave out new_noise.")
+    if recipe.channels:
+        raise UsageError(
+            f"new_noise=true: {', '.join(recipe.channels)} would have to be computed again in every epoch.",
+            hint="Leave out new_noise, or data.channels",
+        )
+    if stream:
+        raise UsageError(
+            "new_noise=true and a stream, whose images are new in every epoch.", hint="Leave out one of the two."
+        )
 
 
 def _training(host: Host, settings: Mapping[str, Any], request: Request) -> dict[str, Any]:

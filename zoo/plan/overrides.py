@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zoo.budgets import Budget
+from zoo.data.channels import SETTING as CHANNELS
 from zoo.data.recipe import SPLITS, canonical_json
 from zoo.errors import UsageError, nearest
 from zoo.phase_text import NO_PHASES
@@ -182,6 +183,7 @@ def check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datase
         *data_names,
         *(f"{TRAIN}{name.removeprefix('data.')}" for name in data_names),
         PHASES,
+        CHANNELS,
     }
     for name in settings:
         bare = name.removeprefix("model.")

@@ -13,10 +13,10 @@ from zoo.data.shards import MOST_IMAGES
 from zoo.devices import planned_device
 from zoo.errors import UsageError
 from zoo.plan.overrides import SIZE_SETTINGS, check_names, check_plain, data_params
-from zoo.plan.recipes import make_recipe, try_population
+from zoo.plan.recipes import channels_of, make_recipe, try_population
 from zoo.plan.settings import SETTING_NAMES
 from zoo.specs import DatasetSpec
-from zoo.tasks.find import task_of_option
+from zoo.tasks.find import completed, task_of_option
 from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -81,9 +81,9 @@ def plan_problem(
                 hint=f"Parameters of the data are data.NAME; numbers of images are {', '.join(SIZE_SETTINGS)}.",
             )
     check_names(settings, [], [dataset])
-    asked, opened = task_of_option(host, dataset, task)
+    asked, _ = task_of_option(host, dataset, task)  # an unknown name is refused before anything is drawn
     recipe = benchmark_recipe(host, dataset, budget=chosen, settings=settings, simulator=simulator, device=device)
-    try_population(host, dataset, recipe)
+    asked, opened, _ = completed(asked, dataset, try_population(host, dataset, recipe))
     sizes = numbers_of_images(chosen, settings)
     return BenchmarkProblem(
         dataset=dataset, recipe=recipe, sizes=sizes, budget=chosen.name, asked=asked.text, task=opened
@@ -122,4 +122,5 @@ def benchmark_recipe(
             raise UsageError(
                 f"{dataset.id} needs {name}, which has no default.", hint=f"Write: --set data.{name}=VALUE"
             )
-    return make_recipe(host, dataset, params=params, simulator=simulator, device=device)
+    channels = channels_of(host, dataset, settings)
+    return make_recipe(host, dataset, params=params, simulator=simulator, device=device, channels=channels)

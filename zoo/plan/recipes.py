@@ -6,10 +6,12 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.data.about import all_params, recorded_params, typed_params
+from zoo.data.channels import SETTING, read_channels
 from zoo.data.content import pin_paths
 from zoo.data.recipe import Recipe, canonical_json
 from zoo.devices import resolve_device
@@ -21,12 +23,20 @@ from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
+    from zoo.lensing.scenes import Scenes
 
 TRIAL_SCENES = 256
 
 
 def make_recipe(
-    host: Host, dataset: DatasetSpec, *, params: Mapping[str, Any], simulator: str, device: str, seed: int = 0
+    host: Host,
+    dataset: DatasetSpec,
+    *,
+    params: Mapping[str, Any],
+    simulator: str,
+    device: str,
+    seed: int = 0,
+    channels: Mapping[str, str] = MappingProxyType({}),
 ) -> Recipe:
     """Return the recipe of a data set.
 
@@ -37,14 +47,20 @@ def make_recipe(
         simulator: Id or name; "" for the default one; used where the data set is simulated.
         device: A resolved one; images are rendered there if the simulator can.
         seed: Seed of the images.
+        channels: Derived channels, as in `Recipe.channels`.
 
     Raises:
-        UsageError: The simulator is unknown.
+        UsageError: The simulator is unknown, or channels are to be derived from stored images.
         MissingError: The plugin of the simulator is absent.
         DataError: A file among the parameters cannot be read.
     """
     params, content = pin_paths(recorded_params(dataset, typed_params(dataset, params)), dataset.paths)
     if not dataset.simulated:
+        if channels:
+            raise UsageError(
+                f"{dataset.id} consists of stored images: their camera is unknown, and no channel can be derived.",
+                hint=f"Leave out --set {SETTING}; which data sets are simulated: zoo list-datasets",
+            )
         return Recipe(
             dataset=dataset.id,
             dataset_version=dataset.version,
@@ -64,7 +80,14 @@ def make_recipe(
         simulator_version=engine.version,
         seed=seed,
         device_type="cuda" if device == "cuda" and engine.device == "any" else "cpu",
+        channels=dict(channels),
     )
+
+
+def channels_of(host: Host, dataset: DatasetSpec, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the derived channels among some settings, as `Recipe.channels`; a data set's own parameter is none."""
+    given = SETTING in settings and SETTING.removeprefix("data.") not in dataset.params
+    return read_channels(host, settings[SETTING]) if given else {}
 
 
 def recipe_of_folder(dataset: DatasetSpec, recipe: Recipe, folder: Path, sizes: Mapping[str, int]) -> Recipe:
@@ -153,21 +176,25 @@ def plan_images(
             raise UsageError(f"--set {setting}: images are not trained.", hint="Parameters of the data are data.NAME.")
     params = data_params(dataset, None, settings)
     recipe = make_recipe(
-        host, dataset, params=params, simulator=simulator, device=resolve_device(device), seed=seed
+        host, dataset, params=params, simulator=simulator, device=resolve_device(device), seed=seed,
+        channels=channels_of(host, dataset, settings),
     )  # fmt: skip
     try_population(host, dataset, recipe)
     return dataset, recipe
 
 
-def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> None:
+def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> Scenes | None:
     """Draw a few scenes of a simulated data set, so that impossible parameters stop the plan and not its cells.
+
+    Returns:
+        Scenes of the training split; None where images exist already.
 
     Raises:
         UsageError: A parameter is impossible, or the simulator does not render what the scenes contain.
         MissingError: The data set cannot be loaded.
     """
     if not dataset.simulated:
-        return  # opening images that exist may take long
+        return None  # opening images that exist may take long
     import numpy as np
 
     from zoo.data.simulate import check_scenes
@@ -177,10 +204,11 @@ def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> None:
     try:
         params = all_params(dataset, recipe.params)
         with plugin_code(dataset.id, "sample"):
-            scenes = build(**params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
+            scenes: Scenes = build(**params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
         check_scenes(scenes, TRIAL_SCENES)
         engine = registry.find_simulator(host, recipe.simulator or "")
         check_masses(scenes, simulator=engine.id, known=engine.masses)
+        return scenes
     except UsageError as error:
         raise UsageError(f"{dataset.id}: {error.args[0]}", hint=error.hint) from error
     except ZooError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -33,6 +33,8 @@ class TrainingSettings:
         init: Weights to start from, as the plan resolved them ("sha256:..."); empty: at random. See
             `zoo.weights.start`.
         stream: Render the training images as they are needed, every epoch new ones; see `zoo.data.stream`.
+        new_noise: Keep the training images without noise, and expose each of them anew in every epoch; see
+            `zoo.data.new_noise`.
     """
 
     epochs: Annotated[int, Meta(ge=1, le=100_000)] = 10
@@ -47,6 +49,7 @@ class TrainingSettings:
     patience: Annotated[int, Meta(ge=0, le=100_000)] = 0
     init: Annotated[str, Meta(pattern="^(sha256:.*)?$")] = ""
     stream: bool = False
+    new_noise: bool = False
 
     def __post_init__(self) -> None:
         for name, kind in _kinds().items():
@@ -55,6 +58,10 @@ class TrainingSettings:
                 msgspec.convert(value, kind)
             except msgspec.ValidationError as error:
                 raise UsageError(_explain(name, value, kind)) from error
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the settings as a cell keeps them: without those that came later, where they are the defaults."""
+        return {name: value for name, value in asdict(self).items() if name not in LATER or value != LATER[name]}
 
 
 @cache
@@ -77,5 +84,7 @@ def _explain(name: str, value: Any, kind: Any) -> str:
     return f"{name}={value!r} must be a number from {limits.ge:g} to {math.inf if limits.le is None else limits.le:g}."
 
 
+LATER: dict[str, Any] = {"new_noise": False}
+"""Settings that came later, with their defaults: run ids of trainings without them still hold."""
 SETTING_NAMES = tuple(field.name for field in fields(TrainingSettings))
 CHOICES = {name: get_args(kind) for name, kind in _kinds().items() if get_origin(kind) is Literal}

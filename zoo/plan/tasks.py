@@ -21,7 +21,8 @@ _MOST_NAMED = 8
 
 def answers(model: ModelSpec, asked: Asked) -> bool:
     """Whether a model answers a task."""
-    return asked.name in model.tasks
+    others = () if model.fits_itself else asked.spec.networks_of
+    return not {asked.name, *others}.isdisjoint(model.tasks)
 
 
 def answering(

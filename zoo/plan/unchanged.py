@@ -27,7 +27,7 @@ def check_unchanged(host: Host, cell: Cell, *, images: Path | None) -> None:
     Raises:
         DataError: Another version of a plugin, or other files or images at a path.
     """
-    loaded = registry.installed_versions(host, cell.model, cell.data, cell.recipe.simulator)
+    loaded = registry.installed_versions(host, cell.model, *cell.recipe.plugins)
     for name, version in cell.versions.items():
         if name in loaded and loaded[name] != version:
             raise DataError(

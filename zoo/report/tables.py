@@ -128,7 +128,8 @@ def _table(
 
 def _name(result: RunResult) -> str:
     cell = result.cell
-    how = [*(["streamed"] if cell.training.get("stream") else []), *(["phases"] if cell.phases else [])]
+    done = {"streamed": cell.training.get("stream"), "new noise": cell.training.get("new_noise"), "phases": cell.phases}
+    how = [words for words, holds in done.items() if holds]
     return f"{cell.model} ({', '.join(how)})" if how else cell.model
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.channels import describe_channels
 from zoo.data.phases import describe_phases
 from zoo.data.recipe import canonical_json
 from zoo.results.cell import SCHEMA, Cell
@@ -23,13 +24,14 @@ def problem_key(cell: Cell, *, any_train_size: bool = False) -> str:
     """Return a text that is equal for cells whose scores may stand in one table.
 
     Args:
-        cell: Cell of the result. Its phases are left out: the images of a test do not depend on them.
+        cell: Cell of the result. Its phases are left out, since the images of a test do not depend on them, and
+            derived channels, since they are computed from these images.
         any_train_size: Let the number of training images differ, as along a learning curve.
     """
     sizes = {name: size for name, size in cell.sizes.items() if not (any_train_size and name == "train")}
     # All that decides what the images are, versions too; where they were rendered changes their noise only.
     # Not the precision of the training, which a network may choose: scores are computed in float32.
-    images = {**cell.recipe.identity(), "device_type": None}
+    images = {**cell.recipe.of_image_alone.identity(), "device_type": None}
     key = [cell.data, cell.budget, sizes, cell.rule, images, cell.task]
     given = {name: digest for name, digest in cell.images.items() if not (any_train_size and name == "train")}
     return canonical_json([*key, given] if given else key)
@@ -101,6 +103,9 @@ def _decided(cell: Cell, any_train_size: bool) -> dict[str, Any]:
     if content.pop("train_seed", None) is not None:
         content["training images"] = "of each seed"
     content.pop("predictions", None)  # a method that was trained several times elsewhere, each with its seed
+    content["recipe"] = cell.recipe.of_image_alone.identity()
+    if channels := describe_channels(cell.recipe.channels):
+        content["channels"] = channels
     if content.pop("phases", None):
         content["trained on"] = describe_phases(cell.phases)
     if any_train_size:

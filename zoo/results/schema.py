@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from zoo.environment import Environment
-from zoo.models.weights_file import Init
+from zoo.models.weights_file import Init, Target
 from zoo.results.cell import Cell
 from zoo.schema import Count, Record
 from zoo.scores.schema import AnyScores, Calibration, Equivariance, Interval, Probe, Scores
@@ -199,6 +199,8 @@ class Finished(Record, omit_defaults=True):
         calibration: Scores of calibrated probabilities; None in results of earlier versions and for predictions made
             elsewhere. `test` holds those of the probabilities as the network gives them.
         scored: Origin of predictions that were made elsewhere; None for runs.
+        targets: Stored truths that the network estimates: mean and standard deviation of the training split, and the
+            factor of the widths that was fitted on the validation split; empty in other tasks.
         fit_notes: What a network that fits itself says of its fits, such as how many failed.
         probe: Scalar probe of the images, in results of earlier versions; a baseline has taken its place.
     """
@@ -225,6 +227,7 @@ class Finished(Record, omit_defaults=True):
     calibration: Calibration | None = None
     scored: Scored | None = None
     probe: Probe | None = None
+    targets: tuple[Target, ...] = ()
     fit_notes: tuple[str, ...] = ()
     plugins: Mapping[str, str] = msgspec.field(default_factory=dict)
     metric_code: Mapping[str, str] = msgspec.field(default_factory=dict)

@@ -18,9 +18,12 @@ from zoo.results.schema import Finished
 from zoo.results.tasks import task_of_result
 from zoo.schema import plain
 from zoo.tasks.find import CORE, Tasks
+from zoo.tasks.task import Task
 
 TOLERANCE = 1e-6
 """Largest difference of a score computed again: another numpy or torch sums in another order."""
+AUC_TOLERANCE = 1e-3
+"""Largest difference of a validation AUC from that at the end of its epoch: logits of a GPU differ a little."""
 TEMPERATURE_TOLERANCE = 1e-3
 """Largest relative difference of a temperature fitted again: its minimum is flat."""
 FILES = (store.WEIGHTS, store.PREDICTIONS)
@@ -83,6 +86,8 @@ def verify_run(run_dir: Path, *, tasks: Tasks = CORE) -> Verdict:
         except DataError as error:
             problems.append(error.args[0].replace(str(run_dir / name), name).removesuffix("."))
     try:
+        if not problems:  # of a file that is lost or altered, nothing is compared
+            problems += _compare_statements(result, task_of_result(result, tasks=tasks))
         problems += _compare_scores(run_dir, result, tasks)
     except (ZooError, LookupError, TypeError, ValueError, RuntimeError) as error:
         problems.append(f"{store.PREDICTIONS} cannot be scored: {error}")
@@ -146,6 +151,49 @@ def _compare_scores(run_dir: Path, result: Finished, tasks: Tasks) -> list[str]:
     wrong = [name for name in again if name in stored and not close(again[name], stored[name], TOLERANCE)]
     return problems + [
         f"{name} is {again[name]:.6g} by the stored predictions, {stored[name]:.6g} in the result" for name in wrong
+    ]
+
+
+def _compare_statements(result: Finished, task: Task) -> list[str]:
+    """Compare what a result states of its images and its validation with predictions, history and weights.
+
+    Predictions that were copied from another run do not give the validation score of the epoch that was kept.
+    """
+    import numpy as np
+    import torch
+
+    arrays, _ = store.read_arrays(result.run_dir / store.PREDICTIONS)
+    pairs: dict[str, tuple[Any, Any, float]] = {}  # name -> stated, found, tolerance
+    for split in ("val", "test"):
+        if f"{split}.labels" in arrays and split in result.data.counts:
+            found = np.bincount(arrays[f"{split}.labels"], minlength=len(result.classes)).tolist()
+            pairs |= {
+                f"data.counts.{split}.{k}": (stated, found[k], 0) for k, stated in enumerate(result.data.counts[split])
+            }
+    if result.scored is None and result.val is not None and "val.logits" in arrays:
+        logits, labels = (torch.from_numpy(arrays[f"val.{name}"]) for name in ("logits", "labels"))
+        history = read_history(result)
+        kept = history[result.val.epoch - 1]
+        rule = result.cell.rule
+        best = history[-1] if rule == "last" else max(history, key=lambda entry: entry.selects(rule))
+        pairs["val.epoch"] = result.val.epoch, best.epoch, 0
+        if kept.val_auc is not None:
+            pairs["val.auc"] = result.val.auc, kept.val_auc, TOLERANCE
+            pairs["val_auc of the history"] = kept.val_auc, task.validate(logits, labels)["val_auc"], AUC_TOLERANCE
+        if result.val.loss is not None:
+            pairs["val.loss"] = result.val.loss, kept.val_loss, TOLERANCE * abs(kept.val_loss)
+        about = read_header(result.run_dir / store.WEIGHTS).about
+        shapes = zip(result.data.image_shape, about.image_shape, strict=True)
+        pairs |= {f"data.image_shape.{k}": (stated, found, 0) for k, (stated, found) in enumerate(shapes)}
+        again = task.reference(logits.double().numpy())
+        pairs |= {
+            f"quantile {k} of the weights": (stated, found, TOLERANCE * abs(found))
+            for k, (stated, found) in enumerate(zip(about.reference, again, strict=False))
+        }
+    return [
+        f"{name} is {found:.6g} by the stored files, {stated} in the result"
+        for name, (stated, found, tolerance) in pairs.items()
+        if stated is None or not close(stated, found, tolerance)
     ]
 
 

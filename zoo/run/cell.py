@@ -17,12 +17,12 @@ from torch import Tensor
 
 from zoo import registry
 from zoo.data.loader import Batches
+from zoo.data.open import Dataset
 from zoo.data.split import Split
 from zoo.environment import describe, peak_memory_bytes
 from zoo.errors import ZooError
 from zoo.escaping import visible
 from zoo.isolation import contained
-from zoo.lensing.instrument import Instrument
 from zoo.models.copies import copy_of
 from zoo.models.load import golden_predictions
 from zoo.models.pixels import SAMPLE, summary
@@ -95,8 +95,7 @@ def run_cell(
         if stored is not None and not force:
             return stored
         (run_dir / store.RESULT).unlink(missing_ok=True)
-        again = [run_dir / CHECKPOINT, run_dir / store.FRESH] if force else []
-        for leftover in [*run_dir.glob(".*.part"), *again]:
+        for leftover in [*run_dir.glob(".*.part"), *([run_dir / CHECKPOINT, run_dir / store.FRESH] if force else [])]:
             leftover.unlink(missing_ok=True)
         host.emit("zoo_run_started", cell=cell.to_json(), run_dir=run_dir)
         started = time.perf_counter()
@@ -159,13 +158,15 @@ def _run(
     # A network that fits itself has no initial weights.
     before = None if cell.fits_itself else measure_equivariance(
         copy_of(classifier), few_images, group, name=val_split.ids.__getitem__,
-        when="Validation images before the training",
+        when="Validation images before the training", classes=not prepared.task.targets,
     )  # fmt: skip
 
-    epochs_here = 0
+    epochs_here, before_stop, fit_started = 0, 0.0, time.perf_counter()
 
     def epoch_ended(entry: Epoch) -> None:
-        nonlocal epochs_here
+        nonlocal epochs_here, before_stop
+        if not epochs_here:  # an earlier session may have been stopped within this epoch
+            before_stop = max(0.0, entry.seconds - (time.perf_counter() - fit_started))
         epochs_here += 1
         host.emit("zoo_epoch_ended", cell=cell.to_json(), run_dir=run_dir, epoch=entry.epoch, metrics=plain(entry))
 
@@ -177,8 +178,11 @@ def _run(
     task, own, when = prepared.task, fitted.own, "Validation images after the training"
     val_logits, val_labels = own.predictions if own else predict(classifier, fitted.val_data, when=when)
     temperature = fit_temperature(val_logits, val_labels) if task.weights_outputs is None else None
+    if task.targets:
+        task, val_logits = task.calibrated(val_logits, val_labels)
+        classifier.estimate(task.targets, standardised=not cell.fits_itself)
     about = _about(
-        cell, spec, train_split, instrument=prepared.data.instrument, init=prepared.init, task=task,
+        cell, spec, train_split, data=prepared.data, init=prepared.init, task=task,
         reference=task.reference(val_logits.double().numpy()), temperature=temperature,
     )  # fmt: skip
     chosen = _some_of_classes(val_split, most=GOLDEN_IMAGES)
@@ -199,8 +203,9 @@ def _run(
         classifier, Batches(test_split, device=device), when="Test images after the training"
     )
     after = measure_equivariance(
-        classifier, few_images, group, name=val_split.ids.__getitem__, when="Validation images, turned, at the end"
-    )
+        classifier, few_images, group, name=val_split.ids.__getitem__, when="Validation images, turned, at the end",
+        classes=not task.targets,
+    )  # fmt: skip
     cost = Cost(
         parameters=prepared.trial.cost.parameters,
         macs=prepared.trial.cost.macs,
@@ -230,7 +235,7 @@ def _run(
             waited_share=waited_share(history),
         )
     # Of all sessions, counted by epochs: an interruption does not make a run cheaper.
-    earlier_seconds = sum(entry.seconds for entry in history[: -epochs_here or None])
+    earlier_seconds = before_stop + sum(entry.seconds for entry in history[: -epochs_here or None])
     chance = task.chance_loss(train_split.class_counts)
     finished = Finished(
         schema=SCHEMA,
@@ -263,6 +268,7 @@ def _run(
         calibration=None
         if temperature is None
         else calibrated_scores(test_logits, test_labels, test_split.classes, temperature=temperature),
+        targets=task.targets,
         fit_notes=fit_notes(classifier.network, name=cell.model) if own else (),
         not_begun=0 if cell.fits_itself else epochs_at_chance(history, chance=chance),
     )
@@ -274,7 +280,7 @@ def _about(
     spec: ModelSpec,
     split: Split,
     *,
-    instrument: Instrument | None,
+    data: Dataset,
     init: Init | None,
     task: Task,
     reference: tuple[float, ...],
@@ -282,7 +288,7 @@ def _about(
 ) -> About:
     """Return what the weights must carry to be used without this run's folder."""
     sample = np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(np.int64))
-    pixel_scale = cell.recipe.params.get("pixel_scale") if instrument is None else instrument.pixel_scale
+    pixel_scale = data.instrument.pixel_scale if data.instrument else cell.recipe.params.get("pixel_scale")
     return About(
         model=cell.model,
         model_version=cell.model_version,
@@ -291,7 +297,7 @@ def _about(
         classes=tuple(split.classes),
         image_shape=split.image_shape,
         pixel_scale=float(pixel_scale) if isinstance(pixel_scale, (int, float)) else None,
-        pixels=summary(split.images_at(sample)),
+        pixels=summary(split.images_at(sample)[:, : split.image_shape[0] - len(cell.recipe.channels)]),
         recipe=cell.recipe,
         run_id=cell.run_id,
         versions=dict(cell.versions),
@@ -303,6 +309,8 @@ def _about(
         trained_on=task.question.trained_on_names,
         outputs=task.weights_outputs,
         reference=reference,
+        targets=task.targets,
+        camera=data.camera,
     )
 
 
@@ -315,12 +323,17 @@ def _some_of_classes(split: Split, *, most: int) -> NDArray[np.int64]:
 
 
 def write_predictions(path: Path, splits: dict[str, tuple[Split, Tensor, Tensor]]) -> None:
-    """Write logits, labels, ids and scene parameters of some splits: name -> images, logits [N, K], labels [N]."""
+    """Write logits, labels, ids and scene parameters of some splits: name -> images, logits [N, K], labels [N].
+
+    Where a task estimates truths, these [N, T] take the place of the labels, which are called "classes" then.
+    """
     arrays: dict[str, Any] = {}
     ids = {}
     for name, (split, logits, labels) in splits.items():
         arrays[f"{name}.logits"] = logits.numpy()
         arrays[f"{name}.labels"] = labels.numpy()
+        if split.targets is not None:
+            arrays[f"{name}.classes"] = split.labels
         arrays |= {f"{name}.parameter.{key}": values for key, values in split.parameters.items()}
         ids[f"{name}.ids"] = json.dumps(split.ids)
     store.write_arrays(path, arrays, ids)
@@ -342,8 +355,11 @@ def write_mistakes(path: Path, split: Split, logits: Tensor, labels: Tensor, tas
     chosen = task.notable(predictions, truth)
     answers = task.for_metrics(predictions)[chosen]
     name = "probabilities" if task.weights_outputs is None else "predictions"
+    arrays: dict[str, NDArray[Any]] = {"images": split.images_at(chosen), "labels": split.labels[chosen], name: answers}
+    if split.targets is not None:
+        arrays["truth"] = truth[chosen]
     store.write_arrays(
         path,
-        {"images": split.images_at(chosen), "labels": truth[chosen], name: answers},
+        arrays,
         {"classes": json.dumps(list(split.classes)), "ids": json.dumps([split.ids[i] for i in chosen])},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from zoo.data.export import FORMAT, Export, prepare_export, write_export
 from zoo.data.hidden import open_published, read_seed_file
 from zoo.data.open import Dataset
 from zoo.errors import UsageError
-from zoo.plan.problem import plan_problem
+from zoo.plan.problem import BenchmarkProblem, plan_problem
 from zoo.version import __version__
 
 if TYPE_CHECKING:
@@ -61,10 +62,30 @@ def export_split(
             hint="See which data sets are simulated: zoo list-datasets",
         )
     recipe = problem.recipe if seed is None else seed.published(problem.recipe)
+    problem = replace(problem, recipe=recipe)
+    labels = (seed is None) if labels is None else labels
+    export = prepare_export(folder, describe_export(host, problem, split=split, images=f"images.{kind}", labels=labels))
+    opened = open_published(
+        host, recipe, problem.sizes, split=split, question=problem.task.question, seed=seed, progress=progress
+    )
+    report = None if progress is None else lambda done, total: progress("write", done, total)
+    return write_export(folder, export, opened, progress=report)
+
+
+def describe_export(host: Host, problem: BenchmarkProblem, *, split: str, images: str, labels: bool) -> Export:
+    """Return the description of an export of a split, without checksums.
+
+    Args:
+        host: The plugins.
+        problem: Problem, whose recipe has the seed or its commitment.
+        split: "train", "val" or "test".
+        images: Name of the file of images.
+        labels: Whether labels.csv is part of the export.
+    """
     question = problem.task.question
-    dataset = Dataset(host, problem.recipe, problem.sizes, question=question)
+    dataset = Dataset(host, replace(problem.recipe, commitment=""), problem.sizes, question=question)
     instrument = dataset.instrument
-    export = Export(
+    return Export(
         format=FORMAT,
         zoo=__version__,
         data=problem.dataset.id,
@@ -75,11 +96,7 @@ def export_split(
         task=problem.asked,
         budget=problem.budget,
         sizes=problem.sizes,
-        recipe=recipe,
-        images=f"images.{kind}",
-        labels=(seed is None) if labels is None else labels,
+        recipe=problem.recipe,
+        images=images,
+        labels=labels,
     )
-    export = prepare_export(folder, export)
-    opened = open_published(host, recipe, problem.sizes, split=split, question=question, seed=seed, progress=progress)
-    report = None if progress is None else lambda done, total: progress("write", done, total)
-    return write_export(folder, export, opened, progress=report)

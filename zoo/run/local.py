@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from zoo.paths import open_log
 from zoo.processor import computing_environment
-from zoo.progress import PARENT_VARIABLE
 from zoo.results.store import LOG, locked
 from zoo.run.launcher import Job, JobState
+from zoo.stopping import PARENT_VARIABLE
 
 
 class LocalLauncher:

@@ -40,6 +40,8 @@ def read_columns(path: Path, names: Sequence[str]) -> Columns:
         columns = reader(regular_file(path))
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except MemoryError as error:
+        raise UsageError(f"{path} is larger than the memory, or is damaged.", hint=_form(names)) from error
     wanted = [ID, *names]
     if missing := [name for name in wanted if name not in columns]:
         others = [name for name in columns if name not in wanted]
@@ -141,7 +143,7 @@ def _some(names: Sequence[str], what: str) -> str:
 
 
 def _as_text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value).strip()
+    return (value.decode(errors="replace") if isinstance(value, bytes) else str(value)).strip()
 
 
 def _numbers(values: Sequence[Any], name: str, ids: Sequence[str], path: Path) -> NDArray[np.float64]:
@@ -150,8 +152,11 @@ def _numbers(values: Sequence[Any], name: str, ids: Sequence[str], path: Path) -
     Raises:
         UsageError: A value is not a number.
     """
-    if np.iscomplexobj(values):  # the imaginary parts would be dropped
+    kind = np.asarray(values).dtype
+    if kind.kind == "c":  # the imaginary parts would be dropped
         raise UsageError(f"{path}: {name} holds complex numbers.")
+    if kind.kind not in "biufUSO":  # a date would count as a number
+        raise UsageError(f"{path}: {name} holds values of the type {kind}, which are not real numbers.")
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):

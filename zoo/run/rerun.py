@@ -117,7 +117,7 @@ def _as_installed(host: Host, cell: Cell) -> Cell:
         recipe=recipe,
         content=cell.content or pin_paths(cell.hparams, model.paths)[1],
         images={},
-        versions=registry.installed_versions(host, cell.model, cell.data, cell.recipe.simulator),
+        versions=registry.installed_versions(host, cell.model, *cell.recipe.plugins),
     )
 
 
@@ -143,7 +143,7 @@ def _same_logits(first: Finished, second: Finished) -> bool:
 def _changes(host: Host, stored: Finished, again: Finished) -> list[str]:
     """Return in words what differs between the two runs beside the clock."""
     cell = stored.cell
-    installed = registry.installed_versions(host, cell.model, cell.data, cell.recipe.simulator)
+    installed = registry.installed_versions(host, cell.model, *cell.recipe.plugins)
     changes = [
         f"{name} was {version}, is {installed.get(name, 'absent')}"
         for name, version in cell.versions.items()

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from zoo import registry
-from zoo.data.export import DESCRIPTION, read_export
+from zoo.budgets import find_budget
+from zoo.data.export import DESCRIPTION, check_files, differences, read_export
 from zoo.data.hidden import open_published, read_seed_file
 from zoo.data.recipe import Recipe
 from zoo.data.split import Split
@@ -28,6 +29,7 @@ from zoo.results.comparison import problem_key
 from zoo.results.files import predictions_digest
 from zoo.results.schema import DataSummary, Finished, Scored
 from zoo.run.cell import write_mistakes, write_predictions
+from zoo.run.exporting import describe_export
 from zoo.run.metrics import with_metrics
 from zoo.run.predictions import as_probabilities, match_rows, read_columns
 from zoo.specs import DatasetSpec, SimulatorSpec
@@ -126,7 +128,7 @@ def score_file(
         budget=problem.budget,
         rule=cast(Rule, asked.rules[0]),
         precision="fp32",
-        versions=registry.installed_versions(host, recipe.dataset, recipe.simulator),
+        versions=registry.installed_versions(host, *recipe.plugins),
         task=problem.asked,
         predictions=predictions_digest(answers, opened.ids, opened.classes),
     )
@@ -180,9 +182,17 @@ def _problem(host: Host, data: str, *, given: Mapping[str, Any], device: str) ->
             hint="Score on a machine with a GPU, or export with --device cpu.",
         )
     asked, task = task_of_option(host, dataset, export.task)
-    return BenchmarkProblem(
-        dataset=dataset, recipe=recipe, sizes=export.sizes, budget=export.budget, asked=asked.text, task=task
+    budget = find_budget(export.budget).name
+    problem = BenchmarkProblem(
+        dataset=dataset, recipe=recipe, sizes=export.sizes, budget=budget, asked=asked.text, task=task
     )
+    wanted = describe_export(host, problem, split=export.split, images=export.images, labels=export.labels)
+    if words := differences(export, wanted):
+        raise DataError(
+            f"{path} has been altered since it was exported: {words}.", hint="Export again: zoo data export"
+        )
+    check_files(path if path.is_dir() else path.parent, export)
+    return problem
 
 
 def _check_versions(host: Host, dataset: DatasetSpec, recipe: Recipe, path: Path) -> None:
@@ -234,7 +244,7 @@ def _store(
 ) -> Finished:
     """Write scores and predictions into the store, and return the result."""
     run_dir = store.prepare_run(folder, cell, force=True)
-    answers, labels = torch.from_numpy(predictions), torch.from_numpy(opened.labels.astype(np.int64))
+    answers, labels = torch.from_numpy(predictions), torch.from_numpy(opened.asked)
     with store.claim(run_dir):
         write_predictions(run_dir / store.PREDICTIONS, {"test": (opened, answers, labels)})
         files = [store.PREDICTIONS]

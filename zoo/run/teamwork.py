@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from zoo.devices import resolve_device
 from zoo.environment import describe
+from zoo.errors import Interrupted
 from zoo.paths import log_tail
 from zoo.plurals import counted
 from zoo.results import store as result_store
@@ -16,6 +17,7 @@ from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed, RunResult
 from zoo.run.together import SHARED_ERROR, run_together
 from zoo.run.where import Where
+from zoo.stopping import STOPPED
 from zoo.train.team import Team
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def run_by_team(cell: Cell, run_dir: Path, command: Sequence[str], *, team: Team
         force: Although there is a result.
 
     Raises:
-        KeyboardInterrupt: The run was interrupted; all processes have been ended.
+        KeyboardInterrupt: The run was interrupted, or a process of it was stopped; all processes have been ended.
     """
     stored = result_store.read_result(run_dir)
     if stored is not None and not force:
@@ -45,6 +47,8 @@ def run_by_team(cell: Cell, run_dir: Path, command: Sequence[str], *, team: Team
     (run_dir / result_store.RESULT).unlink(missing_ok=True)
     started = time.perf_counter()
     first = run_together(command, processes=team.size)
+    if first is not None and first.code == STOPPED:
+        raise Interrupted(f"the end of process {first.rank}")
     result = result_store.read_result(run_dir)
     # What the first process wrote is only the echo of another's death if that other one ended before.
     if result is not None and (result.status == "ok" or first is None or first.rank == 0 or first.code == SHARED_ERROR):

@@ -8,13 +8,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import FrameType
 
 from zoo.errors import Interrupted
 from zoo.processor import computing_environment
-from zoo.progress import PARENT_VARIABLE
+from zoo.stopping import PARENT_VARIABLE, stop_on_signals
 from zoo.train.team import RANK_VARIABLE
 
 POLL_SECONDS = 0.02
@@ -58,14 +57,14 @@ def run_together(command: Sequence[str], *, processes: int) -> Ending | None:
         The first bad ending, or None if all ended well.
 
     Raises:
-        KeyboardInterrupt: SIGINT or SIGTERM, or our own parent is gone; all processes have been ended.
+        KeyboardInterrupt: SIGINT or a request to stop, or our own parent is gone; all processes have been ended.
     """
     parent = os.environ.get(PARENT_VARIABLE)
     port = _free_port()
     running: dict[int, subprocess.Popen[bytes]] = {}
     first: Ending | None = None
     deadline = float("inf")
-    with _terminated_as_interrupted():
+    with stop_on_signals():
         try:
             for rank in range(processes):
                 running[rank] = subprocess.Popen(
@@ -119,17 +118,3 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
             process.wait(timeout=max(0.0, until - time.monotonic()))
         process.kill()
         process.wait()
-
-
-@contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Turn SIGTERM, by which a launcher stops a cell, into Interrupted, so that no process is left behind."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise Interrupted
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

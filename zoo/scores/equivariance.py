@@ -90,6 +90,7 @@ def measure_equivariance(
     *,
     when: str = "Images for the equivariance error",
     name: Callable[[int], str] = str,
+    classes: bool = True,
 ) -> Invariance:
     """Return how far a network's answers are from invariant: under d4, under its own group, and at 17 and 45 degrees.
 
@@ -104,17 +105,20 @@ def measure_equivariance(
         group: Symmetry group of the model, as for `symmetries`; None if it has none.
         when: Images and time for the message of an error.
         name: Function from a row to the name of its image.
+        classes: Whether the answers are logits of classes. Those of a regression have units of their own: each column
+            is divided by its spread over the images, and none is subtracted from another.
 
     Raises:
         TrainingError: A logit is not finite.
     """
 
-    def logits(of: Tensor) -> Tensor:
+    def answers(of: Tensor) -> Tensor:
         found: Tensor = classifier(of).double().cpu()
         require_finite(found, name, when=when)
         return found
 
     classifier.eval()
+    logits = answers if classes else _in_units_of_spread(answers, answers(images))
     reference = logits(images)
     scale = _scale(reference)
     squares, flipped = {}, {}
@@ -145,6 +149,21 @@ def measure_equivariance(
         },
         rotations=_rotations(logits, smooth, smooth_reference, found) if found.angles_degrees else None,
     )
+
+
+def _in_units_of_spread(answers: Logits, reference: Tensor) -> Logits:
+    """Return the answers of a regression as single numbers [n K, 1], each column less its mean and over its spread.
+
+    A column that does not depend on the image becomes 0.
+    """
+    middle, spread = reference.mean(0), reference.std(0, correction=0)
+    varies = spread > LEAST_SPREAD * reference.abs().max(0).values
+    unit = torch.where(varies, spread, torch.inf)
+
+    def scaled(of: Tensor) -> Tensor:
+        return ((answers(of) - middle) / unit).reshape(-1, 1)
+
+    return scaled
 
 
 def _scale(logits: Tensor) -> float | None:

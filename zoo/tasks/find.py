@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from zoo import registry
@@ -13,6 +13,7 @@ from zoo.specs import CLASSIFY, DatasetSpec, TaskSpec
 if TYPE_CHECKING:
     from zoo.data.question import Question
     from zoo.host import Host
+    from zoo.lensing.scenes import Scenes
     from zoo.tasks.task import Task
 
 CORE_TASKS = (
@@ -25,6 +26,12 @@ CORE_TASKS = (
         id="core/anomaly",
         target="zoo.tasks.anomaly:Anomaly",
         summary="a score for every image, from networks that have seen normal images only",
+    ),
+    TaskSpec(
+        id="core/regress",
+        target="zoo.tasks.regress:Regress",
+        summary="a stored truth, such as the mass in substructure, with its uncertainty",
+        networks_of=(CLASSIFY,),
     ),
 )
 """Tasks that the core's own plugin registers."""
@@ -111,7 +118,26 @@ def task_of_option(host: Host, dataset: DatasetSpec, text: str) -> tuple[Asked, 
     """
     asked = read_task(text, tasks=tasks_by_name(host), groupings=tuple(dataset.tasks))
     kind = asked.task_class()
-    return asked, kind(kind.ask(dataset, asked.option), name=asked.name)
+    return asked, kind(kind.ask(dataset, asked.option), name=asked.name, option=asked.option)
+
+
+def completed(asked: Asked, dataset: DatasetSpec, scenes: Scenes | None) -> tuple[Asked, Task, str]:
+    """Return a task as a cell states it, the task opened for a data set, and a note for readers of the plan.
+
+    Args:
+        asked: Task of the request.
+        dataset: Spec of the data set.
+        scenes: A few scenes of its training split; None of images that exist already.
+
+    Raises:
+        UsageError: The scenes cannot answer it.
+    """
+    kind = asked.task_class()
+    note = ""
+    if scenes is not None:
+        option, note = kind.complete(dataset, asked.option, scenes)
+        asked = replace(asked, option=option)
+    return asked, kind(kind.ask(dataset, asked.option), name=asked.name, option=asked.option), note
 
 
 def task_of_cell(host: Host, dataset: DatasetSpec, text: str) -> Task:
@@ -135,7 +161,7 @@ def task_of_question(text: str, question: Question, *, tasks: Tasks = CORE) -> T
     asked = read_task(text if name in tasks else "", tasks=tasks)
     if "/" in name and name not in tasks:
         raise MissingError(f"The task {name} is not provided by an installed plugin.", hint="See: zoo plugins")
-    return asked.task_class()(question, name=asked.name)
+    return asked.task_class()(question, name=asked.name, option=asked.option)
 
 
 def example_task(name: str, tasks: Tasks = CORE, *, classes: Sequence[str] = ("a", "b", "c")) -> Task:
@@ -150,7 +176,6 @@ def example_task(name: str, tasks: Tasks = CORE, *, classes: Sequence[str] = ("a
         UsageError: The task is unknown, or needs a data set of its own.
     """
     kind = read_task(name, tasks=tasks).task_class()
-    dataset = DatasetSpec(
-        id="example/images", target="example:images", classes=tuple(classes), normal=tuple(classes[:1])
-    )
-    return kind(kind.ask(dataset, ""), name=name)
+    names = tuple(classes)
+    dataset = DatasetSpec(id="example/images", target="example:images", classes=names, normal=names[:1])
+    return kind(kind.ask(dataset, kind.example_option), name=name, option=kind.example_option)

@@ -6,26 +6,31 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.question import Question
 from zoo.errors import TrainingError
+from zoo.models.weights_file import Target
 from zoo.scores.schema import AnyScores, Measure, Measures
 from zoo.scores.stats import Array
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from zoo.lensing.scenes import Scenes
     from zoo.specs import DatasetSpec
 
 __all__ = ["HEADLINE", "PICTURES", "Contributions", "Measure", "Measures", "Question", "Task", "entropy"]
 
 HEADLINE = "macro"
 """Name of the score that ranks networks in a comparison, as results of classification have it."""
-PICTURES = ("roc", "roc at low rates", "confusion", "reliability", "score histograms", "slices")
+PICTURES = (
+    "roc", "roc at low rates", "confusion", "reliability", "score histograms", "slices", "predicted against true",
+    "rank histogram",
+)  # fmt: skip
 """Pictures of predictions that the page of results can draw."""
 
 
@@ -54,6 +59,7 @@ class Task(ABC):
     Args:
         question: Labels of the images, and the images that may be trained on.
         name: Name of the task, as `ModelSpec.tasks` states it.
+        option: Text behind the colon of `--task NAME:OPTION`, or "".
     """
 
     rules: ClassVar[tuple[str, ...]]
@@ -64,9 +70,13 @@ class Task(ABC):
     """Pictures of predictions in a report, of those in `PICTURES`."""
     has_loss: ClassVar[bool] = True
     """Whether `loss` can train a network; otherwise a network brings its own loss or fits itself."""
+    example_option: ClassVar[str] = ""
+    """Option with which networks are tried without a data set."""
+    targets: tuple[Target, ...] = ()
+    """Stored truths that networks estimate, with the units of their answers; empty for labels."""
 
-    def __init__(self, question: Question, *, name: str) -> None:
-        self.question, self.name = question, name
+    def __init__(self, question: Question, *, name: str, option: str = "") -> None:
+        self.question, self.name, self.option = question, name, option
 
     @classmethod
     @abstractmethod
@@ -80,6 +90,37 @@ class Task(ABC):
         Raises:
             UsageError: The data set cannot answer it; the error names what it can answer.
         """
+
+    @classmethod
+    def complete(cls, dataset: DatasetSpec, option: str, scenes: Scenes) -> tuple[str, str]:
+        """Return the option with all that the scenes of a simulated data set decide, as a cell states it, and a note.
+
+        Args:
+            dataset: Spec of the data set.
+            option: Text behind the colon.
+            scenes: A few scenes of its training split.
+
+        Raises:
+            UsageError: The scenes cannot answer it.
+        """
+        return option, ""
+
+    def measured(self, truth: Array) -> Self:
+        """Return the task with the units of its targets, for the truths [N, T] of the training split.
+
+        Raises:
+            DataError: Nothing can be learned from them.
+        """
+        return self
+
+    def calibrated(self, predictions: Tensor, truth: Tensor) -> tuple[Self, Tensor]:
+        """Return the task with widths that fit the validation split, and the predictions with these widths.
+
+        Args:
+            predictions: [N, outputs].
+            truth: [N, T].
+        """
+        return self, predictions
 
     @property
     @abstractmethod

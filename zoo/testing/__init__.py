@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.testing.cases import (
+        ChannelChecks,
         CommandChecks,
         DatasetChecks,
         LauncherChecks,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from zoo.testing.outcome import ConformanceError, Outcome, require_passed
 
 _CASES = (
-    "CommandChecks", "DatasetChecks", "LauncherChecks", "MetricChecks", "ModelChecks", "PluginChecks",
+    "ChannelChecks", "CommandChecks", "DatasetChecks", "LauncherChecks", "MetricChecks", "ModelChecks", "PluginChecks",
     "PopulationChecks", "SimulatorChecks", "TaskChecks", "TrackerChecks",
 )  # fmt: skip
 _HOMES = {
@@ -32,6 +33,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ChannelChecks",
     "CommandChecks",
     "ConformanceError",
     "DatasetChecks",

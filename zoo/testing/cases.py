@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo import registry
 from zoo.host import load_plugins
-from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec, TaskSpec
+from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec, TaskSpec
 from zoo.testing.kit import Options, checks_of, excuses
 from zoo.testing.outcome import Check, ConformanceError, check_names, run_check
 
@@ -92,6 +92,12 @@ class SimulatorChecks(Checks):
     """Checks of a simulator."""
 
     kind = SimulatorSpec
+
+
+class ChannelChecks(Checks):
+    """Checks of a derived channel."""
+
+    kind = ChannelSpec
 
 
 class MetricChecks(Checks):

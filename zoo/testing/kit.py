@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.errors import MissingError, UsageError, nearest
-from zoo.specs import DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec, TaskSpec
-from zoo.testing.outcome import Check, Outcome, run_checks
+from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec, TaskSpec
+from zoo.testing.outcome import Check, Outcome, check_names, run_checks
 
 if TYPE_CHECKING:
     from zoo.host import Host
 
 EXCUSED = "ZOO_EXCUSED_CHECKS"
 """Name in the module of an entry point: {id or plugin: {check: reason}}."""
-KINDS: tuple[type[Spec], ...] = (ModelSpec, DatasetSpec, SimulatorSpec, MetricSpec, TaskSpec, LauncherSpec)
+KINDS: tuple[type[Spec], ...] = (ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, MetricSpec, TaskSpec, LauncherSpec)
 TRAINING_CHECKS = ("training", "chance", "weights-file", "resume", "equivariance-after-training")
 """Checks of a model that train it."""
 
@@ -78,7 +78,8 @@ def outcomes(
     given = excused or {}
     wanted = name.strip()
     if wanted.lower() in host.records:
-        yield from _of_plugin(host, wanted.lower(), given, options)
+        yield from of_plugin(host, wanted.lower(), excused=given, options=options)
+        yield from _specs_of_plugin(host, wanted.lower(), options)
         return
     yield from of_spec(host, find_any(host, wanted), excused=given, options=options)
 
@@ -157,6 +158,10 @@ def checks_of(host: Host, spec: Spec, *, options: Options = DEFAULTS) -> tuple[t
         from zoo.testing import simulators
 
         return simulators.CHECKS, simulators.SimulatorSubject(host=host, spec=spec, dataset=options.data)
+    if isinstance(spec, ChannelSpec):
+        from zoo.testing import channels
+
+        return channels.CHECKS, channels.ChannelSubject(host=host, spec=spec)
     if isinstance(spec, MetricSpec):
         from zoo.testing import metrics
 
@@ -179,27 +184,34 @@ def _shapes(options: Options) -> list[Any]:
     return [Shape(*(some[number % len(some)] for some in lists)) for number in range(max(len(some) for some in lists))]
 
 
-def _of_plugin(host: Host, namespace: str, excused: Mapping[str, str], options: Options) -> Iterator[Outcome]:
+def of_plugin(
+    host: Host, namespace: str, *, excused: Mapping[str, str] | None = None, options: Options = DEFAULTS
+) -> Iterator[Outcome]:
+    """Yield the outcome of every check of a plugin as a whole and of its listeners, without what it registers."""
     from zoo.testing import listeners, plugins
 
-    subject = plugins.PluginSubject(host=host, namespace=namespace)
-    own = excuses(host, namespace, namespace)
-    checks: tuple[Check, ...] = plugins.CHECKS
-    names = {one.name for one in checks} | {one.name for one in listeners.CHECKS}
-    given = {name: reason for name, reason in excused.items() if name in names}
-    mine = {name: reason for name, reason in (own | given).items() if name in {one.name for one in checks}}
-    yield from run_checks(checks, subject, full_id=namespace, kind="plugin", excused=mine)
-    if listeners.listens(host, namespace):
-        heard = listeners.ListenerSubject(host=host, namespace=namespace)
-        mine = {k: v for k, v in (own | given).items() if k in {one.name for one in listeners.CHECKS}}
-        yield from run_checks(listeners.CHECKS, heard, full_id=namespace, kind="listener", excused=mine)
-    for spec in subject.specs():
-        try:
-            registry.require(f"{spec.kind} {spec.id}", spec.requires)
-        except MissingError as error:
-            yield Outcome(
-                id=spec.id, kind=spec.kind, check="requires", holds="Its libraries are installed.",
-                state="not applicable", problem=str(error.args[0]), hint=error.hint,
-            )  # fmt: skip
-            continue
-        yield from of_spec(host, spec, options=options)
+    stated = excuses(host, namespace, namespace) | dict(excused or {})
+    heard = listeners.CHECKS if listeners.listens(host, namespace) else ()
+    check_names(stated, plugins.CHECKS + heard, of=namespace)
+    for kind, checks, subject in (
+        ("plugin", plugins.CHECKS, plugins.PluginSubject(host=host, namespace=namespace)),
+        ("listener", heard, listeners.ListenerSubject(host=host, namespace=namespace)),
+    ):
+        mine = {one.name: stated[one.name] for one in checks if one.name in stated}
+        yield from run_checks(checks, subject, full_id=namespace, kind=kind, excused=mine)
+
+
+def _specs_of_plugin(host: Host, namespace: str, options: Options) -> Iterator[Outcome]:
+    for kind in KINDS:
+        for spec in host.specs_of(kind):
+            if spec.namespace != namespace:
+                continue
+            try:
+                registry.require(f"{spec.kind} {spec.id}", spec.requires)
+            except MissingError as error:
+                yield Outcome(
+                    id=spec.id, kind=spec.kind, check="requires", holds="Its libraries are installed.",
+                    state="not applicable", problem=str(error.args[0]), hint=error.hint,
+                )  # fmt: skip
+                continue
+            yield from of_spec(host, spec, options=options)

@@ -41,7 +41,7 @@ def with_toys(host: Host, *specs: Spec, classes: int = 3) -> Host:
             target=f"{__name__}:noise_images",
             classes=names,
             normal=names[:1],
-            params={"count": 300, "image_size": 32, "channels": 1, "classes": classes},
+            params={"count": 300, "image_size": 32, "planes": 1, "classes": classes},
         ),
         DatasetSpec(
             id=SKY,
@@ -76,12 +76,12 @@ def class_names(count: int) -> tuple[str, ...]:
     return tuple(f"class_{k}" for k in range(count))
 
 
-def noise_images(*, count: int, image_size: int, channels: int, classes: int) -> ImageSet:
+def noise_images(*, count: int, image_size: int, planes: int, classes: int) -> ImageSet:
     """Return smooth images with noise; their labels are drawn, so that no honest network can learn them."""
     from zoo.scores.equivariance import blob_images
 
     generator = np.random.default_rng(1)
-    images = blob_images(count, channels, image_size).numpy()
+    images = blob_images(count, planes, image_size).numpy()
     images = 5 + images + 0.3 * generator.normal(size=images.shape)
     return ImageSet(
         images=images.astype(np.float32),

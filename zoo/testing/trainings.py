@@ -58,7 +58,7 @@ def planned(subject: ModelSubject, host: Host) -> Cell:
     one = subject.cases[0]
     settings: dict[str, Any] = {"data.image_size": one.shape.size}
     if not subject.spec.fits_itself:
-        settings["data.channels"] = one.shape.channels
+        settings["data.planes"] = one.shape.channels
     settings |= {f"model.{name}": value for name, value in one.hparams.items()}
     return plan_small(
         host,

@@ -1,8 +1,9 @@
-"""The gradient of a batch, computed in parts where memory runs out."""
+"""The loss of a network, and the gradient of a batch, computed in parts where memory runs out."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Callable
 
@@ -10,7 +11,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from zoo.models.own_training import has_loss, trains_in_turns
+from zoo.plan.settings import TrainingSettings
 from zoo.plurals import counted
+from zoo.tasks.task import Task
 from zoo.train.batch_norm import SharedBatchNorm
 from zoo.train.few_channels import FewChannelsInPieces
 from zoo.train.small_maps import SmallMapsAsProducts
@@ -20,6 +24,31 @@ logger = logging.getLogger(__name__)
 
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
 """Function from images and labels to their mean loss, and to the predictions where there are any."""
+
+
+def make_objectives(
+    module: Callable[..., Tensor], network: nn.Module, task: Task, settings: TrainingSettings, *, turns: int
+) -> list[Objective]:
+    """Return the objective of each turn: the network's own loss, or that of the task.
+
+    Args:
+        module: Classifier, set up for precision and processes.
+        network: Its network.
+        task: Task of the training.
+        settings: Label smoothing.
+        turns: Number of optimisers.
+    """
+
+    def of_task(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        predictions = module(images)
+        return task.loss(predictions.float(), labels, label_smoothing=settings.label_smoothing), predictions
+
+    def own(images: Tensor, labels: Tensor, turn: int | None = None) -> tuple[Tensor, None]:
+        return module(images, labels, turn), None
+
+    if trains_in_turns(network):
+        return [functools.partial(own, turn=turn) for turn in range(turns)]
+    return [own if has_loss(network) else of_task]
 
 
 def accumulate(

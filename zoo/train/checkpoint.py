@@ -5,9 +5,10 @@ From a damaged one nothing is taken, and training starts again from its first ep
 
 from __future__ import annotations
 
+import functools
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,14 +31,41 @@ CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass
+class Position:
+    """The part of an epoch that was trained before a stop.
+
+    Args:
+        step: Number of its complete steps.
+        rate: Learning rate of the last one.
+        waited_seconds: Time in which the network waited for images.
+        seconds: Time of these steps.
+    """
+
+    step: int = 0
+    rate: float = 0.0
+    waited_seconds: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass
 class TrainingState:
-    """State that changes from epoch to epoch beside the tensors of the training; kept in the checkpoint's header."""
+    """State that changes from epoch to epoch beside the tensors of the training; kept in the checkpoint's header.
+
+    Args:
+        epoch: Number of complete epochs.
+        step: Number of steps.
+        best_epoch: Best epoch so far.
+        micro_batches: Parts that each batch is computed in.
+        history: An entry for each complete epoch.
+        position: Position in the next epoch, where the training was stopped within it.
+    """
 
     epoch: int = 0
     step: int = 0
     best_epoch: int = 0
     micro_batches: int = 1
     history: list[Epoch] = field(default_factory=list)
+    position: Position | None = None
 
 
 def write_checkpoint(
@@ -47,13 +75,23 @@ def write_checkpoint(
     average: MovingAverage,
     optimizers: Sequence[torch.optim.Optimizer],
     best: dict[str, Tensor],
+    within: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write everything that training goes on from.
+
+    Args:
+        path: Path of the file.
+        state: State of the training.
+        classifier, average: Network, and the moving average of its weights.
+        optimizers: One for each turn.
+        best: Weights of the best epoch.
+        within: Tensors of an epoch that was stopped at `state.position`.
 
     Raises:
         DataError: The file cannot be written.
     """
     tensors = weights_of(classifier, average) | {f"best.{name}": tensor for name, tensor in best.items()}
+    tensors |= {f"{_WITHIN}{name}": tensor for name, tensor in (within or {}).items()}
     for turn, optimizer in enumerate(optimizers):
         for index, parameter in enumerate(parameters_of(optimizer)):
             for name, value in optimizer.state[parameter].items():
@@ -135,10 +173,7 @@ def take_checkpoint(
 ) -> tuple[TrainingState, dict[str, Tensor]]:
     """Fill everything from a checkpoint; return the state and the best weights."""
     state, tensors = checkpoint
-
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
+    part = functools.partial(_part, tensors)
     classifier.load_state_dict(part("model."))
     average.module.load_state_dict(part("average."))
     for turn, optimizer in enumerate(optimizers):
@@ -148,6 +183,19 @@ def take_checkpoint(
                 on_cpu = name == "step" and not fused
                 optimizer.state[parameter][name] = value if on_cpu else value.to(parameter.device)
     return state, part("best.")
+
+
+def tensors_within(checkpoint: tuple[TrainingState, dict[str, Tensor]] | None) -> dict[str, Tensor]:
+    """Return the tensors of the epoch in which a training was stopped; none where it was stopped between two."""
+    return {} if checkpoint is None else _part(checkpoint[1], _WITHIN)
+
+
+_WITHIN = "within."
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _prefix(turn: int) -> str:

@@ -173,7 +173,7 @@ def prepare(
     task = task_of_cell(host, registry.find(host, DatasetSpec, cell.data), cell.task)
     data = Dataset(
         host, cell.recipe, cell.sizes, folder=images, question=task.question, train_seed=cell.train_seed,
-        progress=simulating,
+        new_noise=settings.new_noise, progress=simulating,
     )  # fmt: skip
     phases = open_phases(host, cell, data, folder=images, progress=simulating)
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
@@ -209,8 +209,10 @@ def prepare(
     two_images = torch.from_numpy(np.array(train_split.chunks[0][:2])).to(device)
     trial = try_classifier(
         host, classifier, two_images, model=cell.model, hparams=cell.hparams, classes=task.outputs,
-        precision=cell.precision, labels=task.question.allowed if task.question.trained_on else (),
+        precision=cell.precision,
+        labels=task.question.allowed if task.question.trained_on and not task.question.targets else (),
     )  # fmt: skip
+    task = in_units(classifier, task, train_split, cell)
     if trial.refuses_single and team.size == 1 and min(settings.batch_size, data.sizes["train"], len(train_split)) == 1:
         raise TrainingError(
             f"{cell.model} cannot be trained on batches of one image: {trial.refuses_single}",
@@ -234,12 +236,31 @@ def prepare(
     )
 
 
+def in_units(classifier: Classifier, task: Task, train_split: Split, cell: Cell) -> Task:
+    """Give a classifier's answers the units of the task's targets, and return the task with these; or as it is.
+
+    Raises:
+        DataError: A target is the same for all training images.
+    """
+    if train_split.targets is None:
+        return task
+    task = task.measured(train_split.targets)
+    classifier.estimate(task.targets, standardised=not cell.fits_itself)
+    return task
+
+
 def check_trainable(network: nn.Module, cell: Cell, task: Task) -> None:
     """Refuse a network that nothing can train.
 
     Raises:
-        TrainingError: The task has no loss, and the network neither brings one nor fits itself.
+        TrainingError: The task has no loss, and the network neither brings one nor fits itself; or the network
+            brings a loss of labels, and the task estimates truths.
     """
+    if task.question.targets and has_loss(network):
+        raise TrainingError(
+            f"{cell.model} brings a loss of its own for labels, and the task {cell.task} estimates numbers.",
+            hint="Choose a network without a method loss.",
+        )
     if task.has_loss or cell.fits_itself or has_loss(network):
         return
     raise TrainingError(
@@ -308,6 +329,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         epoch_ended=remember,
         step_ended=step_ended,
         phases=cell.phases,
+        cuda_graphs=prepared.spec.cuda_graphs,
     )
     prepared.classifier.load_state_dict(weights)
     prepared.classifier.to(prepared.device).eval()

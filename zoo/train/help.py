@@ -19,6 +19,7 @@ from zoo.plan.unchanged import check_unchanged
 from zoo.results.cell import Cell
 from zoo.specs import DatasetSpec
 from zoo.tasks.find import task_of_cell
+from zoo.train.fit import in_units
 from zoo.train.loop import make_fabric, train
 from zoo.train.phases import open_phases, open_stream, training_batches
 from zoo.train.team import OWN_ERROR, Team
@@ -64,7 +65,13 @@ def help_fit(
             check_unchanged(host, cell, images=images)
             task = task_of_cell(host, registry.find(host, DatasetSpec, cell.data), cell.task)
             data = Dataset(
-                host, cell.recipe, cell.sizes, folder=images, question=task.question, train_seed=cell.train_seed
+                host,
+                cell.recipe,
+                cell.sizes,
+                folder=images,
+                question=task.question,
+                train_seed=cell.train_seed,
+                new_noise=settings.new_noise,
             )
             fabric.barrier()  # until then the first process makes the images
             if cell.fits_itself:
@@ -75,9 +82,12 @@ def help_fit(
             ).to(fabric.device)
             phases = open_phases(host, cell, data, folder=images)
             stream = open_stream(phases, cell, device=fabric.device) if settings.stream else None
+            splits = [] if stream else [phase.split("train") for phase in phases]
+            if splits:
+                task = in_units(classifier, task, splits[-1], cell)
             train(
                 classifier,
-                stream or training_batches([each.split("train") for each in phases], cell, device=fabric.device),
+                stream or training_batches(splits, cell, device=fabric.device),
                 None,
                 settings,
                 task=task,

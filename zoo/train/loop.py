@@ -1,14 +1,17 @@
 """Trains a classifier on the train split and picks its weights on the validation split. No test data come here.
 
 Every epoch ends with a checkpoint from which training goes on to the same result bit by bit: order, augmentation
-and dropout of an epoch are seeded by (seed, epoch), and the learning rate is a function of the step.
+and dropout of an epoch are seeded by (seed, epoch), and the learning rate is a function of the step. A process that is
+stopped (`zoo.stopping`) writes one after the step in hand, which holds the states of the random generators as well.
 
 Several processes may train one network: each takes its part of every batch, with the order and augmentation that
 a single process would use, and the gradient is that of the whole batch. The first one alone validates and keeps files.
+Stopped, they go on from their last complete epoch: no two of them may be at the same step.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,35 +23,40 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from lightning_fabric.strategies import DDPStrategy
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.data.augment import augment
 from zoo.data.loader import Batches
 from zoo.data.part import BatchPart
 from zoo.data.phases import Phase, phase_number
 from zoo.devices import Precision
-from zoo.errors import TrainingError, UsageError
+from zoo.errors import Interrupted, TrainingError, UsageError
 from zoo.lensing.draws import stable_hash
 from zoo.models.classifier import Classifier
-from zoo.models.own_training import has_loss, trains_in_turns
+from zoo.models.own_training import has_loss
 from zoo.plan.settings import TrainingSettings
 from zoo.plurals import counted
 from zoo.processor import limit_threads
 from zoo.results.cell import Rule
 from zoo.results.schema import Epoch
 from zoo.scores.finite import not_finite
+from zoo.stopping import stop_deferred
 from zoo.tasks.task import Task
-from zoo.train.accumulate import Objective, accumulate
+from zoo.train.accumulate import accumulate, make_objectives
 from zoo.train.average import MovingAverage
 from zoo.train.checkpoint import (
     CHECKPOINT,
+    Position,
     TrainingState,
     read_checkpoint,
     take_checkpoint,
+    tensors_within,
     weights_of,
     write_checkpoint,
 )
+from zoo.train.cuda_graphs import GraphedForward
 from zoo.train.optimizers import Rates, make_optimizers
+from zoo.train.random_states import random_states, set_random_states
 from zoo.train.schedule import learning_rate_factor
 from zoo.train.team import ALONE, Team, check_batch
 from zoo.train.validation import predict, validate
@@ -105,14 +113,25 @@ class TrainingData(Protocol):
 
     device: torch.device
 
+    @property
+    def resident(self) -> bool:
+        """Whether the images are held on the device, so that no thread fetches or renders them."""
+        ...
+
     def __len__(self) -> int:
         """The images of an epoch."""
         ...
 
     def epoch(
-        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: BatchPart | None = None
+        self,
+        number: int,
+        batch_size: int,
+        *,
+        shuffle: torch.Generator | None = None,
+        part: BatchPart | None = None,
+        skip: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images and labels of an epoch, counted from 1, in full batches, or a part of each."""
+        """Yield images and labels of an epoch, counted from 1, in full batches, or a part of each; skip the first."""
         ...
 
     def image_at(self, number: int, position: int, *, shuffle: torch.Generator) -> str:
@@ -135,6 +154,7 @@ def train(
     epoch_ended: HistoryReport,
     step_ended: StepReport,
     phases: Sequence[Phase] = (),
+    cuda_graphs: bool = False,
 ) -> tuple[dict[str, Tensor], list[Epoch], int]:
     """Train, or go on from the checkpoint in `run_dir`.
 
@@ -151,12 +171,14 @@ def train(
         epoch_ended: Function called with the history up to the epoch, also of earlier sessions, in the first process.
         step_ended: Function called with epoch, step of the epoch and steps in an epoch, in the first process.
         phases: Phases of the training, for its history.
+        cuda_graphs: Whether the network may be replayed as CUDA graphs (`ModelSpec.cuda_graphs`).
 
     Returns:
         The chosen weights, the history (one entry an epoch), and the chosen epoch, counted from 1. The weights are
         the first process's to use: the others keep neither the average nor the best.
 
     Raises:
+        Interrupted: A stop was requested; the checkpoint holds all complete steps.
         TrainingError: The loss or a validation logit is not finite; the error names the epoch and the image.
         UsageError: There are more processes than images in a batch.
     """
@@ -164,7 +186,10 @@ def train(
     optimizers = make_optimizers(classifier, settings, fabric=fabric, device=train_data.device)
     rates = Rates(optimizers)
     module, *fabric_optimizers = fabric.setup(classifier, *optimizers)
-    objectives = make_objectives(module, classifier.network, task, settings, turns=len(optimizers))
+    forward: Callable[..., Tensor] = module
+    if cuda_graphs and fabric.world_size == 1 and train_data.device.type == "cuda" and not has_loss(classifier.network):
+        forward = GraphedForward(module, classifier, fabric, allowed=lambda: train_data.resident)
+    objectives = make_objectives(forward, classifier.network, task, settings, turns=len(optimizers))
     batch_size = min(settings.batch_size, len(train_data))
     steps = len(train_data) // batch_size
     check_batch(fabric.world_size, batch_size)
@@ -175,9 +200,11 @@ def train(
     )
     # By the first process to all, which may be on a machine that does not see the file.
     checkpoint = fabric.broadcast(checkpoint)
+    within = tensors_within(checkpoint)
     if checkpoint is not None:
         state, best = take_checkpoint(checkpoint, classifier, average, optimizers)
     history = state.history
+    whole_steps = stop_deferred if fabric.world_size == 1 else contextlib.nullcontext
     watched = rule if rule != "last" else task.rules[0]
 
     while state.epoch < settings.epochs and not _exhausted(state, settings):
@@ -189,106 +216,100 @@ def train(
         transform = torch.Generator().manual_seed(stable_hash(f"{seed}/{epoch}/augment") >> 1)
         module.train()
         loss_sum = torch.zeros((), device=train_data.device)
-        batches = train_data.epoch(epoch, batch_size, shuffle=shuffle, part=part)
-        waited = 0.0
+        position = state.position or Position()
+        state.position = None
+        if within:  # the epoch in which the training was stopped
+            loss_sum += within.pop("loss_sum").to(loss_sum.device)
+            set_random_states(within, train_data.device, transform)
+            within = {}
+        batches = train_data.epoch(epoch, batch_size, shuffle=shuffle, part=part, skip=position.step)
         recent: list[Tensor] = []  # logits of the steps since the last check
 
         def image(step: int, row: int, epoch: int = epoch) -> str:
             order = torch.Generator().manual_seed(stable_hash(f"{seed}/{epoch}/order") >> 1)
             return train_data.image_at(epoch, (step - 1) * batch_size + part.start + row, shuffle=order)
 
-        for number in range(1, steps + 1):
-            before = time.perf_counter()
-            images, labels = next(batches)
-            waited += time.perf_counter() - before
-            rate = rates.set(learning_rate_factor(state.step, steps * settings.epochs, settings.schedule))
-            images = augment(images, settings.augment, generator=transform, part=part)
-            for optimizer, objective in zip(fabric_optimizers, objectives, strict=True):
-                loss, logits, state.micro_batches = accumulate(
-                    module,
-                    objective,
-                    images,
-                    labels,
-                    fraction=len(part) / batch_size,
-                    fabric=fabric,
-                    micro_batches=state.micro_batches,
-                    least_images=least_images,
-                )
-                if settings.clip:
-                    fabric.clip_gradients(module, optimizer, max_norm=settings.clip, error_if_nonfinite=False)
-                optimizer.step()
-                module.zero_grad()
-                loss_sum += loss
-                recent += [] if logits is None else [logits]
-            state.step += 1
+        try:
+            for number in range(position.step + 1, steps + 1):
+                with whole_steps():
+                    before = time.perf_counter()
+                    images, labels = next(batches)
+                    position.waited_seconds += time.perf_counter() - before
+                    position.rate = rates.set(
+                        learning_rate_factor(state.step, steps * settings.epochs, settings.schedule)
+                    )
+                    images = augment(images, settings.augment, generator=transform, part=part)
+                    for optimizer, objective in zip(fabric_optimizers, objectives, strict=True):
+                        loss, logits, state.micro_batches = accumulate(
+                            module,
+                            objective,
+                            images,
+                            labels,
+                            fraction=len(part) / batch_size,
+                            fabric=fabric,
+                            micro_batches=state.micro_batches,
+                            least_images=least_images,
+                        )
+                        if settings.clip:
+                            fabric.clip_gradients(module, optimizer, max_norm=settings.clip, error_if_nonfinite=False)
+                        optimizer.step()
+                        module.zero_grad()
+                        loss_sum += loss
+                        recent += [] if logits is None else [logits]
+                    state.step += 1
+                    position.step = number
+                    if fabric.is_global_zero:
+                        average.update(classifier, step=state.step)
+                    if number % 10 == 0 or number == steps:
+                        # All processes see the same sum, and so all of them stop.
+                        _check_finite(_mean(loss_sum, fabric), recent, epoch, number, image=image)
+                        recent.clear()
+                        if fabric.is_global_zero:
+                            step_ended(epoch, number, steps)
+            train_seconds = position.seconds + time.perf_counter() - started
+            train_loss = float(_mean(loss_sum, fabric)) / steps
+            entry: Epoch | None = None
             if fabric.is_global_zero:
-                average.update(classifier, step=state.step)
-            if number % 10 == 0 or number == steps:
-                # All processes see the same sum, and so all of them stop.
-                batch_loss_sum = torch.as_tensor(fabric.all_reduce(loss_sum.clone(), reduce_op="mean"))
-                _check_finite(batch_loss_sum, recent, epoch, number, image=image)
-                recent.clear()
-                if fabric.is_global_zero:
-                    step_ended(epoch, number, steps)
-        train_seconds = time.perf_counter() - started
-        entry: Epoch | None = None
-        if fabric.is_global_zero:
-            assert val_data is not None
-            when = f"Validation images after epoch {epoch}"
-            logits, labels = predict(average.module, val_data, when=when)
-            found = validate(average.module, val_data, task, logits, labels, when=when)
-            average.module.train()  # its tensors are those of the classifier again
-            entry = Epoch(
-                epoch=epoch,
-                train_loss=float(batch_loss_sum) / steps,
-                lr=rate,
-                **found,
-                train_seconds=train_seconds,
-                waited_seconds=waited,
-                train_images_per_second=steps * batch_size / train_seconds,
-                micro_batches=state.micro_batches,
-                seconds=time.perf_counter() - started,
-                phase=phase_number(phases, epoch),
-            )
-        entry = fabric.broadcast(entry)
-        assert entry is not None
-        history.append(entry)
-        state.epoch = epoch
-        if state.best_epoch == 0 or entry.selects(watched) > history[state.best_epoch - 1].selects(watched):
-            state.best_epoch = epoch
-            best = {name: tensor.detach().cpu().clone() for name, tensor in average.module.state_dict().items()}
-        if fabric.is_global_zero:
-            write_checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizers, best)
-            epoch_ended(history)
+                assert val_data is not None
+                when = f"Validation images after epoch {epoch}"
+                logits, labels = predict(average.module, val_data, when=when)
+                found = validate(average.module, val_data, task, logits, labels, when=when)
+                average.module.train()  # its tensors are those of the classifier again
+                entry = Epoch(
+                    epoch=epoch,
+                    train_loss=train_loss,
+                    lr=position.rate,
+                    **found,
+                    train_seconds=train_seconds,
+                    waited_seconds=position.waited_seconds,
+                    train_images_per_second=steps * batch_size / train_seconds,
+                    micro_batches=state.micro_batches,
+                    seconds=position.seconds + time.perf_counter() - started,
+                    phase=phase_number(phases, epoch),
+                )
+        except Interrupted:
+            if fabric.world_size == 1:
+                position.seconds += time.perf_counter() - started
+                state.position = position
+                now = {"loss_sum": loss_sum, **random_states(train_data.device, transform)}
+                with stop_deferred():  # a second signal
+                    write_checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizers, best, within=now)
+            raise
+        with whole_steps():
+            entry = fabric.broadcast(entry)
+            assert entry is not None
+            history.append(entry)
+            state.epoch = epoch
+            if state.best_epoch == 0 or entry.selects(watched) > history[state.best_epoch - 1].selects(watched):
+                state.best_epoch = epoch
+                best = {name: tensor.detach().cpu().clone() for name, tensor in average.module.state_dict().items()}
+            if fabric.is_global_zero:
+                write_checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizers, best)
+                epoch_ended(history)
 
     if rule != "last":
         return best, history, state.best_epoch
     return average.module.state_dict(), history, state.epoch
-
-
-def make_objectives(
-    module: nn.Module, network: nn.Module, task: Task, settings: TrainingSettings, *, turns: int
-) -> list[Objective]:
-    """Return the objective of each turn: the network's own loss, or that of the task.
-
-    Args:
-        module: Classifier, set up for precision and processes.
-        network: Its network.
-        task: Task of the training.
-        settings: Label smoothing.
-        turns: Number of optimisers.
-    """
-
-    def of_task(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        predictions = module(images)
-        return task.loss(predictions.float(), labels, label_smoothing=settings.label_smoothing), predictions
-
-    def own(images: Tensor, labels: Tensor, turn: int | None = None) -> tuple[Tensor, None]:
-        return module(images, labels, turn), None
-
-    if trains_in_turns(network):
-        return [functools.partial(own, turn=turn) for turn in range(turns)]
-    return [own if has_loss(network) else of_task]
 
 
 def waited_share(history: list[Epoch]) -> float:
@@ -299,6 +320,11 @@ def waited_share(history: list[Epoch]) -> float:
 
 def _exhausted(state: TrainingState, settings: TrainingSettings) -> bool:
     return bool(settings.patience) and state.epoch - state.best_epoch >= settings.patience
+
+
+def _mean(value: Tensor, fabric: Fabric) -> Tensor:
+    """Return the mean of a number over the processes."""
+    return torch.as_tensor(fabric.all_reduce(value.clone(), reduce_op="mean"))
 
 
 def _check_finite(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.loader import Batches
+from zoo.data.new_noise import NewNoise
 from zoo.data.open import Dataset, SimulationProgress
 from zoo.data.part import BatchPart
 from zoo.data.phases import Phase, describe_params, last_epochs, phase_number, phase_recipe
@@ -28,11 +30,20 @@ class PhasedBatches:
         splits: Training images of each phase, the same number in all.
         phases: Phases of the training.
         device: Device that receives the batches.
+        make: Function that makes the batches of a split; None makes those of the stored images.
     """
 
-    def __init__(self, splits: Sequence[Split], phases: Sequence[Phase], *, device: torch.device) -> None:
+    def __init__(
+        self,
+        splits: Sequence[Split],
+        phases: Sequence[Phase],
+        *,
+        device: torch.device,
+        make: Callable[[Split], Batches] | None = None,
+    ) -> None:
         self.device = device
         self._splits, self._phases = splits, phases
+        self._make = make or functools.partial(Batches, device=device)
         self._number = 0
         self._open: Batches | None = None
 
@@ -46,10 +57,16 @@ class PhasedBatches:
         return self._open is not None and self._open.resident
 
     def epoch(
-        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: BatchPart | None = None
+        self,
+        number: int,
+        batch_size: int,
+        *,
+        shuffle: torch.Generator | None = None,
+        part: BatchPart | None = None,
+        skip: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images and labels of an epoch in full batches; see `zoo.data.loader.Batches.epoch`."""
-        return self._batches(number).epoch(number, batch_size, shuffle=shuffle, part=part)
+        return self._batches(number).epoch(number, batch_size, shuffle=shuffle, part=part, skip=skip)
 
     def image_at(self, number: int, position: int, *, shuffle: torch.Generator) -> str:
         """Return the name of an image by its position in an epoch; see `zoo.data.loader.Batches.image_at`."""
@@ -60,7 +77,7 @@ class PhasedBatches:
         number = phase_number(self._phases, epoch) or len(self._phases)
         if self._open is None or number != self._number:
             self._open = None  # its memory is needed for the images of the next phase
-            self._open, self._number = Batches(self._splits[number - 1], device=self.device), number
+            self._open, self._number = self._make(self._splits[number - 1]), number
         return self._open
 
 
@@ -84,6 +101,7 @@ def open_phases(
             folder=folder,
             question=data.question,
             train_seed=cell.train_seed,
+            new_noise=data.new_noise,
             progress=progress,
         )
         for phase in cell.phases
@@ -113,7 +131,10 @@ def training_batches(splits: Sequence[Split], cell: Cell, *, device: torch.devic
         cell: Cell to train.
         device: Device that receives the batches.
     """
-    return PhasedBatches(splits, cell.phases, device=device) if cell.phases else Batches(splits[0], device=device)
+    make: Callable[[Split], Batches] = functools.partial(Batches, device=device)
+    if cell.training.get("new_noise"):
+        make = functools.partial(NewNoise, device=device, seed=cell.seed)
+    return PhasedBatches(splits, cell.phases, device=device, make=make) if cell.phases else make(splits[0])
 
 
 def images_of(cell: Cell, epoch: int) -> str | None:

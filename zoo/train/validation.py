@@ -13,6 +13,7 @@ from zoo.data.loader import Batches
 from zoo.devices import in_float32
 from zoo.errors import TrainingError
 from zoo.models.classifier import Classifier
+from zoo.models.own_fit import FitsItself
 from zoo.models.own_training import has_loss
 from zoo.scores.finite import require_finite
 from zoo.tasks.task import Task
@@ -41,7 +42,9 @@ def predict(module: nn.Module, data: Batches, *, when: str, batch_size: int = 25
         logits.append(_forward(module, images))
         labels.append(batch_labels.cpu())
     all_logits = torch.cat(logits)
-    require_finite(all_logits, data.ids.__getitem__, when=when, hint="Try a lower rate: --set lr=1e-4")
+    network = module.network if isinstance(module, Classifier) else module
+    hint = "" if isinstance(network, FitsItself) else "Try a lower rate: --set lr=1e-4"
+    require_finite(all_logits, data.ids.__getitem__, when=when, hint=hint)
     return all_logits, torch.cat(labels)
 
 

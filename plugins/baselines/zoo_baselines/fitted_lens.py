@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,7 @@ from zoo.models.own_fit import SplitsToFit
 from zoo_baselines.columns import first_images, images_to_fit
 from zoo_baselines.fit_cache import InMemory, file_of, image_keys, read, write
 from zoo_baselines.lens_features import FEATURES, features_of, prepare
-from zoo_baselines.lens_fit import Effort, fit_smooth_lens
+from zoo_baselines.lens_fit import Effort, fit_smooth_lens, one_by_one
 from zoo_baselines.lens_noise import observed
 from zoo_baselines.lens_pixels import Grid, grids
 from zoo_baselines.linear import Linear
@@ -92,13 +91,8 @@ class LensFits(nn.Module):
 
         if mono.device.type == "cuda":
             return torch.cat([fit(some) for some in mono.split(_ON_A_GPU)])
-        threads = torch.get_num_threads()
         prepare(both[1], dtype=mono.dtype, device=mono.device)
-        try:
-            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                return torch.cat(list(pool.map(fit, mono.split(1))))
-        finally:
-            torch.set_num_threads(threads)  # the last number that any thread sets is that of every new thread
+        return one_by_one(fit, mono)
 
     def learn_camera(self, splits: SplitsToFit) -> None:
         """Take pixels, PSF and noise from the data set.

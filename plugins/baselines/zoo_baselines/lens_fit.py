@@ -5,6 +5,9 @@ Every step treats each image alone, so the result of an image depends on its bat
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -40,11 +43,14 @@ class Effort:
         coarse_steps: Steps from every start on the coarse grid.
         fine_steps: Most steps on the fine grid.
         tolerance: Decrease of chi square at which a fit on the fine grid ends.
+        leave: Whether images that are done leave the batch. A GPU would have to be waited for to count them, so there
+            every image takes all steps.
     """
 
     coarse_steps: int = 10
     fine_steps: int = 25
     tolerance: float = 0.05
+    leave: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +87,14 @@ def fit_smooth_lens(seen: Observation, grids: tuple[Grid, Grid], kind: Kind, eff
     several = small.repeat_interleave(tries, 0)
     weight = 1 / law.variance(_smooth(small), bins=coarse.bins).repeat_interleave(tries, 0)
     flat, objective = levenberg_marquardt(
-        starts.flatten(0, 1), several, weight, coarse, kind, steps=effort.coarse_steps, tolerance=1.0
+        starts.flatten(0, 1),
+        several,
+        weight,
+        coarse,
+        kind,
+        steps=effort.coarse_steps,
+        tolerance=1.0,
+        leave=effort.leave,
     )
     tried, objective = flat.reshape(count, tries, -1), objective.reshape(count, tries)
     best = objective.argmin(1)
@@ -94,7 +107,14 @@ def fit_smooth_lens(seen: Observation, grids: tuple[Grid, Grid], kind: Kind, eff
         model = draw(chosen, fine, kind).images
         law = law.measured(data - model, model)
         chosen, ended = levenberg_marquardt(
-            chosen, data, 1 / law.variance(model), fine, kind, steps=steps, tolerance=tolerance
+            chosen,
+            data,
+            1 / law.variance(model),
+            fine,
+            kind,
+            steps=steps,
+            tolerance=tolerance,
+            leave=effort.leave,
         )
     failed = ~(ended.isfinite() & chosen.isfinite().all(1))
     return Fitted(
@@ -103,6 +123,19 @@ def fit_smooth_lens(seen: Observation, grids: tuple[Grid, Grid], kind: Kind, eff
         law=law.where(~failed, seen.law),
         failed=failed,
     )
+
+
+def one_by_one(fit: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Return what a function returns for each image [1, H, W] of some [n, H, W] on a CPU, in torch's number of threads.
+
+    An image's rays fit into a processor's cache then, and its result does not depend on others at all.
+    """
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return torch.cat(list(pool.map(fit, images.split(1))))
+    finally:
+        torch.set_num_threads(threads)  # the last number that any thread sets is that of every new thread
 
 
 def without_light(like: Tensor) -> Tensor:
@@ -116,7 +149,15 @@ def without_light(like: Tensor) -> Tensor:
 
 
 def levenberg_marquardt(
-    parameters: Tensor, data: Tensor, weight: Tensor, grid: Grid, kind: Kind, *, steps: int, tolerance: float
+    parameters: Tensor,
+    data: Tensor,
+    weight: Tensor,
+    grid: Grid,
+    kind: Kind,
+    *,
+    steps: int,
+    tolerance: float,
+    leave: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Minimise chi square and priors from given parameters; return the best parameters and their objective.
 
@@ -127,61 +168,74 @@ def levenberg_marquardt(
         kind: Free parameters.
         steps: Most steps.
         tolerance: Decrease of the objective at which an image is done.
+        leave: See `Effort`.
     """
-    free = list(kind.free)
-    means, precisions, longest = _limits(parameters, free)
-    result, lowest = parameters.clone(), torch.full_like(parameters[:, 0], torch.inf, dtype=torch.float64)
-    active = torch.arange(len(parameters), device=parameters.device)
+    means, precisions, longest, free = _limits_on(kind, parameters.device)
+    root = weight.sqrt()
+    best, lowest = parameters, torch.full_like(parameters[:, 0], torch.inf, dtype=torch.float64)
     trial, damping = parameters, torch.full_like(lowest, 1e-2)
-    normal = torch.zeros(len(parameters), len(free), len(free), dtype=torch.float64, device=parameters.device)
-    slope = torch.zeros(len(parameters), len(free), dtype=torch.float64, device=parameters.device)
+    normal = lowest.new_zeros(len(parameters), len(means), len(means))
+    slope = lowest.new_zeros(len(parameters), len(means))
+    result, result_lowest = parameters.clone(), lowest.clone()
+    places = torch.arange(len(parameters), device=parameters.device)
     for step in range(steps + 1):
         drawn = draw(trial, grid, kind, jacobian=True)
         assert drawn.jacobian is not None
-        root = weight[active].sqrt()
-        residual = ((data[active] - drawn.images) * root).flatten(1).double()
+        residual = ((data - drawn.images) * root).flatten(1).double()
         jacobian = (drawn.jacobian * root[:, None]).flatten(2).double()
-        off = means - trial[:, free].double()
+        off = means - trial.index_select(1, free).double()
         objective = (residual * residual).sum(1) + (precisions * off * off).sum(1)
         objective = torch.where(objective.isfinite(), objective, torch.inf)
-        before = lowest[active]
-        better = objective < before
-        gain = torch.where(before.isinf(), torch.inf, before - objective)
-        kept = active[better]
-        result[kept], lowest[kept] = trial[better], objective[better]
-        normal[kept] = torch.bmm(jacobian[better], jacobian[better].mT)
-        slope[kept] = torch.bmm(jacobian[better], residual[better, :, None])[..., 0] + precisions * off[better]
-        damping[active] = torch.where(better, damping[active] * _EASED, damping[active] * _STIFFENED).clamp(1e-7, 1e6)
-        done = (better & (gain < tolerance)) | (damping[active] > 1e3)
-        active = active[~done]
-        if len(active) == 0 or step == steps:
+        better = objective < lowest
+        gain = torch.where(lowest.isinf(), torch.inf, lowest - objective)
+        best, lowest = torch.where(better[:, None], trial, best), torch.where(better, objective, lowest)
+        normal = torch.where(better[:, None, None], torch.bmm(jacobian, jacobian.mT), normal)
+        new_slope = torch.bmm(jacobian, residual[:, :, None])[..., 0] + precisions * off
+        slope = torch.where(better[:, None], new_slope, slope)
+        damping = torch.where(better, damping * _EASED, damping * _STIFFENED).clamp(1e-7, 1e6)
+        if step == steps:
             break
-        matrix = normal[active] + torch.diag(precisions)
+        matrix = normal + torch.diag(precisions)
         diagonal = matrix.diagonal(dim1=1, dim2=2)
-        matrix = matrix + torch.diag_embed(diagonal * damping[active, None] + 1e-9 * diagonal.amax(1, keepdim=True))
-        move = torch.linalg.solve_ex(matrix, slope[active])[0]
-        # The search of an image ends where it has no direction: its numbers are not finite.
-        active, move = active[move.isfinite().all(1)], move[move.isfinite().all(1)]
-        if len(active) == 0:
-            break
+        matrix = matrix + torch.diag_embed(diagonal * damping[:, None] + 1e-9 * diagonal.amax(1, keepdim=True))
+        move = torch.linalg.solve_ex(matrix, slope)[0]
         move = move / (move.abs() / longest).amax(1, keepdim=True).clamp_min(1.0)
-        trial = result[active].clone()
-        trial[:, free] = (trial[:, free].double() + move).to(trial.dtype)
-    return result, lowest
+        # The search of an image ends where it has no direction: its numbers are not finite.
+        lost = ~move.isfinite().all(1)
+        if leave:
+            done = (better & (gain < tolerance)) | (damping > 1e3) | lost
+            if done.any():
+                result[places[done]], result_lowest[places[done]] = best[done], lowest[done]
+                if done.all():
+                    return result, result_lowest
+                rest = ~done
+                best, lowest, normal, slope, damping, move, data, root, places = (
+                    each[rest] for each in (best, lowest, normal, slope, damping, move, data, root, places)
+                )
+        else:
+            move = torch.where(lost[:, None], 0.0, move)
+        moved = best.index_select(1, free).double() + move
+        trial = best.index_copy(1, free, moved.to(best.dtype))
+    if not leave:
+        return best, lowest
+    result[places], result_lowest[places] = best, lowest
+    return result, result_lowest
 
 
-def _limits(parameters: Tensor, free: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return means and precisions of the priors, and the longest steps, [F] each."""
-    names = [NAMES[number] for number in free]
+@functools.cache
+def _limits_on(kind: Kind, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return means and precisions of the priors, longest steps, and indices of the free parameters, [F] each."""
+    names = [NAMES[number] for number in kind.free]
     priors = [_PRIORS.get(name, (0.0, torch.inf)) for name in names]
 
     def column(values: list[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64, device=parameters.device)
+        return torch.tensor(values, dtype=torch.float64, device=device)
 
     return (
         column([mean for mean, _ in priors]),
         column([width**-2 for _, width in priors]),
         column([_LONGEST.get(name, 0.5) for name in names]),
+        torch.tensor(kind.free, device=device),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo import ModelSpec, hookimpl
+from zoo import ChannelSpec, ModelSpec, hookimpl
 
 _SCALARS = """
 The scalars are those of `zoo.scores.scalars`: flux, radius, width, offset, azimuthal moments of the light and of the
@@ -92,5 +92,38 @@ def zoo_models() -> list[ModelSpec]:
             tasks=("anomaly",),
             card="The fits are those of `baselines/fitted_lens`. The score is the logarithm of chi square per pixel, "
             "or with `score=gain`, of the decrease of chi square by one added point mass. No image is trained on.",
+        ),
+    ]
+
+
+_RESIDUAL = """
+A halo, external shear and a Sersic source are fitted to each image without knowledge of its truth; the channel is the
+image minus this lens over the noise of each pixel. Camera, exposure and kind of halo are those of the data set. The
+images must be simulated ones with a Sersic source: what the model cannot describe, such as a real galaxy, looks like
+substructure.
+"""
+
+
+@hookimpl
+def zoo_channels() -> list[ChannelSpec]:
+    """Return the channels that are computed from a fitted smooth lens."""
+    return [
+        ChannelSpec(
+            id="baselines/residual",
+            target="zoo_baselines.residual_channel:residual",
+            summary="image minus a smooth lens fitted to it, over the noise",
+            tags=("physics",),
+            arguments={"free_centre": True},
+            card=f"{_RESIDUAL}\nThe halo's centre is fitted, too.",
+        ),
+        ChannelSpec(
+            id="baselines/residual_centred",
+            target="zoo_baselines.residual_channel:residual",
+            summary="the same with the halo fixed in the middle of the image",
+            tags=("physics",),
+            arguments={"free_centre": False},
+            card=f"{_RESIDUAL}\nThe halo's centre is the middle of the image, as in Models A and B: a shift of the "
+            "light, which substructure causes there, stays in the residual. For lenses that lie elsewhere, take "
+            "`baselines/residual`.",
         ),
     ]

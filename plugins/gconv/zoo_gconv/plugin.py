@@ -29,6 +29,7 @@ def _spec(name: str, network: Network) -> ModelSpec:
         training=network.training,
         twins=network.twins,
         bf16_devices=network.bf16_devices,
+        cuda_graphs=True,
         tasks=network.tasks,
         weights={data: f"weights/{name}.{data}.safetensors" for data in TRAINED_ON} if name in SHIPPED else {},
     )

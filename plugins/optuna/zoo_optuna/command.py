@@ -14,6 +14,7 @@ from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.cli.options import PATH, options_of, value_of
 from zoo.errors import UsageError
 from zoo.plan.request import Request
+from zoo.stopping import watch_parent
 
 SHARED_OPTIONS = ("settings", "budget", "simulator", "device", "precision", "rule", "task", "images", "store")
 """Options of `zoo bench` that a study has as well."""
@@ -129,4 +130,5 @@ def run_trials(ctx: click.Context, folder: Path, trials: int, device: str, image
     """Run trials in this process until the study has the requested number."""
     from zoo_optuna.trials import run_trials as run_them
 
+    watch_parent()
     run_them(host_of(ctx), folder, trials=trials, device=device, images=images)

@@ -25,9 +25,10 @@ from zoo.plan.study import study_folder, unknown_study
 from zoo.plan.tasks import require_area
 from zoo.plurals import counted
 from zoo.processor import computing_environment
-from zoo.progress import PARENT_VARIABLE, Progress, read_progress
+from zoo.progress import Progress, read_progress
 from zoo.results.store import LOG, PROGRESS, locked
 from zoo.specs import DatasetSpec, ModelSpec
+from zoo.stopping import PARENT_VARIABLE
 from zoo_optuna.definition import Definition, check_same, read_definition, write_definition
 from zoo_optuna.journal import alone, give_up, keep_best, open_study, trial_folder, worker_name
 from zoo_optuna.space import choose_space

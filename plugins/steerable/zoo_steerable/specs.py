@@ -155,6 +155,7 @@ def specs(library: str, version: str) -> list[ModelSpec]:
                 search_space=search_space_of(name),
                 parameters=PARAMETERS[name],
                 training={"lr": 5e-3, "weight_decay": 1e-4},
+                cuda_graphs=True,
                 weights=SHIPPED.get(f"{library}/{name}", {}),
             )
         )
@@ -192,4 +193,5 @@ def resolve(library: str, name: str) -> ModelSpec | None:
         defaults=copy.deepcopy(PUBLISHED_DEFAULTS),
         search_space={"frequency_cutoff": [None, 1.0, 1.5, 2.0]},
         training={"lr": 5e-5, "weight_decay": 1e-5, "augment": "rotate"},
+        cuda_graphs=True,
     )

@@ -171,6 +171,7 @@ def _listed(name: str, baseline: Baseline) -> ModelSpec:
         parameters=PARAMETERS[name],
         training={"lr": baseline.lr, "weight_decay": baseline.weight_decay},
         bf16_devices=baseline.bf16_devices,
+        cuda_graphs=True,
     )
 
 

@@ -1,0 +1,241 @@
+"""Derived channels: part of the recipe, computed once, stored as images are, and computed again for a prediction."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cellhere import run_cells_here
+
+from zoo.cli import main
+from zoo.data.channels import Channels, camera_of, open_channels, read_channels
+from zoo.data.folder import cache_folder
+from zoo.data.open import Dataset
+from zoo.data.recipe import Recipe
+from zoo.errors import DataError, MissingError, UsageError
+from zoo.host import load_plugins
+from zoo.models.load import load_weights
+from zoo.plan.baselines import with_baselines
+from zoo.plan.cells import make_plan
+from zoo.plan.recipes import plan_images
+from zoo.plan.request import Request
+from zoo.results import store
+from zoo.results.comparison import group_variants, problem_key
+from zoo.run.cell import run_cell
+
+TOYS = Path(__file__).parents[1] / "toys"
+PLUGINS = [TOYS / f"{name}.py" for name in ("toyzoo", "toysky", "toychannel")]
+SIZES = {"train": 60, "val": 30, "test": 30}
+CHANNELS = {"data.channels": "image,doubled"}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def host():
+    return load_plugins(files=PLUGINS, environment={})
+
+
+@pytest.fixture
+def computed(host):
+    """Number of images of each call of the channel that counts them."""
+    found = sys.modules[next(name for name in sys.modules if name.endswith("toychannel"))].COMPUTED
+    found.clear()
+    return found
+
+
+def recipe_with(host, **settings) -> Recipe:
+    return plan_images(host, "toysky/discs", settings=settings, simulator="painter", device="cpu")[1]
+
+
+def cells(host, **settings):
+    request = Request(
+        models=["toyzoo/tiny"], data=["toysky/discs"], simulator="painter", budget="smoke", device="cpu",
+        settings={"train_images": 60, "val_images": 30, "test_images": 30, "epochs": 1, **settings},
+    )  # fmt: skip
+    return make_plan(host, request), request
+
+
+def test_a_recipe_without_channels_is_what_it_was(host):
+    plain, beside = recipe_with(host), recipe_with(host, **CHANNELS)
+    assert "channels" not in plain.to_json()
+    assert recipe_with(host, **{"data.channels": "image"}).hash == plain.hash
+    assert list(beside.channels) == ["toychannel/doubled"]
+    assert beside.channels["toychannel/doubled"].startswith("1 toychannel.py ")
+    assert beside.hash != plain.hash
+    assert beside.of_image_alone == plain
+    assert Recipe(**beside.to_json()) == beside
+
+
+def test_channels_stand_beside_the_same_images(host):
+    plain = Dataset(host, recipe_with(host), SIZES)
+    beside = Dataset(host, recipe_with(host, **{"data.channels": "image,of_camera,doubled"}), SIZES)
+    assert beside.image_shape == (3, *plain.image_shape[1:])
+    images, more = plain.split("val").images, beside.split("val").images
+    assert np.array_equal(more[:, :1], images)
+    assert np.array_equal(more[:, 1], 2 * images[:, 0])  # in the order of the ids, whatever the order of the setting
+    assert np.allclose(more[:, 2], beside.instrument.pixel_scale)
+    assert np.array_equal(beside.split("val").labels, plain.split("val").labels)
+
+
+def test_stored_images_are_not_rendered_again(host, monkeypatch):
+    plain = recipe_with(host)
+    images = Dataset(host, plain, SIZES).split("val").images
+    beside = Dataset(host, recipe_with(host, **CHANNELS), SIZES)
+    monkeypatch.setattr("zoo.data.simulate.Simulation.expose", None)
+    assert np.array_equal(beside.split("val").images[:, :1], images)
+
+
+def test_channels_are_computed_once_and_an_interrupted_split_goes_on(host, computed):
+    recipe, sizes = recipe_with(host, **CHANNELS), {**SIZES, "train": 600}
+    Dataset(host, recipe, sizes).split("train")
+    assert sum(computed) == 3 * 256
+    computed.clear()
+    (cache_folder(recipe) / "train" / "000001.safetensors").unlink()
+    Dataset(host, recipe, sizes).split("train")
+    assert sum(computed) == 256
+    computed.clear()
+    Dataset(host, recipe, sizes).split("train")
+    assert not computed
+
+
+def test_a_stream_has_the_channels(host):
+    simulation = Dataset(host, recipe_with(host, **CHANNELS), SIZES).simulation(expected_images=8, split="train")
+    from zoo.data.stream import Stream
+
+    images, _ = next(Stream(simulation, images=8, device=torch.device("cpu")).epoch(1, 8))
+    assert images.shape[1] == 2
+    assert torch.equal(images[:, 1], 2 * images[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("residual", "must begin with 'image'"),
+        ("imgae,doubled", "Did you mean 'image'"),
+        ("image,doubeld", "Did you mean"),
+        ("image,doubled,toychannel/doubled", "twice"),
+        (3, "must be names"),
+        ([], "must begin with 'image'"),
+        ([1], "must be names"),
+    ],
+)
+def test_channels_that_cannot_be_read(host, value, message):
+    with pytest.raises(UsageError, match=message):
+        read_channels(host, value)
+
+
+def test_stored_images_have_no_camera(host):
+    with pytest.raises(UsageError, match="camera is unknown"):
+        make_plan(
+            host,
+            Request(models=["toyzoo/tiny"], data=["toyzoo/stripes"], budget="smoke", device="cpu", settings=CHANNELS),
+        )
+
+
+@pytest.mark.parametrize(("name", "message"), [("raises", "RuntimeError: no such luck"), ("too_few", "must have")])
+def test_a_channel_that_fails_is_named(host, name, message):
+    data = Dataset(host, recipe_with(host, **{"data.channels": f"image,{name}"}), SIZES)
+    with pytest.raises(DataError, match=message) as raised:
+        data.split("val")
+    assert f"toychannel/{name}" in str(raised.value)
+
+
+def test_channels_of_another_version_or_an_absent_plugin(host):
+    camera = Dataset(host, recipe_with(host, **CHANNELS), SIZES).camera
+    with pytest.raises(DataError, match="needs version 2 of the channel toychannel/doubled"):
+        open_channels(host, {"toychannel/doubled": "2"}, camera, of="weights")
+    with pytest.raises(MissingError, match="nosuch/channel"):
+        open_channels(host, {"nosuch/channel": "1"}, camera, of="weights")
+
+
+def test_a_camera_holds_what_all_images_share(host):
+    data = Dataset(host, recipe_with(host, **CHANNELS), SIZES)
+    first, again = data.camera, camera_of(data._content, "another stream")
+    assert first == again
+    assert first.image_size == data.image_shape[1]
+    assert Dataset(host, recipe_with(host), SIZES).camera is None
+
+
+def test_a_cell_has_them_and_fits_of_their_own_do_not(host):
+    [plain], _ = cells(host)
+    [beside], request = cells(host, **CHANNELS)
+    assert beside.run_id != plain.run_id
+    assert problem_key(beside) == problem_key(plain)  # one table
+    assert set(beside.versions) > set(plain.versions)
+    added = with_baselines(host, request, [beside], note=lambda sentence: None)[1:]
+    assert all(not cell.recipe.channels for cell in added)
+
+
+def test_a_network_is_trained_with_them_and_predicts_files(host, tmp_path):
+    [cell], _ = cells(host, **CHANNELS)
+    run_dir = store.prepare_run(tmp_path / "store", cell)
+    result = run_cell(host, cell, run_dir, device="cpu")
+    assert result.status == "ok", result.error
+    assert result.data.image_shape[0] == 2
+    assert group_variants([result])[0].results == (result,)
+    trained = load_weights(host, run_dir / store.WEIGHTS)
+    split = Dataset(host, cell.recipe, cell.sizes).split("test")
+    complete, alone = split.images, split.images[:, :1]
+    assert trained.stored_channels == 1
+    assert np.array_equal(trained.predict_proba(alone), trained.predict_proba(complete))
+    assert np.array_equal(trained.predict_proba(alone[:, 0]), trained.predict_proba(complete))
+    # Brightness is that of the image: the channel is twice as bright.
+    assert trained.about.pixels.peak[2] <= split.images_at(np.arange(30))[:, 0].max() * 1.5
+    peaks = Dataset(host, cell.recipe, cell.sizes).split("train").images[:, 0].max((1, 2))
+    assert trained.about.pixels.peak[1] == pytest.approx(np.median(peaks))
+    without = load_plugins(files=PLUGINS[:2], environment={})
+    with pytest.raises(MissingError, match="toychannel/doubled"):
+        load_weights(without, run_dir / store.WEIGHTS)
+
+
+@pytest.fixture
+def zoo(capsys):
+    """Run zoo with the toy plugins; return stdout."""
+    files = [word for path in PLUGINS for word in ("--plugin", str(path))]
+
+    def run(*words) -> str:
+        with pytest.raises(SystemExit) as exit_request:
+            main([*files, *map(str, words)])
+        told = capsys.readouterr()
+        assert exit_request.value.code == 0, told.err
+        return told.out
+
+    return run
+
+
+def test_commands_from_simulation_to_prediction(zoo, tmp_path, monkeypatch):
+    run_cells_here(monkeypatch)
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", "")
+    settings = [word for name, size in SIZES.items() for word in ("--set", f"{name}_images={size}")]
+    sky = ("toysky/discs", "--simulator", "painter")
+    channels = ("--set", "data.channels=image,doubled")
+    zoo("simulate", *sky, *channels, "-n", 60, "--out", tmp_path / "images")
+    out = zoo(
+        "bench", "--model", "toyzoo/tiny", "--data", *sky, *channels, "--budget", "smoke", "--device", "cpu",
+        *settings, "--set", "epochs=1", "--store", tmp_path / "store", "--json",
+    )  # fmt: skip
+    [result] = json.loads(out)
+    size = result["data"]["image_shape"][1]
+    np.save(tmp_path / "some.npy", np.random.default_rng(0).random((3, size, size)))
+    predicted = json.loads(zoo("predict", result["run_dir"], tmp_path / "some.npy", "--json"))
+    assert len(predicted) == 3
+    assert zoo("evaluate", result["run_dir"], "-n", 30, "--device", "cpu", "--json")
+    assert zoo("equivariance", result["run_dir"], "--images", tmp_path / "some.npy", "--json")
+    assert "factor" in zoo("show", "toychannel/doubled")
+
+
+def test_a_channel_is_given_images_on_their_device():
+    def elsewhere(images, camera):
+        return images[:, 0].to("meta")
+
+    with pytest.raises(DataError, match="same device"):
+        Channels(names=["a/b"], functions=[elsewhere], camera=None).beside(torch.zeros(2, 1, 4, 4))

@@ -1,0 +1,68 @@
+"""Stored truths as targets: names, values, and what cannot be estimated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import toysky
+
+from zoo.data.targets import target_values, truth_names
+from zoo.data.truth import truth_arrays
+from zoo.errors import UsageError
+from zoo.lensing.cosmology import einstein_radius
+from zoo.lensing.scenes import PointMasses
+
+
+@pytest.fixture
+def columns():
+    scenes = toysky.Discs().sample(np.arange(4), "seed/train")
+    limit = float(einstein_radius(1e8, 0.5, 1.0))
+    radii = np.array([[0.5, 2.0, 3.0], [2.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.9, 1.1, 0.0]]) * limit
+    place = np.zeros_like(radii)
+    parameters = {**scenes.parameters, "lens_redshift": np.full(4, 0.5), "source_redshift": np.full(4, 1.0)}
+    arrays = truth_arrays(scenes) | {
+        key: values
+        for key, values in truth_arrays(
+            type(scenes)(**{**vars(scenes), "points": PointMasses(x=place, y=place, einstein_radius=radii)})
+        ).items()
+        if key.startswith("truth.points.")
+    }
+    return {"parameters": parameters, "truth": arrays}
+
+
+def test_parameters_fields_and_counts_have_the_values_that_are_stored(columns):
+    found = target_values(["colour", "sersic.effective_radius", "substructure_count_above:1e8"], **columns)
+    assert np.array_equal(found[:, 0], columns["parameters"]["colour"])
+    assert np.array_equal(found[:, 1], columns["truth"]["truth.sersic.effective_radius"])
+    assert found[:, 2].tolist() == [2, 1, 0, 1]
+
+
+def test_every_name_that_is_offered_has_values(columns):
+    names = truth_names(**columns)
+    assert {"colour", "halo.axis_ratio", "exposure.snr", "substructure_count_above:1e8"} <= set(names)
+    assert target_values(names, **columns).shape == (4, len(names))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("color", "Did you mean 'colour'"),
+        ("sersic.angle", "changes when an image is turned"),
+        ("shear_angle", "changes when an image is turned"),
+        ("shear.gamma_1", "changes when an image is turned"),
+        ("sersic.x", "changes when an image is turned"),
+        ("points.einstein_radius", "No truth"),
+        ("substructure_count_above:much", "no mass"),
+        ("substructure_count_above:-1", "no mass"),
+        ("substructure_count_above", "no mass"),
+    ],
+)
+def test_what_cannot_be_estimated_is_refused_with_its_reason(columns, name, words):
+    with pytest.raises(UsageError, match=words):
+        target_values([name], **columns)
+
+
+def test_masses_are_not_counted_without_redshifts(columns):
+    parameters = {"colour": columns["parameters"]["colour"]}
+    with pytest.raises(UsageError, match="No truth"):
+        target_values(["substructure_count_above:1e8"], parameters=parameters, truth=columns["truth"])

@@ -1,0 +1,39 @@
+"""A plugin file with derived channels: one that counts its images, and some that fail."""
+
+from __future__ import annotations
+
+from zoo.hookspecs import hookimpl
+from zoo.specs import ChannelSpec
+
+COMPUTED: list[int] = []
+"""Number of images of each call."""
+
+
+@hookimpl
+def zoo_channels():
+    return [
+        ChannelSpec(id=f"toychannel/{name}", target=f"toychannel:{name}", arguments=arguments)
+        for name, arguments in (
+            ("doubled", {"factor": 2.0}),
+            ("of_camera", {}),
+            ("raises", {}),
+            ("too_few", {}),
+        )
+    ]
+
+
+def doubled(images, camera, *, factor):
+    COMPUTED.append(len(images))
+    return factor * images[:, 0]
+
+
+def of_camera(images, camera):
+    return images[:, 0] * 0 + camera.pixel_scale
+
+
+def raises(images, camera):
+    raise RuntimeError("no such luck")
+
+
+def too_few(images, camera):
+    return images[:1, 0]

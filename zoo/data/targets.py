@@ -1,0 +1,102 @@
+"""Stored truths as numbers to be estimated: their names, and their values for some images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.truth import OFFSET, PREFIX
+from zoo.errors import UsageError, nearest
+from zoo.lensing.cosmology import einstein_radius
+
+COUNT_ABOVE = "substructure_count_above"
+"""Number of masses above a limit in solar masses, which stands behind a colon."""
+_TURNING = ("x", "y", "gamma_1", "gamma_2")
+_RAGGED = ("points", "truncated_haloes")
+Columns = Mapping[str, NDArray[Any]]
+
+
+def truth_names(parameters: Columns, truth: Columns) -> list[str]:
+    """Return the names of the truths that are stored beside some images, of those that can be estimated.
+
+    Args:
+        parameters: Scene parameters: name -> [N].
+        truth: Arrays of `zoo.data.truth.truth_arrays`, or none.
+    """
+    own = [name.removeprefix(PREFIX) for name, values in truth.items() if np.ndim(values) == 1]
+    fields = [name for name in own if name.split(".")[0] not in _RAGGED and not name.startswith("exposure.scaling")]
+    counts = [f"{COUNT_ABOVE}:1e8"] if _countable(parameters, truth) else []
+    return [name for name in [*parameters, *fields] if not turns(name)] + counts
+
+
+def turns(name: str) -> bool:
+    """Whether a truth changes when the image is turned, such as an angle or a position."""
+    last = name.rpartition(".")[2]
+    return last in _TURNING or "angle" in last
+
+
+def target_values(names: Sequence[str], *, parameters: Columns, truth: Columns, data: str = "") -> NDArray[np.float64]:
+    """Return the values of stored truths [N, T], NaN where one is undefined for an image.
+
+    Args:
+        names: T names of scene parameters, such as "shear", of fields of the scenes, such as "halo.axis_ratio", or
+            `COUNT_ABOVE` with a mass, such as "substructure_count_above:1e8".
+        parameters, truth: Arguments of `truth_names`.
+        data: Data set for the message.
+
+    Raises:
+        UsageError: No such truth is stored, or it changes when the image is turned.
+    """
+    return np.stack([_values(name, parameters, truth, data) for name in names], 1)
+
+
+def _values(name: str, parameters: Columns, truth: Columns, data: str) -> NDArray[np.float64]:
+    if turns(name):
+        raise UsageError(
+            f"{name} cannot be estimated: it changes when an image is turned or mirrored, and networks and "
+            "augmentation turn images.",
+            hint=f"Choose one of {', '.join(truth_names(parameters, truth))}",
+        )
+    kind, _, limit = name.partition(":")
+    if kind == COUNT_ABOVE and _countable(parameters, truth):
+        return _count_above(limit, parameters, truth)
+    known = truth_names(parameters, truth)
+    if name not in known:
+        raise UsageError(
+            f"No truth '{name}' is stored beside the images{f' of {data}' if data else ''}.{nearest(name, known)}",
+            hint=f"Stored are {', '.join(known) or 'none'}",
+        )
+    values = parameters[name] if name in parameters else truth[PREFIX + name]
+    return np.asarray(values, np.float64)
+
+
+def _countable(parameters: Columns, truth: Columns) -> bool:
+    return OFFSET in truth and {"lens_redshift", "source_redshift"} <= set(parameters)
+
+
+def _count_above(limit: str, parameters: Columns, truth: Columns) -> NDArray[np.float64]:
+    """Return the number of masses of each image above a limit.
+
+    Raises:
+        UsageError: The limit is not a positive mass.
+    """
+    try:
+        mass = float(limit)
+    except ValueError:
+        mass = np.nan
+    if not 0 < mass < np.inf:
+        raise UsageError(
+            f"{COUNT_ABOVE}:{limit} states no mass in solar masses.", hint=f"For example: {COUNT_ABOVE}:1e8"
+        )
+    least = einstein_radius(mass, parameters["lens_redshift"], parameters["source_redshift"])
+    total = np.zeros(len(least))
+    for part in _RAGGED:
+        offset = truth.get(f"{PREFIX}{part}.offset")
+        if offset is not None:
+            image = np.repeat(np.arange(len(least)), np.diff(offset))
+            above = truth[f"{PREFIX}{part}.einstein_radius"] > least[image]
+            total += np.bincount(image[above], minlength=len(least))
+    return total
