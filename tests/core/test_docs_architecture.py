@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from zoo.api import PUBLIC_MODULES
 from zoo.budgets import BUDGETS
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +77,7 @@ def test_a_module_of_the_core_is_either_public_for_plugins_or_forbidden_to_them(
         "zoo.testing",
     }
     assert public <= modules
+    assert tuple(sorted(public)) == PUBLIC_MODULES
     closed = {name for name in modules if any(f"{name}.".startswith(f"{one}.") for one in forbidden)}
     assert modules - closed == public
     assert all(any(f"{name}.".startswith(f"{one}.") for name in modules) for one in forbidden)

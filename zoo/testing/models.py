@@ -257,13 +257,12 @@ def cost(subject: ModelSubject) -> None:
 
 def search_space(subject: ModelSubject) -> None:
     """The ends of its search space can be built."""
-    space = subject.spec.search_space
-    names = [name for name in space if name in subject.spec.defaults]
+    names = [name for name in subject.spec.search_space if name in subject.spec.defaults]
     if not names:
         raise NotApplicable("its spec declares no search_space of hyper-parameters")
     shape, task = subject.cases[0].shape, subject.cases[0].task
     for name in names:
-        found = space[name]
+        found = subject.spec.search_space[name]
         ends = [found["low"], found["high"]] if isinstance(found, Mapping) else [found[0], found[-1]]
         for value in ends:
             with case(f"{name}={value}"):
