@@ -7,12 +7,18 @@ import os
 import signal
 
 import pytest
+from hosts import remembering
+
+import zoo.host
 
 # Before torch is imported, and for every process that a test starts.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["ZOO_CPU_BF16"] = "0"  # the same plans and bits on every processor
 for variable in ("ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_PLUGIN_FILES", "ZOO_PARENT_PID", "ZOO_TENSORBOARD"):
     os.environ.pop(variable, None)
+
+
+zoo.host.load_plugins = remembering(zoo.host.load_plugins)  # before test files import it
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,11 +5,11 @@
 Rendering: finished images per second of one process, noise and truth included, of Model B at budgets laptop and paper,
 after a first shard, which includes compilation where that pays.
 
-Steps: forward pass, loss, backward pass and AdamW on one batch in float32, tf32 and bf16, as in `zoo.train.loop`, and
-in bf16 without `zoo.train.few_channels`. Wall times of steps in a row, the least of three, are measured before the
-profiler is used for the first time, since it makes all launches after it slower. GPU time is the sum over the kernels
-of a step. Where wall time is longer than GPU time, the processor cannot launch kernels as fast as the GPU runs them,
-and several trainings on one GPU use it better.
+Steps: forward pass, loss, backward pass and AdamW on one batch in float32, tf32 and bf16, as in `zoo.train.loop`; in
+bf16 replayed as CUDA graphs (`zoo.train.cuda_graphs`), and in bf16 without `zoo.train.few_channels`. Wall times of
+steps in a row, the least of three, are measured before the profiler is used for the first time, since it makes all
+launches after it slower. GPU time is the sum over the kernels of a step. Where wall time is longer than GPU time, the
+processor cannot launch kernels as fast as the GPU runs them, and several trainings on one GPU use it better.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from zoo import create_model
@@ -29,10 +30,12 @@ from zoo.data.open import Dataset
 from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
+from zoo.train.cuda_graphs import GraphedForward
 from zoo.train.few_channels import FewChannelsInPieces
+from zoo.train.loop import make_fabric
 
 MODELS = "gconv/p4m,gconv/z2_p4m_macs,escnn/c4,gconv/p4m_resnet18,timm/resnet18,gconv/octic_small"
-WAYS = ("fp32", "tf32", "bf16", "bf16, batch norm whole")
+WAYS = ("fp32", "tf32", "bf16", "bf16, CUDA graphs", "bf16, batch norm whole")
 
 
 def rendered_per_second(budget: str, device: str, images: int) -> float:
@@ -55,13 +58,17 @@ def make_step(model: str, size: int, batch: int, way: str, device: str) -> Calla
     torch.manual_seed(0)
     network = create_model(model, image_size=size).to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
+    forward: Callable[[Tensor], Tensor] = network
+    if "graphs" in way:
+        fabric = make_fabric(torch.device(device), "bf16")
+        forward = GraphedForward(network, network, fabric, allowed=lambda: device == "cuda")
     images = torch.randn(batch, 1, size, size, device=device)
     labels = torch.arange(batch, device=device) % 3
 
     def step() -> None:
         pieces = contextlib.nullcontext() if "whole" in way else FewChannelsInPieces()
         with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"), pieces:
-            logits = network(images)
+            logits = forward(images)
         F.cross_entropy(logits.float(), labels).backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -114,6 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=MODELS, type=lambda text: text.split(","))
     parser.add_argument("--image-size", default=[64, 150], type=lambda text: [int(part) for part in text.split(",")])
+    parser.add_argument("--way", default=WAYS, type=lambda text: text.split(";"), help="Separated by semicolons.")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=10, help="Set the number of timed steps in a row.")
     parser.add_argument("--images", type=int, default=2048, help="Set the number of rendered images; 0 skips them.")
@@ -127,16 +135,16 @@ def main() -> None:
         print_table("Rendering", ["budget", "images/s"], [[budget, f"{rate:.0f}"] for budget, rate in rates])
     cases = [(model, size) for size in options.image_size for model in options.model]
     walls = {
-        case: [wall_ms(make_step(*case, options.batch, way, device), device, options.steps) for way in WAYS]
+        case: [wall_ms(make_step(*case, options.batch, way, device), device, options.steps) for way in options.way]
         for case in cases
     }
     rows = [[f"{model}, {size}", *(f"{ms:.2f}" for ms in walls[model, size])] for model, size in cases]
-    print_table("Step, ms of wall time", ["network, pixels", *WAYS], rows)
+    print_table("Step, ms of wall time", ["network, pixels", *options.way], rows)
     if device == "cpu":
         return
     rows = []
     for model, size in cases:
-        times = (gpu_ms(make_step(model, size, options.batch, way, device), device) for way in WAYS)
+        times = (gpu_ms(make_step(model, size, options.batch, way, device), device) for way in options.way)
         rows.append([f"{model}, {size}", *(f"{ms:.2f}" for ms in times)])
     print_table("Step, ms of the GPU", ["network, pixels", *WAYS], rows)
 

@@ -9,7 +9,7 @@ import pytest
 
 from zoo import registry
 from zoo.host import load_plugins
-from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, Spec, TaskSpec
+from zoo.specs import ChannelSpec, DatasetSpec, MetricSpec, ModelSpec, Spec, TaskSpec
 from zoo.testing import ConformanceError, Options, check, require_passed
 from zoo.testing.kit import of_plugin
 from zoo.testing.models import check_parameters
@@ -63,10 +63,10 @@ def test_datasets(name: str) -> None:
     require_passed(check(HOST, name))
 
 
-@pytest.mark.parametrize("kind", [ChannelSpec, LauncherSpec, MetricSpec, TaskSpec], ids=lambda kind: kind.kind)
+@pytest.mark.parametrize("kind", [ChannelSpec, MetricSpec, TaskSpec], ids=lambda kind: kind.kind)
 def test_other_kinds(kind: type[Spec]) -> None:
     for spec in HOST.specs_of(kind):
-        require_passed(check(HOST, spec.id))
+        require_passed(check(HOST, spec.id, options=Options(data="modelB")))
 
 
 def test_simulator() -> None:

@@ -70,7 +70,9 @@ def test_every_suite_can_be_planned(name, tmp_path):
     assert plan.problems == []
 
 
-@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize(
+    "budget", ["smoke", *(pytest.param(name, marks=pytest.mark.slow) for name in BUDGETS if name != "smoke")]
+)
 def test_every_piece_is_a_suite_whose_options_fit(headline, budget, tmp_path):
     options = headline.argparse.Namespace(budget=budget, model="p4m,z2", store=tmp_path, only_table=False)
     pieces = list(headline.trainings(options))

@@ -50,10 +50,11 @@ def run(words: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def run_here(words: list[str]) -> None:
-    """Run zoo with these words in this process, which has imported torch already."""
+def run_here(words: list[str]) -> str:
+    """Run zoo with these words in this process, which has imported torch already; return stdout."""
     done = CliRunner().invoke(cli, words, catch_exceptions=False)
     assert done.exit_code == 0, f"zoo {shlex.join(words)}\n{done.output}"
+    return done.stdout
 
 
 def test_the_readme_has_the_commands_that_are_tested_here() -> None:
@@ -72,9 +73,10 @@ def test_the_first_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "baselines/scalars_boosted" in table
     pictures = sorted(path.name.split("-")[0] for path in (tmp_path / "results" / "figures").iterdir())
     assert pictures == ["images", "roc"]
-    assert run([*commands()[0], *SMALL], tmp_path) == table
-    assert "gconv/p4m" in run(["report"], tmp_path)
-    assert run(["report", "--md"], tmp_path).startswith("### deeplense/modelB")
+    monkeypatch.chdir(tmp_path)
+    assert run_here([*commands()[0], *SMALL]) == table
+    assert "gconv/p4m" in run_here(["report"])
+    assert run_here(["report", "--md"]).startswith("### deeplense/modelB")
 
 
 @pytest.mark.parametrize("words", commands()[1:], ids=" ".join)

@@ -30,6 +30,7 @@ def rows(*, version: int = 2) -> list[robustness.Row]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_page_is_written_from_the_record():
     record = robustness.read_record()
     assert {row.variant for row in record} == {robustness.PLAIN, *VARIANTS}

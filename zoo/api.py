@@ -55,6 +55,7 @@ PUBLIC_MODULES = (
     "zoo.tasks.task",
     "zoo.testing",
     "zoo.testing.conformance",
+    "zoo.testing.launchers",
 )
 """Modules that plugins may import. All others can change without notice; docs/plugins.md explains each."""
 

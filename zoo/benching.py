@@ -37,6 +37,11 @@ class Options(TypedDict, total=False):
     force: bool
     devices: int
     num_nodes: int
+    launcher: str
+    launcher_settings: Sequence[str] | Mapping[str, Any]
+    jobs: int
+    gpus: str
+    retries: int
 
 
 def bench(
@@ -59,8 +64,12 @@ def bench(
     force: bool = False,
     devices: int = 1,
     num_nodes: int = 1,
-    fresh_test: int | None = None,
     launcher: str = "core/local",
+    launcher_settings: Sequence[str] | Mapping[str, Any] = (),
+    jobs: int = 0,
+    gpus: str = "",
+    retries: int = 2,
+    fresh_test: int | None = None,
     host: Host | None = None,
 ) -> list[RunResult]:
     """Train and score every model on every data set with every seed; return one result a cell, those of baselines last.
@@ -88,8 +97,12 @@ def bench(
         force: Run cells again that are in the store.
         devices: GPUs (or, with device "cpu", processes) that train one network together.
         num_nodes: Nodes that train one network together; a launcher must start its processes there.
-        fresh_test: Seed of fresh test images, on which the weights are scored as well (`result.fresh`).
         launcher: Id or name of what runs the cells.
+        launcher_settings: Options of the launcher and resources of cells, as for `--launcher-set`: {"gpus": 1}.
+        jobs: Cells that run at a time on this machine; 0: one on each GPU of `gpus`, or one.
+        gpus: GPUs of this machine, such as "0,1,2,3", of which each cell gets one.
+        retries: Further attempts without progress after a preemption.
+        fresh_test: Seed of fresh test images, on which the weights are scored as well (`result.fresh`).
         host: The plugins; default: all installed ones.
 
     Raises:
@@ -99,7 +112,6 @@ def bench(
     """
     return _bench(
         host,
-        launcher,
         fresh_test,
         models=model,
         data=data,
@@ -119,6 +131,11 @@ def bench(
         force=force,
         devices=devices,
         num_nodes=num_nodes,
+        launcher=launcher,
+        launcher_settings=launcher_settings,
+        jobs=jobs,
+        gpus=gpus,
+        retries=retries,
     )
 
 
@@ -126,7 +143,6 @@ def bench_suite(
     path: str | Path,
     *,
     fresh_test: int | None = None,
-    launcher: str = "core/local",
     host: Host | None = None,
     **options: Unpack[Options],
 ) -> list[RunResult]:
@@ -136,7 +152,7 @@ def bench_suite(
 
     Args:
         path: File of the suite.
-        fresh_test, launcher, host: Fresh test images, launcher and plugins, as for `bench`.
+        fresh_test, host: Fresh test images and plugins, as for `bench`.
         options: Arguments of `bench` that override the file (`models` for `model`); `settings` are added to its own.
 
     Raises:
@@ -144,14 +160,13 @@ def bench_suite(
         MissingError: No model or data set of the file is installed.
         DataError: The store cannot be written.
     """
-    return _bench(host, launcher, fresh_test, suite=user_path(path), **options)
+    return _bench(host, fresh_test, suite=user_path(path), **options)
 
 
 def bench_study(
     name: str,
     *,
     fresh_test: int | None = None,
-    launcher: str = "core/local",
     host: Host | None = None,
     **options: Unpack[Options],
 ) -> list[RunResult]:
@@ -159,7 +174,7 @@ def bench_study(
 
     Args:
         name: Name of the study in the folder `store`.
-        fresh_test, launcher, host: Fresh test images, launcher and plugins, as for `bench`.
+        fresh_test, host: Fresh test images and plugins, as for `bench`.
         options: Arguments of `bench` that override the trial (`models` for `model`).
 
     Raises:
@@ -167,12 +182,11 @@ def bench_study(
         MissingError: A plugin or library that is needed is absent.
         DataError: The study's file is damaged, or the store cannot be written.
     """
-    return _bench(host, launcher, fresh_test, study=name, **options)
+    return _bench(host, fresh_test, study=name, **options)
 
 
 def _bench(
     host: Host | None,
-    launcher: str,
     fresh_test: int | None,
     *,
     suite: Path | None = None,
@@ -186,6 +200,7 @@ def _bench(
     from zoo.inference.fresh import check_fresh_test, with_fresh_tests
     from zoo.plan.bench import plan_bench
     from zoo.plan.request import Request
+    from zoo.run.launch import Launch
     from zoo.run.matrix import run_matrix
     from zoo.run.where import Where
 
@@ -202,12 +217,13 @@ def _bench(
     own = {one.name for one in fields(Request)}
     request = Request(**{name: value for name, value in values.items() if name in own})
     where = Where(**{one.name: values[one.name] for one in fields(Where) if one.name in values})
+    launch = Launch(**{one.name: values[one.name] for one in fields(Launch) if one.name in values})
     plan = plan_bench(host, request, suite=suite, study=study, given=options)
     for problem in plan.problems:
         logging.getLogger(__name__).warning("%s: %s", suite, problem)
     if fresh_test is not None:
         check_fresh_test(plan.cells, seed=fresh_test)
-    found = run_matrix(host, plan.cells, store=user_path(request.store), where=where, launcher=launcher)
+    found = run_matrix(host, plan.cells, store=user_path(request.store), where=where, launch=launch)
     if fresh_test is None:
         return found
     found, problems = with_fresh_tests(host, found, seed=fresh_test, device=resolve_device(where.device))

@@ -137,15 +137,20 @@ def _change(folder: Path) -> int:
         return 0
 
 
-def _imported(path: Path) -> set[str]:
+def _imported(path: Path) -> frozenset[str]:
     """Return the first parts of the names that a file imports anywhere."""
+    return _imported_by(regular_file(path).read_bytes())
+
+
+@functools.lru_cache(maxsize=64)
+def _imported_by(code: bytes) -> frozenset[str]:
     try:
-        nodes = [*ast.walk(ast.parse(regular_file(path).read_bytes()))]
+        nodes = [*ast.walk(ast.parse(code))]
     except (SyntaxError, ValueError, RecursionError):  # its import names the fault
-        return set()
+        return frozenset()
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
-    return {name.partition(".")[0] for name in names}
+    return frozenset(name.partition(".")[0] for name in names)
 
 
 def library_versions() -> dict[str, str]:

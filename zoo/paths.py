@@ -39,6 +39,19 @@ def cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("lens-zoo"))
 
 
+def absolute_variables() -> None:
+    """Make the paths in ZOO_CACHE and ZOO_PLUGIN_FILES absolute, since processes may be started in another folder.
+
+    Raises:
+        UsageError: A path begins with `~` of an unknown user.
+    """
+    for name, separator in (("ZOO_CACHE", None), ("ZOO_PLUGIN_FILES", os.pathsep)):
+        value = os.environ.get(name, "")
+        paths = [path for path in (value.split(separator) if separator else [value]) if path]
+        if paths:
+            os.environ[name] = (separator or "").join(str(user_path(path).absolute()) for path in paths)
+
+
 def provide_home() -> None:
     """Set HOME to a folder among the temporary files if the user has no home folder, as in many containers.
 

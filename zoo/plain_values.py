@@ -25,6 +25,8 @@ def plain_value(value: Any, depth: int = 0) -> Any:
     """
     if value is None or isinstance(value, bool):
         return value
+    if type(value) is str and value.isascii() and len(value) <= LONGEST_TEXT:  # most values, so it comes first
+        return value
     if isinstance(value, str):
         text = str.__str__(value)
         if len(text) > LONGEST_TEXT:
@@ -41,16 +43,16 @@ def plain_value(value: Any, depth: int = 0) -> Any:
         return number
     if isinstance(value, float):
         return float.__float__(value)
-    if not isinstance(value, (Mapping, list, tuple)):
+    if not isinstance(value, (dict, list, tuple, Mapping)):  # Mapping last: its test is slow
         return value
     if depth == DEEPEST:
         raise ValueError(f"is nested more than {DEEPEST} levels deep")
     if len(value) > MOST_ENTRIES:
         raise ValueError(f"has more entries than {MOST_ENTRIES:,}")
-    if isinstance(value, Mapping):
-        return {plain_value(key, depth): plain_value(inner, depth + 1) for key, inner in value.items()}
-    inner_values = [plain_value(inner, depth + 1) for inner in value]
-    return tuple(inner_values) if isinstance(value, tuple) else inner_values
+    if isinstance(value, (list, tuple)):
+        inner_values = [plain_value(inner, depth + 1) for inner in value]
+        return tuple(inner_values) if isinstance(value, tuple) else inner_values
+    return {plain_value(key, depth): plain_value(inner, depth + 1) for key, inner in value.items()}
 
 
 def parse_value(text: str, *, of: str) -> Any:
@@ -74,11 +76,13 @@ def parse_value(text: str, *, of: str) -> Any:
 
 def _is_plain(value: Any) -> bool:
     """Whether JSON can hold a value: text, finite number, truth value, None, and lists and mappings of them."""
-    if isinstance(value, Mapping):
-        return all(isinstance(key, str) and _is_plain(inner) for key, inner in value.items())
+    if value is None or isinstance(value, (str, int)):
+        return True
+    if isinstance(value, float):
+        return math.isfinite(value)
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
-    return value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
+    return isinstance(value, Mapping) and all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
 
 
 FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {

@@ -7,10 +7,12 @@ import functools
 import math
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from zoo.errors import UsageError
 from zoo.paths import regular_file
+from zoo.plurals import counted
 
 BF16_VARIABLE = "ZOO_CPU_BF16"
 """Environment variable with "1" or "0": whether bf16 is fast on the processor, in place of its flags."""
@@ -21,6 +23,7 @@ ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
 """Environment variables with which glibc keeps freed memory. By default it returns every large tensor to the system,
 and the next one of the same size is mapped and zeroed page by page again. Other allocators ignore them."""
 THREADS_VARIABLE = "OMP_NUM_THREADS"
+GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"
 _CPUINFO = Path("/proc/cpuinfo")
 _CGROUP = Path("/proc/self/cgroup")
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -51,10 +54,19 @@ def _cpuinfo(field: str) -> str:
 
 
 def usable_cores() -> int:
-    """Return the number of cores that this process may use: its affinity, and the CPU quota of its control group."""
-    cores = _affinity()
-    quota = _quota()
-    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+    """Return the number of cores that this process may use: its affinity, CPU quota of its control group, Slurm."""
+    cores, quota = _affinity(), _quota()
+    limits = [cores, *([] if quota is None else [math.ceil(quota)]), *_cores_of_slurm(os.environ)]
+    return max(1, min(limits))
+
+
+def _cores_of_slurm(environment: Mapping[str, str]) -> list[int]:
+    """Return the cores that Slurm allotted to this process, which not every cluster enforces; nothing outside of it."""
+    several = environment.get("SLURM_STEP_NUM_TASKS", "1") != "1"
+    # In a batch script, SLURM_CPUS_PER_TASK is the share of one of the tasks that the script may start.
+    name = "SLURM_CPUS_PER_TASK" if several else "SLURM_CPUS_ON_NODE"
+    number = environment.get(name, "")
+    return [int(number)] if number.isdecimal() and int(number) > 0 else []
 
 
 def _affinity() -> int:
@@ -94,15 +106,43 @@ def _quota_in(folder: Path) -> list[float]:
         return []
 
 
-def computing_environment(environment: Mapping[str, str] = os.environ, *, processes: int = 1) -> dict[str, str]:
+def computing_environment(
+    environment: Mapping[str, str] = os.environ, *, processes: int = 1, gpus: Sequence[str] = ()
+) -> dict[str, str]:
     """Return the environment for a process that trains; what the user has set stays.
 
     Args:
         environment: Variables to start from.
         processes: Number of processes that share the cores of this one.
+        gpus: GPUs that the process sees, of those that this one sees; empty: all of them.
     """
     threads = {THREADS_VARIABLE: str(max(1, usable_cores() // processes))} if processes > 1 else {}
-    return {**ALLOCATOR, **threads, **environment}
+    seen = {GPUS_VARIABLE: ",".join(gpus)} if gpus else {}
+    return {**ALLOCATOR, **threads, **environment, **seen}
+
+
+def gpu_names(text: str, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the names of GPUs for CUDA_VISIBLE_DEVICES.
+
+    Args:
+        text: Numbers as torch counts the GPUs that this process sees, or names (UUIDs), separated by commas.
+        environment: Variables: of GPUs that are visible here, number 0 is the first.
+
+    Raises:
+        UsageError: A number is negative, given twice or beyond the visible GPUs.
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    seen = [word.strip() for word in environment.get(GPUS_VARIABLE, "").split(",") if word.strip()]
+    names = []
+    for word in words:
+        if word.isdecimal() and seen:
+            if int(word) >= len(seen):
+                raise UsageError(f"GPU {word} of {text!r}: {GPUS_VARIABLE} shows {counted(len(seen), 'GPU')}, from 0.")
+            word = seen[int(word)]
+        names.append(word)
+    if len(set(names)) < len(names) or any(word.startswith("-") for word in names):
+        raise UsageError(f"{text!r} is not a list of different GPUs.", hint="For example: --gpus 0,1,2,3")
+    return names
 
 
 def limit_threads() -> None:

@@ -279,9 +279,24 @@ class ChannelSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class LauncherSpec(Spec):
-    """A way to run cells. Its target is called without arguments and returns a `zoo.run.launcher.Launcher`."""
+    """A way to run cells. Its target is called as `launcher(**options)` and returns a `zoo.run.launcher.Launcher`.
+
+    Args:
+        options: Every option with its default; `--launcher-set NAME=VALUE` may change only these.
+        meanings: Option -> what it is, with its unit, for `zoo show`.
+        outlives: Whether its jobs go on, those that wait included, when the process that submitted them has ended.
+    """
 
     kind: ClassVar[str] = "launcher"
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    outlives: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if unknown := [name for name in self.meanings if name not in self.options]:
+            raise ValueError(f"{self.id}: meanings name {unknown[0]!r}, which is not one of its options")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,8 +59,8 @@ class ComputesChannel(Protocol):
 class StartsLauncher(Protocol):
     """Target of a `LauncherSpec`."""
 
-    def __call__(self) -> Launcher:
-        """Return a launcher."""
+    def __call__(self, **options: Any) -> Launcher:
+        """Return a launcher with the options of its spec."""
         ...
 
 

@@ -17,7 +17,7 @@ TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
 @pytest.fixture(autouse=True)
 def no_processes(surroundings, monkeypatch):
     """Let no command start a process."""
-    monkeypatch.setattr("zoo.run.local._start", lambda job: pytest.fail(f"started {job.command}"))
+    monkeypatch.setattr("zoo.run.local._start", lambda job, **_: pytest.fail(f"started {job.command}"))
 
 
 @pytest.fixture

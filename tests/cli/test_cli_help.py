@@ -10,10 +10,10 @@ from zoo.cli import cli
 pytestmark = pytest.mark.usefixtures("surroundings")
 COMMANDS = sorted(cli.list_commands(click.Context(cli)))
 VERBS = {
-    "Add", "Allow", "Average", "Change", "Check", "Choose", "Classify", "Compare", "Compute", "Continue", "Draw",
-    "Exclude", "Fit", "Import", "Include", "Keep", "Limit", "List", "Load", "Log", "Make", "Measure", "Multiply",
-    "Name", "Print", "Prune", "Read", "Render", "Rotate", "Run", "Scale", "Score", "Search", "Select", "Set",
-    "Show", "Skip", "Sort", "Stop", "Store", "Test", "Train", "Use", "Write",
+    "Add", "Allow", "Average", "Cancel", "Change", "Check", "Choose", "Classify", "Compare", "Compute", "Continue",
+    "Draw", "Exclude", "Fit", "Import", "Include", "Keep", "Limit", "List", "Load", "Log", "Make", "Measure",
+    "Multiply", "Name", "Print", "Prune", "Read", "Render", "Rotate", "Run", "Scale", "Score", "Search", "Select",
+    "Set", "Show", "Skip", "Sort", "Stop", "Store", "Test", "Train", "Use", "Write",
 }  # fmt: skip
 """First words of the helps of options."""
 

@@ -34,7 +34,7 @@ def test_lists_fit_a_narrow_terminal(zoo, monkeypatch):
     assert len(lines) > 2
     assert max(map(len, lines)) <= 60
     assert " ".join(" ".join(lines[1:]).split()) == (
-        "core/local one cell after the other on this machine, each in a process of its own"
+        "core/local cells on this machine, each in a process of its own, --jobs at a time"
     )
 
 

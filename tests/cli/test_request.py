@@ -23,28 +23,30 @@ from zoo.errors import UsageError
 from zoo.plan.request import Request, is_place
 from zoo.plan.study import SHARED
 from zoo.plan.suite_file import KEYS
+from zoo.run.launch import Launch
 from zoo.run.where import Where
 
 TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"
 REQUEST = {one.name for one in fields(Request)}
 WHERE = {one.name for one in fields(Where)} - {"plugins"}
+LAUNCH = {one.name for one in fields(Launch)}
 
 
 def test_every_field_is_an_option_a_key_and_a_parameter():
     options = {parameter.name for parameter in bench_command.params}
-    assert options >= REQUEST | WHERE
+    assert options >= REQUEST | WHERE | LAUNCH
     assert set(KEYS) == {one.name for one in fields(Request) if not is_place(one)} | {"title", "expected"}
     assert set(SHARED) <= set(KEYS)
     parameters = set(inspect.signature(zoo.bench).parameters)
-    assert {{"model": "models"}.get(name, name) for name in parameters} >= REQUEST | WHERE
-    assert set(get_type_hints(Options)) == REQUEST | WHERE
+    assert {{"model": "models"}.get(name, name) for name in parameters} >= REQUEST | WHERE | LAUNCH
+    assert set(get_type_hints(Options)) == REQUEST | WHERE | LAUNCH
     assert {parameter.name for parameter in run_cell.params} >= WHERE
     assert "launcher" in parameters & options
 
 
 def test_defaults_of_options_are_those_of_the_fields():
     context = bench_command.make_context("bench", ["--model", "a", "--data", "b"], resilient_parsing=True)
-    for kind in (Where, Request):
+    for kind in (Where, Request, Launch):
         for one in fields(kind):
             if one.name in context.params and one.name not in ("models", "data", "settings", "seeds"):
                 assert context.params[one.name] == one.default, one.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import tomllib
 from itertools import pairwise
@@ -103,7 +102,9 @@ QUESTIONS = {"How", "That", "What", "When", "Where", "Whether", "Which", "Who", 
 def test_the_first_line_of_a_module_names_its_content():
     """As a heading does; a clause such as "What it registers" does not."""
     paths = [path for name in ("zoo", "plugins", "benchmarks", "tests") for path in (ROOT / name).rglob("*.py")]
-    texts = {path: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for path in paths}
-    assert len(texts) > 300
-    wrong = [path.relative_to(ROOT).as_posix() for path, text in texts.items() if text.split(" ")[0] in QUESTIONS]
+    # By a pattern: parsing all files takes a second.
+    first = {path: re.match(r'(?:#.*\n|\s)*r?"""\s*(\w*)', path.read_text(encoding="utf-8")) for path in paths}
+    words = {path: found[1] for path, found in first.items() if found}
+    assert len(words) > 300
+    wrong = [path.relative_to(ROOT).as_posix() for path, word in words.items() if word in QUESTIONS]
     assert wrong == []

@@ -141,6 +141,10 @@ def test_simulator(load):
     require_passed(check(host, "mysimulator/unlensed", options=Options(data="modelB")))
 
 
+def test_channel(load):
+    require_passed(check(load("mychannel.py"), "mychannel/rough", options=Options(data="modelB")))
+
+
 def test_metric(load):
     [spec] = registry.listed(load("mymetric.py"), MetricSpec)
     # Certain and right: 0; evenly undecided between three: (2/3)^2 + 2 (1/3)^2 = 2/3.
@@ -148,21 +152,13 @@ def test_metric(load):
     assert registry.load_target(spec)(np.full((1, 3), 1 / 3), np.array([1]))["brier"] == pytest.approx(2 / 3)
 
 
+@pytest.mark.slow
 def test_launcher(load, tmp_path):
-    from zoo.run.launcher import Job
+    from zoo.testing.launchers import check_launcher
 
-    [spec] = [spec for spec in registry.listed(load("mylauncher.py"), LauncherSpec) if spec.namespace == "mylauncher"]
-    launcher = registry.load_target(spec)()
-    jobs = []
-    for name, code in (("quick", "print('done')"), ("slow", "import time; time.sleep(300)")):
-        (tmp_path / name).mkdir()
-        jobs.append(Job(run_dir=tmp_path / name, command=(sys.executable, "-c", code)))
-    quick, slow = launcher.submit(jobs)
-    launcher.processes[quick].wait()
-    assert launcher.poll([quick, slow]) == ["ended", "running"]
-    assert (tmp_path / "quick" / "log.txt").read_text() == "done\n"
-    launcher.cancel([quick, slow])
-    assert launcher.poll([slow]) == ["ended"]
+    host = load("mylauncher.py")
+    check_launcher(host, "mylauncher/together", tmp_path / "jobs")
+    assert (tmp_path / "jobs" / "fails" / "log.txt").read_text() == ""
 
 
 def test_command_and_event(load, tmp_path, monkeypatch, capsys, caplog):

@@ -218,3 +218,27 @@ def test_the_code_of_an_installation_is_part_of_its_version(site, lay, editable)
     assert all(version.startswith("1.0 (editable, " if editable else "1.0 (code ") for version in found)
     own = [version for name, version in registry.loaded_plugins(host).items() if name.startswith("lens-zoo")]
     assert not [version for version in own if "(" in version]  # their specs have versions
+
+
+def test_hosts_that_tests_share_do_not_share_changes():
+    """`hosts.remembering`: the same plugins, but specs and records of their own; changed entry points are read."""
+    first = load_plugins(environment={})
+    kept = dict(first.specs[ModelSpec])
+    first.specs[ModelSpec].clear()
+    first.records.clear()
+    again = load_plugins(environment={})
+    assert again.manager is first.manager
+    assert again.specs[ModelSpec] == kept
+    assert again.records
+
+
+def test_hosts_of_other_files_and_distributions_are_loaded(lay, tmp_path):
+    before = load_plugins(environment={})
+    lay("nice-nets", points={"nice": None})
+    assert "nice" in load_plugins(environment={}).records
+    (tmp_path / "own.py").write_text(NETWORK.replace("{name}", "own"))
+    for _ in range(2):
+        host = load_plugins(files=[tmp_path / "own.py"], environment={})
+        assert host.manager is not before.manager
+        assert "own" in host.records
+        (tmp_path / "own.py").write_text(NETWORK.replace("{name}", "own") + "# edited\n")

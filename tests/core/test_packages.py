@@ -138,6 +138,7 @@ def test_metrics_of_other_code_are_stale(lay, site):
     assert registry.stale_metrics(host, recorded) == ["mine/score"]
 
 
+@pytest.mark.slow
 def test_metadata_are_read_again_after_an_installation_only(site, monkeypatch):
     read, times = importlib.metadata.packages_distributions, []
     monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: times.append(1) or read())

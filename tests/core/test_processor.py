@@ -146,6 +146,7 @@ def test_torch_uses_no_more_threads_than_a_quota_allows(group, monkeypatch, chos
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="page faults and glibc are those of Linux")
 def test_a_training_does_not_fetch_the_memory_of_each_tensor_again():
     """Freed memory is used again: 20 arrays of 64 MiB, one after the other, have few page faults."""

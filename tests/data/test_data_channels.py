@@ -26,6 +26,7 @@ from zoo.plan.request import Request
 from zoo.results import store
 from zoo.results.comparison import group_variants, problem_key
 from zoo.run.cell import run_cell
+from zoo.testing import ConformanceError, Options, check, require_passed
 
 TOYS = Path(__file__).parents[1] / "toys"
 PLUGINS = [TOYS / f"{name}.py" for name in ("toyzoo", "toysky", "toychannel")]
@@ -147,6 +148,20 @@ def test_a_channel_that_fails_is_named(host, name, message):
     with pytest.raises(DataError, match=message) as raised:
         data.split("val")
     assert f"toychannel/{name}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("of_camera", "same number everywhere"),
+        ("of_batch", "other images"),
+        ("fixed", "turn"),
+        ("raises", "no such luck"),
+    ],
+)
+def test_the_kit_notices_channels_that_break_the_contract(host, name, message):
+    with pytest.raises(ConformanceError, match=message):
+        require_passed(check(host, f"toychannel/{name}", options=Options(data="modelB")))
 
 
 def test_channels_of_another_version_or_an_absent_plugin(host):

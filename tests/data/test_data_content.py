@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import sys
@@ -113,6 +115,31 @@ def test_the_digest_is_of_the_content(folder, change, cached, monkeypatch, tmp_p
     assert content_digest(tmp_path / "copy") == before == content_digest(folder)
     CHANGES[change](folder)
     assert content_digest(folder) != before
+
+
+@pytest.mark.parametrize("damage", ["one digit", "nothing", "another form", "not JSON", "too deep", "a folder"])
+def test_a_damaged_file_of_digests_is_not_believed(folder, monkeypatch, tmp_path, damage):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("zoo.data.content._SETTLED_NS", -(10**12))
+    before = content_digest(folder)
+    [kept] = (tmp_path / "cache" / "digests").iterdir()
+    whole = kept.read_text()
+    stated = hashlib.sha256(b"zero").hexdigest()
+    assert stated in whole
+    if damage == "a folder":
+        kept.unlink()
+        kept.mkdir()
+    else:
+        texts = {
+            "one digit": whole.replace(stated, f"{int(stated[0], 16) ^ 1:x}{stated[1:]}"),
+            "nothing": "",
+            "another form": json.dumps(json.loads(whole)["files"]),
+            "not JSON": whole[:-9],
+            "too deep": "[" * 100_000,
+        }
+        kept.write_text(texts[damage])
+    assert content_digest(folder) == before
+    assert kept.is_dir() or kept.read_text() == whole
 
 
 @pytest.mark.parametrize("setting", ["data__root", "model__start"])

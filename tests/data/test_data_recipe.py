@@ -55,6 +55,7 @@ CHANGES = [
     {"content": {"sky": "content:0"}},
     {"code": {"sky.py": "0"}},
     {"commitment": "0:1"},
+    {"channels": {"baselines/residual": "1"}},
     {"noiseless": True},
     {"params": {**RECIPE.params, "sky": 0.1000001}},
     {"params": {**RECIPE.params, "snr": 0}},

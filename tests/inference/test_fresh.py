@@ -58,6 +58,7 @@ def results_of(folder, cells):
     return [store.open_result(folder / cell.folder) for cell in cells]
 
 
+@pytest.mark.slow
 def test_a_network_that_knows_the_test_images_is_exposed_without_a_training(sky, runs, monkeypatch):
     folder, cells = runs
     before = results_of(folder, cells)

@@ -8,7 +8,7 @@ from torch import nn
 
 from zoo.models.answer_units import AnswerUnits, targets_of, widened
 from zoo.models.classifier import Classifier
-from zoo.models.weights_file import Target
+from zoo.models.target import Target
 from zoo.scores.distributions import FORMS, LEVELS
 
 TARGETS = (Target(name="a", centre=5.0, scale=100.0), Target(name="b", centre=-1.0, scale=1e-3, spread=2.0))

@@ -27,7 +27,7 @@ def logits_on_a_gpu(network: nn.Module, *, image_size: int) -> tuple[Tensor, lis
         return torch.func.functional_call(network, there, (images,)), copies.found
 
 
-@pytest.mark.parametrize("image_size", [64, 65])
+@pytest.mark.parametrize("image_size", [pytest.param(64, marks=pytest.mark.slow), 65])
 @pytest.mark.parametrize("model", NETWORKS)
 def test_networks_stay_on_the_device_of_their_images(model, image_size):
     network = Classifier(zoo.create_model(model, image_size=image_size), channels=1).train()

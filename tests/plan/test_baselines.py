@@ -107,6 +107,7 @@ def test_suites_and_lens_data_sets_hold_their_baselines(host, tmp_path):
         if name.startswith("deeplense/"):
             assert spec.baselines == (
                 "baselines/scalars_boosted",
+                "baselines/scalars_boosted_regression",
                 "anomaly/mahalanobis_scalars",
                 "anomaly/pca_residual",
             )

@@ -308,6 +308,7 @@ def test_phases_of_the_budget_that_cannot_be_drawn_name_the_way_out():
     assert cell.phases == ()
 
 
+@pytest.mark.slow
 def test_the_published_masses_are_reached_from_larger_ones():
     host = load_plugins(environment={})
     models = ["gconv/p4", "e2cnn/d8_2021"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -45,15 +46,16 @@ def test_a_plain_network_needs_no_twin():
     assert missing_twins([good(0.9, model="gconv/z2")], TWINS) == ""
 
 
+@functools.cache  # several networks have the same twin
+def cost(name):
+    spec = registry.find(HOST, ModelSpec, name)
+    network = build_network(spec, in_chans=1, num_classes=3, image_size=64, hparams={})
+    return count_cost(network, torch.zeros(1, 1, 64, 64))
+
+
 @pytest.mark.parametrize("model", TWINS)
 def test_every_declared_twin_has_equal_parameters_or_multiply_accumulates(model):
     """About 64 pixels: strides that round differently make the work of two ResNets differ by a tenth."""
-    image = torch.zeros(1, 1, 64, 64)
-
-    def cost(name):
-        spec = registry.find(HOST, ModelSpec, name)
-        return count_cost(build_network(spec, in_chans=1, num_classes=3, image_size=64, hparams={}), image)
-
     own = cost(model)
     for twin in TWINS[model]:
         other = cost(twin)

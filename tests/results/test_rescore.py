@@ -142,7 +142,7 @@ def rescored(folder, metrics, *, seeds=1):
     return found
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("seeds", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_networks_are_compared_in_the_direction_that_is_declared(tmp_path, metrics, seeds):
     results = rescored(tmp_path / "store", metrics, seeds=seeds)
     [problem] = find_problems(results)

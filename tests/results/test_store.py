@@ -141,6 +141,7 @@ def _sealed(content):
     return json.dumps({**kept, store.CHECKSUM: store.content_checksum(kept)})
 
 
+@pytest.mark.slow
 def test_a_damaged_folder_does_not_hide_the_others(tmp_path):
     folder = tmp_path / "store"
     kept = put(folder)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 
 import numpy as np
 import pytest
 import torch
 
 from zoo.errors import LauncherError
-from zoo.run.launcher import CheckedLauncher
+from zoo.run.checked import CheckedLauncher
+from zoo.run.launcher import JobState
 from zoo.run.local import LocalLauncher
 from zoo.run.metrics import LONGEST_NAME, MOST_VALUES, metric_values
 
@@ -65,7 +68,6 @@ LIES = {
     "a generator": ("submit", lambda jobs: (str(job) for job in jobs)),
     "no states": ("poll", lambda handles: None),
     "too few states": ("poll", lambda handles: ["ended"]),
-    "an unknown state": ("poll", lambda handles: ["PENDING", "ended"]),
     "an exit of poll": ("poll", lambda handles: exit(0)),
 }
 
@@ -90,5 +92,44 @@ def test_what_is_no_launcher_is_named_and_a_fault_of_cancel_is_logged(caplog):
     CheckedLauncher("toy/liar", lambda: liar).cancel(["a"])
     assert "toy/liar failed in cancel: ZeroDivisionError" in caplog.text
     honest = CheckedLauncher("toy/honest", Honest)
-    assert honest.poll(honest.submit(["first", "second"])) == ["ended", "ended"]
+    assert [state.kind for state in honest.poll(honest.submit(["first", "second"]))] == ["ended", "ended"]
     assert CheckedLauncher("core/local", LocalLauncher).poll([]) == []
+
+
+@pytest.mark.parametrize(
+    "state", ["PENDING", "", 5, None, JobState(kind="gone"), JobState(kind="ended", reason="bored")], ids=repr
+)
+def test_an_invented_state_is_one_of_a_lost_job(state):
+    liar = Honest()
+    liar.poll = lambda handles: [state, "ended"]
+    lost, ended = CheckedLauncher("toy/liar", lambda: liar).poll(["first", "second"])
+    assert (lost.kind, ended.kind) == ("lost", "ended")
+    assert "toy/liar returned the state" in lost.detail
+    assert lost.again
+    assert not ended.again
+
+
+def test_a_launcher_that_hangs_is_named_and_not_asked_again_meanwhile():
+    hanging = Honest()
+    release = threading.Event()
+    hanging.poll = lambda handles: release.wait(20)
+    launcher = CheckedLauncher("toy/hanging", lambda: hanging, limit=0.1)
+    started = time.monotonic()
+    with pytest.raises(LauncherError, match=r"toy/hanging has not answered in poll for 0\.1 s"):
+        launcher.poll(["first"])
+    with pytest.raises(LauncherError, match="still has not answered"):
+        launcher.submit(["first"])
+    assert time.monotonic() - started < 5
+    release.set()
+    launcher._stuck.join()
+    assert len(launcher.submit(["first"])) == 1
+
+
+def test_handles_of_a_broken_submission_are_cancelled():
+    cancelled = []
+    liar = Honest()
+    liar.submit = lambda jobs: ["a"]
+    liar.cancel = cancelled.extend
+    with pytest.raises(LauncherError, match="a handle for each"):
+        CheckedLauncher("toy/liar", lambda: liar).submit(["first", "second"])
+    assert cancelled == ["a"]

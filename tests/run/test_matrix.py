@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from zoo.plan.request import Request
 from zoo.progress import Progress
 from zoo.results import store
 from zoo.run import matrix
+from zoo.run.launch import Launch
 from zoo.run.matrix import run_matrix
 from zoo.run.where import Where
 from zoo.schema import plain
@@ -97,7 +99,7 @@ def go(host, cells, tmp_path, monkeypatch):
 
     def go(chosen=cells, statuses=(), engine=None, force=False, **options):
         engine = engine or FakeLauncher(tmp_path, cells, statuses)
-        monkeypatch.setattr(matrix.registry, "load_target", lambda spec: lambda: engine)
+        monkeypatch.setattr(matrix.registry, "load_target", lambda spec: lambda **_: engine)
         return run_matrix(host, chosen, store=tmp_path, where=Where(device="cpu", force=force), **options), engine
 
     return go
@@ -117,6 +119,20 @@ def test_every_cell_runs_once_in_order(go, cells):
             *(str(job.run_dir / store.CELL), "--device", "cpu"),
         )
         assert store.Cell.read(job.run_dir / store.CELL) == cell
+
+
+def test_a_job_started_in_another_folder_has_the_plugins_and_the_cache_of_this_one(go, tmp_path, monkeypatch):
+    """The variables that hold paths are made absolute: a launcher may start the command anywhere."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ZOO_CACHE", "cache")
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", os.pathsep.join(["one.py", "~/two.py", str(tmp_path / "three.py")]))
+    seen = []
+    go(watch=lambda states: seen.append(dict(os.environ)))
+    files = [tmp_path / "work" / "one.py", tmp_path / "home" / "two.py", tmp_path / "three.py"]
+    assert seen[0]["ZOO_PLUGIN_FILES"] == os.pathsep.join(map(str, files))
+    assert seen[0]["ZOO_CACHE"] == str(tmp_path / "work" / "cache")
 
 
 def test_stored_cells_are_not_submitted(go, cells, tmp_path):
@@ -166,7 +182,7 @@ def test_an_earlier_failure_is_not_taken_for_a_new_result(go, cells, tmp_path, s
     assert results[0].error.endswith("Segmentation fault [core]")
     assert len(results[0].error.splitlines()) < 20
     assert results[0].cell == cells[0]
-    assert store.read_result(tmp_path / cells[0].folder) is None
+    assert store.read_result(tmp_path / cells[0].folder) == results[0]
 
 
 def test_a_failure_does_not_stop_the_others(go, cells):
@@ -202,7 +218,7 @@ def test_progress_of_running_cells_is_passed_on(go, cells, tmp_path):
 
 def test_invalid_requests_are_found_before_the_store_is_touched(host, cells, tmp_path):
     with pytest.raises(UsageError, match="Unknown launcher 'lokal'"):
-        run_matrix(host, cells, store=tmp_path / "results", where=Where(device="cpu"), launcher="lokal")
+        run_matrix(host, cells, store=tmp_path / "results", where=Where(device="cpu"), launch=Launch(launcher="lokal"))
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="Cannot create the folder"):

@@ -18,6 +18,8 @@ from zoo.models.load import load_weights
 from zoo.models.weights_file import read_header
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
+from zoo.report.page import write_page
+from zoo.report.problems import find_problems
 from zoo.results import store
 from zoo.results.schema import Finished
 from zoo.results.store import read_arrays
@@ -143,3 +145,37 @@ def test_a_plan_that_cannot_be_carried_out_is_refused(host, task, settings, word
 def test_the_text_of_a_task_decides_the_run(host):
     ids = {plan(host, task)[0].run_id for task in ("", "regress:colour", "regress:colour,answer=quantiles")}
     assert len(ids) == 3
+
+
+def test_the_page_shows_predicted_against_true_and_the_ranks(result, tmp_path):
+    [problem] = find_problems([result])
+    write_page([problem], [], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Predicted against true" in page
+    assert page.count("Ranks of") == 2
+    assert "Test images with the largest CRPS" in page
+    assert "estimated" in page
+
+
+def predict_population(result, tmp_path, name):
+    arrays, _ = read_arrays(result.run_dir / store.EXAMPLES)
+    np.save(tmp_path / "some.npy", arrays["images"][:, 0])
+    words = ["--plugin", str(TOY), "--plugin", str(SKY), "predict", str(result.run_dir / store.WEIGHTS)]
+    return CliRunner().invoke(cli, [*words, str(tmp_path / "some.npy"), "--population", str(tmp_path / name)])
+
+
+def test_predict_joins_images_to_the_posterior_of_their_population(result, tmp_path):
+    found = predict_population(result, tmp_path, "all.json")
+    assert found.exit_code == 0, found.output
+    assert "population of 8 lenses: mean" in found.stderr
+    radius, colour = json.loads((tmp_path / "all.json").read_text())
+    assert (radius["name"], colour["lenses"]) == (RADIUS, 8)
+    assert colour["mean_95"][0] < colour["mean_68"][0] < colour["mean"] < colour["mean_68"][1] < colour["mean_95"][1]
+    assert predict_population(result, tmp_path, "all.png").exit_code == 0
+    assert (tmp_path / "all.png").stat().st_size > 1000
+
+
+def test_a_population_of_another_kind_of_file_is_refused(result, tmp_path):
+    found = predict_population(result, tmp_path, "all.txt")
+    assert isinstance(found.exception, UsageError)
+    assert "does not end with .json or .png" in str(found.exception)

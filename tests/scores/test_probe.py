@@ -77,6 +77,7 @@ def test_nothing_is_found_where_nothing_is():
     assert found.shuffled == pytest.approx(0.5, abs=0.03)
 
 
+@pytest.mark.slow
 def test_areas_are_those_of_scikit_learn():
     random = np.random.default_rng(0)
     labels = np.arange(300) % 3

@@ -1,4 +1,7 @@
-"""The conformance kit on plugins that are broken on purpose: each check catches the one that is made for it."""
+"""The conformance kit on plugins that are broken on purpose: each check catches the one that is made for it.
+
+Launchers that lie are in tests/run/test_launchers.py.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from zoo.host import load_plugins
-from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
-from zoo.testing import launchers, listeners, plugins
+from zoo.specs import ChannelSpec, DatasetSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
+from zoo.testing import listeners, plugins
 from zoo.testing.kit import Options, checks_of
 from zoo.testing.outcome import run_check
 
 TOYS = Path(__file__).parents[1] / "toys"
 HOST = load_plugins(files=sorted(TOYS.glob("broken*.py")), environment={})
 OPTIONS = Options(sizes=(16, 17), simulator="zoo_testing/painter")
-KINDS = (ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, MetricSpec, TaskSpec, LauncherSpec)
+KINDS = (ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, MetricSpec, TaskSpec)
 BROKEN = {
     (kind.kind, spec.name.replace("_", "-")): spec
     for kind in KINDS
@@ -29,13 +32,6 @@ CASES = [
     pytest.param(kind, name, id=f"{kind}-{name}", marks=[pytest.mark.slow] if name in TRAINED else [])
     for kind, name in BROKEN
 ]
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Wait less for launchers, and render with the painter of the kit."""
-    monkeypatch.setattr(launchers, "MOST_SECONDS", 1.0)
-    monkeypatch.setattr(launchers, "LONGEST_CALL", 0.3)
 
 
 def outcome_of(spec, name):

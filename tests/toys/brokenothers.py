@@ -1,12 +1,11 @@
-"""A plugin file of metrics, tasks and launchers, each of which breaks the check that it is named after."""
+"""A plugin file of metrics, tasks and channels, each of which breaks the check that it is named after."""
 
 import dataclasses
-import subprocess
 
 import numpy as np
 
 from zoo.hookspecs import hookimpl
-from zoo.specs import ChannelSpec, LauncherSpec, MetricSpec, TaskSpec
+from zoo.specs import ChannelSpec, MetricSpec, TaskSpec
 from zoo.tasks.classify import Classify
 
 METRICS = (
@@ -16,7 +15,6 @@ TASKS = (
     "opens", "declarations", "loss", "validation", "scores", "order_independence", "comparison", "notable",
     "for_metrics", "training",
 )  # fmt: skip
-LAUNCHERS = ("starts", "runs_jobs", "cancels", "never_blocks")
 
 
 def _title(name):
@@ -35,11 +33,6 @@ def zoo_metrics():
 @hookimpl
 def zoo_tasks():
     return [TaskSpec(id=f"brokenothers/{name}", target=f"brokenothers:{_title(name)}") for name in TASKS]
-
-
-@hookimpl
-def zoo_launchers():
-    return [LauncherSpec(id=f"brokenothers/{name}", target=f"brokenothers:{_title(name)}") for name in LAUNCHERS]
 
 
 def brier(probabilities, labels):
@@ -131,53 +124,6 @@ class ForMetrics(Classify):
 class Training(Classify):
     def chance_loss(self, counts):
         raise RuntimeError("no chance")
-
-
-class _Launcher:
-    def __init__(self):
-        self.processes = {}
-
-    def submit(self, jobs):
-        for job in jobs:
-            self.processes[str(job.run_dir)] = subprocess.Popen(job.command)
-        return [str(job.run_dir) for job in jobs]
-
-    def poll(self, handles):
-        return ["running" if self.processes[handle].poll() is None else "ended" for handle in handles]
-
-    def cancel(self, handles):
-        for handle in handles:
-            if self.processes[handle].poll() is None:
-                self.processes[handle].kill()
-                self.processes[handle].wait()
-
-
-class Starts:
-    submit = poll = _Launcher.submit
-
-
-class RunsJobs:
-    def submit(self, jobs):
-        return [str(job.run_dir) for job in jobs]
-
-    def poll(self, handles):
-        return ["ended" for _ in handles]
-
-    def cancel(self, handles):
-        pass
-
-
-class Cancels(RunsJobs):
-    def poll(self, handles):
-        return ["running" for _ in handles]
-
-
-class NeverBlocks(_Launcher):
-    def submit(self, jobs):
-        handles = super().submit(jobs)
-        for handle in handles:
-            self.processes[handle].wait()
-        return handles
 
 
 def _channel(change):

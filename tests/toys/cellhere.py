@@ -22,7 +22,7 @@ def run_cells_here(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("zoo.run.local._start", _run)
 
 
-def _run(job: Job) -> Ended:
+def _run(job: Job, **_: object) -> Ended:
     words = job.command[job.command.index("run-cell") :]
     done = CliRunner().invoke(cli, words)
     with (job.run_dir / LOG).open("a", encoding="utf-8") as log:

@@ -16,6 +16,8 @@ def zoo_channels():
         for name, arguments in (
             ("doubled", {"factor": 2.0}),
             ("of_camera", {}),
+            ("of_batch", {}),
+            ("fixed", {}),
             ("raises", {}),
             ("too_few", {}),
         )
@@ -37,3 +39,12 @@ def raises(images, camera):
 
 def too_few(images, camera):
     return images[:1, 0]
+
+
+def of_batch(images, camera):
+    return images[:, 0] * len(images)
+
+
+def fixed(images, camera):
+    ramp = images.new_ones(images.shape[-1]).cumsum(0)
+    return images[:, 0] * 0 + ramp

@@ -16,6 +16,7 @@ import click
 
 from zoo import __version__
 from zoo.cli.context import commands_of, echo, host_of, warn_of_broken
+from zoo.cli.detach import WORDS
 from zoo.cli.lazy import LazyCommand
 from zoo.errors import UsageError, ZooError, nearest
 from zoo.escaping import visible
@@ -30,6 +31,11 @@ LEVEL_VARIABLE = "ZOO_LOG_LEVEL"
 
 class ZooGroup(click.Group):
     """The built-in commands, and those that plugins add."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the words of the command line, which a detached command repeats."""
+        ctx.meta[WORDS] = list(args)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return built-in commands in their order, then the plugins' ones."""
@@ -141,6 +147,9 @@ for command in (
         "report",
         "Show the results in a store, best first, one table for each data set and size, with paired differences.",
     ),
+    LazyCommand("status", "zoo.cli.status", "status", "Show the cells of a store: where they run, how far they are."),
+    LazyCommand("cancel", "zoo.cli.status", "cancel", "Cancel cells that wait or run."),
+    LazyCommand("logs", "zoo.cli.status", "logs", "Print the end of a cell's log."),
     LazyCommand("predict", "zoo.cli.predict", "predict", "Classify images with trained weights, or score them."),
     LazyCommand(
         "evaluate",

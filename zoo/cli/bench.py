@@ -14,6 +14,8 @@ from click.core import ParameterSource
 from zoo import registry
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
+from zoo.cli.detach import detach as start_detached
+from zoo.cli.detach import say_ready
 from zoo.cli.options import PATH, options_of, read_seeds, value_of
 from zoo.cli.plan import print_plan
 from zoo.devices import note_on_auto, note_on_precision, resolve_device
@@ -23,6 +25,7 @@ from zoo.plan.overrides import parse_settings
 from zoo.plan.request import Request
 from zoo.plurals import counted
 from zoo.registry import datasets_by_id, twins_by_id
+from zoo.run.launch import Launch
 from zoo.run.where import Where
 from zoo.specs import LauncherSpec
 from zoo.train.team import check_batches, check_devices
@@ -34,11 +37,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("suite_path", metavar="[SUITE.toml]", required=False, type=PATH)
-@options_of(Request, Where)
-@click.option(
-    "--launcher", default="core/local", show_default=True, help="Run the cells with this launcher.",
-    shell_complete=COMPLETE["launchers"],
-)  # fmt: skip
+@options_of(Request, Where, Launch)
 @click.option("--stream", is_flag=True, help="Train on new images in every epoch, rendered on demand.")
 @click.option(
     "--from-study",
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     metavar="SEED",
     help="Score the weights also on fresh test images that are simulated with this seed.",
 )
+@click.option("--detach", is_flag=True, help="Run in the background; zoo status shows the cells.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results (or the plan) as JSON.")
 @click.pass_context
@@ -60,10 +60,10 @@ def bench(
     ctx: click.Context,
     /,
     suite_path: Path | None,
-    launcher: str,
     stream: bool,
     study: str | None,
     fresh_test: int | None,
+    detach: bool,
     dry_run: bool,
     as_json: bool,
     **values: Any,
@@ -81,7 +81,8 @@ def bench(
 
     host = host_of(ctx)
     warn_of_broken(host)
-    launcher = registry.find(host, LauncherSpec, launcher).id
+    launch: Launch = value_of(Launch, values)
+    outlives = registry.find(host, LauncherSpec, launch.launcher).outlives
     where: Where = value_of(Where, values)
     team = where.team()
     settings = parse_settings(list(values["settings"]))
@@ -109,6 +110,7 @@ def bench(
         check_fresh_test(cells, seed=fresh_test)
     run_here = partial(run_as_member, host, cells, store=store, where=where, team=team)
     check_batches(team.size, cells)
+    launch.resolved(host, cells)  # unknown options are found before anything is shown
     if not team.first:
         # The first process of a team plans, shows and writes.
         ctx.exit(0 if dry_run or run_here()[1] else 1)
@@ -125,6 +127,15 @@ def bench(
             print_json([cell.to_json() for cell in cells])
         ctx.exit(1 if plan.problems else 0)
 
+    if detach:
+        if team.started_by or fresh_test is not None or as_json:
+            raise UsageError("--detach does not go with torchrun, srun, --fresh-test and --json.")
+        if outlives:
+            with contextlib.redirect_stdout(sys.stderr):
+                run_matrix(host, cells, store=store, where=where, launch=launch, submitted=lambda: True)
+            echo(f"detached: zoo status --store {store} shows the cells; the same command waits for them", err=True)
+            ctx.exit(0)
+        ctx.exit(start_detached(ctx, store))
     if team.started_by:
         check_devices(team, resolve_device(where.device))
         with contextlib.redirect_stdout(sys.stderr):
@@ -135,7 +146,9 @@ def bench(
             cells = cells[: len(found)]
     else:
         with contextlib.redirect_stdout(sys.stderr), Watcher() as watcher:
-            found = run_matrix(host, cells, store=store, where=where, launcher=launcher, watch=watcher.watch)
+            found = run_matrix(
+                host, cells, store=store, where=where, launch=launch, watch=watcher.watch, submitted=say_ready
+            )
     unscored: list[str] = []
     if fresh_test is not None:
         found, unscored = _add_fresh_tests(host, found, seed=fresh_test, device=resolve_device(where.device))

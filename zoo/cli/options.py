@@ -45,7 +45,7 @@ STORE = click.option(
     shell_complete=COMPLETE["folder"],
 )  # fmt: skip
 _MOST_SEEDS = 10_000
-_SEVERAL = ("models", "data", "settings")
+_SEVERAL = ("models", "data", "settings", "launcher_settings")
 """Fields whose option may be given several times."""
 
 

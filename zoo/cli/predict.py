@@ -15,7 +15,7 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, rewrite_line
-from zoo.cli.options import AVERAGE, DEVICE, RUNS_IN
+from zoo.cli.options import AVERAGE, DEVICE, PATH, RUNS_IN
 from zoo.data.about import shown_params, version_note
 from zoo.data.phases import describe_phases
 from zoo.devices import resolve_device
@@ -25,6 +25,9 @@ from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from zoo.host import Host
     from zoo.inference.predict import Prediction
     from zoo.inference.read import Skipped
@@ -44,6 +47,10 @@ _PROGRESS_SECONDS = 0.2
     "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Classify this many images at a time."
 )
 @DEVICE
+@click.option(
+    "--population", type=PATH, metavar="FILE",
+    help="Write the posterior of the mean of all images' truths to this .json or .png file.",
+)  # fmt: skip
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @RUNS_IN
@@ -58,6 +65,7 @@ def predict(
     match_scale: bool,
     batch_size: int,
     device: str,
+    population: Path | None,
     as_csv: bool,
     as_json: bool,
     store: Path,
@@ -65,7 +73,8 @@ def predict(
     """Classify images with trained weights, or score them.
 
     Weights of the task anomaly answer a score for each image, and the share of normal validation images below it; those
-    of the task regress answer an estimate with the ends of its 68 and 95 % intervals.
+    of the task regress answer an estimate with the ends of its 68 and 95 % intervals. --population joins all images to
+    one posterior of their mean, with the distribution of the training images divided out.
 
     WEIGHTS is a name such as p4m.modelA, a file, a run, or hf://owner/name. FILES are .npy, .npz, FITS, PNG, JPEG or
     .safetensors, folders of them, or - for a list of names on stdin. Unreadable files are listed and left out; the
@@ -78,7 +87,10 @@ def predict(
     host = host_of(ctx)
     path = find_weights(host, weights, store=store)
     device = resolve_device(device)
-    from zoo.inference.predict import Preparation, Summary
+    import numpy as np
+
+    from zoo.inference.population import check_population, in_words, infer, summaries, write_population
+    from zoo.inference.predict import Prediction, Preparation, Summary
     from zoo.inference.predict import predict as classify
     from zoo.inference.read import expand, read_pictures, require_files
     from zoo.models.load import load_weights
@@ -89,7 +101,10 @@ def predict(
     preparation = Preparation(pixel_scale=pixel_scale, factor=factor, match_scale=match_scale)
     paths = require_files(expand(files, stdin=sys.stdin), files)
     trained = load_weights(host, path).to(device)
+    if population is not None:
+        check_population(trained.about.targets, population)
     echo(_weights_in_words(host, trained.about), err=True)
+    joined: list[NDArray[np.float32]] = []
     summary, started = Summary(trained), time.perf_counter()
     pictures = read_pictures(paths, channels=trained.stored_channels)
     answers = classify(trained, pictures, preparation=preparation, average=average, batch_size=batch_size)
@@ -99,6 +114,8 @@ def predict(
         for item in answers:
             summary.add(item)
             show(item)
+            if population is not None and isinstance(item, Prediction):
+                joined.append(item.probabilities)
             report(summary.predicted)
     seconds = time.perf_counter() - started
     if sys.stderr.isatty():
@@ -110,6 +127,12 @@ def predict(
     )
     for line in summary.warnings():
         echo(f"warning: {line}", err=True)
+    if population is not None and joined:
+        targets = trained.about.targets
+        posteriors = infer(targets, np.stack(joined))
+        write_population(population, targets, posteriors)
+        for one in summaries(targets, posteriors):
+            echo(f"{in_words(one)} -> {population}", err=True)
     if summary.skipped:
         ctx.exit(1)
 

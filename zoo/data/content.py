@@ -48,7 +48,8 @@ def content_digest(path: Path) -> str:
     settled = {name: mark for name, mark in marks.items() if max(mark[1], mark[2]) < now - _SETTLED_NS}
     if settled and settled != kept:
         with contextlib.suppress(DataError):  # a cache that is not writable only costs time
-            write_text(make_dir(kept_in.parent) / kept_in.name, json.dumps(settled))
+            text = json.dumps({"files": settled, "checksum": _checksum(settled)})
+            write_text(make_dir(kept_in.parent) / kept_in.name, text)
     whole = hashlib.sha256(json.dumps(sorted((name, mark[-1]) for name, mark in marks.items())).encode())
     return PREFIX + whole.hexdigest()
 
@@ -138,8 +139,14 @@ def _digest_of(path: Path, mark: list[int], kept: Any) -> str:
 
 
 def _kept(path: Path) -> dict[str, Any]:
+    """Return name -> mark and digest of the files as they were last time; empty where the cache is damaged."""
     try:
         content = read_json(path)
-    except (OSError, ValueError):
+        files = content["files"]
+        return files if isinstance(files, dict) and content["checksum"] == _checksum(files) else {}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+
+
+def _checksum(files: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()

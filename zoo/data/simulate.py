@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 PIXELS_AT_A_TIME = {"cpu": 1 << 20, "cuda": 1 << 24}
 """Pixels in work at a time when a shard is made: this number fits into a CPU's cache, or keeps a GPU busy."""
+DERIVED_AT_A_TIME = {"cpu": 32, "cuda": SHARD_SIZE}
+"""Images whose derived channels are computed in one call: a GPU needs many to be busy, a progress bar few."""
 
 
 def first_scenes(
@@ -174,19 +176,20 @@ class Simulation:
             `zoo.data.truth`.
         """
         size = self.population.instrument.image_size
-        images = np.empty((len(indices), self.image_channels, size, size), np.float32)
+        images = np.empty((len(indices), 1, size, size), np.float32)
         columns: list[dict[str, NDArray[Any]]] = []
         truths: list[dict[str, NDArray[Any]]] = []
-        step = self._images_at_a_time()
+        fine = self.population.instrument.divided().image_size
+        step = max(1, PIXELS_AT_A_TIME.get(self.device, PIXELS_AT_A_TIME["cpu"]) // fine**2)
         for start in range(0, len(indices), step):
             scenes, observed = self.expose(split, indices[start : start + step])
-            images[start : start + step] = self.with_channels(observed.image[:, None]).cpu().numpy()
+            images[start : start + step, 0] = observed.image.cpu().numpy()
             columns.append(_columns(scenes, observed))
             truths.append(truth_arrays(scenes))
-            if progress is not None:
+            if progress is not None and self.channels is None:  # else deriving them takes nearly all the time
                 progress(min(start + step, len(indices)))
         beside = {name: np.concatenate([batch[name] for batch in columns]) for name in columns[0]}
-        return {"image": images, **beside, **joined(truths)}
+        return {"image": self._with_channels_beside(images, progress), **beside, **joined(truths)}
 
     def shard(
         self, split: str, number: int, *, progress: Callable[[int], None] | None = None
@@ -218,21 +221,19 @@ class Simulation:
     def _with_channels_beside(
         self, images: NDArray[np.float32], progress: Callable[[int], None] | None
     ) -> NDArray[np.float32]:
-        """Return stored images [n, 1, H, W] with derived channels, which are computed on the device."""
+        """Return images [n, 1, H, W] with the derived channels of the recipe, which are computed on the device."""
+        if self.channels is None:
+            return images
         import torch
 
         found = np.empty((len(images), self.image_channels, *images.shape[2:]), np.float32)
-        step = self._images_at_a_time()
+        step = DERIVED_AT_A_TIME.get(self.device, DERIVED_AT_A_TIME["cpu"])
         for start in range(0, len(images), step):
             some = torch.from_numpy(np.array(images[start : start + step])).to(self.device)
             found[start : start + step] = self.with_channels(some).cpu().numpy()
             if progress is not None:
                 progress(min(start + step, len(images)))
         return found
-
-    def _images_at_a_time(self) -> int:
-        fine = self.population.instrument.divided().image_size
-        return max(1, PIXELS_AT_A_TIME.get(self.device, PIXELS_AT_A_TIME["cpu"]) // fine**2)
 
     def shard_bytes(self) -> int:
         """Return about how large the file of a shard is: pixels and columns, without the header."""

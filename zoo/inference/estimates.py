@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.models.weights_file import Target
+from zoo.models.target import Target
 from zoo.scores.distributions import form_of
 
 LEVELS = (0.68, 0.95)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from zoo.models.weights_file import Target
+from zoo.models.target import Target
 
+QUANTILES = 33
+"""Quantiles of the training split that a weights file keeps for each target."""
 LOGS = (-7.0, 2.0)
 """Bounds of the logarithm of a standardised width, kept smoothly: beyond them one image would decide a training."""
 
@@ -71,11 +74,12 @@ def targets_of(names: Sequence[str], truth: Tensor) -> tuple[Target, ...]:
     Raises:
         ValueError: A truth is the same for all images; the error names it.
     """
+    quantiles = np.quantile(truth.double().numpy(), np.linspace(0, 1, QUANTILES), axis=0).T.tolist()
     mean, deviation = truth.double().mean(0).tolist(), truth.double().std(0, correction=0).tolist()
     for name, centre, scale in zip(names, mean, deviation, strict=True):
         if not (math.isfinite(scale) and scale > 1e-9 * abs(centre)):
             raise ValueError(name)
     return tuple(
-        Target(name=name, centre=centre, scale=scale)
-        for name, centre, scale in zip(names, mean, deviation, strict=True)
+        Target(name=name, centre=centre, scale=scale, quantiles=tuple(some))
+        for name, centre, scale, some in zip(names, mean, deviation, quantiles, strict=True)
     )

@@ -18,7 +18,7 @@ from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
-    from zoo.models.weights_file import Target
+    from zoo.models.target import Target
 
 
 class Classifier(nn.Module):

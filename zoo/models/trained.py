@@ -53,7 +53,7 @@ class TrainedClassifier(Classifier):
     @property
     def stored_channels(self) -> int:
         """Channels of an image before others are derived from it."""
-        return self.about.image_shape[0] - len(self.about.recipe.channels)
+        return self.image_shape[0] - (0 if self.channels is None else len(self.channels))
 
     def predict_proba(
         self, images: Any, *, average: str = "none", batch_size: int = 64, calibrated: bool = True

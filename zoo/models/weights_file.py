@@ -23,6 +23,7 @@ from zoo.data.channels import Camera
 from zoo.data.phases import Phase
 from zoo.data.recipe import Recipe
 from zoo.errors import DataError
+from zoo.models.target import Finite, Positive, Target
 from zoo.paths import parse_json, regular_file, written_whole
 from zoo.schema import Record, json_text, plain, read_record
 
@@ -34,12 +35,7 @@ GOLDEN = "golden."
 _ENTRY, _ENTRY_SHA256 = "zoo", "entry_sha256"
 _LARGEST_HEADER = 100_000_000  # the safetensors library's own limit
 
-
-# Files come from anywhere, and what they say ends up in file names and in networks to be built. The bounds are far
-# beyond any image; they keep out infinities, and whole numbers that no float can hold.
-Finite: TypeAlias = Annotated[float, Meta(gt=-1e30, lt=1e30)]
 Answer: TypeAlias = Annotated[float, Meta(gt=-1e39, lt=1e39)]  # of a network, in single precision
-Positive: TypeAlias = Annotated[float, Meta(gt=0, lt=1e30)]
 Length: TypeAlias = Annotated[int, Meta(gt=0)]
 RunId: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
 Sha256: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
@@ -75,21 +71,6 @@ class Init(Record):
     model: str
     run_id: RunId
     new: tuple[str, ...]
-
-
-class Target(Record, omit_defaults=True):
-    """A stored truth that a network estimates, with the unit of its answers; see `zoo.models.answer_units`.
-
-    Args:
-        name: Name of the truth.
-        centre, scale: Mean and standard deviation of the training split; a network answers in these units.
-        spread: Factor of the widths that a network answers, fitted on the validation split.
-    """
-
-    name: str
-    centre: Finite
-    scale: Positive
-    spread: Positive = 1.0
 
 
 class About(Record, omit_defaults=True):

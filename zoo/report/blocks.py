@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from zoo.data.truth import Arrays
 from zoo.errors import DataError
 from zoo.paths import parse_json
 from zoo.plurals import counted
@@ -23,6 +24,7 @@ from zoo.results.differences import Comparison
 from zoo.results.files import read_file, read_history
 from zoo.results.schema import Finished
 from zoo.results.store import EXAMPLES, MISTAKES
+from zoo.scores.distributions import form_of
 from zoo.scores.schema import Scores
 
 MOST_SERIES = 12
@@ -173,6 +175,8 @@ def mistakes(best: Variant) -> list[dict[str, Any]]:
     try:
         arrays, metadata = read_file(best.results[0], MISTAKES)
         classes, ids = parse_json(metadata["classes"]), parse_json(metadata["ids"])
+        if "truth" in arrays:
+            return _largest_errors(arrays, classes, ids)
         if "predictions" in arrays:
             return [
                 {
@@ -200,6 +204,22 @@ def mistakes(best: Variant) -> list[dict[str, Any]]:
         return found
     except (DataError, KeyError, ValueError, IndexError):
         return []
+
+
+def _largest_errors(arrays: Arrays, classes: Sequence[str], ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the test images of a regression with the truth and the estimate of its first target."""
+    each = arrays["predictions"].reshape(*arrays["truth"].shape, -1)
+    middle = form_of(each.shape[2]).middle(each)[:, 0]
+    return [
+        {
+            "image": data_address(arrays["images"][index][0]),
+            "truth": words(classes[arrays["labels"][index]]),
+            "verdict": f"true {arrays['truth'][index][0]:.4g}, estimated {middle[index]:.4g}",
+            "given": "",
+            "id": ids[index],
+        }
+        for index in range(len(ids))
+    ]
 
 
 def _percent(share: float) -> str:

@@ -27,10 +27,10 @@ from zoo.scores.stats import (
     softmax,
 )
 from zoo.tasks.find import CORE, Tasks
-from zoo.tasks.task import Task
+from zoo.tasks.task import Estimated, Task
 
 R = TypeVar("R")
-VERSION = 7
+VERSION = 8
 """Raise it when what is kept changes, so that older files are made again."""
 DIGEST = "report.json"
 FALSE_RATES = np.linspace(0, 1, 41) ** 2
@@ -39,6 +39,10 @@ LOW_RATES = np.geomspace(1e-3, 1, 41)
 """False positive rates of a logarithmic axis."""
 MOST_BINS = 40
 """Bins of a histogram of the scores of many images."""
+SHOWN_ESTIMATES = 200
+"""Test images whose estimates are drawn, the first ones."""
+RANK_BINS = 20
+"""Bins of the ranks of truths."""
 
 
 class RocBand(Record):
@@ -71,6 +75,21 @@ class Histogram(Record):
     counts: Mapping[str, tuple[int, ...]]
 
 
+class Estimates(Record):
+    """Estimates of a truth, as a report draws them.
+
+    Args:
+        true, middle, low, high: Truth, prediction and ends of the 68 % interval of the first `SHOWN_ESTIMATES` images.
+        ranks: Test images in each bin of the distribution function at the truth, from 0 to 1.
+    """
+
+    true: tuple[float, ...]
+    middle: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    ranks: tuple[int, ...]
+
+
 class ReliabilityBin(Record):
     """Images of similar confidence; see `zoo.scores.stats.reliability`.
 
@@ -96,6 +115,7 @@ class Digest(Record):
         slices: Areas in slices of the scenes' parameters; see `slice_scores`.
         low_rates: Title -> ROC curve at `LOW_RATES`, for a logarithmic axis.
         histogram: Scores of the classes; None in tasks without one score for each image.
+        estimates: Name of a truth -> estimates, in tasks that estimate truths.
     """
 
     mark: tuple[int, str]
@@ -105,6 +125,7 @@ class Digest(Record):
     slices: tuple[Slices, ...]
     low_rates: Mapping[str, RocBand] = {}
     histogram: Histogram | None = None
+    estimates: Mapping[str, Estimates] = {}
 
 
 def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyType({}), tasks: Tasks = CORE) -> Digest:
@@ -188,7 +209,14 @@ def _digest(
     )
     histogram = _histogram(predictions[:, 0], truth, classes) if "score histograms" in task.pictures else None
     digest = Digest(
-        mark=mark, roc=roc, reliability=(), labels=dict(labels), slices=(), low_rates=low_rates, histogram=histogram
+        mark=mark,
+        roc=roc,
+        reliability=(),
+        labels=dict(labels),
+        slices=(),
+        low_rates=low_rates,
+        histogram=histogram,
+        estimates=_estimates(task.estimated(predictions, truth)),
     )
     if task.weights_outputs is not None:  # the rest is of probabilities
         return digest
@@ -198,6 +226,24 @@ def _digest(
     bins = read_record(reliability(probabilities, truth), tuple[ReliabilityBin, ...], what="The reliability")
     slices = tuple(slice_scores(probabilities, truth, classes, parameters, declared=labels))
     return replace(digest, reliability=bins, slices=slices)
+
+
+def _estimates(found: Mapping[str, Estimated]) -> dict[str, Estimates]:
+    """Return what a report keeps of estimates: name of the truth -> estimates."""
+
+    def first(values: Array) -> tuple[float, ...]:
+        return tuple(float(f"{value:.5g}") for value in values[:SHOWN_ESTIMATES].tolist())
+
+    return {
+        name: Estimates(
+            true=first(one.true),
+            middle=first(one.middle),
+            low=first(one.low),
+            high=first(one.high),
+            ranks=tuple(np.histogram(one.pit, bins=RANK_BINS, range=(0, 1))[0].tolist()),
+        )
+        for name, one in found.items()
+    }
 
 
 def _band(scores: Array, positive: NDArray[np.bool_], rates: Array) -> RocBand:

@@ -16,7 +16,7 @@ from zoo.errors import DataError, MissingError, ZooError
 from zoo.paths import make_dir, write_text
 from zoo.plurals import counted
 from zoo.processor import usable_cores
-from zoo.report import charts, curves
+from zoo.report import charts, curves, estimates
 from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, examples, mistakes, run_rows, score_table
 from zoo.report.charts import Digests
 from zoo.report.columns import column_notes, precisions
@@ -186,6 +186,8 @@ def _results(
         "roc_corner": curves.roc_panels(shown, digests, corner=True),
         "roc_low": curves.low_rate_panels(shown, digests),
         "histograms": curves.histogram_panels(shown, digests),
+        "scatter": estimates.scatter_panels(shown, digests),
+        "ranks": estimates.rank_panels(shown, digests),
         "pairs": difference_rows([one for one in problem.comparisons if one.score == MACRO]),
         "metrics": [
             {"name": name, "better": rows[0].better, "pairs": difference_rows(rows)}
@@ -196,16 +198,24 @@ def _results(
         "slices": charts.slice_panels(shown, digests),
         "confusion": confusion_tables(shown, classes) if "confusion" in pictures else [],
         "reliability": charts.reliability_panel(shown, digests) if "reliability" in pictures else [],
-        "mistakes_title": "Largest errors" if "confusion" in pictures else "Highest scores",
-        "mistakes_about": "Test images of each class with the lowest probability of the true class."
-        if "confusion" in pictures
-        else "Test images of each class with the highest scores.",
+        **_mistakes_words(pictures),
         "equivariance": charts.equivariance_panel(shown),
         "cost": charts.cost_panels(shown),
         "examples": examples(problem.variants),
         "mistakes": mistakes(problem.variants[0]),
         "runs": run_rows(problem.variants),
     }
+
+
+def _mistakes_words(pictures: Sequence[str]) -> dict[str, str]:
+    """Return heading and explanation of the few test images that are shown."""
+    if "confusion" in pictures:
+        title, about = "Largest errors", "Test images of each class with the lowest probability of the true class."
+    elif "predicted against true" in pictures:
+        title, about = "Largest errors", "Test images with the largest CRPS."
+    else:
+        title, about = "Highest scores", "Test images of each class with the highest scores."
+    return {"mistakes_title": title, "mistakes_about": about}
 
 
 def _pictures(problem: Problem, tasks: Tasks) -> Sequence[str]:

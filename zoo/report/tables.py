@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.about import budget_note, shown_params, version_note
 from zoo.escaping import csv_line, markdown_cell, visible
+from zoo.plan.settings import LATER
 from zoo.plurals import counted
 from zoo.report.columns import (
     ARROWS,
@@ -144,7 +145,7 @@ def result_notes(results: Sequence[Finished]) -> list[str]:
     for name in ["precision", *names]:
         by_value: dict[str, list[str]] = {}
         for result in trained:
-            value = result.cell.precision if name == "precision" else result.cell.training.get(name)
+            value = result.cell.precision if name == "precision" else {**LATER, **result.cell.training}.get(name)
             by_value.setdefault(str(value), []).append(_name(result))
         if len(by_value) > 1:
             parts = [f"{value or 'none'} for {', '.join(dict.fromkeys(models))}" for value, models in by_value.items()]

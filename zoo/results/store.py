@@ -26,6 +26,7 @@ from zoo.schema import json_text, not_finite, plain, read_record
 CELL, RESULT, HISTORY, LOG, PROGRESS = "cell.json", "result.json", "history.jsonl", "log.txt", "progress.json"
 WEIGHTS, PREDICTIONS, EXAMPLES = "weights.safetensors", "predictions.safetensors", "examples.safetensors"
 MISTAKES, FRESH, LOCK = "mistakes.safetensors", "fresh.safetensors", ".lock"
+CHECKPOINT = "checkpoint.safetensors"
 HASHED = (WEIGHTS, PREDICTIONS, EXAMPLES, MISTAKES, HISTORY)
 """Files whose SHA-256 a result states."""
 CHECKSUM = "checksum"

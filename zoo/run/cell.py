@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from zoo import registry
 from zoo.data.loader import Batches
@@ -32,6 +30,7 @@ from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.convergence import epochs_at_chance
 from zoo.results.schema import Cost, DataSummary, Epoch, Failed, Finished, RunResult, StreamSummary, Validation
+from zoo.run.kept import write_examples, write_mistakes, write_predictions
 from zoo.run.metrics import with_metrics
 from zoo.schema import json_text, plain
 from zoo.scores.calibration import calibrated_scores, fit_temperature
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EXAMPLES_PER_CLASS = 4
 GOLDEN_IMAGES = 3
 
 
@@ -151,7 +149,7 @@ def _run(
     device = prepared.device
     classifier, spec = prepared.classifier, prepared.spec
     train_split, val_split, simulated = prepared.train_split, prepared.val_split, prepared.simulated
-    _write_examples(run_dir / store.EXAMPLES, train_split)
+    write_examples(run_dir / store.EXAMPLES, train_split)
     few_images = torch.from_numpy(np.array(val_split.chunks[0][:64])).to(device)
     group, declared = declared_symmetry(spec, classifier.network)
     # Of a copy: the network that trains keeps nothing of a forward pass without gradients.
@@ -320,46 +318,3 @@ def _some_of_classes(split: Split, *, most: int) -> NDArray[np.int64]:
     if len(present) == 1:
         return np.arange(min(most, len(split)))
     return np.array([np.argmax(split.labels == k) for k in present])
-
-
-def write_predictions(path: Path, splits: dict[str, tuple[Split, Tensor, Tensor]]) -> None:
-    """Write logits, labels, ids and scene parameters of some splits: name -> images, logits [N, K], labels [N].
-
-    Where a task estimates truths, these [N, T] take the place of the labels, which are called "classes" then.
-    """
-    arrays: dict[str, Any] = {}
-    ids = {}
-    for name, (split, logits, labels) in splits.items():
-        arrays[f"{name}.logits"] = logits.numpy()
-        arrays[f"{name}.labels"] = labels.numpy()
-        if split.targets is not None:
-            arrays[f"{name}.classes"] = split.labels
-        arrays |= {f"{name}.parameter.{key}": values for key, values in split.parameters.items()}
-        ids[f"{name}.ids"] = json.dumps(split.ids)
-    store.write_arrays(path, arrays, ids)
-
-
-def _write_examples(path: Path, split: Split) -> None:
-    """Keep a few training images of each class, so that a report can show what the data look like."""
-    first = np.concatenate([np.flatnonzero(split.labels == k)[:EXAMPLES_PER_CLASS] for k in range(len(split.classes))])
-    store.write_arrays(
-        path,
-        {"images": split.images_at(first), "labels": split.labels[first]},
-        {"classes": json.dumps(list(split.classes))},
-    )
-
-
-def write_mistakes(path: Path, split: Split, logits: Tensor, labels: Tensor, task: Task) -> None:
-    """Keep the few test images that a report shows, with the predictions for them: the largest errors."""
-    predictions, truth = logits.numpy(), labels.numpy()
-    chosen = task.notable(predictions, truth)
-    answers = task.for_metrics(predictions)[chosen]
-    name = "probabilities" if task.weights_outputs is None else "predictions"
-    arrays: dict[str, NDArray[Any]] = {"images": split.images_at(chosen), "labels": split.labels[chosen], name: answers}
-    if split.targets is not None:
-        arrays["truth"] = truth[chosen]
-    store.write_arrays(
-        path,
-        arrays,
-        {"classes": json.dumps(list(split.classes)), "ids": json.dumps([split.ids[i] for i in chosen])},
-    )

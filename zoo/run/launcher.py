@@ -1,19 +1,37 @@
-"""The contract of a launcher, and a check that a launcher keeps it."""
+"""The contract of a launcher, version 2: jobs with resources, handles that outlive a process, states with reasons."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, cast, get_args
+from typing import Literal, Protocol, TypeAlias
 
-from zoo.errors import LauncherError
-from zoo.isolation import plugin_code
+JobKind: TypeAlias = Literal["waiting", "running", "ended", "lost"]
+Reason: TypeAlias = Literal["ok", "failed", "oom", "timeout", "preempted", "node", "cancelled", "unknown"]
+RETRYABLE: tuple[Reason, ...] = ("timeout", "preempted", "node")
+"""Reasons after which a cell goes on from its checkpoint when it is submitted again."""
 
-logger = logging.getLogger(__name__)
 
-JobState: TypeAlias = Literal["waiting", "running", "ended"]
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a job needs; `--launcher-set NAME=VALUE` sets a field for all cells, `MODEL.NAME=VALUE` for some.
+
+    Args:
+        gpus: Number of GPUs on each node.
+        cpus: Number of cores of each process; None leaves it to the launcher.
+        memory_gb: Memory on each node in GB; None leaves it to the launcher.
+        minutes: Time limit; None leaves it to the launcher.
+        nodes: Number of nodes.
+        tasks_per_node: Number of processes that the launcher starts on each node.
+    """
+
+    gpus: int = 0
+    cpus: int | None = None
+    memory_gb: float | None = None
+    minutes: float | None = None
+    nodes: int = 1
+    tasks_per_node: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,81 +39,61 @@ class Job:
     """One cell to run.
 
     Args:
-        run_dir: Holds cell.json; the result will appear there.
-        command: Run this, in a process of its own; its exit status is 0 when the result is good.
+        run_dir: Absolute path of the folder that holds cell.json; the result will appear there.
+        command: Command of the process. Its exit code is 0 when the result is good, 1 when it is not, and 75 when the
+            process was stopped and goes on when the job is submitted again. SIGTERM and SIGUSR1 stop it.
+        cwd: Absolute path of the working folder.
+        env: Variables that the process needs beside those of its machine.
+        resources: What it needs.
+        label: Name for people.
     """
 
     run_dir: Path
     command: tuple[str, ...]
+    cwd: Path = field(default_factory=Path.cwd)
+    env: Mapping[str, str] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+    label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobState:
+    """State of a job.
+
+    Args:
+        kind: "waiting", "running", "ended", or "lost" where the launcher does not know the job (yet, or any more).
+        reason: Reason of the end.
+        detail: Words for the user: the exit code, the node, the message of the engine.
+        retryable: Whether another attempt is worthwhile; None decides by the reason (`RETRYABLE`).
+    """
+
+    kind: JobKind
+    reason: Reason = "unknown"
+    detail: str = ""
+    retryable: bool | None = None
+
+    @property
+    def again(self) -> bool:
+        """Whether another attempt is worthwhile."""
+        return (self.kind == "lost" or self.reason in RETRYABLE) if self.retryable is None else self.retryable
 
 
 class Launcher(Protocol):
-    """Starts jobs somewhere and reports whether they still run. No call blocks; results come from the store only."""
+    """Starts jobs somewhere and reports whether they still run. Results come from the store only.
 
-    def submit(self, jobs: Sequence[Job]) -> list[str]:
-        """Queue jobs and return a handle for each."""
-        ...
-
-    def poll(self, handles: Sequence[str]) -> list[JobState]:
-        """Return the state of each: "waiting", "running" or "ended"; also the moment to start what waits."""
-        ...
-
-    def cancel(self, handles: Sequence[str]) -> None:
-        """Stop jobs that wait or run; ended ones are left alone."""
-        ...
-
-
-class CheckedLauncher:
-    """A launcher of a plugin, whose faults and answers of another form become one error that names it.
-
-    Args:
-        name: Id of the launcher.
-        make: Target of its spec.
-
-    Raises:
-        LauncherError: Any method, or `make`, raised something, or returned something else than the contract states.
+    No call may block; `cancel` may take a few seconds. A launcher may also have an attribute `poll_seconds` (the
+    interval at which it wants to be asked) and a method `log(handle) -> str` (the last lines that its engine has
+    written about a job), which Zoo's own log of the cell does not hold.
     """
 
-    def __init__(self, name: str, make: Callable[[], Any]) -> None:
-        self._name = name
-        self._launcher = self._call("its start", make)
-
     def submit(self, jobs: Sequence[Job]) -> list[str]:
-        """Queue jobs and return a handle for each; no two are equal."""
-        handles = self._call("submit", lambda: self._launcher.submit(list(jobs)))
-        self._check("submit", handles, len(jobs), all_of="texts", fits=lambda value: isinstance(value, str))
-        if len(set(handles)) < len(handles):
-            raise LauncherError(f"Launcher {self._name}: submit returned the same handle for several jobs.")
-        return list(handles)
+        """Queue jobs and return a handle for each, which is kept in the folder of the run; no two are equal."""
+        ...
 
-    def poll(self, handles: Sequence[str]) -> list[JobState]:
-        """Return the state of each job."""
-        states = self._call("poll", lambda: self._launcher.poll(list(handles)))
-        known = get_args(JobState)
-        self._check("poll", states, len(handles), all_of=f"{', '.join(known)}", fits=lambda value: value in known)
-        return cast("list[JobState]", list(states))
+    def poll(self, handles: Sequence[str]) -> Sequence[JobState | JobKind]:
+        """Return the state of each, also of handles that another process was given; also the moment to start jobs."""
+        ...
 
     def cancel(self, handles: Sequence[str]) -> None:
-        """Stop jobs; a fault is logged, since the reason of the end counts more."""
-        try:
-            self._call("cancel", lambda: self._launcher.cancel(list(handles)))
-        except LauncherError as error:
-            logger.warning("%s", error)
-
-    def _call(self, what: str, function: Callable[[], Any]) -> Any:
-        try:
-            with plugin_code(self._name, f"{what} of the launcher {self._name}"):
-                return function()
-        except Exception as error:
-            raise LauncherError(
-                f"Launcher {self._name} failed in {what}: {type(error).__name__}: {error}",
-                hint="Use another one: zoo list-launchers",
-            ) from error
-
-    def _check(self, what: str, answer: Any, count: int, *, all_of: str, fits: Callable[[Any], bool]) -> None:
-        if not isinstance(answer, (list, tuple)) or len(answer) != count or not all(map(fits, answer)):
-            raise LauncherError(
-                f"Launcher {self._name}: {what} must return a list of {all_of}, one for each job ({count}); it "
-                f"returned {answer!r:.100}.",
-                hint="Use another one: zoo list-launchers",
-            )
+        """Stop jobs that wait or run; ended and unknown ones are left alone."""
+        ...

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zoo import registry
 from zoo.devices import note_on_auto, note_on_precision, resolve_device
-from zoo.paths import log_tail, make_dir
+from zoo.errors import Interrupted
+from zoo.paths import absolute_variables, make_dir
+from zoo.processor import ALLOCATOR
 from zoo.progress import Progress, read_progress
 from zoo.results import store as result_store
-from zoo.results.cell import SCHEMA, Cell
-from zoo.results.schema import Failed, RunResult
-from zoo.run.launcher import CheckedLauncher, Job, JobState, Launcher
+from zoo.results.cell import Cell
+from zoo.results.schema import RunResult
+from zoo.run.checked import CALL_SECONDS, CheckedLauncher
+from zoo.run.job_queue import Entry, Queue
+from zoo.run.launch import LOCAL, Launch, Resolved
+from zoo.run.launcher import Job, Resources
 from zoo.run.where import Where
-from zoo.specs import LauncherSpec
 from zoo.train.team import check_batches, check_devices
 
 if TYPE_CHECKING:
@@ -26,10 +32,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOCAL = "core/local"
-"""Launcher that runs cells on this machine."""
 POLL_SECONDS = 0.2
-_LOG_LINES = 12
+CELLS_PER_TICK = 25
+"""With more cells the files of all of them are looked at less often, so that a shared disk is not kept busy."""
 State = Literal["stored", "waiting", "running", "elsewhere", "ended"]
 
 
@@ -58,29 +63,37 @@ def run_matrix(
     *,
     store: Path,
     where: Where = Where(),
-    launcher: str = "core/local",
+    launch: Launch = Launch(),
     watch: Callable[[list[CellState]], None] | None = None,
+    submitted: Callable[[], bool | None] = lambda: False,
 ) -> list[RunResult]:
     """Run what is not done and return the results of all cells, in their order.
+
+    A job that an earlier command has submitted and that still waits or runs is not submitted again. Jobs of a launcher
+    that outlives this process (`LauncherSpec.outlives`) are cancelled by Ctrl-C only, not by a closed terminal.
 
     Args:
         host: The plugins.
         cells: The plan.
         store: Folder of the results.
         where: Device, images and processes of each cell.
-        launcher: Id or name.
+        launch: Launcher, its options, and the resources of cells.
         watch: Function called several times a second with the state of every cell.
+        submitted: Function called when all cells have been given to the launcher; if it returns True, this function
+            returns the results that there are, and the jobs go on.
 
     Raises:
-        UsageError: The launcher is unknown, or the cells cannot be shared by that number of processes.
+        UsageError: The launcher or an option is unknown, or the cells cannot be shared by that number of processes.
         MissingError: This machine has fewer GPUs than the processes of a cell.
+        LauncherError: The launcher cannot be started, or does not know whether jobs submitted earlier still wait.
         DataError: The store cannot be written.
         KeyboardInterrupt: After the running cells have been stopped.
     """
-    launcher_spec = registry.find(host, LauncherSpec, launcher)
     # The environment is left out: a script that srun or torchrun starts is not a member of the team of a cell.
     team = where.team(environment={})
-    here = launcher_spec.id == LOCAL
+    gpus = 0 if where.device == "cpu" else team.devices if team.size > 1 or where.device == "cuda" else 0
+    resolved = launch.resolved(host, cells, gpus=gpus, nodes=team.num_nodes)
+    here = resolved.spec.id == LOCAL
     if here:
         check_devices(team, resolve_device(where.device))
     check_batches(team.size, cells)
@@ -88,116 +101,94 @@ def run_matrix(
     if not where.force:
         stored = {cell.run_id: result_store.done(store, cell) for cell in cells}
     todo = [cell for cell in {cell.run_id: cell for cell in cells}.values() if not stored.get(cell.run_id)]
-    resolved = where.resolved(host, here=here)
+    manner = where.resolved(host, here=here)
+    if here and manner.device == "cuda":
+        resolved = _with_all_gpus(resolved)
     precisions = {cell.precision for cell in todo}
     for note in (note_on_auto(where.device), note_on_precision(where.device, precisions)) if todo and not here else ():
         if note:
             logger.warning("%s", note)
-    matrix = _Matrix(
-        store=store,
-        stored=stored,
-        start=lambda run_dir: _job(run_dir, where=resolved),
-        force=where.force,
-    )
+    entries = {
+        cell.run_id: Entry(cell=cell, run_dir=store / cell.folder, result=stored.get(cell.run_id)) for cell in cells
+    }
+    queue = None
     if todo:
+        absolute_variables()
         make_dir(store)
-        matrix.engine = CheckedLauncher(launcher_spec.id, registry.load_target(launcher_spec))
-        matrix.submit(todo)
+        make = partial(registry.load_target(resolved.spec), **resolved.options)
+        # The core's own launcher needs no thread that watches it.
+        engine = CheckedLauncher(resolved.spec.id, make, limit=None if here else CALL_SECONDS)
+        for cell in todo:
+            result_store.prepare_run(store, cell, force=where.force)
+        queue = Queue(
+            engine=engine,
+            launch=resolved,
+            entries=[entries[cell.run_id] for cell in todo],
+            job=lambda entry: _job(
+                entry.run_dir,
+                where=manner,
+                resources=resolved.resources(entry.cell),
+                label=f"{entry.cell.model} on {entry.cell.data}, seed {entry.cell.seed}",
+            ),
+            poll_seconds=engine.poll_seconds or POLL_SECONDS,
+        )
+    cancel = True
     try:
+        if queue is not None:
+            queue.attach()
+        first = True
         while True:
-            states = matrix.states(cells)
+            if queue is not None:
+                queue.advance()
+            states = [_state(entries[cell.run_id], queue) for cell in cells]
             if watch is not None:
                 watch(states)
-            if all(state.result is not None for state in states):
-                return [state.result for state in states if state.result is not None]
-            time.sleep(POLL_SECONDS)
+            results = [state.result for state in states if state.result is not None]
+            if len(results) == len(states):
+                return results
+            if first and submitted():
+                cancel = False
+                return results
+            first = False
+            time.sleep(POLL_SECONDS * max(1.0, len(todo) / CELLS_PER_TICK))
+    except Interrupted:
+        cancel = not resolved.spec.outlives
+        raise
     finally:
-        if matrix.engine is not None:
-            matrix.engine.cancel(list(matrix.handles.values()))
+        if queue is not None and cancel:
+            queue.cancel()
 
 
-@dataclass(kw_only=True)
-class _Matrix:
-    """States of the cells while they run.
-
-    Another process may run the same cells from the same store. A cell belongs to the process that holds the lock of its
-    folder; it is left to them, and taken back when they let go of it without a result.
-    """
-
-    store: Path
-    stored: dict[str, RunResult | None]
-    start: Callable[[Path], Job]
-    force: bool
-    engine: Launcher | None = None
-    handles: dict[str, str] = field(default_factory=dict)
-    elsewhere: set[str] = field(default_factory=set)
-
-    def submit(self, cells: Sequence[Cell]) -> None:
-        """Give cells to the launcher, but for those that another process runs."""
-        assert self.engine is not None
-        mine = []
-        for cell in cells:
-            run_dir = result_store.prepare_run(self.store, cell, force=self.force)
-            if result_store.locked(run_dir):
-                self.elsewhere.add(cell.run_id)
-            else:
-                self.elsewhere.discard(cell.run_id)
-                mine.append((cell, run_dir))
-        handles = self.engine.submit([self.start(run_dir) for _, run_dir in mine])
-        self.handles |= dict(zip((cell.run_id for cell, _ in mine), handles, strict=True))
-
-    def states(self, cells: Sequence[Cell]) -> list[CellState]:
-        """Return the state of every cell."""
-        jobs: dict[str, JobState] = {}
-        if self.engine is not None:
-            jobs = dict(zip(self.handles, self.engine.poll(list(self.handles.values())), strict=True))
-        return [self._state(cell, jobs) for cell in cells]
-
-    def _state(self, cell: Cell, jobs: dict[str, JobState]) -> CellState:
-        run_dir, run_id = self.store / cell.folder, cell.run_id
-        state: State = "elsewhere" if run_id in self.elsewhere else jobs.get(run_id, "stored")
-        result = self.stored.get(run_id)
-        if state == "ended" and result is None:
-            result = result_store.read_result(run_dir)
-            if result is None and result_store.locked(run_dir):
-                # Our process found another one at work, and left.
-                self.elsewhere.add(run_id)
-                state = "elsewhere"
-            else:
-                result = result or _died(cell, run_dir)
-        elif state == "elsewhere" and not result_store.locked(run_dir):
-            result = result_store.read_result(run_dir)
-            if result is None:
-                self.submit([cell])
-                state = "elsewhere" if run_id in self.elsewhere else "waiting"
-            else:
-                self.elsewhere.discard(run_id)
-                self.handles.pop(run_id, None)
-                state = "ended"
-        elif state == "waiting" and (run_dir / result_store.RESULT).exists():
-            # Another process has run it meanwhile: planning had removed what was there before.
-            result = result_store.read_result(run_dir)
-            if result is not None and self.engine is not None:
-                self.engine.cancel([self.handles.pop(run_id)])
-                state = "ended"
-        self.stored[run_id] = result
-        progress = read_progress(run_dir / result_store.PROGRESS) if state in ("running", "elsewhere") else None
-        return CellState(cell=cell, run_dir=run_dir, state=state, progress=progress, result=result)
+def _state(entry: Entry, queue: Queue | None) -> CellState:
+    state: State = entry.state if queue is not None and entry in queue.entries else "stored"
+    at_work = state in ("running", "elsewhere")
+    return CellState(
+        cell=entry.cell,
+        run_dir=entry.run_dir,
+        state=state,
+        progress=read_progress(entry.run_dir / result_store.PROGRESS) if at_work else None,
+        result=entry.result,
+    )
 
 
-def _job(run_dir: Path, *, where: Where) -> Job:
+def _with_all_gpus(launch: Resolved) -> Resolved:
+    """Return the local launcher with all GPUs of this machine where several cells share it and none are named."""
+    import torch
+
+    if launch.options["jobs"] < 2 or launch.options["gpu_ids"] or torch.cuda.device_count() < 2:
+        return launch
+    numbers = ",".join(map(str, range(torch.cuda.device_count())))
+    return replace(launch, options={**launch.options, "gpu_ids": numbers})
+
+
+def _job(run_dir: Path, *, where: Where, resources: Resources = Resources(), label: str = "") -> Job:
     run_dir = run_dir.absolute()  # a launcher may start it in another folder
-    return Job(run_dir=run_dir, command=where.command(run_dir / result_store.CELL))
-
-
-def _died(cell: Cell, run_dir: Path) -> Failed:
-    """Return the result of a cell whose process ended without writing one."""
-    log = run_dir / result_store.LOG
-    return Failed(
-        schema=SCHEMA,
-        status="failed",
-        run_id=cell.run_id,
-        cell=cell,
+    env = {name: value for name, value in os.environ.items() if name.startswith("ZOO_")}
+    return Job(
         run_dir=run_dir,
-        error=f"Its process ended without a result; the end of {log}:\n{log_tail(log, _LOG_LINES)}",
+        command=where.command(run_dir / result_store.CELL),
+        cwd=Path.cwd(),
+        env={**ALLOCATOR, **env},
+        resources=resources,
+        label=label,
     )

@@ -6,7 +6,7 @@ import logging
 import math
 import numbers
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,7 +54,7 @@ def plugin_metrics(
         if not takes(spec, task) or (only is not None and spec.id not in only):
             continue
         try:
-            extra[spec.id] = _values(spec, task.for_metrics(logits.numpy()), labels.numpy())
+            extra[spec.id] = _values(spec, registry.load_target(spec), task.for_metrics(logits.numpy()), labels.numpy())
         except Exception:
             logger.warning("metric %s failed", spec.id, exc_info=True)
             continue
@@ -71,9 +71,10 @@ def takes(spec: Spec, task: Task) -> bool:
     return isinstance(spec, MetricSpec) and task.name in spec.tasks
 
 
-def _values(spec: Spec, probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
+def _values(
+    spec: Spec, metric: Callable[..., Any], probabilities: NDArray[np.float64], labels: NDArray[np.int64]
+) -> dict[str, float]:
     """Return what a metric gives for some images; it raises what it raises."""
-    metric = registry.load_target(spec)
     with plugin_code(spec.id, f"the metric {spec.name}", may_take_long=True):
         # Arrays of its own: a metric that sorts them in place changes no other's.
         return metric_values(metric(probabilities.copy(), labels.copy()))
@@ -137,11 +138,12 @@ def resampled(
     generator = np.random.default_rng(RESAMPLE_SEED)
     of_class = [np.flatnonzero(labels == k) for k in np.unique(labels)]
     drawn: dict[str, list[float]] = {name: [] for name in names}
+    metric = registry.load_target(spec)
     started = time.perf_counter()
     for done in range(RESAMPLES):
         chosen = np.concatenate([generator.choice(places, len(places)) for places in of_class])
         try:
-            values = _values(spec, probabilities[chosen], labels[chosen])
+            values = _values(spec, metric, probabilities[chosen], labels[chosen])
             for name in names:
                 drawn[name].append(values[name])
         except Exception as error:

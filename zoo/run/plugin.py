@@ -12,7 +12,12 @@ def zoo_launchers() -> list[LauncherSpec]:
         LauncherSpec(
             id="core/local",
             target="zoo.run.local:LocalLauncher",
-            summary="one cell after the other on this machine, each in a process of its own",
+            summary="cells on this machine, each in a process of its own, --jobs at a time",
+            options={"jobs": 0, "gpu_ids": ""},
+            meanings={
+                "jobs": "cells at a time, which share the cores; 0: one on each of gpu_ids, or one",
+                "gpu_ids": "GPUs as torch counts them, such as 0,1,2,3, of which each cell gets those that it needs",
+            },
         )
     ]
 

@@ -31,17 +31,35 @@ def read_columns(path: Path, names: Sequence[str]) -> Columns:
         UsageError: The file was not found, cannot be read, or has other columns.
         MissingError: A library for the format is not installed.
     """
+    return check_columns(read_table(path, names), names, path=path)
+
+
+def read_table(path: Path, names: Sequence[str]) -> Columns:
+    """Return all columns of a file; `names` are those that an error states.
+
+    Raises:
+        UsageError: The file was not found, or cannot be read.
+        MissingError: A library for the format is not installed.
+    """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise UsageError(
             f"{path} is not one of {', '.join(READERS)}.{nearest(path.suffix, READERS)}", hint=_form(names)
         )
     try:
-        columns = reader(regular_file(path))
+        return reader(regular_file(path))
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror or error}.") from error
     except MemoryError as error:
         raise UsageError(f"{path} is larger than the memory, or is damaged.", hint=_form(names)) from error
+
+
+def check_columns(columns: Columns, names: Sequence[str], *, path: Path) -> Columns:
+    """Return columns that are the id and those of these names.
+
+    Raises:
+        UsageError: One is missing, or another one is there.
+    """
     wanted = [ID, *names]
     if missing := [name for name in wanted if name not in columns]:
         others = [name for name in columns if name not in wanted]

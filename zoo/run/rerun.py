@@ -19,6 +19,7 @@ from zoo.results.files import read_file
 from zoo.results.find import trained_result
 from zoo.results.schema import Finished
 from zoo.results.verify import flatten
+from zoo.run.launch import Launch
 from zoo.run.matrix import CellState, run_matrix
 from zoo.run.where import Where
 from zoo.scores.schema import AnyScores, Measures
@@ -82,7 +83,7 @@ def rerun(
             hint="Choose another folder with --store, or leave it out for one that is thrown away.",
         )
     [again] = run_matrix(
-        host, [cell], store=store, where=Where(device=device, force=True), launcher=launcher, watch=watch
+        host, [cell], store=store, where=Where(device=device, force=True), launch=Launch(launcher=launcher), watch=watch
     )
     if again.status != "ok":
         raise DataError(f"Run again, the cell {cell.run_id} ended as {again.status}: {again.error}")

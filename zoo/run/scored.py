@@ -28,10 +28,11 @@ from zoo.results.cell import SCHEMA, Cell, Rule
 from zoo.results.comparison import problem_key
 from zoo.results.files import predictions_digest
 from zoo.results.schema import DataSummary, Finished, Scored
-from zoo.run.cell import write_mistakes, write_predictions
 from zoo.run.exporting import describe_export
+from zoo.run.gaussians import as_gaussians, read_gaussians
+from zoo.run.kept import write_mistakes, write_predictions
 from zoo.run.metrics import with_metrics
-from zoo.run.predictions import as_probabilities, match_rows, read_columns
+from zoo.run.predictions import Columns, as_probabilities, match_rows, read_columns
 from zoo.specs import DatasetSpec, SimulatorSpec
 from zoo.tasks.find import task_of_option
 from zoo.tasks.task import Task
@@ -106,8 +107,8 @@ def score_file(
     given = {"budget": budget, "task": task, "simulator": simulator, "set": settings}
     problem = _problem(host, data, given=given, device=device)
     asked = problem.task
-    names = _columns(asked)
-    columns = read_columns(file, names)  # before anything is simulated
+    # Before anything is simulated.
+    names, columns = read_gaussians(file, asked.question.targets) if asked.question.targets else _read(asked, file)
     secret = None if seed_file is None else read_seed_file(seed_file)
     recipe = problem.recipe
     opened = open_published(
@@ -117,6 +118,8 @@ def score_file(
     if asked.weights_outputs is None:
         answers, largest_error = as_probabilities(answers, names=names, ids=opened.ids, path=file)
         answers = np.log(np.clip(answers, LEAST_PROBABILITY, None))
+    if asked.question.targets:
+        answers = as_gaussians(answers, names=names, ids=opened.ids, path=file)
     cell = Cell(
         model=f"{NAMESPACE}/{name}",
         model_version=1,
@@ -137,16 +140,16 @@ def score_file(
     return _store(host, cell, opened, answers, origin, task=asked, folder=folder, started=started)
 
 
-def _columns(task: Task) -> tuple[str, ...]:
-    """Return the columns of a file of predictions: the classes, or "score" for a task with one number for an image.
+def _read(task: Task, file: Path) -> tuple[tuple[str, ...], Columns]:
+    """Return names and columns of a file of predictions: the classes, or "score" for a task with one number.
 
     Raises:
         UsageError: The task has several numbers for an image.
     """
     if task.weights_outputs is None:
-        return task.question.classes
+        return task.question.classes, read_columns(file, task.question.classes)
     if task.weights_outputs == 1:
-        return (SCORE,)
+        return (SCORE,), read_columns(file, (SCORE,))
     raise UsageError(
         f"Predictions for the task {task.name} cannot be read from a file: it has several numbers an image."
     )

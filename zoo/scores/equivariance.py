@@ -152,18 +152,10 @@ def measure_equivariance(
 
 
 def _in_units_of_spread(answers: Logits, reference: Tensor) -> Logits:
-    """Return the answers of a regression as single numbers [n K, 1], each column less its mean and over its spread.
-
-    A column that does not depend on the image becomes 0.
-    """
-    middle, spread = reference.mean(0), reference.std(0, correction=0)
-    varies = spread > LEAST_SPREAD * reference.abs().max(0).values
-    unit = torch.where(varies, spread, torch.inf)
-
-    def scaled(of: Tensor) -> Tensor:
-        return ((answers(of) - middle) / unit).reshape(-1, 1)
-
-    return scaled
+    """Return a regression's answers as single numbers [n K, 1]: each column less its mean, over its spread; or 0."""
+    spread = reference.std(0, correction=0)
+    unit = torch.where(spread > LEAST_SPREAD * reference.abs().max(0).values, spread, torch.inf)
+    return lambda of: ((answers(of) - reference.mean(0)) / unit).reshape(-1, 1)
 
 
 def _scale(logits: Tensor) -> float | None:

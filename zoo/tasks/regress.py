@@ -5,20 +5,21 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from zoo.data.question import Question, all_classes
 from zoo.data.targets import target_values
 from zoo.data.truth import truth_arrays
 from zoo.errors import DataError, UsageError, nearest
-from zoo.models.weights_file import Target
+from zoo.models.target import Target
 from zoo.scores.distributions import FORMS, Form, climatology
 from zoo.scores.schema import Measure, Measures
 from zoo.scores.stats import Array, share_interval
-from zoo.tasks.task import HEADLINE, Contributions, Task
+from zoo.tasks.task import HEADLINE, Contributions, Estimated, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -166,7 +167,7 @@ class Regress(Task):
 
         spread = self.form.spread(self._each(predictions.double().numpy()), truth.double().numpy())
         targets = [
-            Target(name=one.name, centre=one.centre, scale=one.scale, spread=one.spread * float(factor))
+            structs.replace(one, spread=one.spread * float(factor))
             for one, factor in zip(self.targets, spread, strict=True)
         ]
         shaped = predictions.reshape(len(predictions), len(self.names), -1)
@@ -230,6 +231,16 @@ class Regress(Task):
         """Return the images with the largest CRPS in units of the mean CRPS of a target."""
         crps = self.form.crps(self._each(np.asarray(predictions, np.float64)), np.asarray(labels, np.float64))
         return np.argsort(-(crps / crps.mean(0)).max(1), kind="stable")[:WORST]
+
+    def estimated(self, predictions: Array, labels: NDArray[Any]) -> Mapping[str, Estimated]:
+        """Return the estimates of each target."""
+        answers, truth = self._each(np.asarray(predictions, np.float64)), np.asarray(labels, np.float64)
+        middle, (low, high) = self.form.middle(answers), self.form.interval(answers, COVERED[0])
+        pit = self.form.pit(answers, truth)
+        return {
+            name: Estimated(true=truth[:, k], middle=middle[:, k], low=low[:, k], high=high[:, k], pit=pit[:, k])
+            for k, name in enumerate(self.names)
+        }
 
     def for_metrics(self, predictions: Array) -> Array:
         """Return the predictions [N, outputs] as they are."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zoo.data.question import Question
 from zoo.errors import TrainingError
-from zoo.models.weights_file import Target
+from zoo.models.target import Target
 from zoo.scores.schema import AnyScores, Measure, Measures
 from zoo.scores.stats import Array
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zoo.lensing.scenes import Scenes
     from zoo.specs import DatasetSpec
 
-__all__ = ["HEADLINE", "PICTURES", "Contributions", "Measure", "Measures", "Question", "Task", "entropy"]
+__all__ = ["HEADLINE", "PICTURES", "Contributions", "Estimated", "Measure", "Measures", "Question", "Task", "entropy"]
 
 HEADLINE = "macro"
 """Name of the score that ranks networks in a comparison, as results of classification have it."""
@@ -51,6 +51,22 @@ class Contributions:
     values: Array
     components: Array
     largest: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimated:
+    """Estimates of a truth for N images, as pictures show them.
+
+    Args:
+        true, middle, low, high: [N] truth, prediction and ends of its 68 % interval.
+        pit: [N] distribution function of the prediction at the truth.
+    """
+
+    true: Array
+    middle: Array
+    low: Array
+    high: Array
+    pit: Array
 
 
 class Task(ABC):
@@ -172,6 +188,10 @@ class Task(ABC):
 
         A curve may be one of some images only, such as those of two classes.
         """
+        return {}
+
+    def estimated(self, predictions: Array, labels: NDArray[Any]) -> Mapping[str, Estimated]:
+        """Return the estimates of a report: name of the truth -> estimates; {} draws none."""
         return {}
 
     def reference(self, predictions: Array) -> tuple[float, ...]:

@@ -6,10 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from zoo import registry
-from zoo.data.channels import Camera
+from zoo.budgets import BUDGETS
+from zoo.data.channels import IMAGE, Camera, read_channels
+from zoo.data.open import Dataset
 from zoo.global_state import changed_settings
-from zoo.specs import ChannelSpec
+from zoo.plan.overrides import data_params
+from zoo.plan.recipes import make_recipe
+from zoo.specs import ChannelSpec, DatasetSpec
 from zoo.testing.outcome import NotApplicable, case, named, require
 
 if TYPE_CHECKING:
@@ -27,10 +33,12 @@ class ChannelSubject:
     Args:
         host: The plugins.
         spec: Spec of the channel.
+        dataset: Id or name of a population of whose images it is computed as well; "" for the kit's own only.
     """
 
     host: Host
     spec: ChannelSpec
+    dataset: str = ""
     cached: dict[str, Any] = field(default_factory=dict)
 
     def cases(self) -> Iterator[tuple[Camera, Tensor]]:
@@ -49,6 +57,21 @@ class ChannelSubject:
             )  # fmt: skip
             with case(f"{size} x {size} pixels"):
                 yield camera, images
+        if self.dataset:
+            with case(self.dataset):
+                yield self._images_of_population()
+
+    def _images_of_population(self) -> tuple[Camera, Tensor]:
+        """Return the camera and four images of the population, as the harness renders them."""
+        spec = registry.find(self.host, DatasetSpec, self.dataset)
+        recipe = make_recipe(
+            self.host, spec, params=data_params(spec, BUDGETS["smoke"], {}), simulator="", device="cpu",
+            channels=read_channels(self.host, [IMAGE, self.spec.id]),
+        )  # fmt: skip
+        simulation = Dataset(self.host, recipe, {}).simulation(expected_images=4)
+        _, observed = simulation.expose("conformance", np.arange(4))
+        assert simulation.channels is not None  # the recipe names one
+        return simulation.channels.camera, observed.image[:, None]
 
     def plane(self, images: Tensor, camera: Camera) -> Tensor:
         """Return the channel [n, H, W] of images."""
@@ -81,13 +104,16 @@ def plane(subject: ChannelSubject) -> None:
         shape = (len(images), *images.shape[2:])
         require(tuple(found.shape) == shape, f"It has the shape {tuple(found.shape)}, not {shape}.")
         require(bool(found.isfinite().all()), "It is not finite.")
+        varies = float(found.std()) > 1e-6 * float(found.abs().max())
+        require(varies, "It is the same number everywhere.", hint="Is the right function named as the target?")
 
 
 def batch_independence(subject: ChannelSubject) -> None:
     """The channel of an image does not depend on the other images of its batch."""
     subject.works()
     for camera, images in subject.cases():
-        _close(subject.plane(images[2:3], camera), subject.plane(images, camera)[2:3], "It depends on the batch")
+        alone, together = subject.plane(images[2:3], camera), subject.plane(images, camera)[2:3]
+        _close(alone, together, "It depends on the other images of its batch")
 
 
 def turns_with_the_image(subject: ChannelSubject) -> None:
@@ -121,7 +147,7 @@ def global_state(subject: ChannelSubject) -> None:
 def _close(found: Tensor, expected: Tensor, problem: str) -> None:
     """Compare channels, relative to the spread of the numbers."""
     error = float((found - expected).abs().max() / expected.std().clamp_min(1e-12))
-    require(error <= 0.02, f"{problem}: by {error:.1e} of its spread.")
+    require(error <= 0.1, f"{problem}: by {error:.1e} of its spread.")
 
 
 CHECKS = named(plane, batch_independence, turns_with_the_image, images_kept, global_state)

@@ -28,11 +28,11 @@ class Options:
     """How things are checked.
 
     Args:
-        params: Parameters that differ: of a data set, or hyper-parameters of a model.
+        params: Parameters that differ: of a data set, hyper-parameters of a model, or options of a launcher.
         sizes, channels, classes: Pixels on a side, numbers of channels and of classes that models are tried with, in
             turn.
         simulator: Simulator that renders populations; "" for the default one.
-        data: Population whose scenes simulators render as well; "" for the kit's own.
+        data: Population whose scenes simulators render and channels are computed of as well; "" for the kit's own.
         trainings: Whether models are trained as well.
         tolerance: Largest relative error of float32 logits under a symmetry that is declared exact.
     """
@@ -161,7 +161,7 @@ def checks_of(host: Host, spec: Spec, *, options: Options = DEFAULTS) -> tuple[t
     if isinstance(spec, ChannelSpec):
         from zoo.testing import channels
 
-        return channels.CHECKS, channels.ChannelSubject(host=host, spec=spec)
+        return channels.CHECKS, channels.ChannelSubject(host=host, spec=spec, dataset=options.data)
     if isinstance(spec, MetricSpec):
         from zoo.testing import metrics
 
@@ -173,7 +173,7 @@ def checks_of(host: Host, spec: Spec, *, options: Options = DEFAULTS) -> tuple[t
     if isinstance(spec, LauncherSpec):
         from zoo.testing import launchers
 
-        return launchers.CHECKS, launchers.LauncherSubject(host=host, spec=spec)
+        return launchers.CHECKS, launchers.LauncherSubject(host=host, spec=spec, options=options.params)
     raise UsageError(f"{spec.id}: there are no checks of a {spec.kind}.")
 
 

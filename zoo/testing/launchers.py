@@ -1,113 +1,242 @@
-"""Checks of launchers: jobs that end well, fail, and are cancelled."""
+"""Checks of the contract in `zoo.run.launcher`, for authors of launchers.
+
+from zoo.host import load_plugins
+from zoo.testing.launchers import check_launcher
+
+def test_my_launcher(tmp_path):
+    check_launcher(load_plugins(), "mine/cluster", tmp_path, options={"partition": "debug"})
+"""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo import registry
-from zoo.run.launcher import CheckedLauncher, Job
+from zoo.errors import LauncherError
+from zoo.paths import regular_file
+from zoo.run.checked import CheckedLauncher
+from zoo.run.launcher import Job, JobState
 from zoo.specs import LauncherSpec
-from zoo.testing.outcome import named, require
+from zoo.testing.outcome import ConformanceError, named
 
 if TYPE_CHECKING:
     from zoo.host import Host
 
-MOST_SECONDS, LONGEST_CALL = 60.0, 5.0
-"""Time for a small job to end, and time of a call from which it counts as blocking."""
+CALL_SECONDS = 10.0
+"""Time in which every call must answer, whatever the jobs do."""
+
+
+@dataclass(kw_only=True)
+class _Trial:
+    """A launcher on trial.
+
+    Args:
+        spec: Its spec.
+        make: Function that returns it, checked.
+        folder: Folder of the jobs.
+        seconds: Time in which jobs must reach a state.
+    """
+
+    spec: LauncherSpec
+    make: Callable[[], CheckedLauncher]
+    folder: Path
+    seconds: float
+
+    def job(self, name: str, script: str) -> Job:
+        """Return a job that writes `ran` into its folder and then runs a script of the shell."""
+        run_dir = self.folder / name
+        run_dir.mkdir(parents=True, exist_ok=True)
+        command = ("sh", "-c", f"echo {name} $ZOO_TRIAL >> '{run_dir}/ran'; {script}")
+        return Job(run_dir=run_dir, command=command, cwd=self.folder, env={"ZOO_TRIAL": "env"}, label=name)
+
+    def ran(self, name: str) -> list[str]:
+        """Return a line for each run of a job."""
+        path = self.folder / name / "ran"
+        return regular_file(path).read_text().splitlines() if path.exists() else []
+
+    def wait(
+        self, launcher: CheckedLauncher, handles: Sequence[str], done: Callable[[list[JobState]], bool], what: str
+    ) -> list[JobState]:
+        """Ask a launcher until its states are as wanted.
+
+        Raises:
+            ConformanceError: They are not in time.
+        """
+        until = time.monotonic() + self.seconds
+        while not done(states := self.poll(launcher, handles)):
+            if time.monotonic() > until:
+                raise ConformanceError(f"{self.spec.id}: {what} after {self.seconds:g} s: {states}")
+            time.sleep(min(1.0, launcher.poll_seconds or 0.2))
+        return states
+
+    def poll(self, launcher: CheckedLauncher, handles: Sequence[str]) -> list[JobState]:
+        """Ask a launcher once.
+
+        Raises:
+            ConformanceError: A state is invented.
+        """
+        states = launcher.poll(handles)
+        if invented := [state.detail for state in states if "returned the state" in state.detail]:
+            raise ConformanceError(invented[0])
+        return states
+
+
+def check_launcher(
+    host: Host, name: str, folder: Path, *, options: Mapping[str, Any] | None = None, seconds: float = 60.0
+) -> None:
+    """Submit, ask and cancel jobs: 1, 2 and 5 of them, failing, killed, cancelled, submitted again, and unknown ones.
+
+    Args:
+        host: The plugins.
+        name: Id or name of the launcher.
+        folder: Empty folder that the jobs see as well.
+        options: Options that differ from the defaults.
+        seconds: Time in which a few short jobs must have ended; of a cluster, that of its queue.
+
+    Raises:
+        ConformanceError: The contract is broken.
+    """
+    spec = registry.find(host, LauncherSpec, name)
+    chosen = {**spec.options, **(options or {})}
+    target = registry.load_target(spec)
+
+    def make() -> CheckedLauncher:
+        return CheckedLauncher(spec.id, lambda: target(**chosen), limit=CALL_SECONDS)
+
+    trial = _Trial(spec=spec, make=make, folder=folder.absolute(), seconds=seconds)
+    try:
+        for check in (_jobs_end, _bad_ends_have_reasons, _jobs_can_be_cancelled, _handles_outlive, _job_can_run_again):
+            check(trial)
+    except LauncherError as error:
+        raise ConformanceError(str(error)) from error
+
+
+def _ended(states: Sequence[JobState]) -> bool:
+    return all(state.kind == "ended" for state in states)
+
+
+def _jobs_end(trial: _Trial) -> None:
+    for count in (1, 2, 5):
+        launcher = trial.make()
+        names = [f"of{count}-{number}" for number in range(count)]
+        handles = launcher.submit([trial.job(name, "exit 0") for name in names])
+        states = trial.wait(launcher, handles, _ended, "jobs that exit with 0 have not ended")
+        if wrong := [state for state in states if state.reason not in ("ok", "unknown")]:
+            raise ConformanceError(f"{trial.spec.id}: a job that exits with 0 ended as {wrong[0]}.")
+        for one in names:
+            if trial.ran(one) != [f"{one} env"]:
+                raise ConformanceError(f"{trial.spec.id}: a job must run once, with its variables: {trial.ran(one)}")
+        if not _ended(trial.poll(launcher, handles[::-1])):
+            raise ConformanceError(f"{trial.spec.id}: jobs that have ended did not stay so.")
+    if trial.make().submit([]):
+        raise ConformanceError(f"{trial.spec.id}: submit returned handles without jobs.")
+
+
+def _bad_ends_have_reasons(trial: _Trial) -> None:
+    launcher = trial.make()
+    scripts = {"fails": "exit 3", "killed": "kill -9 $$", "stopped": "exit 75", "fine": "exit 0"}
+    handles = launcher.submit([trial.job(name, script) for name, script in scripts.items()])
+    states = trial.wait(launcher, handles, _ended, "jobs that fail have not ended")
+    for name, state in zip(scripts, states, strict=True):
+        if name != "fine" and state.reason == "ok":
+            raise ConformanceError(f"{trial.spec.id}: the job {name} ({scripts[name]}) ended as 'ok'.")
+    if not trial.ran("fine"):
+        raise ConformanceError(f"{trial.spec.id}: a job after a failed one did not run.")
+
+
+def _jobs_can_be_cancelled(trial: _Trial) -> None:
+    launcher = trial.make()
+    names = ["long", "next", "last"]
+    handles = launcher.submit([trial.job(name, "exec sleep 600") for name in names])
+    trial.wait(launcher, handles[:1], lambda states: states[0].kind == "running", "a long job does not run")
+    launcher.cancel(handles)
+    trial.wait(launcher, handles, _ended, "cancelled jobs have not ended")
+    launcher.cancel([*handles, "never given"])  # no harm
+
+
+def _handles_outlive(trial: _Trial) -> None:
+    """A handle is a text in a file: another process asks for its state, or the launcher has forgotten it."""
+    launcher = trial.make()
+    handles = launcher.submit([trial.job("outlives", "exec sleep 600")])
+    trial.wait(launcher, handles, lambda states: states[0].kind == "running", "a long job does not run")
+    other = trial.make()
+    found, unknown = trial.poll(other, [*handles, "never given"])
+    if trial.spec.outlives and found.kind not in ("waiting", "running"):
+        raise ConformanceError(f"{trial.spec.id}: another process sees a running job as {found}.")
+    if unknown.kind not in ("lost", "ended"):
+        raise ConformanceError(f"{trial.spec.id}: a handle that was never given is {unknown}, not lost.")
+    (other if trial.spec.outlives else launcher).cancel(handles)
+    trial.wait(launcher, handles, _ended, "a job that was cancelled has not ended")
+
+
+def _job_can_run_again(trial: _Trial) -> None:
+    launcher = trial.make()
+    job = trial.job("again", "exit 75")
+    first = launcher.submit([job])
+    trial.wait(launcher, first, _ended, "a job has not ended")
+    second = launcher.submit([job])
+    if first == second:
+        raise ConformanceError(f"{trial.spec.id}: a job that is submitted again needs another handle.")
+    trial.wait(launcher, second, _ended, "a job that was submitted again has not ended")
+    if len(trial.ran("again")) != 2:
+        raise ConformanceError(f"{trial.spec.id}: a job that was submitted again did not run again.")
 
 
 @dataclass
 class LauncherSubject:
-    """A launcher.
+    """A launcher, as the conformance kit takes it.
 
     Args:
         host: The plugins.
         spec: Spec of the launcher.
+        options: Options that differ from the defaults.
+        seconds: Time in which a few short jobs must have ended.
     """
 
     host: Host
     spec: LauncherSpec
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 60.0
 
-    def start(self) -> CheckedLauncher:
-        """Return the launcher, whose answers are compared with the contract."""
-        return CheckedLauncher(self.spec.id, registry.load_target(self.spec))
+    def run(self, check: Callable[[_Trial], None]) -> None:
+        """Run a check in a folder that is removed at the end."""
+        target, chosen = registry.load_target(self.spec), {**self.spec.options, **self.options}
+        with tempfile.TemporaryDirectory() as folder:
 
+            def make() -> CheckedLauncher:
+                return CheckedLauncher(self.spec.id, lambda: target(**chosen), limit=CALL_SECONDS)
 
-@contextmanager
-def _jobs(*codes: str) -> Iterator[list[Job]]:
-    """Yield jobs that run Python code, each in a folder of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        jobs = []
-        for number, code in enumerate(codes):
-            run_dir = Path(folder) / f"job{number}"
-            run_dir.mkdir()
-            jobs.append(Job(run_dir=run_dir, command=(sys.executable, "-c", code)))
-        yield jobs
+            check(_Trial(spec=self.spec, make=make, folder=Path(folder), seconds=self.seconds))
 
 
-def _wait(launcher: CheckedLauncher, handles: list[str]) -> list[str]:
-    """Return the states once all jobs have ended, or when the time is over."""
-    deadline = time.monotonic() + MOST_SECONDS
-    while (states := launcher.poll(handles)) != ["ended"] * len(handles) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return [*states]
+def jobs_end(subject: LauncherSubject) -> None:
+    """One, two and five jobs run once each, with their variables, and end."""
+    subject.run(_jobs_end)
 
 
-def starts(subject: LauncherSubject) -> None:
-    """Its target, called without arguments, returns an object with submit, poll and cancel."""
-    launcher = registry.load_target(subject.spec)()
-    for name in ("submit", "poll", "cancel"):
-        require(callable(getattr(launcher, name, None)), f"It has no method {name}.")
+def bad_ends_have_reasons(subject: LauncherSubject) -> None:
+    """Jobs that fail, are killed or stop end, and not as good ones."""
+    subject.run(_bad_ends_have_reasons)
 
 
-def runs_jobs(subject: LauncherSubject) -> None:
-    """Jobs are run, each once, and end; one that fails ends, too."""
-    launcher = subject.start()
-    with _jobs("open('ran', 'a').write('x')", "raise SystemExit(3)", "open('ran', 'a').write('x')") as jobs:
-        inside = [
-            Job(run_dir=job.run_dir, command=(*job.command[:2], f"import os; os.chdir({str(job.run_dir)!r}); {code}"))
-            for job, code in ((job, job.command[2]) for job in jobs)
-        ]
-        handles = launcher.submit(inside)
-        states = _wait(launcher, handles)
-        require(states == ["ended"] * 3, f"After {MOST_SECONDS:.0f} s, three small jobs are {', '.join(states)}.")
-        for job in (jobs[0], jobs[2]):
-            ran = job.run_dir / "ran"
-            require(ran.is_file(), "A job is reported as ended and was not run.")
-            require(ran.read_text() == "x", "A job was run more than once.")
+def jobs_can_be_cancelled(subject: LauncherSubject) -> None:
+    """Cancelled jobs end; cancelling ended and unknown ones does no harm."""
+    subject.run(_jobs_can_be_cancelled)
 
 
-def cancels(subject: LauncherSubject) -> None:
-    """A cancelled job ends; cancelling an ended one does nothing."""
-    launcher = subject.start()
-    with _jobs("import time; time.sleep(300)", "pass") as jobs:
-        handles = launcher.submit(jobs)
-        launcher.poll(handles)
-        launcher.cancel(handles)
-        launcher.cancel(handles)
-        states = _wait(launcher, handles)
-        require(states == ["ended"] * 2, f"{MOST_SECONDS:.0f} s after they were cancelled, jobs are {states}.")
+def handles_outlive(subject: LauncherSubject) -> None:
+    """Another process asks for the state of a job where the spec states it, and an unknown handle is lost."""
+    subject.run(_handles_outlive)
 
 
-def never_blocks(subject: LauncherSubject) -> None:
-    """No call waits for a job."""
-    launcher = subject.start()
-    with _jobs(f"import time; time.sleep({3 * LONGEST_CALL})") as jobs:
-        started = time.monotonic()
-        handles = launcher.submit(jobs)
-        for _ in range(3):
-            launcher.poll(handles)
-        taken = time.monotonic() - started
-        launcher.cancel(handles)
-        _wait(launcher, handles)
-        require(taken < LONGEST_CALL, f"submit and three polls took {taken:.0f} s.", hint="Start a process.")
+def job_can_run_again(subject: LauncherSubject) -> None:
+    """A job that is submitted again runs again, under another handle."""
+    subject.run(_job_can_run_again)
 
 
-CHECKS = named(starts, runs_jobs, cancels, never_blocks)
+CHECKS = named(jobs_end, bad_ends_have_reasons, jobs_can_be_cancelled, handles_outlive, job_can_run_again)

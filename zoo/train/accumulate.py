@@ -11,9 +11,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from zoo.errors import TrainingError
 from zoo.models.own_training import has_loss, trains_in_turns
 from zoo.plan.settings import TrainingSettings
 from zoo.plurals import counted
+from zoo.scores.finite import not_finite
 from zoo.tasks.task import Task
 from zoo.train.batch_norm import SharedBatchNorm
 from zoo.train.few_channels import FewChannelsInPieces
@@ -115,3 +117,30 @@ def accumulate(
         if images.is_cuda:
             torch.cuda.empty_cache()
         logger.warning("out of memory: batches of %d are split into %d micro-batches now", len(images), micro_batches)
+
+
+def check_finite(
+    loss_sum: Tensor, recent: list[Tensor], epoch: int, step: int, *, image: Callable[[int, int], str]
+) -> None:
+    """Check the losses of an epoch so far.
+
+    Args:
+        loss_sum: Sum of the losses.
+        recent: Logits of the last steps.
+        epoch, step: Numbers of the epoch and of its last step.
+        image: Function from a step and a row of its logits to the name of an image.
+
+    Raises:
+        TrainingError: The sum is not finite; the error names the epoch, the first step and its first image.
+    """
+    if torch.isfinite(loss_sum):
+        return
+    words = ""
+    for number, logits in enumerate(recent, step - len(recent) + 1):
+        if words := not_finite(logits, functools.partial(image, number)):
+            step, words = number, f": {words}"
+            break
+    raise TrainingError(
+        f"The loss became {float(loss_sum)} in epoch {epoch}, step {step}{words}.",
+        hint="Try a lower rate: --set lr=1e-4",
+    )

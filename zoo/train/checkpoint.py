@@ -21,13 +21,12 @@ from zoo.errors import DataError
 from zoo.models.copies import tensors_for_file
 from zoo.paths import parse_json, regular_file, written_whole
 from zoo.results.schema import Epoch
+from zoo.results.store import CHECKPOINT as CHECKPOINT  # also from here
 from zoo.schema import json_text, plain, read_record
 from zoo.train.average import MovingAverage
 from zoo.train.optimizers import parameters_of
 
 logger = logging.getLogger(__name__)
-
-CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass

@@ -12,7 +12,6 @@ Stopped, they go on from their last complete epoch: no two of them may be at the
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -30,7 +29,7 @@ from zoo.data.loader import Batches
 from zoo.data.part import BatchPart
 from zoo.data.phases import Phase, phase_number
 from zoo.devices import Precision
-from zoo.errors import Interrupted, TrainingError, UsageError
+from zoo.errors import Interrupted, UsageError
 from zoo.lensing.draws import stable_hash
 from zoo.models.classifier import Classifier
 from zoo.models.own_training import has_loss
@@ -39,10 +38,9 @@ from zoo.plurals import counted
 from zoo.processor import limit_threads
 from zoo.results.cell import Rule
 from zoo.results.schema import Epoch
-from zoo.scores.finite import not_finite
 from zoo.stopping import stop_deferred
 from zoo.tasks.task import Task
-from zoo.train.accumulate import accumulate, make_objectives
+from zoo.train.accumulate import accumulate, check_finite, make_objectives
 from zoo.train.average import MovingAverage
 from zoo.train.checkpoint import (
     CHECKPOINT,
@@ -262,7 +260,7 @@ def train(
                         average.update(classifier, step=state.step)
                     if number % 10 == 0 or number == steps:
                         # All processes see the same sum, and so all of them stop.
-                        _check_finite(_mean(loss_sum, fabric), recent, epoch, number, image=image)
+                        check_finite(_mean(loss_sum, fabric), recent, epoch, number, image=image)
                         recent.clear()
                         if fabric.is_global_zero:
                             step_ended(epoch, number, steps)
@@ -325,30 +323,3 @@ def _exhausted(state: TrainingState, settings: TrainingSettings) -> bool:
 def _mean(value: Tensor, fabric: Fabric) -> Tensor:
     """Return the mean of a number over the processes."""
     return torch.as_tensor(fabric.all_reduce(value.clone(), reduce_op="mean"))
-
-
-def _check_finite(
-    loss_sum: Tensor, recent: list[Tensor], epoch: int, step: int, *, image: Callable[[int, int], str]
-) -> None:
-    """Check the losses of an epoch so far.
-
-    Args:
-        loss_sum: Sum of the losses.
-        recent: Logits of the last steps.
-        epoch, step: Numbers of the epoch and of its last step.
-        image: Function from a step and a row of its logits to the name of an image.
-
-    Raises:
-        TrainingError: The sum is not finite; the error names the epoch, the first step and its first image.
-    """
-    if torch.isfinite(loss_sum):
-        return
-    words = ""
-    for number, logits in enumerate(recent, step - len(recent) + 1):
-        if words := not_finite(logits, functools.partial(image, number)):
-            step, words = number, f": {words}"
-            break
-    raise TrainingError(
-        f"The loss became {float(loss_sum)} in epoch {epoch}, step {step}{words}.",
-        hint="Try a lower rate: --set lr=1e-4",
-    )

@@ -118,6 +118,7 @@ def any_rows(_, mono: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.randn(len(mono), len(FEATURES)), torch.zeros(len(mono), 1)], 1).double()
 
 
+@pytest.mark.slow
 def test_logits_do_not_depend_on_the_batch(tmp_path, monkeypatch, noisy):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     smooth, lumpy = noisy(8), noisy(8, mass=0.02)
@@ -178,6 +179,7 @@ def test_the_number_of_threads_of_other_work_stays(noisy):
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_features_are_fitted_once(tmp_path, monkeypatch, noisy):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     images = noisy(3)

@@ -22,7 +22,8 @@ def images_to_fit(split: ImagesToFit, *, most: int) -> int:
     """
     if type(most) is not int or most < 1:
         raise UsageError(f"most_images={most!r} must be a whole number, at least 1.")
-    present = set(split.labels[:most].tolist())
+    # Truths to be estimated, [N, T], have no classes to be missed.
+    present = set(split.labels[:most].tolist()) if split.labels.ndim == 1 else set(range(len(split.classes)))
     if missing := [name for index, name in enumerate(split.classes) if index not in present]:
         raise UsageError(
             f"No training image to fit (the first {min(most, len(split)):,}: most_images) is of: {', '.join(missing)}."

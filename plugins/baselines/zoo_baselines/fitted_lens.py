@@ -15,7 +15,7 @@ from zoo.models.own_fit import SplitsToFit
 from zoo_baselines.columns import first_images, images_to_fit
 from zoo_baselines.fit_cache import InMemory, file_of, image_keys, read, write
 from zoo_baselines.lens_features import FEATURES, features_of, prepare
-from zoo_baselines.lens_fit import Effort, fit_smooth_lens, one_by_one
+from zoo_baselines.lens_fit import Effort, fit_smooth_lens, in_threads
 from zoo_baselines.lens_noise import observed
 from zoo_baselines.lens_pixels import Grid, grids
 from zoo_baselines.linear import Linear
@@ -92,7 +92,7 @@ class LensFits(nn.Module):
         if mono.device.type == "cuda":
             return torch.cat([fit(some) for some in mono.split(_ON_A_GPU)])
         prepare(both[1], dtype=mono.dtype, device=mono.device)
-        return one_by_one(fit, mono)
+        return in_threads(fit, mono)
 
     def learn_camera(self, splits: SplitsToFit) -> None:
         """Take pixels, PSF and noise from the data set.

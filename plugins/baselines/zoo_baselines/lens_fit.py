@@ -6,7 +6,7 @@ Every step treats each image alone, so the result of an image depends on its bat
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -71,16 +71,17 @@ class Fitted:
     failed: Tensor
 
 
-def fit_smooth_lens(seen: Observation, grids: tuple[Grid, Grid], kind: Kind, effort: Effort) -> Fitted:
+def fit_smooth_lens(seen: Observation, grids: Sequence[Grid], kind: Kind, effort: Effort) -> Fitted:
     """Fit a smooth lens to every image, without knowledge of its truth.
 
     Args:
         seen: Images and their noise.
-        grids: Coarse and fine grid of the camera.
+        grids: Coarse and fine grid of the camera. A grid of the same pixels with fewer rays may stand between them, for
+            the first round of steps on these pixels.
         kind: Free parameters.
         effort: Limits of the search.
     """
-    coarse, fine = grids
+    coarse, fine = grids[0], grids[-1]
     small, law = coarse.binned(seen.images), seen.law
     starts = blind_starts(small, law, coarse, kind)
     count, tries = starts.shape[:2]
@@ -103,18 +104,12 @@ def fit_smooth_lens(seen: Observation, grids: tuple[Grid, Grid], kind: Kind, eff
     # The noise of a pixel is that of the model's light there, so it follows the fit.
     data = fine.binned(seen.images)
     rounds = ((effort.fine_steps, 20 * effort.tolerance), (effort.fine_steps, effort.tolerance))
-    for steps, tolerance in rounds:
-        model = draw(chosen, fine, kind).images
+    for grid, (steps, tolerance) in zip((grids[1], fine), rounds, strict=True):
+        model = draw(chosen, grid, kind).images
         law = law.measured(data - model, model)
+        weight = 1 / law.variance(model)
         chosen, ended = levenberg_marquardt(
-            chosen,
-            data,
-            1 / law.variance(model),
-            fine,
-            kind,
-            steps=steps,
-            tolerance=tolerance,
-            leave=effort.leave,
+            chosen, data, weight, grid, kind, steps=steps, tolerance=tolerance, leave=effort.leave
         )
     failed = ~(ended.isfinite() & chosen.isfinite().all(1))
     return Fitted(
@@ -125,15 +120,16 @@ def fit_smooth_lens(seen: Observation, grids: tuple[Grid, Grid], kind: Kind, eff
     )
 
 
-def one_by_one(fit: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Return what a function returns for each image [1, H, W] of some [n, H, W] on a CPU, in torch's number of threads.
+def in_threads(fit: Callable[[Tensor], Tensor], images: Tensor, *, at_a_time: int = 1) -> Tensor:
+    """Return what a function returns for parts [k, H, W] of images [n, H, W] on a CPU, in torch's number of threads.
 
-    An image's rays fit into a processor's cache then, and its result does not depend on others at all.
+    The rays of few images fit into a processor's cache. One at a time, an image's result does not depend on others at
+    all; several depend on each other by rounding, and share the time that torch needs for every operation.
     """
     threads = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return torch.cat(list(pool.map(fit, images.split(1))))
+            return torch.cat(list(pool.map(fit, images.split(at_a_time))))
     finally:
         torch.set_num_threads(threads)  # the last number that any thread sets is that of every new thread
 

@@ -124,6 +124,7 @@ def grids(
     instrument: Instrument,
     *,
     rays: int | None = None,
+    share: int = 1,
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
 ) -> tuple[Grid, Grid]:
@@ -132,6 +133,7 @@ def grids(
     Args:
         instrument: Camera.
         rays: Rays per pixel and axis of the fine grid; default: as many as the PSF's width needs, two of them.
+        share: Number that the rays per pixel and axis of both grids are divided by, for first steps.
         dtype, device: Type and device of the result.
     """
     width = {"gaussian": instrument.psf_width, "airy": instrument.psf_width / 2.44, "none": instrument.pixel_scale / 2}
@@ -143,10 +145,10 @@ def grids(
     rest = instrument.image_size - size * bins  # left out at the upper edges
     coarse = make_grid(
         dataclasses.replace(instrument, image_size=size, pixel_scale=scale),
-        rays=min(8, max(1, math.ceil(scale / widest - 1e-9))),
+        rays=max(1, min(8, math.ceil(scale / widest - 1e-9)) // share),
         bins=bins,
         shift=-rest * instrument.pixel_scale / 2,
         dtype=dtype,
         device=device,
     )
-    return coarse, make_grid(instrument, rays=rays, dtype=dtype, device=device)
+    return coarse, make_grid(instrument, rays=max(1, rays // share), dtype=dtype, device=device)

@@ -19,6 +19,7 @@ gain by one added point mass, and the fitted parameters. The multiply-accumulate
 differs. A fit that fails is counted and noted with the result; its numbers are those of an image without a lens.
 """
 
+_WIDTH = "The width of an answer is the root mean square error on the validation images, the same for every image."
 _LIMIT = "It is fitted to the first {:,} training images, where there are more (`most_images`)."
 
 
@@ -53,6 +54,36 @@ def zoo_models() -> list[ModelSpec]:
             },
             fits_itself=True,
             card=f"scikit-learn's gradient boosting, evaluated in torch.\n{_SCALARS}\n{_LIMIT.format(20_000)}",
+        ),
+        ModelSpec(
+            id="baselines/scalars_ridge",
+            target="zoo_baselines.regression:scalars_ridge",
+            summary="ridge regression on 64 scalars of the image",
+            tags=("baseline",),
+            parameters=64,
+            defaults={"strength": 1.0, "most_images": 100_000},
+            search_space={"strength": {"low": 1e-3, "high": 1e3, "log": True}},
+            fits_itself=True,
+            tasks=("regress",),
+            card=f"A linear regression with a penalty of squared weights. {_WIDTH}\n{_SCALARS}\n"
+            f"{_LIMIT.format(100_000)}",
+        ),
+        ModelSpec(
+            id="baselines/scalars_boosted_regression",
+            target="zoo_baselines.regression:scalars_boosted_regression",
+            summary="gradient-boosted regression trees on 64 scalars of the image",
+            tags=("baseline",),
+            requires=("scikit-learn:sklearn",),
+            parameters=6_000,
+            defaults={"trees": 200, "depth": 3, "rate": 0.1, "subsample": 0.5, "most_images": 20_000},
+            search_space={
+                "trees": [100, 200, 400],
+                "depth": [2, 3, 4, 5],
+                "rate": {"low": 0.02, "high": 0.3, "log": True},
+            },
+            fits_itself=True,
+            tasks=("regress",),
+            card=f"scikit-learn's gradient boosting, evaluated in torch. {_WIDTH}\n{_SCALARS}\n{_LIMIT.format(20_000)}",
         ),
         ModelSpec(
             id="baselines/pca_linear",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zoo.data.channels import Camera
 from zoo.lensing.instrument import Instrument
-from zoo_baselines.lens_fit import Effort, fit_smooth_lens, one_by_one
+from zoo_baselines.lens_fit import Effort, fit_smooth_lens, in_threads
 from zoo_baselines.lens_noise import observed
 from zoo_baselines.lens_pixels import Grid, grids
 from zoo_baselines.smooth_lens import Kind, draw
@@ -18,15 +18,15 @@ LARGEST = 30.0
 """Largest residual in units of the noise; beyond it a fit has failed, or the image is not of a lens."""
 STEPS = {"coarse_steps": 6, "fine_steps": 5}
 """Steps from each start, and in each of two rounds on the fine grid. More of them lower chi square by less than 0.1."""
-_ON_A_GPU = 1024
-"""Images of a batch on a GPU."""
+_ON_A_CPU, _ON_A_GPU = 4, 1024
+"""Images that are fitted together."""
 
 
 def residual(images: Tensor, camera: Camera, *, free_centre: bool) -> Tensor:
     """Return image minus fitted smooth lens over the noise of each pixel, [n, H, W].
 
-    Nothing but the image and the camera is used. On a CPU images are fitted one by one; on a GPU in batches, in which
-    the processor is not waited for.
+    Nothing but the image and the camera is used; other images of a batch change the result by rounding only. On a GPU
+    all images take all steps, so that nothing waits for a number that is computed there.
 
     Args:
         images: [n, C, H, W]; the mean over channels is fitted.
@@ -35,24 +35,27 @@ def residual(images: Tensor, camera: Camera, *, free_centre: bool) -> Tensor:
     """
     kind = Kind(ellipsoid=not camera.round_haloes, centre=free_centre, lens_light=camera.lens_light)
     mono = images.mean(1).float()
-    both = _grids_on(camera, mono.device)
+    all_grids = _grids_on(camera, mono.device)
     on_a_cpu = mono.device.type == "cpu"
     effort = Effort(**STEPS, leave=on_a_cpu)
 
     def left(some: Tensor) -> Tensor:
         with torch.no_grad(), torch.autocast(some.device.type, enabled=False):
             seen = observed(some, seconds=camera.exposure_seconds or 0.0, sky=camera.sky or 0.0)
-            fitted = fit_smooth_lens(seen, both, kind, effort)
-            model = draw(fitted.parameters, both[1], kind).images
+            fitted = fit_smooth_lens(seen, all_grids, kind, effort)
+            model = draw(fitted.parameters, all_grids[-1], kind).images
             return ((seen.images - model) / fitted.law.variance(model).sqrt()).clamp(-LARGEST, LARGEST)
 
-    return one_by_one(left, mono) if on_a_cpu else torch.cat([left(some) for some in mono.split(_ON_A_GPU)])
+    if on_a_cpu:
+        return in_threads(left, mono, at_a_time=_ON_A_CPU)
+    return torch.cat([left(some) for some in mono.split(_ON_A_GPU)])
 
 
 @functools.lru_cache(maxsize=4)
-def _grids_on(camera: Camera, device: torch.device) -> tuple[Grid, Grid]:
-    """Return the coarse and the fine grid of a camera."""
+def _grids_on(camera: Camera, device: torch.device) -> tuple[Grid, Grid, Grid]:
+    """Return grids of coarse pixels with few rays, of a camera's pixels with few rays, and of these with all rays."""
     instrument = Instrument(
         image_size=camera.image_size, pixel_scale=camera.pixel_scale, psf=camera.psf, psf_width=camera.psf_width
     )
-    return grids(instrument, device=device)
+    coarse, few = grids(instrument, share=2, device=device)
+    return coarse, few, grids(instrument, device=device)[1]

@@ -217,6 +217,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - small) / 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in kB on Linux only")
 def test_memory_does_not_grow_with_the_set(tmp_path):
     """240 images of 300 x 300 doubles take 170 MB together."""

@@ -41,6 +41,7 @@ def readme_settings() -> list[str]:
     return [f"{name}={quoted or plain}" for name, quoted, plain in found if name != "data.NAME"]
 
 
+@pytest.mark.slow
 def test_every_override_in_the_readme_works():
     pairs = readme_settings()
     assert len(pairs) >= 8

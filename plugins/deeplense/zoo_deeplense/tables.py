@@ -54,7 +54,10 @@ CAPTIONS = {
     "substructure_count": "masses: {:.0f}",
     "vortex_length": "length {:.2f}″",
 }
-BASELINES = ("baselines/scalars_boosted", "anomaly/mahalanobis_scalars", "anomaly/pca_residual")
+BASELINES = (
+    "baselines/scalars_boosted", "baselines/scalars_boosted_regression", "anomaly/mahalanobis_scalars",
+    "anomaly/pca_residual",
+)  # fmt: skip
 SLICES = {
     "snr": "peak signal-to-noise ratio",
     "substructure_mass_fraction": "share of the mass in substructure",

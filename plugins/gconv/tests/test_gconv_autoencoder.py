@@ -40,7 +40,10 @@ def moved(images, k, flip):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
-@pytest.mark.parametrize(("size", "trained"), [(17, True), (22, True), (32, True), (33, False), (64, False)])
+@pytest.mark.parametrize(
+    ("size", "trained"),
+    [(17, True), (22, True), (32, True), (33, False), pytest.param(64, False, marks=pytest.mark.slow)],
+)
 def test_the_score_is_invariant_and_the_reconstruction_equivariant(size, trained, dtype, tolerance):
     network = make(image_size=size, trained=trained).to(dtype)
     images = blobs(2, size).to(dtype)
@@ -79,7 +82,7 @@ def test_up_sampling_to_another_size_is_refused():
         upsample(torch.zeros(1, 1, 4, 4), (9, 9))
 
 
-@pytest.mark.parametrize("image_size", [32, 64, 150])
+@pytest.mark.parametrize("image_size", [32, 64, pytest.param(150, marks=pytest.mark.slow)])
 def test_shapes(image_size):
     network = make(image_size=image_size, in_chans=2)
     images = blobs(3, image_size, channels=2).float()

@@ -103,6 +103,7 @@ def test_gradients_match_finite_differences(layer_class):
     assert torch.autograd.gradcheck(apply, (features, *layer.parameters()), fast_mode=True)
 
 
+@pytest.mark.slow
 def test_block_products_are_a_fraction_of_the_dense_ones():
     """12/64 of the operations, counted by torch, for layers wide enough to forget the transforms."""
     from torch.utils.flop_counter import FlopCounterMode

@@ -324,3 +324,17 @@ def test_zoo_tune_searches_a_real_network(tmp_path, monkeypatch):
     assert again.stdout == shown
     best = next(line for line in shown.splitlines() if line.split()[:1] == [str(summary["best"]["trial"])])
     assert f"{summary['best']['val_auc']:.4f}" in best
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cuda", ["4", "5", "4"]), ("cpu", [None] * 3)])
+def test_workers_have_gpus_of_their_own(host, tmp_path, monkeypatch, device, expected):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if device == "cuda":
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    started = []
+    monkeypatch.setattr(search.subprocess, "Popen", lambda words, env, **_: started.append(env))
+    crew = search._Crew(host=host, folder=tmp_path, trials=3, workers=3, device=device)
+    for _ in range(3):
+        crew._start()
+    assert [env.get("CUDA_VISIBLE_DEVICES") for env in started] == expected

@@ -24,7 +24,7 @@ from zoo.plan.request import Request
 from zoo.plan.study import study_folder, unknown_study
 from zoo.plan.tasks import require_area
 from zoo.plurals import counted
-from zoo.processor import computing_environment
+from zoo.processor import computing_environment, gpu_names
 from zoo.progress import Progress, read_progress
 from zoo.results.store import LOG, PROGRESS, locked
 from zoo.specs import DatasetSpec, ModelSpec
@@ -207,6 +207,7 @@ class _Crew:
     device: str
     images: Path | None = None
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    started: int = 0
 
     @property
     def size(self) -> int:
@@ -258,11 +259,21 @@ class _Crew:
             process.kill()
             process.wait()
 
+    def _next_gpu(self) -> list[str]:
+        """Return the GPU of the next worker, one after the other; nothing where there is no choice."""
+        if self.device != "cuda" or self.workers == 1:
+            return []
+        import torch
+
+        count = torch.cuda.device_count()
+        self.started += 1
+        return gpu_names(str((self.started - 1) % count)) if count > 1 else []
+
     def _start(self) -> subprocess.Popen[bytes]:
         files = [record.distribution for record in self.host.records.values() if record.version == "file"]
         environment = {
             # Parallel workers that each use all cores would be slower than sequential ones.
-            **computing_environment(processes=self.workers if self.device == "cpu" else 1),
+            **computing_environment(processes=self.workers, gpus=self._next_gpu()),
             PARENT_VARIABLE: str(os.getpid()),
             "ZOO_PLUGIN_FILES": os.pathsep.join(os.path.abspath(file) for file in files),
         }

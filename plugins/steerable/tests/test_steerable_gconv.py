@@ -34,7 +34,8 @@ def positions(symmetry, group):
 
 @pytest.mark.parametrize("kernel_size", [3, 5])
 @pytest.mark.parametrize(
-    ("name", "group", "lifting", "regular"), [("c4", P4, P4ConvZ2, P4ConvP4), ("d4", P4M, P4MConvZ2, P4MConvP4M)]
+    ("name", "group", "lifting", "regular"),
+    [("c4", P4, P4ConvZ2, P4ConvP4), pytest.param("d4", P4M, P4MConvZ2, P4MConvP4M, marks=pytest.mark.slow)],
 )
 def test_a_layer_of_gconv_equals_one_of_escnn(name, group, lifting, regular, kernel_size):
     library, symmetry = load("escnn"), parse(name)

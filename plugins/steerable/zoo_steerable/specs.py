@@ -193,5 +193,4 @@ def resolve(library: str, name: str) -> ModelSpec | None:
         defaults=copy.deepcopy(PUBLISHED_DEFAULTS),
         search_space={"frequency_cutoff": [None, 1.0, 1.5, 2.0]},
         training={"lr": 5e-5, "weight_decay": 1e-5, "augment": "rotate"},
-        cuda_graphs=True,
     )

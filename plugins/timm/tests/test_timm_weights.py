@@ -73,6 +73,7 @@ def test_weights_of_an_earlier_run_keep_their_head(tmp_path: Path, caplog: pytes
     assert "not loaded" not in caplog.text
 
 
+@pytest.mark.slow
 def test_position_tables_follow_the_image_size(tmp_path: Path) -> None:
     vit: dict[str, Any] = {"architecture": "vit_tiny_patch16_224"}
     path = tmp_path / "vit.safetensors"
@@ -169,6 +170,7 @@ def test_cached_hub_weights_need_no_network(
     assert torch.equal(network.state_dict()["network.bn1.weight"], rgb_state["bn1.weight"])
 
 
+@pytest.mark.slow
 def test_an_architecture_without_weights_is_refused() -> None:
     bare = next(name for name in timm.list_models("vit_*") if not weights.has_weights(name))
     with pytest.raises(UsageError, match="has no weights for"):

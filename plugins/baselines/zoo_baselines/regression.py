@@ -1,0 +1,188 @@
+"""Regression on scalars of the image: ridge, and gradient-boosted trees; the width is one number for all images."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import UsageError
+from zoo.models.own_fit import SplitsToFit
+from zoo.scores.scalars import NAMES, scalars_of
+from zoo_baselines.boosted import COLUMNS_A_SPLIT, Trees
+from zoo_baselines.columns import columns_of
+from zoo_baselines.linear import FARTHEST
+
+
+class ScalarRegression(nn.Module, ABC):
+    """Means from the scalars, and for each target the root mean square error of validation images as its width.
+
+    Args:
+        outputs: Numbers of an answer: a mean and the logarithm of a standard deviation for each target.
+        most_images: Largest number of training images.
+    """
+
+    centre: Tensor
+    scale: Tensor
+    log_width: Tensor
+
+    def __init__(self, outputs: int, *, most_images: int) -> None:
+        super().__init__()
+        self.targets, self.most_images = max(1, outputs // 2), most_images
+        self.outputs = outputs
+        for name in ("centre", "log_width"):
+            self.register_buffer(name, torch.zeros(self.targets))
+        self.register_buffer("scale", torch.ones(self.targets))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return means and logarithms of widths [n, 2 T] of images [n, C, H, W], in the units of the truths."""
+        mean = self._mean(scalars_of(images))
+        answers = torch.stack([mean, self.log_width.double().expand_as(mean)], 2).flatten(1)
+        return answers[:, : self.outputs].float()
+
+    def fit_splits(self, splits: SplitsToFit) -> None:
+        """Fit to the training images, and measure the errors on the validation images.
+
+        Raises:
+            UsageError: The answers are not a mean and a width for each truth.
+        """
+        columns, labels = columns_of(scalars_of, splits, most=self.most_images)
+        truth = labels.reshape(len(labels), -1).double()
+        if self.outputs != 2 * truth.shape[1]:
+            raise UsageError(
+                f"The regression on scalars answers Gaussians, 2 numbers for each truth, not {self.outputs} for "
+                f"{truth.shape[1]}.",
+                hint="Leave out answer=quantiles, or this model.",
+            )
+        self.centre.copy_(truth.mean(0))
+        self.scale.copy_(truth.std(0, correction=0).clamp_min(1e-30))
+        self.fit(columns.double(), (truth - self.centre.double()) / self.scale.double(), splits=splits)
+        errors = torch.cat(
+            [
+                self._mean(scalars_of(images)) - labels.reshape(len(labels), -1).double()
+                for images, labels in splits.val.batches()
+            ]
+        )
+        self.log_width.copy_(errors.square().mean(0).clamp_min(1e-300).log() / 2)
+
+    def _mean(self, columns: Tensor) -> Tensor:
+        return self.centre.double() + self.scale.double() * self.standardised(columns.double())
+
+    @abstractmethod
+    def standardised(self, columns: Tensor) -> Tensor:
+        """Return standardised means [n, T] in float64 of scalars [n, F]."""
+
+    @abstractmethod
+    def fit(self, columns: Tensor, truth: Tensor, *, splits: SplitsToFit) -> None:
+        """Fit to scalars [n, F] and standardised truths [n, T], both in float64."""
+
+
+class ScalarsRidge(ScalarRegression):
+    """Ridge regression (Hoerl & Kennard 1970, Technometrics 12, 55).
+
+    Args:
+        outputs, most_images: Arguments of `ScalarRegression`.
+        strength: Inverse of the penalty of squared weights, in units of the number of images.
+    """
+
+    middle: Tensor
+    inverse: Tensor
+
+    def __init__(self, outputs: int, *, strength: float, most_images: int) -> None:
+        super().__init__(outputs, most_images=most_images)
+        if not strength > 0:
+            raise UsageError(f"strength={strength!r} must be a positive number.")
+        self.strength = strength
+        self.register_buffer("middle", torch.zeros(len(NAMES)))
+        self.register_buffer("inverse", torch.ones(len(NAMES)))
+        self.weight = nn.Parameter(torch.zeros(self.targets, len(NAMES)), requires_grad=False)
+
+    def standardised(self, columns: Tensor) -> Tensor:
+        """Return a linear map of the standardised scalars."""
+        return self._seen(columns) @ self.weight.double().T
+
+    def fit(self, columns: Tensor, truth: Tensor, *, splits: SplitsToFit) -> None:
+        """Solve the normal equations."""
+        mean, deviation = columns.mean(0), columns.std(0, correction=0)
+        self.middle.copy_(mean)
+        constant = deviation <= 1e-12 * mean.abs()  # such a column carries no information
+        self.inverse.copy_(torch.where(constant, torch.inf, deviation).clamp_min(1e-30).reciprocal())
+        seen = self._seen(columns)
+        penalty = torch.eye(seen.shape[1], dtype=seen.dtype, device=seen.device) / self.strength
+        self.weight.copy_(torch.linalg.solve(seen.T @ seen + penalty, seen.T @ truth).T)
+
+    def _seen(self, columns: Tensor) -> Tensor:
+        return ((columns - self.middle.double()) * self.inverse.double()).clamp(-FARTHEST, FARTHEST)
+
+
+class ScalarsBoostedRegression(ScalarRegression):
+    """Gradient-boosted trees on the scalars, for each target.
+
+    Args:
+        outputs, most_images: Arguments of `ScalarRegression`.
+        trees: Number of trees of a target.
+        depth: Largest depth of a tree.
+        rate: Learning rate: factor of each tree.
+        subsample: Share of the images that a tree is fitted to.
+    """
+
+    def __init__(
+        self, outputs: int, *, trees: int, depth: int, rate: float, subsample: float, most_images: int
+    ) -> None:
+        super().__init__(outputs, most_images=most_images)
+        for name, value, most in (("trees", trees, 10_000), ("depth", depth, 12)):
+            if type(value) is not int or not 1 <= value <= most:
+                raise UsageError(f"{name}={value!r} must be a whole number from 1 to {most}.")
+        for name, share in (("rate", rate), ("subsample", subsample)):
+            if not 0 < share <= 1:
+                raise UsageError(f"{name}={share!r} must be a number above 0, at most 1.")
+        self.stages, self.rate, self.subsample = trees, rate, subsample
+        self.trees = nn.ModuleList(Trees(trees, 1, depth=depth) for _ in range(self.targets))
+
+    def standardised(self, columns: Tensor) -> Tensor:
+        """Return the sums of the trees."""
+        return torch.cat([trees(columns) for trees in self.trees], 1)
+
+    def fit(self, columns: Tensor, truth: Tensor, *, splits: SplitsToFit) -> None:
+        """Fit the trees of one target after the other."""
+        from sklearn.ensemble import GradientBoostingRegressor
+
+        seen = columns.float().cpu().numpy()
+        for k, trees in enumerate(self.trees):
+            assert isinstance(trees, Trees)
+            model = GradientBoostingRegressor(
+                n_estimators=self.stages,
+                max_depth=trees.depth,
+                learning_rate=self.rate,
+                subsample=self.subsample,
+                max_features=COLUMNS_A_SPLIT,
+                init="zero",
+                random_state=splits.seed,
+            ).fit(seen, truth[:, k].cpu().numpy())
+            trees.take(model.estimators_, rate=self.rate)
+            splits.progress(k + 1, self.targets, "boost")
+
+
+def scalars_ridge(
+    *, in_chans: int, num_classes: int, image_size: int, strength: float, most_images: int
+) -> ScalarsRidge:
+    """Return a ridge regression on the scalars."""
+    return ScalarsRidge(num_classes, strength=strength, most_images=most_images)
+
+
+def scalars_boosted_regression(
+    *,
+    in_chans: int,
+    num_classes: int,
+    image_size: int,
+    trees: int,
+    depth: int,
+    rate: float,
+    subsample: float,
+    most_images: int,
+) -> ScalarsBoostedRegression:
+    """Return gradient-boosted trees on the scalars."""
+    return ScalarsBoostedRegression(
+        num_classes, trees=trees, depth=depth, rate=rate, subsample=subsample, most_images=most_images
+    )

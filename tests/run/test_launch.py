@@ -1,0 +1,86 @@
+"""--launcher-set, --jobs, --gpus and --retries: what they mean and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zoo.errors import UsageError
+from zoo.host import load_plugins
+from zoo.plan.cells import make_plan
+from zoo.plan.request import Request
+from zoo.run.launch import Launch
+
+FILE = """
+from zoo import LauncherSpec, hookimpl
+
+@hookimpl
+def zoo_launchers():
+    options = {"partition": "", "nice": 0, "scale": 1.0, "requeue": True}
+    return [LauncherSpec(id="cluster/queue", target="cluster:Queue", summary="a queue", options=options)]
+"""
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plugin") / "cluster.py"
+    path.write_text(FILE)
+    return load_plugins(files=[Path(__file__).parents[1] / "toys" / "toyzoo.py", path], environment={})
+
+
+@pytest.fixture(scope="module")
+def cells(host):
+    return make_plan(host, Request(models=["tiny", "normed"], data=["stripes"], budget="smoke", device="cpu"))
+
+
+def test_options_keep_the_type_of_their_default(host, cells):
+    pairs = ("partition=12", "queue.nice=5", "CLUSTER/queue.scale=2", "requeue=false")
+    found = Launch(launcher="queue", launcher_settings=pairs).resolved(host, cells)
+    assert found.options == {"partition": "12", "nice": 5, "scale": 2.0, "requeue": False}
+
+
+def test_resources_are_for_all_cells_or_for_models(host, cells):
+    pairs = {"gpus": 1, "queue.minutes": 90, "nor*.gpus": 2, "toyzoo/normed.memory_gb": 1.5}
+    found = Launch(launcher="queue", launcher_settings=pairs).resolved(host, cells)
+    tiny, normed = (found.resources(cell) for cell in cells)
+    assert (tiny.gpus, tiny.minutes, tiny.memory_gb) == (1, 90, None)
+    assert (normed.gpus, normed.minutes, normed.memory_gb) == (2, 90, 1.5)
+
+
+def test_devices_of_a_cell_are_resources(host, cells):
+    found = Launch(launcher="queue").resolved(host, cells, gpus=4, nodes=2).resources(cells[0])
+    assert (found.gpus, found.nodes, found.tasks_per_node) == (4, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        (["partitoin=a"], "cluster/queue has no option 'partitoin'. Did you mean 'partition'"),
+        (["queue.minute=9"], "no option 'minute'. Did you mean 'minutes'"),
+        (["local.jobs=2"], "the launcher of this command is cluster/queue.\nAdd: --launcher core/local"),
+        (["tinny.gpus=1"], "'tinny' is neither the launcher nor a model. Did you mean 'tiny'"),
+        (["tiny.partition=a"], "'partition' is not a resource"),
+        (["nice=much"], "nice=much must be a whole number"),
+        (["requeue=1"], "requeue=1 must be true or false"),
+        (["gpus=-1"], "gpus=-1 must be a whole number, 0 or more"),
+        (["minutes=0"], "minutes=0 must be a number, 0.001 or more"),
+        (["gpus"], "'gpus' is not of the form KEY=VALUE"),
+    ],
+)
+def test_mistakes_are_named(host, cells, pairs, said):
+    with pytest.raises(UsageError) as error:
+        Launch(launcher="queue", launcher_settings=pairs).resolved(host, cells)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("option", [{"jobs": 2}, {"gpus": "0"}])
+def test_options_of_this_machine_are_refused_elsewhere(host, cells, option):
+    with pytest.raises(UsageError, match=f"--{next(iter(option))} is an option of core/local"):
+        Launch(launcher="queue", **option).resolved(host, cells)
+    assert Launch(**option).resolved(host, cells).spec.id == "core/local"
+
+
+def test_a_negative_number_of_retries_is_refused(host, cells):
+    with pytest.raises(UsageError, match="--retries -1"):
+        Launch(retries=-1).resolved(host, cells)

@@ -1,0 +1,82 @@
+"""Every registered launcher keeps the contract; and the check notices what does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from zoo import registry
+from zoo.host import load_plugins
+from zoo.run.launcher import JobState
+from zoo.run.local import LocalLauncher
+from zoo.specs import LauncherSpec
+from zoo.testing import ConformanceError, launchers
+from zoo.testing.launchers import check_launcher
+
+HOST = load_plugins(environment={})
+OPTIONS: dict[str, dict] = {}
+"""Launcher -> options with which it runs on this machine alone."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [spec.id for spec in registry.listed(HOST, LauncherSpec)])
+def test_launchers(name, tmp_path):
+    check_launcher(HOST, name, tmp_path, options=OPTIONS.get(name))
+
+
+SHORT = ("never ends", "does not cancel")
+"""Lies that are found when the time is up."""
+
+
+class Lying(LocalLauncher):
+    def __init__(self, lie, **options):
+        super().__init__(jobs=5)
+        self.lie = lie
+
+    def submit(self, jobs):
+        if self.lie == "runs twice":
+            jobs = [job for job in jobs for _ in range(2)]
+            return super().submit(jobs)[::2]
+        return super().submit(jobs)
+
+    def poll(self, handles):
+        states = super().poll(handles)
+        if self.lie == "invents":
+            return ["DONE" if state.kind == "ended" else state for state in states]
+        if self.lie == "is always fine":
+            return [JobState(kind="ended", reason="ok") if state.kind == "ended" else state for state in states]
+        if self.lie == "never ends":
+            return ["running" for _ in handles]
+        if self.lie == "raises for unknown handles":
+            return [states[list(self._jobs).index(handle)] for handle in handles]
+        return states
+
+    def cancel(self, handles):
+        if self.lie != "does not cancel":
+            super().cancel(handles)
+
+
+@pytest.mark.parametrize(
+    ("lie", "said"),
+    [
+        ("runs twice", "must run once"),
+        ("invents", "returned the state 'DONE'"),
+        ("is always fine", r"the job fails \(exit 3\) ended as 'ok'"),
+        ("never ends", "have not ended after"),
+        ("does not cancel", "cancelled jobs have not ended"),
+        ("raises for unknown handles", "failed in poll: ValueError"),
+    ],
+)
+def test_the_check_names_what_is_wrong(lie, said, tmp_path, monkeypatch):
+    made = []
+
+    def make(**options):
+        made.append(Lying(lie, **options))
+        return made[-1]
+
+    monkeypatch.setattr(launchers.registry, "load_target", lambda spec: make)
+    try:
+        with pytest.raises(ConformanceError, match=said):
+            check_launcher(HOST, "core/local", tmp_path, seconds=1.0 if lie in SHORT else 20.0)
+    finally:
+        for one in made:
+            LocalLauncher.cancel(one, list(one._jobs))

@@ -1,0 +1,118 @@
+"""`zoo status`, `zoo cancel` and `zoo logs`: cells that were submitted, also by another command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zoo.cli.complete import COMPLETE
+from zoo.cli.context import echo, host_of, print_json
+from zoo.cli.options import RUNS_IN, STORE
+from zoo.errors import UsageError
+from zoo.plurals import counted
+
+
+@click.command()
+@STORE
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def status(ctx: click.Context, store: Path, as_json: bool) -> None:
+    """Show the cells of a store: where they run, how far they are.
+
+    Exit code 1: no cell was found.
+    """
+    from zoo.cli.watch import describe
+    from zoo.run.status import cell_states
+    from zoo.schema import plain
+
+    found = cell_states(host_of(ctx), _run_dirs(store))
+    if as_json:
+        print_json(
+            [
+                {
+                    "run_id": one.cell.run_id,
+                    "run_dir": str(one.run_dir),
+                    "model": one.cell.model,
+                    "data": one.cell.data,
+                    "seed": one.cell.seed,
+                    "state": one.state,
+                    "where": one.where,
+                    "detail": one.detail,
+                    "progress": None if one.progress is None else plain(one.progress),
+                }
+                for one in found
+            ]
+        )
+        ctx.exit(0 if found else 1)
+    rows = [
+        (
+            one.state,
+            one.cell.run_id,
+            one.cell.model,
+            one.cell.data,
+            f"seed {one.cell.seed}",
+            one.where or "-",
+            describe(one.progress) if one.state == "running" else one.detail,
+        )
+        for one in found
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(6)]
+    for row in rows:
+        words = [word.ljust(width) for word, width in zip(row, widths, strict=False)]
+        echo("  ".join([*words, row[-1]]).rstrip())
+    states = [one.state for one in found]
+    total = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    echo(f"{counted(len(found), 'cell')} in {store}{': ' if total else ''}{total}", err=True)
+    ctx.exit(0 if found else 1)
+
+
+@click.command()
+@click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=COMPLETE["runs"])
+@click.option("--all", "everything", is_flag=True, help="Cancel all cells of the store that wait or run.")
+@RUNS_IN
+@click.pass_context
+def cancel(ctx: click.Context, runs: tuple[str, ...], everything: bool, store: Path) -> None:
+    """Cancel cells that wait or run.
+
+    A cell that runs writes a checkpoint, and the same zoo bench goes on with it. RUN is a folder, or the first digits
+    of a run id.
+    """
+    from zoo.results.find import find_run
+    from zoo.run.status import cancel_cells
+
+    if bool(runs) == everything:
+        raise UsageError("State either runs or --all.", hint=f"See: zoo status --store {store}")
+    run_dirs = _run_dirs(store) if everything else [find_run(name, store=store) for name in runs]
+    requested, alone = cancel_cells(host_of(ctx), run_dirs)
+    echo(f"{counted(len(requested), 'cell')} cancelled", err=True)
+    for run_dir in alone:
+        echo(f"left alone, since no launcher runs it: {run_dir}", err=True)
+    ctx.exit(0 if requested or not run_dirs or everything else 1)
+
+
+@click.command()
+@click.argument("run", shell_complete=COMPLETE["runs"])
+@click.option("--lines", "-n", default=50, show_default=True, type=click.IntRange(1), help="Print this many lines.")
+@RUNS_IN
+@click.pass_context
+def logs(ctx: click.Context, run: str, lines: int, store: Path) -> None:
+    """Print the end of a cell's log.
+
+    What its launcher has written about the job follows. RUN is a folder, or the first digits of a run id.
+    """
+    from zoo.paths import log_tail
+    from zoo.results.find import find_run
+    from zoo.results.store import LOG
+    from zoo.run.status import launcher_log
+
+    run_dir = find_run(run, store=store)
+    echo(log_tail(run_dir / LOG, lines))
+    if text := launcher_log(host_of(ctx), run_dir):
+        echo(f"\nLog of the launcher:\n{text}")
+
+
+def _run_dirs(store: Path) -> list[Path]:
+    from zoo.results.store import CELL
+
+    return sorted(path.parent for path in store.glob(f"*/*/*/{CELL}"))

@@ -1,0 +1,147 @@
+"""Posterior of a population of lenses from the predictions for each of them, as a file and as a picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import UsageError
+from zoo.models.target import Target
+from zoo.paths import write_text, written_whole
+from zoo.schema import Record, json_text, plain
+from zoo.scores.population_posterior import PopulationPosterior, TrainingPrior, population_posterior
+from zoo.scores.schema import Interval
+
+SUFFIXES = (".json", ".png")
+
+
+class PopulationSummary(Record):
+    """Posterior of the mean and of the standard deviation of a truth in a population.
+
+    Args:
+        name: Name of the truth.
+        lenses: Number of lenses.
+        mean: Posterior mean of the population's mean.
+        mean_68, mean_95: Central intervals of the population's mean.
+        spread_68, spread_95: Central intervals of the population's standard deviation.
+        trained_on: Lowest and highest value of the training images, where the population is cut off.
+    """
+
+    name: str
+    lenses: int
+    mean: float
+    mean_68: Interval
+    mean_95: Interval
+    spread_68: Interval
+    spread_95: Interval
+    trained_on: Interval
+
+
+def check_population(targets: Sequence[Target], path: Path) -> None:
+    """Check that weights can infer a population, before any image is read.
+
+    Raises:
+        UsageError: They estimate no truth or state no prior, or the name of the file ends otherwise.
+    """
+    if path.suffix not in SUFFIXES:
+        raise UsageError(f"--population {path} does not end with {' or '.join(SUFFIXES)}.")
+    if not targets:
+        raise UsageError(
+            "--population needs weights that estimate a truth.", hint="Train some: zoo bench --task regress:NAME"
+        )
+    if not all(target.quantiles for target in targets):
+        raise UsageError("These weights do not state the distribution of their training images.", hint="Train again.")
+
+
+def infer(targets: Sequence[Target], answers: NDArray[Any]) -> dict[str, PopulationPosterior]:
+    """Return the posterior of each truth in a population: name -> posterior.
+
+    Args:
+        targets: T targets of the weights.
+        answers: [N, 2 T] answers of the network, one row for each lens.
+
+    Raises:
+        UsageError: There is no lens, or the answers are quantiles.
+    """
+    each = np.asarray(answers, np.float64).reshape(len(answers), len(targets), -1)
+    if each.shape[2] != 2:
+        raise UsageError(
+            "A population is inferred from Gaussian answers; these weights answer quantiles.",
+            hint="Train without answer=quantiles.",
+        )
+    found = {}
+    for k, target in enumerate(targets):
+        widths = np.exp(each[:, k, 1])
+        narrowest = float(widths.min()) if len(widths) else math.inf
+        prior = TrainingPrior.of_quantiles(np.array(target.quantiles), narrowest=narrowest)
+        found[target.name] = population_posterior(each[:, k, 0], widths, prior)
+    return found
+
+
+def summaries(targets: Sequence[Target], posteriors: Mapping[str, PopulationPosterior]) -> list[PopulationSummary]:
+    """Return the posteriors in numbers."""
+    ranges = {target.name: (target.quantiles[0], target.quantiles[-1]) for target in targets}
+    return [
+        PopulationSummary(
+            name=name,
+            lenses=one.lenses,
+            mean=one.mean(),
+            mean_68=one.interval(0.68),
+            mean_95=one.interval(0.95),
+            spread_68=one.spread_interval(0.68),
+            spread_95=one.spread_interval(0.95),
+            trained_on=ranges[name],
+        )
+        for name, one in posteriors.items()
+    ]
+
+
+def in_words(one: PopulationSummary) -> str:
+    """Return a posterior as a sentence."""
+    (low, high), (least, most) = one.mean_95, one.spread_95
+    return (
+        f"population of {one.lenses} lenses: mean {one.name} {one.mean:.4g} (95 % {low:.4g} to {high:.4g}), "
+        f"standard deviation {least:.4g} to {most:.4g}"
+    )
+
+
+def write_population(path: Path, targets: Sequence[Target], posteriors: Mapping[str, PopulationPosterior]) -> None:
+    """Write the posteriors as JSON, or draw them as PNG, by the end of the file's name."""
+    if path.suffix == ".png":
+        draw_population(path, posteriors)
+    else:
+        write_text(path, json_text(plain(summaries(targets, posteriors)), what=path.name, indent=2) + "\n")
+
+
+def draw_population(
+    path: Path, posteriors: Mapping[str, PopulationPosterior], *, truths: Mapping[str, float] | None = None
+) -> None:
+    """Draw the posterior density of the mean of each truth, with its 68 and 95 % intervals.
+
+    Args:
+        path: Path of the PNG file.
+        posteriors: Name -> posterior.
+        truths: Name -> true mean, where it is known.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.2 * len(posteriors)), layout="constrained")
+    axes = figure.subplots(len(posteriors), squeeze=False).ravel()
+    for axis, (name, one) in zip(axes, posteriors.items(), strict=True):
+        low, high = one.interval(0.9999)
+        density, edges = np.histogram(one.means, bins=40, range=(low, high), weights=one.weights, density=True)
+        axis.stairs(density, edges, color="tab:blue")
+        for level, alpha in ((0.95, 0.15), (0.68, 0.3)):
+            axis.axvspan(*one.interval(level), color="tab:blue", alpha=alpha, lw=0, label=f"{100 * level:.0f} %")
+        if truths and name in truths:
+            axis.axvline(truths[name], color="black", ls="--", label="truth")
+        axis.set_xlabel(f"mean {name.replace('_', ' ')} of {one.lenses} lenses")
+        axis.set_ylabel("posterior density")
+        axis.legend(frameon=False)
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)

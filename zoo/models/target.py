@@ -1,0 +1,31 @@
+"""A stored truth that a network estimates, as weights and results state it; and the numbers that files may hold."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta
+
+from zoo.schema import Record
+
+# Files come from anywhere, and what they say ends up in file names and in networks to be built. The bounds are far
+# beyond any image; they keep out infinities, and whole numbers that no float can hold.
+Finite: TypeAlias = Annotated[float, Meta(gt=-1e30, lt=1e30)]
+Positive: TypeAlias = Annotated[float, Meta(gt=0, lt=1e30)]
+
+
+class Target(Record, omit_defaults=True):
+    """A stored truth that a network estimates, with the unit of its answers; see `zoo.models.answer_units`.
+
+    Args:
+        name: Name of the truth.
+        centre, scale: Mean and standard deviation of the training split; a network answers in these units.
+        spread: Factor of the widths that a network answers, fitted on the validation split.
+        quantiles: Quantiles of the training split at equal steps from 0 to 1: the prior of every answer.
+    """
+
+    name: str
+    centre: Finite
+    scale: Positive
+    spread: Positive = 1.0
+    quantiles: tuple[Finite, ...] = ()

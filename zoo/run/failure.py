@@ -1,0 +1,47 @@
+"""The result of a cell whose process left none."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from zoo.errors import DataError
+from zoo.escaping import visible
+from zoo.paths import log_tail
+from zoo.results import store
+from zoo.results.cell import SCHEMA, Cell
+from zoo.results.schema import Failed, RunResult
+
+_LOG_LINES = 12
+
+
+def failure_of(cell: Cell, run_dir: Path, *, detail: str = "", engine_log: str = "", summary: str = "") -> Failed:
+    """Return the result of a cell whose process ended without writing one, or that could not be started.
+
+    Args:
+        cell: Cell.
+        run_dir: Folder of the run.
+        detail: Cause in words, by its launcher.
+        engine_log: Last lines of what the launcher's engine has written.
+        summary: First line in place of the usual one; the log is left out.
+    """
+    log = run_dir / store.LOG
+    cause = f": {detail}" if detail else ""
+    error = summary or f"Its process ended without a result{cause}; the end of {log}:\n{log_tail(log, _LOG_LINES)}"
+    if engine_log and not summary:
+        error += f"\nLog of the launcher:\n{engine_log}"
+    return Failed(
+        schema=SCHEMA, status="failed", run_id=cell.run_id, cell=cell, run_dir=run_dir, error=visible(error)
+    )  # fmt: skip
+
+
+def keep_failure(failure: Failed) -> RunResult:
+    """Write a failure into the store unless a result is there or another process runs the cell; return the result."""
+    import filelock
+
+    lock = filelock.FileLock(failure.run_dir / store.LOCK, blocking=False)
+    with contextlib.suppress(filelock.Timeout, OSError, DataError), lock:
+        if (stored := store.read_result(failure.run_dir)) is not None:
+            return stored
+        store.write_result(failure)
+    return failure

@@ -1,0 +1,164 @@
+"""The launcher of a benchmark with its options, and the resources of each cell, as users state them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from zoo import registry
+from zoo.errors import UsageError, nearest
+from zoo.plain_values import parse_value
+from zoo.plan.overrides import matches
+from zoo.plan.request import option
+from zoo.results.cell import Cell
+from zoo.run.launcher import Resources
+from zoo.specs import LauncherSpec
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+LOCAL = "core/local"
+"""Launcher that runs cells on this machine."""
+RESOURCES = tuple(one.name for one in fields(Resources))
+_SET = "--launcher-set"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """Options of `zoo bench` that say how cells are given to a launcher.
+
+    Args:
+        launcher: Id or name.
+        launcher_settings: Texts "KEY=VALUE", "LAUNCHER.KEY=VALUE" or "MODEL.RESOURCE=VALUE", or a mapping of the same.
+        jobs: Cells that `core/local` runs at a time; 0: one on each GPU of `gpus`, or one.
+        gpus: GPUs of `core/local`, such as "0,1"; "" leaves them to each cell.
+        retries: Further attempts after a preemption, a time limit or the loss of a node. Attempts that added a
+            checkpoint do not count.
+    """
+
+    launcher: str = option(LOCAL, "Run the cells with this launcher.", complete="launchers")
+    launcher_settings: Sequence[str] | Mapping[str, Any] = option(
+        (), "Set an option of the launcher, or a resource: gpus=1, 'timm/*.minutes=90'.", flag=_SET,
+        metavar="[NAME.]KEY=VALUE",
+    )  # fmt: skip
+    jobs: int = option(0, "Run this many cells at a time on this machine; default: 1, or one on each of --gpus.")
+    gpus: str = option("", "Use these GPUs of this machine, one for each cell: 0,1,2,3.", metavar="NUMBERS")
+    retries: int = option(2, "Run a preempted cell again at most this often without progress.")
+
+    def resolved(self, host: Host, cells: Sequence[Cell], *, gpus: int = 0, nodes: int = 1) -> Resolved:
+        """Return the launcher, its options and the resources of the cells, compared with what there is.
+
+        Args:
+            host: The plugins.
+            cells: The plan.
+            gpus: GPUs on each node that a cell needs by its other options.
+            nodes: Nodes that a cell needs by its other options.
+
+        Raises:
+            UsageError: The launcher, an option, a resource or a model is unknown, or a value is impossible.
+        """
+        spec = registry.find(host, LauncherSpec, self.launcher)
+        if type(self.retries) is not int or self.retries < 0:
+            raise UsageError(f"--retries {self.retries!r} must be a whole number, 0 or more.")
+        given = dict(_pairs(self.launcher_settings))
+        for flag, name, value in (("--jobs", "jobs", self.jobs), ("--gpus", "gpu_ids", self.gpus)):
+            if value and name not in spec.options:
+                raise UsageError(f"{flag} is an option of {LOCAL}; the launcher of this command is {spec.id}.")
+            if value:
+                given[f"{spec.id}.{name}"] = value
+        names = {cell.model for cell in cells}
+        options = dict(spec.options)
+        shared: dict[str, Any] = {}
+        own: list[tuple[str, dict[str, Any]]] = []
+        for key, value in given.items():
+            prefix, _, name = key.rpartition(".")
+            if prefix.lower() in ("", spec.id.lower(), spec.name.lower()):
+                if name in options:
+                    options[name] = _typed(key, value, spec.options[name])
+                elif name in RESOURCES:
+                    shared[name] = _resource(key, name, value)
+                else:
+                    raise UsageError(
+                        f"{_SET} {key}: {spec.id} has no option '{name}'.{nearest(name, [*options, *RESOURCES])}",
+                        hint=f"See: zoo show {spec.id}",
+                    )
+                continue
+            if other := [one.id for one in registry.listed(host, LauncherSpec) if prefix in (one.id, one.name)]:
+                raise UsageError(
+                    f"{_SET} {key}: the launcher of this command is {spec.id}.", hint=f"Add: --launcher {other[0]}"
+                )
+            if not any(matches(prefix, model, model.partition("/")[2]) for model in names):
+                known = [spec.id, spec.name, *names, *(model.partition("/")[2] for model in names)]
+                raise UsageError(
+                    f"{_SET} {key}: '{prefix}' is neither the launcher nor a model.{nearest(prefix, known)}"
+                )
+            own.append((prefix, {name: _resource(key, name, value)}))
+        basis = replace(Resources(gpus=gpus, nodes=nodes, tasks_per_node=max(1, gpus) if nodes > 1 else 1), **shared)
+        return Resolved(spec=spec, options=options, basis=basis, own=own, retries=self.retries)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """A launcher with its options, and the resources of each cell.
+
+    Args:
+        spec: Spec of the launcher.
+        options: All of its options.
+        basis: Resources of every cell.
+        own: Pattern of models, and resources of these.
+        retries: Further attempts.
+    """
+
+    spec: LauncherSpec
+    options: Mapping[str, Any] = field(default_factory=dict)
+    basis: Resources = field(default_factory=Resources)
+    own: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    retries: int = 2
+
+    def resources(self, cell: Cell) -> Resources:
+        """Return the resources of a cell."""
+        found = self.basis
+        for pattern, values in self.own:
+            if matches(pattern, cell.model, cell.model.partition("/")[2]):
+                found = replace(found, **values)
+        return found
+
+
+def _pairs(settings: Sequence[str] | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(settings, Mapping):
+        return settings
+    found: dict[str, Any] = {}
+    for pair in settings:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"{_SET} {pair!r} is not of the form KEY=VALUE.", hint=f"For example: {_SET} gpus=1")
+        found[name.strip()] = text
+    return found
+
+
+def _typed(key: str, value: Any, default: Any) -> Any:
+    """Return the value of an option in the type of its default; a text stays one where the default is a text."""
+    if isinstance(default, str):
+        return str(value)
+    found = parse_value(value, of=f"{_SET} {key}") if isinstance(value, str) else value
+    if isinstance(default, float) and type(found) is int:
+        found = float(found)
+    if default is not None and type(found) is not type(default):
+        kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(type(default), "another value")
+        raise UsageError(f"{_SET} {key}={value} must be {kind}.")
+    return found
+
+
+def _resource(key: str, name: str, value: Any) -> Any:
+    if name not in RESOURCES:
+        raise UsageError(
+            f"{_SET} {key}: '{name}' is not a resource.{nearest(name, RESOURCES)}",
+            hint=f"Resources of a model: {', '.join(RESOURCES)}",
+        )
+    found = parse_value(value, of=f"{_SET} {key}") if isinstance(value, str) else value
+    whole = name not in ("memory_gb", "minutes")
+    least = 0 if name == "gpus" else 1 if whole else 1e-3
+    if type(found) not in ((int,) if whole else (int, float)) or found < least:
+        raise UsageError(f"{_SET} {key}={value} must be a {'whole ' if whole else ''}number, {least:g} or more.")
+    return found
