@@ -208,12 +208,12 @@ class DatasetSpec(Spec):
         """
         if not self.simulated:
             raise ValueError(f"{self.id}: {where} needs a simulated data set")
+        if not text.strip(" ,"):
+            raise ValueError(f"{self.id}: {where} is empty")
         try:
             phases = read_phases(text, of=where)
         except UsageError as error:
             raise ValueError(f"{self.id}: {error}") from error
-        if not phases:
-            raise ValueError(f"{self.id}: {where} is empty")
         self._check_params(where, [name for phase in phases for name in phase.params])
         if paths := [name for phase in phases for name in phase.params if name in self.paths]:
             raise ValueError(f"{self.id}: {where} changes the path {paths[0]!r}")

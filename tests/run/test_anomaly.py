@@ -225,7 +225,7 @@ def test_what_does_not_go_together_is_refused_with_what_does(host, request_, mes
 
 
 def test_a_stream_is_refused(host):
-    with pytest.raises(UsageError, match="a stream renders all of them"):
+    with pytest.raises(UsageError, match="trains on some classes only; a stream renders all classes"):
         plan(host, "oddones/coder", stream=True)
 
 

@@ -10,10 +10,9 @@ from msgspec import Meta
 from zoo.data.channels import Camera
 from zoo.data.phases import Phase
 from zoo.data.recipe import Recipe
-from zoo.models.target import Finite, Positive, Target
+from zoo.models.target import Answer, Finite, Positive, Target
 from zoo.schema import Record
 
-Answer: TypeAlias = Annotated[float, Meta(gt=-1e39, lt=1e39)]  # of a network, in single precision
 Length: TypeAlias = Annotated[int, Meta(gt=0)]
 RunId: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
 Sha256: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
