@@ -201,6 +201,7 @@ def mistakes(best: Variant) -> list[dict[str, Any]]:
                     "verdict": "correct" if truth == guess else f"classified as {words(classes[guess])}",
                     "given": _percent(arrays["probabilities"][index][truth]),
                     "id": ids[index],
+                    "maps": [],
                 }
             )
         return found
@@ -229,6 +230,7 @@ def _largest_errors(arrays: Arrays, classes: Sequence[str], ids: Sequence[str]) 
             "verdict": f"true {arrays['truth'][index][0]:.4g}, estimated {middle[index]:.4g}",
             "given": "",
             "id": ids[index],
+            "maps": [],
         }
         for index in range(len(ids))
     ]
