@@ -228,6 +228,7 @@ def _largest_errors(arrays: Arrays, classes: Sequence[str], ids: Sequence[str]) 
             "truth": words(classes[arrays["labels"][index]]),
             "verdict": f"true {arrays['truth'][index][0]:.4g}, estimated {middle[index]:.4g}",
             "given": "",
+            "maps": [],
             "id": ids[index],
         }
         for index in range(len(ids))
