@@ -200,6 +200,7 @@ def mistakes(best: Variant) -> list[dict[str, Any]]:
                     "truth": words(classes[truth]),
                     "verdict": "correct" if truth == guess else f"classified as {words(classes[guess])}",
                     "given": _percent(arrays["probabilities"][index][truth]),
+                    "maps": [],
                     "id": ids[index],
                 }
             )
