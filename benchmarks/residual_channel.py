@@ -63,7 +63,7 @@ def main() -> None:
             f"Written by `uv run python benchmarks/residual_channel.py --store DIR {given} --write`: Model B at the "
             f"published masses, {sizes['train']:,} training images of {size} x {size} pixels, {sizes['test']:,} test "
             f"images, `{options.model}` from random weights, one seed. The losses are those of the epoch whose weights "
-            "were kept; chance is 1.099.\n\n"
+            "were kept; chance is 1.099. Epochs are equal, compute is not: the time of the fits is not counted.\n\n"
             f"{rows}\n\n"
             "`residual` fits the halo's centre, too; `residual_centred` fixes it in the middle of the image, where it "
             "lies in every image of this population.\n"

@@ -1,4 +1,4 @@
-"""Everything that first-party plugins register keeps the contracts; and the kit notices what does not."""
+"""Everything that first-party plugins register keeps the contracts; what does not is in tests/testing."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ import pytest
 
 from zoo import registry
 from zoo.host import load_plugins
-from zoo.specs import ChannelSpec, DatasetSpec, ModelSpec
-from zoo.testing.conformance import (
-    ConformanceError,
-    check_channel,
-    check_dataset,
-    check_model,
-    check_parameters,
-    check_simulator,
-)
+from zoo.specs import ChannelSpec, DatasetSpec, MetricSpec, ModelSpec, Spec, TaskSpec
+from zoo.testing import ConformanceError, Options, check, require_passed
+from zoo.testing.kit import of_plugin
+from zoo.testing.models import check_parameters
 
 pytestmark = pytest.mark.slow  # every registered model
 
@@ -26,18 +21,26 @@ HOST = load_plugins(environment={})
 # by their plugins in a narrow shape.
 LISTED = [spec for spec in registry.listed(HOST, ModelSpec) if spec.namespace != "timm" and "large" not in spec.tags]
 MODELS = [spec.id for spec in LISTED] + ["timm/resnet18"]
+TRAINED = {"gconv/p4", "baselines/scalars_linear", "anomaly/ae", "e2cnn/c4", "escnn/d4"}
+"""Models that the kit trains, too: one for each way of making networks; `zoo check PLUGIN` trains all."""
 
 # A reader of the user's own files has nothing to show until it is told where they are; its plugin tests it.
 DATASETS = [spec.id for spec in registry.listed(HOST, DatasetSpec) if "files" not in spec.tags]
+PLUGINS = [name for name, record in HOST.records.items() if record.first_party]
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_plugins(name: str) -> None:
+    """Import, metadata, targets, commands and listeners; the tests below take what they register one by one."""
+    require_passed([*of_plugin(HOST, name)])
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_models(name: str) -> None:
-    # One even size, a power of two, and one odd size, as by default, but quicker.
-    check_model(HOST, name, image_sizes=(32, 33))
+    require_passed(check(HOST, name, options=Options(trainings=name in TRAINED)))
 
 
-# `check_model` counts those of the others.
+# `test_models` counts those of the others.
 @pytest.mark.parametrize(
     "spec", [spec for spec in registry.listed(HOST, ModelSpec) if spec.id not in MODELS], ids=lambda spec: spec.id
 )
@@ -57,44 +60,20 @@ def test_a_wrong_number_of_parameters_is_noticed() -> None:
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_datasets(name: str) -> None:
-    check_dataset(HOST, name)
+    require_passed(check(HOST, name))
 
 
-@pytest.mark.parametrize("name", [spec.id for spec in registry.listed(HOST, ChannelSpec)])
-def test_channels(name: str) -> None:
-    check_channel(HOST, name, "modelB")
+@pytest.mark.parametrize("kind", [ChannelSpec, MetricSpec, TaskSpec], ids=lambda kind: kind.kind)
+def test_other_kinds(kind: type[Spec]) -> None:
+    for spec in HOST.specs_of(kind):
+        require_passed(check(HOST, spec.id, options=Options(data="modelB")))
 
 
 def test_simulator() -> None:
-    check_simulator(HOST, "caustics", "modelB")
+    require_passed(check(HOST, "caustics", options=Options(data="modelB")))
 
 
-FAULTS = {
-    "returned a Tensor, not a torch": "import torch; return torch.zeros(3)",
-    "logits of shape": "return nn.Sequential(nn.Flatten(), nn.Linear(image_size**2, 2))",
-    "changes no weight": "net = nn.Sequential(nn.Flatten(), nn.Linear(image_size**2, 3));"
-    "net.register_forward_hook(lambda m, i, o: o * 0 + net[1].weight.sum() * 0); return net",
-    "other images of its batch": "return nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False), "
-    "nn.Flatten(), nn.Linear(image_size**2, 3))",
-    "declared exact under p4m": "return nn.Sequential(nn.Flatten(), nn.Linear(image_size**2, 3))",
-}
-
-
-@pytest.mark.parametrize("complaint", FAULTS)
-def test_the_kit_notices(complaint: str, tmp_path: Path) -> None:
-    name = f"faulty{list(FAULTS).index(complaint)}"
-    source = tmp_path / f"{name}.py"
-    source.write_text(
-        "from zoo import ModelSpec, hookimpl\n"
-        "def build(*, in_chans, num_classes, image_size):\n"
-        "    from torch import nn\n"
-        f"    {FAULTS[complaint]}\n"
-        "@hookimpl\n"
-        "def zoo_models():\n"
-        f"    return [ModelSpec(id='{name}/net', target='{name}:build', group='p4m', equivariance='exact')]\n"
-    )
-    with pytest.raises(ConformanceError, match=complaint):
-        check_model(load_plugins(files=[source], environment={}), f"{name}/net", image_sizes=(16,))
+OF_TOYS = Options(simulator="toysky/painter")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +89,7 @@ def test_the_kit_notices(complaint: str, tmp_path: Path) -> None:
 def test_the_kit_notices_declarations_without_meaning(fields: dict[str, object], complaint: str) -> None:
     host = load_plugins(files=[Path(__file__).parent / "toys" / "toysky.py"], environment={})
     spec = host.specs[DatasetSpec]["toysky/discs"]
-    check_dataset(host, spec.id)
+    require_passed(check(host, spec.id, options=OF_TOYS))
     host.specs[DatasetSpec][spec.id] = dataclasses.replace(spec, **fields)
     with pytest.raises(ConformanceError, match=complaint):
-        check_dataset(host, spec.id)
+        require_passed(check(host, spec.id, options=OF_TOYS))

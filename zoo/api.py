@@ -21,6 +21,44 @@ if TYPE_CHECKING:
     from zoo.models.trained import TrainedClassifier
     from zoo.results.schema import Finished
 
+PUBLIC_MODULES = (
+    "zoo",
+    "zoo.api",
+    "zoo.data.channels",
+    "zoo.data.content",
+    "zoo.data.image_file",
+    "zoo.data.images",
+    "zoo.data.rotation",
+    "zoo.errors",
+    "zoo.hookspecs",
+    "zoo.host",
+    "zoo.lensing.cosmology",
+    "zoo.lensing.draws",
+    "zoo.lensing.instrument",
+    "zoo.lensing.observe",
+    "zoo.lensing.population",
+    "zoo.lensing.priors",
+    "zoo.lensing.scenes",
+    "zoo.models.own_fit",
+    "zoo.models.own_training",
+    "zoo.models.residual",
+    "zoo.native",
+    "zoo.paths",
+    "zoo.report.plots",
+    "zoo.results.files",
+    "zoo.results.schema",
+    "zoo.results.store",
+    "zoo.run.launcher",
+    "zoo.scores.scalars",
+    "zoo.specs",
+    "zoo.targets",
+    "zoo.tasks.task",
+    "zoo.testing",
+    "zoo.testing.conformance",
+    "zoo.testing.launchers",
+)
+"""Modules that plugins may import. All others can change without notice; docs/plugins.md explains each."""
+
 
 @cache
 def default_host() -> Host:

@@ -38,6 +38,23 @@ def global_state_kept(plugin: str, where: str) -> Iterator[None]:
         plugin: Name of the plugin, for the log.
         where: Place of the call, such as the name of a hook.
     """
+    changed: dict[str, str] = {}
+    try:
+        with changed_settings(changed):
+            yield
+    finally:
+        if changed:
+            level = logging.INFO if changed.keys() <= set(_USUAL) else logging.WARNING
+            logger.log(level, "plugin %s changed %s in %s; it was set back", plugin, "; ".join(changed.values()), where)
+
+
+@contextlib.contextmanager
+def changed_settings(changed: dict[str, str]) -> Iterator[None]:
+    """Set everything back that a block changes, drawn random numbers too.
+
+    Args:
+        changed: Dictionary that gets the changed settings at the end: name -> change in words.
+    """
     if threading.current_thread() is not threading.main_thread():  # the other threads go on drawing random numbers
         yield
         return
@@ -47,18 +64,12 @@ def global_state_kept(plugin: str, where: str) -> Iterator[None]:
         try:
             yield
         finally:
-            changed = {}
             for name, (read, write) in _settings().items():
                 if name in before and (now := read()) != before[name]:
                     write(before[name])
                     changed[name] = f"{name}{_difference(before[name], now)}"
             for write, state in draws:
                 write(state)
-            if changed:
-                level = logging.INFO if changed.keys() <= set(_USUAL) else logging.WARNING
-                logger.log(
-                    level, "plugin %s changed %s in %s; it was set back", plugin, "; ".join(changed.values()), where
-                )
 
 
 def _difference(before: Any, now: Any) -> str:

@@ -36,11 +36,33 @@ if TYPE_CHECKING:
 
 PROJECT = "zoo"
 API_VERSION = 1
-"""Raised when a hook changes so that old plugins cannot work. A plugin may state `ZOO_API_VERSION = 1`."""
+"""Raised when a hook changes. A plugin may state `ZOO_API_VERSION = 1`, the version that it is written for."""
+OLDEST_API_VERSION = 1
+"""Earliest version whose plugins still work; raised when a change means that they cannot."""
 EVENTS = ("zoo_run_started", "zoo_epoch_ended", "zoo_run_finished")
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+def check_api(wanted: object, distribution: str) -> None:
+    """Compare the version of the plugin interface that a plugin is written for with those that zoo offers.
+
+    Raises:
+        ImportError: The plugin is too new or too old; the error names what to upgrade.
+    """
+    newest, oldest = API_VERSION, OLDEST_API_VERSION
+    if type(wanted) is not int:
+        raise ImportError(f"ZOO_API_VERSION must be a whole number, such as {newest}, not {wanted!r:.100}")
+    if wanted > newest:
+        raise ImportError(
+            f"it needs plugin API {wanted}; this zoo offers {newest}. Upgrade zoo: pip install -U lens-zoo"
+        )
+    if wanted < oldest:
+        raise ImportError(
+            f"it is written for plugin API {wanted}; this zoo offers {oldest} to {newest}. Upgrade: pip "
+            f"install -U {distribution}"
+        )
 
 
 @hookspec

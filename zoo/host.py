@@ -256,9 +256,7 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
                 module = candidate.load()
             import_ms = (time.perf_counter() - started) * 1e3
             with plugin_code(candidate.name, "a hook"):
-                wanted = getattr(module, "ZOO_API_VERSION", hookspecs.API_VERSION)
-                if wanted != hookspecs.API_VERSION:
-                    raise ImportError(f"it needs plugin API {wanted}; this zoo offers {hookspecs.API_VERSION}")
+                hookspecs.check_api(getattr(module, "ZOO_API_VERSION", hookspecs.API_VERSION), candidate.distribution)
                 trial = _new_manager()
                 trial.register(module, name=candidate.name)
                 _check_hooks(trial, module)

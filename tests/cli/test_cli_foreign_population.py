@@ -13,7 +13,7 @@ from zoo.data.recipe import Recipe
 from zoo.host import load_plugins
 from zoo.registry import find_simulator
 from zoo.report import plots
-from zoo.testing.conformance import check_dataset
+from zoo.testing import check, require_passed
 
 pytestmark = pytest.mark.slow  # trainings
 
@@ -103,4 +103,4 @@ def test_a_first_party_default_comes_before_that_of_a_third_party():
 
 @pytest.mark.parametrize("name", ["clumps", "bare"])
 def test_conformance(name):
-    check_dataset(load_plugins(files=FILES, environment={}), f"foreignsky/{name}")
+    require_passed(check(load_plugins(files=FILES, environment={}), f"foreignsky/{name}"))

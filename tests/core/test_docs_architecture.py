@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from zoo.api import PUBLIC_MODULES
 from zoo.budgets import BUDGETS
 
 ROOT = Path(__file__).parents[2]
@@ -70,8 +71,12 @@ def test_a_module_of_the_core_is_either_public_for_plugins_or_forbidden_to_them(
     cells = re.findall(r"^\| (`.*?`) \|", section, flags=re.M)
     public = set(re.findall(r"`(.*?)`", " ".join(cells)))
     forbidden = CONTRACTS["Plugins import public modules only"]["forbidden_modules"]
-    modules = {file.removesuffix(".py").replace("/", ".") for file in FILES if "__" not in file} | {"zoo"}
+    modules = {file.removesuffix(".py").replace("/", ".") for file in FILES if "__" not in file} | {
+        "zoo",
+        "zoo.testing",
+    }
     assert public <= modules
+    assert tuple(sorted(public)) == PUBLIC_MODULES
     closed = {name for name in modules if any(f"{name}.".startswith(f"{one}.") for one in forbidden)}
     assert modules - closed == public
     assert all(any(f"{name}.".startswith(f"{one}.") for name in modules) for one in forbidden)

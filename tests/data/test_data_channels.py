@@ -26,7 +26,7 @@ from zoo.plan.request import Request
 from zoo.results import store
 from zoo.results.comparison import group_variants, problem_key
 from zoo.run.cell import run_cell
-from zoo.testing.conformance import ConformanceError, check_channel
+from zoo.testing import ConformanceError, Options, check, require_passed
 
 TOYS = Path(__file__).parents[1] / "toys"
 PLUGINS = [TOYS / f"{name}.py" for name in ("toyzoo", "toysky", "toychannel")]
@@ -161,7 +161,7 @@ def test_a_channel_that_fails_is_named(host, name, message):
 )
 def test_the_kit_notices_channels_that_break_the_contract(host, name, message):
     with pytest.raises(ConformanceError, match=message):
-        check_channel(host, f"toychannel/{name}", "modelB")
+        require_passed(check(host, f"toychannel/{name}", options=Options(data="modelB")))
 
 
 def test_channels_of_another_version_or_an_absent_plugin(host):

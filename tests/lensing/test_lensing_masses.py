@@ -18,7 +18,7 @@ from zoo.host import load_plugins
 from zoo.lensing.scenes import PointMasses, Scenes
 from zoo.plan.recipes import make_recipe, plan_images, try_population
 from zoo.specs import OPTIONAL_MASSES, DatasetSpec, SimulatorSpec
-from zoo.testing.conformance import ConformanceError, check_simulator
+from zoo.testing import ConformanceError, Options, check, require_passed
 
 CALLS: list[int] = []
 
@@ -84,7 +84,7 @@ def test_scenes_that_it_knows_are_rendered(host):
 def test_the_conformance_kit_finds_a_mass_that_is_declared_and_left_out(host, name):
     host.found["engine"] = spec_of(name)
     with pytest.raises(ConformanceError, match=f"masses='{name}', but it renders the same images"):
-        check_simulator(host, "old/engine", "modelA")
+        require_passed(check(host, "old/engine", options=Options(data="modelA")))
 
 
 def test_a_spec_cannot_declare_what_scenes_cannot_contain():

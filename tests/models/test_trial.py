@@ -22,8 +22,10 @@ from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.results import store
 from zoo.run.cell import run_cell
-from zoo.testing.conformance import ConformanceError, check_model
+from zoo.testing import ConformanceError, Options, check, require_passed
 from zoo.train import fit as fit_module
+
+UNTRAINED = Options(sizes=(12,), channels=(1,), classes=(3,), trainings=False)
 
 PLUGINS = [TOY, TOY.with_name("oddnets.py"), TOY.with_name("refusednets.py")]
 
@@ -91,7 +93,7 @@ def test_unusual_networks_resume_to_the_same_bits(bench, host, monkeypatch, name
 
 @pytest.mark.parametrize("name", ["shared", "old_weight_norm", "lazy", "e2cnn"])
 def test_the_kit_accepts_unusual_networks(host, name):
-    check_model(host, f"oddnets/{name}", image_sizes=(12,))
+    require_passed(check(host, f"oddnets/{name}", options=UNTRAINED))
 
 
 @pytest.mark.parametrize("name", refusednets.REFUSED)
@@ -102,7 +104,7 @@ def test_what_cannot_run_is_refused_before_training_by_bench_and_kit_alike(bench
     said = refusednets.REFUSED[name]
     assert said in result.error
     with pytest.raises(ConformanceError) as caught:
-        check_model(host, f"refusednets/{name}", image_sizes=(12,))
+        require_passed(check(host, f"refusednets/{name}", options=UNTRAINED))
     assert said.replace("network.", "") in str(caught.value)
 
 

@@ -9,8 +9,7 @@ from zoo.host import load_plugins
 from zoo.run.launcher import JobState
 from zoo.run.local import LocalLauncher
 from zoo.specs import LauncherSpec
-from zoo.testing import launchers
-from zoo.testing.conformance import ConformanceError
+from zoo.testing import ConformanceError, launchers
 from zoo.testing.launchers import check_launcher
 
 HOST = load_plugins(environment={})

@@ -28,11 +28,13 @@ from zoo.results.cell import Cell
 from zoo.run import cell as cell_module
 from zoo.run.cell import run_cell
 from zoo.specs import ModelSpec
-from zoo.testing.conformance import ConformanceError, check_model
+from zoo.testing import ConformanceError, Options, check, require_passed
 from zoo.train import fit as fit_module
 from zoo.train.own_fit import fit_notes
 from zoo.train.team import check_batches
 from zoo.weights.card import make_card
+
+UNTRAINED = Options(sizes=(12,), channels=(1,), classes=(3,), trainings=False)
 
 SIZES = {name: value for name, value in SMALL.items() if name.endswith("_images")}
 
@@ -153,7 +155,7 @@ def test_a_faulty_fit_is_a_failed_run_with_its_reason_and_the_kit_notices(host, 
     assert not (run_dir / store.WEIGHTS).exists()
     if name != "exits":
         with pytest.raises(ConformanceError) as caught:
-            check_model(host, f"ownfits/{name}", image_sizes=(12,))
+            require_passed(check(host, f"ownfits/{name}", options=UNTRAINED))
         assert said in str(caught.value)
 
 
@@ -165,14 +167,14 @@ def test_spec_and_network_agree_on_the_fit(host, tmp_path, name, said):
     assert said in result.error
 
 
-@pytest.mark.parametrize(("name", "said"), [("random", "the same seed differ"), ("idle", "the fit changes nothing")])
+@pytest.mark.parametrize(("name", "said"), [("random", "the same seed differ"), ("idle", "The fit changes nothing")])
 def test_the_kit_notices_fits_that_run_cannot_tell(host, name, said):
     with pytest.raises(ConformanceError, match=said):
-        check_model(host, f"ownfits/{name}", image_sizes=(12,))
+        require_passed(check(host, f"ownfits/{name}", options=UNTRAINED))
 
 
 def test_the_kit_accepts_a_network_that_fits_itself(host):
-    check_model(host, "ownfits/nearest", image_sizes=(12, 13))
+    require_passed(check(host, "ownfits/nearest", options=UNTRAINED))
 
 
 def test_an_interrupted_fit_leaves_no_result_and_starts_again(host, tmp_path, monkeypatch):

@@ -212,6 +212,15 @@ for command in (
         "Measure how far a network is from invariant.",
     ),
     LazyCommand("plugins", "zoo.cli.inspect", "plugins", "List installed plugins and their status."),
+    LazyCommand(
+        "check", "zoo.cli.check", "check", "Check that a plugin, or one thing that it offers, keeps its contracts."
+    ),
+    LazyCommand(
+        "new-plugin",
+        "zoo.cli.new_plugin",
+        "new_plugin",
+        "Write the project of a new plugin, with a working example of each kind.",
+    ),
     LazyCommand("env", "zoo.cli.inspect", "env", "Show machine, versions, folders and plugins, for bug reports."),
     LazyCommand(
         "run-cell",

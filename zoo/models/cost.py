@@ -58,18 +58,27 @@ def count_parameters(classifier: nn.Module) -> int:
 
 def _count_macs(classifier: nn.Module, image: Tensor) -> int | None:
     """Return the multiply-accumulates of one forward pass, or None; the log holds the reason."""
-    counter = _Counter()
     try:
-        network = copy_of(classifier).eval()
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), _separate_operations(), counter:
-            network(image)
+        macs, uncounted = count_macs(classifier, image)
     except Exception as error:  # a cost must not end a run
         logger.warning("the multiply-accumulates cannot be counted: %s: %s", type(error).__name__, error)
         return None
-    if counter.uncounted:
-        logger.warning("the multiply-accumulates of %s cannot be counted", ", ".join(sorted(counter.uncounted)))
+    if uncounted:
+        logger.warning("the multiply-accumulates of %s cannot be counted", ", ".join(uncounted))
         return None
-    return counter.flops // 2 or None  # a network of element-wise products only has some, too
+    return macs or None  # a network of element-wise products only has some, too
+
+
+def count_macs(classifier: nn.Module, image: Tensor) -> tuple[int, list[str]]:
+    """Return the multiply-accumulates of one forward pass, and the products that torch has no formula for.
+
+    Whatever the network raises is raised: it may refuse to be followed.
+    """
+    counter = _Counter()
+    network = copy_of(classifier).eval()
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), _separate_operations(), counter:
+        network(image)
+    return counter.flops // 2, sorted(counter.uncounted)
 
 
 class _Counter(TorchDispatchMode):

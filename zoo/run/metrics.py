@@ -106,7 +106,7 @@ def with_metrics(
     kept = {key: values for key, values in read_resampled(result).items() if key[0] not in found}
     for name, spec in specs.items():
         if declared := [value for value in found[name] if value in spec.better]:
-            drawn = _resampled(spec, declared, task.for_metrics(logits.numpy()), labels.numpy())
+            drawn = resampled(spec, declared, task.for_metrics(logits.numpy()), labels.numpy())
             kept |= {(name, value): values for value, values in drawn.items()}
     files = {name: sha256 for name, sha256 in result.files.items() if not is_metric_file(name)}
     if kept:
@@ -127,7 +127,7 @@ def with_metrics(
     return result
 
 
-def _resampled(
+def resampled(
     spec: MetricSpec, names: Sequence[str], probabilities: NDArray[np.float64], labels: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float64]]:
     """Return value -> [RESAMPLES] values for test images drawn again, with as many of each class.

@@ -164,16 +164,18 @@ def task_of_question(text: str, question: Question, *, tasks: Tasks = CORE) -> T
     return asked.task_class()(question, name=asked.name, option=asked.option)
 
 
-def example_task(name: str, tasks: Tasks = CORE) -> Task:
-    """Return a task of images of three classes, the first of them normal, for networks without a data set.
+def example_task(name: str, tasks: Tasks = CORE, *, classes: Sequence[str] = ("a", "b", "c")) -> Task:
+    """Return a task of images of some classes, the first of them normal, for networks without a data set.
 
     Args:
         name: Name of the task, as `ModelSpec.tasks` states it.
         tasks: Tasks that are installed.
+        classes: Names of the classes.
 
     Raises:
         UsageError: The task is unknown, or needs a data set of its own.
     """
     kind = read_task(name, tasks=tasks).task_class()
-    dataset = DatasetSpec(id="example/images", target="example:images", classes=("a", "b", "c"), normal=("a",))
+    names = tuple(classes)
+    dataset = DatasetSpec(id="example/images", target="example:images", classes=names, normal=names[:1])
     return kind(kind.ask(dataset, kind.example_option), name=name, option=kind.example_option)

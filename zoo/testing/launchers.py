@@ -9,9 +9,10 @@ def test_my_launcher(tmp_path):
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from zoo.paths import regular_file
 from zoo.run.checked import CheckedLauncher
 from zoo.run.launcher import Job, JobState
 from zoo.specs import LauncherSpec
-from zoo.testing.conformance import ConformanceError
+from zoo.testing.outcome import ConformanceError, named
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -184,3 +185,58 @@ def _job_can_run_again(trial: _Trial) -> None:
     trial.wait(launcher, second, _ended, "a job that was submitted again has not ended")
     if len(trial.ran("again")) != 2:
         raise ConformanceError(f"{trial.spec.id}: a job that was submitted again did not run again.")
+
+
+@dataclass
+class LauncherSubject:
+    """A launcher, as the conformance kit takes it.
+
+    Args:
+        host: The plugins.
+        spec: Spec of the launcher.
+        options: Options that differ from the defaults.
+        seconds: Time in which a few short jobs must have ended.
+    """
+
+    host: Host
+    spec: LauncherSpec
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 60.0
+
+    def run(self, check: Callable[[_Trial], None]) -> None:
+        """Run a check in a folder that is removed at the end."""
+        target, chosen = registry.load_target(self.spec), {**self.spec.options, **self.options}
+        with tempfile.TemporaryDirectory() as folder:
+
+            def make() -> CheckedLauncher:
+                return CheckedLauncher(self.spec.id, lambda: target(**chosen), limit=CALL_SECONDS)
+
+            check(_Trial(spec=self.spec, make=make, folder=Path(folder), seconds=self.seconds))
+
+
+def jobs_end(subject: LauncherSubject) -> None:
+    """One, two and five jobs run once each, with their variables, and end."""
+    subject.run(_jobs_end)
+
+
+def bad_ends_have_reasons(subject: LauncherSubject) -> None:
+    """Jobs that fail, are killed or stop end, and not as good ones."""
+    subject.run(_bad_ends_have_reasons)
+
+
+def jobs_can_be_cancelled(subject: LauncherSubject) -> None:
+    """Cancelled jobs end; cancelling ended and unknown ones does no harm."""
+    subject.run(_jobs_can_be_cancelled)
+
+
+def handles_outlive(subject: LauncherSubject) -> None:
+    """Another process asks for the state of a job where the spec states it, and an unknown handle is lost."""
+    subject.run(_handles_outlive)
+
+
+def job_can_run_again(subject: LauncherSubject) -> None:
+    """A job that is submitted again runs again, under another handle."""
+    subject.run(_job_can_run_again)
+
+
+CHECKS = named(jobs_end, bad_ends_have_reasons, jobs_can_be_cancelled, handles_outlive, job_can_run_again)

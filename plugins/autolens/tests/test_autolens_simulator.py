@@ -18,7 +18,7 @@ from zoo.host import load_plugins
 from zoo.lensing.instrument import Instrument
 from zoo.lensing.scenes import Scenes
 from zoo.specs import DatasetSpec
-from zoo.testing.conformance import check_simulator
+from zoo.testing import Options, check, require_passed
 
 HOST = load_plugins(environment={})
 SMALL = Instrument(image_size=20, pixel_scale=0.25, psf_width=0.25)
@@ -34,7 +34,7 @@ def scenes_of(count: int, **params: object) -> Scenes:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["autolens/autolens", "autolens/simulator_imaging"])
 def test_contract(name: str) -> None:
-    check_simulator(HOST, name, "modelB")
+    require_passed(check(HOST, name, options=Options(data="modelB")))
 
 
 @pytest.mark.parametrize("over_sampling", [1, 3])

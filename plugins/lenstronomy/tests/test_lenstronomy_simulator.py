@@ -21,7 +21,7 @@ from zoo.host import load_plugins
 from zoo.lensing.instrument import Instrument
 from zoo.lensing.scenes import Scenes
 from zoo.specs import DatasetSpec
-from zoo.testing.conformance import check_simulator
+from zoo.testing import Options, check, require_passed
 
 HOST = load_plugins(environment={})
 SMALL = Instrument(image_size=20, pixel_scale=0.25, psf_width=0.25)
@@ -36,7 +36,7 @@ def scenes_of(count: int, **params: object) -> Scenes:
 
 @pytest.mark.slow
 def test_contract() -> None:
-    check_simulator(HOST, "lenstronomy/lenstronomy", "modelB")
+    require_passed(check(HOST, "lenstronomy/lenstronomy", options=Options(data="modelB")))
 
 
 @pytest.mark.parametrize("psf", ["gaussian", "airy", "none"])

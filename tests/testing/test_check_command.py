@@ -1,0 +1,123 @@
+"""`zoo check`, the classes for pytest and excuses: the same outcomes through each door."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+
+from zoo.cli import main
+from zoo.errors import UsageError
+from zoo.host import load_plugins
+from zoo.testing import ConformanceError, MetricChecks, Options, check, require_passed
+
+TOYS = Path(__file__).parents[1] / "toys"
+METRIC = """
+from zoo import MetricSpec, hookimpl
+
+ZOO_EXCUSED_CHECKS = {"twovalues/worst": {"extremes": "only used for soft predictions"}}
+
+@hookimpl
+def zoo_metrics():
+    better = {"brier": "lower"}
+    return [MetricSpec(id="twovalues/best", target="twovalues:brier", summary="Brier score", better=better),
+            MetricSpec(id="twovalues/worst", target="twovalues:log_loss")]
+
+def brier(probabilities, labels):
+    import numpy as np
+    return {"brier": ((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(1).mean()}
+
+def log_loss(probabilities, labels):
+    import numpy as np
+    return {"log_loss": -np.log(probabilities[range(len(labels)), labels]).mean() * probabilities[0, 0]}
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """One file for all tests: a process loads a module of this name once."""
+    path = tmp_path_factory.mktemp("plugin") / "twovalues.py"
+    path.write_text(METRIC)
+    return path
+
+
+def run(capsys, *words):
+    with pytest.raises(SystemExit) as request:
+        main(["check", *map(str, words)])
+    return request.value.code, capsys.readouterr()
+
+
+def test_a_file_is_checked_with_all_that_it_offers(file, capsys):
+    code, shown = run(capsys, file)
+    assert code == 1
+    assert "twovalues/worst" in shown.out
+    assert "order-independence" in shown.out
+    assert "only used for soft predictions" in shown.out
+    assert "no summary" in shown.out
+    assert "2 failed, 1 excused" in shown.out
+    assert "zoo check twovalues" in shown.err
+
+
+def test_json_has_every_outcome(file, capsys, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(file))
+    code, shown = run(capsys, "twovalues/best", "--json")
+    assert code == 0
+    rows = json.loads(shown.out)
+    assert {row["state"] for row in rows} == {"passed"}
+    assert {"values", "extremes", "directions"} <= {row["check"] for row in rows}
+    code, shown = run(capsys, "twovalues/worst", "--excuse", "order-independence=a demonstration", "--json")
+    assert code == 0
+    states = {row["check"]: row["state"] for row in json.loads(shown.out)}
+    assert states["order-independence"] == states["extremes"] == "excused"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["twovalue"], "neither a plugin nor an id"),
+        (["twovalues/best", "--excuse", "order"], "expected CHECK=REASON"),
+        (["twovalues/best", "--excuse", "ordr-independence=why"], "Did you mean 'order-independence'"),
+        (["twovalues/best", "--excuse", "extremes= "], "states no reason"),
+        (["absent.py"], "file not found"),
+    ],
+)
+def test_a_wrong_call_is_explained(file, capsys, monkeypatch, words, said):
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(file))
+    code, shown = run(capsys, *words)
+    assert code == 2
+    assert said in shown.err
+
+
+def test_all_failures_are_reported_not_the_first(file):
+    with pytest.raises(ConformanceError) as caught:
+        require_passed(check(load_plugins(files=[file], environment={}), "twovalues"))
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_excuses_of_another_form_are_refused(tmp_path):
+    (tmp_path / "noexcuse.py").write_text("ZOO_EXCUSED_CHECKS = ['all']\n")
+    with pytest.raises(UsageError, match=r"must be \{id: \{check: reason\}\}"):
+        check(load_plugins(files=[tmp_path / "noexcuse.py"], environment={}), "noexcuse")
+
+
+def test_a_deprecated_name_warns_with_its_successor():
+    from zoo.testing.conformance import check_model
+
+    host = load_plugins(files=[TOYS / "toyzoo.py"], environment={})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_model(host, "toyzoo/tiny", image_sizes=(12,))
+    [warning] = [one for one in caught if one.category is DeprecationWarning and "conformance" in str(one.message)]
+    assert "use zoo.testing.check" in str(warning.message)
+    assert warning.filename == __file__
+
+
+class TestBrierOfTheOptions(MetricChecks):
+    """The classes make a test of each check, and this one passes them."""
+
+    name = "brokenothers/directions"
+    files = (str(TOYS / "brokenothers.py"),)
+    excused = {"directions": "broken on purpose", "intervals": "not needed here"}  # noqa: RUF012
+    options = Options()

@@ -1,0 +1,121 @@
+"""The conformance kit on plugins that are broken on purpose: each check catches the one that is made for it.
+
+Launchers that lie are in tests/run/test_launchers.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from zoo.host import load_plugins
+from zoo.specs import ChannelSpec, DatasetSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
+from zoo.testing import listeners, plugins
+from zoo.testing.kit import Options, checks_of
+from zoo.testing.outcome import run_check
+
+TOYS = Path(__file__).parents[1] / "toys"
+HOST = load_plugins(files=sorted(TOYS.glob("broken*.py")), environment={})
+OPTIONS = Options(sizes=(16, 17), simulator="zoo_testing/painter")
+KINDS = (ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, MetricSpec, TaskSpec)
+BROKEN = {
+    (kind.kind, spec.name.replace("_", "-")): spec
+    for kind in KINDS
+    for spec in HOST.specs_of(kind)
+    if spec.namespace.startswith("broken")
+}
+TRAINED = {"training", "chance", "weights-file", "resume", "equivariance-after-training"}
+CASES = [
+    pytest.param(kind, name, id=f"{kind}-{name}", marks=[pytest.mark.slow] if name in TRAINED else [])
+    for kind, name in BROKEN
+]
+
+
+def outcome_of(spec, name):
+    from zoo.testing.toys import with_toys
+
+    checks, subject = checks_of(with_toys(HOST), spec, options=OPTIONS)
+    [check] = [one for one in checks if one.name == name]
+    return run_check(check, subject, full_id=spec.id, kind=spec.kind)
+
+
+def test_the_broken_plugins_are_loaded():
+    assert [record.trace for record in HOST.records.values() if record.state == "broken"] == []
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_each_check_has_something_broken(kind):
+    needed = set()
+    for spec in BROKEN.values():
+        if isinstance(spec, kind):
+            needed |= {check.name for check in checks_of(HOST, spec, options=OPTIONS)[0]}
+    assert {name for of, name in BROKEN if of == kind.kind} == needed
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_each_check_catches_what_it_is_made_for(kind, name):
+    outcome = outcome_of(BROKEN[kind, name], name)
+    assert outcome.state == "failed", outcome
+    assert outcome.problem
+    assert outcome.hint
+
+
+LISTENERS = {
+    "run-that-ends-well": "def zoo_epoch_ended(epoch):\n    raise RuntimeError('no epochs')",
+    "run-that-fails": "def zoo_run_finished(result):\n    result['test']",
+    "quiet": "def zoo_run_started(cell):\n    print('off we go')",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", listeners.CHECKS, ids=lambda check: check.name)
+def test_each_check_of_listeners_catches_what_it_is_made_for(check, tmp_path):
+    name = f"broken_{check.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(f"from zoo import hookimpl\n@hookimpl\n{LISTENERS[check.name]}\n")
+    host = load_plugins(files=[tmp_path / f"{name}.py"], environment={})
+    assert listeners.listens(host, name)
+    subject = listeners.ListenerSubject(host=host, namespace=name)
+    assert run_check(check, subject, full_id=name, kind="listener").state == "failed"
+
+
+MODEL = "from zoo import ModelSpec, hookimpl\n@hookimpl\ndef zoo_models():\n    return [ModelSpec(id='NAME/net', {})]\n"
+COMMAND = """
+import click
+from zoo import hookimpl
+
+@hookimpl
+def zoo_commands():
+    @click.command(context_settings={{"ignore_unknown_options": {unknown}}})
+    @click.option("--loud"{help})
+    @click.argument("rest", nargs=-1)
+    def greet(loud, rest):
+        {doc}
+    return [greet]
+"""
+PLUGINS = {
+    "loads": "raise ImportError('no such luck')",
+    "metadata": "",
+    "light-import": "import numpy\n",
+    "silent-import": "import os\nos.write(1, b'hello')\n",
+    "second-process": "import os\n" + MODEL.replace("NAME/net'", "NAME/net%s' % os.getpid()").format("target='a:b'"),
+    "targets": MODEL.format("target='NAME:absent'"),
+    "summaries": MODEL.format("target='NAME:hookimpl'"),
+    "command-help": COMMAND.format(unknown="False", help="", doc='"""Greet."""'),
+    "command-usage": COMMAND.format(unknown="True", help=", help='Greet loudly.'", doc='"""Greet."""'),
+}
+
+
+@pytest.mark.parametrize("check", plugins.CHECKS, ids=lambda check: check.name)
+def test_each_check_of_plugins_catches_what_it_is_made_for(check, tmp_path):
+    name = f"broken_{check.name.replace('-', '_')}"
+    text = textwrap.dedent(PLUGINS[check.name]).replace("NAME", name)
+    (tmp_path / f"{name}.py").write_text(text)
+    host = load_plugins(files=[tmp_path / f"{name}.py"], environment={})
+    if check.name == "metadata":
+        host.records[name] = dataclasses.replace(host.records[name], version="?")
+    subject = plugins.PluginSubject(host=host, namespace=name)
+    outcome = run_check(check, subject, full_id=name, kind="plugin")
+    assert outcome.state == "failed", outcome

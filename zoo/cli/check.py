@@ -1,0 +1,120 @@
+"""`zoo check`: runs the conformance kit on a plugin, an id or a file, and shows what to mend."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+
+from zoo.cli.complete import COMPLETE
+from zoo.cli.context import console, echo, host_of, print_json, rewrite_line
+from zoo.errors import UsageError
+from zoo.paths import user_path
+
+if TYPE_CHECKING:
+    from zoo.testing.outcome import Outcome, State
+
+_STYLES: dict[State, str] = {"passed": "green", "failed": "bold red", "excused": "yellow", "not applicable": "dim"}
+
+
+@click.command()
+@click.argument("target", metavar="PLUGIN|ID|FILE.py", shell_complete=COMPLETE["ids"])
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE",
+    help="Change a parameter of the data set, or a hyper-parameter of the model.",
+)  # fmt: skip
+@click.option(
+    "--excuse", "excuses", multiple=True, metavar="CHECK=REASON", help="Skip a check, for a reason that is shown."
+)
+@click.option("--simulator", default="", help="Render populations with this simulator.")
+@click.option("--data", default="", help="Render scenes of this population with the simulator, too.")
+@click.option("--trainings/--no-trainings", default=True, help="Train models in small runs, too.")
+@click.option("--all", "everything", is_flag=True, help="List checks that passed or do not apply, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def check(
+    ctx: click.Context,
+    target: str,
+    settings: tuple[str, ...],
+    excuses: tuple[str, ...],
+    simulator: str,
+    data: str,
+    trainings: bool,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Check that a plugin, or one thing that it offers, keeps its contracts.
+
+    The exit code is 1 if a check fails.
+
+    \b
+    zoo check mynets                           everything that a plugin offers
+    zoo check mynets/tiny --set width=16       one model, with other hyper-parameters, too
+    zoo check ./mynets.py                      a file that is not installed
+    """
+    import logging
+
+    from zoo.host import load_plugins
+    from zoo.plan.overrides import parse_settings
+    from zoo.testing.kit import Options, outcomes
+
+    options = Options(params=parse_settings(list(settings)), simulator=simulator, data=data, trainings=trainings)
+    if target.endswith(".py"):
+        host, name = load_plugins(files=[target]), user_path(target).stem.lower()
+    else:
+        host, name = host_of(ctx), target
+    found: list[Outcome] = []
+    level = logging.getLogger().level
+    logging.getLogger().setLevel(logging.CRITICAL)  # faults are in the table, notes on runs concern nobody
+    try:
+        for outcome in outcomes(host, name, excused=_reasons(excuses), options=options):
+            found.append(outcome)
+            if not as_json and os.isatty(2):
+                rewrite_line(f"{outcome.id}: {outcome.check}")
+    finally:
+        logging.getLogger().setLevel(level)
+    failed = [one for one in found if one.state == "failed"]
+    if as_json:
+        from zoo.schema import plain
+
+        print_json([plain(one) for one in found])
+        ctx.exit(1 if failed else 0)
+    if os.isatty(2):
+        rewrite_line("")
+    _print_table(found if everything else [one for one in found if one.state in ("failed", "excused")])
+    counts = Counter(one.state for one in found)
+    echo(", ".join(f"{counts[state]} {state}" for state in _STYLES if counts[state]))
+    if failed:
+        echo(f"Why, and how to test it: docs/plugins.md; one thing alone: zoo check {failed[0].id} --all", err=True)
+    ctx.exit(1 if failed else 0)
+
+
+def _print_table(shown: list[Outcome]) -> None:
+    from rich.table import Table
+
+    from zoo.cli.terminal import styled
+
+    if not shown:
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("id", "check", "state", "what, where, next"):
+        table.add_column(name, overflow="fold", no_wrap=name == "state")
+    for one in shown:
+        place = f" ({one.where})" if one.where else ""
+        text = f"{one.problem or one.holds}{place} {one.hint}".strip()
+        table.add_row(one.id, one.check, styled(one.state, _STYLES[one.state]), text)
+    console().print(table)
+
+
+def _reasons(texts: tuple[str, ...]) -> dict[str, str]:
+    """Return CHECK=REASON texts as a dictionary.
+
+    Raises:
+        UsageError: A text is not of this form.
+    """
+    pairs = [text.partition("=") for text in texts]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise UsageError(f"--excuse {wrong[0]}: expected CHECK=REASON.")
+    return {name.strip(): reason for name, _, reason in pairs}

@@ -1,0 +1,205 @@
+"""Checks of simulators: images of scenes that every simulator must render, and of masses that it declares."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo import registry
+from zoo.budgets import BUDGETS
+from zoo.global_state import changed_settings
+from zoo.lensing.instrument import Instrument
+from zoo.plan.overrides import data_params
+from zoo.specs import DatasetSpec, SimulatorSpec
+from zoo.testing.outcome import ConformanceError, NotApplicable, case, named, require
+from zoo.testing.scenes import arrays_of
+from zoo.testing.toys import lenses
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+    from zoo.lensing.scenes import Scenes
+
+IMAGES = 6
+INSTRUMENTS = (
+    Instrument(image_size=32, pixel_scale=0.12),
+    Instrument(image_size=33, pixel_scale=0.1, over_sampling=1, psf="none"),
+)
+
+
+@dataclass
+class SimulatorSubject:
+    """A simulator with the scenes that it renders.
+
+    Args:
+        host: The plugins.
+        spec: Spec of the simulator.
+        dataset: Id or name of a population whose scenes it renders as well; "" for the kit's own only.
+    """
+
+    host: Host
+    spec: SimulatorSpec
+    dataset: str = ""
+    cached: dict[str, Any] = field(default_factory=dict)
+
+    def cases(self) -> Iterator[tuple[Instrument, Scenes]]:
+        """Yield instruments and scenes."""
+        for instrument in INSTRUMENTS:
+            with case(f"{instrument.image_size} x {instrument.image_size} pixels, PSF {instrument.psf}"):
+                yield instrument, lenses(np.arange(IMAGES), "conformance")
+        if self.dataset:
+            spec = registry.find(self.host, DatasetSpec, self.dataset)
+            population = registry.load_target(spec)(**data_params(spec, BUDGETS["smoke"], {}))
+            with case(spec.id):
+                yield population.instrument, population.sample(np.arange(IMAGES), "conformance")
+
+    def render(self, scenes: Scenes, instrument: Instrument, *, expected_images: int = IMAGES) -> NDArray[np.floating]:
+        """Return images [n, H, W] as the target makes them."""
+        target = registry.load_target(self.spec)
+        found = target(scenes, instrument, device="cpu", expected_images=expected_images)
+        pixels: NDArray[np.floating] = found.source.detach().cpu().numpy()
+        return pixels
+
+    def works(self) -> None:
+        """Leave a check out where the target fails.
+
+        Raises:
+            NotApplicable: It fails, which the check 'renders' reports.
+        """
+        if "works" not in self.cached:
+            try:
+                renders(self)
+                self.cached["works"] = True
+            except Exception:
+                self.cached["works"] = False
+        if not self.cached["works"]:
+            raise NotApplicable("it renders nothing, see the check 'renders'")
+
+
+def signature(subject: SimulatorSubject) -> None:
+    """The target is called as render(scenes, instrument, *, device, expected_images)."""
+    target = registry.load_target(subject.spec)
+    try:
+        form = inspect.signature(target)
+    except (TypeError, ValueError):
+        raise NotApplicable("its signature cannot be read") from None
+    try:
+        form.bind(None, None, device="cpu", expected_images=1)
+    except TypeError as error:
+        raise ConformanceError(
+            f"{subject.spec.target}{form} does not take the arguments of the contract: {error}.",
+            hint="Write: def render(scenes, instrument, *, device, expected_images)",
+        ) from error
+
+
+def renders(subject: SimulatorSubject) -> None:
+    """Images have the shape of the instrument, one for each scene, and hold light."""
+    from zoo.lensing.observe import Rendered
+
+    for instrument, scenes in subject.cases():
+        target = registry.load_target(subject.spec)
+        found = target(scenes, instrument, device="cpu", expected_images=IMAGES)
+        require(isinstance(found, Rendered), f"It returns a {type(found).__name__}, not a Rendered.")
+        images = found.source.detach().cpu().numpy()
+        shape = (IMAGES, instrument.image_size, instrument.image_size)
+        require(images.shape == shape, f"Images of shape {images.shape}, not {shape}.")
+        require(not (images == 0).all((1, 2)).any(), "An image is empty.")
+
+
+def finite(subject: SimulatorSubject) -> None:
+    """Images are finite, and nowhere negative beyond rounding."""
+    subject.works()
+    for instrument, scenes in subject.cases():
+        images = subject.render(scenes, instrument)
+        require(bool(np.isfinite(images).all()), "Images are not finite.")
+        require(bool(images.min() >= -1e-3 * images.max()), "Images hold negative light.", hint="Add no noise or sky.")
+
+
+def noiseless(subject: SimulatorSubject) -> None:
+    """The same scenes give the same images twice: the core adds sky and noise."""
+    subject.works()
+    for instrument, scenes in subject.cases():
+        same = np.array_equal(subject.render(scenes, instrument), subject.render(scenes, instrument))
+        require(same, "The same scenes give other images the second time.", hint="Draw no random numbers.")
+
+
+def batch_independence(subject: SimulatorSubject) -> None:
+    """An image does not depend on the other scenes of its batch, nor on their order."""
+    subject.works()
+    for instrument, scenes in subject.cases():
+        together = subject.render(scenes, instrument)
+        for some in (np.array([2, 3]), np.array([5]), np.array([4, 0, 1])):
+            alone = subject.render(scenes[some], instrument)
+            require(np.array_equal(together[some], alone), "An image depends on its batch.")
+
+
+def scenes_kept(subject: SimulatorSubject) -> None:
+    """Rendering leaves the scenes as they are."""
+    subject.works()
+    for instrument, scenes in subject.cases():
+        before = copy.deepcopy(dict(arrays_of(scenes)))
+        subject.render(scenes, instrument)
+        for name, values in arrays_of(scenes):
+            require(np.array_equal(values, before[name], equal_nan=True), f"It changes {name} of the scenes.")
+
+
+def linear(subject: SimulatorSubject) -> None:
+    """A source of twice the brightness gives images of twice the brightness."""
+    subject.works()
+    instrument, scenes = INSTRUMENTS[0], lenses(np.arange(IMAGES), "conformance")
+    source: Any = scenes.source
+    brighter = dataclasses.replace(scenes, source=dataclasses.replace(source, intensity=2 * source.intensity))
+    once, twice = subject.render(scenes, instrument), subject.render(brighter, instrument)
+    require(
+        bool(np.allclose(twice, 2 * once, rtol=1e-3, atol=1e-4 * once.max())),
+        "A source of twice the brightness does not give images of twice the brightness.",
+        hint="Return noiseless counts without a scaling; the core scales them.",
+    )
+
+
+def masses(subject: SimulatorSubject) -> None:
+    """Every kind of mass that its spec declares changes the images."""
+    if not subject.spec.masses:
+        raise NotApplicable("its spec declares no masses beside halo, shear and point masses")
+    subject.works()
+    for instrument, scenes in subject.cases():
+        together = subject.render(scenes, instrument)
+        for name in subject.spec.masses:
+            with_mass = subject.render(_with_mass(scenes, name), instrument)
+            seen = np.abs(with_mass - together).max((1, 2)) > 1e-3 * together.max((1, 2))
+            require(bool(seen.all()), f"its spec declares masses={name!r}, but it renders the same images without them")
+
+
+def global_state(subject: SimulatorSubject) -> None:
+    """Rendering leaves the settings of torch, NumPy and Python as they are."""
+    changed: dict[str, str] = {}
+    with changed_settings(changed):
+        subject.works()
+        subject.render(lenses(np.arange(2), "conformance"), INSTRUMENTS[0])
+    require(not changed, f"It changes {'; '.join(changed.values())}.", hint="Set nothing that all code shares.")
+
+
+def _with_mass(scenes: Scenes, name: str) -> Scenes:
+    """Return scenes with a mass that `SimulatorSpec.masses` names, large enough to be seen."""
+    from zoo.lensing.scenes import Multipoles, TruncatedHaloes
+
+    one = np.ones(len(scenes))
+    if name == "multipoles":
+        bent = Multipoles(amplitude_3=0.1 * one, angle_3=one, amplitude_4=0.1 * one, angle_4=one)
+        return dataclasses.replace(scenes, multipoles=bent)
+    column = one[:, None]
+    haloes = TruncatedHaloes(
+        x=column, y=column, einstein_radius=0.5 * column, scale_radius=0.5 * column, truncation_radius=2 * column
+    )
+    return dataclasses.replace(scenes, truncated_haloes=haloes)
+
+
+CHECKS = named(
+    signature, renders, finite, noiseless, batch_independence, scenes_kept, linear, masses, global_state,
+)  # fmt: skip
