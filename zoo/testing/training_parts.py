@@ -29,7 +29,7 @@ def check_augmentation(host: Host, name: str) -> None:
         first, again, other = found
         for each in found:
             shape = tuple(each.shape) if isinstance(each, torch.Tensor) else type(each).__name__
-            _require(shape == tuple(images.shape), f"{spec.id} returns {shape} for images {tuple(images.shape)}")
+            _require(shape == tuple(images.shape), f"{spec.id} returns {shape}; its images are {tuple(images.shape)}")
             _require(each.dtype == images.dtype, f"{spec.id} returns {each.dtype} for {images.dtype}")
             _require(bool(each.isfinite().all()), f"{spec.id} returns values that are not finite")
         _require(torch.equal(images, kept), f"{spec.id} changes the images that it is given")

@@ -97,7 +97,7 @@ def _augmentation(target: Callable[..., Any], of: str) -> Callable[[Tensor, torc
         found = _called(target, of, images, generator)
         if not isinstance(found, Tensor) or (found.shape, found.dtype) != (images.shape, images.dtype):
             what = f"{tuple(found.shape)}, {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
-            raise TrainingError(f"{of} returns {what} for images {tuple(images.shape)}, {images.dtype}.")
+            raise TrainingError(f"{of} returns {what}; its images are {tuple(images.shape)}, {images.dtype}.")
         return found
 
     return changed
