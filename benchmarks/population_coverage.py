@@ -2,6 +2,7 @@
 
     uv run python benchmarks/population_coverage.py RUN                      # print the record
     uv run python benchmarks/population_coverage.py RUN --write --picture P  # keep it in benchmarks/results/, draw one
+    uv run python benchmarks/population_coverage.py RUN --of subhalo         # populations of one class, too
 
 RUN is the folder of a result of `zoo bench --task regress:NAME`. Populations are drawn from its test images: the
 location and the spread of a normal distribution are drawn, and lenses without replacement with weights that give their
@@ -79,15 +80,14 @@ def coverage(found: list[Drawn], kind: str, level: float) -> str:
     return f"{hits / len(found):.3f} ({least:.3f} to {most:.3f})"
 
 
-def record(result: Finished, *, count: int, lenses: tuple[int, ...], seed: int, picture: Path | None) -> Iterator[str]:
+def record(
+    result: Finished, *, count: int, lenses: tuple[int, ...], of: tuple[str, ...], seed: int, picture: Path | None
+) -> Iterator[str]:
     """Yield the lines of the record."""
     assert isinstance(result.test, Measures)
     [target] = result.targets
     arrays, _ = read_arrays(result.run_dir / PREDICTIONS)
     answers, truth = (np.asarray(arrays[f"test.{name}"], np.float64) for name in ("logits", "labels"))
-    # Weights of earlier versions state no quantiles; the validation split is drawn like the training split.
-    quantiles = target.quantiles or np.quantile(arrays["val.labels"], np.linspace(0, 1, QUANTILES)).tolist()
-    prior = TrainingPrior.of_quantiles(np.array(quantiles), narrowest=float(np.exp(answers[:, 1]).min()))
     counts = {split: sum(images) for split, images in result.data.counts.items()}
     cell = result.cell
     yield f"# Regression of {target.name.replace('_', ' ')}, and of populations"
@@ -114,24 +114,33 @@ def record(result: Finished, *, count: int, lenses: tuple[int, ...], seed: int, 
         "Normal distributions with a location between the 20 and the 80 % quantile of the training images and a "
         "spread of 0.2 to 0.8 of the standard deviation of the test images, drawn from the test images. *product*: the "
         "product of the single posteriors, without dividing by the distribution of the training images. In brackets "
-        "95 % (Wilson); the width and the mean size of the error are in units of the standard deviation of the "
-        "training images."
+        "95 % (Wilson); width of 68 % and mean size of the error are in units of the standard deviation of the "
+        "training images. The distribution that is divided out is that of the validation images of the same class."
     )
     yield ""
-    yield "| lenses | posterior | 68 % hold the mean | 95 % hold the mean | width of 68 % | mean size of the error |"
-    yield "| ---: | --- | ---: | ---: | ---: | ---: |"
-    for number in lenses:
-        found = list(populations(answers, truth[:, 0], prior, count=count, lenses=number, seed=seed))
-        for kind, words in (("right", "prior divided out"), ("product", "product")):
-            posteriors = [getattr(one, kind) for one in found]
-            width = np.mean([np.subtract(*one.interval(0.68)[::-1]) for one in posteriors]) / target.scale
-            error = np.mean([abs(one.mean() - each.mean) for one, each in zip(posteriors, found, strict=True)])
-            yield (
-                f"| {number} | {words} | {coverage(found, kind, 0.68)} | {coverage(found, kind, 0.95)} | {width:.3f} | "
-                f"{error / target.scale:.3f} |"
-            )
-        if picture is not None and number == lenses[-1]:
-            draw_population(picture, {target.name: found[0].right}, truths={target.name: found[0].mean})
+    yield "| class | lenses | posterior | 68 % hold the mean | 95 % hold the mean | width of 68 % | mean error |"
+    yield "| --- | ---: | --- | ---: | ---: | ---: | ---: |"
+    for name in ("", *of):
+        chosen = {
+            split: arrays[f"{split}.classes"] == result.classes.index(name) if name else slice(None)
+            for split in ("val", "test")
+        }
+        # The validation split is drawn like the training split, and states the classes of its images.
+        quantiles = np.quantile(arrays["val.labels"][chosen["val"], 0], np.linspace(0, 1, QUANTILES))
+        own, true = answers[chosen["test"]], truth[chosen["test"], 0]
+        prior = TrainingPrior.of_quantiles(quantiles, narrowest=float(np.exp(own[:, 1]).min()))
+        for number in lenses:
+            found = list(populations(own, true, prior, count=count, lenses=number, seed=seed))
+            for kind, words in (("right", "prior divided out"), ("product", "product")):
+                posteriors = [getattr(one, kind) for one in found]
+                width = np.mean([np.subtract(*one.interval(0.68)[::-1]) for one in posteriors]) / target.scale
+                error = np.mean([abs(one.mean() - each.mean) for one, each in zip(posteriors, found, strict=True)])
+                yield (
+                    f"| {name or 'all'} | {number} | {words} | {coverage(found, kind, 0.68)} | "
+                    f"{coverage(found, kind, 0.95)} | {width:.3f} | {error / target.scale:.3f} |"
+                )
+            if picture is not None and number == lenses[-1]:
+                draw_population(picture, {target.name: found[0].right}, truths={target.name: found[0].mean})
 
 
 def main() -> None:
@@ -140,14 +149,15 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--populations", type=int, default=200)
     parser.add_argument("--lenses", type=int, nargs="+", default=[20, 100])
+    parser.add_argument("--of", nargs="*", default=[], metavar="CLASS")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--picture", type=Path)
     given = parser.parse_args()
     lines = []
     for line in record(
-        good_result(given.run), count=given.populations, lenses=tuple(given.lenses), seed=given.seed,
-        picture=given.picture,
+        good_result(given.run), count=given.populations, lenses=tuple(given.lenses), of=tuple(given.of),
+        seed=given.seed, picture=given.picture,
     ):  # fmt: skip
         print(line, flush=True)
         lines.append(line)

@@ -1,11 +1,11 @@
 """Measure what the residual of a fitted smooth lens adds to a network's score: with and without the channel.
 
-    uv run python benchmarks/residual_channel.py --store DIR                # trains what is missing; half an hour
+    uv run python benchmarks/residual_channel.py --store DIR                # trains what is missing
     uv run python benchmarks/residual_channel.py --store DIR --write        # also writes the result's Markdown
+    uv run python benchmarks/residual_channel.py --store DIR --budget smoke --phases "" --arm image:4
 
-Model B at the published masses, 64 x 64 pixels, p4m from random weights; the first half of the epochs sees masses
-U(1, 4). The network without the channel is trained for as many epochs as the others, and for more of them, which take
-the time of the fits.
+Model B at the published masses, from random weights, one seed. An arm is the channels of a network and its number of
+epochs; the image alone may have more of them, which take the time of the fits.
 """
 
 from __future__ import annotations
@@ -17,19 +17,7 @@ from pathlib import Path
 import zoo
 
 RESULT = Path(__file__).parent / "results" / "residual_channel.md"
-SIZES = {"val_images": 512, "test_images": 1024}
-
-
-def settings(epochs: int, *, images: int, channels: str) -> dict[str, object]:
-    """Return the settings of a training whose first half has larger masses."""
-    first = epochs // 2
-    return {
-        **SIZES,
-        "train_images": images,
-        "train.phases": f"mass_scale=U(1,4)*{first}, mass_scale=1*{epochs - first}",
-        "data.channels": channels,
-        "batch_size": 32,
-    }
+ARMS = ("image,residual_centred:8", "image,residual:8", "image:8", "image:28")
 
 
 def main() -> None:
@@ -37,25 +25,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--model", default="p4m", help="network")
-    parser.add_argument("--images", type=int, default=2048, help="number of training images of each phase")
-    parser.add_argument("--epochs", type=int, default=8, help="number of epochs with a channel")
-    parser.add_argument("--more", type=int, default=28, help="number of epochs without one for equal compute")
+    parser.add_argument("--budget", default="laptop", help="numbers and size of the images")
+    parser.add_argument("--phases", default="mass_scale=U(1,4)*1, mass_scale=1*1", help="train.phases, one epoch each")
+    parser.add_argument("--arm", action="append", help="CHANNELS:EPOCHS")
     parser.add_argument("--write", action="store_true", help=f"write {RESULT.name}")
     options = parser.parse_args()
-    arms = [
-        ("image,residual_centred", options.epochs),
-        ("image", options.epochs),
-        ("image", options.more),
-        ("image,residual", options.epochs),
-    ]
+    arms = options.arm or list(ARMS)
     lines = [
         "| channels | epochs | macro AUC (95 %) | training loss | validation loss |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
-    for channels, epochs in arms:
+    for arm in arms:
+        channels, _, number = arm.partition(":")
+        epochs = int(number)
+        phases = options.phases.replace("*1", f"*{epochs // 2}")
         [result] = zoo.bench(
-            options.model, "modelB", budget="laptop", device="cpu", baselines=False, store=options.store,
-            settings=settings(epochs, images=options.images, channels=channels),
+            options.model, "modelB", budget=options.budget, device="cpu", baselines=False, store=options.store,
+            settings={"test_images": 1024, "epochs": epochs, "train.phases": phases, "data.channels": channels},
         )  # fmt: skip
         if result.status != "ok":
             raise SystemExit(result.error)
@@ -68,14 +54,16 @@ def main() -> None:
         )
         print(lines[-1], flush=True)
     if options.write:
-        given = f"--model {options.model} --images {options.images} --epochs {options.epochs} --more {options.more}"
+        size, sizes = result.data.image_shape[1], result.cell.sizes
+        given = f'--model {options.model} --budget {options.budget} --phases "{options.phases}"'
+        given += "".join(f" --arm {arm}" for arm in arms)
         rows = "\n".join(lines)
         RESULT.write_text(
             "# The residual of a fitted smooth lens as a channel\n\n"
             f"Written by `uv run python benchmarks/residual_channel.py --store DIR {given} --write`: Model B at the "
-            f"published masses, {options.images:,} training images of 64 x 64 pixels in each phase, 1,024 test images, "
-            f"`{options.model}` from random weights, one seed. The losses are those of the epoch whose weights were "
-            "kept. The second row of the image alone has more epochs in place of the fits.\n\n"
+            f"published masses, {sizes['train']:,} training images of {size} x {size} pixels, {sizes['test']:,} test "
+            f"images, `{options.model}` from random weights, one seed. The losses are those of the epoch whose weights "
+            "were kept; chance is 1.099. Epochs are equal, compute is not: the time of the fits is not counted.\n\n"
             f"{rows}\n\n"
             "`residual` fits the halo's centre, too; `residual_centred` fixes it in the middle of the image, where it "
             "lies in every image of this population.\n"

@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from zoo.benching import bench, bench_study, bench_suite
     from zoo.errors import ZooError
     from zoo.hookspecs import hookimpl
-    from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
+    from zoo.specs import (
+        AugmentationSpec,
+        ChannelSpec,
+        DatasetSpec,
+        LauncherSpec,
+        LossSpec,
+        MetricSpec,
+        ModelSpec,
+        OptimizerSpec,
+        SimulatorSpec,
+        TaskSpec,
+    )
 
 _HOMES = {
     "bench": "zoo.benching",
@@ -46,15 +57,21 @@ _HOMES = {
     "MetricSpec": "zoo.specs",
     "ModelSpec": "zoo.specs",
     "SimulatorSpec": "zoo.specs",
+    "AugmentationSpec": "zoo.specs",
+    "LossSpec": "zoo.specs",
+    "OptimizerSpec": "zoo.specs",
     "TaskSpec": "zoo.specs",
 }
 
 __all__ = [
+    "AugmentationSpec",
     "ChannelSpec",
     "DatasetSpec",
     "LauncherSpec",
+    "LossSpec",
     "MetricSpec",
     "ModelSpec",
+    "OptimizerSpec",
     "SimulatorSpec",
     "TaskSpec",
     "ZooError",

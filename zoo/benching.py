@@ -214,10 +214,11 @@ def _bench(
             values[name] = [values[name]]
     if values.get("images") is not None:
         values["images"] = user_path(values["images"])
+    launch = Launch(**{one.name: values[one.name] for one in fields(Launch) if one.name in values})
+    values["device"] = launch.device(host, values.get("device", "auto"))
     own = {one.name for one in fields(Request)}
     request = Request(**{name: value for name, value in values.items() if name in own})
     where = Where(**{one.name: values[one.name] for one in fields(Where) if one.name in values})
-    launch = Launch(**{one.name: values[one.name] for one in fields(Launch) if one.name in values})
     plan = plan_bench(host, request, suite=suite, study=study, given=options)
     for problem in plan.problems:
         logging.getLogger(__name__).warning("%s: %s", suite, problem)

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
     from click import Command
 
-    from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
+    from zoo.specs import (
+        AugmentationSpec,
+        ChannelSpec,
+        DatasetSpec,
+        LauncherSpec,
+        LossSpec,
+        MetricSpec,
+        ModelSpec,
+        OptimizerSpec,
+        SimulatorSpec,
+        TaskSpec,
+    )
 
 PROJECT = "zoo"
 API_VERSION = 1
@@ -91,6 +102,21 @@ def zoo_launchers() -> list[LauncherSpec]:  # type: ignore[empty-body]
 @hookspec
 def zoo_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
     """Return additional scores, computed from the stored test predictions of every run."""
+
+
+@hookspec
+def zoo_augmentations() -> list[AugmentationSpec]:  # type: ignore[empty-body]
+    """Return the random changes of training images that this plugin offers."""
+
+
+@hookspec
+def zoo_losses() -> list[LossSpec]:  # type: ignore[empty-body]
+    """Return the losses that this plugin offers for the training."""
+
+
+@hookspec
+def zoo_optimizers() -> list[OptimizerSpec]:  # type: ignore[empty-body]
+    """Return the optimisers that this plugin offers."""
 
 
 @hookspec

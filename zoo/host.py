@@ -26,7 +26,19 @@ from zoo.errors import MissingError, UsageError, ZooError, nearest
 from zoo.isolation import isolate, plugin_code
 from zoo.packages import entry_points, first_party
 from zoo.paths import provide_home, user_path
-from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec, TaskSpec
+from zoo.specs import (
+    AugmentationSpec,
+    ChannelSpec,
+    DatasetSpec,
+    LauncherSpec,
+    LossSpec,
+    MetricSpec,
+    ModelSpec,
+    OptimizerSpec,
+    SimulatorSpec,
+    Spec,
+    TaskSpec,
+)
 
 S = TypeVar("S")
 _ERROR_LENGTH = 400  # characters of the one line that the table of `zoo plugins` shows
@@ -38,6 +50,9 @@ COLLECTED: dict[str, type[Spec]] = {
     "zoo_launchers": LauncherSpec,
     "zoo_metrics": MetricSpec,
     "zoo_tasks": TaskSpec,
+    "zoo_augmentations": AugmentationSpec,
+    "zoo_losses": LossSpec,
+    "zoo_optimizers": OptimizerSpec,
 }
 
 

@@ -44,8 +44,6 @@ def read_phases(value: Any, *, of: str) -> list[PhaseText]:
         UsageError: A phase cannot be read.
     """
     texts = [str(each) for each in value] if isinstance(value, (list, tuple)) else _split(str(value), ",")
-    if not texts:
-        raise UsageError(f"{of}={value!r} holds no phase.", hint=f"{_EXAMPLE}; without phases: --set {of}=none")
     return [_read_phase(text.strip(), of=of) for text in texts]
 
 
@@ -79,7 +77,8 @@ def _shares(weights: list[int], total: int) -> list[int]:
 def _read_phase(text: str, *, of: str) -> PhaseText:
     """Return the phase that "NAME=VALUE NAME=VALUE*EPOCHS" describes."""
     given, _, count = text.rpartition("*")
-    hint = f"Without phases: --set {of}=none" if text.lower() in ("none", "null", "false", "off") else _EXAMPLE
+    switched_off = of == "train.phases" and text.lower() in ("none", "null", "false", "off")
+    hint = f"Without phases: --set {of}=none" if switched_off else _EXAMPLE
     if not re.fullmatch(r"\s*[1-9]\d{0,5}\s*", count):
         raise UsageError(f"{of}: {text!r} does not end with its number of epochs, such as *3.", hint=hint)
     params: dict[str, Any] = {}

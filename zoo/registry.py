@@ -16,7 +16,19 @@ from zoo.errors import MissingError, UsageError, nearest
 from zoo.host import Host, PluginRecord
 from zoo.isolation import plugin_code
 from zoo.packages import code_digest, distributions_by_module, first_party, installed_code, is_editable
-from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec, TaskSpec
+from zoo.specs import (
+    AugmentationSpec,
+    ChannelSpec,
+    DatasetSpec,
+    LauncherSpec,
+    LossSpec,
+    MetricSpec,
+    ModelSpec,
+    OptimizerSpec,
+    SimulatorSpec,
+    Spec,
+    TaskSpec,
+)
 from zoo.version import __version__
 
 S = TypeVar("S", bound=Spec)
@@ -30,6 +42,9 @@ LIST_COMMANDS: dict[type[Spec], str] = {
     LauncherSpec: "zoo list-launchers",
     MetricSpec: "zoo plugins",
     TaskSpec: "zoo plugins",
+    AugmentationSpec: "zoo plugins",
+    LossSpec: "zoo plugins",
+    OptimizerSpec: "zoo plugins",
 }
 _WILDCARDS = frozenset("*?[")
 _PRINTING = threading.RLock()

@@ -208,12 +208,12 @@ class DatasetSpec(Spec):
         """
         if not self.simulated:
             raise ValueError(f"{self.id}: {where} needs a simulated data set")
+        if not text.strip(" ,"):
+            raise ValueError(f"{self.id}: {where} is empty")
         try:
             phases = read_phases(text, of=where)
         except UsageError as error:
             raise ValueError(f"{self.id}: {error}") from error
-        if not phases:
-            raise ValueError(f"{self.id}: {where} is empty")
         self._check_params(where, [name for phase in phases for name in phase.params])
         if paths := [name for phase in phases for name in phase.params if name in self.paths]:
             raise ValueError(f"{self.id}: {where} changes the path {paths[0]!r}")
@@ -321,6 +321,50 @@ class MetricSpec(Spec):
             if direction not in DIRECTIONS:
                 allowed = " or ".join(DIRECTIONS)
                 raise ValueError(f"{self.id}: better[{name!r}] must be {allowed}, not {direction!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationSpec(Spec):
+    """A random change of training images; `--set augment=ID`. Its target is called as
+
+    `augmentation(images, generator) -> torch.Tensor`
+
+    with float images [n, C, H, W] on the device of the training and a `torch.Generator` on the CPU, from which all
+    random numbers are drawn, and returns images of the same shape.
+    """
+
+    kind: ClassVar[str] = "augmentation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSpec(Spec):
+    """A loss of the training; `--set loss=ID`. Its target is called as
+
+    `loss(predictions, labels) -> torch.Tensor`
+
+    with predictions in float32, such as logits [n, K], and labels [n], and returns the mean over the images. The
+    validation loss stays that of the task.
+
+    Args:
+        tasks: Names of the tasks that it can train.
+    """
+
+    kind: ClassVar[str] = "loss"
+
+    tasks: tuple[str, ...] = (CLASSIFY,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSpec(Spec):
+    """An optimiser; `--set optimizer=ID`. Its target is called as
+
+    `optimizer(parameters, *, lr, weight_decay) -> torch.optim.Optimizer`
+
+    with a list of parameters. The schedule multiplies the learning rates that it has at first, and its state dict is
+    part of the checkpoint.
+    """
+
+    kind: ClassVar[str] = "optimizer"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,24 @@ import pytest
 
 from zoo import hookspecs, registry
 from zoo.cli import main
+from zoo.cli.complete import SPECS
 from zoo.host import load_plugins
-from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
+from zoo.plan.cells import make_plan
+from zoo.plan.request import Request
+from zoo.report.page import write_page
+from zoo.report.problems import find_problems
+from zoo.results import store
+from zoo.results.verify import verify_run
+from zoo.run.cell import run_cell
+from zoo.specs import (
+    AugmentationSpec,
+    LossSpec,
+    MetricSpec,
+    OptimizerSpec,
+)
+from zoo.tasks.find import tasks_by_name
 from zoo.testing import Options, check, require_passed
+from zoo.testing.training_parts import check_augmentation, check_loss, check_optimizer
 
 UNTRAINED = Options(sizes=(16,), channels=(1,), classes=(3,), trainings=False)
 
@@ -50,12 +65,12 @@ def test_every_hook_is_in_the_table_with_its_arguments():
 
 
 def test_every_hook_in_the_guide_exists():
-    beginnings = "models|resolve|data|sim|channels|laun|metr|tasks|comm|run|epoch"
+    beginnings = "models|resolve|data|sim|channels|laun|metr|tasks|augm|loss|optimiz|comm|run|epoch"
     assert set(re.findall(rf"\bzoo_(?:{beginnings})\w*", GUIDE)) == set(HOOKS)
 
 
 def test_every_target_contract_of_the_specs_is_in_the_guide():
-    for kind in (ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, LauncherSpec, MetricSpec, TaskSpec):
+    for kind in SPECS:
         assert re.search(rf"^\| `{kind.__name__}` \|", GUIDE, flags=re.M)
         contract = re.search(r"`(\w+)\(", inspect.getdoc(kind) or "")
         if contract:
@@ -124,6 +139,39 @@ def test_network_with_its_own_loss(load):
             options=UNTRAINED,
         )
     )
+
+
+def test_parts_of_a_training(load):
+    host = load("myparts.py")
+    check_augmentation(host, "myparts/flip")
+    check_loss(host, "myparts/focal")
+    check_optimizer(host, "myparts/sgd")
+    kinds = (AugmentationSpec, LossSpec, OptimizerSpec)
+    assert [spec.id for kind in kinds for spec in host.specs_of(kind)] == [
+        "myparts/flip",
+        "myparts/focal",
+        "myparts/sgd",
+    ]
+
+
+def test_task(load, tmp_path, monkeypatch):
+    """It is trained, stored, compared and shown on the page like the tasks of the core."""
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    toy = Path(__file__).parents[1] / "toys" / "toyzoo.py"
+    load("mytask.py")
+    host = load_plugins(files=[tmp_path / "mytask.py", toy], environment={})
+    settings = {"train_images": 90, "val_images": 60, "test_images": 60, "epochs": 2, "batch_size": 30}
+    request = Request(
+        models=["mytask/ranker"], data=["toyzoo/stripes"], budget="smoke", device="cpu", task="mytask/order",
+        settings=settings,
+    )  # fmt: skip
+    [cell] = make_plan(host, request)
+    result = run_cell(host, cell, store.prepare_run(tmp_path / "results", cell), device="cpu")
+    assert result.status == "ok", result.error
+    assert 0 <= result.test.measures["concordance"].value <= 1
+    assert verify_run(result.run_dir, tasks=tasks_by_name(host)).state == "true"
+    write_page(find_problems([result], tasks=tasks_by_name(host)), [], tmp_path / "p.html", tasks=tasks_by_name(host))
+    assert "concordance" in (tmp_path / "p.html").read_text()
 
 
 def test_images(load):

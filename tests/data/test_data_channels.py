@@ -190,6 +190,7 @@ def test_a_cell_has_them_and_fits_of_their_own_do_not(host):
     assert all(not cell.recipe.channels for cell in added)
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_with_them_and_predicts_files(host, tmp_path):
     [cell], _ = cells(host, **CHANNELS)
     run_dir = store.prepare_run(tmp_path / "store", cell)
@@ -227,6 +228,7 @@ def zoo(capsys):
     return run
 
 
+@pytest.mark.slow
 def test_commands_from_simulation_to_prediction(zoo, tmp_path, monkeypatch):
     run_cells_here(monkeypatch)
     monkeypatch.setenv("ZOO_PLUGIN_FILES", "")
@@ -246,6 +248,17 @@ def test_commands_from_simulation_to_prediction(zoo, tmp_path, monkeypatch):
     assert zoo("evaluate", result["run_dir"], "-n", 30, "--device", "cpu", "--json")
     assert zoo("equivariance", result["run_dir"], "--images", tmp_path / "some.npy", "--json")
     assert "factor" in zoo("show", "toychannel/doubled")
+    card = zoo("card", result["run_dir"])
+    assert "toychannel/doubled" in card
+    plain = zoo(
+        "bench", "--model", "toyzoo/tiny", "--data", *sky, "--budget", "smoke", "--device", "cpu", *settings, "--set",
+        "epochs=1", "--store", tmp_path / "store", "--json",
+    )  # fmt: skip
+    assert json.loads(plain)[0]["cell"]["run_id"] != result["cell"]["run_id"]
+    table = zoo("report", "--store", tmp_path / "store", "--md", "--html", tmp_path / "page.html")
+    assert "toyzoo/tiny (channels image, doubled)" in table
+    assert "not all variants" not in table.lower()
+    assert (tmp_path / "page.html").stat().st_size > 10_000
 
 
 def test_a_channel_is_given_images_on_their_device():

@@ -6,7 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 import zoo
-from zoo.models.weights_file import About, read_weights, write_weights
+from zoo.models.about import About
+from zoo.models.weights_file import read_weights, write_weights
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ NETWORKS = (
     "gconv/z2", "gconv/p4", "gconv/p4m", "gconv/p4m_resnet18", "gconv/p4m_convnext", "gconv/octic_small",
     "escnn/c4", "escnn/d4", "e2cnn/d8_2021", "timm/resnet18", "timm/vit_tiny", "timm/convnext_atto",
 )  # fmt: skip
+LARGE = ("gconv/p4m_convnext", "gconv/octic_small", "e2cnn/d8_2021", "timm/resnet18", "timm/vit_tiny")
 
 
 def logits_on_a_gpu(network: nn.Module, *, image_size: int) -> tuple[Tensor, list[str]]:
@@ -27,8 +28,14 @@ def logits_on_a_gpu(network: nn.Module, *, image_size: int) -> tuple[Tensor, lis
         return torch.func.functional_call(network, there, (images,)), copies.found
 
 
-@pytest.mark.parametrize("image_size", [pytest.param(64, marks=pytest.mark.slow), 65])
-@pytest.mark.parametrize("model", NETWORKS)
+@pytest.mark.parametrize(
+    ("model", "image_size"),
+    [
+        pytest.param(model, size, marks=[pytest.mark.slow] if size == 64 or model in LARGE else [])
+        for model in NETWORKS
+        for size in (64, 65)
+    ],
+)
 def test_networks_stay_on_the_device_of_their_images(model, image_size):
     network = Classifier(zoo.create_model(model, image_size=image_size), channels=1).train()
     logits, copies = logits_on_a_gpu(network, image_size=image_size)

@@ -37,7 +37,7 @@ def test_the_hash_is_over_the_tensors_by_name(run_dir):
     path = run_dir / store.WEIGHTS
     digest = hashlib.sha256()
     for name, tensor in sorted(load_file(path).items()):
-        kind = {"torch.float32": "F32", "torch.int64": "I64"}[str(tensor.dtype)]
+        kind = {"torch.float32": "F32", "torch.float64": "F64", "torch.int64": "I64"}[str(tensor.dtype)]
         digest.update(json.dumps([name, kind, list(tensor.shape)]).encode() + tensor.numpy().tobytes())
     assert digest_of(path) == digest.hexdigest() == read_header(path).sha256
 

@@ -43,6 +43,7 @@ def test_widths_follow_the_first_network(toy_host, tmp_path):
     assert "times the cost of gconv/z2" in sentences[0]
 
 
+@pytest.mark.slow
 def test_a_time_is_measured_once(toy_host, tmp_path, monkeypatch):
     first, _ = _plan(toy_host, tmp_path, ["gconv/z2", "toyzoo/tiny"], match="time", seeds=[0, 1])
     monkeypatch.setattr("zoo.plan.match._step_seconds", lambda *values: pytest.fail("measured again"))

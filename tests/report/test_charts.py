@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import numpy as np
 import pytest
 import reportdata
@@ -11,7 +13,7 @@ from zoo.report.blocks import score_table
 from zoo.report.charts import cost_panels, equivariance_panel
 from zoo.report.slices import slice_scores
 from zoo.report.svg import log_ticks, short, ticks
-from zoo.report.thumbnails import to_png
+from zoo.report.thumbnails import residual_address, to_png
 from zoo.results.comparison import group_variants
 
 
@@ -53,6 +55,39 @@ def test_slices_have_equal_sizes_and_the_right_images():
     longest = np.nan_to_num(length) >= np.nanquantile(length, 0.8)
     hits, misses = probabilities[longest, 2][:, None], probabilities[labels != 2, 2][None]
     assert vortex.bins[-1].auc == pytest.approx((hits > misses).mean(), abs=1e-9)
+
+
+def test_slices_of_anomaly_scores_are_areas_against_normal_images():
+    random = np.random.default_rng(1)
+    labels = np.arange(3000) % 3
+    normal = labels == 1
+    snr = random.uniform(10, 30, 3000)
+    mass = np.where(labels == 2, random.uniform(0, 1, 3000), np.nan)
+    scores = random.normal(size=3000) + np.where(labels == 2, 3 * np.nan_to_num(mass), ~normal * (snr - 10) / 10)
+    whole, heavy = slice_scores(
+        scores[:, None], labels, ("a", "plain", "b"), {"snr": snr, "mass": mass}, declared={"snr": "SNR", "mass": "M"},
+        normal=(1,),
+    )  # fmt: skip
+    assert (whole.subject, heavy.subject) == ("any anomaly", "b")
+    for entry, chosen in ((whole, snr >= np.quantile(snr, 0.8)), (heavy, mass >= np.nanquantile(mass, 0.8))):
+        inside = normal & chosen if entry is whole else normal
+        expected = (scores[chosen & ~normal][:, None] > scores[inside][None]).mean()
+        assert entry.bins[-1].auc == pytest.approx(expected, abs=1e-9)
+        assert entry.bins[0].auc < entry.bins[-1].auc - 0.05
+
+
+def test_a_residual_is_white_at_zero_and_red_above_it(tmp_path):
+    from io import BytesIO
+
+    from PIL import Image
+
+    address = residual_address(np.array([[0.0, 9.0], [-9.0, np.nan]]))
+    content = base64.b64decode(address.partition(",")[2])
+    pixels = np.asarray(Image.open(BytesIO(content)).convert("RGB"))[::-1].astype(int)
+    assert pixels[0, 0].min() > 250
+    assert pixels[0, 1].tolist() == [255, 0, 0]
+    assert pixels[1, 0].tolist() == [0, 0, 255]
+    assert pixels[1, 1].min() > 250
 
 
 def test_a_thumbnail_is_a_png_with_the_sky_upright(tmp_path):

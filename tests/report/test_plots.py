@@ -24,6 +24,7 @@ def contents(paths):
     return {path: path.stat().st_mtime_ns for path in paths}
 
 
+@pytest.mark.slow
 def test_pictures_are_complete_pngs(results, tmp_path):
     from matplotlib import pyplot
 

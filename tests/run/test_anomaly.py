@@ -161,6 +161,10 @@ def test_tables_page_pictures_and_card_show_a_task_that_is_no_classification(hos
     assert "ROC curves at low rates of false alarms" in page
     assert "Scores of the classes" in page
     assert "Highest scores of" in page
+    assert "images\nof one class against all normal images" in page
+    write_page(find_problems(runs[:1]), [], tmp_path / "coder.html")  # of the best network, which reconstructs images
+    page = (tmp_path / "coder.html").read_text()
+    assert page.count('alt="reconstruction"') == page.count('alt="residual over noise, -5 to 5"') == 12
     assert "Confusion" not in page
     assert "highest AUROC" in page
     assert [path.name.partition("-")[0] for path in draw_all(runs, tmp_path)] == ["roc", "images"]
@@ -221,7 +225,7 @@ def test_what_does_not_go_together_is_refused_with_what_does(host, request_, mes
 
 
 def test_a_stream_is_refused(host):
-    with pytest.raises(UsageError, match="a stream renders all of them"):
+    with pytest.raises(UsageError, match="trains on some classes only; a stream renders all classes"):
         plan(host, "oddones/coder", stream=True)
 
 

@@ -48,6 +48,21 @@ def test_resources_are_for_all_cells_or_for_models(host, cells):
     assert (normed.gpus, normed.minutes, normed.memory_gb) == (2, 90, 1.5)
 
 
+@pytest.mark.parametrize(
+    ("launcher", "asked", "pairs", "expected"),
+    [
+        ("queue", "auto", ["gpus=1"], "cuda"),  # a login node has none
+        ("queue", "auto", ["cluster/queue.gpus=2"], "cuda"),
+        ("queue", "auto", ["gpus=0"], "cpu"),
+        ("queue", "auto", ["tiny.gpus=1"], "auto"),
+        ("queue", "cpu", ["gpus=1"], "cpu"),
+        ("local", "auto", ["gpus=1"], "auto"),
+    ],
+)
+def test_resources_decide_the_device_of_the_plan(host, launcher, asked, pairs, expected):
+    assert Launch(launcher=launcher, launcher_settings=pairs).device(host, asked) == expected
+
+
 def test_devices_of_a_cell_are_resources(host, cells):
     found = Launch(launcher="queue").resolved(host, cells, gpus=4, nodes=2).resources(cells[0])
     assert (found.gpus, found.nodes, found.tasks_per_node) == (4, 2, 4)

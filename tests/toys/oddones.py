@@ -66,6 +66,10 @@ def _coder(pixels, width):
             SEEN.append(("loss", set(labels.tolist())))
             return self(images).mean()
 
+        def residual_maps(self, images):
+            rebuilt = self.decode(self.encode(images.flatten(1))).view(images.shape)
+            return rebuilt, images - rebuilt
+
     class InTurns(WithLoss):
         """The decoder and the encoder learn in turns."""
 

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from safetensors.torch import load_file
 
 from zoo.errors import UsageError
-from zoo.models.weights_file import Init, read_header, read_weights, write_weights
+from zoo.models.about import Init
+from zoo.models.weights_file import read_header, read_weights, write_weights
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.results import store

@@ -83,6 +83,7 @@ def bench(
     warn_of_broken(host)
     launch: Launch = value_of(Launch, values)
     outlives = registry.find(host, LauncherSpec, launch.launcher).outlives
+    values["device"] = launch.device(host, values["device"])
     where: Where = value_of(Where, values)
     team = where.team()
     settings = parse_settings(list(values["settings"]))

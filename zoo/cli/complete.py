@@ -11,7 +11,19 @@ from click.shell_completion import CompletionItem
 from zoo.budgets import BUDGETS
 from zoo.cli.context import host_of
 from zoo.escaping import one_line
-from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec, TaskSpec
+from zoo.specs import (
+    AugmentationSpec,
+    ChannelSpec,
+    DatasetSpec,
+    LauncherSpec,
+    LossSpec,
+    MetricSpec,
+    ModelSpec,
+    OptimizerSpec,
+    SimulatorSpec,
+    Spec,
+    TaskSpec,
+)
 from zoo.tasks.find import task_name
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
@@ -88,7 +100,10 @@ def _path(kind: str) -> Complete:
     return lambda ctx, parameter, incomplete: [CompletionItem(incomplete, type=kind)]
 
 
-SPECS: tuple[type[Spec], ...] = (ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, LauncherSpec, MetricSpec, TaskSpec)
+SPECS: tuple[type[Spec], ...] = (
+    ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, LauncherSpec, MetricSpec, TaskSpec, AugmentationSpec, LossSpec,
+    OptimizerSpec,
+)  # fmt: skip
 COMPLETE: dict[str, Complete] = {
     "models": _specs(ModelSpec),
     "datasets": _specs(DatasetSpec),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.complete import COMPLETE
+from zoo.cli.complete import COMPLETE, SPECS
 from zoo.cli.context import commands_of, console, echo, host_of, print_json
 from zoo.cli.listing import print_aligned
 from zoo.cli.options import RUNS_IN
@@ -22,7 +22,6 @@ from zoo.escaping import visible
 from zoo.isolation import plugin_code
 from zoo.paths import cache_dir, user_path
 from zoo.schema import plain
-from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -106,7 +105,7 @@ def _find_any(host: Host, name: str) -> Spec:
     from zoo import registry
 
     errors: list[UsageError | MissingError] = []
-    for kind in (ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, LauncherSpec, MetricSpec, TaskSpec):
+    for kind in SPECS:
         if errors and not host.specs_of(kind):
             continue  # a name can be valid although plugins offer no metric
         try:

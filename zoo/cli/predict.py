@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from zoo.host import Host
     from zoo.inference.predict import Prediction
     from zoo.inference.read import Skipped
-    from zoo.models.weights_file import About
+    from zoo.models.about import About
 
 _PROGRESS_SECONDS = 0.2
 
@@ -74,7 +74,8 @@ def predict(
 
     Weights of the task anomaly answer a score for each image, and the share of normal validation images below it; those
     of the task regress answer an estimate with the ends of its 68 and 95 % intervals. --population joins all images to
-    one posterior of their mean, with the distribution of the training images divided out.
+    one posterior of their mean, with the distribution of the training images divided out. An image further from the
+    training images of a classifier than 99.9 % of the validation images has the class "none of these".
 
     WEIGHTS is a name such as p4m.modelA, a file, a run, or hf://owner/name. FILES are .npy, .npz, FITS, PNG, JPEG or
     .safetensors, folders of them, or - for a list of names on stdin. Unreadable files are listed and left out; the
@@ -110,7 +111,7 @@ def predict(
     answers = classify(trained, pictures, preparation=preparation, average=average, batch_size=batch_size)
     style = _as_csv if as_csv else _as_json if as_json else _as_table
     report = _progress(started)
-    with style(columns_of(trained.about)) as show:
+    with style(columns_of(trained.about, detects=bool(trained.detector))) as show:
         for item in answers:
             summary.add(item)
             show(item)
@@ -157,7 +158,7 @@ def _weights_in_words(host: Host, about: About) -> str:
 Show = Callable[["Prediction | Skipped"], None]
 
 
-SHARE = "share_of_validation_below"
+SHARE, CLOSER = "share_of_validation_below", "share_of_validation_closer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,11 +170,13 @@ class Columns:
             their intervals.
         classes: Whether they are probabilities of classes, of which the highest is named.
         calibrated: Whether these probabilities are calibrated.
+        detects: Whether the weights have a detector of images unlike the training images.
     """
 
     names: tuple[str, ...]
     classes: bool
     calibrated: bool = False
+    detects: bool = False
 
     def numbers(self, row: dict[str, Any]) -> list[float]:
         """Return the numbers of an answer in this order."""
@@ -181,10 +184,11 @@ class Columns:
         return [values[name] for name in self.names]
 
 
-def columns_of(about: About) -> Columns:
+def columns_of(about: About, *, detects: bool = False) -> Columns:
     """Return what the answers of some weights hold."""
     if about.outputs is None:
-        return Columns(names=about.classes, classes=True, calibrated=about.temperature is not None)
+        calibrated = about.temperature is not None
+        return Columns(names=about.classes, classes=True, calibrated=calibrated, detects=detects)
     if about.targets:
         from zoo.inference.estimates import estimate_names
 
@@ -194,7 +198,9 @@ def columns_of(about: About) -> Columns:
 
 
 def _row(item: Prediction | Skipped, columns: Columns) -> dict[str, Any]:
+    from zoo.inference.predict import NONE_OF_THESE
     from zoo.inference.read import Skipped
+    from zoo.scores.unlike import UNLIKE
 
     if isinstance(item, Skipped):
         return {"image": item.name, "error": item.reason}
@@ -203,12 +209,17 @@ def _row(item: Prediction | Skipped, columns: Columns) -> dict[str, Any]:
     answers = item.estimates or item.probabilities
     numbers = {name: float(value) for name, value in zip(columns.names, answers, strict=False)}
     if columns.classes:
-        best = columns.names[int(item.probabilities.argmax())]
+        detected = {}
+        if item.closer is not None:
+            detected = {CLOSER: item.closer, "unlike_training_images": item.unlike}
+        if item.unlike:
+            notes.append(f"unlike the training images: more so than {UNLIKE:.1%} of the validation images")
         return {
             "image": item.name,
-            "class": best,
+            "class": NONE_OF_THESE if item.unlike else columns.names[int(item.probabilities.argmax())],
             "probabilities": numbers,
             "calibrated": columns.calibrated,
+            **detected,
             **rest,
         }
     if item.share_below is not None:
@@ -245,7 +256,7 @@ def _as_csv(columns: Columns) -> Iterator[Show]:
         echo(csv_line(values), nl=False)
 
     own = ["class", *(f"p_{name}" for name in columns.names)] if columns.classes else list(columns.names)
-    stated = ["calibrated"] if columns.classes else []
+    stated = [*([CLOSER] if columns.detects else []), *(["calibrated"] if columns.classes else [])]
     write("image", *own, "peak", "noise", "notes", "error", *stated)
 
     def show(item: Prediction | Skipped) -> None:
@@ -256,8 +267,9 @@ def _as_csv(columns: Columns) -> Iterator[Show]:
         form = ".6f" if columns.classes else ".8g"
         numbers = [*([row["class"]] if columns.classes else []), *(f"{value:{form}}" for value in columns.numbers(row))]
         peak_and_noise = [f"{row['peak']:.6g}", f"{row['noise']:.6g}"]
-        calibrated = ["yes" if columns.calibrated else "no" for _ in stated]
-        write(row["image"], *numbers, *peak_and_noise, "; ".join(row["notes"]), "", *calibrated)
+        closer = [f"{row[CLOSER]:.6g}"] if columns.detects else []
+        calibrated = ["yes" if columns.calibrated else "no"] if columns.classes else []
+        write(row["image"], *numbers, *peak_and_noise, "; ".join(row["notes"]), "", *closer, *calibrated)
 
     yield show
 

@@ -187,7 +187,7 @@ def _with_arguments(target: Callable[..., Tensor], spec: ChannelSpec) -> Callabl
 def describe_channels(versions: Mapping[str, str]) -> str:
     """Return "image, residual" for readers of `Recipe.channels`, with versions above the first; "" without any."""
     names = [
-        " ".join([name.rpartition("/")[2], *([version] if version != "1" else [])])
-        for name, version in sorted(versions.items())
+        " ".join([name.rpartition("/")[2], *([number] if number != "1" else [])])
+        for name, number in sorted((name, version.partition(" ")[0]) for name, version in versions.items())
     ]
     return ", ".join([IMAGE, *names]) if names else ""

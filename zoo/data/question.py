@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from zoo.data.split import Split
 from zoo.data.targets import target_values
 from zoo.errors import DataError, UsageError, nearest
+from zoo.plurals import counted
 from zoo.specs import DatasetSpec
 
 RESTRICTED = ("train", "val")
@@ -70,8 +71,9 @@ class Question:
             row, k = (int(found[0]) for found in np.nonzero(undefined))
             bad = sorted({self.classes[label] for label in asked.labels[undefined.any(1)]})
             raise DataError(
-                f"{self.targets[k]} is undefined for {int(undefined.any(1).sum())} of {len(asked)} images of the "
-                f"split '{split.name}', of the class {' and '.join(bad)}; the first is {asked.ids[row]}.",
+                f"{self.targets[k]} is undefined for {int(undefined.any(1).sum())} of "
+                f"{counted(len(asked), 'image')} of the split '{split.name}', of the class {' and '.join(bad)}; "
+                f"the first is {asked.ids[row]}.",
                 hint="Name the classes in which it is defined: --task regress:NAME,classes=A+B",
             )
         return replace(asked, targets=values)

@@ -32,8 +32,8 @@ from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
     from zoo.host import Host
+    from zoo.models.about import About
     from zoo.models.trained import TrainedClassifier
-    from zoo.models.weights_file import About
 
 SHARED = ("image_size", "pixel_scale")
 """Parameters of the data that a network's images always share with those that it was trained on."""

@@ -15,9 +15,13 @@ from zoo.inference.read import Picture, Skipped
 from zoo.inference.resample import SAME_SCALE, resample_image, seen_part
 from zoo.models.pixels import FAR, far_outside, peak_and_noise
 from zoo.plurals import counted
+from zoo.scores.unlike import UNLIKE, Detector
 
 if TYPE_CHECKING:
     from zoo.models.trained import TrainedClassifier
+
+NONE_OF_THESE = "none of these"
+"""Class of an image that is unlike the training images."""
 
 MOST_PADDING = 0.5
 """Images that leave a larger share of what the network sees empty are not classified."""
@@ -71,6 +75,8 @@ class Prediction:
         notes: Further remarks on the image.
         share_below: Share of the validation images with a lower answer, of a task with one number for an image.
         estimates: Values and intervals of the truths that the network estimates; see `zoo.inference.estimates`.
+        closer: Share of the validation images that are closer to the training images; None for weights without a
+            detector (`zoo.scores.unlike`).
     """
 
     name: str
@@ -82,6 +88,12 @@ class Prediction:
     notes: tuple[str, ...] = ()
     share_below: float | None = None
     estimates: tuple[float, ...] = ()
+    closer: float | None = None
+
+    @property
+    def unlike(self) -> bool:
+        """Whether the image is unlike the training images, so that none of the classes describes it."""
+        return self.closer is not None and self.closer >= UNLIKE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +254,8 @@ def _answer(
     peak, noise = peak_and_noise(images)
     pixels = trained.about.pixels
     unusual = far_outside(peak, pixels.peak) | far_outside(noise, pixels.noise)
+    detector = Detector.of(trained.detector)
+    closer = None if detector is None else detector.share_below(images)
     number = iter(range(len(prepared)))
     for item in items:
         if isinstance(item, Skipped):
@@ -261,6 +275,7 @@ def _answer(
             notes=item.notes,
             share_below=None if shares is None else float(shares[i]),
             estimates=tuple(estimated[i]),
+            closer=None if closer is None else float(closer[i]),
         )
 
 
@@ -273,7 +288,7 @@ class Summary:
 
     def __init__(self, trained: TrainedClassifier) -> None:
         self.trained = trained
-        self.predicted = self.skipped = self.unusual = self.assumed = 0
+        self.predicted = self.skipped = self.unusual = self.assumed = self.unlike = 0
         self._peaks: list[float] = []
         self._noises: list[float] = []
 
@@ -284,6 +299,7 @@ class Summary:
             return
         self.predicted += 1
         self.unusual += item.unusual
+        self.unlike += item.unlike
         self.assumed += item.scale_assumed
         if item.unusual:
             self._peaks.append(item.peak)
@@ -297,6 +313,11 @@ class Summary:
             lines.append(
                 f"the pixel scale of {self.assumed:,} of {counted(self.predicted, 'image')} is not stated; that of the "
                 f"training images, {about.pixel_scale:g} arcsec, is assumed (--pixel-scale overrides it)"
+            )
+        if self.unlike:
+            lines.append(
+                f"{self.unlike:,} of {counted(self.predicted, 'image')} are unlike the training images: further from "
+                f"them than {UNLIKE:.1%} of the validation images; their class is given as '{NONE_OF_THESE}'"
             )
         if self.unusual:
             low, middle, high = about.pixels.peak

@@ -12,10 +12,11 @@ from zoo import registry
 from zoo.data.channels import open_channels
 from zoo.devices import in_float32
 from zoo.errors import DataError, MissingError, UsageError
+from zoo.models.about import About
 from zoo.models.classifier import build_classifier
 from zoo.models.copies import copy_of
 from zoo.models.trained import TrainedClassifier
-from zoo.models.weights_file import About, Weights, read_weights
+from zoo.models.weights_file import Weights, read_weights
 from zoo.plurals import counted
 from zoo.specs import ModelSpec
 
@@ -76,6 +77,7 @@ def fill_classifier(host: Host, weights: Weights) -> TrainedClassifier:
         channels = open_channels(host, about.recipe.channels, about.camera, of=str(path))
     trained = TrainedClassifier(classifier.network, about=about, channels=channels)
     trained.load_state_dict(weights.state)
+    trained.detector = weights.detector
     trained.estimate(about.targets, standardised=not spec.fits_itself)
     trained.eval()
     _check_golden(trained, weights)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from zoo.data.split import Split
 from zoo.errors import DataError
-from zoo.models.weights_file import Pixels, Quantiles
+from zoo.models.about import Pixels, Quantiles
 
 SAMPLE = 512
 QUANTILES = (0.01, 0.5, 0.99)

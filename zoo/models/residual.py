@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,15 @@ _MAD_TO_SIGMA = 1.4826  # of a Gaussian
 _BENT = 6.0  # noise of a second difference along both axes, of pixels with noise 1: sqrt(6) for each axis
 _RATE = 10.0  # so that a learning rate which suits weights moves the photon noise by a factor in a hundred steps
 _FIRST_GAIN = 1e-2
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """A network that reconstructs images; the page of results shows what it leaves of the most anomalous ones."""
+
+    def residual_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return reconstructions, and residuals over the noise, both [N, C, H, W], of standardised images."""
+        ...
 
 
 def noise_of(images: Tensor) -> Tensor:
@@ -82,6 +92,12 @@ class Residual(nn.Module):
         """Return the score [N] of images [N, C, H, W]."""
         squared, variance = self._squared(images, reconstructed)
         return (squared if variance is None else squared / variance).flatten(1).mean(1)
+
+    def over_noise(self, images: Tensor, reconstructed: Tensor) -> Tensor:
+        """Return the residual of each pixel [N, C, H, W] in units of its noise, for pictures."""
+        _, variance = self._squared(images, reconstructed)
+        noise = noise_of(images)[:, None, None, None] if variance is None else variance.sqrt()
+        return (images - reconstructed.to(images.dtype)) / noise
 
     def _squared(self, images: Tensor, reconstructed: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return squared residuals and variances of the pixels, in the precision of the images and not of autocast."""

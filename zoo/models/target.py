@@ -11,6 +11,7 @@ from zoo.schema import Record
 # Files come from anywhere, and what they say ends up in file names and in networks to be built. The bounds are far
 # beyond any image; they keep out infinities, and whole numbers that no float can hold.
 Finite: TypeAlias = Annotated[float, Meta(gt=-1e30, lt=1e30)]
+Answer: TypeAlias = Annotated[float, Meta(gt=-1e39, lt=1e39)]  # of a network, in single precision
 Positive: TypeAlias = Annotated[float, Meta(gt=0, lt=1e30)]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoo.data.channels import Channels
-    from zoo.models.weights_file import About
+    from zoo.models.about import About
 
 AVERAGES = {"none": range(1), "p4": range(4), "d4": range(8)}
 """Name -> elements of D4 that the answers are averaged over; see `zoo.data.rotation.transform_d4`."""
@@ -39,6 +39,8 @@ class TrainedClassifier(Classifier):
     def __init__(self, network: nn.Module, *, about: About, channels: Channels | None = None) -> None:
         super().__init__(network, channels=about.image_shape[0])
         self.about, self.channels = about, channels
+        self.detector: dict[str, Tensor] = {}
+        """Tensors of the detector of images unlike the training images (`zoo.scores.unlike`); empty without one."""
 
     @property
     def classes(self) -> tuple[str, ...]:

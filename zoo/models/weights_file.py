@@ -1,9 +1,10 @@
 """The file of trained weights: one safetensors file with a description and checksums, readable without torch.
 
-Tensors named `golden.*` are images and the logits that these weights gave for them when they were written; all others
-are the state dict of a `zoo.models.classifier.Classifier`. The header's entry "zoo" is JSON: the fields of `About`,
-the format's number, the SHA-256 of all tensors, and that of all the rest of this entry. It is one entry, since the
-safetensors library writes several in any order, and equal weights are to be equal files.
+Tensors named `golden.*` are images and the logits that these weights gave for them when they were written; those named
+`detector.*` compare an image with the training images (`zoo.scores.unlike`). All others are the state dict of a
+`zoo.models.classifier.Classifier`. The header's entry "zoo" is JSON: the fields of `About`, the format's number, the
+SHA-256 of all tensors, and that of all the rest of this entry. It is one entry, since the safetensors library writes
+several in any order, and equal weights are to be equal files.
 """
 
 from __future__ import annotations
@@ -15,122 +16,21 @@ import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from msgspec import Meta
-
-from zoo.data.channels import Camera
-from zoo.data.phases import Phase
-from zoo.data.recipe import Recipe
 from zoo.errors import DataError
-from zoo.models.target import Finite, Positive, Target
+from zoo.models.about import About, Sha256
 from zoo.paths import parse_json, regular_file, written_whole
-from zoo.schema import Record, json_text, plain, read_record
+from zoo.schema import json_text, plain, read_record
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
-GOLDEN = "golden."
+GOLDEN, DETECTOR = "golden.", "detector."
 _ENTRY, _ENTRY_SHA256 = "zoo", "entry_sha256"
 _LARGEST_HEADER = 100_000_000  # the safetensors library's own limit
-
-Answer: TypeAlias = Annotated[float, Meta(gt=-1e39, lt=1e39)]  # of a network, in single precision
-Length: TypeAlias = Annotated[int, Meta(gt=0)]
-RunId: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
-Sha256: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
-Quantiles: TypeAlias = tuple[Finite, Finite, Finite]
-Classes: TypeAlias = Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1)]
-
-
-class Pixels(Record):
-    """Brightness and noise of the training images.
-
-    Args:
-        peak: Quantiles 0.01, 0.5 and 0.99 of the brightest pixel of an image.
-        noise: Noise of the training images, rms of a pixel.
-        images: Size of the sample.
-    """
-
-    peak: Quantiles
-    noise: Quantiles
-    images: Length
-
-
-class Init(Record):
-    """Weights that a training started from.
-
-    Args:
-        sha256: SHA-256 of their tensors.
-        model: Id of the network that they belong to.
-        run_id: Run that trained them.
-        new: Tensors that started at random instead.
-    """
-
-    sha256: Sha256
-    model: str
-    run_id: RunId
-    new: tuple[str, ...]
-
-
-class About(Record, omit_defaults=True):
-    """Everything that is needed to build the classifier again and to judge its predictions.
-
-    Args:
-        model: Id of the network.
-        model_version: Version of its spec at that time.
-        group: Symmetry group of its spec at that time.
-        hparams: Resolved hyper-parameters of the model.
-        classes: Names of the K classes in the order of the logits.
-        image_shape: Channels, height, width.
-        pixel_scale: Arcsec per pixel of the training images; None where the data set states none.
-        pixels: Brightness and noise of the training images.
-        recipe: Recipe of the images: data set, parameters, simulator.
-        run_id: Run that trained it.
-        versions: Distribution -> version, of the core and of the plugins that took part.
-        init: Weights that the training started from; None for a random start.
-        phases: Phases of the training, whose images have other parameters than the recipe.
-        temperature: Number that logits are divided by for calibrated probabilities; None in files of earlier versions.
-        task: Task of the training, as in `Cell.task`.
-        trained_on: Classes whose images alone the training saw; empty for all.
-        outputs: Numbers that the network answers for an image; None where they are the logits of the classes.
-        reference: Quantiles, at equal steps from 0 to 1, of the answers for the validation images, to place an answer
-            among them; empty for classification.
-        targets: Stored truths that the network estimates, with the units of its answers; empty in other tasks.
-        camera: Camera that derived channels (`recipe.channels`) are computed for; None without them.
-    """
-
-    model: str
-    model_version: int
-    group: str | None
-    hparams: Mapping[str, Any]
-    classes: Classes
-    image_shape: tuple[Length, Length, Length]
-    pixel_scale: Positive | None
-    pixels: Pixels
-    recipe: Recipe
-    run_id: RunId
-    versions: Mapping[str, str]
-    init: Init | None
-    phases: tuple[Phase, ...] = ()
-    temperature: Positive | None = None
-    task: str = ""
-    trained_on: tuple[str, ...] = ()
-    outputs: Length | None = None
-    reference: tuple[Answer, ...] = ()
-    targets: tuple[Target, ...] = ()
-    camera: Camera | None = None
-
-    @property
-    def columns(self) -> int:
-        """Numbers that the network answers for an image."""
-        return self.outputs or len(self.classes)
-
-    def __post_init__(self) -> None:
-        if self.recipe.channels and (self.camera is None or self.image_shape[0] <= len(self.recipe.channels)):
-            raise ValueError("it has derived channels without a camera, or without an image")
-        if len(set(self.classes)) < len(self.classes):
-            raise ValueError(f"classes names one of {', '.join(self.classes)} twice")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,16 +57,32 @@ class Weights:
         header: Description of the file.
         state: State dict of the classifier: name -> tensor.
         golden: "images" [n, C, H, W] and "logits" [n, K].
+        detector: Tensors of the detector of images unlike the training images; empty in files of earlier versions.
     """
 
     path: Path
     header: Header
     state: dict[str, Tensor]
     golden: dict[str, Tensor] = field(default_factory=dict)
+    detector: dict[str, Tensor] = field(default_factory=dict)
 
 
-def write_weights(path: Path, state: Mapping[str, Tensor], *, about: About, golden: Mapping[str, Tensor]) -> str:
+def write_weights(
+    path: Path,
+    state: Mapping[str, Tensor],
+    *,
+    about: About,
+    golden: Mapping[str, Tensor],
+    detector: Mapping[str, Tensor] = MappingProxyType({}),
+) -> str:
     """Write a file of weights, whole or not at all, and return the SHA-256 of its tensors.
+
+    Args:
+        path: Path of the file.
+        state: State dict of the classifier.
+        about: Description.
+        golden: "images" and "logits"; see `Weights`.
+        detector: Tensors of `zoo.scores.unlike.Detector`; empty for weights without one.
 
     Raises:
         DataError: The file cannot be written, or its description holds a value that the reader refuses.
@@ -176,6 +92,7 @@ def write_weights(path: Path, state: Mapping[str, Tensor], *, about: About, gold
     from zoo.models.copies import tensors_for_file
 
     tensors = {**state, **{GOLDEN + name: tensor for name, tensor in golden.items()}}
+    tensors |= {DETECTOR + name: tensor for name, tensor in detector.items()}
     on_cpu = tensors_for_file(tensors)
     entries, start = _parse(data := save(on_cpu), path)
     digest = _digest(entries, memoryview(data)[start:])
@@ -226,9 +143,14 @@ def read_weights(path: Path) -> Weights:
     return Weights(
         path=path,
         header=header,
-        state={name: tensor for name, tensor in tensors.items() if not name.startswith(GOLDEN)},
-        golden={name.removeprefix(GOLDEN): tensor for name, tensor in tensors.items() if name.startswith(GOLDEN)},
+        state={name: tensor for name, tensor in tensors.items() if not name.startswith((GOLDEN, DETECTOR))},
+        golden=_below(GOLDEN, tensors),
+        detector=_below(DETECTOR, tensors),
     )
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def digest_of(path: Path) -> str:
@@ -323,7 +245,9 @@ def _header(entries: Mapping[str, Any], path: Path) -> Header:
     sha256 = read_record(sha256, Sha256, what=f"{path}: the SHA-256 in its header")
     if problem := _golden_problem(entries, about):
         raise DataError(f"{path} is damaged: {problem}.")
-    shapes = [entry["shape"] for name, entry in entries.items() if not name.startswith((GOLDEN, "__metadata__"))]
+    shapes = [
+        entry["shape"] for name, entry in entries.items() if not name.startswith((GOLDEN, DETECTOR, "__metadata__"))
+    ]
     return Header(about=about, sha256=sha256, parameters=sum(map(math.prod, shapes)))
 
 

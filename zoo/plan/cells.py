@@ -24,6 +24,7 @@ from zoo.plan.overrides import (
     hparam,
     of_training_images,
 )
+from zoo.plan.parts import part_ids, resolve_parts
 from zoo.plan.phases import budget_phases_of, make_phases, phases_epochs
 from zoo.plan.problem import benchmark_recipe, numbers_of_images
 from zoo.plan.recipes import recipe_of_folder, try_population
@@ -130,7 +131,10 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                         hint="Tell its author, or leave the model out.",
                     )
             training = {**model.training, **budget.training, **given[model.id]}
+            if not model.fits_itself:
+                training = resolve_parts(host, training, task=asked.name)
             resolved = None if model.fits_itself else TrainingSettings(**training)
+            recorded = {} if resolved is None else resolved.recorded()
             if resolved is not None and resolved.new_noise:
                 _check_new_noise(dataset, request, recipe, stream=stream)
             epochs = 0 if resolved is None else resolved.epochs
@@ -151,7 +155,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     hparams=hparams,
                     recipe=mine_of_images,
                     sizes=sizes,
-                    training={} if resolved is None else resolved.recorded(),
+                    training=recorded,
                     phases=phases,
                     phases_from="budget" if phases and not phases_given else "",
                     seed=seed,
@@ -162,7 +166,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     content=content,
                     images=images,
                     precision=resolve_precision(request.precision, device, bf16_devices=_bf16_devices(model)),
-                    versions=registry.installed_versions(host, model.id, *mine_of_images.plugins),
+                    versions=registry.installed_versions(host, model.id, *mine_of_images.plugins, *part_ids(recorded)),
                 )
                 for seed in seeds
             ]

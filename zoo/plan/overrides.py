@@ -191,6 +191,9 @@ def check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datase
             raise UsageError(f"--set {bare} and --set {name} are the same hyper-parameter, given twice.")
         if name in known:
             continue
+        if name.removeprefix(TRAIN) in SETTING_NAMES:
+            bare = name.removeprefix(TRAIN)
+            raise UsageError(f"--set {name}: this is a training setting.", hint=f"Write: --set {bare}=...")
         if f"data.{name}" in data_names:
             raise UsageError(f"--set {name}: this is a parameter of the data.", hint=f"Write: --set data.{name}=...")
         where = ", ".join(spec.id for spec in [*models, *datasets])

@@ -30,8 +30,12 @@ def phases_epochs(settings: Mapping[str, Any]) -> int | None:
     Raises:
         UsageError: The phases cannot be read.
     """
-    given = PHASES in of_training_images(settings)
-    return sum(phase.epochs for phase in read_phases(settings[PHASES], of=PHASES)) if given else None
+    if PHASES not in of_training_images(settings):
+        return None
+    phases = read_phases(settings[PHASES], of=PHASES)
+    if not phases:
+        raise UsageError(f"{PHASES}={settings[PHASES]!r} holds no phase.", hint=f"Without phases: --set {PHASES}=none")
+    return sum(phase.epochs for phase in phases)
 
 
 def make_phases(

@@ -12,6 +12,11 @@ from msgspec import Meta
 
 from zoo.errors import UsageError, nearest
 
+PART = r"[^@/\s]+/[^@/\s]+@[1-9][0-9]*"
+"""Pattern of a plugin's part of a training, as a cell keeps it: id and version of its spec."""
+BUILT_IN = {"augment": ("none", "d4", "rotate"), "optimizer": ("adamw",), "loss": ("task",)}
+"""Setting that plugins can extend -> names that the core has. "adamw" and "task" are kept as an empty text."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
@@ -27,7 +32,8 @@ class TrainingSettings:
         clip: Largest norm of the gradient; 0 switches clipping off.
         ema: Decay of the moving average of the weights, which is what is validated, tested and saved;
             0 switches it off.
-        augment: "none", "d4" or "rotate"; see `zoo.data.augment`.
+        augment: "none", "d4" or "rotate" (`zoo.data.augment`), or a plugin's augmentation as "ID@VERSION"; the plan
+            resolves names (`zoo.plan.parts`).
         label_smoothing: Label smoothing of the cross entropy.
         patience: Epochs without a better validation AUC before training stops; 0 never stops early.
         init: Weights to start from, as the plan resolved them ("sha256:..."); empty: at random. See
@@ -35,6 +41,8 @@ class TrainingSettings:
         stream: Render the training images as they are needed, every epoch new ones; see `zoo.data.stream`.
         new_noise: Keep the training images without noise, and expose each of them anew in every epoch; see
             `zoo.data.new_noise`.
+        optimizer: Optimiser of a plugin, as "ID@VERSION"; empty: AdamW, or those of a network that trains in turns.
+        loss: Loss of a plugin, as "ID@VERSION"; empty: that of the task, or of a network that brings its own.
     """
 
     epochs: Annotated[int, Meta(ge=1, le=100_000)] = 10
@@ -44,12 +52,14 @@ class TrainingSettings:
     schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
     clip: Annotated[float, Meta(ge=0)] = 1.0
     ema: Annotated[float, Meta(ge=0, le=0.999999)] = 0.998
-    augment: Literal["none", "d4", "rotate"] = "d4"
+    augment: Annotated[str, Meta(pattern=f"^(none|d4|rotate|{PART})$")] = "d4"
     label_smoothing: Annotated[float, Meta(ge=0, le=0.999)] = 0.0
     patience: Annotated[int, Meta(ge=0, le=100_000)] = 0
     init: Annotated[str, Meta(pattern="^(sha256:.*)?$")] = ""
     stream: bool = False
     new_noise: bool = False
+    optimizer: Annotated[str, Meta(pattern=f"^({PART})?$")] = ""
+    loss: Annotated[str, Meta(pattern=f"^({PART})?$")] = ""
 
     def __post_init__(self) -> None:
         for name, kind in _kinds().items():
@@ -77,6 +87,9 @@ def _explain(name: str, value: Any, kind: Any) -> str:
     if kind is bool:
         return f"{name}={value!r} must be true or false."
     base, limits = get_args(kind)
+    if base is str and name in BUILT_IN:
+        allowed = BUILT_IN[name]
+        return f"{name}={value!r} is not one of {', '.join(allowed)}, or of a plugin.{nearest(str(value), allowed)}"
     if base is str:
         return f"{name}={value!r} must be the 'sha256:...' of a file of weights, or empty."
     if base is int:
@@ -84,7 +97,8 @@ def _explain(name: str, value: Any, kind: Any) -> str:
     return f"{name}={value!r} must be a number from {limits.ge:g} to {math.inf if limits.le is None else limits.le:g}."
 
 
-LATER: dict[str, Any] = {"new_noise": False}
+LATER: dict[str, Any] = {"new_noise": False, "optimizer": "", "loss": ""}
 """Settings that came later, with their defaults: run ids of trainings without them still hold."""
 SETTING_NAMES = tuple(field.name for field in fields(TrainingSettings))
 CHOICES = {name: get_args(kind) for name, kind in _kinds().items() if get_origin(kind) is Literal}
+CHOICES |= BUILT_IN

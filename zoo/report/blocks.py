@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from zoo.data.truth import Arrays
 from zoo.errors import DataError
@@ -16,7 +17,7 @@ from zoo.report import charts
 from zoo.report.charts import words
 from zoo.report.columns import COSTS, SETTINGS, SPEEDS, measured_columns, score_columns
 from zoo.report.svg import SERIES, series_class
-from zoo.report.thumbnails import data_address
+from zoo.report.thumbnails import data_address, residual_address
 from zoo.results.baselines import NO_BASELINES, Standing
 from zoo.results.comparison import Variant, estimate
 from zoo.results.convergence import training_end
@@ -185,6 +186,7 @@ def mistakes(best: Variant) -> list[dict[str, Any]]:
                     "verdict": f"score {arrays['predictions'][index].ravel()[0]:.4g}",
                     "given": "",
                     "id": ids[index],
+                    "maps": _maps(arrays, index),
                 }
                 for index in range(len(ids))
             ]
@@ -204,6 +206,16 @@ def mistakes(best: Variant) -> list[dict[str, Any]]:
         return found
     except (DataError, KeyError, ValueError, IndexError):
         return []
+
+
+def _maps(arrays: Mapping[str, NDArray[Any]], index: int) -> list[tuple[str, str]]:
+    """Return name and source of the reconstruction of an image and of its residual, of the first channel."""
+    if not {"reconstructions", "residuals"} <= arrays.keys():
+        return []
+    return [
+        ("reconstruction", data_address(arrays["reconstructions"][index][0])),
+        ("residual over noise, -5 to 5", residual_address(arrays["residuals"][index][0])),
+    ]
 
 
 def _largest_errors(arrays: Arrays, classes: Sequence[str], ids: Sequence[str]) -> list[dict[str, Any]]:

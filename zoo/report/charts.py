@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from zoo.plurals import counted
 from zoo.report.columns import known, of_cost
 from zoo.report.digest import Digest, ReliabilityBin
-from zoo.report.slices import Bin
+from zoo.report.slices import ANOMALY, Bin
 from zoo.report.svg import Panel, band, dot, frame, line, picture, series_class, short, text, whisker
 from zoo.results.comparison import Estimate, Variant, estimate
 
@@ -114,7 +114,9 @@ def slice_panels(variants: Sequence[Variant], digests: Digests) -> list[Figure]:
         floor = max(0.0, math.floor((min(lows) - 0.01) * 20) / 20)
         margin = (max(xs) - min(xs)) * 0.06 or 1.0
         panel = Panel(x=(min(xs) - margin, max(xs) + margin), y=(floor, 1.0), height=260)
-        name, subject = labels[key], "macro AUC" if key[1] == "macro" else f"AUC {words(key[1])}"
+        whole = {"macro": ("macro AUC", "all classes"), ANOMALY: ("AUROC", "all anomalies")}
+        subject, title = whole.get(key[1], (f"AUC {words(key[1])}", words(key[1])))
+        name = labels[key]
         content = frame(panel, x_label=name, y_label=subject)
         for index, bins in series:
             style = series_class(index)
@@ -126,7 +128,6 @@ def slice_panels(variants: Sequence[Variant], digests: Digests) -> list[Figure]:
                 label = f"{variants[index].name}: {where}, AUC {one.auc:.4f}"
                 content += dot(panel, one.middle, one.auc, style=style, title=label, radius=3)
         drawn = picture(content, width=panel.width, height=panel.height, name=f"{subject} by {name}")
-        title = "all classes" if key[1] == "macro" else words(key[1])
         panels.append(Figure(drawing=drawn, heading=title))
     return panels
 

@@ -218,11 +218,16 @@ def _digest(
         histogram=histogram,
         estimates=_estimates(task.estimated(predictions, truth)),
     )
-    if task.weights_outputs is not None:  # the rest is of probabilities
-        return digest
-    probabilities = softmax(predictions)
     prefix = "test.parameter."
     parameters = {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
+    if task.weights_outputs is not None:  # the rest is of probabilities
+        if "slices" not in task.pictures or task.weights_outputs != 1 or not task.question.trained_on:
+            return digest
+        scores, normal = np.asarray(predictions, np.float64), task.question.trained_on
+        return replace(
+            digest, slices=tuple(slice_scores(scores, truth, classes, parameters, declared=labels, normal=normal))
+        )
+    probabilities = softmax(predictions)
     bins = read_record(reliability(probabilities, truth), tuple[ReliabilityBin, ...], what="The reliability")
     slices = tuple(slice_scores(probabilities, truth, classes, parameters, declared=labels))
     return replace(digest, reliability=bins, slices=slices)

@@ -196,6 +196,7 @@ def _results(
         ],
         "curve": charts.learning_panel(problem.curves, [variant.name for variant in shown]),
         "slices": charts.slice_panels(shown, digests),
+        "others": "all normal images" if shown[0].results[0].data.trained_on else "all others",
         "confusion": confusion_tables(shown, classes) if "confusion" in pictures else [],
         "reliability": charts.reliability_panel(shown, digests) if "reliability" in pictures else [],
         **_mistakes_words(pictures),
@@ -214,7 +215,11 @@ def _mistakes_words(pictures: Sequence[str]) -> dict[str, str]:
     elif "predicted against true" in pictures:
         title, about = "Largest errors", "Test images with the largest CRPS."
     else:
-        title, about = "Highest scores", "Test images of each class with the highest scores."
+        title = "Highest scores"
+        about = (
+            "Test images of each class with the highest scores. Of a network that reconstructs images, below each: "
+            "the reconstruction, and the residual over the noise of the pixels, from -5 (blue) to 5 (red)."
+        )
     return {"mistakes_title": title, "mistakes_about": about}
 
 

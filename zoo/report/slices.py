@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from zoo.data.about import UNDECLARED
 from zoo.schema import Record
 from zoo.scores.schema import Interval
-from zoo.scores.stats import Array, area_interval, largest_effects, macro_components, moments
+from zoo.scores.stats import Array, area_interval, auc_components, largest_effects, macro_components, moments
 
 SLICES = 5
+ANOMALY = "any anomaly"
+"""Subject of slices of all images by their anomaly score."""
 
 
 class Bin(Record):
@@ -45,7 +47,8 @@ class Slices(Record):
     Args:
         parameter: Name of the parameter.
         label: Label in pictures.
-        subject: Class that is separated from all others, or "macro" for the average over classes.
+        subject: Class that is separated from all others, or "macro" for the average over classes; of anomaly scores,
+            class of anomalies that is separated from normal images, or "any anomaly" for all of them.
         bins: Slices with as many images each, in the order of the parameter.
     """
 
@@ -62,6 +65,7 @@ def slice_scores(
     parameters: Mapping[str, NDArray[Any]],
     *,
     declared: Mapping[str, str] = MappingProxyType({}),
+    normal: Sequence[int] = (),
 ) -> list[Slices]:
     """Return areas under the ROC curve in slices of the scenes' parameters, as many images in each.
 
@@ -69,12 +73,16 @@ def slice_scores(
     within the slice. One that only some classes have, such as the mass of a clump, slices the images of those
     classes: they are separated from all images of the other classes.
 
+    Of anomaly scores, anomalies are separated from normal images: from those of the slice where the parameter varies in
+    every class, else from all.
+
     Args:
-        probabilities: [N, K].
+        probabilities: [N, K]; [N, 1] of anomaly scores.
         labels: [N].
         classes: K names.
         parameters: Name -> [N]; columns that may be sliced.
         declared: Parameter -> label of those that are; default: the first four that vary.
+        normal: Labels of normal images, for anomaly scores.
 
     Returns:
         One entry for each parameter and class that it slices.
@@ -94,8 +102,11 @@ def slice_scores(
     for name in chosen:
         values, label = numeric[name], declared.get(name, name.replace("_", " "))
         everywhere = len(varying[name]) == len(classes)
-        for k in [None] if everywhere else varying[name]:
-            others = None if k is None else np.sort(probabilities[labels != k, k])
+        for k in [None] if everywhere else [k for k in varying[name] if k not in normal]:
+            if normal:
+                others = None if k is None else np.sort(probabilities[np.isin(labels, normal), 0])
+            else:
+                others = None if k is None else np.sort(probabilities[labels != k, k])
             inside = np.flatnonzero(np.isfinite(values) & (True if k is None else labels == k))
             edges = np.unique(np.quantile(values[inside], np.linspace(0, 1, SLICES + 1)))
             place = np.searchsorted(edges[1:-1], values[inside], side="right")
@@ -104,12 +115,17 @@ def slice_scores(
                 within = inside[place == index]
                 if not len(within):
                     continue
-                if others is None:
+                if others is None and normal:
+                    positive = ~np.isin(labels[within], normal)
+                    area, parts = auc_components(probabilities[within, 0], positive)
+                    variance = moments(parts)
+                    effect = 1 / max(1, min(int(positive.sum()), int((~positive).sum())))
+                elif others is None:
                     areas, components = macro_components(probabilities[within], labels[within])
                     area, variance = float(areas[-1]), moments(components[-1])
                     effect = float(largest_effects(labels[within], len(classes))[-1])
                 else:
-                    hits = np.sort(probabilities[within, k])
+                    hits = np.sort(probabilities[within, 0 if normal else k])
                     area, variance = _told_from(hits, others)
                     effect = 1 / min(len(hits), len(others))
                 if math.isfinite(area):
@@ -124,7 +140,7 @@ def slice_scores(
                         )
                     )
             if len(bins) > 1:
-                subject = "macro" if k is None else classes[k]
+                subject = (ANOMALY if normal else "macro") if k is None else classes[k]
                 entries.append(Slices(parameter=name, label=label, subject=subject, bins=tuple(bins)))
     return entries
 

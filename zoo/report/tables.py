@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.about import budget_note, shown_params, version_note
+from zoo.data.channels import describe_channels
 from zoo.escaping import csv_line, markdown_cell, visible
 from zoo.plan.settings import LATER
 from zoo.plurals import counted
@@ -131,6 +132,7 @@ def _name(result: RunResult) -> str:
     cell = result.cell
     done = {"streamed": cell.training.get("stream"), "new noise": cell.training.get("new_noise"), "phases": cell.phases}
     how = [words for words, holds in done.items() if holds]
+    how += [f"channels {channels}"] if (channels := describe_channels(cell.recipe.channels)) else []
     return f"{cell.model} ({', '.join(how)})" if how else cell.model
 
 

@@ -90,7 +90,8 @@ def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False
         differing = [
             f"{name.rpartition('.')[2] if not name.startswith('versions.') else name[9:]} {value}"
             for name, value in own.items()
-            if any(other.get(name) != value for other in others)
+            # What another one does without, such as the plugin of a channel, is named by other settings.
+            if any(other.get(name, value if name.startswith("versions.") else None) != value for other in others)
         ]
         ordered = sorted(group, key=lambda result: result.cell.seed)
         found.append(Variant(name=f"{model} ({', '.join(differing)})" if differing else model, results=tuple(ordered)))

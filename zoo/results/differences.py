@@ -240,7 +240,8 @@ def _read_sample(variant: Variant, tasks: Tasks) -> Sample:
             path = result.run_dir / PREDICTIONS
             arrays, metadata = read_file(result, PREDICTIONS, only=("test.logits", "test.labels"))
             labels = arrays["test.labels"]
-            about = metadata.get("test.ids", "").encode() + labels.tobytes() + result.data.recipe_hash.encode()
+            images = result.cell.recipe.of_image_alone.hash
+            about = metadata.get("test.ids", "").encode() + labels.tobytes() + images.encode()
             names.add(hashlib.sha256(about).hexdigest())
             if len(names) > 1:
                 raise DataError("its seeds were tested on different images.")

@@ -98,7 +98,7 @@ def _sample(
     first = variant.results[0]
     return Sample(
         name=variant.name,
-        images=f"{first.data.recipe_hash} {first.data.counts['test']} {len(draws[0])}",
+        images=f"{first.cell.recipe.of_image_alone.hash} {first.data.counts['test']} {len(draws[0])}",
         scores=(value_name(key),),
         labels=(value_name(key),),
         areas=np.array(values)[:, None],

@@ -10,8 +10,8 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from zoo.environment import Environment
+from zoo.models.about import Init
 from zoo.models.target import Target
-from zoo.models.weights_file import Init
 from zoo.results.cell import Cell
 from zoo.schema import Count, Record
 from zoo.scores.schema import AnyScores, Calibration, Equivariance, Interval, Probe, Scores

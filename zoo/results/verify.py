@@ -165,8 +165,11 @@ def _compare_statements(result: Finished, task: Task) -> list[str]:
     arrays, _ = store.read_arrays(result.run_dir / store.PREDICTIONS)
     pairs: dict[str, tuple[Any, Any, float]] = {}  # name -> stated, found, tolerance
     for split in ("val", "test"):
-        if f"{split}.labels" in arrays and split in result.data.counts:
-            found = np.bincount(arrays[f"{split}.labels"], minlength=len(result.classes)).tolist()
+        # Where truths take the place of labels, these are called classes.
+        labels_in = f"{split}.classes" if f"{split}.classes" in arrays else f"{split}.labels"
+        labels_of = arrays.get(labels_in)
+        if labels_of is not None and labels_of.ndim == 1 and split in result.data.counts:  # targets have two
+            found = np.bincount(labels_of, minlength=len(result.classes)).tolist()
             pairs |= {
                 f"data.counts.{split}.{k}": (stated, found[k], 0) for k, stated in enumerate(result.data.counts[split])
             }

@@ -21,10 +21,11 @@ from zoo.environment import describe, peak_memory_bytes
 from zoo.errors import ZooError
 from zoo.escaping import visible
 from zoo.isolation import contained
+from zoo.models.about import About, Init
 from zoo.models.copies import copy_of
 from zoo.models.load import golden_predictions
 from zoo.models.pixels import SAMPLE, summary
-from zoo.models.weights_file import About, Init, write_weights
+from zoo.models.weights_file import write_weights
 from zoo.paths import written_whole
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
@@ -38,6 +39,7 @@ from zoo.scores.equivariance import declared_symmetry, measure_equivariance
 from zoo.scores.finite import require_finite
 from zoo.scores.schema import Equivariance
 from zoo.scores.score import inference_rate
+from zoo.scores.unlike import fit_detector
 from zoo.specs import ModelSpec
 from zoo.tasks.task import Task
 from zoo.train.checkpoint import CHECKPOINT
@@ -190,7 +192,11 @@ def _run(
         lambda row: val_split.ids[chosen[row]],
         when="Golden predictions (validation images on the CPU in float32)",
     )
-    write_weights(run_dir / store.WEIGHTS, classifier.state_dict(), about=about, golden=golden)
+    stored_channels = train_split.image_shape[0] - len(cell.recipe.channels)
+    detector = {}
+    if task.weights_outputs is None:
+        detector = fit_detector(train_split, val_split, channels=stored_channels, device=device).tensors()
+    write_weights(run_dir / store.WEIGHTS, classifier.state_dict(), about=about, golden=golden, detector=detector)
 
     # The weights are fixed and on disk: now, and not before, the test split is opened.
     clock = time.perf_counter()
@@ -222,7 +228,7 @@ def _run(
         run_dir / store.PREDICTIONS,
         {"test": (test_split, test_logits, test_labels), "val": (val_split, val_logits, val_labels)},
     )
-    write_mistakes(run_dir / store.MISTAKES, test_split, test_logits, test_labels, task)
+    write_mistakes(run_dir / store.MISTAKES, test_split, test_logits, test_labels, task, classifier=classifier)
     scores = task.score(test_logits, test_labels)
     splits = [val_split, test_split] if stream is not None else [train_split, val_split, test_split]
     summary_of_stream = None
@@ -234,7 +240,7 @@ def _run(
         )
     # Of all sessions, counted by epochs: an interruption does not make a run cheaper.
     earlier_seconds = before_stop + sum(entry.seconds for entry in history[: -epochs_here or None])
-    chance = task.chance_loss(train_split.class_counts)
+    chance = prepared.chance_loss
     finished = Finished(
         schema=SCHEMA,
         status="ok",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from zoo.errors import UsageError
+from zoo.plurals import counted
 from zoo.run.predictions import Columns, check_columns, read_table
 
 SIGMA = ("mean", "sigma")
@@ -72,4 +73,6 @@ def _refuse(wrong: NDArray[np.bool_], what: str, ids: Sequence[str], path: Path)
     """
     if wrong.any():
         first = ids[int(wrong.argmax())]
-        raise UsageError(f"{path}: {what} in {int(wrong.sum())} of {len(wrong)} rows; the first is {first!r}.")
+        raise UsageError(
+            f"{path}: {what} in {int(wrong.sum())} of {counted(len(wrong), 'row')}; the first is {first!r}."
+        )

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.data.split import Split
+from zoo.devices import in_float32
+from zoo.isolation import plugin_code
+from zoo.models.classifier import Classifier
+from zoo.models.residual import Reconstructs
 from zoo.results import store
 from zoo.tasks.task import Task
+
+logger = logging.getLogger(__name__)
 
 EXAMPLES_PER_CLASS = 4
 
@@ -44,17 +52,52 @@ def write_examples(path: Path, split: Split) -> None:
     )
 
 
-def write_mistakes(path: Path, split: Split, logits: Tensor, labels: Tensor, task: Task) -> None:
-    """Keep the few test images that a report shows, with the predictions for them: the largest errors."""
+def write_mistakes(
+    path: Path, split: Split, logits: Tensor, labels: Tensor, task: Task, *, classifier: Classifier | None = None
+) -> None:
+    """Keep the few test images that a report shows, with the predictions for them: the largest errors.
+
+    Args:
+        path: Path of the file.
+        split: Test split.
+        logits: Predictions [N, K].
+        labels: [N].
+        task: Task of the predictions.
+        classifier: Classifier that made them; what a network that reconstructs images leaves of them is kept, too.
+    """
     predictions, truth = logits.numpy(), labels.numpy()
     chosen = task.notable(predictions, truth)
     answers = task.for_metrics(predictions)[chosen]
     name = "probabilities" if task.weights_outputs is None else "predictions"
-    arrays: dict[str, NDArray[Any]] = {"images": split.images_at(chosen), "labels": split.labels[chosen], name: answers}
+    images = split.images_at(chosen)
+    arrays: dict[str, NDArray[Any]] = {"images": images, "labels": split.labels[chosen], name: answers}
     if split.targets is not None:
         arrays["truth"] = truth[chosen]
     store.write_arrays(
         path,
-        arrays,
+        arrays | ({} if classifier is None else residual_maps(classifier, images)),
         {"classes": json.dumps(list(split.classes)), "ids": json.dumps([split.ids[i] for i in chosen])},
     )
+
+
+def residual_maps(classifier: Classifier, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Return "reconstructions" in the unit of the images, and "residuals" over the noise, both [n, C, H, W].
+
+    Nothing is returned of a network that does not reconstruct images, or whose maps fail or have another shape.
+    """
+    network = classifier.network
+    if not isinstance(network, Reconstructs) or not len(images):
+        return {}
+    raw = torch.from_numpy(images).to(classifier.mean.device)
+    try:
+        with plugin_code(type(network).__name__, "residual_maps"), torch.inference_mode(), in_float32():
+            rebuilt, over_noise = network.residual_maps((raw - classifier.mean) / classifier.std)
+            found = {"reconstructions": rebuilt * classifier.std + classifier.mean, "residuals": over_noise}
+        arrays = {name: tensor.float().cpu().numpy() for name, tensor in found.items()}
+    except Exception:
+        logger.warning("residual_maps of %s failed", type(network).__name__, exc_info=True)
+        return {}
+    if any(array.shape != images.shape or not np.isfinite(array).all() for array in arrays.values()):
+        logger.warning("residual_maps of %s: not finite, or of another shape", type(network).__name__)
+        return {}
+    return arrays

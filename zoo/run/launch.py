@@ -46,6 +46,25 @@ class Launch:
     gpus: str = option("", "Use these GPUs of this machine, one for each cell: 0,1,2,3.", metavar="NUMBERS")
     retries: int = option(2, "Run a preempted cell again at most this often without progress.")
 
+    def device(self, host: Host, asked: str) -> str:
+        """Return the device to plan for: "auto" elsewhere is decided by the resources, not by the machine that plans.
+
+        Args:
+            host: The plugins.
+            asked: Device of the request.
+
+        Raises:
+            UsageError: The launcher is unknown, or the number of GPUs is impossible.
+        """
+        spec = registry.find(host, LauncherSpec, self.launcher)
+        if asked != "auto" or spec.id == LOCAL:
+            return asked
+        for key, value in _pairs(self.launcher_settings).items():
+            prefix, _, name = key.rpartition(".")
+            if name == "gpus" and prefix.lower() in ("", spec.id.lower(), spec.name.lower()):
+                return "cuda" if _resource(key, name, value) else "cpu"
+        return asked
+
     def resolved(self, host: Host, cells: Sequence[Cell], *, gpus: int = 0, nodes: int = 1) -> Resolved:
         """Return the launcher, its options and the resources of the cells, compared with what there is.
 

@@ -2,8 +2,8 @@
 
 A network that was trained by its likelihood answers the posterior of a truth t for image d under the prior of its
 training images, p(t | d) ~ p(d | t) p_train(t). The product of these posteriors over N lenses would count that prior N
-times. So it is divided out (Hogg, Myers & Bovy 2010, ApJ 725, 2166, eq. 9; for networks on lenses Wagner-Carena et al.
-2021, ApJ 909, 187, eq. 14):
+times. So it is divided out (Hogg, Myers & Bovy 2010, ApJ 725, 2166; for networks on lenses Wagner-Carena et al.
+2021, ApJ 909, 187):
 
     p(mean, spread | d_1 ... d_N) ~ p(mean, spread) prod_i integral p(t | d_i) p(t | mean, spread) / p_train(t) dt
 

@@ -40,7 +40,7 @@ class Anomaly(Task):
     """
 
     rules = ("val_loss", "last")
-    pictures = ("roc at low rates", "score histograms")
+    pictures = ("roc at low rates", "score histograms", "slices")
     has_loss = False
 
     @classmethod

@@ -16,6 +16,7 @@ from zoo.data.targets import target_values
 from zoo.data.truth import truth_arrays
 from zoo.errors import DataError, UsageError, nearest
 from zoo.models.target import Target
+from zoo.plurals import counted
 from zoo.scores.distributions import FORMS, Form, climatology
 from zoo.scores.schema import Measure, Measures
 from zoo.scores.stats import Array, share_interval
@@ -156,7 +157,7 @@ class Regress(Task):
             return self._with(targets_of(self.names, torch.as_tensor(truth)))
         except ValueError as error:
             raise DataError(
-                f"{error} is the same for all {len(truth)} training images; nothing is to be estimated."
+                f"{error} is the same for all of {counted(len(truth), 'training image')}; nothing is to be estimated."
             ) from error
 
     def calibrated(self, predictions: Tensor, truth: Tensor) -> tuple[Self, Tensor]:

@@ -19,6 +19,7 @@ from zoo.scores.finite import not_finite
 from zoo.tasks.task import Task
 from zoo.train.batch_norm import SharedBatchNorm
 from zoo.train.few_channels import FewChannelsInPieces
+from zoo.train.parts import CORE_PARTS, TrainingParts
 from zoo.train.small_maps import SmallMapsAsProducts
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,13 @@ Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
 
 
 def make_objectives(
-    module: Callable[..., Tensor], network: nn.Module, task: Task, settings: TrainingSettings, *, turns: int
+    module: Callable[..., Tensor],
+    network: nn.Module,
+    task: Task,
+    settings: TrainingSettings,
+    *,
+    turns: int,
+    parts: TrainingParts = CORE_PARTS,
 ) -> list[Objective]:
     """Return the objective of each turn: the network's own loss, or that of the task.
 
@@ -39,10 +46,13 @@ def make_objectives(
         task: Task of the training.
         settings: Label smoothing.
         turns: Number of optimisers.
+        parts: Loss of a plugin, in place of that of the task.
     """
 
     def of_task(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         predictions = module(images)
+        if parts.loss is not None:
+            return parts.loss(predictions.float(), labels), predictions
         return task.loss(predictions.float(), labels, label_smoothing=settings.label_smoothing), predictions
 
     def own(images: Tensor, labels: Tensor, turn: int | None = None) -> tuple[Tensor, None]:

@@ -24,11 +24,11 @@ from zoo.data.open import Dataset
 from zoo.data.split import Split
 from zoo.data.stream import Stream
 from zoo.errors import TrainingError
+from zoo.models.about import Init
 from zoo.models.classifier import Classifier, build_classifier
 from zoo.models.own_training import has_loss
 from zoo.models.pixels import normalisation
 from zoo.models.trial import Trial, try_classifier
-from zoo.models.weights_file import Init
 from zoo.plan.settings import TrainingSettings
 from zoo.plan.unchanged import check_unchanged
 from zoo.progress import ProgressFile
@@ -41,6 +41,7 @@ from zoo.tasks.find import task_of_cell
 from zoo.tasks.task import Task
 from zoo.train.loop import EpochReport, make_fabric, train, waited_share
 from zoo.train.own_fit import OwnFit, fit_prepared
+from zoo.train.parts import CORE_PARTS, TrainingParts, open_parts
 from zoo.train.phases import images_of, open_phases, open_stream, training_batches
 from zoo.train.team import ALONE, Team
 from zoo.weights.start import start_from
@@ -83,6 +84,7 @@ class Prepared:
         init: Source of the initial weights (`zoo.weights.start`), or None.
         progress: Progress file of the cell.
         simulated: Images that were rendered, and the time that this took.
+        parts: Augmentation, loss and optimiser of plugins.
     """
 
     spec: ModelSpec
@@ -99,6 +101,12 @@ class Prepared:
     init: Init | None
     progress: ProgressFile
     simulated: Simulated
+    parts: TrainingParts = CORE_PARTS
+
+    @property
+    def chance_loss(self) -> float | None:
+        """Training loss of a network that has learned nothing; None where it is not known, as of a plugin's loss."""
+        return None if self.settings.loss else self.task.chance_loss(self.train_split.class_counts)
 
     @property
     def train_split(self) -> Split:
@@ -182,6 +190,7 @@ def prepare(
         host, cell.model, cell.hparams, image_shape=data.image_shape, num_classes=task.outputs
     )
     check_trainable(classifier.network, cell, task)
+    parts = CORE_PARTS if cell.fits_itself else open_parts(host, settings, classifier.network, model=cell.model)
     stream = open_stream(phases, cell, device=device) if settings.stream else None
     # Before anything is rendered, and before the test split is opened: a training that cannot be scored is wasted.
     for phase in [] if settings.stream else phases:
@@ -233,6 +242,7 @@ def prepare(
         init=init,
         progress=progress,
         simulated=simulated,
+        parts=parts,
     )
 
 
@@ -294,7 +304,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
     def remember(so_far: list[Epoch]) -> None:
         nonlocal note
         history.append(so_far[-1])
-        epochs = epochs_at_chance(so_far, chance=prepared.task.chance_loss(prepared.train_split.class_counts))
+        epochs = epochs_at_chance(so_far, chance=prepared.chance_loss)
         note = describe_plateau(cell, prepared.data.spec, epochs=epochs) if epochs else None
         epoch_ended(so_far[-1])
 
@@ -330,6 +340,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         step_ended=step_ended,
         phases=cell.phases,
         cuda_graphs=prepared.spec.cuda_graphs,
+        parts=prepared.parts,
     )
     prepared.classifier.load_state_dict(weights)
     prepared.classifier.to(prepared.device).eval()

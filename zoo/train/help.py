@@ -21,6 +21,7 @@ from zoo.specs import DatasetSpec
 from zoo.tasks.find import task_of_cell
 from zoo.train.fit import in_units
 from zoo.train.loop import make_fabric, train
+from zoo.train.parts import open_parts
 from zoo.train.phases import open_phases, open_stream, training_batches
 from zoo.train.team import OWN_ERROR, Team
 
@@ -99,6 +100,7 @@ def help_fit(
                 epoch_ended=lambda history: None,
                 step_ended=lambda epoch, step, steps: None,
                 phases=cell.phases,
+                parts=open_parts(host, settings, classifier.network, model=cell.model),
             )
     except TrainingError as error:
         return Helped(status="failed", error=str(error))

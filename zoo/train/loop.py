@@ -24,7 +24,6 @@ from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnv
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 
-from zoo.data.augment import augment
 from zoo.data.loader import Batches
 from zoo.data.part import BatchPart
 from zoo.data.phases import Phase, phase_number
@@ -54,6 +53,7 @@ from zoo.train.checkpoint import (
 )
 from zoo.train.cuda_graphs import GraphedForward
 from zoo.train.optimizers import Rates, make_optimizers
+from zoo.train.parts import CORE_PARTS, TrainingParts
 from zoo.train.random_states import random_states, set_random_states
 from zoo.train.schedule import learning_rate_factor
 from zoo.train.team import ALONE, Team, check_batch
@@ -153,6 +153,7 @@ def train(
     step_ended: StepReport,
     phases: Sequence[Phase] = (),
     cuda_graphs: bool = False,
+    parts: TrainingParts = CORE_PARTS,
 ) -> tuple[dict[str, Tensor], list[Epoch], int]:
     """Train, or go on from the checkpoint in `run_dir`.
 
@@ -170,6 +171,7 @@ def train(
         step_ended: Function called with epoch, step of the epoch and steps in an epoch, in the first process.
         phases: Phases of the training, for its history.
         cuda_graphs: Whether the network may be replayed as CUDA graphs (`ModelSpec.cuda_graphs`).
+        parts: Augmentation, loss and optimiser of plugins.
 
     Returns:
         The chosen weights, the history (one entry an epoch), and the chosen epoch, counted from 1. The weights are
@@ -181,13 +183,13 @@ def train(
         UsageError: There are more processes than images in a batch.
     """
     average = MovingAverage(classifier, decay=settings.ema)
-    optimizers = make_optimizers(classifier, settings, fabric=fabric, device=train_data.device)
+    optimizers = make_optimizers(classifier, settings, fabric=fabric, device=train_data.device, parts=parts)
     rates = Rates(optimizers)
     module, *fabric_optimizers = fabric.setup(classifier, *optimizers)
     forward: Callable[..., Tensor] = module
     if cuda_graphs and fabric.world_size == 1 and train_data.device.type == "cuda" and not has_loss(classifier.network):
         forward = GraphedForward(module, classifier, fabric, allowed=lambda: train_data.resident)
-    objectives = make_objectives(forward, classifier.network, task, settings, turns=len(optimizers))
+    objectives = make_objectives(forward, classifier.network, task, settings, turns=len(optimizers), parts=parts)
     batch_size = min(settings.batch_size, len(train_data))
     steps = len(train_data) // batch_size
     check_batch(fabric.world_size, batch_size)
@@ -236,7 +238,7 @@ def train(
                     position.rate = rates.set(
                         learning_rate_factor(state.step, steps * settings.epochs, settings.schedule)
                     )
-                    images = augment(images, settings.augment, generator=transform, part=part)
+                    images = parts.augmented(images, settings.augment, generator=transform, part=part)
                     for optimizer, objective in zip(fabric_optimizers, objectives, strict=True):
                         loss, logits, state.micro_batches = accumulate(
                             module,

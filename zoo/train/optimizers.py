@@ -12,10 +12,16 @@ from zoo.models.classifier import Classifier
 from zoo.models.own_training import own_optimizers, trains_in_turns
 from zoo.plan.settings import TrainingSettings
 from zoo.plurals import counted
+from zoo.train.parts import CORE_PARTS, TrainingParts
 
 
 def make_optimizers(
-    classifier: Classifier, settings: TrainingSettings, *, fabric: Fabric, device: torch.device
+    classifier: Classifier,
+    settings: TrainingSettings,
+    *,
+    fabric: Fabric,
+    device: torch.device,
+    parts: TrainingParts = CORE_PARTS,
 ) -> list[torch.optim.Optimizer]:
     """Return the optimisers of a training, one for each turn.
 
@@ -24,6 +30,7 @@ def make_optimizers(
         settings: Learning rate and weight decay.
         fabric: Precision, and the number of processes.
         device: Device of the training.
+        parts: Optimiser of a plugin.
 
     Raises:
         UsageError: Several processes cannot train a network in turns.
@@ -36,6 +43,8 @@ def make_optimizers(
             )
         return own_optimizers(classifier.network, lr=settings.lr, weight_decay=settings.weight_decay)
     parameters = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+    if parts.optimizer is not None:
+        return [parts.optimizer(parameters, settings.lr, settings.weight_decay)]
     # One pass over the weights instead of ten: 15 ms a step instead of 70 for 11 million weights. The last digits
     # differ, so trainings on a CPU in float32 keep the bits that they have had.
     with fabric.autocast():

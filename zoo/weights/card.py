@@ -12,8 +12,9 @@ from zoo import registry
 from zoo.data.about import budget_note, version_note
 from zoo.errors import MissingError, UsageError
 from zoo.escaping import markdown_cell, one_line, visible
+from zoo.models.about import About
 from zoo.models.pixels import FAR
-from zoo.models.weights_file import About, Header, read_header
+from zoo.models.weights_file import Header, read_header
 from zoo.plurals import counted
 from zoo.results.convergence import describe_plateau
 from zoo.results.find import good_result

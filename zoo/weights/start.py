@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.errors import DataError, TrainingError, UsageError
-from zoo.models.weights_file import Init, digest_of, read_header
+from zoo.models.about import Init
+from zoo.models.weights_file import digest_of, read_header
 from zoo.paths import cache_dir, make_dir, written_whole
 from zoo.specs import ModelSpec
 from zoo.weights.find import find_weights, packaged_weights, stored_weights

@@ -39,6 +39,16 @@ def test_shapes(name, published, image_size):
         torch.testing.assert_close(method(images[:1]), method(images)[:1])
 
 
+@names
+def test_the_score_is_the_mean_square_of_the_residual_over_the_noise_that_a_report_shows(name):
+    method = build(name, image_size=32).eval()
+    images = torch.randn(3, 1, 32, 32)
+    with torch.no_grad():
+        rebuilt, over_noise = method.residual_maps(images)
+        torch.testing.assert_close(rebuilt, method.reconstruct(images))
+        torch.testing.assert_close(over_noise.square().mean((1, 2, 3)), method(images))
+
+
 def test_published_layers_have_the_published_sizes():
     """At 150 pixels, by hand.
 

@@ -79,6 +79,12 @@ class AutoEncoder(nn.Module):
         images = self.prepared(images)
         return self.residual(images, self.reconstruct(images))
 
+    def residual_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return reconstructions, and residuals over the noise, for pictures (`zoo.models.residual.Reconstructs`)."""
+        images = self.prepared(images)
+        rebuilt = self.reconstruct(images)
+        return rebuilt, self.residual.over_noise(images, rebuilt)
+
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of a batch of normal images; labels are not used."""
         images = self.prepared(images)

@@ -89,6 +89,11 @@ class PCAResidual(nn.Module):
         """Return the anomaly score [n] of images [n, C, H, W]."""
         return self.residual(images.double(), self.pca.project(images)[1]).float()
 
+    def residual_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return reconstructions, and residuals over the noise, for pictures (`zoo.models.residual.Reconstructs`)."""
+        rebuilt = self.pca.project(images)[1]
+        return rebuilt.float(), self.residual.over_noise(images.double(), rebuilt).float()
+
     def fit_splits(self, splits: SplitsToFit) -> None:
         """Fit the components to the training images, and the photon noise to validation images, which they leave more
         of than of those that they were fitted to."""

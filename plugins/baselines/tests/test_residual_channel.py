@@ -81,6 +81,7 @@ def test_an_image_without_a_lens_gives_finite_numbers(images, fill):
     assert left.abs().max() <= LARGEST
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [{}, {"round_haloes": False, "lens_light": True, "psf": "airy"}])
 def test_a_gpu_is_never_waited_for(kind):
     """Fake tensors refuse what depends on numbers that the processor does not have."""

@@ -103,7 +103,7 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
     with pytest.raises(DataError, match=r"spiral holds arrays, but its path names no class"):
         opened(tmp_path / "odd")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"no \.npy files"):
+    with pytest.raises(DataError, match=r"no \.npy files and no PNGs"):
         opened(tmp_path / "empty")
     for root in (None, "", str(tmp_path / "nowhere")):
         with pytest.raises(UsageError, match=r"--set data\.root=DIR"):

@@ -49,7 +49,7 @@ def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
     if not isinstance(skip_broken, bool):
         raise UsageError(f"data.skip_broken={skip_broken!r} must be true or false.")
     folder = user_path(root).absolute()
-    files = sorted(find_files(folder), key=lambda file: stable_hash(file.path))
+    files = sorted(find_files(folder), key=lambda file: stable_hash(file.key))
     cached = make_dir(cache_dir() / "folders" / short_hash([content_digest(folder), scaling, skip_broken]))
     index = _ensure(cached, folder, files, scaling=scaling, skip_broken=skip_broken)
     if index["skipped"]:
@@ -58,12 +58,12 @@ def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
             "%d of %d files in %s were skipped (all of them: %s): %s",
             len(index["skipped"]), len(files), folder, cached / _INDEX, shown,
         )  # fmt: skip
-    by_path = {file.path: file for file in files}
+    by_path = {file.key: file for file in files}
     kept = [by_path[path] for path in index["files"]]
     return ImageSet(
         images=np.load(regular_file(cached / _IMAGES), mmap_mode="r"),
         labels=np.array([file.label for file in kept], dtype=np.int64),
-        ids=[f"{stable_hash(file.path):016x}" for file in kept],
+        ids=[f"{stable_hash(file.key):016x}" for file in kept],
         split=[file.split for file in kept] if kept[0].split else None,
         metadata={"axion_mass": np.array([np.nan if mass is None else mass for mass in index["axion_mass"]])},
     )
@@ -121,9 +121,10 @@ def _read_all(cached: Path, root: Path, files: list[Found], *, scaling: str, ski
     with written_whole(cached / _IMAGES) as temporary, temporary.open("wb") as out:
         for file in files:
             try:
-                image, mass = read_image(root / file.path)
+                image, mass = read_image(root / file.path, row=file.row)
+                mass = mass if np.isnan(file.mass) else file.mass
                 if shape is not None and image.shape != shape:
-                    raise BrokenFile(f"{root / file.path}: its shape is {image.shape}, that of {first} {shape}")
+                    raise BrokenFile(f"{root / file.key}: its shape is {image.shape}, that of {first} {shape}")
             except BrokenFile as error:
                 if not skip_broken:
                     raise BrokenFile(
@@ -132,10 +133,10 @@ def _read_all(cached: Path, root: Path, files: list[Found], *, scaling: str, ski
                 skipped.append(str(error))
                 continue
             if shape is None:
-                shape, first = image.shape, file.path
+                shape, first = image.shape, file.key
                 _write_header(out, (len(files), *shape))
             out.write(_scaled(image, scaling).tobytes())
-            kept.append(file.path)
+            kept.append(file.key)
             masses.append(None if np.isnan(mass) else mass)
         if shape is None:
             raise DataError(f"No file in {root} can be read; {len(files)} tried. The first: {skipped[0]}")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from zoo.data.image_file import is_hidden
+from zoo.data.image_file import is_hidden, read_npy
 from zoo.errors import DataError, UsageError
+from zoo_deeplense.stacks import Stack, find_stacks, labels_of, rows_of
+
+SUFFIXES, PICKLED = (".npy", ".png"), (".pkl", ".pickle", ".pt", ".pth")
 
 CLASS_ALIASES = {
     "no_substructure": ("no", "no_sub", "no_substructure", "nosub"),
@@ -22,25 +27,35 @@ _SPLIT_OF = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """One array file.
+    """One image.
 
     Args:
-        path: Path relative to the root, with forward slashes.
+        path: Path of its file relative to the root, with forward slashes.
         label: Index of the class.
         split: "train", "val", "test", or "" where its folders name none.
+        row: Row of an array of several images; None for a file of one image.
+        mass: Axion mass from an array beside it, in eV; NaN without one.
     """
 
     path: str
     label: int
     split: str
+    row: int | None = None
+    mass: float = math.nan
+
+    @property
+    def key(self) -> str:
+        """Path, with the row of an image among several."""
+        return self.path if self.row is None else f"{self.path}#{self.row}"
 
 
 def find_files(root: Path) -> list[Found]:
-    """Return all array files below a folder, without hidden files and folders.
+    """Return all images below a folder: array files and PNGs, without hidden files and folders.
 
     A file's class is the one folder above it, up to the root, that is called like a class; a split is a folder
     called train, val or test, or one whose name ends so, as in Model_I_test. The other folders must be the same for
-    all files: two sets side by side are not mixed.
+    all files: two sets side by side are not mixed. An array of several images needs no folder of a class where an
+    array of their labels is beside it (`zoo_deeplense.stacks`); in the folder of a class, that array holds masses.
 
     Raises:
         UsageError: The root is not a folder, or contains several sets.
@@ -49,22 +64,26 @@ def find_files(root: Path) -> list[Found]:
     if not os.path.isdir(root):  # Path.is_dir raises where a name is too long
         raise UsageError(f"data.root={str(root)!r} is not a folder.", hint="Write: --set data.root=DIR")
     found: list[Found] = []
+    pickled: list[str] = []
     sets: dict[tuple[str, ...], str] = {}
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
-        arrays = [name for name in names if name.lower().endswith(".npy") and not is_hidden(name)]
+        shown = sorted(name for name in names if not is_hidden(name))
+        arrays = [name for name in shown if name.lower().endswith(SUFFIXES)]
+        pickled += [str(Path(folder, name)) for name in shown if name.lower().endswith(PICKLED)]
         if not arrays:
             continue
+        stacks = find_stacks(Path(folder), [name for name in arrays if name.lower().endswith(".npy")])
         relative = Path(folder).relative_to(root).as_posix()
         parts = PurePosixPath(relative).parts
         labels = {_CLASS_OF[part.lower()] for part in parts if part.lower() in _CLASS_OF}
-        if len(labels) != 1:
+        if len(labels) > 1 or not (labels or stacks):
             known = "; ".join(", ".join(aliases) for aliases in CLASS_ALIASES.values())
             raise DataError(
                 f"{Path(folder)} holds arrays, but its path names {'no' if not labels else 'more than one'} class.",
                 hint=f"Folders of a class are called: {known}.",
             )
-        label = labels.pop()
+        label = labels.pop() if labels else None
         rest, splits = [], set()
         for part in parts:
             stem, split = _split_of(part)
@@ -76,14 +95,40 @@ def find_files(root: Path) -> list[Found]:
             raise DataError(f"{Path(folder)}: its path names more than one split.")
         sets.setdefault(tuple(rest), relative)
         mark = splits.pop() if splits else ""
-        for name in arrays:
-            path = name if relative == "." else f"{relative}/{name}"
-            found.append(Found(path=path, label=label, split=mark))
+        prefix = "" if relative == "." else f"{relative}/"
+        if stacks:
+            found += _of_stacks(Path(folder), stacks, label=label, split=mark, prefix=prefix)
+        elif label is not None:
+            found += [Found(path=f"{prefix}{name}", label=label, split=mark) for name in arrays]
     if len(sets) > 1:
         names_of_sets = ", ".join(sorted("/".join(key) or "." for key in sets))
         raise UsageError(f"{root} holds several sets: {names_of_sets}.", hint="Point data.root at one of them.")
+    if not found and pickled:
+        raise DataError(
+            f"{root} holds no arrays, but {pickled[0]}: a pickled data loader is a program, which is not run.",
+            hint="Where it was made: numpy.save('images.npy', images), [N, 1, H, W], numpy.save('labels.npy', labels)",
+        )
     _check_classes(root, found)
     return _with_test_split(found)
+
+
+def _of_stacks(folder: Path, stacks: list[Stack], *, label: int | None, split: str, prefix: str) -> list[Found]:
+    """Return the images of the stacks of a folder; a file's name may state the split."""
+    found = []
+    for stack in stacks:
+        count = len(rows_of(read_npy(folder / stack.images).array))  # type: ignore[arg-type]
+        named = {_SPLIT_OF[word] for word in re.findall("[a-z]+", stack.images.lower()) if word in _SPLIT_OF}
+        if label is None:
+            labels, masses = labels_of(stack, folder, classes=len(CLASS_ALIASES)), [math.nan] * count
+        else:
+            labels = [label] * count
+            masses = [math.nan] * count if stack.numbers is None else stack.numbers.tolist()
+        mark = split or (named.pop() if len(named) == 1 else "")
+        found += [
+            Found(path=f"{prefix}{stack.images}", label=labels[row], split=mark, row=row, mass=masses[row])
+            for row in range(count)
+        ]
+    return found
 
 
 def _split_of(folder: str) -> tuple[str, str]:
@@ -97,7 +142,7 @@ def _split_of(folder: str) -> tuple[str, str]:
 
 def _check_classes(root: Path, found: list[Found]) -> None:
     if not found:
-        raise DataError(f"There are no .npy files in {root}.")
+        raise DataError(f"There are no .npy files and no PNGs in {root}.")
     present = {file.label for file in found}
     missing = [name for label, name in enumerate(CLASS_ALIASES) if label not in present]
     if missing:

@@ -50,11 +50,14 @@ Images that exist already, in any of the layouts in which DeepLense's sets were 
 
     {train,val}/{no,sphere,vort}/*.npy                 common test, Model A and B (images_f, images_j)
     Model_I/{no_sub,cdm,axion}/*.npy, Model_I_test/... Model I to IV
+    {train,val}/{no,sphere,vort}/*.png                 pictures of 8 or 16 bits, with the levels that they store
+    images.npy [N, 1, H, W], labels.npy [N]            also x_train.npy, y_train.npy, and batches [B, N, 1, H, W]
+    axion/images.npy, axion/masses.npy                 axion masses; also beside an image in its own file
 
 Write `--set data.root=DIR`. Folders named train, val or test are kept; where there is no test folder, val is the test
 split and validation images are taken from train; where there is no split at all, a hash of the path decides. Pickled
-arrays are read without running code in them. `data.skip_broken=true` leaves out files that cannot be read, and lists
-them; `data.scaling=minmax` maps each image to [0, 1].
+arrays are read without running code in them; pickled data loaders are refused. `data.skip_broken=true` leaves out files
+that cannot be read, and lists them; `data.scaling=minmax` maps each image to [0, 1].
 """
 
 
@@ -166,7 +169,7 @@ def zoo_datasets() -> list[DatasetSpec]:
         DatasetSpec(
             id="deeplense/deeplense-folder",
             target="zoo_deeplense.folder:build",
-            summary="DeepLense's released .npy files, every layout: --set data.root=DIR",
+            summary="DeepLense's released files, every layout: --set data.root=DIR",
             classes=CLASSES,
             tasks=TASKS,
             normal=NORMAL,

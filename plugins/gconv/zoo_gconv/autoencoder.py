@@ -72,6 +72,11 @@ class GroupAutoEncoder(nn.Module):
         """Return the anomaly score [N] of images [N, C, H, W]."""
         return self.residual(images, self.reconstruct(images))
 
+    def residual_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return reconstructions, and residuals over the noise, for pictures (`zoo.models.residual.Reconstructs`)."""
+        rebuilt = self.reconstruct(images)
+        return rebuilt, self.residual.over_noise(images, rebuilt)
+
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of a batch of normal images; labels are not used."""
         return self.residual.loss(images, self.reconstruct(images))

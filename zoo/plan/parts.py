@@ -1,0 +1,83 @@
+"""Augmentation, loss and optimiser of a training, from names that users type to what a cell keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from zoo import registry
+from zoo.errors import UsageError, nearest
+from zoo.plan.settings import BUILT_IN
+from zoo.specs import AugmentationSpec, LossSpec, OptimizerSpec, Spec
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+KINDS: Mapping[str, type[Spec]] = {"augment": AugmentationSpec, "optimizer": OptimizerSpec, "loss": LossSpec}
+"""Setting -> kind of its specs."""
+
+
+def resolve_parts(host: Host, training: Mapping[str, Any], *, task: str) -> dict[str, Any]:
+    """Return training settings with the parts of plugins as "ID@VERSION".
+
+    Args:
+        host: The plugins.
+        training: Settings of the training.
+        task: Name of the task.
+
+    Raises:
+        UsageError: A name is unknown, a loss is for other tasks, or smoothing is asked of it.
+        MissingError: The plugin of a part is absent.
+    """
+    resolved = dict(training)
+    for name in [each for each in KINDS if each in training]:
+        value = training[name]
+        if value in BUILT_IN[name] or value in ("", None):
+            built_in = name == "augment" and value
+            resolved[name] = value if built_in else ("d4" if name == "augment" else "")
+            continue
+        spec = find_part(host, name, value)
+        resolved[name] = f"{spec.id}@{spec.version}"
+        if isinstance(spec, LossSpec):
+            if task not in spec.tasks:
+                raise UsageError(f"loss={spec.id} trains {', '.join(spec.tasks)}, not {task}.", hint="Leave out loss.")
+            if training.get("label_smoothing"):
+                raise UsageError(
+                    f"loss={spec.id} and label_smoothing, which is a setting of the cross entropy.",
+                    hint="Leave out one of the two.",
+                )
+    return resolved
+
+
+def find_part(host: Host, name: str, value: Any) -> Spec:
+    """Return the spec of a plugin's part of a training.
+
+    Args:
+        host: The plugins.
+        name: Setting, one of `KINDS`.
+        value: Id, bare name, or "ID@VERSION" as a cell keeps it.
+
+    Raises:
+        UsageError: The name is unknown, or the installed version is another one.
+        MissingError: The plugin of the part is absent.
+    """
+    kind = KINDS[name]
+    text, _, version = str(value).partition("@")
+    known = [*BUILT_IN[name], *(part for spec in host.specs_of(kind) for part in (spec.id, spec.name))]
+    if "/" not in text and text.lower() not in [one.lower() for one in known]:
+        raise UsageError(
+            f"{name}={value!r} is not one of {', '.join(sorted(set(known)))}.{nearest(text, known)}",
+            hint="Plugins may register more: docs/plugins.md",
+        )
+    spec = registry.find(host, kind, text)
+    if version and version != str(spec.version):
+        raise UsageError(
+            f"{name}={value!r}: the installed version of {spec.id} is {spec.version}.",
+            hint="Install the plugin that the training was planned with.",
+        )
+    return spec
+
+
+def part_ids(training: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the parts of plugins among the settings of a cell."""
+    return [str(training[name]).partition("@")[0] for name in KINDS if "@" in str(training.get(name, ""))]
