@@ -56,6 +56,7 @@ PUBLIC_MODULES = (
     "zoo.testing",
     "zoo.testing.conformance",
     "zoo.testing.launchers",
+    "zoo.testing.training_parts",
 )
 """Modules that plugins may import. All others can change without notice; docs/plugins.md explains each."""
 

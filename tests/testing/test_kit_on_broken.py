@@ -60,6 +60,8 @@ def test_each_check_catches_what_it_is_made_for(kind, name):
     outcome = outcome_of(BROKEN[kind, name], name)
     assert outcome.state == "failed", outcome
     assert outcome.problem
+    if name in ("batch-independence", "images-kept", "scenes-kept"):
+        assert "pixels" in outcome.where
     assert outcome.hint
 
 

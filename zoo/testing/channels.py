@@ -16,7 +16,7 @@ from zoo.global_state import changed_settings
 from zoo.plan.overrides import data_params
 from zoo.plan.recipes import make_recipe
 from zoo.specs import ChannelSpec, DatasetSpec
-from zoo.testing.outcome import NotApplicable, case, named, require
+from zoo.testing.outcome import NotApplicable, at, named, require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,11 +55,11 @@ class ChannelSubject:
                 image_size=size, pixel_scale=3.2 / size, psf="gaussian", psf_width=0.1, exposure_seconds=1000.0,
                 sky=0.1, round_haloes=False, lens_light=False,
             )  # fmt: skip
-            with case(f"{size} x {size} pixels"):
-                yield camera, images
+            at(f"{size} x {size} pixels")
+            yield camera, images
         if self.dataset:
-            with case(self.dataset):
-                yield self._images_of_population()
+            at(self.dataset)
+            yield self._images_of_population()
 
     def _images_of_population(self) -> tuple[Camera, Tensor]:
         """Return the camera and four images of the population, as the harness renders them."""

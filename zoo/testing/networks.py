@@ -12,7 +12,7 @@ from zoo import registry
 from zoo.errors import UsageError
 from zoo.specs import CLASSIFY, ModelSpec
 from zoo.tasks.find import example_task, tasks_by_name
-from zoo.testing.outcome import NotApplicable, case, require
+from zoo.testing.outcome import NotApplicable, at, require
 from zoo.testing.toys import Shape, class_names
 
 if TYPE_CHECKING:
@@ -118,8 +118,8 @@ class ModelSubject:
         """Yield each case with its network after a step, and images."""
         for one in self.accepted():
             network = self.ready(one)
-            with case(str(one)):
-                yield one, network, self.images(one)
+            at(str(one))
+            yield one, network, self.images(one)
 
 
 def model_subject(

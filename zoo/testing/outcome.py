@@ -7,6 +7,7 @@ import inspect
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -136,18 +137,19 @@ def run_check(check: Check, subject: Any, *, full_id: str, kind: str, reason: st
 
     if reason:
         return outcome("excused", reason)
+    _HERE.set("")
     try:
         with changed_settings({}), contained():  # one check changes nothing for the next
             check.function(subject)
     except NotApplicable as why:
         return outcome("not applicable", str(why))
     except ConformanceError as error:
-        return outcome("failed", error.problem, error.where, error.hint or f"See: {GUIDE}")
+        return outcome("failed", error.problem, _at(error.where), error.hint or f"See: {GUIDE}")
     except ZooError as error:
-        return outcome("failed", str(error.args[0]), place_of(error), error.hint or f"See: {GUIDE}")
+        return outcome("failed", str(error.args[0]), _at(place_of(error)), error.hint or f"See: {GUIDE}")
     except Exception as error:
         return outcome(
-            "failed", f"{type(error).__name__}: {error}", place_of(error), "Mend it, or catch the exception."
+            "failed", f"{type(error).__name__}: {error}", _at(place_of(error)), "Mend it, or catch the exception."
         )
     return outcome("passed")
 
@@ -199,6 +201,18 @@ def place_of(error: BaseException) -> str:
             if own and frame.lineno is not None:
                 return f"{Path(frame.filename).name}, line {frame.lineno}"
     return ""
+
+
+_HERE: ContextVar[str] = ContextVar("case", default="")
+
+
+def at(text: str) -> None:
+    """State the case that a loop over cases yields next; an exception of the loop's body does not pass a generator."""
+    _HERE.set(text)
+
+
+def _at(where: str) -> str:
+    return ", ".join(filter(None, [_HERE.get(), where]))
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from zoo.global_state import changed_settings
 from zoo.lensing.instrument import Instrument
 from zoo.plan.overrides import data_params
 from zoo.specs import DatasetSpec, SimulatorSpec
-from zoo.testing.outcome import ConformanceError, NotApplicable, case, named, require
+from zoo.testing.outcome import ConformanceError, NotApplicable, at, named, require
 from zoo.testing.scenes import arrays_of
 from zoo.testing.toys import lenses
 
@@ -51,13 +51,13 @@ class SimulatorSubject:
     def cases(self) -> Iterator[tuple[Instrument, Scenes]]:
         """Yield instruments and scenes."""
         for instrument in INSTRUMENTS:
-            with case(f"{instrument.image_size} x {instrument.image_size} pixels, PSF {instrument.psf}"):
-                yield instrument, lenses(np.arange(IMAGES), "conformance")
+            at(f"{instrument.image_size} x {instrument.image_size} pixels, PSF {instrument.psf}")
+            yield instrument, lenses(np.arange(IMAGES), "conformance")
         if self.dataset:
             spec = registry.find(self.host, DatasetSpec, self.dataset)
             population = registry.load_target(spec)(**data_params(spec, BUDGETS["smoke"], {}))
-            with case(spec.id):
-                yield population.instrument, population.sample(np.arange(IMAGES), "conformance")
+            at(spec.id)
+            yield population.instrument, population.sample(np.arange(IMAGES), "conformance")
 
     def render(self, scenes: Scenes, instrument: Instrument, *, expected_images: int = IMAGES) -> NDArray[np.floating]:
         """Return images [n, H, W] as the target makes them."""
