@@ -9,6 +9,9 @@ from typing import Any, ClassVar
 from zoo.base_spec import ID_PATTERN
 from zoo.base_spec import Spec as Spec  # also from here, beside the specs that derive from it
 from zoo.errors import UsageError
+from zoo.part_specs import AugmentationSpec as AugmentationSpec
+from zoo.part_specs import LossSpec as LossSpec
+from zoo.part_specs import OptimizerSpec as OptimizerSpec
 from zoo.phase_text import read_phases
 
 CLASSIFY = "classify"
@@ -321,50 +324,6 @@ class MetricSpec(Spec):
             if direction not in DIRECTIONS:
                 allowed = " or ".join(DIRECTIONS)
                 raise ValueError(f"{self.id}: better[{name!r}] must be {allowed}, not {direction!r}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentationSpec(Spec):
-    """A random change of training images; `--set augment=ID`. Its target is called as
-
-    `augmentation(images, generator) -> torch.Tensor`
-
-    with float images [n, C, H, W] on the device of the training and a `torch.Generator` on the CPU, from which all
-    random numbers are drawn, and returns images of the same shape.
-    """
-
-    kind: ClassVar[str] = "augmentation"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossSpec(Spec):
-    """A loss of the training; `--set loss=ID`. Its target is called as
-
-    `loss(predictions, labels) -> torch.Tensor`
-
-    with predictions in float32, such as logits [n, K], and labels [n], and returns the mean over the images. The
-    validation loss stays that of the task.
-
-    Args:
-        tasks: Names of the tasks that it can train.
-    """
-
-    kind: ClassVar[str] = "loss"
-
-    tasks: tuple[str, ...] = (CLASSIFY,)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerSpec(Spec):
-    """An optimiser; `--set optimizer=ID`. Its target is called as
-
-    `optimizer(parameters, *, lr, weight_decay) -> torch.optim.Optimizer`
-
-    with a list of parameters. The schedule multiplies the learning rates that it has at first, and its state dict is
-    part of the checkpoint.
-    """
-
-    kind: ClassVar[str] = "optimizer"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,9 @@ import pytest
 
 from zoo import api, hookspecs
 from zoo.cli import main
+from zoo.collected import COLLECTED
 from zoo.errors import MissingError, UsageError
-from zoo.host import COLLECTED, load_plugins
+from zoo.host import load_plugins
 from zoo.specs import ModelSpec, Spec
 
 NETWORK = """

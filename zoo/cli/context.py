@@ -34,7 +34,7 @@ def commands_of(host: Host, namespace: str) -> list[click.Command]:
     Raises:
         TypeError: The plugin returned something other than lists of commands; or another error of its hook.
     """
-    from zoo.host import entries
+    from zoo.collected import entries
 
     with contextlib.redirect_stdout(sys.stderr):
         return [

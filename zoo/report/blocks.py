@@ -200,7 +200,6 @@ def mistakes(best: Variant) -> list[dict[str, Any]]:
                     "truth": words(classes[truth]),
                     "verdict": "correct" if truth == guess else f"classified as {words(classes[guess])}",
                     "given": _percent(arrays["probabilities"][index][truth]),
-                    "maps": [],
                     "id": ids[index],
                     "maps": [],
                 }
@@ -230,7 +229,6 @@ def _largest_errors(arrays: Arrays, classes: Sequence[str], ids: Sequence[str]) 
             "truth": words(classes[arrays["labels"][index]]),
             "verdict": f"true {arrays['truth'][index][0]:.4g}, estimated {middle[index]:.4g}",
             "given": "",
-            "maps": [],
             "id": ids[index],
             "maps": [],
         }

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
+from zoo.collected import entries
 from zoo.errors import UsageError
-from zoo.host import PluginRecord, entries
+from zoo.host import PluginRecord
 from zoo.testing.outcome import ConformanceError, NotApplicable, case, named, require
 
 if TYPE_CHECKING:
