@@ -99,7 +99,7 @@ def test_user_errors_are_reported(fail, words, code, said):
         ("epochs=-3", ["epochs=-3 must be a whole number from 1"]),
         ("batch_size=0", ["batch_size=0 must be"]),
         ("ema=1", ["ema=1 must be"]),
-        ("augment=rotated", ["augment='rotated' is not one of none, d4, rotate", "Did you mean 'rotate'"]),
+        ("augment=rotated", ["augment='rotated' is not one of d4, none, rotate", "Did you mean 'rotate'"]),
         ("schedule=one_cycle", ["Did you mean 'one-cycle'"]),
         ("train_images=0", ["train_images=0 must be a whole number of images"]),
         ("test_images=1.5", ["test_images=1.5 must be"]),

@@ -85,7 +85,7 @@ def test_every_option_that_is_a_path_resolves_the_home_folder():
         for name, param in given
         if re.search(r"\b(DIR|FILE)", param.metavar or "")
         or param.name in ("store", "source", "out", "html", "figures", "folder", "path")
-    } - {"zoo predict files", "zoo equivariance files", "zoo data show name", "zoo score data"}
+    } - {"zoo predict files", "zoo equivariance files", "zoo data show name", "zoo score data", "zoo check target"}
     assert looks
     assert looks <= paths
     assert {type(param.type) for _, param in given if isinstance(param.type, click.Path)} == {type(PATH)}

@@ -24,6 +24,7 @@ from zoo.results import store
 from zoo.run.cell import run_cell
 from zoo.stopping import request_stop, stop_on_signals
 from zoo.train import loop as train_module
+from zoo.train import parts
 from zoo.train.checkpoint import CHECKPOINT
 
 pytestmark = pytest.mark.slow  # trainings
@@ -87,15 +88,13 @@ def test_a_training_that_is_stopped_within_an_epoch_resumes_bit_identically(plan
             request_stop("a test")
         return augment(*arguments, **keywords)
 
-    augment = train_module.augment
+    augment = parts.augment
     with monkeypatch.context() as patch, stop_on_signals():
-        patch.setattr(train_module, "augment", stopping)
+        patch.setattr(parts, "augment", stopping)
         with pytest.raises(Interrupted, match="a test"):
             run_in(cell, "cut")
     counts = []
-    monkeypatch.setattr(
-        train_module, "augment", lambda *given, **keywords: counts.append(1) or augment(*given, **keywords)
-    )
+    monkeypatch.setattr(parts, "augment", lambda *given, **keywords: counts.append(1) or augment(*given, **keywords))
     resumed, resumed_dir = run_in(cell, "cut")
     assert len(counts) == 30 - 10 - step
     assert resumed.test == whole.test

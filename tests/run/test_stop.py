@@ -16,7 +16,7 @@ from smallrun import TOY
 from zoo.cli import main
 from zoo.results import store
 from zoo.stopping import STOPPED
-from zoo.train import checkpoint, loop
+from zoo.train import checkpoint, parts
 
 pytestmark = pytest.mark.slow  # trainings
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow  # trainings
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
 def test_a_cell_that_is_stopped_writes_a_checkpoint_and_exits_with_75(plan, host, tmp_path, monkeypatch, capsys, name):
     run_dir = store.prepare_run(tmp_path, plan())
-    steps, augment = [], loop.augment
+    steps, augment = [], parts.augment
 
     def signalled(*arguments, **keywords):
         steps.append(1)
@@ -32,7 +32,7 @@ def test_a_cell_that_is_stopped_writes_a_checkpoint_and_exits_with_75(plan, host
             os.kill(os.getpid(), getattr(signal, name))
         return augment(*arguments, **keywords)
 
-    monkeypatch.setattr(loop, "augment", signalled)
+    monkeypatch.setattr(parts, "augment", signalled)
     monkeypatch.setenv("ZOO_PLUGIN_FILES", str(TOY))
     words = ["run-cell", str(run_dir / store.CELL), "--device", "cpu"]
     with pytest.raises(SystemExit) as stopped:

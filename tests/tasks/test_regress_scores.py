@@ -161,7 +161,7 @@ def test_the_width_is_calibrated_for_each_target():
 
 
 def test_a_truth_that_does_not_vary_in_training_is_refused():
-    with pytest.raises(DataError, match="mass is the same for all 3"):
+    with pytest.raises(DataError, match="mass is the same for all of 3 training images"):
         task().measured(np.ones((3, 1)))
 
 

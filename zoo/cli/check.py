@@ -28,8 +28,13 @@ _STYLES: dict[State, str] = {"passed": "green", "failed": "bold red", "excused":
 @click.option(
     "--excuse", "excuses", multiple=True, metavar="CHECK=REASON", help="Skip a check, for a reason that is shown."
 )
-@click.option("--simulator", default="", help="Render populations with this simulator.")
-@click.option("--data", default="", help="Render scenes of this population with the simulator, too.")
+@click.option(
+    "--simulator", default="", help="Render populations with this simulator.", shell_complete=COMPLETE["simulators"]
+)
+@click.option(
+    "--data", default="", help="Render scenes of this population with the simulator, too.",
+    shell_complete=COMPLETE["datasets"],
+)  # fmt: skip
 @click.option("--trainings/--no-trainings", default=True, help="Train models in small runs, too.")
 @click.option("--all", "everything", is_flag=True, help="List checks that passed or do not apply, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from zoo import registry
 from zoo.global_state import changed_settings
+from zoo.plurals import counted
 from zoo.specs import CLASSIFY, MetricSpec
 from zoo.tasks.find import example_task, tasks_by_name
 from zoo.testing.outcome import NotApplicable, case, named, require
@@ -84,7 +85,7 @@ def _example(task: Task, *, skill: float, seed: int = 0) -> tuple[Predictions, N
 def values(subject: MetricSubject) -> None:
     """It returns names with finite real numbers, for each number of classes."""
     for task in subject.tasks():
-        with case(f"task {task.name}, {len(task.question.classes)} classes"):
+        with case(f"task {task.name}, {counted(len(task.question.classes), 'class')}"):
             found = subject.values(*_example(task, skill=1.5))
             require(bool(found), "It returns no value.")
             bad = [f"{name}={value}" for name, value in found.items() if not math.isfinite(value)]
@@ -105,7 +106,7 @@ def extremes(subject: MetricSubject) -> None:
             "all the same": np.full_like(truth, 1 / truth.shape[1]),
         }
         for name, predictions in cases.items():
-            with case(f"{count} classes, predictions {name}"):
+            with case(f"{counted(count, 'class')}, predictions {name}"):
                 bad = [key for key, one in subject.values(predictions, labels).items() if not math.isfinite(one)]
                 require(not bad, f"{', '.join(bad)} is not finite.", hint="Clip probabilities before a logarithm.")
 
@@ -117,7 +118,7 @@ def directions(subject: MetricSubject) -> None:
     subject.works()
     for task in subject.tasks():
         good, chance = (subject.values(*_example(task, skill=skill)) for skill in (6.0, 0.0))
-        with case(f"{len(task.question.classes)} classes"):
+        with case(counted(len(task.question.classes), "class")):
             for name, direction in subject.spec.better.items():
                 require(name in good, f"`better` names '{name}'; it returns {', '.join(good)}.")
                 sign = 1 if direction == "higher" else -1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
     import click
 
     from zoo.host import Host
-    from zoo.specs import Spec
+    from zoo.paths import parse_json
+from zoo.specs import Spec
 
 SECONDS = 120
 
@@ -93,7 +93,7 @@ class PluginSubject:
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
                 raise ConformanceError(f"A fresh process cannot load it: {last}")
-            self.cached["second"] = json.loads(done.stdout.splitlines()[-1])
+            self.cached["second"] = parse_json(done.stdout.splitlines()[-1])
         found: dict[str, Any] = self.cached["second"]
         return found
 

@@ -14,6 +14,7 @@ from zoo.lensing.draws import Draws
 from zoo.lensing.instrument import Instrument
 from zoo.lensing.observe import Rendered
 from zoo.lensing.scenes import Exposure, Isothermal, PointMasses, Scenes, Sersic, Shear
+from zoo.plurals import counted
 from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec, Spec
 
 if TYPE_CHECKING:
@@ -159,5 +160,5 @@ class Shape:
     classes: int
 
     def __str__(self) -> str:
-        plural = "" if self.channels == 1 else "s"
-        return f"{self.size} x {self.size} pixels, {self.channels} channel{plural}, {self.classes} classes"
+        shape = f"{self.size} x {self.size} pixels"
+        return f"{shape}, {counted(self.channels, 'channel')}, {counted(self.classes, 'class')}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import Interrupted
 from zoo.host import Host
+from zoo.paths import regular_file
 from zoo.specs import CLASSIFY
 from zoo.testing.models import require_equivariance
 from zoo.testing.networks import ModelSubject
@@ -146,7 +147,7 @@ def _finished(subject: ModelSubject) -> tuple[Finished, dict[str, Any]]:
             host = with_toys(subject.host, subject.spec, classes=subject.cases[0].shape.classes)
             result = _run(host, planned(subject, host), folder / "whole")
             if result.status == "ok":
-                kept["weights"] = (result.run_dir / store.WEIGHTS).read_bytes()
+                kept["weights"] = regular_file(result.run_dir / store.WEIGHTS).read_bytes()
                 try:
                     kept["loaded"] = load_weights(host, result.run_dir / store.WEIGHTS)
                 except Exception as error:
@@ -201,7 +202,7 @@ def resume(subject: ModelSubject) -> None:
             _run(cut, cell, folder / "cut")
         result = _run(host, cell, folder / "cut")
         require(result.status == "ok", f"An interrupted run cannot be continued: {getattr(result, 'cause', '')}")
-        weights = (result.run_dir / store.WEIGHTS).read_bytes()
+        weights = regular_file(result.run_dir / store.WEIGHTS).read_bytes()
     require(
         weights == kept["weights"],
         "A training that was interrupted and continued ends in other weights than an uninterrupted one.",
