@@ -12,14 +12,14 @@ from zoo import registry
 from zoo.collected import entries
 from zoo.errors import UsageError
 from zoo.host import PluginRecord
+from zoo.paths import parse_json
+from zoo.specs import Spec
 from zoo.testing.outcome import ConformanceError, NotApplicable, case, named, require
 
 if TYPE_CHECKING:
     import click
 
     from zoo.host import Host
-    from zoo.paths import parse_json
-from zoo.specs import Spec
 
 SECONDS = 120
 
