@@ -10,7 +10,7 @@ from pathlib import Path
 from zoo.errors import DataError
 from zoo.paths import read_json
 from zoo.schema import Record, json_text, plain, read_record
-from zoo.stopping import PARENT_VARIABLE, request_stop
+from zoo.stopping import PARENT_ENDED, parent_has_ended, request_stop
 
 INTERVAL_SECONDS = 0.25
 
@@ -69,7 +69,6 @@ class ProgressFile:
         self._phase = ""
         self._phase_started = time.perf_counter()
         self._done_before = self._done = 0.0
-        self._parent = os.environ.get(PARENT_VARIABLE)
 
     def report(
         self,
@@ -103,8 +102,8 @@ class ProgressFile:
         if now - self._last < INTERVAL_SECONDS and done < total:
             return
         self._last = now
-        if self._parent is not None and os.getppid() != int(self._parent):
-            request_stop("the end of its parent process")
+        if parent_has_ended():
+            request_stop(PARENT_ENDED)
         seconds = now - self._phase_started
         # A training resumed from a checkpoint starts with most of its steps done; they do not count for the rate.
         rate = (done - self._done_before) / seconds if seconds > 0 else 0.0

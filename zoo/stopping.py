@@ -19,6 +19,7 @@ from zoo.errors import Interrupted
 
 PARENT_VARIABLE = "ZOO_PARENT_PID"
 """Environment variable with the process id of the zoo that started this process and waits for it."""
+PARENT_ENDED = "the end of its parent process"
 STOPPED = 75
 """Exit code of a cell that was stopped and goes on when it is run again (EX_TEMPFAIL of sysexits.h)."""
 SIGNALS = ("SIGTERM", "SIGUSR1", "SIGHUP")
@@ -94,7 +95,14 @@ def stop_on_signals() -> Iterator[None]:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    request_stop(signal.Signals(number).name)
+    # `watch_parent` wakes the main thread by a signal, too.
+    request_stop(PARENT_ENDED if parent_has_ended() else signal.Signals(number).name)
+
+
+def parent_has_ended() -> bool:
+    """Whether the zoo that started this process and waits for it has ended; False where none does."""
+    parent = os.environ.get(PARENT_VARIABLE)
+    return parent is not None and os.getppid() != int(parent)
 
 
 def watch_parent() -> None:
@@ -102,12 +110,11 @@ def watch_parent() -> None:
 
     A process whose step does not end by then is ended; its last checkpoint remains.
     """
-    parent = os.environ.get(PARENT_VARIABLE)
-    if parent is None:
+    if PARENT_VARIABLE not in os.environ:
         return
 
     def watch() -> None:
-        while os.getppid() == int(parent):
+        while not parent_has_ended():
             time.sleep(PARENT_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(ORPHAN_SECONDS)

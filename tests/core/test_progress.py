@@ -10,8 +10,9 @@ import pytest
 
 from zoo import progress
 from zoo.cli.watch import describe
-from zoo.progress import INTERVAL_SECONDS, PARENT_VARIABLE, Progress, ProgressFile, read_progress
+from zoo.progress import INTERVAL_SECONDS, Progress, ProgressFile, read_progress
 from zoo.results import store
+from zoo.stopping import PARENT_VARIABLE
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from zoo.errors import Interrupted
 from zoo.processor import computing_environment
-from zoo.stopping import PARENT_VARIABLE, stop_on_signals
+from zoo.stopping import PARENT_VARIABLE, parent_has_ended, stop_on_signals
 from zoo.train.team import RANK_VARIABLE
 
 POLL_SECONDS = 0.02
@@ -59,7 +59,6 @@ def run_together(command: Sequence[str], *, processes: int) -> Ending | None:
     Raises:
         KeyboardInterrupt: SIGINT or a request to stop, or our own parent is gone; all processes have been ended.
     """
-    parent = os.environ.get(PARENT_VARIABLE)
     port = _free_port()
     running: dict[int, subprocess.Popen[bytes]] = {}
     first: Ending | None = None
@@ -81,7 +80,7 @@ def run_together(command: Sequence[str], *, processes: int) -> Ending | None:
                         deadline = time.monotonic() + GRACE_SECONDS
                 if time.monotonic() > deadline:
                     break
-                if parent is not None and os.getppid() != int(parent):
+                if parent_has_ended():
                     raise Interrupted
                 time.sleep(POLL_SECONDS)
         finally:

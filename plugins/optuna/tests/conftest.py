@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,33 +42,18 @@ def start(host, tmp_path):
     return go
 
 
-def _compute_a_gradient():
-    import torch
-
-    torch.zeros(1, requires_grad=True).sum().backward()
-
-
 @pytest.fixture
-def forked(host):
-    """Start workers as forks of this process, which has paid for importing torch already."""
-    from zoo_optuna.trials import run_trials
-
-    context = multiprocessing.get_context("fork")
-    trial = context.Process(target=_compute_a_gradient)
-    trial.start()
-    trial.join(30)
-    if trial.exitcode != 0:  # torch refuses gradients in forks of a process in which they were computed for a GPU
-        trial.kill()
-        pytest.skip("an earlier test of this process computed for a (fake) GPU: its forks cannot train")
+def start_worker():
+    """Start workers as `zoo tune` does, in processes of their own."""
     processes = []
 
     def go(folder, trials):
-        process = context.Process(target=run_trials, args=(host, folder), kwargs={"trials": trials, "device": "cpu"})
-        process.start()
-        processes.append(process)
-        return process
+        plugins = [word for file in FILES for word in ("--plugin", str(file))]
+        words = ["run-trials", str(folder), "--trials", str(trials), "--device", "cpu"]
+        processes.append(subprocess.Popen([sys.executable, "-m", "zoo", *plugins, *words]))
+        return processes[-1]
 
     yield go
     for process in processes:
         process.kill()
-        process.join()
+        process.wait()

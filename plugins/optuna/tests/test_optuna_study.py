@@ -107,23 +107,23 @@ def test_a_trial_is_the_training_of_a_benchmark_and_the_best_is_benchmarked_afre
     assert (other.data, other.hparams["widths"], other.training["lr"]) == ("toyzoo/two", [3], cell.training["lr"])
 
 
-def test_a_killed_study_resumes_to_the_same_result(start, host, forked):
+def test_a_killed_study_resumes_to_the_same_result(start, host, start_worker):
     whole, whole_folder = start(store="whole")
     run_trials(host, whole_folder, trials=4, device="cpu")
     expected = [(trial.params, trial.intermediate_values, trial.value) for trial in trials_of(whole, whole_folder)]
 
     cut, folder = start(store="cut", pause=0.02)
-    worker = forked(folder, 4)
+    worker = start_worker(folder, 4)
     deadline = time.monotonic() + 60
     while True:
         trials = trials_of(cut, folder)
         if len(trials) > 1 and trials[1].intermediate_values:
             break
         assert time.monotonic() < deadline
-        assert worker.is_alive()
+        assert worker.poll() is None
         time.sleep(0.01)
     os.kill(worker.pid, signal.SIGKILL)
-    worker.join()
+    worker.wait()
     [left] = [trial for trial in trials_of(cut, folder) if trial.state == TrialState.RUNNING]
     assert left.number == 1
     assert (folder / "0001" / "checkpoint.safetensors").exists()
@@ -141,13 +141,12 @@ def test_a_killed_study_resumes_to_the_same_result(start, host, forked):
     assert len(trials_of(cut, folder)) == 5
 
 
-def test_two_workers_share_a_study_and_run_each_trial_once(start, forked, tmp_path):
+def test_two_workers_share_a_study_and_run_each_trial_once(start, start_worker, tmp_path):
     notes = tmp_path / "notes"
-    definition, folder = start(pause=0.02, notes=str(notes))
-    workers = [forked(folder, 6) for _ in range(2)]
+    definition, folder = start(pause=0.02, notes=str(notes), prune_after=100)
+    workers = [start_worker(folder, 6) for _ in range(2)]
     for worker in workers:
-        worker.join(60)
-        assert worker.exitcode == 0
+        assert worker.wait(60) == 0
     trials = trials_of(definition, folder)
     assert [trial.number for trial in trials] == list(range(6))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
@@ -184,27 +183,8 @@ def test_trials_are_stopped_by_the_median_rule(start, host):
     assert not values_of(open_study(folder, definition).best_trial.params, definition.space)["blind"]
 
 
-class Fork:
-    """A forked worker, as `search` would see its process."""
-
-    def __init__(self, process):
-        self.process, self.pid = process, process.pid
-        self.terminate, self.kill = process.terminate, process.kill
-
-    @property
-    def returncode(self):
-        return self.process.exitcode
-
-    def poll(self):
-        return self.process.exitcode
-
-    def wait(self, timeout=None):
-        self.process.join(timeout)
-
-
-def test_a_trial_fails_after_its_process_dies_twice(start, host, forked, monkeypatch, capsys):
+def test_a_trial_fails_after_its_process_dies_twice(start, host, capsys):
     definition, folder = start(searched=["lr"], deadly=True)
-    monkeypatch.setattr(search._Crew, "_start", lambda crew: Fork(forked(crew.folder, crew.trials)))
     with StudyWatcher() as watcher:
         run_study(host, definition, folder, trials=2, watch=watcher.watch)
     trials = trials_of(definition, folder)
