@@ -119,5 +119,5 @@ class TestBrierOfTheOptions(MetricChecks):
 
     name = "brokenothers/directions"
     files = (str(TOYS / "brokenothers.py"),)
-    excused = {"directions": "broken on purpose", "intervals": "not needed here"}  # noqa: RUF012
+    excused = {"directions": "broken on purpose", "intervals": "not needed here"}  # noqa: RUF012 - as authors write it
     options = Options()

@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from zoo.errors import Interrupted, LauncherError
 from zoo.isolation import plugin_code
@@ -98,7 +98,8 @@ class CheckedLauncher:
         return text if isinstance(text, str) else ""
 
     def _state(self, state: Any) -> JobState:
-        found: Any = JobState(kind=state) if isinstance(state, str) else state  # type: ignore[arg-type]
+        # Any text: whether it is a kind is what is checked.
+        found: Any = JobState(kind=cast(JobKind, state)) if isinstance(state, str) else state
         if (
             isinstance(found, JobState)
             and found.kind in get_args(JobKind)

@@ -7,6 +7,7 @@ import io
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +51,7 @@ def _faults_raised(namespace: str) -> Iterator[None]:
     Raises:
         ConformanceError: A hook of the plugin failed in the block.
     """
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = records.append  # type: ignore[method-assign,assignment]
+    handler = BufferingHandler(capacity=1_000_000)
     logger = logging.getLogger("zoo.isolation")
     state = logging.getLogger("zoo.global_state")
     before = [(one, one.level, one.propagate) for one in (logger, state)]
@@ -67,7 +66,7 @@ def _faults_raised(namespace: str) -> Iterator[None]:
             one.removeHandler(handler)
             one.setLevel(level)
             one.propagate = propagate
-    for record in records:
+    for record in handler.buffer:
         text = record.getMessage()
         if text.startswith(f"plugin {namespace} failed") and record.exc_info and record.exc_info[1]:
             error = record.exc_info[1]

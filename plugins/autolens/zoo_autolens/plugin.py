@@ -10,10 +10,6 @@ images agree to 1e-5 of their peak in float64, to 1e-4 in float32.
 """
 
 
-_UNEXPLAINED = {"masses": "fails for the kit's truncated haloes on 33 x 33 pixels; the reason is not known yet"}
-ZOO_EXCUSED_CHECKS = {"autolens/autolens": _UNEXPLAINED, "autolens/simulator_imaging": _UNEXPLAINED}
-
-
 @hookimpl
 def zoo_simulators() -> list[SimulatorSpec]:
     """Return the simulators."""

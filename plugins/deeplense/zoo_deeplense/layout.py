@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from zoo.data.image_file import is_hidden, read_npy
+from zoo.data.image_file import is_hidden
 from zoo.errors import DataError, UsageError
-from zoo_deeplense.stacks import Stack, find_stacks, labels_of, rows_of
+from zoo_deeplense.stacks import Stack, find_stacks, labels_of
 
 SUFFIXES, PICKLED = (".npy", ".png"), (".pkl", ".pickle", ".pt", ".pth")
 
@@ -116,17 +116,16 @@ def _of_stacks(folder: Path, stacks: list[Stack], *, label: int | None, split: s
     """Return the images of the stacks of a folder; a file's name may state the split."""
     found = []
     for stack in stacks:
-        count = len(rows_of(read_npy(folder / stack.images).array))  # type: ignore[arg-type]
         named = {_SPLIT_OF[word] for word in re.findall("[a-z]+", stack.images.lower()) if word in _SPLIT_OF}
         if label is None:
-            labels, masses = labels_of(stack, folder, classes=len(CLASS_ALIASES)), [math.nan] * count
+            labels, masses = labels_of(stack, folder, classes=len(CLASS_ALIASES)), [math.nan] * stack.count
         else:
-            labels = [label] * count
-            masses = [math.nan] * count if stack.numbers is None else stack.numbers.tolist()
+            labels = [label] * stack.count
+            masses = [math.nan] * stack.count if stack.numbers is None else stack.numbers.tolist()
         mark = split or (named.pop() if len(named) == 1 else "")
         found += [
             Found(path=f"{prefix}{stack.images}", label=labels[row], split=mark, row=row, mass=masses[row])
-            for row in range(count)
+            for row in range(stack.count)
         ]
     return found
 

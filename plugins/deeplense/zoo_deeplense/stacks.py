@@ -24,10 +24,12 @@ class Stack:
 
     Args:
         images: Name of the file of images [N, C, H, W], [N, H, W], [N, H, W, C] or, in batches, [B, N, C, H, W].
+        count: N.
         numbers: Label or mass of each image, [N]; None without an array beside it.
     """
 
     images: str
+    count: int
     numbers: NDArray[np.float64] | None
 
 
@@ -72,7 +74,9 @@ def find_stacks(folder: Path, names: Sequence[str]) -> list[Stack]:
                 f"{folder / name}: {' and '.join(sorted(best))} hold {len(rows):,} numbers each; which are its labels?",
                 hint="Leave one of them in the folder, or name them as images_train.npy and labels_train.npy.",
             )
-        found.append(Stack(images=name, numbers=fitting[best[0]].astype(np.float64) if best else None))
+        found.append(
+            Stack(images=name, count=len(stacks[name]), numbers=fitting[best[0]].astype(np.float64) if best else None)
+        )
     return found
 
 
