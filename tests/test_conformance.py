@@ -39,7 +39,7 @@ def test_plugins(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_models(name: str) -> None:
-    options = Options() if name in TRAINED else Options(trainings=False, sizes=(32,), channels=(1,), classes=(3,))
+    options = Options() if name in TRAINED else Options(trainings=False, channels=(1,), classes=(3,))
     require_passed(check(HOST, name, options=options, excused=EXCUSED.get(name)))
 
 
