@@ -1,4 +1,4 @@
-"""Coverage of a trained regression's intervals, and of the posteriors of populations that are joined from its answers.
+"""Coverage of a trained regression's intervals, and of the posteriors of posteriors of populations that its answers give.
 
     uv run python benchmarks/population_coverage.py RUN                      # print the record
     uv run python benchmarks/population_coverage.py RUN --write --picture P  # keep it in benchmarks/results/, draw one
@@ -6,8 +6,8 @@
 
 RUN is the folder of a result of `zoo bench --task regress:NAME`. Populations are drawn from its test images: the
 location and the spread of a normal distribution are drawn, and lenses without replacement with weights that give their
-truths this distribution; so images, noise and answers are those of the simulator and the network. The true mean is that
-of the distribution, not of the lenses that were drawn.
+truths this distribution (by the density of the test images); so images, noise and answers are those of the simulator
+and the network. The true mean is that of the distribution, not of the lenses that were drawn.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from zoo.inference.population import draw_population
 from zoo.results.find import good_result
 from zoo.results.schema import Finished
 from zoo.results.store import PREDICTIONS, read_arrays
-from zoo.scores.population_posterior import PopulationPosterior, TrainingPrior, population_posterior
+from zoo.scores.population_posterior import PopulationPosterior, population_posterior
+from zoo.scores.response import Response
 from zoo.scores.schema import Measures
 from zoo.scores.stats import share_interval
 
@@ -39,7 +40,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """A synthetic population with its two posteriors: the right one, and the product of the single posteriors."""
+    """A synthetic population with two posteriors: of the answers' likelihoods, and the product of the answers.
+
+    Args:
+        mean: Mean of the population.
+        right: Posterior by the measured response of the network.
+        product: Posterior as if each answer were a likelihood.
+    """
 
     mean: float
     right: PopulationPosterior
@@ -47,29 +54,51 @@ class Drawn:
 
 
 def populations(
-    answers: Array, truth: Array, prior: TrainingPrior, *, count: int, lenses: int, seed: int
+    answers: Array, truth: Array, response: Response, *, count: int, lenses: int, seed: int
 ) -> Iterator[Drawn]:
-    """Yield populations whose location and spread are drawn from the middle of the training images."""
+    """Yield populations whose location and spread are drawn from the middle of the images.
+
+    Args:
+        answers: [N, 2] means and logarithms of standard deviations that the network answers.
+        truth: [N] truths of the same images.
+        response: Response of the network, measured on other images.
+        count: Number of populations.
+        lenses: Number of lenses of each.
+        seed: Seed of the draws.
+    """
     random = np.random.default_rng(seed)
-    low, high = np.interp([0.2, 0.8], np.cumsum(prior.density) / prior.density.sum(), prior.values)
+    low, high = np.quantile(truth, [0.2, 0.8])
     deviation = float(truth.std())
+    grid = response.grid()
+    density = np.interp(truth, *density_of(truth))
+    likelihoods = response.likelihoods(answers[:, 0], grid)
+    own = np.exp(-0.5 * ((grid - answers[:, :1]) * np.exp(-answers[:, 1:])) ** 2)
     done = 0
-    while done < count:
+    for _ in range(1000 * count):
         location, scale = random.uniform(low, high), random.uniform(0.2, 0.8) * deviation
-        shape = np.exp(-0.5 * ((prior.values - location) / scale) ** 2)
-        mean = float((shape * prior.values).sum() / shape.sum())
-        weights = np.exp(-0.5 * ((truth - location) / scale) ** 2) / np.interp(truth, prior.values, prior.density)
+        shape = np.exp(-0.5 * ((grid - location) / scale) ** 2)
+        mean = float((shape * grid).sum() / shape.sum())
+        weights = np.exp(-0.5 * ((truth - location) / scale) ** 2) / density
         weights /= weights.sum()
         if 1 / (weights**2).sum() < LEAST_EFFECTIVE * lenses:
             continue
         done += 1
         chosen = random.choice(len(truth), lenses, replace=False, p=weights)
-        means, widths = answers[chosen, 0], np.exp(answers[chosen, 1])
         yield Drawn(
             mean=mean,
-            right=population_posterior(means, widths, prior),
-            product=population_posterior(means, widths, prior, divide=False),
+            right=population_posterior(likelihoods[chosen], grid),
+            product=population_posterior(own[chosen], grid),
         )
+        if done == count:
+            return
+
+
+def density_of(truth: Array) -> tuple[Array, Array]:
+    """Return truths in ascending order and the density of the images there, by the distance of quantiles."""
+    levels = np.linspace(0, 1, QUANTILES)
+    quantiles = np.quantile(truth, levels)
+    middle = (quantiles[1:] + quantiles[:-1]) / 2
+    return middle, 1 / np.maximum(np.diff(quantiles), 1e-12)
 
 
 def coverage(found: list[Drawn], kind: str, level: float) -> str:
@@ -112,10 +141,10 @@ def record(
     yield ""
     yield (
         "Normal distributions with a location between the 20 and the 80 % quantile of the training images and a "
-        "spread of 0.2 to 0.8 of the standard deviation of the test images, drawn from the test images. *product*: the "
-        "product of the single posteriors, without dividing by the distribution of the training images. In brackets "
-        "95 % (Wilson); width of 68 % and mean size of the error are in units of the standard deviation of the "
-        "training images. The distribution that is divided out is that of the validation images of the same class."
+        "spread of 0.2 to 0.8 of the standard deviation of the test images, drawn from the test images. "
+        "*Likelihoods*: by the response of the network, measured on the validation images of the same class. "
+        "*Product*: the product of the Gaussians that the network answers. In brackets 95 % (Wilson); width of 68 % "
+        "and mean size of the error are in units of the standard deviation of the training images."
     )
     yield ""
     yield "| class | lenses | posterior | 68 % hold the mean | 95 % hold the mean | width of 68 % | mean error |"
@@ -125,13 +154,15 @@ def record(
             split: arrays[f"{split}.classes"] == result.classes.index(name) if name else slice(None)
             for split in ("val", "test")
         }
-        # The validation split is drawn like the training split, and states the classes of its images.
-        quantiles = np.quantile(arrays["val.labels"][chosen["val"], 0], np.linspace(0, 1, QUANTILES))
+        known, given = (np.asarray(arrays[f"val.{key}"][chosen["val"], 0], np.float64) for key in ("labels", "logits"))
+        response = Response.measured(given, known, np.quantile(known, np.linspace(0, 1, QUANTILES)))
         own, true = answers[chosen["test"]], truth[chosen["test"], 0]
-        prior = TrainingPrior.of_quantiles(quantiles, narrowest=float(np.exp(own[:, 1]).min()))
         for number in lenses:
-            found = list(populations(own, true, prior, count=count, lenses=number, seed=seed))
-            for kind, words in (("right", "prior divided out"), ("product", "product")):
+            found = list(populations(own, true, response, count=count, lenses=number, seed=seed))
+            if not found:
+                yield f"| {name or 'all'} | {number} | too few test images for such populations | - | - | - | - |"
+                continue
+            for kind, words in (("right", "likelihoods"), ("product", "product")):
                 posteriors = [getattr(one, kind) for one in found]
                 width = np.mean([np.subtract(*one.interval(0.68)[::-1]) for one in posteriors]) / target.scale
                 error = np.mean([abs(one.mean() - each.mean) for one, each in zip(posteriors, found, strict=True)])

@@ -6,50 +6,54 @@ import numpy as np
 import pytest
 
 from zoo.errors import UsageError
-from zoo.scores.population_posterior import TrainingPrior, population_posterior, weighted_quantiles
+from zoo.scores.population_posterior import population_posterior, weighted_quantiles
+from zoo.scores.response import Response
 
-PRIOR, NOISE, SPREAD = 1.0, 0.8, 0.5
-"""Standard deviations of the training images, of an image's likelihood, and of the population."""
-
-
-def normal_prior():
-    values = np.linspace(-6, 6, 401)
-    return TrainingPrior(values=values, density=np.exp(-(values**2) / (2 * PRIOR**2)))
+NOISE, SPREAD = 0.8, 0.5
+"""Standard deviations of an image's likelihood, and of the population."""
+TRUTHS = np.linspace(-6, 6, 401)
 
 
-def answers(count, *, mean=0.7, seed=0):
-    """Return what a perfect network answers for lenses of a population, and the data that it saw."""
+def data(count, *, mean=0.7, seed=0):
+    """Return data of lenses of a population."""
     random = np.random.default_rng(seed)
-    data = random.normal(mean, SPREAD, count) + random.normal(0, NOISE, count)
-    shrunk = PRIOR**2 / (PRIOR**2 + NOISE**2)
-    return shrunk * data, np.full(count, NOISE * np.sqrt(shrunk)), data
+    return random.normal(mean, SPREAD, count) + random.normal(0, NOISE, count)
+
+
+def likelihoods(seen):
+    return np.exp(-0.5 * ((seen[:, None] - TRUTHS) / NOISE) ** 2)
 
 
 def test_gaussians_give_the_closed_form():
-    means, widths, data = answers(40)
-    found = population_posterior(means, widths, normal_prior(), spread=SPREAD)
-    error = np.sqrt((SPREAD**2 + NOISE**2) / len(data))
-    assert found.mean() == pytest.approx(data.mean(), abs=1e-3)
-    assert found.interval(0.68) == pytest.approx(data.mean() + 0.99446 * error * np.array([-1, 1]), abs=3e-3)
-    assert found.interval(0.95) == pytest.approx(data.mean() + 1.95996 * error * np.array([-1, 1]), abs=4e-3)
+    seen = data(40)
+    found = population_posterior(likelihoods(seen), TRUTHS, spread=SPREAD)
+    error = np.sqrt((SPREAD**2 + NOISE**2) / len(seen))
+    assert found.mean() == pytest.approx(seen.mean(), abs=1e-3)
+    assert found.interval(0.68) == pytest.approx(seen.mean() + 0.99446 * error * np.array([-1, 1]), abs=3e-3)
+    assert found.interval(0.95) == pytest.approx(seen.mean() + 1.95996 * error * np.array([-1, 1]), abs=4e-3)
 
 
-def test_the_product_of_posteriors_is_biased_towards_the_training_images():
-    means, widths, data = answers(400)
-    naive = population_posterior(means, widths, normal_prior(), divide=False, spread=SPREAD)
-    shrunk = PRIOR**2 / (PRIOR**2 + NOISE**2)
-    assert naive.mean() == pytest.approx(shrunk * data.mean(), abs=1e-2)
-    assert naive.interval(0.95)[1] < 0.7 - 0.1
-    right = population_posterior(means, widths, normal_prior(), spread=SPREAD).interval(0.95)
-    assert right[0] < 0.7 < right[1]
+def test_answers_that_are_drawn_towards_the_training_images_give_the_population_all_the_same():
+    """A perfect network answers the mean of its posterior under a prior of width 1 about 0, a shrunken estimate."""
+    shrunk = 1 / (1 + NOISE**2)
+    random = np.random.default_rng(1)
+    known = random.normal(size=4000)
+    response = Response.measured(shrunk * (known + random.normal(0, NOISE, 4000)), known, np.linspace(-2.5, 2.5, 33))
+    answers = shrunk * data(400)
+    truths = response.grid()
+    found = population_posterior(response.likelihoods(answers, truths), truths, spread=SPREAD)
+    low, high = found.interval(0.95)
+    assert low < 0.7 < high
+    assert answers.mean() < low
+    product = np.exp(-0.5 * ((answers[:, None] - truths) / (NOISE * np.sqrt(shrunk))) ** 2)
+    assert population_posterior(product, truths, spread=SPREAD).interval(0.95)[1] < 0.7
 
 
 def test_intervals_of_mean_and_spread_hold_those_of_the_population():
     inside = {0.68: 0, 0.95: 0}
     spread = 0
     for seed in range(24):
-        means, widths, _ = answers(60, seed=seed)
-        found = population_posterior(means, widths, normal_prior())
+        found = population_posterior(likelihoods(data(60, seed=seed)), TRUTHS)
         for level in inside:
             low, high = found.interval(level)
             inside[level] += low <= 0.7 <= high
@@ -60,37 +64,18 @@ def test_intervals_of_mean_and_spread_hold_those_of_the_population():
     assert spread >= 19
 
 
-def test_a_prior_of_quantiles_has_the_density_of_the_training_images():
-    truth = np.random.default_rng(0).exponential(size=20_000)
-    found = TrainingPrior.of_quantiles(np.quantile(truth, np.linspace(0, 1, 33)), narrowest=0.05)
-    step = found.values[1] - found.values[0]
-    assert found.density.sum() * step == pytest.approx(1, abs=0.02)
-    middle = (found.values > 0.2) & (found.values < 2)
-    assert found.density[middle] == pytest.approx(np.exp(-found.values[middle]), rel=0.15)
-
-
-@pytest.mark.parametrize("quantiles", [[0, 0, 0, 1, 2, 2, 2], [0, 1, 1, 1, 2, 2, 2, 3, 3]])
-def test_equal_quantiles_of_whole_numbers_keep_all_of_the_probability(quantiles):
-    found = TrainingPrior.of_quantiles(np.array(quantiles, float), narrowest=1.0)
-    assert found.density.sum() * (found.values[1] - found.values[0]) == pytest.approx(1, abs=0.02)
-    assert (found.density > 0).all()
-
-
-def test_answers_that_are_narrow_or_far_outside_have_a_finite_posterior():
-    found = population_posterior(np.array([50.0, 0.1]), np.array([1e-3, 1e-3]), normal_prior())
+def test_likelihoods_that_are_narrow_or_at_the_end_have_a_finite_posterior():
+    narrow = np.zeros((2, len(TRUTHS)))
+    narrow[0, -1] = narrow[1, 200] = 1e-200
+    found = population_posterior(narrow, TRUTHS)
     assert np.isfinite(found.weights).all()
     assert found.weights.sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("means", "widths"), [([], []), ([np.nan], [1.0]), ([1.0], [0.0])])
-def test_what_is_no_answer_is_refused(means, widths):
+@pytest.mark.parametrize("wrong", [np.zeros((0, 5)), np.full((1, 5), np.nan), np.zeros((1, 5))])
+def test_what_is_no_likelihood_is_refused(wrong):
     with pytest.raises(UsageError, match="at least one lens"):
-        population_posterior(np.array(means), np.array(widths), normal_prior())
-
-
-def test_one_value_is_no_prior():
-    with pytest.raises(UsageError, match="one value"):
-        TrainingPrior.of_quantiles(np.ones(5), narrowest=1.0)
+        population_posterior(wrong, np.arange(5.0))
 
 
 def test_weighted_quantiles_are_those_of_repeated_values():

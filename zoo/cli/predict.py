@@ -103,7 +103,7 @@ def predict(
     paths = require_files(expand(files, stdin=sys.stdin), files)
     trained = load_weights(host, path).to(device)
     if population is not None:
-        check_population(trained.about.targets, population)
+        check_population(trained.about.targets, population, average=average)
     echo(_weights_in_words(host, trained.about), err=True)
     joined: list[NDArray[np.float32]] = []
     summary, started = Summary(trained), time.perf_counter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,9 @@ from zoo.errors import UsageError
 from zoo.models.target import Target
 from zoo.paths import write_text, written_whole
 from zoo.schema import Record, json_text, plain
-from zoo.scores.population_posterior import PopulationPosterior, TrainingPrior, population_posterior
+from zoo.scores.distributions import form_of
+from zoo.scores.population_posterior import PopulationPosterior, population_posterior
+from zoo.scores.response import Response
 from zoo.scores.schema import Interval
 
 SUFFIXES = (".json", ".png")
@@ -42,11 +43,17 @@ class PopulationSummary(Record):
     trained_on: Interval
 
 
-def check_population(targets: Sequence[Target], path: Path) -> None:
+def check_population(targets: Sequence[Target], path: Path, *, average: str) -> None:
     """Check that weights can infer a population, before any image is read.
 
+    Args:
+        targets: Targets of the weights.
+        path: File that the population is written to.
+        average: Turned and mirrored images whose answers are averaged, one of `zoo.models.trained.AVERAGES`.
+
     Raises:
-        UsageError: They estimate no truth or state no prior, or the name of the file ends otherwise.
+        UsageError: They estimate no truth or state no response, answers are averaged, or the name of the file ends
+            otherwise.
     """
     if path.suffix not in SUFFIXES:
         raise UsageError(f"--population {path} does not end with {' or '.join(SUFFIXES)}.")
@@ -54,8 +61,14 @@ def check_population(targets: Sequence[Target], path: Path) -> None:
         raise UsageError(
             "--population needs weights that estimate a truth.", hint="Train some: zoo bench --task regress:NAME"
         )
-    if not all(target.quantiles for target in targets):
-        raise UsageError("These weights do not state the distribution of their training images.", hint="Train again.")
+    if average != "none":
+        raise UsageError(
+            f"--population cannot be combined with --average {average}: the response of the network was measured "
+            "without averages.",
+            hint="Leave out --average.",
+        )
+    if not all(target.mean_answers for target in targets):
+        raise UsageError("These weights do not state how they answer images of known truth.", hint="Train again.")
 
 
 def infer(targets: Sequence[Target], answers: NDArray[Any]) -> dict[str, PopulationPosterior]:
@@ -63,24 +76,28 @@ def infer(targets: Sequence[Target], answers: NDArray[Any]) -> dict[str, Populat
 
     Args:
         targets: T targets of the weights.
-        answers: [N, 2 T] answers of the network, one row for each lens.
+        answers: [N, T k] answers of the network, one row for each lens.
 
     Raises:
-        UsageError: There is no lens, or the answers are quantiles.
+        UsageError: There is no lens.
     """
     each = np.asarray(answers, np.float64).reshape(len(answers), len(targets), -1)
-    if each.shape[2] != 2:
-        raise UsageError(
-            "A population is inferred from Gaussian answers; these weights answer quantiles.",
-            hint="Train without answer=quantiles.",
-        )
+    middle = form_of(each.shape[2]).middle(each)
     found = {}
     for k, target in enumerate(targets):
-        widths = np.exp(each[:, k, 1])
-        narrowest = float(widths.min()) if len(widths) else math.inf
-        prior = TrainingPrior.of_quantiles(np.array(target.quantiles), narrowest=narrowest)
-        found[target.name] = population_posterior(each[:, k, 0], widths, prior)
+        response = response_of(target)
+        truths = response.grid()
+        found[target.name] = population_posterior(response.likelihoods(middle[:, k], truths), truths)
     return found
+
+
+def response_of(target: Target) -> Response:
+    """Return the response that weights state for a target."""
+    return Response(
+        truths=np.array(target.quantiles),
+        means=np.array(target.mean_answers),
+        deviations=np.array(target.deviations),
+    )
 
 
 def summaries(targets: Sequence[Target], posteriors: Mapping[str, PopulationPosterior]) -> list[PopulationSummary]:

@@ -22,7 +22,9 @@ class Target(Record, omit_defaults=True):
         name: Name of the truth.
         centre, scale: Mean and standard deviation of the training split; a network answers in these units.
         spread: Factor of the widths that a network answers, fitted on the validation split.
-        quantiles: Quantiles of the training split at equal steps from 0 to 1: the prior of every answer.
+        quantiles: Quantiles of the training split at equal steps from 0 to 1.
+        mean_answers, deviations: Mean and standard deviation of the answers for validation images of these truths; see
+            `zoo.scores.response`.
     """
 
     name: str
@@ -30,3 +32,14 @@ class Target(Record, omit_defaults=True):
     scale: Positive
     spread: Positive = 1.0
     quantiles: tuple[Finite, ...] = ()
+    mean_answers: tuple[Finite, ...] = ()
+    deviations: tuple[Positive, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that what is stated for each quantile is.
+
+        Raises:
+            ValueError: The lengths differ.
+        """
+        if self.mean_answers and not len(self.quantiles) == len(self.mean_answers) == len(self.deviations):
+            raise ValueError(f"{self.name} states answers for other truths than its quantiles")

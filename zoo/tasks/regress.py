@@ -18,6 +18,7 @@ from zoo.errors import DataError, UsageError, nearest
 from zoo.models.target import Target
 from zoo.plurals import counted
 from zoo.scores.distributions import FORMS, Form, climatology
+from zoo.scores.response import Response
 from zoo.scores.schema import Measure, Measures
 from zoo.scores.stats import Array, share_interval
 from zoo.tasks.task import HEADLINE, Contributions, Estimated, Task
@@ -161,16 +162,25 @@ class Regress(Task):
             ) from error
 
     def calibrated(self, predictions: Tensor, truth: Tensor) -> tuple[Self, Tensor]:
-        """Return the task with a factor of the widths for each target, fitted to these images; and the predictions."""
+        """Return the task with a factor of the widths and the response to each target, both of these images.
+
+        Also returns the predictions with these widths.
+        """
         import torch
 
         from zoo.models.answer_units import widened
 
-        spread = self.form.spread(self._each(predictions.double().numpy()), truth.double().numpy())
-        targets = [
-            structs.replace(one, spread=one.spread * float(factor))
-            for one, factor in zip(self.targets, spread, strict=True)
-        ]
+        answers, values = self._each(predictions.double().numpy()), truth.double().numpy()
+        spread, middle = self.form.spread(answers, values), self.form.middle(answers)
+        targets = []
+        for k, one in enumerate(self.targets):
+            response = Response.measured(middle[:, k], values[:, k], np.array(one.quantiles))
+            targets.append(
+                structs.replace(
+                    one, spread=one.spread * float(spread[k]),
+                    mean_answers=tuple(response.means.tolist()), deviations=tuple(response.deviations.tolist()),
+                )
+            )  # fmt: skip
         shaped = predictions.reshape(len(predictions), len(self.names), -1)
         factors = torch.as_tensor(spread, dtype=predictions.dtype)[:, None]
         return self._with(tuple(targets)), widened(shaped, factors).flatten(1)

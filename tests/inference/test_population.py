@@ -1,0 +1,51 @@
+"""Populations from the answers of weights: what is refused before an image is read, and which number stands for one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zoo.errors import UsageError
+from zoo.inference.population import check_population, infer
+from zoo.models.target import Target
+from zoo.scores.distributions import LEVELS
+
+TARGET = Target(
+    name="x", centre=0.5, scale=0.3, quantiles=(0.0, 0.5, 1.0), mean_answers=(0.3, 0.5, 0.7), deviations=(0.1, 0.1, 0.1)
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"path": Path("a.txt")}, "does not end with .json or .png"),
+        ({"targets": []}, "weights that estimate a truth"),
+        ({"targets": [Target(name="x", centre=0, scale=1)]}, "do not state how they answer images of known truth"),
+        ({"average": "p4"}, "cannot be combined with --average p4"),
+    ],
+)
+def test_what_gives_no_population_is_refused_before_an_image_is_read(changes, message):
+    given = {"targets": [TARGET], "path": Path("a.json"), "average": "none"}
+    check_population(**given)
+    with pytest.raises(UsageError, match=message):
+        check_population(**given | changes)
+
+
+def test_medians_of_quantiles_stand_for_the_answers_as_means_do():
+    random = np.random.default_rng(0)
+    means = random.normal(0.6, 0.05, 12)
+    gaussian = np.stack([means, np.full(12, -3.0)], 1)
+    quantiles = means[:, None] + 0.1 * (np.array(LEVELS) - 0.5)
+    assert infer([TARGET], gaussian)["x"].interval(0.95) == infer([TARGET], quantiles)["x"].interval(0.95)
+
+
+def test_a_population_stands_where_the_response_says_and_not_where_the_answers_do():
+    found = infer([TARGET], np.tile([0.64, -3.0], (200, 1)))["x"]
+    assert found.mean() == pytest.approx(0.85, abs=0.03)
+
+
+def test_a_response_to_other_truths_than_the_quantiles_is_refused():
+    with pytest.raises(ValueError, match="states answers for other truths"):
+        Target(name="x", centre=0, scale=1, quantiles=(0.0, 1.0), mean_answers=(0.0,), deviations=(0.1,))
