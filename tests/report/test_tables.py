@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 from itertools import pairwise
@@ -15,7 +16,7 @@ from rich.console import Console
 from zoo.data.phases import Phase
 from zoo.report.tables import make_tables, to_markdown, to_rich
 from zoo.results.store import plain_result, result_from
-from zoo.scores.schema import Change, Invariance, LargestChange, Rotation, Rotations
+from zoo.scores.schema import Change, Invariance, LargestChange, Measure, Measures, Rotation, Rotations
 
 good, bad = reportdata.good, reportdata.bad
 UNDEFINED = Invariance(
@@ -295,6 +296,21 @@ def test_narrow_terminals_lose_the_least_important_columns_first(table):
     assert len(areas) == 3
     assert set(table.columns) - areas in shown.values()
     assert set(table.columns) - areas - {"MACs"} in shown.values()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160, 400])
+def test_a_task_with_many_scores_keeps_the_one_that_ranks_and_whole_names(width):
+    model = "baselines/scalars_boosted_regression"
+    names = ["CRPS skill", "MAE", "RMSE", "CRPS", "coverage of 68 % intervals", "coverage of 95 % intervals"]
+    found = {name: Measure(label=name, value=0.25, interval=(0.2, 0.3), higher_is_better=True) for name in names}
+    result = replace(good(0.9, model=model), test=Measures(order=tuple(names), measures=found, images=9))
+    result = replace(result, cell=dataclasses.replace(result.cell, task="regress:shear"))
+    [table] = make_tables([result])
+    shown = [column.header for column in to_rich(table, width=width).columns]
+    assert {"model", "seed", "CRPS skill"} <= set(shown)
+    assert [name for name in names[1:] if name in shown] == names[1 : 1 + sum(name in names[1:] for name in shown)]
+    assert width < 400 or set(names) <= set(shown)
+    assert any(model in line for line in rendered(table, width))
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 160])

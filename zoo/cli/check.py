@@ -50,13 +50,14 @@ def check(
     everything: bool,
     as_json: bool,
 ) -> None:
-    """Check that a plugin, or one thing that it offers, keeps its contracts.
+    """Check that a plugin keeps its contracts.
 
-    The exit code is 1 if a check fails.
+    The checks are those of the conformance kit, of a whole plugin or of one thing that it offers. The exit code is 1
+    if a check fails.
 
     \b
     zoo check mynets                           everything that a plugin offers
-    zoo check mynets/tiny --set width=16       one model, with other hyper-parameters, too
+    zoo check mynets/tiny --set width=16       one model, at another width, too
     zoo check ./mynets.py                      a file that is not installed
     """
     import logging

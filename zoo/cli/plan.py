@@ -53,9 +53,9 @@ def print_plan(
         out.print(f"  trained on {words}; validation and test images stay the same")
     for cell in cells if len(cells) <= 24 else []:
         role = ", baseline" if cell.model in registry.find(host, DatasetSpec, cell.data).baselines else ""
-        line = f"  {cell.model} on {cell.data}, seed {cell.seed}{_variant(cell, cells)}{role}  "
+        line = f"  {cell.model} on {cell.data}, seed {cell.seed}{_variant(cell, cells)}{role}"
         state = styled("  stored" if cell.run_id in there else "", "green")
-        out.print(line, styled(cell.run_id, "dim"), state, sep="")
+        out.print("  ", styled(cell.run_id, "dim"), line, state, sep="")  # a narrow terminal folds no run id
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
         out.print(f"about {counted(round(left), 'minute')} for the cells with a stated time")
     if first.budget == "smoke" or any(cell.recipe.simulator is not None for cell in cells):

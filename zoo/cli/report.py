@@ -54,7 +54,10 @@ def report(
     html: Path | None,
     figures: Path | None,
 ) -> None:
-    """Show the results in a store, best first, one table for each data set and size, with paired differences."""
+    """Show the results in a store, best first.
+
+    There is one table for each data set, budget and task, with paired differences below it.
+    """
     if as_markdown + as_csv + as_json > 1:
         raise UsageError("--md, --csv and --json exclude each other.")
     from zoo.results.store import plain_result, scan

@@ -36,14 +36,14 @@ from zoo.specs import DatasetSpec
 if TYPE_CHECKING:
     from rich.table import Table
 
-_CLASS_AREAS, _METRICS = "AUC of classes", "metrics of plugins"
+_CLASS_AREAS, _METRICS, _OTHER_SCORES = "AUC of classes", "metrics of plugins", "other scores of a task"
 _LEAST_IMPORTANT = (
     _CLASS_AREAS, "MACs", "weight decay", "learning rate", "search trials", "other angles", "at 17 deg",
     "at 45 deg", "calibrated log loss", "calibrated error", "log loss", "train images/s", "minutes", "run",
     "own group", "class flips", "parameters", "Brier", "equivariance error", "calibration error", "accuracy",
-    "precision", _METRICS, "fresh AUC", "95 %", "test - fresh", "seed",
+    _OTHER_SCORES, "precision", _METRICS, "fresh AUC", "95 %", "test - fresh", "seed",
 )  # fmt: skip
-"""Columns in the order in which a narrow terminal loses them; the model and the macro AUC always stay."""
+"""Columns in the order in which a narrow terminal loses them; the model and the score that ranks always stay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +55,14 @@ class ResultTable:
         columns: Headings.
         rows: Texts, best headline score first, failed cells last.
         notes: Notes on the table.
+        other_scores: Headings of a task's scores that do not rank, most important first.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str]
+    other_scores: Sequence[str] = ()
 
 
 def make_tables(
@@ -125,7 +127,8 @@ def _table(
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
     notes += column_notes(good)
     notes += [f"{_name(result)}, seed {result.cell.seed}: {result.cause}" for result in bad]
-    return ResultTable(title=title, columns=columns, rows=rows, notes=notes)
+    others = [column.heading for column in areas[:-1] if _kind(column.heading) != _CLASS_AREAS]
+    return ResultTable(title=title, columns=columns, rows=rows, notes=notes, other_scores=others)
 
 
 def _name(result: RunResult) -> str:
@@ -276,7 +279,8 @@ def to_rich(table: ResultTable, *, width: int) -> Table:
     rows = [[visible(text) for text in row] for row in table.rows]
     table = replace(table, columns=[visible(name) for name in table.columns], rows=rows)
     shown = list(range(len(table.columns)))
-    for name in (None, *_LEAST_IMPORTANT):
+    at = _LEAST_IMPORTANT.index(_OTHER_SCORES)
+    for name in (None, *_LEAST_IMPORTANT[:at], *reversed(table.other_scores), *_LEAST_IMPORTANT[at + 1 :]):
         shown = [index for index in shown if _kind(table.columns[index]) != name]
         if sum(_column_width(table, index) + 3 for index in shown) < width:
             break

@@ -60,6 +60,8 @@ class Comparison:
         detectable: Difference that would be found four times in five.
         seeds: Numbers of seeds of first and second.
         better: Direction of a plugin's metric, by which the first network is the better one; None for areas.
+        corrected_away: Whether the interval of two trainings excludes 0, but not beyond chance among all pairs of the
+            table.
     """
 
     first: str
@@ -75,6 +77,7 @@ class Comparison:
     detectable: float
     seeds: tuple[int, int]
     better: Literal["higher", "lower"] | None = None
+    corrected_away: bool = False
 
     @property
     def found(self) -> bool:
@@ -95,6 +98,8 @@ class Comparison:
         numbers = f"{self.difference:+.4f}, 95 %{over} {self.low:+.4f} to {self.high:+.4f}"
         if self.chance:
             numbers += f", corrected p {self.chance}"
+        if self.corrected_away:
+            numbers += "; not beyond chance, corrected for all pairs of the table"
         if self.verdict.startswith("too few"):
             numbers += f"; a difference below {self.detectable:.4f} would often be missed"
         sentence = _SENTENCES[self.verdict].format(
@@ -157,10 +162,15 @@ def make_sample(name: str, images: str, contributions: Iterable[Contributions]) 
     largest = found.largest
     count = len(areas)
     mean = np.asarray(total / count)
-    ends = [
-        area_interval(float(area), *moments(component), largest_effect=float(effect))
-        for area, component, effect in zip(np.mean(areas, 0), mean, largest, strict=True)
-    ]
+    middle = np.mean(areas, 0)
+    if found.areas:
+        ends = [
+            area_interval(float(area), *moments(component), largest_effect=float(effect))
+            for area, component, effect in zip(middle, mean, largest, strict=True)
+        ]
+    else:
+        reach = critical_value() * np.sqrt((mean**2).sum(1))
+        ends = list(zip(middle - reach, middle + reach, strict=True))
     own = (np.asarray(squares) - count * (mean**2).sum(1)) / max(1, count - 1)
     return Sample(
         name=name,
@@ -344,4 +354,5 @@ def judged(one: Comparison, corrected: float, *, several: bool) -> Comparison:
         one,
         corrected=corrected if several else None,
         verdict=found if corrected < SIGNIFICANCE else one.verdict,
+        corrected_away=not several and one.low > 0 and corrected >= SIGNIFICANCE,
     )
