@@ -31,7 +31,7 @@ from zoo.plurals import counted
 )
 @click.option("--name", "method", default="", help="Name the method; default: the name of the file.")
 @click.option("--author", default="", metavar="TEXT", help="Name the author of the predictions.")
-@click.option("--cost-note", default="", metavar="TEXT", help="Store what the author says of the method's cost.")
+@click.option("--cost-note", default="", metavar="TEXT", help="Store the author's statement on the method's cost.")
 @click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True,
     help="Name the training: predictions of several seeds of a method are one network.",
