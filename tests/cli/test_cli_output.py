@@ -73,6 +73,12 @@ def test_dry_run_prints_the_plan_and_writes_nothing(zoo, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_long_plan_names_the_command_that_lists_its_cells(zoo):
+    _, err = zoo(*bench("--dry-run", "--seeds", "0-24"))
+    assert "each cell with its run id: --dry-run --json" in err
+    assert ", seed 3" not in err
+
+
 def test_a_note_on_the_plan_is_printed_once_for_models_and_baselines(zoo):
     words = bench("--dry-run", "--task", "regress:vortex_length", model="p4m", data="modelA")
     assert len(json.loads(zoo(*words, "--json")[0])) > 1

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from zoo.data.phases import Phase
-from zoo.report.tables import make_tables, to_markdown, to_rich
+from zoo.report.narrow import notes_for, to_rich
+from zoo.report.tables import make_tables, to_markdown
 from zoo.results.store import plain_result, result_from
 from zoo.scores.schema import Change, Invariance, LargestChange, Measure, Measures, Rotation, Rotations
 
@@ -112,7 +113,7 @@ def test_unknown_values_are_dashes():
     assert "other angles" not in table.columns
     assert "own group" not in table.columns
     [table] = make_tables([result], datasets=reportdata.DATASETS)
-    assert "interpolation makes" not in " ".join(table.notes)
+    assert "interpolation alone" not in " ".join(table.notes)
 
 
 def test_the_measure_of_earlier_versions_is_not_shown_under_the_name_of_the_new_one():
@@ -311,6 +312,17 @@ def test_a_task_with_many_scores_keeps_the_one_that_ranks_and_whole_names(width)
     assert [name for name in names[1:] if name in shown] == names[1 : 1 + sum(name in names[1:] for name in shown)]
     assert width < 400 or set(names) <= set(shown)
     assert any(model in line for line in rendered(table, width))
+
+
+def test_notes_on_columns_stand_where_the_columns_are_shown(table):
+    noted = dataclasses.replace(table, notes=[*table.notes, "accuracy, seed: two columns", "run: one", "other: none"])
+    for width in (40, 80, 400):
+        shown = {column.header for column in to_rich(noted, width=width).columns}
+        found = notes_for(noted, width=width)
+        assert set(table.notes) - set(found) <= {note for note in table.notes if note.startswith("equivariance")}
+        assert ("accuracy, seed: two columns" in found) == bool({"accuracy", "seed"} & shown)
+        assert ("run: one" in found) == ("run" in shown)
+        assert "other: none" in found
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 160])

@@ -69,7 +69,7 @@ def _values(name: str, parameters: Columns, truth: Columns, data: str) -> NDArra
         near = f" Did you mean '{fields[0]}'?" if fields else nearest(name, known)
         raise UsageError(
             f"No truth '{name}' is stored beside the images{f' of {data}' if data else ''}.{near}",
-            hint=f"Stored are {', '.join(known) or 'none'}",
+            hint=f"Stored are {', '.join(known)}" if known else "Nothing that can be estimated is stored there.",
         )
     values = parameters[name] if name in parameters else truth[PREFIX + name]
     return np.asarray(values, np.float64)
