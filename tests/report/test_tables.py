@@ -201,6 +201,9 @@ def test_differing_trainings_are_listed_below_the_table():
     alike = [good(auc, model=model, training=training) for auc, model in ((0.9, "toyzoo/a"), (0.8, "toyzoo/b"))]
     [table] = make_tables(alike)
     assert not [note for note in table.notes if "Trained differently" in note]
+    [table] = make_tables([alike[0], good(0.8, model="toyzoo/b", training={**training, "new_noise": True})])
+    assert "toyzoo/b (new noise)" in [row[0] for row in table.rows]  # which states it
+    assert not [note for note in table.notes if "Trained differently" in note]
     longer = good(0.8, model="toyzoo/b", training={"epochs": 77, "lr": 0.5})
     [table] = make_tables([alike[0], longer])
     [line] = [note for note in table.notes if "Trained differently" in note]

@@ -159,7 +159,7 @@ def _weights_in_words(host: Host, about: About) -> str:
     )
 
 
-_INTERVALS, _INTERVAL = ("68 %", "95 %"), len("-0.012345 to -0.012345")
+_INTERVALS, _INTERVAL = ("68 %", "95 %"), len("0.012345 to 0.012345")
 Show = Callable[["Prediction | Skipped"], None]
 
 

@@ -118,6 +118,10 @@ def _table(
     return ResultTable(title=title, columns=columns, rows=rows, notes=notes, other_scores=others)
 
 
+_STATED = {"lr", "weight_decay", "new_noise", "stream"}
+"""Settings that stand in every row already."""
+
+
 def _name(result: RunResult) -> str:
     cell = result.cell
     done = {"streamed": cell.training.get("stream"), "new noise": cell.training.get("new_noise"), "phases": cell.phases}
@@ -129,11 +133,11 @@ def _name(result: RunResult) -> str:
 def result_notes(results: Sequence[Finished]) -> list[str]:
     """Return the differences between the trainings of these results, and what networks that fit themselves report.
 
-    Learning rate and weight decay are left out: they have columns of their own.
+    Learning rate and weight decay are left out, which have columns, and what the names of the rows state (`_name`).
     """
     notes = []
     trained = [result for result in results if not result.cell.fits_itself and not result.scored]
-    names = sorted({name for result in trained for name in result.cell.training} - {"lr", "weight_decay"})
+    names = sorted({name for result in trained for name in result.cell.training} - _STATED)
     for name in ["precision", *names]:
         by_value: dict[str, list[str]] = {}
         for result in trained:
