@@ -1,4 +1,4 @@
-"""Coverage of a trained regression's intervals, and of the posteriors of posteriors of populations that its answers give.
+"""Coverage of a trained regression's intervals, and of the posteriors of populations that its answers give.
 
     uv run python benchmarks/population_coverage.py RUN                      # print the record
     uv run python benchmarks/population_coverage.py RUN --write --picture P  # keep it in benchmarks/results/, draw one

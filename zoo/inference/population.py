@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from zoo.errors import UsageError
 from zoo.models.target import Target
 from zoo.paths import write_text, written_whole
+from zoo.plurals import counted
 from zoo.schema import Record, json_text, plain
 from zoo.scores.distributions import form_of
 from zoo.scores.population_posterior import PopulationPosterior, population_posterior
@@ -27,6 +28,7 @@ class PopulationSummary(Record):
     Args:
         name: Name of the truth.
         lenses: Number of lenses.
+        unusual: Number of these with pixels far outside those of the training images, whose answers have no meaning.
         mean: Posterior mean of the population's mean.
         mean_68, mean_95: Central intervals of the population's mean.
         spread_68, spread_95: Central intervals of the population's standard deviation.
@@ -35,6 +37,7 @@ class PopulationSummary(Record):
 
     name: str
     lenses: int
+    unusual: int
     mean: float
     mean_68: Interval
     mean_95: Interval
@@ -100,13 +103,22 @@ def response_of(target: Target) -> Response:
     )
 
 
-def summaries(targets: Sequence[Target], posteriors: Mapping[str, PopulationPosterior]) -> list[PopulationSummary]:
-    """Return the posteriors in numbers."""
+def summaries(
+    targets: Sequence[Target], posteriors: Mapping[str, PopulationPosterior], *, unusual: int = 0
+) -> list[PopulationSummary]:
+    """Return the posteriors in numbers.
+
+    Args:
+        targets: Targets of the weights.
+        posteriors: Name -> posterior.
+        unusual: `PopulationSummary.unusual`.
+    """
     ranges = {target.name: (target.quantiles[0], target.quantiles[-1]) for target in targets}
     return [
         PopulationSummary(
             name=name,
             lenses=one.lenses,
+            unusual=unusual,
             mean=one.mean(),
             mean_68=one.interval(0.68),
             mean_95=one.interval(0.95),
@@ -121,18 +133,22 @@ def summaries(targets: Sequence[Target], posteriors: Mapping[str, PopulationPost
 def in_words(one: PopulationSummary) -> str:
     """Return a posterior as a sentence."""
     (low, high), (least, most) = one.mean_95, one.spread_95
-    return (
-        f"population of {one.lenses} lenses: mean {one.name} {one.mean:.4g} (95 % {low:.4g} to {high:.4g}), "
-        f"standard deviation {least:.4g} to {most:.4g}"
+    sentence = (
+        f"population of {counted(one.lenses, 'lens')}: mean {one.name} {one.mean:.4g} (95 % {low:.4g} to "
+        f"{high:.4g}), standard deviation {least:.4g} to {most:.4g}"
     )
+    return f"{sentence}; {one.unusual} with pixels far outside the training images" if one.unusual else sentence
 
 
-def write_population(path: Path, targets: Sequence[Target], posteriors: Mapping[str, PopulationPosterior]) -> None:
+def write_population(
+    path: Path, targets: Sequence[Target], posteriors: Mapping[str, PopulationPosterior], *, unusual: int = 0
+) -> None:
     """Write the posteriors as JSON, or draw them as PNG, by the end of the file's name."""
     if path.suffix == ".png":
         draw_population(path, posteriors)
     else:
-        write_text(path, json_text(plain(summaries(targets, posteriors)), what=path.name, indent=2) + "\n")
+        content = plain(summaries(targets, posteriors, unusual=unusual))
+        write_text(path, json_text(content, what=path.name, indent=2) + "\n")
 
 
 def draw_population(
@@ -157,7 +173,7 @@ def draw_population(
             axis.axvspan(*one.interval(level), color="tab:blue", alpha=alpha, lw=0, label=f"{100 * level:.0f} %")
         if truths and name in truths:
             axis.axvline(truths[name], color="black", ls="--", label="truth")
-        axis.set_xlabel(f"mean {name.replace('_', ' ')} of {one.lenses} lenses")
+        axis.set_xlabel(f"mean {name.replace('_', ' ')} of {counted(one.lenses, 'lens')}")
         axis.set_ylabel("posterior density")
         axis.legend(frameon=False)
     with written_whole(path) as temporary:
