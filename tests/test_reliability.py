@@ -14,7 +14,7 @@ def problem(monkeypatch):
     import torch  # noqa: F401 - before the commands are forked
     from jobs import toy
 
-    return toy((TOYS / "toyzoo.py", TOYS / "toysky.py"))
+    return toy(TOYS)
 
 
 @pytest.mark.slow

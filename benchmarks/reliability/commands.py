@@ -35,7 +35,7 @@ def command_lines(count: int, problem: Problem, *, seed: int = 0) -> Iterator[tu
     rng = random.Random(seed)
     good = {
         "--model": problem.model, "--data": problem.data, "--budget": "smoke", "--device": "cpu", "--store": "store",
-        "--seed": "1", "--seeds": "0,1", "--split": "test",
+        "--seed": "1", "--seeds": "0,1", "--split": "test", "--task": "regress:colour",
     }  # fmt: skip
     commands = list(_commands(cli, click.Context(cli), ()))
     for _ in range(count):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -131,7 +132,8 @@ def interrupt(
     if stop_group(process.pid):
         wrong.append(f"{name} after {after:.1f} s: processes left over")
     text = "".join(outputs(folder))
-    if "Traceback (most recent call last)" in text:
+    # Python's own start, in which no code of zoo has run, ends an interruption with a traceback.
+    if "Traceback (most recent call last)" in text and f"{os.sep}zoo{os.sep}" in text:
         last = text.strip().splitlines()[-1]
         wrong.append(f"{name} after {after:.1f} s: traceback, code {code}: {last[:120]}")
     return name, after, wrong
