@@ -106,7 +106,8 @@ def _settings(problem: Problem, **changes: int) -> list[str]:
 
 def jobs(problem: Problem) -> tuple[Job, ...]:
     """Return the commands that are interrupted."""
-    images = ["--data", problem.data, "--budget", "smoke", "--device", "cpu", *_settings(problem)]
+    data = ("--data", problem.data, "--budget", "smoke", "--device", "cpu")
+    sizes = [word for setting in problem.settings if "_images=" in setting for word in ("--set", setting)]
     return (
         Job(
             name="simulate",
@@ -127,20 +128,20 @@ def jobs(problem: Problem) -> tuple[Job, ...]:
         ),
         Job(
             name="data export",
-            argv=("data", "export", *images[1:], "--out", "exported"),
+            argv=("data", "export", *data[1:], *sizes, "--out", "exported"),
             outcome=lambda folder, _: files_of(folder / "exported"),
         ),
         Job(
             name="score",
-            argv=("score", "predictions.csv", *images, "--store", "new"),
+            argv=("score", "predictions.csv", *data, *sizes, "--store", "new"),
             outcome=lambda folder, _: runs_of(folder / "new"),
             reads=True,
         ),
         Job(
             name="tune",
             argv=(
-                "tune", "--model", problem.model, *images, "--study", "search", "--trials", "3", "--search", "lr",
-                "--store", "tuned",
+                "tune", "--model", problem.model, *data, *_settings(problem), "--study", "search", "--trials", "3",
+                "--search", "lr", "--store", "tuned",
             ),
             outcome=lambda folder, _: trials_of(folder),
         ),

@@ -220,8 +220,9 @@ def _cache_kinds(problem: Problem, folder: Path) -> list[Kind]:
 def _export_kinds(problem: Problem, folder: Path) -> list[Kind]:
     """Export images of two hidden seeds and return the kinds of the files, and of the seed's own."""
     [export] = (job.argv for job in jobs(problem) if job.name == "data export")
-    sky = (*problem.sky, *export[export.index("--budget") :])
+    sky = (*problem.sky, *export[export.index("--budget") : -2])
     for name in ("secret", "other"):
+        (folder / f"{name}.txt").touch(0o600)
         (folder / f"{name}.txt").write_text("".join(digest(f"{name}{part}".encode()) for part in range(4)))
         argv = ("data", "export", *sky, "--labels", "--seed-file", f"{name}.txt", "--out", name)
         checked(run(argv, folder, variables(problem), seconds=900))
