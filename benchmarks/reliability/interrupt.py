@@ -91,7 +91,7 @@ def finish(job: Job, problem: Problem, folder: Path) -> tuple[int | None, str, s
     """Run a job to its end; return exit code (None: it did not end), standard output and standard error."""
     process = start(job.argv, folder, variables(problem))
     try:
-        code: int | None = process.wait(timeout=10 * SECONDS)
+        code: int | None = process.wait(timeout=2 * SECONDS)
     except Exception:
         stop_group(process.pid)
         process.wait()
