@@ -145,7 +145,7 @@ def test_stored_images_have_no_camera(host):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("raises", "RuntimeError: no such luck"), ("too_few", "must have"), ("no_tensor", "a list; it must be a tensor"),
+        ("raises", "RuntimeError: no such luck"), ("too_few", "must have"), ("no_tensor", "a list; it must be"),
         ("turns_nan", "not finite for [0-9]+ of 32 images"), ("overflows", "not finite for 32 of 32 images"),
     ],
 )  # fmt: skip
