@@ -1,5 +1,7 @@
 """benchmarks/reliability in a reduced form: interruptions, damaged files, odd command lines, few files, neighbours."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ def problem(monkeypatch):
     import torch  # noqa: F401 - before the commands are forked
     from jobs import toy
 
-    return toy((TOYS / "toyzoo.py", TOYS / "toysky.py"))
+    return toy(TOYS)
 
 
 @pytest.mark.slow
@@ -53,15 +55,19 @@ def test_two_commands_share_store_and_cache(problem, tmp_path):
         assert not case.wrong, case
 
 
-def test_a_fault_is_noticed():
-    """The judgement itself can fail."""
-    import sys
+def test_permissions_hold_for_the_superuser_too(tmp_path):
+    secret = tmp_path / "secret"
+    secret.touch(0)
+    code = f"from zoo_process import *; be_bound_by_permissions(); open({str(secret)!r})"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=RELIABILITY, capture_output=True, text=True)
+    assert "PermissionError" in ended.stderr
 
-    sys.path.insert(0, str(RELIABILITY))
-    try:
-        from zoo_process import Ended
-    finally:
-        sys.path.remove(str(RELIABILITY))
+
+def test_a_fault_is_noticed(monkeypatch):
+    """The judgement itself can fail."""
+    monkeypatch.syspath_prepend(RELIABILITY)
+    from zoo_process import Ended
+
     fine = {"argv": ("list-models",), "code": 1, "output": "Error: x", "out": "", "peak_mib": 300.0}
     assert Ended(**fine).fault == ""
     for change in (

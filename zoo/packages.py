@@ -15,7 +15,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from zoo.paths import parse_json, regular_file
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 CORE = "lens-zoo"
 ENTRY_POINT_GROUP = "zoo.plugins"
+_COMPILED = (".pyc", ".pyo", ".so", ".pyd", ".dll", ".dylib", ".o", ".obj")
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)[^;]*(?:;.*extra\s*==\s*[\"']([^\"']+)[\"'])?")
 
 
@@ -77,27 +78,40 @@ def installed_code(distribution: str) -> str:
         digests[file.as_posix()] = file.hash.value if file.hash else ""
         if file.suffix == ".py":
             with contextlib.suppress(OSError):
-                path = Path(str(file.locate()))
-                digests[file.as_posix()] = hashlib.sha256(regular_file(path).read_bytes()).hexdigest()
+                digests[file.as_posix()] = _sha256(Path(str(file.locate())))
     return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()[:16] if digests else ""
 
 
 def code_digest(source: Path) -> str:
-    """Return 16 hex digits of the SHA-256 of Python code, and of C++ code in the same folder.
+    """Return 16 hex digits of the SHA-256 of a folder with Python code, or of a Python file.
 
     Args:
-        source: Folder, or a file, which counts together with the modules beside it that it imports. Modules that an
-            installed distribution contains are left out.
+        source: Folder, with all of its files but hidden and compiled ones, because tables of priors, filters and code
+            in other languages make images and networks as well; or a file, which counts together with the modules
+            beside it that it imports. Modules that an installed distribution contains are left out.
     """
     files = {source} if source.is_dir() else _with_imports(source)
     if files == {source} and not source.is_dir():
-        return hashlib.sha256(regular_file(source).read_bytes()).hexdigest()[:16]
+        return _sha256(source)[:16]
     digests = {
-        path.relative_to(source.parent).as_posix(): hashlib.sha256(regular_file(path).read_bytes()).hexdigest()
+        path.relative_to(source.parent).as_posix(): _sha256(path)
         for found in files
-        for path in ([*found.rglob("*.py"), *found.rglob("*.cpp")] if found.is_dir() else [found])
+        for path in (_sources(found) if found.is_dir() else [found])
     }
     return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()[:16]
+
+
+def _sha256(path: Path) -> str:
+    with regular_file(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder that somebody wrote: not hidden, not compiled from others."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith((".", "__pycache__")) for part in path.relative_to(folder).parts)
+        if not hidden and path.suffix not in _COMPILED and path.is_file():
+            yield path
 
 
 def _with_imports(source: Path) -> set[Path]:

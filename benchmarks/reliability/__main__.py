@@ -4,8 +4,8 @@
 
 PART is interrupt, corrupt, commands or limits; default: all. `--toy` takes the network and the images of the tests,
 which are faster. `--write` writes the figures of these parts to benchmarks/results/reliability.md. The tests run a
-reduced form. The full form takes about two hours on two cores. Cases that need a mounted file system or a second user
-are left out, and listed, where this process may not make them.
+reduced form. The full form takes about two hours on two cores. Cases that need a mounted file system are left out, and
+listed, where this process may not mount one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from commands import fuzz
-from corrupt import DAMAGES, damages, may_be_nobody
+from corrupt import DAMAGES, damages
 from interrupt import interruptions
 from jobs import REAL, Problem, toy
 from limits import few_files, full_disks, may_mount, read_only, together
@@ -56,8 +56,6 @@ def corrupt_rows(problem: Problem, room: Path, count: int, seed: int) -> list[Ro
                 str(counts["wrong"]),
             )
         )  # fmt: skip
-    if not may_be_nobody():
-        rows.append(("damaged: unreadable files: not tried, needs a second user who can run Python", "0", "-"))
     return rows
 
 
@@ -112,7 +110,7 @@ def main() -> None:
     arguments = parser.parse_args()
     import torch  # noqa: F401 - before the commands are forked
 
-    problem = toy((TOYS / "toyzoo.py", TOYS / "toysky.py")) if arguments.toy else REAL
+    problem = toy(TOYS) if arguments.toy else REAL
     failed = False
     with tempfile.TemporaryDirectory(prefix="zoo-reliability-") as folder:
         for part in arguments.parts or PARTS:

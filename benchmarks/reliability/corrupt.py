@@ -8,12 +8,9 @@ or if `zoo verify` passes.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import random
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,8 +19,6 @@ from pathlib import Path
 from jobs import Problem, checked, variables
 from kinds import GROUPS, Kind
 from zoo_process import Ended, run
-
-NOBODY = 65534
 
 
 def _truncate(file: Path, other: Path, rng: random.Random) -> None:
@@ -124,45 +119,29 @@ def damages(
         key = (str(Path(kind.path).parent), kind.commands)
         if key not in references:
             undamaged = shutil.copytree(prepared, room / "reference", symlinks=True)
-            references[key] = _work(kind, problem, undamaged, user=None)
+            references[key] = _work(kind, problem, undamaged)
             for ended in references[key][0]:
                 checked(ended)
             shutil.rmtree(undamaged)
         reference = references[key]
         for name, damage in DAMAGES.items():
-            if (chosen and name not in chosen) or (name == "unreadable" and not may_be_nobody()):
+            if chosen and name not in chosen:
                 continue
             if name == "another one's" and (prepared / kind.other).read_bytes() == (prepared / kind.path).read_bytes():
                 continue  # no damage
             folder = Path(tempfile.mkdtemp(dir=room)) / "work"
             shutil.copytree(prepared, folder, symlinks=True)
             damage(folder / kind.path, prepared / kind.other, rng)
-            user = NOBODY if name == "unreadable" else None
-            if user is not None:
-                _give_away(folder, but=folder / kind.path)
-            yield _judge(kind, name, _work(kind, problem, folder, user=user), reference)
+            yield _judge(kind, name, _work(kind, problem, folder), reference)
             shutil.rmtree(folder.parent)
-
-
-@functools.cache
-def may_be_nobody() -> bool:
-    """Return whether this process may run Python as another user, to whom a file can be unreadable."""
-    if os.getuid() != 0:
-        return False
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", "import fileinput, torch, zoo"]
-        try:
-            return subprocess.run(command, user=NOBODY, cwd=folder, capture_output=True, check=False).returncode == 0
-        except PermissionError:  # not even the interpreter
-            return False
 
 
 Work = tuple[list[Ended], dict[str, str]]
 
 
-def _work(kind: Kind, problem: Problem, folder: Path, *, user: int | None) -> Work:
+def _work(kind: Kind, problem: Problem, folder: Path) -> Work:
     """Run the commands of a kind; return how they ended and what they left behind."""
-    ended = [run(argv, folder, variables(problem), user=user) for argv in kind.commands]
+    ended = [run(argv, folder, variables(problem), bound=True) for argv in kind.commands]
     if not (folder / kind.path).is_file():  # a pipe that nothing has replaced would be waited for
         return ended, {"outcome": "not a file"}
     try:
@@ -199,15 +178,3 @@ def _judge(kind: Kind, damage: str, work: Work, reference: Work) -> Damage:
 def _stable(ended: Ended) -> bool:
     """Return whether the output of a command is the same at each call."""
     return ended.argv[0] in ("predict",)
-
-
-def _give_away(folder: Path, *, but: Path) -> None:
-    """Give a folder to the user `NOBODY`, all but one file, and let that user reach it."""
-    for path in (folder, *folder.rglob("*")):
-        if path != but:
-            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-    for parent in folder.parents:
-        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-        if parent == Path(tempfile.gettempdir()):
-            break

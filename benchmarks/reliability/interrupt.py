@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -90,7 +91,7 @@ def finish(job: Job, problem: Problem, folder: Path) -> tuple[int | None, str, s
     """Run a job to its end; return exit code (None: it did not end), standard output and standard error."""
     process = start(job.argv, folder, variables(problem))
     try:
-        code: int | None = process.wait(timeout=10 * SECONDS)
+        code: int | None = process.wait(timeout=2 * SECONDS)
     except Exception:
         stop_group(process.pid)
         process.wait()
@@ -131,7 +132,8 @@ def interrupt(
     if stop_group(process.pid):
         wrong.append(f"{name} after {after:.1f} s: processes left over")
     text = "".join(outputs(folder))
-    if "Traceback (most recent call last)" in text:
+    # Python's own start, in which no code of zoo has run, ends an interruption with a traceback.
+    if "Traceback (most recent call last)" in text and f"{os.sep}zoo{os.sep}" in text:
         last = text.strip().splitlines()[-1]
         wrong.append(f"{name} after {after:.1f} s: traceback, code {code}: {last[:120]}")
     return name, after, wrong

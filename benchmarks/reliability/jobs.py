@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class Problem:
         settings: Values of `--set` of a training.
         plugins: Plugin files that register these; empty: they are installed.
         images: Number of images of `zoo simulate`.
+        others: Arguments of trainings of other tasks and channels, by name.
     """
 
     model: str
@@ -39,6 +40,7 @@ class Problem:
     settings: tuple[str, ...]
     plugins: tuple[Path, ...]
     images: int
+    others: Mapping[str, tuple[str, ...]]
 
 
 REAL = Problem(
@@ -48,18 +50,29 @@ REAL = Problem(
     settings=("epochs=3", "train_images=512", "val_images=256", "test_images=256"),
     plugins=(),
     images=2560,
+    others={
+        "anomaly": ("--model", "anomaly/ae", "--data", "modelA", "--task", "anomaly", "--no-baselines"),
+        "regress": ("--model", "p4m", "--data", "modelA", "--task", "regress:substructure_mass_fraction"),
+        "channels": ("--model", "p4m", "--data", "modelA", "--set", "data.channels=image,residual_centred"),
+    },
 )
 
 
-def toy(plugins: tuple[Path, ...]) -> Problem:
-    """Return the problem of the tests: plugin files with a network and images that take no time."""
+def toy(folder: Path) -> Problem:
+    """Return the problem of the tests: plugin files of a folder with networks and images that take no time."""
+    sky = ("--model", "toyzoo/tiny", "--data", "toysky/discs", "--simulator", "toysky/painter")
     return Problem(
         model="toyzoo/tiny",
         data="toyzoo/stripes",
         sky=("toysky/discs", "--simulator", "toysky/painter"),
         settings=("epochs=3", "train_images=300", "val_images=90", "test_images=120", "batch_size=30", "augment=none"),
-        plugins=plugins,
+        plugins=tuple(folder / f"{name}.py" for name in ("toyzoo", "toysky", "oddones", "toychannel")),
         images=2560,
+        others={
+            "anomaly": ("--model", "oddones/coder", "--data", "oddones/bumps", "--task", "anomaly", "--no-baselines"),
+            "regress": (*sky, "--task", "regress:colour"),
+            "channels": (*sky, "--set", "data.channels=image,toychannel/doubled"),
+        },
     )
 
 
@@ -80,27 +93,21 @@ class Job:
     reads: bool = False
 
 
-def bench_argv(problem: Problem, **changes: int) -> tuple[str, ...]:
-    """Return the arguments of a small training, with changed settings."""
+def bench_argv(problem: Problem, other: str = "", **changes: int) -> tuple[str, ...]:
+    """Return the arguments of a small training, or of one of `Problem.others`, with changed settings."""
+    what = problem.others[other] if other else ("--model", problem.model, "--data", problem.data)
+    return ("bench", *what, "--budget", "smoke", "--device", "cpu", *_settings(problem, **changes))
+
+
+def _settings(problem: Problem, **changes: int) -> list[str]:
     kept = [setting for setting in problem.settings if setting.split("=")[0] not in changes]
-    settings = [word for setting in (*kept, *(f"{k}={v}" for k, v in changes.items())) for word in ("--set", setting)]
-    return (
-        "bench",
-        "--model",
-        problem.model,
-        "--data",
-        problem.data,
-        "--budget",
-        "smoke",
-        "--device",
-        "cpu",
-        *settings,
-    )
+    return [word for setting in (*kept, *(f"{k}={v}" for k, v in changes.items())) for word in ("--set", setting)]
 
 
 def jobs(problem: Problem) -> tuple[Job, ...]:
     """Return the commands that are interrupted."""
-    tuned = [word for setting in problem.settings for word in ("--set", setting)]
+    data = ("--data", problem.data, "--budget", "smoke", "--device", "cpu")
+    sizes = [word for setting in problem.settings if "_images=" in setting for word in ("--set", setting)]
     return (
         Job(
             name="simulate",
@@ -112,11 +119,29 @@ def jobs(problem: Problem) -> tuple[Job, ...]:
             argv=(*bench_argv(problem), "--store", "new"),
             outcome=lambda folder, _: runs_of(folder / "new"),
         ),
+        *(
+            Job(
+                name=f"bench, {other}", argv=(*bench_argv(problem, other), "--store", "new"),
+                outcome=lambda folder, _: runs_of(folder / "new"),
+            )
+            for other in problem.others
+        ),
+        Job(
+            name="data export",
+            argv=("data", "export", *data[1:], *sizes, "--out", "exported"),
+            outcome=lambda folder, _: files_of(folder / "exported"),
+        ),
+        Job(
+            name="score",
+            argv=("score", "predictions.csv", *data, *sizes, "--store", "new"),
+            outcome=lambda folder, _: runs_of(folder / "new"),
+            reads=True,
+        ),
         Job(
             name="tune",
             argv=(
-                "tune", "--model", problem.model, "--data", problem.data, "--budget", "smoke", "--device", "cpu",
-                "--study", "search", "--trials", "3", "--search", "lr", "--store", "tuned", *tuned,
+                "tune", "--model", problem.model, *data, *_settings(problem), "--study", "search", "--trials", "3",
+                "--search", "lr", "--store", "tuned",
             ),
             outcome=lambda folder, _: trials_of(folder),
         ),
@@ -167,6 +192,23 @@ def prepare(problem: Problem, folder: Path, chosen: Sequence[Job] | None = None)
     (folder / "pictures").mkdir()
     for index in range(200):
         np.save(folder / "pictures" / f"{index:03d}.npy", images[index % len(images)] * (1 + index / 1000))
+    _write_predictions(folder / "predictions.csv", run_dir)
+
+
+def _write_predictions(path: Path, run_dir: Path) -> None:
+    """Write the predictions of a run as a table of another program."""
+    from zoo.results.store import PREDICTIONS, RESULT, read_arrays
+
+    arrays, about = read_arrays(run_dir / PREDICTIONS)
+    logits = arrays["test.logits"].astype(float)
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    classes = json.loads((run_dir / RESULT).read_text())["classes"]
+    rows = [
+        ["id", *classes],
+        *([name, *map(str, row)] for name, row in zip(json.loads(about["test.ids"]), shares.tolist(), strict=True)),
+    ]
+    path.write_text("".join(",".join(row) + "\n" for row in rows))
 
 
 def checked(ended: Ended) -> Ended:
@@ -208,8 +250,10 @@ def runs_of(store: Path) -> dict[str, str]:
         run_dir, name = path.parent, path.parent.name
         result: dict[str, Any] = json.loads((run_dir / "result.json").read_text())
         found[f"{name} status"] = result["status"]
-        found[f"{name} epochs"] = str(len((run_dir / "history.jsonl").read_text().splitlines()))
-        for file in ("predictions", "weights"):
+        trained = "scored" not in result  # by zoo, not by another program
+        if trained:
+            found[f"{name} epochs"] = str(len((run_dir / "history.jsonl").read_text().splitlines()))
+        for file in ("predictions", "weights")[: 1 + trained]:
             arrays, _ = read_arrays(run_dir / f"{file}.safetensors")
             content = b"".join(key.encode() + arrays[key].tobytes() for key in sorted(arrays))
             found[f"{name} {file}"] = digest(content)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jobs import Problem, bench_argv, checked, files_of, jobs, runs_of, trials_of, variables
+from jobs import Problem, bench_argv, checked, digest, files_of, jobs, runs_of, trials_of, variables
 from zoo_process import run, start, stop_group
 
 
@@ -37,43 +39,47 @@ class Kind:
     names: tuple[str, ...] = ()
 
 
-def _run_kinds(problem: Problem, folder: Path) -> list[Kind]:
-    """Make a store with two runs and return the kinds of their files."""
-    bench = (*bench_argv(problem), "--seeds", "0,1", "--store", "store")
+RUN_FILES = (
+    "cell.json", "result.json", "history.jsonl", "weights.safetensors", "predictions.safetensors",
+    "examples.safetensors", "mistakes.safetensors", "log.txt",
+)  # fmt: skip
+
+
+def _run_kinds(
+    problem: Problem, folder: Path, other: str = "", files: tuple[str, ...] = (*RUN_FILES, ".lock")
+) -> list[Kind]:
+    """Make a store with two runs, of one of `Problem.others` if it is given, and return the kinds of their files."""
+    place = f"store{other}"
+    bench = (*bench_argv(problem, other), "--seeds", "0,1", "--store", place)
     checked(run(bench, folder, variables(problem), seconds=900))
-    first, second = sorted(path.parent.relative_to(folder) for path in (folder / "store").glob("*/*/*/result.json"))
-    np.save(folder / "picture.npy", np.random.default_rng(0).random(_picture_shape(folder / first)).astype(np.float32))
+    first, second = sorted(path.parent.relative_to(folder) for path in (folder / place).glob("*/*/*/result.json"))
+    picture = np.random.default_rng(0).random(_picture_shape(folder / first)).astype(np.float32)
+    np.save(folder / f"picture{other}.npy", picture)
     read = (
-        ("verify", "store"),
-        ("report", "--store", "store", "--json"),
-        ("predict", str(first), "picture.npy", "--csv", "--device", "cpu"),
+        ("verify", place),
+        ("report", "--store", place, "--json"),
+        ("predict", str(first), f"picture{other}.npy", "--csv", "--device", "cpu"),
         bench,
     )
-    kinds = [
+    return [
         Kind(
-            name=name, path=f"{first}/{name}", other=f"{second}/{name}", commands=read, checks=name not in ("log.txt",),
-            names=(first.name,), outcome=_stored,
+            name=f"{other}: {name}" if other else name, path=f"{first}/{name}",
+            other=f"{second}/{'log.txt' if name == '.lock' else name}", commands=read,
+            checks=name not in ("log.txt", ".lock"), names=(first.name,),
+            outcome=lambda folder: _stored(folder / place),
         )
-        for name in (
-            "cell.json", "result.json", "history.jsonl", "weights.safetensors", "predictions.safetensors",
-            "examples.safetensors", "mistakes.safetensors", "log.txt",
-        )
+        for name in files
     ]  # fmt: skip
-    kinds.append(
-        Kind(
-            name="lock of a run",
-            path=f"{first}/.lock",
-            other=f"{second}/log.txt",
-            commands=read,
-            names=(first.name,),
-            outcome=_stored,
-        )
-    )
-    return kinds
 
 
-def _stored(folder: Path) -> dict[str, str]:
-    return {name: value for name, value in runs_of(folder / "store").items() if not name.endswith("checkpoint")}
+def _other_kinds(problem: Problem, folder: Path) -> list[Kind]:
+    """Make stores of other tasks and of derived channels and return the kinds of the files that differ."""
+    files = ("result.json", "weights.safetensors", "predictions.safetensors")
+    return [kind for other in problem.others for kind in _run_kinds(problem, folder, other, files)]
+
+
+def _stored(store: Path) -> dict[str, str]:
+    return {name: value for name, value in runs_of(store).items() if not name.endswith("checkpoint")}
 
 
 def _picture_shape(run_dir: Path) -> tuple[int, ...]:
@@ -115,32 +121,45 @@ def _study_kinds(problem: Problem, folder: Path) -> list[Kind]:
 
 
 def _checkpoint_kinds(problem: Problem, folder: Path) -> list[Kind]:
-    """Interrupt two trainings after their first checkpoint and return the kind of that file."""
-    paths = []
-    for seed in ("0", "1"):
-        argv = (*bench_argv(problem, epochs=40), "--seeds", seed, "--store", "begun")
-        process = start(argv, folder, variables(problem))
-        deadline = time.monotonic() + 300
-        found: list[Path] = []
-        while not found and time.monotonic() < deadline and process.poll() is None:
-            found = [path for path in folder.glob("begun/*/*/*/checkpoint.safetensors") if path not in paths]
-            time.sleep(0.01)
-        stop_group(process.pid)
-        process.wait()
-        for path in folder.glob("begun/**/.*.part"):
-            path.unlink()
-        if not found:
-            raise RuntimeError(f"no checkpoint was written: {(folder / 'stderr.txt').read_text()[-2000:]}")
-        paths.append(found[0])
-    argv = (*bench_argv(problem, epochs=40), "--seeds", "0", "--store", "begun")
-    first, second = (str(path.relative_to(folder)) for path in paths)
-    run_id = paths[0].parent.name
-    return [
-        Kind(
-            name="checkpoint", path=first, other=second, commands=(argv,), names=(run_id,),
-            outcome=lambda folder: {k: v for k, v in runs_of_finished(folder / "begun").items() if run_id in k},
-        )
-    ]  # fmt: skip
+    """Stop trainings at a checkpoint, after an epoch and within one, and return the kinds of the files that stay."""
+    kinds = []
+    for name, number in (("checkpoint", signal.SIGKILL), ("checkpoint within an epoch", signal.SIGTERM)):
+        place = f"begun{number}"
+        first, second = (_stopped(problem, folder, place, seed, number) for seed in ("0", "1"))
+        argv = (*bench_argv(problem, epochs=40), "--seeds", "0", "--store", place)
+        kinds += [
+            Kind(
+                name=name if file.startswith("checkpoint") else file, path=f"{first}/{file}", other=f"{second}/{file}",
+                commands=(("status", "--store", place), argv), names=(first.name,),
+                outcome=lambda folder, place=place, run_id=first.name: {
+                    k: v for k, v in runs_of_finished(folder / place).items() if run_id in k
+                },
+            )
+            for file in ("checkpoint.safetensors", "job.json", "progress.json")
+            if (folder / first / file).exists() and (file.startswith("checkpoint") or number == signal.SIGKILL)
+        ]  # fmt: skip
+    return kinds
+
+
+def _stopped(problem: Problem, folder: Path, place: str, seed: str, number: int) -> Path:
+    """Train until there is a checkpoint and send a signal to all processes; return the folder of the run."""
+    before = set(folder.glob(f"{place}/*/*/*/checkpoint.safetensors"))
+    argv = (*bench_argv(problem, epochs=40), "--seeds", seed, "--store", place)
+    process = start(argv, folder, variables(problem))
+    deadline = time.monotonic() + 300
+    found: set[Path] = set()
+    while not found and time.monotonic() < deadline and process.poll() is None:
+        found = set(folder.glob(f"{place}/*/*/*/checkpoint.safetensors")) - before
+        time.sleep(0.01)
+    stop_group(process.pid, number)
+    process.wait()
+    while stop_group(process.pid, 0) and time.monotonic() < deadline:  # until the processes of its cells have ended
+        time.sleep(0.05)
+    for path in folder.glob(f"{place}/**/.*.part"):
+        path.unlink()
+    if not found:
+        raise RuntimeError(f"no checkpoint was written: {(folder / 'stderr.txt').read_text()[-2000:]}")
+    return found.pop().parent.relative_to(folder)
 
 
 def runs_of_finished(store: Path) -> dict[str, str]:
@@ -198,7 +217,32 @@ def _cache_kinds(problem: Problem, folder: Path) -> list[Kind]:
     return kinds
 
 
+def _export_kinds(problem: Problem, folder: Path) -> list[Kind]:
+    """Export images of two hidden seeds and return the kinds of the files, and of the seed's own."""
+    [export] = (job.argv for job in jobs(problem) if job.name == "data export")
+    sky = (*problem.sky, *export[export.index("--budget") : -2])
+    for name in ("secret", "other"):
+        (folder / f"{name}.txt").touch(0o600)
+        (folder / f"{name}.txt").write_text("".join(digest(f"{name}{part}".encode()) for part in range(4)))
+        argv = ("data", "export", *sky, "--labels", "--seed-file", f"{name}.txt", "--out", name)
+        checked(run(argv, folder, variables(problem), seconds=900))
+    classes = json.loads((folder / "secret/export.json").read_text())["classes"]
+    ids = (folder / "secret/ids.csv").read_text().split()[1:]
+    rows = [",".join([name, "1", *("0" for _ in classes[1:])]) for name in ids]
+    (folder / "answers.csv").write_text("\n".join([",".join(["id", *classes]), *rows]))
+    score = ("score", "answers.csv", "--data", "secret", "--seed-file", "secret.txt", "--device", "cpu", "--json")
+    again = ("data", "export", *sky, "--labels", "--seed-file", "secret.txt", "--out", "secret")
+    return [
+        Kind(name=f"export: {path}", path=path, other=other, commands=(score, again), names=("secret",),
+             outcome=lambda folder: {**files_of(folder / "secret"), **runs_of(folder / "results")})
+        for path, other in (
+            *((f"secret/{name}", f"other/{name}") for name in ("export.json", "images.npy", "ids.csv", "labels.csv")),
+            ("secret.txt", "other.txt"), ("answers.csv", "secret/labels.csv"),
+        )
+    ]  # fmt: skip
+
+
 GROUPS: dict[str, Callable[[Problem, Path], list[Kind]]] = {
-    "run": _run_kinds, "images": _sky_kinds, "study": _study_kinds, "checkpoint": _checkpoint_kinds,
-    "cache": _cache_kinds,
+    "run": _run_kinds, "others": _other_kinds, "images": _sky_kinds, "study": _study_kinds,
+    "checkpoint": _checkpoint_kinds, "export": _export_kinds, "cache": _cache_kinds,
 }  # fmt: skip

@@ -64,7 +64,8 @@ def full_disks(problem: Problem, room: Path, sizes: tuple[int, ...] = STORE_SIZE
         sizes: Sizes of the disk, KiB: each lets the command come further.
     """
     prepare(problem, room / "prepared")
-    writers = [job for job in jobs(problem) if job.name in ("simulate", "bench", "tune", "report")]
+    names = ("simulate", "bench", "data export", "score", "tune", "report")
+    writers = [job for job in jobs(problem) if job.name in names]
     for job in writers:
         plain = shutil.copytree(room / "prepared", room / f"plain-{job.name}")
         reference = job.outcome(plain, finish(job, problem, plain)[1])

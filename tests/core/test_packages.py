@@ -82,7 +82,8 @@ def test_the_digest_of_a_file_covers_the_modules_beside_it_that_it_imports(tmp_p
     seen = {alone}
     for path, text in (
         (helper, "value = 1"), (helper, "import parts.deep"), (package / "deep.py", "a = 1"),
-        (package / "deep.py", "a = 2"), (package / "loop.cpp", "int a;"), (plugin, "import helper"), (helper, "a = "),
+        (package / "deep.py", "a = 2"), (package / "loop.cpp", "int a;"), (package / "priors.csv", "mass,1"),
+        (package / "priors.csv", "mass,2"), (plugin, "import helper"), (helper, "a = "),
     ):  # fmt: skip
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
@@ -96,6 +97,10 @@ def test_the_digest_of_a_file_covers_the_modules_beside_it_that_it_imports(tmp_p
     assert code_digest(plugin) != now
     now = code_digest(plugin)
     (tmp_path / "torch" / "a.py").write_text("b = 1")
+    assert code_digest(plugin) == now
+    for path in (package / "__pycache__" / "deep.pyc", package / ".deep.py.swp", package / "loop.so"):  # not sources
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("1")
     assert code_digest(plugin) == now
 
 

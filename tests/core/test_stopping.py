@@ -21,6 +21,15 @@ def no_request(monkeypatch):
     monkeypatch.setattr(stopping, "_request", stopping._Request())
 
 
+@pytest.fixture(autouse=True)
+def no_signal_is_ignored():
+    """Undo `nohup`, which a test run may have been started with."""
+    before = {name: signal.signal(getattr(signal, name), signal.SIG_DFL) for name in stopping.SIGNALS}
+    yield
+    for name, handler in before.items():
+        signal.signal(getattr(signal, name), handler)
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGHUP"])
 def test_a_signal_stops_the_work_at_once(name):
     def work():

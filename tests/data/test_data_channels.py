@@ -142,7 +142,13 @@ def test_stored_images_have_no_camera(host):
         )
 
 
-@pytest.mark.parametrize(("name", "message"), [("raises", "RuntimeError: no such luck"), ("too_few", "must have")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("raises", "RuntimeError: no such luck"), ("too_few", "must have"), ("no_tensor", "a list; it must be"),
+        ("turns_nan", "not finite for [0-9]+ of 32 images"), ("overflows", "not finite for 32 of 32 images"),
+    ],
+)  # fmt: skip
 def test_a_channel_that_fails_is_named(host, name, message):
     data = Dataset(host, recipe_with(host, **{"data.channels": f"image,{name}"}), SIZES)
     with pytest.raises(DataError, match=message) as raised:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from fakegpu import Copies
+from fakegpu import Copies, needs_fake_gpu
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -36,6 +36,7 @@ def logits_on_a_gpu(network: nn.Module, *, image_size: int) -> tuple[Tensor, lis
         for size in (64, 65)
     ],
 )
+@needs_fake_gpu
 def test_networks_stay_on_the_device_of_their_images(model, image_size):
     network = Classifier(zoo.create_model(model, image_size=image_size), channels=1).train()
     logits, copies = logits_on_a_gpu(network, image_size=image_size)
@@ -44,6 +45,7 @@ def test_networks_stay_on_the_device_of_their_images(model, image_size):
 
 
 @pytest.mark.parametrize(("kind", "copied"), [("none", 0), ("rotate", 1)])  # one matrix for each image
+@needs_fake_gpu
 def test_augmentation_copies_its_random_numbers_only(kind, copied):
     with FakeTensorMode(), Copies() as copies:
         images = torch.empty(4, 1, 32, 32, device="cuda")

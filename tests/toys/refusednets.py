@@ -7,7 +7,7 @@ from zoo.specs import ModelSpec
 
 REFUSED = {
     "tuple": "returns a tuple, not a tensor of logits",
-    "five": "returns logits of shape (2, 5), not (2, 3) for 2 images and 3 classes",
+    "five": "returns logits of shape (2, 5), not (2, 3) for 2 images and num_classes=3",
     "one_row": "returns logits of shape (3,), not (2, 3)",
     "integers": "returns logits of type torch.int64, not floating-point numbers",
     "not_a_number": "returns logits that are not finite before any training",

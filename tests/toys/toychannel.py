@@ -20,6 +20,9 @@ def zoo_channels():
             ("fixed", {}),
             ("raises", {}),
             ("too_few", {}),
+            ("no_tensor", {}),
+            ("turns_nan", {}),
+            ("overflows", {}),
         )
     ]
 
@@ -39,6 +42,18 @@ def raises(images, camera):
 
 def too_few(images, camera):
     return images[:1, 0]
+
+
+def no_tensor(images, camera):
+    return images[:, 0].tolist()
+
+
+def turns_nan(images, camera):
+    return images[:, 0].where(images[:, :1, 0, 0, None] < images[0, 0, 0, 0], float("nan"))
+
+
+def overflows(images, camera):
+    return images[:, 0].double() * 1e60
 
 
 def of_batch(images, camera):

@@ -10,6 +10,7 @@ from zoo import registry
 from zoo.devices import in_float32
 from zoo.errors import DataError, MissingError, UsageError, nearest
 from zoo.isolation import plugin_code
+from zoo.plurals import counted
 from zoo.schema import Record
 from zoo.specs import ChannelSpec
 
@@ -70,7 +71,7 @@ class Channels:
         """Return images [n, C, H, W] with the derived channels after their own, on the same device.
 
         Raises:
-            DataError: A channel fails, or is not one finite number for each pixel; the error names it.
+            DataError: A channel fails, or is not one number for each pixel; the error names it.
         """
         import torch
 
@@ -83,6 +84,8 @@ class Channels:
                 raise
             except Exception as error:
                 raise DataError(f"The channel {name} failed: {type(error).__name__}: {error}") from error
+            if not isinstance(plane, torch.Tensor):
+                raise DataError(f"The channel {name} is a {type(plane).__name__}; it must be a tensor.")
             wanted = (len(images), *images.shape[2:])
             if tuple(plane.shape) != wanted or plane.device != images.device:
                 raise DataError(
@@ -91,6 +94,21 @@ class Channels:
                 )
             planes.append(plane[:, None].to(images.dtype))
         return torch.cat(planes, dim=1)
+
+    def require_finite(self, images: Tensor) -> None:
+        """Check images with their derived channels: of a data set, every one must be scored.
+
+        Raises:
+            DataError: A channel is not finite; the error names it.
+        """
+        derived = images[:, -len(self) :].isfinite().all((2, 3))
+        if not derived.all():
+            counts = (~derived).sum(0).tolist()
+            name, count = next((name, count) for name, count in zip(self.names, counts, strict=True) if count)
+            raise DataError(
+                f"The channel {name} is not finite for {count} of {counted(len(images), 'image')}.",
+                hint=f"See: zoo check {name}",
+            )
 
 
 def read_channels(host: Host, value: Any) -> dict[str, str]:

@@ -205,8 +205,16 @@ class Simulation:
         return 1 + (0 if self.channels is None else len(self.channels))
 
     def with_channels(self, images: Tensor) -> Tensor:
-        """Return images [n, 1, H, W] with the derived channels of the recipe."""
-        return images if self.channels is None else self.channels.beside(images)
+        """Return images [n, 1, H, W] with the derived channels of the recipe.
+
+        Raises:
+            DataError: A channel fails, or is not one finite number for each pixel; the error names it.
+        """
+        if self.channels is None:
+            return images
+        complete = self.channels.beside(images)
+        self.channels.require_finite(complete)
+        return complete
 
     def _without_channels(self, split: str, number: int) -> dict[str, NDArray[Any]] | None:
         """Return a shard of the same images without derived channels, if it is stored."""

@@ -269,7 +269,7 @@ def _check_logits(logits: object, shape: tuple[int, int], name: str) -> None:
     if logits.shape != shape:
         raise TrainingError(
             f"{name} returns logits of shape {tuple(logits.shape)}, not {shape} for {counted(shape[0], 'image')} "
-            f"and {counted(shape[1], 'class')}.",
+            f"and num_classes={shape[1]}.",
             hint=_KIT,
         )
     if not logits.is_floating_point():

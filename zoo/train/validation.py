@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -71,7 +72,7 @@ def validate(
         when: Images and time for the message of an error.
 
     Raises:
-        TrainingError: The network's own loss is not finite.
+        TrainingError: The loss is not finite.
     """
     others: Mapping[str, float] = task.validate(predictions, labels)
     return {"val_loss": mean_loss(classifier, data.batches(256), task, predictions, labels, when=when), **others}
@@ -96,18 +97,21 @@ def mean_loss(
         task, predictions, labels, when: Arguments of `validate`.
 
     Raises:
-        TrainingError: The network's own loss is not finite.
+        TrainingError: The loss is not finite.
     """
     assert isinstance(classifier, Classifier)
     if not has_loss(classifier.network):
-        return float(task.loss(predictions, labels))
+        return _finite(float(task.loss(predictions, labels)), when=when)
     total, count = 0.0, 0
     with torch.random.fork_rng(devices=[classifier.mean.device] if classifier.mean.is_cuda else []):
         torch.manual_seed(LOSS_SEED)
         for images, batch_labels in batches:
             total += float(classifier(images, batch_labels)) * len(images)
             count += len(images)
-    mean = total / count
-    if not mean - mean == 0:
-        raise TrainingError(f"{when}: the loss is {mean}.", hint="Try a lower rate: --set lr=1e-4")
-    return mean
+    return _finite(total / count, when=when)
+
+
+def _finite(loss: float, *, when: str) -> float:
+    if not math.isfinite(loss):  # that of finite predictions, too: the square of a large error
+        raise TrainingError(f"{when}: the loss is {loss}.", hint="Try a lower rate: --set lr=1e-4")
+    return loss
