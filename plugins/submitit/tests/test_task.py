@@ -36,13 +36,13 @@ def task(tmp_path):
             "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3", **variables,
         }  # fmt: skip
         command = [sys.executable, "-c", TASK.format(requeues=requeues), script, str(tmp_path)]
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
         if send is not None:
             until = time.monotonic() + 30
             log = tmp_path / "log.txt"
             while not (log.exists() and "began" in log.read_text()) and time.monotonic() < until:
                 time.sleep(0.02)
-            process.send_signal(send)
+            os.killpg(process.pid, send)  # as Slurm does
         process.communicate(timeout=30)
         return process.returncode, slurm
 
@@ -91,6 +91,12 @@ def test_after_sigterm_only_a_preempted_job_is_started_again(task, tmp_path, sai
     assert code == 75
     assert ("scontrol requeue 7_3" in slurm.calls("scontrol")) == again
     assert ending_path(tmp_path, "7_3").exists() != again
+
+
+def test_a_cell_that_does_not_listen_yet_is_started_again_as_well(task, tmp_path):
+    code, slurm = task("import time; print('began', flush=True); time.sleep(60)", send=signal.SIGUSR2)
+    assert code == 75
+    assert slurm.calls("scontrol") == ["scontrol requeue 7_3"]
 
 
 def test_a_job_is_not_started_again_without_end(task, tmp_path):

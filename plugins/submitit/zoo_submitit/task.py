@@ -54,6 +54,11 @@ class RunCell:
         if first:
             ending_path(Path(self.folder), job_id).unlink(missing_ok=True)  # of a start before, or an earlier namesake
         code, detail, signals = self._run(submitit.JobEnvironment.USR_SIG)
+        if signals and code in (
+            -signal.SIGTERM,
+            -signal.SIGUSR1,
+        ):  # before the cell could listen: it goes on as after any other stop
+            code = STOPPED
         if code == STOPPED and signals and first and self._start_again(job_id, signals):
             raise SystemExit(code)  # the job goes on: it has not ended
         if first:
@@ -65,9 +70,12 @@ class RunCell:
         signals: list[str] = []
         try:
             with os.fdopen(open_log(Path(self.run_dir, LOG)), "wb") as log:
+                # Slurm signals the whole process group, and a cell does not listen to this signal: it would be killed.
+                # A group of its own could escape where Slurm kills a job.
                 process = subprocess.Popen(
                     self.command, cwd=self.cwd, env={**os.environ, **self.env}, stdin=subprocess.DEVNULL,
                     stdout=log, stderr=subprocess.STDOUT,
+                    preexec_fn=lambda: signal.signal(getattr(signal, f"SIG{before_end}"), signal.SIG_IGN),
                 )  # fmt: skip
                 with _forwarded(process, signals, before_end):
                     return process.wait(), "", signals
