@@ -5,7 +5,7 @@ The conformance check of launchers runs on it. Then a suite of 24 smoke cells of
 trains longer than its time limit. A node is killed under its cells, the command is ended as by a closed terminal and
 started again, and the results are compared with those of a local run.
 
-    uv run python benchmarks/slurm.py [--write] [--jobs 500] [--local STORE]
+    uv run python benchmarks/slurm.py [--write] [--parts kit submission stops suite] [--local STORE]
 
 --write records the figures in benchmarks/results/launchers.md.
 """
@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "benchmarks" / "results" / "launchers.md"
 CLUSTER = ROOT / "plugins" / "submitit" / "tests" / "slurm_here.sh"
 TOYS = ROOT / "tests" / "toys" / "toyzoo.py"
+PARTS = ("kit", "submission", "stops", "suite")
 COUNTED = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
 NETWORKS = """
 from zoo.hookspecs import hookimpl
@@ -39,7 +40,7 @@ from zoo.specs import ModelSpec
 def zoo_models():
     return [
         ModelSpec(id=f"cells/n{number:02}", target="cells:net", arguments={"width": number, "seconds": seconds})
-        for number, seconds in ((number, 3.0 * (number == 5)) for number in range(1, 25))
+        for number, seconds in ((number, 10.0 * (number == 5)) for number in range(1, 25))
     ]
 
 def net(*, in_chans, num_classes, image_size, width, seconds):
@@ -54,7 +55,7 @@ def net(*, in_chans, num_classes, image_size, width, seconds):
     conv = nn.Conv2d(in_chans, width, 3, padding=1)
     return Net(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * width, num_classes))
 """
-"""24 networks; a training of number 5 takes more than a minute."""
+"""24 networks; a training of number 5 takes more than three minutes."""
 SUITE = """
 title = "24 smoke cells"
 models = ["cells/*"]
@@ -66,7 +67,7 @@ baselines = false
 epochs = 3
 batch_size = 64
 """
-SLURM = ("minutes=10", "signal_seconds=480", "cpus=1", "poll_seconds=5")
+SLURM = ("minutes=30", "signal_seconds=1620", "cpus=1", "poll_seconds=5")
 KIT = """
 import sys
 from pathlib import Path
@@ -87,6 +88,27 @@ print("submitted", len(handles))
 launcher.poll(handles)
 launcher.cancel(handles)
 """
+STOPPED = """
+import sys, time
+from pathlib import Path
+from zoo.run.launcher import Job, Resources
+from zoo_submitit.slurm import SlurmLauncher
+run_dir, minutes = Path(sys.argv[1]), float(sys.argv[2])
+script = '''
+echo "start ${SLURM_RESTART_COUNT:-0}" >>said
+trap 'echo stopped >>said; exit 75' TERM
+[ -z "$SLURM_RESTART_COUNT" ] || exit 0
+sleep 600 & wait
+'''
+launcher = SlurmLauncher(sbatch="--nodelist=n2", signal_seconds=20)
+handles = launcher.submit(
+    [Job(run_dir=run_dir, command=("bash", "-c", script), cwd=run_dir, resources=Resources(minutes=minutes))]
+)
+until = time.monotonic() + 180
+while (state := launcher.poll(handles)[0]).kind != "ended" and time.monotonic() < until:
+    time.sleep(1)
+(run_dir / "state").write_text(f"{state.kind}, {state.reason}")
+"""
 
 
 def main() -> None:
@@ -94,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--write", action="store_true", help="record the figures")
     parser.add_argument("--jobs", type=int, default=500, help="jobs whose submission is counted")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run; default: all")
     parser.add_argument("--local", type=Path, help="store of a local run, made before; default: it is made")
     arguments = parser.parse_args()
     if shutil.which("slurmctld") is None:
@@ -101,10 +124,15 @@ def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also under nohup: the closed terminal is part of the trial
     with tempfile.TemporaryDirectory(prefix="slurm", ignore_cleanup_errors=True) as text, cluster(Path(text)) as folder:
         figures = [("Slurm", subprocess.run(["sinfo", "--version"], capture_output=True, text=True).stdout.strip())]
-        subprocess.run([sys.executable, "-c", KIT, str(folder / "kit")], check=True)
-        figures.append(("conformance check of launchers", "kept: 1, 2 and 5 jobs, bad ends, cancel, attach, again"))
-        figures += submission(folder, arguments.jobs)
-        figures += suite(folder, arguments.local)
+        if "kit" in arguments.parts:
+            subprocess.run([sys.executable, "-c", KIT, str(folder / "kit")], check=True)
+            figures.append(("conformance check of launchers", "kept: 1, 2 and 5 jobs, bad ends, cancel, attach, again"))
+        if "submission" in arguments.parts:
+            figures += submission(folder, arguments.jobs)
+        if "stops" in arguments.parts:
+            figures += stops(folder)
+        if "suite" in arguments.parts:
+            figures += suite(folder, arguments.local)
     page = "\n".join(f"| {name} | {value} |" for name, value in figures)
     print(page)
     if arguments.write:
@@ -157,6 +185,24 @@ def submission(folder: Path, count: int) -> list[tuple[str, str]]:
     if trace.exists():
         lines = sum(str(store) in line for line in trace.read_text(errors="replace").splitlines())
         figures.append(("file calls in the store to submit a job", f"{lines / count:.1f}"))
+    return figures
+
+
+def stops(folder: Path) -> list[tuple[str, str]]:
+    """Return what became of a job that met its time limit, and of one that was preempted."""
+    figures = []
+    for name, minutes in (("time limit", "1"), ("preemption", "30")):
+        run_dir = folder / "stops" / "data" / "model" / name.replace(" ", "-")
+        run_dir.mkdir(parents=True)
+        watcher = subprocess.Popen([sys.executable, "-c", STOPPED, str(run_dir), minutes])
+        wait(lambda: running("n2") != [], "a job on n2")
+        if name == "preemption":
+            time.sleep(5)
+            urgent = ["sbatch", "--partition=urgent", "--nodelist=n2", "--ntasks=2", "--output=/dev/null"]
+            subprocess.run([*urgent, "--wrap=sleep 5"], stdout=subprocess.DEVNULL, check=True)
+        watcher.wait(200)
+        said = (run_dir / "said").read_text().split("\n")[:-1]
+        figures.append((name, f"{', '.join(said)}: {(run_dir / 'state').read_text()}"))
     return figures
 
 
