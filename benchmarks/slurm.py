@@ -198,7 +198,7 @@ def stops(folder: Path) -> list[tuple[str, str]]:
         wait(lambda: running("n2") != [], "a job on n2")
         if name == "preemption":
             time.sleep(5)
-            urgent = ["sbatch", "--partition=urgent", "--nodelist=n2", "--ntasks=2", "--output=/dev/null"]
+            urgent = ["sbatch", "--partition=urgent", "--nodelist=n2", "--cpus-per-task=2", "--output=/dev/null"]
             subprocess.run([*urgent, "--wrap=sleep 5"], stdout=subprocess.DEVNULL, check=True)
         watcher.wait(200)
         said = (run_dir / "said").read_text().split("\n")[:-1]
@@ -301,9 +301,16 @@ def same(there: Path, here: Path) -> str:
             continue
         ours, theirs = json.loads(path.read_text()), json.loads((other / "result.json").read_text())
         keys = ("status", "run_id", "test", "val", "equivariance")
-        bits = [(folder / "predictions.safetensors").read_bytes() for folder in (path.parent, other)]
+        bits = [content(folder / "predictions.safetensors") for folder in (path.parent, other)]
         equal += all(ours.get(key) == theirs.get(key) for key in keys) and bits[0] == bits[1]
-    return f"{equal} of {len(found)}: scores, equivariance and the bytes of predictions"
+    return f"{equal} of {len(found)}: scores, equivariance and the bits of predictions"
+
+
+def content(path: Path) -> tuple[object, bytes]:
+    """Return header and data of a safetensors file, whose library writes the names in its header in any order."""
+    text = path.read_bytes()
+    end = 8 + int.from_bytes(text[:8], "little")
+    return json.loads(text[8:end]), text[end:]
 
 
 if __name__ == "__main__":
