@@ -122,7 +122,7 @@ def main() -> None:
     if shutil.which("slurmctld") is None:
         sys.exit("Slurm is not installed: apt-get install slurmctld slurmd munge slurm-client")
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also under nohup: the closed terminal is part of the trial
-    with tempfile.TemporaryDirectory(prefix="slurm", ignore_cleanup_errors=True) as text, cluster(Path(text)) as folder:
+    with tempfile.TemporaryDirectory(prefix="slurm") as text, cluster(Path(text)) as folder:
         figures = [("Slurm", subprocess.run(["sinfo", "--version"], capture_output=True, text=True).stdout.strip())]
         if "kit" in arguments.parts:
             subprocess.run([sys.executable, "-c", KIT, str(folder / "kit")], check=True)

@@ -116,7 +116,12 @@ stop)
     if alive "$folder/$name.unshare.pid"; then kill -KILL "$(cat "$folder/$name.unshare.pid")"; fi
   done
   for file in "$folder/slurmctld.pid" "$folder/munge/pid"; do
-    if alive "$file"; then kill "$(cat "$file")"; fi
+    if alive "$file"; then
+      pid=$(cat "$file")
+      kill "$pid"
+      # It writes files until its end, and the folder may be removed next.
+      for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+    fi
   done
   ;;
 *) usage ;;
