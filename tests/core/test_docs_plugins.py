@@ -206,7 +206,7 @@ def test_launcher(load, tmp_path):
 
     host = load("mylauncher.py")
     check_launcher(host, "mylauncher/together", tmp_path / "jobs")
-    assert (tmp_path / "jobs" / "fails" / "log.txt").read_text() == ""
+    assert (tmp_path / "jobs" / "data" / "model" / "fails" / "log.txt").read_text() == ""
 
 
 def test_command_and_event(load, tmp_path, monkeypatch, capsys, caplog):

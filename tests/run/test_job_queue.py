@@ -9,7 +9,7 @@ import filelock
 import pytest
 from storedata import content_of
 
-from zoo.errors import Interrupted, LauncherError
+from zoo.errors import Interrupted, LauncherError, MissingError, UsageError
 from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
@@ -359,3 +359,18 @@ def test_a_job_holds_what_it_needs(go, cluster, tmp_path, monkeypatch):
     assert job.env["ZOO_CACHE"] == str(tmp_path / "cache")
     assert job.env["MALLOC_MMAP_MAX_"] == "0"
     assert job.label == "toyzoo/tiny on toyzoo/stripes, seed 0"
+
+
+@pytest.mark.parametrize("error", [UsageError, MissingError])
+def test_a_launcher_refuses_before_anything_is_queued(go, cluster, tmp_path, error):
+    engine = cluster(["result"])
+
+    def check(jobs):
+        assert [job.run_dir.is_absolute() for job in jobs] == [True]
+        raise error("gpus=9: the largest node has 4.")
+
+    engine.check = check
+    with pytest.raises(error, match="the largest node has 4"):
+        go(engine)
+    assert engine.jobs == {}
+    assert not list(tmp_path.rglob("cell.json"))

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, cast, get_args
 
-from zoo.errors import Interrupted, LauncherError
+from zoo.errors import Interrupted, LauncherError, MissingError, UsageError
 from zoo.isolation import plugin_code
 from zoo.run.launcher import Job, JobKind, JobState, Reason
 
@@ -28,20 +28,34 @@ class CheckedLauncher:
         limit: Time limit of a call in seconds; None calls it in this thread, without a limit.
 
     Raises:
-        LauncherError: `make` raised something or did not end in time.
+        UsageError: An option is impossible.
+        MissingError: This machine lacks what the launcher needs.
+        LauncherError: `make` raised something else or did not end in time.
     """
 
     def __init__(self, name: str, make: Callable[[], Any], *, limit: float | None = None) -> None:
         self.name = name
         self._limit = limit
         self._stuck: threading.Thread | None = None
-        self._launcher = self._call("its start", make)
+        self._launcher = self._call("its start", make, refuses=True)
 
     @property
     def poll_seconds(self) -> float | None:
         """Interval at which the launcher is to be asked; None where it does not state one."""
         seconds: Any = getattr(self._launcher, "poll_seconds", None)
         return float(seconds) if type(seconds) in (int, float) and 0 < seconds <= 3600 else None
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Have the launcher refuse what it can never run, where it has a method for that.
+
+        Raises:
+            UsageError: A job needs what there is not.
+            MissingError: This machine lacks what the launcher needs.
+            LauncherError: The launcher failed.
+        """
+        check = getattr(self._launcher, "check", None)
+        if jobs and check is not None:
+            self._call("check", lambda: check(list(jobs)), refuses=True)
 
     def submit(self, jobs: Sequence[Job]) -> list[str]:
         """Queue jobs and return a handle for each; no two are equal.
@@ -110,16 +124,23 @@ class CheckedLauncher:
         known = ", ".join(get_args(JobKind))
         return JobState(kind="lost", detail=f"{self.name} returned the state {state!r:.100}; known are {known}")
 
-    def _call(self, what: str, function: Callable[[], Any]) -> Any:
+    def _call(self, what: str, function: Callable[[], Any], *, refuses: bool = False) -> Any:
+        """Return what a call of the launcher returns.
+
+        Args:
+            what: Name of the call.
+            function: The call.
+            refuses: Whether a UsageError or MissingError is an answer to the user, and not a fault.
+        """
         if self._limit is None:
-            return self._contained(what, function)
+            return self._contained(what, function, refuses)
         if self._stuck is not None and self._stuck.is_alive():
             raise LauncherError(f"Launcher {self.name} still has not answered an earlier call.", hint=_OTHERS)
         answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
         def call() -> None:
             try:
-                answers.put((self._contained(what, function), None))
+                answers.put((self._contained(what, function, refuses), None))
             except BaseException as error:  # handed over
                 answers.put((None, error))
 
@@ -136,13 +157,15 @@ class CheckedLauncher:
             raise error
         return answer
 
-    def _contained(self, what: str, function: Callable[[], Any]) -> Any:
+    def _contained(self, what: str, function: Callable[[], Any], refuses: bool) -> Any:
         try:
             with plugin_code(self.name, f"{what} of the launcher {self.name}"):
                 return function()
         except Interrupted:
             raise
         except Exception as error:
+            if refuses and isinstance(error, (UsageError, MissingError)):
+                raise
             raise LauncherError(
                 f"Launcher {self.name} failed in {what}: {type(error).__name__}: {error}", hint=_OTHERS
             ) from error

@@ -82,8 +82,9 @@ class Launcher(Protocol):
     """Starts jobs somewhere and reports whether they still run. Results come from the store only.
 
     No call may block; `cancel` may take a few seconds. A launcher may also have an attribute `poll_seconds` (the
-    interval at which it is to be asked) and a method `log(handle) -> str` (the last lines that its engine has
-    written about a job), which Zoo's own log of the cell does not hold.
+    interval at which it is to be asked); a method `log(handle) -> str` (the last lines that its engine has
+    written about a job), which Zoo's own log of the cell does not hold; and a method `check(jobs) -> None`, called
+    before any of the jobs is queued, which raises a UsageError or MissingError where the engine can never run them.
     """
 
     def submit(self, jobs: Sequence[Job]) -> list[str]:

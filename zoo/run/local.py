@@ -152,7 +152,8 @@ def _ending(code: int) -> JobState:
     """Return the state of a process that has ended with an exit code, or minus the signal that killed it."""
     if code == 0:
         return JobState(kind="ended", reason="ok")
-    if code == STOPPED:
+    # By a signal where the process was still about to listen.
+    if code in (STOPPED, -signal.SIGTERM, -signal.SIGUSR1):
         return JobState(kind="ended", reason="preempted", detail="it was stopped from outside")
     detail = f"exit code {code}"
     if code < 0:

@@ -83,8 +83,9 @@ def run_matrix(
             returns the results that there are, and the jobs go on.
 
     Raises:
-        UsageError: The launcher or an option is unknown, or the cells cannot be shared by that number of processes.
-        MissingError: This machine has fewer GPUs than the processes of a cell.
+        UsageError: The launcher or an option is unknown, a cell needs what the launcher does not have, or the cells
+            cannot be shared by that number of processes.
+        MissingError: This machine has fewer GPUs than the processes of a cell, or lacks what the launcher needs.
         LauncherError: The launcher cannot be started, or does not know whether jobs submitted earlier still wait.
         DataError: The store cannot be written.
         KeyboardInterrupt: After the running cells have been stopped.
@@ -118,18 +119,24 @@ def run_matrix(
         make = partial(registry.load_target(resolved.spec), **resolved.options)
         # The core's own launcher needs no thread that watches it.
         engine = CheckedLauncher(resolved.spec.id, make, limit=None if here else CALL_SECONDS)
+
+        def job_of(entry: Entry) -> Job:
+            return _job(
+                entry.run_dir,
+                where=manner,
+                resources=resolved.resources(entry.cell),
+                label=f"{entry.cell.model} on {entry.cell.data}, seed {entry.cell.seed}",
+            )
+
+        mine = [entries[cell.run_id] for cell in todo]
+        engine.check([job_of(entry) for entry in mine])
         for cell in todo:
             result_store.prepare_run(store, cell, force=where.force)
         queue = Queue(
             engine=engine,
             launch=resolved,
-            entries=[entries[cell.run_id] for cell in todo],
-            job=lambda entry: _job(
-                entry.run_dir,
-                where=manner,
-                resources=resolved.resources(entry.cell),
-                label=f"{entry.cell.model} on {entry.cell.data}, seed {entry.cell.seed}",
-            ),
+            entries=mine,
+            job=job_of,
             poll_seconds=engine.poll_seconds or POLL_SECONDS,
         )
     cancel = True

@@ -49,14 +49,14 @@ class _Trial:
 
     def job(self, name: str, script: str) -> Job:
         """Return a job that writes `ran` into its folder and then runs a script of the shell."""
-        run_dir = self.folder / name
+        run_dir = self.folder / "data" / "model" / name  # a launcher may keep files in the store
         run_dir.mkdir(parents=True, exist_ok=True)
         command = ("sh", "-c", f"echo {name} $ZOO_TRIAL >> '{run_dir}/ran'; {script}")
         return Job(run_dir=run_dir, command=command, cwd=self.folder, env={"ZOO_TRIAL": "env"}, label=name)
 
     def ran(self, name: str) -> list[str]:
         """Return a line for each run of a job."""
-        path = self.folder / name / "ran"
+        path = self.folder / "data" / "model" / name / "ran"
         return regular_file(path).read_text().splitlines() if path.exists() else []
 
     def wait(
