@@ -13,6 +13,8 @@ and the network. The true mean is that of the distribution, not of the lenses th
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,11 +124,12 @@ def record(
     yield f"# Regression of {target.name.replace('_', ' ')}, and of populations"
     yield ""
     yield (
-        f"{cell.model}, seed {cell.seed}, {cell.training['epochs']} epochs; task `{cell.task}` on {cell.data}, "
+        f"{cell.model}, seed {cell.seed}, {cell.training['epochs']} epochs, learning rate {cell.training['lr']:g}, "
+        f"from {cell.training['init'] or 'random weights'}; task `{cell.task}` on {cell.data}, "
         f"{result.data.image_shape[1]} x {result.data.image_shape[2]} pixels; {counts['train']:,} training, "
         f"{counts['val']:,} validation and {counts['test']:,} test images; run {result.run_id}."
     )
-    yield "Written by `benchmarks/population_coverage.py`; a single training."
+    yield f"A single training. Written by `python benchmarks/population_coverage.py RUN {shlex.join(sys.argv[2:])}`."
     yield ""
     yield "| score | value | 95 % |"
     yield "| --- | ---: | ---: |"
