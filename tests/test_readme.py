@@ -19,9 +19,8 @@ pytestmark = pytest.mark.slow  # the README's commands
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SMALL = ["--budget", "smoke", "--set", "train_images=64", "--set", "val_images=32", "--set", "test_images=32"]
-
-
+COARSE = ["--set", "data.image_size=32", "--set", "data.pixel_scale=0.2"]
+SMALL = ["--budget", "smoke", "--set", "train_images=64", "--set", "val_images=32", "--set", "test_images=32", *COARSE]
 TINY = ["-n", "9", "--set", "data.image_size=16", "--set", "data.pixel_scale=0.4"]
 
 
@@ -96,7 +95,7 @@ def test_the_other_commands(words: list[str], tmp_path: Path, monkeypatch: pytes
         (tmp_path / "folder").mkdir()
         np.save(tmp_path / "folder" / "one.npy", image)
     if words[0] == "evaluate":
-        words = [*words, "-n", "32"]
+        words = [*words, "-n", "12"]
     if words[0] == "equivariance":
         np.save(tmp_path / "four.npy", np.random.default_rng(0).normal(size=(4, 64, 64)).astype(np.float32))
         words = [*words, "--images", "four.npy"]  # quicker than to simulate the test images
