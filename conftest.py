@@ -34,6 +34,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    """Let the end of the process find them: libraries report what is left as leaks."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def speed_measured_briefly():
     """Measure the speed of inference, which every run stores, for 10 ms and not for a second."""
