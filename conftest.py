@@ -29,14 +29,8 @@ gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """Search for garbage from now on, but only in what the tests themselves make."""
-    gc.freeze()
+    """Search for garbage from now on."""
     gc.enable()
-
-
-def pytest_unconfigure() -> None:
-    """Let the end of the process find them: libraries report what is left as leaks."""
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
