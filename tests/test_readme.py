@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow  # the README's commands
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COARSE = ["--set", "data.image_size=32", "--set", "data.pixel_scale=0.2"]
+COARSE = ["--set", "data.image_size=32", "--set", "data.pixel_scale=0.2", "--set", "data.over_sampling=1"]
 SMALL = ["--budget", "smoke", "--set", "train_images=64", "--set", "val_images=32", "--set", "test_images=32", *COARSE]
 TINY = ["-n", "9", "--set", "data.image_size=16", "--set", "data.pixel_scale=0.4"]
 
