@@ -137,7 +137,7 @@ def _set_logging(value: tuple[int, int]) -> None:
 
 
 def _umask() -> int | None:
-    """Return the umask; None where the system tells it only to those who change it, which other threads would see."""
+    """Return the umask; None where it can be read by changing it only, which other threads would see."""
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as status:
             return next((int(line.split()[1], 8) for line in status if line.startswith("Umask:")), None)

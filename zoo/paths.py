@@ -220,7 +220,7 @@ def _temporary_prefix(path: Path) -> str:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Delete temporary files of `path` whose writer was killed: nobody holds their lock."""
+    """Delete temporary files of `path` whose writer was killed: no process holds their lock."""
     prefix = _temporary_prefix(path)
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(path.parent)):

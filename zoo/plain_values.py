@@ -114,4 +114,4 @@ FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         ),
     ),
 }
-"""What the annotation of a field allows: in words, and as a test."""
+"""Annotation of a field -> allowed values in words, and their test."""

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-_IRREGULAR = {"class": "classes", "process": "processes", "mass": "masses", "entry": "entries", "pass": "passes"}
+_IRREGULAR = {
+    "class": "classes",
+    "process": "processes",
+    "mass": "masses",
+    "entry": "entries",
+    "pass": "passes",
+    "lens": "lenses",
+}
 
 
 def counted(number: int, noun: str) -> str:

@@ -145,6 +145,15 @@ def test_an_absent_device_is_reported(fail, monkeypatch):
     assert "--device cpu" in told
 
 
+def test_a_folder_that_cannot_be_meant_by_its_name_is_not_suggested(fail, tmp_path):
+    folder = tmp_path / "there" / "data" / "model" / "other"
+    folder.mkdir(parents=True)
+    (folder / "cell.json").write_text("{")
+    said = fail("logs", "other", "--store", tmp_path / "there")
+    assert "Did you mean" not in said
+    assert "zoo status --store" in said
+
+
 def test_an_unwritable_store_is_reported(fail, tmp_path):
     (tmp_path / "file").write_text("in the way")
     told = fail(*bench("--store", tmp_path / "file" / "results"), code=1)

@@ -43,6 +43,17 @@ def test_the_help_of_every_option_is_a_sentence_that_begins_with_a_verb(command)
         assert option.help[-1] in ".]", f"{name} --{option.name}: {option.help!r} is not a sentence"
 
 
+@pytest.mark.parametrize("command", ["zoo", *COMMANDS])
+def test_help_fits_80_columns_and_no_short_help_is_cut_off(command):
+    for name, part in _with_parts(cli if command == "zoo" else cli.get_command(click.Context(cli), command), command):
+        if command == "zoo" and part is not cli:
+            continue
+        context = click.Context(part, info_name=name, parent=None, terminal_width=80)
+        text = part.get_help(context)
+        assert [line for line in text.splitlines() if len(line) > 80] == []
+        assert [line for line in text.partition("\nCommands:")[2].splitlines() if line.endswith("...")] == []
+
+
 def _with_parts(command, name):
     """Yield a command and the commands inside it, such as those of `zoo data`, with their names."""
     yield name, command

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("surroundings")
 
 
 def test_lists_agree_with_their_json(zoo):
-    for kind in ("models", "datasets", "simulators", "launchers"):
+    for kind in ("models", "datasets", "simulators", "launchers", "channels", "tasks"):
         specs = json.loads(zoo(f"list-{kind}", "--json")[0])
         heading, *lines = zoo(f"list-{kind}")[0].splitlines()
         assert heading.startswith("id ")
@@ -39,7 +39,10 @@ def test_lists_fit_a_narrow_terminal(zoo, monkeypatch):
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
-@pytest.mark.parametrize("command", ["list-models", "list-datasets", "list-simulators", "list-launchers"])
+@pytest.mark.parametrize(
+    "command",
+    ["list-models", "list-datasets", "list-simulators", "list-launchers", "list-channels", "list-tasks"],
+)
 def test_lists_are_complete_at_the_usual_widths(zoo, monkeypatch, command, width):
     from zoo.cli import listing
 
@@ -74,6 +77,18 @@ def test_names_are_whole_at_the_usual_widths(zoo, monkeypatch, words, key, width
     assert set(names) <= found
     if words[0] == "show":
         assert content["target"] in found
+
+
+def test_options_of_a_launcher_stand_with_their_meanings(zoo):
+    out = " ".join(zoo("show", "core/local")[0].split())
+    assert "jobs 0 cells at a time" in out
+    assert "gpu_ids '' GPUs as torch counts them" in out
+
+
+def test_a_model_is_shown_with_the_tasks_that_take_its_kind(zoo):
+    tasks = {name: zoo("show", name)[0].split("tasks")[-1] for name in ("gconv/p4m", "baselines/scalars_boosted")}
+    assert "regress" in tasks["gconv/p4m"]
+    assert "regress" not in tasks["baselines/scalars_boosted"]  # it fits itself to classes
 
 
 def test_the_error_of_a_plugin_stands_below_it_on_a_narrow_terminal(zoo, monkeypatch, tmp_path):

@@ -63,7 +63,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(zoo, tmp_path):
     out, err = zoo(*bench("--dry-run", "--seeds", "0-1", model="toyzoo/tiny,toyzoo/raises"))
     assert out == ""
     assert "4 cells, 0 of them in results already" in err
-    assert [line.split()[0] for line in err.splitlines() if ", seed " in line] == [
+    assert [line.split()[1] for line in err.splitlines() if ", seed " in line] == [
         "toyzoo/tiny",
         "toyzoo/tiny",
         "toyzoo/raises",
@@ -71,6 +71,18 @@ def test_dry_run_prints_the_plan_and_writes_nothing(zoo, tmp_path):
     ]
     assert "the scores are not meaningful" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_plan_names_the_command_that_lists_its_cells(zoo):
+    _, err = zoo(*bench("--dry-run", "--seeds", "0-24"))
+    assert "each cell with its run id: --dry-run --json" in err
+    assert ", seed 3" not in err
+
+
+def test_a_note_on_the_plan_is_printed_once_for_models_and_baselines(zoo):
+    words = bench("--dry-run", "--task", "regress:vortex_length", model="p4m", data="modelA")
+    assert len(json.loads(zoo(*words, "--json")[0])) > 1
+    assert zoo(*words)[1].count("are left out of all splits") == 1
 
 
 def test_dry_run_json_gives_cells_that_can_be_run(zoo):

@@ -211,8 +211,8 @@ def test_launcher(load, tmp_path):
 
 def test_command_and_event(load, tmp_path, monkeypatch, capsys, caplog):
     host = load("mycommand.py")
-    host.emit("zoo_epoch_ended", cell={}, run_dir=tmp_path, epoch=3, metrics={"val_auc": 0.75})
-    assert "epoch 3: validation AUC 0.750" in caplog.text
+    host.emit("zoo_epoch_ended", cell={}, run_dir=tmp_path, epoch=3, metrics={"val_loss": 0.75})
+    assert "epoch 3: validation loss 0.750" in caplog.text
     monkeypatch.setenv("ZOO_PLUGIN_FILES", "")
     for words, said in ((["greet", "you"], "hello you\n"), (["--help"], "Greet somebody.")):
         with pytest.raises(SystemExit) as request:

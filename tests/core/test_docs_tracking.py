@@ -69,8 +69,22 @@ def test_the_example_reports_a_run(host, server, tmp_path, monkeypatch, caplog):
     assert [entry["event"] for entry in heard] == ["started", "epoch", "finished", "oom"]
     assert {(entry["run"], entry["model"], entry["data"]) for entry in heard} == {("0123", "a/b", "c/d")}
     assert heard[1] | {"epoch": 1, "train_loss": 0.5, "val_auc": 0.75, "lr": 1e-4} == heard[1]
-    assert heard[2]["auc"] == {"macro": 0.9}
+    assert heard[2]["scores"] == {"macro": 0.9}
     assert heard[3]["error"] == "no room"
+
+
+def test_the_example_reports_runs_of_other_tasks_than_classification(host, server, tmp_path, monkeypatch, caplog):
+    address, heard = server
+    monkeypatch.setenv("MYTRACKER_URL", address)
+    host.emit("zoo_epoch_ended", cell=CELL, run_dir=tmp_path, epoch=1, metrics={"train_loss": 0.5, "val_loss": 0.6})
+    result = {
+        "status": "ok",
+        "test": {"order": ["crps_skill"], "measures": {"crps_skill": {"value": 0.3}}},
+        "seconds": 7.0,
+    }
+    host.emit("zoo_run_finished", cell=CELL, run_dir=tmp_path, result=result)
+    assert caplog.text == ""
+    assert [entry.get("val_loss") or entry["scores"] for entry in heard] == [0.6, {"crps_skill": 0.3}]
 
 
 def test_an_unreachable_tracker_does_not_stop_the_run(host, tmp_path, monkeypatch, caplog):
@@ -84,7 +98,7 @@ def test_an_unreachable_tracker_does_not_stop_the_run(host, tmp_path, monkeypatc
 
 
 def test_the_file_is_short_and_light(tmp_path):
-    assert len(SOURCE.splitlines()) <= 36
+    assert len(SOURCE.splitlines()) <= 39
     (tmp_path / NAME).write_text(SOURCE)
     code = "import sys, mytracker; assert not {'torch', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

@@ -12,7 +12,7 @@ from zoo.plurals import counted
 
 ROOT = Path(__file__).parents[2]
 NOUNS = (
-    "cells|classes|cores|entries|epochs|files|galaxies|GPUs|images|masses|models|networks|nodes|parameters|"
+    "cells|classes|cores|entries|epochs|files|galaxies|GPUs|images|lenses|masses|models|networks|nodes|parameters|"
     "parts|processes|problems|rows|runs|scenes|seeds|shards|tensors|trials"
 )
 ADJECTIVE = r"(?:(?!(?:and|has|holds|images|in|is|of|on) )[a-z-]+ )?"

@@ -228,5 +228,5 @@ def test_the_plan_distinguishes_variants(tmp_path, monkeypatch, capsys):
         main(["bench", str(tmp_path / "suite.toml"), "--device", "cpu", "--dry-run"])
     assert not ended.value.code
     told = capsys.readouterr().err
-    for words in ("seed 0, lr 0.1  ", "seed 0, lr 0.2  ", "seed 0, epochs 2, lr 0.3  "):
+    for words in ("seed 0, lr 0.1\n", "seed 0, lr 0.2\n", "seed 0, epochs 2, lr 0.3\n"):
         assert words in told

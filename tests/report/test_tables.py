@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 from itertools import pairwise
@@ -13,9 +14,10 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from zoo.data.phases import Phase
-from zoo.report.tables import make_tables, to_markdown, to_rich
+from zoo.report.narrow import notes_for, to_rich
+from zoo.report.tables import make_tables, to_markdown
 from zoo.results.store import plain_result, result_from
-from zoo.scores.schema import Change, Invariance, LargestChange, Rotation, Rotations
+from zoo.scores.schema import Change, Invariance, LargestChange, Measure, Measures, Rotation, Rotations
 
 good, bad = reportdata.good, reportdata.bad
 UNDEFINED = Invariance(
@@ -111,7 +113,7 @@ def test_unknown_values_are_dashes():
     assert "other angles" not in table.columns
     assert "own group" not in table.columns
     [table] = make_tables([result], datasets=reportdata.DATASETS)
-    assert "interpolation makes" not in " ".join(table.notes)
+    assert "interpolation alone" not in " ".join(table.notes)
 
 
 def test_the_measure_of_earlier_versions_is_not_shown_under_the_name_of_the_new_one():
@@ -198,6 +200,9 @@ def test_differing_trainings_are_listed_below_the_table():
     training = {"epochs": 3, "lr": 0.1}
     alike = [good(auc, model=model, training=training) for auc, model in ((0.9, "toyzoo/a"), (0.8, "toyzoo/b"))]
     [table] = make_tables(alike)
+    assert not [note for note in table.notes if "Trained differently" in note]
+    [table] = make_tables([alike[0], good(0.8, model="toyzoo/b", training={**training, "new_noise": True})])
+    assert "toyzoo/b (new noise)" in [row[0] for row in table.rows]  # which states it
     assert not [note for note in table.notes if "Trained differently" in note]
     longer = good(0.8, model="toyzoo/b", training={"epochs": 77, "lr": 0.5})
     [table] = make_tables([alike[0], longer])
@@ -295,6 +300,32 @@ def test_narrow_terminals_lose_the_least_important_columns_first(table):
     assert len(areas) == 3
     assert set(table.columns) - areas in shown.values()
     assert set(table.columns) - areas - {"MACs"} in shown.values()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160, 400])
+def test_a_task_with_many_scores_keeps_the_one_that_ranks_and_whole_names(width):
+    model = "baselines/scalars_boosted_regression"
+    names = ["CRPS skill", "MAE", "RMSE", "CRPS", "coverage of 68 % intervals", "coverage of 95 % intervals"]
+    found = {name: Measure(label=name, value=0.25, interval=(0.2, 0.3), higher_is_better=True) for name in names}
+    result = replace(good(0.9, model=model), test=Measures(order=tuple(names), measures=found, images=9))
+    result = replace(result, cell=dataclasses.replace(result.cell, task="regress:shear"))
+    [table] = make_tables([result])
+    shown = [column.header for column in to_rich(table, width=width).columns]
+    assert {"model", "seed", "CRPS skill"} <= set(shown)
+    assert [name for name in names[1:] if name in shown] == names[1 : 1 + sum(name in names[1:] for name in shown)]
+    assert width < 400 or set(names) <= set(shown)
+    assert any(model in line for line in rendered(table, width))
+
+
+def test_notes_on_columns_stand_where_the_columns_are_shown(table):
+    noted = dataclasses.replace(table, notes=[*table.notes, "accuracy, seed: two columns", "run: one", "other: none"])
+    for width in (40, 80, 400):
+        shown = {column.header for column in to_rich(noted, width=width).columns}
+        found = notes_for(noted, width=width)
+        assert set(table.notes) - set(found) <= {note for note in table.notes if note.startswith("equivariance")}
+        assert ("accuracy, seed: two columns" in found) == bool({"accuracy", "seed"} & shown)
+        assert ("run: one" in found) == ("run" in shown)
+        assert "other: none" in found
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 160])

@@ -194,6 +194,20 @@ def test_identical_predictions_do_not_differ(make):
         assert one.low < 0 < one.high
 
 
+def test_a_pair_whose_interval_excludes_0_says_where_the_table_has_too_many_pairs():
+    """The numbers of a sentence would contradict its words otherwise."""
+    random, labels = np.random.default_rng(0), np.arange(300) % 3
+    samples = [
+        make_sample(f"{name}", "", [area_contributions(softmax(np.eye(3)[labels] + noise), labels, CLASSES)])
+        for name, noise in enumerate(random.normal(0, 1.2, (9, 300, 3)))
+    ]
+    alone = [one for one in compare_samples(samples) if one.score == "macro" and one.verdict == "trainings alike"]
+    excluding = [one for one in alone if one.low > 0]
+    assert excluding
+    for one in alone:
+        assert ("corrected for all pairs" in one.in_words()) == (one in excluding)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "spread"), [(3, 0.0016), (3, 0.0051)])
 def test_equal_networks_are_rarely_called_different(seeds, spread):

@@ -12,8 +12,9 @@ from reportdata import good, make_cell, stored
 from zoo.cli import cli
 from zoo.errors import DataError, TrainingError
 from zoo.host import load_plugins
+from zoo.report.narrow import to_rich
 from zoo.report.problems import find_problems
-from zoo.report.tables import make_tables, to_rich
+from zoo.report.tables import make_tables
 from zoo.results import store
 from zoo.results.files import is_metric_file, read_resampled
 from zoo.results.find import good_result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from zoo.errors import UsageError
 from zoo.host import load_plugins
 from zoo.inference.estimates import estimate_names, estimates
 from zoo.inference.evaluate import evaluate
+from zoo.inference.population import check_population
 from zoo.models.load import load_weights
+from zoo.models.target import Target
 from zoo.models.weights_file import read_header
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
@@ -26,6 +29,7 @@ from zoo.results.store import read_arrays
 from zoo.results.verify import verify_run
 from zoo.run.cell import run_cell
 from zoo.scores.schema import Measures
+from zoo.weights.card import make_card
 
 SKY = TOY.with_name("toysky.py")
 SETTINGS = {"train_images": 256, "val_images": 64, "test_images": 90, "epochs": 3, "batch_size": 32, "lr": 0.02}
@@ -157,9 +161,21 @@ def test_the_page_shows_predicted_against_true_and_the_ranks(result, tmp_path):
     assert "estimated" in page
 
 
-def predict_population(result, tmp_path, name):
+def test_the_code_of_the_card_gives_the_answers_of_zoo_predict(result, host, tmp_path):
+    card = make_card(host, result.run_dir, licence="mit", name=str(result.run_dir / store.WEIGHTS))
+    assert "The probabilities apply" not in card
     arrays, _ = read_arrays(result.run_dir / store.EXAMPLES)
-    np.save(tmp_path / "some.npy", arrays["images"][:, 0])
+    code = card.split("```python\n")[1].split("```")[0].replace("zoo.load(", "load(")
+    names = {"images": arrays["images"][:, 0], "load": lambda path: load_weights(host, Path(path))}
+    exec(code, names)
+    found = predict_population(result, tmp_path, "all.json").stdout.splitlines()[1].split()
+    assert float(found[0]) == pytest.approx(names["values"][RADIUS][0], rel=1e-3)
+    assert float(found[1]) == pytest.approx(names["values"][f"{RADIUS}_low_68"][0], rel=1e-3)
+
+
+def predict_population(result, tmp_path, name, *, factor=1.0):
+    arrays, _ = read_arrays(result.run_dir / store.EXAMPLES)
+    np.save(tmp_path / "some.npy", arrays["images"][:, 0] * factor)
     words = ["--plugin", str(TOY), "--plugin", str(SKY), "predict", str(result.run_dir / store.WEIGHTS)]
     return CliRunner().invoke(cli, [*words, str(tmp_path / "some.npy"), "--population", str(tmp_path / name)])
 
@@ -169,10 +185,33 @@ def test_predict_joins_images_to_the_posterior_of_their_population(result, tmp_p
     assert found.exit_code == 0, found.output
     assert "population of 8 lenses: mean" in found.stderr
     radius, colour = json.loads((tmp_path / "all.json").read_text())
-    assert (radius["name"], colour["lenses"]) == (RADIUS, 8)
+    assert (radius["name"], colour["lenses"], colour["unusual"]) == (RADIUS, 8, 0)
+    value, *rest = found.stdout.splitlines()[1].split()
+    words = found.stdout.splitlines()[0].split()
+    assert words == f"{RADIUS} 68 % 95 % colour 68 % 95 % image".split()
+    assert [rest[1], rest[4]] == ["to", "to"]
+    assert float(rest[3]) < float(rest[0]) < float(value) < float(rest[2]) < float(rest[5])
     assert colour["mean_95"][0] < colour["mean_68"][0] < colour["mean"] < colour["mean_68"][1] < colour["mean_95"][1]
     assert predict_population(result, tmp_path, "all.png").exit_code == 0
     assert (tmp_path / "all.png").stat().st_size > 1000
+
+
+def test_images_unlike_those_of_the_training_are_counted_in_a_population(result, tmp_path):
+    found = predict_population(result, tmp_path, "all.json", factor=1e4)
+    assert "; 8 with pixels far outside the training images" in found.stderr
+    assert json.loads((tmp_path / "all.json").read_text())[0]["unusual"] == 8
+
+
+def test_no_population_is_inferred_of_no_image(result, tmp_path):
+    found = predict_population(result, tmp_path, "all.json", factor=np.nan)
+    assert "all.json is not written" in found.stderr
+    assert not (tmp_path / "all.json").exists()
+
+
+def test_a_population_of_quantiles_is_refused_before_an_image_is_read(tmp_path):
+    target = Target(name="colour", centre=0.0, scale=1.0, quantiles=(0.0, 1.0))
+    with pytest.raises(UsageError, match="answer quantiles"):
+        check_population([target], tmp_path / "all.json", outputs=11)
 
 
 def test_a_population_of_another_kind_of_file_is_refused(result, tmp_path):

@@ -10,6 +10,7 @@ import torch
 import toysky
 
 from zoo.errors import DataError, UsageError
+from zoo.results.differences import compare_samples, make_sample
 from zoo.results.tasks import stored_question
 from zoo.specs import DatasetSpec, ModelSpec
 from zoo.tasks.find import read_task, task_of_question
@@ -87,13 +88,13 @@ def test_all_splits_hold_the_chosen_classes_only():
 
 
 def test_networks_of_classification_answer_it_but_those_that_fit_themselves():
-    from zoo.plan.tasks import answers
+    from zoo.tasks.find import answers
 
     asked = read_task("regress:mass")
-    assert answers(ModelSpec(id="x/y", target="x:y"), asked)
-    assert not answers(ModelSpec(id="x/y", target="x:y", fits_itself=True), asked)
-    assert not answers(ModelSpec(id="x/y", target="x:y", tasks=("anomaly",)), asked)
-    assert answers(ModelSpec(id="x/y", target="x:y", fits_itself=True, tasks=("regress",)), asked)
+    assert answers(ModelSpec(id="x/y", target="x:y"), asked.spec)
+    assert not answers(ModelSpec(id="x/y", target="x:y", fits_itself=True), asked.spec)
+    assert not answers(ModelSpec(id="x/y", target="x:y", tasks=("anomaly",)), asked.spec)
+    assert answers(ModelSpec(id="x/y", target="x:y", fits_itself=True, tasks=("regress",)), asked.spec)
 
 
 def draw(count=400, targets=1, *, seed=0):
@@ -147,6 +148,24 @@ def test_contributions_give_the_error_of_the_skill_over_images(targets):
     stated = np.sqrt(np.mean([(one.components[-1] ** 2).sum() for one in many]))
     assert stated == pytest.approx(np.std([one.values[-1] for one in many]), rel=0.15)
     assert many[0].names == ((*option.split(","), "macro") if targets > 1 else ("macro",))
+
+
+@pytest.mark.parametrize("bias", [0.0, 3.0])  # a skill near 0.5, and one far below 0, which an area never has
+def test_the_interval_of_a_difference_between_trainings_is_that_of_drawn_images(bias):
+    answers, truth = (found.numpy() for found in draw(600))
+    others = answers.copy()
+    others[:, 0] += bias + np.random.default_rng(1).normal(0, 0.3, len(others))
+    both = {"a": answers, "b": others}
+    samples = [make_sample(name, "", [task().contributions(one, truth)]) for name, one in both.items()]
+    [found] = compare_samples(samples)
+    random, skills = np.random.default_rng(2), []
+    for _ in range(400):
+        drawn = random.integers(0, len(truth), len(truth))
+        pair = [task().contributions(one[drawn], truth[drawn]).values[-1] for one in both.values()]
+        skills.append(pair[0] - pair[1])
+    assert (found.first, found.verdict) == ("a", "trainings differ")
+    assert found.low < found.difference < found.high
+    assert found.high - found.low == pytest.approx(2 * 1.96 * np.std(skills), rel=0.2)
 
 
 def test_the_width_is_calibrated_for_each_target():

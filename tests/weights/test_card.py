@@ -101,7 +101,7 @@ def test_the_card_states_what_is_unknown(run_dir, host):
     write_result(run_dir, result)
     text = make_card(host, run_dir)
     assert "parameters, an unknown number of multiply-accumulates per image" in text
-    assert "the logits are the same for every image, so their change under symmetries is undefined.\n" in text
+    assert "the answers are the same for every image, so their change under symmetries is undefined.\n" in text
 
 
 def test_the_card_of_a_run_of_an_earlier_version_states_no_equivariance_error(run_dir, host):

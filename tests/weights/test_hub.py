@@ -26,7 +26,10 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of the hub as an upload of small files and a download need; files lie in `server.folder`."""
+    """As much of the hub as an upload and a download need; files lie in `server.folder`.
+
+    Weights are uploaded apart from the commit (LFS), as the hub asks for them.
+    """
 
     def answer(self, status: int, content: bytes = b"", **headers: str) -> None:
         self.send_response(status)
@@ -61,7 +64,7 @@ class Hub(BaseHTTPRequestHandler):
         body = self.body()
         path = self.path.partition("?")[0].strip("/")
         if self.headers.get("Authorization") != "Bearer hf_secret":
-            self.answer(401)
+            self.answer(401, b'{"error": "Invalid username or password."}', Content_Type="application/json")
         elif path == "api/repos/create":
             content = json.loads(body)
             name = f"{content.get('organization') or 'me'}/{content['name']}"
@@ -69,13 +72,23 @@ class Hub(BaseHTTPRequestHandler):
             self.json({"url": f"{self.server.address}/{name}", "name": name})
         elif "/preupload/" in path:
             files = json.loads(body)["files"]
-            self.json(
-                {"files": [{"path": each["path"], "uploadMode": "regular", "shouldIgnore": False} for each in files]}
-            )
+            modes = [(each["path"], "lfs" if each["path"].endswith(".safetensors") else "regular") for each in files]
+            self.json({"files": [{"path": path, "uploadMode": mode, "shouldIgnore": False} for path, mode in modes]})
+        elif path.endswith("/info/lfs/objects/batch"):
+            objects = json.loads(body)["objects"]
+            address = f"{self.server.address}/lfs"
+            actions = [{**each, "actions": {"upload": {"href": f"{address}/{each['oid']}"}}} for each in objects]
+            self.json({"transfer": "basic", "objects": actions})
+        elif "/commit/" in path and "full" in path:
+            self.answer(507, b'{"error": "No space left."}', Content_Type="application/json")
         elif "/commit/" in path:
             repository = path.removeprefix("api/models/").partition("/commit/")[0]
             for line in body.splitlines():
                 entry = json.loads(line)
+                if entry["key"] == "lfsFile":
+                    file = self.server.folder / repository / entry["value"]["path"]
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes((self.server.folder / entry["value"]["oid"]).read_bytes())
                 if entry["key"] == "file":
                     file = self.server.folder / repository / entry["value"]["path"]
                     file.parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +97,10 @@ class Hub(BaseHTTPRequestHandler):
             self.json({"success": True, "commitOid": COMMIT, "commitUrl": url})
         else:
             self.json({})
+
+    def do_PUT(self) -> None:
+        (self.server.folder / self.path.rpartition("/")[2]).write_bytes(self.body())
+        self.answer(200)
 
     def body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -115,7 +132,7 @@ def run(words, tmp_path, endpoint, **variables):
     """Run zoo in a process of its own: the client reads its variables when it is imported."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
     environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    environment |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", **variables}
+    environment |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "HF_HUB_DISABLE_XET": "1", **variables}
     return subprocess.run(
         [sys.executable, "-m", "zoo", "--plugin", str(TOY), *map(str, words)],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False,
@@ -149,6 +166,10 @@ def test_errors_of_the_hub_are_reported(hub, run_dir, tmp_path):
     refused = run(["weights", "push", run_dir.name, "hf://me/tiny"], tmp_path, hub.address, HF_TOKEN="hf_wrong")
     assert refused.returncode == 3
     assert "hf auth login" in refused.stderr
+    full = run(["weights", "push", run_dir.name, "hf://me/full"], tmp_path, hub.address, HF_TOKEN="hf_secret")
+    assert full.returncode == 3
+    assert "Nothing was committed" in full.stderr
+    assert "hf auth login" not in full.stderr
     unknown = run(["export", "hf://me/nothing"], tmp_path, hub.address)
     assert unknown.returncode == 2, unknown.stderr
     assert "does not have this repository" in unknown.stderr

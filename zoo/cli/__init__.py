@@ -145,9 +145,9 @@ for command in (
         "report",
         "zoo.cli.report",
         "report",
-        "Show the results in a store, best first, one table for each data set and size, with paired differences.",
+        "Show the results in a store, best first.",
     ),
-    LazyCommand("status", "zoo.cli.status", "status", "Show the cells of a store: where they run, how far they are."),
+    LazyCommand("status", "zoo.cli.status", "status", "Show where the cells of a store run, and their progress."),
     LazyCommand("cancel", "zoo.cli.status", "cancel", "Cancel cells that wait or run."),
     LazyCommand("logs", "zoo.cli.status", "logs", "Print the end of a cell's log."),
     LazyCommand("predict", "zoo.cli.predict", "predict", "Classify images with trained weights, or score them."),
@@ -155,55 +155,57 @@ for command in (
         "evaluate",
         "zoo.cli.evaluate",
         "evaluate",
-        "Score trained weights on a data set: their own test images, new ones, or those of another kind.",
+        "Score trained weights on images of a data set.",
     ),
-    LazyCommand(
-        "score", "zoo.cli.score", "score", "Score predictions that another program made, and store them beside runs."
-    ),
+    LazyCommand("score", "zoo.cli.score", "score", "Score predictions that another program made."),
     LazyCommand(
         "rescore",
         "zoo.cli.rescore",
         "rescore",
-        "Compute metrics of plugins for stored runs, from their stored predictions.",
+        "Compute metrics of plugins for stored runs.",
     ),
     LazyCommand("list-models", "zoo.cli.listing", "list_models", "List networks."),
     LazyCommand("list-datasets", "zoo.cli.listing", "list_datasets", "List data sets."),
     LazyCommand("list-simulators", "zoo.cli.listing", "list_simulators", "List lens simulators."),
     LazyCommand("list-launchers", "zoo.cli.listing", "list_launchers", "List ways to run cells."),
     LazyCommand(
+        "list-channels", "zoo.cli.listing", "list_channels", "List channels that are computed from each image."
+    ),
+    LazyCommand(
+        "list-tasks", "zoo.cli.listing", "list_tasks", "List what can be asked about the images of a data set."
+    ),
+    LazyCommand(
         "show",
         "zoo.cli.inspect",
         "show",
-        "Show the details of a model, data set, simulator, channel, launcher, metric, task or stored run.",
+        "Show the details of one thing, such as a model or a run.",
     ),
     LazyCommand(
         "simulate",
         "zoo.cli.simulate",
         "simulate",
-        "Simulate the images of a split, at the published parameters; --set overrides them.",
+        "Simulate the images of a split.",
     ),
     LazyCommand(
         "data",
         "zoo.cli.data",
         "data",
-        "Check a folder of images, draw or export images, or probe a data set with scalars.",
+        "Check, draw or export images, or probe them with scalars.",
     ),
     LazyCommand("weights", "zoo.cli.weights", "weights", "List and share trained weights."),
-    LazyCommand(
-        "card", "zoo.cli.weights", "card", "Write the model card of a run: data, recipe, scores, limits, how to load."
-    ),
+    LazyCommand("card", "zoo.cli.weights", "card", "Write the model card of a run."),
     LazyCommand(
         "export",
         "zoo.cli.weights",
         "export",
-        "Write trained weights as one ONNX or torch.export file and compare its outputs with the original.",
+        "Write trained weights as an ONNX or torch.export file.",
     ),
     LazyCommand("rerun", "zoo.cli.rerun", "rerun", "Run a stored cell again elsewhere and compare the scores."),
     LazyCommand(
         "verify",
         "zoo.cli.rerun",
         "verify",
-        "Recompute scores from the stored predictions and check the hashes of the files.",
+        "Recompute stored scores and check the hashes of files.",
     ),
     LazyCommand(
         "equivariance",
@@ -212,16 +214,14 @@ for command in (
         "Measure how far a network is from invariant.",
     ),
     LazyCommand("plugins", "zoo.cli.inspect", "plugins", "List installed plugins and their status."),
-    LazyCommand(
-        "check", "zoo.cli.check", "check", "Check that a plugin, or one thing that it offers, keeps its contracts."
-    ),
+    LazyCommand("check", "zoo.cli.check", "check", "Check that a plugin keeps its contracts."),
     LazyCommand(
         "new-plugin",
         "zoo.cli.new_plugin",
         "new_plugin",
-        "Write the project of a new plugin, with a working example of each kind.",
+        "Write the project of a new plugin.",
     ),
-    LazyCommand("env", "zoo.cli.inspect", "env", "Show machine, versions, folders and plugins, for bug reports."),
+    LazyCommand("env", "zoo.cli.inspect", "env", "Show machine, versions and plugins, for bug reports."),
     LazyCommand(
         "run-cell",
         "zoo.cli.run_cell",

@@ -186,8 +186,9 @@ def _given(ctx: click.Context) -> set[str]:
 def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, ran: bool) -> None:
     """Print the table or JSON, and draw the pictures."""
     from zoo.cli.report import name_stale_metrics
+    from zoo.report.narrow import notes_for, to_rich
     from zoo.report.plots import draw_all
-    from zoo.report.tables import make_tables, to_rich
+    from zoo.report.tables import make_tables
     from zoo.results.store import plain_result
     from zoo.tasks.find import tasks_by_name
 
@@ -203,7 +204,7 @@ def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, r
         out = console()
         for table in make_tables(found, datasets=datasets_by_id(host), twins=twins_by_id(host)):
             out.print(to_rich(table, width=out.width))
-            for note in table.notes:
+            for note in notes_for(table, width=out.width):
                 out.print(note, style="dim")
     for result in found:
         if result.status != "ok":

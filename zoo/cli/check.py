@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo.cli.complete import COMPLETE
-from zoo.cli.context import console, echo, host_of, print_json, rewrite_line
+from zoo.cli.context import echo, host_of, print_json, rewrite_line
+from zoo.cli.listing import print_aligned
 from zoo.errors import UsageError
 from zoo.paths import user_path
 
 if TYPE_CHECKING:
     from zoo.testing.outcome import Outcome, State
 
-_STYLES: dict[State, str] = {"passed": "green", "failed": "bold red", "excused": "yellow", "not applicable": "dim"}
+_STATES: tuple[State, ...] = ("passed", "failed", "excused", "not applicable")
 
 
 @click.command()
@@ -50,13 +51,14 @@ def check(
     everything: bool,
     as_json: bool,
 ) -> None:
-    """Check that a plugin, or one thing that it offers, keeps its contracts.
+    """Check that a plugin keeps its contracts.
 
-    The exit code is 1 if a check fails.
+    The checks are those of the conformance kit, of a whole plugin or of one thing that it offers. The exit code is 1
+    if a check fails.
 
     \b
     zoo check mynets                           everything that a plugin offers
-    zoo check mynets/tiny --set width=16       one model, with other hyper-parameters, too
+    zoo check mynets/tiny --set width=16       one model, at another width, too
     zoo check ./mynets.py                      a file that is not installed
     """
     import logging
@@ -72,7 +74,7 @@ def check(
         host, name = host_of(ctx), target
     found: list[Outcome] = []
     level = logging.getLogger().level
-    logging.getLogger().setLevel(logging.CRITICAL)  # faults are in the table, notes on runs concern nobody
+    logging.getLogger().setLevel(logging.CRITICAL)  # faults are in the table, notes on runs have no use here
     try:
         for outcome in outcomes(host, name, excused=_reasons(excuses), options=options):
             found.append(outcome)
@@ -90,27 +92,20 @@ def check(
         rewrite_line("")
     _print_table(found if everything else [one for one in found if one.state in ("failed", "excused")])
     counts = Counter(one.state for one in found)
-    echo(", ".join(f"{counts[state]} {state}" for state in _STYLES if counts[state]))
+    echo(", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state]))
     if failed:
         echo(f"Why, and how to test it: docs/plugins.md; one thing alone: zoo check {failed[0].id} --all", err=True)
     ctx.exit(1 if failed else 0)
 
 
 def _print_table(shown: list[Outcome]) -> None:
-    from rich.table import Table
-
-    from zoo.cli.terminal import styled
-
     if not shown:
         return
-    table = Table(box=None, pad_edge=False)
-    for name in ("id", "check", "state", "what, where, next"):
-        table.add_column(name, overflow="fold", no_wrap=name == "state")
+    rows = [("id", "check", "state", "what, where, next")]
     for one in shown:
         place = f" ({one.where})" if one.where else ""
-        text = f"{one.problem or one.holds}{place} {one.hint}".strip()
-        table.add_row(one.id, one.check, styled(one.state, _STYLES[one.state]), text)
-    console().print(table)
+        rows.append((one.id, one.check, one.state, f"{one.problem or one.holds}{place} {one.hint}".strip()))
+    print_aligned(rows)
 
 
 def _reasons(texts: tuple[str, ...]) -> dict[str, str]:

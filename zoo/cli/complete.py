@@ -109,6 +109,7 @@ COMPLETE: dict[str, Complete] = {
     "datasets": _specs(DatasetSpec),
     "simulators": _specs(SimulatorSpec),
     "launchers": _specs(LauncherSpec),
+    "channels": _specs(ChannelSpec),
     "ids": _any,
     "budgets": _budgets,
     "runs": complete_runs,

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Check a folder of images, draw or export images, or probe a data set with scalars."""
+    """Check, draw or export images, or probe them with scalars."""
 
 
 data.add_command(probe)
@@ -159,7 +159,9 @@ def _mend(host: Host, folder: Path, report: FolderReport) -> list[str]:
 def show(
     ctx: click.Context, name: str, images: int, split: str, out: Path | None, simulator: str, pairs: tuple[str, ...]
 ) -> None:
-    """Draw images of each class with their parameters; print the path of the picture.
+    """Draw images of each class with their parameters.
+
+    The path of the picture is printed.
 
     For a folder, the first images are drawn; for a data set, the same images are rendered and not kept.
     """

@@ -89,9 +89,9 @@ def equivariance(
     """Measure how far a network is from invariant.
 
     \b
-    zoo equivariance p4m                            untrained, on smooth random images of several sizes
-    zoo equivariance p4m.modelA                     bundled weights, on test images of their data set
-    zoo equivariance 3f2a --images image.fits       weights of a run, on images of files
+    zoo equivariance p4m                          untrained, on random images
+    zoo equivariance p4m.modelA                   on test images
+    zoo equivariance 3f2a --images image.fits     of a run, on images of files
 
     Every network is measured under the eight symmetries of the square (d4) and at rotations by 17 and 45 degrees, and
     apart under its own group. The error is the root mean square change of the centred logits over their spread

@@ -69,13 +69,15 @@ def evaluate(
     store: Path,
     as_json: bool,
 ) -> None:
-    """Score trained weights on a data set: their own test images, new ones, or those of another kind.
+    """Score trained weights on images of a data set.
+
+    These are the test images of their benchmark, new ones, or images of another kind.
 
     \b
-    zoo evaluate p4m.modelA                                 the test images of its benchmark
-    zoo evaluate p4m.modelA --seed 1                        others of the same kind, never seen
-    zoo evaluate p4m.modelA --data modelB                   trained on A, tested on B
-    zoo evaluate p4m.modelA --set data.snr=15 --angle 30    fainter, and rotated
+    zoo evaluate p4m.modelA                                 its test images
+    zoo evaluate p4m.modelA --seed 1                        others, never seen
+    zoo evaluate p4m.modelA --data modelB                   another data set
+    zoo evaluate p4m.modelA --set data.snr=15 --angle 30    fainter, rotated
 
     Image size, pixel scale and other parameters changed for the training are the same here; --set overrides them.
     """

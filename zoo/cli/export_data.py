@@ -57,7 +57,7 @@ def export(
     device: str,
     as_json: bool,
 ) -> None:
-    """Write the images of a split as files for programs that do not use zoo.
+    """Write the images of a split for programs without zoo.
 
     DIR gets images.npy (.fits, .hdf5), ids.csv, labels.csv (id, class, scene parameters) and export.json with the
     recipe of the images, which are those of `zoo bench` with the same options. An interrupted export continues.

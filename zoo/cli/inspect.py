@@ -30,15 +30,20 @@ if TYPE_CHECKING:
     from zoo.specs import Spec
 
 
+_EXPLAINED = ("params", "options")
+"""Fields of specs that map a name to its default, and have meanings beside them."""
+
+
 @click.command()
 @click.argument("name", metavar="ID", shell_complete=COMPLETE["ids"])
 @RUNS_IN
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def show(ctx: click.Context, name: str, store: Path, as_json: bool) -> None:
-    """Show the details of a model, data set, simulator, channel, launcher, metric, task or stored run.
+    """Show the details of one thing, such as a model or a run.
 
-    ID is an id or a name; of a run, its folder or the first digits of its run id.
+    ID is the id or the name of a model, data set, simulator, channel, launcher, metric, task, augmentation, loss or
+    optimiser; of a run, it is the folder or the first digits of the run id.
     """
     try:
         spec = _find_any(host_of(ctx), name)
@@ -57,6 +62,8 @@ def show(ctx: click.Context, name: str, store: Path, as_json: bool) -> None:
     from rich.markdown import Markdown
 
     from zoo.cli.terminal import styled
+    from zoo.specs import ModelSpec
+    from zoo.tasks.find import answers, tasks_by_name
 
     out = console()
     out.print(styled(spec.id, "bold"), f"  {spec.kind}\n{spec.summary}\n", sep="")
@@ -65,6 +72,8 @@ def show(ctx: click.Context, name: str, store: Path, as_json: bool) -> None:
         out.print()
     content = spec.to_json()
     meanings = content.pop("meanings", {})
+    if isinstance(spec, ModelSpec):
+        content["tasks"] = [name for name, task in tasks_by_name(host_of(ctx)).items() if answers(spec, task)]
     table = _table()
     for key, value in content.items():
         if key in ("id", "summary", "card") or value in (None, [], {}, ""):
@@ -72,14 +81,14 @@ def show(ctx: click.Context, name: str, store: Path, as_json: bool) -> None:
         if not isinstance(value, dict):
             table.add_row(styled(key, "bold"), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
             continue
-        if key == "params":  # in a table of their own: their meanings take room from the values
+        if key in _EXPLAINED:  # in a table of their own: their meanings take room from the values
             out.print(table)
             table = _table()
         table.add_row(styled("fixed arguments" if key == "arguments" else key, "bold"))
         for inner, inner_value in value.items():
-            meaning = [styled(meanings.get(inner, ""), "dim")] if key == "params" else []
-            table.add_row(f"  {inner}", str(inner_value), *meaning)
-        if key == "params":
+            meaning = [styled(meanings.get(inner, ""), "dim")] if key in _EXPLAINED else []
+            table.add_row(f"  {inner}", "''" if inner_value == "" else str(inner_value), *meaning)
+        if key in _EXPLAINED:
             out.print(table)
             table = _table()
     out.print(table)
@@ -179,7 +188,7 @@ def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def env(ctx: click.Context, as_json: bool) -> None:
-    """Show machine, versions, folders and plugins, for bug reports."""
+    """Show machine, versions and plugins, for bug reports."""
     import zoo
 
     content = {

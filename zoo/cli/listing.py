@@ -15,7 +15,7 @@ from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, nearest
 from zoo.escaping import visible
-from zoo.specs import DatasetSpec, LauncherSpec, ModelSpec, SimulatorSpec
+from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, ModelSpec, SimulatorSpec, TaskSpec
 
 if TYPE_CHECKING:
     from zoo.specs import Spec
@@ -71,6 +71,8 @@ def _print(
     if as_json:
         print_json([spec.to_json() for spec in specs])
         return
+    if not specs:
+        echo(f"No plugin offers a {kind.kind}.", err=True)
     rows = [[column.heading for column in columns], *([column.value(spec) for column in columns] for spec in specs)]
     print_aligned(rows, right={index for index, column in enumerate(columns) if column.right})
 
@@ -139,6 +141,7 @@ def _pattern(kind: str) -> Callable[[_Command], _Command]:
     return click.argument("pattern", default="*", shell_complete=COMPLETE[kind])
 
 
+_SUMMARY = (Column("id", lambda spec: spec.id), Column("summary", lambda spec: spec.summary))
 _tag = click.option("--tag", help="List only entries with this tag.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -218,5 +221,26 @@ def list_simulators(ctx: click.Context, pattern: str, tag: str | None, as_json: 
 def list_launchers(ctx: click.Context, pattern: str, tag: str | None, as_json: bool) -> None:
     """List ways to run cells."""
 
-    columns = [Column("id", lambda spec: spec.id), Column("summary", lambda spec: spec.summary)]
-    _print(ctx, LauncherSpec, pattern, columns, as_json=as_json, tag=tag)
+    _print(ctx, LauncherSpec, pattern, _SUMMARY, as_json=as_json, tag=tag)
+
+
+@click.command("list-channels")
+@_pattern("channels")
+@_tag
+@_json
+@click.pass_context
+def list_channels(ctx: click.Context, pattern: str, tag: str | None, as_json: bool) -> None:
+    """List channels that are computed from each image."""
+
+    _print(ctx, ChannelSpec, pattern, _SUMMARY, as_json=as_json, tag=tag)
+
+
+@click.command("list-tasks")
+@_pattern("tasks")
+@_tag
+@_json
+@click.pass_context
+def list_tasks(ctx: click.Context, pattern: str, tag: str | None, as_json: bool) -> None:
+    """List what can be asked about the images of a data set."""
+
+    _print(ctx, TaskSpec, pattern, _SUMMARY, as_json=as_json, tag=tag)

@@ -13,13 +13,16 @@ from zoo.cli.context import echo
 from zoo.cli.options import PATH
 
 _KINDS = ("model", "dataset", "population", "simulator", "metric", "task", "launcher", "command", "tracker")
+_WORDS = {"dataset": "data set"}
 _LICENCES = ("mit", "bsd-3-clause", "none")
 
 
 def _kind_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for each kind."""
     for kind in reversed(_KINDS):
-        function = click.option(f"--{kind}", is_flag=True, help=f"Include an example of a {kind}.")(function)
+        function = click.option(f"--{kind}", is_flag=True, help=f"Include an example of a {_WORDS.get(kind, kind)}.")(
+            function
+        )
     return function
 
 
@@ -30,9 +33,10 @@ def _kind_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--licence", type=click.Choice(_LICENCES), default=None, help="Choose the licence; default: ask, or mit.")
 @click.option("--author", default="", help="Name the author in the licence and the metadata.")
 def new_plugin(name: str, folder: Path | None, licence: str | None, author: str, **kinds: bool) -> None:
-    """Write the project of a new plugin, with a working example of each kind.
+    """Write the project of a new plugin.
 
-    NAME is that of the distribution, such as my-lens-nets. Without a kind, it offers a model.
+    The project holds a working example of each kind, tests and a README. NAME is that of the distribution, such as
+    my-lens-nets. Without a kind, it offers a model.
 
     \b
     zoo new-plugin my-lens-nets --model --dataset

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from zoo.results.cell import Cell
 
 
+_MOST_CELLS = 24
+"""Cells of a plan that are listed one by one."""
+
+
 def print_plan(
     host: Host, cells: list[Cell], store: Path, *, force: bool, minutes: Mapping[str, float] | None = None
 ) -> int:
@@ -51,11 +55,13 @@ def print_plan(
         out.print(line)
     for words in dict.fromkeys(cell.trained_on for cell in cells if cell.phases):
         out.print(f"  trained on {words}; validation and test images stay the same")
-    for cell in cells if len(cells) <= 24 else []:
+    if len(cells) > _MOST_CELLS:
+        out.print("  each cell with its run id: --dry-run --json", style="dim")
+    for cell in cells if len(cells) <= _MOST_CELLS else []:
         role = ", baseline" if cell.model in registry.find(host, DatasetSpec, cell.data).baselines else ""
-        line = f"  {cell.model} on {cell.data}, seed {cell.seed}{_variant(cell, cells)}{role}  "
+        line = f"  {cell.model} on {cell.data}, seed {cell.seed}{_variant(cell, cells)}{role}"
         state = styled("  stored" if cell.run_id in there else "", "green")
-        out.print(line, styled(cell.run_id, "dim"), state, sep="")
+        out.print("  ", styled(cell.run_id, "dim"), line, state, sep="")  # a narrow terminal folds no run id
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
         out.print(f"about {counted(round(left), 'minute')} for the cells with a stated time")
     if first.budget == "smoke" or any(cell.recipe.simulator is not None for cell in cells):

@@ -103,9 +103,10 @@ def predict(
     paths = require_files(expand(files, stdin=sys.stdin), files)
     trained = load_weights(host, path).to(device)
     if population is not None:
-        check_population(trained.about.targets, population)
+        check_population(trained.about.targets, population, outputs=trained.about.outputs or 0)
     echo(_weights_in_words(host, trained.about), err=True)
     joined: list[NDArray[np.float32]] = []
+    unusual = 0
     summary, started = Summary(trained), time.perf_counter()
     pictures = read_pictures(paths, channels=trained.stored_channels)
     answers = classify(trained, pictures, preparation=preparation, average=average, batch_size=batch_size)
@@ -117,6 +118,7 @@ def predict(
             show(item)
             if population is not None and isinstance(item, Prediction):
                 joined.append(item.probabilities)
+                unusual += item.unusual
             report(summary.predicted)
     seconds = time.perf_counter() - started
     if sys.stderr.isatty():
@@ -131,9 +133,11 @@ def predict(
     if population is not None and joined:
         targets = trained.about.targets
         posteriors = infer(targets, np.stack(joined))
-        write_population(population, targets, posteriors)
-        for one in summaries(targets, posteriors):
+        write_population(population, targets, posteriors, unusual=unusual)
+        for one in summaries(targets, posteriors, unusual=unusual):
             echo(f"{in_words(one)} -> {population}", err=True)
+    elif population is not None:
+        echo(f"no image could be read: {population} is not written", err=True)
     if summary.skipped:
         ctx.exit(1)
 
@@ -155,6 +159,7 @@ def _weights_in_words(host: Host, about: About) -> str:
     )
 
 
+_INTERVALS, _INTERVAL = ("68 %", "95 %"), len("0.012345 to 0.012345")
 Show = Callable[["Prediction | Skipped"], None]
 
 
@@ -171,12 +176,14 @@ class Columns:
         classes: Whether they are probabilities of classes, of which the highest is named.
         calibrated: Whether these probabilities are calibrated.
         detects: Whether the weights have a detector of images unlike the training images.
+        truths: Names of the truths that are estimated, whose value and ends of intervals `names` holds.
     """
 
     names: tuple[str, ...]
     classes: bool
     calibrated: bool = False
     detects: bool = False
+    truths: tuple[str, ...] = ()
 
     def numbers(self, row: dict[str, Any]) -> list[float]:
         """Return the numbers of an answer in this order."""
@@ -192,7 +199,8 @@ def columns_of(about: About, *, detects: bool = False) -> Columns:
     if about.targets:
         from zoo.inference.estimates import estimate_names
 
-        return Columns(names=estimate_names(about.targets), classes=False)
+        truths = tuple(target.name for target in about.targets)
+        return Columns(names=estimate_names(about.targets), classes=False, truths=truths)
     scores = ("score",) if about.outputs == 1 else tuple(f"output_{k}" for k in range(about.outputs))
     return Columns(names=(*scores, *([SHARE] if about.reference and about.outputs == 1 else [])), classes=False)
 
@@ -231,7 +239,11 @@ def _row(item: Prediction | Skipped, columns: Columns) -> dict[str, Any]:
 def _as_table(columns: Columns) -> Iterator[Show]:
     """Print lines as they come: names stand last, so that no column needs all of them."""
     shown = [visible(name) for name in columns.names]
+    if columns.truths:
+        shown = [words for name in columns.truths for words in (visible(name), *_INTERVALS)]
     widths = [max(6, len(name)) for name in shown]
+    if columns.truths:
+        widths = [max(width, _INTERVAL if name in _INTERVALS else 0) for name, width in zip(shown, widths, strict=True)]
     heading = "  ".join(name.rjust(width) for name, width in zip(shown, widths, strict=True))
     echo(f"{heading}  {'class':{max(widths)}}  image" if columns.classes else f"{heading}  image")
 
@@ -240,9 +252,12 @@ def _as_table(columns: Columns) -> Iterator[Show]:
         if "error" in row:
             echo(f"left out: {row['image']}: {row['error']}", err=True)
             return
-        values = zip(columns.numbers(row), widths, strict=True)
         form = ".4f" if columns.classes else ".5g"
-        numbers = "  ".join(f"{value:{width}{form}}" for value, width in values)
+        values = [f"{value:{form}}" for value in columns.numbers(row)]
+        if columns.truths:  # a value and two intervals of each
+            pairs = [values[at : at + 5] for at in range(0, len(values), 5)]
+            values = [text for value, *ends in pairs for text in (value, " to ".join(ends[:2]), " to ".join(ends[2:]))]
+        numbers = "  ".join(f"{value:>{width}}" for value, width in zip(values, widths, strict=True))
         notes = f"  ({'; '.join(row['notes'])})" if row["notes"] else ""
         best = f"{visible(row['class']):{max(widths)}}  " if columns.classes else ""
         echo(f"{numbers}  {best}{row['image']}{notes}")

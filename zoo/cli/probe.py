@@ -51,7 +51,7 @@ def probe(
     pairs: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Measure how well simple numbers of an image separate the classes of DATA.
+    """Measure how well simple numbers separate the classes.
 
     Gradient-boosted trees and a logistic regression on 64 scalars of each image (flux, radius, azimuthal moments,
     asymmetry, ...) are fitted to training images and scored on test images. Where the data set declares a switch, each

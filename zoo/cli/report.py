@@ -54,7 +54,10 @@ def report(
     html: Path | None,
     figures: Path | None,
 ) -> None:
-    """Show the results in a store, best first, one table for each data set and size, with paired differences."""
+    """Show the results in a store, best first.
+
+    There is one table for each data set, budget and task, with paired differences below it.
+    """
     if as_markdown + as_csv + as_json > 1:
         raise UsageError("--md, --csv and --json exclude each other.")
     from zoo.results.store import plain_result, scan
@@ -130,7 +133,8 @@ def print_problems(
     as_markdown: bool = False,
 ) -> None:
     """Print tables, what there is over seeds, and the comparisons in words."""
-    from zoo.report.tables import make_tables, seed_table, to_markdown, to_rich
+    from zoo.report.narrow import notes_for, to_rich
+    from zoo.report.tables import make_tables, seed_table, to_markdown
     from zoo.results.comparison import MACRO
 
     out = console()
@@ -146,7 +150,7 @@ def print_problems(
                 echo(to_markdown(table) + "\n")
                 continue
             out.print(to_rich(table, width=out.width))
-            for note in table.notes:
+            for note in notes_for(table, width=out.width):
                 out.print(note, style="dim")
         for sentence in [*filter(None, [problem.caution]), *sentences, *problem.notes]:
             if as_markdown:
@@ -164,4 +168,4 @@ def _name(rest: Sequence[Unreadable]) -> None:
     unfinished = sum(entry.unfinished for entry in rest)
     if unfinished:
         cells = "cells have" if unfinished > 1 else "cell has"
-        echo(f"note: {unfinished} {cells} not ended; the command that started them goes on", err=True)
+        echo(f"note: {unfinished} {cells} not ended; see: zoo status", err=True)

@@ -83,10 +83,10 @@ def rerun(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def verify(ctx: click.Context, target: str, as_json: bool) -> None:
-    """Recompute scores from the stored predictions and check the hashes of the files.
+    """Recompute stored scores and check the hashes of files.
 
-    RUN is a folder, or the first digits of a run id in ./results; STORE is a folder of runs. Exit code 1: at least one
-    check failed.
+    Scores are computed again from the stored predictions. RUN is a folder, or the first digits of a run id in
+    ./results; STORE is a folder of runs. Exit code 1: at least one check failed.
     """
     from zoo.results.find import find_run
     from zoo.results.store import CELL, RESULT

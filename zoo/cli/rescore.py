@@ -28,10 +28,10 @@ from zoo.specs import MetricSpec
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def rescore(ctx: click.Context, target: str, metrics: tuple[str, ...], as_json: bool) -> None:
-    """Compute metrics of plugins for stored runs, from their stored predictions.
+    """Compute metrics of plugins for stored runs.
 
-    RUN is a folder, or the first digits of a run id in ./results; STORE is a folder of runs. Exit code 1: a run could
-    not be scored; it stays as it was.
+    They are computed from the stored predictions; nothing is trained. RUN is a folder, or the first digits of a run
+    id in ./results; STORE is a folder of runs. Exit code 1: a run could not be scored; it stays as it was.
     """
     from zoo.results.find import find_run
     from zoo.results.store import CELL, scan

@@ -31,7 +31,7 @@ from zoo.plurals import counted
 )
 @click.option("--name", "method", default="", help="Name the method; default: the name of the file.")
 @click.option("--author", default="", metavar="TEXT", help="Name the author of the predictions.")
-@click.option("--cost-note", default="", metavar="TEXT", help="Store what the author says of the method's cost.")
+@click.option("--cost-note", default="", metavar="TEXT", help="Store the author's statement on the method's cost.")
 @click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True,
     help="Name the training: predictions of several seeds of a method are one network.",
@@ -58,11 +58,12 @@ def score(
     store: Path,
     as_json: bool,
 ) -> None:
-    """Score predictions that another program made, and store them beside runs.
+    """Score predictions that another program made.
 
     FILE is CSV, npz or parquet: a column id and a column for each class, named by it, with probabilities that sum to 1
-    within 0.001; for the task regress, columns mean and sigma, or low, high and level. Each test image needs one row.
-    Scores, intervals and comparisons are those of runs with the same --budget and --set.
+    within 0.001; for the task anomaly, the column score, higher for an anomaly; for the task regress, the columns mean
+    and sigma, or low, high and level. Each test image needs one row. The result is stored beside runs: scores,
+    intervals and comparisons are those of runs with the same --budget and --set.
     """
     from zoo.cli.watch import CountBar
     from zoo.results.store import plain_result

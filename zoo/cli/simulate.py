@@ -109,17 +109,17 @@ def simulate(
     accuracy: int | None,
     as_json: bool,
 ) -> None:
-    """Simulate the images of a split, at the published parameters; --set overrides them.
+    """Simulate the images of a split.
 
-    The same command resumes an interrupted one, and a larger -n adds to the existing images. Image i does not depend
-    on the machine that makes it.
+    Parameters are the published ones unless --set overrides them. The same command resumes an interrupted one, and a
+    larger -n adds to the existing images. Image i does not depend on the machine that makes it.
 
     \b
     zoo simulate modelB -n 75000 --out DIR
-    zoo simulate modelB -n 75000 --out DIR --shard 3:64     on the fourth of 64 machines
+    zoo simulate modelB -n 75000 --out DIR --shard 3:64    fourth of 64 machines
     zoo data verify DIR
-    zoo simulate modelB -n 24 --compare autolens            how far two simulators are apart
-    zoo simulate modelB --accuracy 12                       errors over the noise of each pixel
+    zoo simulate modelB -n 24 --compare autolens           two simulators
+    zoo simulate modelB --accuracy 12                      errors over the noise
     """
     # Read when torch is imported. Its threads would watch for work in a loop and keep the cores from a busy neighbour,
     # which slows simulators that run on torch by a factor of ten and more.

@@ -18,7 +18,7 @@ from zoo.plurals import counted
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def status(ctx: click.Context, store: Path, as_json: bool) -> None:
-    """Show the cells of a store: where they run, how far they are.
+    """Show where the cells of a store run, and their progress.
 
     Exit code 1: no cell was found.
     """

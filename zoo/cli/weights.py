@@ -29,7 +29,10 @@ def weights() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def list_weights(ctx: click.Context, store: Path, as_json: bool) -> None:
-    """List bundled weights and the weights in a store, by the names that zoo.load accepts."""
+    """List bundled weights and the weights in a store.
+
+    Their names are those that zoo.load and the commands accept.
+    """
     from zoo.weights.find import packaged_weights, stored_weights
 
     rows: list[dict[str, Any]] = []
@@ -81,7 +84,9 @@ def push(ctx: click.Context, run: str, address: str, store: Path, licence: str, 
 @click.option("--out", metavar="FILE", type=PATH, help="Write the card to this file; default: stdout.")
 @click.pass_context
 def card(ctx: click.Context, run: str, store: Path, licence: str, out: Path | None) -> None:
-    """Write the model card of a run: data, recipe, scores, limits, how to load.
+    """Write the model card of a run.
+
+    A card states data, recipe, scores and limits, and how to load the weights.
 
     RUN is a folder, the first digits of a run id, or weights that a plugin ships, such as p4m.modelA.
     """
@@ -117,7 +122,10 @@ def card(ctx: click.Context, run: str, store: Path, licence: str, out: Path | No
 @STORE
 @click.pass_context
 def export(ctx: click.Context, weights: str, kind: str, out: Path | None, store: Path) -> None:
-    """Write trained weights as one ONNX or torch.export file and compare its outputs with the original."""
+    """Write trained weights as an ONNX or torch.export file.
+
+    The outputs of the file are compared with those of the network before it is written.
+    """
     from zoo.weights.find import find_weights
 
     host = host_of(ctx)

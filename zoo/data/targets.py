@@ -65,9 +65,11 @@ def _values(name: str, parameters: Columns, truth: Columns, data: str) -> NDArra
         return _count_above(limit, parameters, truth)
     known = truth_names(parameters, truth)
     if name not in known:
+        fields = [one for one in known if one.rpartition(".")[2] == name]  # "snr" for "exposure.snr"
+        near = f" Did you mean '{fields[0]}'?" if fields else nearest(name, known)
         raise UsageError(
-            f"No truth '{name}' is stored beside the images{f' of {data}' if data else ''}.{nearest(name, known)}",
-            hint=f"Stored are {', '.join(known) or 'none'}",
+            f"No truth '{name}' is stored beside the images{f' of {data}' if data else ''}.{near}",
+            hint=f"Stored are {', '.join(known)}" if known else "Nothing that can be estimated is stored there.",
         )
     values = parameters[name] if name in parameters else truth[PREFIX + name]
     return np.asarray(values, np.float64)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from zoo.errors import UsageError
 from zoo.models.target import Target
 from zoo.paths import write_text, written_whole
+from zoo.plurals import counted
 from zoo.schema import Record, json_text, plain
 from zoo.scores.population_posterior import PopulationPosterior, TrainingPrior, population_posterior
 from zoo.scores.schema import Interval
@@ -26,6 +27,7 @@ class PopulationSummary(Record):
     Args:
         name: Name of the truth.
         lenses: Number of lenses.
+        unusual: Number of these with pixels far outside those of the training images, whose answers have no meaning.
         mean: Posterior mean of the population's mean.
         mean_68, mean_95: Central intervals of the population's mean.
         spread_68, spread_95: Central intervals of the population's standard deviation.
@@ -34,6 +36,7 @@ class PopulationSummary(Record):
 
     name: str
     lenses: int
+    unusual: int
     mean: float
     mean_68: Interval
     mean_95: Interval
@@ -42,17 +45,27 @@ class PopulationSummary(Record):
     trained_on: Interval
 
 
-def check_population(targets: Sequence[Target], path: Path) -> None:
+def check_population(targets: Sequence[Target], path: Path, *, outputs: int) -> None:
     """Check that weights can infer a population, before any image is read.
 
+    Args:
+        targets: T targets of the weights.
+        path: File to write.
+        outputs: Number of answers of the network for an image.
+
     Raises:
-        UsageError: They estimate no truth or state no prior, or the name of the file ends otherwise.
+        UsageError: They estimate no truth, answer quantiles or state no prior, or the name of the file ends otherwise.
     """
     if path.suffix not in SUFFIXES:
         raise UsageError(f"--population {path} does not end with {' or '.join(SUFFIXES)}.")
     if not targets:
         raise UsageError(
             "--population needs weights that estimate a truth.", hint="Train some: zoo bench --task regress:NAME"
+        )
+    if outputs != 2 * len(targets):
+        raise UsageError(
+            "A population is inferred from Gaussian answers; these weights answer quantiles.",
+            hint="Train without answer=quantiles.",
         )
     if not all(target.quantiles for target in targets):
         raise UsageError("These weights do not state the distribution of their training images.", hint="Train again.")
@@ -66,14 +79,9 @@ def infer(targets: Sequence[Target], answers: NDArray[Any]) -> dict[str, Populat
         answers: [N, 2 T] answers of the network, one row for each lens.
 
     Raises:
-        UsageError: There is no lens, or the answers are quantiles.
+        UsageError: There is no lens.
     """
-    each = np.asarray(answers, np.float64).reshape(len(answers), len(targets), -1)
-    if each.shape[2] != 2:
-        raise UsageError(
-            "A population is inferred from Gaussian answers; these weights answer quantiles.",
-            hint="Train without answer=quantiles.",
-        )
+    each = np.asarray(answers, np.float64).reshape(len(answers), len(targets), 2)
     found = {}
     for k, target in enumerate(targets):
         widths = np.exp(each[:, k, 1])
@@ -83,13 +91,22 @@ def infer(targets: Sequence[Target], answers: NDArray[Any]) -> dict[str, Populat
     return found
 
 
-def summaries(targets: Sequence[Target], posteriors: Mapping[str, PopulationPosterior]) -> list[PopulationSummary]:
-    """Return the posteriors in numbers."""
+def summaries(
+    targets: Sequence[Target], posteriors: Mapping[str, PopulationPosterior], *, unusual: int = 0
+) -> list[PopulationSummary]:
+    """Return the posteriors in numbers.
+
+    Args:
+        targets: Targets of the weights.
+        posteriors: Name -> posterior.
+        unusual: `PopulationSummary.unusual`.
+    """
     ranges = {target.name: (target.quantiles[0], target.quantiles[-1]) for target in targets}
     return [
         PopulationSummary(
             name=name,
             lenses=one.lenses,
+            unusual=unusual,
             mean=one.mean(),
             mean_68=one.interval(0.68),
             mean_95=one.interval(0.95),
@@ -104,18 +121,22 @@ def summaries(targets: Sequence[Target], posteriors: Mapping[str, PopulationPost
 def in_words(one: PopulationSummary) -> str:
     """Return a posterior as a sentence."""
     (low, high), (least, most) = one.mean_95, one.spread_95
-    return (
-        f"population of {one.lenses} lenses: mean {one.name} {one.mean:.4g} (95 % {low:.4g} to {high:.4g}), "
-        f"standard deviation {least:.4g} to {most:.4g}"
+    sentence = (
+        f"population of {counted(one.lenses, 'lens')}: mean {one.name} {one.mean:.4g} (95 % {low:.4g} to "
+        f"{high:.4g}), standard deviation {least:.4g} to {most:.4g}"
     )
+    return f"{sentence}; {one.unusual} with pixels far outside the training images" if one.unusual else sentence
 
 
-def write_population(path: Path, targets: Sequence[Target], posteriors: Mapping[str, PopulationPosterior]) -> None:
+def write_population(
+    path: Path, targets: Sequence[Target], posteriors: Mapping[str, PopulationPosterior], *, unusual: int = 0
+) -> None:
     """Write the posteriors as JSON, or draw them as PNG, by the end of the file's name."""
     if path.suffix == ".png":
         draw_population(path, posteriors)
     else:
-        write_text(path, json_text(plain(summaries(targets, posteriors)), what=path.name, indent=2) + "\n")
+        content = plain(summaries(targets, posteriors, unusual=unusual))
+        write_text(path, json_text(content, what=path.name, indent=2) + "\n")
 
 
 def draw_population(
@@ -140,7 +161,7 @@ def draw_population(
             axis.axvspan(*one.interval(level), color="tab:blue", alpha=alpha, lw=0, label=f"{100 * level:.0f} %")
         if truths and name in truths:
             axis.axvline(truths[name], color="black", ls="--", label="truth")
-        axis.set_xlabel(f"mean {name.replace('_', ' ')} of {one.lenses} lenses")
+        axis.set_xlabel(f"mean {name.replace('_', ' ')} of {counted(one.lenses, 'lens')}")
         axis.set_ylabel("posterior density")
         axis.legend(frameon=False)
     with written_whole(path) as temporary:

@@ -110,7 +110,7 @@ def check_declared(network: nn.Module, spec: ModelSpec) -> None:
     """Compare a network with its spec.
 
     Raises:
-        TrainingError: One of the two says that it fits itself, the other does not.
+        TrainingError: Only one of the two, spec or network, fits itself.
     """
     able = isinstance(network, FitsItself)
     if able and not spec.fits_itself:

@@ -11,10 +11,9 @@ from zoo.errors import MissingError, UsageError
 from zoo.plan.cells import make_plan
 from zoo.plan.overrides import SIZE_SETTINGS
 from zoo.plan.request import Request
-from zoo.plan.tasks import answers
 from zoo.results.cell import Cell
 from zoo.specs import DatasetSpec, ModelSpec
-from zoo.tasks.find import read_task, tasks_by_name
+from zoo.tasks.find import answers, read_task, tasks_by_name
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -47,7 +46,7 @@ def with_baselines(host: Host, request: Request, cells: Sequence[Cell], *, note:
         for name in spec.baselines:
             try:
                 model = registry.find(host, ModelSpec, name)
-                if not answers(model, asked):
+                if not answers(model, asked.spec):
                     continue
                 own = replace(
                     request,

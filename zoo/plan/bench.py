@@ -67,6 +67,7 @@ def plan_bench(
         MissingError: A plugin or library is absent.
         DataError: The file of the study is damaged.
     """
+    note = _once(note)
     if suite is not None and study is not None:
         raise UsageError("A suite and --from-study exclude each other.")
     if suite is not None:
@@ -81,6 +82,18 @@ def plan_bench(
         cells = [replace(cell, search=best.search) for cell in make_plan(host, request, note=note)]
         return Plan(cells=with_baselines(host, request, cells, note=note), best=best)
     return Plan(cells=with_baselines(host, request, make_plan(host, request, note=note), note=note))
+
+
+def _once(note: Callable[[str], None]) -> Callable[[str], None]:
+    """Return the function with a memory: the plans of models and of their baselines make the same notes."""
+    made: set[str] = set()
+
+    def new(text: str) -> None:
+        if text not in made:
+            made.add(text)
+            note(text)
+
+    return new
 
 
 def _override(suite: Suite, request: Request, given: Collection[str]) -> Suite:

@@ -18,7 +18,7 @@ from zoo.specs import DatasetSpec, ModelSpec
 SIZE_SETTINGS = {f"{split}_images": split for split in SPLITS}
 TRAIN, PHASES = "train.", "train.phases"
 SHARED_OWNERS = ("", "data", "model", "train")
-"""What may stand before the last dot of a setting that is for all models."""
+"""Prefixes of settings that are for all models, before the last dot."""
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

@@ -87,11 +87,11 @@ class Request:
     simulator: str = option(
         "", "Render the images with this simulator; default: see zoo list-simulators.", complete="simulators"
     )
-    device: str = option("auto", "Train on this device: auto, cpu, cuda or mps.", place=True, complete="devices")
+    device: str = option("auto", "Compute on this device: auto, cpu, cuda or mps.", place=True, complete="devices")
     precision: str = option("auto", "Train with this precision: auto, fp32, tf32 or bf16.", complete="precisions")
     rule: str = option("", "Choose the epoch to keep: val_auc (anomaly: val_loss) or last.", complete="rules")
     task: str = option(
-        "", "Choose the task: anomaly, or substructure (none or any); default: all classes.",
+        "", "Choose the task: anomaly, regress:NAME or substructure (none or any); default: all classes.",
         metavar="NAME", complete="tasks",
     )  # fmt: skip
     match: str = option(

@@ -10,19 +10,13 @@ from zoo.errors import UsageError, nearest
 from zoo.plan.request import Request
 from zoo.results.cell import Cell, Rule
 from zoo.specs import CLASSIFY, DatasetSpec, ModelSpec
-from zoo.tasks.find import Asked, task_of_cell
+from zoo.tasks.find import Asked, answers, task_of_cell
 from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
     from zoo.host import Host
 
 _MOST_NAMED = 8
-
-
-def answers(model: ModelSpec, asked: Asked) -> bool:
-    """Whether a model answers a task."""
-    others = () if model.fits_itself else asked.spec.networks_of
-    return not {asked.name, *others}.isdisjoint(model.tasks)
 
 
 def answering(
@@ -40,7 +34,7 @@ def answering(
     Raises:
         UsageError: A model that is named answers other tasks only, or none of the models answers this one.
     """
-    wrong = [model for model in models if not answers(model, asked)]
+    wrong = [model for model in models if not answers(model, asked.spec)]
     patterns = [part.strip() for text in request.models for part in text.split(",")]
     named = [name.lower() for name in patterns if name and not registry.is_pattern(name)]
     right = [model for model in models if model not in wrong]
@@ -53,7 +47,7 @@ def answering(
 
 
 def _refusal(host: Host, model: ModelSpec, asked: Asked) -> UsageError:
-    valid = [spec.id for spec in registry.listed(host, ModelSpec) if answers(spec, asked)]
+    valid = [spec.id for spec in registry.listed(host, ModelSpec) if answers(spec, asked.spec)]
     shown = ", ".join(valid[:_MOST_NAMED]) + (", ..." if len(valid) > _MOST_NAMED else "")
     other = model.tasks[0]
     instead = "without --task" if other == CLASSIFY else f"with --task {other}"

@@ -319,11 +319,11 @@ def _equivariance_notes(results: Sequence[Finished]) -> list[str]:
         rotations = [one for found in measured for one in (*found.angles.values(), found.rotations) if one is not None]
         floors = [one.floor for one in rotations if one.floor is not None]
         notes.append(
-            "equivariance error: root mean square change of the centred logits under the eight symmetries of the "
+            "equivariance error: root mean square change of the centred answers under the eight symmetries of the "
             "square, over their spread between images; 0: invariant, 1.4: unrelated answers; -: one answer for all "
             "images. class flips: images whose class changes under one of them. own group: the same error under the "
             "symmetries that the network declares. At angles that need interpolation, images are blurred and cut to a "
-            "disc first" + (f"; interpolation makes up to {max(floors):.0e} of the error" if floors else "")
+            "disc first" + (f"; interpolation alone has an error of up to {max(floors):.0e}" if floors else "")
         )
     if len(measured) < len(of_runs):
         notes.append(

@@ -30,7 +30,7 @@ from zoo.tasks.find import CORE, Tasks
 from zoo.tasks.task import Estimated, Task
 
 R = TypeVar("R")
-VERSION = 8
+VERSION = 9
 """Raise it when what is kept changes, so that older files are made again."""
 DIGEST = "report.json"
 FALSE_RATES = np.linspace(0, 1, 41) ** 2

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo.data.about import budget_note, shown_params, version_note
 from zoo.data.channels import describe_channels
-from zoo.escaping import csv_line, markdown_cell, visible
+from zoo.escaping import csv_line, markdown_cell
 from zoo.plan.settings import LATER
 from zoo.plurals import counted
 from zoo.report.columns import (
-    ARROWS,
     COSTS,
     SETTINGS,
     SPEEDS,
@@ -33,18 +32,6 @@ from zoo.results.store import split_sizes
 from zoo.schema import plain
 from zoo.specs import DatasetSpec
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-_CLASS_AREAS, _METRICS = "AUC of classes", "metrics of plugins"
-_LEAST_IMPORTANT = (
-    _CLASS_AREAS, "MACs", "weight decay", "learning rate", "search trials", "other angles", "at 17 deg",
-    "at 45 deg", "calibrated log loss", "calibrated error", "log loss", "train images/s", "minutes", "run",
-    "own group", "class flips", "parameters", "Brier", "equivariance error", "calibration error", "accuracy",
-    "precision", _METRICS, "fresh AUC", "95 %", "test - fresh", "seed",
-)  # fmt: skip
-"""Columns in the order in which a narrow terminal loses them; the model and the macro AUC always stay."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ResultTable:
@@ -55,12 +42,14 @@ class ResultTable:
         columns: Headings.
         rows: Texts, best headline score first, failed cells last.
         notes: Notes on the table.
+        other_scores: Headings of a task's scores that do not rank, most important first.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str]
+    other_scores: Sequence[str] = ()
 
 
 def make_tables(
@@ -125,7 +114,12 @@ def _table(
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
     notes += column_notes(good)
     notes += [f"{_name(result)}, seed {result.cell.seed}: {result.cause}" for result in bad]
-    return ResultTable(title=title, columns=columns, rows=rows, notes=notes)
+    others = [column.heading for column in areas[:-1] if not column.heading.startswith("AUC ")]
+    return ResultTable(title=title, columns=columns, rows=rows, notes=notes, other_scores=others)
+
+
+_STATED = {"lr", "weight_decay", "new_noise", "stream"}
+"""Settings that stand in every row already."""
 
 
 def _name(result: RunResult) -> str:
@@ -139,11 +133,11 @@ def _name(result: RunResult) -> str:
 def result_notes(results: Sequence[Finished]) -> list[str]:
     """Return the differences between the trainings of these results, and what networks that fit themselves report.
 
-    Learning rate and weight decay are left out: they have columns of their own.
+    Learning rate and weight decay are left out, which have columns, and what the names of the rows state (`_name`).
     """
     notes = []
     trained = [result for result in results if not result.cell.fits_itself and not result.scored]
-    names = sorted({name for result in trained for name in result.cell.training} - {"lr", "weight_decay"})
+    names = sorted({name for result in trained for name in result.cell.training} - _STATED)
     for name in ["precision", *names]:
         by_value: dict[str, list[str]] = {}
         for result in trained:
@@ -266,60 +260,6 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = " ".join(map(str, value)) if isinstance(value, list) else value
     return flat
-
-
-def to_rich(table: ResultTable, *, width: int) -> Table:
-    """Return the table for a terminal; the columns that matter least are left out where it is narrow."""
-    from rich.table import Table
-
-    # Control characters are written out before widths are measured.
-    rows = [[visible(text) for text in row] for row in table.rows]
-    table = replace(table, columns=[visible(name) for name in table.columns], rows=rows)
-    shown = list(range(len(table.columns)))
-    for name in (None, *_LEAST_IMPORTANT):
-        shown = [index for index in shown if _kind(table.columns[index]) != name]
-        if sum(_column_width(table, index) + 3 for index in shown) < width:
-            break
-    hidden = [name for index, name in enumerate(table.columns) if index not in shown]
-    caption = f"too narrow for: {', '.join(hidden)}; all of them: --csv or --md" if hidden else None
-    rich_table = Table(
-        caption=caption,
-        caption_justify="left",
-        title=table.title,
-        title_justify="left",
-        title_style="bold",
-        header_style="bold",
-    )
-    # Left alone, rich takes room from the widest column and folds names; so break headings ourselves, last ones first.
-    spare = width - 1 - sum(_column_width(table, index) + 3 for index in shown)
-    for index in shown:
-        narrowest = _column_width(table, index)
-        missing = max(0, len(table.columns[index]) - narrowest)
-        fixed = narrowest + missing if missing <= spare else narrowest
-        spare -= fixed - narrowest
-        rich_table.add_column(
-            table.columns[index],
-            justify="left" if index == 0 else "right",
-            overflow="fold",
-            width=fixed if spare >= 0 else None,
-        )
-    for row in table.rows:
-        rich_table.add_row(*(row[index] for index in shown))
-    return rich_table
-
-
-def _kind(heading: str) -> str:
-    """Return the name by which a column is left out; the AUCs of the classes share one, and so do plugins' metrics."""
-    if heading.endswith(tuple(ARROWS.values())):
-        return _METRICS
-    return _CLASS_AREAS if heading.startswith("AUC ") and heading != "AUC macro" else heading
-
-
-def _column_width(table: ResultTable, index: int) -> int:
-    """Return the width of a column whose heading may break at blanks."""
-    from rich.cells import cell_len
-
-    return max(map(cell_len, [*table.columns[index].split(), *(row[index] for row in table.rows)]))
 
 
 def to_markdown(table: ResultTable) -> str:

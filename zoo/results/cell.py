@@ -64,7 +64,7 @@ class Cell:
         phases_from: "budget" where the data set declares the phases for the budget; empty where the request states
             them, and without phases. Not part of the run id.
         predictions: SHA-256 of predictions that were made elsewhere, 64 hex digits; "" for runs. The number of training
-            images is then that of the problem, not of a training that zoo knows of.
+            images is then that of the problem, not of a known training.
 
     Raises:
         DataError: The phases are not as long as the training.

@@ -60,6 +60,7 @@ class Comparison:
         detectable: Difference that would be found four times in five.
         seeds: Numbers of seeds of first and second.
         better: Direction of a plugin's metric, by which the first network is the better one; None for areas.
+        corrected_away: Whether the interval of two trainings excludes 0, but not beyond chance in their table.
     """
 
     first: str
@@ -75,6 +76,7 @@ class Comparison:
     detectable: float
     seeds: tuple[int, int]
     better: Literal["higher", "lower"] | None = None
+    corrected_away: bool = False
 
     @property
     def found(self) -> bool:
@@ -93,8 +95,8 @@ class Comparison:
         direction, side = ("lower", "below") if self.better == "lower" else ("higher", "above")
         over = " over images" if self.corrected is None else ""
         numbers = f"{self.difference:+.4f}, 95 %{over} {self.low:+.4f} to {self.high:+.4f}"
-        if self.chance:
-            numbers += f", corrected p {self.chance}"
+        numbers += f", corrected p {self.chance}" if self.chance else ""
+        numbers += "; not beyond chance, corrected for all pairs of the table" if self.corrected_away else ""
         if self.verdict.startswith("too few"):
             numbers += f"; a difference below {self.detectable:.4f} would often be missed"
         sentence = _SENTENCES[self.verdict].format(
@@ -154,13 +156,12 @@ def make_sample(name: str, images: str, contributions: Iterable[Contributions]) 
     for found in contributions:
         areas.append(found.values)
         total, squares = total + found.components, squares + (found.components**2).sum(1)
-    largest = found.largest
     count = len(areas)
     mean = np.asarray(total / count)
-    ends = [
-        area_interval(float(area), *moments(component), largest_effect=float(effect))
-        for area, component, effect in zip(np.mean(areas, 0), mean, largest, strict=True)
-    ]
+    middle, reach = np.mean(areas, 0), critical_value() * np.sqrt((mean**2).sum(1))
+    ends = np.stack([middle - reach, middle + reach], 1)
+    for row in range(len(ends)) if found.areas else ():
+        ends[row] = area_interval(float(middle[row]), *moments(mean[row]), largest_effect=float(found.largest[row]))
     own = (np.asarray(squares) - count * (mean**2).sum(1)) / max(1, count - 1)
     return Sample(
         name=name,
@@ -170,8 +171,8 @@ def make_sample(name: str, images: str, contributions: Iterable[Contributions]) 
         areas=np.stack(areas),
         components=mean,
         own=own,
-        largest=largest,
-        ends=np.array(ends),
+        largest=found.largest,
+        ends=ends,
     )
 
 
@@ -344,4 +345,5 @@ def judged(one: Comparison, corrected: float, *, several: bool) -> Comparison:
         one,
         corrected=corrected if several else None,
         verdict=found if corrected < SIGNIFICANCE else one.verdict,
+        corrected_away=not several and one.low > 0 and corrected >= SIGNIFICANCE,
     )

@@ -34,10 +34,10 @@ def find_run(name: str, *, store: Path) -> Path:
         raise UsageError(
             f"The run '{name}' is ambiguous: {', '.join(map(str, found[:4]))}.", hint="Give more digits, or a folder."
         )
-    known = sorted({path.parent.name for path in store.glob(f"*/*/*/{CELL}")})
+    known = sorted({path.parent.name for path in store.glob(f"*/*/*/{CELL}")} - {name})
     raise UsageError(
         f"Run '{name}' was not found in {store}, and is not the folder of a run.{nearest(name, known)}",
-        hint=f"See: zoo report --store {store}",
+        hint=f"See: zoo status --store {store}",
     )
 
 

@@ -202,7 +202,7 @@ class Finished(Record, omit_defaults=True):
         scored: Origin of predictions that were made elsewhere; None for runs.
         targets: Stored truths that the network estimates: mean and standard deviation of the training split, and the
             factor of the widths that was fitted on the validation split; empty in other tasks.
-        fit_notes: What a network that fits itself says of its fits, such as how many failed.
+        fit_notes: Sentences of a network that fits itself on its fits, such as how many failed.
         probe: Scalar probe of the images, in results of earlier versions; a baseline has taken its place.
     """
 

@@ -39,7 +39,7 @@ class CheckedLauncher:
 
     @property
     def poll_seconds(self) -> float | None:
-        """Interval at which the launcher wants to be asked; None where it does not state one."""
+        """Interval at which the launcher is to be asked; None where it does not state one."""
         seconds: Any = getattr(self._launcher, "poll_seconds", None)
         return float(seconds) if type(seconds) in (int, float) and 0 < seconds <= 3600 else None
 

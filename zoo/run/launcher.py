@@ -82,7 +82,7 @@ class Launcher(Protocol):
     """Starts jobs somewhere and reports whether they still run. Results come from the store only.
 
     No call may block; `cancel` may take a few seconds. A launcher may also have an attribute `poll_seconds` (the
-    interval at which it wants to be asked) and a method `log(handle) -> str` (the last lines that its engine has
+    interval at which it is to be asked) and a method `log(handle) -> str` (the last lines that its engine has
     written about a job), which Zoo's own log of the cell does not hold.
     """
 

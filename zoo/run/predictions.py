@@ -97,7 +97,8 @@ def match_rows(columns: Columns, *, names: Sequence[str], ids: Sequence[str], pa
         raise UsageError(
             f"{path}: {_some(foreign, 'id')} of {counted(len(given), 'row')} not found among the "
             f"{counted(len(ids), 'image')} of the test split.{nearest(foreign[0], ids)}",
-            hint="ids.csv of `zoo data export` lists them; data set, budget and --set must be those of the images.",
+            hint="ids.csv of `zoo data export` lists them; data set, --budget, --task and --set must be those of the "
+            "images.",
         )
     if missing := [name for name in ids if name not in place]:
         raise UsageError(

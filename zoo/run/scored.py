@@ -171,7 +171,8 @@ def _problem(host: Host, data: str, *, given: Mapping[str, Any], device: str) ->
     if stated := [option for option, value in given.items() if value]:
         raise UsageError(
             f"--{stated[0]} is stated by the export {path}.",
-            hint=f"Leave out {', '.join(f'--{one}' for one in stated)}.",
+            hint=f"Leave out {', '.join(f'--{one}' for one in stated)}; to change it, export again with this option: "
+            "zoo data export",
         )
     export = read_export(path)
     if export.split != "test":

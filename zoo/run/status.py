@@ -37,7 +37,7 @@ class CellStatus:
         run_dir: Folder of its run.
         state: "done"; "failed"; "running", by a process that holds its lock; "waiting", for a launcher; or "stopped",
             which the same `zoo bench` goes on with.
-        where: Launcher, and what it says about the place.
+        where: Launcher, and its words on the place.
         detail: Cause of a failure.
         progress: Last progress report of a cell that runs.
     """

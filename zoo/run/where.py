@@ -30,7 +30,7 @@ class Where:
         plugins: Files of plugins that the process of a cell loads.
     """
 
-    device: str = option("auto", "Train on this device: auto, cpu, cuda or mps.", complete="devices")
+    device: str = option("auto", "Compute on this device: auto, cpu, cuda or mps.", complete="devices")
     images: Path | None = option(None, "Read images made by zoo simulate.", metavar="DIR")
     force: bool = option(False, "Run cells again that are already stored.")
     devices: int = option(1, "Train each network on this many GPUs (or CPU processes) of a node.")

@@ -89,7 +89,7 @@ def probe(
 
 
 def best_scalars(found: Probe) -> list[tuple[str, float]]:
-    """Return the scalars that tell most by themselves, with their areas, best first."""
+    """Return the scalars that separate the classes best by themselves, with their areas, best first."""
     return sorted(found.single.items(), key=lambda item: -item[1])[:SHOWN]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from zoo import registry
 from zoo.errors import MissingError, UsageError, nearest
-from zoo.specs import CLASSIFY, DatasetSpec, TaskSpec
+from zoo.specs import CLASSIFY, DatasetSpec, ModelSpec, TaskSpec
 
 if TYPE_CHECKING:
     from zoo.data.question import Question
@@ -21,16 +21,23 @@ CORE_TASKS = (
         id=f"core/{CLASSIFY}",
         target="zoo.tasks.classify:Classify",
         summary="which class an image belongs to, or which group of classes",
+        card="The default, without `--task`. `--task substructure`, or another grouping that a data set declares "
+        "(`zoo show DATASET`, tasks), takes classes together. The headline score is the macro AUC.",
     ),
     TaskSpec(
         id="core/anomaly",
         target="zoo.tasks.anomaly:Anomaly",
         summary="a score for every image, from networks that have seen normal images only",
+        card="`zoo bench --task anomaly --model 'anomaly/*' --data modelA`. Training and validation splits hold the "
+        "normal classes of the data set only (`zoo show DATASET`, normal). The headline score is the AUROC.",
     ),
     TaskSpec(
         id="core/regress",
         target="zoo.tasks.regress:Regress",
         summary="a stored truth, such as the mass in substructure, with its uncertainty",
+        card="`zoo bench --task regress:substructure_mass_fraction --model p4m --data modelA`. The option is NAME, or "
+        "several names with commas; `classes=A+B` states the classes, `answer=quantiles` the form of the answer. A "
+        "wrong name is answered with all truths of the data set. The headline score is the CRPS skill.",
         networks_of=(CLASSIFY,),
     ),
 )
@@ -83,6 +90,12 @@ CORE: Tasks = {task_name(spec): spec for spec in CORE_TASKS}
 def tasks_by_name(host: Host) -> Tasks:
     """Return name -> spec of every task that is installed."""
     return {task_name(spec): spec for spec in registry.listed(host, TaskSpec)} or CORE
+
+
+def answers(model: ModelSpec, task: TaskSpec) -> bool:
+    """Whether a model answers a task."""
+    others = () if model.fits_itself else task.networks_of
+    return not {task_name(task), *others}.isdisjoint(model.tasks)
 
 
 def read_task(text: str, *, tasks: Tasks = CORE, groupings: Sequence[str] = ()) -> Asked:

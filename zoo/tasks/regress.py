@@ -226,6 +226,7 @@ class Regress(Task):
             values=values,
             components=parts,
             largest=np.abs(parts).max(1),
+            areas=False,  # a skill has no lower end
         )
 
     def notable(self, predictions: Array, labels: NDArray[np.int64]) -> NDArray[np.int64]:

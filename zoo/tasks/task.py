@@ -44,6 +44,8 @@ class Contributions:
         values: [R] scores, in units in which higher is better.
         components: [R, N] parts of the errors; see `zoo.scores.stats.auc_components`.
         largest: [R] largest change of a score by a single image.
+        areas: Whether the scores are areas or shares between 0 and 1, with intervals that are skewed near the ends;
+            intervals of other scores are symmetric.
     """
 
     names: tuple[str, ...]
@@ -51,6 +53,7 @@ class Contributions:
     values: Array
     components: Array
     largest: Array
+    areas: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

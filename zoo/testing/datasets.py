@@ -174,7 +174,7 @@ def declarations(subject: DatasetSubject) -> None:
 
 
 def builds(subject: DatasetSubject) -> None:
-    """The target returns a population where the spec says so, and an image set otherwise."""
+    """The target returns a population where the spec states it, and an image set otherwise."""
     _check_type(subject.spec, subject.build())
 
 

@@ -84,7 +84,7 @@ def opens(subject: TaskSubject) -> None:
 
 
 def declarations(subject: TaskSubject) -> None:
-    """Rules and pictures are those that zoo knows."""
+    """Rules and pictures are those that zoo has."""
     task = subject.task()
     require(bool(task.rules), "It names no rule that selects an epoch.")
     for what, names, known in (("rule", task.rules, RULES), ("picture", task.pictures, PICTURES)):

@@ -24,7 +24,7 @@ Capture = Callable[..., Any]
 class GraphedForward:
     """Forward pass in training mode: captured at the first batch, replayed for all batches of that shape.
 
-    The captured pass does what the first batch did, so it suits only networks whose spec says that every batch is
+    The captured pass does what the first batch did, so it suits only networks whose spec states that every batch is
     computed alike (`ModelSpec.cuda_graphs`). Other shapes, and all batches where the capture fails, take the usual way.
 
     During the capture no other thread may call the GPU, such as one that fetches the next images.

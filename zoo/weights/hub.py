@@ -136,9 +136,17 @@ def push(host: Host, run_dir: Path, text: str, *, private: bool = False, licence
     except Exception as error:
         raise MissingError(
             f"The hub at {client.constants.ENDPOINT} did not take {text}: {type(error).__name__}: {error}",
-            hint="Check that a token with write access is set: hf auth login",
+            hint=_REFUSED if _is_refusal(error) else "Nothing was committed; the same command tries again.",
         ) from error
     return str(commit.commit_url)
+
+
+_REFUSED = "Check that a token with write access is set: hf auth login"
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the hub lacks a token or refuses it, as opposed to a lost connection or a full disk of the hub."""
+    return getattr(getattr(error, "response", None), "status_code", None) in (401, 403, 404)
 
 
 def _client() -> ModuleType:

@@ -225,7 +225,7 @@ def fitted_lens(
     """Return a classifier of what a fitted smooth lens leaves.
 
     Raises:
-        UsageError: Images of several channels, whose noise the fit does not know.
+        UsageError: Images of several channels, whose noise is unknown to the fit.
     """
     if in_chans != 1:
         raise UsageError(f"A smooth lens is fitted to images of one channel, not {in_chans}.")
@@ -238,7 +238,7 @@ def fitted_lens_residual(
     """Return a detector of images that no smooth lens describes.
 
     Raises:
-        UsageError: Images of several channels, whose noise the fit does not know.
+        UsageError: Images of several channels, whose noise is unknown to the fit.
     """
     if in_chans != 1:
         raise UsageError(f"A smooth lens is fitted to images of one channel, not {in_chans}.")

@@ -23,7 +23,7 @@ _PRIORS: dict[str, tuple[float, float]] = {
     "source_log_radius": (-0.7, 1.0), "source_log_index": (0.3, 0.5), "source_e1": (0.0, 0.7), "source_e2": (0.0, 0.7),
     "lens_log_radius": (0.0, 1.0), "lens_log_index": (0.8, 0.5), "lens_e1": (0.0, 0.5), "lens_e2": (0.0, 0.5),
 }  # fmt: skip
-"""Mean and width of weak priors, which keep parameters finite that an image says nothing about."""
+"""Mean and width of weak priors, which keep parameters finite that an image does not determine."""
 
 _LONGEST: dict[str, float] = {
     "log_einstein_radius": 0.2, "gamma_1": 0.1, "gamma_2": 0.1, "halo_x": 0.1, "halo_y": 0.1, "halo_e1": 0.2,

@@ -154,7 +154,7 @@ def zoo_channels() -> list[ChannelSpec]:
         ChannelSpec(
             id="baselines/residual_centred",
             target="zoo_baselines.residual_channel:residual",
-            summary="the same with the halo fixed in the middle of the image",
+            summary="image minus a smooth lens fixed in its middle, over the noise",
             tags=("physics",),
             arguments={"free_centre": False},
             card=f"{_RESIDUAL}\nThe halo's centre is the middle of the image, as in Models A and B: a shift of the "

@@ -31,7 +31,7 @@ def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
 
     Files are read one at a time into one array in the cache, which later calls map; it is made again when a file
     was added, removed or changed. Images stand in an order that their classes do not decide, and an id is a hash of
-    the file's path: neither reveals a class. `index.json` beside the array says which file each image was.
+    the file's path: neither reveals a class. `index.json` beside the array lists the file of each image.
 
     Args:
         root: Folder in a layout of `zoo_deeplense.layout`.

@@ -144,15 +144,18 @@ def zoo_datasets() -> list[DatasetSpec]:
             "model_2019_ideal", tables.MODEL_2019_IDEAL, _P1, "1909.07346 VI.A: lens light, equal sub-haloes, 1 %"
         ),
         _population(
-            "model_2019_representative", tables.MODEL_2019_REPRESENTATIVE, _P1, "1909.07346 VI.B: the same, all varies"
+            "model_2019_representative",
+            tables.MODEL_2019_REPRESENTATIVE,
+            _P1,
+            "1909.07346 VI.B: lens light, equal sub-haloes, 1 %, all varies",
         ),
         _population("model1", tables.MODEL_1, _SIM, "DeepLenseSim's Model I: SIE, axion-mass dependent vortex"),
-        _population("model2", tables.MODEL_2, _SIM, "DeepLenseSim's Model II: the same through Euclid's VIS"),
+        _population("model2", tables.MODEL_2, _SIM, "DeepLenseSim's Model II: Model I through Euclid's VIS"),
         _population(
             "model3",
             tables.MODEL_3,
             _SIM,
-            "DeepLenseSim's Model III: the same through Hubble's F160W",
+            "DeepLenseSim's Model III: Model I through Hubble's F160W",
             version=3,
             earlier=tables.MODEL_3_EARLIER,
             changes=tables.MODEL_3_CHANGES,

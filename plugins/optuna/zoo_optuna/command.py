@@ -53,10 +53,10 @@ def tune(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Search the settings of a model and of its training for the highest validation AUC.
+    """Search settings for the highest validation AUC.
 
-    Commands that run at the same time can share a study. Tuning never opens the test split: run
-    zoo bench --from-study NAME for test scores.
+    Settings are those of a model and of its training. Commands that run at the same time can share a study. Tuning
+    never opens the test split: run zoo bench --from-study NAME for test scores.
     """
     from zoo.registry import require
 
