@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import signal
@@ -13,12 +14,23 @@ import zoo.host
 
 # Before torch is imported, and for every process that a test starts.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Checks with two threads: threads that wait for each other sleep, and leave the core to the tests beside them.
+os.environ["OMP_WAIT_POLICY"] = "passive"
 os.environ["ZOO_CPU_BF16"] = "0"  # the same plans and bits on every processor
 for variable in ("ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_PLUGIN_FILES", "ZOO_PARENT_PID", "ZOO_TENSORBOARD"):
     os.environ.pop(variable, None)
 
 
 zoo.host.load_plugins = remembering(zoo.host.load_plugins)  # before test files import it
+
+
+# Collection makes a million objects that stay until the end: each search for garbage would go through all of them.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Search for garbage from now on."""
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")

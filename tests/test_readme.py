@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from cellhere import run_cells_here, run_trials_here
 from click.testing import CliRunner
 
 from zoo.cli import cli
@@ -19,9 +20,8 @@ pytestmark = pytest.mark.slow  # the README's commands
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SMALL = ["--budget", "smoke", "--set", "train_images=64", "--set", "val_images=32", "--set", "test_images=32"]
-
-
+COARSE = ["--set", "data.image_size=32", "--set", "data.pixel_scale=0.2", "--set", "data.over_sampling=1"]
+SMALL = ["--budget", "smoke", "--set", "train_images=64", "--set", "val_images=32", "--set", "test_images=32", *COARSE]
 TINY = ["-n", "9", "--set", "data.image_size=16", "--set", "data.pixel_scale=0.4"]
 
 
@@ -41,17 +41,12 @@ def commands() -> list[list[str]]:
     return found
 
 
-def run(words: list[str], folder: Path) -> str:
-    """Run zoo with these words in a process of its own; return stdout."""
-    done = subprocess.run(
-        [sys.executable, "-m", "zoo", *words], cwd=folder, capture_output=True, text=True, timeout=500, check=False
-    )
-    assert done.returncode == 0, f"zoo {shlex.join(words)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 def run_here(words: list[str]) -> str:
-    """Run zoo with these words in this process, which has imported torch already; return stdout."""
+    """Run zoo with these words in this process, which has imported torch already; return stdout.
+
+    Other tests start processes: benchmarks in tests/test_reliability.py and tests/cli/test_detach.py, searches in
+    plugins/optuna/tests/test_optuna_study.py.
+    """
     done = CliRunner().invoke(cli, words, catch_exceptions=False)
     assert done.exit_code == 0, f"zoo {shlex.join(words)}\n{done.output}"
     return done.stdout
@@ -67,13 +62,14 @@ def test_the_readme_has_the_commands_that_are_tested_here() -> None:
 def test_the_first_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`zoo bench --model p4m --data modelB` ends with a table and two pictures; again, it prints them at once."""
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    table = run([*commands()[0], *SMALL], tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run_cells_here(monkeypatch)
+    table = run_here([*commands()[0], *SMALL])
     assert "gconv/p4m" in table
     assert "macro" in table
     assert "baselines/scalars_boosted" in table
     pictures = sorted(path.name.split("-")[0] for path in (tmp_path / "results" / "figures").iterdir())
     assert pictures == ["images", "roc"]
-    monkeypatch.chdir(tmp_path)
     assert run_here([*commands()[0], *SMALL]) == table
     assert "gconv/p4m" in run_here(["report"])
     assert run_here(["report", "--md"]).startswith("### deeplense/modelB")
@@ -88,6 +84,7 @@ def test_the_other_commands(words: list[str], tmp_path: Path, monkeypatch: pytes
         words = [*words, *SMALL, "--dry-run"]
     if words[0] == "tune":
         words = [*words, *SMALL, "--trials", "1"]
+        run_trials_here(monkeypatch)
     if words[0] == "simulate":
         words = [*words, *TINY]
     if words[0] == "predict":
@@ -96,7 +93,7 @@ def test_the_other_commands(words: list[str], tmp_path: Path, monkeypatch: pytes
         (tmp_path / "folder").mkdir()
         np.save(tmp_path / "folder" / "one.npy", image)
     if words[0] == "evaluate":
-        words = [*words, "-n", "32"]
+        words = [*words, "-n", "12"]
     if words[0] == "equivariance":
         np.save(tmp_path / "four.npy", np.random.default_rng(0).normal(size=(4, 64, 64)).astype(np.float32))
         words = [*words, "--images", "four.npy"]  # quicker than to simulate the test images

@@ -13,8 +13,9 @@ import pytest
 
 from zoo.host import load_plugins
 from zoo.specs import ChannelSpec, DatasetSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
-from zoo.testing import listeners, plugins
+from zoo.testing import listeners, networks, plugins
 from zoo.testing.kit import Options, checks_of
+from zoo.testing.networks import train_once
 from zoo.testing.outcome import run_check
 
 TOYS = Path(__file__).parents[1] / "toys"
@@ -63,6 +64,23 @@ def test_each_check_catches_what_it_is_made_for(kind, name):
     if name in ("batch-independence", "images-kept", "scenes-kept"):
         assert "pixels" in outcome.where
     assert outcome.hint
+
+
+@pytest.mark.parametrize("name", ["one-step", "repeatable"])
+def test_a_network_takes_its_step_once_for_all_checks(name, monkeypatch):
+    """That of 'one-step' fails, that of 'repeatable' does not."""
+    checks, subject = checks_of(HOST, BROKEN["model", name], options=OPTIONS)
+    taken = []
+
+    def counted(subject, network, one):
+        taken.append(one)
+        return train_once(subject, network, one)
+
+    monkeypatch.setattr(networks, "train_once", counted)
+    wanted = ("one-step", "finite", "repeatable", "state-dict")
+    outcomes = [run_check(one, subject, full_id="a/b", kind="model") for one in checks if one.name in wanted]
+    assert len(outcomes) == 4
+    assert len(taken) == len({id(one) for one in taken})
 
 
 LISTENERS = {

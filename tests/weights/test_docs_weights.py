@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow  # every command of the page
 
 PAGE = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")
 SMALL = "--budget smoke --set train_images=64 --set val_images=32 --set test_images=32 --set data.image_size=24"
-SIZES = ["--set", "data.pixel_scale=0.25"]
+SIZES = ["--set", "data.pixel_scale=0.25", "--set", "data.over_sampling=1"]
 
 
 def commands():

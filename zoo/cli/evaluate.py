@@ -109,14 +109,9 @@ def evaluate(
             host, trained, data=data, params=params, simulator=simulator, seed=seed, device=device
         )  # fmt: skip
         found = score_weights(
-            host,
-            trained,
-            recipe,
-            images=images,
-            angle=angle,
-            average=average,
+            host, trained, recipe, images=images, angle=angle, average=average,
             progress=lambda split, done, total: bar.show(done, total),
-        )
+        )  # fmt: skip
     if as_json:
         print_json(plain(found))
     else:

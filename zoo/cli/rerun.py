@@ -20,14 +20,10 @@ from zoo.paths import user_path
 if TYPE_CHECKING:
     from zoo.results.verify import Verdict
 
-_SOURCE = click.option(
-    "--from", "source", default="results", show_default=True, type=PATH, help="Search the run in this store."
-)
-
 
 @click.command()
 @click.argument("run", shell_complete=COMPLETE["runs"])
-@_SOURCE
+@click.option("--from", "source", default="results", show_default=True, type=PATH, help="Search the run in this store.")
 @click.option(
     "--store",
     metavar="DIR",
@@ -98,7 +94,6 @@ def verify(ctx: click.Context, target: str, as_json: bool) -> None:
     from zoo.tasks.find import tasks_by_name
 
     tasks = tasks_by_name(host_of(ctx))
-
     folder = user_path(target)
     run_dirs = sorted({path.parent for name in (CELL, RESULT) for path in folder.glob(f"*/*/*/{name}")})
     if not run_dirs and (folder / RESULT).exists():

@@ -96,23 +96,42 @@ class ModelSubject:
         generator = torch.Generator().manual_seed(1)
         return torch.randn(count, one.shape.channels, one.shape.size, one.shape.size, generator=generator)
 
+    def stepped(self, one: Case) -> nn.Module:
+        """Return the network of a case after a training step, or after its fit; both are made once.
+
+        Raises:
+            NotApplicable: It cannot be built, which the check 'builds' reports.
+            ConformanceError: The step or the fit is at fault.
+        """
+        if id(one) not in self.cached:
+            try:
+                self.cached[id(one)] = self._step(one)
+            except Exception as error:
+                self.cached[id(one)] = error
+        found: nn.Module | Exception = self.cached[id(one)]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _step(self, one: Case) -> nn.Module:
+        try:
+            network = self.build(one)
+        except Exception:
+            raise NotApplicable("it cannot be built, see the check 'builds'") from None
+        (fit_once if self.spec.fits_itself else train_once)(self, network, one)
+        return network
+
     def ready(self, one: Case) -> nn.Module:
         """Return the network of a case after a training step, or after its fit, in evaluation mode.
 
         Raises:
             NotApplicable: It cannot be built or trained, which other checks report.
         """
-        if id(one) not in self.cached:
-            try:
-                network = self.build(one)
-                (fit_once if self.spec.fits_itself else train_once)(self, network, one)
-                self.cached[id(one)] = network.eval()
-            except Exception:
-                self.cached[id(one)] = None
-        found: nn.Module | None = self.cached[id(one)]
-        if found is None:
-            raise NotApplicable("it cannot be built or trained, see the checks 'builds', 'trial' and 'one-step'")
-        return found
+        try:
+            return self.stepped(one).eval()
+        except Exception:
+            reason = "it cannot be built or trained, see the checks 'builds', 'trial' and 'one-step'"
+            raise NotApplicable(reason) from None
 
     def each(self) -> Iterator[tuple[Case, nn.Module, Tensor]]:
         """Yield each case with its network after a step, and images."""

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from cellhere import run_trials_here
 from click.testing import CliRunner
 from optuna.trial import TrialState
 from zoo_optuna import search
@@ -198,6 +199,7 @@ def test_a_trial_fails_after_its_process_dies_twice(start, host, capsys):
 
 def test_images_that_were_simulated_are_read_by_the_workers(host, tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    run_trials_here(monkeypatch)  # `test_zoo_tune_searches_a_real_network` starts a worker
     folder, store = tmp_path / "images", tmp_path / "store"
     files = [record.distribution for record in host.records.values() if record.version == "file"]
     plugin = [word for file in files for word in ("--plugin", file)]

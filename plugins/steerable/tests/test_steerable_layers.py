@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from zoo_steerable.basis import Field, FilterQuery, field_type, gspace
+from zoo_steerable.basis import Field, FilterQuery, field_type, filter_basis, gspace
 from zoo_steerable.layers import AntialiasedPool, GroupPool, IrrepsNorm, RegularNorm, SteerableConv
 from zoo_steerable.libraries import LIBRARIES, load, quiet
 from zoo_steerable.sampling import disc, halve
@@ -52,6 +52,17 @@ def test_convolution_equals_the_librarys(library, group, incoming, outgoing):
     maps = torch.randn(2, convolution.in_type.size, 9, 9)
     expected = convolution(module.nn.GeometricTensor(maps, convolution.in_type)).tensor
     torch.testing.assert_close(ours(maps), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_fingerprint_is_computed_once_and_every_layer_has_its_own(monkeypatch):
+    """Layers are built many times: for trials, copies, loading, searches."""
+    basis = filter_basis(query())
+    first = SteerableConv(query(), 1, 1)
+    monkeypatch.setattr(torch, "stack", lambda parts: pytest.fail("the fingerprint is computed again"))
+    second = SteerableConv(query(), 1, 1)
+    first.fingerprint += 1
+    assert torch.equal(second.fingerprint, basis.fingerprint)
+    assert not torch.equal(first.fingerprint, basis.fingerprint)
 
 
 def test_weights_start_with_the_librarys_deviations():

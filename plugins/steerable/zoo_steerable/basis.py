@@ -14,11 +14,12 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from zoo.errors import DataError
@@ -102,6 +103,14 @@ class FilterBasis:
 
     filters: Tensor
     deviation: Tensor
+
+    @cached_property
+    def fingerprint(self) -> Tensor:
+        """Four weighted means of the filters, which differ between bases."""
+        values = self.filters.detach().double().flatten()
+        places = torch.arange(len(values), dtype=torch.float64)
+        waves = torch.stack([(places * step + step).cos() for step in (0.7, 1.3, 2.1, 2.9)])
+        return (waves @ values / values.norm().clamp_min(1e-12)).float()
 
 
 @lru_cache(maxsize=64)

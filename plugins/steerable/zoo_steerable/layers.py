@@ -45,7 +45,7 @@ class SteerableConv(nn.Module):
         deviation = basis.deviation / in_fields**0.5
         self.weight = nn.Parameter(torch.randn(out_fields, in_fields, len(deviation)) * deviation)
         self.register_buffer("filters", basis.filters, persistent=False)
-        self.register_buffer("fingerprint", _fingerprint(basis.filters))
+        self.register_buffer("fingerprint", basis.fingerprint.clone())
 
     def expand(self) -> Tensor:
         """Return the planar filter [C_out * d_out, C_in * d_in, k, k]; gradients flow to the weight."""
@@ -89,14 +89,6 @@ class SteerableConv(nn.Module):
             f"{query.library} {query.symmetry.name}, {self.in_fields} {query.incoming} -> "
             f"{self.out_fields} {query.outgoing}, kernel_size={query.kernel_size}, padding={self.padding}"
         )
-
-
-def _fingerprint(filters: Tensor) -> Tensor:
-    """Return four weighted means of a basis, which differ between bases."""
-    values = filters.detach().double().flatten()
-    places = torch.arange(len(values), dtype=torch.float64)
-    waves = torch.stack([(places * step + step).cos() for step in (0.7, 1.3, 2.1, 2.9)])
-    return (waves @ values / values.norm().clamp_min(1e-12)).float()
 
 
 class RegularNorm(nn.BatchNorm2d):
