@@ -67,7 +67,7 @@ class Response:
         low, high = self.truths[0], self.truths[-1]
         exactness = np.ptp(self.means) / max(float(self.deviations.min()), 1e-300)
         points = int(np.clip(4 * exactness, POINTS, MOST_POINTS))
-        return low + (high - low) * (np.arange(points) + 0.5) / points
+        return np.asarray(low + (high - low) * (np.arange(points) + 0.5) / points)
 
     def likelihoods(self, answers: Array, truths: Array) -> Array:
         """Return p(answer | truth) [N, G] for answers [N] and truths [G], each row divided by its largest value."""
