@@ -180,7 +180,7 @@ def _cache_kinds(problem: Problem, folder: Path) -> list[Kind]:
         (folder / "deeplense" / name).mkdir(parents=True)
         for index in range(90):
             np.save(folder / "deeplense" / name / f"{index}.npy", rng.random((32, 32)).astype(np.float32))
-    short = ("--budget", "smoke", "--device", "cpu", "--set", "epochs=1")
+    short = ("--budget", "smoke", "--device", "cpu", "--no-baselines", "--set", "epochs=1")
     benches = {
         "images in the cache": (*bench_argv(problem), "--store", "new"),
         "filter basis": ("bench", "--model", "escnn/c4", "--data", problem.data, *short, "--store", "new"),

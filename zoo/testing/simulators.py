@@ -41,30 +41,42 @@ class SimulatorSubject:
         host: The plugins.
         spec: Spec of the simulator.
         dataset: Id or name of a population whose scenes it renders as well; "" for the kit's own only.
+        cached: What the checks share.
+        number: Number of the case that `cases` has yielded last.
     """
 
     host: Host
     spec: SimulatorSpec
     dataset: str = ""
     cached: dict[str, Any] = field(default_factory=dict)
+    number: int = 0
 
     def cases(self) -> Iterator[tuple[Instrument, Scenes]]:
         """Yield instruments and scenes."""
-        for instrument in INSTRUMENTS:
+        for self.number, instrument in enumerate(INSTRUMENTS):
             at(f"{instrument.image_size} x {instrument.image_size} pixels, PSF {instrument.psf}")
             yield instrument, lenses(np.arange(IMAGES), "conformance")
         if self.dataset:
             spec = registry.find(self.host, DatasetSpec, self.dataset)
             population = registry.load_target(spec)(**data_params(spec, BUDGETS["smoke"], {}))
             at(spec.id)
+            self.number = len(INSTRUMENTS)
             yield population.instrument, population.sample(np.arange(IMAGES), "conformance")
 
     def render(self, scenes: Scenes, instrument: Instrument, *, expected_images: int = IMAGES) -> NDArray[np.floating]:
         """Return images [n, H, W] as the target makes them."""
         target = registry.load_target(self.spec)
         found = target(scenes, instrument, device="cpu", expected_images=expected_images)
-        pixels: NDArray[np.floating] = found.source.detach().cpu().numpy()
+        pixels: NDArray[np.floating] = found.source.detach().cpu().numpy().copy()
         return pixels
+
+    def images(self, scenes: Scenes, instrument: Instrument) -> NDArray[np.floating]:
+        """Return the images of the case that `cases` has yielded last, rendered once for all checks."""
+        key = f"images {self.number}"
+        if key not in self.cached:
+            self.cached[key] = self.render(scenes, instrument)
+        found: NDArray[np.floating] = self.cached[key]
+        return found
 
     def works(self) -> None:
         """Leave a check out where the target fails.
@@ -75,7 +87,6 @@ class SimulatorSubject:
         if "works" not in self.cached:
             try:
                 renders(self)
-                self.cached["works"] = True
             except Exception:
                 self.cached["works"] = False
         if not self.cached["works"]:
@@ -106,17 +117,18 @@ def renders(subject: SimulatorSubject) -> None:
         target = registry.load_target(subject.spec)
         found = target(scenes, instrument, device="cpu", expected_images=IMAGES)
         require(isinstance(found, Rendered), f"It returns a {type(found).__name__}, not a Rendered.")
-        images = found.source.detach().cpu().numpy()
+        images = subject.cached[f"images {subject.number}"] = found.source.detach().cpu().numpy().copy()
         shape = (IMAGES, instrument.image_size, instrument.image_size)
         require(images.shape == shape, f"Images of shape {images.shape}, not {shape}.")
         require(not (images == 0).all((1, 2)).any(), "An image is empty.")
+    subject.cached["works"] = True
 
 
 def finite(subject: SimulatorSubject) -> None:
     """Images are finite, and nowhere negative beyond rounding."""
     subject.works()
     for instrument, scenes in subject.cases():
-        images = subject.render(scenes, instrument)
+        images = subject.images(scenes, instrument)
         require(bool(np.isfinite(images).all()), "Images are not finite.")
         require(bool(images.min() >= -1e-3 * images.max()), "Images hold negative light.", hint="Add no noise or sky.")
 
@@ -125,7 +137,7 @@ def noiseless(subject: SimulatorSubject) -> None:
     """The same scenes give the same images twice: the core adds sky and noise."""
     subject.works()
     for instrument, scenes in subject.cases():
-        same = np.array_equal(subject.render(scenes, instrument), subject.render(scenes, instrument))
+        same = np.array_equal(subject.images(scenes, instrument), subject.render(scenes, instrument))
         require(same, "The same scenes give other images the second time.", hint="Draw no random numbers.")
 
 
@@ -133,7 +145,7 @@ def batch_independence(subject: SimulatorSubject) -> None:
     """An image does not depend on the other scenes of its batch, nor on their order."""
     subject.works()
     for instrument, scenes in subject.cases():
-        together = subject.render(scenes, instrument)
+        together = subject.images(scenes, instrument)
         for some in (np.array([2, 3]), np.array([5]), np.array([4, 0, 1])):
             alone = subject.render(scenes[some], instrument)
             require(np.array_equal(together[some], alone), "An image depends on its batch.")
@@ -169,7 +181,7 @@ def masses(subject: SimulatorSubject) -> None:
         raise NotApplicable("its spec declares no masses beside halo, shear and point masses")
     subject.works()
     for instrument, scenes in subject.cases():
-        together = subject.render(scenes, instrument)
+        together = subject.images(scenes, instrument)
         for name in subject.spec.masses:
             with_mass = subject.render(_with_mass(scenes, name), instrument)
             require(bool(np.isfinite(with_mass).all()), f"Images of scenes with {name} are not finite.")
