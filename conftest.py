@@ -11,6 +11,7 @@ import pytest
 from hosts import remembering
 
 import zoo.host
+from zoo.processor import usable_cores
 
 # Before torch is imported, and for every process that a test starts.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -26,6 +27,12 @@ zoo.host.load_plugins = remembering(zoo.host.load_plugins)  # before test files 
 
 # Collection makes a million objects that stay until the end: each search for garbage would go through all of them.
 gc.disable()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one worker more than there are cores: tests wait for the processes that they start."""
+    given = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS", "")
+    return int(given) if given.isdigit() else usable_cores() + 1
 
 
 def pytest_collection_finish() -> None:
