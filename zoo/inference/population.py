@@ -88,19 +88,10 @@ def infer(targets: Sequence[Target], answers: NDArray[Any]) -> dict[str, Populat
     middle = form_of(each.shape[2]).middle(each)
     found = {}
     for k, target in enumerate(targets):
-        response = response_of(target)
+        response = Response.of(target)
         truths = response.grid()
         found[target.name] = population_posterior(response.likelihoods(middle[:, k], truths), truths)
     return found
-
-
-def response_of(target: Target) -> Response:
-    """Return the response that weights state for a target."""
-    return Response(
-        truths=np.array(target.quantiles),
-        means=np.array(target.mean_answers),
-        deviations=np.array(target.deviations),
-    )
 
 
 def summaries(

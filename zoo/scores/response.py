@@ -12,7 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
+
+from zoo.models.target import Target
 
 Array = NDArray[np.float64]
 NEIGHBOURS = 0.25
@@ -62,6 +65,15 @@ class Response:
             deviations[k] = max(float(np.sqrt(weights @ errors**2)), least)
         return cls(truths=at, means=means, deviations=deviations)
 
+    @classmethod
+    def of(cls, target: Target) -> Response:
+        """Return the response that weights state for a target."""
+        return cls(
+            truths=np.array(target.quantiles),
+            means=np.array(target.mean_answers),
+            deviations=np.array(target.deviations),
+        )
+
     def grid(self) -> Array:
         """Return equally spaced truths between the lowest and the highest, fine enough for these answers."""
         low, high = self.truths[0], self.truths[-1]
@@ -75,3 +87,21 @@ class Response:
         deviations = np.interp(truths, self.truths, self.deviations)
         logs = -0.5 * ((answers[:, None] - means) / deviations) ** 2 - np.log(deviations)
         return np.asarray(np.exp(logs - logs.max(1, keepdims=True)))
+
+
+def with_response(target: Target, answers: Array, truth: Array, *, spread: float) -> Target:
+    """Return a target with the response of a network at the quantiles of the target.
+
+    Args:
+        target: Target whose quantiles are known.
+        answers: [N] means or medians that the network answers for validation images.
+        truth: [N] truths of these images.
+        spread: Factor of the widths, in addition to that of the target.
+    """
+    response = Response.measured(answers, truth, np.array(target.quantiles))
+    return structs.replace(
+        target,
+        spread=target.spread * spread,
+        mean_answers=tuple(response.means.tolist()),
+        deviations=tuple(response.deviations.tolist()),
+    )

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from msgspec import structs
 from numpy.typing import NDArray
 
 from zoo.data.question import Question, all_classes
@@ -18,7 +17,7 @@ from zoo.errors import DataError, UsageError, nearest
 from zoo.models.target import Target
 from zoo.plurals import counted
 from zoo.scores.distributions import FORMS, Form, climatology
-from zoo.scores.response import Response
+from zoo.scores.response import with_response
 from zoo.scores.schema import Measure, Measures
 from zoo.scores.stats import Array, share_interval
 from zoo.tasks.task import HEADLINE, Contributions, Estimated, Task
@@ -162,25 +161,17 @@ class Regress(Task):
             ) from error
 
     def calibrated(self, predictions: Tensor, truth: Tensor) -> tuple[Self, Tensor]:
-        """Return the task with a factor of the widths and the response to each target, both of these images.
-
-        Also returns the predictions with these widths.
-        """
+        """Return the task with width factors and responses of these images, and the predictions with these widths."""
         import torch
 
         from zoo.models.answer_units import widened
 
         answers, values = self._each(predictions.double().numpy()), truth.double().numpy()
         spread, middle = self.form.spread(answers, values), self.form.middle(answers)
-        targets = []
-        for k, one in enumerate(self.targets):
-            response = Response.measured(middle[:, k], values[:, k], np.array(one.quantiles))
-            targets.append(
-                structs.replace(
-                    one, spread=one.spread * float(spread[k]),
-                    mean_answers=tuple(response.means.tolist()), deviations=tuple(response.deviations.tolist()),
-                )
-            )  # fmt: skip
+        targets = [
+            with_response(one, middle[:, k], values[:, k], spread=float(spread[k]))
+            for k, one in enumerate(self.targets)
+        ]
         shaped = predictions.reshape(len(predictions), len(self.names), -1)
         factors = torch.as_tensor(spread, dtype=predictions.dtype)[:, None]
         return self._with(tuple(targets)), widened(shaped, factors).flatten(1)
