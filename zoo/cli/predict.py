@@ -74,8 +74,8 @@ def predict(
 
     Weights of the task anomaly answer a score for each image, and the share of normal validation images below it; those
     of the task regress answer an estimate with the ends of its 68 and 95 % intervals. --population joins all images to
-    one posterior of their mean, with the distribution of the training images divided out. An image further from the
-    training images of a classifier than 99.9 % of the validation images has the class "none of these".
+    one posterior of their mean, by how the network answered validation images of known truth. An image further from
+    the training images of a classifier than 99.9 % of the validation images has the class "none of these".
 
     WEIGHTS is a name such as p4m.modelA, a file, a run, or hf://owner/name. FILES are .npy, .npz, FITS, PNG, JPEG or
     .safetensors, folders of them, or - for a list of names on stdin. Unreadable files are listed and left out; the
