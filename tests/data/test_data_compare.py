@@ -58,7 +58,7 @@ def not_finite(scenes, instrument, **options):
 TINY = {"image_size": 16, "pixel_scale": 0.4, "over_sampling": 1}  # one ray, so that pixels have no sub-pixels
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
     path = tmp_path_factory.mktemp("plugins") / "engines.py"
     path.write_text(ENGINES)

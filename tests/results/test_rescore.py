@@ -58,7 +58,7 @@ def moody(probabilities, labels, calls=[]):
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def metrics(tmp_path_factory):
     """The plugins with the metrics."""
     path = tmp_path_factory.mktemp("plugin") / "sharemetric.py"

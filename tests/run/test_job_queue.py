@@ -36,7 +36,7 @@ def zoo_launchers():
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def host(tmp_path_factory):
     path = tmp_path_factory.mktemp("plugin") / "clusters.py"
     path.write_text(FILE)

@@ -22,7 +22,7 @@ def zoo_launchers():
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def host(tmp_path_factory):
     path = tmp_path_factory.mktemp("plugin") / "cluster.py"
     path.write_text(FILE)

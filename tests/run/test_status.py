@@ -32,7 +32,7 @@ def zoo_launchers():
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def plugin(tmp_path_factory):
     path = tmp_path_factory.mktemp("plugin") / "batches.py"
     path.write_text(FILE)

@@ -35,9 +35,9 @@ def log_loss(probabilities, labels):
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def file(tmp_path_factory):
-    """One file for all tests: a process loads a module of this name once."""
+    """One file for all tests: a process loads a module of this name once. So this fixture is of the session."""
     path = tmp_path_factory.mktemp("plugin") / "twovalues.py"
     path.write_text(METRIC)
     return path

@@ -47,7 +47,7 @@ def build(**sizes):
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def host(tmp_path_factory):
     path = tmp_path_factory.mktemp("plugin") / "halfnets.py"
     path.write_text(NETS)
