@@ -35,8 +35,8 @@ def pytest_xdist_auto_num_workers() -> int:
     return int(given) if given.isdigit() else usable_cores() + 1
 
 
-def pytest_collection_finish() -> None:
-    """Search for garbage from now on."""
+def pytest_runtestloop() -> None:
+    """Search for garbage from now on, in the workers and in the process that starts them."""
     gc.enable()
 
 

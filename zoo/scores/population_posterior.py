@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from zoo.errors import UsageError
 
 Array = NDArray[np.float64]
-LEVELS = (0.68, 0.95)
 LOCATIONS, SPREADS = 61, 25
 """Points of the grid of the population's parameters; it is refined about the posterior."""
 PASSES = 3
