@@ -13,12 +13,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from zoo.errors import LauncherError
 from zoo.paths import open_log
+from zoo_submitit import commands
 from zoo_submitit.ending import STOPPED, Ending, ending_path, write_ending
 
 LOG = "log.txt"
-_SECONDS = 60.0
-"""Time limit of a command of Slurm."""
 
 
 @dataclass(kw_only=True)
@@ -54,11 +54,8 @@ class RunCell:
         if first:
             ending_path(Path(self.folder), job_id).unlink(missing_ok=True)  # of a start before, or an earlier namesake
         code, detail, signals = self._run(submitit.JobEnvironment.USR_SIG)
-        if signals and code in (
-            -signal.SIGTERM,
-            -signal.SIGUSR1,
-        ):  # before the cell could listen: it goes on as after any other stop
-            code = STOPPED
+        if signals and code in (-signal.SIGTERM, -signal.SIGUSR1):
+            code = STOPPED  # before the cell could listen: it goes on as after any other stop
         if code == STOPPED and signals and first and self._start_again(job_id, signals):
             raise SystemExit(code)  # the job goes on: it has not ended
         if first:
@@ -90,8 +87,8 @@ class RunCell:
         if signals[0] == "SIGTERM" and not _is_preempted(job_id):
             return False
         try:
-            subprocess.run(["scontrol", "requeue", job_id], check=True, timeout=_SECONDS)
-        except (OSError, subprocess.SubprocessError) as error:
+            commands.output(["scontrol", "requeue", job_id])
+        except LauncherError as error:
             print(f"Slurm does not start the job again: {error}", flush=True)  # noqa: T201  (log of the job)
             return False
         return True
@@ -116,10 +113,8 @@ def _forwarded(process: subprocess.Popen[bytes], signals: list[str], before_end:
 def _is_preempted(job_id: str) -> bool:
     """Whether Slurm has sent SIGTERM since another job needs the node, and not since the job is cancelled."""
     try:
-        said = subprocess.run(
-            ["scontrol", "show", "job", "--oneliner", job_id], capture_output=True, text=True, timeout=_SECONDS
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
+        said = commands.output(["scontrol", "show", "job", "--oneliner", job_id])
+    except LauncherError:
         return False
     fields: dict[str, Any] = dict(word.split("=", 1) for word in said.split() if "=" in word)
     return fields.get("JobState") != "CANCELLED" and fields.get("PreemptTime", "None") not in ("None", "Unknown", "N/A")
