@@ -23,6 +23,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -231,15 +232,12 @@ def predict(folder: Path, weights: str, timeout: float) -> tuple[list[dict[str, 
             [sys.executable, "-m", "zoo", "predict", weights, str(folder), "--json", "--device", "cpu"],
             stdout=out, stderr=err, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
-        try:
-            code = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        late = threading.Timer(timeout, process.kill)
+        late.start()
+        _, status, usage = os.wait4(process.pid, 0)  # of this process alone, not of all that the caller has started
+        late.cancel()
+        code = process.returncode = os.waitstatus_to_exitcode(status)
+        peak = usage.ru_maxrss / 1024
         out.seek(0)
         err.seek(0)
         stdout, stderr = out.read().decode(), err.read().decode(errors="replace")

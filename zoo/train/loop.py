@@ -11,6 +11,7 @@ Stopped, they go on from their last complete epoch: no two of them may be at the
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -103,7 +104,15 @@ def make_fabric(device: torch.device, precision: Precision, team: Team = ALONE) 
         fabric.launch()
     except (ValueError, RuntimeError) as error:
         raise UsageError(f"{counted(team.size, 'process')} cannot be connected: {error}") from error
+    atexit.unregister(_disconnect)  # once for all cells
+    atexit.register(_disconnect)
     return fabric
+
+
+def _disconnect() -> None:
+    """Close the connection while Python runs: its threads, left to the end of the process, may abort it."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 class TrainingData(Protocol):
