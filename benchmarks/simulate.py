@@ -24,7 +24,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,7 @@ import torch
 from simulate_sides import Side, all_sides, random_scenes
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from zoo.environment import peak_memory_bytes
 from zoo.lensing.instrument import Instrument
 from zoo.lensing.scenes import Scenes
 from zoo.processor import usable_cores
@@ -172,7 +172,7 @@ def measure_memory(arguments: argparse.Namespace) -> float:
     instrument = Instrument(image_size=arguments.image_size)
     scenes = random_scenes(arguments.memory_images, masses=arguments.masses)
     render(scenes, instrument, device=arguments.device, compiled=True)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_memory_bytes() / 2**20
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from zoo.packages import library_versions
 from zoo.processor import processor_name, usable_cores
@@ -67,6 +69,11 @@ def peak_memory_bytes() -> int:
 
         if torch.cuda.is_initialized():
             return int(torch.cuda.max_memory_allocated())
+    # Linux: ru_maxrss counts the memory of the process that started this one as well, if that is larger.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     try:
         import resource
     except ImportError:  # Windows

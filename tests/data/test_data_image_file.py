@@ -158,16 +158,17 @@ HOSTILE = {
 }
 
 _PEAK = """
-import resource, sys
+import sys
 from pathlib import Path
 from zoo.data.image_file import Unreadable, read_npy
-start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+from zoo.environment import peak_memory_bytes
+start = peak_memory_bytes()
 for path in sys.argv[1:]:
     try:
         print(read_npy(Path(path)).array.shape)
     except Unreadable as error:
         print(error)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 1024)
+print((peak_memory_bytes() - start) / 2**20)
 """
 
 

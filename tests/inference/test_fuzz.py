@@ -43,8 +43,9 @@ def test_every_file_is_answered_or_named(script, tmp_path, run_dir, host):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in kB on Linux only")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the peak counts the parent process")
 def test_one_process_stays_within_its_memory(script):
     figures = script.measure(files=88, seed=2, weights="p4m.modelA")
-    assert script.is_good(figures), figures
+    assert script.wrong(figures) == {}, figures["stderr"]
     assert figures["images answered"] > 10
+    assert figures["peak memory, MB"] > 100
