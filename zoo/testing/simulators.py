@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from zoo.host import Host
     from zoo.lensing.scenes import Scenes
 
-IMAGES = 6
+IMAGES = 4
 INSTRUMENTS = (
     Instrument(image_size=32, pixel_scale=0.12),
     Instrument(image_size=33, pixel_scale=0.1, over_sampling=1, psf="none"),
@@ -70,9 +70,9 @@ class SimulatorSubject:
         pixels: NDArray[np.floating] = found.source.detach().cpu().numpy().copy()
         return pixels
 
-    def images(self, scenes: Scenes, instrument: Instrument) -> NDArray[np.floating]:
-        """Return the images of the case that `cases` has yielded last, rendered once for all checks."""
-        key = f"images {self.number}"
+    def images(self, scenes: Scenes, instrument: Instrument, *, time: int = 1) -> NDArray[np.floating]:
+        """Return the images of the case that `cases` has yielded last, rendered once (or twice) for all checks."""
+        key = f"images {self.number}, {time}"
         if key not in self.cached:
             self.cached[key] = self.render(scenes, instrument)
         found: NDArray[np.floating] = self.cached[key]
@@ -117,7 +117,7 @@ def renders(subject: SimulatorSubject) -> None:
         target = registry.load_target(subject.spec)
         found = target(scenes, instrument, device="cpu", expected_images=IMAGES)
         require(isinstance(found, Rendered), f"It returns a {type(found).__name__}, not a Rendered.")
-        images = subject.cached[f"images {subject.number}"] = found.source.detach().cpu().numpy().copy()
+        images = subject.cached[f"images {subject.number}, 1"] = found.source.detach().cpu().numpy().copy()
         shape = (IMAGES, instrument.image_size, instrument.image_size)
         require(images.shape == shape, f"Images of shape {images.shape}, not {shape}.")
         require(not (images == 0).all((1, 2)).any(), "An image is empty.")
@@ -137,7 +137,7 @@ def noiseless(subject: SimulatorSubject) -> None:
     """The same scenes give the same images twice: the core adds sky and noise."""
     subject.works()
     for instrument, scenes in subject.cases():
-        same = np.array_equal(subject.images(scenes, instrument), subject.render(scenes, instrument))
+        same = np.array_equal(subject.images(scenes, instrument), subject.images(scenes, instrument, time=2))
         require(same, "The same scenes give other images the second time.", hint="Draw no random numbers.")
 
 
@@ -146,7 +146,7 @@ def batch_independence(subject: SimulatorSubject) -> None:
     subject.works()
     for instrument, scenes in subject.cases():
         together = subject.images(scenes, instrument)
-        for some in (np.array([2, 3]), np.array([5]), np.array([4, 0, 1])):
+        for some in (np.array([2]), np.array([3, 0, 1])):
             alone = subject.render(scenes[some], instrument)
             require(np.array_equal(together[some], alone), "An image depends on its batch.")
 
@@ -156,7 +156,7 @@ def scenes_kept(subject: SimulatorSubject) -> None:
     subject.works()
     for instrument, scenes in subject.cases():
         before = copy.deepcopy(dict(arrays_of(scenes)))
-        subject.render(scenes, instrument)
+        subject.cached[f"images {subject.number}, 2"] = subject.render(scenes, instrument)
         for name, values in arrays_of(scenes):
             require(np.array_equal(values, before[name], equal_nan=True), f"It changes {name} of the scenes.")
 
@@ -164,7 +164,7 @@ def scenes_kept(subject: SimulatorSubject) -> None:
 def linear(subject: SimulatorSubject) -> None:
     """A source of twice the brightness gives images of twice the brightness."""
     subject.works()
-    instrument, scenes = INSTRUMENTS[0], lenses(np.arange(IMAGES), "conformance")
+    instrument, scenes = INSTRUMENTS[0], lenses(np.arange(2), "conformance")
     source: Any = scenes.source
     brighter = dataclasses.replace(scenes, source=dataclasses.replace(source, intensity=2 * source.intensity))
     once, twice = subject.render(scenes, instrument), subject.render(brighter, instrument)
@@ -181,9 +181,10 @@ def masses(subject: SimulatorSubject) -> None:
         raise NotApplicable("its spec declares no masses beside halo, shear and point masses")
     subject.works()
     for instrument, scenes in subject.cases():
-        together = subject.images(scenes, instrument)
+        some = np.arange(2)
+        together = subject.images(scenes, instrument)[some]
         for name in subject.spec.masses:
-            with_mass = subject.render(_with_mass(scenes, name), instrument)
+            with_mass = subject.render(_with_mass(scenes[some], name), instrument)
             require(bool(np.isfinite(with_mass).all()), f"Images of scenes with {name} are not finite.")
             seen = np.abs(with_mass - together).max((1, 2)) > 1e-3 * together.max((1, 2))
             require(bool(seen.all()), f"its spec declares masses={name!r}, but it renders the same images without them")
@@ -216,5 +217,5 @@ def _with_mass(scenes: Scenes, name: str) -> Scenes:
 
 
 CHECKS = named(
-    signature, renders, finite, noiseless, batch_independence, scenes_kept, linear, masses, global_state,
+    signature, renders, finite, scenes_kept, noiseless, batch_independence, linear, masses, global_state,
 )  # fmt: skip

@@ -226,6 +226,19 @@ def test_no_images():
     assert all(len(values) == 0 for values in every_leaf(scenes).values())
 
 
+def test_a_drawn_slope_of_the_masses_is_stored_for_subhaloes():
+    """Steeper mass functions hold a smaller share of their mass in the heaviest sub-halo."""
+    drawn = sample("modelA", count=3000, beta="U(-1.9, -0.3)", subhalo_mass_fraction=0.04)
+    assert "subhalo_mass_slope" not in sample("modelA").parameters
+    slope, subhalo = drawn.parameters["subhalo_mass_slope"], drawn.label == SUBHALO
+    np.testing.assert_array_equal(np.isfinite(slope), subhalo)
+    assert -1.9 <= np.nanmin(slope) < -1.8 < -0.4 < np.nanmax(slope) <= -0.3
+    squared = drawn.points.einstein_radius[subhalo] ** 2
+    heaviest = squared.max(1) / squared.sum(1)
+    steep = slope[subhalo] < np.nanmedian(slope)
+    assert heaviest[steep].mean() > 1.5 * heaviest[~steep].mean()
+
+
 def test_a_drawn_mass_scale_is_stored_and_changes_nothing_but_the_masses():
     """The draw of an image multiplies all of its masses; one number for all images adds no column."""
     mixed, plain = sample("modelA", mass_scale="U(1, 4)"), sample("modelA", mass_scale=1.0)

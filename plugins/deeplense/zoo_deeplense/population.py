@@ -131,9 +131,10 @@ class LensPopulation:
             "shear": shear,
             "shear_angle": shear_angle,
         }
-        scale = self.priors["mass_scale"]
-        if scale is not None and scale.form != "Fixed":  # one number for all images stands in the recipe
+        if self._varies("mass_scale"):
             parameters["mass_scale"] = self._draw("mass_scale", draws)
+        if self._varies("beta"):
+            parameters["subhalo_mass_slope"] = np.where(label == SUBHALO, self._draw("beta", draws), np.nan)
         scenes = Scenes(
             label=label,
             halo=Isothermal(
@@ -169,6 +170,11 @@ class LensPopulation:
     def _draw(self, name: str, draws: Draws) -> Array:
         """Return [n] values of a parameter, NaN where it is unset."""
         return self._draw_slots(name, draws, slots=1)[:, 0]
+
+    def _varies(self, name: str) -> bool:
+        """Whether a parameter differs between images; one number for all of them stands in the recipe."""
+        prior = self.priors[name]
+        return prior is not None and prior.form != "Fixed"
 
     def _draw_slots(self, name: str, draws: Draws, *, slots: int) -> Array:
         """Return [n, slots] values of a parameter, NaN where it is unset."""
