@@ -22,6 +22,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo import registry
+from zoo.host import load_plugins
 from zoo.inference.population import draw_population
 from zoo.results.find import good_result
 from zoo.results.schema import Finished
@@ -30,8 +32,9 @@ from zoo.scores.population_posterior import PopulationPosterior, population_post
 from zoo.scores.response import Response
 from zoo.scores.schema import Measures
 from zoo.scores.stats import share_interval
+from zoo.specs import DatasetSpec
 
-RESULT = Path(__file__).parent / "results/regression.md"
+RESULTS = Path(__file__).parent / "results"
 QUANTILES = 33
 LEVELS = (0.68, 0.95)
 LEAST_EFFECTIVE = 4
@@ -123,9 +126,13 @@ def record(
     cell = result.cell
     yield f"# Regression of {target.name.replace('_', ' ')}, and of populations"
     yield ""
+    spec = registry.find(load_plugins(), DatasetSpec, cell.data)
+    usual = {**spec.params, **spec.budgets.get(cell.budget, {})}
+    changed = [f"{name}={value}" for name, value in cell.recipe.params.items() if usual.get(name) != value]
     yield (
         f"{cell.model}, seed {cell.seed}, {cell.training['epochs']} epochs, learning rate {cell.training['lr']:g}, "
-        f"from {cell.training['init'] or 'random weights'}; task `{cell.task}` on {cell.data}, "
+        f"from {cell.training['init'] or 'random weights'}; task `{cell.task}` on "
+        f"{cell.data}{' with ' if changed else ''}{', '.join(changed)}, "
         f"{result.data.image_shape[1]} x {result.data.image_shape[2]} pixels; {counts['train']:,} training, "
         f"{counts['val']:,} validation and {counts['test']:,} test images; run {result.run_id}."
     )
@@ -188,15 +195,19 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--picture", type=Path)
     given = parser.parse_args()
+    result = good_result(given.run)
     lines = []
     for line in record(
-        good_result(given.run), count=given.populations, lenses=tuple(given.lenses), of=tuple(given.of),
+        result, count=given.populations, lenses=tuple(given.lenses), of=tuple(given.of),
         seed=given.seed, picture=given.picture,
     ):  # fmt: skip
         print(line, flush=True)
         lines.append(line)
     if given.write:
-        RESULT.write_text("\n".join(line.rstrip() for line in lines) + "\n", encoding="utf-8")
+        [target] = result.targets
+        (RESULTS / f"regression_{target.name}.md").write_text(
+            "\n".join(line.rstrip() for line in lines) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":
