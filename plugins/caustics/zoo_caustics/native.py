@@ -1,4 +1,4 @@
-"""Images of Sersic sources on a CPU, by the C++ file beside this module: all that an image takes in one pass."""
+"""Images of Sersic sources and pictures on a CPU, by the C++ file beside this module: an image in one pass."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zoo.native import load_native
 from zoo_caustics.extended import Extended
 from zoo_caustics.fused import image_constants
 from zoo_caustics.psf import psf_convolution
-from zoo_caustics.rays import brightness_eager
+from zoo_caustics.rays import brightness_eager, brightness_of_pictures
 
 if TYPE_CHECKING:
     from zoo.lensing.instrument import Instrument
@@ -55,7 +55,8 @@ def native_library() -> Library | None:
 def native_painter(library: Library, instrument: Instrument) -> Draw:
     """Return a function of parameters [n, 15], masses [p, n, 3] and their counts [n] that gives [n, H, W] float32.
 
-    Given extended masses, it adds their deflection.
+    Given also pictures [n, h, w], it draws those, with parameters [n, 11]; given extended masses, it adds their
+    deflection.
 
     An image is the work of one thread, and a thread that is done takes the next: a program beside this one costs its
     share of the cores and no more. As many threads as torch has.
@@ -73,9 +74,11 @@ def native_painter(library: Library, instrument: Instrument) -> Draw:
         parameters: NDArray[np.float64],
         masses: NDArray[np.float64],
         counts: NDArray[np.int64],
+        pictures: NDArray[np.float64] | None = None,
         extended: Extended | None = None,
     ) -> Tensor:
-        constants = np.ascontiguousarray(image_constants(parameters), np.float32)
+        as_sersic = parameters if pictures is None else _picture_as_sersic(parameters)
+        constants = np.ascontiguousarray(image_constants(as_sersic), np.float32)
         table = np.ascontiguousarray(masses.transpose(1, 0, 2), np.float32)
         images = np.empty((len(parameters), size, size), np.float32)
 
@@ -84,6 +87,7 @@ def native_painter(library: Library, instrument: Instrument) -> Draw:
             _render(
                 library, constants[chosen], table[chosen], counts[chosen], axes, pixels=padded,
                 taps=taps if separable else None, radius=radius, out=images[chosen],
+                pictures=None if pictures is None else pictures[chosen],
                 extended=None if extended is None else native_extended(extended[torch.arange(len(parameters))[chosen]]),
             )  # fmt: skip
 
@@ -101,13 +105,15 @@ def native_painter(library: Library, instrument: Instrument) -> Draw:
         parameters: NDArray[np.float64],
         masses: NDArray[np.float64],
         counts: NDArray[np.int64],
+        pictures: NDArray[np.float64] | None = None,
         extended: Extended | None = None,
     ) -> Tensor:
         images = torch.empty(len(parameters), instrument.image_size, instrument.image_size)
         for start in range(0, len(parameters), together):
             chosen = slice(start, start + together)
             some = None if extended is None else extended[torch.arange(len(parameters))[chosen]]
-            images[chosen] = convolve(draw(parameters[chosen], masses[:, chosen], counts[chosen], some))
+            shown = None if pictures is None else pictures[chosen]
+            images[chosen] = convolve(draw(parameters[chosen], masses[:, chosen], counts[chosen], shown, some))
         return images
 
     return draw_and_convolve
@@ -127,6 +133,13 @@ def native_extended(masses: Extended) -> list[NDArray[np.float32]]:
     return [np.ascontiguousarray(table.numpy(), np.float32) for table in tables]
 
 
+def _picture_as_sersic(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return [n, 15] numbers in the places of a Sersic source from the [n, 11] of `picture_parameters`, see rays.cpp."""
+    *lens, x, y, angle, pixel_scale = parameters.T
+    one = np.ones_like(x)
+    return np.stack([*lens, x, y, one, angle, one, pixel_scale, one, one], axis=1)
+
+
 def _render(
     library: Library,
     constants: NDArray[np.float32],
@@ -138,9 +151,10 @@ def _render(
     taps: NDArray[np.float64] | None,
     radius: int,
     out: NDArray[np.float32],
+    pictures: NDArray[np.float64] | None = None,
     extended: list[NDArray[np.float32]] | None = None,
 ) -> None:
-    """Call `zoo_render_sersic`, whose comment describes the arguments."""
+    """Call `zoo_render`, whose comment describes the arguments."""
 
     def address(array: NDArray[np.generic] | None) -> ctypes.c_void_p:
         return ctypes.c_void_p(None if array is None else array.ctypes.data)
@@ -149,10 +163,13 @@ def _render(
         return ctypes.c_int64(value)
 
     multipoles, centres, pulls = (None, None, None) if extended is None else extended
-    library.zoo_render_sersic(
+    height, width = (0, 0) if pictures is None else pictures.shape[1:]
+    bordered = None if pictures is None else np.pad(pictures.astype(np.float32), ((0, 0), (1, 1), (1, 1)))
+    library.zoo_render(
         number(len(constants)), address(constants), address(masses), address(counts), number(masses.shape[1]),
         address(multipoles), address(centres), address(pulls), number(0 if pulls is None else pulls.shape[1]),
-        address(axes[0]), address(axes[1]), number(pixels), number(len(axes[0]) // pixels),
+        address(bordered), number(height), number(width), address(axes[0]), address(axes[1]), number(pixels),
+        number(len(axes[0]) // pixels),
         address(taps), number(radius), address(out),
     )  # fmt: skip
 
@@ -169,15 +186,23 @@ def _largest_error(library: Library) -> float:
     ray = torch.as_tensor(axis, dtype=torch.float64)
     largest = 0.0
     multipoles, haloes = (torch.full(shape, 0.3, dtype=torch.float64) for shape in ((2, 6), (2, 2, 5)))
+    pictures = np.random.default_rng(1).uniform(0, 1, (2, 6, 5))
+    drawn = np.concatenate([parameters[:, :7], np.full((2, 4), 0.2)], axis=1)
     for extended in (None, Extended(multipoles=0.1 * multipoles, haloes=haloes)):
-        found = np.empty((2, side, side), np.float32)
-        _render(
-            library, image_constants(parameters).astype(np.float32), table, np.array([3, 2]), [axis, axis],
-            pixels=side, taps=None, radius=0, out=found,
-            extended=None if extended is None else native_extended(extended),
-        )  # fmt: skip
-        expected = brightness_eager(
-            torch.as_tensor(parameters), torch.as_tensor(masses), ray[None, :], ray[:, None], extended
-        )
-        largest = max(largest, float((torch.from_numpy(found) - expected).abs().max() / expected.max()))
+        for shown in (None, pictures):
+            numbers = parameters if shown is None else _picture_as_sersic(drawn)
+            found = np.empty((2, side, side), np.float32)
+            _render(
+                library, image_constants(numbers).astype(np.float32), table, np.array([3, 2]), [axis, axis],
+                pixels=side, taps=None, radius=0, out=found, pictures=shown,
+                extended=None if extended is None else native_extended(extended),
+            )  # fmt: skip
+            rays, weights = (ray[None, :], ray[:, None]), torch.as_tensor(masses)
+            if shown is None:
+                expected = brightness_eager(torch.as_tensor(parameters), weights, *rays, extended)
+            else:
+                expected = brightness_of_pictures(
+                    torch.as_tensor(drawn), weights, torch.as_tensor(shown), *rays, extended
+                )
+            largest = max(largest, float((torch.from_numpy(found) - expected).abs().max() / expected.max()))
     return largest

@@ -1,4 +1,4 @@
-// Images of scenes with a Sersic source, each in one pass over its rays: the formulas of zoo_caustics.fused, which are
+// Images of scenes with a Sersic source or a picture, each in one pass over its rays: the formulas of zoo_caustics.fused, which are
 // caustics' (Stone et al. 2024, arXiv:2406.15542). Compiled by zoo.native. One thread; an image depends on its own
 // arguments only.
 //
@@ -173,14 +173,42 @@ struct Extended {  // masses of one scene that are not points, see zoo_caustics.
     }
 };
 
+struct Picture {  // source of one scene, with a border of one pixel of 0
+    const float* pixels;  // [height + 2, width + 2]; null for a Sersic source
+    int64_t height, width;
+
+    // Bilinear between the pixels, 0 beyond them; the position in pixels from the middle of the picture.
+    Vec at(Vec column, Vec row) const {
+        const Vec from_left = column + 0.5f * static_cast<float>(width + 1);
+        const Vec from_top = row + 0.5f * static_cast<float>(height + 1);
+        Vec found;
+        for (int k = 0; k < LANES; ++k) {
+            const float x = from_left[k], y = from_top[k];
+            if (!(x > 0.0f && x < static_cast<float>(width + 1) && y > 0.0f && y < static_cast<float>(height + 1))) {
+                found[k] = 0.0f;
+                continue;
+            }
+            const int64_t left = static_cast<int64_t>(x), top = static_cast<int64_t>(y);
+            const float share_x = x - static_cast<float>(left), share_y = y - static_cast<float>(top);
+            const float* upper = pixels + top * (width + 2) + left;
+            const float* lower = upper + width + 2;
+            const float above = upper[0] + share_x * (upper[1] - upper[0]);
+            const float below = lower[0] + share_x * (lower[1] - lower[0]);
+            found[k] = above + share_y * (below - above);
+        }
+        return found;
+    }
+};
+
 // Two masses seen from the rays of a row: positions, squared Einstein radii, and distances along y.
 struct Pair {
     float x_1, x_2, strength_1, strength_2, y_1, y_2, square_1, square_2;
 };
 
 // The brightness of the rays at x in the row at y.
-template <bool SPHERE, bool EXTENDED>
-inline Vec brightness(const Constants& c, const std::vector<Pair>& pairs, const Extended& extended, Vec x, float y) {
+template <bool SPHERE, bool EXTENDED, bool PICTURE>
+inline Vec brightness(const Constants& c, const std::vector<Pair>& pairs, const Extended& extended,
+                      const Picture& picture, Vec x, float y) {
     Vec pull_x = Vec{}, pull_y = Vec{};
     for (const Pair& pair : pairs) {
         const Vec from_1 = x - pair.x_1, from_2 = x - pair.x_2;
@@ -212,6 +240,7 @@ inline Vec brightness(const Constants& c, const std::vector<Pair>& pairs, const 
     const Vec offset_y = (y - halo_y) - (x * c.gamma_2 - c.gamma_1 * y) - pull_y - c.source_y;
     const Vec major = offset_x * c.source_cos + offset_y * c.source_sin;
     const Vec minor = (offset_y * c.source_cos - offset_x * c.source_sin) * c.inverse_ratio;
+    if (PICTURE) return picture.at(major, minor);
     const Vec square = major * major + minor * minor;
     const Vec power = exponential(c.exponent * logarithm(square));
     return c.intensity * exponential(c.b - c.b * (square < 1.2e-38f ? Vec{} : power));
@@ -240,9 +269,9 @@ struct Masses {  // those of one scene
 };
 
 // Writes the mean over the rays of each pixel to means [pixels, pixels]; x and y hold pixels * over rays each.
-template <bool SPHERE, bool EXTENDED>
-void mean_brightness(const Constants& c, const Masses& masses, const Extended& extended, const float* x, const float* y,
-                     int64_t pixels, int64_t over, float* means) {
+template <bool SPHERE, bool EXTENDED, bool PICTURE>
+void mean_brightness(const Constants& c, const Masses& masses, const Extended& extended, const Picture& picture,
+                     const float* x, const float* y, int64_t pixels, int64_t over, float* means) {
     const int64_t rays = pixels * over, vectors = (rays + LANES - 1) / LANES;
     std::vector<float> padded(vectors * LANES, 0.0f), sums(vectors * LANES);
     std::copy(x, x + rays, padded.begin());
@@ -253,8 +282,8 @@ void mean_brightness(const Constants& c, const Masses& masses, const Extended& e
         for (int64_t row = pixel * over; row < (pixel + 1) * over; ++row) {
             masses.seen_from(y[row], pairs);
             for (int64_t i = 0; i < vectors * LANES; i += LANES)
-                store(&sums[i],
-                      load(&sums[i]) + brightness<SPHERE, EXTENDED>(c, pairs, extended, load(&padded[i]), y[row]));
+                store(&sums[i], load(&sums[i]) + brightness<SPHERE, EXTENDED, PICTURE>(c, pairs, extended, picture,
+                                                                                       load(&padded[i]), y[row]));
         }
         for (int64_t column = 0; column < pixels; ++column) {
             float sum = 0.0f;
@@ -288,13 +317,19 @@ void convolve(const float* image, int64_t size, const double* taps, int64_t radi
 // constants: [images, 18]; masses: [images, places, 3], of which the first counts[image] are there.
 // multipoles: [images, 6], or null where no scene has extended masses; then centres: [images, haloes, 2] and
 // pulls: [images, haloes, TABLE] of truncated haloes, 0 where there is none.
+// pictures: [images, height + 2, width + 2] with a border of 0, or null for Sersic sources. Of the constants a picture takes
+// position and angle, with the size of its pixels as effective radius, and an axis ratio of 1.
 // x, y: [pixels * over] positions of the rays; pixels is that of an image padded for the PSF.
 // taps: [2 radius + 1] of a symmetric PSF that is their outer product; where it is null, out is padded and not convolved.
 // out: [images, pixels - 2 radius, pixels - 2 radius].
-extern "C" void zoo_render_sersic(int64_t images, const float* constants, const float* masses, const int64_t* counts,
-                                  int64_t places, const float* multipoles, const float* centres, const float* pulls,
-                                  int64_t haloes, const float* x, const float* y, int64_t pixels, int64_t over,
-                                  const double* taps, int64_t radius, float* out) {
+extern "C" void zoo_render(int64_t images, const float* constants, const float* masses, const int64_t* counts,
+                           int64_t places, const float* multipoles, const float* centres, const float* pulls,
+                           int64_t haloes, const float* pictures, int64_t height, int64_t width, const float* x,
+                           const float* y, int64_t pixels, int64_t over, const double* taps, int64_t radius, float* out) {
+    decltype(&mean_brightness<true, true, true>) ways[] = {
+        mean_brightness<false, false, false>, mean_brightness<false, false, true>, mean_brightness<false, true, false>,
+        mean_brightness<false, true, true>,   mean_brightness<true, false, false>, mean_brightness<true, false, true>,
+        mean_brightness<true, true, false>,   mean_brightness<true, true, true>};
     const int64_t kept = taps ? pixels - 2 * radius : pixels;
     std::vector<float> means(taps ? pixels * pixels : 0);
     for (int64_t image = 0; image < images; ++image) {
@@ -306,10 +341,11 @@ extern "C" void zoo_render_sersic(int64_t images, const float* constants, const 
         Extended extended{nullptr, nullptr, nullptr, 0};
         if (multipoles)
             extended = {multipoles + image * 6, centres + image * haloes * 2, pulls + image * haloes * TABLE, haloes};
+        Picture picture{nullptr, height, width};
+        if (pictures) picture.pixels = pictures + image * (height + 2) * (width + 2);
         const bool sphere = c.ellipse == 0.0f;
-        const auto draw = multipoles ? (sphere ? mean_brightness<true, true> : mean_brightness<false, true>)
-                                     : (sphere ? mean_brightness<true, false> : mean_brightness<false, false>);
-        draw(c, own, extended, x, y, pixels, over, sums_to);
+        ways[4 * sphere + 2 * (multipoles != nullptr) + (pictures != nullptr)](c, own, extended, picture, x, y, pixels,
+                                                                              over, sums_to);
         if (taps) convolve(means.data(), pixels, taps, radius, to);
     }
 }

@@ -50,7 +50,8 @@ def render(
 
     The lens equation is beta = theta - alpha(halo) - alpha(shear) - sum alpha(masses). Pixel values are means over the
     pixel's rays, then convolved with the PSF. Image i depends on scene i, the instrument, the kind of device and the
-    choice of path (compiled or not) only. Pictures are never compiled, nor are multipoles and truncated haloes on CUDA.
+    choice of path (compiled or not) only. On CUDA, pictures, multipoles and truncated
+    haloes are never compiled.
 
     Args:
         scenes: Scenes of n images.
@@ -77,7 +78,7 @@ def render(
         compiled = pays_to_compile(rays_per_image=rays_per_image, images=images, device_type=work.type)
     eager = _painter(instrument, device=work, dtype=dtype, fused=None)
     draw = (_compiled_painter(instrument, device=work) if compiled and dtype == torch.float32 else None) or eager
-    draw_source = eager if isinstance(scenes.source, PixelSource) else draw
+    draw_source = eager if isinstance(scenes.source, PixelSource) and work.type == "cuda" else draw
     with torch.no_grad():
         extended = extended_scenes(scenes)
         if extended.any():
@@ -110,7 +111,7 @@ def _draw_source(draw: Callable[..., Tensor], scenes: Scenes, *, device: torch.d
 
 
 def _compiled_painter(instrument: Instrument, *, device: torch.device) -> Callable[..., Tensor] | None:
-    """Return what `_painter` does for Sersic sources and points, compiled; None where that fails."""
+    """Return what `_painter` does (on CUDA: for Sersic sources and points), compiled; None where that fails."""
     if device.type == "cpu":
         library = native_library()
         return None if library is None else native_painter(library, instrument)
