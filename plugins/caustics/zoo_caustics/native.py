@@ -134,7 +134,7 @@ def native_extended(masses: Extended) -> list[NDArray[np.float32]]:
 
 
 def _picture_as_sersic(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return [n, 15] numbers in the places of a Sersic source from the [n, 11] of `picture_parameters`, see rays.cpp."""
+    """Return [n, 15] numbers of a Sersic source from the [n, 11] of `picture_parameters`, see rays.cpp."""
     *lens, x, y, angle, pixel_scale = parameters.T
     one = np.ones_like(x)
     return np.stack([*lens, x, y, one, angle, one, pixel_scale, one, one], axis=1)
