@@ -234,6 +234,16 @@ def zoo(capsys):
     return run
 
 
+def test_the_plan_shows_the_channels(capsys, tmp_path):
+    files = [word for path in PLUGINS for word in ("--plugin", str(path))]
+    with pytest.raises(SystemExit):
+        main(
+            [*files, "bench", "--model", "toyzoo/tiny", "--data", "toysky/discs", "--simulator", "painter", "--set",
+             "data.channels=image,doubled", "--budget", "smoke", "--store", str(tmp_path), "--dry-run"]
+        )  # fmt: skip
+    assert "channels image, doubled" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.slow
 def test_commands_from_simulation_to_prediction(zoo, tmp_path, monkeypatch):
     run_cells_here(monkeypatch)
