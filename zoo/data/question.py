@@ -28,12 +28,14 @@ class Question:
         trained_on: Indices in `classes` whose images are in the training and validation splits; empty for all.
         targets: Stored truths that are estimated (`zoo.data.targets`); the test split, too, holds images of
             `trained_on` only then.
+        auxiliary: Stored truths that a network estimates beside them while it trains; of the training split only.
     """
 
     classes: tuple[str, ...]
     merged: tuple[int, ...]
     trained_on: tuple[int, ...] = ()
     targets: tuple[str, ...] = ()
+    auxiliary: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> tuple[int, ...]:
@@ -58,12 +60,15 @@ class Question:
         """Return a split of the data set with these labels and targets; of training and validation, the allowed images.
 
         Raises:
-            UsageError: A target is not stored beside the images.
+            UsageError: A target or an auxiliary truth is not stored beside the images.
             DataError: A target is undefined for an image.
         """
         asked = replace(split, classes=self.classes, labels=self.labels(split.labels))
         if len(kept := self.of_split(split.name)) < len(self.classes):
             asked = asked.select(np.flatnonzero(np.isin(asked.labels, kept)))
+        if self.auxiliary and split.name == "train":
+            beside = target_values(self.auxiliary, parameters=asked.parameters, truth=asked.truth)
+            asked = replace(asked, auxiliary=beside)
         if not self.targets:
             return asked
         values = target_values(self.targets, parameters=asked.parameters, truth=asked.truth)

@@ -30,6 +30,7 @@ class Split:
         ids: N texts.
         parameters: Scene parameters: name -> [N] float64.
         targets: [N, T] truths that a task estimates; None where it asks for labels.
+        auxiliary: [N, T] truths that a network estimates beside them while it trains, NaN where undefined.
         truth: Scenes of simulated images, as `zoo.data.truth` stores them; empty for others.
 
     Raises:
@@ -43,6 +44,7 @@ class Split:
     ids: list[str]
     parameters: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     targets: NDArray[np.float64] | None = None
+    auxiliary: NDArray[np.float64] | None = None
     truth: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -64,8 +66,14 @@ class Split:
 
     @property
     def asked(self) -> NDArray[Any]:
-        """What a task asks of the images: labels [N], or targets [N, T] in float32."""
-        return np.asarray(self.labels, np.int64) if self.targets is None else self.targets.astype(np.float32)
+        """What a network is asked of the images: labels [N], or targets [N, T] in float32.
+
+        With auxiliary truths, these follow in further columns, and a label is the first one.
+        """
+        asked = np.asarray(self.labels, np.int64) if self.targets is None else self.targets.astype(np.float32)
+        if self.auxiliary is None:
+            return asked
+        return np.column_stack([asked.astype(np.float32), self.auxiliary.astype(np.float32)])
 
     @property
     def images(self) -> NDArray[np.float32]:
@@ -104,6 +112,7 @@ class Split:
             ids=[self.ids[i] for i in index],
             parameters={name: values[index] for name, values in self.parameters.items()},
             targets=None if self.targets is None else self.targets[index],
+            auxiliary=None if self.auxiliary is None else self.auxiliary[index],
             truth=truth_arrays(self.scenes(index)) if OFFSET in self.truth else {},
         )
 

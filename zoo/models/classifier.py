@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zoo import registry
 from zoo.errors import TrainingError
 from zoo.models.answer_units import AnswerUnits
+from zoo.models.auxiliary import AuxiliaryHead
 from zoo.models.network import build_network
 from zoo.models.own_training import check_loss
 from zoo.specs import ModelSpec
@@ -36,6 +37,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.network = network
         self.units: AnswerUnits | None = None
+        self.auxiliary: AuxiliaryHead | None = None
         self.register_buffer("mean", torch.zeros(channels, 1, 1))
         self.register_buffer("std", torch.ones(channels, 1, 1))
 
@@ -56,7 +58,8 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor, labels: Tensor | None = None, turn: int | None = None) -> Tensor:
         """Return predictions [N, K] for raw images [N, C, H, W]; with labels, the network's own loss.
 
-        The loss is a part of `forward` because precision and gradients over several processes hold for it alone.
+        In training with auxiliary truths, these follow in further columns. The loss is a part of `forward` because
+        precision and gradients over several processes hold for it alone.
 
         Args:
             images: Raw images.
@@ -68,8 +71,14 @@ class Classifier(nn.Module):
         if labels is not None:
             loss = network.loss if turn is None else partial(network.training_losses, turn=turn)
             return check_loss(loss(standardised, labels), name=type(self.network).__name__)
-        answers = with_columns(network(standardised), images=images)
-        return answers if self.units is None else self.units(answers)
+        beside: list[Tensor] = []
+        if self.auxiliary is not None and self.training:
+            answers, *beside = self.auxiliary.predict(network, standardised)
+        else:
+            answers = network(standardised)
+        answers = with_columns(answers, images=images)
+        answers = answers if self.units is None else self.units(answers)
+        return torch.cat([answers, *beside], dim=1) if beside else answers
 
 
 def with_columns(predictions: Tensor, *, images: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from zoo.plan.overrides import (
     hparam,
     of_training_images,
 )
-from zoo.plan.parts import part_ids, resolve_parts
+from zoo.plan.parts import check_auxiliary, part_ids, resolve_parts
 from zoo.plan.phases import budget_phases_of, make_phases, phases_epochs
 from zoo.plan.problem import benchmark_recipe, numbers_of_images
 from zoo.plan.recipes import recipe_of_folder, try_population
@@ -108,7 +108,8 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             needed = {split: size for split, size in sizes.items() if split != "train" or not stream}
             recipe = recipe_of_folder(dataset, recipe, request.images, needed)
             images = {split: folder_digest(request.images, split, size) for split, size in needed.items()}
-        asked, task, left_out = completed(asked, dataset, try_population(host, dataset, recipe))
+        scenes = try_population(host, dataset, recipe)
+        asked, task, left_out = completed(asked, dataset, scenes)
         if left_out:
             note(f"{dataset.id}: {left_out}")
         if request.images is not None and budget_phases_of(dataset, recipe, settings=settings, budget=budget, epochs=1):
@@ -135,6 +136,8 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                 training = resolve_parts(host, training, task=asked.name)
             resolved = None if model.fits_itself else TrainingSettings(**training)
             recorded = {} if resolved is None else resolved.recorded()
+            if resolved is not None and resolved.auxiliary:
+                check_auxiliary(resolved, scenes, data=dataset.id)
             if resolved is not None and resolved.new_noise:
                 _check_new_noise(dataset, request, recipe, stream=stream)
             epochs = 0 if resolved is None else resolved.epochs

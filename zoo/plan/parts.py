@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.errors import UsageError, nearest
-from zoo.plan.settings import BUILT_IN
+from zoo.plan.settings import BUILT_IN, TrainingSettings
 from zoo.specs import AugmentationSpec, LossSpec, OptimizerSpec, Spec
 
 if TYPE_CHECKING:
     from zoo.host import Host
+    from zoo.lensing.scenes import Scenes
 
 KINDS: Mapping[str, type[Spec]] = {"augment": AugmentationSpec, "optimizer": OptimizerSpec, "loss": LossSpec}
 """Setting -> kind of its specs."""
@@ -47,6 +48,29 @@ def resolve_parts(host: Host, training: Mapping[str, Any], *, task: str) -> dict
                     hint="Leave out one of the two.",
                 )
     return resolved
+
+
+def check_auxiliary(settings: TrainingSettings, scenes: Scenes | None, *, data: str) -> None:
+    """Refuse auxiliary truths that the training images will not have.
+
+    Args:
+        settings: Settings of a training with auxiliary truths.
+        scenes: Some scenes of the data set; None where images exist already, whose truths are checked by the training.
+        data: Id of the data set.
+
+    Raises:
+        UsageError: A truth is not stored or turns with the image, or the training images are streamed.
+    """
+    if settings.stream:
+        raise UsageError(
+            f"auxiliary={settings.auxiliary} needs stored truths; a stream keeps the labels only.",
+            hint="Leave out one of the two. Stored images with new noise: --set new_noise=true",
+        )
+    if scenes is not None:
+        from zoo.data.targets import target_values
+        from zoo.data.truth import truth_arrays
+
+        target_values(settings.auxiliary_names, parameters=scenes.parameters, truth=truth_arrays(scenes), data=data)
 
 
 def find_part(host: Host, name: str, value: Any) -> Spec:

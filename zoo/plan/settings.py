@@ -43,6 +43,9 @@ class TrainingSettings:
             `zoo.data.new_noise`.
         optimizer: Optimiser of a plugin, as "ID@VERSION"; empty: AdamW, or those of a network that trains in turns.
         loss: Loss of a plugin, as "ID@VERSION"; empty: that of the task, or of a network that brings its own.
+        auxiliary: Stored truths, separated by commas, that the network estimates beside its task while it trains;
+            see `zoo.models.auxiliary`.
+        auxiliary_weight: Weight of their loss.
     """
 
     epochs: Annotated[int, Meta(ge=1, le=100_000)] = 10
@@ -60,6 +63,8 @@ class TrainingSettings:
     new_noise: bool = False
     optimizer: Annotated[str, Meta(pattern=f"^({PART})?$")] = ""
     loss: Annotated[str, Meta(pattern=f"^({PART})?$")] = ""
+    auxiliary: Annotated[str, Meta(pattern=r"^([^,\s]+(,[^,\s]+)*)?$")] = ""
+    auxiliary_weight: Annotated[float, Meta(ge=0, le=1e6)] = 0.5
 
     def __post_init__(self) -> None:
         for name, kind in _kinds().items():
@@ -68,6 +73,11 @@ class TrainingSettings:
                 msgspec.convert(value, kind)
             except msgspec.ValidationError as error:
                 raise UsageError(_explain(name, value, kind)) from error
+
+    @property
+    def auxiliary_names(self) -> tuple[str, ...]:
+        """Names of the auxiliary truths."""
+        return tuple(self.auxiliary.split(",")) if self.auxiliary else ()
 
     def recorded(self) -> dict[str, Any]:
         """Return the settings as a cell keeps them: without those that came later, where they are the defaults."""
@@ -90,6 +100,8 @@ def _explain(name: str, value: Any, kind: Any) -> str:
     if base is str and name in BUILT_IN:
         allowed = BUILT_IN[name]
         return f"{name}={value!r} is not one of {', '.join(allowed)}, or of a plugin.{nearest(str(value), allowed)}"
+    if name == "auxiliary":
+        return f"auxiliary={value!r} must be names of stored truths, separated by commas."
     if base is str:
         return f"{name}={value!r} must be the 'sha256:...' of a file of weights, or empty."
     if base is int:
@@ -97,7 +109,7 @@ def _explain(name: str, value: Any, kind: Any) -> str:
     return f"{name}={value!r} must be a number from {limits.ge:g} to {math.inf if limits.le is None else limits.le:g}."
 
 
-LATER: dict[str, Any] = {"new_noise": False, "optimizer": "", "loss": ""}
+LATER: dict[str, Any] = {"new_noise": False, "optimizer": "", "loss": "", "auxiliary": "", "auxiliary_weight": 0.5}
 """Settings that came later, with their defaults: run ids of trainings without them still hold."""
 SETTING_NAMES = tuple(field.name for field in fields(TrainingSettings))
 CHOICES = {name: get_args(kind) for name, kind in _kinds().items() if get_origin(kind) is Literal}

@@ -118,7 +118,7 @@ def _table(
     return ResultTable(title=title, columns=columns, rows=rows, notes=notes, other_scores=others)
 
 
-_STATED = {"lr", "weight_decay", "new_noise", "stream"}
+_STATED = {"lr", "weight_decay", "new_noise", "stream", "auxiliary"}
 """Settings that stand in every row already."""
 
 
@@ -127,6 +127,7 @@ def _name(result: RunResult) -> str:
     done = {"streamed": cell.training.get("stream"), "new noise": cell.training.get("new_noise"), "phases": cell.phases}
     how = [words for words, holds in done.items() if holds]
     how += [f"channels {channels}"] if (channels := describe_channels(cell.recipe.channels)) else []
+    how += [f"auxiliary {names}"] if (names := cell.training.get("auxiliary")) else []
     return f"{cell.model} ({', '.join(how)})" if how else cell.model
 
 

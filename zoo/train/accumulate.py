@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from zoo.errors import TrainingError
+from zoo.models.auxiliary import AuxiliaryHead
 from zoo.models.own_training import has_loss, trains_in_turns
 from zoo.plan.settings import TrainingSettings
 from zoo.plurals import counted
@@ -37,6 +38,7 @@ def make_objectives(
     *,
     turns: int,
     parts: TrainingParts = CORE_PARTS,
+    auxiliary: AuxiliaryHead | None = None,
 ) -> list[Objective]:
     """Return the objective of each turn: the network's own loss, or that of the task.
 
@@ -47,20 +49,28 @@ def make_objectives(
         settings: Label smoothing.
         turns: Number of optimisers.
         parts: Loss of a plugin, in place of that of the task.
+        auxiliary: Layer of the classifier that estimates auxiliary truths.
     """
 
     def of_task(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         predictions = module(images)
+        beside: Tensor | float = 0.0
+        if auxiliary is not None:
+            truths = auxiliary.linear.out_features
+            predictions, answers = predictions[:, :-truths], predictions[:, -truths:]
+            beside = auxiliary.loss(answers.float(), labels[:, -truths:])
+            labels = labels[:, :-truths] if task.question.targets else labels[:, 0].long()
         if parts.loss is not None:
-            return parts.loss(predictions.float(), labels), predictions
-        return task.loss(predictions.float(), labels, label_smoothing=settings.label_smoothing), predictions
+            return parts.loss(predictions.float(), labels) + beside, predictions
+        own = task.loss(predictions.float(), labels, label_smoothing=settings.label_smoothing)
+        return own + beside, predictions
 
-    def own(images: Tensor, labels: Tensor, turn: int | None = None) -> tuple[Tensor, None]:
+    def of_network(images: Tensor, labels: Tensor, turn: int | None = None) -> tuple[Tensor, None]:
         return module(images, labels, turn), None
 
     if trains_in_turns(network):
-        return [functools.partial(own, turn=turn) for turn in range(turns)]
-    return [own if has_loss(network) else of_task]
+        return [functools.partial(of_network, turn=turn) for turn in range(turns)]
+    return [of_network if has_loss(network) else of_task]
 
 
 def accumulate(

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import nn
 
 from zoo import registry
 from zoo.data.loader import Batches
@@ -26,7 +25,6 @@ from zoo.data.stream import Stream
 from zoo.errors import TrainingError
 from zoo.models.about import Init
 from zoo.models.classifier import Classifier, build_classifier
-from zoo.models.own_training import has_loss
 from zoo.models.pixels import normalisation
 from zoo.models.trial import Trial, try_classifier
 from zoo.plan.settings import TrainingSettings
@@ -39,6 +37,7 @@ from zoo.results.schema import Epoch
 from zoo.specs import DatasetSpec, ModelSpec
 from zoo.tasks.find import task_of_cell
 from zoo.tasks.task import Task
+from zoo.train.answers import check_trainable, forget_auxiliary, in_units, learn_auxiliary, taught
 from zoo.train.loop import EpochReport, make_fabric, train, waited_share
 from zoo.train.own_fit import OwnFit, fit_prepared
 from zoo.train.parts import CORE_PARTS, TrainingParts, open_parts
@@ -105,8 +104,13 @@ class Prepared:
 
     @property
     def chance_loss(self) -> float | None:
-        """Training loss of a network that has learned nothing; None where it is not known, as of a plugin's loss."""
-        return None if self.settings.loss else self.task.chance_loss(self.train_split.class_counts)
+        """Training loss of a network that has learned nothing; None where it is not known, as of a plugin's loss or
+        with auxiliary truths."""
+        return (
+            None
+            if self.settings.loss or self.settings.auxiliary
+            else self.task.chance_loss(self.train_split.class_counts)
+        )
 
     @property
     def train_split(self) -> Split:
@@ -180,7 +184,7 @@ def prepare(
     check_unchanged(host, cell, images=images)
     task = task_of_cell(host, registry.find(host, DatasetSpec, cell.data), cell.task)
     data = Dataset(
-        host, cell.recipe, cell.sizes, folder=images, question=task.question, train_seed=cell.train_seed,
+        host, cell.recipe, cell.sizes, folder=images, question=taught(task, settings), train_seed=cell.train_seed,
         new_noise=settings.new_noise, progress=simulating,
     )  # fmt: skip
     phases = open_phases(host, cell, data, folder=images, progress=simulating)
@@ -222,6 +226,7 @@ def prepare(
         labels=task.question.allowed if task.question.trained_on and not task.question.targets else (),
     )  # fmt: skip
     task = in_units(classifier, task, train_split, cell)
+    learn_auxiliary(classifier, train_split, settings, outputs=task.outputs, seed=cell.seed)
     if trial.refuses_single and team.size == 1 and min(settings.batch_size, data.sizes["train"], len(train_split)) == 1:
         raise TrainingError(
             f"{cell.model} cannot be trained on batches of one image: {trial.refuses_single}",
@@ -243,39 +248,6 @@ def prepare(
         progress=progress,
         simulated=simulated,
         parts=parts,
-    )
-
-
-def in_units(classifier: Classifier, task: Task, train_split: Split, cell: Cell) -> Task:
-    """Give a classifier's answers the units of the task's targets, and return the task with these; or as it is.
-
-    Raises:
-        DataError: A target is the same for all training images.
-    """
-    if train_split.targets is None:
-        return task
-    task = task.measured(train_split.targets)
-    classifier.estimate(task.targets, standardised=not cell.fits_itself)
-    return task
-
-
-def check_trainable(network: nn.Module, cell: Cell, task: Task) -> None:
-    """Refuse a network that nothing can train.
-
-    Raises:
-        TrainingError: The task has no loss, and the network neither brings one nor fits itself; or the network
-            brings a loss of labels, and the task estimates truths.
-    """
-    if task.question.targets and has_loss(network):
-        raise TrainingError(
-            f"{cell.model} brings a loss of its own for labels, and the task {cell.task} estimates numbers.",
-            hint="Choose a network without a method loss.",
-        )
-    if task.has_loss or cell.fits_itself or has_loss(network):
-        return
-    raise TrainingError(
-        f"{cell.model} has no method loss(images, labels), and the task {cell.task} has no loss that trains it.",
-        hint="See docs/plugins.md, 'A network with its own loss'",
     )
 
 
@@ -342,6 +314,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         cuda_graphs=prepared.spec.cuda_graphs,
         parts=prepared.parts,
     )
+    forget_auxiliary(prepared.classifier, weights)
     prepared.classifier.load_state_dict(weights)
     prepared.classifier.to(prepared.device).eval()
     return Fitted(history=full_history, epoch=chosen_epoch, val_data=val_data, resident=train_data.resident)

@@ -19,7 +19,7 @@ from zoo.plan.unchanged import check_unchanged
 from zoo.results.cell import Cell
 from zoo.specs import DatasetSpec
 from zoo.tasks.find import task_of_cell
-from zoo.train.fit import in_units
+from zoo.train.answers import in_units, learn_auxiliary, taught
 from zoo.train.loop import make_fabric, train
 from zoo.train.parts import open_parts
 from zoo.train.phases import open_phases, open_stream, training_batches
@@ -70,7 +70,7 @@ def help_fit(
                 cell.recipe,
                 cell.sizes,
                 folder=images,
-                question=task.question,
+                question=taught(task, settings),
                 train_seed=cell.train_seed,
                 new_noise=settings.new_noise,
             )
@@ -86,6 +86,7 @@ def help_fit(
             splits = [] if stream else [phase.split("train") for phase in phases]
             if splits:
                 task = in_units(classifier, task, splits[-1], cell)
+                learn_auxiliary(classifier, splits[-1], settings, outputs=task.outputs, seed=cell.seed)
             train(
                 classifier,
                 stream or training_batches(splits, cell, device=fabric.device),

@@ -198,7 +198,9 @@ def train(
     forward: Callable[..., Tensor] = module
     if cuda_graphs and fabric.world_size == 1 and train_data.device.type == "cuda" and not has_loss(classifier.network):
         forward = GraphedForward(module, classifier, fabric, allowed=lambda: train_data.resident)
-    objectives = make_objectives(forward, classifier.network, task, settings, turns=len(optimizers), parts=parts)
+    objectives = make_objectives(
+        forward, classifier.network, task, settings, turns=len(optimizers), parts=parts, auxiliary=classifier.auxiliary
+    )
     batch_size = min(settings.batch_size, len(train_data))
     steps = len(train_data) // batch_size
     check_batch(fabric.world_size, batch_size)

@@ -1,0 +1,166 @@
+"""Auxiliary truths: what a training estimates beside its task, which is left out of everything that is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from smallrun import TOY
+from torch import nn
+
+from zoo import registry
+from zoo.data.question import all_classes
+from zoo.data.split import Split
+from zoo.errors import TrainingError, UsageError
+from zoo.host import load_plugins
+from zoo.models.auxiliary import AuxiliaryHead
+from zoo.models.classifier import Classifier
+from zoo.models.load import load_weights
+from zoo.plan.cells import make_plan
+from zoo.plan.request import Request
+from zoo.report.tables import make_tables
+from zoo.results import store
+from zoo.results.verify import verify_run
+from zoo.run.cell import run_cell
+from zoo.specs import DatasetSpec
+from zoo.train.checkpoint import CHECKPOINT
+
+SKY = TOY.with_name("toysky.py")
+NAMES = "sersic.effective_radius,colour"
+SETTINGS = {
+    "train_images": 256, "val_images": 64, "test_images": 90, "epochs": 2, "batch_size": 32, "lr": 0.02,
+    "augment": "none", "model.dropout": 0.0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def host():
+    return load_plugins(files=[TOY, SKY], environment={})
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path_factory.getbasetemp() / "auxiliary"))
+
+
+def plan(host, *, task="", **settings):
+    request = Request(
+        models=["toyzoo/tiny"], data=["toysky/discs"], budget="smoke", device="cpu", task=task,
+        settings={**SETTINGS, **settings}, baselines=False,
+    )  # fmt: skip
+    return make_plan(host, request)
+
+
+def test_truths_are_part_of_the_run_id_and_the_defaults_are_not(host):
+    [plain], [cell], [other] = plan(host), plan(host, auxiliary=NAMES), plan(host, auxiliary="colour")
+    assert not {"auxiliary", "auxiliary_weight"} & plain.training.keys()
+    assert cell.training["auxiliary"] == NAMES
+    assert len({plain.run_id, cell.run_id, other.run_id}) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"auxiliary": "color"}, "No truth 'color' is stored .* Did you mean 'colour'"),
+        ({"auxiliary": "halo.angle"}, "halo.angle cannot be estimated: it changes when"),
+        ({"auxiliary": "colour,"}, "must be names of stored truths"),
+        ({"auxiliary": "colour", "stream": True}, "a stream keeps the labels only"),
+        ({"auxiliary": "colour", "auxiliary_weight": -1}, "auxiliary_weight=-1"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_the_plan(host, settings, message):
+    with pytest.raises(UsageError, match=message):
+        plan(host, **settings)
+
+
+@pytest.mark.parametrize("name", ["val", "test"])
+def test_only_training_images_carry_them(host, name):
+    question = all_classes(registry.find(host, DatasetSpec, "toysky/discs"))
+    images = Split(
+        name=name, classes=question.classes, chunks=[np.zeros((3, 1, 8, 8), np.float32)], labels=np.arange(3),
+        ids=list("abc"), parameters={"colour": np.array([0.1, np.nan, 0.3])},
+    )  # fmt: skip
+    asking = replace(question, auxiliary=("colour",))
+    assert asking.apply(images).asked.tolist() == [0, 1, 2]
+    training = asking.apply(replace(images, name="train"))
+    np.testing.assert_allclose(training.asked, [[0, 0.1], [1, np.nan], [2, 0.3]], rtol=1e-6)
+    assert training.select(np.array([2])).auxiliary.tolist() == [[0.3]]
+
+
+def test_a_network_learns_them_from_the_features_of_its_last_layer():
+    torch.manual_seed(0)
+    images = torch.randn(256, 1, 6, 6)
+    truths = torch.stack([5 + 2 * images[:, 0, 0, 0], images[:, 0, 5].mean(1)], 1)
+    truths[::3, 1] = torch.nan
+    classifier = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(36, 16), nn.Linear(16, 3)), channels=1)
+    head = AuxiliaryHead(classifier.network, outputs=3, mean=[5, 0], std=[2, 0.4], weight=1.0, seed=0)
+    classifier.auxiliary = head
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=0.02)
+    for _ in range(150):
+        optimizer.zero_grad()
+        answers = classifier(images)
+        assert answers.shape == (256, 5)
+        loss = head.loss(answers[:, 3:], truths)
+        loss.backward()
+        optimizer.step()
+    assert loss < 1e-3
+    assert classifier.network[1].weight.grad.abs().sum() > 0
+    assert classifier.eval()(images).shape == (256, 3)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Sequential(nn.Conv2d(1, 3, 6), nn.Flatten()),
+        nn.Sequential(nn.Flatten(), nn.Linear(36, 4)),
+    ],
+    ids=["no linear layer", "other outputs"],
+)
+def test_a_network_without_a_last_linear_layer_is_refused(network):
+    with pytest.raises(TrainingError, match="does not end with a linear layer of 3 outputs"):
+        AuxiliaryHead(network, outputs=3, mean=[0], std=[1], weight=1.0, seed=0)
+
+
+def test_a_layer_that_is_applied_to_every_pixel_is_refused():
+    network = nn.Linear(6, 3)
+    head = AuxiliaryHead(network, outputs=3, mean=[0], std=[1], weight=1.0, seed=0)
+    with pytest.raises(TrainingError, match="once to one row of features"):
+        head.predict(network, torch.zeros(2, 1, 6, 6))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["", "regress:sersic.effective_radius,classes=b+c"], ids=["classify", "regress"])
+def test_a_training_leaves_them_out_of_what_it_keeps_and_resumes_to_the_same_bits(host, tmp_path, monkeypatch, task):
+    [cell] = plan(host, task=task, auxiliary="colour")
+    whole = run_cell(host, cell, store.prepare_run(tmp_path / "whole", cell), device="cpu")
+    assert whole.status == "ok", whole.error
+    [plain] = plan(host, task=task)
+    without = run_cell(host, plain, store.prepare_run(tmp_path / "whole", plain), device="cpu")
+    assert verify_run(whole.run_dir).problems == []
+    network = load_weights(host, whole.run_dir / store.WEIGHTS)
+    assert not [name for name in network.state_dict() if "auxiliary" in name]
+    assert whole.cost.parameters == without.cost.parameters
+    logits = {
+        one.run_id: store.read_arrays(one.run_dir / store.PREDICTIONS)[0]["test.logits"] for one in (whole, without)
+    }
+    assert len({each.shape for each in logits.values()}) == 1
+    assert not np.array_equal(*logits.values())
+    assert "auxiliary colour" in str(make_tables([whole, without])[0].rows)
+
+    halves = store.prepare_run(tmp_path / "halves", cell)
+    with monkeypatch.context() as patch:
+        patch.setattr(host, "emit", _interrupt)
+        assert run_cell(host, cell, halves, device="cpu").status == "failed"
+    assert (halves / CHECKPOINT).exists()
+    again = run_cell(host, cell, store.prepare_run(tmp_path / "halves", cell), device="cpu")
+    assert again.status == "ok", again.error
+    np.testing.assert_array_equal(
+        store.read_arrays(again.run_dir / store.PREDICTIONS)[0]["test.logits"], logits[whole.run_id]
+    )
+
+
+def _interrupt(event, **arguments):
+    if event == "zoo_epoch_ended":
+        raise RuntimeError("stopped")
