@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import registry
 from zoo.cli.context import console
 from zoo.data.about import budget_note
+from zoo.data.channels import describe_channels
 from zoo.data.phases import describe_phases
 from zoo.plurals import counted
 from zoo.registry import datasets_by_id
@@ -118,6 +119,8 @@ def _stream_note(cells: list[Cell]) -> str:
 
 
 def _changed_params(host: Host, recipe: Recipe) -> list[str]:
-    """Return "name=value" of the parameters that differ from the data set's own, by the budget or by --set."""
+    """Return "name=value" of what differs from the data set's own, by the budget or by --set, and derived channels."""
     defaults = registry.find(host, DatasetSpec, recipe.dataset).params
-    return [f"{name}={value}" for name, value in recipe.params.items() if value != defaults.get(name)]
+    changed = [f"{name}={value}" for name, value in recipe.params.items() if value != defaults.get(name)]
+    channels = describe_channels(recipe.channels)
+    return [*changed, *([f"channels {channels}"] if channels else [])]
