@@ -132,6 +132,8 @@ def main() -> None:
     if arguments.orientation:
         print_orientations(next(spec for spec in specs if spec.name == "published"))
         return
+    if unknown := set(arguments.names) - {spec.name for spec in specs}:
+        parser.error(f"unknown populations: {', '.join(sorted(unknown))}; known are {', '.join(s.name for s in specs)}")
     chosen = [spec for spec in specs if not arguments.names or spec.name in arguments.names]
     found = {
         spec.name: measure(

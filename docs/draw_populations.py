@@ -2,7 +2,8 @@
 
     python docs/draw_populations.py
 
-Lens, source and total mass are the same in all rows; only the position of a few per cent of the mass differs.
+Source, shear and the mass inside the Einstein radius are the same in all rows; the halo holds a few per cent less of it
+where there is substructure.
 """
 
 from __future__ import annotations

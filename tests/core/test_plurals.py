@@ -69,6 +69,29 @@ def test_no_number_stands_before_a_fixed_plural():
     assert found == {}
 
 
+def counts_with_a_plural_verb(source: str) -> list[str]:
+    """Return the calls of `counted` that are the subject of a verb in the plural: "1 of 1 image are"."""
+    found = []
+    for node in ast.walk(ast.parse(source)) if re.search(r"\)\} (?:are|have|were) ", source) else ():
+        values = node.values if isinstance(node, ast.JoinedStr) else []
+        texts = [value.value if isinstance(value, ast.Constant) else "0" for value in values]
+        for i, text in enumerate(texts[1:], 1):
+            of_others = re.search(r"\bthe \w+s of (?:0 of )?0$", "".join(texts[:i]))
+            if re.match(r" (?:are|have|were) ", text) and not of_others:
+                found.append(ast.unparse(values[i - 1].value))
+    return [call for call in found if call.startswith("counted(")]
+
+
+def test_the_search_for_verbs_finds_what_it_should():
+    assert counts_with_a_plural_verb("f\"{a} of {counted(b, 'image')} are bad\"") == ["counted(b, 'image')"]
+    assert counts_with_a_plural_verb("f\"the pixels of {a} of {counted(b, 'image')} are bad\"") == []
+
+
+def test_no_verb_in_the_plural_follows_a_number_that_may_be_one():
+    sources = ((path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in SOURCES)
+    assert {name: found for name, source in sources if (found := counts_with_a_plural_verb(source))} == {}
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "zoo").rglob("templates/*.*")), ids=lambda path: path.name)
 def test_no_number_stands_before_a_fixed_plural_in_a_template(path):
     found = re.findall(rf"\}}\}} {ADJECTIVE}(?:{NOUNS})\b(?!/s).*", path.read_text(encoding="utf-8"))

@@ -48,7 +48,7 @@ def test_an_image_unlike_the_training_images_has_no_class(predict):
     assert sum(other["probabilities"].values()) == pytest.approx(1)
     table = predict()
     assert table.stdout.splitlines()[-1].count("none of these") == 1
-    assert f"1 of {len(ordinary) + 1} images are unlike the training images" in table.stderr
+    assert f"the class of 1 of {len(ordinary) + 1} images is given as 'none of these'" in table.stderr
     *_, last = csv.DictReader(predict("--csv").stdout.splitlines())
     assert (last["class"], float(last["share_of_validation_closer"])) == ("none of these", 1.0)
 

@@ -119,8 +119,8 @@ def _stream_note(cells: list[Cell]) -> str:
 
 
 def _changed_params(host: Host, recipe: Recipe) -> list[str]:
-    """Return "name=value" of what differs from the data set's own, by the budget or by --set, and the channels."""
+    """Return "name=value" of what differs from the data set's own, by the budget or by --set, and derived channels."""
     defaults = registry.find(host, DatasetSpec, recipe.dataset).params
     changed = [f"{name}={value}" for name, value in recipe.params.items() if value != defaults.get(name)]
     channels = describe_channels(recipe.channels)
-    return changed + [f"channels {channels}"] * bool(channels)
+    return [*changed, *([f"channels {channels}"] if channels else [])]

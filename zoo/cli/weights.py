@@ -140,5 +140,5 @@ def export(ctx: click.Context, weights: str, kind: str, out: Path | None, store:
     about = trained.about
     out = out or Path(f"{about.model.replace('/', '.')}-{about.run_id}{SUFFIXES[kind]}")
     error = write(trained, out, kind=kind)
-    echo(f"logits differ from eager by {error:.1e} of the largest (allowed: {TOLERANCE:g})", err=True)
+    echo(f"logits differ from those of the network by {error:.1e} of the largest (allowed: {TOLERANCE:g})", err=True)
     echo(out)

@@ -316,8 +316,8 @@ class Summary:
             )
         if self.unlike:
             lines.append(
-                f"{self.unlike:,} of {counted(self.predicted, 'image')} are unlike the training images: further from "
-                f"them than {UNLIKE:.1%} of the validation images; their class is given as '{NONE_OF_THESE}'"
+                f"the class of {self.unlike:,} of {counted(self.predicted, 'image')} is given as '{NONE_OF_THESE}': "
+                f"further from the training images than {UNLIKE:.1%} of the validation images"
             )
         if self.unusual:
             low, middle, high = about.pixels.peak

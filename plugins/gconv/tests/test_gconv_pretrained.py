@@ -135,7 +135,9 @@ def test_a_different_number_of_classes_gives_a_new_head_and_a_log_message(tmp_pa
         ),
         ({"pooling": "max"}, "pooling is 'max', but must be 'mean' with init"),
         ({"init": 3}, "init is 3, but must be null, a file of weights, or timm/resnet18"),
-        ({"init": "nowhere.safetensors"}, "file not found"),
+        ({"init": "nowhere.safetensors"}, r"^model\.init='.*nowhere.safetensors': file not found"),
+        ({"init": "nowhere.txt"}, r"^model\.init='.*nowhere.txt': the file must end in"),
+        ({"init": "timm/resnet18.a9"}, "has no weights 'a9'"),
         ({"channels": 2}, r"does not fit: conv1.weight is \(3, 1, 7, 7\) .* not \(3, 2, 7, 7\)"),
     ],
 )

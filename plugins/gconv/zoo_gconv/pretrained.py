@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 Network = TypeVar("Network", bound=nn.Module)
 
+SETTING = "model.init"
+"""Hyper-parameter that names planar weights; --set init=RUN is another one, of the training."""
 BLOCKS = ("layer1", "layer2", "layer3", "layer4")
 
 
@@ -69,8 +71,9 @@ def read_planar(source: str) -> dict[str, Tensor]:
     if source.startswith("timm/"):
         from zoo_timm.architectures import find_architecture
 
-        return weights.read_state(weights.fetch_from_hub(find_architecture(source.removeprefix("timm/"))))
-    return weights.read_state(user_path(source))
+        architecture = find_architecture(source.removeprefix("timm/"))
+        return weights.read_state(weights.fetch_from_hub(architecture, setting=SETTING, random="null"))
+    return weights.read_state(user_path(source), setting=SETTING)
 
 
 def planar_widths(state: Mapping[str, Tensor], source: str) -> list[int]:

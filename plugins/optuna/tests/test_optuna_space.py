@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -11,9 +13,11 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
+from zoo_optuna import summary
 from zoo_optuna.command import tune as tune_command
 from zoo_optuna.sampling import AddressedTPE
 from zoo_optuna.space import TRAINER_SPACE, choose_space, full_space, parameters_of, suggest, values_of
+from zoo_optuna.summary import Summary, TrialSummary
 
 from zoo import registry
 from zoo.cli import main
@@ -214,13 +218,43 @@ def test_without_optuna_the_command_says_what_to_install(fail, monkeypatch):
     assert "zoo tune needs optuna, which is not installed.\nInstall it: pip install optuna" in fail(*tune(), code=3)
 
 
+def test_the_legend_of_the_history_covers_no_trial_and_the_best_goes_on_to_the_last_one(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(summary, "_save", lambda figure, path: drawn.append(figure) or path)
+    trials = [trial_of(i, "ended" if i < 3 else "stopped", auc) for i, auc in enumerate((0.7, 0.5, 0.9, 0.51, 0.5))]
+    study = {"study": "s", "model": "a/b", "data": "c/d", "budget": "smoke", "settings": {}, "space": {}}
+    assert summary.draw(Summary(**study, trials=tuple(trials), best=trials[2], importance={}), tmp_path)
+    (figure,) = drawn
+    figure.draw_without_rendering()
+    (axis,), (legend,) = figure.axes, figure.legends
+    assert axis.get_legend() is None
+    assert not axis.get_window_extent().overlaps(legend.get_window_extent())
+    line = axis.lines[0]
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([0, 1, 2, 4], [0.7, 0.7, 0.9, 0.9])
+
+
+def trial_of(number: int, state: str, auc: float) -> TrialSummary:
+    """Return a trial of two epochs."""
+    return TrialSummary(
+        trial=number, state=state, val_auc=auc, epoch=1, val_auc_by_epoch={"1": auc, "2": auc - 0.1}, values={}, seed=0,
+        parameters=1, macs=None, seconds=1.0, error="",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("page", ["docs/tuning.md", "plugins/optuna/README.md"])
 def test_the_commands_of_the_documentation_are_valid(page):
     text = (HERE.parents[3] / page).read_text(encoding="utf-8").replace("\\\n", "")
-    lines = [shlex.split(line, comments=True) for line in text.splitlines() if line.startswith(("zoo tune", "zoo b"))]
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [shlex.split(line, comments=True) for line in lines if line.startswith(("zoo tune", "zoo b"))]
     assert len(lines) >= 2
+    studies = []
     for _, name, *words in lines:
         context = {"tune": tune_command, "bench": bench_command}[name].make_context(name, words)
+        if name == "tune" and context.params["study"]:
+            studies.append({key: value for key, value in context.params.items() if key != "trials"})
         if context.params.get("searched"):
             spec = registry.find(OWN, ModelSpec, context.params["model"])
             assert choose_space(spec, searched=context.params["searched"].split(","), fixed={})
+    for one, other in itertools.combinations(studies, 2):  # a study of the page is not refused because of another one
+        names = [re.sub(r"\$\w+", ".*", study["study"]) for study in (one, other)]
+        assert one == other or not (re.fullmatch(names[0], other["study"]) or re.fullmatch(names[1], one["study"]))

@@ -175,9 +175,9 @@ def _draw_history(summary: Summary, path: Path) -> Path:
     for trial in ended:
         best = max(best, trial.score)
         line.append(best)
-    axis.plot(
-        [trial.trial for trial in ended], line, drawstyle="steps-post", color="#0072B2", lw=1.6, label="best so far"
-    )
+    # The last of all trials, at which the line ends, may have been stopped.
+    numbers = [*(trial.trial for trial in ended), max(trial.trial for trial in (*ended, *stopped))]
+    axis.plot(numbers, [*line, best], drawstyle="steps-post", color="#0072B2", lw=1.6, label="best so far")
     axis.plot([trial.trial for trial in ended], [t.score for t in ended], "o", color="#0072B2", label="ended")
     if stopped:
         last = [max(trial.val_auc_by_epoch.values()) for trial in stopped]
@@ -185,7 +185,7 @@ def _draw_history(summary: Summary, path: Path) -> Path:
     title = f"{summary.study}: {summary.model} on {summary.data}, budget {summary.budget}"
     axis.set(xlabel="trial", ylabel="macro validation AUC", title=title)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.legend(loc="lower right", frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)  # inside it would cover trials
     return _save(figure, path)
 
 

@@ -36,6 +36,12 @@ def test_cached_filters_are_read_and_not_derived_again(fresh, monkeypatch):
     assert torch.equal(filter_basis(QUERY).filters, expected)
 
 
+def test_the_readme_names_the_folder_of_the_filters():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    query = dataclasses.replace(QUERY, library="escnn")
+    assert f"/{query.path.parent.relative_to(query.path.parents[2])})" in readme
+
+
 def test_an_unwritable_cache_is_reported_and_filters_are_still_derived(fresh, caplog):
     fresh.write_text("a file where the folder should be")
     with caplog.at_level(logging.INFO):

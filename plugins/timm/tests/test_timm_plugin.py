@@ -61,6 +61,7 @@ def test_other_namespaces_are_ignored(name: str) -> None:
     ("name", "expected"),
     [
         ("timm/resnet26x", "timm/resnet26d"),
+        ("timm/rasnet18", "list_models('*resnet*')"),  # the list holds something, although no name has "rasnet"
         ("timm/vit_tinny", "'timm/vit_tiny'"),
         ("timm/resnet26d.a9", "bt_in1k"),
         ("timm/tv_resnet34", "timm/resnet34.tv_in1k"),

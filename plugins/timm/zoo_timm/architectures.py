@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Any
 
@@ -48,8 +49,10 @@ def find_architecture(name: str, *, also: tuple[str, ...] = ()) -> str:
     base, dot, tag = name.partition(".")
     if dot and base.lower() in known:
         return _refuse_tag(known[base.lower()], tag)
-    stem = re.match(r"[a-z]*", name.lower())
-    pattern = f"*{stem.group()}*" if stem and len(stem.group()) > 1 else "*"
+    near = difflib.get_close_matches(name.lower(), untagged, n=1) or [""]
+    stems = (re.match(r"[a-z]*", one) for one in (name.lower(), near[0]))
+    patterns = [f"*{stem.group()}*" for stem in stems if stem and len(stem.group()) > 1]
+    pattern = next((one for one in patterns if timm.list_models(one)), "*")
     raise UsageError(
         f"timm {timm.__version__} has no architecture '{name}'."
         + nearest(f"timm/{name}", [f"timm/{candidate}" for candidate in (*also, *untagged)]),

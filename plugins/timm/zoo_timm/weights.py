@@ -121,21 +121,22 @@ def layer_names(network: nn.Module, role: str) -> tuple[str, ...]:
     return (named,) if isinstance(named, str) else tuple(named or ())
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path, *, setting: str = "pretrained") -> dict[str, Tensor]:
     """Read a weights file and remove wrapper prefixes from its keys.
 
     Args:
         path: Path of a .safetensors file, or of a file by torch.save with a state dict, possibly under "state_dict" or
             "model".
+        setting: Hyper-parameter that holds the path, for errors.
 
     Raises:
         UsageError: The file does not exist or has another suffix.
         DataError: The file is damaged, contains other values than weights, or contains no weights.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"pretrained={str(path)!r}: the file must end in {', '.join(SUFFIXES)}.")
+        raise UsageError(f"{setting}={str(path)!r}: the file must end in {', '.join(SUFFIXES)}.")
     if not os.path.isfile(path):  # Path.is_file raises where a name is too long
-        raise UsageError(f"pretrained={str(path)!r}: file not found.")
+        raise UsageError(f"{setting}={str(path)!r}: file not found.")
     content: Any
     try:
         if path.suffix.lower() == ".safetensors":
@@ -161,8 +162,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return _unwrapped(dict(content))
 
 
-def fetch_from_hub(architecture: str) -> Path:
+def fetch_from_hub(architecture: str, *, setting: str = "pretrained", random: str = "false") -> Path:
     """Return the file of timm's weights, from the hub's cache on disk or else from the hub.
+
+    Args:
+        architecture: Name of the architecture in timm.
+        setting: Hyper-parameter that asked for the weights, for errors.
+        random: Value of this hyper-parameter for random weights.
 
     Raises:
         UsageError: Timm has no weights for the architecture.
@@ -172,13 +178,13 @@ def fetch_from_hub(architecture: str) -> Path:
         tags = weight_tags(architecture)
         raise UsageError(
             f"timm has no weights for '{architecture}'." + (f" Available tags: {', '.join(tags)}." if tags else ""),
-            hint="Set pretrained=false to train from random weights, or pretrained=FILE to load a file.",
+            hint=f"Set {setting}={random} to train from random weights, or {setting}=FILE to load a file.",
         )
     config = import_timm().models.get_pretrained_cfg(architecture)
     if not config.hf_hub_id:
         raise MissingError(
             f"The weights of timm/{architecture} are not on the hub but at {config.url}.",
-            hint="Download that file and set pretrained=FILE.",
+            hint=f"Download that file and set {setting}=FILE.",
         )
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -193,7 +199,7 @@ def fetch_from_hub(architecture: str) -> Path:
         except LocalEntryNotFoundError:
             continue
 
-    hint = "Use a local file: --set pretrained=FILE, or random weights: --set pretrained=false"
+    hint = f"Use a local file: --set {setting}=FILE, or random weights: --set {setting}={random}"
     _reach_hub(architecture, hint=hint)
     for name in names:
         try:

@@ -1,0 +1,82 @@
+"""Every command of the pages is one of zoo, with options that it has; the Python of the plugins' own pages runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+
+from zoo.cli import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *(ROOT / "plugins").glob("*/README.md")])
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", flags=re.M | re.S)
+COMMAND = re.compile(r"(?:^|\| *)(?:[A-Z_]+=\S+ +)*(?:uv run )?zoo (.*)")
+ENDS = ("|", ">", "&&")
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """Return the code blocks of a page in these languages."""
+    return [text for language, text in BLOCK.findall(page.read_text(encoding="utf-8")) if language in languages]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Return the words after `zoo` of every command in the page's blocks of a shell."""
+    lines = "".join(blocks(page, "", "bash")).replace("\\\n", "").splitlines()
+    found = [shlex.split(match[1], comments=True) for line in lines if (match := COMMAND.search(line.strip()))]
+    return [words[: min((words.index(end) for end in ENDS if end in words), default=None)] for words in found]
+
+
+WITH_COMMANDS = [page for page in PAGES if commands(page)]
+WITH_PYTHON = [page for page in PAGES if page.parts[-3] == "plugins" and blocks(page, "python")]
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=name_of)
+def test_commands_of_the_pages_exist_with_their_options(page: Path) -> None:
+    for words in commands(page):
+        while words[0] == "--plugin":
+            del words[:2]
+        assert words[0] != "tune" or {"--study", "--show"} & set(words), "zoo tune needs --study, or --show"
+        command: click.Command | None = cli
+        while isinstance(command, click.Group):
+            command = command.get_command(click.Context(cli), words.pop(0))
+        assert command is not None, f"zoo {words}"
+        command.make_context("zoo", words)
+
+
+def test_the_pages_with_commands_are_found() -> None:
+    found = {name_of(page) for page in WITH_COMMANDS}
+    assert found >= {"docs/tuning.md", "docs/weights.md", "docs/networks/p4_resnet18.md", "plugins/gconv/README.md"}
+    assert {"data", "equivariance", "tune", "verify"} <= {
+        words[0] for page in WITH_COMMANDS for words in commands(page)
+    }
+
+
+@pytest.mark.slow  # builds all networks of timm, and simulates
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=name_of)
+def test_the_python_of_the_plugins_pages_runs(page: Path, capsys) -> None:
+    """In the order of the page; what a page takes as given are four lenses of Model A."""
+    from zoo_deeplense.population import build
+    from zoo_deeplense.tables import MODEL_A
+
+    population = build(**MODEL_A | {"image_size": 32, "pixel_scale": 0.2})
+    names: dict[str, Any] = {
+        "scenes": population.sample(np.arange(4), "pages/train"),
+        "instrument": population.instrument,
+    }
+    for block in blocks(page, "python"):
+        exec(compile(block, name_of(page), "exec"), names)
+    printed = capsys.readouterr().out
+    assert bool(printed) == ("print(" in "".join(blocks(page, "python")))
+    numbers = {line.split()[0]: int(line.split()[1]) for line in printed.splitlines() if line.startswith("timm/")}
+    for model, parameters in numbers.items():
+        assert re.search(rf"^\| `{model}` +\| +{parameters:,} \|", page.read_text(encoding="utf-8"), flags=re.M)
