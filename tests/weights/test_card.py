@@ -19,6 +19,7 @@ from zoo.errors import DataError, UsageError
 from zoo.models.weights_file import read_header
 from zoo.results import store
 from zoo.results.find import good_result
+from zoo.scores.schema import Measure, Measures
 from zoo.specs import DatasetSpec, ModelSpec
 from zoo.weights import card
 from zoo.weights.card import make_card
@@ -44,6 +45,35 @@ def test_the_card_agrees_with_the_store(run_dir, host):
     assert f"{result['cost']['parameters']:,} parameters" in text
     assert f'zoo.load("{run_dir.name}")' in text
     assert str(run_dir) not in text
+
+
+def hub_scores(text, folder):
+    """Return kind and value of each score of the test split that the hub's own reader finds in a card."""
+    path = folder / "README.md"
+    path.write_text(text, encoding="utf-8")
+    found = ModelCard.load(path).data.eval_results
+    assert {entry.dataset_split for entry in found} == {"test"}
+    return [(entry.metric_type, entry.metric_value) for entry in found]
+
+
+def test_the_hub_reads_every_score_of_the_run(run_dir, host, tmp_path):
+    result = good_result(run_dir)
+    test = result.test
+    areas = [("roc_auc", test.auc[name]) for name in ("macro", *result.classes)]
+    others = [("accuracy", test.accuracy), ("log_loss", test.log_loss), ("brier_score", test.brier)]
+    scores = [*areas, *others, ("expected_calibration_error", test.ece)]
+    assert hub_scores(make_card(host, run_dir), tmp_path) == scores
+
+
+def test_the_hub_reads_every_score_of_any_task(run_dir, host, tmp_path, monkeypatch):
+    measures = {
+        "skill": Measure(label="CRPS skill", value=0.75, interval=(0.5, 1.0)),
+        "bias": Measure(label="bias: of the mean", value=-0.125, higher_is_better=None),
+    }
+    test = Measures(order=("skill", "bias"), measures=measures, images=90)
+    result = good_result(run_dir)
+    monkeypatch.setattr(card, "good_result", lambda _: replace(result, test=test))
+    assert hub_scores(make_card(host, run_dir), tmp_path) == [("skill", 0.75), ("bias", -0.125)]
 
 
 def test_a_failed_run_gets_no_card(run_dir, host):
@@ -181,7 +211,9 @@ def test_no_value_changes_the_structure_of_a_card(run_dir, host, text, monkeypat
     front = yaml.safe_load(written.removeprefix("---\n").partition("\n---\n")[0])
     assert front["license"] == ModelCard(written).data.license == text
     assert front["tags"][-1] == text
-    assert [entry["type"] for entry in front["model-index"][0]["results"][0]["metrics"]] == ["roc_auc", "accuracy"]
+    kinds = [entry["type"] for entry in front["model-index"][0]["results"][0]["metrics"]]
+    assert kinds[:4] == ["roc_auc"] * 4
+    assert kinds[4:6] == ["accuracy", "log_loss"]
     assert not set("\x1b\u202e") & set(written)
 
 

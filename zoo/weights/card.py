@@ -145,10 +145,10 @@ def _front_matter(result: Finished, header: Header, licence: str) -> str:
             dataset_name=f"{recipe.dataset}, version {recipe.dataset_version}",
             dataset_split="test",
             metric_type=kind,
-            metric_name=name,
+            metric_name=label,
             metric_value=value,
         )
-        for kind, name, value in _for_hub(test)
+        for kind, label, value, _ in _scores(result)
     ]
     content = ModelCardData(
         license=licence,
@@ -170,13 +170,6 @@ def _purpose(about: About) -> str:
     return f"trained for the task {_code(about.task)} on images of {normal}"
 
 
-def _for_hub(test: AnyScores) -> list[tuple[str, str, float]]:
-    """Return kind, name and value of the scores that a hub shows."""
-    if isinstance(test, Measures):
-        return [(test.order[0], test.headline.label, test.headline.value)]
-    return [("roc_auc", "macro AUC", test.macro), ("accuracy", "accuracy", test.accuracy)]
-
-
 def _hub_task(test: AnyScores) -> str:
     """Return the hub's name of the task."""
     return "image-classification" if isinstance(test, Scores) else "other"
@@ -189,20 +182,20 @@ def _params(result: Finished, data: DatasetSpec | None) -> Iterator[tuple[str, A
         yield name, value, "the same" if value == default else default
 
 
-def _scores(result: Finished) -> Iterator[tuple[str, float, Sequence[float] | None]]:
-    """Yield label, value and interval of each score."""
+def _scores(result: Finished) -> Iterator[tuple[str, str, float, Sequence[float] | None]]:
+    """Yield kind (as a hub names it), label, value and interval of each score, the headline score first."""
     test = result.test
     if isinstance(test, Measures):
-        yield from ((one.label, one.value, one.interval) for one in test.in_order.values())
+        yield from ((name, one.label, one.value, one.interval) for name, one in test.in_order.items())
         return
+    yield "roc_auc", "AUC, mean over classes", test.macro, test.intervals.get("auc.macro")
     for name in result.classes:
-        yield f"AUC {name}, one against the rest", test.auc[name], test.intervals.get(f"auc.{name}")
-    yield "AUC, mean over classes", test.macro, test.intervals.get("auc.macro")
-    yield "accuracy", test.accuracy, test.intervals.get("accuracy")
-    yield "log-loss", test.log_loss, None
+        yield "roc_auc", f"AUC {name}, one against the rest", test.auc[name], test.intervals.get(f"auc.{name}")
+    yield "accuracy", "accuracy", test.accuracy, test.intervals.get("accuracy")
+    yield "log_loss", "log-loss", test.log_loss, None
     if test.brier is not None:
-        yield "Brier score, summed over classes", test.brier, None
-    yield "expected calibration error", test.ece, None
+        yield "brier_score", "Brier score, summed over classes", test.brier, None
+    yield "expected_calibration_error", "expected calibration error", test.ece, None
 
 
 def _frequencies(result: Finished) -> str:
