@@ -44,6 +44,14 @@ _MOST_SENTENCES = 15
     help="Draw ROC curves and examples into this folder, too.",
     shell_complete=COMPLETE["folder"],
 )
+@click.option(
+    "--bundle",
+    metavar="FILE",
+    type=PATH,
+    help="Write a ZIP file for an archive such as Zenodo: runs, cards, table, checksums.",
+    shell_complete=COMPLETE["file"],
+)
+@click.option("--licence", default="", help="Set the licence of the weights in the bundle.  [default: mit]")
 @click.pass_context
 def report(
     ctx: click.Context,
@@ -53,6 +61,8 @@ def report(
     as_json: bool,
     html: Path | None,
     figures: Path | None,
+    bundle: Path | None,
+    licence: str,
 ) -> None:
     """Show the results in a store, best first.
 
@@ -60,6 +70,8 @@ def report(
     """
     if as_markdown + as_csv + as_json > 1:
         raise UsageError("--md, --csv and --json exclude each other.")
+    if licence and bundle is None:
+        raise UsageError("--licence is for the weights in a bundle: add --bundle FILE.")
     from zoo.results.store import plain_result, scan
 
     datasets, twins = datasets_by_id(host_of(ctx)), twins_by_id(host_of(ctx))
@@ -107,6 +119,21 @@ def report(
 
         for path in draw_all(found, figures, tasks=tasks_by_name(host_of(ctx))):
             echo(f"wrote {path}", err=True)
+    if bundle is not None:
+        from zoo.report.bundle import write_bundle
+
+        written = write_bundle(
+            host_of(ctx),
+            found,
+            rest,
+            bundle,
+            licence=licence or "mit",
+            standing=standing,
+            datasets=datasets,
+            tasks=tasks_by_name(host_of(ctx)),
+        )
+        _name([entry for entry in written.left_out if entry not in rest])  # the rest was named at the beginning
+        echo(f"wrote {bundle}: {counted(len(written.runs), 'run')}", err=True)
 
 
 def name_stale_metrics(host: Host, results: Sequence[RunResult]) -> dict[str, list[str]]:
