@@ -7,6 +7,8 @@ from pathlib import Path
 
 OWN_PINS = ("autolens",)  # plugins that pin versions which exclude the bounds of the others
 
+OWN_NAMES = "lens-zoo"  # the packages of this repository are installed from it
+
 
 def main() -> None:
     """Print the bounds of the core, its extras and the plugins."""
@@ -18,7 +20,7 @@ def main() -> None:
         extras = project.get("optional-dependencies", {}).values()
         for requirement in [*project["dependencies"], *(one for extra in extras for one in extra)]:
             found = re.match(r"([\w.-]+)(?:\[[^]]*\])?\s*>=\s*([\d.]+)", requirement)
-            if found:
+            if found and not found[1].startswith(OWN_NAMES):
                 name, version = found[1].lower().replace("_", "-"), found[2]
                 bounds[name] = max(bounds.get(name, version), version, key=_numbers)
     sys.stdout.writelines(f"{name}=={version}\n" for name, version in sorted(bounds.items()))

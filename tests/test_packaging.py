@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
-import zoo
-
 pytestmark = pytest.mark.slow  # wheels
 
 ROOT = Path(__file__).resolve().parents[1]
+_SPEC = importlib.util.spec_from_file_location("archives", ROOT / ".ci" / "archives.py")
+assert _SPEC is not None
+assert _SPEC.loader is not None
+archives = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(archives)
 SOURCES = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
 
 
@@ -36,6 +41,29 @@ def test_there_is_a_wheel_of_each_and_nothing_superfluous_in_it(wheels: list[Pat
         assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {package}
         assert not [name for name in names if "test_" in name and "/templates/" not in name]
         assert any(name.endswith("entry_points.txt") for name in names)
+
+
+def test_no_wheel_has_a_fault(wheels: list[Path]) -> None:
+    assert {wheel.name: archives.wheel_faults(wheel) for wheel in wheels} == {wheel.name: [] for wheel in wheels}
+
+
+def test_faults_of_wheels_and_source_archives_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wheel, source = tmp_path / "mine-1-py3-none-any.whl", tmp_path / "mine-1.tar.gz"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("mine-1.dist-info/METADATA", "Name: mine\n\n")
+        archive.writestr("mine/__pycache__/a.pyc", "")
+        archive.writestr("tests/test_a.py", "")
+    with tarfile.open(source, "w:gz") as tar:
+        tar.add(wheel, "mine-1/.mypy_cache/a")
+    (tmp_path / "other-2.tar.gz").write_bytes(source.read_bytes())
+    assert archives.main(tmp_path) == 1
+    told = capsys.readouterr().out
+    for fault in (
+        "whl: holds mine/__pycache__/a.pyc", "whl: holds tests/test_a.py", "whl: no LICENSE", "whl: no README",
+        "whl: no Requires-Python", "mine-1.tar.gz: no pyproject.toml", "mine-1.tar.gz: holds mine-1/.mypy_cache/a",
+        "not one wheel and one source archive of each",
+    ):  # fmt: skip
+        assert fault in told
 
 
 def test_a_wheel_holds_every_file_of_its_package(wheels: list[Path]) -> None:
@@ -95,11 +123,6 @@ def test_installed_alone_they_find_each_other(installed: Path, tmp_path: Path) -
     home, listed = run_installed(code, installed, tmp_path).splitlines()
     assert Path(home).is_relative_to(installed)
     assert {"gconv/p4m", "timm/resnet18", "deeplense/modelB", "caustics/caustics"} <= set(listed.split())
-
-
-def test_versions_agree() -> None:
-    versions = {tomllib.loads((path / "pyproject.toml").read_text())["project"]["version"] for path in SOURCES}
-    assert versions == {zoo.__version__}
 
 
 def test_the_development_environment_holds_every_plugin() -> None:
