@@ -1,7 +1,7 @@
 """Installed distributions: entry points of plugins, this project's own plugins, and the libraries that they require.
 
-The core's metadata has an extra for each plugin of this project (`lens-zoo[gconv]` requires `lens-zoo-gconv`). The
-names of these plugins therefore stand in `pyproject.toml` only.
+The core's metadata has an extra for each plugin of this project (`lens-zoo[gconv]` requires `lens-zoo-gconv`), and one
+of many, `all`. The names of these plugins therefore stand in `pyproject.toml` only.
 """
 
 from __future__ import annotations
@@ -47,8 +47,12 @@ def first_party() -> Mapping[str, str]:
 
     A plugin cannot add itself: only the metadata of the core count.
     """
-    own = {extra: name for name, extra in _requirements(CORE) if extra and name.startswith(f"{CORE}-")}
-    return {"core": CORE, **own}
+    own: dict[str, list[str]] = {}
+    for name, extra in _requirements(CORE):
+        if extra and name.startswith(f"{CORE}-"):
+            own.setdefault(extra, []).append(name)
+    # An extra with several plugins, such as `all`, is no namespace.
+    return {"core": CORE, **{extra: names[0] for extra, names in own.items() if len(names) == 1}}
 
 
 def is_editable(distribution: str) -> bool:
