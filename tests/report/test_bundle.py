@@ -11,6 +11,7 @@ import zipfile
 import pytest
 from click.testing import CliRunner
 from huggingface_hub import ModelCard
+from smallrun import write_result
 
 from zoo.cli import cli
 from zoo.errors import DataError, UsageError
@@ -112,19 +113,29 @@ def test_a_damaged_run_is_named_and_a_failed_one_is_kept(run_dir, host, run_toy,
     assert other.name not in readme.partition("## Left out")[2]
 
 
-def test_a_file_that_changes_while_it_is_copied_leaves_no_bundle(run_dir, host, tmp_path, monkeypatch):
-    checked = bundle._checked
+@pytest.mark.parametrize("name", [store.PREDICTIONS, store.RESULT])
+def test_a_file_that_changes_while_it_is_copied_leaves_no_bundle(run_dir, host, tmp_path, monkeypatch, name):
+    check = bundle._check
 
     def changed_after(*args, **options):
-        found = checked(*args, **options)
-        with (run_dir / store.PREDICTIONS).open("ab") as file:
+        found = check(*args, **options)
+        with (run_dir / name).open("ab") as file:
             file.write(b" ")
         return found
 
-    monkeypatch.setattr(bundle, "_checked", changed_after)
+    monkeypatch.setattr(bundle, "_check", changed_after)
     done = write(host, run_dir)
-    assert "predictions.safetensors changed while it was copied" in str(done.exception)
+    assert f"{name} changed while it was copied" in str(done.exception)
     assert not list(tmp_path.glob("*bundle*"))
+
+
+def test_a_result_that_names_a_file_elsewhere_is_left_out(run_dir, host, tmp_path):
+    (tmp_path / "secret").write_text("mine")
+    content = json.loads((run_dir / store.RESULT).read_text())
+    outside = "../../../../secret"
+    content["files"][outside] = store.file_sha256(run_dir / outside)
+    write_result(run_dir, content)
+    assert f"result.json names the file {outside}" in str(write(host, run_dir).exception)
 
 
 def test_a_licence_without_a_bundle_is_refused(run_dir, host):

@@ -19,7 +19,7 @@ from zoo.plurals import counted
 from zoo.report.tables import make_tables, to_csv, to_markdown
 from zoo.results.baselines import NO_BASELINES, Standing
 from zoo.results.schema import RunResult
-from zoo.results.store import CELL, RESULT, WEIGHTS, Unreadable
+from zoo.results.store import CELL, RESULT, WEIGHTS, Unreadable, file_sha256
 from zoo.results.verify import verify_run
 from zoo.schema import json_text, plain
 from zoo.specs import DatasetSpec
@@ -80,10 +80,10 @@ def write_bundle(
     """
     if os.path.lexists(path):
         raise UsageError(f"{path} exists, and a bundle overwrites nothing.", hint="Choose another name, or delete it.")
-    cards, left_out = _checked(host, results, licence=licence, tasks=tasks)
-    lost = {entry.run_dir for entry in left_out}
-    kept = [result for result in results if result.run_dir not in lost]
-    left_out = [*rest, *left_out]
+    checked = [_check(host, result, licence=licence, tasks=tasks) for result in results]
+    runs = [entry for entry in checked if isinstance(entry, _Run)]
+    left_out = [*rest, *(entry for entry in checked if isinstance(entry, Unreadable))]
+    kept = [run.result for run in runs]
     if not kept:
         raise DataError(f"No run can be bundled: {'; '.join(f'{one.run_dir}: {one.cause}' for one in left_out)}")
     make_dir(path.absolute().parent)
@@ -92,35 +92,41 @@ def write_bundle(
         writer.add_text("README.md", _readme(kept, left_out, licence, datasets))
         writer.add_text("results.csv", to_csv(kept, standing=standing))
         writer.add_text("environments.json", json_text(_environments(kept), what="environments", indent=2) + "\n")
-        for result in kept:
-            place = f"{_RUNS}/{result.cell.folder}"
-            stated = result.files if result.status == "ok" else {}
-            for name in (CELL, RESULT, *sorted(stated)):
-                writer.add_file(f"{place}/{name}", result.run_dir / name, stated=stated.get(name))
-            if result.run_id in cards:
-                writer.add_text(f"{place}/README.md", cards[result.run_id])
+        for run in runs:
+            place = f"{_RUNS}/{run.result.cell.folder}"
+            for name, digest in run.files.items():
+                writer.add_file(f"{place}/{name}", run.result.run_dir / name, digest=digest)
+            if run.card:
+                writer.add_text(f"{place}/README.md", run.card)
         writer.add_text(CHECKSUMS, "".join(f"{digest}  {name}\n" for name, digest in writer.digests.items()))
     return Bundled(runs=kept, left_out=left_out)
 
 
-def _checked(
-    host: Host, results: Sequence[RunResult], *, licence: str, tasks: Tasks
-) -> tuple[dict[str, str], list[Unreadable]]:
-    """Return run id -> card of each run with weights, and the runs that are not true."""
-    cards, lost = {}, []
-    for result in results:
-        run_dir = result.run_dir
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A run that is true: its result, name -> SHA-256 of its files, and its card, "" without weights."""
+
+    result: RunResult
+    files: Mapping[str, str]
+    card: str
+
+
+def _check(host: Host, result: RunResult, *, licence: str, tasks: Tasks) -> _Run | Unreadable:
+    run_dir = result.run_dir
+    stated = result.files if result.status == "ok" else {}
+    files, card = {}, ""
+    try:
+        # Before the check, so that what is copied is what was checked.
+        files = {name: file_sha256(run_dir / name) for name in (CELL, RESULT)} | dict(sorted(stated.items()))
         problems = list(verify_run(run_dir, tasks=tasks).problems)
-        stated = result.files if result.status == "ok" else {}
         problems += [f"{RESULT} names the file {name}" for name in stated if Path(name).name != name]
-        try:
-            if WEIGHTS in stated and not problems:
-                cards[result.run_id] = make_card(host, run_dir, licence=licence)
-        except ZooError as error:
-            problems.append(error.args[0])
-        if problems:
-            lost.append(Unreadable(run_dir=run_dir, cause="; ".join(problems)))
-    return cards, lost
+        if WEIGHTS in stated and not problems:
+            card = make_card(host, run_dir, licence=licence)
+    except (OSError, ZooError) as error:
+        problems = [str(error)]
+    if problems:
+        return Unreadable(run_dir=run_dir, cause="; ".join(problems))
+    return _Run(result=result, files=files, card=card)
 
 
 @dataclass(frozen=True)
@@ -136,19 +142,19 @@ class _Writer:
             entry.write(content)
         self.digests[name] = hashlib.sha256(content).hexdigest()
 
-    def add_file(self, name: str, path: Path, *, stated: str | None) -> None:
-        """Copy a file in pieces; `stated` is the SHA-256 that it must have."""
-        digest = hashlib.sha256()
+    def add_file(self, name: str, path: Path, *, digest: str) -> None:
+        """Copy a file in pieces; `digest` is the SHA-256 that it must have."""
+        found = hashlib.sha256()
         try:
             file = regular_file(path).open("rb")
         except OSError as error:
             raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
         with file, self._open(name) as entry:
             while piece := file.read(_CHUNK):
-                digest.update(piece)
+                found.update(piece)
                 entry.write(piece)
-        self.digests[name] = digest.hexdigest()
-        if stated not in (None, self.digests[name]):
+        self.digests[name] = digest
+        if found.hexdigest() != digest:
             raise DataError(f"{path} changed while it was copied.", hint=f"See: zoo verify {path.parent}")
 
     def _open(self, name: str) -> IO[bytes]:
@@ -172,8 +178,8 @@ def _environments(results: Sequence[RunResult]) -> list[dict[str, Any]]:
 
 _README = """# Results of strong-lens benchmarks
 
-{runs}, bundled by lens-zoo {version}. Every run was verified: its files are those that its result states, and its
-scores are those of its stored predictions.
+{runs}, bundled by lens-zoo {version}. Every run that has scores was verified: its files are those that its result
+states, and the scores are those of its stored predictions.
 
 | file | content |
 | --- | --- |
