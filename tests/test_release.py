@@ -1,4 +1,4 @@
-"""What a release states in several places is the same in all of them."""
+"""Statements that a release makes in several places, compared with each other: versions, licence, extras, workflows."""
 
 from __future__ import annotations
 
