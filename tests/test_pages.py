@@ -37,7 +37,11 @@ def commands(page: Path) -> list[list[str]]:
 
 
 WITH_COMMANDS = [page for page in PAGES if commands(page)]
-WITH_PYTHON = [page for page in PAGES if page.parts[-3] == "plugins" and blocks(page, "python")]
+# PyAutoLens takes as long to import as all others together; tests/lensing compares its images.
+WITH_PYTHON = [
+    page for page in PAGES
+    if page.parts[-3] == "plugins" and page.parts[-2] != "autolens" and blocks(page, "python")
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=name_of)
