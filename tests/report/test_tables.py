@@ -22,6 +22,12 @@ UNDEFINED = Invariance(
 )
 
 
+def test_cells_that_all_failed_state_no_score():
+    [table] = make_tables([bad("no such luck", model="toyzoo/broken"), bad("", "oom", model="toyzoo/large", seed=3)])
+    assert not [name for name in table.columns if "AUC" in name]
+    assert [row[table.columns.index("score")] for row in table.rows] == ["failed", "oom"]
+
+
 def test_best_first_and_failed_last_with_their_cause(table):
     assert [row[0] for row in table.rows] == [
         "toyzoo/best",

@@ -122,6 +122,18 @@ def run(capsys, plugin, *words):
     return ended.value.code, capsys.readouterr()
 
 
+def test_variants_of_a_model_are_told_apart(host, plugin, capsys, tmp_path):
+    for lr, width in ((0.25, 4), (0.5, 7)):
+        settings = {"lr": lr, "model.width": width}
+        request = Request(models=["tiny"], data=["stripes"], budget="smoke", device="cpu", settings=settings)
+        store.prepare_run(tmp_path, make_plan(host, request)[0])
+    _, said = run(capsys, plugin, "status", "--store", tmp_path)
+    rows = [" ".join(line.split()) for line in said.out.splitlines()]
+    assert sorted(row.partition("seed 0, ")[2].removesuffix(" -") for row in rows) == [
+        "lr 0.25, width 4", "lr 0.5, width 7"
+    ]  # fmt: skip
+
+
 def test_on_the_command_line(run_dirs, plugin, capsys, tmp_path):
     code, said = run(capsys, plugin, "status", "--store", tmp_path)
     assert code == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,7 @@ def print_plan(
         out.print("  each cell with its run id: --dry-run --json", style="dim")
     for cell in cells if len(cells) <= _MOST_CELLS else []:
         role = ", baseline" if cell.model in registry.find(host, DatasetSpec, cell.data).baselines else ""
-        line = f"  {cell.model} on {cell.data}, seed {cell.seed}{_variant(cell, cells)}{role}"
+        line = f"  {cell.model} on {cell.data}, seed {cell.seed}{variant(cell, cells)}{role}"
         state = styled("  stored" if cell.run_id in there else "", "green")
         out.print("  ", styled(cell.run_id, "dim"), line, state, sep="")  # a narrow terminal folds no run id
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
@@ -91,12 +91,13 @@ def _precisions(cells: list[Cell]) -> str:
     return "".join([most, *(f" ({one} for {', '.join(dict.fromkeys(models[one]))})" for one in others)])
 
 
-def _variant(cell: Cell, cells: list[Cell]) -> str:
+def variant(cell: Cell, cells: Sequence[Cell]) -> str:
     """Return ", NAME VALUE ..." of what most others of the same model, data set and seed have not."""
 
     def decided(one: Cell) -> dict[str, Any]:
         phases = {"trained on": describe_phases(one.phases)} if one.phases else {}
-        return {**one.sizes, **one.training, **one.hparams, **one.recipe.params, **phases}
+        task = {"task": one.task} if one.task else {}
+        return {**task, **one.sizes, **one.training, **one.hparams, **one.recipe.params, **phases}
 
     same = [decided(one) for one in cells if (one.model, one.data, one.seed) == (cell.model, cell.data, cell.seed)]
     own = decided(cell)

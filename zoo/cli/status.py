@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from zoo.cli.context import echo, host_of, print_json
 from zoo.cli.options import RUNS_IN, STORE
 from zoo.errors import UsageError
 from zoo.plurals import counted
+
+if TYPE_CHECKING:
+    from zoo.results.cell import Cell
 
 
 @click.command()
@@ -22,6 +26,7 @@ def status(ctx: click.Context, store: Path, as_json: bool) -> None:
 
     Exit code 1: no cell was found.
     """
+    from zoo.cli.plan import variant
     from zoo.cli.watch import describe
     from zoo.run.status import cell_states
     from zoo.schema import plain
@@ -45,13 +50,16 @@ def status(ctx: click.Context, store: Path, as_json: bool) -> None:
             ]
         )
         ctx.exit(0 if found else 1)
+    alike: dict[tuple[str, str, int], list[Cell]] = {}
+    for one in found:
+        alike.setdefault((one.cell.model, one.cell.data, one.cell.seed), []).append(one.cell)
     rows = [
         (
             one.state,
             one.cell.run_id,
             one.cell.model,
             one.cell.data,
-            f"seed {one.cell.seed}",
+            f"seed {one.cell.seed}{variant(one.cell, alike[one.cell.model, one.cell.data, one.cell.seed])}",
             one.where or "-",
             describe(one.progress) if one.state == "running" else one.detail,
         )

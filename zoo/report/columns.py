@@ -79,11 +79,13 @@ def score_columns(results: Sequence[Finished]) -> list[Column]:
     """Return the scores of some runs of one problem, the one that ranks networks last.
 
     Of classification: the area of each class, where there are more than two, and their mean. Of other tasks: all.
+    Without results, a column that has no values.
     """
     four = "{:.4f}".format
-    if not results or isinstance(results[0].test, Scores):
-        classes = results[0].classes if results else ()
-        names = classes if len(classes) > 2 else ()
+    if not results:
+        return [Column(heading="score", value=_area("macro"), text=four)]
+    if isinstance(results[0].test, Scores):
+        names = results[0].classes if len(results[0].classes) > 2 else ()
         return [
             *(Column(heading=f"AUC {name.replace('_', ' ')}", value=_area(name), text=four) for name in names),
             Column(heading="AUC macro" if names else "AUC", value=_area("macro"), text=four),
