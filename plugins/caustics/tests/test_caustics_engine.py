@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,7 +22,6 @@ from zoo_caustics.simulator import render
 from zoo.errors import UsageError
 from zoo.lensing.instrument import Instrument
 from zoo.lensing.scenes import PointMasses, Scenes, Sersic
-from zoo.native import COMPILERS
 
 pytestmark = pytest.mark.slow  # compilation
 
@@ -139,11 +137,15 @@ def test_a_separable_psf_is_that_of_the_fourier_transform(
     assert (separable - transformed).abs().amax() <= 2e-7 * transformed.amax()
 
 
-def test_torch_compiles_the_arranged_formulas() -> None:
-    """A CUDA device runs this; here its code is that for a CPU."""
-    if not any(shutil.which(name) for name in COMPILERS):
-        pytest.skip("torch compiles nothing without a C++ compiler")
-    assert compiling.compiled_brightness("cpu") is not None
+def test_torch_follows_the_arranged_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one graph, for any number of rays and masses; tests/test_cuda.py compiles it for a CUDA device."""
+    whole = torch.compile
+
+    def followed(function: Callable[..., object], *, fullgraph: bool, options: object) -> Callable[..., object]:
+        return whole(function, fullgraph=fullgraph, backend="aot_eager")
+
+    monkeypatch.setattr(torch, "compile", followed)
+    assert compiling.compiled_brightness.__wrapped__("cpu") is not None
 
 
 def test_bands_of_rows_give_the_same_image(make_scenes: Callable[..., Scenes], monkeypatch: pytest.MonkeyPatch) -> None:
