@@ -29,7 +29,7 @@ def rendered(table, width):
 def test_a_table_may_contain_failures_only():
     [table] = make_tables([bad("no such luck")])
     assert dict(zip(table.columns, table.rows[0], strict=True)) == {
-        **dict.fromkeys(table.columns, ""), "model": "toyzoo/tiny", "seed": "0", "AUC": "failed",
+        **dict.fromkeys(table.columns, ""), "model": "toyzoo/tiny", "seed": "0", "score": "failed",
         "run": bad("no such luck").run_id[:8],
     }  # fmt: skip
     assert "toyzoo/tiny" in "\n".join(rendered(table, 80))
