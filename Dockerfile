@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# zoo with torch for CPUs: docker build -t zoo . && docker run --rm -v "$PWD:/work" zoo bench --model p4m --data modelB
+# zoo with torch for CPUs: docker build -t zoo . && docker run --rm -v "$PWD:/data" zoo bench --model p4m --data modelB
 # Other plugins: --build-arg EXTRAS=all; torch for GPUs: --build-arg TORCH=cu128
 FROM python:3.13-slim AS build
 ARG EXTRAS=anomaly,baselines,caustics,deeplense,gconv
@@ -20,8 +20,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/zoo /opt/zoo
 # Names and a home folder for any --user, as a folder that is mounted may belong to any.
-ENV PATH="/opt/zoo/bin:$PATH" HOME=/tmp USER=zoo ZOO_CACHE=/work/.zoo-cache
+ENV PATH="/opt/zoo/bin:$PATH" HOME=/tmp USER=zoo ZOO_CACHE=/data/.zoo-cache
 USER 1000:1000
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["zoo"]
 CMD ["--help"]

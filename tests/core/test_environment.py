@@ -17,7 +17,9 @@ print(peak_memory_bytes(), own)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the peak counts the parent process")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="the peak memory of one process alone is known on Linux only"
+)
 def test_the_peak_memory_is_that_of_this_process_and_not_of_the_one_that_started_it():
     own = "from zoo.environment import peak_memory_bytes; print(peak_memory_bytes())"
     done = subprocess.run([sys.executable, "-c", _HELD, own], capture_output=True, text=True, check=True)

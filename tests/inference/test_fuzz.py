@@ -43,7 +43,9 @@ def test_every_file_is_answered_or_named(script, tmp_path, run_dir, host):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the peak counts the parent process")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="the peak memory of one process alone is known on Linux only"
+)
 def test_one_process_stays_within_its_memory(script):
     figures = script.measure(files=88, seed=2, weights="p4m.modelA")
     assert script.wrong(figures) == {}, figures["stderr"]

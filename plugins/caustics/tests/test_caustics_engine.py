@@ -236,7 +236,9 @@ print((peak_memory_bytes() - before) / 2**20)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the peak counts the parent process")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="the peak memory of one process alone is known on Linux only"
+)
 def test_memory_does_not_grow_with_masses_or_rays(request: pytest.FixtureRequest) -> None:
     """In one piece, 2500 masses on 11,000 rays take 110 MB an array, and an image of 6 million rays 24 MB."""
     conftest = request.path.with_name("conftest.py")

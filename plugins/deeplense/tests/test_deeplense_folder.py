@@ -219,7 +219,9 @@ print((peak_memory_bytes() - small) / 2**20)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the peak counts the parent process")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="the peak memory of one process alone is known on Linux only"
+)
 def test_memory_does_not_grow_with_the_set(tmp_path):
     """240 images of 300 x 300 doubles take 170 MB together."""
     for name, count in (("small", 1), ("large", 80)):
