@@ -1,7 +1,7 @@
 """Auxiliary truths: numbers that a network estimates beside its task while it trains, from the same features.
 
-What the simulator knows of an image, such as the mass in its substructure, says more than its class (multi-task
-learning; Caruana 1997, Machine Learning 28, 41). The additional layer is left out of the weights that are kept.
+Stored truths of an image, such as the mass in its substructure, hold more than its class (multi-task learning;
+Caruana 1997, Machine Learning 28, 41). The additional layer is left out of the weights that are kept.
 """
 
 from __future__ import annotations
