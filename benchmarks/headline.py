@@ -11,8 +11,8 @@ The pieces: the table (headline.toml), two more seeds of the leading four, AUC a
 test data: the other data set, lower SNR, wider PSF, rotated images. Results are stored in small files in --store,
 without images.
 
---write adds one line for each run to benchmarks/results/headline.jsonl, and writes the page and the table from that
-file, which collects the runs of several machines. To start again, delete it.
+--write adds one line for each run of --store to benchmarks/results/headline.jsonl, those of other tasks included, and
+writes the page and the table from that file, which collects the runs of several machines. To start again, delete it.
 
 Exit codes: 0 complete, 1 a piece failed (`zoo report --store DIR` lists failures), 75 time limit reached, 130
 interrupted.
@@ -110,7 +110,7 @@ def run_all(options: argparse.Namespace, *, deadline: float) -> list[str]:
         if run_until(deadline, [sys.executable, "-m", "zoo", *command]) != 0:
             failed.append(Path(command[1]).name)
     for result in list(result_store.results(options.store)):
-        if result.status != "ok" or not full_size(result.cell):
+        if result.status != "ok" or result.cell.task or not full_size(result.cell):
             continue
         for shift in SHIFTS:
             if time.monotonic() > deadline:
@@ -244,7 +244,8 @@ def records(store: Path, *, part: str) -> Iterator[dict[str, Any]]:
             run = result_store.plain_result(result)
             del run["files"], run["environment"]["platform"]
             history = schema.plain(read_history(result))
-            run |= {"part": part, "history": history, "shifts": schema.plain(read_shifts(store, result.run_id))}
+            run |= {"history": history, "shifts": schema.plain(read_shifts(store, result.run_id))}
+            run["part"] = "task" if result.cell.task else part
             make_page([read_run(run)])
         except UNUSABLE as error:
             print(f"skipped {result.run_dir}, which is damaged: {type(error).__name__}: {error}")

@@ -17,6 +17,7 @@ from headline_tables import (
     rows,
     score_table,
     shift_table,
+    task_table,
     time_table,
     wrapped,
 )
@@ -49,6 +50,10 @@ Times are minutes until the validation macro AUC reaches the value in the column
 simulation if this run made the images; a run that found them in the cache has no simulation time. The recorded runs
 shared their GPU with up to five others, so a run alone is faster. FLOP/s are six times the network's multiply-
 accumulates times the training images per second."""
+TASKS = """\
+Best score first; with several seeds, means. *(baseline)*: a closed form, or a fit without training. †: a network that
+is not above the best baseline. *Labels of all classes*: networks of the classification table, by their probability of
+the normal class, on the same test images; they have seen what the others have to discover."""
 NO_TIMES = """\
 Times are shown for runs on a GPU only. The runs on CPUs shared two cores with each other and with other work, so their
 times (in the record) cannot be compared. Speed is compared side by side in
@@ -82,6 +87,7 @@ def make_page(runs: Sequence[Run]) -> str:
         if whole:
             parts += [score_table(whole), notes(whole), time_table(whole), shift_table(whole)]
         parts.append(few_table(own))
+    parts += task_sections(runs)
     hard = [run for run in runs if run.part == "difficulty"]
     if hard:
         parts.append("## What makes it hard")
@@ -92,6 +98,34 @@ def make_page(runs: Sequence[Run]) -> str:
     if missing:
         parts += ["## Published", *published_tables(missing)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def task_sections(runs: Sequence[Run]) -> list[str]:
+    """Return a section for each task and problem that were recorded, beside what networks with all labels reach."""
+    problems: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.part == "task":
+            problems.setdefault(problem_key(run.cell), []).append(run)
+    parts = []
+    for own in sorted(problems.values(), key=lambda own: (own[0].cell.task, name_of(own[0].cell))):
+        first = own[0].cell
+        with_labels = [
+            run
+            for run in runs
+            if run.part == "table"
+            and (run.cell.budget, run.cell.data, run.cell.seed) == (first.budget, first.data, 0)
+            and run.cell.recipe.dataset_version == first.recipe.dataset_version
+            and run.cell.recipe.params == first.recipe.params
+            and full_size(run.cell)
+        ]
+        parts += [f"## Task {first.task}: {title(own)}", TASKS, task_table(own, with_labels), task_notes(own)]
+    return parts
+
+
+def task_notes(runs: Sequence[Run]) -> str:
+    """Return the machines of these runs, and how their trainings differ."""
+    results = [run.result for run in runs]
+    return "\n\n".join(map(wrapped, filter(None, [f"Machines: {'; '.join(machines(runs))}.", *result_notes(results)])))
 
 
 def newest_last(run: Run) -> tuple[int, int, int]:

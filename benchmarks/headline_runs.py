@@ -47,13 +47,13 @@ class Run(Record):
     """A line of benchmarks/results/headline.jsonl.
 
     Args:
-        part: "table", or "difficulty" for the runs of difficulty.toml.
+        part: "table", "difficulty" for the runs of difficulty.toml, or "task" for tasks other than classification.
         result: Result of the run.
         history: Its epochs.
         shifts: Name of a shift -> scores on such images.
     """
 
-    part: Literal["table", "difficulty"]
+    part: Literal["table", "difficulty", "task"]
     result: Finished
     history: tuple[Epoch, ...]
     shifts: Mapping[str, Shift]

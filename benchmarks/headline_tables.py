@@ -6,9 +6,10 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-from headline_runs import Run, choice, name_of, probe_of
+from headline_runs import Run, choice, dataset_of, name_of, probe_of
 
-from zoo.report.columns import MEASURED, SETTINGS
+from zoo.report.columns import FRESH, MEASURED, SETTINGS, measured_columns, score_columns
+from zoo.results.baselines import is_baseline
 from zoo.results.comparison import Variant, group_variants, spread
 from zoo.results.convergence import training_end
 from zoo.results.schema import Epoch, Finished
@@ -202,6 +203,46 @@ def learnt(run: Run) -> str:
     if history[-1].train_loss > 0.99 * math.log(len(CLASSES)):
         return f"{told} (nothing learnt: the loss stayed at ln 3)"
     return f"{told} ({training_end(history, epoch=run.result.val.epoch).in_words()})"
+
+
+def task_table(runs: Sequence[Run], with_labels: Sequence[Run]) -> str:
+    """Return the scores of a task, best first; for anomaly detection also those of networks trained with all labels.
+
+    Args:
+        runs: Runs of one problem and task.
+        with_labels: Runs of classification on the same images.
+    """
+    variants = group_variants(run.result for run in runs)  # best first
+    datasets = {run.result.run_id: dataset_of(run) for run in runs}
+    baselines = [v for v in variants if is_baseline(v.results[0].cell, datasets[v.results[0].run_id])]
+    scores = score_columns(variants[0].results)
+    scores = [scores[-1], *scores[:-1]]
+    fresh = [column for column in measured_columns([run.result for run in runs]) if column.heading == FRESH]
+    header = ["network", "seeds", "parameters", scores[0].heading, "95 %"]
+    header += [column.heading for column in (*scores[1:], *fresh)]
+    body = []
+    for variant in variants:
+        first = variant.results[0]
+        low, high = first.test.headline.interval
+        mark = " (baseline)" if variant in baselines else ""
+        if baselines and variant not in baselines and variants.index(variant) > variants.index(baselines[0]):
+            mark = " †"
+        body.append(
+            [
+                f"`{variant.name}`{mark}", str(len(variant.results)), f"{first.cost.parameters:,}",
+                scores[0].cell(*variant.results), f"{low:.4f} to {high:.4f}",
+                *(column.cell(*variant.results) for column in (*scores[1:], *fresh)),
+            ]
+        )  # fmt: skip
+    anomaly = runs[0].cell.task == "anomaly"
+    for variant in by_micro(with_labels) if anomaly else ():
+        first = variant.results[0]
+        normal = first.classes[0]
+        low, high = first.test.intervals[f"auc.{normal}"]
+        row = [f"*labels of all classes:* `{variant.name}`", str(len(variant.results)), f"{first.cost.parameters:,}"]
+        row += [f"{mean(variant.auc(normal)):.4f}", f"{low:.4f} to {high:.4f}"]
+        body.append(row + [""] * (len(header) - len(row)))
+    return rows(header, body)
 
 
 def published_tables(names: Sequence[str]) -> list[str]:

@@ -93,7 +93,7 @@ def test_the_other_commands(words: list[str], tmp_path: Path, monkeypatch: pytes
         (tmp_path / "folder").mkdir()
         np.save(tmp_path / "folder" / "one.npy", image)
     if words[0] == "evaluate":
-        words = [*words, "-n", "12"]
+        words = [*words, "-n", "12", "--set", "data.over_sampling=1"]
     if words[0] == "equivariance":
         np.save(tmp_path / "four.npy", np.random.default_rng(0).normal(size=(4, 64, 64)).astype(np.float32))
         words = [*words, "--images", "four.npy"]  # quicker than to simulate the test images

@@ -138,8 +138,13 @@ def distributions_by_module() -> Mapping[str, list[str]]:
     Reading all metadata takes half a second, so this is done again only where the search path has changed, or a folder
     on it, as by an installation.
     """
+    return _distributions_by_module(_installation())
+
+
+def _installation() -> tuple[tuple[str, int], ...]:
+    """Return the folders that modules are found in with their changes: a new or a removed distribution is one."""
     folders = [Path(folder).absolute() for folder in sys.path]
-    return _distributions_by_module(tuple((str(folder), _change(folder)) for folder in folders))
+    return tuple((str(folder), _change(folder)) for folder in folders)
 
 
 @functools.lru_cache(maxsize=1)
@@ -176,6 +181,11 @@ def library_versions() -> dict[str, str]:
 
     Optional requirements are included. The distributions of plugins themselves are not.
     """
+    return dict(_library_versions(_installation()))
+
+
+@functools.lru_cache(maxsize=1)
+def _library_versions(_: tuple[tuple[str, int], ...]) -> Mapping[str, str]:
     owners = {CORE}
     for point in entry_points():
         with contextlib.suppress(Exception):  # half-removed packages have no metadata

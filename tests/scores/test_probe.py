@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from sklearn.metrics import roc_auc_score
 
 from zoo.cli import cli
@@ -112,14 +111,14 @@ def test_pieces_and_limits_do_not_change_the_features(monkeypatch):
 
 
 @pytest.mark.slow
-def test_command(tmp_path):
+def test_command(tmp_path, monkeypatch):
     """With and without conserved mass; the ring is larger where mass is added, which the scalars find."""
-    command = [
-        sys.executable, "-m", "zoo", "data", "probe", "modelA", "--images", "512", "--json",
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    words = [
+        "data", "probe", "modelA", "--images", "512", "--json",
         "--set", "data.image_size=24", "--set", "data.pixel_scale=0.28", "--set", "data.over_sampling=1",
     ]  # fmt: skip
-    environment = {"ZOO_CACHE": str(tmp_path), "PATH": "", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    done = CliRunner().invoke(cli, words, catch_exceptions=False)
     conserved, components, added = json.loads(done.stdout)["probes"]
     assert [found["conserve_mass"] for found in (conserved, components, added)] == ["ring", "components", "none"]
     assert [found["default"] for found in (conserved, components, added)] == [True, False, False]

@@ -66,7 +66,7 @@ def test_the_page(place, monkeypatch):
     [run_id] = [path.name for path in place.glob("results/deeplense.modelA/gconv.*/*")]
     for line in commands()[1:]:
         if "hf://" not in line and "torch-export" not in line:
-            line += " -n 32" if "zoo evaluate" in line else ""
+            line += " -n 32 --set data.over_sampling=1" if "zoo evaluate" in line else ""
             run(line.replace("RUN", run_id[:8]), place)
     names = {"images": np.zeros((5, 24, 24), np.float32)}
     exec(python().replace("RUN", run_id), names)

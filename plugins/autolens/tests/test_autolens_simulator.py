@@ -32,9 +32,9 @@ def scenes_of(count: int, **params: object) -> Scenes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["autolens/autolens", "autolens/simulator_imaging"])
-def test_contract(name: str) -> None:
-    require_passed(check(HOST, name, options=Options(data="modelB")))
+@pytest.mark.parametrize(("name", "data"), [("autolens/autolens", "modelB"), ("autolens/simulator_imaging", "")])
+def test_contract(name: str, data: str) -> None:
+    require_passed(check(HOST, name, options=Options(data=data)))
 
 
 @pytest.mark.parametrize("over_sampling", [1, 3])
