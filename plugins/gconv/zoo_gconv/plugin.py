@@ -6,7 +6,7 @@ import copy
 
 from zoo.hookspecs import hookimpl
 from zoo.specs import ModelSpec
-from zoo_gconv.catalogue import NETWORKS, PARAMETERS, SHIPPED, TRAINED_ON, Network
+from zoo_gconv.catalogue import NETWORKS, PARAMETERS, SHIPPED, Network
 
 
 def _spec(name: str, network: Network) -> ModelSpec:
@@ -31,7 +31,7 @@ def _spec(name: str, network: Network) -> ModelSpec:
         bf16_devices=network.bf16_devices,
         cuda_graphs=True,
         tasks=network.tasks,
-        weights={data: f"weights/{name}.{data}.safetensors" for data in TRAINED_ON} if name in SHIPPED else {},
+        weights={data: f"weights/{name}.{data}.safetensors" for data in SHIPPED.get(name, ())},
     )
 
 
