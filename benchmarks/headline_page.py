@@ -123,9 +123,12 @@ def task_sections(runs: Sequence[Run]) -> list[str]:
 
 
 def task_notes(runs: Sequence[Run]) -> str:
-    """Return the machines of these runs, and how their trainings differ."""
+    """Return which images were trained on, the machines of these runs, and how their trainings differ."""
     results = [run.result for run in runs]
-    return "\n\n".join(map(wrapped, filter(None, [f"Machines: {'; '.join(machines(runs))}.", *result_notes(results)])))
+    data = results[0].data
+    alone = f"Trained on {sum(data.counts['train']):,} images of {' and '.join(data.trained_on)} alone."
+    told = [alone if data.trained_on else "", f"Machines: {'; '.join(machines(runs))}.", *result_notes(results)]
+    return "\n\n".join(map(wrapped, filter(None, told)))
 
 
 def newest_last(run: Run) -> tuple[int, int, int]:

@@ -118,7 +118,7 @@ def choice(run: Run) -> str:
     ours = {**data_params(dataset, budget, {}), **then}
     params = run.cell.recipe.params
     told = [f"`{name}` {value}" for name, value in params.items() if value != ours[name]]
-    if run.cell.training["init"]:
+    if run.cell.training.get("init"):  # a network that fits itself starts from nothing
         told.append(f"started from `{start_of(run)}`")
     return ", ".join(told) or "nothing"
 

@@ -20,7 +20,7 @@ HOST = load_plugins(environment={})
 # Plugin timm runs its own, larger models; one of them stands for the contract here. Others that are large are tested
 # by their plugins in a narrow shape.
 LISTED = [spec for spec in registry.listed(HOST, ModelSpec) if spec.namespace != "timm" and "large" not in spec.tags]
-MODELS = [spec.id for spec in LISTED] + ["timm/resnet18"]
+MODELS = [spec.id for spec in LISTED] + ["timm/convnext_atto"]
 TRAINED = {"gconv/p4", "baselines/scalars_linear", "anomaly/ae", "e2cnn/c4", "escnn/d4"}
 """Models that the kit trains, too: one for each way of making networks; `zoo check PLUGIN` trains all."""
 

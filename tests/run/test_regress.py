@@ -122,9 +122,10 @@ def test_estimates_are_in_the_order_of_their_names(result):
     assert values["colour_high_95"] == pytest.approx(3.96, abs=0.01)
 
 
-def test_quantiles_train_and_are_scored(host, tmp_path, monkeypatch):
+@pytest.mark.parametrize("form", ["quantiles", "flow"])
+def test_other_forms_train_and_are_scored(host, tmp_path, monkeypatch, form):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    [cell] = plan(host, f"regress:{RADIUS},answer=quantiles", epochs=1, train_images=96)
+    [cell] = plan(host, f"regress:{RADIUS},answer={form}", epochs=1, train_images=96)
     found = run_cell(host, cell, store.prepare_run(tmp_path, cell), device="cpu")
     assert found.status == "ok", found.error
     assert verify_run(found.run_dir).problems == []
@@ -145,8 +146,9 @@ def test_a_plan_that_cannot_be_carried_out_is_refused(host, task, settings, word
 
 
 def test_the_text_of_a_task_decides_the_run(host):
-    ids = {plan(host, task)[0].run_id for task in ("", "regress:colour", "regress:colour,answer=quantiles")}
-    assert len(ids) == 3
+    tasks = ("", "regress:colour", "regress:colour,answer=quantiles", "regress:colour,answer=flow")
+    ids = {plan(host, task)[0].run_id for task in tasks}
+    assert len(ids) == 4
 
 
 def test_the_page_shows_predicted_against_true_and_the_ranks(result, tmp_path):

@@ -11,7 +11,7 @@ from scipy.stats import norm
 from zoo.errors import UsageError
 from zoo.scores.distributions import FORMS, LEVELS, climatology, form_of
 
-GAUSSIAN, QUANTILES = FORMS["gaussian"], FORMS["quantiles"]
+GAUSSIAN, QUANTILES, FLOW = FORMS["gaussian"], FORMS["quantiles"], FORMS["flow"]
 
 
 def predictions(count=4000, *, seed=0, factor=1.0):
@@ -23,6 +23,17 @@ def predictions(count=4000, *, seed=0, factor=1.0):
 
 def as_quantiles(answers):
     return answers[..., :1] + np.exp(answers[..., 1:]) * norm.ppf(LEVELS)
+
+
+def as_flow(answers, *, shape=0.0):
+    """Return flows with the identity as spline, or with that of a random shape."""
+    spline = shape * np.random.default_rng(7).normal(size=FLOW.columns - 2)
+    return np.concatenate([answers, np.broadcast_to(spline, (*answers.shape[:2], len(spline)))], -1)
+
+
+def in_form(form, answers):
+    """Return Gaussian predictions in another form."""
+    return {"gaussian": lambda given: given, "quantiles": as_quantiles, "flow": as_flow}[form.name](answers)
 
 
 @pytest.mark.parametrize(("mean", "width", "truth"), [(0, 1, 0.3), (2, 0.5, -1.0), (-1, 3, 4.0)])
@@ -46,7 +57,7 @@ def test_quantiles_of_gaussians_score_nearly_as_the_gaussians():
 @pytest.mark.parametrize("level", [0.68, 0.95])
 def test_intervals_of_true_distributions_hold_the_truth_as_often_as_they_state(form, level):
     answers, truth = predictions()
-    low, high = form.interval(answers if form is GAUSSIAN else as_quantiles(answers), level)
+    low, high = form.interval(in_form(form, answers), level)
     share = ((low <= truth) & (truth <= high)).mean()
     assert share == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / len(truth)))
 
@@ -55,7 +66,7 @@ def test_intervals_of_true_distributions_hold_the_truth_as_often_as_they_state(f
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
 def test_the_spread_undoes_a_wrong_width(form, factor):
     answers, truth = predictions(factor=factor)
-    found = form.spread(answers if form is GAUSSIAN else as_quantiles(answers), truth)
+    found = form.spread(in_form(form, answers), truth)
     assert found == pytest.approx([1 / factor], rel=0.05)
 
 
@@ -64,7 +75,7 @@ def test_the_loss_is_least_for_the_true_distribution_and_has_no_unit(form):
     answers, truth = predictions(20_000)
 
     def loss(answers, truth, scale=1.0):
-        given = answers if form is GAUSSIAN else as_quantiles(answers)
+        given = in_form(form, answers)
         return float(form.loss(torch.tensor(given), torch.tensor(truth), torch.tensor([scale])))
 
     right = loss(answers, truth)
@@ -79,6 +90,31 @@ def test_the_loss_of_mean_and_deviation_is_chance():
     answers = np.broadcast_to(np.array([truth.mean(), np.log(truth.std())]), (500, 1, 2))
     found = GAUSSIAN.loss(torch.tensor(answers), torch.tensor(truth), torch.tensor([truth.std()]))
     assert float(found) == pytest.approx(GAUSSIAN.chance)
+
+
+def test_a_flow_with_the_identity_is_a_gaussian():
+    answers, truth = predictions(500)
+    flow = as_flow(answers)
+    assert FLOW.crps(flow, truth) == pytest.approx(GAUSSIAN.crps(answers, truth), rel=2e-3, abs=1e-3)
+    assert FLOW.pit(flow, truth) == pytest.approx(GAUSSIAN.pit(answers, truth), abs=1e-9)
+    scale = torch.ones(1, dtype=torch.float64)
+    losses = [form.loss(*map(torch.tensor, (a, truth)), scale) for form, a in ((FLOW, flow), (GAUSSIAN, answers))]
+    assert float(losses[0]) == pytest.approx(float(losses[1]))
+
+
+def test_a_flow_of_any_shape_is_a_density_whose_quantiles_are_those_of_its_distribution_function():
+    grid = np.linspace(-9, 9, 20_001)[:, None]
+    one = as_flow(np.zeros((1, 1, 2)), shape=2.0)
+    many = np.repeat(one, len(grid), 0)
+    function = FLOW.pit(many, grid)[:, 0]
+    # The loss is the negative logarithm of the density, less ln(2 pi) / 2.
+    scale = torch.ones(1, dtype=torch.float64)
+    at = [float(FLOW.loss(torch.tensor(one), torch.tensor([[x]]), scale)) for x in grid[::100, 0]]
+    density = np.exp(-np.array(at)) / np.sqrt(2 * np.pi)
+    assert density == pytest.approx(np.gradient(function, grid[:, 0])[::100], rel=0.02, abs=2e-3)
+    levels = np.array([0.025, 0.3, 0.5, 0.9])
+    assert np.interp(FLOW.quantiles(one, levels)[0, 0], grid[:, 0], function) == pytest.approx(levels, abs=1e-4)
+    assert np.abs(density - norm.pdf(grid[::100, 0])).max() > 0.05  # far from the Gaussian that a flow starts from
 
 
 def test_climatology_is_the_crps_of_all_truths():

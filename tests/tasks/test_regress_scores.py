@@ -9,7 +9,7 @@ import pytest
 import torch
 import toysky
 
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, MissingError, UsageError
 from zoo.results.differences import compare_samples, make_sample
 from zoo.results.tasks import stored_question
 from zoo.specs import DatasetSpec, ModelSpec
@@ -41,6 +41,7 @@ def task(option="mass", classes=("a", "b", "c")):
         ("x,x", "names a truth twice"),
         ("x,clases=a", "Did you mean 'classes'"),
         ("x,answer=quantile", "Did you mean 'quantiles'"),
+        ("x,answer=flows", "Did you mean 'flow'"),
     ],
 )
 def test_a_text_that_cannot_be_read_is_refused(option, words):
@@ -188,3 +189,11 @@ def test_reports_show_the_images_with_the_largest_errors():
     answers, truth = draw(50)
     truth[17] += 100
     assert task().notable(answers.numpy(), truth.numpy())[0] == 17
+
+
+def test_a_form_whose_library_is_absent_is_refused_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingError, match="answer=flow needs zuko") as refusal:
+        Asked.read("x,answer=flow")
+    assert refusal.value.hint == 'Install it: pip install "lens-zoo[flow]"'
+    assert Asked.read("x,answer=quantiles").answer == "quantiles"

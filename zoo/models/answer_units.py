@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from zoo.models.target import Target
+from zoo.models.target import FLOW_COLUMNS, Target
 
 QUANTILES = 33
 """Quantiles of the training split that a weights file keeps for each target."""
@@ -21,8 +21,9 @@ LOGS = (-7.0, 2.0)
 class AnswerUnits(nn.Module):
     """Give standardised answers the units of the targets.
 
-    The k numbers of a target are a mean and the logarithm of a standard deviation (k = 2), or else quantiles, the
-    median in their middle. No buffer is part of the state dict: a weights file states the targets.
+    The k numbers of a target are a mean and the logarithm of a standard deviation (k = 2), the same two followed by
+    the shape of a flow (k = FLOW_COLUMNS), or else quantiles, the median in their middle. No buffer is part of the
+    state dict: a weights file states the targets.
 
     Args:
         targets: T targets.
@@ -43,13 +44,14 @@ class AnswerUnits(nn.Module):
     def forward(self, answers: Tensor) -> Tensor:
         """Return answers [N, T k] in the units of the truth, for those of the network."""
         each = answers.float().reshape(answers.shape[0], len(self.centre), -1)
-        if each.shape[2] != 2:
+        located = _located(each)
+        if not located:
             each = each.sort(2).values  # Chernozhukov et al. 2010, Econometrica 78, 1093: quantiles never cross
-        if self.standardised and each.shape[2] == 2:
+        if self.standardised and located:
             mean = self.centre + self.scale * each[..., :1]
             low, high = LOGS
-            width = low + softplus(high - softplus(high - each[..., 1:]) - low)
-            each = torch.cat([mean, width + self.scale.log()], 2)
+            width = low + softplus(high - softplus(high - each[..., 1:2]) - low)
+            each = torch.cat([mean, width + self.scale.log(), each[..., 2:]], 2)
         elif self.standardised:
             each = self.centre + self.scale * each
         return widened(each, self.spread).flatten(1)
@@ -57,11 +59,16 @@ class AnswerUnits(nn.Module):
 
 def widened(answers: Tensor, spread: Tensor) -> Tensor:
     """Return answers [N, T, k] with widths multiplied by factors [T, 1]."""
-    if answers.shape[2] == 2:
-        return torch.cat([answers[..., :1], answers[..., 1:] + spread.log()], 2)
+    if _located(answers):
+        return torch.cat([answers[..., :1], answers[..., 1:2] + spread.log(), answers[..., 2:]], 2)
     middle = answers.shape[2] // 2
     median = answers[..., middle : middle + 1]
     return median + spread * (answers - median)
+
+
+def _located(answers: Tensor) -> bool:
+    """Return whether answers [N, T, k] begin with a location and the logarithm of a width."""
+    return answers.shape[2] in (2, FLOW_COLUMNS)
 
 
 def targets_of(names: Sequence[str], truth: Tensor) -> tuple[Target, ...]:

@@ -14,6 +14,11 @@ Finite: TypeAlias = Annotated[float, Meta(gt=-1e30, lt=1e30)]
 Answer: TypeAlias = Annotated[float, Meta(gt=-1e39, lt=1e39)]  # of a network, in single precision
 Positive: TypeAlias = Annotated[float, Meta(gt=0, lt=1e30)]
 
+FLOW_BINS = 8
+"""Bins of the spline of a flow."""
+FLOW_COLUMNS = 2 + 3 * FLOW_BINS - 1
+"""Numbers of a flow: location, logarithm of the width; widths and heights of the bins, slopes between them."""
+
 
 class Target(Record, omit_defaults=True):
     """A stored truth that a network estimates, with the unit of its answers; see `zoo.models.answer_units`.

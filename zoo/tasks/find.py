@@ -36,8 +36,8 @@ CORE_TASKS = (
         target="zoo.tasks.regress:Regress",
         summary="a stored truth, such as the mass in substructure, with its uncertainty",
         card="`zoo bench --task regress:substructure_mass_fraction --model p4m --data modelA`. The option is NAME, or "
-        "several names with commas; `classes=A+B` states the classes, `answer=quantiles` the form of the answer. A "
-        "wrong name is answered with all truths of the data set. The headline score is the CRPS skill.",
+        "several names with commas; `classes=A+B` states the classes, `answer=quantiles` or `answer=flow` the form of "
+        "the answer. A wrong name is answered with all truths of the data set. The headline score is the CRPS skill.",
         networks_of=(CLASSIFY,),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from zoo.data.question import Question, all_classes
 from zoo.data.targets import target_values
 from zoo.data.truth import truth_arrays
-from zoo.errors import DataError, UsageError, nearest
+from zoo.errors import DataError, MissingError, UsageError, nearest
 from zoo.models.target import Target
 from zoo.plurals import counted
 from zoo.scores.distributions import FORMS, Form, climatology
@@ -38,7 +39,7 @@ _EXAMPLE = "Write, for example: --task regress:shear"
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """The text behind the colon of --task regress:NAME[,NAME][,classes=A+B][,answer=quantiles].
+    """The text behind the colon of --task regress:NAME[,NAME][,classes=A+B][,answer=FORM].
 
     Args:
         names: Names of the targets.
@@ -56,6 +57,7 @@ class Asked:
 
         Raises:
             UsageError: No target is named, or one twice, or an option is unknown.
+            MissingError: The form of the answers needs a library that is absent.
         """
         names: list[str] = []
         options: dict[str, str] = {}
@@ -73,6 +75,12 @@ class Asked:
         answer = options.get("answer", "gaussian")
         if answer not in FORMS:
             raise UsageError(f"answer={answer} is not one of {', '.join(FORMS)}.{nearest(answer, FORMS)}")
+        library = FORMS[answer].library
+        if library and importlib.util.find_spec(library[0]) is None:
+            raise MissingError(
+                f"answer={answer} needs {library[0]}, which is not installed.",
+                hint=f'Install it: pip install "lens-zoo[{library[1]}]"',
+            )
         classes = tuple(filter(None, options.get("classes", "").split("+")))
         return cls(names=tuple(names), classes=classes, answer=answer)
 

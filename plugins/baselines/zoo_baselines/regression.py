@@ -53,7 +53,7 @@ class ScalarRegression(nn.Module, ABC):
             raise UsageError(
                 f"The regression on scalars answers Gaussians, 2 numbers for each truth, not {self.outputs} for "
                 f"{truth.shape[1]}.",
-                hint="Leave out answer=quantiles, or this model.",
+                hint="Leave out answer=, or this model.",
             )
         self.centre.copy_(truth.mean(0))
         self.scale.copy_(truth.std(0, correction=0).clamp_min(1e-30))
