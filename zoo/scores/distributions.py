@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from zoo.models.target import FLOW_BINS, FLOW_COLUMNS
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.distributions import Transform
 
 Array = NDArray[np.float64]
 LEVELS = (0.025, 0.08, 0.16, 0.25, 0.375, 0.5, 0.625, 0.75, 0.84, 0.92, 0.975)
@@ -195,7 +194,8 @@ class Flow(Form):
         """Return the negative log likelihood less the constant ln(2 pi) / 2."""
         log = answers[..., 1]
         normal, log_slope = _spline(answers).call_and_ladj((truth - answers[..., 0]) * (-log).exp())
-        return (log - scale.log() + 0.5 * normal.square() - log_slope).mean()
+        lost: Tensor = log - scale.log() + 0.5 * normal.square() - log_slope
+        return lost.mean()
 
     def quantiles(self, answers: Array, levels: Array) -> Array:
         """Return the quantiles [N, T, L] at levels [L]."""
@@ -247,7 +247,7 @@ class Flow(Form):
         return np.asarray(np.exp([float(one.x) for one in found]))
 
 
-def _spline(answers: Tensor) -> Transform:
+def _spline(answers: Tensor) -> Any:
     """Return the spline of answers [..., FLOW_COLUMNS], from the standardised truth to a normal variable.
 
     Raises:
@@ -260,8 +260,7 @@ def _spline(answers: Tensor) -> Transform:
             "Answers of the form 'flow' need zuko, which is not installed.",
             hint='Install it: pip install "lens-zoo[flow]"',
         ) from error
-    spline: Transform = MonotonicRQSTransform(*answers[..., 2:].split([FLOW_BINS, FLOW_BINS, FLOW_BINS - 1], -1))
-    return spline
+    return MonotonicRQSTransform(*answers[..., 2:].split([FLOW_BINS, FLOW_BINS, FLOW_BINS - 1], -1))
 
 
 FORMS: dict[str, Form] = {form.name: form for form in (Gaussian(), Quantiles(), Flow())}
