@@ -39,6 +39,7 @@ PUBLIC_MODULES = (
     "zoo.lensing.population",
     "zoo.lensing.priors",
     "zoo.lensing.scenes",
+    "zoo.locks",
     "zoo.models.own_fit",
     "zoo.models.own_training",
     "zoo.models.residual",

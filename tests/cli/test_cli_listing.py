@@ -130,3 +130,20 @@ def test_models_are_sorted(zoo):
     assert groups[-1] is None
     assert [group for group in groups if group] == sorted(group for group in groups if group)
     assert len(by_name) == len(by_parameters) == len(by_group)
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        ([], "-"),
+        (["modelA", "modelB"], "modelA, modelB"),
+        (["modelA", "modelB", "modelB_residual_centred"], "modelA, modelB, +1"),
+        (["a_data_set_with_a_long_name", "modelA"], "a_data_set_with_a_long_name, +1"),
+    ],
+)
+def test_many_bundled_weights_are_counted(names, shown):
+    from zoo.cli.listing import _weights
+    from zoo.specs import ModelSpec
+
+    spec = ModelSpec(id="a/b", target="a:b", weights={name: f"{name}.safetensors" for name in names})
+    assert _weights(spec) == shown

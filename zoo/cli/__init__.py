@@ -222,6 +222,7 @@ for command in (
         "Write the project of a new plugin.",
     ),
     LazyCommand("env", "zoo.cli.inspect", "env", "Show machine, versions and plugins, for bug reports."),
+    LazyCommand("doctor", "zoo.cli.doctor", "doctor", "Check whether a folder can hold results."),
     LazyCommand(
         "run-cell",
         "zoo.cli.run_cell",

@@ -167,12 +167,25 @@ def list_models(ctx: click.Context, pattern: str, tag: str | None, group: str | 
         Column("group", lambda spec: spec.group or "-"),
         Column("equivariance", lambda spec: spec.equivariance or "-"),
         Column("parameters", lambda spec: "-" if spec.parameters is None else f"{spec.parameters:,}", right=True),
-        Column("bundled weights", lambda spec: ", ".join(spec.weights) or "-"),
+        Column("bundled weights", _weights),
         Column("summary", lambda spec: spec.summary),
     ]
     _print(ctx, ModelSpec, pattern, columns, as_json=as_json, sort=_ORDERS.get(sort), tag=tag, group=group)
 
 
+def _weights(spec: ModelSpec) -> str:
+    """Return the names of a model's weights, as many as there is room for, and the number of the others."""
+    shown = ""
+    for number, name in enumerate(spec.weights):
+        longer = f"{shown}, {name}" if shown else name
+        if shown and len(longer) > _ROOM:
+            return f"{shown}, +{len(spec.weights) - number}"
+        shown = longer
+    return shown or "-"
+
+
+_ROOM = 18
+"""Letters of the names of weights in a list, unless one name is longer."""
 # Models without the value come last; sorting is stable, so equal ones stay in the order of their ids.
 _ORDERS: dict[str, Callable[[ModelSpec], tuple[bool, Any]]] = {
     "parameters": lambda spec: (spec.parameters is None, spec.parameters or 0),

@@ -32,6 +32,7 @@ from zoo.data.shards import (
 )
 from zoo.data.simulate import PIXELS_AT_A_TIME, Simulation
 from zoo.errors import DataError, UsageError
+from zoo.locks import file_lock
 from zoo.paths import cache_dir, make_dir, read_json, write_text
 from zoo.plurals import counted
 from zoo.schema import json_text
@@ -300,7 +301,7 @@ def _lock(place: Path, number: int, *, wait: bool) -> Iterator[bool]:
     import filelock
 
     path = place / f".{number:06d}.lock"
-    lock = filelock.FileLock(path, timeout=-1 if wait else 0)
+    lock = file_lock(path, seconds=None if wait else 0)
     try:
         lock.acquire()
     except filelock.Timeout:

@@ -10,6 +10,7 @@ import numpy as np
 from zoo.data.recipe import Recipe
 from zoo.data.shards import SHARD_SIZE, file_sha256, read_shard, shard_count, shard_identity, shard_path
 from zoo.errors import DataError
+from zoo.locks import file_lock
 from zoo.paths import read_json, write_text
 from zoo.schema import Count, Record, json_text, plain, read_record
 
@@ -96,9 +97,7 @@ def record_split(
         DamagedShard: A shard that is not in the manifest is damaged.
         DataError: The manifest cannot be read or written.
     """
-    import filelock
-
-    with filelock.FileLock(folder / ".manifest.lock"):
+    with file_lock(folder / ".manifest.lock"):
         wanted = range(shard_count(images))
         if not all(shard_path(folder / split, number).exists() for number in wanted):
             return False

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import BusyError, DataError
+from zoo.locks import file_lock, is_held
 from zoo.paths import make_dir, parse_json, read_json, regular_file, write_text, written_whole
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed, Finished, RunResult
@@ -47,7 +48,7 @@ def prepare_run(store: Path, cell: Cell, *, force: bool = False) -> Path:
     write_json(run_dir / CELL, cell.to_json())
     try:
         # Under the lock: what another process is writing right now is not ours to remove.
-        with filelock.FileLock(run_dir / LOCK, blocking=False):
+        with file_lock(run_dir / LOCK, seconds=0):
             if force or done(store, cell) is None:
                 (run_dir / RESULT).unlink(missing_ok=True)
     except filelock.Timeout:
@@ -66,7 +67,7 @@ def claim(run_dir: Path) -> Iterator[None]:
     """
     import filelock
 
-    lock = filelock.FileLock(run_dir / LOCK, timeout=_LOCK_SECONDS, is_singleton=True)
+    lock = file_lock(run_dir / LOCK, seconds=_LOCK_SECONDS, reentrant=True)
     try:
         lock.acquire()
     except filelock.Timeout as error:
@@ -83,18 +84,7 @@ _LOCK_SECONDS = 2.0
 
 def locked(run_dir: Path) -> bool:
     """Whether some process runs the cell of this folder right now."""
-    import filelock
-
-    lock = run_dir / LOCK
-    if not lock.exists():
-        return False
-    try:
-        with filelock.FileLock(lock, blocking=False):
-            return False
-    except filelock.Timeout:
-        return True
-    except OSError:
-        return False  # a folder that is not writable has no running cell
+    return is_held(run_dir / LOCK)
 
 
 def read_result(run_dir: Path) -> RunResult | None:

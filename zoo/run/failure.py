@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zoo.errors import DataError
 from zoo.escaping import visible
+from zoo.locks import file_lock
 from zoo.paths import log_tail
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
@@ -39,7 +40,7 @@ def keep_failure(failure: Failed) -> RunResult:
     """Write a failure into the store unless a result is there or another process runs the cell; return the result."""
     import filelock
 
-    lock = filelock.FileLock(failure.run_dir / store.LOCK, blocking=False)
+    lock = file_lock(failure.run_dir / store.LOCK, seconds=0)
     with contextlib.suppress(filelock.Timeout, OSError, DataError), lock:
         if (stored := store.read_result(failure.run_dir)) is not None:
             return stored

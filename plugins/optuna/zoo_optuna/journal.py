@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import filelock
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -17,6 +16,7 @@ from optuna.trial import Trial, TrialState
 
 from zoo.data.recipe import short_hash
 from zoo.errors import DataError
+from zoo.locks import file_lock
 from zoo.paths import regular_file
 from zoo.plan.study import write_best
 from zoo_optuna.definition import STUDY, Definition, best_of, own_values
@@ -24,6 +24,7 @@ from zoo_optuna.sampling import AddressedTPE, make_pruner
 from zoo_optuna.space import parameters_of, values_of
 
 if TYPE_CHECKING:
+    from filelock import BaseFileLock
     from optuna import Study
 
 JOURNAL, LOCK = "journal.log", ".lock"
@@ -38,7 +39,7 @@ def alone(folder: Path) -> Iterator[None]:
         DataError: The folder is not writable.
     """
     try:
-        lock = filelock.FileLock(folder / LOCK)
+        lock = file_lock(folder / LOCK)
         lock.acquire()
     except OSError as error:
         raise DataError(f"Cannot write to the folder {folder}: {error.strerror or error}.") from error
@@ -67,7 +68,7 @@ def open_study(folder: Path, definition: Definition, *, create: bool = False) ->
         raise DataError(f"The journal {path} is missing.", hint="Delete the study's folder to start again.")
     # A lock of the operating system, which is released when its holder is killed: optuna's own locks are files, which a
     # killed process leaves behind for half a minute.
-    lock = filelock.FileLock(folder / f".{JOURNAL}.lock")
+    lock = file_lock(folder / f".{JOURNAL}.lock")
     try:
         _drop_torn_line(path, lock)
         # Optuna does not export the type of its locks; it only calls acquire and release.
@@ -137,7 +138,7 @@ def keep_best(study: Study, definition: Definition, folder: Path) -> None:
             write_best(folder, found)
 
 
-def _drop_torn_line(path: Path, lock: filelock.BaseFileLock) -> None:
+def _drop_torn_line(path: Path, lock: BaseFileLock) -> None:
     """Remove an incomplete last line: a record appended to it would be lost as well."""
     if not path.exists():
         return
