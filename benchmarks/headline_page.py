@@ -29,6 +29,7 @@ from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
 from zoo.results.comparison import group_variants, problem_key
 from zoo.results.schema import Finished
+from zoo.results.store import split_sizes
 
 README_BUDGETS = ("laptop", "evening")
 MISSING = (
@@ -138,7 +139,8 @@ def newest_last(run: Run) -> tuple[int, int, int]:
 
 def title(runs: Sequence[Run]) -> str:
     """Return what was trained on: data set, budget, training images, and what differs from today's definition."""
-    sizes = sorted({run.cell.sizes["train"] for run in runs})
+    # A task may train on the images of some classes alone.
+    sizes = sorted({(split_sizes(run.result) if run.part == "task" else run.cell.sizes)["train"] for run in runs})
     words = [
         name_of(runs[0].cell),
         f"budget {runs[0].cell.budget}",
