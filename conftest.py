@@ -18,6 +18,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # Checks with two threads: threads that wait for each other sleep, and leave the core to the tests beside them.
 os.environ["OMP_WAIT_POLICY"] = "passive"
 os.environ["ZOO_CPU_BF16"] = "0"  # the same plans and bits on every processor
+os.environ["ZOO_PLUGIN_TRIALS"] = "0"  # most tests write plugins; a process for each would take a quarter of a second
 for variable in ("ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_PLUGIN_FILES", "ZOO_PARENT_PID", "ZOO_TENSORBOARD"):
     os.environ.pop(variable, None)
 

@@ -6,26 +6,24 @@ Only one that passes joins the shared manager, so nothing of a broken plugin is 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib.util
 import os
-import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pluggy
 
 from zoo import hookspecs
+from zoo.candidates import Candidate, from_file, installed
 from zoo.collected import check_hooks, collect
 from zoo.errors import MissingError, UsageError, ZooError, nearest
-from zoo.isolation import isolate, plugin_code
-from zoo.packages import entry_points, first_party
+from zoo.first_import import Refusal, refusals
+from zoo.isolation import isolate, plugin_code, printing_to_stderr
+from zoo.packages import first_party
 from zoo.paths import provide_home, user_path
 from zoo.specs import ModelSpec, Spec
 
@@ -63,15 +61,6 @@ class PluginRecord:
         return self.distribution in first_party().values()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Candidate:
-    name: str
-    distribution: str
-    version: str
-    load: Callable[[], Any]
-    module: str = ""
-
-
 @dataclass
 class Host:
     """All plugins of a process. Make one with `load_plugins` and pass it on."""
@@ -102,7 +91,7 @@ class Host:
         """
         namespace = name.partition("/")[0].lower()
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with printing_to_stderr():
                 resolved = self.call_plugin(namespace, "zoo_resolve_model", name=name)
         except ZooError:
             raise
@@ -137,15 +126,18 @@ def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str
     environment = dict(os.environ) if environment is None else environment
     only, disabled = _names(environment, "ZOO_PLUGINS"), _names(environment, "ZOO_DISABLE_PLUGINS")
     inherited = [path for path in environment.get("ZOO_PLUGIN_FILES", "").split(os.pathsep) if path]
-    candidates = _installed() + [_from_file(user_path(path)) for path in dict.fromkeys([*inherited, *map(str, files)])]
+    candidates = installed() + [from_file(user_path(path)) for path in dict.fromkeys([*inherited, *map(str, files)])]
     known = {candidate.name for candidate in candidates}
     for name in only:
         if name not in known:
             raise UsageError(f"ZOO_PLUGINS names '{name}', which is not installed.{nearest(name, known)}")
 
     host = Host(manager=_new_manager())
+    active = [one for one in candidates if one.name not in disabled and (not only or one.name in only)]
+    # The later of two with one name is not imported.
+    refused = refusals({one.name: one for one in reversed(active)}.values())
     for candidate in candidates:
-        if candidate.name in disabled or (only and candidate.name not in only):
+        if candidate not in active:
             record = PluginRecord(
                 name=candidate.name,
                 distribution=candidate.distribution,
@@ -153,7 +145,7 @@ def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str
                 state="disabled",
             )
         else:
-            record = _admit(host, candidate)
+            record = _admit(host, candidate, refused.get(candidate))
         taken = candidate.name in host.records
         host.records[f"{candidate.name} ({candidate.distribution})" if taken else candidate.name] = record
     return host
@@ -169,54 +161,8 @@ def _new_manager() -> pluggy.PluginManager:
     return manager
 
 
-def _installed() -> list[_Candidate]:
-    """Return the entry points, first-party ones first, so that a third party cannot take their namespace."""
-    candidates = []
-    for point in entry_points():
-        distribution = version = "?"
-        # Half-removed packages leave folders without metadata behind.
-        with contextlib.suppress(Exception):
-            distribution, version = point.dist.name, point.dist.version  # type: ignore[union-attr]
-        candidates.append(
-            _Candidate(
-                name=point.name.lower(),
-                distribution=distribution,
-                version=version,
-                load=point.load,
-                module=point.value.partition(":")[0].strip(),
-            )
-        )
-    return sorted(candidates, key=lambda c: (c.distribution not in first_party().values(), c.name, c.distribution))
-
-
-def _from_file(path: Path) -> _Candidate:
-    if not os.path.isfile(path):  # Path.is_file raises where a name is too long
-        raise UsageError(f"--plugin {path}: file not found.")
-
-    def load() -> ModuleType:
-        # The module must be importable by name, since its specs name their targets by module.
-        folder = str(path.absolute().parent)
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
-        if path.stem in sys.modules and getattr(sys.modules[path.stem], "__file__", None) != str(path.absolute()):
-            raise ImportError(f"a module named {path.stem!r} is already loaded; rename the file")
-        spec = importlib.util.spec_from_file_location(path.stem, path.absolute())
-        if spec is None or spec.loader is None:
-            raise ImportError(f"{path} is not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[path.stem]
-            raise
-        return module
-
-    return _Candidate(name=path.stem.lower(), distribution=str(path), version="file", load=load)
-
-
-def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
-    """Load a plugin alone, register it if it passes the checks, and return its status."""
+def _admit(host: Host, candidate: Candidate, refusal: Refusal | None) -> PluginRecord:
+    """Load a plugin alone, register it if it passes the checks and is not refused, and return its status."""
     started = time.perf_counter()
     import_ms = 0.0
     collected: list[Spec] = []
@@ -225,9 +171,10 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
         if candidate.name in host.records:
             owner = host.records[candidate.name].distribution
             raise ImportError(f"the namespace '{candidate.name}' is taken by {owner}")
-        # A plugin that prints while it is imported would spoil what `--json` writes to stdout. A look at the module's
-        # attributes, too, may run the plugin's code.
-        with contextlib.redirect_stdout(sys.stderr):
+        if refusal is not None:
+            raise ImportError(refusal.reason)
+        # A look at the module's attributes, too, may run the plugin's code.
+        with printing_to_stderr():
             with plugin_code(candidate.name, "its import"):
                 module = candidate.load()
             import_ms = (time.perf_counter() - started) * 1e3
@@ -243,7 +190,7 @@ def _admit(host: Host, candidate: _Candidate) -> PluginRecord:
         # The second and third line of pluggy's message state the cause.
         lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
         error = f"{type(problem).__name__}: {'; '.join(lines)}"[:_ERROR_LENGTH]
-        trace = traceback.format_exc()
+        trace = traceback.format_exc() if refusal is None else f"{error}\n{refusal.trace}"
         collected = []
     for spec in collected:
         host.specs.setdefault(type(spec), {})[spec.id] = spec

@@ -6,7 +6,9 @@ import contextlib
 import copy
 import functools
 import logging
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from types import FrameType, ModuleType
@@ -57,6 +59,31 @@ def named_when_slow(plugin: str, where: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+@contextlib.contextmanager
+def printing_to_stderr() -> Iterator[None]:
+    """Send to stderr what a plugin prints, and what it or a process that it starts writes to the descriptor of stdout.
+
+    Text among the results of a command would spoil what `--json` writes.
+    """
+    try:
+        for stream in (sys.stdout, sys.__stdout__):
+            if stream is not None:
+                stream.flush()  # what is there already is not the plugin's
+        kept = os.dup(1)
+    except (OSError, ValueError):  # closed
+        kept = None
+    if kept is not None:
+        with contextlib.suppress(OSError):  # stderr is closed
+            os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 class Escape(Exception):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import importlib.util
 import logging
-import sys
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from zoo.errors import MissingError, UsageError, nearest
 from zoo.host import Host, PluginRecord
-from zoo.isolation import plugin_code
+from zoo.isolation import plugin_code, printing_to_stderr
 from zoo.packages import code_digest, distributions_by_module, first_party, installed_code, is_editable
 from zoo.specs import (
     AugmentationSpec,
@@ -241,7 +239,7 @@ def load_target(spec: Spec) -> Any:
         # a second thread would take the redirected one for the original and put it back for good.
         with (
             _PRINTING,
-            contextlib.redirect_stdout(sys.stderr),
+            printing_to_stderr(),
             plugin_code(spec.namespace, f"the import of {spec.target}"),
         ):
             return spec.load()

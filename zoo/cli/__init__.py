@@ -230,6 +230,13 @@ for command in (
         "Run one cell in this process, or in some that it starts; the result goes beside its file.",
         hidden=True,
     ),
+    LazyCommand(
+        "try-plugin",
+        "zoo.cli.try_plugin",
+        "try_plugin",
+        "Import one plugin and print, a line each, what all others share: it must be the same without the plugin.",
+        hidden=True,
+    ),
 ):
     cli.add_command(command)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import sys
@@ -35,8 +34,9 @@ def commands_of(host: Host, namespace: str) -> list[click.Command]:
         TypeError: The plugin returned something other than lists of commands; or another error of its hook.
     """
     from zoo.collected import entries
+    from zoo.isolation import printing_to_stderr
 
-    with contextlib.redirect_stdout(sys.stderr):
+    with printing_to_stderr():
         return [
             command
             for offered in host.call_plugin(namespace, "zoo_commands")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 import traceback
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +17,8 @@ from zoo.cli.options import RUNS_IN
 from zoo.environment import describe
 from zoo.errors import MissingError, UsageError
 from zoo.escaping import visible
-from zoo.isolation import plugin_code
+from zoo.first_import import forget_refusals
+from zoo.isolation import plugin_code, printing_to_stderr
 from zoo.paths import cache_dir, user_path
 from zoo.schema import plain
 
@@ -137,13 +136,13 @@ def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
 
     With --errors the exit code is 1 if a plugin is broken.
     """
+    if errors:
+        forget_refusals()
     host = host_of(ctx)
-    with contextlib.redirect_stdout(sys.stderr):  # plugins may print
-        rows: list[dict[str, Any]] = [
-            asdict(record)
-            | {"target_errors": _target_errors(host, record.name) if errors and record.state == "ok" else []}
-            for record in host.records.values()
-        ]
+    rows: list[dict[str, Any]] = [
+        asdict(record) | {"target_errors": _target_errors(host, record.name) if errors and record.state == "ok" else []}
+        for record in host.records.values()
+    ]
     broken = any(row["state"] == "broken" or row["target_errors"] for row in rows)
     if as_json:
         print_json(rows)
@@ -176,7 +175,7 @@ def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
             if spec.namespace != namespace:
                 continue
             try:
-                with plugin_code(namespace, f"the import of {spec.target}"):
+                with printing_to_stderr(), plugin_code(namespace, f"the import of {spec.target}"):
                     spec.load()
             except Exception as error:
                 message = f"{spec.id}: target {spec.target}: {type(error).__name__}: {error}"

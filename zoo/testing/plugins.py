@@ -103,6 +103,8 @@ import io, json, os, sys
 saved = os.dup(1)
 read, write = os.pipe()
 os.dup2(write, 1)
+sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)  # for Python; what goes past it to either descriptor is seen
+os.dup2(write, 2)
 from zoo.host import load_plugins
 host = load_plugins()
 sys.stdout.flush()

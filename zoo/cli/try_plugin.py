@@ -1,0 +1,87 @@
+"""`zoo try-plugin`: what `zoo.first_import` starts for a plugin that is new or has changed."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+import click
+
+from zoo.cli.context import commands_of, echo
+from zoo.host import load_plugins
+
+_THREAD_SECONDS = 1.0
+
+
+@click.command("try-plugin", hidden=True)
+@click.argument("plugin", metavar="NAME|FILE.py", required=False)
+@click.pass_context
+def try_plugin(ctx: click.Context, plugin: str | None) -> None:
+    """Import one plugin and print, a line each, what all others share: it must be the same without the plugin."""
+    before = _shared_state()
+    files, name = [], plugin or ""
+    if name.endswith(".py"):
+        files, name = [name], os.path.splitext(os.path.basename(name))[0]
+    tried = load_plugins(files=files, environment={"ZOO_PLUGINS": f"core,{name}"})
+    for loaded in [name for name, record in tried.records.items() if record.state == "ok"]:
+        with contextlib.suppress(Exception):  # reported where it is used
+            commands_of(tried, loaded)
+    for name, state in _shared_state().items():
+        echo(f"{name}\t{'as before' if state == before[name] else 'changed'}")
+    running = _running_threads()
+    echo(f"running threads\t{running}")
+    own = [name for name, record in tried.records.items() if record.first_party]
+    root = ctx.find_root()
+    root.obj = load_plugins(environment={"ZOO_PLUGINS": ",".join(own)})
+    echo(f"the list of commands\t{root.command.get_help(root)!r}")
+    specs = [spec.to_json() for by_id in root.obj.specs.values() for spec in by_id.values()]
+    echo(f"the list of specs\t{json.dumps(specs)}")
+    if running:  # the process would never end
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def _shared_state() -> dict[str, Any]:
+    """Return what every command depends on and code of a plugin can change for good."""
+    state = {
+        "standard input, output and error": [_open_file(number) for number in range(3)]
+        + [sys.stdin, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__],
+        "the handling of signals": [signal.getsignal(number) for number in sorted(signal.valid_signals())],
+        "the tracing of calls": [sys.gettrace(), sys.getprofile()],
+        # By identity; what a library adds is harmless.
+        "the functions of Python": [id(getattr(builtins, name, None)) for name in _BUILTINS],
+    }
+    with contextlib.suppress(ImportError):  # Windows
+        import resource
+
+        names = sorted(name for name in vars(resource) if name.startswith("RLIMIT_"))
+        state["the limits of resources"] = [resource.getrlimit(getattr(resource, name)) for name in names]
+        state["the timers"] = [signal.getitimer(signal.ITIMER_REAL), signal.getitimer(signal.ITIMER_PROF)]
+    return state
+
+
+_BUILTINS = sorted(name for name in vars(builtins) if name != "_")  # the last value of an interactive session
+
+
+def _open_file(number: int) -> tuple[int, int] | None:
+    """Return device and inode of a file descriptor, or None if it is closed."""
+    try:
+        status = os.fstat(number)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _running_threads() -> list[str]:
+    """Return the names of threads that keep the process from ending."""
+    mine = (threading.main_thread(), threading.current_thread())
+    others = [thread for thread in threading.enumerate() if thread not in mine and not thread.daemon]
+    for thread in others:
+        thread.join(_THREAD_SECONDS)
+    return [thread.name for thread in others if thread.is_alive()]
