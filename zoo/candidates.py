@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from zoo.errors import UsageError
 from zoo.packages import entry_points, first_party
+from zoo.plugin_file import has_networks_only, import_file, networks_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +24,7 @@ class Candidate:
             file, its path and "file".
         load: Function that imports it.
         module: Module of its entry point; empty for a file.
+        runs_code: Whether `load` runs code of the plugin, which a file of networks waits with.
     """
 
     name: str
@@ -33,6 +32,7 @@ class Candidate:
     version: str
     load: Callable[[], Any]
     module: str = ""
+    runs_code: bool = True
 
     @property
     def first_party(self) -> bool:
@@ -68,29 +68,11 @@ def from_file(path: Path) -> Candidate:
     """
     if not os.path.isfile(path):  # Path.is_file raises where a name is too long
         raise UsageError(f"--plugin {path}: file not found.")
-    return Candidate(name=path.stem.lower(), distribution=str(path), version="file", load=lambda: import_file(path))
-
-
-def import_file(path: Path) -> ModuleType:
-    """Import a Python file as a module of its name.
-
-    Raises:
-        ImportError: Another module of this name is loaded already; or another error of the file's own code.
-    """
-    # The module must be importable by name, since its specs name their targets by module.
-    folder = str(path.absolute().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    if path.stem in sys.modules and getattr(sys.modules[path.stem], "__file__", None) != str(path.absolute()):
-        raise ImportError(f"a module named {path.stem!r} is already loaded; rename the file")
-    spec = importlib.util.spec_from_file_location(path.stem, path.absolute())
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[path.stem]
-        raise
-    return module
+    lazy = has_networks_only(path)
+    return Candidate(
+        name=path.stem.lower(),
+        distribution=str(path),
+        version="file",
+        load=lambda: networks_of(path) if lazy else import_file(path),
+        runs_code=not lazy,
+    )

@@ -59,7 +59,7 @@ def refusals(candidates: Iterable[Candidate]) -> dict[Candidate, Refusal]:
     Args:
         candidates: Plugins that are about to be imported. Those of this project are trusted.
     """
-    others = [one for one in candidates if not one.first_party]
+    others = [one for one in candidates if one.runs_code and not one.first_party]
     if os.environ.get(SWITCH) == "0" or not sys.executable or not others:
         return {}
     verdicts = {one: _remembered(one) for one in others}

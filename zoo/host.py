@@ -20,6 +20,7 @@ import pluggy
 from zoo import hookspecs
 from zoo.candidates import Candidate, from_file, installed
 from zoo.collected import check_hooks, collect
+from zoo.disabled import disabled_plugins
 from zoo.errors import MissingError, UsageError, ZooError, nearest
 from zoo.first_import import Refusal, refusals
 from zoo.isolation import isolate, plugin_code, printing_to_stderr
@@ -43,6 +44,7 @@ class PluginRecord:
         trace: The traceback; empty unless broken.
         specs: Number of specs that it registered.
         module: Module of its entry point; empty for a file.
+        api_version: Version of the plugin interface that it states; None where it states none, or is not loaded.
     """
 
     name: str
@@ -54,6 +56,7 @@ class PluginRecord:
     trace: str = ""
     specs: int = 0
     module: str = ""
+    api_version: int | None = None
 
     @property
     def first_party(self) -> bool:
@@ -82,6 +85,33 @@ class Host:
         others = [plugin for name, plugin in self.manager.list_name_plugin() if name != namespace]
         with plugin_code(namespace, hook):
             return self.manager.subset_hook_caller(hook, others)(**arguments)
+
+    @property
+    def files(self) -> list[str]:
+        """Absolute paths of the plugins that are files, for processes that load the same ones."""
+        return [os.path.abspath(record.distribution) for record in self.records.values() if record.version == "file"]
+
+    def add_file(self, path: Path) -> str:
+        """Load a plugin from a file, if it is not loaded yet, and return its namespace.
+
+        Raises:
+            UsageError: The file was not found, or another plugin has its name.
+            MissingError: The plugin is broken.
+        """
+        if not os.path.isfile(path):
+            raise UsageError(f"{path}: file not found.")
+        candidate = from_file(path.absolute())
+        if candidate.name not in self.records:
+            self.records[candidate.name] = _admit(self, candidate, refusals([candidate]).get(candidate))
+        record = self.records[candidate.name]
+        if os.path.abspath(record.distribution) != candidate.distribution:
+            raise UsageError(
+                f"{path}: the name '{candidate.name}' is that of a plugin in {record.distribution}.",
+                hint="Rename the file.",
+            )
+        if record.state == "broken":
+            raise MissingError(f"{path}: {record.error}", hint=f"See: zoo --plugin {path} plugins --errors")
+        return candidate.name
 
     def resolve_model(self, name: str) -> ModelSpec | None:
         """Ask the plugin that owns the namespace for a model that is not listed.
@@ -117,7 +147,8 @@ def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str
     Args:
         files: Plugins that are single Python files, not installed.
         environment: Read for ZOO_PLUGINS (load only these), ZOO_DISABLE_PLUGINS (not these) and
-            ZOO_PLUGIN_FILES (more files, for processes that a run starts); default os.environ.
+            ZOO_PLUGIN_FILES (more files, for processes that a run starts); default os.environ. Installed plugins that
+            `zoo plugins disable` has disabled are left out, too, unless ZOO_PLUGINS names them.
 
     Raises:
         UsageError: A file does not exist, or ZOO_PLUGINS names a plugin that is not installed.
@@ -125,6 +156,7 @@ def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str
     provide_home()
     environment = dict(os.environ) if environment is None else environment
     only, disabled = _names(environment, "ZOO_PLUGINS"), _names(environment, "ZOO_DISABLE_PLUGINS")
+    lasting = disabled_plugins() - {*only}  # what a variable names is meant
     inherited = [path for path in environment.get("ZOO_PLUGIN_FILES", "").split(os.pathsep) if path]
     candidates = installed() + [from_file(user_path(path)) for path in dict.fromkeys([*inherited, *map(str, files)])]
     known = {candidate.name for candidate in candidates}
@@ -133,7 +165,13 @@ def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str
             raise UsageError(f"ZOO_PLUGINS names '{name}', which is not installed.{nearest(name, known)}")
 
     host = Host(manager=_new_manager())
-    active = [one for one in candidates if one.name not in disabled and (not only or one.name in only)]
+    active = [
+        one
+        for one in candidates
+        if one.name not in disabled
+        and (not only or one.name in only)
+        and (one.name not in lasting or one.version == "file")
+    ]
     # The later of two with one name is not imported.
     refused = refusals({one.name: one for one in reversed(active)}.values())
     for candidate in candidates:
@@ -166,6 +204,7 @@ def _admit(host: Host, candidate: Candidate, refusal: Refusal | None) -> PluginR
     started = time.perf_counter()
     import_ms = 0.0
     collected: list[Spec] = []
+    api_version = None
     error = trace = ""
     try:
         if candidate.name in host.records:
@@ -179,7 +218,10 @@ def _admit(host: Host, candidate: Candidate, refusal: Refusal | None) -> PluginR
                 module = candidate.load()
             import_ms = (time.perf_counter() - started) * 1e3
             with plugin_code(candidate.name, "a hook"):
-                hookspecs.check_api(getattr(module, "ZOO_API_VERSION", hookspecs.API_VERSION), candidate.distribution)
+                api_version = getattr(module, "ZOO_API_VERSION", None)
+                hookspecs.check_api(
+                    hookspecs.API_VERSION if api_version is None else api_version, candidate.distribution
+                )
                 trial = _new_manager()
                 trial.register(module, name=candidate.name)
                 check_hooks(trial, module)
@@ -204,4 +246,5 @@ def _admit(host: Host, candidate: Candidate, refusal: Refusal | None) -> PluginR
         trace=trace,
         specs=len(collected),
         module=candidate.module,
+        api_version=None if error else api_version,
     )

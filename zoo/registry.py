@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import importlib.util
 import logging
+import re
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from zoo.errors import MissingError, UsageError, nearest
 from zoo.host import Host, PluginRecord
 from zoo.isolation import plugin_code, printing_to_stderr
 from zoo.packages import code_digest, distributions_by_module, first_party, installed_code, is_editable
+from zoo.paths import user_path
 from zoo.specs import (
     AugmentationSpec,
     ChannelSpec,
@@ -45,6 +47,7 @@ LIST_COMMANDS: dict[type[Spec], str] = {
     OptimizerSpec: "zoo plugins",
 }
 _WILDCARDS = frozenset("*?[")
+_IN_FILE = re.compile(r"(.+\.py):(\w+)")
 _PRINTING = threading.RLock()
 
 
@@ -78,12 +81,19 @@ def listed(
 def find(host: Host, kind: type[S], name: str) -> S:
     """Return the one spec that a full id or an unambiguous bare name means.
 
+    Args:
+        host: The plugins; the file of a model "FILE.py:CLASS" is added to them.
+        kind: Kind of the spec.
+        name: Id or bare name; of a model, also a class in a file.
+
     Raises:
         UsageError: The name is unknown or ambiguous.
         MissingError: The plugin is absent, disabled or broken, or a library that it requires is absent.
     """
     if not isinstance(name, str):
         raise UsageError(f"{name!r} is not a valid {kind.kind} name.", hint=f"See: {LIST_COMMANDS[kind]}")
+    if kind is ModelSpec and (in_file := _IN_FILE.fullmatch(name.strip())):
+        name = f"{host.add_file(user_path(in_file[1]))}/{in_file[2]}"
     wanted = name.strip().lower()
     found = [cast(S, spec) for spec in host.specs_of(kind) if wanted in (spec.id.lower(), spec.name.lower())]
     exact = [spec for spec in found if spec.id.lower() == wanted]
@@ -314,7 +324,7 @@ def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingErr
         if record is not None and record.state == "disabled":
             return MissingError(
                 f"{kind.kind} '{name}': the plugin {namespace} is disabled.",
-                hint="Check the variables ZOO_PLUGINS and ZOO_DISABLE_PLUGINS.",
+                hint=f"Try: zoo plugins enable {namespace}; or check ZOO_PLUGINS and ZOO_DISABLE_PLUGINS.",
             )
         if record is None and namespace in first_party():
             package = first_party()[namespace]
@@ -329,4 +339,7 @@ def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingErr
             hint="Install one, such as: pip install lens-zoo-gconv; see: zoo plugins",
         )
     names = [spec.id for spec in specs] + [spec.name for spec in specs]
-    return UsageError(f"Unknown {kind.kind} '{name}'.{nearest(name, names)}", hint=f"See: {LIST_COMMANDS[kind]}")
+    hint = f"See: {LIST_COMMANDS[kind]}"
+    if slash and namespace not in host.records:
+        hint += f"; if it is in a file: zoo --plugin {namespace}.py ..."
+    return UsageError(f"Unknown {kind.kind} '{name}'.{nearest(name, names)}", hint=hint)

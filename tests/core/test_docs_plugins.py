@@ -30,6 +30,7 @@ from zoo.specs import (
     AugmentationSpec,
     LossSpec,
     MetricSpec,
+    ModelSpec,
     OptimizerSpec,
 )
 from zoo.tasks.find import tasks_by_name
@@ -115,6 +116,12 @@ def test_the_first_example_installs_and_is_planned(tmp_path):
     assert cell["model"] == "mynets/tiny"
     assert cell["hparams"] == {"width": 16}
     assert re.fullmatch(r"0\.1 \(code [0-9a-f]{16}\)", cell["versions"]["my-lens-nets"])
+
+
+def test_class_in_a_file(load):
+    host = load("mynet.py")
+    assert registry.find(host, ModelSpec, "mynet/Net").defaults == {"width": 8}
+    require_passed(check(host, "mynet/Net", options=UNTRAINED))
 
 
 def test_network(load):

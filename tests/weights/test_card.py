@@ -43,7 +43,10 @@ def test_the_card_agrees_with_the_store(run_dir, host):
     for name, row in zip(result["classes"], result["test"]["confusion"], strict=True):
         assert f"| {name} | {row[0]} | {row[1]} | {row[2]} |" in text
     assert f"{result['cost']['parameters']:,} parameters" in text
-    assert f'zoo.load("{run_dir.name}")' in text
+    # The network is in a file, which nobody can install.
+    assert f"zoo --plugin toyzoo.py predict {run_dir.name} " in text
+    assert f'zoo.load("{run_dir.name}", host=load_plugins(files=["toyzoo.py"]))' in text
+    assert f"`toyzoo.py` (digest `{good_result(run_dir).cell.versions['toyzoo.py']}`)" in text
     assert str(run_dir) not in text
 
 

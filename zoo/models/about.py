@@ -99,6 +99,11 @@ class About(Record, omit_defaults=True):
     camera: Camera | None = None
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the plugins among `versions` that are files, which nobody can install."""
+        return tuple(name for name in self.versions if name.endswith(".py"))
+
+    @property
     def columns(self) -> int:
         """Numbers that the network answers for an image."""
         return self.outputs or len(self.classes)

@@ -59,7 +59,7 @@ def fill_classifier(host: Host, weights: Weights) -> TrainedClassifier:
         raise MissingError(
             f"{path} holds weights of {about.model}, which is not provided by an installed plugin. They were made with "
             f"{_made_with(about)}.",
-            hint="Install that; a file: zoo --plugin FILE.py ...",
+            hint=_provide(about),
         ) from error
     _check_spec(about, spec, path)
     classifier = build_classifier(
@@ -143,6 +143,14 @@ def _check_spec(about: About, spec: ModelSpec, path: Path) -> None:
             f"They were made with {_made_with(about)}.",
             hint=_AGAIN,
         )
+
+
+def _provide(about: About) -> str:
+    """Return the step that provides the network of a file of weights."""
+    if not (files := about.files):
+        return "Install that."
+    options = " ".join(f"--plugin {name}" for name in files)
+    return f"Name its file: zoo {options} ...; in Python: host=zoo.host.load_plugins(files={list(files)})"
 
 
 def _made_with(about: About) -> str:

@@ -70,7 +70,10 @@ class Request:
     """
 
     models: Sequence[str] = option(
-        MISSING, "Train these models: comma-separated ids, names or wildcards.", flag="--model", complete="models"
+        MISSING,
+        "Train these models: comma-separated ids, names, wildcards or FILE.py:CLASS.",
+        flag="--model",
+        complete="models",
     )
     data: Sequence[str] = option(
         MISSING, "Use these data sets: comma-separated ids, names or wildcards.", complete="datasets"

@@ -123,6 +123,7 @@ def run_matrix(
         def job_of(entry: Entry) -> Job:
             return _job(
                 entry.run_dir,
+                files=host.files,
                 where=manner,
                 resources=resolved.resources(entry.cell),
                 label=f"{entry.cell.model} on {entry.cell.data}, seed {entry.cell.seed}",
@@ -188,9 +189,18 @@ def _with_all_gpus(launch: Resolved) -> Resolved:
     return replace(launch, options={**launch.options, "gpu_ids": numbers})
 
 
-def _job(run_dir: Path, *, where: Where, resources: Resources = Resources(), label: str = "") -> Job:
+def _job(
+    run_dir: Path,
+    *,
+    where: Where,
+    files: Sequence[str] = (),
+    resources: Resources = Resources(),
+    label: str = "",
+) -> Job:
     run_dir = run_dir.absolute()  # a launcher may start it in another folder
     env = {name: value for name, value in os.environ.items() if name.startswith("ZOO_")}
+    if files:
+        env["ZOO_PLUGIN_FILES"] = os.pathsep.join(files)
     return Job(
         run_dir=run_dir,
         command=where.command(run_dir / result_store.CELL),

@@ -84,8 +84,8 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
         old_version=version_note(data, recipe.dataset_version),
         frequencies=_frequencies(result),
         far=FAR,
-        # A plugin that is a file has no package.
-        distributions=[each for each in about.versions if not each.endswith(".py")],
+        distributions=[each for each in about.versions if each not in about.files],
+        options=[word for file in about.files for word in ("--plugin", file)],
         name=name or result.run_id,
         licence=licence,
         codes="; ".join(f"{each} {_licence_of(each)}" for each in cell.versions),
@@ -206,6 +206,8 @@ def _frequencies(result: Finished) -> str:
 
 
 def _licence_of(distribution: str) -> str:
+    if distribution.endswith(".py"):
+        return "(a file, without a licence of its own here)"
     try:
         metadata = importlib.metadata.metadata(distribution)
     except importlib.metadata.PackageNotFoundError:
