@@ -6,6 +6,7 @@ _IRREGULAR = {
     "class": "classes",
     "process": "processes",
     "mass": "masses",
+    "loss": "losses",
     "entry": "entries",
     "pass": "passes",
     "lens": "lenses",

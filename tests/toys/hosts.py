@@ -14,6 +14,7 @@ from functools import wraps
 from pathlib import Path
 from types import ModuleType
 
+from zoo.disabled import disabled_plugins
 from zoo.host import Host
 from zoo.paths import provide_home
 
@@ -35,7 +36,12 @@ def remembering(load_plugins: Callable[..., Host]) -> Callable[..., Host]:
             return load_plugins(files=given, environment=environment)
         # Toys may read variables with their names, such as NANNETS_METRIC.
         toys = tuple(f"{path.stem.upper()}_" for path in paths)
-        key = (*given, *values, *(variable for variable in sorted(os.environ.items()) if variable[0].startswith(toys)))
+        key = (
+            disabled_plugins(),
+            *given,
+            *values,
+            *(variable for variable in sorted(os.environ.items()) if variable[0].startswith(toys)),
+        )
         if key not in hosts:
             host = load_plugins(files=given, environment=environment)
             if any(record.state == "broken" for record in host.records.values()):

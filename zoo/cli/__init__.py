@@ -213,7 +213,7 @@ for command in (
         "equivariance",
         "Measure how far a network is from invariant.",
     ),
-    LazyCommand("plugins", "zoo.cli.inspect", "plugins", "List installed plugins and their status."),
+    LazyCommand("plugins", "zoo.cli.plugins", "plugins", "List installed plugins and their status."),
     LazyCommand("check", "zoo.cli.check", "check", "Check that a plugin keeps its contracts."),
     LazyCommand(
         "new-plugin",

@@ -1,24 +1,19 @@
-"""`zoo show`, `zoo plugins` and `zoo env`: details of one item, installed plugins and their status, environment."""
+"""`zoo show` and `zoo env`: details of one item, environment."""
 
 from __future__ import annotations
 
 import os
-import traceback
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from zoo.cli.complete import COMPLETE, SPECS
-from zoo.cli.context import commands_of, console, echo, host_of, print_json
-from zoo.cli.listing import print_aligned
+from zoo.cli.context import console, echo, host_of, print_json
 from zoo.cli.options import RUNS_IN
 from zoo.environment import describe
 from zoo.errors import MissingError, UsageError
 from zoo.escaping import visible
-from zoo.first_import import forget_refusals
-from zoo.isolation import plugin_code, printing_to_stderr
 from zoo.paths import cache_dir, user_path
 from zoo.schema import plain
 
@@ -125,62 +120,6 @@ def _find_any(host: Host, name: str) -> Spec:
         (error for error in errors if isinstance(error, MissingError) or "ambiguous" in str(error)),
         next((error for error in errors if "Did you mean" in str(error)), errors[0]),
     )
-
-
-@click.command()
-@click.option("--errors", is_flag=True, help="Import all targets and commands too; print the tracebacks of failures.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
-    """List installed plugins and their status.
-
-    With --errors the exit code is 1 if a plugin is broken.
-    """
-    if errors:
-        forget_refusals()
-    host = host_of(ctx)
-    rows: list[dict[str, Any]] = [
-        asdict(record) | {"target_errors": _target_errors(host, record.name) if errors and record.state == "ok" else []}
-        for record in host.records.values()
-    ]
-    broken = any(row["state"] == "broken" or row["target_errors"] for row in rows)
-    if as_json:
-        print_json(rows)
-        ctx.exit(1 if errors and broken else 0)
-    lines = [("plugin", "version", "state", "offers", "import ms", "distribution and error")]
-    for row in rows:
-        state = "broken" if row["target_errors"] else row["state"]
-        problem = row["error"] or "; ".join(entry["error"] for entry in row["target_errors"])
-        source = ": ".join(filter(None, [row["distribution"], problem]))
-        lines.append((row["name"], row["version"], state, str(row["specs"]), f"{row['import_ms']:.1f}", source))
-    print_aligned(lines, right={3, 4})
-    if errors:
-        for row in rows:
-            for trace in filter(None, [row["trace"], *(entry["trace"] for entry in row["target_errors"])]):
-                echo(f"\n{row['name']} ({row['distribution']} {row['version']})", bold=True)
-                echo(trace)
-        ctx.exit(1 if broken else 0)
-
-
-def _target_errors(host: Host, namespace: str) -> list[dict[str, str]]:
-    """Import every target and command of a plugin; return id, error and traceback of each that fails."""
-    failures = []
-    try:
-        commands_of(host, namespace)
-    except Exception as error:
-        message = f"zoo_commands: {type(error).__name__}: {error}"
-        failures.append({"id": f"{namespace}/zoo_commands", "error": message, "trace": traceback.format_exc()})
-    for specs in host.specs.values():
-        for spec in specs.values():
-            if spec.namespace != namespace:
-                continue
-            try:
-                with printing_to_stderr(), plugin_code(namespace, f"the import of {spec.target}"):
-                    spec.load()
-            except Exception as error:
-                message = f"{spec.id}: target {spec.target}: {type(error).__name__}: {error}"
-                failures.append({"id": spec.id, "error": message, "trace": traceback.format_exc()})
-    return failures
 
 
 @click.command()
