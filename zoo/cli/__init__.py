@@ -214,6 +214,8 @@ for command in (
         "Measure how far a network is from invariant.",
     ),
     LazyCommand("plugins", "zoo.cli.plugins", "plugins", "List installed plugins and their status."),
+    LazyCommand("install", "zoo.cli.install", "install", "Install plugins into the environment of this zoo."),
+    LazyCommand("uninstall", "zoo.cli.install", "uninstall", "Uninstall plugins from the environment of this zoo."),
     LazyCommand("check", "zoo.cli.check", "check", "Check that a plugin keeps its contracts."),
     LazyCommand(
         "new-plugin",

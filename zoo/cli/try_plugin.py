@@ -20,7 +20,7 @@ _THREAD_SECONDS = 1.0
 
 
 @click.command("try-plugin", hidden=True)
-@click.argument("plugin", metavar="NAME|FILE.py", required=False)
+@click.argument("plugin", metavar="PLUGIN", required=False)
 @click.pass_context
 def try_plugin(ctx: click.Context, plugin: str | None) -> None:
     """Import one plugin and print, a line each, what all others share: it must be the same without the plugin."""
