@@ -231,7 +231,7 @@ def _folder() -> Path:
 
 
 def _path(candidate: Candidate) -> Path:
-    named = "\0".join([sys.prefix, candidate.name, os.path.abspath(candidate.distribution)])
+    named = "\0".join([sys.prefix, sys.version, candidate.name, os.path.abspath(candidate.distribution)])
     return _folder() / f"{candidate.name}-{hashlib.sha256(named.encode()).hexdigest()[:16]}.json"
 
 

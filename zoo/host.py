@@ -10,7 +10,7 @@ import dataclasses
 import os
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,12 +95,14 @@ class Host:
         """Load a plugin from a file, if it is not loaded yet, and return its namespace.
 
         Raises:
-            UsageError: The file was not found, or another plugin has its name.
+            UsageError: The file was not found, another plugin has its name, or a variable leaves it out.
             MissingError: The plugin is broken.
         """
         if not os.path.isfile(path):
             raise UsageError(f"{path}: file not found.")
         candidate = from_file(path.absolute())
+        if not _is_enabled(candidate, os.environ):  # the processes of runs would not load it
+            raise UsageError(f"{path}: ZOO_PLUGINS or ZOO_DISABLE_PLUGINS leaves '{candidate.name}' out.")
         if candidate.name not in self.records:
             self.records[candidate.name] = _admit(self, candidate, refusals([candidate]).get(candidate))
         record = self.records[candidate.name]
@@ -155,23 +157,16 @@ def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str
     """
     provide_home()
     environment = dict(os.environ) if environment is None else environment
-    only, disabled = _names(environment, "ZOO_PLUGINS"), _names(environment, "ZOO_DISABLE_PLUGINS")
-    lasting = disabled_plugins() - {*only}  # what a variable names is meant
     inherited = [path for path in environment.get("ZOO_PLUGIN_FILES", "").split(os.pathsep) if path]
     candidates = installed() + [from_file(user_path(path)) for path in dict.fromkeys([*inherited, *map(str, files)])]
     known = {candidate.name for candidate in candidates}
-    for name in only:
+    for name in _names(environment, "ZOO_PLUGINS"):
         if name not in known:
             raise UsageError(f"ZOO_PLUGINS names '{name}', which is not installed.{nearest(name, known)}")
 
     host = Host(manager=_new_manager())
-    active = [
-        one
-        for one in candidates
-        if one.name not in disabled
-        and (not only or one.name in only)
-        and (one.name not in lasting or one.version == "file")
-    ]
+    lasting = disabled_plugins()
+    active = [one for one in candidates if _is_enabled(one, environment, lasting)]
     # The later of two with one name is not imported.
     refused = refusals({one.name: one for one in reversed(active)}.values())
     for candidate in candidates:
@@ -189,7 +184,15 @@ def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str
     return host
 
 
-def _names(environment: dict[str, str], variable: str) -> list[str]:
+def _is_enabled(candidate: Candidate, environment: Mapping[str, str], lasting: Collection[str] = ()) -> bool:
+    """Return whether a plugin is to be loaded; a variable or a file that names it counts more than `lasting`."""
+    only, disabled = _names(environment, "ZOO_PLUGINS"), _names(environment, "ZOO_DISABLE_PLUGINS")
+    if candidate.name in disabled or (only and candidate.name not in only):
+        return False
+    return candidate.name in only or candidate.version == "file" or candidate.name not in lasting
+
+
+def _names(environment: Mapping[str, str], variable: str) -> list[str]:
     return [name.strip().lower() for name in environment.get(variable, "").split(",") if name.strip()]
 
 

@@ -31,6 +31,7 @@ REFUSED = {
     "thread": ("import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()", "running threads"),
     "fork": ("import os; os.fork()", "standard output"),
     "closed": ("import os; os.close(2)", "standard input, output and error"),
+    "closed_stream": ("import sys; sys.stdout.close()", "standard input, output and error"),
     "builtin": ("import builtins; builtins.breakpoint = None", "the functions of Python"),
     "library": ("import json; json.dumps = lambda *a, **k: 'spoilt'", "the list of specs"),
     "signals": ("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)", "the handling of signals"),

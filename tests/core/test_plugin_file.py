@@ -83,13 +83,16 @@ def test_other_names_of_a_file_are_refused(file, host, name, error, text):
         build_network(registry.find(host, ModelSpec, f"{file}:{name}"), **SHAPE, hparams={})
 
 
-def test_files_that_cannot_be_used_are_named(file, host):
+def test_files_that_cannot_be_used_are_named(file, host, monkeypatch):
     with pytest.raises(UsageError, match=r"nothing\.py: file not found"):
         registry.find(host, ModelSpec, f"{file.parent}/nothing.py:Net")
     (file.parent / "core.py").write_text(CLASSES)
     with pytest.raises(UsageError, match=r"the name 'core' is that of a plugin in lens-zoo\.\n.*Rename"):
         registry.find(host, ModelSpec, f"{file.parent}/core.py:Net")
     (file.parent / "sick_nets.py").write_text("import nothing_like_it\nclass Net: ...")
+    monkeypatch.setenv("ZOO_DISABLE_PLUGINS", "ownnets")
+    with pytest.raises(UsageError, match="leaves 'ownnets' out"):
+        registry.find(host, ModelSpec, f"{file}:Net")
     with pytest.raises(MissingError, match="No module named 'nothing_like_it'"):
         registry.find(host, ModelSpec, f"{file.parent}/sick_nets.py:Net")
 

@@ -179,7 +179,7 @@ def _shadowed(host: Host, namespace: str) -> list[str]:
         if len(own) == 1 and own[0].namespace != namespace:
             elsewhere.setdefault(f"without a namespace those of {own[0].namespace} are meant", []).append(spec.name)
         elif len(own) != 1 and len(same) > 1:
-            others = ", ".join(one.namespace for one in same if one is not spec)
+            others = _few([one.namespace for one in same if one is not spec])
             elsewhere.setdefault(f"to be named with the namespace, because of {others}", []).append(spec.name)
     return [f"{meaning}: {_few(names)}" for meaning, names in elsewhere.items()]
 

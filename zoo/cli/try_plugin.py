@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -51,11 +52,12 @@ def _shared_state() -> dict[str, Any]:
     """Return what every command depends on and code of a plugin can change for good."""
     state = {
         "standard input, output and error": [_open_file(number) for number in range(3)]
-        + [sys.stdin, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__],
+        + [(one, one is None or one.closed) for one in (sys.stdin, sys.stdout, sys.stderr, sys.__stdout__)],
         "the handling of signals": [signal.getsignal(number) for number in sorted(signal.valid_signals())],
         "the tracing of calls": [sys.gettrace(), sys.getprofile()],
-        # By identity; what a library adds is harmless.
+        # What a library adds to these is harmless.
         "the functions of Python": [id(getattr(builtins, name, None)) for name in _BUILTINS],
+        "the handlers of logging": [handler in logging.root.handlers for handler in _HANDLERS],
     }
     with contextlib.suppress(ImportError):  # Windows
         import resource
@@ -67,6 +69,7 @@ def _shared_state() -> dict[str, Any]:
 
 
 _BUILTINS = sorted(name for name in vars(builtins) if name != "_")  # the last value of an interactive session
+_HANDLERS = list(logging.root.handlers)
 
 
 def _open_file(number: int) -> tuple[int, int] | None:
