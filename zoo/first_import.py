@@ -27,6 +27,7 @@ from typing import IO
 from zoo.candidates import Candidate
 from zoo.errors import ZooError
 from zoo.paths import cache_dir, make_dir, read_json, user_path, write_text
+from zoo.stopping import PARENT_VARIABLE
 from zoo.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ logger = logging.getLogger(__name__)
 SWITCH = "ZOO_PLUGIN_TRIALS"
 """Environment variable that is "0" where plugins are imported without a trial."""
 SECONDS = 30.0
-"""Time for one import; importing torch takes some seconds on a busy machine."""
+"""Least time for an import; importing torch takes some seconds. On a busy machine it is `_SLOWER` times that of zoo."""
+_SLOWER = 10.0
 _SILENT_SECONDS = 3.0
 _CODE = (".py", ".so", ".pyd")
 _SITES = ("site-packages", "dist-packages")
@@ -68,8 +70,8 @@ def refusals(candidates: Iterable[Candidate]) -> dict[Candidate, Refusal]:
         before = {one: _files(one) for one in new}
         try:
             found = _try(new)
-        except OSError as error:  # no process or temporary file: they are imported as they are
-            logger.warning("new plugins cannot be tried in processes of their own: %s", error.strerror or error)
+        except (OSError, RuntimeError) as error:
+            logger.warning("new plugins are imported without a trial in a process of their own: %s", error)
             return {}
         for one, verdict in zip(new, found, strict=True):
             verdicts[one] = verdict
@@ -90,16 +92,17 @@ def _try(candidates: Sequence[Candidate]) -> list[Refusal]:
 
     Raises:
         OSError: A process cannot be started.
+        RuntimeError: zoo itself does not start in one.
     """
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         reference, *trials = [stack.enter_context(_started(one)) for one in (None, *candidates)]
-        expected = reference.answer(started)
-        if expected.reason:  # zoo itself does not work here, which the command will show
-            return [Refusal(reason="", trace="") for _ in candidates]
+        if reference.answer(started, SECONDS).reason:
+            raise RuntimeError("zoo does not start in one")
+        seconds = max(SECONDS, _SLOWER * (time.monotonic() - started))
         verdicts = []
         for trial in trials:
-            found = trial.answer(started)
+            found = trial.answer(started, seconds)
             reason = found.reason or _difference(reference.printed(), trial.printed())
             verdicts.append(Refusal(reason=reason, trace=found.trace if reason else ""))
         return verdicts
@@ -112,14 +115,14 @@ class _Trial:
     out: IO[bytes]
     err: IO[bytes]
 
-    def answer(self, started: float) -> Refusal:
+    def answer(self, started: float, seconds: float) -> Refusal:
         """Wait for the end of the process; return why it is not the expected one, or an empty reason."""
-        code = self._code(started)
+        code = self._code(started, seconds)
         self.err.seek(0)
         trace = self.err.read().decode(errors="replace")[-20_000:].strip()
         reason = ""
         if code is None:
-            reason = f"its first import has not ended after {SECONDS:.0f} s"
+            reason = f"its first import has not ended after {seconds:.0f} s"
         elif code:
             with contextlib.suppress(ValueError):
                 reason = f"its import ends the process by {signal.Signals(-code).name}"
@@ -128,12 +131,12 @@ class _Trial:
             reason = "its import ends the process, or spoils what zoo prints"
         return Refusal(reason=reason, trace=trace)
 
-    def _code(self, started: float) -> int | None:
-        """Return the exit code; None if the process had to be stopped."""
-        for seconds in (_SILENT_SECONDS, SECONDS):
+    def _code(self, started: float, seconds: float) -> int | None:
+        """Return the exit code; None if the process has not ended in time."""
+        for limit in (_SILENT_SECONDS, seconds):
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return self.process.wait(max(0.0, started + seconds - time.monotonic()))
-            if self.name and seconds < SECONDS:
+                return self.process.wait(max(0.0, started + limit - time.monotonic()))
+            if self.name and limit < seconds:
                 logger.warning("plugin %s is new or has changed; its first import takes long", self.name)
         return None
 
@@ -149,7 +152,8 @@ def _started(candidate: Candidate | None) -> Iterator[_Trial]:
     if candidate is not None:
         name = candidate.name
         words = [os.path.abspath(candidate.distribution)] if candidate.version == "file" else [name]
-    environment = {**os.environ, SWITCH: "0", "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    path = os.pathsep.join(map(os.path.abspath, sys.path))
+    environment = {**os.environ, SWITCH: "0", PARENT_VARIABLE: str(os.getpid()), "PYTHONPATH": path}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "zoo", "try-plugin", *words],

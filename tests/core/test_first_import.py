@@ -102,13 +102,22 @@ def test_a_plugin_is_tried_again_only_where_it_may_have_changed(trials, lay, sit
     assert again() == again() == ["filezoo", "one"]
 
 
+@pytest.mark.parametrize("executable", ["/bin/false", "/nothing/there"])
+def test_without_processes_plugins_are_imported_as_they_are(trials, lay, monkeypatch, caplog, executable):
+    lay("dist-one", points={"one": None})
+    monkeypatch.setattr(sys, "executable", executable)
+    for _ in range(2):  # nothing is remembered
+        caplog.clear()
+        assert states(load_plugins(environment={})) == {"one": "ok"}
+        assert "imported without a trial" in caplog.text
+
+
 def test_a_plugin_that_never_ends_is_stopped_and_named(monkeypatch, caplog):
-    monkeypatch.setattr(first_import, "SECONDS", 0.4)
     monkeypatch.setattr(first_import, "_SILENT_SECONDS", 0.1)
     process = subprocess.Popen(["sleep", "60"])
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, caplog.at_level(logging.WARNING):
         trial = first_import._Trial(name="sleeper", process=process, out=out, err=err)
-        assert "has not ended after" in trial.answer(time.monotonic()).reason
+        assert "has not ended after" in trial.answer(time.monotonic(), 0.4).reason
     assert "plugin sleeper is new or has changed" in caplog.text
     process.kill()
     process.wait()

@@ -16,6 +16,7 @@ import click
 
 from zoo.cli.context import commands_of, echo
 from zoo.host import load_plugins
+from zoo.stopping import watch_parent
 
 _THREAD_SECONDS = 1.0
 
@@ -25,6 +26,7 @@ _THREAD_SECONDS = 1.0
 @click.pass_context
 def try_plugin(ctx: click.Context, plugin: str | None) -> None:
     """Import one plugin and print, a line each, what all others share: it must be the same without the plugin."""
+    watch_parent()
     before = _shared_state()
     files, name = [], plugin or ""
     if name.endswith(".py"):
