@@ -150,7 +150,7 @@ def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str
         files: Plugins that are single Python files, not installed.
         environment: Read for ZOO_PLUGINS (load only these), ZOO_DISABLE_PLUGINS (not these) and
             ZOO_PLUGIN_FILES (more files, for processes that a run starts); default os.environ. Installed plugins that
-            `zoo plugins disable` has disabled are left out, too, unless ZOO_PLUGINS names them.
+            `zoo disable` has disabled are left out, too, unless ZOO_PLUGINS names them.
 
     Raises:
         UsageError: A file does not exist, or ZOO_PLUGINS names a plugin that is not installed.

@@ -324,7 +324,7 @@ def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingErr
         if record is not None and record.state == "disabled":
             return MissingError(
                 f"{kind.kind} '{name}': the plugin {namespace} is disabled.",
-                hint=f"Try: zoo plugins enable {namespace}; or check ZOO_PLUGINS and ZOO_DISABLE_PLUGINS.",
+                hint=f"Try: zoo enable {namespace}; or check ZOO_PLUGINS and ZOO_DISABLE_PLUGINS.",
             )
         if record is None and namespace in first_party():
             package = first_party()[namespace]

@@ -216,6 +216,13 @@ for command in (
     LazyCommand("plugins", "zoo.cli.plugins", "plugins", "List installed plugins and their status."),
     LazyCommand("install", "zoo.cli.install", "install", "Install plugins into the environment of this zoo."),
     LazyCommand("uninstall", "zoo.cli.install", "uninstall", "Uninstall plugins from the environment of this zoo."),
+    LazyCommand(
+        "disable",
+        "zoo.cli.plugins",
+        "disable",
+        "Leave plugins out until they are enabled again.",
+    ),
+    LazyCommand("enable", "zoo.cli.plugins", "enable", "Enable plugins that were disabled."),
     LazyCommand("check", "zoo.cli.check", "check", "Check that a plugin keeps its contracts."),
     LazyCommand(
         "new-plugin",

@@ -30,8 +30,8 @@ _ELSEWHERE = re.compile(r"(PIP|UV)_(TARGET|PREFIX|ROOT|USER|PYTHON|SYSTEM_PYTHON
 
 @click.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@click.option("-U", "--upgrade", is_flag=True, help="Replace installed versions by the newest ones.")
-@click.option("-e", "--editable", is_flag=True, help="Install folders so that changes of their code count at once.")
+@click.option("-U", "--upgrade", is_flag=True, help="Allow newer versions in place of installed ones.")
+@click.option("-e", "--editable", is_flag=True, help="Use folders in place: changes of their code count at once.")
 @click.option("--dry-run", is_flag=True, help="Print the command without running it.")
 @click.pass_context
 def install(ctx: click.Context, names: Sequence[str], upgrade: bool, editable: bool, dry_run: bool) -> None:
@@ -57,7 +57,7 @@ def install(ctx: click.Context, names: Sequence[str], upgrade: bool, editable: b
 
 @click.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("-y", "--yes", is_flag=True, help="Run the command without a question.")
 @click.option("--dry-run", is_flag=True, help="Print the command without running it.")
 @click.pass_context
 def uninstall(ctx: click.Context, names: Sequence[str], yes: bool, dry_run: bool) -> None:
@@ -140,7 +140,7 @@ def _distribution_of(host: Host, name: str) -> str:
     if place is None or not any(Path(place).resolve().is_relative_to(Path(one).resolve()) for one in own):
         raise UsageError(
             f"{found[0]} lies in {place and Path(place).parent}, which is not in the environment {sys.prefix}.",
-            hint=f"To leave it out here: zoo plugins disable {name}",
+            hint=f"To leave it out here: zoo disable {name}",
         )
     return found[0]
 

@@ -1,4 +1,4 @@
-"""`zoo plugins`: installed plugins, what they bring and what is wrong with them; enabled and disabled for good."""
+"""`zoo plugins`, `zoo disable`, `zoo enable`: installed plugins, what they bring, what is wrong with them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SLOW_MS = 300.0
 """Time of an import that is named; that of all plugins of this project together is a tenth of a second."""
 
 
-@click.group(invoke_without_command=True)
+@click.command()
 @click.option("--errors", is_flag=True, help="Import all targets and commands too; print the tracebacks of failures.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -38,10 +38,6 @@ def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
 
     With --errors the exit code is 1 if a plugin is broken.
     """
-    if ctx.invoked_subcommand is not None:
-        if errors or as_json:
-            raise UsageError("--errors and --json are for the list: zoo plugins")
-        return
     if errors:
         forget_refusals()
     host = host_of(ctx)
@@ -73,11 +69,11 @@ def _names(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> l
     return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
 
 
-@plugins.command()
+@click.command()
 @click.argument("names", metavar="PLUGIN...", nargs=-1, required=True, shell_complete=_names)
 @click.pass_context
 def disable(ctx: click.Context, names: Sequence[str]) -> None:
-    """Disable plugins in this environment: no command imports them until they are enabled."""
+    """Leave plugins out until they are enabled again."""
     names = [name.strip().lower() for name in names]
     known = {record.name for record in host_of(ctx).records.values() if record.version != "file"}
     for name in names:
@@ -85,14 +81,14 @@ def disable(ctx: click.Context, names: Sequence[str]) -> None:
             raise UsageError(f"No plugin '{name}' is installed.{nearest(name, known)}", hint="See: zoo plugins")
     change_disabled(add=names)
     for name in names:
-        echo(f"{name} is disabled in this environment. To undo this: zoo plugins enable {name}")
+        echo(f"{name} is disabled in this environment. To undo this: zoo enable {name}")
 
 
-@plugins.command()
+@click.command()
 @click.argument("names", metavar="PLUGIN...", nargs=-1, required=True, shell_complete=_names)
 @click.pass_context
 def enable(ctx: click.Context, names: Sequence[str]) -> None:
-    """Enable plugins that were disabled in this environment."""
+    """Enable plugins that were disabled."""
     names = [name.strip().lower() for name in names]
     known = {record.name for record in host_of(ctx).records.values()} | disabled_plugins()
     for name in names:
@@ -158,7 +154,7 @@ def _notes_on(record: PluginRecord) -> list[str]:
         notes.append(f"every command waits {record.import_ms / 1e3:.1f} s for its import")
     if record.state == "disabled":
         lasting = record.name in disabled_plugins()
-        how = f"zoo plugins enable {record.name}" if lasting else "ZOO_PLUGINS, ZOO_DISABLE_PLUGINS"
+        how = f"zoo enable {record.name}" if lasting else "ZOO_PLUGINS, ZOO_DISABLE_PLUGINS"
         notes.append(f"to enable it: {how}")
     if record.version == "file" or record.distribution == "?":
         return notes
