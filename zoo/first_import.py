@@ -154,6 +154,7 @@ def _started(candidate: Candidate | None) -> Iterator[_Trial]:
         words = [os.path.abspath(candidate.distribution)] if candidate.version == "file" else [name]
     path = os.pathsep.join(map(os.path.abspath, sys.path))
     environment = {**os.environ, SWITCH: "0", PARENT_VARIABLE: str(os.getpid()), "PYTHONPATH": path}
+    environment["PYTHONHASHSEED"] = "0"  # sets in one order in all of them
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "zoo", "try-plugin", *words],

@@ -6,6 +6,7 @@ import builtins
 import contextlib
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -61,17 +62,27 @@ def _shared_state() -> dict[str, Any]:
         "the functions of Python": [id(getattr(builtins, name, None)) for name in _BUILTINS],
         "the handlers of logging": [handler in logging.root.handlers for handler in _HANDLERS],
     }
-    with contextlib.suppress(ImportError):  # Windows
-        import resource
-
-        names = sorted(name for name in vars(resource) if name.startswith("RLIMIT_"))
-        state["the limits of resources"] = [resource.getrlimit(getattr(resource, name)) for name in names]
+    if hasattr(signal, "getitimer"):  # not on Windows
         state["the timers"] = [signal.getitimer(signal.ITIMER_REAL), signal.getitimer(signal.ITIMER_PROF)]
+    # A higher limit is harmless, too.
+    state["the limits of resources"] = [min(one) for one in zip(_limits(), _LIMITS, strict=True)]
     return state
+
+
+def _limits() -> list[float]:
+    """Return the limits of resources that hold for this process, in one order; nothing where there are none."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return []
+    names = sorted(name for name in vars(resource) if name.startswith("RLIMIT_"))
+    limits = [resource.getrlimit(getattr(resource, name))[0] for name in names]
+    return [math.inf if limit == resource.RLIM_INFINITY else limit for limit in limits]
 
 
 _BUILTINS = sorted(name for name in vars(builtins) if name != "_")  # the last value of an interactive session
 _HANDLERS = list(logging.root.handlers)
+_LIMITS = _limits()
 
 
 def _open_file(number: int) -> tuple[int, int] | None:
