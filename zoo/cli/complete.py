@@ -92,6 +92,10 @@ def _tasks(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> l
     return _items(incomplete, sorted(names.items()))
 
 
+def _plugins(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return _items(incomplete, sorted((one.name, one.distribution) for one in host_of(ctx).records.values()))
+
+
 def _words(*words: str) -> Complete:
     return lambda ctx, parameter, incomplete: _items(incomplete, ((word, "") for word in words))
 
@@ -111,6 +115,7 @@ COMPLETE: dict[str, Complete] = {
     "launchers": _specs(LauncherSpec),
     "channels": _specs(ChannelSpec),
     "ids": _any,
+    "plugins": _plugins,
     "budgets": _budgets,
     "runs": complete_runs,
     "studies": _studies,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of
 from zoo.errors import DataError, MissingError, UsageError, ZooError, nearest
 from zoo.host import Host
@@ -56,7 +57,7 @@ def install(ctx: click.Context, names: Sequence[str], upgrade: bool, editable: b
 
 
 @click.command()
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=COMPLETE["plugins"])
 @click.option("-y", "--yes", is_flag=True, help="Run the command without a question.")
 @click.option("--dry-run", is_flag=True, help="Print the command without running it.")
 @click.pass_context

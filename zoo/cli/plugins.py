@@ -10,8 +10,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import commands_of, echo, host_of, print_json
 from zoo.cli.listing import print_aligned
 from zoo.disabled import change_disabled, disabled_plugins
@@ -64,13 +64,8 @@ def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
         ctx.exit(1 if broken else 0)
 
 
-def _names(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    names = {record.name for record in host_of(ctx).records.values()}
-    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
-
-
 @click.command()
-@click.argument("names", metavar="PLUGIN...", nargs=-1, required=True, shell_complete=_names)
+@click.argument("names", metavar="PLUGIN...", nargs=-1, required=True, shell_complete=COMPLETE["plugins"])
 @click.pass_context
 def disable(ctx: click.Context, names: Sequence[str]) -> None:
     """Leave plugins out until they are enabled again."""
@@ -85,7 +80,7 @@ def disable(ctx: click.Context, names: Sequence[str]) -> None:
 
 
 @click.command()
-@click.argument("names", metavar="PLUGIN...", nargs=-1, required=True, shell_complete=_names)
+@click.argument("names", metavar="PLUGIN...", nargs=-1, required=True, shell_complete=COMPLETE["plugins"])
 @click.pass_context
 def enable(ctx: click.Context, names: Sequence[str]) -> None:
     """Enable plugins that were disabled."""
