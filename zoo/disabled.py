@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from zoo.errors import DataError
+from zoo.locks import file_lock
 from zoo.paths import make_dir, read_json, write_text
 
 logger = logging.getLogger(__name__)
@@ -37,12 +38,10 @@ def change_disabled(*, add: Iterable[str] = (), remove: Iterable[str] = ()) -> N
     Raises:
         DataError: The environment is not writable.
     """
-    import filelock
-
     path = disabled_file()
     try:
         make_dir(path.parent)
-        with filelock.FileLock(path.with_suffix(".lock")):
+        with file_lock(path.with_suffix(".lock")):
             write_text(path, json.dumps(sorted({*disabled_plugins(), *add} - {*remove})))
     except (DataError, OSError) as error:
         raise DataError(
