@@ -16,7 +16,7 @@ from typing import Literal
 
 from zoo.errors import DataError
 from zoo.locks import LEASE_SECONDS, file_lock, kind_of
-from zoo.paths import make_dir, write_text
+from zoo.paths import make_dir, regular_file, write_text
 from zoo.plurals import counted
 from zoo.schema import Record
 
@@ -84,7 +84,8 @@ def _mount(folder: Path) -> tuple[str, str]:
     """Return type and source of the file system of a folder; ("", "") where the system does not tell."""
     best, found = -1, ("", "")
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        mounts = regular_file(Path("/proc/self/mountinfo")).read_text(encoding="utf-8", errors="replace")
+        for line in mounts.splitlines():
             before, _, after = line.partition(" - ")
             place = before.split()[4].replace("\\040", " ")
             if folder.resolve().is_relative_to(place) and len(place) > best:
@@ -108,7 +109,7 @@ def _rename(room: Path) -> Check:
     file = room / "renamed"
     for text in ("old", "new"):
         write_text(file, text)
-    whole = file.read_text(encoding="utf-8") == "new" and len(list(room.glob("*renamed*"))) == 1
+    whole = regular_file(file).read_text(encoding="utf-8") == "new" and len(list(room.glob("*renamed*"))) == 1
     if whole:
         return Check(name="rename", verdict="ok", found="a file is replaced in one step")
     return Check(
