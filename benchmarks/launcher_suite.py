@@ -48,7 +48,7 @@ batch_size = 64
 """
 
 
-def wait(done: Callable[[], bool], what: str, seconds: float = 300.0) -> None:
+def wait(done: Callable[[], bool], what: str, seconds: float = 900.0) -> None:
     """Wait for something; exit if it does not happen."""
     until = time.monotonic() + seconds
     while not done():

@@ -46,12 +46,13 @@ class FakeLink:
 
 
 @pytest.fixture
-def link(monkeypatch):
+def link(monkeypatch, tmp_path):
     class Made(FakeLink):
         made, fails, answers = [], {}, {"nodes": NODES, "look": []}
 
     monkeypatch.setattr(launchers, "Link", Made)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     return Made
 
 
@@ -186,6 +187,17 @@ def test_an_address_that_does_not_answer_is_refused_before_ray_is_asked(link):
         RayLauncher(address=f"127.0.0.1:{port}")
     assert len(link.made) == 1
     assert link.made[0].env == dict(addresses.LOOPBACK)  # it listens there only
+
+
+def test_the_ray_that_was_started_here_is_found_and_one_that_has_ended_is_refused(link, tmp_path):
+    (tmp_path / "ray").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        here = f"127.0.0.1:{server.getsockname()[1]}"
+        (tmp_path / "ray" / "ray_current_cluster").write_text(here)
+        RayLauncher()
+    assert link.made[0].asked["connect"] == {"address": here}
+    with pytest.raises(UsageError, match=f"Nothing answers at Ray's address {here}"):
+        RayLauncher()
 
 
 @pytest.mark.parametrize(

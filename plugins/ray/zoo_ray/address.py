@@ -6,15 +6,33 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from zoo.errors import UsageError
+from zoo.paths import regular_file
 
 AUTO, LOCAL = "auto", "local"
 LOOPBACK: Mapping[str, str] = MappingProxyType({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"})
 """Variable with which the address of a node is 127.0.0.1, as Ray has it on a Mac. Without it, Ray takes another address
 of the machine, also where 127.0.0.1 was asked for, and its services listen on every address."""
 _SECONDS = 5.0
+
+
+def of_cluster(given: str) -> str:
+    """Return the address to connect to: the given one, that of RAY_ADDRESS, or that of the Ray started here last.
+
+    Args:
+        given: Option of the user.
+    """
+    if chosen := given or os.environ.get("RAY_ADDRESS", ""):
+        return chosen
+    # Ray keeps it there, and waits for minutes for a cluster that has ended.
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    try:
+        return regular_file(Path(folder, "ray", "ray_current_cluster")).read_text().strip() or AUTO
+    except OSError:
+        return AUTO
 
 
 def variables(address: str) -> dict[str, str]:
@@ -36,7 +54,8 @@ def variables(address: str) -> dict[str, str]:
     if not _listens(host, int(port)):
         raise UsageError(
             f"Nothing answers at Ray's address {address}.",
-            hint="Does Ray run there? See on that machine: ray status; start one: ray start --head",
+            hint="Name a cluster that runs: --launcher-set address=HOST:6379; one for this command alone: "
+            "--launcher ray/this_machine",
         )
     if _is_loopback(host) and not _listens(_own_address(), int(port)):
         return dict(LOOPBACK)
@@ -51,6 +70,8 @@ def refused(address: str, error: str) -> UsageError:
         error: Text of the error.
     """
     text = " ".join(error.split())
+    if "has not answered" in text:  # what Ray prints meanwhile is about its own parts
+        text = text.partition(" [")[0]
     if address == AUTO and "Could not find any running Ray instance" in text:
         return UsageError(
             "No Ray runs on this machine.",

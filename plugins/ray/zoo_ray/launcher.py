@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import re
 import sys
 import tempfile
@@ -15,14 +14,14 @@ from typing import Any
 from zoo.errors import LauncherError, UsageError
 from zoo.paths import make_dir
 from zoo.run.launcher import Job, JobState
-from zoo_ray.address import AUTO, LOCAL, refused, variables
+from zoo_ray.address import LOCAL, of_cluster, refused, variables
 from zoo_ray.cell import PYTHON
 from zoo_ray.limits import actor_options, check_fits, custom_resources, runtime_environment
 from zoo_ray.link import Link
 
 FOLDER = "ray"
 """Folder inside a store of the files that cells write at their end."""
-START_SECONDS, CALL_SECONDS = 60.0, 30.0
+CONNECT_SECONDS, START_SECONDS, CALL_SECONDS = 60.0, 100.0, 30.0
 _HANDLE = re.compile(r"(?P<name>zoo-[0-9a-f]{16}) (?P<end>/.*)", re.DOTALL)
 
 
@@ -61,7 +60,7 @@ class RayLauncher:
         self._accelerator_type, self._custom = accelerator_type, custom_resources(custom)
         self._environment = runtime_environment(runtime_env)
         self._stop_seconds, self._autoscales, self._look_seconds = stop_seconds, autoscales, look_seconds
-        self._address = address or os.environ.get("RAY_ADDRESS", "") or AUTO
+        self._address = of_cluster(address)
         self._link: Link | None = None
         if self._address == LOCAL and type(self) is RayLauncher:
             raise UsageError("address=local is not a cluster.", hint="Use: --launcher ray/this_machine")
@@ -166,7 +165,8 @@ class RayLauncher:
         """
         link = Link(variables(self._address))
         try:
-            link.call("connect", START_SECONDS, address=self._address)
+            limit = START_SECONDS if self._address == LOCAL else CONNECT_SECONDS
+            link.call("connect", limit, address=self._address)
         except LauncherError as error:
             link.close(kill=True)
             raise refused(self._address, str(error)) from None
