@@ -72,12 +72,6 @@ def test_another_process_finds_actors_by_one_question_and_ended_ones_by_their_fi
     assert ray.calls.count("list") == 1
 
 
-def test_a_submission_that_fails_leaves_nothing(ray, ends):
-    with pytest.raises(ValueError, match="no room"):
-        submitted({**ends, "refused": ends["a"]})
-    assert ray.actors == {}
-
-
 def test_an_actor_out_of_reach_is_asked_again(ray, ends):
     driver = submitted(ends)
     actor = ray.actors["a"]

@@ -104,6 +104,14 @@ def test_a_connection_that_has_ended_is_made_again(link, job):
     assert len(link.made) == 2
 
 
+def test_a_submission_that_fails_leaves_nothing_in_the_queue(link, job):
+    launcher = RayLauncher()
+    link.fails["submit"] = "Ray has not answered for 100 s."
+    with pytest.raises(LauncherError, match="has not answered"):
+        launcher.submit([job(), job("b")])
+    assert list(link.made[1].asked["cancel"]["ends"]) == list(link.made[0].asked["submit"]["tasks"])
+
+
 def test_a_ray_of_this_machine_starts_with_the_first_job_and_on_the_loopback(link, job):
     launcher = LocalRayLauncher()
     assert launcher.poll([f"zoo-{'0' * 16} /a"])[0].kind == "lost"
@@ -162,7 +170,9 @@ def test_a_node_that_cannot_run_the_cells_is_refused(link, job, view, words):
         ({"runtime_env": "no-such-file.yaml"}, "the file no-such-file.yaml cannot be read"),
         ({"custom": "licence"}, "'licence' is not of the form NAME=NUMBER"),
         ({"custom": "GPU=1"}, "use cpus, gpus and memory_gb"),
-        ({"stop_seconds": 0.0}, "must be positive"),
+        ({"stop_seconds": 0.0}, "stop_seconds=0 must be more than 0"),
+        ({"look_seconds": 90.0}, "look_seconds=90 must be 0 to 60"),
+        ({"address": "ray://head:10001"}, "Run Zoo on a node of the cluster"),
         ({"address": "local"}, "ray/this_machine"),
         ({"address": "head"}, "not of the form HOST:PORT"),
     ],

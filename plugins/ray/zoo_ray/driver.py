@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,28 @@ _SECONDS = 5.0
 """Time for answers that are there already, and for actors to state whether they run."""
 
 
+@dataclass
+class _Held:
+    """An actor. Ray answers both calls by itself when there is something to say: asking for states costs nothing.
+
+    Args:
+        actor: Handle of Ray.
+        started: Reference to its host, which is there when it runs.
+        ended: Reference to its state, which is there when its cell has ended.
+        host: Node, once it runs.
+    """
+
+    actor: Any
+    started: Any
+    ended: Any
+    host: str | None = None
+
+
 class Driver:
-    """Actors of cells by their names. Nothing is kept that another process does not find by the names."""
+    """Actors of cells by their names, by which another process finds them as well."""
 
     def __init__(self) -> None:
-        self._actors: dict[str, Any] = {}
-        self._started: dict[str, Any] = {}
-        self._ended: dict[str, Any] = {}
-        self._hosts: dict[str, str] = {}
+        self._held: dict[str, _Held] = {}
         self._states: dict[str, JobState] = {}
         self._said: dict[str, str] = {}
 
@@ -66,16 +80,12 @@ class Driver:
         import ray
 
         remote = ray.remote(CellActor)
-        try:
-            for name, task in tasks.items():
-                actor = remote.options(
-                    name=name, namespace=NAMESPACE, lifetime="detached", max_restarts=0, max_task_retries=0,
-                    **options[name],
-                )  # fmt: skip
-                self._hold(name, actor.remote(Task(**{**task, "command": tuple(task["command"])})))
-        except Exception:
-            self.cancel({name: tasks[name]["end"] for name in tasks if name in self._actors})
-            raise
+        for name, task in tasks.items():
+            actor = remote.options(
+                name=name, namespace=NAMESPACE, lifetime="detached", max_restarts=0, max_task_retries=0,
+                **options[name],
+            )  # fmt: skip
+            self._hold(name, actor.remote(Task(**{**task, "command": tuple(task["command"])})))
 
     def poll(self, ends: Mapping[str, str]) -> list[dict[str, Any]]:
         """Return the state of each cell.
@@ -86,7 +96,7 @@ class Driver:
         import ray
 
         self._attach(ends)
-        asked = [refs[name] for refs in (self._started, self._ended) for name in ends if name in refs]
+        asked = [ref for name in ends if (one := self._held.get(name)) for ref in (one.started, one.ended)]
         ready = set(ray.wait(asked, num_returns=len(asked), timeout=0)[0]) if asked else set()
         return [asdict(self._state(name, Path(end), ready)) for name, end in ends.items()]
 
@@ -99,15 +109,15 @@ class Driver:
         import ray
 
         self._attach(ends)
-        mine = [name for name in ends if name in self._ended]
-        new = [self._started[name] for name in mine if name in self._started]
-        ready = set(ray.wait(new, num_returns=len(new), timeout=1.0)[0]) if new else set()
+        mine = {name: self._held[name] for name in ends if name in self._held}
+        asked = [one.started for one in mine.values()]
+        ready = set(ray.wait(asked, num_returns=len(asked), timeout=1.0)[0]) if asked else set()
         stopped = []
-        for name in mine:
-            if name in self._hosts or self._started.get(name) in ready:
-                stopped.append(self._actors[name].stop.remote())
+        for name, one in mine.items():
+            if one.started in ready:
+                stopped.append(one.actor.stop.remote())
             else:
-                ray.kill(self._actors[name], no_restart=True)
+                ray.kill(one.actor, no_restart=True)
                 self._forget(name, _CANCELLED)
                 write_end(Path(ends[name]), _CANCELLED)
         if stopped:
@@ -121,7 +131,7 @@ class Driver:
         """Take over cells that another process has submitted."""
         import ray
 
-        unknown = [name for name in names if name not in self._actors and name not in self._states]
+        unknown = [name for name in names if name not in self._held and name not in self._states]
         if not unknown:
             return
         there = {
@@ -136,49 +146,38 @@ class Driver:
                 self._hold(name, actor)
 
     def _hold(self, name: str, actor: Any) -> None:
-        # Ray answers both calls by itself when there is something to say: asking for states costs nothing.
-        self._actors[name] = actor
-        self._started[name], self._ended[name] = actor.host.remote(), actor.end.remote()
+        self._held[name] = _Held(actor, actor.host.remote(), actor.end.remote())
 
     def _forget(self, name: str, state: JobState) -> JobState:
-        for kept in (self._actors, self._started, self._ended, self._hosts):
-            kept.pop(name, None)
+        """Let go of an actor that has ended, and keep its state."""
+        del self._held[name]
         self._states[name] = state
         return state
 
-    def _state(self, name: str, end: Path, ready: Sequence[Any] | set[Any]) -> JobState:
+    def _state(self, name: str, end: Path, ready: set[Any]) -> JobState:
         if name in self._states:
             return self._states[name]
-        if name not in self._actors:
+        held = self._held.get(name)
+        if held is None:
             written = read_end(end)
             return JobState(kind="lost", detail="Ray does not list it") if written is None else written
-        if self._ended[name] in ready:
-            state = self._end(name, end)
-            if state is not None:
-                return self._forget(name, state)
-        if self._started.get(name) in ready:
-            self._hosts[name] = self._host(name)
-        if name in self._hosts:
-            return JobState(kind="running", detail=self._hosts[name])
-        return JobState(kind="waiting", detail="queued in Ray")
+        if held.ended in ready and (state := self._end(name, held, end)) is not None:
+            return self._forget(name, state)
+        if held.host is None and held.started in ready:
+            held.host = _host(held)
+        if held.host is None:
+            return JobState(kind="waiting", detail="queued in Ray")
+        return JobState(kind="running", detail=held.host)
 
-    def _host(self, name: str) -> str:
-        import ray
-
-        try:
-            return str(ray.get(self._started.pop(name), timeout=_SECONDS))
-        except ray.exceptions.RayError:
-            return ""  # its end follows
-
-    def _end(self, name: str, path: Path) -> JobState | None:
+    def _end(self, name: str, held: _Held, path: Path) -> JobState | None:
         """Return the state in which a cell has ended; None where Ray does not know yet."""
         import ray
 
         try:
-            state = ray.get(self._ended[name], timeout=_SECONDS)
+            state = ray.get(held.ended, timeout=_SECONDS)
             return state if isinstance(state, JobState) else read_end(path)
         except ray.exceptions.ActorUnavailableError:
-            self._ended[name] = self._actors[name].end.remote()  # Ray waits whether its node comes back
+            held.ended = held.actor.end.remote()  # Ray waits whether its node comes back
             return None
         except ray.exceptions.RayError as error:
             written = read_end(path)
@@ -186,6 +185,16 @@ class Driver:
                 return written
             self._said[name] = str(error)
             return meaning(type(error).__name__, str(error))
+
+
+def _host(held: _Held) -> str:
+    """Return the node of an actor that has started."""
+    import ray
+
+    try:
+        return str(ray.get(held.started, timeout=_SECONDS))
+    except ray.exceptions.RayError:
+        return ""  # its end follows
 
 
 def main() -> None:

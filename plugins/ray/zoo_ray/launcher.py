@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import re
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import LauncherError, UsageError
+from zoo.errors import LauncherError, UsageError, ZooError
 from zoo.paths import make_dir
 from zoo.run.launcher import Job, JobState
 from zoo_ray.address import LOCAL, of_cluster, refused, variables
@@ -21,7 +22,8 @@ from zoo_ray.link import Link
 
 FOLDER = "ray"
 """Folder inside a store of the files that cells write at their end."""
-CONNECT_SECONDS, START_SECONDS, CALL_SECONDS = 60.0, 100.0, 30.0
+CONNECT_SECONDS, START_SECONDS, CALL_SECONDS = 60.0, 100.0, 100.0
+MOST_LOOK_SECONDS = 60.0
 _HANDLE = re.compile(r"(?P<name>zoo-[0-9a-f]{16}) (?P<end>/.*)", re.DOTALL)
 
 
@@ -54,8 +56,10 @@ class RayLauncher:
         autoscales: bool = False,
         look_seconds: float = 20.0,
     ) -> None:
-        if stop_seconds <= 0 or look_seconds < 0:
-            raise UsageError("--launcher-set stop_seconds and look_seconds must be positive numbers.")
+        if stop_seconds <= 0:
+            raise UsageError(f"--launcher-set stop_seconds={stop_seconds:g} must be more than 0.")
+        if not 0 <= look_seconds <= MOST_LOOK_SECONDS:
+            raise UsageError(f"--launcher-set look_seconds={look_seconds:g} must be 0 to {MOST_LOOK_SECONDS:g}.")
         self.poll_seconds = poll_seconds
         self._accelerator_type, self._custom = accelerator_type, custom_resources(custom)
         self._environment = runtime_environment(runtime_env)
@@ -102,7 +106,12 @@ class RayLauncher:
             )
             for name, job in zip(names, jobs, strict=True)
         }  # fmt: skip
-        self._call("submit", tasks=tasks, options=options)
+        try:
+            self._call("submit", tasks=tasks, options=options)
+        except LauncherError:
+            with contextlib.suppress(ZooError):  # what is queued all the same
+                self._call("cancel", ends=ends)
+            raise
         return [f"{name} {ends[name]}" for name in names]
 
     def poll(self, handles: Sequence[str]) -> list[JobState]:
@@ -178,7 +187,7 @@ class RayLauncher:
             self._connect()
         assert self._link is not None  # connected
         try:
-            return self._link.call(method, CALL_SECONDS + self._look_seconds, **arguments)
+            return self._link.call(method, CALL_SECONDS, **arguments)
         except LauncherError:
             if not self._link.is_alive():
                 self._link = None
