@@ -235,8 +235,7 @@ def suite(folder: Path, nodes: Nodes, local: Path | None) -> list[tuple[str, str
     seconds = time.monotonic() - began
     again = [line for line in said.read_text().splitlines() if "submitted again" in line]
     print(f"{len(kept)} jobs were kept; the local run", flush=True)
-    if local is None or not here.exists():
-        subprocess.run([*bench, "--store", str(here), "--jobs", "4"], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([*bench, "--store", str(here), "--jobs", "4"], stdout=subprocess.DEVNULL, check=True)
     slow = next(there.glob("*/cells.n05/*/log.txt")).read_text()
     print("\n".join(again))
     return [
