@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="record the figures")
     parser.add_argument("--jobs", type=int, default=500, help="jobs whose submission is timed")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run; default: all")
-    parser.add_argument("--local", type=Path, help="store of a local run, made before; default: it is made")
+    parser.add_argument("--local", type=Path, help="store of a local run, which is completed; default: a new one")
     arguments = parser.parse_args()
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also under nohup: the closed terminal is part of the trial
     # Before Ray is imported, which looks at them once.
