@@ -326,12 +326,12 @@ def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingErr
                 f"{kind.kind} '{name}': the plugin {namespace} is disabled.",
                 hint=f"Try: zoo enable {namespace}; or check ZOO_PLUGINS and ZOO_DISABLE_PLUGINS.",
             )
-        if record is None and namespace in first_party():
-            package = first_party()[namespace]
-            return MissingError(
-                f"{kind.kind} '{name}': the plugin {package} is not installed.",
-                hint=f"Install it: pip install {package}",
-            )
+    if namespace not in host.records and namespace in first_party():
+        package = first_party()[namespace]
+        return MissingError(
+            f"{kind.kind} '{name}': the plugin {package} is not installed.",
+            hint=f"Install it: pip install {package}",
+        )
     specs = host.specs_of(kind)
     if not specs:
         return MissingError(

@@ -119,7 +119,10 @@ def test_a_kind_that_no_plugin_registers_is_reported(kind):
     assert caught.value.exit_code == 3
 
 
-@pytest.mark.parametrize(("name", "package"), [("escnn/d4", "lens-zoo-steerable"), ("AutoLens/x", "lens-zoo-autolens")])
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("escnn/d4", "lens-zoo-steerable"), ("AutoLens/x", "lens-zoo-autolens"), ("Ray", "lens-zoo-ray")],
+)
 def test_first_party_plugins_that_are_not_installed(name, package):
     with pytest.raises(MissingError, match=f"{package} is not installed") as caught:
         find(HOST, ModelSpec, name)

@@ -15,7 +15,11 @@ from zoo.testing.launchers import check_launcher
 HOST = load_plugins(environment={})
 OPTIONS: dict[str, dict] = {"submitit/without_slurm": {"poll_seconds": 0.2}}
 """Launcher -> options with which it runs on this machine alone."""
-ELSEWHERE = {"submitit/slurm": "it needs Slurm: plugins/submitit/tests/test_real_slurm.py"}
+ELSEWHERE = {
+    "submitit/slurm": "it needs Slurm: plugins/submitit/tests/test_real_slurm.py",
+    "ray/ray": "it needs a cluster of Ray: benchmarks/on_ray.py",
+    "ray/this_machine": "it starts Ray: plugins/ray/tests/test_real_ray.py",
+}
 
 
 @pytest.mark.slow

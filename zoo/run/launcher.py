@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
+
+from zoo.stopping import STOPPED
 
 JobKind: TypeAlias = Literal["waiting", "running", "ended", "lost"]
 Reason: TypeAlias = Literal["ok", "failed", "oom", "timeout", "preempted", "node", "cancelled", "unknown"]
@@ -76,6 +80,28 @@ class JobState:
     def again(self) -> bool:
         """Whether another attempt is worthwhile."""
         return (self.kind == "lost" or self.reason in RETRYABLE) if self.retryable is None else self.retryable
+
+
+def exit_state(code: int, *, where: str = "") -> JobState:
+    """Return the state in which the process of a cell has ended.
+
+    Args:
+        code: Exit code, or minus the signal that killed it.
+        where: Name of the node.
+    """
+    on = f" on {where}" if where else ""
+    if code == 0:
+        return JobState(kind="ended", reason="ok", detail=where)
+    # By a signal where the process was still about to listen.
+    if code in (STOPPED, -signal.SIGTERM, -signal.SIGUSR1):
+        return JobState(kind="ended", reason="preempted", detail=f"it was stopped from outside{on}")
+    detail = f"exit code {code}{on}"
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            detail = f"killed by {signal.Signals(-code).name}{on}"
+    if code == -signal.SIGKILL:
+        detail += ", as by the system where memory is exhausted"
+    return JobState(kind="ended", reason="failed", detail=detail)
 
 
 class Launcher(Protocol):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import signal
 import subprocess
 import time
 from collections import Counter
@@ -18,8 +17,8 @@ from zoo.paths import open_log, regular_file
 from zoo.plurals import counted
 from zoo.processor import computing_environment, gpu_names
 from zoo.results.store import LOG, locked
-from zoo.run.launcher import Job, JobState
-from zoo.stopping import PARENT_VARIABLE, STOPPED
+from zoo.run.launcher import Job, JobState, exit_state
+from zoo.stopping import PARENT_VARIABLE
 
 STOP_SECONDS = 5.0
 """Time for a process to write its checkpoint before it is killed."""
@@ -67,7 +66,7 @@ class LocalLauncher:
         for handle, running in list(self._running.items()):
             if (code := running.process.poll()) is not None:
                 del self._running[handle]
-                self._ended[handle] = _ending(code)
+                self._ended[handle] = exit_state(code)
         while self._waiting and len(self._running) < self._room(self._jobs[self._waiting[0]]):
             handle = self._waiting.pop(0)
             job = self._jobs[handle]
@@ -146,22 +145,6 @@ def _started(pid: int) -> str:
         return regular_file(Path(f"/proc/{pid}/stat")).read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return "?"  # not Linux
-
-
-def _ending(code: int) -> JobState:
-    """Return the state of a process that has ended with an exit code, or minus the signal that killed it."""
-    if code == 0:
-        return JobState(kind="ended", reason="ok")
-    # By a signal where the process was still about to listen.
-    if code in (STOPPED, -signal.SIGTERM, -signal.SIGUSR1):
-        return JobState(kind="ended", reason="preempted", detail="it was stopped from outside")
-    detail = f"exit code {code}"
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            detail = f"killed by {signal.Signals(-code).name}"
-    if code == -signal.SIGKILL:
-        detail += ", as by the system where memory is exhausted"
-    return JobState(kind="ended", reason="failed", detail=detail)
 
 
 def _start(job: Job, *, gpus: Sequence[str], processes: int) -> subprocess.Popen[bytes]:

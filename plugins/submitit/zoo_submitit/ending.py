@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from zoo.paths import read_json, written_whole
-from zoo.run.launcher import JobState
+from zoo.run.launcher import JobState, exit_state
 
 STOPPED = 75
 """Exit code of a cell that was stopped and goes on when it is run again (`zoo.run.launcher.Job`)."""
@@ -31,21 +30,12 @@ class Ending:
 
     def state(self) -> JobState:
         """Return the state that it stands for."""
-        where = f" on {self.host}" if self.host else ""
-        if self.code == 0:
-            return JobState(kind="ended", reason="ok", detail=self.host)
-        if self.code == STOPPED:
-            return JobState(kind="ended", reason="preempted", detail=f"it was stopped from outside{where}")
         if self.detail:
             return JobState(kind="ended", reason="failed", detail=self.detail)
-        if self.code > 0:
-            return JobState(kind="ended", reason="failed", detail=f"exit code {self.code}{where}")
-        name = f"signal {-self.code}"
-        with contextlib.suppress(ValueError):
-            name = signal.Signals(-self.code).name
-        if name == "SIGKILL":
-            where += ", as by the system where memory is exhausted: try --launcher-set memory_gb=NUMBER"
-        return JobState(kind="ended", reason="failed", detail=f"killed by {name}{where}")
+        state = exit_state(self.code, where=self.host)
+        if self.code == -signal.SIGKILL:
+            return replace(state, detail=f"{state.detail}: try --launcher-set memory_gb=NUMBER")
+        return state
 
 
 def ending_path(folder: Path, job_id: str) -> Path:

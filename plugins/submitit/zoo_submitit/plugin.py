@@ -12,7 +12,9 @@ _SHARED = {
 }
 
 _CHECKS = ("jobs-end", "bad-ends-have-reasons", "jobs-can-be-cancelled", "handles-outlive", "job-can-run-again")
-EXCUSED = {} if shutil.which("sbatch") else {"submitit/slurm": dict.fromkeys(_CHECKS, "this machine has no Slurm")}
+ZOO_EXCUSED_CHECKS = (
+    {} if shutil.which("sbatch") else {"submitit/slurm": dict.fromkeys(_CHECKS, "this machine has no Slurm")}
+)
 
 
 @hookimpl

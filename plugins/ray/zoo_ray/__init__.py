@@ -1,0 +1,1 @@
+"""Cells on Ray: a detached actor for each, on the nodes of a cluster."""
