@@ -341,7 +341,7 @@ def test_a_task_has_a_table_with_baselines_marks_and_networks_that_saw_labels(he
     own = [
         run for run in runs if run.part == "task" and is_on({"cell": {"recipe": {"dataset": run.cell.data}}}, "modelB")
     ]
-    [heading, _, table, told] = page.task_sections([run for run in runs if run.part != "task" or run in own])
+    [heading, _, _, table, told] = page.task_sections([run for run in runs if run.part != "task" or run in own])
     assert heading.startswith("## Task anomaly: modelB, budget laptop, 5,46")
     assert "images of no_substructure alone" in told
     rows = [line.split(" | ") for line in table.splitlines()[2:]]
