@@ -14,8 +14,8 @@ from zoo.errors import DataError
 from zoo.paths import parse_json
 from zoo.plurals import counted
 from zoo.report import charts
-from zoo.report.charts import words
 from zoo.report.columns import COSTS, SETTINGS, SPEEDS, measured_columns, score_columns
+from zoo.report.figures import words
 from zoo.report.svg import SERIES, series_class
 from zoo.report.thumbnails import data_address, residual_address
 from zoo.results.baselines import NO_BASELINES, Standing
@@ -54,7 +54,7 @@ def score_table(
         drawn = index < MOST_SERIES
         style = series_class(index) if drawn else "none"
         bar = charts.interval_bar(value.low, value.score, value.high, limits=limits, style=style, zero=False)
-        interval = Markup('<span title="{:.4f} to {:.4f}">{}</span>').format(value.low, value.high, bar)
+        interval = bar + Markup("<small>{:.4f} to {:.4f}</small>").format(value.low, value.high)
         spread = f"{value.spread:.4f}" if value.seeds > 1 else ""
         cells = [
             {"value": value.seeds, "text": value.seeds},
@@ -85,6 +85,7 @@ class DifferenceRow:
     first: str
     second: str
     bar: Markup
+    interval: str
     difference: str
     chance: str
     style: str
@@ -117,6 +118,7 @@ def difference_rows(comparisons: Sequence[Comparison]) -> list[DifferenceRow]:
                     style="found" if one.found else "unclear",
                     zero=True,
                 ),
+                interval=f"{one.low:+.4f} to {one.high:+.4f}",
                 difference=f"{one.difference:+.4f}",
                 chance=one.chance.removeprefix("= ") or "–",
                 style="found" if one.found else "unclear",
