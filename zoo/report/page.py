@@ -18,11 +18,10 @@ from zoo.plurals import counted
 from zoo.processor import usable_cores
 from zoo.report import charts, curves, estimates
 from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, examples, mistakes, run_rows, score_table
-from zoo.report.charts import Digests
 from zoo.report.columns import column_notes, precisions
 from zoo.report.digest import Digest, read_digest
 from zoo.report.equivariance import equivariance_panel
-from zoo.report.figures import breakable, csv_address, file_stem
+from zoo.report.figures import Digests, breakable, csv_address, file_stem
 from zoo.report.notes import missing_twins, search_note, training_notes
 from zoo.report.problems import Problem
 from zoo.report.svg import SERIES
