@@ -15,7 +15,7 @@ from zoo.paths import parse_json
 from zoo.plurals import counted
 from zoo.report import charts
 from zoo.report.columns import COSTS, SETTINGS, SPEEDS, measured_columns, score_columns
-from zoo.report.figures import words
+from zoo.report.figures import rows_address, words
 from zoo.report.svg import SERIES, series_class
 from zoo.report.thumbnails import data_address, residual_address
 from zoo.results.baselines import NO_BASELINES, Standing
@@ -126,6 +126,16 @@ def difference_rows(comparisons: Sequence[Comparison]) -> list[DifferenceRow]:
             )
         )
     return rows
+
+
+def difference_csv(comparisons: Sequence[Comparison]) -> str:
+    """Return the differences as the target of a link that saves them as CSV."""
+    columns = ("first", "second", "score", "difference", "low", "high", "p", "p (Holm)", "verdict")
+    rows = [
+        (one.first, one.second, one.label, one.difference, one.low, one.high, one.p, one.corrected, one.verdict)
+        for one in comparisons
+    ]
+    return rows_address([columns, *rows])
 
 
 def confusion_tables(variants: Sequence[Variant], classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -42,11 +42,16 @@ class Figure:
     @property
     def csv(self) -> str:
         """The numbers as the target of a link, in CSV."""
-        return csv_address("".join(csv_line(map(_text, row)) for row in self.data))
+        return rows_address(self.data)
+
+
+def rows_address(rows: Rows) -> str:
+    """Return rows as the target of a link that saves them as CSV."""
+    return csv_address("".join(csv_line(map(_text, row)) for row in rows))
 
 
 def _text(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def csv_address(content: str) -> str:

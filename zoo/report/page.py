@@ -17,7 +17,16 @@ from zoo.paths import make_dir, write_text
 from zoo.plurals import counted
 from zoo.processor import usable_cores
 from zoo.report import charts, curves, estimates
-from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, examples, mistakes, run_rows, score_table
+from zoo.report.blocks import (
+    MOST_SERIES,
+    confusion_tables,
+    difference_csv,
+    difference_rows,
+    examples,
+    mistakes,
+    run_rows,
+    score_table,
+)
 from zoo.report.columns import column_notes, precisions
 from zoo.report.digest import Digest, read_digest
 from zoo.report.equivariance import equivariance_panel
@@ -192,6 +201,7 @@ def _results(
         "scatter": estimates.scatter_panels(shown, digests),
         "ranks": estimates.rank_panels(shown, digests),
         "pairs": difference_rows([one for one in problem.comparisons if one.score == MACRO]),
+        "pairs_csv": difference_csv(problem.comparisons),
         "metrics": [
             {"name": name, "better": rows[0].better, "pairs": difference_rows(rows)}
             for name in problem.metrics
