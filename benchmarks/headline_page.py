@@ -49,8 +49,8 @@ image and for the turned image are unrelated. Class flips are images whose class
 TIMES = """\
 Times are minutes until the validation macro AUC reaches the value in the column's heading. They include the
 simulation if this run made the images; a run that found them in the cache has no simulation time. The recorded runs
-shared their GPU with up to five others, so a run alone is faster. FLOP/s are six times the network's multiply-
-accumulates times the training images per second."""
+shared their GPU with up to five others, so a run alone is faster. FLOP/s are six times the network's
+multiply-accumulates times the training images per second."""
 ANOMALY = """\
 The fitted lens knows the PSF, the noise and the form of the source; the others learn from images alone. While the
 defaults of the plugin were chosen, variants were compared on a test split of Model A with four times the mass,

@@ -132,7 +132,7 @@ def write_cell(
         ),
         init=None,
         device="cpu",
-        files={},
+        files={store.PREDICTIONS: store.file_sha256(run_dir / store.PREDICTIONS)},
         seconds=3600.0,
         environment=describe(accelerator=False),
     )

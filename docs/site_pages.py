@@ -7,6 +7,7 @@ between them are those of the repository, so that the same files are read on bot
 
 from __future__ import annotations
 
+import ast
 import posixpath
 import re
 from collections.abc import Iterator
@@ -58,8 +59,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         if isinstance(entry, dict):
             return {name: whole(value) for name, value in entry.items()}
         if isinstance(entry, str) and entry.endswith("/"):
-            inside = sorted(place for place in places if place.startswith(entry))
-            return sorted(inside, key=lambda place: not place.endswith("/index.md"))
+            inside = [place for place in places if place.startswith(entry)]
+            return sorted(inside, key=lambda place: (not place.endswith("/index.md"), place.removesuffix(".md")))
         return entry
 
     config.nav = whole(config.nav)
@@ -105,9 +106,16 @@ def reference() -> Iterator[tuple[str, str]]:
     ]
     for name in PUBLIC_MODULES:
         place = f"{name}.md"
-        lines.append(f"- [`{name}`]({place})")
+        lines.append(f"- [`{name}`]({place}): {_summary(name)}")
         yield f"reference/{place}", f"# {name}\n\n::: {name}\n"
     yield "reference/index.md", "\n".join(lines) + "\n"
+
+
+def _summary(module: str) -> str:
+    """Return the first line of a module's docstring, without importing the module."""
+    path = ROOT.joinpath(*module.split("."))
+    source = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
 def catalogue() -> Iterator[tuple[str, str]]:
@@ -117,15 +125,15 @@ def catalogue() -> Iterator[tuple[str, str]]:
     from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec
 
     host = default_host()
-    models = [(f"`{one.id}`", one.group or "-", ", ".join(one.tags), one.summary) for one in listed(host, ModelSpec)]
-    yield "catalogue/models.md", _page("Networks", "zoo list-models", ["id", "group", "tags", "what it is"], models)
+    models = [(f"`{one.id}`", one.summary, one.group or "-", ", ".join(one.tags)) for one in listed(host, ModelSpec)]
+    yield "catalogue/models.md", _page("Networks", "zoo list-models", ["id", "what it is", "group", "tags"], models)
     datasets = [
-        (f"`{one.id}`", ", ".join(one.classes), "simulated" if one.simulated else "files", one.summary)
+        (f"`{one.id}`", one.summary, "simulated" if one.simulated else "files", ", ".join(one.classes))
         for one in listed(host, DatasetSpec)
     ]
     yield (
         "catalogue/datasets.md",
-        _page("Data sets", "zoo list-datasets", ["id", "classes", "images", "what it is"], datasets),
+        _page("Data sets", "zoo list-datasets", ["id", "what it is", "images", "classes"], datasets),
     )
     simulators = [(f"`{one.id}`", one.summary) for one in listed(host, SimulatorSpec)]
     yield "catalogue/simulators.md", _page("Simulators", "zoo list-simulators", ["id", "what it is"], simulators)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,17 +19,10 @@ CONTRACTS = {one["name"]: one for one in tomllib.loads(PYPROJECT)["tool"]["impor
 FILES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "zoo").rglob("*.py")}
 
 
-def drawn_layers():
-    """Return the layers of the diagram from the top down, each as a set of names."""
-    diagram = re.search(r"```mermaid\n(.*?)```", PAGE, flags=re.S).group(1)
-    labels = dict(re.findall(r'(\w+)\["([^"]+)"\]', diagram))
-    order = []
-    for row in diagram.splitlines():
-        nodes = re.findall(r"(\w+)(?:\[[^\]]*\])?", row) if "-->" in row else []
-        for upper, lower in pairwise(nodes):
-            assert not order or order[-1] == upper, f"the arrow to {lower} does not start at the last layer"
-            order = [*(order or [upper]), lower]
-    return [set(labels.get(node, node).partition(":")[0].split(" · ")) for node in order]
+def listed_layers():
+    """Return the layers of the table from the top down, each as a set of names."""
+    rows = re.search(r"^\| layers, .*?\n\| --- .*?\n(.*?)\n\n", PAGE, flags=re.M | re.S).group(1)
+    return [set(row.split("|")[1].strip().split(" · ")) for row in rows.splitlines()]
 
 
 def listed_files():
@@ -45,9 +37,9 @@ def listed_files():
     return files
 
 
-def test_the_diagram_shows_the_layers_of_the_contract():
+def test_the_table_lists_the_layers_of_the_contract():
     contract = CONTRACTS["Layers of the core"]["layers"]
-    assert drawn_layers() == [set(layer.split(" : ")) for layer in contract]
+    assert listed_layers() == [set(layer.split(" : ")) for layer in contract]
 
 
 def test_the_list_of_the_core_has_each_of_its_files_once():

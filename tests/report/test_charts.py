@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import reportdata
 from msgspec.structs import replace
 
 from zoo.report.blocks import score_table
-from zoo.report.charts import cost_panels, equivariance_panel
+from zoo.report.charts import cost_panels
+from zoo.report.equivariance import equivariance_panel
 from zoo.report.slices import slice_scores
-from zoo.report.svg import log_ticks, short, ticks
+from zoo.report.svg import Panel, log_ticks, short, side_by_side, ticks, whisker
 from zoo.report.thumbnails import residual_address, to_png
 from zoo.results.comparison import group_variants
 
@@ -23,6 +25,25 @@ def test_ticks_are_round_and_inside():
     assert ticks(2, 2) == [2]
     assert log_ticks(5e3, 2e7) == [1e4, 1e5, 1e6, 1e7]
     assert [short(value) for value in (0, 3e-7, 0.95, 29391, 6.05e7)] == ["0", "3e-7", "0.95", "29.4 k", "60.5 M"]
+
+
+def test_neighbours_stand_side_by_side_as_near_as_possible():
+    random = np.random.default_rng(0)
+    for places in ([3.0, 3.0, 3.0], [0.0, 50.0], [], [7.0], *random.uniform(0, 30, (50, 6)).tolist()):
+        moved = side_by_side(places, gap=4.0)
+        order = np.argsort(places, kind="stable")
+        assert all(np.diff(np.array(moved)[order]) >= 4.0 - 1e-9)
+        assert np.mean(moved or [0]) == pytest.approx(np.mean(places or [0]))
+        if len(places) < 2 or min(np.diff(sorted(places))) >= 4.0:
+            assert moved == pytest.approx(places)
+    assert side_by_side([3.0, 3.0, 3.0], gap=4.0) == [-1.0, 3.0, 7.0]
+
+
+@pytest.mark.parametrize("ends", [(0.0, 1.0), (1.0, 1e-3)])
+def test_whiskers_end_at_the_panel(ends):
+    panel = Panel(x=(0.0, 1.0), y=ends, log_y=ends[0] == 1)
+    drawn = whisker(panel, 0.5, -30.0, 30.0, style="")
+    assert {f"{panel.up(end):.1f}" for end in ends} == set(re.findall("[ V]([0-9.]+)", drawn))
 
 
 def test_slices_have_equal_sizes_and_the_right_images():

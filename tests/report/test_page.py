@@ -6,12 +6,14 @@ import base64
 import csv
 import dataclasses
 import hashlib
+import html
 import io
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import get_args
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -55,7 +57,7 @@ def page(results, tmp_path):
 class Checker(HTMLParser):
     """Collects texts, attributes, and tags that are opened and not closed, or the reverse."""
 
-    EMPTY = frozenset({"meta", "img", "br", "path", "circle"})
+    EMPTY = frozenset({"meta", "img", "br", "wbr", "input", "path", "circle"})
 
     def __init__(self):
         super().__init__()
@@ -86,8 +88,8 @@ def test_the_page_is_well_formed_and_self_contained(page):
     assert len(set(checker.ids)) == len(checker.ids)
     for tag, name, value in checker.attributes:
         if name in ("src", "href", "xlink:href", "action"):
-            assert value.startswith(("data:image/png;base64,", "#")), (tag, value)
-        if name == "href":
+            assert value.startswith(("data:image/png;base64,", "data:text/csv;charset=utf-8,", "#")), (tag, value)
+        if name == "href" and value.startswith("#"):
             assert value[1:] in checker.ids
     assert not re.search(r"url\(|@import|https?://", page)
     assert "nan" not in re.sub(
@@ -112,6 +114,30 @@ def test_the_page_agrees_with_the_results(page):
         assert words in text, words
     assert "<script>alert(1)</script>" not in page
     assert page.count("<h2>") == 3  # two training sizes, and the environment
+
+
+def test_the_contents_list_every_heading(page):
+    headings = re.findall(r'<h3 id="([^"]*)">', page)
+    assert re.findall(r'<li><a href="#([^"]*)">', page) == headings
+    assert len(headings) > 10
+
+
+def test_every_chart_has_its_numbers_and_every_problem_its_runs(page, results):
+    links = re.findall(r'<a download="([^"]*)" href="data:text/csv;charset=utf-8,([^"]*)"', page)
+    tables = {name: list(csv.reader(io.StringIO(unquote(html.unescape(text))))) for name, text in links}
+    assert len(tables) == len(links) == page.count("<figure data-file") + 3  # charts, runs of two problems, differences
+    for name, [columns, *rows] in tables.items():
+        assert len(columns) > 2, name
+        assert rows, name
+        assert {len(row) for row in rows} == {len(columns)}, name
+    values = {value for rows in tables.values() for row in rows for value in row}
+    assert values >= {result.run_id for result in results}
+
+
+@pytest.mark.parametrize(("macro", "axes"), [(0.99, "logarithmic"), (0.8, "linear")])
+def test_axes_of_roc_curves_are_logarithmic_near_1(tmp_path, macro, axes):
+    write_page(find_problems([stored(tmp_path / "store", good(macro))]), [], tmp_path / "page.html")
+    assert re.findall(r'value="(\w+)" checked', (tmp_path / "page.html").read_text()) == [axes]
 
 
 def test_every_verdict_has_its_words():

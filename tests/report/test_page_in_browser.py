@@ -5,6 +5,7 @@ Skipped where there is no chromium and chromedriver (Debian: chromium, chromium-
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import shutil
@@ -12,6 +13,8 @@ import socket
 import subprocess
 import time
 import urllib.request
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
 import reportdata
@@ -92,7 +95,7 @@ def test_the_page_responds_to_clicks(browser, tmp_path):
     write_page(find_problems(results), [], tmp_path / "page.html")
     browser("/url", {"url": (tmp_path / "page.html").as_uri()})
 
-    names = "return [...document.querySelectorAll('.sortable td.name')].map(cell => cell.textContent)"
+    names = "return [...document.querySelectorAll('.sortable tbody .name')].map(cell => cell.textContent)"
     assert browser.run(names) == ["toyzoo/best", "toyzoo/middle", "toyzoo/worst"]
     browser.click(".sortable th:nth-child(3) button")  # macro AUC, sorted already: turns round
     assert browser.run(names) == ["toyzoo/worst", "toyzoo/middle", "toyzoo/best"]
@@ -101,17 +104,34 @@ def test_the_page_responds_to_clicks(browser, tmp_path):
     sorts = "return [...document.querySelectorAll('.sortable th')].map(cell => cell.ariaSort).join(' ')"
     assert browser.run(sorts).startswith("ascending none none")
 
-    lines = "return [...document.querySelectorAll('[data-panel=whole] .line.s1')].map(mark => mark.checkVisibility())"
+    lines = "return [...document.querySelectorAll('.logarithmic .line.s1')].map(mark => mark.checkVisibility())"
     assert browser.run(lines) == [True] * 3
     browser.click(".key[data-series='1']")
     assert browser.run(lines) == [False] * 3
     browser.click(".key[data-series='1']")
     assert browser.run(lines) == [True] * 3
 
-    panels = "return ['whole', 'corner'].map(name => !document.querySelector(`[data-panel=${name}]`).hidden)"
-    assert browser.run(panels) == [True, False]
-    browser.click("[data-tab=corner]")
-    assert browser.run(panels) == [False, True]
+    shown = "return ['linear', 'logarithmic'].map(axes => document.querySelector(`.${axes}`).checkVisibility())"
+    browser.click("input[value=linear]")
+    assert browser.run(shown) == [True, False]
+    browser.click("input[value=logarithmic]")
+    assert browser.run(shown) == [False, True]
+
+    # Saved files, whose addresses the page gives to links.
+    browser.run(
+        "saved = []; HTMLAnchorElement.prototype.click = function () { saved.push([this.download, this.href]); }"
+    )
+    browser.click("figure[data-file] .files button:nth-of-type(1)")
+    browser.click("figure[data-file] .files button:nth-of-type(2)")
+    deadline = time.monotonic() + 20
+    while len(files := dict(browser.run("return saved"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    drawing, picture = files["stripes-roc-curves-no-substructure.svg"], files["stripes-roc-curves-no-substructure.png"]
+    root = ElementTree.fromstring(unquote(drawing.partition(",")[2]))
+    texts = [element.text for element in root.iter() if element.tag.endswith("}text")]
+    assert {"toyzoo/best", "toyzoo/worst", "false positive rate", "0.999"} <= set(texts)
+    assert not [element for element in root.iter() if "class" in element.attrib]
+    assert base64.b64decode(picture.partition(",")[2]).startswith(b"\x89PNG")
 
     paper = "return getComputedStyle(document.body).backgroundColor"
     before = browser.run(paper)
@@ -121,6 +141,10 @@ def test_the_page_responds_to_clicks(browser, tmp_path):
     browser.click("#theme")
     assert browser.run(paper) == before
 
-    browser("/window/rect", {"width": 500, "height": 900})
+    hints = "return [...document.querySelectorAll('.hint')].map(hint => hint.checkVisibility())"
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser("/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": phone})
+    assert browser.run("return window.innerWidth") == 390
+    assert browser.run(hints)[0]
     assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
     assert [entry for entry in browser("/se/log", {"type": "browser"}) if entry["level"] == "SEVERE"] == []

@@ -14,8 +14,8 @@ from zoo.errors import DataError
 from zoo.paths import parse_json
 from zoo.plurals import counted
 from zoo.report import charts
-from zoo.report.charts import words
 from zoo.report.columns import COSTS, SETTINGS, SPEEDS, measured_columns, score_columns
+from zoo.report.figures import rows_address, words
 from zoo.report.svg import SERIES, series_class
 from zoo.report.thumbnails import data_address, residual_address
 from zoo.results.baselines import NO_BASELINES, Standing
@@ -54,7 +54,7 @@ def score_table(
         drawn = index < MOST_SERIES
         style = series_class(index) if drawn else "none"
         bar = charts.interval_bar(value.low, value.score, value.high, limits=limits, style=style, zero=False)
-        interval = Markup('<span title="{:.4f} to {:.4f}">{}</span>').format(value.low, value.high, bar)
+        interval = bar + Markup("<small>{:.4f} to {:.4f}</small>").format(value.low, value.high)
         spread = f"{value.spread:.4f}" if value.seeds > 1 else ""
         cells = [
             {"value": value.seeds, "text": value.seeds},
@@ -85,6 +85,7 @@ class DifferenceRow:
     first: str
     second: str
     bar: Markup
+    interval: str
     difference: str
     chance: str
     style: str
@@ -117,6 +118,7 @@ def difference_rows(comparisons: Sequence[Comparison]) -> list[DifferenceRow]:
                     style="found" if one.found else "unclear",
                     zero=True,
                 ),
+                interval=f"{one.low:+.4f} to {one.high:+.4f}",
                 difference=f"{one.difference:+.4f}",
                 chance=one.chance.removeprefix("= ") or "–",
                 style="found" if one.found else "unclear",
@@ -124,6 +126,16 @@ def difference_rows(comparisons: Sequence[Comparison]) -> list[DifferenceRow]:
             )
         )
     return rows
+
+
+def difference_csv(comparisons: Sequence[Comparison]) -> str:
+    """Return the differences as the target of a link that saves them as CSV."""
+    columns = ("first", "second", "score", "difference", "low", "high", "p", "p (Holm)", "verdict")
+    rows = [
+        (one.first, one.second, one.label, one.difference, one.low, one.high, one.p, one.corrected, one.verdict)
+        for one in comparisons
+    ]
+    return rows_address([columns, *rows])
 
 
 def confusion_tables(variants: Sequence[Variant], classes: Sequence[str]) -> list[dict[str, Any]]:

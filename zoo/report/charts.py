@@ -4,62 +4,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup
 from msgspec.structs import replace
 
 from zoo.plurals import counted
-from zoo.report.columns import known, of_cost
-from zoo.report.digest import Digest, ReliabilityBin
+from zoo.report.columns import of_cost
+from zoo.report.digest import ReliabilityBin
+from zoo.report.figures import Digests, Figure, digests_of, mean_of, words
 from zoo.report.slices import ANOMALY, Bin
-from zoo.report.svg import Panel, band, dot, frame, line, picture, series_class, short, text, whisker
+from zoo.report.svg import (
+    Panel,
+    band,
+    dot,
+    frame,
+    line,
+    picture,
+    series_class,
+    short,
+    side_by_side,
+    text,
+    whisker,
+)
 from zoo.results.comparison import Estimate, Variant, estimate
 
-Digests = Mapping[str, Digest]
-"""Run id -> `read_digest`."""
-
-CORNER = 0.2
-
-
-def words(name: str) -> str:
-    """Return a name as words: "no_substructure" becomes "no substructure"."""
-    return name.replace("_", " ")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A chart with its texts.
-
-    Args:
-        drawing: SVG.
-        heading: Text above it, or "".
-        caption: Text below it, or "".
-    """
-
-    drawing: Markup
-    heading: str = ""
-    caption: str = ""
-
-
 _MOST_LABELS = 8
+_NEIGHBOURS = 40.0
+"""Points nearer than this have their names beside all of them."""
 _FEWEST_IMAGES = 10
 """A bin of fewer images is too small for a statement about calibration."""
-
-
-def mean_of(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def digests_of(variant: Variant, digests: Digests) -> list[Digest]:
-    """Return the digests of a variant's runs, of those that have one."""
-    return [digests[result.run_id] for result in variant.results if result.run_id in digests]
 
 
 def reliability_panel(variants: Sequence[Variant], digests: Digests) -> list[Figure]:
     """Draw accuracy against confidence; the diagonal is a perfectly calibrated network."""
     panel = Panel(x=(0.0, 1.0), y=(0.0, 1.0))
     content = frame(panel, x_label="confidence", y_label="accuracy") + line(panel, (0, 1), (0, 1), style="chance")
+    rows: list[tuple[str | float, ...]] = []
     for index, variant in enumerate(variants):
         merged: dict[int, list[ReliabilityBin]] = {}
         for digest in digests_of(variant, digests):
@@ -77,6 +58,7 @@ def reliability_panel(variants: Sequence[Variant], digests: Digests) -> list[Fig
             continue
         style = series_class(index)
         content += line(panel, [p[0] for p in points], [p[1] for p in points], style=style, title=variant.name)
+        rows += [(variant.name, *point) for point in points]
         for confidence, accuracy, images in points:
             where = f"{counted(round(images), 'image')}, confidence {confidence:.2f}"
             label = f"{variant.name}: {where}, accuracy {accuracy:.2f}"
@@ -85,10 +67,13 @@ def reliability_panel(variants: Sequence[Variant], digests: Digests) -> list[Fig
         "Accuracy of the images within a bin of confidence, a fifteenth wide; bins of fewer than ten images are "
         "omitted. On the dashed line confidence equals accuracy."
     )
+    name = "Reliability diagram"
     return [
         Figure(
-            drawing=picture(content, width=panel.width, height=panel.height, name="Reliability diagram"),
+            name=name,
+            drawing=picture(content, width=panel.width, height=panel.height, name=name),
             caption=caption,
+            data=[("network", "confidence", "accuracy", "images a seed"), *rows],
         )
     ]
 
@@ -111,24 +96,38 @@ def slice_panels(variants: Sequence[Variant], digests: Digests) -> list[Figure]:
     for key, series in found.items():
         xs = [entry.middle for _, bins in series for entry in bins]
         lows = [entry.interval[0] for _, bins in series for entry in bins]
-        floor = max(0.0, math.floor((min(lows) - 0.01) * 20) / 20)
+        floor = max(0.0, math.floor((min(lows) - 0.005) * 50) / 50)
         margin = (max(xs) - min(xs)) * 0.06 or 1.0
         panel = Panel(x=(min(xs) - margin, max(xs) + margin), y=(floor, 1.0), height=260)
         whole = {"macro": ("macro AUC", "all classes"), ANOMALY: ("AUROC", "all anomalies")}
         subject, title = whole.get(key[1], (f"AUC {words(key[1])}", words(key[1])))
         name = labels[key]
         content = frame(panel, x_label=name, y_label=subject)
-        for index, bins in series:
-            style = series_class(index)
-            content += line(panel, [one.middle for one in bins], [one.auc for one in bins], style=style)
+        rows: list[tuple[str | float, ...]] = []
+        # The slices of all variants are the same, so their whiskers stand beside each other.
+        places = [panel.across(one.middle) for one in series[0][1]]
+        apart = min(after - before for before, after in pairwise(places))
+        shifts = side_by_side([0.0] * len(series), gap=min(5.0, 0.8 * apart / len(series)))
+        for (index, bins), shift in zip(series, shifts, strict=True):
+            style, own = series_class(index), panel.moved(shift)
+            content += line(own, [one.middle for one in bins], [one.auc for one in bins], style=style)
             for one in bins:
                 low, high = one.interval
-                content += whisker(panel, one.middle, low, high, style=style)
+                content += whisker(own, one.middle, low, high, style=style)
                 where = f"{short(one.low)} to {short(one.high)}, {counted(one.images, 'image')}"
-                label = f"{variants[index].name}: {where}, AUC {one.auc:.4f}"
-                content += dot(panel, one.middle, one.auc, style=style, title=label, radius=3)
-        drawn = picture(content, width=panel.width, height=panel.height, name=f"{subject} by {name}")
-        panels.append(Figure(drawing=drawn, heading=title))
+                label = f"{variants[index].name}: {where}, AUC {one.auc:.4f}, 95 % {low:.4f} to {high:.4f}"
+                content += dot(own, one.middle, one.auc, style=style, title=label, radius=3)
+                rows.append((variants[index].name, one.low, one.high, one.middle, one.images, one.auc, low, high))
+        columns = ("network", f"{name}, from", "to", "median", "images", subject, "low", "high")
+        described = f"{subject} by {name}"
+        panels.append(
+            Figure(
+                name=described,
+                drawing=picture(content, width=panel.width, height=panel.height, name=described),
+                heading=title,
+                data=[columns, *rows],
+            )
+        )
     return panels
 
 
@@ -140,8 +139,8 @@ def _mean_bin(bins: Sequence[Bin]) -> Bin:
 
 def _floor(estimates: Sequence[Estimate]) -> float:
     """Return where an axis of areas begins: intervals of two seeds, which reach far below, are cut off there."""
-    lowest = min(max(point.low, point.score - 0.1) for point in estimates)
-    return max(0.0, math.floor((lowest - 0.005) * 50) / 50)
+    lowest = math.floor((min(max(point.low, point.score - 0.1) for point in estimates) - 0.005) * 50) / 50
+    return max(0.0, lowest) if min(point.score for point in estimates) >= 0 else lowest
 
 
 def _top(estimates: Sequence[Estimate]) -> float:
@@ -162,29 +161,39 @@ def learning_panel(curves: Mapping[str, Sequence[Estimate]], names: Sequence[str
     points = [point for curve in curves.values() for point in curve]
     sizes = sorted({point.train_images for point in points})
     floor = _floor(points)
-    panel = Panel(x=(sizes[0] / 1.15, sizes[-1] * 1.15), y=(floor, _top(points)), width=520, log_x=True)
+    panel = Panel(x=(sizes[0] / 1.15, sizes[-1] * 1.15), y=(floor, _top(points)), width=440, log_x=True)
     content = frame(
         panel, x_label="training images", y_label=points[0].label, x_ticks=sizes if len(sizes) <= 6 else None
     )
+    rows: list[tuple[str | float, ...]] = []
     for order, (name, curve) in enumerate(curves.items()):
         style = series_class(names.index(name) if name in names else len(names) + order)
         xs = [point.train_images for point in curve]
         lows = [max(floor, point.low) for point in curve]
-        content += band(panel, xs, lows, [point.high for point in curve], style=style)
+        content += band(panel, xs, lows, [min(panel.y[1], point.high) for point in curve], style=style)
         content += line(panel, xs, [point.score for point in curve], style=style, title=name)
         for point in curve:
             images, seeds = counted(point.train_images, "image"), counted(point.seeds, "seed")
-            label = f"{name}: {images}, {seeds}, {point.label} {point.score:.4f}"
+            label = f"{name}: {images}, {seeds}, {point.label} {point.score:.4f}, {_interval(point)}"
+            rows.append((name, point.train_images, point.seeds, point.score, point.low, point.high))
             content += dot(panel, point.train_images, point.score, style=style, title=label)
     caption = (
         "Each curve joins runs that differ in the number of training images only; 95 % band over images and seeds, "
         "which two seeds leave wide."
     )
+    name = "Learning curves"
     return [
         Figure(
-            drawing=picture(content, width=panel.width, height=panel.height, name="Learning curves"), caption=caption
+            name=name,
+            drawing=picture(content, width=panel.width, height=panel.height, name=name),
+            caption=caption,
+            data=[("network", "training images", "seeds", points[0].label, "low", "high"), *rows],
         )
     ]
+
+
+def _interval(point: Estimate) -> str:
+    return f"95 % {point.low:.4f} to {point.high:.4f}"
 
 
 def cost_panels(variants: Sequence[Variant]) -> list[Figure]:
@@ -213,25 +222,60 @@ def cost_panels(variants: Sequence[Variant]) -> list[Figure]:
                 front.append((cost, point.score))
                 best = point.rank
         content += line(panel, [x for x, _ in front], [y for _, y in front], style="chance")
-        for index, (variant, cost, point) in enumerate(zip(variants, costs, estimates, strict=True)):
-            if cost > 0:
-                style = series_class(index)
-                content += whisker(panel, cost, max(floor, point.low), point.high, style=style)
-                title = f"{variant.name}: {short(cost)} {label}, {point.label} {point.score:.4f}"
-                content += dot(panel, cost, point.score, style=style, title=title, radius=5.5)
-                if len(variants) <= _MOST_LABELS:
-                    at, left = panel.across(cost), panel.across(cost) > panel.width * 0.6
-                    label = variant.name.partition("/")[2] or variant.name
-                    place = (at - 10, "end") if left else (at + 10, "start")
-                    content += text(place[0], panel.up(point.score) + 4, label, style=f"tick {style}", anchor=place[1])
-        drawn = picture(content, width=panel.width, height=panel.height, name=f"{estimates[0].label} by {label}")
-        panels.append(Figure(drawing=drawn))
+        drawn = [
+            (series_class(index), variant, cost, point)
+            for index, (variant, cost, point) in enumerate(zip(variants, costs, estimates, strict=True))
+            if cost > 0
+        ]
+        # Twins have the same cost, so points and whiskers of neighbours stand beside each other.
+        places = side_by_side([panel.across(cost) for *_, cost, _ in drawn], gap=6.0)
+        for (style, variant, cost, point), place in zip(drawn, places, strict=True):
+            own = panel.moved(place - panel.across(cost))
+            content += whisker(own, cost, point.low, point.high, style=style)
+            title = f"{variant.name}: {short(cost)} {label}, {point.label} {point.score:.4f}, {_interval(point)}"
+            content += dot(own, cost, point.score, style=style, title=title, radius=5.5)
+        if len(variants) <= _MOST_LABELS:
+            content += _labels(
+                panel,
+                [
+                    (at, panel.up(point.score), variant.name.partition("/")[2] or variant.name, style)
+                    for (style, variant, _, point), at in zip(drawn, places, strict=True)
+                ],
+            )
+        name = f"{estimates[0].label} by {label}"
+        rows = [(variant.name, cost, point.score, point.low, point.high) for _, variant, cost, point in drawn]
+        panels.append(
+            Figure(
+                name=name,
+                drawing=picture(content, width=panel.width, height=panel.height, name=name),
+                data=[("network", label, estimates[0].label, "low", "high"), *rows],
+            )
+        )
     return panels
 
 
-def _largest(values: Sequence[float | None]) -> float:
-    """Return the largest number, or NaN if one of them is unknown."""
-    return math.nan if None in values else max(map(known, values))
+def _labels(panel: Panel, points: Sequence[tuple[float, float, str, str]]) -> str:
+    """Return the names of points, beside all neighbours of each, and moved down where they would cover each other.
+
+    Args:
+        panel: Panel of the points.
+        points: Place across, place up, name and style of each.
+    """
+    drawn, taken = "", list[tuple[float, float, float]]()
+    for at, up, name, style in sorted(points, key=lambda point: point[1]):
+        near = [other for other, *_ in points if abs(other - at) < _NEIGHBOURS]
+        left = mean_of(near) > 0.6 * panel.width
+        width = 7.0 * len(name)
+        start = min(near) - 20 - width if left else max(near) + 20
+        for other_start, other_end, height in taken:
+            if start < other_end and other_start < start + width and up < height + 12:
+                up = height + 12
+        taken.append((start, start + width, up))
+        mark = start + width + 6 if left else start - 6
+        drawn += f'<circle class="dot {style}" cx="{mark:.1f}" cy="{up:.1f}" r="3"/>'
+        place, anchor = (start + width, "end") if left else (start, "start")
+        drawn += text(place, up + 4, name, style=f"tick {style}", anchor=anchor)
+    return drawn
 
 
 def interval_bar(
@@ -247,57 +291,3 @@ def interval_bar(
         height=panel.height,
         name=f"{middle:.4f}, 95 % {low:.4f} to {high:.4f}",
     )
-
-
-def equivariance_panel(variants: Sequence[Variant]) -> list[Figure]:
-    """Draw the error of the logits under the eight symmetries of the square, before and after training.
-
-    Variants without it, such as those of earlier versions, are left out.
-    """
-    rows: list[tuple[int, Variant, str, float, float, float]] = []
-    for index, variant in enumerate(variants):
-        measured = [result.equivariance for result in variant.results if result.equivariance is not None]
-        if not measured:
-            continue
-        before = _largest([one.before.square.error if one.before else None for one in measured])
-        after = _largest([one.after.square.error if one.after else None for one in measured])
-        flips = _largest([one.after.square.flips if one.after else None for one in measured])
-        if math.isfinite(after):
-            group = measured[0].group or "no symmetry declared"
-            rows.append((index, variant, group, before, after, flips))
-    if not rows:
-        return []
-    values = [value for _, _, _, before, after, _ in rows for value in (before, after) if 0 < value < math.inf]
-    low, high = min([1e-8, *values]) / 2, max([1.0, *values]) * 2
-    height, step = 44 + 34 * len(rows), 34
-    panel = Panel(x=(low, high), y=(0, 1), width=520, height=height, log_x=True, left=16, top=4)
-    bottom = height - panel.bottom
-    content = ""
-    for power in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1, 2):
-        at = panel.across(10.0**power)
-        content += f'<path class="grid" d="M{at:.1f} 4V{bottom:.1f}"/>'
-        content += text(at, bottom + 16, f"1e{power}" if power else "1", style="tick", anchor="middle")
-    content += text(260, height - 6, "change of the logits over their spread", style="axis", anchor="middle")
-    for row, (index, variant, group, before, after, flips) in enumerate(rows):
-        at = 4 + step * row + 25
-        style = series_class(index)
-        share = f"  ({100 * flips:.1f} % of the images change class)" if math.isfinite(flips) and flips else ""
-        content += text(16, at - 11, f"{variant.name} · {group}{share}", style=f"row {style}")
-        places = [panel.across(min(max(value, low), high)) for value in (before, after) if not math.isnan(value)]
-        content += f'<path class="whisker {style}" d="M{places[0]:.1f} {at}H{places[-1]:.1f}"/>'
-        if not math.isnan(before):
-            content += f'<circle class="hollow {style}" cx="{places[0]:.1f}" cy="{at}" r="4.5"/>'
-        content += f'<circle class="dot {style}" cx="{places[-1]:.1f}" cy="{at}" r="4.5"/>'
-    caption = (
-        "Change of the centred logits under quarter turns and mirrors, the same eight for every network, over their "
-        "spread between images: hollow before training, filled after. Rounding is about 1e-6; beside each name is the "
-        "group that the network declares."
-    )
-    return [
-        Figure(
-            drawing=picture(
-                content, width=panel.width, height=height, name="Equivariance error before and after training"
-            ),
-            caption=caption,
-        )
-    ]

@@ -2,87 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
-from zoo.report.charts import CORNER, Digests, Figure, digests_of, mean_of, words
-from zoo.report.digest import FALSE_RATES, LOW_RATES
+from markupsafe import Markup
+
+from zoo.report.digest import FALSE_RATES, LOWEST_RATE, NEAR_ONE, TRUE_RATES
+from zoo.report.figures import Digests, Figure, digests_of, mean_of, words
 from zoo.report.svg import SERIES, Panel, band, frame, line, picture, series_class, text
 from zoo.results.comparison import Variant
 
 
-def roc_panels(variants: Sequence[Variant], digests: Digests, *, corner: bool) -> list[Figure]:
-    """Draw ROC curves, a panel for each class, a line and a band for each variant.
+def roc_panels(variants: Sequence[Variant], digests: Digests, *, low_rates: bool) -> list[Figure]:
+    """Draw ROC curves, a panel for each curve of the task, a line and a band for each variant.
 
     Args:
         variants: Variants that are drawn.
         digests: Digests of their runs.
-        corner: Whether only false positive rates up to 0.2 and true ones from 0.8 are drawn.
+        low_rates: Whether the axis of false positive rates is logarithmic. Else a figure has two drawings: on linear
+            axes, and near 1 on logarithmic ones.
     """
-    limits = ((0.0, CORNER), (1 - CORNER, 1.0)) if corner else ((0.0, 1.0), (0.0, 1.0))
-    panels = []
-    for name in _titles(variants, digests, "roc"):
-        panel = Panel(x=limits[0], y=limits[1])
-        xs = [x for x in FALSE_RATES.tolist() if x <= limits[0][1] + 1e-9]
-        layers = ["", ""]
-        for index, variant in enumerate(variants):
-            found = digests_of(variant, digests)
-            curves = [digest.roc[name] for digest in found if name in digest.roc]
-            if not curves:
-                continue
-            mean, low, high = (
-                [max(limits[1][0], mean_of([rates[at] for rates in of_seeds])) for at in range(len(xs))]
-                for of_seeds in (
-                    [one.curve for one in curves],
-                    [one.low for one in curves],
-                    [one.high for one in curves],
+    found = [digest.roc for variant in variants for digest in digests_of(variant, digests)]
+    figures = []
+    for title in dict.fromkeys(title for each in found for title in each):
+        curves = {}
+        for variant in variants:
+            bands = [digest.roc[title] for digest in digests_of(variant, digests) if title in digest.roc]
+            if bands:
+                curves[variant.name] = _Curve(
+                    index=variants.index(variant),
+                    label=f"{variant.name}: AUC {mean_of(variant.auc(title)):.4f}" if not low_rates else variant.name,
+                    rates=[_means([getattr(band, line) for band in bands]) for line in ("curve", "low", "high")],
                 )
+        name = f"ROC curves, {words(title)}"
+        rows = [
+            (variant, rate, *values)
+            for variant, curve in curves.items()
+            for rate, *values in zip(FALSE_RATES.tolist(), *curve.rates, strict=True)
+        ]
+        columns = ("network", "false positive rate", "true positive rate", "low", "high")
+        figures.append(
+            Figure(
+                name=name,
+                drawing=_roc(_LOW_RATES if low_rates else _WHOLE, curves.values(), name=name),
+                near_one=None if low_rates else _roc(_NEAR_ONE, curves.values(), name=f"{name}, logarithmic axes"),
+                heading=words(title),
+                data=[columns, *rows],
             )
-            style = series_class(index)
-            layers[0] += band(panel, xs, low, high, style=style)
-            area = mean_of(variant.auc(name))
-            layers[1] += line(panel, xs, mean, style=style, title=f"{variant.name}: AUC {area:.4f}")
-        chance = "" if corner else line(panel, (0, 1), (0, 1), style="chance")
-        axes = frame(panel, x_label="false positive rate", y_label="true positive rate")
-        content = axes + chance + "".join(layers)
-        drawn = picture(content, width=panel.width, height=panel.height, name=f"ROC curves, {words(name)}")
-        panels.append(Figure(drawing=drawn, heading=words(name)))
-    return panels
+        )
+    return figures
 
 
-def _titles(variants: Sequence[Variant], digests: Digests, curves: str) -> list[str]:
-    """Return the titles of the ROC curves that some variant has."""
-    found = [getattr(digest, curves) for variant in variants for digest in digests_of(variant, digests)]
-    return list(dict.fromkeys(title for each in found for title in each))
+def near_one(variants: Sequence[Variant], figures: Sequence[Figure]) -> bool:
+    """Return whether the curves of some variant are so near to 1 that linear axes leave most of a picture empty."""
+    return bool(figures) and max(mean_of(variant.auc()) for variant in variants) >= NEAR_ONE
 
 
-def low_rate_panels(variants: Sequence[Variant], digests: Digests) -> list[Figure]:
-    """Draw ROC curves over a logarithmic axis of false positive rates, a panel for each curve of the task."""
-    panels = []
-    rates = LOW_RATES.tolist()
-    for title in _titles(variants, digests, "low_rates"):
-        panel = Panel(x=(rates[0], 1.0), y=(0.0, 1.0), log_x=True)
-        layers = ["", ""]
-        for index, variant in enumerate(variants):
-            curves = [each.low_rates[title] for each in digests_of(variant, digests) if title in each.low_rates]
-            if not curves:
-                continue
-            mean, low, high = (
-                [mean_of([values[at] for values in of_seeds]) for at in range(len(rates))]
-                for of_seeds in (
-                    [one.curve for one in curves],
-                    [one.low for one in curves],
-                    [one.high for one in curves],
-                )
-            )
-            layers[0] += band(panel, rates, low, high, style=series_class(index))
-            layers[1] += line(panel, rates, mean, style=series_class(index), title=variant.name)
-        axes = frame(panel, x_label="false positive rate", y_label="true positive rate")
-        content = axes + line(panel, rates, rates, style="chance") + "".join(layers)
-        name = f"ROC curves at low false positive rates, {words(title)}"
-        drawn = picture(content, width=panel.width, height=panel.height, name=name)
-        panels.append(Figure(drawing=drawn, heading=words(title)))
-    return panels
+@dataclass(frozen=True, kw_only=True)
+class _Curve:
+    """ROC curve of a variant.
+
+    Args:
+        index: Place of the variant, which is that of its colour.
+        label: Text that appears when the line is pointed at.
+        rates: True positive rates at `FALSE_RATES`, low and high ends of their band.
+    """
+
+    index: int
+    label: str
+    rates: Sequence[Sequence[float]]
+
+
+def _means(of_seeds: Sequence[Sequence[float]]) -> list[float]:
+    return [mean_of(values) for values in zip(*of_seeds, strict=True)]
+
+
+_WHOLE = Panel(x=(0.0, 1.0), y=(0.0, 1.0))
+_LOW_RATES = Panel(x=(LOWEST_RATE, 1.0), y=(0.0, 1.0), log_x=True)
+_NEAR_ONE = Panel(x=(LOWEST_RATE, 1.0), y=(1.0, LOWEST_RATE), log_x=True, log_y=True)
+"""The upper axis is that of the share of positive images that are missed; its labels are true positive rates."""
+_MISSED = {1 - rate: str(rate) for rate in TRUE_RATES}
+
+
+def _roc(panel: Panel, curves: Iterable[_Curve], *, name: str) -> Markup:
+    """Return ROC curves in a panel, the bands below all lines."""
+
+    def up(rate: float) -> float:
+        return max(1 - rate, LOWEST_RATE) if panel.log_y else rate
+
+    shown = [at for at, rate in enumerate(FALSE_RATES.tolist()) if rate >= panel.x[0]]
+    xs = FALSE_RATES[shown].tolist()
+    bands, lines = "", line(panel, xs, [up(x) for x in xs], style="chance")
+    for curve in curves:
+        style = series_class(curve.index)
+        middle, low, high = ([up(values[at]) for at in shown] for values in curve.rates)
+        bands += band(panel, xs, low, high, style=style)
+        lines += line(panel, xs, middle, style=style, title=curve.label)
+    ticks = _MISSED if panel.log_y else None
+    axes = frame(panel, x_label="false positive rate", y_label="true positive rate", y_ticks=ticks)
+    return picture(axes + bands + lines, width=panel.width, height=panel.height, name=name)
 
 
 def histogram_panels(variants: Sequence[Variant], digests: Digests) -> list[Figure]:
@@ -93,17 +112,43 @@ def histogram_panels(variants: Sequence[Variant], digests: Digests) -> list[Figu
         for one in found:
             shares = {name: [count / max(1, sum(counts)) for count in counts] for name, counts in one.counts.items()}
             top = max((max(values) for values in shares.values()), default=0.0) or 1.0
-            panel = Panel(x=(one.edges[0], one.edges[-1]), y=(0.0, 1.05 * top), height=260)
-            content = frame(panel, x_label="score", y_label="share of the class")
+            legend, top_rows = _legend([words(name) for name in shares])
+            panel = Panel(x=(one.edges[0], one.edges[-1]), y=(0.0, 1.05 * top), height=260, top=12 + 16 * top_rows)
+            content = frame(panel, x_label="score", y_label="share of the class") + legend
             middles = [(low + high) / 2 for low, high in pairwise(one.edges)]
             for index, (name, values) in enumerate(shares.items()):
-                # Not a series of the page: pressing a network hides no class.
-                style = f"s c{index % SERIES}"
-                content += line(panel, middles, values, style=style, title=words(name))
-                highest = values.index(max(values))
-                place = panel.across(middles[highest]), panel.up(values[highest]) - 5
-                content += text(*place, words(name), style=f"tick {style}", anchor="middle")
-            drawn = picture(content, width=panel.width, height=panel.height, name=f"Scores of {variant.name}")
-            caption = "The last bin holds all higher scores."
-            panels.append(Figure(drawing=drawn, heading=variant.name, caption=caption))
+                content += line(panel, middles, values, style=_class_style(index), title=words(name))
+            name = f"Scores of {variant.name}"
+            rows = [
+                (words(kind), low, high, counts[at])
+                for kind, counts in one.counts.items()
+                for at, (low, high) in enumerate(pairwise(one.edges))
+            ]
+            panels.append(
+                Figure(
+                    name=name,
+                    drawing=picture(content, width=panel.width, height=panel.height, name=name),
+                    heading=variant.name,
+                    caption="The last bin holds all higher scores.",
+                    data=[("class", "from", "to", "images"), *rows],
+                )
+            )
     return panels
+
+
+def _class_style(index: int) -> str:
+    # Not a series of the page: pressing a network hides no class.
+    return f"s c{index % SERIES}"
+
+
+def _legend(names: Sequence[str]) -> tuple[str, int]:
+    """Return the names of classes with their colours, above a panel, and the number of their rows."""
+    drawn, across, row = "", 56.0, 0
+    for index, name in enumerate(names):
+        width = 22 + 6.5 * len(name)
+        if across + width > 340 and across > 56:
+            across, row = 56.0, row + 1
+        drawn += f'<circle class="dot {_class_style(index)}" cx="{across:.1f}" cy="{10 + 16 * row}" r="4"/>'
+        drawn += text(across + 8, 14 + 16 * row, name, style="tick")
+        across += width
+    return drawn, row + 1

@@ -30,13 +30,17 @@ from zoo.tasks.find import CORE, Tasks
 from zoo.tasks.task import Estimated, Task
 
 R = TypeVar("R")
-VERSION = 9
+VERSION = 10
 """Raise it when what is kept changes, so that older files are made again."""
 DIGEST = "report.json"
-FALSE_RATES = np.linspace(0, 1, 41) ** 2
+LOWEST_RATE = 1e-3
+"""Lowest false positive rate of a logarithmic axis, and lowest share of missed images."""
+FALSE_RATES = np.unique(np.append(np.linspace(0, 1, 41) ** 2, np.geomspace(LOWEST_RATE, 1, 31)[:-1]))
 """False positive rates at which ROC curves are kept: close together near 0, where good networks differ."""
-LOW_RATES = np.geomspace(1e-3, 1, 41)
-"""False positive rates of a logarithmic axis."""
+TRUE_RATES = (0, 0.5, 0.9, 0.99, 0.999)
+"""True positive rates beside an axis that is logarithmic in the share of missed images."""
+NEAR_ONE = 0.95
+"""Area from which ROC curves are drawn on logarithmic axes, because linear ones leave most of a picture empty."""
 MOST_BINS = 40
 """Bins of a histogram of the scores of many images."""
 SHOWN_ESTIMATES = 200
@@ -113,7 +117,6 @@ class Digest(Record):
         reliability: Bins of confidence that hold images.
         labels: Parameter -> label of the slices that its data set declares.
         slices: Areas in slices of the scenes' parameters; see `slice_scores`.
-        low_rates: Title -> ROC curve at `LOW_RATES`, for a logarithmic axis.
         histogram: Scores of the classes; None in tasks without one score for each image.
         estimates: Name of a truth -> estimates, in tasks that estimate truths.
     """
@@ -123,7 +126,6 @@ class Digest(Record):
     reliability: tuple[ReliabilityBin, ...]
     labels: Mapping[str, str]
     slices: tuple[Slices, ...]
-    low_rates: Mapping[str, RocBand] = {}
     histogram: Histogram | None = None
     estimates: Mapping[str, Estimates] = {}
 
@@ -200,13 +202,8 @@ def _digest(
     labels: Mapping[str, str],
 ) -> Digest:
     predictions, truth = arrays["test.logits"], arrays["test.labels"]
-    drawn = {
-        name: task.rocs(predictions, truth) if name in task.pictures else {} for name in ("roc", "roc at low rates")
-    }
-    roc, low_rates = (
-        {title: _band(*curve, rates) for title, curve in drawn[name].items() if curve[1].any() and not curve[1].all()}
-        for name, rates in (("roc", FALSE_RATES), ("roc at low rates", LOW_RATES))
-    )
+    curves = task.rocs(predictions, truth) if {"roc", "roc at low rates"} & set(task.pictures) else {}
+    roc = {title: _band(*curve) for title, curve in curves.items() if curve[1].any() and not curve[1].all()}
     histogram = _histogram(predictions[:, 0], truth, classes) if "score histograms" in task.pictures else None
     digest = Digest(
         mark=mark,
@@ -214,7 +211,6 @@ def _digest(
         reliability=(),
         labels=dict(labels),
         slices=(),
-        low_rates=low_rates,
         histogram=histogram,
         estimates=_estimates(task.estimated(predictions, truth)),
     )
@@ -251,8 +247,8 @@ def _estimates(found: Mapping[str, Estimated]) -> dict[str, Estimates]:
     }
 
 
-def _band(scores: Array, positive: NDArray[np.bool_], rates: Array) -> RocBand:
-    curve, low, high = (tuple(np.round(values, 5).tolist()) for values in roc_band(scores, positive, rates))
+def _band(scores: Array, positive: NDArray[np.bool_]) -> RocBand:
+    curve, low, high = (tuple(np.round(values, 5).tolist()) for values in roc_band(scores, positive, FALSE_RATES))
     return RocBand(curve=curve, low=low, high=high)
 
 

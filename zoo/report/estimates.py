@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from zoo.report.charts import Digests, Figure, digests_of, words
 from zoo.report.digest import RANK_BINS as BINS
 from zoo.report.digest import Estimates
+from zoo.report.figures import Digests, Figure, digests_of, words
 from zoo.report.svg import Panel, band, dot, frame, line, picture, series_class, whisker
 from zoo.results.comparison import Variant
 
@@ -24,13 +24,22 @@ def scatter_panels(variants: Sequence[Variant], digests: Digests) -> list[Figure
             content = frame(panel, x_label=f"true {words(name)}", y_label="predicted")
             content += line(panel, limits, limits, style="chance")
             style = series_class(index)
+            dots = ""
             for true, middle, least, most in zip(one.true, one.middle, one.low, one.high, strict=True):
-                # What lies outside is drawn at the edge.
-                ends = [min(max(value, limits[0]), limits[1]) for value in (least, most, middle)]
-                content += whisker(panel, true, ends[0], ends[1], style=style)
-                content += dot(panel, true, ends[2], style=style, title=f"{true:.4g}: {middle:.4g}", radius=2)
-            drawn = picture(content, width=panel.width, height=panel.height, name=f"Predicted and true, {words(name)}")
-            panels.append(Figure(drawing=drawn, heading=f"{variant.name}, {words(name)}"))
+                content += whisker(panel, true, least, most, style=f"{style} faint")
+                inside = min(max(middle, limits[0]), limits[1])  # outside of the panel: at its edge
+                dots += dot(panel, true, inside, style=style, title=f"{true:.4g}: {middle:.4g}", radius=2)
+            content += dots
+            described = f"Predicted and true, {variant.name}, {words(name)}"
+            rows = zip(one.true, one.middle, one.low, one.high, strict=True)
+            panels.append(
+                Figure(
+                    name=described,
+                    drawing=picture(content, width=panel.width, height=panel.height, name=described),
+                    heading=f"{variant.name}, {words(name)}",
+                    data=[(f"true {words(name)}", "predicted", "low", "high"), *rows],
+                )
+            )
     return panels
 
 
@@ -54,12 +63,25 @@ def rank_panels(variants: Sequence[Variant], digests: Digests) -> list[Figure]:
         middles = [(k + 0.5) / BINS for k in range(BINS)]
         for index, values in shares.items():
             content += line(panel, middles, values, style=series_class(index), title=variants[index].name)
-        drawn = picture(content, width=panel.width, height=panel.height, name=f"Ranks of {words(name)}")
+        described = f"Ranks of {words(name)}"
+        rows = [
+            (variants[index].name, k / BINS, (k + 1) / BINS, share)
+            for index, values in shares.items()
+            for k, share in enumerate(values)
+        ]
         caption = (
             "Flat within the band: calibrated. A valley: intervals too narrow. A hill: too wide. A slope: predictions "
             "too high or too low."
         )
-        panels.append(Figure(drawing=drawn, heading=words(name), caption=caption))
+        panels.append(
+            Figure(
+                name=described,
+                drawing=picture(content, width=panel.width, height=panel.height, name=described),
+                heading=words(name),
+                caption=caption,
+                data=[("network", "from", "to", "share of the test images"), *rows],
+            )
+        )
     return panels
 
 

@@ -17,14 +17,24 @@ from zoo.paths import make_dir, write_text
 from zoo.plurals import counted
 from zoo.processor import usable_cores
 from zoo.report import charts, curves, estimates
-from zoo.report.blocks import MOST_SERIES, confusion_tables, difference_rows, examples, mistakes, run_rows, score_table
-from zoo.report.charts import Digests
+from zoo.report.blocks import (
+    MOST_SERIES,
+    confusion_tables,
+    difference_csv,
+    difference_rows,
+    examples,
+    mistakes,
+    run_rows,
+    score_table,
+)
 from zoo.report.columns import column_notes, precisions
 from zoo.report.digest import Digest, read_digest
+from zoo.report.equivariance import equivariance_panel
+from zoo.report.figures import Digests, breakable, csv_address, file_stem
 from zoo.report.notes import missing_twins, search_note, training_notes
 from zoo.report.problems import Problem
 from zoo.report.svg import SERIES
-from zoo.report.tables import accumulation_note, result_notes
+from zoo.report.tables import accumulation_note, result_notes, to_csv
 from zoo.results.cell import Cell
 from zoo.results.comparison import MACRO, Variant, estimate, spread_note
 from zoo.results.schema import Finished
@@ -79,7 +89,7 @@ def _page(
 
     # Every value that enters the page is escaped by the engine; SVG from zoo.report.svg is marked as safe there.
     engine = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    engine.filters["counted"] = counted
+    engine.filters |= {"counted": counted, "file_stem": file_stem, "breakable": breakable}
     style, script = ((_TEMPLATES / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     # The one script of the page runs, by its hash, and no other that a value of a store might bring in.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -169,6 +179,7 @@ def _results(
     pictures = _pictures(problem, tasks)
     standing = problem.standing({} if dataset is None else {dataset.id: dataset})
     shown = problem.variants[:MOST_SERIES]
+    roc = curves.roc_panels(shown, digests, low_rates=False) if "roc" in pictures else []
     classes = shown[0].results[0].classes
     memory = filter(None, (accumulation_note(result) for variant in problem.variants for result in variant.results))
     results = [result for variant in problem.variants for result in variant.results]
@@ -177,18 +188,20 @@ def _results(
     notes += filter(None, [spread_note(problem.variants), search_note(good), missing_twins(problem.results, twins)])
     return {
         **_headline(problem),
+        "csv": csv_address(to_csv(problem.results, standing=standing)),
         "table": score_table(problem.variants, classes, standing=standing),
         "notes": [*standing.footnotes, *notes, *lost, *memory],
         "legend": [variant.name for variant in shown],
         "colours": SERIES,
         "limited": f" The charts show the best {MOST_SERIES}." if len(problem.variants) > MOST_SERIES else "",
-        "roc_whole": curves.roc_panels(shown, digests, corner=False),
-        "roc_corner": curves.roc_panels(shown, digests, corner=True),
-        "roc_low": curves.low_rate_panels(shown, digests),
+        "roc": roc,
+        "near_one": curves.near_one(shown, roc),
+        "roc_low": curves.roc_panels(shown, digests, low_rates=True) if "roc at low rates" in pictures else [],
         "histograms": curves.histogram_panels(shown, digests),
         "scatter": estimates.scatter_panels(shown, digests),
         "ranks": estimates.rank_panels(shown, digests),
         "pairs": difference_rows([one for one in problem.comparisons if one.score == MACRO]),
+        "pairs_csv": difference_csv(problem.comparisons),
         "metrics": [
             {"name": name, "better": rows[0].better, "pairs": difference_rows(rows)}
             for name in problem.metrics
@@ -200,7 +213,7 @@ def _results(
         "confusion": confusion_tables(shown, classes) if "confusion" in pictures else [],
         "reliability": charts.reliability_panel(shown, digests) if "reliability" in pictures else [],
         **_mistakes_words(pictures),
-        "equivariance": charts.equivariance_panel(shown),
+        "equivariance": equivariance_panel(shown),
         "cost": charts.cost_panels(shown),
         "examples": examples(problem.variants),
         "mistakes": mistakes(problem.variants[0]),

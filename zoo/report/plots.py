@@ -15,6 +15,7 @@ from zoo.data.recipe import short_hash
 from zoo.errors import DataError, MissingError
 from zoo.escaping import visible
 from zoo.paths import make_dir, parse_json, written_whole
+from zoo.report.digest import LOWEST_RATE, NEAR_ONE, TRUE_RATES
 from zoo.results.comparison import problem_key
 from zoo.results.files import read_file
 from zoo.results.schema import Finished, RunResult
@@ -26,14 +27,17 @@ from zoo.tasks.find import CORE, Tasks
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LOWEST_RATE = 1e-3
-"""Lowest false positive rate of a logarithmic axis."""
+_POWERS = (LOWEST_RATE, 0.01, 0.1, 1)
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 """Okabe & Ito's palette, which colour-blind readers can distinguish."""
+_DASHES = ("-", "--", ":")
+"""Lines where the colours are used up."""
 
 
 def draw_roc(results: Sequence[Finished], path: Path, *, tasks: Tasks = CORE) -> Path:
     """Draw the ROC curves of a task, a panel for each and a line for each result.
+
+    Both axes are logarithmic where the largest area is near 1: linear ones would leave most of the picture empty.
 
     Args:
         results: Good ones of one table.
@@ -53,30 +57,47 @@ def draw_roc(results: Sequence[Finished], path: Path, *, tasks: Tasks = CORE) ->
         curves.append(task.rocs(arrays["test.logits"], arrays["test.labels"]))
     if not curves[0]:
         raise DataError(f"The task {task.name} has no ROC curves.")
-    low_rates = "roc at low rates" in task.pictures
     panels = list(curves[0])
-    figure, axes = figure_of(1, len(panels), figsize=(4.2 * len(panels), 4.4), sharey=True, squeeze=False)
-    for index, (result, of_result) in enumerate(zip(results, curves, strict=True)):
+    lines = [{panel: roc_curve(*of_result[panel]) for panel in panels} for of_result in curves]
+    low_rates = "roc at low rates" in task.pictures
+    near_one = not low_rates and max(auc(*line) for of_result in lines for line in of_result.values()) >= NEAR_ONE
+    size = (4.2 * len(panels), 5.2 + 0.19 * len(results))  # the legend is below
+    figure, axes = figure_of(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    up = _missed if near_one else np.asarray
+    for index, (result, of_result) in enumerate(zip(results, lines, strict=True)):
         seed = result.cell.seed
         for panel, axis in zip(panels, axes[0], strict=True):
-            false_rate, true_rate = roc_curve(*of_result[panel])
+            false_rate, true_rate = of_result[panel]
             name = result.cell.model + (f" (seed {seed})" if seed else "")
             label = f"{name}  {auc(false_rate, true_rate):.4f}"
-            axis.plot(false_rate, true_rate, color=COLORS[index % len(COLORS)], lw=1.6, label=label)
+            style = {"color": COLORS[index % len(COLORS)], "ls": _DASHES[index // len(COLORS) % len(_DASHES)]}
+            axis.plot(false_rate, up(true_rate), **style, lw=1.6, label=label)
     for panel, axis in zip(panels, axes[0], strict=True):
-        chance = np.geomspace(LOWEST_RATE, 1, 50) if low_rates else np.array([0, 1])
-        axis.plot(chance, chance, color="0.7", lw=0.8, ls="--")
-        axis.set(title=panel.replace("_", " "), xlabel="false positive rate", xlim=(0, 1), ylim=(0, 1.005))
-        axis.legend(loc="lower right", fontsize=8, title="model, AUC", title_fontsize=8, frameon=False)
-        if low_rates:
+        chance = np.geomspace(LOWEST_RATE, 1, 200) if low_rates or near_one else np.array([0, 1])
+        axis.plot(chance, up(chance), color="0.7", lw=0.8, ls="--")
+        axis.set(title=panel.replace("_", " "), xlabel="false positive rate", xlim=(0, 1))
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+        axis.legend(**place, fontsize=8, title="model, AUC", title_fontsize=8, frameon=False)
+        if low_rates or near_one:
             axis.set(xscale="log", xlim=(LOWEST_RATE, 1))
-        else:
-            axis.set_aspect("equal")
-    axes[0][0].set_ylabel("true positive rate")
+            axis.set_xticks(_POWERS, map(str, _POWERS))
+    first = axes[0][0]  # shares its upright axis with all others
+    if near_one:
+        first.set(yscale="log", ylim=(1, 0.9 * LOWEST_RATE))
+        first.set_yticks([1 - rate for rate in TRUE_RATES], map(str, TRUE_RATES))
+        first.minorticks_off()
+    else:
+        first.set_ylim(0, 1.005)
+    first.set_ylabel("true positive rate")
     cell = results[0].cell
     what = f"task {task.name}" if low_rates else "one class against the rest"
     figure.suptitle(f"{cell.data}, budget {cell.budget}, {what}", fontsize=11)
     return _save(figure, path, pyplot_close)
+
+
+def _missed(true_rates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of positive images that are missed, for a logarithmic axis."""
+    return np.maximum(1 - np.asarray(true_rates), LOWEST_RATE)
 
 
 def draw_examples(result: Finished, path: Path, *, title: str) -> Path:

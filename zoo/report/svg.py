@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup, escape
 
@@ -19,7 +19,7 @@ class Panel:
     Args:
         x, y: Lowest and highest value.
         width, height: Size of the whole picture, in units of the view box.
-        log_x: Logarithmic abscissa.
+        log_x, log_y: Logarithmic axes; a y axis may fall, from a high value to a low one.
         left, bottom: Room for labels.
     """
 
@@ -28,6 +28,7 @@ class Panel:
     width: float = 340
     height: float = 300
     log_x: bool = False
+    log_y: bool = False
     left: float = 52
     bottom: float = 44
     top: float = 12
@@ -35,15 +36,40 @@ class Panel:
 
     def across(self, value: float) -> float:
         """Return the place of an x value."""
-        low, high = self.x
-        if self.log_x:
-            low, high, value = math.log10(low), math.log10(high), math.log10(max(value, 1e-300))
-        return self.left + (value - low) / ((high - low) or 1) * (self.width - self.left - self.right)
+        return self.left + _share(value, self.x, log=self.log_x) * (self.width - self.left - self.right)
 
     def up(self, value: float) -> float:
         """Return the place of a y value."""
-        low, high = self.y
-        return self.height - self.bottom - (value - low) / ((high - low) or 1) * (self.height - self.top - self.bottom)
+        room = self.height - self.top - self.bottom
+        return self.height - self.bottom - _share(value, self.y, log=self.log_y) * room
+
+    def moved(self, shift: float) -> Panel:
+        """Return the panel whose places are further right."""
+        return replace(self, left=self.left + shift, right=self.right - shift)
+
+
+def _share(value: float, ends: tuple[float, float], *, log: bool) -> float:
+    """Return where a value is between the ends of an axis, from 0 to 1."""
+    low, high = ends
+    if log:
+        low, high, value = math.log10(low), math.log10(high), math.log10(max(value, 1e-300))
+    return (value - low) / ((high - low) or 1)
+
+
+def side_by_side(places: Sequence[float], *, gap: float) -> list[float]:
+    """Return places at least `gap` apart and in the same order, as near to the given ones as possible."""
+
+    def first(group: Sequence[int]) -> float:
+        """Return the first place of neighbours around their mean."""
+        return sum(places[index] for index in group) / len(group) - gap * (len(group) - 1) / 2
+
+    groups: list[list[int]] = []
+    for index in sorted(range(len(places)), key=lambda index: places[index]):
+        groups.append([index])
+        while len(groups) > 1 and first(groups[-1]) < first(groups[-2]) + gap * len(groups[-2]):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    moved = {index: first(group) + gap * number for group in groups for number, index in enumerate(group)}
+    return [moved[index] for index in range(len(places))]
 
 
 def series_class(index: int) -> str:
@@ -92,7 +118,14 @@ def short(value: float) -> str:
     return f"{value:.4g}"
 
 
-def frame(panel: Panel, *, x_label: str, y_label: str, x_ticks: Sequence[float] | None = None) -> str:
+def frame(
+    panel: Panel,
+    *,
+    x_label: str,
+    y_label: str,
+    x_ticks: Sequence[float] | None = None,
+    y_ticks: Mapping[float, str] | None = None,
+) -> str:
     """Return grid lines, tick labels and axis titles."""
     left, right = panel.left, panel.width - panel.right
     top, bottom = panel.top, panel.height - panel.bottom
@@ -103,10 +136,10 @@ def frame(panel: Panel, *, x_label: str, y_label: str, x_ticks: Sequence[float] 
         parts.append(
             f'<text class="tick" x="{at:.1f}" y="{bottom + 16:.1f}" text-anchor="middle">{short(value)}</text>'
         )
-    for value in ticks(*panel.y):
+    for value, label in (y_ticks or {value: short(value) for value in ticks(*panel.y)}).items():
         at = panel.up(value)
         parts.append(f'<path class="grid" d="M{left:.1f} {at:.1f}H{right:.1f}"/>')
-        parts.append(text(left - 7, at + 4, short(value), style="tick", anchor="end"))
+        parts.append(text(left - 7, at + 4, label, style="tick", anchor="end"))
     middle = (left + right) / 2
     parts.append(text(middle, panel.height - 6, x_label, style="axis", anchor="middle"))
     if y_label:
@@ -140,7 +173,8 @@ def dot(panel: Panel, x: float, y: float, *, style: str, title: str = "", radius
 
 
 def whisker(panel: Panel, x: float, low: float, high: float, *, style: str) -> str:
-    """Return an upright error bar."""
+    """Return an upright error bar, cut off at the ends of the panel."""
+    low, high = (min(max(value, min(panel.y)), max(panel.y)) for value in (low, high))
     return f'<path class="whisker {style}" d="M{panel.across(x):.1f} {panel.up(low):.1f}V{panel.up(high):.1f}"/>'
 
 
