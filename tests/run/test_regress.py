@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +157,7 @@ def test_the_page_shows_predicted_against_true_and_the_ranks(result, tmp_path):
     write_page([problem], [], tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Predicted against true" in page
-    assert page.count("Ranks of") == 2
+    assert len(set(re.findall(r"Ranks of [\w ]+", page))) == 2
     assert "Test images with the largest CRPS" in page
     assert "estimated" in page
 
@@ -166,6 +167,7 @@ def test_the_code_of_the_card_gives_the_answers_of_zoo_predict(result, host, tmp
     assert "The probabilities apply" not in card
     arrays, _ = read_arrays(result.run_dir / store.EXAMPLES)
     code = card.split("```python\n")[1].split("```")[0].replace("zoo.load(", "load(")
+    code = re.sub(r", host=load_plugins\(.*?\)\)", ")", code)  # the host of this test has these files
     names = {"images": arrays["images"][:, 0], "load": lambda path: load_weights(host, Path(path))}
     exec(code, names)
     found = predict_population(result, tmp_path, "all.json").stdout.splitlines()[1].split()

@@ -145,7 +145,7 @@ def test_pushed_weights_can_be_loaded(hub, run_dir, tmp_path):
     assert done.stdout.strip().endswith(f"/me/tiny/commit/{COMMIT}")
     there = hub.folder / "me" / "tiny"
     assert (there / store.WEIGHTS).read_bytes() == (run_dir / store.WEIGHTS).read_bytes()
-    assert 'zoo.load("hf://me/tiny")' in (there / "README.md").read_text()
+    assert 'zoo.load("hf://me/tiny", host=load_plugins(' in (there / "README.md").read_text()
     assert json.loads((there / store.RESULT).read_text())["run_id"] == run_dir.name
 
     images = tmp_path / "images.npy"

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.paths import parse_json
 from zoo.run.launcher import JobState
 from zoo_ray.cell import CellActor, Task
 from zoo_ray.ends import meaning, read_end, write_end
@@ -203,7 +204,7 @@ def main() -> None:
     os.dup2(2, 1)  # what Ray prints is no answer
     driver = Driver()
     for line in sys.stdin:
-        request = json.loads(line)
+        request = parse_json(line)
         try:
             answer = {"result": getattr(driver, request["call"])(**request["arguments"])}
         except Exception as error:

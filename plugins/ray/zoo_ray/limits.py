@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import UsageError, nearest
-from zoo.paths import regular_file, user_path
+from zoo.paths import parse_json, regular_file, user_path
 from zoo.run.launcher import Resources
 
 _BUILT_IN = ("CPU", "GPU", "memory", "object_store_memory")
@@ -52,7 +51,7 @@ def runtime_environment(text: str) -> dict[str, Any]:
     shown = text if text.startswith("{") else f"the file {text}"
     try:
         if text.startswith("{"):
-            found = json.loads(text)
+            found = parse_json(text)
         else:
             import yaml  # of Ray's own dependencies
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from zoo.errors import LauncherError
+from zoo.paths import parse_json
 
 _LINES = 5
 
@@ -57,7 +58,7 @@ class Link:
             self.close(kill=True)
             words = f"has not answered for {limit:g} s" if silent else "has ended the connection"
             raise LauncherError(f"Ray {words}. {self._tail()}".strip())
-        answer = json.loads(line)
+        answer = parse_json(line)
         if "error" in answer:
             raise LauncherError(f"{answer['kind']}: {answer['error']}")
         return answer["result"]
