@@ -56,7 +56,8 @@ The fitted lens knows the PSF, the noise and the form of the source; the others 
 defaults of the plugin were chosen, variants were compared on a test split of Model A with four times the mass,
 anomalies included: the number of principal components and the noise model of the auto-encoders. Published auto-encoders
 (arXiv:2008.12731) reached .9321, .8991 and .7303 on Model A and .7694, .7355 and .6699 on Model B, on images of 150
-pixels to which the substructure's mass is added."""
+pixels to which the substructure's mass is added. The networks `_published` are theirs, here on 64 pixels and for the
+epochs of the budget."""
 TASKS = """\
 Best score first; with several seeds, means. *(baseline)*: a closed form, or a fit without training. †: a network that
 is not above the best baseline. *Labels of all classes*: networks of the classification table, by their probability of
