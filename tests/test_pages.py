@@ -31,7 +31,7 @@ def blocks(page: Path, *languages: str) -> list[str]:
 
 def commands(page: Path) -> list[list[str]]:
     """Return the words after `zoo` of every command in the page's blocks of a shell."""
-    lines = "".join(blocks(page, "", "bash")).replace("\\\n", "").splitlines()
+    lines = "".join(blocks(page, "", "bash", "sh")).replace("\\\n", "").splitlines()
     found = [shlex.split(match[1], comments=True) for line in lines if (match := COMMAND.search(line.strip()))]
     return [words[: min((words.index(end) for end in ENDS if end in words), default=None)] for words in found]
 
