@@ -142,7 +142,7 @@ def test_the_tutorial_shows_the_network_that_is_benched() -> None:
 
 
 def test_pictures_of_the_tutorials_are_drawn_by_the_script_that_follows_them() -> None:
-    shown = re.findall(r"images/(tutorial-[\w.-]+)\)", "".join(page.read_text() for page in TUTORIALS))
+    shown = re.findall(r"images/(tutorial-[\w.-]+png)\)", "".join(page.read_text() for page in TUTORIALS))
     assert sorted(shown) == sorted(follow.PICTURES)
     for name in shown:
         assert (ROOT / "docs/images" / name).stat().st_size < 200_000

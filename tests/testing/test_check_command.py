@@ -11,7 +11,10 @@ import pytest
 from zoo.cli import main
 from zoo.errors import UsageError
 from zoo.host import load_plugins
+from zoo.registry import find
+from zoo.specs import DatasetSpec
 from zoo.testing import ConformanceError, MetricChecks, Options, check, require_passed
+from zoo.testing.datasets import DatasetSubject
 
 TOYS = Path(__file__).parents[1] / "toys"
 METRIC = """
@@ -121,3 +124,9 @@ class TestBrierOfTheOptions(MetricChecks):
     files = (str(TOYS / "brokenothers.py"),)
     excused = {"directions": "broken on purpose", "intervals": "not needed here"}  # noqa: RUF012 - as authors write it
     options = Options()
+
+
+def test_parameters_that_are_given_reach_the_target_of_a_data_set():
+    host = load_plugins(files=[TOYS / "toyzoo.py"], environment={})
+    subject = DatasetSubject(host=host, spec=find(host, DatasetSpec, "toyzoo/stripes"), params={"count": 30})
+    assert len(subject.build().images) == 30

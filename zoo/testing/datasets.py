@@ -17,7 +17,7 @@ from zoo.data.recipe import SPLITS
 from zoo.data.simulate import COLUMNS
 from zoo.errors import MissingError
 from zoo.global_state import changed_settings
-from zoo.plan.overrides import data_params
+from zoo.plan.overrides import merge_params
 from zoo.plan.recipes import make_recipe
 from zoo.plurals import counted
 from zoo.specs import DatasetSpec
@@ -51,15 +51,18 @@ class DatasetSubject:
     simulator: str = ""
     cached: dict[str, Any] = field(default_factory=dict)
 
-    def all_params(self) -> dict[str, Any]:
+    def all_params(self, *, budget: str = "smoke") -> dict[str, Any]:
         """Return every parameter of the target.
+
+        Args:
+            budget: Name of the budget.
 
         Raises:
             NotApplicable: A parameter without a default is not given.
         """
         if missing := [name for name in self.spec.required if name not in self.params]:
             raise NotApplicable(f"it needs {', '.join(missing)}; give them with --set {missing[0]}=VALUE")
-        return all_params(self.spec, data_params(self.spec, BUDGETS["smoke"], self.params))
+        return all_params(self.spec, merge_params(self.spec, self.spec.budgets.get(budget, {}), self.params))
 
     def build(self) -> Any:
         """Return what the target makes, anew."""
@@ -186,8 +189,7 @@ def budgets(subject: DatasetSubject) -> None:
     for name in subject.spec.budgets:
         if name in BUDGETS:
             with case(f"budget {name}"):
-                params = data_params(subject.spec, BUDGETS[name], subject.params)
-                registry.load_target(subject.spec)(**all_params(subject.spec, params))
+                registry.load_target(subject.spec)(**subject.all_params(budget=name))
 
 
 def repeatable(subject: DatasetSubject) -> None:
