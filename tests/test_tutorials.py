@@ -59,7 +59,7 @@ def zoo(words: list[str]) -> str:
     if "bench" in words or words[:2] == ["data", "export"]:
         words = smaller(words)
     if "bench" in words:
-        words += ["--no-baselines", *(["--seeds", "0"] if "suite.toml" in words else [])]
+        words += ["--no-baselines", *(["--seeds", "0,1"] if "suite.toml" in words else [])]
         words += ["--dry-run"] if STARTS_JOBS in words else []
     if words[0] == "check":  # tests/testing has its tests; here, the command is one of zoo
         cli.get_command(click.Context(cli), "check").make_context("check", words[1:])
