@@ -66,10 +66,10 @@ def follow(page: Path, folder: Path) -> None:
             (folder / block.file).write_text(block.text, encoding="utf-8")
         elif block.language in ("bash", "python"):
             command = ["bash", "-ec"] if block.language == "bash" else [sys.executable, "-c"]
-            print(block.text, flush=True)  # noqa: T201
+            print(block.text, flush=True)
             began = time.monotonic()
             subprocess.run([*command, block.text], cwd=folder, env=environment, check=True)
-            print(f"[{time.monotonic() - began:.0f} s]", flush=True)  # noqa: T201
+            print(f"[{time.monotonic() - began:.0f} s]", flush=True)
 
 
 def copy_pictures(page: Path, folder: Path) -> None:

@@ -334,29 +334,3 @@ def test_few_images_are_averaged_over_seeds(headline, tables):
     text = tables.few_table([headline.read_run(run) for run in (longer, of(500, 0.7), of(500, 0.8), of(9216, 0.9))])
     assert f"| `{run['cell']['model']}` | .7500 (0.0707; 2) | .9000 (1) |" in text
     assert tables.few_table([headline.read_run(of(9216, 0.9))]) == ""
-
-
-def test_a_task_has_a_table_with_baselines_marks_and_networks_that_saw_labels(headline, page):
-    runs = [headline.read_run(run) for run in headline.read_record()]
-    own = [
-        run for run in runs if run.part == "task" and is_on({"cell": {"recipe": {"dataset": run.cell.data}}}, "modelB")
-    ]
-    [heading, _, _, table, told] = page.task_sections([run for run in runs if run.part != "task" or run in own])
-    assert heading.startswith("## Task anomaly: modelB, budget laptop, 5,46")
-    assert "images of no_substructure alone" in told
-    rows = [line.split(" | ") for line in table.splitlines()[2:]]
-    scored = [row for row in rows if "labels of all classes" not in row[0]]
-    assert [float(row[3]) for row in scored] == sorted((float(row[3]) for row in scored), reverse=True)
-    best = next(float(row[3]) for row in scored if "(baseline)" in row[0])
-    for row in scored:
-        assert ("†" in row[0]) == (float(row[3]) < best and "(baseline)" not in row[0])
-    assert len(rows) > len(scored)  # networks of classification on the same images
-    assert all(len(row) == len(rows[0]) for row in rows)
-
-
-def test_runs_of_tasks_have_no_part_in_the_tables_of_classification(headline, page):
-    runs = [headline.read_run(run) for run in headline.read_record()]
-    without = [run for run in runs if run.part != "task"]
-    assert page.readme_tables(runs) == page.readme_tables(without)
-    tables = [line for line in page.make_page(runs).splitlines() if line.startswith("|")]
-    assert set(tables) > {line for line in page.make_page(without).splitlines() if line.startswith("|")}

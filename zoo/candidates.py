@@ -47,7 +47,8 @@ def installed() -> list[Candidate]:
         name = version = None
         # Half-removed packages leave folders without metadata behind.
         with contextlib.suppress(Exception):
-            name, version = point.dist.name, point.dist.version  # type: ignore[union-attr]
+            if point.dist is not None:
+                name, version = point.dist.name, point.dist.version
         candidates.append(
             Candidate(
                 name=point.name.lower(),

@@ -41,7 +41,9 @@ def plugins(ctx: click.Context, errors: bool, as_json: bool) -> None:
     if errors:
         forget_refusals()
     host = host_of(ctx)
-    taken = dict.fromkeys(ctx.find_root().command.commands, "zoo")  # type: ignore[attr-defined]  # it is a group
+    root = ctx.find_root().command
+    assert isinstance(root, click.Group)
+    taken = dict.fromkeys(root.commands, "zoo")
     rows = [_row(host, record, errors=errors, taken=taken) for record in host.records.values()]
     broken = any(row["state"] == "broken" or row["target_errors"] for row in rows)
     if as_json:

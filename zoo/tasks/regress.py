@@ -20,7 +20,8 @@ from zoo.plurals import counted
 from zoo.scores.distributions import FORMS, Form, climatology
 from zoo.scores.response import with_response
 from zoo.scores.schema import Measure, Measures
-from zoo.scores.stats import Array, share_interval
+from zoo.scores.stats import Array
+from zoo.scores.target_scores import COVERED, SKILL, TargetScores, draws, ends
 from zoo.tasks.task import HEADLINE, Contributions, Estimated, Task
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from zoo.lensing.scenes import Scenes
     from zoo.specs import DatasetSpec
 
-COVERED = (0.68, 0.95)
-"""Levels of the intervals whose coverage is a score."""
-RESAMPLES, SEED = 200, 0
 WORST = 8
 """Images with the largest errors that a report shows."""
 _EXAMPLE = "Write, for example: --task regress:shear"
@@ -207,14 +205,15 @@ class Regress(Task):
         bootstrap of a share of 1 has no width.
         """
         answers, truth = self._each(predictions.double().numpy()), labels.double().numpy()
+        shown = self.names if len(self.names) > 1 else ("",)
         scored = [
-            _Scored.of(self.form, answers[:, k : k + 1], truth[:, k : k + 1], name=name if len(self.names) > 1 else "")
-            for k, name in enumerate(self.names)
+            TargetScores.of(self.form, answers[:, k : k + 1], truth[:, k : k + 1], name=name)
+            for k, name in enumerate(shown)
         ]
-        drawn = _draws(len(truth))
+        drawn = draws(len(truth))
         skills = np.stack([one.skill(drawn) for one in scored]).mean(0)
         value = float(np.mean([one.skill(np.full((1, len(truth)), 1 / len(truth)))[0] for one in scored]))
-        measures = {"crps_skill": Measure(label=SKILL, value=value, interval=_ends(value, skills))}
+        measures = {"crps_skill": Measure(label=SKILL, value=value, interval=ends(value, skills))}
         for one in scored:
             measures |= one.measures(drawn)
         return Measures(order=tuple(measures), measures=measures, images=len(truth))
@@ -265,91 +264,3 @@ class Regress(Task):
         found = copy.copy(self)
         found.targets = targets
         return found
-
-
-SKILL = "CRPS skill"
-"""1 less the CRPS over that of the distribution of all truths: 0 for a network that has learned nothing, 1 at best."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Scored:
-    """Errors of one target, for each of N images.
-
-    Args:
-        name: Name of the target where there are several, or "".
-        columns: Name -> [N] what a score is a mean of.
-        inside: Level -> [N] whether the interval holds the truth.
-    """
-
-    name: str
-    columns: Mapping[str, Array]
-    inside: Mapping[float, NDArray[np.bool_]]
-
-    @classmethod
-    def of(cls, form: Form, answers: Array, truth: Array, *, name: str) -> _Scored:
-        error = form.middle(answers) - truth
-        columns = {
-            "absolute": np.abs(error), "square": error**2, "crps": form.crps(answers, truth),
-            "climatology": climatology(truth), "truth": truth, "truth_square": truth**2,
-        }  # fmt: skip
-        inside = {}
-        for level in COVERED:
-            low, high = form.interval(answers, level)
-            inside[level] = ((low <= truth) & (truth <= high))[:, 0]
-        return cls(name=name, columns={key: values[:, 0] for key, values in columns.items()}, inside=inside)
-
-    def means(self, weights: Array) -> dict[str, Array]:
-        """Return the means of the columns for weights [D, N] that sum to 1: name -> [D]."""
-        return {key: weights @ values for key, values in self.columns.items()}
-
-    def skill(self, weights: Array) -> Array:
-        """Return the CRPS skill [D]."""
-        mean = self.means(weights)
-        return np.asarray(1 - mean["crps"] / mean["climatology"])
-
-    def measures(self, drawn: Array) -> dict[str, Measure]:
-        """Return the scores of this target, for weights of a bootstrap."""
-        count = len(self.columns["truth"])
-        value, several = (self._scores(weights) for weights in (np.full((1, count), 1 / count), drawn))
-        suffix, of = (f".{self.name}", f" of {self.name}") if self.name else ("", "")
-        found = {
-            key + suffix: Measure(
-                label=label + of,
-                value=float(value[key][0]),
-                interval=_ends(float(value[key][0]), several[key]),
-                higher_is_better=higher,
-            )
-            for key, label, higher in (
-                ("mae", "MAE", False), ("rmse", "RMSE", False), ("r2", "R²", True), ("crps", "CRPS", False),
-            )
-        }  # fmt: skip
-        for level, inside in self.inside.items():
-            hits = int(inside.sum())
-            found[f"coverage_{100 * level:.0f}{suffix}"] = Measure(
-                label=f"coverage of {100 * level:.0f} % intervals{of}",
-                value=hits / count,
-                interval=share_interval(hits, count),
-                higher_is_better=None,
-            )
-        return found
-
-    def _scores(self, weights: Array) -> dict[str, Array]:
-        mean = self.means(weights)
-        variance = mean["truth_square"] - mean["truth"] ** 2
-        return {
-            "mae": mean["absolute"],
-            "rmse": np.sqrt(mean["square"]),
-            "r2": 1 - mean["square"] / variance,
-            "crps": mean["crps"],
-        }
-
-
-def _draws(count: int) -> Array:
-    """Return weights [draws, N] of a bootstrap over images."""
-    random = np.random.default_rng(SEED)
-    return random.multinomial(count, np.full(count, 1 / count), size=RESAMPLES) / count
-
-
-def _ends(value: float, drawn: Array) -> tuple[float, float]:
-    low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
-    return min(low, value), max(high, value)

@@ -11,6 +11,9 @@ from zoo.testing.launchers import check_launcher
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.environ.get("ZOO_TEST_RAY", "") in ("", "0"), reason="ZOO_TEST_RAY=1 starts a real Ray")
+@pytest.mark.skipif(
+    os.environ.get("ZOO_TEST_RAY", "") in ("", "0"),
+    reason="starts a real Ray, for a minute or more: set ZOO_TEST_RAY=1",
+)
 def test_a_ray_of_this_machine_keeps_the_contract(tmp_path):
     check_launcher(load_plugins(environment={}), "ray/this_machine", tmp_path, options={"poll_seconds": 0.5})

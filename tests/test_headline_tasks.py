@@ -1,0 +1,65 @@
+"""Tasks other than classification in the record of the headline experiment, and figures that pages quote from it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def headline(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import headline
+
+    return headline
+
+
+@pytest.fixture
+def page(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import headline_page
+
+    return headline_page
+
+
+def test_a_task_has_a_table_with_baselines_marks_and_networks_that_saw_labels(headline, page):
+    runs = [headline.read_run(run) for run in headline.read_record()]
+    own = [run for run in runs if run.part == "task" and run.cell.data == "deeplense/modelB"]
+    [heading, _, _, table, told] = page.task_sections([run for run in runs if run.part != "task" or run in own])
+    assert heading.startswith("## Task anomaly: modelB, budget laptop, 5,46")
+    assert "images of no_substructure alone" in told
+    rows = [line.split(" | ") for line in table.splitlines()[2:]]
+    scored = [row for row in rows if "labels of all classes" not in row[0]]
+    assert [float(row[3]) for row in scored] == sorted((float(row[3]) for row in scored), reverse=True)
+    best = next(float(row[3]) for row in scored if "(baseline)" in row[0])
+    for row in scored:
+        assert ("†" in row[0]) == (float(row[3]) < best and "(baseline)" not in row[0])
+    assert len(rows) > len(scored)  # networks of classification on the same images
+    assert all(len(row) == len(rows[0]) for row in rows)
+
+
+def test_runs_of_tasks_have_no_part_in_the_tables_of_classification(headline, page):
+    runs = [headline.read_run(run) for run in headline.read_record()]
+    without = [run for run in runs if run.part != "task"]
+    assert page.readme_tables(runs) == page.readme_tables(without)
+    tables = [line for line in page.make_page(runs).splitlines() if line.startswith("|")]
+    assert set(tables) > {line for line in page.make_page(without).splitlines() if line.startswith("|")}
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("docs/tasks.md", r"the fitted lens has an AUROC of .*?\)"),
+        ("docs/weights.md", r"macro AUC \.\d+ on\s+Model B where .*? has \.\d+"),
+    ],
+)
+def test_figures_that_pages_quote_stand_in_the_results(name, sentence):
+    [quoted] = re.findall(sentence, (ROOT / name).read_text(encoding="utf-8"), flags=re.S)
+    figures = re.findall(r"\.\d{4}", quoted)
+    assert len(figures) >= 2
+    results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert [figure for figure in figures if figure not in results] == []

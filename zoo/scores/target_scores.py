@@ -1,0 +1,105 @@
+"""Scores of one target of a regression: errors, CRPS and coverage, with intervals of a bootstrap over images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.scores.distributions import Form, climatology
+from zoo.scores.schema import Measure
+from zoo.scores.stats import Array, share_interval
+
+COVERED = (0.68, 0.95)
+"""Levels of the intervals whose coverage is a score."""
+RESAMPLES, SEED = 200, 0
+SKILL = "CRPS skill"
+"""1 less the CRPS over that of the distribution of all truths: 0 for a network that has learned nothing, 1 at best."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetScores:
+    """Errors of one target, for each of N images.
+
+    Args:
+        name: Name of the target where there are several, or "".
+        columns: Name -> [N] what a score is a mean of.
+        inside: Level -> [N] whether the interval holds the truth.
+    """
+
+    name: str
+    columns: Mapping[str, Array]
+    inside: Mapping[float, NDArray[np.bool_]]
+
+    @classmethod
+    def of(cls, form: Form, answers: Array, truth: Array, *, name: str) -> TargetScores:
+        """Return the errors of predictions [N, 1, columns] of a form, for truths [N, 1]."""
+        error = form.middle(answers) - truth
+        columns = {
+            "absolute": np.abs(error), "square": error**2, "crps": form.crps(answers, truth),
+            "climatology": climatology(truth), "truth": truth, "truth_square": truth**2,
+        }  # fmt: skip
+        inside = {}
+        for level in COVERED:
+            low, high = form.interval(answers, level)
+            inside[level] = ((low <= truth) & (truth <= high))[:, 0]
+        return cls(name=name, columns={key: values[:, 0] for key, values in columns.items()}, inside=inside)
+
+    def means(self, weights: Array) -> dict[str, Array]:
+        """Return the means of the columns for weights [D, N] that sum to 1: name -> [D]."""
+        return {key: weights @ values for key, values in self.columns.items()}
+
+    def skill(self, weights: Array) -> Array:
+        """Return the CRPS skill [D]."""
+        mean = self.means(weights)
+        return np.asarray(1 - mean["crps"] / mean["climatology"])
+
+    def measures(self, drawn: Array) -> dict[str, Measure]:
+        """Return the scores of this target, for weights of a bootstrap."""
+        count = len(self.columns["truth"])
+        value, several = (self._scores(weights) for weights in (np.full((1, count), 1 / count), drawn))
+        suffix, of = (f".{self.name}", f" of {self.name}") if self.name else ("", "")
+        found = {
+            key + suffix: Measure(
+                label=label + of,
+                value=float(value[key][0]),
+                interval=ends(float(value[key][0]), several[key]),
+                higher_is_better=higher,
+            )
+            for key, label, higher in (
+                ("mae", "MAE", False), ("rmse", "RMSE", False), ("r2", "R²", True), ("crps", "CRPS", False),
+            )
+        }  # fmt: skip
+        for level, inside in self.inside.items():
+            hits = int(inside.sum())
+            found[f"coverage_{100 * level:.0f}{suffix}"] = Measure(
+                label=f"coverage of {100 * level:.0f} % intervals{of}",
+                value=hits / count,
+                interval=share_interval(hits, count),
+                higher_is_better=None,
+            )
+        return found
+
+    def _scores(self, weights: Array) -> dict[str, Array]:
+        mean = self.means(weights)
+        variance = mean["truth_square"] - mean["truth"] ** 2
+        return {
+            "mae": mean["absolute"],
+            "rmse": np.sqrt(mean["square"]),
+            "r2": 1 - mean["square"] / variance,
+            "crps": mean["crps"],
+        }
+
+
+def draws(count: int) -> Array:
+    """Return weights [draws, N] of a bootstrap over images."""
+    random = np.random.default_rng(SEED)
+    return random.multinomial(count, np.full(count, 1 / count), size=RESAMPLES) / count
+
+
+def ends(value: float, drawn: Array) -> tuple[float, float]:
+    """Return the 2.5 and 97.5 % quantiles of a score over the draws, which its value is never outside of."""
+    low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
+    return min(low, value), max(high, value)
