@@ -130,3 +130,8 @@ def test_parameters_that_are_given_reach_the_target_of_a_data_set():
     host = load_plugins(files=[TOYS / "toyzoo.py"], environment={})
     subject = DatasetSubject(host=host, spec=find(host, DatasetSpec, "toyzoo/stripes"), params={"count": 30})
     assert len(subject.build().images) == 30
+
+
+def test_a_parameter_that_a_data_set_lacks_is_named():
+    with pytest.raises(UsageError, match=r"modelA has no parameter 'snrr'\. Did you mean 'snr'"):
+        check(load_plugins(environment={}), "modelA", options=Options(params={"snrr": 3}))

@@ -81,7 +81,13 @@ def outcomes(
         yield from of_plugin(host, wanted.lower(), excused=given, options=options)
         yield from _specs_of_plugin(host, wanted.lower(), options)
         return
-    yield from of_spec(host, find_any(host, wanted), excused=given, options=options)
+    spec = find_any(host, wanted)
+    if isinstance(spec, DatasetSpec) and (unknown := [one for one in options.params if one not in spec.params]):
+        raise UsageError(
+            f"{spec.id} has no parameter '{unknown[0]}'.{nearest(unknown[0], spec.params)}",
+            hint=f"Its parameters: zoo show {spec.id}",
+        )
+    yield from of_spec(host, spec, excused=given, options=options)
 
 
 def find_any(host: Host, name: str) -> Spec:

@@ -1,4 +1,4 @@
-"""The contract of launchers on a real Ray of this machine: ZOO_TEST_RAY=1 (20 s on two idle cores)."""
+"""The contract of launchers on a real Ray of this machine: set ZOO_TEST_RAY=1."""
 
 from __future__ import annotations
 
