@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -40,6 +41,12 @@ def listed_files():
 def test_the_table_lists_the_layers_of_the_contract():
     contract = CONTRACTS["Layers of the core"]["layers"]
     assert listed_layers() == [set(layer.split(" : ")) for layer in contract]
+
+
+def test_the_diagram_shows_the_layers_of_the_contract_in_their_order():
+    drawing = ElementTree.parse(ROOT / "docs" / "images" / "layers.svg")
+    shown = ["".join(text.itertext()) for text in drawing.iterfind(".//{*}text[@class='layer']")]
+    assert shown == [layer.replace(" : ", " · ") for layer in CONTRACTS["Layers of the core"]["layers"]]
 
 
 def test_the_list_of_the_core_has_each_of_its_files_once():
