@@ -37,7 +37,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_runtestloop() -> None:
-    """Search for garbage from now on, in the workers and in the process that starts them."""
+    """Search for garbage from now on, and only in what the tests make."""
+    gc.freeze()
     gc.enable()
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar
 
 from zoo.plain_values import FORMS, LONGEST_ID, LONGEST_SUMMARY, plain_value
@@ -87,6 +88,12 @@ class Spec:
         for part in attribute.split("."):
             loaded = getattr(loaded, part)
         return loaded
+
+    def loaded(self) -> Any:
+        """Return the target where its module is imported already, without running any code; None elsewhere."""
+        module_name, _, attribute = self.target.partition(":")
+        module = sys.modules.get(module_name)
+        return vars(module).get(attribute) if type(module) is ModuleType else None
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary of plain values; `type(spec)(**spec.to_json())` gives the spec back."""

@@ -244,6 +244,8 @@ def load_target(spec: Spec) -> Any:
     Raises:
         MissingError: The import fails, or the attribute does not exist.
     """
+    if (loaded := spec.loaded()) is not None:
+        return loaded
     try:
         # Text that a plugin prints while it is imported is not data. The lock: standard output is that of the process;
         # a second thread would take the redirected one for the original and put it back for good.
