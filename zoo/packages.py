@@ -11,11 +11,12 @@ import contextlib
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from zoo.paths import parse_json, regular_file
@@ -139,6 +140,28 @@ def distributions_by_module() -> Mapping[str, list[str]]:
     on it, as by an installation.
     """
     return _distributions_by_module(_installation())
+
+
+def missing_modules(requirements: Iterable[str]) -> list[str]:
+    """Return the entries of `Spec.requires` that are not installed."""
+    return [name for name in requirements if not _is_there(name.rpartition(":")[2])]
+
+
+def distribution_of(requirement: str) -> str:
+    """Return the name of the distribution to install for an entry of `Spec.requires`."""
+    declared, colon, module = requirement.rpartition(":")
+    if colon:
+        return declared
+    top = module.partition(".")[0]
+    # A part is missing from what is installed, or nothing is.
+    return distributions_by_module().get(top, [top])[0]
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # "a.b" where a is absent; a module without a spec
+        return False
 
 
 def _installation() -> tuple[tuple[str, int], ...]:

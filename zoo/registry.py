@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 from zoo.errors import MissingError, UsageError, nearest
 from zoo.host import Host, PluginRecord
 from zoo.isolation import plugin_code, printing_to_stderr
-from zoo.packages import code_digest, distributions_by_module, first_party, installed_code, is_editable
+from zoo.packages import code_digest, distribution_of, first_party, installed_code, is_editable, missing_modules
 from zoo.paths import user_path
 from zoo.specs import (
     AugmentationSpec,
@@ -219,9 +219,11 @@ def _module_code(module: str) -> str:
 def match(host: Host, kind: type[S], names: Iterable[str]) -> list[S]:
     """Return the specs that names, comma lists and wildcards mean, each once, in the order given.
 
+    Of a wildcard, specs whose libraries are absent are left out with a warning.
+
     Raises:
         UsageError: A name is unknown, or a pattern matches nothing.
-        MissingError: A plugin or library of a named spec is absent.
+        MissingError: A plugin or library of a named spec, or of every spec of a wildcard, is absent.
     """
     chosen: dict[str, S] = {}
     for text in names:
@@ -230,12 +232,22 @@ def match(host: Host, kind: type[S], names: Iterable[str]) -> list[S]:
                 specs = [find(host, kind, name)]
             elif not (specs := listed(host, kind, pattern=name)):
                 raise UsageError(f"No {kind.kind} matches '{name}'.", hint=f"See: {LIST_COMMANDS[kind]}")
-            for spec in specs:
+            for spec in specs if len(specs) == 1 else _installed(specs):
                 require(f"{kind.kind} {spec.id}", spec.requires)
                 chosen.setdefault(spec.id, spec)
     if not chosen:
         raise UsageError(f"No {kind.kind} is named.", hint=f"See: {LIST_COMMANDS[kind]}")
     return list(chosen.values())
+
+
+def _installed(specs: list[S]) -> list[S]:
+    """Return the specs whose libraries are there; all of them where that is none, so that an error names a library."""
+    there = [spec for spec in specs if not missing_modules(spec.requires)]
+    for spec in specs if there else []:
+        if missing := missing_modules(spec.requires):
+            modules = ", ".join(name.rpartition(":")[2] for name in missing)
+            logger.warning("%s is left out: %s is not installed", spec.id, modules)
+    return there or specs
 
 
 def load_target(spec: Spec) -> Any:
@@ -287,30 +299,12 @@ def require(what: str, modules: Iterable[str]) -> None:
     Raises:
         MissingError: A library is absent.
     """
-    missing = [name for name in modules if not _is_there(name.rpartition(":")[2])]
-    if missing:
+    if missing := missing_modules(modules):
         distributions = dict.fromkeys(distribution_of(name) for name in missing)
         raise MissingError(
             f"{what} needs {', '.join(name.rpartition(':')[2] for name in missing)}, which is not installed.",
             hint=f"Install it: pip install {' '.join(distributions)}",
         )
-
-
-def distribution_of(requirement: str) -> str:
-    """Return the name of the distribution to install for an entry of `Spec.requires`."""
-    declared, colon, module = requirement.rpartition(":")
-    if colon:
-        return declared
-    top = module.partition(".")[0]
-    # A part is missing from what is installed, or nothing is.
-    return distributions_by_module().get(top, [top])[0]
-
-
-def _is_there(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):  # "a.b" where a is absent; a module without a spec
-        return False
 
 
 def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingError:

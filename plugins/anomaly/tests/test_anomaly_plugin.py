@@ -16,7 +16,7 @@ from zoo.testing import Options, check, require_passed
 
 UNTRAINED = Options(sizes=(32,), channels=(1,), classes=(3,), trainings=False)
 
-SPECS = {spec.name: spec for spec in zoo_models()}
+SPECS = {spec.name: spec for spec in zoo_models() if spec.name != "padim"}  # of anomalib, see test_closed.py
 
 
 def test_importing_the_plugin_loads_neither_torch_nor_numpy():

@@ -10,11 +10,16 @@ from sklearn.decomposition import PCA
 from zoo_anomaly.closed import build_mahalanobis_pixels, build_mahalanobis_scalars, build_pca_residual
 from zoo_anomaly.features import build_mahalanobis_features
 from zoo_anomaly.fitting import Gaussian, fit_photon_noise
+from zoo_anomaly.plugin import zoo_models
+from zoo_anomaly.pyod_detectors import DETECTORS, build_pyod
 
 from zoo.data.split import Split
 from zoo.errors import UsageError
+from zoo.host import load_plugins
 from zoo.models.own_fit import ImagesToFit, SplitsToFit
 from zoo.models.residual import Residual
+from zoo.scores.scalars import scalars_of
+from zoo.testing import Options, check, require_passed
 
 SHAPE = {"in_chans": 1, "num_classes": 3}
 METHODS = {
@@ -22,6 +27,7 @@ METHODS = {
     "pca_mean_square": (build_pca_residual, {"components": 12, "most_images": 500, "residual": "mean_square"}),
     "mahalanobis_pixels": (build_mahalanobis_pixels, {"components": 12, "most_images": 500}),
     "mahalanobis_scalars": (build_mahalanobis_scalars, {"most_images": 500}),
+    **{f"pyod {one}": (build_pyod, {"detector": one, "most_images": 120}) for one in DETECTORS},
     "mahalanobis_features": (build_mahalanobis_features, {"passes": 4, "most_images": 500, "latent": 8}),
 }
 names = pytest.mark.parametrize("name", METHODS)
@@ -178,3 +184,41 @@ def test_impossible_values_are_refused(name, hparams):
 def test_a_fit_to_one_image_is_refused(rings, name):
     with pytest.raises(UsageError, match="most_images=1 must be a whole number, at least 2"):
         build(name, most_images=1).fit_splits(splits_of(rings(4)))
+
+
+def test_a_score_of_pyod_is_that_of_the_library(rings):
+    from pyod.models.knn import KNN
+
+    images, others = rings(60), rings(7, seed=2)
+    method = build("pyod knn")
+    assert torch.equal(method(others), torch.zeros(7))  # before its fit
+    method.fit_splits(splits_of(images))
+    columns, asked = (scalars_of(some).double().numpy() for some in (images, others))
+    mean, deviation = columns.mean(0), columns.std(0)
+    kept = deviation > 1e-6 * abs(mean)
+    columns, asked = ((some - mean)[:, kept] / deviation[kept] for some in (columns, asked))
+    np.testing.assert_allclose(method(others), KNN().fit(columns).decision_function(asked), rtol=1e-4)
+
+
+def test_a_detector_that_pyod_is_not_asked_for_is_refused():
+    with pytest.raises(UsageError, match=r"detector='ecod' must be one of gmm, hbos"):
+        build("pyod knn", detector="ecod")
+    [spec] = [spec for spec in zoo_models() if spec.name == "pyod"]
+    assert spec.search_space["detector"] == list(DETECTORS)
+
+
+@pytest.mark.slow
+def test_padim_finds_an_anomaly_is_the_same_after_loading_and_keeps_the_contract(rings, auc_of):
+    pytest.importorskip("anomalib", reason='anomalib is absent: pip install "lens-zoo-anomaly[anomalib]"')
+    from zoo_anomaly.padim import build_padim
+
+    settings = {"image_size": 32, "features": 20, "most_images": 200, "pretrained": False}
+    torch.manual_seed(0)
+    method, other = (build_padim(**SHAPE, **settings) for _ in range(2))
+    method.fit_splits(splits_of(rings(200, size=32)))
+    assert auc_of(method, size=32) > 0.9
+    images = rings(5, size=32, seed=3)
+    other.load_state_dict(method.state_dict())
+    assert torch.equal(other.eval()(images), method(images))
+    options = Options(sizes=(33,), channels=(1,), classes=(3,), params={"features": 20}, trainings=False)
+    require_passed(check(load_plugins(environment={}), "anomaly/padim", options=options))

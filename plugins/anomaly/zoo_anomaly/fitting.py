@@ -16,14 +16,23 @@ from zoo.models.residual import Residual, noise_of
 BATCH = 256
 
 
+def check_most_images(most: int) -> None:
+    """Check the largest number of training images.
+
+    Raises:
+        UsageError: It is not a whole number above 1.
+    """
+    if type(most) is not int or most < 2:
+        raise UsageError(f"most_images={most!r} must be a whole number, at least 2.")
+
+
 def first_images(split: ImagesToFit, *, most: int) -> Iterator[Tensor]:
     """Yield the first `most` images of a split, or all, in batches [n, C, H, W].
 
     Raises:
         UsageError: `most` is not a whole number above 1, or the device has no float64.
     """
-    if type(most) is not int or most < 2:
-        raise UsageError(f"most_images={most!r} must be a whole number, at least 2.")
+    check_most_images(most)
     if split.labels.device.type == "mps":
         raise UsageError("These methods compute in float64, which MPS does not have.", hint="Use --device cpu")
     left = most

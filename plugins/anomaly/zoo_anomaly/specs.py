@@ -65,13 +65,22 @@ def _autoencoder(
     )
 
 
-def _own_fit(name: str, target: str, *, most: int, card: str, **others: Any) -> ModelSpec:
+def _own_fit(
+    name: str,
+    target: str,
+    *,
+    most: int,
+    card: str,
+    tags: tuple[str, ...] = ("closed-form",),
+    requires: tuple[str, ...] = ("scikit-learn:sklearn",),
+    **others: Any,
+) -> ModelSpec:
     return ModelSpec(
         id=f"anomaly/{name}",
         target=f"zoo_anomaly.{target}",
-        tags=("closed-form",),
+        tags=tags,
         tasks=ANOMALY,
-        requires=("scikit-learn:sklearn",),
+        requires=requires,
         fits_itself=True,
         card=f"{card}\n\n{_OWN_FIT.format(most)}",
         defaults={"most_images": most, **others.pop("defaults", {})},
@@ -208,5 +217,35 @@ Ruff et al. 2018, *Deep One-Class Classification*, ICML.
         parameters=4_588_162,
         defaults={**LAYERS, "latent": 64, "passes": 8},
         search_space={**WIDTHS, "latent": [16, 32, 64], "passes": [4, 8, 16]},
+    ),
+    _own_fit(
+        "pyod",
+        "pyod_detectors:build_pyod",
+        most=4_000,
+        tags=(),
+        requires=("pyod",),
+        summary="a detector of PyOD on 64 scalars of the image: --set model.detector=iforest, knn, lof, ...",
+        card="`detector` is one of gmm, hbos, iforest, inne, kde, knn, lof and ocsvm, with PyOD's defaults (gmm: 8 "
+        "components). ECOD and COPOD are left out: their score of an image depends on the other images. The weights "
+        "hold the scalars of the training images, and the detector is fitted to them again when weights are loaded. "
+        "Zhao, Nasrullah & Li 2019, JMLR 20(96), 1.",
+        parameters=0,
+        defaults={"detector": "iforest"},
+        search_space={"detector": ["gmm", "hbos", "iforest", "inne", "kde", "knn", "lof", "ocsvm"]},
+    ),
+    _own_fit(
+        "padim",
+        "padim:build_padim",
+        most=2_000,
+        tags=("convolutional",),
+        requires=("anomalib", "timm"),
+        summary="PaDiM of anomalib: distance of a ResNet-18's features at each place",
+        card="`--set model.pretrained=true` takes timm's weights of ResNet-18, from the hub or its cache. Features of "
+        "the default's random weights mean less. The inverse covariances are most of the weights: 10 MB at 64 pixels, "
+        "59 MB at 150. Defard et al. 2021, arXiv:2011.08785.",
+        parameters=2_782_784,
+        defaults={"features": 100, "pretrained": False},
+        initialisers={"pretrained": False},
+        search_space={"features": [50, 100, 200]},
     ),
 ]
