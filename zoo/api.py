@@ -45,6 +45,7 @@ PUBLIC_MODULES = (
     "zoo.models.residual",
     "zoo.native",
     "zoo.paths",
+    "zoo.remote",
     "zoo.report.plots",
     "zoo.results.files",
     "zoo.results.schema",

@@ -11,6 +11,7 @@ from zoo.api import default_host
 from zoo.errors import UsageError, nearest
 from zoo.host import Host
 from zoo.paths import user_path
+from zoo.remote import readable_path
 
 if TYPE_CHECKING:
     from zoo.results.schema import RunResult
@@ -213,7 +214,7 @@ def _bench(
         if isinstance(values[name], str):
             values[name] = [values[name]]
     if values.get("images") is not None:
-        values["images"] = user_path(values["images"])
+        values["images"] = readable_path(values["images"])
     launch = Launch(**{one.name: values[one.name] for one in fields(Launch) if one.name in values})
     values["device"] = launch.device(host, values.get("device", "auto"))
     own = {one.name for one in fields(Request)}

@@ -80,8 +80,13 @@ def user_path(text: str | os.PathLike[str]) -> Path:
     """Return a path that a user typed, with a leading `~` or `~USER` replaced by the home folder.
 
     Raises:
-        UsageError: The home folder is unknown, or the text contains a null character.
+        UsageError: The home folder is unknown, the text contains a null character, or it is an address.
     """
+    if is_address(text):
+        raise UsageError(
+            f"{os.fspath(text)} is an address, and a path is needed here.",
+            hint="Addresses may stand for weights, --images, data.root and the files of zoo predict.",
+        )
     if "\0" in os.fspath(text):
         raise UsageError(f"The path {os.fspath(text)!r} contains a null character.")
     try:
@@ -90,6 +95,11 @@ def user_path(text: str | os.PathLike[str]) -> Path:
         raise UsageError(
             f"The path {text}: the home folder of {Path(text).parts[0]} is unknown.", hint="Write the path without ~."
         ) from error
+
+
+def is_address(text: str | os.PathLike[str]) -> bool:
+    """Return whether a text is an address such as s3://bucket/file, and not a path."""
+    return re.match(r"[a-z][a-z0-9+.-]*://", os.fspath(text)) is not None
 
 
 def regular_file(path: Path) -> Path:

@@ -13,6 +13,7 @@ from zoo.cli.complete import COMPLETE
 from zoo.errors import UsageError
 from zoo.paths import user_path
 from zoo.plurals import counted
+from zoo.remote import readable_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +23,13 @@ class _UserPath(click.Path):
         return super().convert(user_path(value), param, ctx)
 
 
+class _ReadablePath(_UserPath):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(str(readable_path(value)), param, ctx)
+
+
+READABLE = _ReadablePath(path_type=Path)
+"""Type of options for what is read only: a path, or an address such as s3://bucket/folder."""
 PATH = _UserPath(path_type=Path)
 """Type of every option and argument that is a path: `~` is replaced, which shells leave as it is in `--store=~/DIR`."""
 DEVICE = click.option(
@@ -84,7 +92,7 @@ def _option(one: Field[Any], hint: Any) -> Callable[[F], F]:
     else:
         keywords |= {"default": default, "show_default": default not in (None, "", MISSING)}
         if Path in get_args(hint):
-            keywords["type"] = PATH
+            keywords["type"] = READABLE if about["remote"] else PATH
     return click.option(about["flag"] or f"--{one.name.replace('_', '-')}", one.name, **keywords)
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from zoo.data.recipe import short_hash
-from zoo.errors import DataError, UsageError
-from zoo.paths import cache_dir, make_dir, read_json, regular_file, user_path, write_text
+from zoo.errors import DataError, MissingError, UsageError
+from zoo.paths import cache_dir, make_dir, read_json, regular_file, write_text
+from zoo.remote import readable_path
 
 PREFIX = "content:"
 _SETTLED_NS = 2 * 10**9
@@ -98,9 +99,9 @@ def check_content(values: Mapping[str, Any], names: Sequence[str], content: Mapp
 
 def _existing(text: str) -> Path | None:
     try:
-        path = user_path(text).absolute()
+        path = readable_path(text).absolute()
         return path if path.exists() else None
-    except (UsageError, OSError):  # ~nobody/x; a name of 300 letters; a null character
+    except (UsageError, MissingError, OSError):  # ~nobody/x; a name of 300 letters; a null character
         return None
 
 

@@ -16,7 +16,7 @@ from zoo.errors import MissingError, UsageError
 from zoo.inference.arrays import read_npy_file, read_npz_file, read_picture_file, read_safetensors_file
 from zoo.inference.fits import read_fits
 from zoo.inference.part import Part, PixelScale
-from zoo.paths import user_path
+from zoo.remote import readable_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,8 @@ def expand(names: Iterable[str], *, stdin: Iterable[str]) -> Iterator[Path | Ski
             yield from expand((line.rstrip("\r\n") for line in stdin if line.strip() not in ("", "-")), stdin=())
             continue
         try:
-            path = user_path(name)
-        except UsageError as error:
+            path = readable_path(name)
+        except (UsageError, MissingError) as error:
             yield Skipped(name=name, reason=str(error.args[0]).removesuffix("."))
             continue
         if os.path.isdir(path):  # Path.is_dir raises where a name is too long or may not be looked at

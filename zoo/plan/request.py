@@ -23,6 +23,7 @@ def option(
     complete: str = "",
     place: bool = False,
     shown: Any = None,
+    remote: bool = False,
 ) -> Any:
     """Return a dataclass field that is an option of the command line, too.
 
@@ -34,8 +35,12 @@ def option(
         complete: Kind of names that the shell completes, a key of `zoo.cli.complete.COMPLETE`; "" completes nothing.
         place: Whether the field sets where a run happens, not what is run; it is then not a key of a suite.
         shown: Default of the option where it is a text that the command parses into the field's value.
+        remote: Whether a path may be an address such as s3://bucket/folder (`zoo.remote`).
     """
-    about = {"help": text, "flag": flag, "metavar": metavar, "complete": complete, "place": place, "shown": shown}
+    about = {
+        "help": text, "flag": flag, "metavar": metavar, "complete": complete, "place": place, "shown": shown,
+        "remote": remote,
+    }  # fmt: skip
     if default is dict:
         return field(default_factory=dict, metadata=about)
     return field(metadata=about) if default is MISSING else field(default=default, metadata=about)
@@ -104,5 +109,5 @@ class Request:
     settings: Mapping[str, Any] = option(
         dict, "Change a setting: lr=3e-4, model.width=8, data.snr=50, ...", flag="--set", metavar="NAME=VALUE"
     )
-    images: Path | None = option(None, "Read images made by zoo simulate.", metavar="DIR", place=True)
+    images: Path | None = option(None, "Read images made by zoo simulate.", metavar="DIR", place=True, remote=True)
     store: str | Path = option(Path("results"), "Store the results in this folder.", place=True, complete="folder")

@@ -31,7 +31,7 @@ class Where:
     """
 
     device: str = option("auto", "Compute on this device: auto, cpu, cuda or mps.", complete="devices")
-    images: Path | None = option(None, "Read images made by zoo simulate.", metavar="DIR")
+    images: Path | None = option(None, "Read images made by zoo simulate.", metavar="DIR", remote=True)
     force: bool = option(False, "Run cells again that are already stored.")
     devices: int = option(1, "Train each network on this many GPUs (or CPU processes) of a node.")
     num_nodes: int = option(1, "Train each network on this many nodes, under srun or torchrun.")

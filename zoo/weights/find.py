@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from zoo.errors import DataError, UsageError, nearest
 from zoo.models.weights_file import read_header
-from zoo.paths import user_path
+from zoo.remote import readable_path
 from zoo.results.files import checked_file
 from zoo.results.find import find_run, matching_runs, trained_result
 from zoo.results.store import CELL, WEIGHTS
@@ -45,19 +45,20 @@ def find_weights(host: Host, name: str, *, store: Path) -> Path:
     Args:
         host: The plugins, whose models may ship weights.
         name: "p4m.modelA" (a model and one of its `ModelSpec.weights`); a file; the folder of a run; the first
-            digits of a run id in `store`; or "hf://owner/name" and "hf://owner/name/file".
+            digits of a run id in `store`; "hf://owner/name" and "hf://owner/name/file"; or another address of a file
+            or the folder of a run, such as "s3://bucket/file".
         store: Store that is searched for run ids.
 
     Raises:
         UsageError: The name is unknown or ambiguous.
         DataError: The run failed, or a file is missing.
-        MissingError: The hub is out of reach.
+        MissingError: The hub or the storage is out of reach.
     """
     if name.startswith(HUB):
         from zoo.weights.hub import fetch
 
         return fetch(name)
-    path = user_path(name)
+    path = readable_path(name)
     # Path.is_file raises where a name is too long.
     if os.path.isfile(path):
         in_a_run = path.name == WEIGHTS and (path.parent / CELL).is_file()

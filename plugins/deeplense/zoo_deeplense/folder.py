@@ -18,7 +18,8 @@ from zoo.errors import DataError, UsageError
 from zoo.lensing.draws import stable_hash
 from zoo.lensing.scenes import SCALINGS
 from zoo.locks import file_lock
-from zoo.paths import cache_dir, make_dir, read_json, regular_file, user_path, write_text, written_whole
+from zoo.paths import cache_dir, make_dir, read_json, regular_file, write_text, written_whole
+from zoo.remote import readable_path
 from zoo_deeplense.array_file import BrokenFile, read_image
 from zoo_deeplense.layout import Found, find_files
 
@@ -49,7 +50,7 @@ def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
         raise UsageError(f"data.scaling={scaling!r} is not one of {', '.join(SCALINGS)}.")
     if not isinstance(skip_broken, bool):
         raise UsageError(f"data.skip_broken={skip_broken!r} must be true or false.")
-    folder = user_path(root).absolute()
+    folder = readable_path(root).absolute()
     files = sorted(find_files(folder), key=lambda file: stable_hash(file.key))
     cached = make_dir(cache_dir() / "folders" / short_hash([content_digest(folder), scaling, skip_broken]))
     index = _ensure(cached, folder, files, scaling=scaling, skip_broken=skip_broken)

@@ -11,7 +11,7 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, warn_of_broken
-from zoo.cli.options import PATH, options_of, value_of
+from zoo.cli.options import PATH, READABLE, options_of, value_of
 from zoo.errors import UsageError
 from zoo.plan.request import Request
 from zoo.stopping import watch_parent
@@ -124,7 +124,7 @@ def _finish(store: Path, name: str, *, as_json: bool) -> bool:
 @click.argument("folder", type=PATH)
 @click.option("--trials", required=True, type=int, help="Run until the study has this many trials in total.")
 @click.option("--device", required=True, help="Train on this device: cpu, cuda or mps.")
-@click.option("--images", type=PATH, help="Read images made by zoo simulate.")
+@click.option("--images", type=READABLE, help="Read images made by zoo simulate.")
 @click.pass_context
 def run_trials(ctx: click.Context, folder: Path, trials: int, device: str, images: Path | None) -> None:
     """Run trials in this process until the study has the requested number."""
