@@ -34,7 +34,7 @@ def test_the_help_of_every_option_is_a_sentence_that_begins_with_a_verb(command)
     options = [
         (name, one)
         for name, part in (found[:1] if command == "zoo" else found)
-        for one in part.get_params(click.Context(part))
+        for one in part.get_params(click.Context(part, parent=context if part is not cli else None))
         if isinstance(one, click.Option)
     ]
     assert options
@@ -48,7 +48,9 @@ def test_help_fits_80_columns_and_no_short_help_is_cut_off(command):
     for name, part in _with_parts(cli if command == "zoo" else cli.get_command(click.Context(cli), command), command):
         if command == "zoo" and part is not cli:
             continue
-        context = click.Context(part, info_name=name, parent=None, terminal_width=80)
+        # click keeps the option --help of the first context, with the names that its parent gives.
+        parent = None if part is cli else click.Context(cli)
+        context = click.Context(part, info_name=name, parent=parent, terminal_width=80)
         text = part.get_help(context)
         assert [line for line in text.splitlines() if len(line) > 80] == []
         assert [line for line in text.partition("\nCommands:")[2].splitlines() if line.endswith("...")] == []
