@@ -93,6 +93,11 @@ def test_the_advice_is_the_phases_that_the_data_set_declares_at_the_length_of_th
     assert "--set 'train.phases=depth=4*2, depth=U(1, 4)*1, depth=1*6' or --set init=WEIGHTS" in text
 
 
+def test_a_task_that_estimates_truths_is_not_sent_to_phases_which_change_them() -> None:
+    text = describe_plateau(replace(CELL, task="regress:depth"), DATA, epochs=3)
+    assert text.endswith("try --set init=WEIGHTS of a classifier")
+
+
 def test_a_cell_of_an_earlier_version_may_lack_a_parameter() -> None:
     older = replace(CELL, recipe=replace(CELL.recipe, params={"flat": False}))
     stated = replace(DATA, yields={"depth": ["flat"]})

@@ -92,13 +92,15 @@ def describe_plateau(cell: Cell, dataset: DatasetSpec | None, *, epochs: int) ->
     """
     tries = []
     total = int(cell.training.get("epochs", epochs))
-    if dataset is not None and not cell.phases:
+    # Phases of other images would change the distribution of the truths that a task with an option estimates.
+    estimates = ":" in cell.task
+    if dataset is not None and not cell.phases and not estimates:
         # Where its own budget has none, those of another one that lead to the same images.
         names = (cell.budget, *dataset.budget_phases)
         texts = (budget_phases(dataset, cell.recipe, name, epochs=total) for name in names)
         tries = [f"--set 'train.phases={text}'" for text in filter(None, texts)][:1]
     if len(cell.phases) > 1:
         tries.append("more epochs in the first phase")
-    tries.append("--set init=WEIGHTS of a network for easier images")
+    tries.append("--set init=WEIGHTS of " + ("a classifier" if estimates else "a network for easier images"))
     so_far = f"has not begun to learn after {counted(epochs, 'epoch')} (its loss is that of chance)"
     return f"{so_far}; try {' or '.join(tries)}"
