@@ -140,12 +140,12 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                 check_auxiliary(resolved, scenes, data=dataset.id)
             if resolved is not None and resolved.new_noise:
                 _check_new_noise(dataset, request, recipe, stream=stream)
-            if task.question.targets and dataset.budget_phases and dataset.name in model.weights:
-                if resolved is not None and not resolved.init:
-                    note(
-                        f"{model.id} from random weights may not begin to learn such small signals; to start from its "
-                        f"classifier: --set init={model.name}.{dataset.name}"
-                    )
+            has_classifier = dataset.budget_phases and dataset.name in model.weights
+            if task.question.targets and has_classifier and resolved is not None and not resolved.init:
+                note(
+                    f"{model.id} from random weights may not begin to learn such small signals; to start from its "
+                    f"classifier: --set init={model.name}.{dataset.name}"
+                )
             epochs = 0 if resolved is None else resolved.epochs
             if epochs not in phases_of:
                 phases_of[epochs] = make_phases(
