@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cellhere import run_cells_here
 
 RELIABILITY = Path(__file__).parents[1] / "benchmarks" / "reliability"
 TOYS = Path(__file__).parent / "toys"
@@ -14,8 +15,11 @@ TOYS = Path(__file__).parent / "toys"
 @pytest.fixture
 def problem(monkeypatch):
     monkeypatch.syspath_prepend(RELIABILITY)
-    import torch  # noqa: F401 - before the commands are forked
+    # Before the commands are forked, of which each would import them anew, for some seconds.
+
     from jobs import toy
+
+    import zoo.run.cell  # noqa: F401
 
     return toy(TOYS)
 
@@ -33,9 +37,10 @@ def test_interrupted_commands_end_in_the_same_bits(problem, tmp_path, job):
 @pytest.mark.parametrize(
     ("group", "damage"), [("run", "one bit flipped"), ("images", "a FIFO"), ("cache", "one bit flipped")]
 )
-def test_damaged_files_are_named_or_mended(problem, tmp_path, group, damage):
+def test_damaged_files_are_named_or_mended(problem, tmp_path, monkeypatch, group, damage):
     from corrupt import damages
 
+    run_cells_here(monkeypatch)  # in the forked commands, too
     cases = list(damages(problem, tmp_path, only=(group,), chosen=(damage,), quick=True))
     assert cases
     assert not [case for case in cases if case.wrong]

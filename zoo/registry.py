@@ -336,6 +336,8 @@ def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingErr
         )
     names = [spec.id for spec in specs] + [spec.name for spec in specs]
     hint = f"See: {LIST_COMMANDS[kind]}"
-    if slash and namespace not in host.records:
+    if kind is ModelSpec and name.endswith(".py"):
+        hint = f"Name the class in the file: {name}:CLASS"
+    elif slash and namespace not in host.records and re.fullmatch(r"\w+", namespace):
         hint += f"; if it is in a file: zoo --plugin {namespace}.py ..."
     return UsageError(f"Unknown {kind.kind} '{name}'.{nearest(name, names)}", hint=hint)

@@ -108,7 +108,9 @@ def main() -> None:
     parser.add_argument("--toy", action="store_true", help="network and images of the tests")
     parser.add_argument("--write", action="store_true", help=f"write benchmarks/results/{RESULTS.name}")
     arguments = parser.parse_args()
-    import torch  # noqa: F401 - before the commands are forked
+    # Before the commands are forked, of which each would import them anew, for some seconds.
+
+    import zoo.run.cell  # noqa: F401
 
     problem = toy(TOYS) if arguments.toy else REAL
     failed = False

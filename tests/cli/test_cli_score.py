@@ -112,6 +112,7 @@ def test_predictions_of_a_script_stand_beside_a_run_of_the_same_problem(zoo, run
     exponents = np.exp(arrays["test.logits"])
     np.testing.assert_allclose(exponents / exponents.sum(1, keepdims=True), given, atol=1e-6)  # divided by their sums
 
+    zoo("score", "predictions.csv", "--data", outside / "test", "--name", "nearest")  # takes nothing away
     told, _ = zoo("report", "--html", "page.html", "--md")
     for text in (told, (tmp_path / "page.html").read_text()):
         for words in ("scored/nearest", "A. Nobody", note, "toyzoo/tiny"):

@@ -103,6 +103,8 @@ def test_two_first_parties_are_ambiguous():
         (ModelSpec, "resnet", r"Did you mean 'ResNet18'"),
         (ModelSpec, "zzzzzz", r"Unknown model 'zzzzzz'\.\nSee: zoo list-models"),
         (ModelSpec, "", r"Unknown model ''"),
+        (ModelSpec, "./net.py", r"Unknown model '\./net\.py'\.\nName the class in the file: \./net\.py:CLASS"),
+        (ModelSpec, "./my-nets", r"Unknown model '\./my-nets'\.\nSee: zoo list-models$"),
         (DatasetSpec, "modelC", r"Unknown data set 'modelC'\. Did you mean 'modelB'.*\nSee: zoo list-datasets"),
     ],
 )

@@ -54,7 +54,10 @@ def test_an_image_unlike_the_training_images_has_no_class(predict):
 
 
 def test_weights_without_a_detector_answer_as_before(predict, run_dir, host, tmp_path):
-    rows = json.loads(predict("--json", with_detector=False).stdout)
+    without = predict("--json", with_detector=False)
+    assert "warning: these weights have no detector" in without.stderr
+    assert "have no detector" not in predict("--json").stderr
+    rows = json.loads(without.stdout)
     known = json.loads(predict("--json").stdout)
     assert "share_of_validation_closer" not in rows[0]
     assert [row["probabilities"] for row in rows] == [row["probabilities"] for row in known]

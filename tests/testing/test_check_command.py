@@ -132,6 +132,42 @@ def test_parameters_that_are_given_reach_the_target_of_a_data_set():
     assert len(subject.build().images) == 30
 
 
-def test_a_parameter_that_a_data_set_lacks_is_named():
-    with pytest.raises(UsageError, match=r"modelA has no parameter 'snrr'\. Did you mean 'snr'"):
-        check(load_plugins(environment={}), "modelA", options=Options(params={"snrr": 3}))
+@pytest.mark.parametrize(
+    ("name", "param", "words"),
+    [
+        ("modelA", "snrr", r"modelA has no parameter 'snrr'\. Did you mean 'snr'"),
+        ("p4m", "widht", r"p4m has no parameter 'widht'\. Did you mean 'widths'"),
+        ("deeplense", "rooot", r"deeplense has no parameter 'rooot'\. Did you mean 'root'"),
+        ("deeplense-folder", "scaling", r"deeplense-folder needs root"),
+    ],
+)
+def test_a_parameter_that_is_wrong_or_lacking_is_named(name, param, words):
+    """A check that checks nothing would pass."""
+    with pytest.raises(UsageError, match=words):
+        check(load_plugins(environment={}), name, options=Options(params={param: 3}))
+
+
+NEEDS_A_FILE = """
+from zoo import DatasetSpec, hookimpl
+
+@hookimpl
+def zoo_datasets():
+    return [DatasetSpec(id="needsfile/set", target="needsfile:build", params={"file": ""}, required=("file",),
+                        paths=("file",), classes=("a", "b"), summary="images of a file")]
+
+def build(file):
+    raise RuntimeError(f"opened {file}")
+"""
+
+
+def test_a_data_set_that_could_not_be_checked_is_named_and_its_parameter_may_have_the_prefix_of_other_commands(
+    tmp_path, capsys
+):
+    (tmp_path / "needsfile.py").write_text(NEEDS_A_FILE)
+    code, shown = run(capsys, tmp_path / "needsfile.py")
+    assert code == 0
+    assert "Not checked: needsfile/set, which needs file (--set data.file=VALUE)." in shown.err
+    code, shown = run(capsys, tmp_path / "needsfile.py", "--set", "data.file=x.h5")
+    assert code == 1
+    assert "opened x.h5" in shown.out
+    assert "Not checked" not in shown.err

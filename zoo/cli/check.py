@@ -23,7 +23,7 @@ _STATES: tuple[State, ...] = ("passed", "failed", "excused", "not applicable")
 @click.command()
 @click.argument("target", metavar="PLUGIN|ID|FILE.py", shell_complete=COMPLETE["ids"])
 @click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE",
+    "--set", "settings", multiple=True, metavar="[data.|model.]NAME=VALUE",
     help="Change a parameter of the data set, or a hyper-parameter of the model.",
 )  # fmt: skip
 @click.option(
@@ -59,15 +59,19 @@ def check(
     \b
     zoo check mynets                           everything that a plugin offers
     zoo check mynets/tiny --set width=16       one model, at another width, too
+    zoo check mysky --set data.file=sky.h5     a data set that needs a parameter
     zoo check ./mynets.py                      a file that is not installed
     """
     import logging
 
     from zoo.host import load_plugins
     from zoo.plan.overrides import parse_settings
+    from zoo.specs import DatasetSpec
     from zoo.testing.kit import Options, outcomes
 
-    options = Options(params=parse_settings(list(settings)), simulator=simulator, data=data, trainings=trainings)
+    given = parse_settings(list(settings))
+    params = {name.removeprefix("data.").removeprefix("model."): value for name, value in given.items()}
+    options = Options(params=params, simulator=simulator, data=data, trainings=trainings)
     if target.endswith(".py"):
         host, name = load_plugins(files=[target]), user_path(target).stem.lower()
     else:
@@ -93,6 +97,11 @@ def check(
     _print_table(found if everything else [one for one in found if one.state in ("failed", "excused")])
     counts = Counter(one.state for one in found)
     echo(", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state]))
+    ids = {one.id for one in found}
+    for spec in host.specs_of(DatasetSpec):
+        lacking = [one for one in getattr(spec, "required", ()) if one not in params]
+        if spec.id in ids and lacking:
+            echo(f"Not checked: {spec.id}, which needs {', '.join(lacking)} (--set data.{lacking[0]}=VALUE).", err=True)
     if failed:
         echo(f"Why, and how to test it: docs/plugins.md; one thing alone: zoo check {failed[0].id} --all", err=True)
     ctx.exit(1 if failed else 0)

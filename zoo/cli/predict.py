@@ -104,7 +104,7 @@ def predict(
     trained = load_weights(host, path).to(device)
     if population is not None:
         check_population(trained.about.targets, population, average=average)
-    echo(_weights_in_words(host, trained.about), err=True)
+    echo(_weights_in_words(host, trained.about, detects=bool(trained.detector)), err=True)
     joined: list[NDArray[np.float32]] = []
     unusual = 0
     summary, started = Summary(trained), time.perf_counter()
@@ -142,7 +142,7 @@ def predict(
         ctx.exit(1)
 
 
-def _weights_in_words(host: Host, about: About) -> str:
+def _weights_in_words(host: Host, about: About, *, detects: bool) -> str:
     """Return what the weights were trained on: a short training is as confident as a long one."""
 
     dataset = datasets_by_id(host).get(about.recipe.dataset)
@@ -154,6 +154,13 @@ def _weights_in_words(host: Host, about: About) -> str:
     calibrated = ""
     if about.temperature is not None:
         calibrated = f"\nProbabilities are calibrated on its validation images: temperature {about.temperature:.3g}."
+    elif about.outputs is None:
+        calibrated = "\nProbabilities are not calibrated: these weights have no temperature."
+    if about.outputs is None and not detects:
+        calibrated += (
+            "\nwarning: these weights have no detector of images unlike the training images: every image gets one of "
+            "the classes, also an image of noise or of a galaxy"
+        )
     return f"{about.model} trained on {about.recipe.dataset}{kind}. Run `zoo evaluate` for its scores.{calibrated}" + (
         f"\nnote: trained on images {old}" if old else ""
     )

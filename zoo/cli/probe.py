@@ -105,7 +105,7 @@ def _params(spec: DatasetSpec, budget: str | None, pairs: tuple[str, ...]) -> di
         if not name.startswith("data.") or name.removeprefix("data.") not in spec.params:
             known = [f"data.{param}" for param in spec.params]
             raise UsageError(
-                f"--set {name}: {spec.id} does not have this parameter.{nearest(name, known)}",
+                f"--set {name}: it is not one of data.NAME of {spec.id}.{nearest(name, known)}",
                 hint=f"See: zoo show {spec.id}",
             )
     return data_params(spec, None if budget is None else find_budget(budget), given)

@@ -19,6 +19,7 @@ from zoo.errors import UsageError, ZooError
 from zoo.isolation import plugin_code
 from zoo.plan.overrides import check_names, check_plain, data_params
 from zoo.plurals import counted
+from zoo.remote import readable_path
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ def make_recipe(
         DataError: A file among the parameters cannot be read.
     """
     params, content = pin_paths(recorded_params(dataset, typed_params(dataset, params)), dataset.paths)
+    for name in dataset.required:
+        if name in dataset.paths and isinstance(params[name], str) and name not in content:
+            place = readable_path(params[name])
+            raise UsageError(f"data.{name}: {place} was not found.", hint="Give a file or a folder that exists.")
     if not dataset.simulated:
         if channels:
             raise UsageError(

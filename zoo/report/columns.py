@@ -319,7 +319,8 @@ def _equivariance_notes(results: Sequence[Finished]) -> list[str]:
     notes = []
     if measured:
         rotations = [one for found in measured for one in (*found.angles.values(), found.rotations) if one is not None]
-        floors = [one.floor for one in rotations if one.floor is not None]
+        # Of scores that count residuals, interpolation alone changes more than images differ.
+        floors = [one.floor for one in rotations if one.floor is not None and one.floor < 1]
         notes.append(
             "equivariance error: root mean square change of the centred answers under the eight symmetries of the "
             "square, over their spread between images; 0: invariant, 1.4: unrelated answers; -: one answer for all "

@@ -55,6 +55,13 @@ class Epoch(Record, omit_defaults=True, kw_only=True):
         value = getattr(self, rule, None)
         return math.nan if value is None else -value if rule == "val_loss" else value
 
+    def rank(self, rule: str) -> tuple[float, float]:
+        """Return what a rule orders epochs by, higher is better: its number; of equals, the lower validation loss.
+
+        On an easy problem the area is 1 in many epochs, from the first one on, in which the network still learns.
+        """
+        return self.selects(rule), -self.val_loss
+
 
 class Validation(Record, omit_defaults=True):
     """The epoch whose weights were kept.

@@ -178,7 +178,7 @@ def _compare_statements(result: Finished, task: Task) -> list[str]:
         history = read_history(result)
         kept = history[result.val.epoch - 1]
         rule = result.cell.rule
-        best = history[-1] if rule == "last" else max(history, key=lambda entry: entry.selects(rule))
+        best = history[-1] if rule == "last" else max(history, key=lambda entry: entry.rank(rule))
         pairs["val.epoch"] = result.val.epoch, best.epoch, 0
         if kept.val_auc is not None:
             pairs["val.auc"] = result.val.auc, kept.val_auc, TOLERANCE

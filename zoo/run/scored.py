@@ -136,6 +136,10 @@ def score_file(
         predictions=predictions_digest(answers, opened.ids, opened.classes),
     )
     _refuse_second(folder, cell)
+    # The same command without them, such as one that repeats the scores, does not take an author away.
+    earlier = store.read_result(folder / cell.folder)
+    if isinstance(earlier, Finished) and earlier.scored is not None:
+        author, cost_note = author or earlier.scored.author, cost_note or earlier.scored.cost_note
     origin = Scored(author=author, cost_note=cost_note, file=file.name, largest_error=largest_error)
     return _store(host, cell, opened, answers, origin, task=asked, folder=folder, started=started)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,16 +78,36 @@ def outcomes(
     given = excused or {}
     wanted = name.strip()
     if wanted.lower() in host.records:
+        own = [spec for kind in KINDS for spec in host.specs_of(kind) if spec.namespace == wanted.lower()]
+        _check_params(wanted, own, options.params)
         yield from of_plugin(host, wanted.lower(), excused=given, options=options)
         yield from _specs_of_plugin(host, wanted.lower(), options)
         return
     spec = find_any(host, wanted)
-    if isinstance(spec, DatasetSpec) and (unknown := [one for one in options.params if one not in spec.params]):
-        raise UsageError(
-            f"{spec.id} has no parameter '{unknown[0]}'.{nearest(unknown[0], spec.params)}",
-            hint=f"Its parameters: zoo show {spec.id}",
-        )
+    _check_params(spec.id, [spec], options.params)
+    if isinstance(spec, DatasetSpec) and (lacking := [one for one in spec.required if one not in options.params]):
+        raise UsageError(f"{spec.id} needs {', '.join(lacking)}.", hint=f"Give it: --set data.{lacking[0]}=VALUE")
     yield from of_spec(host, spec, excused=given, options=options)
+
+
+def _check_params(name: str, specs: Sequence[Spec], params: Mapping[str, Any]) -> None:
+    """Check that a parameter is one of a spec, or of one of several specs.
+
+    Raises:
+        UsageError: No spec has it.
+    """
+    known = [param for spec in specs for param in _params_of(spec)]
+    if unknown := [one for one in params if one not in known]:
+        raise UsageError(
+            f"{name} has no parameter '{unknown[0]}'.{nearest(unknown[0], known)}",
+            hint=f"Its parameters: zoo show {name}",
+        )
+
+
+def _params_of(spec: Spec) -> Collection[str]:
+    if isinstance(spec, DatasetSpec):
+        return spec.params
+    return getattr(spec, "defaults", None) or getattr(spec, "options", None) or ()
 
 
 def find_any(host: Host, name: str) -> Spec:
@@ -220,4 +240,5 @@ def _specs_of_plugin(host: Host, namespace: str, options: Options) -> Iterator[O
                     state="not applicable", problem=str(error.args[0]), hint=error.hint,
                 )  # fmt: skip
                 continue
-            yield from of_spec(host, spec, options=options)
+            own = {param: value for param, value in options.params.items() if param in _params_of(spec)}
+            yield from of_spec(host, spec, options=replace(options, params=own))

@@ -172,7 +172,7 @@ def train(
         settings: Settings of the training.
         task: Task: the loss of networks that bring none, and the scores of the validation images.
         seed: Seed for order, augmentation and dropout.
-        rule: "last" keeps the last epoch, the others the best one (the first of equals); see `zoo.tasks.task.Task`.
+        rule: "last" keeps the last epoch, the others the best one, by `Epoch.rank`; see `zoo.tasks.task.Task`.
         fabric: Precision, device, and which process of how many this is.
         run_dir: Folder of the checkpoints.
         least_images: Smallest number of images that the network can be trained on.
@@ -311,7 +311,7 @@ def train(
             assert entry is not None
             history.append(entry)
             state.epoch = epoch
-            if state.best_epoch == 0 or entry.selects(watched) > history[state.best_epoch - 1].selects(watched):
+            if state.best_epoch == 0 or entry.rank(watched) > history[state.best_epoch - 1].rank(watched):
                 state.best_epoch = epoch
                 best = {name: tensor.detach().cpu().clone() for name, tensor in average.module.state_dict().items()}
             if fabric.is_global_zero:

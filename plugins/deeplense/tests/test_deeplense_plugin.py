@@ -11,7 +11,11 @@ from zoo_deeplense.meanings import MEANINGS
 from zoo_deeplense.plugin import CLASSES, zoo_datasets
 from zoo_deeplense.population import NO_SUBSTRUCTURE, SUBHALO, VORTEX
 
+from zoo.errors import UsageError
+from zoo.host import load_plugins
+from zoo.plan.cells import make_plan
 from zoo.plan.overrides import parse_settings
+from zoo.plan.request import Request
 
 SPECS = {spec.name: spec for spec in zoo_datasets() if spec.simulated}
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -72,3 +76,12 @@ def test_every_parameter_has_a_meaning_and_every_meaning_a_parameter():
     assert {name for spec in zoo_datasets() for name in spec.meanings} == set(MEANINGS)
     for spec in zoo_datasets():
         assert list(spec.meanings) == list(spec.params)
+
+
+def test_a_folder_that_is_not_there_is_an_error_of_the_plan_and_not_a_failed_run(tmp_path):
+    request = Request(
+        models=["gconv/p4m"], data=["deeplense-folder"], budget="smoke", device="cpu",
+        settings={"data.root": str(tmp_path / "absent")},
+    )  # fmt: skip
+    with pytest.raises(UsageError, match=r"data\.root: .*absent was not found"):
+        make_plan(load_plugins(environment={}), request)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from zoo_optuna import search
 from zoo_optuna.definition import read_definition, trial_cell
 from zoo_optuna.journal import open_study
 from zoo_optuna.search import find_study, run_study
-from zoo_optuna.show import StudyWatcher
+from zoo_optuna.show import StudyWatcher, _next_command
 from zoo_optuna.space import values_of
 from zoo_optuna.summary import draw, summarise
 from zoo_optuna.trials import run_trials
@@ -320,3 +321,10 @@ def test_workers_have_gpus_of_their_own(host, tmp_path, monkeypatch, device, exp
     for _ in range(3):
         crew._start()
     assert [env.get("CUDA_VISIBLE_DEVICES") for env in started] == expected
+
+
+def test_the_next_command_names_store_and_file_of_the_plugin(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert _next_command("s", Path("results"), []) == "zoo bench --from-study s --seeds 0-4"
+    expected = "zoo --plugin net.py bench --from-study s --seeds 0-4 --store 'my store'"
+    assert _next_command("s", Path("my store"), [str(tmp_path / "net.py")]) == expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from zoo.cli.options import PATH, READABLE, options_of, value_of
 from zoo.errors import UsageError
 from zoo.plan.request import Request
 from zoo.stopping import watch_parent
+
+if TYPE_CHECKING:
+    from zoo.host import Host
 
 SHARED_OPTIONS = ("settings", "budget", "simulator", "device", "precision", "rule", "task", "images", "store")
 """Options of `zoo bench` that a study has as well."""
@@ -64,7 +67,7 @@ def tune(
     host, store = host_of(ctx), values["store"]
     warn_of_broken(host)
     if show is not None:
-        _finish(store, show, as_json=as_json)
+        _finish(host, store, show, as_json=as_json)
         return
     if not model or not data or not study:
         missing = "--study" if model and data else "--data" if model else "--model"
@@ -95,11 +98,11 @@ def tune(
             images=request.images,
             watch=watcher.watch,
         )
-    if not _finish(store, study, as_json=as_json):
+    if not _finish(host, store, study, as_json=as_json):
         ctx.exit(1)
 
 
-def _finish(store: Path, name: str, *, as_json: bool) -> bool:
+def _finish(host: Host, store: Path, name: str, *, as_json: bool) -> bool:
     """Show a study and draw its plots; return whether at least one trial has completed."""
     from zoo.schema import plain
     from zoo_optuna.search import find_study
@@ -111,7 +114,7 @@ def _finish(store: Path, name: str, *, as_json: bool) -> bool:
     if as_json:
         print_json(plain(summary))
     else:
-        print_summary(summary)
+        print_summary(summary, store=store, files=host.files)
     for path in draw(summary, folder):
         echo(f"plot: {path}", err=True)
     if summary.best is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,8 +134,14 @@ def print_plan(host: Host, definition: Definition, folder: Path) -> None:
     out.print(f"{note}; the test split is not opened; {folder}", style="dim")
 
 
-def print_summary(summary: Summary) -> None:
-    """Print the best trials and the importance of the settings to stdout."""
+def print_summary(summary: Summary, *, store: Path, files: Sequence[str] = ()) -> None:
+    """Print the best trials and the importance of the settings to stdout.
+
+    Args:
+        summary: Summary of the study.
+        store: Store of the study, for the next command.
+        files: Plugins that are files, likewise.
+    """
     from rich.table import Table
 
     out = console()
@@ -170,6 +178,12 @@ def print_summary(summary: Summary) -> None:
         out.print("importance: not available (too few trials, or equal scores)", style="dim")
     out.print(
         "The highest of many validation AUCs is biased upwards. For the test AUC of new trainings, run: "
-        f"zoo bench --from-study {summary.study} --seeds 0-4",
+        f"{_next_command(summary.study, store, files)}",
         style="dim",
     )
+
+
+def _next_command(study: str, store: Path, files: Sequence[str]) -> str:
+    words = ["zoo", *(word for file in files for word in ("--plugin", os.path.relpath(file)))]
+    words += ["bench", "--from-study", study, "--seeds", "0-4"]
+    return shlex.join([*words, *(["--store", str(store)] if str(store) != "results" else [])])
