@@ -273,13 +273,13 @@ def test_a_repeated_run_agrees(run_dir, host, tmp_path, monkeypatch):
     from pathlib import Path
 
     monkeypatch.setenv("ZOO_PLUGIN_FILES", str(Path(__file__).parents[1] / "toys" / "toyzoo.py"))
+    run_cells_here(monkeypatch)
     found = rerun(host, run_dir, store=tmp_path / "again", device="cpu")
     assert found.same_bits
     assert found.largest == 0
     assert found.changes == []
     assert found.run_dir == tmp_path / "again" / found.cell.folder
     # A stored result that was never reached is not confirmed.
-    run_cells_here(monkeypatch)
     test = json.loads((run_dir / store.RESULT).read_text())["test"]
     alter(run_dir, test={**test, "accuracy": test["accuracy"] + 0.5}, device="cuda:0")
     words = ["rerun", str(run_dir), "--store", str(tmp_path / "third"), "--json", "--device", "cpu"]

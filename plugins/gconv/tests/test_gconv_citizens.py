@@ -99,7 +99,7 @@ def test_autocast_trains_and_agrees_roughly(name):
 
 
 # Between them, every kind of layer.
-@pytest.mark.parametrize("name", ["p4", "p4m_resnet18", "p4m_convnext", "octic", "p4mcnn", "p4cnn_pooled"])
+@pytest.mark.parametrize("name", ["p4", "p4_resnet18", "p4m_convnext", "octic", "p4mcnn", "p4cnn_pooled"])
 def test_exported_program_gives_the_eager_logits(name):
     network = build(name).eval()
     with torch.no_grad():
