@@ -13,6 +13,28 @@ from zoo.schema import Record, json_text, plain, read_record
 from zoo.stopping import PARENT_ENDED, parent_has_ended, request_stop
 
 INTERVAL_SECONDS = 0.25
+"""Shortest time between two writes of a progress file."""
+INTERVAL_VARIABLE = "ZOO_PROGRESS_SECONDS"
+"""Environment variable with a longer time, for cells beside many others."""
+_MOST_WRITES_A_SECOND, _LONGEST_SECONDS = 100, 10.0
+
+
+def interval_beside(cells: int) -> float:
+    """Return the time between two writes of a progress file where many cells share a store.
+
+    All together write at most a hundred times a second, so that 500 cells do not keep a shared file system busy.
+
+    Args:
+        cells: Number of cells that may run at the same time.
+    """
+    return min(_LONGEST_SECONDS, max(INTERVAL_SECONDS, cells / _MOST_WRITES_A_SECOND))
+
+
+def _interval() -> float:
+    try:
+        return max(INTERVAL_SECONDS, float(os.environ.get(INTERVAL_VARIABLE, "")))
+    except ValueError:
+        return INTERVAL_SECONDS
 
 
 class Progress(Record, omit_defaults=True):
@@ -66,6 +88,7 @@ class ProgressFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._last = 0.0
+        self._interval = _interval()
         self._phase = ""
         self._phase_started = time.perf_counter()
         self._done_before = self._done = 0.0
@@ -86,7 +109,7 @@ class ProgressFile:
         images: str | None = None,
         note: str | None = None,
     ) -> None:
-        """Record the progress of a phase; calls within `INTERVAL_SECONDS` of the last write are skipped.
+        """Record the progress of a phase; calls right after the last write are skipped (`interval_beside`).
 
         The arguments are the fields of `Progress`.
 
@@ -99,7 +122,7 @@ class ProgressFile:
             self._phase, self._phase_started, self._last = phase, now, 0.0
             self._done_before = done
         self._done = done
-        if now - self._last < INTERVAL_SECONDS and done < total:
+        if now - self._last < self._interval and done < total:
             return
         self._last = now
         if parent_has_ended():

@@ -10,7 +10,7 @@ import pytest
 
 from zoo import progress
 from zoo.cli.watch import describe
-from zoo.progress import INTERVAL_SECONDS, Progress, ProgressFile, read_progress
+from zoo.progress import INTERVAL_SECONDS, INTERVAL_VARIABLE, Progress, ProgressFile, interval_beside, read_progress
 from zoo.results import store
 from zoo.stopping import PARENT_VARIABLE
 
@@ -122,3 +122,20 @@ def test_unreadable_progress_is_ignored(tmp_path, content):
     assert read_progress(path) is None
     path.write_bytes(content)
     assert read_progress(path) is None
+
+
+@pytest.mark.parametrize(("cells", "seconds"), [(1, 0.25), (24, 0.25), (500, 5.0), (100_000, 10.0)])
+def test_many_cells_write_less_often(cells, seconds, tmp_path, monkeypatch):
+    """500 cells write a hundred times a second in all."""
+    assert interval_beside(cells) == seconds
+    clock = [100.0]
+    monkeypatch.setattr("zoo.progress.time.perf_counter", lambda: clock[0])
+    monkeypatch.setenv(INTERVAL_VARIABLE, str(interval_beside(cells)))
+    file = ProgressFile(tmp_path / store.PROGRESS)
+    file.report("train", 1, 10)
+    clock[0] += 0.9 * seconds
+    file.report("train", 2, 10)
+    assert read_progress(tmp_path / store.PROGRESS).done == 1
+    clock[0] += 0.2 * seconds
+    file.report("train", 3, 10)
+    assert read_progress(tmp_path / store.PROGRESS).done == 3
