@@ -13,6 +13,7 @@ from headline_tables import (
     equivariance_cells,
     equivariance_headings,
     few_table,
+    millions,
     published_tables,
     rows,
     score_table,
@@ -60,8 +61,10 @@ pixels to which the substructure's mass is added. The networks `_published` are 
 epochs of the budget."""
 TASKS = """\
 Best score first; with several seeds, means. *(baseline)*: a closed form, or a fit without training. †: a network that
-is not above the best baseline. *Labels of all classes*: networks of the classification table, by their probability of
-the normal class, on the same test images; they have seen what the others have to discover."""
+is not above the best baseline."""
+WITH_LABELS = """\
+*Labels of all classes*: networks of the classification table, by their probability of the normal class, on the same
+test images; they have seen what the others have to discover."""
 NO_TIMES = """\
 Times are shown for runs on a GPU only. The runs on CPUs shared two cores with each other and with other work, so their
 times (in the record) cannot be compared. Speed is compared side by side in
@@ -126,8 +129,9 @@ def task_sections(runs: Sequence[Run]) -> list[str]:
             and run.cell.recipe.params == first.recipe.params
             and full_size(run.cell)
         ]
-        note = [ANOMALY] if first.task == "anomaly" else []
-        parts += [f"## Task {first.task}: {title(own)}", TASKS, *note, task_table(own, with_labels), task_notes(own)]
+        note = [f"{TASKS} {WITH_LABELS}".replace("\n", " "), ANOMALY] if first.task == "anomaly" else [TASKS]
+        note[0] = wrapped(note[0])
+        parts += [f"## Task {first.task}: {title(own)}", *note, task_table(own, with_labels), task_notes(own)]
     return parts
 
 
@@ -244,7 +248,7 @@ def readme_table(runs: Sequence[Run], *, data: str) -> str:
         low, high = first.test.intervals["auc.macro"]
         body.append(
             [
-                f"`{variant.name}`", f"{first.cost.parameters:,}", f"{first.cost.macs / 1e6:.1f}",
+                f"`{variant.name}`", f"{first.cost.parameters:,}", millions(first.cost.macs),
                 *(area(auc[name]) for name in CLASSES), f"{area(auc['macro'])} ({area(low)} to {area(high)})",
                 area(first.test.accuracy), *equivariance_cells(first, chosen),
             ]

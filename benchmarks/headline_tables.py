@@ -59,7 +59,7 @@ def score_table(runs: Sequence[Run]) -> str:
         body.append(
             [
                 f"`{variant.name}`", str(len(variant.results)), f"{first.cost.parameters:,}",
-                f"{first.cost.macs / 1e6:.1f}", *(area(mean(variant.auc(name))) for name in (*CLASSES, "micro")),
+                millions(first.cost.macs), *(area(mean(variant.auc(name))) for name in (*CLASSES, "micro")),
                 f"{area(mean(variant.auc()))} ({area(low)} to {area(high)})", *equivariance_cells(first, runs),
                 *(column.cell(first) for column in SETTINGS),
             ]
@@ -101,6 +101,8 @@ def time_table(runs: Sequence[Run]) -> str:
     body = []
     for variant in by_micro(runs):
         first = variant.results[0]
+        if first.cell.fits_itself:
+            continue
         cost, history = first.cost, histories[first.run_id]
         body.append(
             [
@@ -274,6 +276,11 @@ def equivariance_cells(result: Finished, runs: Sequence[Run]) -> list[str]:
     """Return the cells of a row of a table of these runs under `equivariance_headings`."""
     columns = {column.heading: column for column in MEASURED}
     return [columns[heading].cell(result) for heading in equivariance_headings(runs)]
+
+
+def millions(count: int | None) -> str:
+    """Return a number in millions; "-" where it could not be counted."""
+    return "-" if count is None else f"{count / 1e6:.1f}"
 
 
 def rows(header: Sequence[str], body: Sequence[Sequence[str]], *, texts: int = 1) -> str:

@@ -25,7 +25,7 @@ from zoo.report.columns import (
 )
 from zoo.report.notes import missing_twins, search_note, search_trials, training_notes
 from zoo.results.baselines import NO_BASELINES, Standing, find_standing
-from zoo.results.comparison import Variant, estimate, group_variants, problem_key, spread_note
+from zoo.results.comparison import Variant, estimate, group_variants, in_words, problem_key, spread_note
 from zoo.results.differences import Comparison
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
@@ -143,9 +143,9 @@ def result_notes(results: Sequence[Finished]) -> list[str]:
         by_value: dict[str, list[str]] = {}
         for result in trained:
             value = result.cell.precision if name == "precision" else {**LATER, **result.cell.training}.get(name)
-            by_value.setdefault(str(value), []).append(_name(result))
+            by_value.setdefault(str(in_words(value)), []).append(_name(result))
         if len(by_value) > 1:
-            parts = [f"{value or 'none'} for {', '.join(dict.fromkeys(models))}" for value, models in by_value.items()]
+            parts = [f"{value} for {', '.join(dict.fromkeys(models))}" for value, models in by_value.items()]
             which = "; ".join(parts)
             notes.append(f"Trained differently: {name} is {which}.")
     notes += [f"{_name(result)}, seed {result.cell.seed}: {note}" for result in results for note in result.fit_notes]

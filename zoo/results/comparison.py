@@ -88,7 +88,7 @@ def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False
         model = group[0].cell.model
         others = [other for other in settings if other["model"] == model]
         differing = [
-            f"{name.rpartition('.')[2] if not name.startswith('versions.') else name[9:]} {value}"
+            f"{name.rpartition('.')[2] if not name.startswith('versions.') else name[9:]} {in_words(value)}"
             for name, value in own.items()
             # What another one does without, such as the plugin of a channel, is named by other settings.
             if any(other.get(name, value if name.startswith("versions.") else None) != value for other in others)
@@ -96,6 +96,13 @@ def group_variants(results: Iterable[RunResult], *, any_train_size: bool = False
         ordered = sorted(group, key=lambda result: result.cell.seed)
         found.append(Variant(name=f"{model} ({', '.join(differing)})" if differing else model, results=tuple(ordered)))
     return sorted(found, key=lambda variant: (-variant.rank, variant.name))
+
+
+def in_words(value: Any) -> Any:
+    """Return a setting as names of variants hold it: of a digest, such as that of initial weights, its first digits."""
+    if value == "":
+        return "none"
+    return value[:15] if isinstance(value, str) and value.startswith("sha256:") else value
 
 
 def _decided(cell: Cell, any_train_size: bool) -> dict[str, Any]:
