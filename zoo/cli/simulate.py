@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from zoo.data.accuracy import Accuracy
     from zoo.data.compare import SimulatorDifference
-    from zoo.data.folder import Share
     from zoo.data.recipe import Recipe
+    from zoo.data.share import Share
     from zoo.host import Host
 
 MOST_IMAGES = 100_000_000
@@ -300,7 +300,7 @@ def _share(text: str | None) -> Share:
     Raises:
         UsageError: The text is not two whole numbers, or the machine's number is out of range.
     """
-    from zoo.data.folder import WHOLE, Share
+    from zoo.data.share import WHOLE, Share
 
     if text is None:
         return WHOLE
