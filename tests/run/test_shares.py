@@ -16,14 +16,14 @@ from zoo.data import folder as folder_module
 from zoo.data.folder import fill_folder
 from zoo.data.manifest import MANIFEST
 from zoo.data.open import Dataset
-from zoo.data.share import PART, Share
+from zoo.data.share import PART, SHARE, Share
 from zoo.errors import DataError, Interrupted, UsageError
 from zoo.host import load_plugins
 from zoo.plan.recipes import plan_images
 from zoo.run import job_queue, queued, shares
 from zoo.run.launch import Launch
 from zoo.run.launcher import JobState
-from zoo.run.shares import FAILED, SHARE, make_share, run_shares
+from zoo.run.shares import FAILED, make_share, run_shares
 from zoo.run.submission import JOB
 from zoo.specs import LauncherSpec
 from zoo.stopping import STOPPED
@@ -252,6 +252,24 @@ def test_a_command_attaches_to_the_jobs_of_an_earlier_one(go, host, whole, tmp_p
     assert go(engine).complete
     assert len(engine.jobs) == 2 + cancelled
     assert same(tmp_path / "DIR", whole)
+
+
+def test_jobs_of_a_command_that_has_ended_can_be_cancelled(go, host, tmp_path, monkeypatch, capsys):
+    engine = Machines(host, ["waiting"])
+
+    def interrupt(done, total):
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        go(engine, watch=interrupt)
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", os.pathsep.join(host.files))
+    with pytest.raises(SystemExit) as ended:
+        main(["cancel", "--store", str(tmp_path / "DIR" / "parts"), "--all"])
+    assert (ended.value.code, len(engine.cancelled)) == (0, 2)
+    assert "2 shares cancelled" in capsys.readouterr().err
+    again = Machines(host, ["made"])
+    assert go(again).complete
+    assert len(again.jobs) == 2
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_text("{"), Path.unlink], ids=["damaged", "missing"])

@@ -19,7 +19,7 @@ from zoo.schema import Count, Record, json_text, plain, read_record
 
 logger = logging.getLogger(__name__)
 
-PARTS, PART = "parts", "part.json"
+PARTS, PART, SHARE = "parts", "part.json", "share.json"
 SCHEMA = 1
 CHECKSUM = "checksum"
 """Entry of part.json: a hash of all others."""

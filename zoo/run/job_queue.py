@@ -261,7 +261,7 @@ class Queue(Generic[R]):
         if locked(entry.run_dir):
             return  # until it has written its checkpoint
         entry.result = entry.work.result() or entry.work.failed(
-            summary="Cancelled by zoo cancel; the same zoo bench goes on with it.", keep=False
+            summary="Cancelled by zoo cancel; the same command goes on with it.", keep=False
         )
         self._finish(entry, keep_request=True)  # other commands may wait for the work as well
 

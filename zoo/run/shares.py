@@ -16,7 +16,7 @@ from zoo.data.manifest import record_split, unstated_shards
 from zoo.data.open import Dataset
 from zoo.data.recipe import Recipe
 from zoo.data.shards import SHARD_SIZE, shard_count, shard_name, shard_path
-from zoo.data.share import PART, Share, read_part, shard_sizes
+from zoo.data.share import PART, SHARE, Share, read_part, shard_sizes
 from zoo.data.space import check_disk
 from zoo.devices import resolve_device
 from zoo.errors import BusyError, DataError, UsageError
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SHARE, FAILED = "share.json", "failed.json"
+FAILED = "failed.json"
 SCHEMA = 1
 _FINAL = ("cancelled", "oom")
 """Ends after which a share would end in the same way again."""
