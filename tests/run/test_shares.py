@@ -23,7 +23,8 @@ from zoo.plan.recipes import plan_images
 from zoo.run import job_queue, queued, shares
 from zoo.run.launch import Launch
 from zoo.run.launcher import JobState
-from zoo.run.shares import FAILED, make_share, run_shares
+from zoo.run.share_work import FAILED
+from zoo.run.shares import make_share, run_shares
 from zoo.run.submission import JOB
 from zoo.specs import LauncherSpec
 from zoo.stopping import STOPPED
