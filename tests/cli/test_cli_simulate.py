@@ -20,6 +20,7 @@ PLUGINS = [TESTS / "toys" / "toyzoo.py", TESTS / "toys" / "toysky.py"]
 DISCS = ["simulate", "toysky/discs", "--simulator", "painter", "--device", "cpu"]
 BENCH = ["bench", "--model", "toyzoo/tiny", "--simulator", "painter", "--device", "cpu", "--budget", "smoke"]
 SPLITS = ("train", "val", "test")
+LOCAL = ["--launcher", "core/local", "--shards", 2]
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +148,16 @@ def test_a_number_is_the_same_number_however_it_is_written(zoo):
         (["modelB", "-n", 5, "--shard", "0:0"], 2, ["at least one machine"]),
         (["modelB", "-n", 5, "--shard", "3/64"], 2, ["not of the form I:N", "--shard 0:8"]),
         (["modelB", "-n", 5, "--shard", "-1:8"], 2, ["not of the form I:N"]),
+        (["modelB", "-n", 5, "--shards", "8"], 2, ["no --launcher is given", "--launcher core/local", "--shard 0:8"]),
+        (["modelB", "-n", 5, "--jobs", "2"], 2, ["--jobs is an option of a launcher", "--launcher core/local"]),
+        (["modelB", "-n", 5, "--launcher", "core/local"], 2, ["needs the number of shares: --shards K"]),
+        (["modelB", "-n", 5, *LOCAL, "--shard", "0:2"], 2, ["--shard 0:2 is one share", "leave out one of them"]),
+        (["modelB", *LOCAL, "--accuracy", 5], 2, ["--accuracy keeps no images", "--launcher"]),
+        (["modelB", "-n", 5, *LOCAL], 2, ["--shards 2: 5 images make 1 file of 256", "At most: --shards 1"]),
+        (["modelB", "-n", 5, *LOCAL, "--launcher", "core/locl"], 2, ["Unknown launcher 'core/locl'", "'core/local'"]),
+        (["modelB", "-n", 5, *LOCAL, "--launcher-set", "job=2"], 2, ["has no option 'job'", "Did you mean 'jobs'"]),
+        (["modelB", "-n", 5, *LOCAL, "--launcher-set", "gpus=x"], 2, ["must be a whole number"]),
+        (["modelB", "-n", 90_000_000, *LOCAL], 1, ["TB in", "are free", "fewer images"]),
         (["modelB", "-n", 5, "--simulator", "caustic"], 2, ["Unknown simulator 'caustic'", "'caustics'"]),
         (["modelB", "-n", 5, "--simulator", "nobody/x"], 2, ["Unknown simulator"]),
         (["modelB", "-n", 5, "--set", "snr=20"], 2, ["Write: --set data.snr=..."]),

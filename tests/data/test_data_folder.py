@@ -19,9 +19,11 @@ from shardtools import RECIPE, equal, make, names, simulation
 from toysky import Painter
 
 from zoo.data import folder as folder_module
-from zoo.data.folder import Share, fill_folder, open_folder
+from zoo.data.folder import fill_folder, open_folder
 from zoo.data.manifest import read_manifest
 from zoo.data.shards import shard_path
+from zoo.data.share import PARTS, Share
+from zoo.data.simulate import PIXELS_AT_A_TIME
 from zoo.errors import DataError, UsageError
 
 
@@ -38,11 +40,11 @@ def fill(folder: Path, count: int, *, machine: int = 0, of: int = 1, split: str 
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file that is not hidden, by its path in the folder."""
+    """Every file of the data set, by its path in the folder: without hidden files and what machines have left."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file() and not path.name.startswith(".") and path.relative_to(folder).parts[0] != PARTS
     }
 
 
@@ -108,7 +110,7 @@ def test_a_machine_without_a_shard_has_nothing_to_do(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("pixels", [1, 64 * 7, 64 * 255])
 def test_the_images_do_not_depend_on_how_many_are_in_work(pixels, tmp_path, monkeypatch):
-    monkeypatch.setitem(folder_module.PIXELS_AT_A_TIME, "cpu", pixels)
+    monkeypatch.setitem(PIXELS_AT_A_TIME, "cpu", pixels)
     fill(tmp_path / "pieces", 300)
     monkeypatch.undo()
     fill(tmp_path / "whole", 300)

@@ -14,7 +14,7 @@ from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.results import store
-from zoo.run import job_queue, matrix
+from zoo.run import job_queue, queued
 from zoo.run.launch import Launch
 from zoo.run.launcher import JobState
 from zoo.run.matrix import run_matrix
@@ -95,11 +95,11 @@ class Cluster:
 
 @pytest.fixture
 def go(host, cells, tmp_path, monkeypatch):
-    monkeypatch.setattr(matrix, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(queued, "POLL_SECONDS", 0.001)
     monkeypatch.setattr(job_queue, "MOST_SECONDS", 0.01)
 
     def go(engine, chosen=cells[:1], launcher="clusters/queue", retries=2, **options):
-        monkeypatch.setattr(matrix.registry, "load_target", lambda spec: engine)
+        monkeypatch.setattr(queued.registry, "load_target", lambda spec: engine)
         launch = Launch(launcher=launcher, retries=retries)
         return run_matrix(host, chosen, store=tmp_path, where=Where(device="cpu"), launch=launch, **options)
 
@@ -213,7 +213,7 @@ def test_a_cell_that_runs_is_waited_for_although_its_launcher_does_not_answer(go
 
 
 def test_a_hanging_launcher_is_given_up(go, cluster, monkeypatch):
-    monkeypatch.setattr(matrix, "CALL_SECONDS", 0.05)
+    monkeypatch.setattr(queued, "CALL_SECONDS", 0.05)
     engine = cluster(["running"])
     engine.poll = lambda handles: time.sleep(1)
     started = time.monotonic()

@@ -18,7 +18,7 @@ from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.progress import Progress
 from zoo.results import store
-from zoo.run import matrix
+from zoo.run import matrix, queued
 from zoo.run.launch import Launch
 from zoo.run.matrix import run_matrix
 from zoo.run.where import Where
@@ -95,11 +95,11 @@ class FakeLauncher:
 @pytest.fixture
 def go(host, cells, tmp_path, monkeypatch):
     """Run cells through a fake launcher; return results and launcher."""
-    monkeypatch.setattr(matrix, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(queued, "POLL_SECONDS", 0.0)
 
     def go(chosen=cells, statuses=(), engine=None, force=False, **options):
         engine = engine or FakeLauncher(tmp_path, cells, statuses)
-        monkeypatch.setattr(matrix.registry, "load_target", lambda spec: lambda **_: engine)
+        monkeypatch.setattr(queued.registry, "load_target", lambda spec: lambda **_: engine)
         return run_matrix(host, chosen, store=tmp_path, where=Where(device="cpu", force=force), **options), engine
 
     return go
@@ -150,7 +150,7 @@ def test_nothing_to_do_starts_no_launcher(go, cells, tmp_path, monkeypatch):
     for cell in cells:
         store.prepare_run(tmp_path, cell)
         write(tmp_path, cell)
-    monkeypatch.setattr(matrix.registry, "load_target", lambda spec: pytest.fail("made a launcher"))
+    monkeypatch.setattr(queued.registry, "load_target", lambda spec: pytest.fail("made a launcher"))
     results = run_matrix(load_plugins(files=[TOY], environment={}), cells, store=tmp_path, where=Where(device="cpu"))
     assert [result.status for result in results] == ["ok"] * 3
 

@@ -240,6 +240,13 @@ for command in (
         hidden=True,
     ),
     LazyCommand(
+        "run-share",
+        "zoo.cli.run_share",
+        "run_share",
+        "Make one share of a split in this process; its part of the manifest goes beside its file.",
+        hidden=True,
+    ),
+    LazyCommand(
         "try-plugin",
         "zoo.cli.try_plugin",
         "try_plugin",

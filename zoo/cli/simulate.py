@@ -14,23 +14,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.complete import COMPLETE
-from zoo.cli.context import console, echo, host_of, print_json, warn_of_broken
-from zoo.cli.options import PATH, SIMULATOR
+from zoo.cli.context import echo, host_of, print_json, warn_of_broken
+from zoo.cli.measured import print_accuracy, print_difference
+from zoo.cli.options import PATH, SIMULATOR, options_of
+from zoo.cli.shares import OPTIONS, launch_of, print_failures
 from zoo.data.recipe import SPLITS
+from zoo.devices import planned_device, resolve_device
 from zoo.errors import UsageError, ZooError, nearest
 from zoo.plan.overrides import parse_settings
 from zoo.plan.recipes import plan_images
 from zoo.plurals import counted
-from zoo.registry import find_simulator
-from zoo.specs import DatasetSpec
+from zoo.registry import find, find_simulator
+from zoo.run.launch import LOCAL, Launch
+from zoo.specs import DatasetSpec, LauncherSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zoo.data.accuracy import Accuracy
-    from zoo.data.compare import SimulatorDifference
-    from zoo.data.folder import Share
     from zoo.data.recipe import Recipe
+    from zoo.data.share import Share
     from zoo.host import Host
 
 MOST_IMAGES = 100_000_000
@@ -81,6 +83,16 @@ _MOST_TO_MEASURE = 10_000
 )
 @click.option("--shard", "share", metavar="I:N", help="Make the share of machine I of N, counted from 0.")
 @click.option(
+    "--shards", type=click.IntRange(1), metavar="K", help="Make the split in this many shares, by --launcher."
+)
+@click.option(
+    "--launcher",
+    metavar="NAME",
+    help="Make the shares with this launcher; see zoo list-launchers.",
+    shell_complete=COMPLETE["launchers"],
+)
+@options_of(Launch, only=OPTIONS)
+@click.option(
     "--compare",
     metavar="ID",
     help="Keep no images; compare this simulator with --simulator.",
@@ -96,6 +108,7 @@ _MOST_TO_MEASURE = 10_000
 @click.pass_context
 def simulate(
     ctx: click.Context,
+    /,
     dataset: str,
     images: int | None,
     out: Path | None,
@@ -105,9 +118,12 @@ def simulate(
     pairs: tuple[str, ...],
     device: str,
     share: str | None,
+    shards: int | None,
+    launcher: str | None,
     compare: str | None,
     accuracy: int | None,
     as_json: bool,
+    **values: Any,
 ) -> None:
     """Simulate the images of a split.
 
@@ -117,6 +133,7 @@ def simulate(
     \b
     zoo simulate modelB -n 75000 --out DIR
     zoo simulate modelB -n 75000 --out DIR --shard 3:64    fourth of 64 machines
+    zoo simulate modelB -n 75000 --out DIR --launcher slurm --shards 64
     zoo data verify DIR
     zoo simulate modelB -n 24 --compare autolens           two simulators
     zoo simulate modelB --accuracy 12                      errors over the noise
@@ -133,17 +150,28 @@ def simulate(
         raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
     if accuracy is not None and (images is not None or compare is not None):
         raise UsageError("--accuracy N states its number of images: leave out -n and --compare.")
-    if (accuracy is not None or compare is not None) and (out is not None or share is not None or split != "train"):
+    kept = (out, share, shards, launcher) != (None,) * 4 or split != "train"
+    if (accuracy is not None or compare is not None) and kept:
         option = "--compare" if accuracy is None else "--accuracy"
-        raise UsageError(f"{option} keeps no images: leave out --out, --shard and --split.")
+        raise UsageError(f"{option} keeps no images: leave out --out, --shard, --shards, --launcher and --split.")
     if images is None:
         if compare is None and accuracy is None:
             raise UsageError("The number of images is missing: -n.", hint=f"For example: zoo simulate {dataset} -n 300")
         images = accuracy or _SCENES_TO_COMPARE
     part = _share(share)
+    launch = launch_of(values, launcher=launcher, shards=shards, share=share, dataset=dataset)
+    here = launch is None or find(host, LauncherSpec, launch.launcher).id == LOCAL
+    if launch is not None:
+        launch.resolved(host, ())  # unknown options are found before anything is drawn
+        device = launch.device(host, device)
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         spec, recipe = plan_images(
-            host, dataset, settings=parse_settings(list(pairs)), simulator=simulator, device=device, seed=seed
+            host,
+            dataset,
+            settings=parse_settings(list(pairs)),
+            simulator=simulator,
+            device=(resolve_device if here else planned_device)(device),
+            seed=seed,
         )
 
     if compare is not None:
@@ -157,7 +185,7 @@ def simulate(
                 seed=seed,
                 device=recipe.device_type,
             )
-        _print_difference(found, as_json=as_json)
+        print_difference(found, as_json=as_json)
         return
     if accuracy is not None:
         with contextlib.redirect_stdout(sys.stderr):
@@ -170,7 +198,7 @@ def simulate(
                 seed=seed,
                 device=recipe.device_type,
             )
-        _print_accuracy(measured, as_json=as_json)
+        print_accuracy(measured, as_json=as_json)
         ctx.exit(0 if measured.accurate else 1)
 
     from zoo.cli.watch import CountBar
@@ -180,11 +208,19 @@ def simulate(
 
     folder = cache_folder(recipe) if out is None else out
     started = time.perf_counter()
+    end = None
     with contextlib.redirect_stdout(sys.stderr), CountBar(f"simulate {split}") as bar:
-        simulation = Dataset(host, recipe, {}).simulation(expected_images=images)
-        filled = fill_folder(simulation, split, images, folder=folder, share=part, progress=bar.show)
-    seconds = time.perf_counter() - started
-    summary = {
+        if launch is None or shards is None:
+            simulation = Dataset(host, recipe, {}).simulation(expected_images=images)
+            filled = fill_folder(simulation, split, images, folder=folder, share=part, progress=bar.show)
+            made, complete = filled.made, filled.complete
+            found_images = len(filled.shards) * SHARD_SIZE - made
+        else:
+            from zoo.run.shares import run_shares
+
+            end = run_shares(host, recipe, split, images, folder=folder, shares=shards, launch=launch, watch=bar.show)
+            made, found_images, complete = end.made, end.found, end.complete
+    summary: dict[str, Any] = {
         "folder": str(folder),
         "dataset": spec.id,
         "recipe_hash": recipe.hash,
@@ -192,30 +228,38 @@ def simulate(
         "device": recipe.device_type,
         "split": split,
         "images": images,
-        "made_images": filled.made,
-        "found_images": len(filled.shards) * SHARD_SIZE - filled.made,
-        "seconds": seconds,
-        "complete": filled.complete,
+        "made_images": made,
+        "found_images": found_images,
+        "seconds": time.perf_counter() - started,
+        "complete": complete,
     }
+    if end is not None:
+        summary["failed_shares"] = [one.share.machine for one in end.failed]
     if as_json:
         print_json(summary)
     else:
-        _print_summary(summary, part, again=command_for(host, recipe, split=split, images=images, folder=folder))
+        of = f"machine {part.machine} of {part.of}: " if part.of > 1 else ""
+        if shards is not None:
+            of = f"{counted(shards, 'share')} by {launcher}: "
+        again = command_for(host, recipe, split=split, images=images, folder=folder) if end is None else ""
+        _print_summary(summary, of=of, whole=part.of == 1, again=again)
+    if end is not None:
+        print_failures(end, split=split)
+        ctx.exit(0 if end.complete else 1)
 
 
-def _print_summary(summary: Mapping[str, Any], share: Share, *, again: str) -> None:
+def _print_summary(summary: Mapping[str, Any], *, of: str, whole: bool, again: str) -> None:
     rate = f", {summary['made_images'] / summary['seconds']:,.0f} images/s" if summary["made_images"] else ""
-    prefix = f"machine {share.machine} of {share.of}: " if share.of > 1 else ""
     echo(
-        f"{prefix}{counted(summary['made_images'], 'image')} made, {summary['found_images']:,} found, "
+        f"{of}{counted(summary['made_images'], 'image')} made, {summary['found_images']:,} found, "
         f"in {summary['seconds']:.0f} s{rate} ({summary['simulator']} on {summary['device']})"
     )
     echo(f"{summary['folder']}  recipe {summary['recipe_hash']}")
     if summary["complete"]:
         more = summary["made_images"] + summary["found_images"] - summary["images"]
-        kept = f"; {more:,} more are there, since a file holds 256" if more and share.of == 1 else ""
+        kept = f"; {more:,} more are there, since a file holds 256" if more and whole else ""
         echo(f"{summary['split']}: complete, {counted(summary['images'], 'image')}{kept}; checksums in manifest.json")
-    else:
+    elif again:
         echo(
             f"{summary['split']}: other machines have shards to make; when all are done, this completes it:\n  {again}"
         )
@@ -246,61 +290,13 @@ def _changed(recipe: Recipe, defaults: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in recipe.params.items() if name not in defaults or defaults[name] != value}
 
 
-def _print_difference(difference: SimulatorDifference, *, as_json: bool) -> None:
-    if as_json:
-        print_json(difference.to_json())
-        return
-    from rich.table import Table
-
-    first, second = difference.simulators
-    scenes = counted(difference.images, "scene")
-    table = Table(
-        title=f"{first} and {second} on {scenes} of {difference.dataset}, before the noise",
-        title_justify="left", header_style="bold",
-    )  # fmt: skip
-    rows = difference.rows()
-    for heading in rows[0]:
-        table.add_column(heading, justify="left" if heading in ("light", "class") else "right")
-    for row in rows:
-        table.add_row(*(f"{value:.1e}" if isinstance(value, float) else str(value) for value in row.values()))
-    console().print(table)
-    for name, seconds in zip(difference.simulators, difference.seconds_per_image, strict=True):
-        echo(f"{name}: {1e3 * seconds:,.1f} ms an image")
-
-
-def _print_accuracy(measured: Accuracy, *, as_json: bool) -> None:
-    if as_json:
-        print_json(measured.to_json())
-        return
-    from rich.table import Table
-
-    from zoo.data.accuracy import LARGEST_ALLOWED, MOST_ALLOWED
-
-    table = Table(
-        title=f"Error over the noise of each pixel: {measured.dataset}, {measured.simulator}, over-sampling "
-        f"{measured.over_sampling} against {measured.reference_over_sampling}",
-        title_justify="left", header_style="bold",
-    )  # fmt: skip
-    rows = measured.rows()
-    for heading in rows[0]:
-        table.add_column(heading, justify="left" if heading == "class" else "right")
-    for row in rows:
-        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
-    console().print(table)
-    bounds = f"99 % of the pixels below {MOST_ALLOWED:g} and all below {LARGEST_ALLOWED:g}"
-    if measured.accurate:
-        echo(f"accurate: {bounds}")
-    else:
-        echo(f"not accurate: the bounds are {bounds}; more rays: --set data.over_sampling=...")
-
-
 def _share(text: str | None) -> Share:
     """Read "3:64".
 
     Raises:
         UsageError: The text is not two whole numbers, or the machine's number is out of range.
     """
-    from zoo.data.folder import WHOLE, Share
+    from zoo.data.share import WHOLE, Share
 
     if text is None:
         return WHOLE

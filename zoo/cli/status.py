@@ -84,16 +84,17 @@ def cancel(ctx: click.Context, runs: tuple[str, ...], everything: bool, store: P
     """Cancel cells that wait or run.
 
     A cell that runs writes a checkpoint, and the same zoo bench goes on with it. RUN is a folder, or the first digits
-    of a run id.
+    of a run id. Shares of zoo simulate --out DIR are cancelled by --store DIR/parts --all.
     """
     from zoo.results.find import find_run
     from zoo.run.status import cancel_cells
 
     if bool(runs) == everything:
         raise UsageError("State either runs or --all.", hint=f"See: zoo status --store {store}")
+    shares = _share_dirs(store) if everything else []
     run_dirs = _run_dirs(store) if everything else [find_run(name, store=store) for name in runs]
-    requested, alone = cancel_cells(host_of(ctx), run_dirs)
-    echo(f"{counted(len(requested), 'cell')} cancelled", err=True)
+    requested, alone = cancel_cells(host_of(ctx), [*run_dirs, *shares])
+    echo(f"{counted(len(requested), 'share' if shares else 'cell')} cancelled", err=True)
     for run_dir in alone:
         echo(f"left alone, since no launcher runs it: {run_dir}", err=True)
     ctx.exit(0 if requested or not run_dirs or everything else 1)
@@ -118,6 +119,12 @@ def logs(ctx: click.Context, run: str, lines: int, store: Path) -> None:
     echo(log_tail(run_dir / LOG, lines))
     if text := launcher_log(host_of(ctx), run_dir):
         echo(f"\nLog of the launcher:\n{text}")
+
+
+def _share_dirs(store: Path) -> list[Path]:
+    from zoo.data.share import SHARE
+
+    return sorted(path.parent for path in store.glob(f"*/*/*/{SHARE}"))
 
 
 def _run_dirs(store: Path) -> list[Path]:

@@ -110,16 +110,17 @@ class CountBar(LiveBars):
         self._name = name
         self._task = self._progress.add_task(name, total=None)
         self._started: float | None = None
+        self._before = 0
         self._told = 0.0
 
     def show(self, done: int, total: int) -> None:
-        """Say how many images are done, of how many."""
+        """Show how many images are done, of how many; those of the first call do not count for the speed."""
         now = time.monotonic()
         if self._started is None:
-            self._started = self._told = now
-        seconds = now - self._started
-        rate = f", {done / seconds:,.0f} images/s" if done and seconds > 0.5 else ""
-        left = f", {duration(seconds / done * (total - done))} left" if rate else ""
+            self._started, self._told, self._before = now, now, done
+        seconds, since = now - self._started, done - self._before
+        rate = f", {since / seconds:,.0f} images/s" if since > 0 and seconds > 0.5 else ""
+        left = f", {duration(seconds / since * (total - done))} left" if rate else ""
         text = f"{self._name} {done:,}/{total:,}{rate}{left}"
         self._progress.update(self._task, description=text, completed=done, total=total)
         if not self._live and now - self._told > LINE_SECONDS:

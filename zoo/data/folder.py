@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +29,9 @@ from zoo.data.shards import (
     shard_path,
     write_shard,
 )
-from zoo.data.simulate import PIXELS_AT_A_TIME, Simulation
+from zoo.data.share import WHOLE, Share, shard_entry, shard_sizes, stated_shards, write_part
+from zoo.data.simulate import Simulation
+from zoo.data.space import check_disk, check_memory
 from zoo.errors import DataError, UsageError
 from zoo.locks import file_lock
 from zoo.paths import cache_dir, make_dir, read_json, write_text
@@ -47,26 +48,6 @@ Shard = dict[str, NDArray[Any]]
 def cache_folder(recipe: Recipe) -> Path:
     """Return the folder in the cache where the images of a recipe are kept."""
     return cache_dir() / "datasets" / recipe.hash
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """The part of a split that one machine makes: every `of`-th shard.
-
-    Args:
-        machine: Number of the machine, from 0.
-        of: Number of machines.
-    """
-
-    machine: int = 0
-    of: int = 1
-
-    def numbers(self, images: int) -> range:
-        """Return the numbers of its shards in a split of this many images."""
-        return range(self.machine, shard_count(images), self.of)
-
-
-WHOLE = Share()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,15 +96,15 @@ def fill_folder(
         check_folder(folder, recipe)
         place = folder / split
         # One look into the folder: asking for a million files that are not there takes minutes.
-        names = {path.name for path in place.glob("*.safetensors")}
+        names = shard_sizes(place)
         found = {
             number: _found(place, recipe, split, number) if shard_name(number) in names else None
             for number in share.numbers(images)
         }
         missing = [number for number, shard in found.items() if shard is None]
         if missing:
-            _check_memory(simulation)
-            _check_disk(simulation, place, len(missing))
+            check_memory(simulation)
+            check_disk(simulation, place, len(missing))
         # Not before it is known that the request can be met.
         claim_folder(folder, recipe)
         make_dir(place)
@@ -153,10 +134,12 @@ def fill_folder(
                         total -= SHARD_SIZE
         if written:
             report(0)
+        if share != WHOLE:
+            _write_part(simulation, split, share, folder=folder, found=found, written=written)
         try:
             complete = record_split(
-                folder, recipe, split, images, classes=simulation.classes, written=written
-            )  # fmt: skip
+                folder, recipe, split, images, classes=simulation.classes, written=written, read=share == WHOLE
+            )
         except DamagedShard as error:
             logger.warning("%s The manifest waits until it is made again.", error)
             complete = False
@@ -166,6 +149,32 @@ def fill_folder(
         ) from error
     shards = [shard for shard in found.values() if shard is not None]
     return Filled(shards=shards, made=len(written) * SHARD_SIZE, complete=complete)
+
+
+def _write_part(
+    simulation: Simulation,
+    split: str,
+    share: Share,
+    *,
+    folder: Path,
+    found: Mapping[int, Shard | None],
+    written: Mapping[int, str],
+) -> None:
+    """State the shards of a share for the machine that joins all parts."""
+    recipe, place = simulation.recipe, folder / split
+    stated = {}
+    if len(written) < len(found):
+        stated = stated_shards(folder, recipe, split, sizes=shard_sizes(place))
+    shards = {}
+    for number, shard in found.items():
+        path = shard_path(place, number)
+        if number not in written and path.name in stated:
+            shards[path.name] = stated[path.name]
+        elif shard is not None:
+            shards[path.name] = shard_entry(
+                path, shard["label"], classes=len(simulation.classes), sha256=written.get(number)
+            )
+    write_part(folder, recipe, split, share, shards=shards)
 
 
 def claim_folder(folder: Path, recipe: Recipe) -> None:
@@ -315,36 +324,3 @@ def _lock(place: Path, number: int, *, wait: bool) -> Iterator[bool]:
         path.unlink(missing_ok=True)
     finally:
         lock.release()
-
-
-def _check_memory(simulation: Simulation) -> None:
-    from zoo.data.loader import CPU, free_memory
-
-    size = simulation.population.instrument.image_size
-    # The images of a shard, and the handful of arrays of each batch of it that is being rendered.
-    fine = simulation.population.instrument.divided().image_size
-    need = 4 * simulation.image_channels * size**2 * SHARD_SIZE + 8 * 4 * max(fine**2, PIXELS_AT_A_TIME["cpu"])
-    free = free_memory(CPU)
-    if need > free:
-        raise UsageError(
-            f"Images of {size} x {size} pixels are too large: {SHARD_SIZE} of them, which make a shard, need "
-            f"{_bytes(need)} of memory; {_bytes(free)} are free.",
-            hint="Choose a smaller image_size.",
-        )
-
-
-def _check_disk(simulation: Simulation, place: Path, shards: int) -> None:
-    there = next(parent for parent in (place, *place.absolute().parents) if parent.exists())
-    need, free = shards * simulation.shard_bytes(), shutil.disk_usage(there).free
-    if need > free:
-        raise DataError(
-            f"{counted(shards * SHARD_SIZE, 'image')} need {_bytes(need)} in {place}, where {_bytes(free)} are free.",
-            hint="Choose another folder with --out or the variable ZOO_CACHE, or ask for fewer images.",
-        )
-
-
-def _bytes(count: float) -> str:
-    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count / 1e3:.1f} kB"

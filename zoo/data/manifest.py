@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from zoo.data.recipe import Recipe
-from zoo.data.shards import SHARD_SIZE, file_sha256, read_shard, shard_count, shard_identity, shard_path
+from zoo.data.shards import SHARD_SIZE, file_sha256, read_shard, shard_count, shard_identity, shard_name, shard_path
+from zoo.data.share import ShardEntry, shard_sizes, stated_shards
 from zoo.errors import DataError
 from zoo.locks import file_lock
 from zoo.paths import read_json, write_text
@@ -75,12 +77,19 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def record_split(
-    folder: Path, recipe: Recipe, split: str, images: int, *, classes: tuple[str, ...], written: Mapping[int, str]
+    folder: Path,
+    recipe: Recipe,
+    split: str,
+    images: int,
+    *,
+    classes: tuple[str, ...],
+    written: Mapping[int, str] = MappingProxyType({}),
+    read: bool = True,
 ) -> bool:
     """Write a split into the manifest if all of its shards are there.
 
-    A shard listed in the manifest keeps its checksum, unless it is among those just written: what changed on the
-    disk since then must stay visible. A shard that another machine made is read and checked first.
+    A shard listed in the manifest, or else in the part of the machine that made it, keeps its checksum, unless it is
+    among those just written: what changed on the disk since then must stay visible.
 
     Args:
         folder: Folder of the splits.
@@ -89,34 +98,44 @@ def record_split(
         images: Number of images that the split is to have; it may have more already.
         classes: Names of the labels.
         written: Files that were just written: number -> SHA-256.
+        read: Whether a shard that neither the manifest nor a part states is read and checked; without, the split is
+            not complete.
 
     Returns:
         Whether the split is complete.
 
     Raises:
-        DamagedShard: A shard that is not in the manifest is damaged.
+        DamagedShard: A shard that is read is damaged.
         DataError: The manifest cannot be read or written.
     """
     with file_lock(folder / ".manifest.lock"):
-        wanted = range(shard_count(images))
-        if not all(shard_path(folder / split, number).exists() for number in wanted):
+        sizes = shard_sizes(folder / split)
+        if not all(shard_name(number) in sizes for number in range(shard_count(images))):
             return False
         manifest = read_manifest(folder)
         splits = {} if manifest is None else manifest.splits
         known = splits.get(split, SplitEntry(images=0, counts={}, shards={}))
         images = max(images, known.images)
         numbers = range(shard_count(images))
+        stated = stated_shards(folder, recipe, split, sizes=sizes)
         shards = dict(known.shards)
         for number in numbers:
             path = shard_path(folder / split, number)
             if number in written:
                 shards[path.name] = written[number]
-            elif path.name not in shards:
+            elif path.name in shards:
+                continue
+            elif path.name in stated:
+                shards[path.name] = stated[path.name].sha256
+            elif read:
                 read_shard(path, identity=shard_identity(recipe, split, number))
                 shards[path.name] = file_sha256(path)
+            else:
+                return False
         if images == known.images and shards == known.shards:
             return True
-        counts = count_classes(folder, recipe, split, images, classes=classes)
+        stated = {name: one for name, one in stated.items() if shards.get(name) == one.sha256}
+        counts = count_classes(folder, recipe, split, images, classes=classes, stated=stated)
         entry = SplitEntry(images=images, counts=counts, shards=dict(sorted(shards.items())))
         content = Manifest(
             schema=SCHEMA,
@@ -130,8 +149,44 @@ def record_split(
         return True
 
 
-def count_classes(folder: Path, recipe: Recipe, split: str, images: int, *, classes: tuple[str, ...]) -> dict[str, int]:
+def unstated_shards(folder: Path, recipe: Recipe, split: str, images: int) -> set[int]:
+    """Return the numbers of the shards that are not there as the manifest or a part states them; reads no image.
+
+    Args:
+        folder: Folder of the splits.
+        recipe: Recipe of the images.
+        split: "train", "val" or "test".
+        images: Number of images that the split is to have.
+
+    Raises:
+        DataError: The manifest cannot be read.
+    """
+    sizes = shard_sizes(folder / split)
+    manifest = read_manifest(folder)
+    stated = set(stated_shards(folder, recipe, split, sizes=sizes))
+    if manifest is not None and split in manifest.splits:
+        stated |= manifest.splits[split].shards.keys() & sizes.keys()
+    return {number for number in range(shard_count(images)) if shard_name(number) not in stated}
+
+
+def count_classes(
+    folder: Path,
+    recipe: Recipe,
+    split: str,
+    images: int,
+    *,
+    classes: tuple[str, ...],
+    stated: Mapping[str, ShardEntry] = MappingProxyType({}),
+) -> dict[str, int]:
     """Return class -> how many of the first `images` images of a split show it; reads the labels only.
+
+    Args:
+        folder: Folder of the splits.
+        recipe: Recipe of the images.
+        split: "train", "val" or "test".
+        images: Number of images.
+        classes: Names of the labels.
+        stated: File name -> shard, of those whose labels need not be read.
 
     Raises:
         DamagedShard: A shard is truncated, altered, or another one.
@@ -139,9 +194,10 @@ def count_classes(folder: Path, recipe: Recipe, split: str, images: int, *, clas
     """
     counts = np.zeros(len(classes), np.int64)
     for number in range(shard_count(images)):
-        shard = read_shard(
-            shard_path(folder / split, number), identity=shard_identity(recipe, split, number), verify=False
-        )
-        labels = shard["label"][: images - number * SHARD_SIZE]
-        counts += np.bincount(labels, minlength=len(classes))
+        path, here = shard_path(folder / split, number), images - number * SHARD_SIZE
+        if path.name in stated and here >= SHARD_SIZE:
+            counts += stated[path.name].counts
+            continue
+        shard = read_shard(path, identity=shard_identity(recipe, split, number), verify=False)
+        counts += np.bincount(shard["label"][:here], minlength=len(classes))
     return dict(zip(classes, counts.tolist(), strict=True))

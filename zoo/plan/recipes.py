@@ -14,7 +14,6 @@ from zoo.data.about import all_params, recorded_params, typed_params
 from zoo.data.channels import SETTING, read_channels
 from zoo.data.content import pin_paths
 from zoo.data.recipe import Recipe, canonical_json
-from zoo.devices import resolve_device
 from zoo.errors import UsageError, ZooError
 from zoo.isolation import plugin_code
 from zoo.plan.overrides import check_names, check_plain, data_params
@@ -161,7 +160,7 @@ def plan_images(
         name: Id or name.
         settings: "data.NAME" -> value.
         simulator: Id or name; "" for the default one.
-        device: "auto", "cpu", "cuda" or "mps".
+        device: A resolved one; images are rendered there if the simulator can.
         seed: Seed of the images.
 
     Raises:
@@ -181,7 +180,7 @@ def plan_images(
             raise UsageError(f"--set {setting}: images are not trained.", hint="Parameters of the data are data.NAME.")
     params = data_params(dataset, None, settings)
     recipe = make_recipe(
-        host, dataset, params=params, simulator=simulator, device=resolve_device(device), seed=seed,
+        host, dataset, params=params, simulator=simulator, device=device, seed=seed,
         channels=channels_of(host, dataset, settings),
     )  # fmt: skip
     try_population(host, dataset, recipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,26 @@ if TYPE_CHECKING:
     from zoo.host import Host
 
 
+def check_versions(host: Host, planned: Mapping[str, str], *ids: str | None) -> None:
+    """Compare the versions that work was planned with and those that are loaded.
+
+    Args:
+        host: The plugins.
+        planned: Distribution -> version.
+        ids: Ids of what takes part.
+
+    Raises:
+        DataError: Another version of the core or of a plugin.
+    """
+    loaded = registry.installed_versions(host, *ids)
+    for name, version in planned.items():
+        if name in loaded and loaded[name] != version:
+            raise DataError(
+                f"The run was planned with {name} {version}; loaded is {loaded[name]}.",
+                hint="Plan it again: repeat the command that made the plan.",
+            )
+
+
 def check_unchanged(host: Host, cell: Cell, *, images: Path | None) -> None:
     """Compare what a cell was planned with and what is there now; images are compared when they are opened.
 
@@ -27,13 +48,7 @@ def check_unchanged(host: Host, cell: Cell, *, images: Path | None) -> None:
     Raises:
         DataError: Another version of a plugin, or other files or images at a path.
     """
-    loaded = registry.installed_versions(host, cell.model, *cell.recipe.plugins)
-    for name, version in cell.versions.items():
-        if name in loaded and loaded[name] != version:
-            raise DataError(
-                f"The run was planned with {name} {version}; loaded is {loaded[name]}.",
-                hint="Plan it again: repeat the command that made the plan.",
-            )
+    check_versions(host, cell.versions, cell.model, *cell.recipe.plugins)
     spec = registry.find(host, ModelSpec, cell.model)
     if spec.fits_itself != cell.fits_itself:
         raise DataError(

@@ -1,4 +1,4 @@
-"""The result of a cell whose process left none."""
+"""The result of a cell, and the end in words of other work, whose process left none."""
 
 from __future__ import annotations
 
@@ -26,14 +26,20 @@ def failure_of(cell: Cell, run_dir: Path, *, detail: str = "", engine_log: str =
         engine_log: Last lines of what the launcher's engine has written.
         summary: First line in place of the usual one; the log is left out.
     """
+    error = failure_text(run_dir, detail=detail, engine_log=engine_log, summary=summary)
+    return Failed(
+        schema=SCHEMA, status="failed", run_id=cell.run_id, cell=cell, run_dir=run_dir, error=error
+    )  # fmt: skip
+
+
+def failure_text(run_dir: Path, *, detail: str = "", engine_log: str = "", summary: str = "") -> str:
+    """Return what is known of the end of a process that left no result; arguments as those of `failure_of`."""
+    if summary:
+        return visible(summary)
     log = run_dir / store.LOG
     cause = f": {detail}" if detail else ""
-    error = summary or f"Its process ended without a result{cause}; the end of {log}:\n{log_tail(log, _LOG_LINES)}"
-    if engine_log and not summary:
-        error += f"\nLog of the launcher:\n{engine_log}"
-    return Failed(
-        schema=SCHEMA, status="failed", run_id=cell.run_id, cell=cell, run_dir=run_dir, error=visible(error)
-    )  # fmt: skip
+    text = f"Its process ended without a result{cause}; the end of {log}:\n{log_tail(log, _LOG_LINES)}"
+    return visible(f"{text}\nLog of the launcher:\n{engine_log}" if engine_log else text)
 
 
 def keep_failure(failure: Failed) -> RunResult:

@@ -1,4 +1,4 @@
-"""The cells that a launcher runs: submission, states, further attempts; files are believed before the launcher."""
+"""Work in the hands of a launcher: submission, states, further attempts; files are believed before the launcher."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from zoo.errors import LauncherError
-from zoo.results import store as result_store
-from zoo.results.cell import Cell
-from zoo.results.schema import RunResult
+from zoo.results.store import locked
 from zoo.run.checked import CheckedLauncher
-from zoo.run.failure import failure_of, keep_failure
 from zoo.run.launch import Resolved
 from zoo.run.launcher import Job, JobState
 from zoo.run.submission import (
@@ -24,8 +21,10 @@ from zoo.run.submission import (
     read_submission,
     write_submission,
 )
+from zoo.run.work import Work
 
 logger = logging.getLogger(__name__)
+R = TypeVar("R")
 
 MOST_SECONDS = 60.0
 """Longest pause before another attempt, and between questions to a launcher that fails."""
@@ -36,12 +35,11 @@ MOST_LOST_POLLS = 3
 
 
 @dataclass(kw_only=True, eq=False)
-class Entry:
-    """A cell and what is known of its job.
+class Entry(Generic[R]):
+    """Work and what is known of its job.
 
     Args:
-        cell: Cell.
-        run_dir: Folder of the run.
+        work: A cell, or a share of a split.
         result: Result, once there is one.
         state: State for people.
         handle: Handle of its job.
@@ -53,9 +51,8 @@ class Entry:
         attached: Whether an earlier command submitted the job.
     """
 
-    cell: Cell
-    run_dir: Path
-    result: RunResult | None = None
+    work: Work[R]
+    result: R | None = None
     state: Literal["waiting", "running", "elsewhere", "ended"] = "waiting"
     handle: str | None = None
     job_state: JobState = field(default_factory=lambda: JobState(kind="waiting"))
@@ -65,32 +62,37 @@ class Entry:
     lost: int = 0
     attached: bool = False
 
+    @property
+    def run_dir(self) -> Path:
+        """Folder of the files of the work."""
+        return self.work.run_dir
+
 
 @dataclass(kw_only=True, eq=False)
-class Queue:
-    """Cells in the hands of a launcher.
+class Queue(Generic[R]):
+    """Work in the hands of a launcher: cells, or shares of a split.
 
-    Another process may run the same cells from the same store. A cell belongs to the process that holds the lock of its
-    folder; it is left to it, and taken back when that process lets go of it without a result.
+    Another process may do the same work in the same folders. A folder belongs to the process that holds its lock; it is
+    left to it, and taken back when that process lets go of it without a result.
 
     Args:
         engine: Launcher.
         launch: Its spec, options, and number of further attempts.
-        entries: Cells without a result.
-        job: Function that returns the job of a cell.
+        entries: Work without a result.
+        job: Function that returns the job of an entry.
         poll_seconds: Interval at which the launcher is asked.
     """
 
     engine: CheckedLauncher
     launch: Resolved
-    entries: Sequence[Entry]
-    job: Callable[[Entry], Job]
+    entries: Sequence[Entry[R]]
+    job: Callable[[Entry[R]], Job]
     poll_seconds: float
     _next_poll: float = 0.0
     _failed_polls: int = 0
 
     def attach(self) -> None:
-        """Take over the jobs that an earlier command has submitted and that still wait or run; queue all other cells.
+        """Take over the jobs that an earlier command has submitted and that still wait or run; queue all others.
 
         Raises:
             LauncherError: The launcher does not answer, so that it is unknown whether they do.
@@ -102,9 +104,10 @@ class Queue:
                 kept[submission.handle] = entry
             elif submission is not None:
                 logger.warning(
-                    "%s on %s has been submitted to %s as well; zoo cancel removes such jobs",
-                    entry.cell.model, entry.cell.data, submission.launcher,
-                )  # fmt: skip
+                    "%s has been submitted to %s as well; zoo cancel removes such jobs",
+                    entry.work.label,
+                    submission.launcher,
+                )
         for (handle, entry), state in zip(kept.items(), self.engine.poll(list(kept)), strict=True):
             if state.kind in ("waiting", "running"):
                 entry.handle, entry.job_state, entry.attached, entry.attempt = handle, state, True, 0
@@ -124,7 +127,7 @@ class Queue:
     def cancel(self) -> None:
         """Stop the jobs of this command that have no result; those that an earlier command submitted go on."""
         mine = [entry for entry in self.entries if entry.handle is not None and not entry.attached]
-        without = [entry for entry in mine if not (entry.run_dir / result_store.RESULT).exists()]
+        without = [entry for entry in mine if not entry.work.has_ended()]
         self.engine.cancel([entry.handle for entry in without if entry.handle is not None])
         for entry in without:
             forget_submission(entry.run_dir)
@@ -134,7 +137,7 @@ class Queue:
         due = [entry for entry in self.entries if entry.due is not None and entry.due <= now and entry.result is None]
         mine = []
         for entry in due:
-            if result_store.locked(entry.run_dir):
+            if locked(entry.run_dir):
                 entry.state, entry.due, entry.handle = "elsewhere", None, None
             else:
                 mine.append(entry)
@@ -184,10 +187,10 @@ class Queue:
             entry.job_state = state
             entry.lost = entry.lost + 1 if state.kind == "lost" else 0
 
-    def _update(self, entry: Entry) -> None:
+    def _update(self, entry: Entry[R]) -> None:
         """Bring an entry without a result up to date."""
-        if (entry.run_dir / result_store.RESULT).exists():
-            entry.result = result_store.read_result(entry.run_dir)
+        if entry.work.has_ended():
+            entry.result = entry.work.result()
             if entry.result is not None:
                 if entry.handle is not None and entry.job_state.kind == "waiting" and not entry.attached:
                     self.engine.cancel([entry.handle])  # another process has run it meanwhile
@@ -196,9 +199,9 @@ class Queue:
         if is_cancelled(entry.run_dir) and entry.due is None:
             self._cancelled(entry)
         elif entry.state == "elsewhere" and entry.handle is None:
-            if not result_store.locked(entry.run_dir):
+            if not locked(entry.run_dir):
                 # The result may have been written since it was looked for.
-                entry.result = result_store.read_result(entry.run_dir)
+                entry.result = entry.work.result()
                 if entry.result is not None:
                     self._finish(entry)
                 else:
@@ -206,76 +209,62 @@ class Queue:
         elif entry.handle is not None:
             self._update_job(entry)
 
-    def _update_job(self, entry: Entry) -> None:
+    def _update_job(self, entry: Entry[R]) -> None:
         state = entry.job_state
         if state.kind == "running":
             entry.state = "running"
         elif state.kind == "waiting":
             # A scheduler may list a job as waiting that has started.
-            late = (self.launch.spec.outlives or entry.attached) and result_store.locked(entry.run_dir)
+            late = (self.launch.spec.outlives or entry.attached) and locked(entry.run_dir)
             entry.state = "waiting" if not late else "elsewhere" if entry.attached else "running"
-        elif result_store.locked(entry.run_dir):
+        elif locked(entry.run_dir):
             # Our process found another one at work, and left; or the launcher has lost a job that runs.
             entry.state = "elsewhere"
             if state.kind == "ended":
                 entry.handle = None
         elif state.kind == "ended" or entry.lost >= MOST_LOST_POLLS:
-            entry.result = result_store.read_result(entry.run_dir)
+            entry.result = entry.work.result()
             if entry.result is not None:
                 self._finish(entry)
             else:
-                self._ended_badly(entry, state.detail, again=state.again)
+                self._ended_badly(entry, state.detail, again=entry.work.goes_on(state))
 
-    def _ended_badly(self, entry: Entry, detail: str, *, again: bool, submitted: bool = True) -> None:
+    def _ended_badly(self, entry: Entry[R], detail: str, *, again: bool, submitted: bool = True) -> None:
         """Queue another attempt, or keep the failure."""
-        if submitted and _advanced(entry):
+        if submitted and entry.work.has_advanced(entry.submitted):
             entry.attempt = min(entry.attempt, 1)
         if again and entry.attempt <= self.launch.retries:
             pause = min(MOST_SECONDS, self.poll_seconds * 2 ** (entry.attempt - 1)) if entry.attempt > 1 else 0.0
             entry.due, entry.state = time.monotonic() + pause, "waiting"
             logger.warning(
-                "%s on %s has not ended (%s); it is submitted again",
-                entry.cell.model, entry.cell.data, detail or entry.job_state.reason,
-            )  # fmt: skip
+                "%s has not ended (%s); it is submitted again", entry.work.label, detail or entry.job_state.reason
+            )
         else:
             engine_log = self.engine.log(entry.handle) if submitted and entry.handle is not None else ""
-            failure = failure_of(
-                entry.cell, entry.run_dir, detail=detail, engine_log=engine_log, summary="" if submitted else detail
-            )
-            entry.result = keep_failure(failure)
+            entry.result = entry.work.failed(detail=detail, engine_log=engine_log, summary="" if submitted else detail)
             self._finish(entry)
         entry.handle = None
 
-    def _given_up(self, entry: Entry, error: str) -> None:
-        """Go on without a launcher that does not answer: a cell that runs is waited for, another one has failed."""
+    def _given_up(self, entry: Entry[R], error: str) -> None:
+        """Go on without a launcher that does not answer: work under way is waited for, other work has failed."""
         entry.handle = None
-        if result_store.locked(entry.run_dir):
+        if locked(entry.run_dir):
             entry.state = "elsewhere"
             return
-        entry.result = result_store.read_result(entry.run_dir) or keep_failure(
-            failure_of(entry.cell, entry.run_dir, summary=error)
-        )
+        entry.result = entry.work.result() or entry.work.failed(summary=error)
         self._finish(entry)
 
-    def _cancelled(self, entry: Entry) -> None:
+    def _cancelled(self, entry: Entry[R]) -> None:
         if entry.handle is not None and (self.launch.spec.outlives or not entry.attached):
             self.engine.cancel([entry.handle])
         entry.handle = None
-        if result_store.locked(entry.run_dir):
+        if locked(entry.run_dir):
             return  # until it has written its checkpoint
-        entry.result = result_store.read_result(entry.run_dir) or failure_of(
-            entry.cell, entry.run_dir, summary="Cancelled by zoo cancel; the same zoo bench goes on with it."
+        entry.result = entry.work.result() or entry.work.failed(
+            summary="Cancelled by zoo cancel; the same command goes on with it.", keep=False
         )
-        self._finish(entry, keep_request=True)  # other commands may wait for the cell as well
+        self._finish(entry, keep_request=True)  # other commands may wait for the work as well
 
-    def _finish(self, entry: Entry, *, keep_request: bool = False) -> None:
+    def _finish(self, entry: Entry[R], *, keep_request: bool = False) -> None:
         entry.state, entry.handle = "ended", None
         forget_submission(entry.run_dir, keep_request=keep_request)
-
-
-def _advanced(entry: Entry) -> bool:
-    """Return whether the last attempt has added a checkpoint."""
-    try:
-        return (entry.run_dir / result_store.CHECKPOINT).stat().st_mtime >= entry.submitted
-    except OSError:
-        return False

@@ -1,4 +1,4 @@
-"""The launcher of a benchmark with its options, and the resources of each cell, as users state them."""
+"""The launcher of a command with its options, and the resources of each job, as users state them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _SET = "--launcher-set"
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """Options of `zoo bench` that say how cells are given to a launcher.
+    """Options of `zoo bench` and `zoo simulate` that say how cells or shares are given to a launcher.
 
     Args:
         launcher: Id or name.
         launcher_settings: Texts "KEY=VALUE", "LAUNCHER.KEY=VALUE" or "MODEL.RESOURCE=VALUE", or a mapping of the same.
-        jobs: Cells that `core/local` runs at a time; 0: one on each GPU of `gpus`, or one.
-        gpus: GPUs of `core/local`, such as "0,1"; "" leaves them to each cell.
+        jobs: Jobs that `core/local` runs at a time; 0: one on each GPU of `gpus`, or one.
+        gpus: GPUs of `core/local`, such as "0,1"; "" leaves them to each job.
         retries: Further attempts after a preemption, a time limit or the loss of a node. Attempts that added a
             checkpoint do not count.
     """
@@ -42,9 +42,9 @@ class Launch:
         (), "Set an option of the launcher, or a resource: gpus=1, 'timm/*.minutes=90'.", flag=_SET,
         metavar="[NAME.]KEY=VALUE",
     )  # fmt: skip
-    jobs: int = option(0, "Run this many cells at a time on this machine; default: 1, or one on each of --gpus.")
-    gpus: str = option("", "Use these GPUs of this machine, one for each cell: 0,1,2,3.", metavar="NUMBERS")
-    retries: int = option(2, "Run a preempted cell again at most this often without progress.")
+    jobs: int = option(0, "Run this many jobs at a time on this machine; default: 1, or one on each of --gpus.")
+    gpus: str = option("", "Use these GPUs of this machine, one for each job: 0,1,2,3.", metavar="NUMBERS")
+    retries: int = option(2, "Run a preempted job again at most this often without progress.")
 
     def device(self, host: Host, asked: str) -> str:
         """Return the device to plan for: "auto" elsewhere is decided by the resources, not by the machine that plans.

@@ -40,10 +40,11 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One cell to run.
+    """One cell to run, or one share of a split to make.
 
     Args:
-        run_dir: Absolute path of the folder that holds cell.json; the result will appear there.
+        run_dir: Absolute path of the folder of its files, STORE/A/B/NAME; the result will appear there. A launcher may
+            keep files of its own in a folder of STORE.
         command: Command of the process. Its exit code is 0 when the result is good, 1 when it is not, and 75 when the
             process was stopped and goes on when the job is submitted again. SIGTERM and SIGUSR1 stop it.
         cwd: Absolute path of the working folder.

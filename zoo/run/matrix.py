@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import logging
-import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from zoo import registry
 from zoo.devices import note_on_auto, note_on_precision, resolve_device
-from zoo.errors import Interrupted
 from zoo.paths import absolute_variables, make_dir
-from zoo.processor import ALLOCATOR
 from zoo.progress import Progress, read_progress
 from zoo.results import store as result_store
 from zoo.results.cell import Cell
 from zoo.results.schema import RunResult
-from zoo.run.checked import CALL_SECONDS, CheckedLauncher
-from zoo.run.job_queue import Entry, Queue
+from zoo.run.job_queue import Entry
 from zoo.run.launch import LOCAL, Launch, Resolved
 from zoo.run.launcher import Job, Resources
+from zoo.run.queued import make_job, make_queue, wait_for
 from zoo.run.where import Where
+from zoo.run.work import CellWork
 from zoo.train.team import check_batches, check_devices
 
 if TYPE_CHECKING:
@@ -32,9 +27,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.2
-CELLS_PER_TICK = 25
-"""With more cells the files of all of them are looked at less often, so that a shared disk is not kept busy."""
 State = Literal["stored", "waiting", "running", "elsewhere", "ended"]
 
 
@@ -109,72 +101,52 @@ def run_matrix(
     for note in (note_on_auto(where.device), note_on_precision(where.device, precisions)) if todo and not here else ():
         if note:
             logger.warning("%s", note)
-    entries = {
-        cell.run_id: Entry(cell=cell, run_dir=store / cell.folder, result=stored.get(cell.run_id)) for cell in cells
+    works = {cell.run_id: CellWork(cell=cell, run_dir=store / cell.folder) for cell in cells}
+    entries: dict[str, Entry[RunResult]] = {
+        run_id: Entry(work=work, result=stored.get(run_id)) for run_id, work in works.items()
     }
-    queue = None
-    if todo:
-        absolute_variables()
-        make_dir(store)
-        make = partial(registry.load_target(resolved.spec), **resolved.options)
-        # The core's own launcher needs no thread that watches it.
-        engine = CheckedLauncher(resolved.spec.id, make, limit=None if here else CALL_SECONDS)
+    mine = {cell.run_id for cell in todo}
 
-        def job_of(entry: Entry) -> Job:
-            return _job(
-                entry.run_dir,
-                files=host.files,
-                where=manner,
-                resources=resolved.resources(entry.cell),
-                label=f"{entry.cell.model} on {entry.cell.data}, seed {entry.cell.seed}",
-            )
+    def look() -> None:
+        if watch is not None:
+            watch([_state(works[cell.run_id], entries[cell.run_id], queued=cell.run_id in mine) for cell in cells])
 
-        mine = [entries[cell.run_id] for cell in todo]
-        engine.check([job_of(entry) for entry in mine])
-        for cell in todo:
-            result_store.prepare_run(store, cell, force=where.force)
-        queue = Queue(
-            engine=engine,
-            launch=resolved,
-            entries=mine,
-            job=job_of,
-            poll_seconds=engine.poll_seconds or POLL_SECONDS,
+    if not todo:
+        look()
+        return _results(entries, cells)
+    absolute_variables()
+    make_dir(store)
+
+    def job_of(entry: Entry[RunResult]) -> Job:
+        cell = works[entry.run_dir.name].cell
+        return _job(
+            entry.run_dir,
+            files=host.files,
+            where=manner,
+            resources=resolved.resources(cell),
+            label=entry.work.label,
         )
-    cancel = True
-    try:
-        if queue is not None:
-            queue.attach()
-        first = True
-        while True:
-            if queue is not None:
-                queue.advance()
-            states = [_state(entries[cell.run_id], queue) for cell in cells]
-            if watch is not None:
-                watch(states)
-            results = [state.result for state in states if state.result is not None]
-            if len(results) == len(states):
-                return results
-            if first and submitted():
-                cancel = False
-                return results
-            first = False
-            time.sleep(POLL_SECONDS * max(1.0, len(todo) / CELLS_PER_TICK))
-    except Interrupted:
-        cancel = not resolved.spec.outlives
-        raise
-    finally:
-        if queue is not None and cancel:
-            queue.cancel()
+
+    queue = make_queue(resolved, [entries[cell.run_id] for cell in todo], job=job_of)
+    for cell in todo:
+        result_store.prepare_run(store, cell, force=where.force)
+    wait_for(queue, look=look, submitted=submitted)
+    return _results(entries, cells)
 
 
-def _state(entry: Entry, queue: Queue | None) -> CellState:
-    state: State = entry.state if queue is not None and entry in queue.entries else "stored"
+def _results(entries: Mapping[str, Entry[RunResult]], cells: Sequence[Cell]) -> list[RunResult]:
+    results = [entries[cell.run_id].result for cell in cells]
+    return [result for result in results if result is not None]
+
+
+def _state(work: CellWork, entry: Entry[RunResult], *, queued: bool) -> CellState:
+    state: State = entry.state if queued else "stored"
     at_work = state in ("running", "elsewhere")
     return CellState(
-        cell=entry.cell,
-        run_dir=entry.run_dir,
+        cell=work.cell,
+        run_dir=work.run_dir,
         state=state,
-        progress=read_progress(entry.run_dir / result_store.PROGRESS) if at_work else None,
+        progress=read_progress(work.run_dir / result_store.PROGRESS) if at_work else None,
         result=entry.result,
     )
 
@@ -197,15 +169,5 @@ def _job(
     resources: Resources = Resources(),
     label: str = "",
 ) -> Job:
-    run_dir = run_dir.absolute()  # a launcher may start it in another folder
-    env = {name: value for name, value in os.environ.items() if name.startswith("ZOO_")}
-    if files:
-        env["ZOO_PLUGIN_FILES"] = os.pathsep.join(files)
-    return Job(
-        run_dir=run_dir,
-        command=where.command(run_dir / result_store.CELL),
-        cwd=Path.cwd(),
-        env={**ALLOCATOR, **env},
-        resources=resources,
-        label=label,
-    )
+    command = where.command(run_dir / result_store.CELL)
+    return make_job(run_dir, command, files=files, resources=resources, label=label)

@@ -157,8 +157,8 @@ class RayLauncher:
             if not view["sees"]:
                 raise UsageError(
                     f"The node {host} does not see the store {store}.",
-                    hint="Choose a folder on a disk that the nodes share: --store DIR; nodes are not asked with "
-                    "--launcher-set look_seconds=0",
+                    hint="Choose a folder on a disk that the nodes share: --store DIR (zoo simulate: --out DIR); "
+                    "nodes are not asked with --launcher-set look_seconds=0",
                 )
             if view["zoo"] != ours:
                 raise UsageError(

@@ -1,0 +1,375 @@
+"""Shares of a split that a launcher gives to machines: none is lost, made twice or waited for without end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from zoo.cli import main
+from zoo.data import folder as folder_module
+from zoo.data.folder import fill_folder
+from zoo.data.manifest import MANIFEST
+from zoo.data.open import Dataset
+from zoo.data.share import PART, SHARE, Share
+from zoo.errors import DataError, Interrupted, UsageError
+from zoo.host import load_plugins
+from zoo.plan.recipes import plan_images
+from zoo.run import job_queue, queued, shares
+from zoo.run.launch import Launch
+from zoo.run.launcher import JobState
+from zoo.run.share_work import FAILED
+from zoo.run.shares import make_share, run_shares
+from zoo.run.submission import JOB
+from zoo.specs import LauncherSpec
+from zoo.stopping import STOPPED
+
+ROOT = Path(__file__).parents[2]
+SKY = ROOT / "tests" / "toys" / "toysky.py"
+IMAGES = 1000
+"""Four shards."""
+FILE = """
+from zoo import LauncherSpec, hookimpl
+
+@hookimpl
+def zoo_launchers():
+    return [LauncherSpec(id="halls/machines", target="halls:Machines", summary="a hall of machines", outlives=True)]
+"""
+
+SLOW = """
+import os
+import time
+
+from zoo import SimulatorSpec, hookimpl
+
+@hookimpl
+def zoo_simulators():
+    return [SimulatorSpec(id="slowsky/painter", target="slowsky:paint")]
+
+calls = []
+
+def paint(scenes, instrument, **options):
+    import toysky
+
+    calls.append(1)
+    while len(calls) > 1 and not os.path.exists(__file__ + ".go"):
+        time.sleep(0.05)
+    return toysky.paint(scenes, instrument, **options)
+"""
+"""A simulator that waits after its first file, so that its process can be killed meanwhile."""
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plugin") / "halls.py"
+    path.write_text(FILE)
+    return load_plugins(files=[SKY, path], environment={})
+
+
+@pytest.fixture(scope="module")
+def recipe(host):
+    return plan_images(host, "toysky/discs", settings={}, simulator="painter", device="cpu")[1]
+
+
+@pytest.fixture(scope="module")
+def whole(host, recipe, tmp_path_factory):
+    """The folder of one machine that makes the whole split."""
+    folder = tmp_path_factory.mktemp("whole")
+    simulation = Dataset(host, recipe, {}).simulation(expected_images=IMAGES)
+    assert fill_folder(simulation, "train", IMAGES, folder=folder).complete
+    return folder
+
+
+class Machines:
+    """A launcher whose jobs run in this process, one word of their script at each poll.
+
+    Args:
+        host: The plugins.
+        scripts: Words of the first attempt of each share, then of the second, and so on; the last one repeats.
+    """
+
+    def __init__(self, host, *scripts):
+        self.host, self.scripts, self.jobs, self.words, self.cancelled = host, scripts, [], {}, []
+
+    def submit(self, jobs):
+        handles = []
+        for job in jobs:
+            attempt = sum(one.run_dir == job.run_dir for one in self.jobs)
+            self.jobs.append(job)
+            handles.append(f"{job.run_dir}#{attempt}")
+            self.words[handles[-1]] = list(self.scripts[min(attempt, len(self.scripts) - 1)])
+        return handles
+
+    def poll(self, handles):
+        return [self.state(handle) if handle in self.words else "lost" for handle in handles]
+
+    def state(self, handle):
+        words = self.words[handle]
+        word = words.pop(0) if len(words) > 1 else words[0]
+        if word not in ("made", "dies", "fails"):
+            return word
+        path = Path(handle.partition("#")[0], SHARE)
+        if word == "dies":
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(folder_module, "write_shard", dying(folder_module.write_shard))
+                with pytest.raises(Interrupted):
+                    make_share(self.host, path)
+            return JobState(kind="ended", reason="failed", detail="killed by SIGKILL on n3")
+        try:
+            make_share(self.host, path)
+        except DataError:
+            return JobState(kind="ended", reason="failed", detail="exit code 1")
+        return JobState(kind="ended", reason="ok")
+
+    def cancel(self, handles):
+        self.cancelled += handles
+
+
+def dying(write):
+    """Return a function that writes one shard, and then takes its machine with it."""
+    calls = []
+
+    def write_shard(path, arrays, *, identity):
+        calls.append(path)
+        if len(calls) > 1:
+            raise Interrupted
+        return write(path, arrays, identity=identity)
+
+    return write_shard
+
+
+@pytest.fixture
+def go(host, recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(queued, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(job_queue, "MOST_SECONDS", 0.01)
+    load = queued.registry.load_target
+
+    def go(engine, *, of=2, images=IMAGES, retries=2, recipe=recipe, **options):
+        target = lambda spec: (lambda **_: engine) if isinstance(spec, LauncherSpec) else load(spec)  # noqa: E731
+        monkeypatch.setattr(queued.registry, "load_target", target)
+        launch = Launch(launcher="halls/machines", retries=retries)
+        return run_shares(
+            host, recipe, "train", images, folder=tmp_path / "DIR", shares=of, launch=launch, **options
+        )  # fmt: skip
+
+    return go
+
+
+def same(folder, whole):
+    names = [MANIFEST, *(f"train/{path.name}" for path in (whole / "train").glob("*.safetensors"))]
+    return len(names) == 5 and all((folder / name).read_bytes() == (whole / name).read_bytes() for name in names)
+
+
+def part_of(folder, machine, of):
+    return Share(machine=machine, of=of).folder(folder, "train") / PART
+
+
+def test_shares_become_the_split_of_one_machine(go, host, whole, tmp_path):
+    engine, seen = Machines(host, ["waiting", "running", "made"]), []
+    end = go(engine, of=3, watch=lambda done, total: seen.append((done, total)))
+    assert (end.made, end.complete, end.failed, end.lacking) == (1024, True, (), 0)
+    assert same(tmp_path / "DIR", whole)
+    assert (seen[0], seen[-1]) == ((0, 1024), (1024, 1024))
+    assert [job.label for job in engine.jobs] == [f"share {machine}:3 of train" for machine in range(3)]
+    for machine, job in enumerate(engine.jobs):
+        assert job.run_dir == tmp_path / "DIR" / "parts" / "train" / "3" / str(machine)
+        assert job.command == (sys.executable, "-m", "zoo", "run-share", str(job.run_dir / SHARE))
+        assert str(SKY) in job.env["ZOO_PLUGIN_FILES"]
+        assert not (job.run_dir / JOB).exists()
+    again = Machines(host, ["made"])
+    end = go(again)
+    assert (again.jobs, end.made, end.complete) == ([], 0, True)
+
+
+def test_the_share_of_a_dead_machine_is_given_out_again_and_nothing_is_made_twice(
+    go, host, whole, tmp_path, monkeypatch, caplog
+):
+    written, write = [], folder_module.write_shard
+    counting = lambda path, *args, **rest: written.append(path.name) or write(path, *args, **rest)  # noqa: E731
+    monkeypatch.setattr(folder_module, "write_shard", counting)
+    engine = Machines(host, ["running", "dies"], ["running", "made"])
+    assert go(engine).complete
+    assert same(tmp_path / "DIR", whole)
+    assert len(engine.jobs) == 4
+    assert sorted(written) == [f"{number:06d}.safetensors" for number in range(4)]
+    assert "share 0:2 of train has not ended (killed by SIGKILL on n3); it is submitted again" in caplog.text
+
+
+def test_attempts_are_limited_and_the_last_one_is_described(go, host, tmp_path):
+    engine = Machines(host, [JobState(kind="ended", reason="node", detail="n3 failed")])
+    end = go(engine, retries=1)
+    assert len(engine.jobs) == 4
+    assert [one.share.machine for one in end.failed] == [0, 1]
+    assert end.failed[0].error.startswith("Its process ended without a result: n3 failed; the end of ")
+    assert (end.complete, end.lacking) == (False, 4)
+
+
+def test_an_error_of_a_share_is_final_and_quoted(go, host, tmp_path, monkeypatch):
+    def fill(*args, share, **rest):
+        if share.machine == 1:
+            raise DataError("The disk is full.", hint="Choose another.")
+        return fill_folder(*args, share=share, **rest)
+
+    monkeypatch.setattr(shares, "fill_folder", fill)
+    engine = Machines(host, ["made"])
+    end = go(engine)
+    assert len(engine.jobs) == 2
+    assert [(one.share.machine, one.error) for one in end.failed] == [(1, "The disk is full.\nChoose another.")]
+    assert (end.made, end.complete, end.lacking) == (512, False, 2)
+
+
+def test_the_same_command_goes_on_with_what_has_failed(go, host, whole, tmp_path):
+    end = go(Machines(host, ["dies"]), retries=0)
+    assert (end.made, end.found, end.complete, end.lacking) == (512, 0, False, 4)
+    engine = Machines(host, ["made"])
+    end = go(engine)
+    assert (end.made, end.found, end.complete) == (512, 512, True)
+    assert same(tmp_path / "DIR", whole)
+
+
+def test_a_launcher_that_raises_fails_the_shares_and_not_the_command(go, host):
+    engine = Machines(host)
+    engine.submit = lambda jobs: 1 / 0
+    end = go(engine)
+    assert len(end.failed) == 2
+    assert end.failed[0].error.startswith("Launcher halls/machines failed in submit: ZeroDivisionError")
+
+
+@pytest.mark.parametrize(("stop", "cancelled"), [(Interrupted, 0), (KeyboardInterrupt, 2)])
+def test_a_command_attaches_to_the_jobs_of_an_earlier_one(go, host, whole, tmp_path, stop, cancelled):
+    engine = Machines(host, ["waiting", "running", "made"])
+
+    def interrupt(done, total):
+        raise stop
+
+    with pytest.raises(stop):
+        go(engine, watch=interrupt)
+    assert len(engine.cancelled) == cancelled
+    assert go(engine).complete
+    assert len(engine.jobs) == 2 + cancelled
+    assert same(tmp_path / "DIR", whole)
+
+
+def test_jobs_of_a_command_that_has_ended_can_be_cancelled(go, host, tmp_path, monkeypatch, capsys):
+    engine = Machines(host, ["waiting"])
+
+    def interrupt(done, total):
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        go(engine, watch=interrupt)
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", os.pathsep.join(host.files))
+    with pytest.raises(SystemExit) as ended:
+        main(["cancel", "--store", str(tmp_path / "DIR" / "parts"), "--all"])
+    assert (ended.value.code, len(engine.cancelled)) == (0, 2)
+    assert "2 shares cancelled" in capsys.readouterr().err
+    again = Machines(host, ["made"])
+    assert go(again).complete
+    assert len(again.jobs) == 2
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_text("{"), Path.unlink], ids=["damaged", "missing"])
+def test_the_share_of_a_lost_part_is_given_out_again(go, host, whole, tmp_path, caplog, damage):
+    go(Machines(host, ["made"]))
+    (tmp_path / "DIR" / MANIFEST).unlink()
+    path = part_of(tmp_path / "DIR", 1, 2)
+    damage(path)
+    engine = Machines(host, ["made"])
+    end = go(engine)
+    assert [job.run_dir for job in engine.jobs] == [path.parent]
+    assert (end.made, end.complete) == (0, True)
+    assert same(tmp_path / "DIR", whole)
+    assert (str(path) in caplog.text) == (damage is not Path.unlink)
+
+
+def test_a_lost_file_is_made_again_by_its_share(go, host, whole, tmp_path):
+    go(Machines(host, ["made"]))
+    (tmp_path / "DIR" / "train" / "000003.safetensors").unlink()
+    engine = Machines(host, ["made"])
+    end = go(engine)
+    assert [job.label for job in engine.jobs] == ["share 1:2 of train"]
+    assert (end.made, end.complete) == (256, True)
+    assert same(tmp_path / "DIR", whole)
+
+
+def test_a_larger_split_is_made_by_those_shares_that_lack_something(go, host, tmp_path):
+    go(Machines(host, ["made"]), images=IMAGES)
+    engine = Machines(host, ["made"])
+    end = go(engine, of=5, images=1100)
+    assert [job.label for job in engine.jobs] == ["share 4:5 of train"]
+    assert (end.made, end.complete) == (256, True)
+
+
+def test_impossible_requests_are_refused_before_anything_is_queued(go, host, recipe, tmp_path):
+    engine = Machines(host, ["made"])
+    with pytest.raises(UsageError, match=r"--shards 5: 1,000 images make 4 files of 256.*\nAt most: --shards 4"):
+        go(engine, of=5)
+    assert not (tmp_path / "DIR").exists()
+    other = plan_images(host, "toysky/moons", settings={}, simulator="painter", device="cpu")[1]
+    fill_folder(
+        Dataset(host, other, {}).simulation(expected_images=1), "val", 1, folder=tmp_path / "DIR"
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="holds other images: dataset is 'toysky/moons' there"):
+        go(engine)
+    assert engine.jobs == []
+
+
+def share_file(go, host, tmp_path) -> Path:
+    go(Machines(host, ["failed"]), retries=0)
+    return tmp_path / "DIR" / "parts" / "train" / "2" / "0" / SHARE
+
+
+def test_another_version_on_the_worker_is_refused(go, host, tmp_path):
+    path = share_file(go, host, tmp_path)
+    content = json.loads(path.read_text())
+    content["versions"]["lens-zoo"] = "0.0.9"
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"planned with lens-zoo 0\.0\.9"):
+        make_share(host, path)
+    assert "planned with lens-zoo 0.0.9" in (path.parent / FAILED).read_text()
+
+
+def test_a_share_that_is_stopped_exits_with_75(go, host, tmp_path, monkeypatch, capsys):
+    path = share_file(go, host, tmp_path)
+    shutil.rmtree(tmp_path / "DIR" / "train")
+    monkeypatch.setattr(folder_module, "write_shard", lambda *args, **rest: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", os.pathsep.join(host.files))
+    with pytest.raises(SystemExit) as stopped:
+        main(["run-share", str(path)])
+    assert stopped.value.code == STOPPED
+    assert "Stopped by SIGTERM. Nothing is lost" in capsys.readouterr().err
+    assert not (path.parent / FAILED).exists()
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_replaced_and_its_files_stay(tmp_path, monkeypatch, caplog):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from lost_machines import files_of, processes
+
+    plugin = tmp_path / "slowsky.py"
+    plugin.write_text(SLOW)
+    host = load_plugins(files=[SKY, plugin], environment={})
+    recipe = plan_images(host, "toysky/discs", settings={}, simulator="slowsky/painter", device="cpu")[1]
+    folder, kept = tmp_path / "DIR", {}
+
+    def watch(done, total):
+        made = files_of(folder, 1, 2)
+        if made and not kept:
+            kept.update(made)
+            [victim] = [pid for pid, machine in processes(folder) if machine == 1]
+            os.kill(victim, signal.SIGKILL)
+            Path(f"{plugin}.go").touch()
+
+    end = run_shares(host, recipe, "train", 1300, folder=folder, shares=2, launch=Launch(jobs=2), watch=watch)
+    assert (end.made, end.complete) == (1536, True)
+    assert "share 1:2 of train has not ended (killed by SIGKILL" in caplog.text
+    assert len(kept) == 1
+    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+    simulation = Dataset(host, recipe, {}).simulation(expected_images=1300)
+    fill_folder(simulation, "train", 1300, folder=tmp_path / "one")
+    assert (folder / MANIFEST).read_bytes() == (tmp_path / "one" / MANIFEST).read_bytes()

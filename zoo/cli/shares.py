@@ -1,0 +1,70 @@
+"""`zoo simulate --launcher`: which options go together, and the sentences on shares that have failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from zoo.cli.context import echo
+from zoo.cli.options import value_of
+from zoo.errors import UsageError
+from zoo.plurals import counted
+from zoo.run.launch import LOCAL, Launch
+
+if TYPE_CHECKING:
+    from zoo.run.shares import SharesEnd
+
+OPTIONS = ("launcher_settings", "jobs", "gpus", "retries")
+"""Fields of `Launch` that are options of `zoo simulate` beside the name of the launcher."""
+_MOST_SHOWN = 5
+
+
+def launch_of(
+    values: Mapping[str, Any], *, launcher: str | None, shards: int | None, share: str | None, dataset: str
+) -> Launch | None:
+    """Return the launcher with its options; None where this process makes the images.
+
+    Args:
+        values: Values of `OPTIONS`.
+        launcher: Name of the launcher.
+        shards: Number of shares.
+        share: Share of this machine, I:N.
+        dataset: Name of the data set, for the hints.
+
+    Raises:
+        UsageError: An option lacks the one that it belongs to, or two exclude each other.
+    """
+    if launcher is None:
+        if shards is not None:
+            raise UsageError(
+                f"--shards {shards} divides a split into the jobs of a launcher, and no --launcher is given.",
+                hint=f"Add --launcher {LOCAL}, or another of zoo list-launchers. To make one share on this machine, "
+                f"such as the first of {shards}: --shard 0:{shards}",
+            )
+        flags = {"--launcher-set": values["launcher_settings"], "--jobs": values["jobs"], "--gpus": values["gpus"]}
+        if given := [flag for flag, value in flags.items() if value]:
+            raise UsageError(
+                f"{given[0]} is an option of a launcher, and no --launcher is given.",
+                hint=f"For example: zoo simulate {dataset} -n 75000 --launcher {LOCAL} --shards 8",
+            )
+        return None
+    if share is not None:
+        raise UsageError(f"--shard {share} is one share, and --launcher {launcher} makes all: leave out one of them.")
+    if shards is None:
+        raise UsageError(
+            f"--launcher {launcher} needs the number of shares: --shards K.",
+            hint=f"For example: zoo simulate {dataset} -n 75000 --launcher {launcher} --shards 8",
+        )
+    launch: Launch = value_of(Launch, {**values, "launcher": launcher})
+    return launch
+
+
+def print_failures(end: SharesEnd, *, split: str) -> None:
+    """Print the causes of failures, and what is missing, to stderr."""
+    for one in end.failed[:_MOST_SHOWN]:
+        echo(f"share {one.share.machine}:{one.share.of} of {split} has failed: {one.error}", err=True)
+    if (more := len(end.failed) - _MOST_SHOWN) > 0:
+        echo(f"and {more:,} more", err=True)
+    if not end.complete:
+        files = counted(end.lacking, "file")
+        echo(f"{split}: {files} missing or without a checksum; the same command goes on with them", err=True)
