@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from zoo.errors import UsageError
+from zoo.errors import MissingError, UsageError
 from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.run.launch import Launch
+from zoo.run.queued import jobs_at_once
 
 FILE = """
 from zoo import LauncherSpec, hookimpl
@@ -99,3 +100,15 @@ def test_options_of_this_machine_are_refused_elsewhere(host, cells, option):
 def test_a_negative_number_of_retries_is_refused(host, cells):
     with pytest.raises(UsageError, match="--retries -1"):
         Launch(retries=-1).resolved(host, cells)
+
+
+def test_gpus_of_a_machine_without_any_are_refused(host, monkeypatch):
+    monkeypatch.setattr("zoo.run.launch.resolve_device", lambda asked: "cpu")
+    with pytest.raises(MissingError, match=r"--gpus 7: no GPU was found"):
+        Launch(gpus="7").device(host, "auto")
+    assert Launch(gpus="7").device(host, "cpu") == "cpu"
+
+
+@pytest.mark.parametrize(("launcher", "jobs"), [("queue", 500), ("local", 1)])
+def test_on_this_machine_jobs_wait_for_each_other(host, launcher, jobs):
+    assert jobs_at_once(Launch(launcher=launcher).resolved(host, []), 500) == jobs

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
-from zoo.errors import UsageError, nearest
+from zoo.devices import resolve_device
+from zoo.errors import MissingError, UsageError, nearest
 from zoo.plain_values import parse_value
 from zoo.plan.overrides import matches
 from zoo.plan.request import option
@@ -55,8 +56,11 @@ class Launch:
 
         Raises:
             UsageError: The launcher is unknown, or the number of GPUs is impossible.
+            MissingError: `gpus` names GPUs of this machine, which has none.
         """
         spec = registry.find(host, LauncherSpec, self.launcher)
+        if asked == "auto" and spec.id == LOCAL and self.gpus and resolve_device(asked) != "cuda":
+            raise MissingError(f"--gpus {self.gpus}: no GPU was found on this machine.", hint="Leave out --gpus.")
         if asked != "auto" or spec.id == LOCAL:
             return asked
         for key, value in _pairs(self.launcher_settings).items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +13,7 @@ from typing import TypeVar
 from zoo import registry
 from zoo.errors import Interrupted
 from zoo.processor import ALLOCATOR
+from zoo.progress import INTERVAL_VARIABLE, interval_beside
 from zoo.run.checked import CALL_SECONDS, CheckedLauncher
 from zoo.run.job_queue import Entry, Queue
 from zoo.run.launch import LOCAL, Resolved
@@ -37,6 +39,7 @@ def make_queue(launch: Resolved, entries: Sequence[Entry[R]], *, job: Callable[[
         MissingError: This machine lacks what the launcher needs.
         LauncherError: It cannot be started.
     """
+    job = partial(_with_interval, job, seconds=interval_beside(jobs_at_once(launch, len(entries))))
     make = partial(registry.load_target(launch.spec), **launch.options)
     # The core's own launcher needs no thread that watches it.
     engine = CheckedLauncher(launch.spec.id, make, limit=None if launch.spec.id == LOCAL else CALL_SECONDS)
@@ -46,10 +49,21 @@ def make_queue(launch: Resolved, entries: Sequence[Entry[R]], *, job: Callable[[
     )
 
 
+def jobs_at_once(launch: Resolved, jobs: int) -> int:
+    """Return how many of these jobs may run at the same time: on this machine, most of them wait for the others."""
+    return max(1, launch.options["jobs"]) if launch.spec.id == LOCAL else jobs
+
+
+def _with_interval(job: Callable[[Entry[R]], Job], entry: Entry[R], *, seconds: float) -> Job:
+    """Return the job of an entry, whose progress file is written at most that often."""
+    made = job(entry)
+    return replace(made, env={INTERVAL_VARIABLE: str(seconds), **made.env})
+
+
 def make_job(
     run_dir: Path, command: Sequence[str], *, files: Sequence[str], resources: Resources = Resources(), label: str = ""
 ) -> Job:
-    """Return a job that runs a command of Zoo with the plugins and variables of this process.
+    """Return a job that runs a command of zoo with the plugins and variables of this process.
 
     Args:
         run_dir: Folder of its files.
