@@ -184,7 +184,8 @@ def _parse(content: bytes, path: Path) -> tuple[dict[str, Any], int]:
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path} is not a safetensors file, or is damaged: {error}.",
-            hint="zoo reads the weights.safetensors of its own runs.",
+            hint="zoo reads the weights.safetensors of its own runs; commands name the weights before other files: "
+            "zoo predict WEIGHTS FILES...",
         ) from error
     return entries, 8 + length
 
