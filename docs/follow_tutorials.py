@@ -54,6 +54,17 @@ def blocks_of(page: Path) -> list[Block]:
     return [Block(match["language"], match["text"], match["file"] or "") for match in found]
 
 
+def with_run(text: str, store: Path) -> str:
+    """Return commands with the id of the newest run in place of RUN, where a comment names model and data set of it."""
+
+    def found(match: re.Match[str]) -> str:
+        model, data = (name.replace("/", ".") for name in (match["model"], match["data"]))
+        runs = sorted(store.glob(f"{data}/{model}/*"), key=lambda path: path.stat().st_mtime)
+        return match["command"].replace("RUN", runs[-1].name)
+
+    return re.sub(r"^(?P<command>.*)  # RUN: a run of (?P<model>\S+) on (?P<data>\S+)$", found, text, flags=re.M)
+
+
 def follow(page: Path, folder: Path) -> None:
     """Run the blocks of a page in an empty folder, with a cache of its own.
 
@@ -66,9 +77,10 @@ def follow(page: Path, folder: Path) -> None:
             (folder / block.file).write_text(block.text, encoding="utf-8")
         elif block.language in ("bash", "python"):
             command = ["bash", "-ec"] if block.language == "bash" else [sys.executable, "-c"]
-            print(block.text, flush=True)
+            text = with_run(block.text, folder / "results")
+            print(text, flush=True)
             began = time.monotonic()
-            subprocess.run([*command, block.text], cwd=folder, env=environment, check=True)
+            subprocess.run([*command, text], cwd=folder, env=environment, check=True)
             print(f"[{time.monotonic() - began:.0f} s]", flush=True)
 
 

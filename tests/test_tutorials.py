@@ -115,7 +115,7 @@ def test_a_tutorial(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             Path(block.file).write_text(block.text)
         elif block.language == "bash":
             for line in block.text.replace("\\\n", "").splitlines():
-                printed += shell(line, monkeypatch)
+                printed += shell(follow.with_run(line, Path("results")), monkeypatch)
         elif block.language == "python":
             exec(compile(block.text, page.name, "exec"), {"__name__": page.stem})
         elif block.language == "text":

@@ -65,10 +65,15 @@ def from_file(path: Path) -> Candidate:
     """Return the plugin in a Python file.
 
     Raises:
-        UsageError: The file was not found.
+        UsageError: The path is not that of a file.
     """
+    if os.path.isdir(path):
+        raise UsageError(
+            f"{path} is a folder, not a Python file.",
+            hint=f"Install a package: pip install -e {path}; of a plugin in one file, name the .py file.",
+        )
     if not os.path.isfile(path):  # Path.is_file raises where a name is too long
-        raise UsageError(f"--plugin {path}: file not found.")
+        raise UsageError(f"{path}: file not found.")
     lazy = has_networks_only(path)
     return Candidate(
         name=path.stem.lower(),

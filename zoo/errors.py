@@ -59,13 +59,23 @@ class TrainingError(ZooError):
 
 
 def nearest(name: Any, candidates: Iterable[str]) -> str:
-    """Return " Did you mean 'x' or 'y'?" for the closest candidates, or "" without a close candidate."""
+    """Return " Did you mean 'x' or 'y'?" for the closest candidates, or "" without a close candidate.
+
+    Names that differ in one letter come first.
+    """
     if not isinstance(name, str):  # a caller from Python may pass any type
         return ""
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     # In a name of two letters, one typo changes half of it.
     cutoff = 0.5 if len(name) <= 3 else 0.6
-    close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=cutoff)
+    typed = name.lower()
+    close = difflib.get_close_matches(typed, by_lower, n=max(1, len(by_lower)), cutoff=cutoff)
     if not close:
         return ""
-    return " Did you mean " + " or ".join(f"'{by_lower[match]}'" for match in close) + "?"
+    # difflib counts letters in common: to it, a letter left out is nearer than a wrong one.
+    close.sort(key=lambda match: not _one_letter_apart(typed, match))
+    return " Did you mean " + " or ".join(f"'{by_lower[match]}'" for match in close[:3]) + "?"
+
+
+def _one_letter_apart(first: str, second: str) -> bool:
+    return len(first) == len(second) and sum(one != other for one, other in zip(first, second, strict=True)) <= 1

@@ -95,11 +95,9 @@ class Host:
         """Load a plugin from a file, if it is not loaded yet, and return its namespace.
 
         Raises:
-            UsageError: The file was not found, another plugin has its name, or a variable leaves it out.
+            UsageError: The path is not that of a file, another plugin has its name, or a variable leaves it out.
             MissingError: The plugin is broken.
         """
-        if not os.path.isfile(path):
-            raise UsageError(f"{path}: file not found.")
         candidate = from_file(path.absolute())
         if not _is_enabled(candidate, os.environ):  # the processes of runs would not load it
             raise UsageError(f"{path}: ZOO_PLUGINS or ZOO_DISABLE_PLUGINS leaves '{candidate.name}' out.")

@@ -180,7 +180,8 @@ def make_dir(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"Cannot create the folder {path}: {error.strerror or error}.", hint=_ELSEWHERE) from error
+        cause = "it is a file" if isinstance(error, FileExistsError) else error.strerror or error
+        raise DataError(f"Cannot create the folder {path}: {cause}.", hint=_ELSEWHERE) from error
     if not os.access(path, os.W_OK):
         raise DataError(f"Cannot write to the folder {path}.", hint=_ELSEWHERE)
     return path

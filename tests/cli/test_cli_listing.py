@@ -78,6 +78,13 @@ def test_names_are_whole_at_the_usual_widths(zoo, monkeypatch, words, key, width
         assert content["target"] in found
 
 
+def test_values_of_a_weights_file_are_not_called_parameters(zoo):
+    """They include buffers, and results count parameters alone."""
+    columns = zoo("weights", "list")[0].splitlines()[0]
+    assert "values with buffers" in columns
+    assert all(row["values"] > 0 and "parameters" not in row for row in json.loads(zoo("weights", "list", "--json")[0]))
+
+
 def test_options_of_a_launcher_stand_with_their_meanings(zoo):
     out = " ".join(zoo("show", "core/local")[0].split())
     assert "jobs 0 cells at a time" in out

@@ -197,7 +197,7 @@ def doubled():
         (changed("b", 5, "inf"), ["b=inf"]),
         (changed("c", 0, "0.9"), ["do not sum to 1 within 0.001"]),
         (lambda: {("B" if name == "b" else name): values for name, values in table().items()},
-         ["no column 'b'", "Did you mean 'B'", "Columns: id, a, b, c"]),
+         ["no column 'b'", "Did you mean 'B'", "Rename it to 'b'. Columns: id, a, b, c"]),
         (lambda: table(aa=table()["a"]), ["'aa', which is not a class", "Did you mean 'a'"]),
         (lambda: {name: values for name, values in table().items() if name != "id"}, ["no column 'id'"]),
         (lambda: {name: [] for name in table()}, ["no prediction for 90 images"]),

@@ -148,8 +148,10 @@ def test_whatever_a_plugin_raises_is_a_fault_of_that_plugin(site, lay, place, ra
 
 
 def test_a_missing_plugin_file_is_reported(tmp_path):
-    with pytest.raises(UsageError, match=r"--plugin .*nothing\.py: file not found"):
+    with pytest.raises(UsageError, match=r"nothing\.py: file not found"):
         load_plugins(files=[tmp_path / "nothing.py"], environment={})
+    with pytest.raises(UsageError, match=r"is a folder, not a Python file\.\nInstall a package: pip install -e /"):
+        load_plugins(files=[tmp_path], environment={})
 
 
 def test_broken_files_are_reported_and_load_after_repair(site, tmp_path):

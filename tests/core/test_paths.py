@@ -16,7 +16,17 @@ from zoo.cli.options import PATH
 from zoo.errors import DataError, UsageError, ZooError
 from zoo.host import load_plugins
 from zoo.inference.read import Skipped, expand
-from zoo.paths import cache_dir, log_tail, open_log, parse_json, read_json, regular_file, user_path, written_whole
+from zoo.paths import (
+    cache_dir,
+    log_tail,
+    make_dir,
+    open_log,
+    parse_json,
+    read_json,
+    regular_file,
+    user_path,
+    written_whole,
+)
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*ROOT.glob("zoo/**/*.py"), *ROOT.glob("plugins/*/zoo_*/**/*.py")])
@@ -110,6 +120,12 @@ def test_commands_refuse_the_home_of_an_unknown_user(words, capsys, monkeypatch)
         main(list(words))
     assert ended.value.code == 2
     assert "home folder of ~no_such_user_here is unknown" in capsys.readouterr().err
+
+
+def test_a_file_in_the_place_of_a_folder_is_called_a_file(tmp_path):
+    (tmp_path / "mine.h5").touch()
+    with pytest.raises(DataError, match=r"Cannot create the folder .*mine\.h5: it is a file\."):
+        make_dir(tmp_path / "mine.h5")
 
 
 def test_a_store_in_the_home_folder_is_found(tmp_path, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 
@@ -81,6 +82,21 @@ def test_a_name_that_is_not_text_is_refused(name):
         find(make_host(), ModelSpec, name)
     assert caught.value.hint == "See: zoo list-models"
     assert nearest(name, ["p4m"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest_ones"),
+    [
+        ("p4n", ["p4m", "p4", "p4cnn"]),  # one letter is wrong, one too many, two are missing
+        ("g/p4n", ["g/p4m", "g/p4", "g/p4cnn"]),
+        ("P4mcnm", ["p4mcnn", "p4cnn", "p4m"]),
+        ("other", []),
+    ],
+)
+def test_the_nearest_names_are_those_with_one_wrong_letter_then_those_with_more_letters_in_common(name, nearest_ones):
+    words = ["p4mcnn", "p4cnn", "p4m", "p4"]
+    known = [f"g/{word}" for word in words] if "/" in name else words
+    assert re.findall(r"'(.*?)'", nearest(name, known)) == nearest_ones
 
 
 def test_two_third_parties_are_ambiguous():

@@ -13,11 +13,13 @@ from zoo import registry
 from zoo.data.folder import cache_folder
 from zoo.data.open import Dataset
 from zoo.data.stream import Stream
+from zoo.errors import DataError
 from zoo.host import load_plugins
 from zoo.plan.recipes import make_recipe
 from zoo.specs import DatasetSpec
 
-HOST = load_plugins(files=[Path(__file__).parents[1] / "toys/foreignsky.py"], environment={})
+TOYS = Path(__file__).parents[1] / "toys"
+HOST = load_plugins(files=[TOYS / "foreignsky.py", TOYS / "toyzoo.py"], environment={})
 SIZES = {"train": 30, "val": 20, "test": 20}
 
 
@@ -54,3 +56,23 @@ def test_a_stream_has_images_of_its_seed(recipe):
         first.append(images.numpy())
     np.testing.assert_array_equal(first[0], first[1])
     assert not np.array_equal(first[1], first[2])
+
+
+@pytest.mark.parametrize(
+    ("count", "kinds", "hint"),
+    [
+        (600, 3, "Try: --set val_images=60"),
+        (20, 3, "Of the 20 images of the data set, 2 can be validation images: add images of "),
+        (600, 2, "Of the 600 images of the data set, none shows c: check the labels, or add images."),
+    ],
+)
+def test_a_missing_class_is_answered_by_what_the_data_set_holds(count, kinds, hint):
+    spec = registry.find(HOST, DatasetSpec, "toyzoo/stripes")
+    existing = make_recipe(HOST, spec, params={"count": count}, simulator=None, device="cpu")
+    small, large = (Dataset(HOST, existing, {"train": 500, "val": images, "test": 500}) for images in (2, 60))
+    small._content = dataclasses.replace(small._content, labels=np.arange(count) % kinds)
+    with pytest.raises(DataError, match="show no ") as refused:
+        small.check("val")
+    assert hint in refused.value.hint
+    if "Try" in hint:
+        large.check("val")

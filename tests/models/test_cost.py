@@ -80,6 +80,21 @@ def test_what_cannot_be_counted_is_unknown(network):
     assert count_cost(network, torch.randn(1, 1, TOKENS, WIDTH)).macs is None
 
 
+@pytest.mark.parametrize(
+    ("function", "named", "level"),
+    [
+        (lambda tokens, weight: torch.fft.fft2(tokens * torch.fft.fftfreq(WIDTH)), "aten._fft_c2c", "INFO"),
+        (lambda tokens, weight: tokens @ weight[0], "aten.mv", "WARNING"),
+        (lambda tokens, weight: torch.fft.fftshift(tokens) @ weight, "", ""),
+    ],
+)
+def test_only_products_are_named_and_only_unusual_ones_are_warned_of(function, named, level, caplog):
+    with caplog.at_level("INFO"):
+        count_cost(Function(function), torch.randn(1, 1, TOKENS, WIDTH))
+    assert [record.levelname for record in caplog.records] == [level] * bool(named)
+    assert f"the multiply-accumulates of {named} cannot" in caplog.text or not named
+
+
 def test_a_count_that_fails_is_unknown(caplog):
     def fails(tokens, weight):
         raise RuntimeError("no such luck")

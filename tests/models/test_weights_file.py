@@ -42,6 +42,12 @@ def test_the_hash_is_over_the_tensors_by_name(run_dir):
     assert digest_of(path) == digest.hexdigest() == read_header(path).sha256
 
 
+def test_another_file_in_the_place_of_weights_is_answered_by_the_order(tmp_path):
+    (tmp_path / "ring.fits").write_bytes(b"SIMPLE  =                    T".ljust(2880))
+    with pytest.raises(DataError, match=r"ring\.fits is not a safetensors file.*\n.*zoo predict WEIGHTS FILES"):
+        read_header(tmp_path / "ring.fits")
+
+
 def test_a_changed_number_is_noticed(run_dir):
     path = run_dir / store.WEIGHTS
     content = bytearray(path.read_bytes())

@@ -117,6 +117,15 @@ def test_errors_in_a_suite_name_line_and_key(suite_of, old, new, line, key, word
     assert words in str(error.value)
 
 
+def test_an_error_outside_of_keys_names_none(suite_of):
+    for text, where in (
+        (f"{TEXT}more = [\n", "end of the file"),
+        (TEXT.replace("[0, 1]", "[0,\n1 2,\n]"), "line 5"),
+    ):
+        with pytest.raises(UsageError, match=f"suite.toml, {where}: not TOML: "):
+            suite_of(text)
+
+
 def test_suites_written_by_editors_and_scripts_are_read(suite_of):
     assert suite_of("\ufeff" + TEXT) == suite_of(TEXT)
     assert suite_of('models = ["tiny"]\ndata = ["stripes"]\nsettings = []').variants == [{}]

@@ -116,6 +116,19 @@ def test_the_page_agrees_with_the_results(page):
     assert page.count("<h2>") == 3  # two training sizes, and the environment
 
 
+def test_failed_runs_do_not_count_as_tested(results, tmp_path):
+    nowhere = {"params": {"count": 7}, "data": "toyzoo/absent"}
+    results = [*results, bad("no such file", model="toyzoo/best", **nowhere)]
+    write_page(find_problems(results), [], tmp_path / "page.html", datasets=reportdata.DATASETS)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    lead = " ".join(re.search(r'<p class="lead">(.*?)</p>', page, re.DOTALL)[1].split())
+    assert lead.startswith("5 runs of 2 networks on 2 problems. ")
+    assert lead.endswith("Not counted: 2 runs that failed; on 1 more problem every run failed.")
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    assert [heading.endswith(" (every run failed)") for heading in headings] == [False, False, True, False]
+    assert page.count(" (failed)</a>") == 1
+
+
 def test_the_contents_list_every_heading(page):
     headings = re.findall(r'<h3 id="([^"]*)">', page)
     assert re.findall(r'<li><a href="#([^"]*)">', page) == headings

@@ -139,7 +139,8 @@ def test_a_class_missing_from_a_split_is_refused_before_the_training(plan, run_i
     result, _ = run_in(plan("toyzoo/tiny", rule, **{f"{split}_images": 2}))
     words = {"train": "training", "val": "validation", "test": "test"}[split]
     assert f"toyzoo/stripes: the 2 {words} images show no " in result.error
-    assert f"Try: --set {split}_images=500" in result.error
+    all_there_are = {"train": 420, "val": 60, "test": 120}[split]
+    assert f"Try: --set {split}_images={all_there_are}" in result.error
 
 
 def test_a_simulated_class_that_is_missing_is_refused_before_anything_is_rendered(tmp_path, monkeypatch):

@@ -49,6 +49,7 @@ def test_each_kind_by_itself_is_a_complete_project(kind, tmp_path, capsys):
     assert pyproject["project"]["entry-points"]["zoo.plugins"] == {package: f"{package}.plugin"}
     assert "license" not in pyproject["project"]
     assert "zoo check my_lens_things" in shown.err
+    assert shown.out.splitlines() == sorted(shown.out.splitlines())
 
 
 def test_the_licence_has_the_authors_name(tmp_path, capsys):

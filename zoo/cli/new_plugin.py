@@ -50,6 +50,6 @@ def new_plugin(name: str, folder: Path | None, licence: str | None, author: str,
     chosen = [kind for kind, wanted in kinds.items() if wanted] or ["model"]
     files = write_project(place, name, kinds=chosen, licence=licence, author=author)
     namespace = next(path.parent.name for path in files if path.name == "plugin.py")
-    for path in files:
+    for path in sorted(files):
         echo(path)
     echo(f"\nNext: pip install -e {place} && zoo check {namespace}", err=True)

@@ -40,7 +40,7 @@ def list_weights(ctx: click.Context, store: Path, as_json: bool) -> None:
         place = {"name": entry.name, "source": entry.source, "path": str(entry.path)}
         try:
             header = read_header(entry.path)
-            rows.append({**place, **plain(header.about), "sha256": header.sha256, "parameters": header.parameters})
+            rows.append({**place, **plain(header.about), "sha256": header.sha256, "values": header.values})
         except ZooError as error:
             rows.append({**place, "error": str(error.args[0])})
     if as_json:
@@ -49,7 +49,7 @@ def list_weights(ctx: click.Context, store: Path, as_json: bool) -> None:
     if not rows:
         echo(f"No plugin ships weights, and there are none in {store}.", err=True)
         return
-    lines = [("name", "source", "image", "numbers", "SHA-256", "model and data")]
+    lines = [("name", "source", "image", "values with buffers", "SHA-256", "model and data")]
     for row in rows:
         if "error" in row:
             lines.append((row["name"], row["source"], "", "", "", f"error: {row['error']}"))
@@ -57,7 +57,7 @@ def list_weights(ctx: click.Context, store: Path, as_json: bool) -> None:
         scale = f' at {row["pixel_scale"]:g}"' if row["pixel_scale"] else ""
         shape = "x".join(map(str, row["image_shape"])) + scale
         trained = f"{row['model']} on {row['recipe']['dataset']}"
-        lines.append((row["name"], row["source"], shape, f"{row['parameters']:,}", row["sha256"][:12], trained))
+        lines.append((row["name"], row["source"], shape, f"{row['values']:,}", row["sha256"][:12], trained))
     print_aligned(lines, right={3})
 
 

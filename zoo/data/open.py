@@ -23,6 +23,7 @@ from zoo.data.split import Split, check_labels, from_shards
 from zoo.errors import DataError, UsageError, nearest
 from zoo.isolation import plugin_code
 from zoo.lensing.population import Population
+from zoo.plurals import counted
 from zoo.specs import DatasetSpec, SimulatorSpec
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class Dataset:
         """
         content, classes = self._content, self.question.classes
         if isinstance(content, ImageSet):
-            index = self._index(content, name)
+            index = np.sort(self._splits(content, self.sizes)[name])
             images = len(index)
             labels = np.asarray(content.labels)[index]
             _check_pixels(content, index, f"{self.spec.id}: the {_IN_WORDS[name]} images")
@@ -188,22 +189,37 @@ class Dataset:
             raise DataError(
                 f"{self.spec.id}: the {images} {_IN_WORDS[name]} images show no {' and no '.join(missing)}: "
                 f"{'no loss can choose an epoch' if self.question.trained_on and name == 'val' else _USELESS[name]}.",
-                hint=f"Try: --set {name}_images=500",
+                hint=self._more_images(name, images, missing),
             )
+
+    def _more_images(self, name: str, images: int, missing: Sequence[str]) -> str:
+        """Return what gives a split images of the classes that it does not show."""
+        content, enough = self._content, 500
+        if not isinstance(content, ImageSet):
+            return f"Try: --set {name}_images={max(enough, 2 * images)}"
+        whole = self._splits(content, dict.fromkeys(self.sizes, len(content.ids)))[name]
+        kinds = np.asarray(self.question.classes)[self.question.labels(np.asarray(content.labels))]
+        found = [np.flatnonzero(kinds[whole] == kind) for kind in missing]
+        if all(map(len, found)):
+            least = max(int(places[0]) + 1 for places in found)
+            return f"Try: --set {name}_images={max(least, min(enough, len(whole)))}"
+        there = f"Of the {counted(len(kinds), 'image')} of the data set, "
+        if absent := [kind for kind in missing if kind not in kinds]:
+            return f"{there}none shows {' or '.join(absent)}: check the labels, or add images."
+        return f"{there}{len(whole)} can be {_IN_WORDS[name]} images: add images of {' and '.join(missing)}."
 
     def split(self, name: str) -> Split:
         """Return a split, "train", "val" or "test", with the labels of the question."""
         return self.question.apply(self._split(name))
 
-    def _index(self, content: ImageSet, name: str) -> NDArray[np.int64]:
-        """Return the positions of a split's images."""
-        splits = assign_splits(content, self.sizes, seed=self.recipe.seed, train_seed=self.train_seed)
-        return np.sort(splits[name])
+    def _splits(self, content: ImageSet, sizes: Mapping[str, int]) -> dict[str, NDArray[np.int64]]:
+        """Return split -> positions of its images, at most as many as wanted, in the order in which they are taken."""
+        return assign_splits(content, sizes, seed=self.recipe.seed, train_seed=self.train_seed)
 
     def _split(self, name: str) -> Split:
         content = self._content
         if isinstance(content, ImageSet):
-            index = self._index(content, name)
+            index = np.sort(self._splits(content, self.sizes)[name])
             return Split(
                 name=name,
                 classes=self.spec.classes,

@@ -40,12 +40,12 @@ class Header:
     Args:
         about: Description of the network and its training.
         sha256: SHA-256 of all tensors, 64 hex digits.
-        parameters: Number of values in the state dict, buffers included.
+        values: Number of values in the state dict: parameters and buffers, such as the running means of batch norm.
     """
 
     about: About
     sha256: str
-    parameters: int
+    values: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +184,8 @@ def _parse(content: bytes, path: Path) -> tuple[dict[str, Any], int]:
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path} is not a safetensors file, or is damaged: {error}.",
-            hint="zoo reads the weights.safetensors of its own runs.",
+            hint="zoo reads the weights.safetensors of its own runs; commands name the weights before other files: "
+            "zoo predict WEIGHTS FILES...",
         ) from error
     return entries, 8 + length
 
@@ -248,7 +249,7 @@ def _header(entries: Mapping[str, Any], path: Path) -> Header:
     shapes = [
         entry["shape"] for name, entry in entries.items() if not name.startswith((GOLDEN, DETECTOR, "__metadata__"))
     ]
-    return Header(about=about, sha256=sha256, parameters=sum(map(math.prod, shapes)))
+    return Header(about=about, sha256=sha256, values=sum(map(math.prod, shapes)))
 
 
 def _golden_problem(entries: Mapping[str, Any], about: About) -> str:

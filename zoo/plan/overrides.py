@@ -197,6 +197,9 @@ def check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datase
         if f"data.{name}" in data_names:
             raise UsageError(f"--set {name}: this is a parameter of the data.", hint=f"Write: --set data.{name}=...")
         where = ", ".join(spec.id for spec in [*models, *datasets])
+        of_data, of_model = name.startswith(("data.", TRAIN)), name.startswith("model.")
+        asked = [*([] if of_data else models[:1]), *([] if of_model else datasets[:1])]
         raise UsageError(
-            f"--set {name}: {where} has no setting of this name.{nearest(name, known)}", hint="See: zoo show ID"
+            f"--set {name}: {where} has no setting of this name.{nearest(name, known)}",
+            hint=f"See: {', '.join(f'zoo show {spec.id}' for spec in asked)}",
         )

@@ -132,9 +132,10 @@ def read_suite(path: Path) -> Suite:
         found = re.search(r"line (\d+)", str(error))
         number = int(found.group(1)) if found else text.count("\n") + 1
         lines = text.splitlines()
-        shown = lines[number - 1].strip() if number <= len(lines) else "the end of the file"
-        key = shown.partition("=")[0].strip()
-        raise UsageError(f"{path}, line {number}, key '{key}': not TOML: {error}: {shown!r}.") from error
+        shown = lines[number - 1].strip() if number <= len(lines) else ""
+        key, assigned, _ = shown.partition("=")
+        where = f"line {number}, key '{key.strip()}'" if assigned else f"line {number}" if shown else "end of the file"
+        raise UsageError(f"{path}, {where}: not TOML: {error}{f': {shown!r}' if shown else ''}.") from error
     try:
         read: Any = msgspec.convert(content, _Content)
     except RecursionError as error:

@@ -93,14 +93,18 @@ def _page(
     style, script = ((_TEMPLATES / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     # The one script of the page runs, by its hash, and no other that a value of a store might bring in.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    problems = sorted(problems, key=lambda problem: not problem.variants)  # what was tested comes first
+    tested = [variant for problem in problems for variant in problem.variants]
     return engine.get_template("page.html").render(
         title=title,
         version=__version__,
         style=style,
         script=script,
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:",
-        runs=sum(len(problem.results) for problem in problems),
-        models=len({variant.model for problem in problems for variant in problem.variants}),
+        runs=sum(len(variant.results) for variant in tested),
+        models=len({variant.model for variant in tested}),
+        tested=sum(bool(problem.variants) for problem in problems),
+        failed=sum(result.status != "ok" for problem in problems for result in problem.results),
         problems=[
             _section(problem, name, f"p{index}", datasets.get(problem.results[0].cell.data), twins, tasks)
             for index, (problem, name) in enumerate(zip(problems, _names(problems), strict=True))

@@ -64,9 +64,10 @@ def check_columns(columns: Columns, names: Sequence[str], *, path: Path) -> Colu
     if missing := [name for name in wanted if name not in columns]:
         others = [name for name in columns if name not in wanted]
         words = f" It has {', '.join(repr(name[:_LONGEST]) for name in others[:8])}." if others else ""
+        near = nearest(missing[0], others)
         raise UsageError(
-            f"{path} has no column {', '.join(map(repr, missing))}.{words}{nearest(missing[0], others)}",
-            hint=_form(names),
+            f"{path} has no column {', '.join(map(repr, missing))}.{words}{near}",
+            hint=f"Rename it to {missing[0]!r}. {_form(names)}" if near else _form(names),
         )
     if unknown := [name for name in columns if name not in wanted]:
         raise UsageError(

@@ -231,3 +231,12 @@ def test_memory_does_not_grow_with_the_set(tmp_path):
     command = [sys.executable, "-c", _MEMORY, str(tmp_path / "small"), str(tmp_path / "large")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ})
     assert float(done.stdout) < 25
+
+
+def test_files_of_other_formats_are_named_with_the_page_that_reads_them(tmp_path):
+    with pytest.raises(DataError, match=r"no PNGs in \S*\.\n.*HDF5 and other formats: docs/tutorials/your_own_data"):
+        find_files(tmp_path)
+    (tmp_path / "subhalo").mkdir()
+    (tmp_path / "subhalo/ring.FITS").touch()
+    with pytest.raises(DataError, match=r"no PNGs in \S*, but files of other formats, such as \S*ring\.FITS\.\n.*FITS"):
+        find_files(tmp_path)

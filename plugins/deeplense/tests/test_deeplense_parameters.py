@@ -16,7 +16,8 @@ from scenetools import (
     sample,
     subhaloes,
 )
-from zoo_deeplense.tables import ADDED, MODEL_A
+from zoo_deeplense.meanings import MEANINGS
+from zoo_deeplense.tables import ADDED, MODEL_A, SLICES
 
 from zoo.errors import UsageError
 from zoo.lensing.scenes import Scenes
@@ -136,6 +137,12 @@ def test_pixel_scale_reaches_the_instrument_and_the_sky_alone():
     np.testing.assert_allclose(after["exposure.sky"], 4 * before["exposure.sky"], rtol=1e-12)
     own = population(pixel_scale=0.1, reference_pixel_scale=None).sample(np.arange(300), "stream")
     np.testing.assert_array_equal(own.exposure.sky, before["exposure.sky"])
+
+
+def test_the_snr_asked_for_and_the_snr_shown_name_their_pixels():
+    """One is of the reference pixel, the other is measured in the pixels of the image."""
+    assert "reference pixel" in MEANINGS["snr"]
+    assert "image's pixels" in SLICES["snr"]
 
 
 def test_a_narrow_shear_angle_reproduces_the_orientation_of_the_published_sets():

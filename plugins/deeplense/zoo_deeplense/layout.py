@@ -13,6 +13,8 @@ from zoo.errors import DataError, UsageError
 from zoo_deeplense.stacks import Stack, find_stacks, labels_of
 
 SUFFIXES, PICKLED = (".npy", ".png"), (".pkl", ".pickle", ".pt", ".pth")
+OTHERS = (".fits", ".fits.gz", ".fit", ".fz", ".h5", ".hdf5", ".hdf", ".npz", ".jpg", ".jpeg", ".tif", ".tiff")
+"""Ends of the names of images in other formats, which a plugin of a few lines reads."""
 
 CLASS_ALIASES = {
     "no_substructure": ("no", "no_sub", "no_substructure", "nosub"),
@@ -65,12 +67,14 @@ def find_files(root: Path) -> list[Found]:
         raise UsageError(f"data.root={str(root)!r} is not a folder.", hint="Write: --set data.root=DIR")
     found: list[Found] = []
     pickled: list[str] = []
+    others: list[str] = []
     sets: dict[tuple[str, ...], str] = {}
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
         shown = sorted(name for name in names if not is_hidden(name))
         arrays = [name for name in shown if name.lower().endswith(SUFFIXES)]
         pickled += [str(Path(folder, name)) for name in shown if name.lower().endswith(PICKLED)]
+        others += [str(Path(folder, name)) for name in shown if name.lower().endswith(OTHERS)]
         if not arrays:
             continue
         stacks = find_stacks(Path(folder), [name for name in arrays if name.lower().endswith(".npy")])
@@ -108,6 +112,12 @@ def find_files(root: Path) -> list[Found]:
             f"{root} holds no arrays, but {pickled[0]}: a pickled data loader is a program, which is not run.",
             hint="Where it was made: numpy.save('images.npy', images), [N, 1, H, W], numpy.save('labels.npy', labels)",
         )
+    if not found:
+        there = f", but files of other formats, such as {others[0]}" if others else ""
+        raise DataError(
+            f"There are no .npy files and no PNGs in {root}{there}.",
+            hint="For FITS, HDF5 and other formats: docs/tutorials/your_own_data.md, 'Any format, your own classes'",
+        )
     _check_classes(root, found)
     return _with_test_split(found)
 
@@ -140,8 +150,6 @@ def _split_of(folder: str) -> tuple[str, str]:
 
 
 def _check_classes(root: Path, found: list[Found]) -> None:
-    if not found:
-        raise DataError(f"There are no .npy files and no PNGs in {root}.")
     present = {file.label for file in found}
     missing = [name for label, name in enumerate(CLASS_ALIASES) if label not in present]
     if missing:

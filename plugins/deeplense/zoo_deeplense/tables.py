@@ -59,7 +59,7 @@ BASELINES = (
     "anomaly/pca_residual",
 )  # fmt: skip
 SLICES = {
-    "snr": "peak signal-to-noise ratio",
+    "snr": "peak signal-to-noise ratio in the image's pixels",  # the parameter snr is of a reference pixel
     "substructure_mass_fraction": "share of the mass in substructure",
     "substructure_count": "number of masses",
     "vortex_length": "length of the vortex (arcsec)",
