@@ -59,10 +59,8 @@ class Preparation:
             if value is not None and not 0 < value < float("inf"):
                 raise UsageError(f"{name}={value!r} must be a positive number.")
         if self.match_scale and self.factor != 1.0:
-            raise UsageError(
-                "--factor and --match-scale exclude each other.",
-                hint="Leave out --factor: --match-scale scales each image.",
-            )
+            hint = "Leave out --factor: --match-scale scales each image."
+            raise UsageError("--factor and --match-scale exclude each other.", hint=hint)
 
 
 @dataclass(frozen=True, kw_only=True)
