@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cellhere import run_cells_here
 
 RELIABILITY = Path(__file__).parents[1] / "benchmarks" / "reliability"
 TOYS = Path(__file__).parent / "toys"
@@ -37,10 +36,9 @@ def test_interrupted_commands_end_in_the_same_bits(problem, tmp_path, job):
 @pytest.mark.parametrize(
     ("group", "damage"), [("run", "one bit flipped"), ("images", "a FIFO"), ("cache", "one bit flipped")]
 )
-def test_damaged_files_are_named_or_mended(problem, tmp_path, monkeypatch, group, damage):
+def test_damaged_files_are_named_or_mended(problem, tmp_path, group, damage):
     from corrupt import damages
 
-    run_cells_here(monkeypatch)  # in the forked commands, too
     cases = list(damages(problem, tmp_path, only=(group,), chosen=(damage,), quick=True))
     assert cases
     assert not [case for case in cases if case.wrong]
