@@ -13,7 +13,7 @@ PROMISES = {
 }
 PROMISE_OF_SCORE = PROMISES["p4m"].replace("The logits do", "The anomaly score does")
 SHIPPED = {
-    "p4m": ("modelA", "modelB", "modelB_residual_centred"),
+    "p4m": ("modelA", "modelB", "modelA_residual_centred", "modelB_residual_centred"),
     "p4m_resnet18": ("modelA", "modelB"),
     "octic_small": ("modelA", "modelB"),
 }
