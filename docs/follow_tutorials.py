@@ -26,6 +26,7 @@ PAGES = {page.stem: page for page in sorted((DOCS / "tutorials").glob("*.md")) i
 PICTURES = {
     "tutorial-lenses.png": "lenses.png",
     "tutorial-first.png": "results/figures/roc-*.png",
+    "tutorial-data.png": "results/figures/images-*.png",
     "tutorial-network.png": "results/figures/roc-*.png",
     "tutorial-table.png": "results/figures/roc-*.png",
     "tutorial-anomalies.png": "results/figures/*.png",

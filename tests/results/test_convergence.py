@@ -107,9 +107,12 @@ def test_the_advice_is_the_phases_that_the_data_set_declares_at_the_length_of_th
     assert "--set 'train.phases=depth=4*2, depth=U(1, 4)*1, depth=1*6' or --set init=WEIGHTS" in text
 
 
-def test_a_task_that_estimates_truths_is_not_sent_to_phases_which_change_them() -> None:
-    text = describe_plateau(replace(CELL, task="regress:depth"), DATA, epochs=3)
-    assert text.endswith("try --set init=WEIGHTS of a classifier")
+def test_of_truths_in_other_units_only_the_last_phase_counts() -> None:
+    """At four times the mass, the loss in units of the published one is above chance however much is learned."""
+    entries = [structs.replace(entry, phase=1 + (entry.epoch > 4)) for entry in history([4.0] * 4 + [0.5] * 4)]
+    assert epochs_at_chance(entries[:4], chance=0.5, phases=2) == 0
+    assert epochs_at_chance(entries, chance=0.5, phases=2) == 4
+    assert epochs_at_chance(history([4.0] * 4), chance=0.5) == 4
 
 
 def test_a_cell_of_an_earlier_version_may_lack_a_parameter() -> None:

@@ -117,12 +117,9 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                 f"the phases of budget {budget.name} on {dataset.id} are left out: the training images of --images "
                 "have the parameters of the test images"
             )
-        # Those of a budget make classes easier to tell apart, which a task that trains on some of them has no use for,
-        # and change the distribution of truths.
-        own_images = task.question.trained_on or task.question.targets
-        without = request.images is not None or (own_images and not phases_given)
-        phase_settings = {**settings, PHASES: ""} if without else settings
-        phases_of: dict[int, tuple[Phase, ...]] = {0: ()}  # epochs -> phases; 0 of a network that fits itself
+        targets = task.question.targets
+        # Epochs and whether the phases of the budget are left out -> phases; none of a network that fits itself.
+        phases_of: dict[tuple[int, bool], tuple[Phase, ...]] = {(0, False): (), (0, True): ()}
         for model in answering(host, models, asked, request, note=note):
             for name in model.training:
                 if name not in SETTING_NAMES:
@@ -140,18 +137,24 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                 check_auxiliary(resolved, scenes, data=dataset.id)
             if resolved is not None and resolved.new_noise:
                 _check_new_noise(dataset, request, recipe, stream=stream)
-            has_classifier = dataset.budget_phases and dataset.name in model.weights
-            if task.question.targets and has_classifier and resolved is not None and not resolved.init:
-                note(
-                    f"{model.id} from random weights may not begin to learn such small signals; to start from its "
-                    f"classifier: --set init={model.name}.{dataset.name}"
-                )
             epochs = 0 if resolved is None else resolved.epochs
-            if epochs not in phases_of:
-                phases_of[epochs] = make_phases(
+            # Those of a budget make classes easier to tell apart, which a task that trains on some of them has no use
+            # for. Truths that are estimated are easier to see, too, which a start from other weights has no use for.
+            started = bool(targets and resolved is not None and resolved.init)
+            own_images = task.question.trained_on and not targets
+            key = epochs, request.images is not None or (not phases_given and bool(own_images or started))
+            if key not in phases_of:
+                phase_settings = {**settings, PHASES: ""} if key[1] else settings
+                phases_of[key] = make_phases(
                     host, dataset, recipe, settings=phase_settings, budget=budget, epochs=epochs
                 )
-            phases = phases_of[epochs]
+            phases = phases_of[key]
+            has_classifier = dataset.budget_phases and dataset.name in model.weights
+            if targets and has_classifier and resolved is not None and not resolved.init:
+                note(
+                    f"{model.id} starts from random weights; its classifier sees such signals already: "
+                    f"--set init={model.name}.{dataset.name}"
+                )
             mine = {**settings, **own_settings[model.id]}
             hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}
             hparams, content = pin_paths(hparams, model.paths)

@@ -65,14 +65,17 @@ def training_end(history: Sequence[Epoch], *, epoch: int) -> TrainingEnd:
     return TrainingEnd(fall=fall, train_loss=kept.train_loss, val_loss=kept.val_loss)
 
 
-def epochs_at_chance(history: Sequence[Epoch], *, chance: float | None) -> int:
+def epochs_at_chance(history: Sequence[Epoch], *, chance: float | None, phases: int = 0) -> int:
     """Return the number of epochs of a training that has not begun to learn; 0 if it has, or is too short to tell.
 
     Args:
         history: Its epochs from the first one on.
         chance: Loss of a network that has learned the frequencies of the classes alone (`zoo.tasks.task.Task`); None
             where the task has no such number.
+        phases: Number of phases of a training that estimates truths: their losses are in units of the truths of the
+            last phase, so that those of the others say nothing. 0 where all epochs count.
     """
+    history = [entry for entry in history if not phases or entry.phase == phases]
     if (
         chance is None
         or len(history) < PLATEAU_EPOCHS
@@ -92,15 +95,13 @@ def describe_plateau(cell: Cell, dataset: DatasetSpec | None, *, epochs: int) ->
     """
     tries = []
     total = int(cell.training.get("epochs", epochs))
-    # Phases of other images would change the distribution of the truths that a task with an option estimates.
-    estimates = ":" in cell.task
-    if dataset is not None and not cell.phases and not estimates:
+    if dataset is not None and not cell.phases:
         # Where its own budget has none, those of another one that lead to the same images.
         names = (cell.budget, *dataset.budget_phases)
         texts = (budget_phases(dataset, cell.recipe, name, epochs=total) for name in names)
         tries = [f"--set 'train.phases={text}'" for text in filter(None, texts)][:1]
     if len(cell.phases) > 1:
         tries.append("more epochs in the first phase")
-    tries.append("--set init=WEIGHTS of " + ("a classifier" if estimates else "a network for easier images"))
+    tries.append("--set init=WEIGHTS of a classifier, or of a network for easier images")
     so_far = f"has not begun to learn after {counted(epochs, 'epoch')} (its loss is that of chance)"
     return f"{so_far}; try {' or '.join(tries)}"

@@ -274,7 +274,9 @@ def _run(
         else calibrated_scores(test_logits, test_labels, test_split.classes, temperature=temperature),
         targets=task.targets,
         fit_notes=fit_notes(classifier.network, name=cell.model) if own else (),
-        not_begun=0 if cell.fits_itself else epochs_at_chance(history, chance=chance),
+        not_begun=0
+        if cell.fits_itself
+        else epochs_at_chance(history, chance=chance, phases=len(cell.phases) if task.targets else 0),
     )
     return with_metrics(host, finished, test_logits, test_labels, task=task)
 

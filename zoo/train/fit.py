@@ -276,7 +276,9 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
     def remember(so_far: list[Epoch]) -> None:
         nonlocal note
         history.append(so_far[-1])
-        epochs = epochs_at_chance(so_far, chance=prepared.chance_loss)
+        epochs = epochs_at_chance(
+            so_far, chance=prepared.chance_loss, phases=len(cell.phases) if prepared.task.targets else 0
+        )
         note = describe_plateau(cell, prepared.data.spec, epochs=epochs) if epochs else None
         epoch_ended(so_far[-1])
 
