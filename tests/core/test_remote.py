@@ -1,6 +1,9 @@
 """Files and folders at addresses: copied once, again where they have changed, and read wherever a path may be given."""
 
+import functools
 import json
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import numpy as np
@@ -83,11 +86,84 @@ def test_an_interrupted_copy_goes_on(storage, monkeypatch):
 def test_without_a_connection_an_earlier_copy_serves(storage, monkeypatch, caplog):
     storage.pipe("/bucket/a", b"one")
     kept = asked("memory://bucket/a")
-    monkeypatch.setattr(type(storage), "isfile", lambda self, path: (_ for _ in ()).throw(OSError("no route")))
+    monkeypatch.setattr(type(storage), "info", lambda self, path: (_ for _ in ()).throw(OSError("no route")))
     assert asked("memory://bucket/a") == kept
     assert f"no route); the copy in {kept} is used" in caplog.text
     with pytest.raises(MissingError, match="memory://bucket/b cannot be read: OSError: no route"):
         asked("memory://bucket/b")
+
+
+def test_a_copy_that_was_not_completed_does_not_serve(storage, monkeypatch):
+    for number in range(150):
+        storage.pipe(f"/bucket/set/{number}", b"x")
+    original = type(storage).get_file
+
+    def breaks(self, path, *rest):
+        if path.endswith("/99"):
+            raise OSError("cut")
+        original(self, path, *rest)
+
+    monkeypatch.setattr(type(storage), "get_file", breaks)
+    with pytest.raises(MissingError, match="memory://bucket/set cannot be read: OSError: cut"):
+        asked("memory://bucket/set")
+    with pytest.raises(MissingError, match="cut"):
+        asked("memory://bucket/set")
+
+
+def test_addresses_that_hold_each_other_do_not_share_a_copy(storage):
+    for name in ("a", "in/b"):
+        storage.pipe(f"/bucket/set/{name}", name.encode())
+    inner, outer = asked("memory://bucket/set/in"), asked("memory://bucket/set")
+    assert (inner / "b").read_text() == (outer / "in" / "b").read_text() == "in/b"
+    assert not outer.is_relative_to(inner)
+    assert not inner.is_relative_to(outer)
+
+
+def test_a_file_may_become_a_folder_and_a_folder_a_file(storage):
+    storage.pipe("/bucket/x", b"file")
+    assert asked("memory://bucket/x").read_bytes() == b"file"
+    storage.rm("/bucket/x")
+    storage.pipe("/bucket/x/y", b"inside")
+    assert (asked("memory://bucket/x") / "y").read_bytes() == b"inside"
+    storage.rm("/bucket/x", recursive=True)
+    storage.pipe("/bucket/x", b"again")
+    assert asked("memory://bucket/x").read_bytes() == b"again"
+
+
+def test_a_damaged_list_is_made_again(storage):
+    storage.pipe("/bucket/x", b"file")
+    (asked("memory://bucket/x").parent / "copied.json").write_text("{")
+    assert asked("memory://bucket/x").read_bytes() == b"file"
+
+
+def test_files_of_a_web_server(storage, tmp_path):
+    """A server that states no key of a file's content, whose folders are pages, and that goes away."""
+    pytest.importorskip("aiohttp")
+    site = tmp_path / "site"
+    (site / "folder").mkdir(parents=True)
+    (site / "a.npy").write_bytes(b"one")
+    handler = functools.partial(Quiet, directory=str(site))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    path = asked(f"{address}/a.npy?token={'t' * 300}")
+    assert (path.name, path.read_bytes()) == ("a.npy", b"one")
+    (site / "a.npy").write_bytes(b"three")
+    assert asked(f"{address}/a.npy?token={'t' * 300}").read_bytes() == b"three"
+    with pytest.raises(UsageError, match="folders of a web server cannot be read"):
+        asked(f"{address}/folder")
+    with pytest.raises(UsageError, match="Nothing was found"):
+        asked(f"{address}/absent.npy")
+    server.shutdown()
+    server.server_close()
+    assert asked(f"{address}/a.npy?token={'t' * 300}").read_bytes() == b"three"
+    with pytest.raises(MissingError, match="cannot be read"):
+        asked(f"{address}/never.npy")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 @pytest.mark.parametrize(
