@@ -109,3 +109,19 @@ def test_a_larger_split_needs_what_its_parts_do_not_state(tmp_path):
         fill(tmp_path, machine, 2, images=600)
     assert unstated_shards(tmp_path, RECIPE, "train", IMAGES) == {3, 4, 5}
     assert [fill(tmp_path, machine, 2) for machine in range(2)] == [False, True]
+
+
+def test_a_shard_that_was_cut_off_is_not_as_its_part_states_it_though_the_manifest_lists_it(tmp_path):
+    for machine in range(2):
+        fill(tmp_path, machine, 2)
+    assert unstated_shards(tmp_path, RECIPE, "train", IMAGES) == set()
+    with shard_path(tmp_path / "train", 3).open("r+b") as file:
+        file.truncate(100)
+    assert unstated_shards(tmp_path, RECIPE, "train", IMAGES) == {3}
+
+
+def test_the_whole_split_as_one_share_has_a_part(tmp_path, manifest):
+    filled = fill_folder(simulation(), "train", IMAGES, folder=tmp_path, share=Share(), part=True)
+    assert filled.complete
+    assert part_of(tmp_path, 0, 1).is_file()
+    assert (tmp_path / MANIFEST).read_bytes() == manifest

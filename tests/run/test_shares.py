@@ -287,6 +287,13 @@ def test_the_share_of_a_lost_part_is_given_out_again(go, host, whole, tmp_path, 
     assert (str(path) in caplog.text) == (damage is not Path.unlink)
 
 
+def test_one_share_is_the_whole_split(go, host, whole, tmp_path):
+    engine = Machines(host, ["made"])
+    end = go(engine, of=1)
+    assert (len(engine.jobs), end.complete, end.failed) == (1, True, ())
+    assert same(tmp_path / "DIR", whole)
+
+
 def test_a_lost_file_is_made_again_by_its_share(go, host, whole, tmp_path):
     go(Machines(host, ["made"]))
     (tmp_path / "DIR" / "train" / "000003.safetensors").unlink()

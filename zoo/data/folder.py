@@ -72,6 +72,7 @@ def fill_folder(
     *,
     folder: Path | None = None,
     share: Share = WHOLE,
+    part: bool = False,
     progress: Progress | None = None,
 ) -> Filled:
     """Make the shards of a split that are missing or damaged.
@@ -84,6 +85,7 @@ def fill_folder(
         images: Number of images that the split is to have; whole shards are made.
         folder: Folder of the shards; default: the recipe's own folder in the cache.
         share: Share of the shards.
+        part: Whether a part of the manifest states the shards even if the share is the whole split.
         progress: Function called with images made so far in this call, and images to be made in it.
 
     Raises:
@@ -134,11 +136,11 @@ def fill_folder(
                         total -= SHARD_SIZE
         if written:
             report(0)
-        if share != WHOLE:
+        if part := part or share != WHOLE:
             _write_part(simulation, split, share, folder=folder, found=found, written=written)
         try:
             complete = record_split(
-                folder, recipe, split, images, classes=simulation.classes, written=written, read=share == WHOLE
+                folder, recipe, split, images, classes=simulation.classes, written=written, read=not part
             )
         except DamagedShard as error:
             logger.warning("%s The manifest waits until it is made again.", error)

@@ -10,7 +10,7 @@ import numpy as np
 
 from zoo.data.recipe import Recipe
 from zoo.data.shards import SHARD_SIZE, file_sha256, read_shard, shard_count, shard_identity, shard_name, shard_path
-from zoo.data.share import ShardEntry, shard_sizes, stated_shards
+from zoo.data.share import ShardEntry, of_other_size, shard_sizes, stated_shards
 from zoo.errors import DataError
 from zoo.locks import file_lock
 from zoo.paths import read_json, write_text
@@ -165,7 +165,8 @@ def unstated_shards(folder: Path, recipe: Recipe, split: str, images: int) -> se
     manifest = read_manifest(folder)
     stated = set(stated_shards(folder, recipe, split, sizes=sizes))
     if manifest is not None and split in manifest.splits:
-        stated |= manifest.splits[split].shards.keys() & sizes.keys()
+        cut = of_other_size(folder, recipe, split, sizes=sizes)
+        stated |= (manifest.splits[split].shards.keys() & sizes.keys()) - cut
     return {number for number in range(shard_count(images)) if shard_name(number) not in stated}
 
 

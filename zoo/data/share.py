@@ -153,6 +153,37 @@ def stated_shards(folder: Path, recipe: Recipe, split: str, *, sizes: Mapping[st
         split: "train", "val" or "test".
         sizes: Sizes of the shards, from `shard_sizes`.
     """
+    found = _entries(folder, recipe, split)
+    for name in sorted(of_other_size(folder, recipe, split, sizes=sizes, entries=found)):
+        logger.warning(
+            "%s has %d bytes; its machine wrote %d. It is made again.",
+            folder / split / name,
+            sizes[name],
+            found[name].size,
+        )
+    return {name: entry for name, entry in found.items() if sizes.get(name) == entry.size}
+
+
+def of_other_size(
+    folder: Path,
+    recipe: Recipe,
+    split: str,
+    *,
+    sizes: Mapping[str, int],
+    entries: Mapping[str, ShardEntry] | None = None,
+) -> set[str]:
+    """Return the names of the shards that are there and have another size than their machine wrote.
+
+    Args:
+        folder, recipe, split, sizes: As for `stated_shards`.
+        entries: What the parts state; default: they are read.
+    """
+    stated = _entries(folder, recipe, split) if entries is None else entries
+    return {name for name, entry in stated.items() if name in sizes and sizes[name] != entry.size}
+
+
+def _entries(folder: Path, recipe: Recipe, split: str) -> dict[str, ShardEntry]:
+    """Return what all parts state; of two parts that state one shard, the later counts."""
     found: dict[str, ShardEntry] = {}
     paths = (folder / PARTS / split).glob(f"*/*/{PART}")
     for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
@@ -162,12 +193,4 @@ def stated_shards(folder: Path, recipe: Recipe, split: str, *, sizes: Mapping[st
             continue
         except DataError as error:
             logger.warning("%s The shards that it stated are looked at again.", error)
-    for name, entry in found.items():
-        if name in sizes and sizes[name] != entry.size:
-            logger.warning(
-                "%s has %d bytes; its machine wrote %d. It is made again.",
-                folder / split / name,
-                sizes[name],
-                entry.size,
-            )
-    return {name: entry for name, entry in found.items() if sizes.get(name) == entry.size}
+    return found

@@ -182,6 +182,7 @@ def make_share(host: Host, path: Path) -> None:
                 asked.images,
                 folder=run_dir.parents[3],  # as `Share.folder` puts it there
                 share=share,
+                part=True,
                 progress=lambda done, total: progress.report(f"simulate {asked.split}", done, total),
             )
         except Exception as error:
