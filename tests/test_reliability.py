@@ -14,12 +14,10 @@ TOYS = Path(__file__).parent / "toys"
 @pytest.fixture
 def problem(monkeypatch):
     monkeypatch.syspath_prepend(RELIABILITY)
-    # Before the commands are forked, of which each would import them anew, for some seconds.
-
     from jobs import toy
+    from zoo_process import load_libraries
 
-    import zoo.run.cell  # noqa: F401
-
+    load_libraries()
     return toy(TOYS)
 
 

@@ -112,11 +112,10 @@ def _files_at(address: str) -> tuple[Any, Files]:
     try:
         about = system.info(root)
     except FileNotFoundError as error:
-        # fsspec states this of a web server that does not answer, too.
-        if error.__cause__ is not None and getattr(
-            error.__cause__, "status", 404 if protocol not in _HTTP else 0
-        ) not in (404, 410):
-            raise ConnectionError(str(error.__cause__)) from error
+        # fsspec raises the same for a web server that does not answer; its cause then has no status, or another one.
+        cause = error.__cause__
+        if protocol in _HTTP and cause is not None and getattr(cause, "status", 0) not in (404, 410):
+            raise ConnectionError(str(cause)) from error
         about = {"type": "directory"}  # some storages know of folders only what lies in them
     if protocol in _HTTP and (address.endswith("/") or about.get("mimetype") == "text/html"):
         raise UsageError(f"{address} is a page and not a file: folders of a web server cannot be read.")

@@ -24,6 +24,7 @@ from corrupt import DAMAGES, damages
 from interrupt import interruptions
 from jobs import REAL, Problem, toy
 from limits import few_files, full_disks, may_mount, read_only, together
+from zoo_process import load_libraries
 
 from zoo.processor import usable_cores
 
@@ -108,10 +109,7 @@ def main() -> None:
     parser.add_argument("--toy", action="store_true", help="network and images of the tests")
     parser.add_argument("--write", action="store_true", help=f"write benchmarks/results/{RESULTS.name}")
     arguments = parser.parse_args()
-    # Before the commands are forked, of which each would import them anew, for some seconds.
-
-    import zoo.run.cell  # noqa: F401
-
+    load_libraries()
     problem = toy(TOYS) if arguments.toy else REAL
     failed = False
     with tempfile.TemporaryDirectory(prefix="zoo-reliability-") as folder:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import logging
 import os
 import signal
@@ -93,6 +94,12 @@ def outputs(folder: Path) -> tuple[str, str]:
 
 
 _OUT, _ERR = "stdout.txt", "stderr.txt"
+
+
+def load_libraries() -> None:
+    """Import what commands need, before they are forked: each would take some seconds for it."""
+    for name in ("sklearn.metrics", "torch._dynamo", "zoo.run.cell"):
+        importlib.import_module(name)
 
 
 def run(

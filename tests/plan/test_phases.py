@@ -331,3 +331,23 @@ def test_a_folder_of_images_has_no_phases_and_a_note_says_so(staged, monkeypatch
     for settings in ({"data.boost": 2}, {"train.phases": "none"}):
         staged(settings, images=Path("there"), note=notes.append)
     assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "epochs"),
+    [
+        ("regress:substructure_mass_fraction", {}, [4, 3, 7]),
+        ("regress:substructure_mass_fraction", {"init": "p4m.modelA"}, []),  # which sees the published masses already
+        ("regress:substructure_mass_fraction", {"init": "p4m.modelA", "train.phases": "mass_scale=4*3, *9"}, [3, 9]),
+        ("anomaly", {}, []),  # it sees no substructure
+    ],
+)
+def test_phases_of_a_budget_hold_where_a_task_learns_to_see_more_at_larger_masses(task, settings, epochs):
+    model = "gconv/p4m_ae" if task == "anomaly" else "gconv/p4m"
+    request = Request(
+        models=[model], data=["modelA"], budget="laptop", device="cpu", task=task, settings=settings, baselines=False
+    )
+    notes = []
+    [cell] = make_plan(load_plugins(environment={}), request, note=notes.append)
+    assert [phase.epochs for phase in cell.phases] == epochs
+    assert any("--set init=p4m.modelA" in note for note in notes) == (task != "anomaly" and "init" not in settings)

@@ -150,7 +150,9 @@ def go(host, recipe, tmp_path, monkeypatch):
     load = queued.registry.load_target
 
     def go(engine, *, of=2, images=IMAGES, retries=2, recipe=recipe, **options):
-        target = lambda spec: (lambda **_: engine) if isinstance(spec, LauncherSpec) else load(spec)  # noqa: E731
+        def target(spec):
+            return (lambda **_: engine) if isinstance(spec, LauncherSpec) else load(spec)
+
         monkeypatch.setattr(queued.registry, "load_target", target)
         launch = Launch(launcher="halls/machines", retries=retries)
         return run_shares(
@@ -190,7 +192,11 @@ def test_the_share_of_a_dead_machine_is_given_out_again_and_nothing_is_made_twic
     go, host, whole, tmp_path, monkeypatch, caplog
 ):
     written, write = [], folder_module.write_shard
-    counting = lambda path, *args, **rest: written.append(path.name) or write(path, *args, **rest)  # noqa: E731
+
+    def counting(path, *args, **rest):
+        written.append(path.name)
+        return write(path, *args, **rest)
+
     monkeypatch.setattr(folder_module, "write_shard", counting)
     engine = Machines(host, ["running", "dies"], ["running", "made"])
     assert go(engine).complete

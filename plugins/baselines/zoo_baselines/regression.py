@@ -29,6 +29,11 @@ class ScalarRegression(nn.Module, ABC):
 
     def __init__(self, outputs: int, *, most_images: int) -> None:
         super().__init__()
+        if outputs % 2 and outputs > 1:
+            raise UsageError(
+                f"The regression on scalars answers Gaussians, 2 numbers for each truth, not {outputs} numbers.",
+                hint="Leave out answer=, or the baselines: --no-baselines",
+            )
         self.targets, self.most_images = max(1, outputs // 2), most_images
         self.outputs = outputs
         for name in ("centre", "log_width"):
