@@ -6,6 +6,7 @@ import gc
 import inspect
 import os
 import signal
+import subprocess
 
 import pytest
 from hosts import remembering
@@ -61,3 +62,12 @@ def surroundings_kept():
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
     os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def forked_commands(request, monkeypatch):
+    """Fork each `python -m zoo` from a process that has loaded torch, except in tests that are marked `cold`."""
+    if not request.node.get_closest_marker("cold"):
+        from warm import Popen
+
+        monkeypatch.setattr(subprocess, "Popen", Popen)

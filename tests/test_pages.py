@@ -52,7 +52,7 @@ def test_commands_of_the_pages_exist_with_their_options(page: Path) -> None:
         assert words[0] != "tune" or {"--study", "--show"} & set(words), "zoo tune needs --study, or --show"
         command: click.Command | None = cli
         while isinstance(command, click.Group):
-            command = command.get_command(click.Context(cli), words.pop(0))
+            command = command.get_command(click.Context(cli, **cli.context_settings), words.pop(0))
         assert command is not None, f"zoo {words}"
         command.make_context("zoo", words)
 

@@ -22,6 +22,7 @@ def problem(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.cold  # the start of a process is interrupted as well
 @pytest.mark.parametrize("job", ["simulate", "bench"])
 def test_interrupted_commands_end_in_the_same_bits(problem, tmp_path, job):
     from interrupt import interruptions

@@ -62,7 +62,7 @@ def zoo(words: list[str]) -> str:
         words += ["--no-baselines", *(["--seeds", "0,1"] if "suite.toml" in words else [])]
         words += ["--dry-run"] if STARTS_JOBS in words else []
     if words[0] == "check":  # tests/testing has its tests; here, the command is one of zoo
-        cli.get_command(click.Context(cli), "check").make_context("check", words[1:])
+        cli.get_command(click.Context(cli, **cli.context_settings), "check").make_context("check", words[1:])
         return ""
     done = CliRunner().invoke(cli, words, catch_exceptions=False)
     assert done.exit_code == 0, f"zoo {shlex.join(words)}\n{done.output}"
@@ -158,7 +158,7 @@ def test_commands_and_names_of_the_page_for_users_of_other_projects_exist() -> N
     for words in commands:
         command = cli
         while isinstance(command, click.Group):
-            command = command.get_command(click.Context(cli), words.pop(0))
+            command = command.get_command(click.Context(cli, **cli.context_settings), words.pop(0))
         assert command is not None
         command.make_context("zoo", words)
     for name in names:

@@ -8,7 +8,8 @@ import pytest
 from zoo.cli import cli
 
 pytestmark = pytest.mark.usefixtures("surroundings")
-COMMANDS = sorted(cli.list_commands(click.Context(cli)))
+ROOT = click.Context(cli, **cli.context_settings)
+COMMANDS = sorted(cli.list_commands(ROOT))
 VERBS = {
     "Add", "Allow", "Average", "Cancel", "Change", "Check", "Choose", "Classify", "Compare", "Compute", "Continue",
     "Draw", "Exclude", "Fit", "Import", "Include", "Keep", "Limit", "List", "Load", "Log", "Make", "Measure",
@@ -29,12 +30,11 @@ def test_help_of_every_command(zoo, command):
 
 @pytest.mark.parametrize("command", ["zoo", *COMMANDS])
 def test_the_help_of_every_option_is_a_sentence_that_begins_with_a_verb(command):
-    context = click.Context(cli)
-    found = list(_with_parts(cli if command == "zoo" else cli.get_command(context, command), command))
+    found = list(_with_parts(cli if command == "zoo" else cli.get_command(ROOT, command), command))
     options = [
         (name, one)
         for name, part in (found[:1] if command == "zoo" else found)
-        for one in part.get_params(click.Context(part, parent=context if part is not cli else None))
+        for one in part.get_params(click.Context(part, parent=ROOT if part is not cli else None))
         if isinstance(one, click.Option)
     ]
     assert options
@@ -45,11 +45,11 @@ def test_the_help_of_every_option_is_a_sentence_that_begins_with_a_verb(command)
 
 @pytest.mark.parametrize("command", ["zoo", *COMMANDS])
 def test_help_fits_80_columns_and_no_short_help_is_cut_off(command):
-    for name, part in _with_parts(cli if command == "zoo" else cli.get_command(click.Context(cli), command), command):
+    for name, part in _with_parts(cli if command == "zoo" else cli.get_command(ROOT, command), command):
         if command == "zoo" and part is not cli:
             continue
         # click keeps the option --help of the first context, with the names that its parent gives.
-        parent = None if part is cli else click.Context(cli)
+        parent = None if part is cli else ROOT
         context = click.Context(part, info_name=name, parent=parent, terminal_width=80)
         text = part.get_help(context)
         assert [line for line in text.splitlines() if len(line) > 80] == []
@@ -67,5 +67,5 @@ def _with_parts(command, name):
 def test_help_lists_the_commands_and_version_is_printed(zoo):
     out, _ = zoo("--help")
     for command in COMMANDS:
-        assert (f"  {command} " in out) != cli.get_command(click.Context(cli), command).hidden
+        assert (f"  {command} " in out) != cli.get_command(ROOT, command).hidden
     assert zoo("--version")[0].startswith("zoo, version ")

@@ -175,7 +175,7 @@ NAMED = {
 def test_every_parameter_that_takes_a_known_name_is_completed(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results" / "studies" / "first").mkdir(parents=True)
-    context = click.Context(cli, info_name="zoo")
+    context = click.Context(cli, **cli.context_settings, info_name="zoo")
     known = [(words, one) for words, one in parameters(cli, context) if one.name in NAMED and words != "new-plugin"]
     assert len(known) > 40
     for words, one in known:

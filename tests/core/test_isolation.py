@@ -199,7 +199,7 @@ def around():
 """
     bad = COMMAND + wrapper.replace("return", "raise RuntimeError('no'); return")
     host = plug(pl_a=COMMAND + wrapper, pl_bad=bad, pl_wrong=COMMAND.replace("click.Command(", "("), pl_b=wrapper)
-    with click.Context(cli, obj=host) as context:
+    with click.Context(cli, **cli.context_settings, obj=host) as context:
         commands = _plugin_commands(context)
     assert (list(commands), commands["shared"].help) == (["pl_a", "shared"], "pl_a")
     assert capsys.readouterr().out == ""

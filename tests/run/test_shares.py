@@ -360,6 +360,7 @@ def test_a_share_that_is_stopped_exits_with_75(go, host, tmp_path, monkeypatch, 
 
 
 @pytest.mark.slow
+@pytest.mark.cold  # it is found by its command
 def test_a_killed_process_is_replaced_and_its_files_stay(tmp_path, monkeypatch, caplog):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     from lost_machines import files_of, processes

@@ -62,6 +62,7 @@ def wait_for(condition, seconds=120.0):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
+@pytest.mark.cold  # cells that are forked have the same parent as the benchmark
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
 def test_no_cell_goes_on_without_its_benchmark(tmp_path, name):
     """`timeout` and a closed terminal end the benchmark alone: its cells are in sessions of their own."""
