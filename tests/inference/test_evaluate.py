@@ -103,6 +103,7 @@ def test_shipped_weights_of_an_earlier_version_are_scored_on_its_definition_and_
     assert trained.about.recipe.dataset_version == 1
     said = _weights_in_words(host, trained.about, detects=False)
     assert "note: trained on images of version 1 of deeplense/modelA; the installed version is 2: " in said
+    assert "mass_scale 4.0, not 1.0 (multiplies every mass of substructure)" in said
     recipe = evaluation_recipe(host, trained)
     wanted = {**trained.about.recipe.params, "conserve_mass": True, "over_sampling": 2, "reference_pixel_scale": None}
     assert recipe.params == wanted

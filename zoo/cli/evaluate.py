@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.complete import COMPLETE
-from zoo.cli.context import host_of, print_json, warn_of_broken
+from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.cli.options import AVERAGE, DEVICE, RUNS_IN
 from zoo.cli.score_table import print_scores
-from zoo.data.about import shown_params
+from zoo.data.about import changed_note, shown_params, version_note
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
 from zoo.plan.overrides import parse_settings
@@ -127,3 +127,7 @@ def _print(host: Host, found: Evaluation | TaskEvaluation) -> None:
         f"{found.recipe.dataset}{turned}\n{shown}"
     )
     print_scores(found, title=title)
+    if old := version_note(dataset, found.recipe.dataset_version):
+        echo(f"note: images {old}", err=True)
+    if changed := changed_note(dataset, found.recipe.params):
+        echo(f"note: these images differ from {found.recipe.dataset} as it is: {changed}", err=True)

@@ -16,7 +16,7 @@ import click
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, rewrite_line
 from zoo.cli.options import AVERAGE, DEVICE, PATH, RUNS_IN
-from zoo.data.about import shown_params, version_note
+from zoo.data.about import changed_note, shown_params, version_note
 from zoo.data.phases import describe_phases
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
@@ -147,10 +147,9 @@ def _weights_in_words(host: Host, about: About, *, detects: bool) -> str:
 
     dataset = datasets_by_id(host).get(about.recipe.dataset)
     shown = ", ".join(shown_params(dataset, about.recipe.params))
-    kind = f" ({shown})" if shown else ""
+    kind = f"{about.recipe.dataset} ({shown})" if shown else about.recipe.dataset
     if about.phases:
         kind += f", with training images of {describe_phases(about.phases)}"
-    old = version_note(dataset, about.recipe.dataset_version)
     calibrated = ""
     if about.temperature is not None:
         calibrated = f"\nProbabilities are calibrated on its validation images: temperature {about.temperature:.3g}."
@@ -161,8 +160,13 @@ def _weights_in_words(host: Host, about: About, *, detects: bool) -> str:
             "\nwarning: these weights have no detector of images unlike the training images: every image gets one of "
             "the classes, also an image of noise or of a galaxy"
         )
-    return f"{about.model} trained on {about.recipe.dataset}{kind}. Run `zoo evaluate` for its scores.{calibrated}" + (
-        f"\nnote: trained on images {old}" if old else ""
+    notes = ""
+    if old := version_note(dataset, about.recipe.dataset_version):
+        notes += f"\nnote: trained on images {old}"
+    if changed := changed_note(dataset, about.recipe.params):
+        notes += f"\nnote: trained on images that differ from {about.recipe.dataset} as it is: {changed}"
+    return (
+        f"{about.model} trained on {about.recipe.dataset}{kind}. Run `zoo evaluate` for its scores.{calibrated}{notes}"
     )
 
 

@@ -31,6 +31,23 @@ def shown_params(dataset: DatasetSpec | None, params: Mapping[str, Any]) -> list
     return [f"{name} {value}" for name, value in params.items() if value != dataset.params.get(name)]
 
 
+def changed_note(dataset: DatasetSpec | None, params: Mapping[str, Any]) -> str:
+    """Return how images differ from those of the data set as it is, in parameters that a reader must know; "" if not.
+
+    Args:
+        dataset: Spec of the data set; None where its plugin is not installed.
+        params: Parameters of the images.
+    """
+    if dataset is None:
+        return ""
+    changed = []
+    for name in dataset.shown or dataset.params:
+        if name in params and params[name] != dataset.params[name]:
+            meaning = dataset.meanings.get(name)
+            changed.append(f"{name} {params[name]}, not {dataset.params[name]}" + (f" ({meaning})" if meaning else ""))
+    return "; ".join(changed)
+
+
 def budget_note(budget: str, dataset: DatasetSpec | None) -> str:
     """Return what a reader must know of a budget to judge scores on a data set; "" for an unknown budget."""
     own = dataset.budget_notes.get(budget) if dataset is not None else None
