@@ -165,9 +165,7 @@ def _weights_in_words(host: Host, about: About, *, detects: bool) -> str:
         notes += f"\nnote: trained on images {old}"
     if changed := changed_note(dataset, about.recipe.params):
         notes += f"\nnote: trained on images that differ from {about.recipe.dataset} as it is: {changed}"
-    return (
-        f"{about.model} trained on {about.recipe.dataset}{kind}. Run `zoo evaluate` for its scores.{calibrated}{notes}"
-    )
+    return f"{about.model} trained on {kind}. Run `zoo evaluate` for its scores.{calibrated}{notes}"
 
 
 _INTERVALS, _INTERVAL = ("68 %", "95 %"), len("0.012345 to 0.012345")
