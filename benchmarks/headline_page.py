@@ -74,7 +74,9 @@ times (in the record) cannot be compared. Speed is compared side by side in
 def make_page(runs: Sequence[Run]) -> str:
     """Return docs/results.md."""
     table = [run for run in runs if run.part == "table"]
-    budgets = sorted({(run.cell.budget, budget_note(run.cell.budget, dataset_of(run))) for run in table})
+    budgets = sorted(
+        {(run.cell.budget, budget_note(run.cell.budget, dataset_of(run), run.cell.recipe.params)) for run in table}
+    )
     at_paper = {name_of(run.cell) for run in table if run.cell.budget == "paper" and full_size(run.cell)}
     missing = [data for data in PUBLISHED if data not in at_paper]
     parts = [

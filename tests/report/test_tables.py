@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import reportdata
 from msgspec.structs import replace
 
+from zoo.data.about import budget_note
 from zoo.data.phases import Phase
 from zoo.report.tables import make_tables, to_markdown
 from zoo.results.store import plain_result, result_from
@@ -218,3 +220,14 @@ def test_what_a_network_that_fits_itself_notes_stands_below_the_table():
     noted = replace(good(0.9, model="toyzoo/fits", seed=4), fit_notes=("2 of 9 images could not be fitted.",))
     [table] = make_tables([noted, good(0.8, model="toyzoo/other")], datasets=reportdata.DATASETS)
     assert "toyzoo/fits, seed 4: 2 of 9 images could not be fitted." in table.notes
+
+
+def test_the_note_of_a_budget_is_left_out_where_its_images_were_changed():
+    small = {"image_size": 64, "rays": 2}
+    dataset = dataclasses.replace(
+        reportdata.STRIPES, params={"image_size": 99, "rays": 1}, budgets={"laptop": small}, shown=("image_size",)
+    )
+    images = [small, {**small, "rays": 1}, {**small, "image_size": 99}]
+    said = [budget_note("laptop", dataset, params) for params in images]
+    assert [text.endswith("; stripes four times as wide") for text in said] == [True, True, False]
+    assert all("laptop-size" in text for text in said)

@@ -66,7 +66,7 @@ def print_plan(
     if minutes and (left := sum(minutes.get(cell.run_id, 0.0) for cell in cells if cell.run_id not in there)):
         out.print(f"about {counted(round(left), 'minute')} for the cells with a stated time")
     if first.budget == "smoke" or any(cell.recipe.simulator is not None for cell in cells):
-        out.print(budget_note(first.budget, datasets_by_id(host).get(first.data)), style="dim")
+        out.print(budget_note(first.budget, datasets_by_id(host).get(first.data), first.recipe.params), style="dim")
     if any(cell.phases_from for cell in cells):
         out.print("to train without the phases of the budget: --set train.phases=none", style="dim")
     if alone := dict.fromkeys(cell.model for cell in cells if cell.fits_itself):

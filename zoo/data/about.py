@@ -48,9 +48,20 @@ def changed_note(dataset: DatasetSpec | None, params: Mapping[str, Any]) -> str:
     return "; ".join(changed)
 
 
-def budget_note(budget: str, dataset: DatasetSpec | None) -> str:
-    """Return what a reader must know of a budget to judge scores on a data set; "" for an unknown budget."""
-    own = dataset.budget_notes.get(budget) if dataset is not None else None
+def budget_note(budget: str, dataset: DatasetSpec | None, params: Mapping[str, Any]) -> str:
+    """Return what a reader must know of a budget to judge scores on a data set; "" for an unknown budget.
+
+    Args:
+        budget: Name of the budget.
+        dataset: Spec of the data set; None where its plugin is not installed.
+        params: Parameters of the images. The data set's own note describes those of the budget: it is left out where
+            a parameter that a reader must know has another value.
+    """
+    own = ""
+    if dataset is not None:
+        values = dataset.budgets.get(budget, {})
+        changed = any(params.get(name) != value for name, value in values.items() if name in dataset.shown)
+        own = "" if changed else dataset.budget_notes.get(budget, "")
     return "; ".join(filter(None, (BUDGETS[budget].note if budget in BUDGETS else "", own)))
 
 

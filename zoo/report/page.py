@@ -154,6 +154,7 @@ def _section(
     """Return the values of one problem for the template."""
     cell = problem.results[0].cell
     recipe = cell.recipe
+    size = budget_note(cell.budget, dataset, recipe.params)
     old = version_note(dataset, recipe.dataset_version)
     sizes = split_sizes(next((each for each in problem.results if each.status == "ok"), problem.results[0]))
     about = [
@@ -169,7 +170,7 @@ def _section(
         "name": name,
         "anchor": anchor,
         "about": about,
-        "note": "; ".join(filter(None, (budget_note(cell.budget, dataset), f"images {old}" if old else ""))),
+        "note": "; ".join(filter(None, (size, f"images {old}" if old else ""))),
         "results": _results(problem, dataset, twins, tasks) if problem.variants else None,
         "failed": [result for result in problem.results if result.status != "ok"],
     }

@@ -106,7 +106,7 @@ def _table(
         for result in sorted(good, key=lambda result: -result.test.headline.rank)
     ]
     rows += [_failed_row(result, columns, score=areas[-1].heading) for result in bad]
-    notes = list(filter(None, [budget_note(cell.budget, dataset)]))
+    notes = list(filter(None, [budget_note(cell.budget, dataset, cell.recipe.params)]))
     if old := version_note(dataset, cell.recipe.dataset_version):
         notes.append(f"Images {old}")
     notes += [*standing.footnotes, *result_notes(good), *training_notes(good, dataset)]

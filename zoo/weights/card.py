@@ -51,7 +51,7 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
     model, data = _spec(host, ModelSpec, about.model), _spec(host, DatasetSpec, about.recipe.dataset)
     sizes = split_sizes(result)
     hardware = result.environment.gpu if result.device.startswith("cuda") else result.environment.processor
-    note = budget_note(cell.budget, data) if cell.budget != "paper" else ""
+    note = budget_note(cell.budget, data, recipe.params) if cell.budget != "paper" else ""
     settings = {key: value for key, value in cell.training.items() if key not in _CHANGED_ONLY or value}
     return _template().render(
         front_matter=_front_matter(result, header, licence),

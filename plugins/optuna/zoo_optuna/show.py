@@ -130,7 +130,7 @@ def print_plan(host: Host, definition: Definition, folder: Path) -> None:
         out.print(f"  {name}: {text}")
     if definition.settings:
         out.print(f"  fixed: {written(definition.settings)}")
-    note = budget_note(cell.budget, datasets_by_id(host).get(cell.data))
+    note = budget_note(cell.budget, datasets_by_id(host).get(cell.data), cell.recipe.params)
     out.print(f"{note}; the test split is not opened; {folder}", style="dim")
 
 
