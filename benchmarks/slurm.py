@@ -1,11 +1,11 @@
 """Try the launcher of Slurm on a real Slurm of this machine, and record what happened.
 
 A cluster of two nodes is started by plugins/submitit/tests/slurm_here.sh (as root, with Slurm's packages installed).
-The conformance check of launchers runs on it. Then a suite of 24 smoke cells of toy networks is submitted; one of them
+The conformance check of launchers runs on it, and one network is trained on both nodes. Then a suite of 24 smoke cells of toy networks is submitted; one of them
 trains longer than its time limit. A node is killed under its cells, the command is ended as by a closed terminal and
 started again, and the results are compared with those of a local run.
 
-    uv run python benchmarks/slurm.py [--write] [--parts kit submission stops suite] [--local STORE]
+    uv run python benchmarks/slurm.py [--write] [--parts kit submission stops nodes suite] [--local STORE]
 
 --write records the figures in benchmarks/results/launchers.md.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -29,7 +30,7 @@ from launcher_suite import NETWORKS, SUITE, TOYS, record, same, wait
 
 ROOT = Path(__file__).parents[1]
 CLUSTER = ROOT / "plugins" / "submitit" / "tests" / "slurm_here.sh"
-PARTS = ("kit", "submission", "stops", "suite")
+PARTS = ("kit", "submission", "stops", "nodes", "suite")
 COUNTED = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
 SLURM = ("minutes=30", "signal_seconds=1620", "cpus=1", "poll_seconds=5")
 KIT = """
@@ -95,6 +96,8 @@ def main() -> None:
             figures += submission(folder, arguments.jobs)
         if "stops" in arguments.parts:
             figures += stops(folder)
+        if "nodes" in arguments.parts:
+            figures += nodes(folder)
         if "suite" in arguments.parts:
             figures += suite(folder, arguments.local)
     page = "\n".join(f"| {name} | {value} |" for name, value in figures)
@@ -169,6 +172,21 @@ def stops(folder: Path) -> list[tuple[str, str]]:
     return figures
 
 
+def nodes(folder: Path) -> list[tuple[str, str]]:
+    """Return how a network that is trained on two nodes compares with one that one process trains."""
+    bench = [sys.executable, "-m", "zoo", "--plugin", str(TOYS), "bench", "--model", "toyzoo/tiny", "--data"]
+    bench += ["toyzoo/stripes", "--budget", "smoke", "--device", "cpu", "--json"]
+    launch = ["--num-nodes", "2", "--launcher", "slurm", "--launcher-set", "cpus=1", "--launcher-set", "minutes=10"]
+    found = []
+    for name, more in (("one", []), ("two", launch)):
+        done = subprocess.run(
+            [*bench, "--store", str(folder / name), *more], stdout=subprocess.PIPE, text=True, check=True
+        )
+        found.append(json.loads(done.stdout)[0])
+    (one, one_auc), (two, two_auc) = ((run["cost"]["processes"], run["test"]["auc"]["macro"]) for run in found)
+    return [("one network on two nodes", f"{two} processes, macro AUC {two_auc:.4f}; {one} process: {one_auc:.4f}")]
+
+
 def suite(folder: Path, local: Path | None) -> list[tuple[str, str]]:
     """Return what became of 24 cells on a cluster that misbehaves."""
     (folder / "cells.py").write_text(NETWORKS)
@@ -209,7 +227,7 @@ def suite(folder: Path, local: Path | None) -> list[tuple[str, str]]:
     restarts = {row[0]: int(row[2]) for row in rows}
     slow = next(there.glob("*/cells.n05/*/log.txt")).read_text()
     return [
-        ("suite", f"{len(rows)} cells in {count('sbatch') - count_tests(folder, before)} array"),
+        ("suite", f"{size_of_array(there)} cells in {count('sbatch') - count_tests(folder, before)} array"),
         (
             "killed node",
             f"cells under it: {len(lost)}; jobs that Slurm started again: {sum(map(bool, restarts.values()))}",
@@ -231,6 +249,12 @@ def count_tests(folder: Path, before: dict[str, int]) -> int:
 def array_of(store: Path) -> str:
     """Return the id of the array whose files are in a store."""
     return next((store / "submitit").glob("*_submission.sh")).name.partition("_")[0]
+
+
+def size_of_array(store: Path) -> int:
+    """Return how many jobs the array has whose files are in a store: Slurm forgets those that have ended."""
+    script = next((store / "submitit").glob("*_submission.sh")).read_text()
+    return int(re.search(r"--array=0-(\d+)", script)[1]) + 1
 
 
 def running(node: str) -> list[str]:
