@@ -1,9 +1,9 @@
 """Try the launcher of Slurm on a real Slurm of this machine, and record what happened.
 
 A cluster of two nodes is started by plugins/submitit/tests/slurm_here.sh (as root, with Slurm's packages installed).
-The conformance check of launchers runs on it, and one network is trained on both nodes. Then a suite of 24 smoke cells of toy networks is submitted; one of them
-trains longer than its time limit. A node is killed under its cells, the command is ended as by a closed terminal and
-started again, and the results are compared with those of a local run.
+The conformance check of launchers runs on it, and one network is trained on both nodes. Then a suite of 24 smoke cells
+of toy networks is submitted; one of them trains longer than its time limit. A node is killed under its cells, the
+command is ended as by a closed terminal and started again, and the results are compared with those of a local run.
 
     uv run python benchmarks/slurm.py [--write] [--parts kit submission stops nodes suite] [--local STORE]
 
