@@ -261,8 +261,9 @@ def test_truths_that_a_fit_cannot_have_are_refused_by_the_plan_and_a_wildcard_le
     if not words:
         assert [cell.hparams for cell in plan(host, spec.id, data="toysky/discs")] == [{"names": truths}]
         return
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=words) as refused:
         plan(host, spec.id, data="toysky/discs")
+    assert "colour" in str(refused.value.hint) or truths == "colour"
     assert spec.id not in {cell.model for cell in plan(host, "ownfits/*", data="toysky/discs")}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
@@ -92,24 +92,35 @@ def check_truths(
     """
     for key in model.truths:
         names = hparams[key]
-        hint = f"""For example: --set 'model.{key}=["shear"]'"""
         if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
-            raise UsageError(f"{key}={names!r} of {model.id} must be a list of names of stored truths.", hint=hint)
-        import numpy as np
+            raise UsageError(
+                f"{key}={names!r} of {model.id} must be a list of names of stored truths.",
+                hint=f"""For example: --set 'model.{key}=["shear"]'""",
+            )
+        if not _differing(names, scenes, question=question, data=data):
+            from zoo.data.targets import truth_names
+            from zoo.data.truth import truth_arrays
 
-        from zoo.data.targets import target_values
-        from zoo.data.truth import truth_arrays
-
-        values = target_values(names, parameters=scenes.parameters, truth=truth_arrays(scenes), data=data)
-        seen = values[np.isin(question.labels(scenes.label), question.allowed)]
-        if not any(
-            np.ptp(known) > 1e-9 * abs(known[0]) for column in seen.T if len(known := column[~np.isnan(column)])
-        ):
+            known = truth_names(scenes.parameters, truth_arrays(scenes))
+            others = _differing(known, scenes, question=question, data=data)
             raise UsageError(
                 f"{', '.join(names)}: each is undefined, or the same, for all images of {data} that {model.id} may be "
                 "trained on.",
-                hint=hint,
+                hint=f"Those that differ: {', '.join(others)}" if others else "No other stored truth differs, either.",
             )
+
+
+def _differing(names: Sequence[str], scenes: Scenes, *, question: Question, data: str) -> list[str]:
+    """Return the truths that are not the same for all scenes that may be trained on."""
+    import numpy as np
+
+    from zoo.data.targets import target_values
+    from zoo.data.truth import truth_arrays
+
+    values = target_values(names, parameters=scenes.parameters, truth=truth_arrays(scenes), data=data)
+    seen = values[np.isin(question.labels(scenes.label), question.allowed)]
+    known = {name: column[np.isfinite(column)] for name, column in zip(names, seen.T, strict=True)}
+    return [name for name, some in known.items() if len(some) and np.ptp(some) > 1e-9 * abs(some[0])]
 
 
 def find_part(host: Host, name: str, value: Any) -> Spec:

@@ -196,6 +196,7 @@ def test_a_fit_to_one_image_is_refused(rings, name):
         build(name, most_images=1).fit_splits(splits_of(rings(4)))
 
 
+@pytest.mark.slow
 def test_truths_are_estimated_and_those_without_a_difference_are_left_out(rings):
     method = build("mahalanobis_truths", passes=12)
     method.fit_splits(splits_of(rings(256), val=rings(64, seed=1)))
