@@ -51,6 +51,7 @@ PUBLIC_MODULES = (
     "zoo.results.schema",
     "zoo.results.store",
     "zoo.run.launcher",
+    "zoo.scores.distributions",
     "zoo.scores.scalars",
     "zoo.specs",
     "zoo.targets",

@@ -60,6 +60,8 @@ class ModelSpec(Spec):
             device. Small networks train several times as fast. Not for networks with a loss of their own.
         fits_itself: Whether the module has a method `fit_splits` (`zoo.models.own_fit`), which replaces the training
             loop. No training setting applies to it then.
+        truths: Hyper-parameters of a network that fits itself, whose values are lists of names of stored truths; its
+            fit reads them (`zoo.models.own_fit.ImagesToFit.truths`).
         tasks: Names of the tasks that it answers, such as "classify" and "anomaly"; a task of a plugin by its full id.
     """
 
@@ -79,6 +81,7 @@ class ModelSpec(Spec):
     bf16_devices: tuple[str, ...] = BF16_DEVICES
     cuda_graphs: bool = False
     fits_itself: bool = False
+    truths: tuple[str, ...] = ()
     tasks: tuple[str, ...] = (CLASSIFY,)
 
     def __post_init__(self) -> None:
@@ -90,6 +93,10 @@ class ModelSpec(Spec):
             raise ValueError(f"{self.id}: bf16_devices has {wrong[0]!r}; known are {allowed}")
         if self.fits_itself and self.training:
             raise ValueError(f"{self.id}: it fits itself, so it cannot have training settings")
+        if self.truths and not self.fits_itself:
+            raise ValueError(f"{self.id}: truths are those of a fit; it does not state fits_itself=True")
+        if unknown := [name for name in self.truths if name not in self.defaults]:
+            raise ValueError(f"{self.id}: truths name {unknown[0]!r}, which is not one of its defaults")
         if unknown := [name for name in self.paths if name not in self.defaults]:
             raise ValueError(f"{self.id}: paths name {unknown[0]!r}, which is not one of its defaults")
         if self.equivariance not in (None, *EQUIVARIANCES):

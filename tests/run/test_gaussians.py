@@ -89,3 +89,10 @@ def test_a_file_is_scored_as_a_run_is(tmp_path, monkeypatch):
     assert found.test.measures["mae"].value == pytest.approx(0.1, abs=1e-5)
     assert found.test.measures["coverage_95"].value == 1.0
     assert found.data.trained_on == ("a", "b")
+    for form in ("quantiles", "flow"):  # a task with other answers takes the same file
+        other = score_file(
+            host, path, data="toysky/discs", budget="smoke", settings=settings, device="cpu", name=form,
+            task=f"{TASK},answer={form}", folder=tmp_path / "store",
+        )  # fmt: skip
+        assert other.test.measures["crps"].value == pytest.approx(found.test.measures["crps"].value, rel=0.05)
+        assert other.test.measures["coverage_95"].value == 1.0

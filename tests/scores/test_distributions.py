@@ -33,7 +33,19 @@ def as_flow(answers, *, shape=0.0):
 
 def in_form(form, answers):
     """Return Gaussian predictions in another form."""
-    return {"gaussian": lambda given: given, "quantiles": as_quantiles, "flow": as_flow}[form.name](answers)
+    return form.of_gaussian(*torch.from_numpy(answers).unbind(-1)).numpy()
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=list(FORMS))
+def test_gaussians_in_every_form_have_the_quantiles_of_the_normal_distribution(form):
+    answers, _ = predictions(50)
+    found = in_form(form, answers)
+    assert found.shape == (50, 1, form.columns)
+    mean, width = answers[..., 0], np.exp(answers[..., 1])
+    assert form.middle(found) == pytest.approx(mean)
+    for level in (0.68, 0.95):
+        low, high = norm.interval(level, mean, width)
+        assert np.array(form.interval(found, level)) == pytest.approx(np.array([low, high]))
 
 
 @pytest.mark.parametrize(("mean", "width", "truth"), [(0, 1, 0.3), (2, 0.5, -1.0), (-1, 3, 4.0)])

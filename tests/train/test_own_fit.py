@@ -16,9 +16,11 @@ import zoo
 from zoo import registry
 from zoo.cli.watch import describe
 from zoo.data.open import Dataset
+from zoo.data.question import all_classes
 from zoo.errors import DataError, Interrupted, UsageError
 from zoo.host import load_plugins
 from zoo.models.load import load_weights
+from zoo.models.own_fit import ImagesToFit
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.plan.unchanged import check_unchanged
@@ -27,8 +29,9 @@ from zoo.results import store
 from zoo.results.cell import Cell
 from zoo.run import cell as cell_module
 from zoo.run.cell import run_cell
-from zoo.specs import ModelSpec
+from zoo.specs import DatasetSpec, ModelSpec
 from zoo.testing import ConformanceError, Options, check, require_passed
+from zoo.testing.toys import with_toys
 from zoo.train import fit as fit_module
 from zoo.train.own_fit import fit_notes
 from zoo.train.team import check_batches
@@ -222,3 +225,49 @@ def test_the_notes_of_a_fit_are_texts_and_cannot_end_a_run(method, expected):
     if method is not None:
         network.fit_notes = method
     assert fit_notes(network, name="toy/network") == expected
+
+
+def test_a_fit_reads_truths_of_the_images_that_it_may_be_trained_on(host, tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    [cell] = plan(host, "ownfits/nearest", data="toysky/discs")
+    whole = Dataset(host, cell.recipe, cell.sizes).split("train")
+    normal = replace(all_classes(registry.find(host, DatasetSpec, "toysky/discs")), trained_on=(1,))
+    images = ImagesToFit(normal.apply(whole), device=torch.device("cpu"))
+    truths = images.truths(["colour", "sersic.effective_radius"])
+    own = whole.labels == 1
+    assert images.ids == tuple(np.array(whole.ids)[own])
+    assert truths[:, 0].tolist() == pytest.approx(whole.parameters["colour"][own].tolist())
+    with pytest.raises(UsageError, match="No truth 'label'"):
+        images.truths(["label"])
+
+
+@pytest.mark.parametrize(
+    ("truths", "words"),
+    [
+        (["colour"], ""),
+        (["color"], "No truth 'color' is stored.*Did you mean 'colour'"),
+        (["sersic.x"], "changes when an image is turned"),
+        (["halo.einstein_radius"], "undefined, or the same, for all images of toysky/discs"),
+        ("colour", "must be a list of names"),
+    ],
+)
+def test_truths_that_a_fit_cannot_have_are_refused_by_the_plan_and_a_wildcard_leaves_the_network_out(
+    host, truths, words
+):
+    spec = ModelSpec(
+        id="ownfits/truthful", target="ownfits:nearest", fits_itself=True, truths=("names",), defaults={"names": truths}
+    )
+    host = with_toys(host, spec)
+    if not words:
+        assert [cell.hparams for cell in plan(host, spec.id, data="toysky/discs")] == [{"names": truths}]
+        return
+    with pytest.raises(UsageError, match=words) as refused:
+        plan(host, spec.id, data="toysky/discs")
+    assert "colour" in str(refused.value.hint) or truths == "colour"
+    assert spec.id not in {cell.model for cell in plan(host, "ownfits/*", data="toysky/discs")}
+
+
+@pytest.mark.parametrize("wrong", [{"truths": ("mass",)}, {"truths": ("names",), "fits_itself": False}])
+def test_a_spec_states_truths_of_its_own_fit_only(wrong):
+    with pytest.raises(ValueError, match="truths"):
+        ModelSpec(**{"id": "a/b", "target": "a:b", "fits_itself": True, "defaults": {"names": ["x"]}, **wrong})

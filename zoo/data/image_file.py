@@ -165,7 +165,8 @@ def content_of(value: Any) -> Content:
     """Return the array of numbers in a value, and a number that is stored with it.
 
     Args:
-        value: Array of numbers; [image, number]; the rows or pixels of an image; or a list of images of one size.
+        value: Array of numbers; [image, number]; the rows or pixels of an image, the rows with a number behind them or
+            without; or a list of images of one size.
 
     Raises:
         Unreadable: The value is larger than the limit.
@@ -193,6 +194,12 @@ def _image_and_number(value: Any) -> tuple[Any, float | None]:
         return _image_and_number(value[0])
     if pair and len(value) == 2 and isinstance(value[0], list | np.ndarray) and np.isscalar(value[1]):
         return value[0], _number(value[1])
+    if pair and len(value) > LEAST_SIDE and isinstance(value[0], list | np.ndarray):
+        last = value[-1]
+        if isinstance(last, list | np.ndarray) and np.size(last) == 1 < np.size(value[0]):
+            last = np.asarray(last).flat[0]
+        if np.isscalar(last):
+            return value[:-1], _number(last)
     return value, None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zoo.data.loader import Batches
 from zoo.data.split import Split
+from zoo.data.targets import target_values
 from zoo.data.truth import UNKNOWN, CommonTruth
 from zoo.errors import TrainingError
 from zoo.lensing.instrument import Instrument
@@ -35,6 +36,7 @@ class ImagesToFit:
         self.image_shape = split.image_shape
         """Channels, height, width."""
         self._batches = Batches(split, device=device)
+        self._parameters, self._truth = split.parameters, split.truth
         self.labels: Tensor = self._batches.labels
         """[N] labels on the device."""
         self.resident = self._batches.resident
@@ -50,6 +52,19 @@ class ImagesToFit:
             size: Number of images in a batch; the last one may be smaller.
         """
         return self._batches.batches(size)
+
+    def truths(self, names: Sequence[str]) -> Tensor:
+        """Return stored truths [N, T] of these images on the device, NaN where one is undefined.
+
+        Args:
+            names: T names, as `--task regress:NAME` takes them. A spec states the hyper-parameter that holds them
+                (`ModelSpec.truths`), so that unknown names are refused before anything is simulated.
+
+        Raises:
+            UsageError: No such truth is stored, or it changes when the image is turned.
+        """
+        values = target_values(names, parameters=self._parameters, truth=self._truth)
+        return torch.from_numpy(values).float().to(self.labels.device)
 
 
 class FitProgress(Protocol):

@@ -24,13 +24,13 @@ from zoo.plan.overrides import (
     hparam,
     of_training_images,
 )
-from zoo.plan.parts import check_auxiliary, part_ids, resolve_parts
+from zoo.plan.parts import check_auxiliary, check_truths, part_ids, resolve_parts
 from zoo.plan.phases import budget_phases_of, make_phases, phases_epochs
 from zoo.plan.problem import benchmark_recipe, numbers_of_images
 from zoo.plan.recipes import recipe_of_folder, try_population
 from zoo.plan.request import Request
 from zoo.plan.settings import SETTING_NAMES, TrainingSettings
-from zoo.plan.tasks import answering, rule_of
+from zoo.plan.tasks import answering, is_named, rule_of
 from zoo.plurals import counted
 from zoo.results.cell import Cell
 from zoo.specs import DatasetSpec, ModelSpec
@@ -157,6 +157,14 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                 )
             mine = {**settings, **own_settings[model.id]}
             hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}
+            try:
+                if scenes is not None:
+                    check_truths(model, hparams, scenes, question=task.question, data=dataset.id)
+            except UsageError as error:
+                if is_named(model, request):
+                    raise
+                note(f"{model.id} is left out of {dataset.id}: {error}")
+                continue
             hparams, content = pin_paths(hparams, model.paths)
             # A network that fits itself is built for the image alone.
             mine_of_images = recipe.of_image_alone if model.fits_itself else recipe

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.errors import UsageError, nearest
 from zoo.plan.settings import BUILT_IN, TrainingSettings
-from zoo.specs import AugmentationSpec, LossSpec, OptimizerSpec, Spec
+from zoo.specs import AugmentationSpec, LossSpec, ModelSpec, OptimizerSpec, Spec
 
 if TYPE_CHECKING:
+    from zoo.data.question import Question
     from zoo.host import Host
     from zoo.lensing.scenes import Scenes
 
@@ -71,6 +72,55 @@ def check_auxiliary(settings: TrainingSettings, scenes: Scenes | None, *, data: 
         from zoo.data.truth import truth_arrays
 
         target_values(settings.auxiliary_names, parameters=scenes.parameters, truth=truth_arrays(scenes), data=data)
+
+
+def check_truths(
+    model: ModelSpec, hparams: Mapping[str, Any], scenes: Scenes, *, question: Question, data: str
+) -> None:
+    """Refuse truths for a network's own fit from which it could learn nothing.
+
+    Args:
+        model: Spec of the network.
+        hparams: Its hyper-parameters.
+        scenes: Some scenes of the data set.
+        question: Labels, and the images that may be trained on.
+        data: Id of the data set.
+
+    Raises:
+        UsageError: A hyper-parameter is not a list of names; or a truth is not stored or turns with the image; or each
+            is undefined, or the same, for all images that may be trained on.
+    """
+    for key in model.truths:
+        names = hparams[key]
+        if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+            raise UsageError(
+                f"{key}={names!r} of {model.id} must be a list of names of stored truths.",
+                hint=f"""For example: --set 'model.{key}=["shear"]'""",
+            )
+        if not _differing(names, scenes, question=question, data=data):
+            from zoo.data.targets import truth_names
+            from zoo.data.truth import truth_arrays
+
+            known = truth_names(scenes.parameters, truth_arrays(scenes))
+            others = _differing(known, scenes, question=question, data=data)
+            raise UsageError(
+                f"{', '.join(names)}: each is undefined, or the same, for all images of {data} that {model.id} may be "
+                "trained on.",
+                hint=f"Those that differ: {', '.join(others)}" if others else "No other stored truth differs, either.",
+            )
+
+
+def _differing(names: Sequence[str], scenes: Scenes, *, question: Question, data: str) -> list[str]:
+    """Return the truths that are not the same for all scenes that may be trained on."""
+    import numpy as np
+
+    from zoo.data.targets import target_values
+    from zoo.data.truth import truth_arrays
+
+    values = target_values(names, parameters=scenes.parameters, truth=truth_arrays(scenes), data=data)
+    seen = values[np.isin(question.labels(scenes.label), question.allowed)]
+    known = {name: column[np.isfinite(column)] for name, column in zip(names, seen.T, strict=True)}
+    return [name for name, some in known.items() if len(some) and np.ptp(some) > 1e-9 * abs(some[0])]
 
 
 def find_part(host: Host, name: str, value: Any) -> Spec:

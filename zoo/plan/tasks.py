@@ -35,15 +35,20 @@ def answering(
         UsageError: A model that is named answers other tasks only, or none of the models answers this one.
     """
     wrong = [model for model in models if not answers(model, asked.spec)]
-    patterns = [part.strip() for text in request.models for part in text.split(",")]
-    named = [name.lower() for name in patterns if name and not registry.is_pattern(name)]
     right = [model for model in models if model not in wrong]
-    refused = [model for model in wrong if model.id.lower() in named or model.name.lower() in named]
+    refused = [model for model in wrong if is_named(model, request)]
     if refused or not right:
         raise _refusal(host, (refused or wrong)[0], asked)
     if wrong:
         note(f"left out, because they answer other tasks than {asked.name}: {', '.join(model.id for model in wrong)}")
     return right
+
+
+def is_named(model: ModelSpec, request: Request) -> bool:
+    """Whether a request names a model, and not only by a wildcard."""
+    patterns = [part.strip() for text in request.models for part in text.split(",")]
+    named = [name.lower() for name in patterns if name and not registry.is_pattern(name)]
+    return model.id.lower() in named or model.name.lower() in named
 
 
 def _refusal(host: Host, model: ModelSpec, asked: Asked) -> UsageError:

@@ -14,7 +14,7 @@ from zoo.errors import DataError
 from zoo.paths import parse_json
 from zoo.plurals import counted
 from zoo.report import charts
-from zoo.report.columns import COSTS, SETTINGS, SPEEDS, measured_columns, score_columns
+from zoo.report.columns import COSTS, SETTINGS, SPEEDS, measured_columns, score_columns, with_numbers
 from zoo.report.figures import rows_address, words
 from zoo.report.svg import SERIES, series_class
 from zoo.report.thumbnails import data_address, residual_address
@@ -40,10 +40,10 @@ def score_table(
     limits = (min(value.low for value in estimates), max(value.high for value in estimates))
     limits = limits if limits[1] > limits[0] else (0.0, 1.0)
     # The areas of two classes are one number.
-    scores = score_columns([result for variant in variants for result in variant.results])[:-1]
+    results = [result for variant in variants for result in variant.results]
+    scores = score_columns(results)[:-1]
     areas = len(classes) > 2 or not isinstance(variants[0].results[0].test, Scores)
-    measured = measured_columns([result for variant in variants for result in variant.results])
-    columns = [*measured, *COSTS, *SETTINGS, *SPEEDS]
+    columns = [*measured_columns(results), *with_numbers([*COSTS, *SETTINGS, *SPEEDS], results)]
     headings = [
         "model", "seeds", variants[0].label if areas else "AUC", "95 %",
         *(column.heading.removeprefix("AUC ") for column in scores),

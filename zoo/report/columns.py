@@ -20,7 +20,6 @@ class Column:
         heading: Heading of the column.
         value: Number of a run; NaN where it is unknown.
         text: Number for a reader.
-        optional: Whether the column is left out where no run has the number.
         of_classes: Whether the column is of classification only.
         interval: 95 % interval of the number of a run, shown beside it; None for a number without one.
     """
@@ -28,7 +27,6 @@ class Column:
     heading: str
     value: Callable[[Finished], float]
     text: Callable[[float], str]
-    optional: bool = False
     of_classes: bool = False
     interval: Callable[[Finished], Interval | None] | None = None
 
@@ -118,13 +116,11 @@ MEASURED = (
         heading=FRESH,
         value=lambda result: result.fresh.scores.headline.value if result.fresh else math.nan,
         text="{:.4f}".format,
-        optional=True,
     ),
     Column(
         heading="test - fresh",
         value=lambda result: result.fresh.difference if result.fresh else math.nan,
         text="{:+.4f}".format,
-        optional=True,
         interval=lambda result: result.fresh.interval if result.fresh else None,
     ),
     Column(
@@ -141,13 +137,11 @@ MEASURED = (
         heading="calibrated log loss",
         value=lambda result: result.calibration.log_loss if result.calibration else math.nan,
         text="{:.3f}".format,
-        optional=True,
     ),
     Column(
         heading="calibrated error",
         value=lambda result: result.calibration.ece if result.calibration else math.nan,
         text="{:.3f}".format,
-        optional=True,
     ),
     Column(heading="equivariance error", value=_measured(lambda found: found.square.error), text=_ERROR),
     Column(heading="class flips", value=_measured(lambda found: found.square.flips), text=_SHARE, of_classes=True),
@@ -155,15 +149,13 @@ MEASURED = (
         heading="own group",
         value=_measured(lambda found: found.declared.error if found.declared else None),
         text=_ERROR,
-        optional=True,
     ),
-    Column(heading="at 17 deg", value=_at("17"), text=_ERROR, optional=True),
-    Column(heading="at 45 deg", value=_at("45"), text=_ERROR, optional=True),
+    Column(heading="at 17 deg", value=_at("17"), text=_ERROR),
+    Column(heading="at 45 deg", value=_at("45"), text=_ERROR),
     Column(
         heading="other angles",
         value=_measured(lambda found: found.rotations.error if found.rotations else None),
         text=_ERROR,
-        optional=True,
     ),
 )
 """Scores and equivariance, in their order."""
@@ -216,14 +208,15 @@ SPEEDS = (
 
 
 def measured_columns(results: Sequence[Finished]) -> list[Column]:
-    """Return the columns of some runs."""
-    shown = [
-        column
-        for column in MEASURED
-        if (not column.optional or any(math.isfinite(column.value(result)) for result in results))
-        and not (column.of_classes and any(not isinstance(result.test, Scores) for result in results))
-    ]
-    return [*shown, *_metric_columns(results)]
+    """Return the columns of scores and equivariance that some runs have."""
+    of_classes = all(isinstance(result.test, Scores) for result in results)
+    shown = [column for column in MEASURED if of_classes or not column.of_classes]
+    return [*with_numbers(shown, results), *_metric_columns(results)]
+
+
+def with_numbers(columns: Sequence[Column], results: Sequence[Finished]) -> list[Column]:
+    """Return the columns in which some run has a number; a column of dashes says nothing."""
+    return [column for column in columns if any(math.isfinite(column.value(result)) for result in results)]
 
 
 def _of_metric(metric: str, value: str) -> Callable[[Finished], float]:

@@ -22,6 +22,7 @@ from zoo.report.columns import (
     precision_of,
     precisions,
     score_columns,
+    with_numbers,
 )
 from zoo.report.notes import missing_twins, search_note, search_trials, training_notes
 from zoo.results.baselines import NO_BASELINES, Standing, find_standing
@@ -94,15 +95,16 @@ def _table(
         f"validation, {counted(sizes['test'], 'test image')} · rule {cell.rule} · {' and '.join(several)}"
         + (f"\n{', '.join(shown)}" if shown else "")
     )
-    measured = [*measured_columns(good), *SETTINGS]
+    # Beside the number that ranks the runs, with its interval.
+    before = [*with_numbers(COSTS, good), *areas]
+    after = [*measured_columns(good), *with_numbers([*SETTINGS, *SPEEDS], good)]
     columns = [
-        "model", "seed", *(["precision"] if len(several) > 1 else []), *(column.heading for column in COSTS),
-        *(column.heading for column in areas), "95 %",
-        *(column.heading for column in (*measured, *SPEEDS)), "run",
+        "model", "seed", *(["precision"] if len(several) > 1 else []), *(column.heading for column in before), "95 %",
+        *(column.heading for column in after), "run",
     ]  # fmt: skip
     standing = find_standing(group_variants(good), dataset=dataset, comparisons=comparisons)
     rows = [
-        _row(result, areas, measured, label=standing.label(result), precision=len(several) > 1)
+        _row(result, before, after, label=standing.label(result), precision=len(several) > 1)
         for result in sorted(good, key=lambda result: -result.test.headline.rank)
     ]
     rows += [_failed_row(result, columns, score=areas[-1].heading) for result in bad]
@@ -165,17 +167,16 @@ def accumulation_note(result: Finished) -> str:
 
 
 def _row(
-    result: Finished, areas: Sequence[Column], measured: Sequence[Column], *, label: str, precision: bool
+    result: Finished, before: Sequence[Column], after: Sequence[Column], *, label: str, precision: bool
 ) -> list[str]:
     low, high = result.test.headline.interval
     return [
         _name(result) + label,
         str(result.cell.seed),
         *([precision_of(result)] if precision else []),
-        *(column.cell(result) for column in (*COSTS, *areas)),
+        *(column.cell(result) for column in before),
         f"{low:.4f} to {high:.4f}",
-        *(column.cell(result) for column in measured),
-        *(column.cell(result) for column in SPEEDS),
+        *(column.cell(result) for column in after),
         result.run_id[:8],
     ]
 

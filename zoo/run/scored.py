@@ -119,7 +119,8 @@ def score_file(
         answers, largest_error = as_probabilities(answers, names=names, ids=opened.ids, path=file)
         answers = np.log(np.clip(answers, LEAST_PROBABILITY, None))
     if asked.question.targets:
-        answers = as_gaussians(answers, names=names, ids=opened.ids, path=file)
+        gaussians = as_gaussians(answers, names=names, ids=opened.ids, path=file)
+        answers = asked.of_gaussians(torch.from_numpy(gaussians)).numpy()
     cell = Cell(
         model=f"{NAMESPACE}/{name}",
         model_version=1,

@@ -67,6 +67,10 @@ class Form(ABC):
     def spread(self, answers: Array, truth: Array) -> Array:
         """Return the factor of the widths [T] with the lowest loss."""
 
+    @abstractmethod
+    def of_gaussian(self, mean: Tensor, log_width: Tensor) -> Tensor:
+        """Return the answers [..., columns] of normal distributions, given by mean and logarithm of the deviation."""
+
 
 class Gaussian(Form):
     """Mean and logarithm of the standard deviation, trained by the negative log likelihood."""
@@ -110,6 +114,12 @@ class Gaussian(Form):
         """Return the root mean square of the standardised errors, which has the highest likelihood."""
         squares = ((truth - answers[..., 0]) * np.exp(-answers[..., 1])) ** 2
         return np.asarray(np.clip(np.sqrt(squares.mean(0)), LEAST_SPREAD, MOST_SPREAD))
+
+    def of_gaussian(self, mean: Tensor, log_width: Tensor) -> Tensor:
+        """Return the two numbers."""
+        import torch
+
+        return torch.stack([mean, log_width], -1)
 
 
 class Quantiles(Form):
@@ -175,6 +185,14 @@ class Quantiles(Form):
         bounds = (math.log(LEAST_SPREAD), math.log(MOST_SPREAD))
         found = [minimize_scalar(lost, bounds=bounds, args=(k,), method="bounded") for k in range(answers.shape[1])]
         return np.asarray(np.exp([float(one.x) for one in found]))
+
+    def of_gaussian(self, mean: Tensor, log_width: Tensor) -> Tensor:
+        """Return the quantiles."""
+        import torch
+
+        levels = torch.tensor(LEVELS, dtype=torch.float64, device=mean.device)
+        reach: Tensor = torch.special.ndtri(levels).to(mean.dtype)
+        return mean[..., None] + log_width.exp()[..., None] * reach
 
 
 class Flow(Form):
@@ -245,6 +263,13 @@ class Flow(Form):
         bounds = (math.log(LEAST_SPREAD), math.log(MOST_SPREAD))
         found = [minimize_scalar(lost, bounds=bounds, args=(k,), method="bounded") for k in range(answers.shape[1])]
         return np.asarray(np.exp([float(one.x) for one in found]))
+
+    def of_gaussian(self, mean: Tensor, log_width: Tensor) -> Tensor:
+        """Return location and width with the spline that is the identity, whose parameters are 0."""
+        import torch
+        from torch.nn.functional import pad
+
+        return pad(torch.stack([mean, log_width], -1), (0, FLOW_COLUMNS - 2))
 
 
 def _spline(answers: Tensor) -> Any:

@@ -256,6 +256,11 @@ class Regress(Task):
         """Return the predictions [N, outputs] as they are."""
         return np.asarray(predictions, np.float64)
 
+    def of_gaussians(self, predictions: Tensor) -> Tensor:
+        """Return the answers of the task's form that describe these normal distributions."""
+        mean, log_width = predictions.reshape(len(predictions), len(self.names), 2).unbind(2)
+        return self.form.of_gaussian(mean, log_width).flatten(1)
+
     def _each(self, predictions: Array) -> Array:
         """Return predictions [N, T, columns]."""
         return predictions.reshape(len(predictions), len(self.names), -1)

@@ -201,6 +201,10 @@ class Task(ABC):
         """Return quantiles of validation predictions that a weights file keeps to place new answers; () keeps none."""
         return ()
 
+    def of_gaussians(self, predictions: Tensor) -> Tensor:
+        """Return predictions [N, outputs] for mean and logarithm of the standard deviation of each target, [N, 2 T]."""
+        return predictions
+
     def shift(
         self, plain: tuple[Array, NDArray[np.int64]], shifted: tuple[Array, NDArray[np.int64]]
     ) -> Mapping[str, Measure]:

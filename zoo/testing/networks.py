@@ -239,6 +239,7 @@ def fit_once(subject: ModelSubject, model: Any, one: Case) -> None:
 
     size = one.shape.size
     classes = one.task.question.classes if one.task.name == CLASSIFY else class_names(3)
+    truths = [name for key in subject.spec.truths for name in {**subject.spec.defaults, **one.hparams}[key]]
 
     def images(name: str, count: int, seed: int) -> ImagesToFit:
         generator = np.random.default_rng(seed)
@@ -253,6 +254,7 @@ def fit_once(subject: ModelSubject, model: Any, one: Case) -> None:
             chunks=[(spots + 0.1 * noise).astype(np.float32)],
             labels=labels,
             ids=[f"{name}-{i}" for i in range(count)],
+            parameters={truth: generator.normal(size=count) for truth in truths},
         )
         return ImagesToFit(split, device=torch.device("cpu"))
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 NAMESPACE = "zoo_testing"
 IMAGES, SKY, PAINTER = f"{NAMESPACE}/images", f"{NAMESPACE}/sky", f"{NAMESPACE}/painter"
+SKY_TRUTHS = ("halo.einstein_radius", "halo.axis_ratio")
+"""Stored truths of the toy population that differ between images."""
 LINEAR = f"{NAMESPACE}/linear"
 
 

@@ -17,7 +17,7 @@ from zoo.specs import CLASSIFY
 from zoo.testing.models import require_equivariance
 from zoo.testing.networks import ModelSubject
 from zoo.testing.outcome import NotApplicable, named, require
-from zoo.testing.toys import IMAGES, PAINTER, SKY, with_toys
+from zoo.testing.toys import IMAGES, PAINTER, SKY, SKY_TRUTHS, with_toys
 
 if TYPE_CHECKING:
     from zoo.results.cell import Cell
@@ -61,6 +61,7 @@ def planned(subject: ModelSubject, host: Host) -> Cell:
     if not subject.spec.fits_itself:
         settings["data.planes"] = one.shape.channels
     settings |= {f"model.{name}": value for name, value in one.hparams.items()}
+    settings |= {f"model.{name}": list(SKY_TRUTHS) for name in subject.spec.truths}
     return plan_small(
         host,
         model=subject.spec.id,

@@ -8,7 +8,7 @@ import torch
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 from zoo_anomaly.closed import build_mahalanobis_pixels, build_mahalanobis_scalars, build_pca_residual
-from zoo_anomaly.features import build_mahalanobis_features
+from zoo_anomaly.features import build_mahalanobis_features, build_mahalanobis_truths
 from zoo_anomaly.fitting import Gaussian, fit_photon_noise
 from zoo_anomaly.plugin import zoo_models
 from zoo_anomaly.pyod_detectors import DETECTORS, build_pyod
@@ -29,6 +29,10 @@ METHODS = {
     "mahalanobis_scalars": (build_mahalanobis_scalars, {"most_images": 500}),
     **{f"pyod {one}": (build_pyod, {"detector": one, "most_images": 120}) for one in DETECTORS},
     "mahalanobis_features": (build_mahalanobis_features, {"passes": 4, "most_images": 500, "latent": 8}),
+    "mahalanobis_truths": (
+        build_mahalanobis_truths,
+        {"passes": 4, "most_images": 500, "latent": 8, "truths": ["brightness", "unknown", "constant"]},
+    ),
 }
 names = pytest.mark.parametrize("name", METHODS)
 
@@ -42,7 +46,11 @@ def splits_of(images, *, val=None, seed=5):
     def split(name, pixels):
         ids = [f"{name}-{i}" for i in range(len(pixels))]
         labels = np.zeros(len(pixels), np.int64)
-        content = Split(name=name, classes=("a", "b", "c"), chunks=[pixels.numpy()], labels=labels, ids=ids)
+        brightness = pixels.mean((1, 2, 3)).double().numpy()
+        truths = {"brightness": brightness, "unknown": np.nan * brightness, "constant": 0 * brightness + 3}
+        content = Split(
+            name=name, classes=("a", "b", "c"), chunks=[pixels.numpy()], labels=labels, ids=ids, parameters=truths
+        )
         return ImagesToFit(content, device=torch.device("cpu"))
 
     val = images[: len(images) // 4] if val is None else val
@@ -85,7 +93,7 @@ def test_an_image_is_scored_by_itself_in_float32_and_reproducibly(fitted, rings,
 @names
 def test_two_fits_with_the_same_seed_are_equal(rings, name):
     splits = splits_of(rings(40))
-    few = {"passes": 1} if name == "mahalanobis_features" else {}
+    few = {"passes": 1} if name in ("mahalanobis_features", "mahalanobis_truths") else {}
     first, second = build(name, **few), build(name, **few)
     for method in (first, second):
         method.fit_splits(splits)
@@ -173,6 +181,8 @@ def test_photon_noise_is_found_in_any_unit():
         ("pca_residual", {"residual": "chi"}),
         ("mahalanobis_pixels", {"components": 2.5}),
         ("mahalanobis_features", {"passes": 0}),
+        ("mahalanobis_truths", {"truths": []}),
+        ("mahalanobis_truths", {"truths": "shear"}),
     ],
 )
 def test_impossible_values_are_refused(name, hparams):
@@ -184,6 +194,18 @@ def test_impossible_values_are_refused(name, hparams):
 def test_a_fit_to_one_image_is_refused(rings, name):
     with pytest.raises(UsageError, match="most_images=1 must be a whole number, at least 2"):
         build(name, most_images=1).fit_splits(splits_of(rings(4)))
+
+
+@pytest.mark.slow
+def test_truths_are_estimated_and_those_without_a_difference_are_left_out(rings):
+    method = build("mahalanobis_truths", passes=12)
+    method.fit_splits(splits_of(rings(256), val=rings(64, seed=1)))
+    estimated, left = method.fit_notes()
+    assert float(estimated.rpartition(" ")[2]) > 0.7
+    assert left.endswith("left out: unknown, constant")
+    for truths, words in ((["constant"], "constant: each is undefined, or the same"), (["mass"], "No truth 'mass'")):
+        with pytest.raises(UsageError, match=words):
+            build("mahalanobis_truths", truths=truths).fit_splits(splits_of(rings(8)))
 
 
 def test_a_score_of_pyod_is_that_of_the_library(rings):

@@ -219,6 +219,25 @@ Ruff et al. 2018, *Deep One-Class Classification*, ICML.
         search_space={**WIDTHS, "latent": [16, 32, 64], "passes": [4, 8, 16]},
     ),
     _own_fit(
+        "mahalanobis_truths",
+        "features:build_mahalanobis_truths",
+        most=20_000,
+        summary="Mahalanobis distance of features of a network that estimates truths of normal images",
+        card="Three convolutions of stride 2 and a hidden layer are trained within the fit to estimate stored truths "
+        "of the normal images (`truths`; by default SNR, Einstein radius and shear; those that are undefined, or the "
+        "same, for all of them are left out). The features are the hidden layer, and mean and standard deviation of "
+        "each channel after each convolution. Lee et al. 2018, arXiv:1807.03888.",
+        parameters=1_543_232,
+        defaults={
+            **LAYERS,
+            "latent": 64,
+            "passes": 8,
+            "truths": ["exposure.snr", "total_einstein_radius", "shear"],
+        },
+        truths=("truths",),
+        search_space={**WIDTHS, "latent": [16, 32, 64], "passes": [4, 8, 16]},
+    ),
+    _own_fit(
         "pyod",
         "pyod_detectors:build_pyod",
         most=4_000,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.special import ndtri
 from zoo_baselines.plugin import zoo_models
 
 from zoo.data.split import Split
@@ -12,6 +13,7 @@ from zoo.errors import UsageError
 from zoo.host import load_plugins
 from zoo.models.network import build_network
 from zoo.models.own_fit import ImagesToFit, SplitsToFit
+from zoo.scores.distributions import FORMS
 from zoo.scores.scalars import scalars_of
 from zoo.testing import Options, check, require_passed
 
@@ -88,9 +90,28 @@ def test_a_copy_in_float32_answers_the_same(name):
     assert torch.allclose(network.float()(images), before, rtol=1e-5)
 
 
-def test_quantiles_are_refused():
-    with pytest.raises(UsageError, match="answers Gaussians"):
-        fitted("scalars_ridge", outputs=11)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("form", FORMS.values(), ids=list(FORMS))
+def test_answers_of_every_form_are_those_of_the_gaussians(name, form):
+    gaussians, splits = fitted(name, targets=2)
+    network, _ = fitted(name, targets=2, outputs=2 * form.columns)
+    images, truth = next(splits.val.batches(100))
+    expected, found = (one(images).reshape(100, 2, -1).double().detach().numpy() for one in (gaussians, network))
+    low, high = form.interval(found, 0.68)
+    reach = ndtri(0.84) * np.exp(expected[..., 1])
+    assert form.middle(found) == pytest.approx(expected[..., 0], rel=1e-5)
+    assert (high - low) == pytest.approx(2 * reach, rel=1e-4)
+    of_gaussians = FORMS["gaussian"].crps(expected, truth.double().numpy())
+    assert form.crps(found, truth.double().numpy()) == pytest.approx(
+        of_gaussians, rel=0.05, abs=0.02 * of_gaussians.max()
+    )
+
+
+def test_numbers_of_other_truths_are_refused():
+    with pytest.raises(UsageError, match="not 3 numbers"):
+        fitted("scalars_ridge", outputs=3)
+    with pytest.raises(UsageError, match="22 numbers for 2 truths with answers of the form quantiles, not for 1"):
+        fitted("scalars_ridge", outputs=22)
 
 
 @pytest.mark.parametrize(

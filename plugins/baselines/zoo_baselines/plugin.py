@@ -19,7 +19,10 @@ gain by one added point mass, and the fitted parameters. The multiply-accumulate
 differs. A fit that fails is counted and noted with the result; its numbers are those of an image without a lens.
 """
 
-_WIDTH = "The width of an answer is the root mean square error on the validation images, the same for every image."
+_WIDTH = (
+    "The width of an answer is the root mean square error on the validation images, the same for every image. "
+    "Quantiles and flows are those of the normal distribution."
+)
 _LIMIT = "It is fitted to the first {:,} training images, where there are more (`most_images`)."
 
 

@@ -1,4 +1,8 @@
-"""Regression on scalars of the image: ridge, and gradient-boosted trees; the width is one number for all images."""
+"""Regression on scalars of the image: ridge, and gradient-boosted trees; the width is one number for all images.
+
+The answers are normal distributions, in the form that the task asks for: mean and width, quantiles, or a flow whose
+spline is the identity.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,35 @@ from torch import Tensor, nn
 
 from zoo.errors import UsageError
 from zoo.models.own_fit import SplitsToFit
+from zoo.scores.distributions import FORMS, Form
 from zoo.scores.scalars import NAMES, scalars_of
 from zoo_baselines.boosted import COLUMNS_A_SPLIT, Trees
 from zoo_baselines.columns import columns_of
 from zoo_baselines.linear import FARTHEST
 
 
+def form_and_targets(outputs: int) -> tuple[Form, int]:
+    """Return the form of answers and the number of targets for a number of outputs.
+
+    Of several forms, the one with the most numbers a target: 22 outputs are two truths by quantiles, not eleven by
+    Gaussians.
+
+    Raises:
+        UsageError: No form has such a number.
+    """
+    for form in sorted(FORMS.values(), key=lambda form: -form.columns):
+        if outputs % form.columns == 0:
+            return form, outputs // form.columns
+    if outputs != 1:  # networks are tried with one number, too
+        raise UsageError(f"The regression on scalars answers distributions of truths, not {outputs} numbers.")
+    return FORMS["gaussian"], 1
+
+
 class ScalarRegression(nn.Module, ABC):
     """Means from the scalars, and for each target the root mean square error of validation images as its width.
 
     Args:
-        outputs: Numbers of an answer: a mean and the logarithm of a standard deviation for each target.
+        outputs: Numbers of an answer: those of a distribution for each target.
         most_images: Largest number of training images.
     """
 
@@ -29,36 +51,31 @@ class ScalarRegression(nn.Module, ABC):
 
     def __init__(self, outputs: int, *, most_images: int) -> None:
         super().__init__()
-        if outputs % 2 and outputs > 1:
-            raise UsageError(
-                f"The regression on scalars answers Gaussians, 2 numbers for each truth, not {outputs} numbers.",
-                hint="Leave out answer=, or the baselines: --no-baselines",
-            )
-        self.targets, self.most_images = max(1, outputs // 2), most_images
-        self.outputs = outputs
+        self.form, self.targets = form_and_targets(outputs)
+        self.outputs, self.most_images = outputs, most_images
         for name in ("centre", "log_width"):
             self.register_buffer(name, torch.zeros(self.targets))
         self.register_buffer("scale", torch.ones(self.targets))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return means and logarithms of widths [n, 2 T] of images [n, C, H, W], in the units of the truths."""
+        """Return distributions [n, outputs] of images [n, C, H, W], in the units of the truths."""
         mean = self._mean(scalars_of(images))
-        answers = torch.stack([mean, self.log_width.double().expand_as(mean)], 2).flatten(1)
+        answers = self.form.of_gaussian(mean, self.log_width.double().expand_as(mean)).flatten(1)
         return answers[:, : self.outputs].float()
 
     def fit_splits(self, splits: SplitsToFit) -> None:
         """Fit to the training images, and measure the errors on the validation images.
 
         Raises:
-            UsageError: The answers are not a mean and a width for each truth.
+            UsageError: The numbers of an answer belong to another number of truths.
         """
         columns, labels = columns_of(scalars_of, splits, most=self.most_images)
         truth = labels.reshape(len(labels), -1).double()
-        if self.outputs != 2 * truth.shape[1]:
+        if self.targets != truth.shape[1]:
             raise UsageError(
-                f"The regression on scalars answers Gaussians, 2 numbers for each truth, not {self.outputs} for "
-                f"{truth.shape[1]}.",
-                hint="Leave out answer=, or this model.",
+                f"The regression on scalars takes {self.outputs} numbers for {self.targets} truths with answers of the "
+                f"form {self.form.name}, not for {truth.shape[1]}.",
+                hint="Name fewer truths, or leave this model out.",
             )
         self.centre.copy_(truth.mean(0))
         self.scale.copy_(truth.std(0, correction=0).clamp_min(1e-30))

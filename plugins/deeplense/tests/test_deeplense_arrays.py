@@ -28,6 +28,10 @@ FORMS = {
     "flat": lambda image: image.reshape(-1),
     "image and mass": lambda image: pair(image[0].astype(float), np.float64(3e-23)),
     "row vectors": lambda image: _objects(list(image[0].astype(float))),
+    "row vectors and mass": lambda image: _objects([*image[0].astype(float), 3e-23]),
+    "row vectors and a row of the mass": lambda image: _objects([*image[0].astype(float), np.array([3e-23])]),
+    "row vectors and label": lambda image: _objects([*image[0].astype(float), 2]),
+    "label appended": lambda image: np.append(image.astype(np.float64), 1.0),
     "flat rows and mass": lambda image: pair(image.reshape(-1).astype(float), 3e-23),
 }
 

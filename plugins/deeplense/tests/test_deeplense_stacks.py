@@ -25,11 +25,14 @@ def stack(first=0):
     lambda images: images, lambda images: images[:, 0], lambda images: images.reshape(3, 4, 1, SIZE, SIZE),
     lambda images: images.astype(np.float64), lambda images: np.moveaxis(images, 1, 3),
 ])  # fmt: skip
-@pytest.mark.parametrize("column", [False, True])
-def test_labels_beside_an_array(form, column, tmp_path):
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1), "batches"])
+def test_labels_beside_an_array(form, shape, tmp_path):
     images, labels = stack()
-    put(tmp_path / "images.npy", form(images))
-    put(tmp_path / "labels.npy", labels[:, None] if column else labels.astype(float))
+    shaped = form(images)
+    if shape == "batches":
+        shape = shaped.shape[:2] if shaped.ndim == 5 else (-1,)
+    put(tmp_path / "images.npy", shaped)
+    put(tmp_path / "labels.npy", labels.reshape(shape).astype(float if len(shape) == 1 else int))
     content = opened(tmp_path)
     assert content.images.shape == (COUNT, 1, SIZE, SIZE)
     np.testing.assert_array_equal(content.images[:, 0, 0, 0], content.labels)

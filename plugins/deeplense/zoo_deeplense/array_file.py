@@ -12,6 +12,9 @@ from zoo.errors import DataError, MissingError
 from zoo.paths import regular_file
 from zoo_deeplense.stacks import rows_of
 
+HEAVIEST = 1e-10
+"""Largest axion mass, in eV; those of vortices in haloes are 1e-24 to 1e-22."""
+
 
 class BrokenFile(DataError):
     """A file that holds no image of the expected kind."""
@@ -20,7 +23,8 @@ class BrokenFile(DataError):
 def read_image(path: Path, *, row: int | None = None) -> tuple[NDArray[np.float32], float]:
     """Return a square image [C, H, W] and the axion mass in eV that is stored with it, NaN where there is none.
 
-    `zoo.data.image_file` lists the accepted forms; numbers may be of any type.
+    `zoo.data.image_file` lists the accepted forms; numbers may be of any type. A number beside an image that no axion
+    mass has, such as 0 or 1, is a label; the folder states the class.
 
     Args:
         path: Path of the file.
@@ -45,7 +49,8 @@ def read_image(path: Path, *, row: int | None = None) -> tuple[NDArray[np.float3
             raise ValueError("a pixel is not finite")
     except Exception as error:  # a broken or hostile file can make its reader fail in any way
         raise BrokenFile(f"{path}: {str(error) or type(error).__name__}") from error
-    return pixels, np.nan if content.number is None else content.number
+    number = np.nan if content.number is None else content.number
+    return pixels, number if 0 < number < HEAVIEST else np.nan
 
 
 def _read_png(path: Path) -> Content:

@@ -25,7 +25,8 @@ class Stack:
     Args:
         images: Name of the file of images [N, C, H, W], [N, H, W], [N, H, W, C] or, in batches, [B, N, C, H, W].
         count: N.
-        numbers: Label or mass of each image, [N]; None without an array beside it.
+        numbers: Label or mass of each image, [N], of an array [N], [N, 1] or, beside batches, [B, N]; None without an
+            array beside it.
     """
 
     images: str
@@ -62,8 +63,9 @@ def find_stacks(folder: Path, names: Sequence[str]) -> list[Stack]:
         except (OSError, Unreadable, ValueError):
             continue  # named where the file is read
     stacks = {name: rows for name, array in arrays.items() if (rows := rows_of(array)) is not None}
+    batches = {array.shape[:2] for array in arrays.values() if array.ndim == 5}
     lists = {name: array.reshape(-1) for name, array in arrays.items()
-             if array.ndim == 1 or (array.ndim == 2 and 1 in array.shape)}  # fmt: skip
+             if array.ndim == 1 or (array.ndim == 2 and (1 in array.shape or array.shape in batches))}  # fmt: skip
     found = []
     for name, rows in stacks.items():
         fitting = {other: values for other, values in lists.items() if len(values) == len(rows)}
