@@ -49,6 +49,14 @@ def test_only_a_network_that_is_higher_beyond_chance_beats_the_strongest_baselin
     assert standing.footnotes == ["† not shown to beat toyzoo/bar"]
 
 
+def test_a_method_of_another_plugin_that_fits_itself_competes():
+    found = [*results(0.95), reportdata.good(0.97, model="theirs/closed_form", training={})]
+    standing = find_standing(group_variants(found), dataset=DECLARED)
+    assert found[-1].run_id not in standing.baselines | set(standing.unbeaten)
+    assert set(standing.baselines) == {result.run_id for result in found[1:3]}
+    assert find_standing(group_variants(found), dataset=None) == Standing()
+
+
 @pytest.mark.parametrize("bar", [0.5, 0.99])
 def test_without_predictions_the_areas_decide(bar):
     found = results(0.9, bar=bar, weak=0.4)

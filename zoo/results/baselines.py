@@ -45,8 +45,14 @@ NO_BASELINES = Standing()
 
 
 def is_baseline(cell: Cell, dataset: DatasetSpec | None) -> bool:
-    """Return whether a cell's model is declared by the data set as a baseline, or fits itself."""
-    return cell.fits_itself or (dataset is not None and cell.model in dataset.baselines)
+    """Return whether a data set declares a cell's model as a baseline, or its plugin's other models that fit themselves.
+
+    Other methods that fit themselves compete as networks do.
+    """
+    if dataset is None:
+        return False
+    plugins = {name.partition("/")[0] for name in dataset.baselines}
+    return cell.model in dataset.baselines or (cell.fits_itself and cell.model.partition("/")[0] in plugins)
 
 
 def find_standing(
