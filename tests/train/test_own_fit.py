@@ -267,6 +267,15 @@ def test_truths_that_a_fit_cannot_have_are_refused_by_the_plan_and_a_wildcard_le
     assert spec.id not in {cell.model for cell in plan(host, "ownfits/*", data="toysky/discs")}
 
 
+def test_a_wildcard_leaves_it_out_where_truths_are_not_known_before_the_run(host):
+    spec = ModelSpec(
+        id="ownfits/truthful", target="ownfits:nearest", fits_itself=True, truths=("n",), defaults={"n": ["colour"]}
+    )
+    host = with_toys(host, spec)
+    assert spec.id in {cell.model for cell in plan(host, spec.id)}
+    assert spec.id not in {cell.model for cell in plan(host, "ownfits/*")}
+
+
 @pytest.mark.parametrize("wrong", [{"truths": ("mass",)}, {"truths": ("names",), "fits_itself": False}])
 def test_a_spec_states_truths_of_its_own_fit_only(wrong):
     with pytest.raises(ValueError, match="truths"):

@@ -157,11 +157,17 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                 )
             mine = {**settings, **own_settings[model.id]}
             hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}
+            named = is_named(model, request)
+            if model.truths and scenes is None and not named:
+                note(
+                    f"{model.id} is left out of {dataset.id}: which truths its images have is not known before the run"
+                )
+                continue
             try:
                 if scenes is not None:
                     check_truths(model, hparams, scenes, question=task.question, data=dataset.id)
             except UsageError as error:
-                if is_named(model, request):
+                if named:
                     raise
                 note(f"{model.id} is left out of {dataset.id}: {error}")
                 continue

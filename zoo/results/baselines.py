@@ -45,7 +45,7 @@ NO_BASELINES = Standing()
 
 
 def is_baseline(cell: Cell, dataset: DatasetSpec | None) -> bool:
-    """Return whether a data set declares a cell's model as a baseline, or its plugin's other models that fit themselves.
+    """Return whether a cell's model is a baseline: declared by the data set, or of such a plugin and fitting itself.
 
     Other methods that fit themselves compete as networks do.
     """
