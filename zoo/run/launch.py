@@ -139,6 +139,15 @@ class Resolved:
     own: Sequence[tuple[str, Mapping[str, Any]]] = ()
     retries: int = 2
 
+    def on_all_gpus(self) -> Resolved:
+        """Return the local launcher with all GPUs of this machine where several jobs share it and none are named."""
+        import torch
+
+        if self.options["jobs"] < 2 or self.options["gpu_ids"] or torch.cuda.device_count() < 2:
+            return self
+        numbers = ",".join(map(str, range(torch.cuda.device_count())))
+        return replace(self, options={**self.options, "gpu_ids": numbers})
+
     def resources(self, cell: Cell) -> Resources:
         """Return the resources of a cell."""
         found = self.basis
