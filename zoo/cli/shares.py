@@ -42,7 +42,7 @@ def launch_of(
                 f"such as the first of {shards}: --shard 0:{shards}",
             )
         flags = {"--launcher-set": values["launcher_settings"], "--jobs": values["jobs"], "--gpus": values["gpus"]}
-        if given := [flag for flag, value in flags.items() if value]:
+        if given := [flag for flag, value in flags.items() if value not in (None, "", ())]:
             raise UsageError(
                 f"{given[0]} is an option of a launcher, and no --launcher is given.",
                 hint=f"For example: zoo simulate {dataset} -n 75000 --launcher {LOCAL} --shards 8",

@@ -16,7 +16,7 @@ from optuna.trial import Trial, TrialState
 
 from zoo.data.recipe import short_hash
 from zoo.errors import DataError
-from zoo.locks import file_lock
+from zoo.locks import file_lock, lock_held
 from zoo.paths import regular_file
 from zoo.plan.study import write_best
 from zoo.plurals import counted
@@ -41,15 +41,8 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         DataError: The folder is not writable.
     """
-    try:
-        lock = file_lock(folder / LOCK)
-        lock.acquire()
-    except OSError as error:
-        raise DataError(f"Cannot write to the folder {folder}: {error.strerror or error}.") from error
-    try:
+    with lock_held(folder / LOCK):
         yield
-    finally:
-        lock.release()
 
 
 def open_study(folder: Path, definition: Definition, *, create: bool = False) -> Study:

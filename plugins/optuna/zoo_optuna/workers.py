@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from zoo.devices import planned_device, resolve_device
 from zoo.errors import BusyError, DataError
-from zoo.locks import file_lock
+from zoo.locks import lock_held
 from zoo.paths import absolute_variables, make_dir, read_json
 from zoo.plan.unchanged import check_versions
 from zoo.results.store import CHECKPOINT, LOCK, claim, write_json
@@ -82,7 +82,7 @@ class WorkerWork:
         import filelock
 
         make_dir(self.run_dir)
-        with contextlib.suppress(filelock.Timeout), file_lock(self.run_dir / LOCK, seconds=0):
+        with contextlib.suppress(filelock.Timeout), lock_held(self.run_dir / LOCK, seconds=0):
             (self.run_dir / ENDED).unlink(missing_ok=True)
 
     def has_ended(self) -> bool:
