@@ -163,7 +163,8 @@ def simulate(
             raise UsageError("The number of images is missing: -n.", hint=f"For example: zoo simulate {dataset} -n 300")
         images = accuracy or _SCENES_TO_COMPARE
     part = _share(share)
-    launch = launch_of(values, launcher=launcher, shards=shards, share=share, dataset=dataset)
+    example = f"zoo simulate {dataset} -n 75000"
+    launch = launch_of(values, launcher=launcher, shards=shards, share=share, example=example)
     engine = None if launch is None else find(host, LauncherSpec, launch.launcher)
     here = engine is None or engine.id == LOCAL
     if detach and (engine is None or as_json):

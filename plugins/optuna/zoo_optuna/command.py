@@ -12,6 +12,7 @@ import click
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.cli.options import PATH, READABLE, options_of, value_of
+from zoo.cli.shares import print_failed
 from zoo.errors import Interrupted, UsageError
 from zoo.plan.request import Request
 from zoo.plurals import counted
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 SHARED_OPTIONS = ("settings", "budget", "simulator", "device", "precision", "rule", "task", "images", "store")
 """Options of `zoo bench` that a study has as well."""
-_MOST_SHOWN = 5
 
 
 @click.command()
@@ -138,10 +138,7 @@ def tune(
                 watch=watcher.watch,
             )
     summary = _finish(host, store, study, as_json=as_json)
-    for one in failed[:_MOST_SHOWN]:
-        echo(f"worker {one.worker} has failed: {one.error}", err=True)
-    if (more := len(failed) - _MOST_SHOWN) > 0:
-        echo(f"and {more:,} more", err=True)
+    print_failed([(f"worker {one.worker}", one.error) for one in failed])
     ended = sum(trial.state != "unfinished" for trial in summary.trials)
     if ended < trials:
         echo(f"{ended:,} of {counted(trials, 'trial')} ended; the same command goes on", err=True)
