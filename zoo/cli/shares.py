@@ -20,7 +20,13 @@ _MOST_SHOWN = 5
 
 
 def launch_of(
-    values: Mapping[str, Any], *, launcher: str | None, shards: int | None, share: str | None = None, example: str
+    values: Mapping[str, Any],
+    *,
+    launcher: str | None,
+    shards: int | None,
+    share: str | None = None,
+    example: str,
+    alone: str = "",
 ) -> Launch | None:
     """Return the launcher with its options; None where this process does the work.
 
@@ -30,6 +36,7 @@ def launch_of(
         shards: Number of shares.
         share: Share of this machine, I:N.
         example: Command for the hints, without these options.
+        alone: Sentence on the same without a launcher.
 
     Raises:
         UsageError: An option lacks the one that it belongs to, or two exclude each other.
@@ -38,8 +45,7 @@ def launch_of(
         if shards is not None:
             raise UsageError(
                 f"--shards {shards} divides the work into the jobs of a launcher, and no --launcher is given.",
-                hint=f"Add --launcher {LOCAL}, or another of zoo list-launchers: {example} --launcher {LOCAL} "
-                f"--shards {shards}",
+                hint=f"Add --launcher {LOCAL}, or another of zoo list-launchers. {alone}".rstrip(),
             )
         flags = {"--launcher-set": values["launcher_settings"], "--jobs": values["jobs"], "--gpus": values["gpus"]}
         if given := [flag for flag, value in flags.items() if value not in (None, "", ())]:

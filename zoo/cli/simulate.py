@@ -164,7 +164,8 @@ def simulate(
         images = accuracy or _SCENES_TO_COMPARE
     part = _share(share)
     example = f"zoo simulate {dataset} -n 75000"
-    launch = launch_of(values, launcher=launcher, shards=shards, share=share, example=example)
+    alone = f"To make one share on this machine, such as the first of {shards}: --shard 0:{shards}"
+    launch = launch_of(values, launcher=launcher, shards=shards, share=share, example=example, alone=alone)
     engine = None if launch is None else find(host, LauncherSpec, launch.launcher)
     here = engine is None or engine.id == LOCAL
     if detach and (engine is None or as_json):

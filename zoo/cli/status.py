@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def status(ctx: click.Context, store: Path, as_json: bool) -> None:
     """Show where the cells of a store run, and their progress.
 
-    Workers of zoo tune --launcher and shares of zoo predict --launcher are listed as well while a launcher has them, and
-    with --store DIR/parts the shares of zoo simulate --out DIR. Exit code 1: nothing was found.
+    Jobs of zoo tune and zoo predict are listed as well while a launcher has them, and with --store DIR/parts the shares
+    of zoo simulate --out DIR. Exit code 1: nothing was found.
     """
     from zoo.cli.plan import variant
     from zoo.cli.watch import describe

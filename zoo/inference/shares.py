@@ -23,7 +23,7 @@ from zoo.inference.predict import Prediction, Preparation
 from zoo.inference.read import Skipped
 from zoo.inference.share_work import ANSWERS, FAILED, FILES, SCHEMA, FilesEnd, FilesShare, FilesWork
 from zoo.models.load import load_weights
-from zoo.paths import absolute_variables, read_json, regular_file, written_whole
+from zoo.paths import absolute_variables, parse_json, read_json, regular_file, written_whole
 from zoo.plan.unchanged import check_versions
 from zoo.plurals import counted
 from zoo.progress import ProgressFile, read_progress
@@ -226,7 +226,7 @@ def _read_answers(path: Path) -> Iterator[Prediction | Skipped]:
     try:
         with regular_file(path).open(encoding="utf-8") as file:
             for line in file:
-                yield _answer(json.loads(line))
+                yield _answer(parse_json(line))
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise DataError(
             f"Cannot read {path}: {error}.", hint="Delete the file, and run the same command again."
