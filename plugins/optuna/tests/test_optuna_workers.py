@@ -211,6 +211,7 @@ def test_a_second_command_attaches_and_submits_nothing_twice(go, start, crews, w
 
 def test_looking_at_a_study_does_not_grow_with_its_trials(go, start, crews, monkeypatch):
     def looks(name, ended):
+        monkeypatch.setattr(workers, "POLL_SECONDS", 0.0)  # each look reads
         study, calls = start(name), []
         journal = open_study(study[1], study[0])
         for _ in range(ended):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from zoo.host import Host
 
 ENDED = "ended.json"
+TRIALS_PER_LOOK = 12
+"""With more workers the progress of their trials is read less often: four times a second for one, once for fifty."""
 
 
 class WorkerEnd(Record):
@@ -197,9 +200,14 @@ def run_on_launcher(
         command = (sys.executable, "-m", "zoo", "run-trials", str(folder), *words, "--worker", number)
         return make_job(entry.run_dir, command, files=host.files, resources=launch.basis, label=entry.work.label)
 
+    shown = -math.inf
+
     def look(size: int) -> None:
         """Show the study. What is read does not grow with the trials that have ended."""
-        if watch is not None:
+        nonlocal shown
+        pause = POLL_SECONDS * max(1.0, size / TRIALS_PER_LOOK)
+        if watch is not None and (not size or time.monotonic() - shown >= pause):
+            shown = time.monotonic()
             begun = begun_trials(study)
             running = {t.number: progress_of(folder, t) for t in begun if t.state == TrialState.RUNNING}
             watch(State(definition=definition, trials=begun, wanted=trials, running=running, workers=size))
