@@ -45,10 +45,12 @@ class Machines:
     Args:
         host: The plugins.
         scripts: Words of the first attempt of each worker, then of the second, and so on; the last one repeats.
+        idle: Workers that wait for a node for ever.
     """
 
-    def __init__(self, host, *scripts):
-        self.host, self.scripts, self.jobs, self.words, self.cancelled = host, scripts, [], {}, []
+    def __init__(self, host, *scripts, idle=()):
+        self.idle, self.host, self.scripts = idle, host, scripts
+        self.jobs, self.words, self.cancelled = [], {}, []
 
     def submit(self, jobs):
         handles = []
@@ -56,7 +58,8 @@ class Machines:
             attempt = sum(one.run_dir == job.run_dir for one in self.jobs)
             self.jobs.append(job)
             handles.append(f"{len(self.jobs) - 1}")
-            self.words[handles[-1]] = list(self.scripts[min(attempt, len(self.scripts) - 1)])
+            script = self.scripts[min(attempt, len(self.scripts) - 1)]
+            self.words[handles[-1]] = ["waiting"] if int(job.command[-1]) in self.idle else list(script)
         return handles
 
     def poll(self, handles):
@@ -207,6 +210,14 @@ def test_a_second_command_attaches_and_submits_nothing_twice(go, start, crews, w
     assert go(engine, study) == []
     assert len(engine.jobs) == 2
     assert of(study) == whole
+
+
+def test_workers_that_still_wait_are_cancelled_when_the_study_is_complete(go, start, crews, whole):
+    study, engine = start(), Machines(crews, ["running", "works"], idle=[0, 2])
+    assert go(engine, study, workers=3) == []
+    assert of(study) == whole
+    assert engine.cancelled == ["0", "2"]
+    assert not list(study[1].glob(f"*/{JOB}"))
 
 
 def test_looking_at_a_study_does_not_grow_with_its_trials(go, start, crews, monkeypatch):

@@ -19,7 +19,7 @@ from zoo.errors import BusyError, DataError
 from zoo.locks import lock_held
 from zoo.paths import absolute_variables, make_dir, read_json
 from zoo.plan.unchanged import check_versions
-from zoo.results.store import CHECKPOINT, LOCK, claim, write_json
+from zoo.results.store import CHECKPOINT, LOCK, claim, locked, write_json
 from zoo.run.failure import failure_text
 from zoo.run.job_queue import Entry
 from zoo.run.launch import LOCAL, Launch, Resolved
@@ -27,7 +27,7 @@ from zoo.run.launcher import Job, JobState
 from zoo.run.queued import make_job, make_queue, wait_for
 from zoo.schema import Record, read_record
 from zoo_optuna.definition import Definition, read_definition
-from zoo_optuna.journal import count_deaths, keep_best, open_study, trial_folder
+from zoo_optuna.journal import alone, count_deaths, keep_best, open_study, trial_folder
 from zoo_optuna.search import POLL_SECONDS, State, begun_trials, check_numbers, progress_of, standing_of
 from zoo_optuna.trials import run_trials
 
@@ -60,11 +60,13 @@ class WorkerWork:
     Args:
         study, folder: Journal and folder of the study.
         number: Number of the worker, from 0.
+        complete: Function that returns whether the study has its number of trials.
     """
 
     study: Study
     folder: Path
     number: int
+    complete: Callable[[], bool]
 
     @property
     def run_dir(self) -> Path:
@@ -89,15 +91,16 @@ class WorkerWork:
             (self.run_dir / ENDED).unlink(missing_ok=True)
 
     def has_ended(self) -> bool:
-        """Whether ended.json is there."""
-        return (self.run_dir / ENDED).exists()
+        """Whether ended.json is there, or the study needs no further worker."""
+        return self.complete() or (self.run_dir / ENDED).exists()
 
     def result(self) -> WorkerEnd | None:
-        """Return its end."""
+        """Return its end; a worker that has not started when the study is complete has ended well."""
         try:
             return read_record(read_json(self.run_dir / ENDED), WorkerEnd, what=ENDED)
         except (OSError, ValueError, DataError):
-            return None
+            idle = self.complete() and not locked(self.run_dir)
+            return WorkerEnd(worker=self.number) if idle else None
 
     def has_advanced(self, since: float) -> bool:
         """Whether the attempt has ended a trial, or added a checkpoint to the one that it had in hand."""
@@ -115,7 +118,8 @@ class WorkerWork:
     def goes_on(self, state: JobState) -> bool:
         """Whether it was not cancelled. Where its process has died, the trial in hand is charged with the death."""
         if state.kind == "ended" and state.reason in ("failed", "oom", "unknown"):
-            count_deaths(self.study, self.run_dir.name, cause=state.detail or state.reason)
+            with alone(self.folder):  # no other worker takes the trial meanwhile
+                count_deaths(self.study, self.run_dir.name, cause=state.detail or state.reason)
         return state.reason != "cancelled"
 
     def failed(self, *, detail: str = "", engine_log: str = "", summary: str = "", keep: bool = True) -> WorkerEnd:
@@ -200,16 +204,17 @@ def run_on_launcher(
         command = (sys.executable, "-m", "zoo", "run-trials", str(folder), *words, "--worker", number)
         return make_job(entry.run_dir, command, files=host.files, resources=launch.basis, label=entry.work.label)
 
-    shown = -math.inf
+    shown, complete = -math.inf, False
 
     def look(size: int) -> None:
         """Show the study. What is read does not grow with the trials that have ended."""
-        nonlocal shown
-        pause = POLL_SECONDS * max(1.0, size / TRIALS_PER_LOOK)
-        if watch is not None and (not size or time.monotonic() - shown >= pause):
-            shown = time.monotonic()
-            begun = begun_trials(study)
-            running = {t.number: progress_of(folder, t) for t in begun if t.state == TrialState.RUNNING}
+        nonlocal shown, complete
+        if size and time.monotonic() - shown < POLL_SECONDS * max(1.0, size / TRIALS_PER_LOOK):
+            return
+        shown, begun = time.monotonic(), begun_trials(study)
+        running = {t.number: progress_of(folder, t) for t in begun if t.state == TrialState.RUNNING}
+        complete = len(begun) >= trials and not running
+        if watch is not None:
             watch(State(definition=definition, trials=begun, wanted=trials, running=running, workers=size))
 
     failed: list[WorkerEnd] = []
@@ -226,7 +231,9 @@ def run_on_launcher(
         if failed:
             return failed
         count = min(workers, standing.left + len(standing.held))
-        works = [WorkerWork(study=study, folder=folder, number=number) for number in range(count)]
+        works = [
+            WorkerWork(study=study, folder=folder, number=number, complete=lambda: complete) for number in range(count)
+        ]
         entries: list[Entry[WorkerEnd]] = [Entry(work=work) for work in works]
         queue = make_queue(launch, entries, job=job)
         for work in works:
@@ -255,6 +262,7 @@ def run_worker(host: Host, folder: Path, number: int, *, trials: int, device: st
     """
     run_dir = make_dir(worker_folder(folder, number))
     with claim(run_dir):
+        (run_dir / ENDED).unlink(missing_ok=True)
         try:
             cell = read_definition(folder).cell
             check_versions(host, cell.versions, cell.model, *cell.recipe.plugins)
