@@ -121,7 +121,7 @@ def predict(
     joined: list[NDArray[np.float32]] = []
     unusual = 0
     summary, started = Summary(trained), time.perf_counter()
-    joined_shares = None
+    divided = None
     if launch is None or shards is None:
         answers = predict_files(
             trained.to(device), paths, preparation=preparation, average=average, batch_size=batch_size
@@ -131,15 +131,15 @@ def predict(
         from zoo.inference.shares import run_predictions
 
         with contextlib.redirect_stdout(sys.stderr), CountBar("predict", of="files") as bar:
-            joined_shares = run_predictions(
+            divided = run_predictions(
                 host, path, list(paths), model=trained.about.model, preparation=preparation, average=average,
                 batch_size=batch_size, device=device, store=store, shares=shards, launch=launch, watch=bar.show,
             )  # fmt: skip
-        if joined_shares.failed:
-            print_failed([(f"share {one.number}:{shards}", one.error) for one in joined_shares.failed])
+        if divided.failed:
+            print_failed([(f"share {one.number}:{shards}", one.error) for one in divided.failed])
             echo("no answers are printed; the same command goes on with what is missing", err=True)
             ctx.exit(1)
-        answers = joined_shares.answers()
+        answers = divided.answers()
     style = as_csv if in_csv else as_json if in_json else as_table
     report = _progress(started)
     with style(columns_of(trained.about, detects=bool(trained.detector))) as show:
@@ -168,8 +168,8 @@ def predict(
             echo(f"{in_words(one)} -> {population}", err=True)
     elif population is not None:
         echo(f"no image could be read: {population} is not written", err=True)
-    if joined_shares is not None:
-        joined_shares.forget()
+    if divided is not None:
+        divided.forget()
     if summary.skipped:
         ctx.exit(1)
 

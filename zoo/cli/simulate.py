@@ -237,7 +237,7 @@ def simulate(
                 submitted=submitted,
             )  # fmt: skip
             made, found_images, complete = end.made, end.found, end.complete
-    if detach:
+    if detach and not complete:
         echo(f"detached: zoo status --store {parts} shows the shares; the same command joins them", err=True)
         ctx.exit(0)
     summary: dict[str, Any] = {
