@@ -40,7 +40,7 @@ class Options(TypedDict, total=False):
     num_nodes: int
     launcher: str
     launcher_settings: Sequence[str] | Mapping[str, Any]
-    jobs: int
+    jobs: int | None
     gpus: str
     retries: int
 
@@ -67,7 +67,7 @@ def bench(
     num_nodes: int = 1,
     launcher: str = "core/local",
     launcher_settings: Sequence[str] | Mapping[str, Any] = (),
-    jobs: int = 0,
+    jobs: int | None = None,
     gpus: str = "",
     retries: int = 2,
     fresh_test: int | None = None,
@@ -100,7 +100,7 @@ def bench(
         num_nodes: Nodes that train one network together; a launcher must start its processes there.
         launcher: Id or name of what runs the cells.
         launcher_settings: Options of the launcher and resources of cells, as for `--launcher-set`: {"gpus": 1}.
-        jobs: Cells that run at a time on this machine; 0: one on each GPU of `gpus`, or one.
+        jobs: Cells that run at a time on this machine; None: one on each GPU of `gpus`, or one.
         gpus: GPUs of this machine, such as "0,1,2,3", of which each cell gets one.
         retries: Further attempts without progress after a preemption.
         fresh_test: Seed of fresh test images, on which the weights are scored as well (`result.fresh`).

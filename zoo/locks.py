@@ -12,8 +12,11 @@ import contextlib
 import errno
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from zoo.errors import DataError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -45,6 +48,29 @@ def file_lock(path: Path, *, seconds: float | None = None, reentrant: bool = Fal
     return filelock.SoftFileLease(
         _marker(path), lease_duration=LEASE_SECONDS, timeout=patience, is_singleton=reentrant
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def lock_held(path: Path, *, seconds: float | None = None, reentrant: bool = False) -> Iterator[None]:
+    """Hold the lock of a path; arguments as those of `file_lock`.
+
+    Raises:
+        Timeout: Of filelock; another process holds it for too long.
+        DataError: The folder cannot be written.
+    """
+    import filelock
+
+    lock = file_lock(path, seconds=seconds, reentrant=reentrant)
+    try:
+        lock.acquire()
+    except filelock.Timeout:  # an OSError as well
+        raise
+    except OSError as error:
+        raise DataError(f"Cannot write to the folder {path.parent}: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_held(path: Path) -> bool:

@@ -80,8 +80,10 @@ def user_path(text: str | os.PathLike[str]) -> Path:
     """Return a path that a user typed, with a leading `~` or `~USER` replaced by the home folder.
 
     Raises:
-        UsageError: The home folder is unknown, the text contains a null character, or it is an address.
+        UsageError: The text is empty, contains a null character, or is an address; or the home folder is unknown.
     """
+    if not os.fspath(text):
+        raise UsageError("The path is empty.", hint="The current folder is: .")
     if is_address(text):
         raise UsageError(
             f"{os.fspath(text)} is an address, and a path is needed here.",

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from zoo.errors import DataError, MissingError, UsageError, ZooError
-from zoo.locks import file_lock
+from zoo.locks import lock_held
 from zoo.paths import cache_dir, is_address, make_dir, read_json, user_path, write_text
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def local_copy(address: str) -> Path:
         raise UsageError(f"{address!r} is not an address of the form PROTOCOL://PATH.")
     place = make_dir(cache_dir() / "remote" / hashlib.sha256(address.encode()).hexdigest()[:16])
     copy, listing = place / parts[-1][-_LONGEST_NAME:], place / _LIST
-    with file_lock(place / "lock"):
+    with lock_held(place / "lock"):
         whole, before = _listed(listing)
         try:
             system, files = _files_at(address)

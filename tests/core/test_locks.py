@@ -11,7 +11,7 @@ import filelock
 import pytest
 
 from zoo import locks
-from zoo.errors import BusyError
+from zoo.errors import BusyError, DataError
 from zoo.results import store
 
 
@@ -101,3 +101,12 @@ def test_a_cell_is_claimed_by_one_process_on_either_file_system(path, monkeypatc
 def test_a_folder_that_is_absent_has_no_lock_of_its_own(tmp_path):
     assert locks.kind_of(tmp_path / "absent") == "flock"
     assert not locks.is_held(tmp_path / "absent" / ".lock")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(DataError, match=r"Cannot write to the folder .*file: "),
+        locks.lock_held(tmp_path / "file/lock"),
+    ):
+        pass

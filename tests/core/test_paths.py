@@ -84,7 +84,7 @@ def commands_below(group, name):
             yield f"{name} {part}", command
 
 
-def test_every_option_that_is_a_path_resolves_the_home_folder():
+def test_every_option_that_is_a_path_resolves_the_home_folder_and_refuses_an_empty_text():
     found = [*commands_below(cli, "zoo"), ("zoo tune", tune), ("zoo run-trials", run_trials)]
     given = [(f"{name} {param.name}", param) for name, command in found for param in command.params]
     paths = {name for name, param in given if isinstance(param.type, click.Path)}
@@ -98,7 +98,11 @@ def test_every_option_that_is_a_path_resolves_the_home_folder():
     } - {"zoo predict files", "zoo equivariance files", "zoo data show name", "zoo score data", "zoo check target"}
     assert looks
     assert looks <= paths
-    assert all(isinstance(param.type, type(PATH)) for _, param in given if isinstance(param.type, click.Path))
+    for _, param in given:
+        if isinstance(param.type, click.Path):
+            assert isinstance(param.type, type(PATH))
+            with pytest.raises(UsageError, match="The path is empty"):
+                param.type.convert("", param, None)
     assert lines_with(r"click\.Path\(") == []
 
 

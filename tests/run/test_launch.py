@@ -97,9 +97,10 @@ def test_options_of_this_machine_are_refused_elsewhere(host, cells, option):
     assert Launch(**option).resolved(host, cells).spec.id == "core/local"
 
 
-def test_a_negative_number_of_retries_is_refused(host, cells):
-    with pytest.raises(UsageError, match="--retries -1"):
-        Launch(retries=-1).resolved(host, cells)
+@pytest.mark.parametrize(("option", "value"), [("retries", -1), ("jobs", 0), ("jobs", -1), ("jobs", 1.5)])
+def test_impossible_numbers_are_refused(host, cells, option, value):
+    with pytest.raises(UsageError, match=f"--{option} {value} must be a whole number"):
+        Launch(**{option: value}).resolved(host, cells)
 
 
 def test_gpus_of_a_machine_without_any_are_refused(host, monkeypatch):

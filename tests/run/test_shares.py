@@ -261,22 +261,41 @@ def test_a_command_attaches_to_the_jobs_of_an_earlier_one(go, host, whole, tmp_p
     assert same(tmp_path / "DIR", whole)
 
 
-def test_jobs_of_a_command_that_has_ended_can_be_cancelled(go, host, tmp_path, monkeypatch, capsys):
+def test_jobs_of_a_command_that_has_ended_are_shown_and_can_be_cancelled(go, host, tmp_path, monkeypatch, capsys):
     engine = Machines(host, ["waiting"])
-
-    def interrupt(done, total):
-        raise Interrupted
-
-    with pytest.raises(Interrupted):
-        go(engine, watch=interrupt)
+    end = go(engine, submitted=lambda: True)  # as with --detach
+    assert (end.complete, end.failed, engine.cancelled) == (False, (), [])
     monkeypatch.setenv("ZOO_PLUGIN_FILES", os.pathsep.join(host.files))
-    with pytest.raises(SystemExit) as ended:
-        main(["cancel", "--store", str(tmp_path / "DIR" / "parts"), "--all"])
-    assert (ended.value.code, len(engine.cancelled)) == (0, 2)
-    assert "2 shares cancelled" in capsys.readouterr().err
+
+    def zoo(*words):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--store", str(tmp_path / "DIR" / "parts")])
+        assert ended.value.code == 0
+        return capsys.readouterr()
+
+    shown = zoo("status")
+    rows = [line.split() for line in shown.out.splitlines()]
+    assert rows == [["waiting", f"train/2/{machine}", "halls/machines"] for machine in range(2)]
+    assert shown.err.startswith("2 jobs in ")
+    assert [one["state"] for one in json.loads(zoo("status", "--json").out)] == ["waiting"] * 2
+    assert "2 jobs cancelled" in zoo("cancel", "--all").err
+    assert len(engine.cancelled) == 2
     again = Machines(host, ["made"])
     assert go(again).complete
     assert len(again.jobs) == 2
+
+
+def test_a_detached_command_goes_on_in_the_background(host, tmp_path, monkeypatch, capsys):
+    started = []
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", os.pathsep.join(host.files))
+    monkeypatch.setattr("zoo.cli.simulate.start_detached", lambda ctx, store, *, what: started.append((store, what)))
+    words = ["simulate", "toysky/discs", "-n", "1000", "--simulator", "painter", "--out", str(tmp_path), "--detach"]
+    for more, code in (([], 2), (["--launcher", "core/local", "--shards", "2"], 0)):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, *more])
+        assert ended.value.code == code
+    assert "--detach goes with --launcher" in capsys.readouterr().err
+    assert started == [(tmp_path / "parts", "shares")]
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_text("{"), Path.unlink], ids=["damaged", "missing"])

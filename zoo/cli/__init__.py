@@ -247,6 +247,13 @@ for command in (
         hidden=True,
     ),
     LazyCommand(
+        "predict-share",
+        "zoo.cli.run_share",
+        "predict_share",
+        "Classify one share of many files in this process; its answers go beside its file.",
+        hidden=True,
+    ),
+    LazyCommand(
         "try-plugin",
         "zoo.cli.try_plugin",
         "try_plugin",

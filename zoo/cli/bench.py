@@ -136,7 +136,7 @@ def bench(
                 run_matrix(host, cells, store=store, where=where, launch=launch, submitted=lambda: True)
             echo(f"detached: zoo status --store {store} shows the cells; the same command waits for them", err=True)
             ctx.exit(0)
-        ctx.exit(start_detached(ctx, store))
+        ctx.exit(start_detached(ctx, store, what="cells"))
     if team.started_by:
         check_devices(team, resolve_device(where.device))
         with contextlib.redirect_stdout(sys.stderr):

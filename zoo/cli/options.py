@@ -91,6 +91,8 @@ def _option(one: Field[Any], hint: Any) -> Callable[[F], F]:
         keywords |= {"is_flag": True} if default is False else {"default": default}
     else:
         keywords |= {"default": default, "show_default": default not in (None, "", MISSING)}
+        if hint == int | None:
+            keywords["type"] = int
         if Path in get_args(hint):
             keywords["type"] = READABLE if about["remote"] else PATH
     return click.option(about["flag"] or f"--{one.name.replace('_', '-')}", one.name, **keywords)

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.answers import as_csv, as_json, as_table, columns_of
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, rewrite_line
-from zoo.cli.options import AVERAGE, DEVICE, PATH, RUNS_IN
+from zoo.cli.options import AVERAGE, DEVICE, PATH, RUNS_IN, options_of
+from zoo.cli.shares import OPTIONS, launch_of, print_failed
 from zoo.data.about import changed_note, shown_params, version_note
 from zoo.data.phases import describe_phases
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
-from zoo.escaping import csv_line, visible
 from zoo.plurals import counted
 from zoo.registry import datasets_by_id
+from zoo.run.launch import Launch
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from zoo.host import Host
-    from zoo.inference.predict import Prediction
-    from zoo.inference.read import Skipped
     from zoo.models.about import About
 
 _PROGRESS_SECONDS = 0.2
@@ -51,12 +49,19 @@ _PROGRESS_SECONDS = 0.2
     "--population", type=PATH, metavar="FILE",
     help="Write the posterior of the mean of all images' truths to this .json or .png file.",
 )  # fmt: skip
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "in_csv", is_flag=True, help="Print CSV.")
+@click.option("--json", "in_json", is_flag=True, help="Print JSON.")
 @RUNS_IN
+@click.option(
+    "--launcher", metavar="NAME", shell_complete=COMPLETE["launchers"],
+    help="Classify the files in shares, as jobs of this launcher; see zoo list-launchers.",
+)  # fmt: skip
+@click.option("--shards", type=click.IntRange(1), metavar="K", help="Make this many shares, by --launcher.")
+@options_of(Launch, only=OPTIONS)
 @click.pass_context
 def predict(
     ctx: click.Context,
+    /,
     weights: str,
     files: tuple[str, ...],
     average: str,
@@ -66,9 +71,12 @@ def predict(
     batch_size: int,
     device: str,
     population: Path | None,
-    as_csv: bool,
-    as_json: bool,
+    in_csv: bool,
+    in_json: bool,
     store: Path,
+    launcher: str | None,
+    shards: int | None,
+    **values: Any,
 ) -> None:
     """Classify images with trained weights, or score them.
 
@@ -79,21 +87,26 @@ def predict(
 
     WEIGHTS is a name such as p4m.modelA, a file, a run, or hf://owner/name. FILES are .npy, .npz, FITS, PNG, JPEG or
     .safetensors, folders of them, or - for a list of names on stdin. Unreadable files are listed and left out; the
-    exit code is then 1.
+    exit code is then 1. With --launcher, answers are kept in the folder of --store until all are made, and the same
+    command goes on after an interruption.
     """
-    if as_csv and as_json:
+    if in_csv and in_json:
         raise UsageError("--csv and --json cannot be combined.")
     from zoo.weights.find import find_weights
 
     host = host_of(ctx)
+    launch = launch_of(values, launcher=launcher, shards=shards, example=f"zoo predict {weights} FOLDER")
+    if launch is None:
+        device = resolve_device(device)
+    else:
+        launch.resolved(host, ())  # unknown options are found before weights are read
     path = find_weights(host, weights, store=store)
-    device = resolve_device(device)
     import numpy as np
 
+    from zoo.inference.files import predict_files
     from zoo.inference.population import check_population, in_words, infer, summaries, write_population
     from zoo.inference.predict import Prediction, Preparation, Summary
-    from zoo.inference.predict import predict as classify
-    from zoo.inference.read import expand, read_pictures, require_files
+    from zoo.inference.read import expand, require_files
     from zoo.models.load import load_weights
     from zoo.models.trained import AVERAGES
 
@@ -101,16 +114,33 @@ def predict(
         raise UsageError(f"--average '{average}' is not one of {', '.join(AVERAGES)}.{nearest(average, AVERAGES)}")
     preparation = Preparation(pixel_scale=pixel_scale, factor=factor, match_scale=match_scale)
     paths = require_files(expand(files, stdin=sys.stdin), files)
-    trained = load_weights(host, path).to(device)
+    trained = load_weights(host, path)
     if population is not None:
         check_population(trained.about.targets, population, average=average)
     echo(_weights_in_words(host, trained.about, detects=bool(trained.detector)), err=True)
     joined: list[NDArray[np.float32]] = []
     unusual = 0
     summary, started = Summary(trained), time.perf_counter()
-    pictures = read_pictures(paths, channels=trained.stored_channels)
-    answers = classify(trained, pictures, preparation=preparation, average=average, batch_size=batch_size)
-    style = _as_csv if as_csv else _as_json if as_json else _as_table
+    divided = None
+    if launch is None or shards is None:
+        answers = predict_files(
+            trained.to(device), paths, preparation=preparation, average=average, batch_size=batch_size
+        )  # fmt: skip
+    else:
+        from zoo.cli.watch import CountBar
+        from zoo.inference.shares import run_predictions
+
+        with contextlib.redirect_stdout(sys.stderr), CountBar("predict", of="files") as bar:
+            divided = run_predictions(
+                host, path, list(paths), model=trained.about.model, preparation=preparation, average=average,
+                batch_size=batch_size, device=device, store=store, shares=shards, launch=launch, watch=bar.show,
+            )  # fmt: skip
+        if divided.failed:
+            print_failed([(f"share {one.number}:{shards}", one.error) for one in divided.failed])
+            echo("no answers are printed; the same command goes on with what is missing", err=True)
+            ctx.exit(1)
+        answers = divided.answers()
+    style = as_csv if in_csv else as_json if in_json else as_table
     report = _progress(started)
     with style(columns_of(trained.about, detects=bool(trained.detector))) as show:
         for item in answers:
@@ -138,6 +168,8 @@ def predict(
             echo(f"{in_words(one)} -> {population}", err=True)
     elif population is not None:
         echo(f"no image could be read: {population} is not written", err=True)
+    if divided is not None:
+        divided.forget()
     if summary.skipped:
         ctx.exit(1)
 
@@ -166,150 +198,6 @@ def _weights_in_words(host: Host, about: About, *, detects: bool) -> str:
     if changed := changed_note(dataset, about.recipe.params):
         notes += f"\nnote: trained on images that differ from {about.recipe.dataset} as it is: {changed}"
     return f"{about.model} trained on {kind}. Run `zoo evaluate` for its scores.{calibrated}{notes}"
-
-
-_INTERVALS, _INTERVAL = ("68 %", "95 %"), len("0.012345 to 0.012345")
-Show = Callable[["Prediction | Skipped"], None]
-
-
-SHARE, CLOSER = "share_of_validation_below", "share_of_validation_closer"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Numbers of an answer.
-
-    Args:
-        names: Their names: classes, or "score" and the share of validation images below it, or truths and the ends of
-            their intervals.
-        classes: Whether they are probabilities of classes, of which the highest is named.
-        calibrated: Whether these probabilities are calibrated.
-        detects: Whether the weights have a detector of images unlike the training images.
-        truths: Names of the truths that are estimated, whose value and ends of intervals `names` holds.
-    """
-
-    names: tuple[str, ...]
-    classes: bool
-    calibrated: bool = False
-    detects: bool = False
-    truths: tuple[str, ...] = ()
-
-    def numbers(self, row: dict[str, Any]) -> list[float]:
-        """Return the numbers of an answer in this order."""
-        values = row["probabilities"] if self.classes else row
-        return [values[name] for name in self.names]
-
-
-def columns_of(about: About, *, detects: bool = False) -> Columns:
-    """Return what the answers of some weights hold."""
-    if about.outputs is None:
-        calibrated = about.temperature is not None
-        return Columns(names=about.classes, classes=True, calibrated=calibrated, detects=detects)
-    if about.targets:
-        from zoo.inference.estimates import estimate_names
-
-        truths = tuple(target.name for target in about.targets)
-        return Columns(names=estimate_names(about.targets), classes=False, truths=truths)
-    scores = ("score",) if about.outputs == 1 else tuple(f"output_{k}" for k in range(about.outputs))
-    return Columns(names=(*scores, *([SHARE] if about.reference and about.outputs == 1 else [])), classes=False)
-
-
-def _row(item: Prediction | Skipped, columns: Columns) -> dict[str, Any]:
-    from zoo.inference.predict import NONE_OF_THESE
-    from zoo.inference.read import Skipped
-    from zoo.scores.unlike import UNLIKE
-
-    if isinstance(item, Skipped):
-        return {"image": item.name, "error": item.reason}
-    notes = [*item.notes, *(["pixels far outside the training images"] if item.unusual else [])]
-    rest = {"peak": item.peak, "noise": item.noise, "notes": notes}
-    answers = item.estimates or item.probabilities
-    numbers = {name: float(value) for name, value in zip(columns.names, answers, strict=False)}
-    if columns.classes:
-        detected = {}
-        if item.closer is not None:
-            detected = {CLOSER: item.closer, "unlike_training_images": item.unlike}
-        if item.unlike:
-            notes.append(f"unlike the training images: more so than {UNLIKE:.1%} of the validation images")
-        return {
-            "image": item.name,
-            "class": NONE_OF_THESE if item.unlike else columns.names[int(item.probabilities.argmax())],
-            "probabilities": numbers,
-            "calibrated": columns.calibrated,
-            **detected,
-            **rest,
-        }
-    if item.share_below is not None:
-        numbers[SHARE] = item.share_below
-    return {"image": item.name, **numbers, **rest}
-
-
-@contextmanager
-def _as_table(columns: Columns) -> Iterator[Show]:
-    """Print lines as they come: names stand last, so that no column needs all of them."""
-    shown = [visible(name) for name in columns.names]
-    if columns.truths:
-        shown = [words for name in columns.truths for words in (visible(name), *_INTERVALS)]
-    widths = [max(6, len(name)) for name in shown]
-    if columns.truths:
-        widths = [max(width, _INTERVAL if name in _INTERVALS else 0) for name, width in zip(shown, widths, strict=True)]
-    heading = "  ".join(name.rjust(width) for name, width in zip(shown, widths, strict=True))
-    echo(f"{heading}  {'class':{max(widths)}}  image" if columns.classes else f"{heading}  image")
-
-    def show(item: Prediction | Skipped) -> None:
-        row = _row(item, columns)
-        if "error" in row:
-            echo(f"left out: {row['image']}: {row['error']}", err=True)
-            return
-        form = ".4f" if columns.classes else ".5g"
-        values = [f"{value:{form}}" for value in columns.numbers(row)]
-        if columns.truths:  # a value and two intervals of each
-            pairs = [values[at : at + 5] for at in range(0, len(values), 5)]
-            values = [text for value, *ends in pairs for text in (value, " to ".join(ends[:2]), " to ".join(ends[2:]))]
-        numbers = "  ".join(f"{value:>{width}}" for value, width in zip(values, widths, strict=True))
-        notes = f"  ({'; '.join(row['notes'])})" if row["notes"] else ""
-        best = f"{visible(row['class']):{max(widths)}}  " if columns.classes else ""
-        echo(f"{numbers}  {best}{row['image']}{notes}")
-
-    yield show
-
-
-@contextmanager
-def _as_csv(columns: Columns) -> Iterator[Show]:
-    def write(*values: str) -> None:
-        echo(csv_line(values), nl=False)
-
-    own = ["class", *(f"p_{name}" for name in columns.names)] if columns.classes else list(columns.names)
-    stated = [*([CLOSER] if columns.detects else []), *(["calibrated"] if columns.classes else [])]
-    write("image", *own, "peak", "noise", "notes", "error", *stated)
-
-    def show(item: Prediction | Skipped) -> None:
-        row = _row(item, columns)
-        if "error" in row:
-            write(row["image"], *[""] * (len(own) + 3), row["error"], *("" for _ in stated))
-            return
-        form = ".6f" if columns.classes else ".8g"
-        numbers = [*([row["class"]] if columns.classes else []), *(f"{value:{form}}" for value in columns.numbers(row))]
-        peak_and_noise = [f"{row['peak']:.6g}", f"{row['noise']:.6g}"]
-        closer = [f"{row[CLOSER]:.6g}"] if columns.detects else []
-        calibrated = ["yes" if columns.calibrated else "no"] if columns.classes else []
-        write(row["image"], *numbers, *peak_and_noise, "; ".join(row["notes"]), "", *closer, *calibrated)
-
-    yield show
-
-
-@contextmanager
-def _as_json(columns: Columns) -> Iterator[Show]:
-    """Print one list, entry by entry."""
-    begun = False
-
-    def show(item: Prediction | Skipped) -> None:
-        nonlocal begun
-        echo(("," if begun else "[") + "\n  " + json.dumps(_row(item, columns)), nl=False)
-        begun = True
-
-    yield show
-    echo("\n]" if begun else "[]")
 
 
 def _progress(started: float) -> Callable[[int], None]:

@@ -1,8 +1,10 @@
-"""`zoo run-share`: what a launcher starts for each share of a split."""
+"""`zoo run-share` and `zoo predict-share`: what a launcher starts for each share of a split or of many files."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -18,12 +20,26 @@ from zoo.stopping import STOPPED, watch_parent
 @click.pass_context
 def run_share(ctx: click.Context, path: Path) -> None:
     """Make one share of a split in this process; its part of the manifest goes beside its file."""
-    watch_parent()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in `zoo simulate`
     from zoo.run.shares import make_share
 
+    _run(ctx, partial(make_share, host_of(ctx), path))
+
+
+@click.command("predict-share", hidden=True)
+@click.argument("path", metavar="files.json", type=PATH)
+@click.pass_context
+def predict_share(ctx: click.Context, path: Path) -> None:
+    """Classify one share of many files in this process; its answers go beside its file."""
+    from zoo.inference.shares import predict_share as classify
+
+    _run(ctx, partial(classify, host_of(ctx), path))
+
+
+def _run(ctx: click.Context, work: Callable[[], None]) -> None:
+    watch_parent()
     try:
-        make_share(host_of(ctx), path)
+        work()
     except Interrupted as stop:
-        echo(f"Stopped by {stop}. Nothing is lost: make the share again to resume.", err=True)
+        echo(f"Stopped by {stop}. Nothing is lost: run the share again to resume.", err=True)
         ctx.exit(STOPPED)

@@ -1,8 +1,8 @@
-"""`zoo simulate --launcher`: which options go together, and the sentences on shares that have failed."""
+"""`zoo simulate --launcher` and `zoo predict --launcher`: options that go together, and sentences on failed shares."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli.context import echo
@@ -15,21 +15,28 @@ if TYPE_CHECKING:
     from zoo.run.shares import SharesEnd
 
 OPTIONS = ("launcher_settings", "jobs", "gpus", "retries")
-"""Fields of `Launch` that are options of `zoo simulate` beside the name of the launcher."""
+"""Fields of `Launch` that are options of these commands beside the name of the launcher."""
 _MOST_SHOWN = 5
 
 
 def launch_of(
-    values: Mapping[str, Any], *, launcher: str | None, shards: int | None, share: str | None, dataset: str
+    values: Mapping[str, Any],
+    *,
+    launcher: str | None,
+    shards: int | None,
+    share: str | None = None,
+    example: str,
+    alone: str = "",
 ) -> Launch | None:
-    """Return the launcher with its options; None where this process makes the images.
+    """Return the launcher with its options; None where this process does the work.
 
     Args:
         values: Values of `OPTIONS`.
         launcher: Name of the launcher.
         shards: Number of shares.
         share: Share of this machine, I:N.
-        dataset: Name of the data set, for the hints.
+        example: Command for the hints, without these options.
+        alone: Sentence on the same without a launcher.
 
     Raises:
         UsageError: An option lacks the one that it belongs to, or two exclude each other.
@@ -37,15 +44,14 @@ def launch_of(
     if launcher is None:
         if shards is not None:
             raise UsageError(
-                f"--shards {shards} divides a split into the jobs of a launcher, and no --launcher is given.",
-                hint=f"Add --launcher {LOCAL}, or another of zoo list-launchers. To make one share on this machine, "
-                f"such as the first of {shards}: --shard 0:{shards}",
+                f"--shards {shards} divides the work into the jobs of a launcher, and no --launcher is given.",
+                hint=f"Add --launcher {LOCAL}, or another of zoo list-launchers. {alone}".rstrip(),
             )
         flags = {"--launcher-set": values["launcher_settings"], "--jobs": values["jobs"], "--gpus": values["gpus"]}
-        if given := [flag for flag, value in flags.items() if value]:
+        if given := [flag for flag, value in flags.items() if value not in (None, "", ())]:
             raise UsageError(
                 f"{given[0]} is an option of a launcher, and no --launcher is given.",
-                hint=f"For example: zoo simulate {dataset} -n 75000 --launcher {LOCAL} --shards 8",
+                hint=f"For example: {example} --launcher {LOCAL} --shards 8",
             )
         return None
     if share is not None:
@@ -53,18 +59,23 @@ def launch_of(
     if shards is None:
         raise UsageError(
             f"--launcher {launcher} needs the number of shares: --shards K.",
-            hint=f"For example: zoo simulate {dataset} -n 75000 --launcher {launcher} --shards 8",
+            hint=f"For example: {example} --launcher {launcher} --shards 8",
         )
     launch: Launch = value_of(Launch, {**values, "launcher": launcher})
     return launch
 
 
+def print_failed(ends: Sequence[tuple[str, str]]) -> None:
+    """Print names and causes of failures to stderr, the first of many."""
+    for name, error in ends[:_MOST_SHOWN]:
+        echo(f"{name} has failed: {error}", err=True)
+    if (more := len(ends) - _MOST_SHOWN) > 0:
+        echo(f"and {more:,} more", err=True)
+
+
 def print_failures(end: SharesEnd, *, split: str) -> None:
     """Print the causes of failures, and what is missing, to stderr."""
-    for one in end.failed[:_MOST_SHOWN]:
-        echo(f"share {one.share.machine}:{one.share.of} of {split} has failed: {one.error}", err=True)
-    if (more := len(end.failed) - _MOST_SHOWN) > 0:
-        echo(f"and {more:,} more", err=True)
+    print_failed([(f"share {one.share.machine}:{one.share.of} of {split}", one.error) for one in end.failed])
     if not end.complete:
         files = counted(end.lacking, "file")
         echo(f"{split}: {files} missing or without a checksum; the same command goes on with them", err=True)

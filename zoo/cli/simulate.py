@@ -15,6 +15,8 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, warn_of_broken
+from zoo.cli.detach import detach as start_detached
+from zoo.cli.detach import say_ready
 from zoo.cli.measured import print_accuracy, print_difference
 from zoo.cli.options import PATH, SIMULATOR, options_of
 from zoo.cli.shares import OPTIONS, launch_of, print_failures
@@ -104,6 +106,7 @@ _MOST_TO_MEASURE = 10_000
     metavar="N",
     help="Keep no images; measure the error of the first N over their noise, and exit with 1 if it is too large.",
 )
+@click.option("--detach", is_flag=True, help="Run in the background, with --launcher; zoo status shows the shares.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
 def simulate(
@@ -122,6 +125,7 @@ def simulate(
     launcher: str | None,
     compare: str | None,
     accuracy: int | None,
+    detach: bool,
     as_json: bool,
     **values: Any,
 ) -> None:
@@ -159,8 +163,13 @@ def simulate(
             raise UsageError("The number of images is missing: -n.", hint=f"For example: zoo simulate {dataset} -n 300")
         images = accuracy or _SCENES_TO_COMPARE
     part = _share(share)
-    launch = launch_of(values, launcher=launcher, shards=shards, share=share, dataset=dataset)
-    here = launch is None or find(host, LauncherSpec, launch.launcher).id == LOCAL
+    example = f"zoo simulate {dataset} -n 75000"
+    alone = f"To make one share on this machine, such as the first of {shards}: --shard 0:{shards}"
+    launch = launch_of(values, launcher=launcher, shards=shards, share=share, example=example, alone=alone)
+    engine = None if launch is None else find(host, LauncherSpec, launch.launcher)
+    here = engine is None or engine.id == LOCAL
+    if detach and (engine is None or as_json):
+        raise UsageError("--detach goes with --launcher, and not with --json.")
     if launch is not None:
         launch.resolved(host, ())  # unknown options are found before anything is drawn
         device = launch.device(host, device)
@@ -205,8 +214,12 @@ def simulate(
     from zoo.data.folder import cache_folder, fill_folder
     from zoo.data.open import Dataset
     from zoo.data.shards import SHARD_SIZE
+    from zoo.data.share import PARTS
 
     folder = cache_folder(recipe) if out is None else out
+    parts = folder.absolute() / PARTS
+    if detach and engine is not None and not engine.outlives:
+        ctx.exit(start_detached(ctx, parts, what="shares"))
     started = time.perf_counter()
     end = None
     with contextlib.redirect_stdout(sys.stderr), CountBar(f"simulate {split}") as bar:
@@ -218,8 +231,15 @@ def simulate(
         else:
             from zoo.run.shares import run_shares
 
-            end = run_shares(host, recipe, split, images, folder=folder, shares=shards, launch=launch, watch=bar.show)
+            submitted = (lambda: True) if detach else say_ready
+            end = run_shares(
+                host, recipe, split, images, folder=folder, shares=shards, launch=launch, watch=bar.show,
+                submitted=submitted,
+            )  # fmt: skip
             made, found_images, complete = end.made, end.found, end.complete
+    if detach and not complete:
+        echo(f"detached: zoo status --store {parts} shows the shares; the same command joins them", err=True)
+        ctx.exit(0)
     summary: dict[str, Any] = {
         "folder": str(folder),
         "dataset": spec.id,

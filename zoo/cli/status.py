@@ -1,7 +1,8 @@
-"""`zoo status`, `zoo cancel` and `zoo logs`: cells that were submitted, also by another command."""
+"""`zoo status`, `zoo cancel` and `zoo logs`: cells and other jobs that were submitted, also by another command."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,14 +25,16 @@ if TYPE_CHECKING:
 def status(ctx: click.Context, store: Path, as_json: bool) -> None:
     """Show where the cells of a store run, and their progress.
 
-    Exit code 1: no cell was found.
+    Jobs of zoo tune and zoo predict are listed as well while a launcher has them, and with --store DIR/parts the shares
+    of zoo simulate --out DIR. Exit code 1: nothing was found.
     """
     from zoo.cli.plan import variant
     from zoo.cli.watch import describe
-    from zoo.run.status import cell_states
+    from zoo.run.status import cell_states, job_states
     from zoo.schema import plain
 
     found = cell_states(host_of(ctx), _run_dirs(store))
+    jobs = job_states(host_of(ctx), _job_dirs(store))
     if as_json:
         print_json(
             [
@@ -48,8 +51,22 @@ def status(ctx: click.Context, store: Path, as_json: bool) -> None:
                 }
                 for one in found
             ]
+            + [
+                {
+                    "run_id": None,
+                    "run_dir": str(job.run_dir),
+                    "model": None,
+                    "data": None,
+                    "seed": None,
+                    "state": job.state,
+                    "where": job.where,
+                    "detail": "",
+                    "progress": None if job.progress is None else plain(job.progress),
+                }
+                for job in jobs
+            ]
         )
-        ctx.exit(0 if found else 1)
+        ctx.exit(0 if found or jobs else 1)
     alike: dict[tuple[str, str, int], list[Cell]] = {}
     for one in found:
         alike.setdefault((one.cell.model, one.cell.data, one.cell.seed), []).append(one.cell)
@@ -69,32 +86,42 @@ def status(ctx: click.Context, store: Path, as_json: bool) -> None:
     for row in rows:
         words = [word.ljust(width) for word, width in zip(row, widths, strict=False)]
         echo("  ".join([*words, row[-1]]).rstrip())
-    states = [one.state for one in found]
+    for job in jobs:
+        words = [job.state.ljust(7), str(job.run_dir.relative_to(store)), job.where or "-"]
+        echo("  ".join([*words, *([describe(job.progress)] if job.progress else [])]))
+    if found or not jobs:
+        echo(_total("cell", [one.state for one in found], store), err=True)
+    if jobs:
+        echo(_total("other job" if found else "job", [job.state for job in jobs], store), err=True)
+    ctx.exit(0 if found or jobs else 1)
+
+
+def _total(noun: str, states: Sequence[str], store: Path) -> str:
     total = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    echo(f"{counted(len(found), 'cell')} in {store}{': ' if total else ''}{total}", err=True)
-    ctx.exit(0 if found else 1)
+    return f"{counted(len(states), noun)} in {store}{': ' if total else ''}{total}"
 
 
 @click.command()
 @click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=COMPLETE["runs"])
-@click.option("--all", "everything", is_flag=True, help="Cancel all cells of the store that wait or run.")
+@click.option("--all", "everything", is_flag=True, help="Cancel all cells and other jobs of the store.")
 @RUNS_IN
 @click.pass_context
 def cancel(ctx: click.Context, runs: tuple[str, ...], everything: bool, store: Path) -> None:
     """Cancel cells that wait or run.
 
     A cell that runs writes a checkpoint, and the same zoo bench goes on with it. RUN is a folder, or the first digits
-    of a run id. Shares of zoo simulate --out DIR are cancelled by --store DIR/parts --all.
+    of a run id. --all includes the jobs of zoo tune and zoo predict; shares of zoo simulate --out DIR are cancelled by
+    --store DIR/parts --all.
     """
     from zoo.results.find import find_run
     from zoo.run.status import cancel_cells
 
     if bool(runs) == everything:
         raise UsageError("State either runs or --all.", hint=f"See: zoo status --store {store}")
-    shares = _share_dirs(store) if everything else []
+    jobs = _job_dirs(store) if everything else []
     run_dirs = _run_dirs(store) if everything else [find_run(name, store=store) for name in runs]
-    requested, alone = cancel_cells(host_of(ctx), [*run_dirs, *shares])
-    echo(f"{counted(len(requested), 'share' if shares else 'cell')} cancelled", err=True)
+    requested, alone = cancel_cells(host_of(ctx), [*run_dirs, *jobs])
+    echo(f"{counted(len(requested), 'job' if jobs else 'cell')} cancelled", err=True)
     for run_dir in alone:
         echo(f"left alone, since no launcher runs it: {run_dir}", err=True)
     ctx.exit(0 if requested or not run_dirs or everything else 1)
@@ -121,10 +148,12 @@ def logs(ctx: click.Context, run: str, lines: int, store: Path) -> None:
         echo(f"\nLog of the launcher:\n{text}")
 
 
-def _share_dirs(store: Path) -> list[Path]:
-    from zoo.data.share import SHARE
+def _job_dirs(store: Path) -> list[Path]:
+    """Return the folders of jobs that a launcher has been given, and that are not cells."""
+    from zoo.results.store import CELL
+    from zoo.run.submission import JOB
 
-    return sorted(path.parent for path in store.glob(f"*/*/*/{SHARE}"))
+    return sorted(path.parent for path in store.glob(f"*/*/*/{JOB}") if not (path.parent / CELL).exists())
 
 
 def _run_dirs(store: Path) -> list[Path]:

@@ -103,11 +103,12 @@ class CountBar(LiveBars):
 
     Args:
         name: Name of the work, such as "simulate train".
+        of: What is counted.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, of: str = "images") -> None:
         super().__init__(named=False)
-        self._name = name
+        self._name, self._of = name, of
         self._task = self._progress.add_task(name, total=None)
         self._started: float | None = None
         self._before = 0
@@ -119,7 +120,7 @@ class CountBar(LiveBars):
         if self._started is None:
             self._started, self._told, self._before = now, now, done
         seconds, since = now - self._started, done - self._before
-        rate = f", {since / seconds:,.0f} images/s" if since > 0 and seconds > 0.5 else ""
+        rate = f", {since / seconds:,.0f} {self._of}/s" if since > 0 and seconds > 0.5 else ""
         left = f", {duration(seconds / since * (total - done))} left" if rate else ""
         text = f"{self._name} {done:,}/{total:,}{rate}{left}"
         self._progress.update(self._task, description=text, completed=done, total=total)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from zoo.data.share import WHOLE, Share, shard_entry, shard_sizes, stated_shards
 from zoo.data.simulate import Simulation
 from zoo.data.space import check_disk, check_memory
 from zoo.errors import DataError, UsageError
-from zoo.locks import file_lock
+from zoo.locks import lock_held
 from zoo.paths import cache_dir, make_dir, read_json, write_text
 from zoo.plurals import counted
 from zoo.schema import json_text
@@ -312,17 +312,14 @@ def _lock(place: Path, number: int, *, wait: bool) -> Iterator[bool]:
     import filelock
 
     path = place / f".{number:06d}.lock"
-    lock = file_lock(path, seconds=None if wait else 0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        yield False
-        return
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock_held(path, seconds=None if wait else 0))
+        except filelock.Timeout:
+            yield False
+            return
         for stale in place.glob(f".{shard_name(number)}.*.part"):  # left by a process that was killed
             stale.unlink(missing_ok=True)
         yield True
         # The shard is there: who still waits for this lock, or makes the file anew, looks for the shard first.
         path.unlink(missing_ok=True)
-    finally:
-        lock.release()

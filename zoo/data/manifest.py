@@ -12,7 +12,7 @@ from zoo.data.recipe import Recipe
 from zoo.data.shards import SHARD_SIZE, file_sha256, read_shard, shard_count, shard_identity, shard_name, shard_path
 from zoo.data.share import ShardEntry, of_other_size, shard_sizes, stated_shards
 from zoo.errors import DataError
-from zoo.locks import file_lock
+from zoo.locks import lock_held
 from zoo.paths import read_json, write_text
 from zoo.schema import Count, Record, json_text, plain, read_record
 
@@ -108,7 +108,7 @@ def record_split(
         DamagedShard: A shard that is read is damaged.
         DataError: The manifest cannot be read or written.
     """
-    with file_lock(folder / ".manifest.lock"):
+    with lock_held(folder / ".manifest.lock"):
         sizes = shard_sizes(folder / split)
         if not all(shard_name(number) in sizes for number in range(shard_count(images))):
             return False

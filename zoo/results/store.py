@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import BusyError, DataError
-from zoo.locks import file_lock, is_held
+from zoo.locks import is_held, lock_held
 from zoo.paths import make_dir, parse_json, read_json, regular_file, write_text, written_whole
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.schema import Failed, Finished, RunResult
@@ -48,13 +48,11 @@ def prepare_run(store: Path, cell: Cell, *, force: bool = False) -> Path:
     write_json(run_dir / CELL, cell.to_json())
     try:
         # Under the lock: what another process is writing right now is not ours to remove.
-        with file_lock(run_dir / LOCK, seconds=0):
+        with lock_held(run_dir / LOCK, seconds=0):
             if force or done(store, cell) is None:
                 (run_dir / RESULT).unlink(missing_ok=True)
     except filelock.Timeout:
         pass  # it runs already, and is waited for
-    except OSError as error:
-        raise DataError(f"Cannot write to the folder {run_dir}: {error.strerror or error}.") from error
     return run_dir
 
 
@@ -64,18 +62,16 @@ def claim(run_dir: Path) -> Iterator[None]:
 
     Raises:
         BusyError: Another process runs the cell.
+        DataError: The folder cannot be written.
     """
     import filelock
 
-    lock = file_lock(run_dir / LOCK, seconds=_LOCK_SECONDS, reentrant=True)
-    try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise BusyError(f"{run_dir} is run by another process.") from error
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock_held(run_dir / LOCK, seconds=_LOCK_SECONDS, reentrant=True))
+        except filelock.Timeout as error:
+            raise BusyError(f"{run_dir} is run by another process.") from error
         yield
-    finally:
-        lock.release()
 
 
 # Whoever only looks whether a cell is free holds its lock for a moment.

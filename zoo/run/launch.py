@@ -32,7 +32,7 @@ class Launch:
     Args:
         launcher: Id or name.
         launcher_settings: Texts "KEY=VALUE", "LAUNCHER.KEY=VALUE" or "MODEL.RESOURCE=VALUE", or a mapping of the same.
-        jobs: Jobs that `core/local` runs at a time; 0: one on each GPU of `gpus`, or one.
+        jobs: Jobs that `core/local` runs at a time; None: one on each GPU of `gpus`, or one.
         gpus: GPUs of `core/local`, such as "0,1"; "" leaves them to each job.
         retries: Further attempts after a preemption, a time limit or the loss of a node. Attempts that added a
             checkpoint do not count.
@@ -43,7 +43,9 @@ class Launch:
         (), "Set an option of the launcher, or a resource: gpus=1, 'timm/*.minutes=90'.", flag=_SET,
         metavar="[NAME.]KEY=VALUE",
     )  # fmt: skip
-    jobs: int = option(0, "Run this many jobs at a time on this machine; default: 1, or one on each of --gpus.")
+    jobs: int | None = option(
+        None, "Run this many jobs at a time on this machine; default: 1, or one on each of --gpus."
+    )
     gpus: str = option("", "Use these GPUs of this machine, one for each job: 0,1,2,3.", metavar="NUMBERS")
     retries: int = option(2, "Run a preempted job again at most this often without progress.")
 
@@ -84,6 +86,8 @@ class Launch:
         spec = registry.find(host, LauncherSpec, self.launcher)
         if type(self.retries) is not int or self.retries < 0:
             raise UsageError(f"--retries {self.retries!r} must be a whole number, 0 or more.")
+        if self.jobs is not None and (type(self.jobs) is not int or self.jobs < 1):
+            raise UsageError(f"--jobs {self.jobs!r} must be a whole number, 1 or more.")
         given = dict(_pairs(self.launcher_settings))
         for flag, name, value in (("--jobs", "jobs", self.jobs), ("--gpus", "gpu_ids", self.gpus)):
             if value and name not in spec.options:
@@ -138,6 +142,15 @@ class Resolved:
     basis: Resources = field(default_factory=Resources)
     own: Sequence[tuple[str, Mapping[str, Any]]] = ()
     retries: int = 2
+
+    def on_all_gpus(self) -> Resolved:
+        """Return the local launcher with all GPUs of this machine where several jobs share it and none are named."""
+        import torch
+
+        if self.options["jobs"] < 2 or self.options["gpu_ids"] or torch.cuda.device_count() < 2:
+            return self
+        numbers = ",".join(map(str, range(torch.cuda.device_count())))
+        return replace(self, options={**self.options, "gpu_ids": numbers})
 
     def resources(self, cell: Cell) -> Resources:
         """Return the resources of a cell."""

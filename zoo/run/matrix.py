@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +15,7 @@ from zoo.results import store as result_store
 from zoo.results.cell import Cell
 from zoo.results.schema import RunResult
 from zoo.run.job_queue import Entry
-from zoo.run.launch import LOCAL, Launch, Resolved
+from zoo.run.launch import LOCAL, Launch
 from zoo.run.launcher import Job, Resources
 from zoo.run.queued import make_job, make_queue, wait_for
 from zoo.run.where import Where
@@ -96,7 +96,7 @@ def run_matrix(
     todo = [cell for cell in {cell.run_id: cell for cell in cells}.values() if not stored.get(cell.run_id)]
     manner = where.resolved(host, here=here)
     if here and manner.device == "cuda":
-        resolved = _with_all_gpus(resolved)
+        resolved = resolved.on_all_gpus()
     precisions = {cell.precision for cell in todo}
     for note in (note_on_auto(where.device), note_on_precision(where.device, precisions)) if todo and not here else ():
         if note:
@@ -149,16 +149,6 @@ def _state(work: CellWork, entry: Entry[RunResult], *, queued: bool) -> CellStat
         progress=read_progress(work.run_dir / result_store.PROGRESS) if at_work else None,
         result=entry.result,
     )
-
-
-def _with_all_gpus(launch: Resolved) -> Resolved:
-    """Return the local launcher with all GPUs of this machine where several cells share it and none are named."""
-    import torch
-
-    if launch.options["jobs"] < 2 or launch.options["gpu_ids"] or torch.cuda.device_count() < 2:
-        return launch
-    numbers = ",".join(map(str, range(torch.cuda.device_count())))
-    return replace(launch, options={**launch.options, "gpu_ids": numbers})
 
 
 def _job(

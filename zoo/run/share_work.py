@@ -12,7 +12,7 @@ from zoo.data.recipe import Recipe
 from zoo.data.shards import shard_name, shard_path
 from zoo.data.share import PART, SHARE, Share, read_part
 from zoo.errors import DataError
-from zoo.locks import file_lock
+from zoo.locks import lock_held
 from zoo.paths import make_dir, read_json
 from zoo.results.store import LOCK, PROGRESS, write_json
 from zoo.run.failure import failure_text
@@ -115,7 +115,7 @@ class ShareWork:
             of=self.share.of, versions=versions,
         )  # fmt: skip
         write_json(make_dir(self.run_dir) / SHARE, plain(content))
-        with contextlib.suppress(filelock.Timeout), file_lock(self.run_dir / LOCK, seconds=0):
+        with contextlib.suppress(filelock.Timeout), lock_held(self.run_dir / LOCK, seconds=0):
             for name in (PART, FAILED, PROGRESS):
                 (self.run_dir / name).unlink(missing_ok=True)
 

@@ -64,6 +64,7 @@ def run_shares(
     shares: int,
     launch: Launch,
     watch: Callable[[int, int], None] | None = None,
+    submitted: Callable[[], bool | None] = lambda: False,
 ) -> SharesEnd:
     """Make what is missing of a split through a launcher, and join the parts of the manifest.
 
@@ -79,6 +80,8 @@ def run_shares(
         shares: Number of shares.
         launch: Launcher, its options, and the resources of each share.
         watch: Function called several times a second with the images that are there, and those of the whole split.
+        submitted: Function called when all shares have been given to the launcher; if it returns True, this function
+            returns what there is, and the jobs go on.
 
     Raises:
         UsageError: The launcher or an option is unknown, shares outnumber shards, or the folder holds another recipe.
@@ -125,7 +128,7 @@ def run_shares(
                     left[entry.run_dir] = _left(entry, before=left[entry.run_dir])
                 watch(total - sum(left.values()), total)
 
-        wait_for(queue, look=look)
+        wait_for(queue, look=look, submitted=submitted)
     failed = tuple(entry.result for entry in entries if entry.result is not None and entry.result.error)
     complete = not failed and record_split(folder, recipe, split, images, classes=spec.classes, read=False)
     before, now = sum(missing.values()), shard_sizes(folder / split)

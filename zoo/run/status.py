@@ -50,6 +50,23 @@ class CellStatus:
     progress: Progress | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class JobStatus:
+    """State of a job that is not a cell: a share of a split, or a worker of a study.
+
+    Args:
+        run_dir: Folder of its files.
+        state: "running", "waiting" or "stopped", as those of a cell.
+        where: Launcher, and its words on the place.
+        progress: Last progress report of a job that runs.
+    """
+
+    run_dir: Path
+    state: Standing
+    where: str = ""
+    progress: Progress | None = None
+
+
 def cell_states(host: Host, run_dirs: Sequence[Path]) -> list[CellStatus]:
     """Return the state of each cell; each launcher is asked once. Folders without a readable cell are left out.
 
@@ -70,8 +87,27 @@ def cell_states(host: Host, run_dirs: Sequence[Path]) -> list[CellStatus]:
     return found
 
 
+def job_states(host: Host, run_dirs: Sequence[Path]) -> list[JobStatus]:
+    """Return the state of jobs that a launcher has been given, and that are not cells.
+
+    Args:
+        host: The plugins.
+        run_dirs: Their folders.
+    """
+    submissions = {run_dir: submission for run_dir in run_dirs if (submission := read_submission(run_dir)) is not None}
+    said = _ask(host, submissions)
+    found = []
+    for run_dir, submission in submissions.items():
+        state, where = _place(run_dir, submission, said[run_dir])
+        progress = read_progress(run_dir / result_store.PROGRESS) if state == "running" else None
+        found.append(JobStatus(run_dir=run_dir, state=state, where=where, progress=progress))
+    return found
+
+
 def cancel_cells(host: Host, run_dirs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Cancel what waits or runs. A cell that runs writes a checkpoint, and the same `zoo bench` goes on with it.
+
+    Other jobs are cancelled in the same way.
 
     Args:
         host: The plugins.
@@ -119,11 +155,6 @@ def launcher_log(host: Host, run_dir: Path) -> str:
 
 
 def _status(cell: Cell, run_dir: Path, submission: Submission | None, said: JobState | None) -> CellStatus:
-    where = "" if submission is None else submission.launcher
-    if submission is not None and submission.launcher == LOCAL:
-        where += f" on {submission.handle.partition(' ')[0]}"
-    elif said is not None and said.detail:
-        where += f": {said.detail}"
     if (run_dir / result_store.RESULT).exists():
         try:
             result = result_store.open_result(run_dir)
@@ -132,13 +163,23 @@ def _status(cell: Cell, run_dir: Path, submission: Submission | None, said: JobS
         if result.status == "ok":
             return CellStatus(cell=cell, run_dir=run_dir, state="done")
         return CellStatus(cell=cell, run_dir=run_dir, state="failed", detail=result.cause)
+    state, where = _place(run_dir, submission, said)
+    progress = read_progress(run_dir / result_store.PROGRESS) if state == "running" else None
+    return CellStatus(cell=cell, run_dir=run_dir, state=state, where=where, progress=progress)
+
+
+def _place(run_dir: Path, submission: Submission | None, said: JobState | None) -> tuple[Standing, str]:
+    """Return the state of a job without a result, and where it is."""
+    where = "" if submission is None else submission.launcher
+    if submission is not None and submission.launcher == LOCAL:
+        where += f" on {submission.handle.partition(' ')[0]}"
+    elif said is not None and said.detail:
+        where += f": {said.detail}"
     if result_store.locked(run_dir):
-        progress = read_progress(run_dir / result_store.PROGRESS)
-        return CellStatus(cell=cell, run_dir=run_dir, state="running", where=where, progress=progress)
-    state: Standing = "stopped"
+        return "running", where
     if said is not None and said.kind in ("waiting", "running"):
-        state = "waiting"
-    return CellStatus(cell=cell, run_dir=run_dir, state=state, where=where if state == "waiting" else "")
+        return "waiting", where
+    return "stopped", ""
 
 
 def _ask(host: Host, submissions: dict[Path, Submission]) -> dict[Path, JobState]:

@@ -17,7 +17,7 @@ from zoo.data.recipe import short_hash
 from zoo.errors import DataError, UsageError
 from zoo.lensing.draws import stable_hash
 from zoo.lensing.scenes import SCALINGS
-from zoo.locks import file_lock
+from zoo.locks import lock_held
 from zoo.paths import cache_dir, make_dir, read_json, regular_file, write_text, written_whole
 from zoo.remote import readable_path
 from zoo_deeplense.array_file import BrokenFile, read_image
@@ -73,7 +73,7 @@ def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
 
 def _ensure(cached: Path, root: Path, files: list[Found], *, scaling: str, skip_broken: bool) -> dict[str, Any]:
     """Return the index of the cached array, making both where they are missing; one process at a time does."""
-    with file_lock(cached / ".lock"):
+    with lock_held(cached / ".lock"):
         index = _kept(cached)
         if index is None:
             for stale in cached.glob(".*.part"):

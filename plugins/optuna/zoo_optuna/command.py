@@ -12,12 +12,16 @@ import click
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.cli.options import PATH, READABLE, options_of, value_of
-from zoo.errors import UsageError
+from zoo.cli.shares import print_failed
+from zoo.errors import Interrupted, UsageError
 from zoo.plan.request import Request
-from zoo.stopping import watch_parent
+from zoo.plurals import counted
+from zoo.run.launch import LOCAL, Launch
+from zoo.stopping import STOPPED, watch_parent
 
 if TYPE_CHECKING:
     from zoo.host import Host
+    from zoo_optuna.summary import Summary
 
 SHARED_OPTIONS = ("settings", "budget", "simulator", "device", "precision", "rule", "task", "images", "store")
 """Options of `zoo bench` that a study has as well."""
@@ -35,6 +39,13 @@ SHARED_OPTIONS = ("settings", "budget", "simulator", "device", "precision", "rul
 @click.option("--trials", default=20, show_default=True, help="Run until the study has this many trials in total.")
 @click.option("--search", "searched", metavar="NAMES", help="Search only these settings (comma-separated).")
 @click.option("--workers", default=1, show_default=True, help="Run this many trials in parallel.")
+@click.option(
+    "--launcher",
+    metavar="NAME",
+    shell_complete=COMPLETE["launchers"],
+    help="Run the workers as jobs of this launcher; see zoo list-launchers.",
+)
+@options_of(Launch, only=("launcher_settings", "retries"))
 @click.option("--prune-after", default=5, show_default=True, help="Prune only after this many completed trials.")
 @options_of(Request, only=SHARED_OPTIONS)
 @click.option(
@@ -51,6 +62,7 @@ def tune(
     trials: int,
     searched: str | None,
     workers: int,
+    launcher: str | None,
     prune_after: int,
     show: str | None,
     as_json: bool,
@@ -75,35 +87,67 @@ def tune(
     if prune_after < 0:
         raise UsageError(f"--prune-after {prune_after} must be 0 or more.")
 
-    from zoo.devices import resolve_device
+    from zoo.devices import note_on_auto, resolve_device
     from zoo.plan.overrides import parse_settings
     from zoo_optuna.search import check_numbers, make_study, run_study
     from zoo_optuna.show import StudyWatcher, print_plan
+    from zoo_optuna.workers import WorkerEnd, resolved_launch, run_on_launcher
 
     check_numbers(trials=trials, workers=workers)
+    resolved = None
+    if launcher is not None:
+        launch: Launch = value_of(Launch, {**values, "launcher": launcher})
+        values["device"] = launch.device(host, values["device"])
+        resolved, device = resolved_launch(host, launch, device=values["device"], workers=workers)
+        if resolved.spec.id != LOCAL and (note := note_on_auto(values["device"])):
+            echo(f"note: {note}", err=True)
+    elif values["launcher_settings"]:
+        raise UsageError(
+            "--launcher-set is an option of a launcher, and no --launcher is given.",
+            hint=f"For example: zoo tune --launcher {LOCAL} --workers 4; see zoo list-launchers",
+        )
     settings = parse_settings(list(values["settings"]))
     request: Request = value_of(Request, {**values, "models": [model], "data": [data], "settings": settings})
     names = [name.strip() for name in (searched or "").split(",") if name.strip()]
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         definition, folder = make_study(host, request, name=study, searched=names, prune_after=prune_after)
     print_plan(host, definition, folder)
+    failed: list[WorkerEnd] = []
     with StudyWatcher() as watcher:
-        run_study(
-            host,
-            definition,
-            folder,
-            trials=trials,
-            workers=workers,
-            device=resolve_device(request.device),
-            images=request.images,
-            watch=watcher.watch,
-        )
-    if not _finish(host, store, study, as_json=as_json):
+        if resolved is None:
+            run_study(
+                host,
+                definition,
+                folder,
+                trials=trials,
+                workers=workers,
+                device=resolve_device(request.device),
+                images=request.images,
+                watch=watcher.watch,
+            )
+        else:
+            failed = run_on_launcher(
+                host,
+                definition,
+                folder,
+                trials=trials,
+                workers=workers,
+                launch=resolved,
+                device=device,
+                images=request.images,
+                watch=watcher.watch,
+            )
+    summary = _finish(host, store, study, as_json=as_json)
+    print_failed([(f"worker {one.worker}", one.error) for one in failed])
+    ended = sum(trial.state != "unfinished" for trial in summary.trials)
+    if ended < trials:
+        echo(f"{ended:,} of {counted(trials, 'trial')} ended; the same command goes on", err=True)
+    if ended < trials or summary.best is None:
         ctx.exit(1)
 
 
-def _finish(host: Host, store: Path, name: str, *, as_json: bool) -> bool:
-    """Show a study and draw its plots; return whether at least one trial has completed."""
+def _finish(host: Host, store: Path, name: str, *, as_json: bool) -> Summary:
+    """Show a study, draw its plots, and return its summary."""
     from zoo.schema import plain
     from zoo_optuna.search import find_study
     from zoo_optuna.show import print_summary
@@ -120,7 +164,7 @@ def _finish(host: Host, store: Path, name: str, *, as_json: bool) -> bool:
     if summary.best is None:
         failed = [trial.error for trial in summary.trials if trial.error]
         echo("No trial has completed." + (f" The first error: {failed[0]}" if failed else ""), err=True)
-    return summary.best is not None
+    return summary
 
 
 @click.command("run-trials", hidden=True)
@@ -128,10 +172,24 @@ def _finish(host: Host, store: Path, name: str, *, as_json: bool) -> bool:
 @click.option("--trials", required=True, type=int, help="Run until the study has this many trials in total.")
 @click.option("--device", required=True, help="Train on this device: cpu, cuda or mps.")
 @click.option("--images", type=READABLE, help="Read images made by zoo simulate.")
+@click.option("--worker", type=click.IntRange(0), help="Run them as this worker of a launcher.")
 @click.pass_context
-def run_trials(ctx: click.Context, folder: Path, trials: int, device: str, images: Path | None) -> None:
+def run_trials(
+    ctx: click.Context, folder: Path, trials: int, device: str, images: Path | None, worker: int | None
+) -> None:
     """Run trials in this process until the study has the requested number."""
     from zoo_optuna.trials import run_trials as run_them
+    from zoo_optuna.workers import run_worker
 
     watch_parent()
-    run_them(host_of(ctx), folder, trials=trials, device=device, images=images)
+    host = host_of(ctx)
+    try:
+        if worker is None:
+            ended = run_them(host, folder, trials=trials, device=device, images=images)
+        else:
+            ended = run_worker(host, folder, worker, trials=trials, device=device, images=images)
+    except Interrupted as stop:
+        echo(f"Stopped by {stop}. Nothing is lost: run the trials again to resume.", err=True)
+        ctx.exit(STOPPED)
+    if not ended:
+        ctx.exit(STOPPED)  # another process goes on

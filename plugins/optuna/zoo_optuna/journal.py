@@ -16,9 +16,10 @@ from optuna.trial import Trial, TrialState
 
 from zoo.data.recipe import short_hash
 from zoo.errors import DataError
-from zoo.locks import file_lock
+from zoo.locks import file_lock, lock_held
 from zoo.paths import regular_file
 from zoo.plan.study import write_best
+from zoo.plurals import counted
 from zoo_optuna.definition import STUDY, Definition, best_of, own_values
 from zoo_optuna.sampling import AddressedTPE, make_pruner
 from zoo_optuna.space import parameters_of, values_of
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from optuna import Study
 
 JOURNAL, LOCK = "journal.log", ".lock"
+MOST_DEATHS = 2
+"""Number of times that the process of a trial may die before the trial fails, for example from lack of memory."""
 _DEFINITION = "definition"
 
 
@@ -38,15 +41,8 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         DataError: The folder is not writable.
     """
-    try:
-        lock = file_lock(folder / LOCK)
-        lock.acquire()
-    except OSError as error:
-        raise DataError(f"Cannot write to the folder {folder}: {error.strerror or error}.") from error
-    try:
+    with lock_held(folder / LOCK):
         yield
-    finally:
-        lock.release()
 
 
 def open_study(folder: Path, definition: Definition, *, create: bool = False) -> Study:
@@ -120,6 +116,30 @@ def give_up(study: Study, trial: Trial, cause: str) -> None:
     """Mark a trial as failed."""
     trial.set_user_attr("error", cause)
     study.tell(trial, state=TrialState.FAIL)
+
+
+def count_deaths(study: Study, worker: str, *, cause: str) -> int:
+    """Count a death for the trial of a worker whose process has died; the trial fails after `MOST_DEATHS` of them.
+
+    Args:
+        study: Journal of the study.
+        worker: Name of the worker.
+        cause: End of the process in words.
+
+    Returns:
+        Number of trials that the process had in hand.
+    """
+    victims = [
+        Trial(study, trial._trial_id)  # optuna offers no public way from a number to a trial
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if trial.user_attrs.get("worker") == worker
+    ]
+    for trial in victims:
+        deaths = trial.user_attrs.get("deaths", 0) + 1
+        trial.set_user_attr("deaths", deaths)
+        if deaths >= MOST_DEATHS:
+            give_up(study, trial, f"its process died {counted(deaths, 'time')}, last with {cause}")
+    return len(victims)
 
 
 def keep_best(study: Study, definition: Definition, folder: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from zoo import registry
 from zoo.errors import DataError, UsageError
@@ -23,14 +23,13 @@ from zoo.plan.overrides import SHARED_OWNERS
 from zoo.plan.request import Request
 from zoo.plan.study import study_folder, unknown_study
 from zoo.plan.tasks import require_area
-from zoo.plurals import counted
 from zoo.processor import computing_environment, gpu_names
 from zoo.progress import Progress, read_progress
 from zoo.results.store import LOG, PROGRESS, locked
 from zoo.specs import DatasetSpec, ModelSpec
-from zoo.stopping import PARENT_VARIABLE
+from zoo.stopping import PARENT_VARIABLE, STOPPED
 from zoo_optuna.definition import Definition, check_same, read_definition, write_definition
-from zoo_optuna.journal import alone, give_up, keep_best, open_study, trial_folder, worker_name
+from zoo_optuna.journal import alone, count_deaths, keep_best, open_study, trial_folder, worker_name
 from zoo_optuna.space import choose_space
 
 if TYPE_CHECKING:
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.25
 MOST_TRIALS, MOST_WORKERS = 100_000, 1024
-MOST_DEATHS = 2
-"""Number of times that the process of a trial may die before the trial fails, for example from lack of memory."""
 _LOG_LINES = 12
 
 
@@ -62,6 +59,21 @@ class State:
     wanted: int
     running: Mapping[int, Progress | None] = field(default_factory=dict)
     workers: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What of a study has started, runs, and is left.
+
+    Args:
+        begun: All trials that have started.
+        held: Those of them that a process runs.
+        left: Number of trials that are to be started or resumed.
+    """
+
+    begun: Sequence[FrozenTrial]
+    held: Sequence[FrozenTrial]
+    left: int
 
 
 def make_study(
@@ -180,20 +192,41 @@ def run_study(
     try:
         while True:
             crew.bury(study)
-            begun = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
-            running = [trial for trial in begun if trial.state == TrialState.RUNNING]
-            held = [trial for trial in running if locked(trial_folder(folder, trial.number))]
-            left = max(0, trials - len(begun)) + len(running) - len(held)
+            standing = standing_of(study, folder, trials=trials)
             if watch is not None:
-                progress = {t.number: read_progress(trial_folder(folder, t.number) / PROGRESS) for t in held}
-                watch(State(definition=definition, trials=begun, wanted=trials, running=progress, workers=crew.size))
-            if not left and not running:
+                progress = {t.number: progress_of(folder, t) for t in standing.held}
+                begun, size = standing.begun, crew.size
+                watch(State(definition=definition, trials=begun, wanted=trials, running=progress, workers=size))
+            if not standing.left and not standing.held:
                 keep_best(study, definition, folder)  # a worker may have been killed just before it wrote this file
                 return
-            crew.hire(left=left, held=held)
+            crew.hire(left=standing.left, held=standing.held)
             time.sleep(POLL_SECONDS)
     finally:
         crew.stop()
+
+
+def standing_of(study: Study, folder: Path, *, trials: int) -> Standing:
+    """Return what of a study has started, runs, and is left.
+
+    Args:
+        study, folder: Journal and folder of the study.
+        trials: Number of trials requested.
+    """
+    begun = begun_trials(study)
+    running = [trial for trial in begun if trial.state == TrialState.RUNNING]
+    held = [trial for trial in running if locked(trial_folder(folder, trial.number))]
+    return Standing(begun=begun, held=held, left=max(0, trials - len(begun)) + len(running) - len(held))
+
+
+def begun_trials(study: Study) -> list[FrozenTrial]:
+    """Return all trials that have started."""
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+
+
+def progress_of(folder: Path, trial: FrozenTrial) -> Progress | None:
+    """Return the last progress of a trial."""
+    return read_progress(trial_folder(folder, trial.number) / PROGRESS)
 
 
 @dataclass(kw_only=True)
@@ -229,25 +262,12 @@ class _Crew:
         ended = [process for process in self.processes if process.poll() is not None]
         self.processes = [process for process in self.processes if process.poll() is None]
         for process in ended:
-            if process.returncode == 0:
+            if process.returncode in (0, STOPPED):
                 continue
-            victims = [
-                Trial(study, trial._trial_id)  # optuna offers no public way from a number to a trial
-                for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-                if trial.user_attrs.get("worker") == worker_name(process.pid)
-            ]
-            tail = log_tail(self.folder / LOG, _LOG_LINES)
-            if not victims:
+            cause = f"status {process.returncode}"
+            if not count_deaths(study, worker_name(process.pid), cause=cause):
+                tail = log_tail(self.folder / LOG, _LOG_LINES)
                 raise DataError(f"A worker exited with status {process.returncode}. Last lines of its log:\n{tail}")
-            for trial in victims:
-                deaths = trial.user_attrs.get("deaths", 0) + 1
-                trial.set_user_attr("deaths", deaths)
-                if deaths >= MOST_DEATHS:
-                    give_up(
-                        study,
-                        trial,
-                        f"its process died {counted(deaths, 'time')}, last with status {process.returncode}",
-                    )
 
     def stop(self) -> None:
         """Stop the workers; an unfinished trial loses at most one epoch."""

@@ -35,7 +35,7 @@ class StudyWatcher(LiveBars):
         self._whole: TaskID | None = None
         self._tasks: dict[int, TaskID] = {}
         self._reported: set[int] | None = None
-        self._line, self._line_time = "", 0.0
+        self._lines: dict[int, tuple[str, float]] = {}
 
     def watch(self, state: State) -> None:
         """Show the state of a study; called several times a second."""
@@ -63,13 +63,14 @@ class StudyWatcher(LiveBars):
             self._progress.update(self._tasks[number], description=text, completed=share)
             if not self._live:
                 place = f"{progress.phase} {progress.epoch}" if progress else ""
-                self._log(f"trial {number}: {text}", key=f"{number} {place}")
+                self._log(f"trial {number}: {text}", number=number, place=place)
 
-    def _log(self, text: str, *, key: str) -> None:
-        """Print a line when the phase or epoch changes, and otherwise every `LINE_SECONDS`."""
+    def _log(self, text: str, *, number: int, place: str) -> None:
+        """Print a line of a trial when its phase or epoch changes, and otherwise every `LINE_SECONDS`."""
         now = time.monotonic()
-        if key != self._line or now - self._line_time > LINE_SECONDS:
-            self._line, self._line_time = key, now
+        before, since = self._lines.get(number, ("", 0.0))
+        if place != before or now - since > LINE_SECONDS:
+            self._lines[number] = place, now
             self._console.print(text)
 
 

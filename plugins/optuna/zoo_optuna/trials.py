@@ -37,10 +37,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def run_trials(host: Host, folder: Path, *, trials: int, device: str, images: Path | None = None) -> None:
+def run_trials(
+    host: Host, folder: Path, *, trials: int, device: str, images: Path | None = None, worker: str = ""
+) -> bool:
     """Run trials until the study has the requested number, or other processes run all that are left.
 
-    Returns early after a failure that may have corrupted this process, for example an error on the GPU.
+    Returns False after a failure that may have corrupted this process, for example an error on the GPU: another process
+    has to go on.
 
     Args:
         host: Host with the installed plugins.
@@ -48,6 +51,7 @@ def run_trials(host: Host, folder: Path, *, trials: int, device: str, images: Pa
         trials: Total number of trials of the study.
         device: Device for training: "cpu", "cuda" or "mps".
         images: Folder with simulated images; default: the cache, where missing images are added.
+        worker: Name of this worker in the journal; default: that of this process.
 
     Raises:
         DataError: The study cannot be read or written.
@@ -57,16 +61,17 @@ def run_trials(host: Host, folder: Path, *, trials: int, device: str, images: Pa
     study = open_study(folder, definition)
     sound = True
     while sound:
-        with _next_trial(study, folder, trials=trials) as trial:
+        with _next_trial(study, folder, trials=trials, worker=worker or worker_name(os.getpid())) as trial:
             if trial is None:
-                return
+                return True
             sound = _run(host, definition, study, trial, folder, device=torch.device(device), images=images)
         if device == "cuda":
             torch.cuda.empty_cache()
+    return False
 
 
 @contextlib.contextmanager
-def _next_trial(study: Study, folder: Path, *, trials: int) -> Iterator[Trial | None]:
+def _next_trial(study: Study, folder: Path, *, trials: int, worker: str) -> Iterator[Trial | None]:
     """Yield a trial that this process holds the lock of, or None if all trials are taken."""
     with contextlib.ExitStack() as stack:
         with alone(folder):
@@ -77,7 +82,7 @@ def _next_trial(study: Study, folder: Path, *, trials: int) -> Iterator[Trial | 
                 trial = study.ask()
             if trial is not None:
                 stack.enter_context(claim(make_dir(trial_folder(folder, trial.number))))
-                trial.set_user_attr("worker", worker_name(os.getpid()))
+                trial.set_user_attr("worker", worker)
         yield trial
 
 
