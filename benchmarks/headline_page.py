@@ -59,14 +59,16 @@ shared their GPU with up to five others, not always with as many, and the later 
 ([measured](../benchmarks/results/gpu.md)). So a run alone is faster, and the times do not rank networks. FLOP/s are six
 times the network's multiply-accumulates times the training images per second."""
 ANOMALY = """\
-The fitted lens is given the PSF, the noise and the forms of lens and source, all of which are exact in these models; the
-others learn from images alone. Its score is a bound for these models and not a forecast for a survey. While the defaults of the plugin were chosen, variants were compared on a test split of Model A with four times the mass,
+The fitted lens is given the PSF, the noise and the forms of lens and source, all of which are exact in these models;
+the others learn from images alone. Its score is a bound for these models and not a forecast for a survey. While the
+defaults of the plugin were chosen, variants were compared on a test split of Model A with four times the mass,
 anomalies included: the number of principal components and the noise model of the auto-encoders. The adversarial, the
-variational and the plain auto-encoder of arXiv:2008.12731 reached .9321, .8991 and .7303 on Model A and .7694, .7355 and
-.6699 on Model B, on images of 150 x 150 pixels to which the mass of the substructure is added. The networks `_published`
-are theirs, here on 64 x 64 pixels, at conserved mass and for the epochs of the budget, so the scores
-are not a reproduction of the published ones."""
-STARTED = """Rows that started from the weights of a classifier have seen the training images of that classifier as well; the others
+variational and the plain auto-encoder of arXiv:2008.12731 reached .9321, .8991 and .7303 on Model A and .7694, .7355
+and .6699 on Model B, on images of 150 x 150 pixels to which the mass of the substructure is added. The networks
+`_published` are theirs, here on 64 x 64 pixels, at conserved mass and for the epochs of the budget, so the scores are
+not a reproduction of the published ones."""
+STARTED = """\
+Rows that started from the weights of a classifier have seen the training images of that classifier as well; the others
 started from random weights. They compare trainings of unequal cost."""
 TASKS = """\
 Best score first; with several seeds, means. *(baseline)*: a closed form, or a fit without training. †: a network that
