@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headline_runs import Run, choice, dataset_of, full_size, installed, name_of, problem_size
+from headline_runs import Run, bundled, choice, dataset_of, full_size, installed, name_of, problem_size
 from headline_tables import (
     CLASSES,
     PUBLISHED,
@@ -26,39 +26,50 @@ from headline_tables import (
 from zoo import registry
 from zoo.budgets import BUDGETS
 from zoo.data.about import budget_note, version_note
+from zoo.data.channels import describe_channels
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
-from zoo.results.comparison import group_variants, problem_key
+from zoo.results.comparison import group_variants, in_words, problem_key
 from zoo.results.schema import Finished
 from zoo.results.store import split_sizes
 
 README_BUDGETS = ("laptop", "evening")
 MISSING = (
     "**The paper-size table is missing for {data}**: no training on 150 x 150 pixels is recorded. Each "
-    "heading states how many images the networks below it were trained on, and what differs from today's definition "
-    "of the data set at that budget. The published numbers are listed separately, for orientation; they are of other "
-    "images."
+    "heading states how many images the networks below it were trained on, and which parameters of the data set differ "
+    "from those of that budget today; a note below it names images of an earlier version. The published numbers are "
+    "listed separately, for orientation; they are of other images."
 )
 HOW = """\
 Each row is one network with one setting. AUC is one class against the rest; micro is over all decisions, macro the mean
 of the classes. With several seeds it is their mean. The interval is over the first seed's test images and
-excludes the variation between trainings. Terms are in the [glossary](glossary.md)."""
+excludes the variation between trainings. **Most rows are one training, and one training does not rank a network**:
+another training may change the order of two rows. Where a setting differs between rows, the row or a note states it.
+Rows with settings that only one network was trained with compare settings, not networks. Terms are in the
+[glossary](glossary.md)."""
 EQUIVARIANCE = """\
 The equivariance error is the root mean square change of the trained network's centred logits under the eight
-symmetries of the square, over their spread between images: 0 is an invariant network, 1.4 one whose answers for an
-image and for the turned image are unrelated. Class flips are images whose class changes under one of them."""
+symmetries of the square, over their spread between images: 0 is that of an invariant network, 1.4 that of a network
+whose answers for an image and for the turned image are unrelated. Class flips are images whose class changes under one
+of the symmetries."""
 TIMES = """\
 Times are minutes until the validation macro AUC reaches the value in the column's heading. They include the
 simulation if this run made the images; a run that found them in the cache has no simulation time. The recorded runs
-shared their GPU with up to five others, so a run alone is faster. FLOP/s are six times the network's
-multiply-accumulates times the training images per second."""
+shared their GPU with up to five others, not always with as many, and the later ones replayed CUDA graphs
+([measured](../benchmarks/results/gpu.md)). So a run alone is faster, and the times do not rank networks. FLOP/s are six
+times the network's multiply-accumulates times the training images per second."""
 ANOMALY = """\
-The fitted lens knows the PSF, the noise and the form of the source; the others learn from images alone. While the
+The fitted lens is given the PSF, the noise and the forms of lens and source, all of which are exact in these models;
+the others learn from images alone. Its score is a bound for these models and not a forecast for a survey. While the
 defaults of the plugin were chosen, variants were compared on a test split of Model A with four times the mass,
-anomalies included: the number of principal components and the noise model of the auto-encoders. Published auto-encoders
-(arXiv:2008.12731) reached .9321, .8991 and .7303 on Model A and .7694, .7355 and .6699 on Model B, on images of 150
-pixels to which the substructure's mass is added. The networks `_published` are theirs, here on 64 pixels and for the
-epochs of the budget."""
+anomalies included: the number of principal components and the noise model of the auto-encoders. The adversarial, the
+variational and the plain auto-encoder of arXiv:2008.12731 reached .9321, .8991 and .7303 on Model A and .7694, .7355
+and .6699 on Model B, on images of 150 x 150 pixels to which the mass of the substructure is added. The networks
+`_published` are theirs, here on 64 x 64 pixels, at conserved mass and for the epochs of the budget, so the scores are
+not a reproduction of the published ones."""
+STARTED = """\
+Rows that started from the weights of a classifier have seen the training images of that classifier as well; the others
+started from random weights. They compare trainings of unequal cost."""
 TASKS = """\
 Best score first; with several seeds, means. *(baseline)*: a closed form, or a fit without training. †: a network that
 is not above the best baseline."""
@@ -85,8 +96,6 @@ def make_page(runs: Sequence[Run]) -> str:
         "([headline.jsonl](../benchmarks/results/headline.jsonl)); all numbers come from these runs.",
         *([wrapped(MISSING.format(data=" and ".join(missing)))] if missing else []),
         *(wrapped(f"Budget {name}: {note.removeprefix(f'{name}: ')}.") for name, note in budgets),
-        *map(wrapped, old_definition(runs)),
-        wrapped(f"Machines: {'; '.join(machines(runs))}."),
         HOW,
         EQUIVARIANCE if any(run.result.equivariance.after for run in table) else "",
         TIMES if any(run.result.environment.gpu for run in table) else NO_TIMES,
@@ -96,14 +105,14 @@ def make_page(runs: Sequence[Run]) -> str:
         problems.setdefault(problem_key(run.cell, any_train_size=True), []).append(run)
     for own in sorted(problems.values(), key=lambda own: name_of(own[0].cell)):
         whole = [run for run in own if full_size(run.cell)]
-        parts.append(f"## {title(whole or own)}")
+        parts += [f"## {title(whole or own)}", *map(wrapped, old_definition(own))]
         if whole:
-            parts += [score_table(whole), notes(whole), time_table(whole), shift_table(whole)]
+            parts += [score_table(whole), notes(whole), machines_note(whole), time_table(whole), shift_table(whole)]
         parts.append(few_table(own))
     parts += task_sections(runs)
     hard = [run for run in runs if run.part == "difficulty"]
     if hard:
-        parts.append("## What makes it hard")
+        parts += ["## Difficulty of the problem", *map(wrapped, old_definition(hard))]
         parts += [
             difficulty_table([run for run in hard if problem_size(run) == size])
             for size in sorted(set(map(problem_size, hard)))
@@ -131,10 +140,22 @@ def task_sections(runs: Sequence[Run]) -> list[str]:
             and run.cell.recipe.params == first.recipe.params
             and full_size(run.cell)
         ]
-        note = [f"{TASKS} {WITH_LABELS}".replace("\n", " "), ANOMALY] if first.task == "anomaly" else [TASKS]
-        note[0] = wrapped(note[0])
-        parts += [f"## Task {first.task}: {title(own)}", *note, task_table(own, with_labels), task_notes(own)]
+        told = [TASKS]
+        if first.task == "anomaly":
+            told = [f"{TASKS} {WITH_LABELS}", ANOMALY]
+        elif len({bool(run.cell.training.get("init")) for run in own if not run.cell.fits_itself}) > 1:
+            told = [TASKS, STARTED]
+        told = [wrapped(text.replace("\n", " ")) for text in told]
+        table = named(task_table(own, with_labels))
+        parts += [f"## Task {first.task}: {title(own)}", *told, table, named(task_notes(own))]
     return parts
+
+
+def named(text: str) -> str:
+    """Return a text with the names of bundled weights in place of the first digits of their hashes."""
+    for address, name in bundled().items():
+        text = text.replace(in_words(address), name)
+    return text
 
 
 def task_notes(runs: Sequence[Run]) -> str:
@@ -142,8 +163,8 @@ def task_notes(runs: Sequence[Run]) -> str:
     results = [run.result for run in runs]
     data = results[0].data
     alone = f"Trained on {sum(data.counts['train']):,} images of {' and '.join(data.trained_on)} alone."
-    told = [alone if data.trained_on else "", f"Machines: {'; '.join(machines(runs))}.", *result_notes(results)]
-    return "\n\n".join(map(wrapped, filter(None, told)))
+    told = map(wrapped, [alone if data.trained_on else "", *result_notes(results)])
+    return "\n\n".join(filter(None, [*told, machines_note(runs)]))
 
 
 def newest_last(run: Run) -> tuple[int, int, int]:
@@ -163,14 +184,14 @@ def title(runs: Sequence[Run]) -> str:
     return ", ".join([*words, *([] if (changed := choice(runs[0])) == "nothing" else [changed])])
 
 
-def machines(runs: Sequence[Run]) -> list[str]:
-    """Return what the runs were computed on, each once."""
+def machines_note(runs: Sequence[Run]) -> str:
+    """Return what the runs were computed on, each machine once."""
     found = set()
     for run in runs:
         about = run.result.environment
         torch = about.libraries["torch"]
         found.add(f"{about.gpu or 'no GPU'}, {about.processor}, {about.threads} thread(s), torch {torch}")
-    return sorted(found)
+    return wrapped(f"Machines: {'; '.join(sorted(found))}.")
 
 
 def old_definition(runs: Sequence[Run]) -> list[str]:
@@ -195,15 +216,21 @@ def notes(runs: Sequence[Run]) -> str:
 
 
 def phases_note(runs: Sequence[Run]) -> str:
-    """Return on which images the networks were trained, where these changed during the training."""
+    """Return on which images the networks were trained, where these changed during a training."""
     networks: dict[str, list[str]] = {}
     for run in runs:
-        if run.cell.trained_on:
-            networks.setdefault(run.cell.trained_on, []).append(f"`{run.cell.model}`")
-    return " ".join(
+        if not run.cell.fits_itself:
+            channels = describe_channels(run.cell.recipe.channels)
+            name = f"{run.cell.model} (channels {channels})" if channels else run.cell.model
+            networks.setdefault(run.cell.trained_on, []).append(f"`{name}`")
+    alone = networks.pop("", [])
+    told = [
         f"{', '.join(dict.fromkeys(names))}: trained on {words}; validation and test images are those of the heading."
         for words, names in networks.items()
-    )
+    ]
+    if told and alone:
+        told.append(f"{', '.join(dict.fromkeys(alone))}: trained on the images of the heading alone.")
+    return " ".join(told)
 
 
 def recorded_probe(results: Sequence[Finished]) -> str:

@@ -124,10 +124,15 @@ def choice(run: Run) -> str:
 
 
 def start_of(run: Run) -> str:
-    """Return the name of the shipped weights that a run started from; of other weights the hash."""
+    """Return the name of the bundled weights that a run started from; of other weights the hash."""
     address = str(run.cell.training["init"])
-    shipped = {PREFIX + read_header(Path(entry.path)).sha256: entry.name for entry in packaged_weights(installed())}
-    return shipped.get(address, address)
+    return bundled().get(address, address)
+
+
+@cache
+def bundled() -> dict[str, str]:
+    """Return the name of each file of bundled weights, by the address that runs that started from it hold."""
+    return {PREFIX + read_header(Path(entry.path)).sha256: entry.name for entry in packaged_weights(installed())}
 
 
 @cache

@@ -186,7 +186,7 @@ def difficulty_table(runs: Sequence[Run]) -> str:
         "loss over the last "
         "fifth of the epochs. If it is large, the score depends on how early this training begins to learn as well as "
         "on the difficulty of the problem. The last column is the macro AUC of the scalar probe. See "
-        "[populations.md](populations.md#what-makes-it-hard)."
+        "[populations.md](populations.md#difficulty-of-the-problem)."
     )
     header = ["data", "changed", *(f"`{model}`" for model in models), "probe"]
     return f"{wrapped(text)}\n\n{rows(header, body, texts=2)}"

@@ -46,10 +46,10 @@ _ABOUT = """\
 Written by `uv run python benchmarks/robustness.py WEIGHTS... [--images N]` from [robustness.jsonl](robustness.jsonl).
 
 Each network was trained on round haloes with point masses and scored on the same test lenses with one change;
-[populations.md](../../docs/populations.md#todays-questions) describes the changes. The false-positive rate is the share
-of smooth lenses (no substructure) that the network takes for lenses with substructure, at the threshold that gives 5 %
-on its plain test images. A sub-halo image is missed where the smooth class is the most probable one. One training each:
-another one may give other figures.
+[populations.md](../../docs/populations.md#variants-of-models-a-and-b) describes the changes. The false-positive rate
+is the share of smooth lenses (no substructure) that the network takes for lenses with substructure, at the threshold
+that gives 5 % on its plain test images. A sub-halo image is missed where the smooth class is the most probable one.
+One training each: another one may give other figures.
 
 | network | run | test images | macro AUC (95 %) | change | false positives (95 %) | sub-haloes missed |
 | --- | --- | --- | ---: | ---: | ---: | ---: |

@@ -63,6 +63,21 @@ def test_the_page_is_what_the_record_says(headline, page, tables):
             assert tables.area(run["test"]["auc"]["macro"]) in shown or run["cell"]["seed"]
 
 
+def test_each_section_states_the_version_of_its_images_and_on_which_its_rows_were_trained(headline, page):
+    runs = [headline.read_run(line) for line in headline.read_record()]
+    sections = page.make_page(runs).split("\n## ")
+    for run in runs:
+        if run.part == "table" and headline.full_size(run.cell):
+            [own] = [text for text in sections if text.startswith(f"{page.title([run])}\n")]
+            assert ("**Images of version" in own) == (run.cell.recipe.dataset_version != page.dataset_of(run).version)
+            assert (": trained on " in own) >= bool(run.cell.phases)
+    unphased = [run for run in runs if run.part == "table" and run.cell.recipe.channels and not run.cell.phases]
+    assert "`gconv/p4m (channels image, residual_centred)`: trained on the images of the heading alone" in " ".join(
+        page.phases_note([*unphased, *(run for run in runs if run.cell.phases)]).split()
+    )
+    assert "sha256:" not in "".join(sections)  # initial weights have names
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [path.name for path in sorted(BENCHMARKS.glob("*.toml"))])
 def test_every_suite_can_be_planned(name, tmp_path):

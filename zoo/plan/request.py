@@ -97,7 +97,7 @@ class Request:
     )
     device: str = option("auto", "Compute on this device: auto, cpu, cuda or mps.", place=True, complete="devices")
     precision: str = option("auto", "Train with this precision: auto, fp32, tf32 or bf16.", complete="precisions")
-    rule: str = option("", "Choose the epoch to keep: val_auc (anomaly: val_loss) or last.", complete="rules")
+    rule: str = option("", "Choose the epoch to keep: val_auc (anomaly, regress: val_loss) or last.", complete="rules")
     task: str = option(
         "", "Choose the task: anomaly, regress:NAME or substructure (none or any); default: all classes.",
         metavar="NAME", complete="tasks",
