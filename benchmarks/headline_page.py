@@ -93,7 +93,8 @@ def make_page(runs: Sequence[Run]) -> str:
     parts = [
         "# Results",
         "Written by `uv run python benchmarks/headline.py --write` from recorded runs\n"
-        "([headline.jsonl](../benchmarks/results/headline.jsonl)); all numbers come from these runs.",
+        "([headline.jsonl](../benchmarks/results/headline.jsonl)); all numbers except the published ones come from "
+        "these runs.",
         *([wrapped(MISSING.format(data=" and ".join(missing)))] if missing else []),
         *(wrapped(f"Budget {name}: {note.removeprefix(f'{name}: ')}.") for name, note in budgets),
         HOW,
