@@ -285,7 +285,7 @@ def test_the_command_measures_sizes_and_layers(capsys):
 def test_the_command_prints_a_table_and_takes_another_group(capsys):
     code, out, _ = run(capsys, "p4m", "--image-size", "33", "--group", "d8")
     assert code == 0
-    about = "gconv/p4m, untrained; 8 smooth random images; group d8; declared nothing"
+    about = "gconv/p4m, untrained; 8 smooth random images; group d8, not the one that the network declares"
     for words in (about, "d4", "under d8", "17 degrees", "45 degrees", "other angles", "floor", "GroupPool"):
         assert words in out
 

@@ -204,7 +204,8 @@ def _print(measured: Sequence[Measured]) -> None:
     first = measured[0]
     turned = first.error.rotations is not None
     state = f"run {first.run_id[:8]}" if first.run_id else "untrained"
-    group = f"group {first.group}; declared {first.quality or 'nothing'}" if first.group else "no group declared"
+    declared = f"declared {first.quality}" if first.quality else "not the one that the network declares"
+    group = f"group {first.group}, {declared}" if first.group else "no group declared"
     out.print(styled(first.model, "bold"), f", {state}; {first.number} {first.images}; {group}\n", sep="")
     table = Table(box=None, header_style="bold", pad_edge=False)
     own = [f"under {first.group}"] if first.group else []

@@ -66,6 +66,8 @@ def show(ctx: click.Context, name: str, store: Path, as_json: bool) -> None:
         out.print()
     content = spec.to_json()
     meanings = content.pop("meanings", {})
+    if content.get("switch") is None:
+        content.pop("switch_values", None)
     if isinstance(spec, ModelSpec):
         content["tasks"] = [name for name, task in tasks_by_name(host_of(ctx)).items() if answers(spec, task)]
     table = _table()

@@ -152,7 +152,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             has_classifier = dataset.budget_phases and dataset.name in model.weights
             if targets and has_classifier and resolved is not None and not resolved.init:
                 note(
-                    f"{model.id} starts from random weights; its classifier sees such signals already: "
+                    f"{model.id} starts from random weights; to start from those of its bundled classifier: "
                     f"--set init={model.name}.{dataset.name}"
                 )
             mine = {**settings, **own_settings[model.id]}
