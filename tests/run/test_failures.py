@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from safetensors.torch import load_file
 
 import zoo
 from zoo.data.open import Dataset
-from zoo.errors import UsageError
+from zoo.errors import Interrupted, UsageError
 from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
@@ -20,6 +22,8 @@ from zoo.results import store
 from zoo.results.tasks import stored_question
 from zoo.run.metrics import plugin_metrics
 from zoo.tasks.find import task_of_question
+from zoo.train.help import help_fit
+from zoo.train.team import Team
 
 
 def test_a_network_that_cannot_be_built_starts_no_simulation(host, run_in, monkeypatch):
@@ -52,6 +56,34 @@ def test_failures_are_results_with_a_cause(plan, run_in, model, settings, status
     assert "Traceback" in result.traceback
     assert store.read_result(run_dir).status == status
     assert store.done(run_dir.parents[2], plan(model, **settings)) is None  # so that it is tried again
+
+
+GONE = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error: Connection reset by peer.")
+
+
+@pytest.mark.parametrize(
+    ("started_by", "error", "stopped"),
+    [
+        ("torchrun", GONE, True),
+        ("slurm", GONE, True),
+        ("zoo", GONE, False),  # which knows who has ended first, and why
+        ("torchrun", RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_a_process_that_has_lost_another_leaves_no_result(host, plan, run_in, monkeypatch, started_by, error, stopped):
+    """The cell goes on when it is submitted again; a failure that stays would be the other process's."""
+
+    def fails(*_, **__):
+        raise error
+
+    team = Team(num_nodes=2, started_by=started_by)
+    monkeypatch.setattr("zoo.run.cell._run", fails)
+    monkeypatch.setattr("zoo.train.help.make_fabric", fails)
+    with pytest.raises(Interrupted, match="another process") if stopped else contextlib.nullcontext():
+        assert run_in(plan(), team=team)[0].status == "failed"
+    with pytest.raises(SystemExit) as ended:
+        help_fit(host, plan(), Path(), device=torch.device("cpu"), team=replace(team, rank=1))
+    assert ended.value.code == (75 if stopped else 70)
 
 
 @pytest.mark.slow

@@ -10,8 +10,12 @@ from zoo.errors import MissingError, UsageError
 from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
+from zoo.run import queued
 from zoo.run.launch import Launch
+from zoo.run.matrix import run_matrix
 from zoo.run.queued import jobs_at_once
+from zoo.run.where import Where
+from zoo.train.team import Team
 
 FILE = """
 from zoo import LauncherSpec, hookimpl
@@ -65,8 +69,42 @@ def test_resources_decide_the_device_of_the_plan(host, launcher, asked, pairs, e
 
 
 def test_devices_of_a_cell_are_resources(host, cells):
-    found = Launch(launcher="queue").resolved(host, cells, gpus=4, nodes=2).resources(cells[0])
+    found = (
+        Launch(launcher="queue").resolved(host, cells, gpus=4, team=Team(devices=4, num_nodes=2)).resources(cells[0])
+    )
     assert (found.gpus, found.nodes, found.tasks_per_node) == (4, 2, 4)
+
+
+def test_a_network_on_several_nodes_is_a_job_of_the_launcher(host, cells, tmp_path, monkeypatch):
+    class Queue:
+        def check(self, jobs):
+            [job] = jobs
+            assert (job.resources.nodes, job.resources.tasks_per_node, job.resources.gpus) == (3, 2, 0)
+            assert job.command[-4:] == ("--devices", "2", "--num-nodes", "3")
+            raise UsageError("checked")
+
+    monkeypatch.setattr(queued.registry, "load_target", lambda spec: lambda **_: Queue())
+    where = Where(device="cpu", devices=2, num_nodes=3)
+    with pytest.raises(UsageError, match="checked"):
+        run_matrix(host, cells[:1], store=tmp_path, where=where, launch=Launch(launcher="queue"))
+    with pytest.raises(UsageError, match="srun --nodes=3 --ntasks-per-node=2 zoo bench"):
+        run_matrix(host, cells[:1], store=tmp_path, where=where)
+
+
+@pytest.mark.parametrize(
+    ("where", "pairs", "said"),
+    [
+        ({}, ["nodes=2"], "each network is trained on 1 node.\nAdd: --num-nodes 2"),
+        ({"num_nodes": 2}, ["nodes=1"], "each network is trained on 2 nodes"),
+        ({}, ["tiny.tasks_per_node=2"], "trained by 1 process on a node.\nAdd: --devices 2"),
+        ({"num_nodes": 2, "devices": 2}, ["tasks_per_node=1"], "trained by 2 processes on a node"),
+    ],
+)
+def test_resources_for_other_processes_than_train_the_network_are_refused(host, cells, tmp_path, where, pairs, said):
+    launch = Launch(launcher="queue", launcher_settings=pairs)
+    with pytest.raises(UsageError) as refused:
+        run_matrix(host, cells, store=tmp_path, where=Where(device="cpu", **where), launch=launch)
+    assert said in f"{refused.value}\n{refused.value.hint}"
 
 
 @pytest.mark.parametrize(

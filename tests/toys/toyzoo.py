@@ -140,7 +140,8 @@ def normed(*, in_chans, num_classes, image_size):
         def forward(self, images):
             rank, _, call = os.environ.get("TOYZOO_DIES", "").partition(":")
             self.calls += self.training
-            if rank and rank == os.environ.get("ZOO_RANK", "0") and self.training and self.calls == int(call):
+            here = os.environ.get("ZOO_RANK", os.environ.get("RANK", "0"))
+            if rank == here and self.training and self.calls == int(call):
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().forward(images)
 

@@ -49,7 +49,6 @@ def test_the_team_is_detected(asked, environment, expected):
         (("2", 1), {}, "--devices '2' must be a whole number"),
         ((2, 1), TORCHRUN, "torchrun started 4 processes, but --devices 2 --num-nodes 1 are 2"),
         ((4, 2), SRUN, "slurm started 4 processes, but --devices 4 --num-nodes 2 are 8"),
-        ((4, 2), {}, "srun --nodes=2 --ntasks-per-node=4 zoo bench"),
     ],
 )
 def test_impossible_teams_are_refused(asked, environment, said):
@@ -69,6 +68,9 @@ def test_devices_are_counted(monkeypatch):
     assert "--devices 1" in caught.value.hint
     with pytest.raises(UsageError, match="mps has one device"):
         check_devices(Team(devices=2), "mps")
+    check_devices(Team(num_nodes=2, started_by="torchrun"), "cpu")
+    with pytest.raises(UsageError, match="--num-nodes 2: no processes were started on the other nodes"):
+        check_devices(Team(num_nodes=2), "cpu")
 
 
 def test_every_process_needs_an_image():

@@ -18,7 +18,7 @@ from zoo.data.loader import Batches
 from zoo.data.open import Dataset
 from zoo.data.split import Split
 from zoo.environment import describe, peak_memory_bytes
-from zoo.errors import ZooError
+from zoo.errors import Interrupted, ZooError
 from zoo.escaping import visible
 from zoo.isolation import contained
 from zoo.models.about import About, Init
@@ -46,7 +46,7 @@ from zoo.train.checkpoint import CHECKPOINT
 from zoo.train.fit import fit, prepare
 from zoo.train.loop import waited_share
 from zoo.train.own_fit import fit_notes
-from zoo.train.team import ALONE, Team
+from zoo.train.team import ALONE, Team, lost_another
 from zoo.train.validation import predict
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def run_cell(
     Raises:
         DataError: The store cannot be written.
         BusyError: Another process runs the cell.
-        KeyboardInterrupt: The run was interrupted; running the cell again continues it.
+        KeyboardInterrupt: The run was interrupted, or another process of a team was lost, as with its node; running the
+            cell again continues it.
     """
     # A team that zoo has started works under the lock of the process that started it.
     with contextlib.nullcontext() if team.started_by == "zoo" else store.claim(run_dir):
@@ -107,6 +108,9 @@ def run_cell(
             result = store.result_from(store.plain_result(finished), run_dir=run_dir)
         except Exception as error:
             text = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+            if lost_another(team, error):
+                logger.error("%s on %s: %s", cell.model, cell.data, text)
+                raise Interrupted("the end of another process") from error
             result = Failed(
                 schema=SCHEMA,
                 status="oom" if isinstance(error, (torch.OutOfMemoryError, MemoryError)) else "failed",

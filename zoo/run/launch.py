@@ -15,6 +15,7 @@ from zoo.plan.request import option
 from zoo.results.cell import Cell
 from zoo.run.launcher import Resources
 from zoo.specs import LauncherSpec
+from zoo.train.team import ALONE, Team
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -71,14 +72,14 @@ class Launch:
                 return "cuda" if _resource(key, name, value) else "cpu"
         return asked
 
-    def resolved(self, host: Host, cells: Sequence[Cell], *, gpus: int = 0, nodes: int = 1) -> Resolved:
+    def resolved(self, host: Host, cells: Sequence[Cell], *, gpus: int = 0, team: Team = ALONE) -> Resolved:
         """Return the launcher, its options and the resources of the cells, compared with what there is.
 
         Args:
             host: The plugins.
             cells: The plan.
             gpus: GPUs on each node that a cell needs by its other options.
-            nodes: Nodes that a cell needs by its other options.
+            team: The processes that train each network.
 
         Raises:
             UsageError: The launcher, an option, a resource or a model is unknown, or a value is impossible.
@@ -121,7 +122,9 @@ class Launch:
                     f"{_SET} {key}: '{prefix}' is neither the launcher nor a model.{nearest(prefix, known)}"
                 )
             own.append((prefix, {name: _resource(key, name, value)}))
-        basis = replace(Resources(gpus=gpus, nodes=nodes, tasks_per_node=max(1, gpus) if nodes > 1 else 1), **shared)
+        # On one node, zoo starts the processes itself.
+        needed = Resources(gpus=gpus, nodes=team.num_nodes, tasks_per_node=team.devices if team.num_nodes > 1 else 1)
+        basis = replace(needed, **shared)
         return Resolved(spec=spec, options=options, basis=basis, own=own, retries=self.retries)
 
 

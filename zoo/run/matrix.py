@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zoo.devices import note_on_auto, note_on_precision, resolve_device
+from zoo.errors import UsageError
 from zoo.paths import absolute_variables, make_dir
+from zoo.plurals import counted
 from zoo.progress import Progress, read_progress
 from zoo.results import store as result_store
 from zoo.results.cell import Cell
@@ -20,7 +22,7 @@ from zoo.run.launcher import Job, Resources
 from zoo.run.queued import make_job, make_queue, wait_for
 from zoo.run.where import Where
 from zoo.run.work import CellWork
-from zoo.train.team import check_batches, check_devices
+from zoo.train.team import Team, check_batches, check_devices
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -85,7 +87,9 @@ def run_matrix(
     # The environment is left out: a script that srun or torchrun starts is not a member of the team of a cell.
     team = where.team(environment={})
     gpus = 0 if where.device == "cpu" else team.devices if team.size > 1 or where.device == "cuda" else 0
-    resolved = launch.resolved(host, cells, gpus=gpus, nodes=team.num_nodes)
+    resolved = launch.resolved(host, cells, gpus=gpus, team=team)
+    for cell in cells:
+        _check_processes(resolved.resources(cell), team)
     here = resolved.spec.id == LOCAL
     if here:
         check_devices(team, resolve_device(where.device))
@@ -132,6 +136,26 @@ def run_matrix(
         result_store.prepare_run(store, cell, force=where.force)
     wait_for(queue, look=look, submitted=submitted)
     return _results(entries, cells)
+
+
+def _check_processes(resources: Resources, team: Team) -> None:
+    """Refuse resources for other processes than those of the team.
+
+    Raises:
+        UsageError: Their numbers differ.
+    """
+    nodes, tasks = resources.nodes, resources.tasks_per_node
+    if nodes != team.num_nodes:
+        raise UsageError(
+            f"--launcher-set nodes={nodes}: each network is trained on {counted(team.num_nodes, 'node')}.",
+            hint=f"Add: --num-nodes {nodes}",
+        )
+    if tasks != team.devices and (tasks > 1 or nodes > 1):  # on one node, zoo may start them itself
+        raise UsageError(
+            f"--launcher-set tasks_per_node={tasks}: each network is trained by {counted(team.devices, 'process')} "
+            "on a node.",
+            hint=f"Add: --devices {tasks}",
+        )
 
 
 def _results(entries: Mapping[str, Entry[RunResult]], cells: Sequence[Cell]) -> list[RunResult]:

@@ -34,7 +34,7 @@ class Where:
     images: Path | None = option(None, "Read images made by zoo simulate.", metavar="DIR", remote=True)
     force: bool = option(False, "Run cells again that are already stored.")
     devices: int = option(1, "Train each network on this many GPUs (or CPU processes) of a node.")
-    num_nodes: int = option(1, "Train each network on this many nodes, under srun or torchrun.")
+    num_nodes: int = option(1, "Train each network on this many nodes, by srun, torchrun or a launcher.")
     plugins: Sequence[str] = ()
 
     def team(self, **environment: Any) -> Team:

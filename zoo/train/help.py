@@ -18,12 +18,13 @@ from zoo.plan.settings import TrainingSettings
 from zoo.plan.unchanged import check_unchanged
 from zoo.results.cell import Cell
 from zoo.specs import DatasetSpec
+from zoo.stopping import STOPPED
 from zoo.tasks.find import task_of_cell
 from zoo.train.answers import in_units, learn_auxiliary, taught
 from zoo.train.loop import make_fabric, train
 from zoo.train.parts import open_parts
 from zoo.train.phases import open_phases, open_stream, training_batches
-from zoo.train.team import OWN_ERROR, Team
+from zoo.train.team import OWN_ERROR, Team, lost_another
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -57,7 +58,8 @@ def help_fit(
         How it ended; "failed" stands for an error that all processes meet.
 
     Raises:
-        SystemExit: An error occurred in one process of a team. The others must not wait for this process.
+        SystemExit: An error occurred in one process of a team. The others must not wait for this process. The exit code
+            is that of a stopped cell where another process was gone.
     """
     try:
         with contained():  # as in the first process
@@ -107,5 +109,5 @@ def help_fit(
         return Helped(status="failed", error=str(error))
     except Exception as error:
         logger.error("process %d: %s", team.rank, error, exc_info=not isinstance(error, ZooError))
-        raise SystemExit(OWN_ERROR) from error
+        raise SystemExit(STOPPED if lost_another(team, error) else OWN_ERROR) from error
     return Helped(status="ok")

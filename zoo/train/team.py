@@ -61,8 +61,7 @@ def find_team(*, devices: int = 1, num_nodes: int = 1, environment: Mapping[str,
         environment: Variables.
 
     Raises:
-        UsageError: The numbers are impossible or differ from those of the processes that were started, or several nodes
-            without processes started on the other nodes.
+        UsageError: The numbers are impossible or differ from those of the processes that were started.
     """
     for option, value in (("devices", devices), ("num-nodes", num_nodes)):
         if type(value) is not int or not 1 <= value <= MOST_PROCESSES:
@@ -85,21 +84,22 @@ def find_team(*, devices: int = 1, num_nodes: int = 1, environment: Mapping[str,
                 hint="--devices is the number of processes on each node.",
             )
         return Team(devices=devices, num_nodes=num_nodes, rank=int(environment[rank]), started_by=started_by)
-    if num_nodes > 1:
-        raise UsageError(
-            f"--num-nodes {num_nodes}: no processes were started on the other nodes.",
-            hint=f"With Slurm: srun --nodes={num_nodes} --ntasks-per-node={devices} zoo bench ...; or torchrun.",
-        )
     return team
 
 
 def check_devices(team: Team, device: str) -> None:
-    """Refuse a team that this machine has not the devices for.
+    """Refuse a team that this machine has not the devices for, or that needs other machines.
 
     Raises:
-        UsageError: Several processes share a device that allows only one.
+        UsageError: Several processes share a device that allows only one, or no processes were started on other nodes.
         MissingError: The number of GPUs is smaller than that of processes.
     """
+    if team.num_nodes > 1 and not team.started_by:
+        raise UsageError(
+            f"--num-nodes {team.num_nodes}: no processes were started on the other nodes.",
+            hint=f"With Slurm: srun --nodes={team.num_nodes} --ntasks-per-node={team.devices} zoo bench ...; or "
+            "torchrun, --launcher slurm, --launcher ray.",
+        )
     if team.devices == 1 or device == "cpu":
         return
     if device != "cuda":
@@ -112,6 +112,26 @@ def check_devices(team: Team, device: str) -> None:
             f"--devices {team.devices}: this machine shows {counted(count, 'GPU')}.",
             hint=f"Try: --devices {count}; which GPUs are seen: CUDA_VISIBLE_DEVICES, or Slurm's --gpus-per-node",
         )
+
+
+def lost_another(team: Team, error: Exception) -> bool:
+    """Whether an error only says that another process of the team is gone.
+
+    Where zoo has started the processes, their parent knows better.
+
+    Args:
+        team: The processes, which are connected.
+        error: Error of this one.
+    """
+    if team.size == 1 or team.started_by == "zoo":
+        return False
+    import torch
+
+    # Those of gloo are plain errors of Python.
+    return any(
+        isinstance(one, torch.distributed.DistError) or "/gloo/transport/" in str(one)
+        for one in (error, error.__cause__)
+    )
 
 
 def check_batch(processes: int, batch_size: int) -> None:

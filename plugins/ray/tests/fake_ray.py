@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -51,6 +52,14 @@ class Actor:
         return types.SimpleNamespace(remote=remote)
 
 
+@dataclass(frozen=True)
+class Bundle:
+    """As PlacementGroupSchedulingStrategy."""
+
+    placement_group: str
+    placement_group_bundle_index: int
+
+
 class FakeRay(types.ModuleType):
     """The module."""
 
@@ -61,7 +70,22 @@ class FakeRay(types.ModuleType):
         self.exceptions = types.SimpleNamespace(
             RayError=RayError, ActorDiedError=ActorDiedError, ActorUnavailableError=ActorUnavailableError
         )
-        self.util = types.SimpleNamespace(list_named_actors=self._listed)
+        self.reserved: dict[str, dict[str, Any]] = {}
+        self.util = types.SimpleNamespace(
+            list_named_actors=self._listed,
+            placement_group=self._reserve,
+            placement_group_table=self._table,
+            get_placement_group=self._reservation,
+            remove_placement_group=self._free,
+            get_current_placement_group=lambda: "mine",
+            get_node_ip_address=lambda: "127.0.0.1",
+        )
+        # As `monkeypatch` sets them, since they are modules of the library.
+        self.modules = {
+            "ray": self,
+            "ray.util": self.util,
+            "ray.util.scheduling_strategies": types.SimpleNamespace(PlacementGroupSchedulingStrategy=Bundle),
+        }
 
     def init(self, **options: Any) -> None:
         """Keep how it was called."""
@@ -72,8 +96,9 @@ class FakeRay(types.ModuleType):
 
         def options(**given: Any) -> Any:
             def create(task: Any) -> Actor:
-                self.actors[given["name"]] = Actor(self, task, given)
-                return self.actors[given["name"]]
+                name = given.get("name", f"other {len(self.actors)}")
+                self.actors[name] = Actor(self, task, given)
+                return self.actors[name]
 
             return types.SimpleNamespace(remote=create)
 
@@ -100,6 +125,22 @@ class FakeRay(types.ModuleType):
         """End an actor."""
         self.calls.append("kill")
         self.actors = {name: one for name, one in self.actors.items() if one is not actor}
+
+    def _reserve(self, bundles: list[dict[str, float]], **options: Any) -> str:
+        self.reserved[options["name"]] = {"bundles": bundles, **options}
+        return str(options["name"])
+
+    def _table(self) -> dict[str, dict[str, str]]:
+        return {f"id {name}": {"name": name, "state": "CREATED"} for name in self.reserved}
+
+    def _reservation(self, name: str) -> str:
+        if name not in self.reserved:
+            raise ValueError(name)
+        return name
+
+    def _free(self, name: str) -> None:
+        self.calls.append(f"free {name}")
+        self.reserved.pop(name, None)
 
     def _listed(self, **_: Any) -> list[dict[str, str]]:
         self.calls.append("list")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from fake_ray import ActorDiedError, ActorUnavailableError, FakeRay, RayError
+from fake_ray import ActorDiedError, ActorUnavailableError, Bundle, FakeRay, RayError
 from zoo_ray.driver import Driver
 from zoo_ray.ends import meaning, read_end, write_end
 
@@ -18,7 +18,8 @@ TASK = {"command": ["true"], "cwd": "/", "env": {}, "run_dir": "/"}
 @pytest.fixture
 def ray(monkeypatch):
     fake = FakeRay()
-    monkeypatch.setitem(sys.modules, "ray", fake)
+    for name, module in fake.modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
     return fake
 
 
@@ -103,6 +104,45 @@ def test_cancel_stops_cells_that_run_and_takes_others_out_of_the_queue(ray, ends
     assert list(ray.actors) == ["a"]
     assert driver.poll(ends)[1]["reason"] == "cancelled"
     assert read_end(tmp_path / "b").reason == "cancelled"  # for other processes
+
+
+def with_nodes(ends):
+    driver = Driver()
+    tasks = {name: {**TASK, "end": end, "nodes": 2} for name, end in ends.items()}
+    driver.submit(tasks, {name: {"num_cpus": 1, "bundles": [{"CPU": 1}] * 2} for name in ends})
+    return driver
+
+
+def test_the_nodes_of_a_cell_are_reserved_together_and_the_first_one_has_its_actor(ray, ends):
+    with_nodes(ends)
+    assert ray.reserved["a"] == {
+        "bundles": [{"CPU": 1}] * 2, "strategy": "STRICT_SPREAD", "name": "a", "lifetime": "detached"
+    }  # fmt: skip
+    assert ray.actors["a"].options["scheduling_strategy"] == Bundle("a", 0)
+    assert "bundles" not in ray.actors["a"].options
+
+
+def test_an_actor_that_has_ended_frees_the_nodes_itself(ray, ends):
+    driver = with_nodes(ends)
+    ray.actors["a"].started, ray.actors["a"].state = True, DONE
+    assert kinds(driver, ends) == ["ended", "waiting"]
+    assert set(ray.reserved) == {"a", "b"}  # it may still wait for the other nodes
+
+
+def test_nodes_are_freed_without_the_actor(ray, ends):
+    """Where it is lost, where it is taken out of the queue, and where both are found out by another process."""
+    driver = with_nodes(ends)
+    ray.actors["a"].error = ActorDiedError("The actor died because its node has died.")
+    assert driver.poll(ends)[0]["reason"] == "node"
+    assert set(ray.reserved) == {"b"}
+    driver.cancel(ends)
+    assert ray.reserved == {}
+    with_nodes(ends)
+    del ray.actors["a"]
+    later = Driver()
+    later.cancel(ends)
+    assert ray.reserved == {}
+    assert ray.actors == {}
 
 
 @pytest.mark.parametrize(

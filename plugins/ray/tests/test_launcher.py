@@ -20,6 +20,9 @@ NODES = [
 ]
 
 
+CELL = (sys.executable, "-m", "zoo", "run-cell", "cell.json")
+
+
 class FakeLink:
     """Connection that keeps what it was asked."""
 
@@ -84,6 +87,25 @@ def test_options_and_resources_reach_ray(link, job, tmp_path):
     assert launcher.submit([]) == []
 
 
+def test_a_cell_on_several_nodes_has_their_bundles(link, job):
+    launcher = RayLauncher(accelerator_type="A100", custom="licence=1")
+    [handle] = launcher.submit([job(command=CELL, gpus=2, cpus=3, memory_gb=1, minutes=9, nodes=2, tasks_per_node=2)])
+    asked = link.made[0].asked["submit"]
+    options, task = (asked[part][handle.split(" ")[0]] for part in ("options", "tasks"))
+    bundle = {"CPU": 6, "GPU": 2, "memory": 2**30, "licence": 1.0, "accelerator_type:A100": 0.001}
+    assert options.pop("bundles") == [bundle] * 2
+    assert options == {"num_cpus": 6, "num_gpus": 2, "memory": 2**30, "resources": {"licence": 1.0}}
+    assert task["member"] == options
+    assert (task["nodes"], task["tasks_per_node"], task["env"]["OMP_NUM_THREADS"]) == (2, 2, "3")
+
+
+def test_only_cells_have_several_processes_and_this_machine_is_one_node(link, job):
+    with pytest.raises(UsageError, match="runs in one process"):
+        RayLauncher().check([job(nodes=2)])
+    with pytest.raises(UsageError, match="ray/this_machine has one node"):
+        LocalRayLauncher().check([job(command=CELL, nodes=2)])
+
+
 def test_texts_that_are_no_handles_reach_no_process(link):
     launcher = RayLauncher()
     assert [state.kind for state in launcher.poll(["never given", "zoo-1 relative"])] == ["lost", "lost"]
@@ -129,7 +151,13 @@ def test_a_ray_of_this_machine_starts_with_the_first_job_and_on_the_loopback(lin
         ({}, {"gpus": 5}, "gpus=5: the largest node of the cluster has 4"),
         ({}, {"cpus": 33}, "cpus=33: the largest node of the cluster has 32"),
         ({}, {"memory_gb": 300}, "memory_gb=300: the largest node of the cluster has 256"),
-        ({}, {"nodes": 2}, "nodes=2: this launcher runs a cell as one process on one node"),
+        ({}, {"nodes": 3}, "--num-nodes 3: of the nodes of the cluster (2), 2 can run a part of the cell (cpus)"),
+        (
+            {},
+            {"nodes": 2, "gpus": 1},
+            "of the nodes of the cluster (2), 1 can run a part of the cell (cpus, gpus)",
+        ),
+        ({}, {"nodes": 2, "cpus": 9, "tasks_per_node": 4}, "cpus=36 for 4 tasks: the largest node of the cluster has"),
         ({"accelerator_type": "A10"}, {}, "no node has it. Did you mean 'A100'?"),
         ({"custom": "license=1"}, {}, "no node has 'license'. Did you mean 'licence'?"),
         ({"custom": "licence=3"}, {}, "custom=licence=3: the largest node of the cluster has 2"),
@@ -138,14 +166,15 @@ def test_a_ray_of_this_machine_starts_with_the_first_job_and_on_the_loopback(lin
 def test_what_the_cluster_does_not_have_is_refused(link, job, options, resources, words):
     launcher = RayLauncher(**options)
     with pytest.raises(UsageError) as refused:
-        launcher.check([job(), job("b", **resources)])
+        launcher.check([job(), job("b", command=CELL, **resources)])
     assert words in str(refused.value)
     assert "submit" not in link.made[0].asked
 
 
 def test_what_the_cluster_has_or_may_add_is_accepted(link, job):
     RayLauncher(accelerator_type="A100", custom="licence=2").check([job(gpus=4, cpus=32, memory_gb=256)])
-    RayLauncher(autoscales=True).check([job(gpus=8)])
+    RayLauncher(autoscales=True).check([job(gpus=8), job("b", command=CELL, nodes=9)])
+    RayLauncher().check([job(command=CELL, nodes=2, cpus=2, tasks_per_node=4)])
 
 
 @pytest.mark.parametrize(

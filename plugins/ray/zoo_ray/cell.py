@@ -1,8 +1,7 @@
-"""A cell on a node: its process, its time limit, and the actor of Ray that watches it."""
+"""A cell on a node: its process and its time limit."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -10,8 +9,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from zoo_ray.ends import write_end
 LOG = "log.txt"
 PYTHON = "python of the worker"
 """First word of a command that the Python of the worker runs: that of its runtime environment, where it has one."""
-_LEAVES_AFTER = 1.0
-"""Seconds in which an ended actor still answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +33,12 @@ class Task:
         cwd: Working folder.
         env: Variables beside those of the node.
         run_dir: Folder of the run; what the process prints goes to its log.
-        end: Path of the file of its end.
+        end: Path of the file of its end; "": without.
         minutes: Time limit; None: without.
         stop_seconds: Time for a checkpoint before a stopped process is killed.
+        nodes: Nodes; on each, torchrun starts processes.
+        tasks_per_node: Processes on each node.
+        member: Options of the actors on the other nodes.
     """
 
     command: tuple[str, ...]
@@ -48,6 +48,9 @@ class Task:
     end: str
     minutes: float | None = None
     stop_seconds: float = 60.0
+    nodes: int = 1
+    tasks_per_node: int = 1
+    member: Mapping[str, Any] = field(default_factory=dict)
 
 
 class CellProcess:
@@ -73,11 +76,16 @@ class CellProcess:
         except Exception as error:  # also one that open_log raises
             self._fault = f"it could not be started on {socket.gethostname()}: {error}"
 
-    def wait(self) -> JobState:
-        """Return the state in which the process has ended, and write it to its file."""
-        state = self._end()
-        with contextlib.suppress(Exception):  # a full disk: Ray still has the answer
-            write_end(Path(self._task.end), state)
+    def wait(self, judged: Callable[[JobState], JobState] = lambda state: state) -> JobState:
+        """Return the state in which the cell has ended, and write it to its file.
+
+        Args:
+            judged: Function that returns the state of the cell for that of the process.
+        """
+        state = judged(self._end())
+        if self._task.end:
+            with contextlib.suppress(Exception):  # a full disk: Ray still has the answer
+                write_end(Path(self._task.end), state)
         return state
 
     def stop(self, cause: JobState) -> None:
@@ -86,7 +94,7 @@ class CellProcess:
         Args:
             cause: State in which it has then ended.
         """
-        if self._process is None or self._process.poll() is not None:
+        if self._cause is not None or self._process is None or self._process.poll() is not None:
             return
         self._cause = cause
         self._process.terminate()
@@ -113,44 +121,3 @@ class CellProcess:
         if process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-
-
-class CellActor:
-    """The actor of a cell; it holds the cell's resources until its process has ended.
-
-    Args:
-        task: What to run.
-    """
-
-    def __init__(self, task: Task) -> None:
-        import ray
-
-        self._me: Any = ray.get_runtime_context().current_actor
-        self._state: JobState | None = None
-        self._process = CellProcess(task)
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
-        self._watcher.start()
-
-    async def host(self) -> str:
-        """Return the name of the node."""
-        return socket.gethostname()
-
-    async def end(self) -> JobState | None:
-        """Return the state of the cell when it has ended."""
-        await asyncio.to_thread(self._watcher.join)
-        return self._state
-
-    async def stop(self) -> None:
-        """Stop the cell."""
-        self._process.stop(JobState(kind="ended", reason="cancelled", detail="it was cancelled"))
-
-    async def leave(self) -> None:
-        """End this actor, which frees its resources."""
-        import ray
-
-        await asyncio.sleep(_LEAVES_AFTER)
-        ray.actor.exit_actor()
-
-    def _watch(self) -> None:
-        self._state = self._process.wait()
-        self._me.leave.remote()

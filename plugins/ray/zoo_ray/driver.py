@@ -5,6 +5,7 @@ Ray ends a process whose cluster is gone (exit code 1), and prints to its termin
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -15,7 +16,8 @@ from typing import Any
 
 from zoo.paths import parse_json
 from zoo.run.launcher import JobState
-from zoo_ray.cell import CellActor, Task
+from zoo_ray.actor import CellActor
+from zoo_ray.cell import Task
 from zoo_ray.ends import meaning, read_end, write_end
 from zoo_ray.look import look
 
@@ -49,6 +51,7 @@ class Driver:
         self._held: dict[str, _Held] = {}
         self._states: dict[str, JobState] = {}
         self._said: dict[str, str] = {}
+        self._with_nodes: set[str] = set()
 
     def connect(self, address: str) -> None:
         """Connect to a cluster; "local" starts one, which ends with this process.
@@ -76,15 +79,22 @@ class Driver:
 
         Args:
             tasks: Name -> fields of `Task`.
-            options: Name -> options of the actor beside its name.
+            options: Name -> options of the actor beside its name; "bundles" are the resources of its nodes, which are
+                reserved together.
         """
         import ray
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         remote = ray.remote(CellActor)
         for name, task in tasks.items():
+            given = dict(options[name])
+            if bundles := given.pop("bundles", None):
+                nodes = ray.util.placement_group(bundles, strategy="STRICT_SPREAD", name=name, lifetime="detached")
+                self._with_nodes.add(name)
+                given["scheduling_strategy"] = PlacementGroupSchedulingStrategy(nodes, placement_group_bundle_index=0)
             actor = remote.options(
                 name=name, namespace=NAMESPACE, lifetime="detached", max_restarts=0, max_task_retries=0,
-                **options[name],
+                **given,
             )  # fmt: skip
             self._hold(name, actor.remote(Task(**{**task, "command": tuple(task["command"])})))
 
@@ -119,6 +129,7 @@ class Driver:
                 stopped.append(one.actor.stop.remote())
             else:
                 ray.kill(one.actor, no_restart=True)
+                self._free(name)
                 self._forget(name, _CANCELLED)
                 write_end(Path(ends[name]), _CANCELLED)
         if stopped:
@@ -138,16 +149,30 @@ class Driver:
         there = {
             one["name"] for one in ray.util.list_named_actors(all_namespaces=True) if one["namespace"] == NAMESPACE
         }
+        reserved = {one["name"] for one in ray.util.placement_group_table().values() if one["state"] != "REMOVED"}
         for name in unknown:
-            if name in there:
-                try:
-                    actor = ray.get_actor(name, namespace=NAMESPACE)
-                except ValueError:  # it has ended meanwhile
-                    continue
-                self._hold(name, actor)
+            if name in reserved:
+                self._with_nodes.add(name)
+            if name not in there:
+                self._free(name)
+                continue
+            try:
+                actor = ray.get_actor(name, namespace=NAMESPACE)
+            except ValueError:  # it has ended meanwhile
+                continue
+            self._hold(name, actor)
 
     def _hold(self, name: str, actor: Any) -> None:
         self._held[name] = _Held(actor, actor.host.remote(), actor.end.remote())
+
+    def _free(self, name: str) -> None:
+        """Free the nodes of a cell whose first actor is gone, and can no longer do it itself."""
+        import ray
+
+        if name in self._with_nodes:
+            self._with_nodes.remove(name)
+            with contextlib.suppress(ValueError):  # freed already
+                ray.util.remove_placement_group(ray.util.get_placement_group(name))
 
     def _forget(self, name: str, state: JobState) -> JobState:
         """Let go of an actor that has ended, and keep its state."""
@@ -181,6 +206,7 @@ class Driver:
             held.ended = held.actor.end.remote()  # Ray waits whether its node comes back
             return None
         except ray.exceptions.RayError as error:
+            self._free(name)
             written = read_end(path)
             if written is not None:
                 return written

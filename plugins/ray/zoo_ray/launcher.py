@@ -75,8 +75,15 @@ class RayLauncher:
         """Refuse what the cluster does not have, and nodes that cannot run the cells.
 
         Raises:
-            UsageError: A cell needs more than any node has, or a node does not see the store or has another Zoo.
+            UsageError: A cell needs more than the nodes have, a node does not see the store or has another Zoo, or what
+                several processes are to run is not a cell.
         """
+        for job in jobs:
+            if _processes(job) > 1 and not _is_cell(job):
+                raise UsageError(
+                    f"{job.label or job.run_dir} runs in one process.",
+                    hint="Leave out: --launcher-set nodes, tasks_per_node",
+                )
         nodes = self._call("nodes")
         if not self._autoscales:
             for resources in dict.fromkeys(job.resources for job in jobs):
@@ -94,8 +101,9 @@ class RayLauncher:
         tasks = {
             name: {
                 "command": [PYTHON if job.command[0] == sys.executable else job.command[0], *job.command[1:]],
-                "cwd": str(job.cwd), "env": dict(job.env), "run_dir": str(job.run_dir), "end": ends[name],
-                "minutes": job.resources.minutes, "stop_seconds": self._stop_seconds,
+                "cwd": str(job.cwd), "env": self._variables(job), "run_dir": str(job.run_dir), "end": ends[name],
+                "minutes": job.resources.minutes, "stop_seconds": self._stop_seconds, "nodes": job.resources.nodes,
+                "tasks_per_node": job.resources.tasks_per_node,
             }
             for name, job in zip(names, jobs, strict=True)
         }  # fmt: skip
@@ -106,6 +114,8 @@ class RayLauncher:
             )
             for name, job in zip(names, jobs, strict=True)
         }  # fmt: skip
+        for name, task in tasks.items():
+            task["member"] = {key: value for key, value in options[name].items() if key != "bundles"}
         try:
             self._call("submit", tasks=tasks, options=options)
         except LauncherError:
@@ -130,6 +140,13 @@ class RayLauncher:
         """Return the whole text of Ray's error about a job, or ""."""
         known = _ends([handle])
         return str(self._call("log", name=next(iter(known)))) if known else ""
+
+    def _variables(self, job: Job) -> dict[str, str]:
+        """Return the variables of a job: of several processes on a node, each has its own part of the cores."""
+        if job.resources.tasks_per_node == 1:
+            return dict(job.env)
+        threads = {"OMP_NUM_THREADS": str(job.resources.cpus or 1)}  # Ray sets it to all cores of the actor
+        return {**threads, **self._environment.get("env_vars", {}), **job.env}
 
     def _states(self, ends: Mapping[str, str]) -> list[JobState]:
         return [JobState(**state) for state in self._call("poll", ends=ends)]
@@ -217,6 +234,20 @@ class LocalRayLauncher(RayLauncher):
             stop_seconds=stop_seconds, poll_seconds=poll_seconds, look_seconds=0.0,
         )  # fmt: skip
 
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Refuse what this machine does not have.
+
+        Raises:
+            UsageError: A cell needs several nodes, or more than this machine has.
+        """
+        most = max((job.resources.nodes for job in jobs), default=1)
+        if most > 1:
+            raise UsageError(
+                f"--num-nodes {most}: ray/this_machine has one node.",
+                hint="On a cluster: --launcher ray --launcher-set address=HOST:6379; on this machine: --devices NUMBER",
+            )
+        super().check(jobs)
+
     def poll(self, handles: Sequence[str]) -> list[JobState]:
         """Return the state of each; jobs of another process have ended with it."""
         if self._link is None:
@@ -231,6 +262,14 @@ class LocalRayLauncher(RayLauncher):
     def log(self, handle: str) -> str:
         """Return the whole text of Ray's error about a job, or ""."""
         return "" if self._link is None else super().log(handle)
+
+
+def _processes(job: Job) -> int:
+    return job.resources.nodes * job.resources.tasks_per_node
+
+
+def _is_cell(job: Job) -> bool:
+    return job.command[:3] == (sys.executable, "-m", "zoo") and "run-cell" in job.command
 
 
 def _store(jobs: Sequence[Job]) -> Path:

@@ -75,23 +75,31 @@ def runtime_environment(text: str) -> dict[str, Any]:
 def actor_options(
     resources: Resources, *, accelerator_type: str, custom: Mapping[str, float], runtime_env: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the options of an actor for a cell with these resources."""
-    found: dict[str, Any] = {"num_cpus": resources.cpus or 1, "num_gpus": resources.gpus}
+    """Return the options of an actor for a cell with these resources, and the bundles of its nodes where it has several
+    processes."""
+    cpus = (resources.cpus or 1) * resources.tasks_per_node
+    found: dict[str, Any] = {"num_cpus": cpus, "num_gpus": resources.gpus}
     if resources.memory_gb is not None:
         found["memory"] = round(resources.memory_gb * 2**30)
     if custom:
         found["resources"] = dict(custom)
-    if accelerator_type:
-        found["accelerator_type"] = accelerator_type
     if runtime_env:
         found["runtime_env"] = dict(runtime_env)
+    if resources.nodes * resources.tasks_per_node > 1:
+        bundle = {"CPU": cpus, "GPU": resources.gpus, "memory": found.get("memory", 0), **custom}
+        if accelerator_type:
+            bundle[_ACCELERATOR + accelerator_type] = 0.001  # as Ray itself asks for it
+        bundle = {name: value for name, value in bundle.items() if value}
+        found["bundles"] = [bundle] * resources.nodes
+    elif accelerator_type:
+        found["accelerator_type"] = accelerator_type
     return found
 
 
 def check_fits(
     resources: Resources, nodes: Sequence[Mapping[str, float]], *, accelerator_type: str, custom: Mapping[str, float]
 ) -> None:
-    """Refuse what no node of the cluster has.
+    """Refuse what the nodes of the cluster do not have.
 
     Args:
         resources: What a cell needs.
@@ -100,14 +108,8 @@ def check_fits(
         custom: Further resources.
 
     Raises:
-        UsageError: A cell needs several nodes, or more than any node has.
+        UsageError: A cell needs more than any node has, or more nodes than have it.
     """
-    if resources.nodes > 1 or resources.tasks_per_node > 1:
-        name = "nodes" if resources.nodes > 1 else "tasks_per_node"
-        raise UsageError(
-            f"--launcher-set {name}={getattr(resources, name)}: this launcher runs a cell as one process on one node.",
-            hint="A cell with several GPUs of one node: --launcher-set gpus=2 --devices 2; several nodes: see Slurm",
-        )
     named = {name for node in nodes for name in node}
     kinds = sorted(name.removeprefix(_ACCELERATOR) for name in named if name.startswith(_ACCELERATOR))
     if accelerator_type and accelerator_type not in kinds:
@@ -123,17 +125,27 @@ def check_fits(
                 hint=f"The cluster has: {', '.join(names) or 'none'}",
             )
     memory = 0 if resources.memory_gb is None else round(resources.memory_gb * 2**30)
-    asked = {"CPU": resources.cpus or 1, "GPU": resources.gpus, "memory": memory, **custom}
+    asked = {"CPU": (resources.cpus or 1) * resources.tasks_per_node, "GPU": resources.gpus, "memory": memory, **custom}
+    tasks = resources.tasks_per_node
+    each = f" for {tasks} tasks" if tasks > 1 else ""
     said = {"CPU": "cpus", "GPU": "gpus", "memory": "memory_gb"}
     for name, value in asked.items():
         most = max((node.get(name, 0) for node in nodes), default=0)
         if value > most:
             unit = 2**30 if name == "memory" else 1
+            of = f"{said.get(name, f'custom={name}')}={value / unit:g}{each if name == 'CPU' else ''}"
             raise UsageError(
-                f"--launcher-set {said.get(name, f'custom={name}')}={value / unit:g}: the largest node of the cluster "
-                f"has {most / unit:.4g}.",
+                f"--launcher-set {of}: the largest node of the cluster has {most / unit:.4g}.",
                 hint="Ask for less; where the cluster adds nodes by itself: --launcher-set autoscales=true",
             )
-    if not any(all(value <= node.get(name, 0) for name, value in asked.items()) for node in nodes):
+    fit = sum(all(value <= node.get(name, 0) for name, value in asked.items()) for node in nodes)
+    if fit < resources.nodes:
         wanted = ", ".join(f"{said.get(name, name)}" for name, value in asked.items() if value)
-        raise UsageError(f"No single node of the cluster has all that is asked for: {wanted}.", hint="See: ray status")
+        if resources.nodes == 1:
+            text = f"No single node of the cluster has all that is asked for: {wanted}."
+            raise UsageError(text, hint="See: ray status")
+        raise UsageError(
+            f"--num-nodes {resources.nodes}: of the nodes of the cluster ({len(nodes)}), {fit} can run a part of the "
+            f"cell ({wanted}).",
+            hint="Ask for fewer or less; where the cluster adds nodes by itself: --launcher-set autoscales=true",
+        )

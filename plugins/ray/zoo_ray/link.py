@@ -17,6 +17,8 @@ from zoo.errors import LauncherError
 from zoo.paths import parse_json
 
 _LINES = 5
+_OWN_PYTHON = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+"""Under `uv run`, Ray would make an environment of the working folder on every node."""
 
 
 class Link:
@@ -31,7 +33,7 @@ class Link:
         # A session of its own: Ctrl-C reaches the command alone, which then cancels in order.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "zoo_ray.driver"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said,
-            env={**os.environ, **env}, start_new_session=True,
+            env={**_OWN_PYTHON, **os.environ, **env}, start_new_session=True,
         )  # fmt: skip
         self._close = weakref.finalize(self, _close, self._process)
 
