@@ -37,8 +37,9 @@ def test_a_ray_of_this_machine_keeps_the_contract(tmp_path):
     check_launcher(load_plugins(environment={}), "ray/this_machine", tmp_path, options={"poll_seconds": 0.5})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def variables(tmp_path_factory):
+    """Those of a cluster: one token, which Ray keeps for the whole process."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0",
