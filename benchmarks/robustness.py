@@ -45,7 +45,8 @@ _ABOUT = """\
 
 Written by `uv run python benchmarks/robustness.py WEIGHTS... [--images N]` from [robustness.jsonl](robustness.jsonl).
 
-Each network was trained on round haloes with point masses and scored on the same test lenses with one change;
+Each network was trained on round haloes with point masses and scored on the same test lenses with one change (a name
+beside that of a network is a channel that it sees beside the image);
 [populations.md](../../docs/populations.md#variants-of-models-a-and-b) describes the changes. The false-positive rate
 is the share of smooth lenses (no substructure) that the network takes for lenses with substructure, at the threshold
 that gives 5 % on its plain test images. A sub-halo image is missed where the smooth class is the most probable one.
@@ -69,6 +70,8 @@ class Row(schema.Record, kw_only=True):
     """Version of that data set at the training."""
     shown: list[str]
     """Parameters of the training images that a reader of the scores must know, as "name value"."""
+    channels: tuple[str, ...] = ()
+    """Names of the derived channels beside the image."""
     variant: str
     """Key of `tables.VARIANTS`, or "plain"."""
     images: int
@@ -112,6 +115,7 @@ def measure(weights: str, *, images: int, store: Path) -> list[Row]:
 
     host = load_plugins()
     trained = zoo.load(weights, store=store, host=host)
+    channels = tuple(name.partition("/")[2] for name in trained.about.recipe.channels or {})
     rows: list[Row] = []
     threshold = np.nan
     changes: Mapping[str, Mapping[str, Any]] = {PLAIN: {}, **VARIANTS}
@@ -132,7 +136,7 @@ def measure(weights: str, *, images: int, store: Path) -> list[Row]:
                 model=trained.about.model, run_id=trained.about.run_id, data=trained.about.recipe.dataset,
                 data_version=trained.about.recipe.dataset_version,
                 shown=shown_params(registry.find(host, DatasetSpec, recipe.dataset), trained.about.recipe.params),
-                variant=variant, images=len(split.labels),
+                channels=channels, variant=variant, images=len(split.labels),
                 macro_auc=scores.auc["macro"], low=low, high=high, smooth=len(smooth),
                 false_positives=int((smooth > threshold).sum()), subhaloes=int(is_subhalo.sum()),
                 missed=int((probabilities[is_subhalo].argmax(1) == split.classes.index(SMOOTH)).sum()),
@@ -163,8 +167,9 @@ def page(rows: Sequence[Row]) -> str:
     for row in rows:
         low, high = share_interval(row.false_positives, row.smooth)
         change = "" if row.variant == PLAIN else f"{row.macro_auc - plain[row.run_id].macro_auc:+.4f}"
+        channels = "".join(f", `{name}`" for name in row.channels)
         text += (
-            f"| `{row.model}` on {row.data.partition('/')[2]} | `{row.run_id[:4]}` | {row.variant} "
+            f"| `{row.model}`{channels} on {row.data.partition('/')[2]} | `{row.run_id[:4]}` | {row.variant} "
             f"| {row.macro_auc:.4f} ({row.low:.4f} to {row.high:.4f}) | {change} "
             f"| {row.false_positives / row.smooth:.1%} ({low:.1%} to {high:.1%}) "
             f"| {row.missed / row.subhaloes:.1%} |\n"

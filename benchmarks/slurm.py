@@ -176,7 +176,15 @@ def nodes(folder: Path) -> list[tuple[str, str]]:
     """Return how a network that is trained on two nodes compares with one that one process trains."""
     bench = [sys.executable, "-m", "zoo", "--plugin", str(TOYS), "bench", "--model", "toyzoo/tiny", "--data"]
     bench += ["toyzoo/stripes", "--budget", "smoke", "--device", "cpu", "--json"]
-    launch = ["--num-nodes", "2", "--launcher", "slurm", "--launcher-set", "cpus=1", "--launcher-set", "minutes=10"]
+    # Both nodes are this machine, and their names are not those of a network.
+    settings = ("cpus=1", "minutes=10", "setup=export MASTER_ADDR=127.0.0.1")
+    launch = [
+        "--num-nodes",
+        "2",
+        "--launcher",
+        "slurm",
+        *(word for one in settings for word in ("--launcher-set", one)),
+    ]
     found = []
     for name, more in (("one", []), ("two", launch)):
         done = subprocess.run(

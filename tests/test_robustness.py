@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def test_the_page_is_written_from_the_record():
     record = robustness.read_record()
     assert {row.variant for row in record} == {robustness.PLAIN, *VARIANTS}
     assert robustness.page(record) == robustness.PAGE.read_text(encoding="utf-8")
+
+
+def test_the_figures_of_docs_populations_stand_on_the_page():
+    text = (Path(__file__).parents[1] / "docs" / "populations.md").read_text(encoding="utf-8")
+    said = text.partition("**Trained networks on these lenses.**")[2].partition("\n## ")[0]
+    figures = re.findall(r"(\d+\.\d) %", said)
+    assert len(figures) > 3
+    assert [one for one in figures if f"{one}%" not in robustness.PAGE.read_text(encoding="utf-8")] == []
 
 
 def test_a_row_states_score_change_and_false_positives():
