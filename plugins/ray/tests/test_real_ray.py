@@ -110,10 +110,11 @@ print(ray.available_resources()["CPU"])
 
 
 def left(cluster):
-    """Return actors, placement groups and free cores."""
+    """Return actors, placement groups and free cores, or the error of a cluster that cannot be connected to yet."""
     words = [sys.executable, "-c", LEFT]
     environment = {**os.environ, "RAY_ADDRESS": cluster.address, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
-    return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    return (done.stderr if done.returncode else done.stdout).splitlines()
 
 
 @pytest.mark.parametrize("rank", [0, 1])
