@@ -100,7 +100,7 @@ def test_a_cell_on_several_nodes_has_their_bundles(link, job):
 
 
 def test_only_cells_have_several_processes_and_this_machine_is_one_node(link, job):
-    with pytest.raises(UsageError, match="runs in one process"):
+    with pytest.raises(UsageError, match="Only a cell can have several processes"):
         RayLauncher().check([job(nodes=2)])
     with pytest.raises(UsageError, match="ray/this_machine has one node"):
         LocalRayLauncher().check([job(command=CELL, nodes=2)])

@@ -81,7 +81,7 @@ class RayLauncher:
         for job in jobs:
             if _processes(job) > 1 and not _is_cell(job):
                 raise UsageError(
-                    f"{job.label or job.run_dir} runs in one process.",
+                    f"Only a cell can have several processes: {job.label or job.run_dir}.",
                     hint="Leave out: --launcher-set nodes, tasks_per_node",
                 )
         nodes = self._call("nodes")
