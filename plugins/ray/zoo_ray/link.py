@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -112,7 +113,8 @@ def _stdout(process: subprocess.Popen[bytes]) -> IO[bytes]:
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:
-    _stdin(process).close()
+    with contextlib.suppress(OSError):  # a request that an ended process has not read is written when it is closed
+        _stdin(process).close()
     try:
         process.wait(10)
     except subprocess.TimeoutExpired:
