@@ -75,7 +75,7 @@ def measure(host: Host, store: Path, *, ended: int, workers: int, seconds: float
 
     def watch(state: object) -> None:
         nonlocal end, cpu
-        watcher.watch(state)  # type: ignore[arg-type]
+        watcher.watch(state)
         if not end:
             opened.clear()
             end, cpu = time.monotonic() + seconds, time.process_time()

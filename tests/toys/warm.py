@@ -27,7 +27,7 @@ _context = multiprocessing.get_context("forkserver")
 _cold = subprocess.Popen
 
 
-class Popen(_cold):  # type: ignore[type-arg]
+class Popen(_cold):
     """A `subprocess.Popen` that forks `python -m zoo` and starts all other commands as usual."""
 
     _forked: Any = None
@@ -37,9 +37,7 @@ class Popen(_cold):  # type: ignore[type-arg]
     ) -> None:
         is_zoo = not isinstance(args, (str, bytes)) and [*args][:3] == [sys.executable, "-m", "zoo"]
         if not is_zoo or executable or preexec_fn or pass_fds:
-            super()._execute_child(  # type: ignore[misc]
-                args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *rest
-            )
+            super()._execute_child(args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *rest)
             return
         pipes, new_session = rest[3:9], bool(rest[14])
         ends = (pipes[0], pipes[3], pipes[5])  # of the child; -1: it has ours
@@ -52,22 +50,22 @@ class Popen(_cold):  # type: ignore[type-arg]
         )
         self._forked.start()
         self.pid, self._child_created = self._forked.pid, True
-        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+        self._close_pipe_fds(*pipes)
 
     def _internal_poll(self, *args: Any, **options: Any) -> int | None:
         if self._forked is None:
-            return super()._internal_poll(*args, **options)  # type: ignore[misc, no-any-return]
+            return super()._internal_poll(*args, **options)
         if self.returncode is None:
             self.returncode = self._forked.exitcode
-        return self.returncode  # type: ignore[no-any-return]
+        return self.returncode
 
     def _wait(self, timeout: float | None) -> int:
         if self._forked is None:
-            return super()._wait(timeout)  # type: ignore[misc, no-any-return]
+            return super()._wait(timeout)
         self._forked.join(timeout)
         if self._internal_poll() is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
-        return self.returncode  # type: ignore[no-any-return]
+        return self.returncode
 
 
 class _Files:
@@ -110,14 +108,14 @@ def _be_zoo(words: list[str], folder: str, variables: dict[str, str], files: _Fi
 
             torch.set_num_threads(int(variables[THREADS_VARIABLE]))
         _fork_from_the_same_server()
-        subprocess.Popen = Popen  # type: ignore[misc]
+        subprocess.Popen = Popen
         multiprocessing.set_start_method(None, force=True)
         runpy.run_module("zoo", run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     finally:
         atexit._run_exitfuncs()
         with contextlib.suppress(OSError):
@@ -132,7 +130,7 @@ def _start_server() -> None:
     given = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     try:
-        forkserver._forkserver.ensure_running()  # type: ignore[attr-defined]
+        forkserver._forkserver.ensure_running()
     finally:
         del os.environ["PYTHONPATH"]
         if given is not None:
@@ -141,9 +139,9 @@ def _start_server() -> None:
 
 def _fork_from_the_same_server() -> None:
     """Let this process, which was forked, use the server of the process that it was forked from."""
-    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
-    if forkserver._forkserver._forkserver_address is not None:  # type: ignore[attr-defined]
-        forkserver._forkserver.ensure_running = lambda: None  # type: ignore[attr-defined]
+    multiprocessing.current_process()._config["daemon"] = False
+    if forkserver._forkserver._forkserver_address is not None:
+        forkserver._forkserver.ensure_running = lambda: None
 
 
 os.register_at_fork(after_in_child=_fork_from_the_same_server)
