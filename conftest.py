@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import inspect
 import os
@@ -27,17 +28,20 @@ for variable in ("ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_PLUGIN_FILES", "ZOO_
 zoo.host.load_plugins = remembering(zoo.host.load_plugins)  # before test files import it
 
 
-# Collection makes a million objects that stay until the end: each search for garbage would go through all of them.
+# Collection makes a million objects that stay until the end: each search for garbage would go through all of them, and
+# so would the end of the process.
 gc.disable()
+if "PYTEST_XDIST_WORKER" in os.environ:
+    atexit.register(os._exit, 0)  # the last one to be called; the result is that of the process that started it
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return one worker more than there are cores: tests wait for the processes that they start."""
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return one worker more than there are cores: slow tests wait for the processes that they start."""
     given = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS", "")
-    return int(given) if given.isdigit() else usable_cores() + 1
+    return int(given) if given.isdigit() else usable_cores() + (config.option.markexpr != "not slow")
 
 
-def pytest_runtestloop() -> None:
+def pytest_collection_finish() -> None:
     """Search for garbage from now on, and only in what the tests make."""
     gc.freeze()
     gc.enable()

@@ -156,6 +156,7 @@ def run_quietly(*words, encoding="utf-8"):
     return stream.buffer.getvalue().decode(encoding)
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_not_a_failure(tmp_path):
     """As `zoo list-models | head -0` does it."""
     for words in (["list-models"], ["list-models", "--json"], ["plugins"]):
@@ -168,6 +169,7 @@ def test_a_closed_pipe_is_not_a_failure(tmp_path):
         assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is simulated by Linux's /dev/full")
 @pytest.mark.parametrize("words", [["list-models", "--json"], ["plugins"]])
 def test_output_to_a_full_disk_gives_one_message(words):
@@ -187,6 +189,7 @@ def test_closed_streams_are_not_a_failure():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_python_m_zoo_returns_the_exit_code():
     done = subprocess.run([sys.executable, "-m", "zoo", "bnech"], capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -88,6 +88,7 @@ def test_a_broken_file_gives_a_note(plugin, zoo):
     assert "1 / 0" in row["trace"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["raise SystemExit(5)", "return 3", "return ['hello']", "import nothing_like_it"])
 def test_unavailable_commands_are_reported_and_left_out(plugin, zoo, caplog, fault):
     bad = plugin("badcommands", f"from zoo import hookimpl\n@hookimpl\ndef zoo_commands():\n    {fault}\n")
@@ -124,6 +125,7 @@ def zoo_commands():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

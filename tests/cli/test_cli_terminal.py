@@ -144,6 +144,7 @@ def test_the_log_of_a_broken_plugin_is_not_obeyed(zoo, tmp_path):
     assert r"RuntimeError: [/red]\x1b[2J" in out
 
 
+@pytest.mark.slow
 def test_the_traceback_of_a_command_is_not_obeyed(tmp_path):
     path = tmp_path / "sick.py"
     path.write_text(

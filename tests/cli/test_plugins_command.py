@@ -53,6 +53,7 @@ def sharer(environment, monkeypatch):
     sys.modules.pop("sharer_plugin", None)
 
 
+@pytest.mark.slow
 def test_what_plugins_bring_and_share_is_listed(sharer, zoo, monkeypatch):
     rows = {row["name"]: row for row in json.loads(zoo("--plugin", str(sharer), "plugins", "--json")[0])}
     row = rows["sharer_plugin"]
@@ -93,6 +94,7 @@ def lay_twice(tmp_path, monkeypatch):
     return tmp_path / "1.0"
 
 
+@pytest.mark.slow
 def test_a_plugin_stays_disabled_until_it_is_enabled(environment, zoo, monkeypatch):
     def state(name):
         return {row["name"]: row for row in json.loads(zoo("plugins", "--json")[0])}[name]

@@ -27,6 +27,7 @@ def test_half_removed_and_damaged_distributions_are_reported(lay, site, monkeypa
     assert set(host.records) == {"good", "removed"}
 
 
+@pytest.mark.slow
 def test_entry_points_that_cannot_be_read_cost_only_their_own(lay, site):
     """In a process of its own: this breaks the standard library's look-up of all entry points."""
     lay("dist-good", points={"good": None})

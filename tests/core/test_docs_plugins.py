@@ -185,6 +185,7 @@ def test_images(load):
     require_passed(check(load("myimages.py"), "myimages/discs"))
 
 
+@pytest.mark.slow
 def test_population(load):
     host = load("mylenses.py")
     require_passed(check(host, "mylenses/lump", excused={"scalar-leak": "its lump adds to the mass of the lens"}))
@@ -216,6 +217,7 @@ def test_launcher(load, tmp_path):
     assert (tmp_path / "jobs" / "data" / "model" / "fails" / "log.txt").read_text() == ""
 
 
+@pytest.mark.slow
 def test_command_and_event(load, tmp_path, monkeypatch, capsys, caplog):
     host = load("mycommand.py")
     host.emit("zoo_epoch_ended", cell={}, run_dir=tmp_path, epoch=3, metrics={"val_loss": 0.75})

@@ -130,6 +130,7 @@ def test_a_plugin_cannot_change_a_spec_that_it_has_registered(lay):
         host.resolve_model("one/other")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["import", "hook"])
 def test_a_plugin_that_does_not_end_is_named(lay, monkeypatch, caplog, place):
     monkeypatch.setattr(isolation, "SLOW_SECONDS", 0.05)

@@ -29,6 +29,7 @@ def zoo(*words: str) -> str:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [

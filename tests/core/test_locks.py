@@ -41,6 +41,7 @@ def test_a_lock_is_held_by_one_and_free_afterwards(path):
         pass
 
 
+@pytest.mark.slow
 def test_who_lives_keeps_the_lock_longer_than_a_lease(path):
     with locks.file_lock(path):
         time.sleep(0.8)
@@ -77,6 +78,7 @@ def test_a_marker_of_long_ago_does_not_hold_a_lock(path):
     assert not locks.is_held(path)
 
 
+@pytest.mark.slow
 def test_a_cell_is_claimed_by_one_process_on_either_file_system(path, monkeypatch):
     monkeypatch.setattr(store, "_LOCK_SECONDS", 0.1)
     child_may_end, parent_end = os.pipe()

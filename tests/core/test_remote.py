@@ -136,6 +136,7 @@ def test_a_damaged_list_is_made_again(storage):
     assert asked("memory://bucket/x").read_bytes() == b"file"
 
 
+@pytest.mark.slow
 def test_files_of_a_web_server(storage, tmp_path):
     """A server that states no key of a file's content, whose folders are pages, and that goes away."""
     pytest.importorskip("aiohttp")

@@ -110,6 +110,7 @@ def test_bytes_too_many(scratch, extra):
         read_shard(path, identity=RECIPE)
 
 
+@pytest.mark.slow
 def test_every_truncation_is_noticed(scratch):
     path, content = scratch
     for length in range(len(content)):

@@ -86,6 +86,7 @@ def test_a_network_that_knows_the_test_images_is_exposed_without_a_training(sky,
     assert "cheat/honest, seed 0: macro AUC is" not in text
 
 
+@pytest.mark.slow
 def test_the_same_fresh_images_are_scored_once_and_others_replace_them(sky, runs, monkeypatch):
     folder, cells = runs
     found, problems = with_fresh_tests(sky, results_of(folder, cells), seed=7, device="cpu")
@@ -128,6 +129,7 @@ def test_a_fresh_score_that_its_predictions_do_not_give_is_found(sky, runs):
         store.write_result(result)
 
 
+@pytest.mark.slow
 def test_a_run_without_its_weights_is_named_and_the_others_are_scored(sky, runs):
     folder, cells = runs
     weights = folder / cells[0].folder / store.WEIGHTS
@@ -162,6 +164,7 @@ def test_the_run_id_does_not_depend_on_a_fresh_test(runs):
     assert "fresh_test" not in Request.__dataclass_fields__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "recipe", "message"),
     [

@@ -88,6 +88,7 @@ def cutouts(tmp_path):
     (folder / "4.fits").write_bytes(b"nothing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", [(), ("--csv",), ("--json", "--average", "p4")], ids=str)
 def test_the_output_is_that_of_one_process(go, host, tmp_path, style):
     whole = go(*style)

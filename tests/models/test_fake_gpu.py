@@ -31,9 +31,8 @@ def logits_on_a_gpu(network: nn.Module, *, image_size: int) -> tuple[Tensor, lis
 @pytest.mark.parametrize(
     ("model", "image_size"),
     [
-        pytest.param(model, size, marks=[pytest.mark.slow] if size == 64 or model in LARGE else [])
-        for model in NETWORKS
-        for size in (64, 65)
+        pytest.param(model, size, marks=[pytest.mark.slow] if model in LARGE else [])
+        for model, size in zip(NETWORKS, (64, 65) * len(NETWORKS), strict=False)
     ],
 )
 @needs_fake_gpu

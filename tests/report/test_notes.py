@@ -53,6 +53,7 @@ def cost(name):
     return count_cost(network, torch.zeros(1, 1, 64, 64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", TWINS)
 def test_every_declared_twin_has_equal_parameters_or_multiply_accumulates(model):
     """About 64 pixels: strides that round differently make the work of two ResNets differ by a tenth."""

@@ -245,6 +245,7 @@ def test_missing_predictions_remove_only_their_curves(results, tmp_path):
     assert re.search(r"toyzoo/best is not compared: \S*predictions.safetensors is gone", text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(300,), (300, 2), (299, 3), (0, 3)])
 def test_predictions_of_another_shape_remove_only_their_curves(results, tmp_path, shape):
     path = results[0].run_dir / store.PREDICTIONS

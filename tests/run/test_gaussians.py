@@ -68,6 +68,7 @@ def test_tables_that_state_no_distribution_are_refused(tmp_path, columns, words)
         read(table(tmp_path / "bad.csv", **columns))
 
 
+@pytest.mark.slow
 def test_a_file_is_scored_as_a_run_is(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     host = load_plugins(files=[TOY, SKY], environment={})

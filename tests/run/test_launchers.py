@@ -62,6 +62,7 @@ class Lying(LocalLauncher):
             super().cancel(handles)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lie", "said"),
     [

@@ -123,6 +123,7 @@ def test_estimates_are_in_the_order_of_their_names(result):
     assert values["colour_high_95"] == pytest.approx(3.96, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["quantiles", "flow"])
 def test_other_forms_train_and_are_scored(host, tmp_path, monkeypatch, form):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))

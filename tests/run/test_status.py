@@ -134,6 +134,7 @@ def test_variants_of_a_model_are_told_apart(host, plugin, capsys, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_on_the_command_line(run_dirs, plugin, capsys, tmp_path):
     code, said = run(capsys, plugin, "status", "--store", tmp_path)
     assert code == 0

@@ -115,7 +115,7 @@ def test_command(tmp_path, monkeypatch):
     """With and without conserved mass; the ring is larger where mass is added, which the scalars find."""
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     words = [
-        "data", "probe", "modelA", "--images", "512", "--json",
+        "data", "probe", "modelA", "--images", "384", "--json",
         "--set", "data.image_size=24", "--set", "data.pixel_scale=0.28", "--set", "data.over_sampling=1",
     ]  # fmt: skip
     done = CliRunner().invoke(cli, words, catch_exceptions=False)
@@ -127,7 +127,7 @@ def test_command(tmp_path, monkeypatch):
     assert added["boosted"]["macro"] > 0.66
     for found in (conserved, components, added):
         assert found["shuffled"] == pytest.approx(0.5, abs=0.03)
-        assert found["images"] == {"train": 512, "test": 512}
+        assert found["images"] == {"train": 384, "test": 384}
 
 
 def test_an_unknown_parameter_is_refused():

@@ -62,6 +62,7 @@ def test_images_without_a_lens_are_found(detector, kind):
     assert (detector.share_below(OTHERS[kind]()) >= UNLIKE).all()
 
 
+@pytest.mark.slow
 def test_ordinary_images_are_found_as_rarely_as_stated(detector):
     alarms = int((detector.share_below(rings(4000, 2)) >= UNLIKE).sum())
     assert alarms <= 16  # 4 expected of 4,000; the threshold itself is known from 2,000 images

@@ -93,6 +93,7 @@ def test_a_wrong_call_is_explained(file, capsys, monkeypatch, words, said):
     assert said in shown.err
 
 
+@pytest.mark.slow
 def test_all_failures_are_reported_not_the_first(file):
     with pytest.raises(ConformanceError) as caught:
         require_passed(check(load_plugins(files=[file], environment={}), "twovalues"))

@@ -128,6 +128,7 @@ PLUGINS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", plugins.CHECKS, ids=lambda check: check.name)
 def test_each_check_of_plugins_catches_what_it_is_made_for(check, tmp_path):
     name = f"broken_{check.name.replace('-', '_')}"

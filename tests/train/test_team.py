@@ -111,6 +111,7 @@ def test_processes_know_each_other(tmp_path):
     assert {words[5] for words in said} == {str(os.getpid())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "expected", "said"),
     [

@@ -18,6 +18,7 @@ from zoo.testing.outcome import ConformanceError, NotApplicable, case, named, re
 
 if TYPE_CHECKING:
     import click
+    import click.testing
 
     from zoo.host import Host
 
@@ -176,12 +177,10 @@ def summaries(subject: PluginSubject) -> None:
 
 def command_help(subject: PluginSubject) -> None:
     """Every command has a help text, shown by --help, and explains each of its options."""
-    from click.testing import CliRunner
-
     for command in subject.commands():
         with case(f"zoo {command.name}"):
             require(bool(command.get_short_help_str()), "It has no help text.", hint="Write a docstring.")
-            shown = CliRunner().invoke(command, ["--help"])
+            shown = _invoked(command, "--help")
             require(shown.exit_code == 0, f"--help ends with exit code {shown.exit_code}.")
             for option in command.params:
                 silent = option.param_type_name == "option" and not getattr(option, "help", None)
@@ -190,12 +189,17 @@ def command_help(subject: PluginSubject) -> None:
 
 def command_usage(subject: PluginSubject) -> None:
     """An unknown option ends every command with exit code 2, before it does anything."""
-    from click.testing import CliRunner
-
     for command in subject.commands():
         with case(f"zoo {command.name}"):
-            shown = CliRunner().invoke(command, ["--no-such-option-of-it"])
+            shown = _invoked(command, "--no-such-option-of-it")
             require(shown.exit_code == 2, f"An unknown option ends it with exit code {shown.exit_code}, not 2.")
+
+
+def _invoked(command: click.Command, word: str) -> click.testing.Result:
+    """Return the outcome of a command with the help options of `zoo`: click keeps those of the first call."""
+    from click.testing import CliRunner
+
+    return CliRunner().invoke(command, [word], help_option_names=["-h", "--help"])
 
 
 CHECKS = named(

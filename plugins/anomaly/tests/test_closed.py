@@ -90,6 +90,7 @@ def test_an_image_is_scored_by_itself_in_float32_and_reproducibly(fitted, rings,
         assert torch.equal(other.eval()(images), scores)
 
 
+@pytest.mark.slow
 @names
 def test_two_fits_with_the_same_seed_are_equal(rings, name):
     splits = splits_of(rings(40))
@@ -101,6 +102,7 @@ def test_two_fits_with_the_same_seed_are_equal(rings, name):
     assert all(torch.equal(tensor, state[key]) for key, tensor in first.state_dict().items())
 
 
+@pytest.mark.slow
 @names
 @pytest.mark.parametrize("image_size", [17, 64])
 def test_few_images_and_other_sizes(rings, name, image_size):

@@ -52,6 +52,7 @@ def test_the_kit_accepts_every_regression(name):
     require_passed(check(HOST, f"baselines/{name}", options=options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("targets", [1, 2])
 def test_truths_are_found_with_the_error_that_is_stated(name, targets):
@@ -90,6 +91,7 @@ def test_a_copy_in_float32_answers_the_same(name):
     assert torch.allclose(network.float()(images), before, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("form", FORMS.values(), ids=list(FORMS))
 def test_answers_of_every_form_are_those_of_the_gaussians(name, form):

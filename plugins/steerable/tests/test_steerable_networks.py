@@ -193,6 +193,7 @@ PUBLISHED_PARAMETERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", PUBLISHED_PARAMETERS)
 def test_the_network_of_2021_has_the_published_layers(group):
     spec = registry.find(load_plugins(environment={}), ModelSpec, f"e2cnn/{group}_2021")

@@ -49,6 +49,7 @@ def task(tmp_path):
     return task
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "code", "words"),
     [
@@ -75,6 +76,7 @@ def test_before_the_time_limit_the_cell_is_stopped_and_started_again(task, tmp_p
     assert not ending_path(tmp_path, "7_3").exists()  # it has not ended
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("said", "again"),
     [
