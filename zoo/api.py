@@ -26,6 +26,7 @@ PUBLIC_MODULES = (
     "zoo.api",
     "zoo.data.channels",
     "zoo.data.content",
+    "zoo.data.image_cache",
     "zoo.data.image_file",
     "zoo.data.images",
     "zoo.data.rotation",

@@ -18,6 +18,7 @@ import torch
 from lightning_fabric import Fabric
 
 from zoo import registry
+from zoo.data.image_cache import reading_reported
 from zoo.data.loader import Batches
 from zoo.data.open import Dataset
 from zoo.data.split import Split
@@ -183,10 +184,11 @@ def prepare(
     device = fabric.device if team.size > 1 else device
     check_unchanged(host, cell, images=images)
     task = task_of_cell(host, registry.find(host, DatasetSpec, cell.data), cell.task)
-    data = Dataset(
-        host, cell.recipe, cell.sizes, folder=images, question=taught(task, settings), train_seed=cell.train_seed,
-        new_noise=settings.new_noise, progress=simulating,
-    )  # fmt: skip
+    with reading_reported(lambda done, total: progress.report("read images", done, total)):
+        data = Dataset(
+            host, cell.recipe, cell.sizes, folder=images, question=taught(task, settings), train_seed=cell.train_seed,
+            new_noise=settings.new_noise, progress=simulating,
+        )  # fmt: skip
     phases = open_phases(host, cell, data, folder=images, progress=simulating)
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,20 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.content import content_digest
+from zoo.data.image_cache import ImageFile, cached_images
 from zoo.data.images import ImageSet
-from zoo.data.recipe import short_hash
 from zoo.errors import DataError, UsageError
 from zoo.lensing.draws import stable_hash
 from zoo.lensing.scenes import SCALINGS
-from zoo.locks import lock_held
-from zoo.paths import cache_dir, make_dir, read_json, regular_file, write_text, written_whole
 from zoo.remote import readable_path
 from zoo_deeplense.array_file import BrokenFile, read_image
 from zoo_deeplense.layout import Found, find_files
 
 logger = logging.getLogger(__name__)
-
-_IMAGES, _INDEX = "images.npy", "index.json"
 
 
 def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
@@ -52,18 +46,22 @@ def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
         raise UsageError(f"data.skip_broken={skip_broken!r} must be true or false.")
     folder = readable_path(root).absolute()
     files = sorted(find_files(folder), key=lambda file: stable_hash(file.key))
-    cached = make_dir(cache_dir() / "folders" / short_hash([content_digest(folder), scaling, skip_broken]))
-    index = _ensure(cached, folder, files, scaling=scaling, skip_broken=skip_broken)
+    cached = cached_images(
+        [content_digest(folder), scaling, skip_broken],
+        lambda out: _read_all(out, folder, files, scaling=scaling, skip_broken=skip_broken),
+        expected=len(files),
+    )
+    index = cached.index
     if index["skipped"]:
         shown = "; ".join(index["skipped"][:5])
         logger.warning(
             "%d of %d files in %s were skipped (all of them: %s): %s",
-            len(index["skipped"]), len(files), folder, cached / _INDEX, shown,
+            len(index["skipped"]), len(files), folder, cached.index_file, shown,
         )  # fmt: skip
     by_path = {file.key: file for file in files}
     kept = [by_path[path] for path in index["files"]]
     return ImageSet(
-        images=np.load(regular_file(cached / _IMAGES), mmap_mode="r"),
+        images=cached.images,
         labels=np.array([file.label for file in kept], dtype=np.int64),
         ids=[f"{stable_hash(file.key):016x}" for file in kept],
         split=[file.split for file in kept] if kept[0].split else None,
@@ -71,83 +69,35 @@ def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
     )
 
 
-def _ensure(cached: Path, root: Path, files: list[Found], *, scaling: str, skip_broken: bool) -> dict[str, Any]:
-    """Return the index of the cached array, making both where they are missing; one process at a time does."""
-    with lock_held(cached / ".lock"):
-        index = _kept(cached)
-        if index is None:
-            for stale in cached.glob(".*.part"):
-                stale.unlink(missing_ok=True)
-            index = _read_all(cached, root, files, scaling=scaling, skip_broken=skip_broken)
-            index["sha256"] = _file_sha256(cached / _IMAGES)
-            write_text(cached / _INDEX, json.dumps({**index, "checksum": _checksum(index)}))
-        return index
-
-
-def _kept(cached: Path) -> dict[str, Any] | None:
-    """Return the index of a cached array, or None where one of the two is missing, damaged or of another array."""
-    try:
-        index: dict[str, Any] = read_json(cached / _INDEX)
-        stated = index.pop("checksum")
-        whole = stated == _checksum(index) and index["sha256"] == _file_sha256(cached / _IMAGES)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return None
-    if not whole:
-        logger.warning("%s is damaged or older, and is made again from the files", cached)
-    return index if whole else None
-
-
-def _checksum(index: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
-
-
-def _file_sha256(path: Path) -> str:
-    with regular_file(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read_all(cached: Path, root: Path, files: list[Found], *, scaling: str, skip_broken: bool) -> dict[str, Any]:
-    """Write all images into one .npy file, one after the other, and return the index.
+def _read_all(out: ImageFile, root: Path, files: list[Found], *, scaling: str, skip_broken: bool) -> dict[str, Any]:
+    """Write all images into one file, one after the other, and return the index.
 
     Raises:
         BrokenFile: A file is broken or of another shape, and `skip_broken` is false.
-        DataError: Every file is broken, or the cache cannot be written.
+        DataError: Every file is broken.
     """
     kept: list[str] = []
     masses: list[float | None] = []
     skipped: list[str] = []
-    shape: tuple[int, ...] | None = None
-    first = ""
-    with written_whole(cached / _IMAGES) as temporary, temporary.open("wb") as out:
-        for file in files:
-            try:
-                image, mass = read_image(root / file.path, row=file.row)
-                mass = mass if np.isnan(file.mass) else file.mass
-                if shape is not None and image.shape != shape:
-                    raise BrokenFile(f"{root / file.key}: its shape is {image.shape}, that of {first} {shape}")
-            except BrokenFile as error:
-                if not skip_broken:
-                    raise BrokenFile(
-                        f"{error}.", hint="To leave such files out and have them counted: --set data.skip_broken=true"
-                    ) from error
-                skipped.append(str(error))
-                continue
-            if shape is None:
-                shape, first = image.shape, file.key
-                _write_header(out, (len(files), *shape))
-            out.write(_scaled(image, scaling).tobytes())
-            kept.append(file.key)
-            masses.append(None if np.isnan(mass) else mass)
-        if shape is None:
-            raise DataError(f"No file in {root} can be read; {len(files)} tried. The first: {skipped[0]}")
-        out.seek(0)
-        _write_header(out, (len(kept), *shape))
+    for file in files:
+        try:
+            image, mass = read_image(root / file.path, row=file.row)
+            mass = mass if np.isnan(file.mass) else file.mass
+            if kept and image.shape != out.shape:
+                raise BrokenFile(f"{root / file.key}: its shape is {image.shape}, that of {kept[0]} {out.shape}")
+        except BrokenFile as error:
+            if not skip_broken:
+                raise BrokenFile(
+                    f"{error}.", hint="To leave such files out and have them counted: --set data.skip_broken=true"
+                ) from error
+            skipped.append(str(error))
+            continue
+        out.add(_scaled(image, scaling))
+        kept.append(file.key)
+        masses.append(None if np.isnan(mass) else mass)
+    if not kept:
+        raise DataError(f"No file in {root} can be read; {len(files)} tried. The first: {skipped[0]}")
     return {"files": kept, "axion_mass": masses, "skipped": skipped}
-
-
-def _write_header(out: Any, shape: tuple[int, ...]) -> None:
-    """Write a .npy header; NumPy pads it for any length of the first axis, so that it can be written over."""
-    np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": shape})
 
 
 def _scaled(image: NDArray[np.float32], scaling: str) -> NDArray[np.float32]:
