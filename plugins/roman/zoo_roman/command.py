@@ -50,11 +50,14 @@ def roman_submit(
     make_dir(table.parent)
     import torch
 
+    has_gpu = torch.cuda.is_available()
+    if device == "cuda" and not has_gpu:
+        raise UsageError("--device cuda: torch finds no GPU.", hint="Write: --device cpu")
     from zoo_roman.submission import bands_of, classify, write_submission
 
     trained = load(weights, store=store, host=ctx.find_root().obj)
     bands = bands_of(trained)
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    chosen = ("cuda" if has_gpu else "cpu") if device == "auto" else device
     started = time.perf_counter()
     uids, probabilities = classify(trained.to(chosen), path, bands=bands, average=average, report=_progress())
     written = write_submission(table, uids, probabilities, threshold=threshold)
