@@ -54,7 +54,7 @@ def test_commands_of_the_pages_exist_with_their_options(page: Path) -> None:
         while isinstance(command, click.Group):
             command = command.get_command(click.Context(cli, **cli.context_settings), words.pop(0))
         assert command is not None, f"zoo {words}"
-        command.make_context("zoo", words)
+        command.make_context("zoo", words, **cli.context_settings)
 
 
 def test_the_pages_with_commands_are_found() -> None:

@@ -62,7 +62,9 @@ def zoo(words: list[str]) -> str:
         words += ["--no-baselines", *(["--seeds", "0,1"] if "suite.toml" in words else [])]
         words += ["--dry-run"] if STARTS_JOBS in words else []
     if words[0] == "check":  # tests/testing has its tests; here, the command is one of zoo
-        cli.get_command(click.Context(cli, **cli.context_settings), "check").make_context("check", words[1:])
+        cli.get_command(click.Context(cli, **cli.context_settings), "check").make_context(
+            "check", words[1:], **cli.context_settings
+        )
         return ""
     done = CliRunner().invoke(cli, words, catch_exceptions=False)
     assert done.exit_code == 0, f"zoo {shlex.join(words)}\n{done.output}"
@@ -160,6 +162,6 @@ def test_commands_and_names_of_the_page_for_users_of_other_projects_exist() -> N
         while isinstance(command, click.Group):
             command = command.get_command(click.Context(cli, **cli.context_settings), words.pop(0))
         assert command is not None
-        command.make_context("zoo", words)
+        command.make_context("zoo", words, **cli.context_settings)
     for name in names:
         assert pkgutil.resolve_name(name) is not None

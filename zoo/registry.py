@@ -40,7 +40,7 @@ LIST_COMMANDS: dict[type[Spec], str] = {
     SimulatorSpec: "zoo list-simulators",
     ChannelSpec: "zoo list-channels",
     LauncherSpec: "zoo list-launchers",
-    MetricSpec: "zoo plugins",
+    MetricSpec: "zoo list-metrics",
     TaskSpec: "zoo list-tasks",
     AugmentationSpec: "zoo plugins",
     LossSpec: "zoo plugins",
@@ -223,7 +223,8 @@ def match(host: Host, kind: type[S], names: Iterable[str]) -> list[S]:
 
     Raises:
         UsageError: A name is unknown, or a pattern matches nothing.
-        MissingError: A plugin or library of a named spec, or of every spec of a wildcard, is absent.
+        MissingError: A plugin or library of a named spec, or of every spec of a wildcard, is absent, or no plugin offers
+            any.
     """
     chosen: dict[str, S] = {}
     for text in names:
@@ -231,6 +232,8 @@ def match(host: Host, kind: type[S], names: Iterable[str]) -> list[S]:
             if not is_pattern(name):
                 specs = [find(host, kind, name)]
             elif not (specs := listed(host, kind, pattern=name)):
+                if not host.specs_of(kind):
+                    raise MissingError(f"No plugin offers a {kind.kind}.", hint="See: zoo plugins")
                 raise UsageError(f"No {kind.kind} matches '{name}'.", hint=f"See: {LIST_COMMANDS[kind]}")
             for spec in specs if len(specs) == 1 else _installed(specs):
                 require(f"{kind.kind} {spec.id}", spec.requires)

@@ -40,7 +40,15 @@ def test_lists_fit_a_narrow_terminal(zoo, monkeypatch):
 @pytest.mark.parametrize("width", [80, 100, 120])
 @pytest.mark.parametrize(
     "command",
-    ["list-models", "list-datasets", "list-simulators", "list-launchers", "list-channels", "list-tasks"],
+    [
+        "list-models",
+        "list-datasets",
+        "list-simulators",
+        "list-launchers",
+        "list-channels",
+        "list-metrics",
+        "list-tasks",
+    ],
 )
 def test_lists_are_complete_at_the_usual_widths(zoo, monkeypatch, command, width):
     from zoo.cli import listing

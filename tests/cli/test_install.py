@@ -94,6 +94,15 @@ def test_names_become_requirements(ran, zoo, tmp_path, monkeypatch):
     assert not ran.calls
 
 
+def test_a_folder_is_not_taken_for_a_package_of_the_index(ran, zoo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "readme").mkdir()
+    (tmp_path / "readme" / "pyproject.toml").touch()
+    _, err = zoo("install", "readme", code=2)
+    assert "zoo install ./readme" in err
+    assert not ran.calls
+
+
 def test_the_command_is_described_and_runs_without_variables_that_lead_elsewhere(ran, zoo, monkeypatch):
     for name in ("PIP_TARGET", "PIP_PREFIX", "PIP_USER", "UV_SYSTEM_PYTHON", "UV_PYTHON"):
         monkeypatch.setenv(name, "/elsewhere")

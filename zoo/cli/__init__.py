@@ -171,6 +171,7 @@ for command in (
     LazyCommand(
         "list-channels", "zoo.cli.listing", "list_channels", "List channels that are computed from each image."
     ),
+    LazyCommand("list-metrics", "zoo.cli.listing", "list_metrics", "List scores that plugins add."),
     LazyCommand(
         "list-tasks", "zoo.cli.listing", "list_tasks", "List what can be asked about the images of a data set."
     ),

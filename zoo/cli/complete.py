@@ -114,6 +114,7 @@ COMPLETE: dict[str, Complete] = {
     "simulators": _specs(SimulatorSpec),
     "launchers": _specs(LauncherSpec),
     "channels": _specs(ChannelSpec),
+    "metrics": _specs(MetricSpec),
     "ids": _any,
     "plugins": _plugins,
     "budgets": _budgets,

@@ -25,6 +25,7 @@ from zoo.paths import parse_json, regular_file, user_path
 from zoo.plurals import counted
 
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PROJECT = ("pyproject.toml", "setup.py")
 _ELSEWHERE = re.compile(r"(PIP|UV)_(TARGET|PREFIX|ROOT|USER|PYTHON|SYSTEM_PYTHON|DRY_RUN|REQUIRE_VIRTUALENV)")
 """Variables that direct an installer to another place, or to none."""
 
@@ -115,7 +116,12 @@ def _requirement(name: str, *, editable: bool) -> str:
     """
     if name.startswith("-"):
         raise UsageError(f"'{name}' is not the name of a plugin.")
-    if editable or (os.path.isdir(user_path(name)) and (os.sep in name or name == ".")):
+    is_path = os.sep in name or name == "."
+    if not is_path and not editable and any(os.path.isfile(user_path(name) / file) for file in _PROJECT):
+        raise UsageError(
+            f"'{name}' may be the folder here or a package of the index.", hint=f"For the folder: zoo install ./{name}"
+        )
+    if editable or (is_path and os.path.isdir(user_path(name))):
         folder = user_path(name).absolute()
         if not folder.is_dir():
             raise UsageError(f"--editable needs a folder; {folder} is none.")

@@ -15,7 +15,7 @@ from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, nearest
 from zoo.escaping import visible
-from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, ModelSpec, SimulatorSpec, TaskSpec
+from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, TaskSpec
 
 if TYPE_CHECKING:
     from zoo.specs import Spec
@@ -246,6 +246,22 @@ def list_channels(ctx: click.Context, pattern: str, tag: str | None, as_json: bo
     """List channels that are computed from each image."""
 
     _print(ctx, ChannelSpec, pattern, _SUMMARY, as_json=as_json, tag=tag)
+
+
+@click.command("list-metrics")
+@_pattern("metrics")
+@_tag
+@_json
+@click.pass_context
+def list_metrics(ctx: click.Context, pattern: str, tag: str | None, as_json: bool) -> None:
+    """List scores that plugins add."""
+
+    columns = [
+        Column("id", lambda spec: spec.id),
+        Column("tasks", lambda spec: ", ".join(spec.tasks)),
+        Column("summary", lambda spec: spec.summary),
+    ]
+    _print(ctx, MetricSpec, pattern, columns, as_json=as_json, tag=tag)
 
 
 @click.command("list-tasks")

@@ -52,4 +52,4 @@ def new_plugin(name: str, folder: Path | None, licence: str | None, author: str,
     namespace = next(path.parent.name for path in files if path.name == "plugin.py")
     for path in sorted(files):
         echo(path)
-    echo(f"\nNext: pip install -e {place} && zoo check {namespace}", err=True)
+    echo(f"\nNext: zoo install -e {place} && zoo check {namespace}", err=True)

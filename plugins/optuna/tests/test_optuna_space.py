@@ -20,7 +20,7 @@ from zoo_optuna.space import TRAINER_SPACE, choose_space, full_space, parameters
 from zoo_optuna.summary import Summary, TrialSummary
 
 from zoo import registry
-from zoo.cli import main
+from zoo.cli import cli, main
 from zoo.cli.bench import bench as bench_command
 from zoo.errors import UsageError
 from zoo.host import load_plugins
@@ -250,7 +250,7 @@ def test_the_commands_of_the_documentation_are_valid(page):
     assert len(lines) >= 2
     studies = []
     for _, name, *words in lines:
-        context = {"tune": tune_command, "bench": bench_command}[name].make_context(name, words)
+        context = {"tune": tune_command, "bench": bench_command}[name].make_context(name, words, **cli.context_settings)
         if name == "tune" and context.params["study"]:
             studies.append({key: value for key, value in context.params.items() if key != "trials"})
         if context.params.get("searched"):

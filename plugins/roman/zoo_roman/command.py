@@ -9,6 +9,8 @@ from collections.abc import Callable
 import click
 
 from zoo.api import load
+from zoo.cli.complete import COMPLETE
+from zoo.cli.context import echo, host_of, rewrite_line
 from zoo.errors import UsageError
 from zoo.paths import make_dir, user_path
 from zoo.remote import readable_path
@@ -17,7 +19,7 @@ _PROGRESS_SECONDS = 0.5
 
 
 @click.command("roman-submit")
-@click.argument("weights", metavar="WEIGHTS")
+@click.argument("weights", metavar="WEIGHTS", shell_complete=COMPLETE["weights"])
 @click.argument("file", metavar="FILE")
 @click.option("--out", required=True, metavar="TABLE.csv", help="Write the table to this file.")
 @click.option(
@@ -32,7 +34,10 @@ _PROGRESS_SECONDS = 0.5
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,
     help="Compute on this device.",
 )  # fmt: skip
-@click.option("--store", default="results", show_default=True, help="Search run ids in this folder.")
+@click.option(
+    "--store", default="results", show_default=True, shell_complete=COMPLETE["folder"],
+    help="Search run ids in this folder.",
+)  # fmt: skip
 @click.pass_context
 def roman_submit(
     ctx: click.Context, /, weights: str, file: str, out: str, threshold: float, average: str, device: str, store: str
@@ -55,7 +60,7 @@ def roman_submit(
         raise UsageError("--device cuda: torch finds no GPU.", hint="Write: --device cpu")
     from zoo_roman.submission import bands_of, classify, write_submission
 
-    trained = load(weights, store=store, host=ctx.find_root().obj)
+    trained = load(weights, store=store, host=host_of(ctx))
     bands = bands_of(trained)
     chosen = ("cuda" if has_gpu else "cpu") if device == "auto" else device
     started = time.perf_counter()
@@ -63,9 +68,9 @@ def roman_submit(
     written = write_submission(table, uids, probabilities, threshold=threshold)
     seconds = time.perf_counter() - started
     share = (probabilities >= threshold).mean()
-    click.echo(f"{len(uids):,} x {'+'.join(bands)} in {seconds:.0f} s; {share:.1%} with substructure", err=True)
+    echo(f"{len(uids):,} x {'+'.join(bands)} in {seconds:.0f} s; {share:.1%} with substructure", err=True)
     for one in written:
-        click.echo(f"written: {one}", err=True)
+        echo(f"written: {one}", err=True)
 
 
 def _progress() -> Callable[[int, int], None]:
@@ -77,7 +82,8 @@ def _progress() -> Callable[[int, int], None]:
         now = time.perf_counter()
         if sys.stderr.isatty() and (done == total or now - last > _PROGRESS_SECONDS):
             last = now
-            end = "\n" if done == total else ""
-            click.echo(f"\r\033[K{done:,} of {total:,}, {done / (now - started):,.0f}/s{end}", err=True, nl=False)
+            rewrite_line(f"{done:,} of {total:,}, {done / (now - started):,.0f}/s")
+            if done == total:
+                echo("", err=True)
 
     return report
