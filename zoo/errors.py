@@ -74,7 +74,16 @@ def nearest(name: Any, candidates: Iterable[str]) -> str:
         return ""
     # difflib counts letters in common: to it, a letter left out is nearer than a wrong one.
     close.sort(key=lambda match: not _one_letter_apart(typed, match))
+    best = _likeness(typed, close[0])
+    close = [match for match in close if _likeness(typed, match) > best - _MUCH_LESS]
     return " Did you mean " + " or ".join(f"'{by_lower[match]}'" for match in close[:3]) + "?"
+
+
+_MUCH_LESS = 0.2  # by which a candidate is less like the typed name than the closest one, and is left out
+
+
+def _likeness(first: str, second: str) -> float:
+    return difflib.SequenceMatcher(a=second, b=first).ratio()
 
 
 def _one_letter_apart(first: str, second: str) -> bool:

@@ -83,7 +83,7 @@ def test_user_errors_are_reported(fail, words, code, said):
     [
         ("lr", ["not of the form NAME=VALUE", "--set lr=3e-4"]),
         ("=3", ["not of the form NAME=VALUE"]),
-        ("epoch=3", ["toyzoo/tiny, deeplense/modelB has no setting of this name", "Did you mean 'epochs'"]),
+        ("epoch=3", ["no setting of toyzoo/tiny or deeplense/modelB has this name", "Did you mean 'epochs'"]),
         ("model.widht=3", ["Did you mean 'model.width'", "See: zoo show toyzoo/tiny"]),
         ("data.image_sise=32", ["Did you mean 'data.image_size'", "See: zoo show deeplense/modelB"]),
         ("snr=20", ["a parameter of the data", "Write: --set data.snr=..."]),

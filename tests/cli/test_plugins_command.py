@@ -61,7 +61,7 @@ def test_what_plugins_bring_and_share_is_listed(sharer, zoo, monkeypatch):
     assert row["brings"] == ["3 models", "models by name", "1 event", "commands bench, tune, newone"]
     assert row["notes"] == [
         "without a namespace those of gconv are meant: p4m",
-        "to be named with the namespace, because of e2cnn, escnn: C4",
+        "write sharer_plugin/NAME, since e2cnn, escnn has this name, too: C4",
         "the command bench is that of zoo",
         "the command tune is that of optuna",
     ]

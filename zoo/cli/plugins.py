@@ -173,7 +173,7 @@ def _shadowed(host: Host, namespace: str) -> list[str]:
             elsewhere.setdefault(f"without a namespace those of {own[0].namespace} are meant", []).append(spec.name)
         elif len(own) != 1 and len(same) > 1:
             others = _few([one.namespace for one in same if one is not spec])
-            elsewhere.setdefault(f"to be named with the namespace, because of {others}", []).append(spec.name)
+            elsewhere.setdefault(f"write {namespace}/NAME, since {others} has this name, too", []).append(spec.name)
     return [f"{meaning}: {_few(names)}" for meaning, names in elsewhere.items()]
 
 

@@ -196,10 +196,10 @@ def check_names(settings: Mapping[str, Any], models: Sequence[ModelSpec], datase
             raise UsageError(f"--set {name}: this is a training setting.", hint=f"Write: --set {bare}=...")
         if f"data.{name}" in data_names:
             raise UsageError(f"--set {name}: this is a parameter of the data.", hint=f"Write: --set data.{name}=...")
-        where = ", ".join(spec.id for spec in [*models, *datasets])
+        where = " or ".join(spec.id for spec in [*models, *datasets])
         of_data, of_model = name.startswith(("data.", TRAIN)), name.startswith("model.")
         asked = [*([] if of_data else models[:1]), *([] if of_model else datasets[:1])]
         raise UsageError(
-            f"--set {name}: {where} has no setting of this name.{nearest(name, known)}",
+            f"--set {name}: no setting of {where} has this name.{nearest(name, known)}",
             hint=f"See: {', '.join(f'zoo show {spec.id}' for spec in asked)}",
         )
