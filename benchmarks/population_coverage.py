@@ -20,16 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from zoo import registry
 from zoo.host import load_plugins
-from zoo.inference.population import draw_population
+from zoo.inference.population import draw_population, infer
+from zoo.models.target import Target
 from zoo.results.find import good_result
 from zoo.results.schema import Finished
 from zoo.results.store import PREDICTIONS, read_arrays
+from zoo.scores.distributions import form_of
 from zoo.scores.population_posterior import PopulationPosterior, population_posterior
-from zoo.scores.response import Response
+from zoo.scores.response import Response, with_response
 from zoo.scores.schema import Measures
 from zoo.scores.stats import share_interval
 from zoo.specs import DatasetSpec
@@ -50,23 +53,21 @@ class Drawn:
     Args:
         mean: Mean of the population.
         right: Posterior by the measured response of the network.
-        product: Posterior as if each answer were a likelihood.
+        product: Posterior as if each answer were a likelihood; None where answers are not Gaussians.
     """
 
     mean: float
     right: PopulationPosterior
-    product: PopulationPosterior
+    product: PopulationPosterior | None
 
 
-def populations(
-    answers: Array, truth: Array, response: Response, *, count: int, lenses: int, seed: int
-) -> Iterator[Drawn]:
+def populations(answers: Array, truth: Array, target: Target, *, count: int, lenses: int, seed: int) -> Iterator[Drawn]:
     """Yield populations whose location and spread are drawn from the middle of the images.
 
     Args:
-        answers: [N, 2] means and logarithms of standard deviations that the network answers.
+        answers: [N, k] answers of the network.
         truth: [N] truths of the same images.
-        response: Response of the network, measured on other images.
+        target: Target with the response of the network, measured on other images.
         count: Number of populations.
         lenses: Number of lenses of each.
         seed: Seed of the draws.
@@ -74,10 +75,10 @@ def populations(
     random = np.random.default_rng(seed)
     low, high = np.quantile(truth, [0.2, 0.8])
     deviation = float(truth.std())
-    grid = response.grid()
+    grid = Response.of(target).grid()
     density = np.interp(truth, *density_of(truth))
-    likelihoods = response.likelihoods(answers[:, 0], grid)
-    own = np.exp(-0.5 * ((grid - answers[:, :1]) * np.exp(-answers[:, 1:])) ** 2)
+    is_gaussian = answers.shape[1] == 2
+    own = np.exp(-0.5 * ((grid - answers[:, :1]) * np.exp(-answers[:, 1:])) ** 2) if is_gaussian else None
     done = 0
     for _ in range(1000 * count):
         location, scale = random.uniform(low, high), random.uniform(0.2, 0.8) * deviation
@@ -91,8 +92,8 @@ def populations(
         chosen = random.choice(len(truth), lenses, replace=False, p=weights)
         yield Drawn(
             mean=mean,
-            right=population_posterior(likelihoods[chosen], grid),
-            product=population_posterior(own[chosen], grid),
+            right=infer([target], answers[chosen])[target.name],
+            product=None if own is None else population_posterior(own[chosen], grid),
         )
         if done == count:
             return
@@ -164,15 +165,20 @@ def record(
             split: arrays[f"{split}.classes"] == result.classes.index(name) if name else slice(None)
             for split in ("val", "test")
         }
-        known, given = (np.asarray(arrays[f"val.{key}"][chosen["val"], 0], np.float64) for key in ("labels", "logits"))
-        response = Response.measured(given, known, np.quantile(known, np.linspace(0, 1, QUANTILES)))
+        known = np.asarray(arrays["val.labels"][chosen["val"], 0], np.float64)
+        given = form_of(answers.shape[1]).middle(np.asarray(arrays["val.logits"][chosen["val"]], np.float64)[:, None])
+        at = tuple(np.quantile(known, np.linspace(0, 1, QUANTILES)).tolist())
+        measured = with_response(structs.replace(target, quantiles=at), given[:, 0], known, spread=1.0)
         own, true = answers[chosen["test"]], truth[chosen["test"], 0]
         for number in lenses:
-            found = list(populations(own, true, response, count=count, lenses=number, seed=seed))
+            found = list(populations(own, true, measured, count=count, lenses=number, seed=seed))
             if not found:
                 yield f"| {name or 'all'} | {number} | too few test images for such populations | - | - | - | - |"
                 continue
-            for kind, words in (("right", "likelihoods"), ("product", "product")):
+            kinds = {"right": "likelihoods", "product": "product"}
+            for kind, words in kinds.items():
+                if getattr(found[0], kind) is None:
+                    continue
                 posteriors = [getattr(one, kind) for one in found]
                 width = np.mean([np.subtract(*one.interval(0.68)[::-1]) for one in posteriors]) / target.scale
                 error = np.mean([abs(one.mean() - each.mean) for one, each in zip(posteriors, found, strict=True)])
@@ -196,6 +202,8 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     given = parser.parse_args()
     result = good_result(given.run)
+    if len(result.targets) != 1:
+        sys.exit(f"{given.run} estimates {len(result.targets)} truths; a run of --task regress:NAME is needed.")
     lines = []
     for line in record(
         result, count=given.populations, lenses=tuple(given.lenses), of=tuple(given.of),

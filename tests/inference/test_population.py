@@ -6,15 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from zoo.errors import UsageError
 from zoo.inference.population import check_population, infer
 from zoo.models.target import Target
 from zoo.scores.distributions import LEVELS
+from zoo.scores.response import with_response
 
+ANSWERS, WIDTHS = (0.3, 0.5, 0.7), (0.1, 0.1, 0.1)
 TARGET = Target(
-    name="x", centre=0.5, scale=0.3, quantiles=(0.0, 0.5, 1.0), mean_answers=(0.3, 0.5, 0.7), deviations=(0.1, 0.1, 0.1)
-)
+    name="x", centre=0.5, scale=0.3, quantiles=(0.0, 0.5, 1.0),
+    mean_answers=ANSWERS, deviations=WIDTHS, mean_copies=(ANSWERS,), deviation_copies=(WIDTHS,),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -49,3 +53,25 @@ def test_a_population_stands_where_the_response_says_and_not_where_the_answers_d
 def test_a_response_to_other_truths_than_the_quantiles_is_refused():
     with pytest.raises(ValueError, match="states answers for other truths"):
         Target(name="x", centre=0, scale=1, quantiles=(0.0, 1.0), mean_answers=(0.0,), deviations=(0.1,))
+
+
+@pytest.mark.slow
+def test_few_validation_images_widen_the_posterior_of_many_lenses():
+    """The error of the response is that of all lenses: more of them do not make it smaller."""
+    random = np.random.default_rng(3)
+    lenses = answered(random.normal(0.3, 0.3, 300), random)[:, None] + [0, -3.0]
+    wider = {}
+    for images in (170, 5000):
+        known = random.normal(size=images)
+        quantiles = tuple(np.quantile(known, np.linspace(0, 1, 33)))
+        blank = Target(name="x", centre=0, scale=1, quantiles=quantiles)
+        target = with_response(blank, answered(known, random), known, spread=1.0)
+        without = structs.replace(target, mean_copies=(target.mean_answers,), deviation_copies=(target.deviations,))
+        one, other = (np.ptp(infer([each], lenses)["x"].interval(0.68)) for each in (target, without))
+        wider[images] = one / other
+    assert wider[170] > 1.5
+    assert 0.95 < wider[5000] < 1.3
+
+
+def answered(truth, random):
+    return 0.55 * truth + 0.5 * random.normal(size=len(truth))

@@ -15,7 +15,7 @@ from zoo.paths import write_text, written_whole
 from zoo.plurals import counted
 from zoo.schema import Record, json_text, plain
 from zoo.scores.distributions import form_of
-from zoo.scores.population_posterior import PopulationPosterior, population_posterior
+from zoo.scores.population_posterior import PopulationPosterior, joined, population_posterior
 from zoo.scores.response import Response
 from zoo.scores.schema import Interval
 
@@ -70,7 +70,7 @@ def check_population(targets: Sequence[Target], path: Path, *, average: str) -> 
             "without averages.",
             hint="Leave out --average.",
         )
-    if not all(target.mean_answers for target in targets):
+    if not all(target.mean_copies for target in targets):
         raise UsageError("These weights do not state how they answer images of known truth.", hint="Train again.")
 
 
@@ -88,9 +88,13 @@ def infer(targets: Sequence[Target], answers: NDArray[Any]) -> dict[str, Populat
     middle = form_of(each.shape[2]).middle(each)
     found = {}
     for k, target in enumerate(targets):
-        response = Response.of(target)
-        truths = response.grid()
-        found[target.name] = population_posterior(response.likelihoods(middle[:, k], truths), truths)
+        truths = Response.of(target).grid()
+        found[target.name] = joined(
+            [
+                population_posterior(response.likelihoods(middle[:, k], truths), truths)
+                for response in Response.copies_of(target)
+            ]
+        )
     return found
 
 

@@ -30,6 +30,7 @@ class Target(Record, omit_defaults=True):
         quantiles: Quantiles of the training split at equal steps from 0 to 1.
         mean_answers, deviations: Mean and standard deviation of the answers for validation images of these truths; see
             `zoo.scores.response`.
+        mean_copies, deviation_copies: The same for validation images drawn again, a row for each draw.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Target(Record, omit_defaults=True):
     quantiles: tuple[Finite, ...] = ()
     mean_answers: tuple[Finite, ...] = ()
     deviations: tuple[Positive, ...] = ()
+    mean_copies: tuple[tuple[Finite, ...], ...] = ()
+    deviation_copies: tuple[tuple[Positive, ...], ...] = ()
 
     def __post_init__(self) -> None:
         """Check that what is stated for each quantile is.
@@ -46,5 +49,7 @@ class Target(Record, omit_defaults=True):
         Raises:
             ValueError: The lengths differ.
         """
-        if self.mean_answers and not len(self.quantiles) == len(self.mean_answers) == len(self.deviations):
+        rows = [self.mean_answers, self.deviations, *self.mean_copies, *self.deviation_copies]
+        lengths = {len(self.quantiles), *map(len, rows)} if self.mean_answers else set()
+        if len(lengths) > 1 or len(self.mean_copies) != len(self.deviation_copies):
             raise ValueError(f"{self.name} states answers for other truths than its quantiles")

@@ -11,6 +11,7 @@ sums over a grid.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,6 +89,16 @@ def population_posterior(likelihoods: Array, truths: Array, *, spread: float | N
     middle = shape @ truths
     deviation = np.sqrt(np.maximum(np.asarray(shape @ truths**2 - middle**2), 0))
     return PopulationPosterior(lenses=len(single), means=middle, spreads=deviation, weights=weights)
+
+
+def joined(posteriors: Sequence[PopulationPosterior]) -> PopulationPosterior:
+    """Return the average of posteriors of the same lenses, such as those of several measured responses."""
+    return PopulationPosterior(
+        lenses=posteriors[0].lenses,
+        means=np.concatenate([one.means for one in posteriors]),
+        spreads=np.concatenate([one.spreads for one in posteriors]),
+        weights=np.concatenate([one.weights for one in posteriors]) / len(posteriors),
+    )
 
 
 def weighted_quantiles(values: Array, weights: Array, levels: Array) -> Array:

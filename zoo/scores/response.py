@@ -22,6 +22,8 @@ NEIGHBOURS = 0.25
 """Share of the images that a local regression takes part of."""
 LEAST_DEVIATION = 1e-3
 """Smallest standard deviation of the answers for one truth, as a share of that of all answers."""
+COPIES = 24
+"""Responses of images drawn again (bootstrap), which weights state beside that of all images."""
 POINTS, MOST_POINTS = 400, 4000
 """Points of a grid of truths; more where answers are more exact."""
 
@@ -74,6 +76,13 @@ class Response:
             deviations=np.array(target.deviations),
         )
 
+    @classmethod
+    def copies_of(cls, target: Target) -> list[Response]:
+        """Return the responses that other validation images would have given; their spread is its uncertainty."""
+        pairs = zip(target.mean_copies, target.deviation_copies, strict=True)
+        truths = np.array(target.quantiles)
+        return [cls(truths=truths, means=np.array(means), deviations=np.array(widths)) for means, widths in pairs]
+
     def grid(self) -> Array:
         """Return equally spaced truths between the lowest and the highest, fine enough for these answers."""
         low, high = self.truths[0], self.truths[-1]
@@ -98,10 +107,20 @@ def with_response(target: Target, answers: Array, truth: Array, *, spread: float
         truth: [N] truths of these images.
         spread: Factor of the widths, in addition to that of the target.
     """
-    response = Response.measured(answers, truth, np.array(target.quantiles))
+    at, random = np.array(target.quantiles), np.random.default_rng(0)
+    response = Response.measured(answers, truth, at)
+    draws = [random.integers(len(truth), size=len(truth)) for _ in range(COPIES)]
+    copies = [Response.measured(answers[drawn], truth[drawn], at) for drawn in draws]
     return structs.replace(
         target,
         spread=target.spread * spread,
         mean_answers=tuple(response.means.tolist()),
         deviations=tuple(response.deviations.tolist()),
+        mean_copies=tuple(tuple(_rounded(one.means)) for one in copies),
+        deviation_copies=tuple(tuple(_rounded(one.deviations)) for one in copies),
     )
+
+
+def _rounded(values: Array) -> list[float]:
+    """Return values with as many digits as their uncertainty needs."""
+    return [float(f"{value:.6g}") for value in values]
