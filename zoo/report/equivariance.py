@@ -54,10 +54,13 @@ def equivariance_panel(variants: Sequence[Variant]) -> list[Figure]:
         if not math.isnan(before):
             content += f'<circle class="hollow {style}" cx="{places[0]:.1f}" cy="{at}" r="4.5"/>'
         content += f'<circle class="dot {style}" cx="{places[-1]:.1f}" cy="{at}" r="4.5"/>'
+    beside = "the group that the network declares"
+    if any(math.isfinite(row[-1]) for row in rows):
+        beside += " and the share of images that change class"
     caption = (
-        "Change of the centred logits under quarter turns and mirrors, the same eight for every network, over their "
-        "spread between images: hollow before training, filled after. Rounding is about 1e-6; beside each name are the "
-        "group that the network declares and the share of images that change class."
+        "Change of the centred answers under quarter turns and mirrors, the same eight for every network, over their "
+        "spread between images: hollow before training, filled after. Rounding is about 1e-6; beside each name is "
+        f"{beside}."
     )
     name = "Equivariance error before and after training"
     return [

@@ -183,7 +183,7 @@ def test_what_is_wrong_with_a_lens_is_named(fault, tmp_path):
 
 def test_what_is_wrong_with_a_file_is_named(tmp_path):
     blind = write(tmp_path / "blind.h5", labelled=False)
-    with pytest.raises(DataError, match=r"without labels\.\n.*zoo roman-submit WEIGHTS \S*blind\.h5"):
+    with pytest.raises(DataError, match=r"has no label\.\n.*zoo roman-submit WEIGHTS \S*blind\.h5"):
         opened(blind)
     (tmp_path / "text.h5").write_text("ID,has_substructure\n")
     with pytest.raises(DataError, match=r"text\.h5 is not an HDF5 file"):

@@ -63,7 +63,7 @@ class ChallengeFile:
                     has = ", ".join(there) or "no band"
                     raise DataError(
                         f"{self.path}: {_PREFIX}{uid} has no exposure in {band}; it has {has}.",
-                        hint=f"Write: --set data.bands={','.join(there)}" if there else "",
+                        hint=f"For a training: --set data.bands={','.join(there)}" if there else "",
                     )
                 exposures.append(group[name])
         first = exposures[0]

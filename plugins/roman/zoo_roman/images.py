@@ -86,7 +86,7 @@ def _label(source: ChallengeFile, uid: str) -> int:
     text = source.attribute(uid, source.lens(uid), LABEL)
     if text is None:
         raise DataError(
-            f"{source.path}: strong_lens_{uid} has no attribute {LABEL}, so this is a file without labels.",
+            f"{source.path}: strong_lens_{uid} has no attribute {LABEL}, so it has no label.",
             hint=f"To classify it with trained weights: zoo roman-submit WEIGHTS {source.path} --out submission.csv",
         )
     if text.lower() not in _LABELS:
