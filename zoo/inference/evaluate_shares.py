@@ -70,11 +70,11 @@ def run_evaluation(
         ZooError: An error of `run_answers`.
     """
     kinds = kinds_of_images(host, trained.about, recipe, images=images, angle=angle)
-    blocks = [_open(host, trained, kind, images).block_sizes("test") for kind, _ in kinds]
-    check_blocks(shares, min(map(len, blocks)), what="images")
+    blocks, *_ = [_open(host, trained, kind, images).block_sizes("test") for kind, _ in kinds]
+    check_blocks(shares, len(blocks), what="images")
     plugins = [name for kind, _ in kinds for name in kind.plugins]
     common = stated(host, weights, model=trained.about.model, average=average, device=device, ids=plugins)
-    sizes = [sum(blocks[0][machine::shares]) for machine in range(shares)]
+    sizes = [sum(blocks[machine::shares]) for machine in range(shares)]
     contents = [
         ImagesShare(**common, recipe=recipe, images=images, angle=angle, machine=machine, of=shares, size=size)
         for machine, size in enumerate(sizes)
@@ -157,7 +157,7 @@ def _answers(
     angle: float,
     report: Callable[[float], None],
 ) -> dict[str, NDArray[Any]]:
-    """Return logits, labels and number of the block of each image of a share; {} where the question leaves out all.
+    """Return logits, labels and number of the block of each image of a share; {} where it has none.
 
     An image that is simulated counts as half done.
     """
