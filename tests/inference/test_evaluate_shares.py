@@ -86,11 +86,9 @@ def answers(monkeypatch):
 
 
 def same(first, second):
-    return all(
-        torch.equal(*pair)
-        for mine, theirs in zip(first, second, strict=True)
-        for pair in zip(mine, theirs, strict=True)
-    )
+    """Whether logits and labels of all kinds of images are equal, bit by bit."""
+    pairs = [pair for one, other in zip(first, second, strict=True) for pair in zip(one, other, strict=True)]
+    return all(torch.equal(*pair) for pair in pairs)
 
 
 @pytest.mark.slow
