@@ -7,56 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from machines import Machines
 
 from zoo.cli import cli
-from zoo.errors import DataError, Interrupted, UsageError
+from zoo.errors import DataError, UsageError
 from zoo.inference import files as files_module
-from zoo.inference import shares
+from zoo.inference import share_jobs
 from zoo.inference.files import blocks
 from zoo.inference.read import Skipped
 from zoo.inference.share_work import ANSWERS
 from zoo.run import job_queue, queued
-from zoo.run.launcher import JobState
 from zoo.specs import LauncherSpec
-
-
-class Machines:
-    """A launcher whose jobs run in this process: "made", or "dies" before the answers are written.
-
-    Args:
-        host: The plugins.
-        scripts: Words of the first attempt of each share, then of the second; the last one repeats.
-    """
-
-    def __init__(self, host, *scripts):
-        self.host, self.scripts, self.jobs, self.words = host, scripts, [], {}
-
-    def submit(self, jobs):
-        for job in jobs:
-            attempt = sum(one.run_dir == job.run_dir for one in self.jobs)
-            self.words[f"{len(self.jobs)}"] = list(self.scripts[min(attempt, len(self.scripts) - 1)])
-            self.jobs.append(job)
-        return [f"{number}" for number in range(len(self.jobs) - len(jobs), len(self.jobs))]
-
-    def poll(self, handles):
-        return [self.state(handle) for handle in handles]
-
-    def state(self, handle):
-        words = self.words[handle]
-        word = words.pop(0) if len(words) > 1 else words[0]
-        if word in ("waiting", "running"):
-            return word
-        command = self.jobs[int(handle)].command
-        with pytest.MonkeyPatch.context() as patch:
-            if word == "dies":
-                patch.setattr(shares, "predict_files", lambda *_, **__: (_ for _ in ()).throw(Interrupted("SIGTERM")))
-            done = CliRunner().invoke(cli, command[command.index("predict-share") :], obj=self.host)
-        if done.exit_code == 0:
-            return JobState(kind="ended", reason="ok")
-        return JobState(kind="ended", reason="preempted" if done.exit_code == 75 else "failed", detail="on n3")
-
-    def cancel(self, handles):
-        pass
 
 
 @pytest.fixture
@@ -109,18 +70,18 @@ def test_the_share_of_a_dead_machine_is_given_out_again(go, host):
 
 
 def test_the_same_command_goes_on_with_what_has_failed(go, host, tmp_path, monkeypatch):
-    engine, check = Machines(host, ["made"]), shares.check_versions
+    engine, check = Machines(host, ["made"]), share_jobs.check_versions
 
-    def refuse(host, versions, model):
+    def refuse(host, versions, *ids):
         if list(tmp_path.rglob(ANSWERS)):  # of the first share
             raise DataError("The run was planned with another zoo.")
 
-    monkeypatch.setattr(shares, "check_versions", refuse)
+    monkeypatch.setattr(share_jobs, "check_versions", refuse)
     done = go("--csv", engine=engine)
     assert (done.exit_code, done.stdout) == (1, "")
     assert "share 1:2 has failed: The run was planned with another zoo." in done.stderr
     assert "the same command goes on" in done.stderr
-    monkeypatch.setattr(shares, "check_versions", check)
+    monkeypatch.setattr(share_jobs, "check_versions", check)
     again = Machines(host, ["made"])
     assert go("--csv", engine=again).stdout_bytes == go("--csv").stdout_bytes
     assert [job.run_dir.name for job in again.jobs] == ["1"]

@@ -255,6 +255,13 @@ for command in (
         hidden=True,
     ),
     LazyCommand(
+        "evaluate-share",
+        "zoo.cli.run_share",
+        "evaluate_share",
+        "Answer one share of test images in this process; the answers go beside its file.",
+        hidden=True,
+    ),
+    LazyCommand(
         "try-plugin",
         "zoo.cli.try_plugin",
         "try_plugin",

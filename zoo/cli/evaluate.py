@@ -11,14 +11,15 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, warn_of_broken
-from zoo.cli.options import AVERAGE, DEVICE, RUNS_IN
+from zoo.cli.options import AVERAGE, DEVICE, RUNS_IN, options_of
 from zoo.cli.score_table import print_scores
+from zoo.cli.shares import OPTIONS, device_for, launch_of, print_unanswered
 from zoo.data.about import changed_note, shown_params, version_note
-from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
 from zoo.plan.overrides import parse_settings
 from zoo.plurals import counted
 from zoo.registry import datasets_by_id
+from zoo.run.launch import Launch
 from zoo.schema import plain
 
 if TYPE_CHECKING:
@@ -54,9 +55,18 @@ if TYPE_CHECKING:
 @DEVICE
 @RUNS_IN
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--launcher",
+    metavar="NAME",
+    help="Score the images in shares, as jobs of this launcher; see zoo list-launchers.",
+    shell_complete=COMPLETE["launchers"],
+)
+@click.option("--shards", type=click.IntRange(1), metavar="K", help="Make this many shares, by --launcher.")
+@options_of(Launch, only=OPTIONS)
 @click.pass_context
 def evaluate(
     ctx: click.Context,
+    /,
     weights: str,
     data: str | None,
     images: int,
@@ -68,6 +78,9 @@ def evaluate(
     device: str,
     store: Path,
     as_json: bool,
+    launcher: str | None,
+    shards: int | None,
+    **values: Any,
 ) -> None:
     """Score trained weights on images of a data set.
 
@@ -78,13 +91,18 @@ def evaluate(
     zoo evaluate p4m.modelA --seed 1                        others, never seen
     zoo evaluate p4m.modelA --data modelB                   another data set
     zoo evaluate p4m.modelA --set data.snr=15 --angle 30    fainter, rotated
+    zoo evaluate p4m.modelB -n 100000 --launcher slurm --shards 64
 
-    Image size, pixel scale and other parameters changed for the training are the same here; --set overrides them.
+    Image size, pixel scale and other parameters changed for the training are the same here; --set overrides them. With
+    --launcher, each job makes and answers a share of the images. Answers are kept in the folder of --store until all
+    are made, and the same command goes on after an interruption.
     """
     from zoo.weights.find import find_weights
 
     host = host_of(ctx)
     warn_of_broken(host)
+    launch = launch_of(values, launcher=launcher, shards=shards, example=f"zoo evaluate {weights}")
+    device = device_for(host, launch, device)  # unknown options are found before weights are read
     path = find_weights(host, weights, store=store)
     params: dict[str, Any] = {}
     for name, value in parse_settings(list(pairs)).items():
@@ -93,29 +111,44 @@ def evaluate(
                 f"--set {name}: zoo evaluate does not train.", hint="Parameters of the data are data.NAME."
             )
         params[name.removeprefix("data.")] = value
-    device = resolve_device(device)
 
     from zoo.cli.watch import CountBar
     from zoo.inference.evaluate import evaluate as score_weights
     from zoo.inference.evaluate import evaluation_recipe
+    from zoo.inference.evaluate_shares import joined_scores, run_evaluation
     from zoo.models.load import load_weights
     from zoo.models.trained import AVERAGES
 
     if average not in AVERAGES:
         raise UsageError(f"--average '{average}' is not one of {', '.join(AVERAGES)}.{nearest(average, AVERAGES)}")
-    with contextlib.redirect_stdout(sys.stderr), CountBar("simulate test") as bar:  # plugins may print
-        trained = load_weights(host, path).to(device)
+    joined = None
+    work = "simulate test" if launch is None else "evaluate"
+    with contextlib.redirect_stdout(sys.stderr), CountBar(work) as bar:  # plugins may print
+        trained = load_weights(host, path)
         recipe = evaluation_recipe(
             host, trained, data=data, params=params, simulator=simulator, seed=seed, device=device
         )  # fmt: skip
-        found = score_weights(
-            host, trained, recipe, images=images, angle=angle, average=average,
-            progress=lambda split, done, total: bar.show(done, total),
-        )  # fmt: skip
+        if launch is None or shards is None:
+            found = score_weights(
+                host, trained.to(device), recipe, images=images, angle=angle, average=average,
+                progress=lambda split, done, total: bar.show(done, total),
+            )  # fmt: skip
+        else:
+            joined = run_evaluation(
+                host, path, trained, recipe, images=images, angle=angle, average=average, device=device, store=store,
+                shares=shards, launch=launch, watch=bar.show,
+            )  # fmt: skip
+            if not joined.failed:
+                found = joined_scores(host, trained, recipe, joined, images=images, angle=angle, average=average)
+    if joined is not None and joined.failed:
+        print_unanswered(joined, what="scores")
+        ctx.exit(1)
     if as_json:
         print_json(plain(found))
     else:
         _print(host, found)
+    if joined is not None:
+        joined.forget()
 
 
 def _print(host: Host, found: Evaluation | TaskEvaluation) -> None:

@@ -15,10 +15,9 @@ from zoo.cli.answers import as_csv, as_json, as_table, columns_of
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, rewrite_line
 from zoo.cli.options import AVERAGE, DEVICE, PATH, RUNS_IN, options_of
-from zoo.cli.shares import OPTIONS, launch_of, print_failed
+from zoo.cli.shares import OPTIONS, device_for, launch_of, print_unanswered
 from zoo.data.about import changed_note, shown_params, version_note
 from zoo.data.phases import describe_phases
-from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
 from zoo.plurals import counted
 from zoo.registry import datasets_by_id
@@ -96,10 +95,7 @@ def predict(
 
     host = host_of(ctx)
     launch = launch_of(values, launcher=launcher, shards=shards, example=f"zoo predict {weights} FOLDER")
-    if launch is None:
-        device = resolve_device(device)
-    else:
-        launch.resolved(host, ())  # unknown options are found before weights are read
+    device = device_for(host, launch, device)  # unknown options are found before weights are read
     path = find_weights(host, weights, store=store)
     import numpy as np
 
@@ -128,7 +124,7 @@ def predict(
         )  # fmt: skip
     else:
         from zoo.cli.watch import CountBar
-        from zoo.inference.shares import run_predictions
+        from zoo.inference.shares import joined_predictions, run_predictions
 
         with contextlib.redirect_stdout(sys.stderr), CountBar("predict", of="files") as bar:
             divided = run_predictions(
@@ -136,10 +132,9 @@ def predict(
                 batch_size=batch_size, device=device, store=store, shares=shards, launch=launch, watch=bar.show,
             )  # fmt: skip
         if divided.failed:
-            print_failed([(f"share {one.number}:{shards}", one.error) for one in divided.failed])
-            echo("no answers are printed; the same command goes on with what is missing", err=True)
+            print_unanswered(divided, what="answers")
             ctx.exit(1)
-        answers = divided.answers()
+        answers = joined_predictions(divided)
     style = as_csv if in_csv else as_json if in_json else as_table
     report = _progress(started)
     with style(columns_of(trained.about, detects=bool(trained.detector))) as show:

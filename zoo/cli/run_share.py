@@ -1,4 +1,4 @@
-"""`zoo run-share` and `zoo predict-share`: what a launcher starts for each share of a split or of many files."""
+"""`zoo run-share`, `predict-share`, `evaluate-share`: what a launcher starts for each share of images or files."""
 
 from __future__ import annotations
 
@@ -27,13 +27,24 @@ def run_share(ctx: click.Context, path: Path) -> None:
 
 
 @click.command("predict-share", hidden=True)
-@click.argument("path", metavar="files.json", type=PATH)
+@click.argument("path", metavar="share.json", type=PATH)
 @click.pass_context
 def predict_share(ctx: click.Context, path: Path) -> None:
     """Classify one share of many files in this process; its answers go beside its file."""
     from zoo.inference.shares import predict_share as classify
 
     _run(ctx, partial(classify, host_of(ctx), path))
+
+
+@click.command("evaluate-share", hidden=True)
+@click.argument("path", metavar="share.json", type=PATH)
+@click.pass_context
+def evaluate_share(ctx: click.Context, path: Path) -> None:
+    """Answer one share of test images in this process; the answers go beside its file."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in `zoo simulate`
+    from zoo.inference.evaluate_shares import evaluate_share as answer
+
+    _run(ctx, partial(answer, host_of(ctx), path))
 
 
 def _run(ctx: click.Context, work: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""`zoo simulate --launcher` and `zoo predict --launcher`: options that go together, and sentences on failed shares."""
+"""`--launcher` of `zoo simulate`, `predict` and `evaluate`: options that go together, sentences on failed shares."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.cli.context import echo
 from zoo.cli.options import value_of
+from zoo.devices import planned_device, resolve_device
 from zoo.errors import UsageError
 from zoo.plurals import counted
 from zoo.run.launch import LOCAL, Launch
 
 if TYPE_CHECKING:
+    from zoo.host import Host
+    from zoo.inference.share_jobs import Joined
     from zoo.run.shares import SharesEnd
 
 OPTIONS = ("launcher_settings", "jobs", "gpus", "retries")
@@ -65,6 +68,19 @@ def launch_of(
     return launch
 
 
+def device_for(host: Host, launch: Launch | None, asked: str) -> str:
+    """Return the device to compute on, or to plan for where a launcher's machines do the work.
+
+    Raises:
+        UsageError: The device, the launcher or an option of it is unknown.
+        MissingError: The device is not there.
+    """
+    if launch is None:
+        return resolve_device(asked)
+    resolved = launch.resolved(host, ())
+    return (resolve_device if resolved.spec.id == LOCAL else planned_device)(launch.device(host, asked))
+
+
 def print_failed(ends: Sequence[tuple[str, str]]) -> None:
     """Print names and causes of failures to stderr, the first of many."""
     for name, error in ends[:_MOST_SHOWN]:
@@ -79,3 +95,9 @@ def print_failures(end: SharesEnd, *, split: str) -> None:
     if not end.complete:
         files = counted(end.lacking, "file")
         echo(f"{split}: {files} missing or without a checksum; the same command goes on with them", err=True)
+
+
+def print_unanswered(joined: Joined, *, what: str) -> None:
+    """Print the causes of failures of shares of answers, and what follows, to stderr."""
+    print_failed([(f"share {one.number}:{joined.shares}", one.error) for one in joined.failed])
+    echo(f"no {what} are printed; the same command goes on with what is missing", err=True)

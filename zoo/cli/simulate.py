@@ -19,15 +19,14 @@ from zoo.cli.detach import detach as start_detached
 from zoo.cli.detach import say_ready
 from zoo.cli.measured import print_accuracy, print_difference
 from zoo.cli.options import PATH, SIMULATOR, options_of
-from zoo.cli.shares import OPTIONS, launch_of, print_failures
+from zoo.cli.shares import OPTIONS, device_for, launch_of, print_failures
 from zoo.data.recipe import SPLITS
-from zoo.devices import planned_device, resolve_device
 from zoo.errors import UsageError, ZooError, nearest
 from zoo.plan.overrides import parse_settings
 from zoo.plan.recipes import plan_images
 from zoo.plurals import counted
 from zoo.registry import find, find_simulator
-from zoo.run.launch import LOCAL, Launch
+from zoo.run.launch import Launch
 from zoo.specs import DatasetSpec, LauncherSpec
 
 if TYPE_CHECKING:
@@ -167,19 +166,16 @@ def simulate(
     alone = f"To make one share on this machine, such as the first of {shards}: --shard 0:{shards}"
     launch = launch_of(values, launcher=launcher, shards=shards, share=share, example=example, alone=alone)
     engine = None if launch is None else find(host, LauncherSpec, launch.launcher)
-    here = engine is None or engine.id == LOCAL
     if detach and (engine is None or as_json):
         raise UsageError("--detach goes with --launcher, and not with --json.")
-    if launch is not None:
-        launch.resolved(host, ())  # unknown options are found before anything is drawn
-        device = launch.device(host, device)
+    device = device_for(host, launch, device)  # unknown options are found before anything is drawn
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print
         spec, recipe = plan_images(
             host,
             dataset,
             settings=parse_settings(list(pairs)),
             simulator=simulator,
-            device=(resolve_device if here else planned_device)(device),
+            device=device,
             seed=seed,
         )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,12 @@ from zoo import registry
 from zoo.data.about import all_params
 from zoo.data.channels import Camera, camera_of, open_channels
 from zoo.data.content import check_content
-from zoo.data.folder import cache_folder, fill_folder, open_folder
+from zoo.data.folder import Shard, cache_folder, fill_folder, open_folder
 from zoo.data.images import ImageSet, assign_splits, chunks_of
 from zoo.data.question import Question, all_classes
 from zoo.data.recipe import Recipe
+from zoo.data.shards import SHARD_SIZE
+from zoo.data.share import WHOLE, Share
 from zoo.data.simulate import Simulation
 from zoo.data.split import Split, check_labels, from_shards
 from zoo.errors import DataError, UsageError, nearest
@@ -212,6 +215,34 @@ class Dataset:
         """Return a split, "train", "val" or "test", with the labels of the question."""
         return self.question.apply(self._split(name))
 
+    def block_sizes(self, name: str) -> list[int]:
+        """Return the number of images of each block of a split.
+
+        A block is one file of simulated images, before the question leaves out some of them, or as many others.
+        """
+        if isinstance(self._content, ImageSet):
+            return [len(rows) for rows in _rows_of_blocks(self.split(name))]
+        images = self.sizes[name]
+        return [min(SHARD_SIZE, images - start) for start in range(0, images, SHARD_SIZE)]
+
+    def blocks(self, name: str, share: Share) -> Iterator[tuple[int, Split]]:
+        """Yield the blocks of a share of a split: number and images, with the labels of the question.
+
+        Only these are simulated where they are missing. Blocks without an image are left out.
+        """
+        if isinstance(self._content, ImageSet):
+            split = self.split(name)
+            rows = _rows_of_blocks(split)
+            for number in range(share.machine, len(rows), share.of):
+                yield number, split.select(rows[number])
+            return
+        sizes = self.block_sizes(name)
+        for number, shard in zip(share.numbers(self.sizes[name]), self._shards(name, share), strict=True):
+            first = number * SHARD_SIZE
+            block = self.question.apply(from_shards(name, self.spec.classes, [shard], sizes[number], first=first))
+            if len(block):
+                yield number, block
+
     def _splits(self, content: ImageSet, sizes: Mapping[str, int]) -> dict[str, NDArray[np.int64]]:
         """Return split -> positions of its images, at most as many as wanted, in the order in which they are taken."""
         return assign_splits(content, sizes, seed=self.recipe.seed, train_seed=self.train_seed)
@@ -228,18 +259,21 @@ class Dataset:
                 ids=[content.ids[i] for i in index],
                 parameters={key: np.asarray(values)[index] for key, values in content.metadata.items()},
             )
-        images = self.sizes[name]
+        return from_shards(name, self.spec.classes, self._shards(name), self.sizes[name])
+
+    def _shards(self, name: str, share: Share = WHOLE) -> list[Shard]:
+        """Return the shards of a share of a split of simulated images; the missing ones are made in the cache."""
+        images, report = self.sizes[name], self.progress
         if self.folder is not None:
             shards = open_folder(self.folder, self.recipe_of(name), name, images)
-        else:
-            report = self.progress
-            shards = fill_folder(
-                self.simulation(expected_images=sum(self.sizes.values()), split=name),
-                name,
-                images,
-                progress=None if report is None else lambda done, total: report(name, done, total),
-            ).shards
-        return from_shards(name, self.spec.classes, shards, images)
+            return [shards[number] for number in share.numbers(images)]
+        return fill_folder(
+            self.simulation(expected_images=sum(self.sizes.values()), split=name),
+            name,
+            images,
+            share=share,
+            progress=None if report is None else lambda done, total: report(name, done, total),
+        ).shards
 
 
 def check_code(host: Host, recipe: Recipe) -> None:
@@ -270,6 +304,16 @@ def _check_pixels(content: ImageSet, index: NDArray[np.int64], what: str) -> Non
         if not finite.all():
             first = some[int(np.argmin(finite))]
             raise DataError(f"{what} hold values that are not finite; the first is image {content.ids[first]}.")
+
+
+def _rows_of_blocks(split: Split) -> list[NDArray[np.int64]]:
+    """Return the places of the images of each block of existing images; no block has images of two chunks."""
+    starts = np.cumsum([0] + [len(chunk) for chunk in split.chunks])
+    return [
+        np.arange(start, min(start + SHARD_SIZE, end))
+        for first, end in pairwise(starts.tolist())
+        for start in range(first, end, SHARD_SIZE)
+    ]
 
 
 def _first_labels(population: Population, stream: str, images: int, *, classes: Sequence[str]) -> NDArray[np.int64]:

@@ -156,8 +156,10 @@ def check_labels(name: str, labels: NDArray[np.int64], classes: Sequence[str]) -
         )
 
 
-def from_shards(name: str, classes: tuple[str, ...], shards: list[dict[str, NDArray[Any]]], count: int) -> Split:
-    """Return the first `count` images of some shards as a split."""
+def from_shards(
+    name: str, classes: tuple[str, ...], shards: list[dict[str, NDArray[Any]]], count: int, *, first: int = 0
+) -> Split:
+    """Return the first `count` images of some shards as a split; `first` is the number of the first image."""
     chunks, left = [], count
     for shard in shards:
         chunks.append(shard["image"][:left])
@@ -172,7 +174,7 @@ def from_shards(name: str, classes: tuple[str, ...], shards: list[dict[str, NDAr
         classes=classes,
         chunks=chunks,
         labels=columns.pop("label"),
-        ids=[f"{name}-{i:07d}" for i in range(count)],
+        ids=[f"{name}-{i:07d}" for i in range(first, first + count)],
         parameters={key.removeprefix("parameter."): values for key, values in columns.items()},
         truth=joined(known, count=count) if all(OFFSET in shard for shard in known) else {},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from zoo.data.open import Dataset
 from zoo.data.question import Question
 from zoo.data.recipe import SPLITS, Recipe
 from zoo.data.rotation import rotate, rotate_quarters
-from zoo.data.shards import MOST_IMAGES
+from zoo.data.shards import MOST_IMAGES, SHARD_SIZE
 from zoo.data.split import Split
 from zoo.errors import DataError, UsageError, nearest
 from zoo.plan.overrides import merge_params
@@ -160,14 +160,56 @@ def evaluate(
         DataError: The images have another shape or other classes than the weights, or the network gives no finite
             number for one of them.
     """
+    answers = []
+    for kind, turned in kinds_of_images(host, trained.about, recipe, images=images, angle=angle):
+        place = folder if kind is recipe else None
+        sizes = dict.fromkeys(SPLITS, images)
+        split = open_evaluation(host, trained, kind, sizes=sizes, folder=place, progress=progress).split("test")
+        answers.append(predictions(trained, split, data=kind.dataset, angle=turned, average=average))
+    return scored(host, trained.about, recipe, answers, angle=angle, average=average)
+
+
+def kinds_of_images(
+    host: Host, about: About, recipe: Recipe, *, images: int, angle: float
+) -> list[tuple[Recipe, float]]:
+    """Return recipe and rotation of the images that are scored, and of plain ones where the task compares with these.
+
+    Args:
+        host: The plugins.
+        about: Description of the weights.
+        recipe, images, angle: Arguments of `evaluate`.
+
+    Raises:
+        UsageError: An impossible number of images, or angle.
+    """
     if type(images) is not int or not 1 <= images <= MOST_IMAGES:
         raise UsageError(f"images={images!r} must be a whole number from 1 to {MOST_IMAGES:,}.")
     if not isinstance(angle, (int, float)) or not math.isfinite(angle):
         raise UsageError(f"angle={angle!r} must be a number of degrees.")
-    about = trained.about
-    sizes = dict.fromkeys(SPLITS, images)
-    split = open_evaluation(host, trained, recipe, sizes=sizes, folder=folder, progress=progress).split("test")
-    logits, labels = predictions(trained, split, data=recipe.dataset, angle=angle, average=average)
+    # Plain images are others of the kind that the network was trained for.
+    own = replace(about.recipe, seed=recipe.seed, device_type=recipe.device_type)
+    shifted = own.hash != recipe.hash or angle % 360 != 0
+    return [(recipe, angle), *([(own, 0.0)] if shifted and task_of_weights(host, about).compares_shifts else [])]
+
+
+def scored(
+    host: Host,
+    about: About,
+    recipe: Recipe,
+    answers: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    *,
+    angle: float,
+    average: str,
+) -> Evaluation | TaskEvaluation:
+    """Return the scores of answers.
+
+    Args:
+        host: The plugins.
+        about: Description of the weights.
+        recipe, angle, average: Arguments of `evaluate`.
+        answers: Predictions and labels of each kind of images.
+    """
+    (logits, labels), *others = answers
     task = task_of_weights(host, about)
     scores = task.score(logits, labels)
     common: dict[str, Any] = {
@@ -180,11 +222,7 @@ def evaluate(
     }
     if isinstance(scores, Scores):
         return Evaluation(**common, **msgspec.structs.asdict(scores))
-    # Plain images are others of the kind that the network was trained for.
-    own = replace(about.recipe, seed=recipe.seed, device_type=recipe.device_type)
-    if task.compares_shifts and (own.hash != recipe.hash or angle % 360 != 0):
-        plain = open_evaluation(host, trained, own, sizes=sizes, folder=None, progress=progress).split("test")
-        known, their_labels = predictions(trained, plain, data=own.dataset, average=average)
+    for known, their_labels in others:
         measures = {
             **scores.in_order,
             **task.shift((known.numpy(), their_labels.numpy()), (logits.numpy(), labels.numpy())),
@@ -276,7 +314,7 @@ def _question_of(host: Host, spec: DatasetSpec, about: About) -> Question:
     )
 
 
-def _batches(split: Split, *, size: int = 256) -> list[torch.Tensor]:
+def _batches(split: Split, *, size: int = SHARD_SIZE) -> list[torch.Tensor]:
     chunks = (torch.from_numpy(np.array(chunk)) for chunk in split.chunks)
     return [batch for chunk in chunks for batch in chunk.split(size)]
 

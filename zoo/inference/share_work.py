@@ -1,4 +1,4 @@
-"""Share of many files as work of a queue: its files, its end, and whether another attempt is worthwhile."""
+"""Share of many files or images as work of a queue: its files, its end, and whether another attempt is worthwhile."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.data.recipe import Recipe
+from zoo.data.share import SHARE
 from zoo.locks import lock_held
 from zoo.paths import make_dir, read_json
 from zoo.results.store import LOCK, PROGRESS, write_json
 from zoo.run.failure import failure_text
 from zoo.run.launcher import JobState
+from zoo.run.share_work import FAILED
 from zoo.schema import Count, Record, plain
 
-FILES, ANSWERS, FAILED = "files.json", "answers.jsonl", "failed.json"
+ANSWERS = "answers"
 SCHEMA = 1
 
 
-class FilesShare(Record):
-    """The content of files.json, from which any machine classifies a share.
+class AnswersShare(Record):
+    """What share.json states of every share: the weights, and how they answer.
 
     Args:
         schema: Version of this format.
         weights: Path of the weights.
         sha256: Its SHA-256.
         model: Id of the model.
-        versions: Distribution -> version, of the core and of the plugin of the model.
-        files: Name of each file, and the reason why it is left out or "".
-        pixel_scale, factor, match_scale: Fields of `Preparation`.
-        average, batch_size: Arguments of `zoo.inference.predict.predict`.
+        versions: Distribution -> version, of the core and of the plugins that take part.
+        average: Average over rotated and mirrored images, as for `TrainedClassifier.predict_proba`.
         device: "cpu", "cuda" or "mps".
     """
 
@@ -38,17 +39,57 @@ class FilesShare(Record):
     sha256: str
     model: str
     versions: Mapping[str, str]
+    average: str
+    device: str
+
+    @property
+    def plugins(self) -> tuple[str | None, ...]:
+        """Ids of what takes part."""
+        return (self.model,)
+
+
+class FilesShare(AnswersShare):
+    """The content of share.json, from which any machine classifies a share of many files.
+
+    Args:
+        files: Name of each file, and the reason why it is left out or "".
+        pixel_scale, factor, match_scale: Fields of `Preparation`.
+        batch_size: Argument of `zoo.inference.predict.predict`.
+    """
+
     files: tuple[tuple[str, str], ...]
     pixel_scale: float | None
     factor: float
     match_scale: bool
-    average: str
     batch_size: Count
-    device: str
+
+
+class ImagesShare(AnswersShare):
+    """The content of share.json, from which any machine answers a share of the test images of a recipe.
+
+    Args:
+        recipe: Recipe of the images.
+        images: Number of images of the split.
+        angle: Rotation of each image in degrees before the network.
+        machine, of: Share.
+        size: Number of its images, before the question leaves out some.
+    """
+
+    recipe: Recipe
+    images: Count
+    angle: float
+    machine: Count
+    of: Count
+    size: Count
+
+    @property
+    def plugins(self) -> tuple[str | None, ...]:
+        """Ids of what takes part."""
+        return (self.model, *self.recipe.plugins)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilesEnd:
+class AnswersEnd:
     """End of a share.
 
     Args:
@@ -61,18 +102,20 @@ class FilesEnd:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilesWork:
-    """A share of many files as work of a queue.
+class AnswersWork:
+    """A share of many files or images as work of a queue.
 
     Args:
         folder: Folder of all shares.
         number: Number of the share, from 0.
         of: Number of shares.
+        what: What is divided: "files" or "images".
     """
 
     folder: Path
     number: int
     of: int
+    what: str
 
     @property
     def run_dir(self) -> Path:
@@ -82,17 +125,17 @@ class FilesWork:
     @property
     def label(self) -> str:
         """Name for people."""
-        return f"share {self.number}:{self.of} of the files"
+        return f"share {self.number}:{self.of} of the {self.what}"
 
-    def prepare(self, content: FilesShare) -> None:
-        """Write files.json, and remove the failure of an earlier attempt unless one is at work.
+    def prepare(self, content: AnswersShare) -> None:
+        """Write share.json, and remove the failure of an earlier attempt unless one is at work.
 
         Raises:
             DataError: The folder cannot be written.
         """
         import filelock
 
-        write_json(make_dir(self.run_dir) / FILES, plain(content))
+        write_json(make_dir(self.run_dir) / SHARE, plain(content))
         with contextlib.suppress(filelock.Timeout), lock_held(self.run_dir / LOCK, seconds=0):
             for name in (FAILED, PROGRESS):
                 (self.run_dir / name).unlink(missing_ok=True)
@@ -101,12 +144,12 @@ class FilesWork:
         """Whether its answers or its failure are there."""
         return any((self.run_dir / name).exists() for name in (ANSWERS, FAILED))
 
-    def result(self) -> FilesEnd | None:
+    def result(self) -> AnswersEnd | None:
         """Return its end."""
         if (self.run_dir / ANSWERS).exists():  # written whole
-            return FilesEnd(number=self.number)
+            return AnswersEnd(number=self.number)
         try:
-            return FilesEnd(number=self.number, error=str(read_json(self.run_dir / FAILED)["error"]))
+            return AnswersEnd(number=self.number, error=str(read_json(self.run_dir / FAILED)["error"]))
         except (OSError, ValueError, LookupError, TypeError):
             return None
 
@@ -118,7 +161,7 @@ class FilesWork:
         """Whether its machine has died: an error of its own is in failed.json."""
         return state.reason not in ("cancelled", "oom") if state.retryable is None else state.retryable
 
-    def failed(self, *, detail: str = "", engine_log: str = "", summary: str = "", keep: bool = True) -> FilesEnd:
+    def failed(self, *, detail: str = "", engine_log: str = "", summary: str = "", keep: bool = True) -> AnswersEnd:
         """Return a failure; arguments as those of `Work.failed`. It is not stored: the same command goes on with it."""
         text = failure_text(self.run_dir, detail=detail, engine_log=engine_log, summary=summary)
-        return FilesEnd(number=self.number, error=text)
+        return AnswersEnd(number=self.number, error=text)

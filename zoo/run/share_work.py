@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from zoo.data.recipe import Recipe
 from zoo.data.shards import shard_name, shard_path
 from zoo.data.share import PART, SHARE, Share, read_part
-from zoo.errors import DataError
+from zoo.errors import BusyError, DataError
 from zoo.locks import lock_held
 from zoo.paths import make_dir, read_json
-from zoo.results.store import LOCK, PROGRESS, write_json
+from zoo.progress import ProgressFile
+from zoo.results.store import LOCK, PROGRESS, claim, write_json
 from zoo.run.failure import failure_text
 from zoo.run.launcher import JobState
 from zoo.schema import Count, Record, plain, read_record
 
 logger = logging.getLogger(__name__)
+R = TypeVar("R")
 
 FAILED = "failed.json"
 SCHEMA = 1
@@ -156,3 +159,36 @@ class ShareWork:
         """Return a failure; arguments as those of `Work.failed`. It is not stored: the same command goes on with it."""
         text = failure_text(self.run_dir, detail=detail, engine_log=engine_log, summary=summary)
         return ShareEnd(share=self.share, error=text)
+
+
+@contextlib.contextmanager
+def share_at_work(path: Path, kind: type[R]) -> Iterator[tuple[R, Path, ProgressFile]]:
+    """Make a share this process's own while it is made; a failure goes beside its file.
+
+    Args:
+        path: Path of its file.
+        kind: Type of the content of the file.
+
+    Returns:
+        Context of the content, the folder of the file, and the progress file.
+
+    Raises:
+        BusyError: Another process makes the share.
+        DataError: The file cannot be read.
+    """
+    run_dir = path.absolute().parent
+    try:
+        asked = read_record(read_json(path), kind, what=str(path))
+    except (OSError, ValueError) as error:
+        raise DataError(f"Cannot read {path}: {error}.") from error
+    with claim(run_dir):
+        (run_dir / FAILED).unlink(missing_ok=True)
+        progress = ProgressFile(run_dir / PROGRESS)
+        try:
+            yield asked, run_dir, progress
+        except Exception as error:
+            if not isinstance(error, BusyError):
+                write_json(run_dir / FAILED, {"error": str(error) or type(error).__name__})
+            raise
+        finally:
+            progress.path.unlink(missing_ok=True)

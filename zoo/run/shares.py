@@ -17,18 +17,17 @@ from zoo.data.shards import SHARD_SIZE, shard_count, shard_name
 from zoo.data.share import SHARE, Share, shard_sizes
 from zoo.data.space import check_disk
 from zoo.devices import resolve_device
-from zoo.errors import BusyError, DataError, UsageError
-from zoo.paths import absolute_variables, make_dir, read_json
+from zoo.errors import UsageError
+from zoo.paths import absolute_variables, make_dir
 from zoo.plan.unchanged import check_versions
 from zoo.plurals import counted
-from zoo.progress import ProgressFile, read_progress
-from zoo.results.store import PROGRESS, claim, write_json
+from zoo.progress import read_progress
+from zoo.results.store import PROGRESS
 from zoo.run.job_queue import Entry
 from zoo.run.launch import Launch
 from zoo.run.launcher import Job
 from zoo.run.queued import make_job, make_queue, wait_for
-from zoo.run.share_work import FAILED, ShareEnd, ShareFile, ShareWork
-from zoo.schema import read_record
+from zoo.run.share_work import ShareEnd, ShareFile, ShareWork, share_at_work
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
@@ -167,33 +166,19 @@ def make_share(host: Host, path: Path) -> None:
         BusyError: Another process makes the share.
         ZooError: The share cannot be made.
     """
-    run_dir = path.absolute().parent
-    try:
-        asked = read_record(read_json(path), ShareFile, what=str(path))
-    except (OSError, ValueError) as error:
-        raise DataError(f"Cannot read {path}: {error}.") from error
-    recipe, share = asked.recipe, Share(machine=asked.machine, of=asked.of)
-    with claim(run_dir):
-        (run_dir / FAILED).unlink(missing_ok=True)
-        progress = ProgressFile(run_dir / PROGRESS)
-        try:
-            check_versions(host, asked.versions, *recipe.plugins)
-            resolve_device(recipe.device_type)
-            fill_folder(
-                Dataset(host, recipe, {}).simulation(expected_images=asked.images),
-                asked.split,
-                asked.images,
-                folder=run_dir.parents[3],  # as `Share.folder` puts it there
-                share=share,
-                part=True,
-                progress=lambda done, total: progress.report(f"simulate {asked.split}", done, total),
-            )
-        except Exception as error:
-            if not isinstance(error, BusyError):
-                write_json(run_dir / FAILED, {"error": str(error) or type(error).__name__})
-            raise
-        finally:
-            progress.path.unlink(missing_ok=True)
+    with share_at_work(path, ShareFile) as (asked, run_dir, progress):
+        recipe, share = asked.recipe, Share(machine=asked.machine, of=asked.of)
+        check_versions(host, asked.versions, *recipe.plugins)
+        resolve_device(recipe.device_type)
+        fill_folder(
+            Dataset(host, recipe, {}).simulation(expected_images=asked.images),
+            asked.split,
+            asked.images,
+            folder=run_dir.parents[3],  # as `Share.folder` puts it there
+            share=share,
+            part=True,
+            progress=lambda done, total: progress.report(f"simulate {asked.split}", done, total),
+        )
 
 
 def _missing(work: ShareWork, sizes: Mapping[str, int]) -> int:
