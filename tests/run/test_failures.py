@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,15 @@ def test_failures_are_results_with_a_cause(plan, run_in, model, settings, status
     assert "Traceback" in result.traceback
     assert store.read_result(run_dir).status == status
     assert store.done(run_dir.parents[2], plan(model, **settings)) is None  # so that it is tried again
+
+
+def test_the_place_of_a_fault_is_in_the_message_and_its_traceback_in_the_log(plan, run_in, caplog):
+    result, _ = run_in(plan("toyzoo/raises"))
+    assert re.fullmatch(r"toyzoo/raises cannot be built: .*no such luck.* \(toyzoo\.py, line \d+\)", result.cause)
+    assert "Traceback" in caplog.text
+    caplog.clear()
+    result, _ = run_in(plan("toyzoo/no_module"))  # zoo's own error has its words
+    assert ".py, line" not in result.error and "Traceback" not in caplog.text
 
 
 GONE = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error: Connection reset by peer.")
