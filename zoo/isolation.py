@@ -140,7 +140,7 @@ def causes_of(error: BaseException) -> list[BaseException]:
     """Return an error and what it was raised from, the first cause last."""
     chain: list[BaseException] = []
     one: BaseException | None = error
-    while one is not None and one not in chain:  # `raise error from error` is possible
+    while one is not None and not any(one is other for other in chain):  # `raise error from error` is possible
         chain.append(one)
         one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
     return chain

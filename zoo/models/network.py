@@ -83,8 +83,7 @@ def _complete(network: nn.Module, spec: ModelSpec, *, image_shape: tuple[int, in
             network.eval()(torch.zeros(1, *image_shape))
     except Exception as error:
         raise TrainingError(
-            f"{spec.id} has lazy layers, and refuses images [1, {', '.join(map(str, image_shape))}]: "
-            f"{described(error)}"
+            f"{spec.id} has lazy layers, and refuses images [1, {', '.join(map(str, image_shape))}]: {described(error)}"
         ) from error
     network.train(training)
     if names := lazy():

@@ -135,7 +135,7 @@ def run_cell(
 
 
 def _in_words(host: Host, error: Exception) -> tuple[str, bool]:
-    """Return an error in words, with its place in the code of a plugin, and whether it began as another error than zoo's."""
+    """Return an error in words with its place in the code of a plugin, and whether its first cause is not zoo's."""
     text = str(error) if isinstance(error, ZooError) else described(error)
     if isinstance(causes_of(error)[-1], ZooError):
         return text, False
@@ -186,6 +186,7 @@ def _run(
         host.emit("zoo_epoch_ended", cell=cell.to_json(), run_dir=run_dir, epoch=entry.epoch, metrics=plain(entry))
 
     fitted = fit(prepared, cell, run_dir, epoch_ended=epoch_ended)
+    prepared.progress.report("validate", 0, 1)
     history, stream = fitted.history, prepared.stream
     with written_whole(run_dir / store.HISTORY) as temporary:
         lines = (json_text(plain(entry), what=store.HISTORY) + "\n" for entry in history)
