@@ -58,6 +58,11 @@ class TrainingError(ZooError):
     """A training run failed, for example because the loss is not finite or the model cannot be built."""
 
 
+def described(error: BaseException) -> str:
+    """Return type and text of an error; the type alone where it has no text, as that of a bare `assert`."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
 def nearest(name: Any, candidates: Iterable[str]) -> str:
     """Return " Did you mean 'x' or 'y'?" for the closest candidates, or "" without a close candidate.
 

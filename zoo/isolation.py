@@ -10,7 +10,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator
+import traceback
+from collections.abc import Callable, Collection, Generator, Iterator
+from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -132,6 +134,26 @@ def _has_text(error: Exception) -> bool:
     except BaseException:
         return False
     return True
+
+
+def causes_of(error: BaseException) -> list[BaseException]:
+    """Return an error and what it was raised from, the first cause last."""
+    chain: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and not any(one is other for other in chain):  # `raise error from error` is possible
+        chain.append(one)
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    return chain
+
+
+def place_in(error: BaseException, packages: Collection[str]) -> str:
+    """Return file and line of the innermost code of some packages that an error or its causes came from, or ""."""
+    place = ""
+    for one in causes_of(error):
+        for frame, line in traceback.walk_tb(one.__traceback__):
+            if str(frame.f_globals.get("__name__")).partition(".")[0] in packages:
+                place = f"{Path(frame.f_code.co_filename).name}, line {line}"
+    return place
 
 
 def isolate(plugin: Any, *, name: str, manager: pluggy.PluginManager) -> ModuleType:

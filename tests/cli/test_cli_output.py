@@ -238,6 +238,10 @@ def test_an_interruption_reports_that_runs_can_be_resumed(zoo, monkeypatch, caus
             ),
             "epoch 2/4, loss 0.988, val AUC 0.5123, 1 h 06 min left",
         ),
+        (
+            Progress(phase="train", done=90, total=90, seconds=40.0, rate=0.75, epoch=3, epochs=3),
+            "epoch 3/3, validating",
+        ),
         (Progress(phase="score", done=0, total=1, seconds=0.0, rate=0.0), "score"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 
 from zoo.hookspecs import EVENTS, hookimpl
 from zoo.host import Host, _new_manager, load_plugins
-from zoo.isolation import isolate
+from zoo.isolation import causes_of, isolate, place_in
 
 HEADER = """
 from zoo import ModelSpec, hookimpl
@@ -237,3 +237,22 @@ def test_a_plugin_may_be_an_object_with_methods(caplog):
 def test_every_event_is_a_hook():
     manager = _new_manager()
     assert all(isinstance(getattr(manager.hook, event), pluggy.HookCaller) for event in EVENTS)
+
+
+def test_the_place_of_an_error_is_that_of_its_first_cause_in_the_packages():
+    def fails():
+        raise KeyError("width")
+
+    def wraps():
+        try:
+            fails()
+        except KeyError as error:
+            raise ValueError("too small") from error
+
+    with pytest.raises(ValueError, match="too small") as caught:
+        wraps()
+    line = fails.__code__.co_firstlineno + 1
+    assert place_in(caught.value, {__name__.partition(".")[0]}) == f"test_isolation.py, line {line}"
+    assert place_in(caught.value, {"another"}) == ""
+    caught.value.__cause__.__cause__ = caught.value  # an endless chain, which code may make
+    assert len(causes_of(caught.value)) == 2

@@ -28,6 +28,10 @@ def raises(**given):
     raise ValueError("no such luck")
 
 
+def asserts(**given):
+    raise AssertionError
+
+
 def refuses(**given):
     raise UsageError("width is 0, but must be 1 or more.")
 
@@ -63,6 +67,7 @@ def test_arguments_cannot_be_set():
     ("target", "error", "message"),
     [
         ("raises", TrainingError, "mine/net cannot be built: ValueError: no such luck"),
+        ("asserts", TrainingError, "mine/net cannot be built: AssertionError$"),
         ("refuses", UsageError, "^width is 0, but must be 1 or more.$"),
         ("dict", TrainingError, r"mine/net: .*:dict returned a dict, not a torch\.nn\.Module"),
         ("absent", MissingError, "mine/net cannot be loaded from .*absent"),

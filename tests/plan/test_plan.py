@@ -19,9 +19,9 @@ from zoo.errors import MissingError, UsageError
 from zoo.host import load_plugins
 from zoo.plan import cells as plan
 from zoo.plan.cells import make_plan
-from zoo.plan.overrides import data_params
+from zoo.plan.overrides import check_kinds, data_params
 from zoo.plan.request import Request
-from zoo.specs import DatasetSpec
+from zoo.specs import DatasetSpec, ModelSpec
 
 
 def one(cells):
@@ -47,6 +47,31 @@ def test_wildcards_and_repetitions_name_each_thing_once(make):
         "toyzoo/tiny",
     ]
     assert [cell.model for cell in make("t?ny")] == ["toyzoo/tiny"]
+
+
+@pytest.mark.parametrize(
+    ("default", "kind", "others", "allowed"),
+    [
+        (4, "a number", ["abc", True, [4]], [4.5, None]),
+        (0.5, "a number", ["abc", False], [1, None]),
+        (False, "true or false", [1, "yes"], [True]),
+        ([4, 8], "a list", [4, "4,8"], [[1], None]),
+        ("auto", "", [], ["other", 3, False]),
+        (None, "", [], ["mean", 3]),
+    ],
+)
+def test_a_hyper_parameter_of_another_kind_than_its_default_is_refused(default, kind, others, allowed):
+    model = ModelSpec(id="mine/net", target="mine:net", defaults={"width": default})
+    for value in others:
+        with pytest.raises(UsageError, match=f"mine/net: width=.* must be {kind}, as its default"):
+            check_kinds(model, {"width": value})
+    for value in [default, *allowed]:
+        check_kinds(model, {"width": value})
+
+
+def test_a_plan_refuses_kinds(make):
+    with pytest.raises(UsageError, match="planzoo/narrow: width='abc' must be a number"):
+        make("planzoo/narrow", settings={"width": "abc"})
 
 
 @pytest.mark.parametrize("seeds", [[], [-1], [2**31], [0.5], [True], ["1"], 3, None])

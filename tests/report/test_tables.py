@@ -10,13 +10,15 @@ import pytest
 import reportdata
 from msgspec.structs import replace
 
-from zoo.data.about import budget_note
+from zoo.data.about import budget_note, changed_note
 from zoo.data.phases import Phase
+from zoo.data.recipe import Recipe
 from zoo.report.tables import make_tables, to_markdown
 from zoo.results.store import plain_result, result_from
 from zoo.scores.schema import Change, Invariance, LargestChange, Rotation, Rotations
+from zoo.specs import DatasetSpec
 
-good, bad = reportdata.good, reportdata.bad
+good, bad, make_cell = reportdata.good, reportdata.bad, reportdata.make_cell
 UNDEFINED = Invariance(
     square=Change(error=None, flips=None, elements=8),
     angles={angle: Rotation(error=None, floor=None, flips=None) for angle in ("17", "45")},
@@ -28,6 +30,34 @@ def test_cells_that_all_failed_state_no_score():
     [table] = make_tables([bad("no such luck", model="toyzoo/broken"), bad("", "oom", model="toyzoo/large", seed=3)])
     assert not [name for name in table.columns if "AUC" in name]
     assert [row[table.columns.index("score")] for row in table.rows] == ["failed", "oom"]
+
+
+def test_rows_of_one_model_name_the_code_and_the_hyper_parameters_that_differ():
+    rows = [
+        *(good(0.9, versions={"lens-zoo": "1", "nets": code}, hparams={"width": 4}) for code in ("one", "two")),
+        good(0.9, model="toyzoo/other", versions={"lens-zoo": "1"}),
+        bad("no such luck", versions={"lens-zoo": "1", "nets": "two"}, hparams={"width": 0}),
+    ]
+    [table] = make_tables(rows)
+    names = [f"toyzoo/tiny (width {width}, nets {code})" for width, code in ((4, "one"), (4, "two"), (0, "two"))]
+    assert sorted(row[0] for row in table.rows) == sorted(["toyzoo/other", *names])
+    assert f"{names[2]}, seed 0: no such luck" in table.notes
+
+
+def test_problems_of_an_absent_plugin_are_told_apart_and_no_path_of_the_machine_is_shown():
+    recipes = [
+        Recipe(dataset="sky/rings", dataset_version=1, params={"file": f"/home/me/{name}"}, content={"file": digest})
+        for name, digest in (("sky.h5", "content:0123456789"), ("sky2.h5", "content:abcdef0123"))
+    ]
+    titles = [table.title for table in make_tables(good(0.9, make_cell(recipe=recipe)) for recipe in recipes)]
+    assert sorted(title.partition("\n")[2] for title in titles) == ["file sky.h5 (01234567)", "file sky2.h5 (abcdef01)"]
+
+
+def test_a_required_parameter_has_no_default_to_differ_from():
+    spec = DatasetSpec(
+        id="sky/rings", target="sky:rings", classes=("a", "b"), params={"file": None, "snr": 20}, required=("file",)
+    )
+    assert changed_note(spec, {"file": "/home/me/sky.h5", "snr": 30}) == "snr 30, not 20"
 
 
 def test_best_first_and_failed_last_with_their_cause(table):

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from reportdata import good, make_cell, stored
 
 from zoo.cli import cli
+from zoo.cli.report import name_stale_metrics
 from zoo.errors import DataError, TrainingError
 from zoo.host import load_plugins
 from zoo.report.narrow import to_rich
@@ -193,7 +194,7 @@ def test_tables_and_page_show_values_with_a_direction(tmp_path, metrics):
     values = {row[0]: row[column] for row in table.rows}
     assert values["toyzoo/later"] == "-"
     assert values["toyzoo/good"] == f"{results[0].test.extra['sharemetric/share']['right']:.4g}"
-    assert f"zoo rescore {lacking.run_id}" in " ".join(table.notes)
+    assert "zoo rescore STORE" in " ".join(table.notes)
     assert not any("share" in str(each.header) for each in to_rich(table, width=60).columns)
     done = CliRunner().invoke(
         cli, ["report", "--store", str(folder), "--html", str(tmp_path / "page.html")], obj=metrics
@@ -211,20 +212,35 @@ def test_the_command_names_what_it_leaves_as_it_was(run_dir, metrics, tmp_path, 
 
     results = str(tmp_path / "results")
     done = zoo(results, "--metric", "share")
-    assert (done.exit_code, done.stderr) == (0, "1 run rescored, 0 left as they were\n")
+    assert (done.exit_code, done.stderr) == (
+        0,
+        "1 run rescored (1 with new values), 0 left as they were\n",
+    )
     assert "sharemetric/share right" in done.stdout
+    assert "1 run rescored (0 with" in zoo(results, "--metric", "share").stderr
     done = zoo(results)
     assert done.exit_code == 1
-    assert "left as it was" in done.stderr
+    assert done.stderr.count(str(run_dir)) == 1  # the line on what is left as it was
     monkeypatch.chdir(tmp_path)
     [row] = json.loads(zoo(run_dir.name[:6], "--metric", "share", "--json").stdout)
     assert row["extra"]["sharemetric/share"]["images"] == 90
     for words, told in (
         (("--metric", "shrae"), "Did you mean 'share'"),
-        (("nowhere", "--metric", "share"), "was not found"),
+        (
+            ("nowhere", "--metric", "share"),
+            "was not found in results, and is not the folder of a run.\nOr give a",
+        ),
         ((str(tmp_path / "cache"), "--metric", "share"), ""),
     ):
         error = zoo(*words).exception
         assert told in str(error)
     bare = CliRunner().invoke(cli, ["rescore", results], obj=load_plugins(environment={}))
     assert "metric" in str(bare.exception)
+
+
+def test_runs_of_changed_metric_code_are_one_line_a_store(tmp_path, metrics, monkeypatch, capsys):
+    results = [stored(tmp_path / "new", good(0.9, make_cell(seed=seed))) for seed in range(3)]
+    monkeypatch.setattr("zoo.cli.report.stale_metrics", lambda host, code: ["sharemetric/share"])
+    assert list(name_stale_metrics(metrics, results)) == [result.run_id for result in results]
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"sharemetric/share of 3 runs; to compute them again: zoo rescore {tmp_path / 'new'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 
 import zoo
 from zoo.data.open import Dataset
-from zoo.errors import Interrupted, UsageError
+from zoo.errors import DataError, Interrupted, UsageError
 from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
@@ -21,8 +22,10 @@ from zoo.report.tables import accumulation_note
 from zoo.results import store
 from zoo.results.tasks import stored_question
 from zoo.run.metrics import plugin_metrics
+from zoo.specs import DatasetSpec
 from zoo.tasks.find import task_of_question
 from zoo.train.help import help_fit
+from zoo.train.phases import faults_of
 from zoo.train.team import Team
 
 
@@ -56,6 +59,32 @@ def test_failures_are_results_with_a_cause(plan, run_in, model, settings, status
     assert "Traceback" in result.traceback
     assert store.read_result(run_dir).status == status
     assert store.done(run_dir.parents[2], plan(model, **settings)) is None  # so that it is tried again
+
+
+def test_the_place_of_a_fault_is_in_the_message_and_its_traceback_in_the_log(plan, run_in, caplog):
+    result, _ = run_in(plan("toyzoo/raises"))
+    assert re.fullmatch(r"toyzoo/raises cannot be built: .*no such luck.* \(toyzoo\.py, line \d+\)", result.cause)
+    assert "Traceback" in caplog.text
+    caplog.clear()
+    result, _ = run_in(plan("toyzoo/no_module"))  # zoo's own error has its words
+    assert ".py, line" not in result.error
+    assert "Traceback" not in caplog.text
+
+
+def test_a_fault_of_a_data_set_names_it_and_its_files(plan):
+    cell = plan()
+    cell = replace(cell, recipe=replace(cell.recipe, params={"file": "/home/me/sky.h5", "more": ""}))
+    dataset = DatasetSpec(
+        id="sky/rings", target="sky:rings", classes=("a", "b"), params={"file": "", "more": ""}, paths=("file", "more")
+    )
+    named = r"sky/rings \(file=/home/me/sky\.h5\): "
+    for error, text in ((OSError("no file"), "OSError: no file"), (DataError("images must be [N]."), "images must be")):
+        with pytest.raises(DataError, match=named + text), faults_of(dataset, cell):
+            raise error
+    for error in (DataError("sky/rings: no class."), MemoryError("full")):
+        with pytest.raises(type(error)) as caught, faults_of(dataset, cell):
+            raise error
+        assert caught.value is error
 
 
 GONE = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error: Connection reset by peer.")

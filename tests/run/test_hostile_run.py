@@ -37,6 +37,14 @@ def test_other_answers_of_a_metric_are_refused(returned):
         metric_values(returned)
 
 
+def test_of_several_values_those_that_are_no_numbers_are_left_out():
+    refused = []
+    assert metric_values({"x": "0.9", "y": 0.5}, refused=refused) == {"y": 0.5}
+    assert refused == ["the value of x must be a real number, not str"]
+    with pytest.raises(TypeError, match="must be a real number"):
+        metric_values({"x": "0.9"}, refused=[])
+
+
 @pytest.mark.parametrize("name", ["", "n" * (LONGEST_NAME + 1), "\ud800", "\x1b[2J", "a\nb"])
 def test_names_that_no_file_or_terminal_can_hold_are_refused(name):
     with pytest.raises(ValueError, match="printable"):

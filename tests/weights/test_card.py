@@ -50,6 +50,29 @@ def test_the_card_agrees_with_the_store(run_dir, host):
     assert str(run_dir) not in text
 
 
+def test_the_card_states_metrics_of_plugins_and_what_the_images_are(run_dir, host, monkeypatch):
+    result = good_result(run_dir)
+    recipe = dataclasses.replace(
+        result.cell.recipe, params={"file": "/home/me/sky.h5"}, content={"file": "content:0123456789"}, simulator=None
+    )
+    result = replace(
+        result, cell=dataclasses.replace(result.cell, recipe=recipe),
+        test=replace(result.test, extra={"sky/rates": {"pauc": 0.25}}),
+    )  # fmt: skip
+    plain = DatasetSpec(
+        id="sky/rings", target="sky:rings", classes=("a", "b"), params={"file": None}, required=("file",)
+    )
+    lenses = dataclasses.replace(plain, tags=("lens",))
+    monkeypatch.setattr(card, "good_result", lambda _: result)
+    for data, words in ((plain, False), (lenses, True)):
+        monkeypatch.setattr(card, "_spec", lambda host, kind, name, data=data: data if kind is DatasetSpec else None)
+        text = make_card(host, run_dir)
+        assert "| sky/rates pauc | 0.2500 |" in text
+        assert ("sky/rates", 0.25) in [(e.metric_type, e.metric_value) for e in ModelCard(text).data.eval_results]
+        assert "| file | sky.h5 (01234567) | none: it is required |" in text
+        assert ("strong-lens images" in text, "dark-matter" in text) == (words, words)
+
+
 def hub_scores(text, folder):
     """Return kind and value of each score of the test split that the hub's own reader finds in a card."""
     path = folder / "README.md"

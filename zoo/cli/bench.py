@@ -189,7 +189,7 @@ def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, r
     from zoo.report.narrow import notes_for, to_rich
     from zoo.report.plots import draw_all
     from zoo.report.tables import make_tables
-    from zoo.results.store import plain_result
+    from zoo.results.store import LOG, plain_result
     from zoo.tasks.find import tasks_by_name
 
     stale = name_stale_metrics(host, found)
@@ -209,5 +209,7 @@ def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, r
     for result in found:
         if result.status != "ok":
             echo(f"\n{result.cell.model} {result.status}: {result.error}", err=True)
+            if (log := result.run_dir / LOG).is_file():
+                echo(f"Its log, with the traceback of an error of a plugin: {log}", err=True)
     for path in draw_all(found, store / "figures", again=ran, tasks=tasks_by_name(host)):
         echo(f"picture: {path}", err=True)

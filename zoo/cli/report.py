@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,10 +144,13 @@ def name_stale_metrics(host: Host, results: Sequence[RunResult]) -> dict[str, li
         for result in results
         if result.status == "ok" and (names := stale_metrics(host, result.metric_code))
     }
-    for run_id, names in found.items():
+    stores = {result.run_dir.parents[2]: None for result in results if result.run_id in found}
+    for store in stores:
+        mine = [found[one.run_id] for one in results if one.run_id in found and one.run_dir.parents[2] == store]
+        metrics = ", ".join(sorted({name for names in mine for name in names}))
         echo(
-            f"note: run {run_id}: other code than that of the installed plugin computed {', '.join(names)}; "
-            f"zoo rescore {run_id} computes it again",
+            f"note: other code than that of the installed plugins computed {metrics} of {counted(len(mine), 'run')}; "
+            f"to compute them again: zoo rescore {shlex.quote(str(store))}",
             err=True,
         )
     return found

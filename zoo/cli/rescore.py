@@ -34,7 +34,7 @@ def rescore(ctx: click.Context, target: str, metrics: tuple[str, ...], as_json: 
     id in ./results; STORE is a folder of runs. Exit code 1: a run could not be scored; it stays as it was.
     """
     from zoo.results.find import find_run
-    from zoo.results.store import CELL, scan
+    from zoo.results.store import CELL, read_result, scan
     from zoo.run.rescore import rescore as rescore_run
 
     host = host_of(ctx)
@@ -46,15 +46,20 @@ def rescore(ctx: click.Context, target: str, metrics: tuple[str, ...], as_json: 
         if not run_dirs:
             raise UsageError(f"No runs that ended well were found in {folder}.", hint="See: zoo report --store DIR")
     else:
-        run_dirs = [find_run(target, store=Path("results"))]
-    rows, problems = [], []
+        try:
+            run_dirs = [find_run(target, store=Path("results"))]
+        except UsageError as error:
+            raise UsageError(str(error.args[0]), hint="Or give a store, which is a folder of runs.") from error
+    rows, problems, changed = [], [], 0
     for run_dir in run_dirs:
         try:
+            before = read_result(run_dir)
             with contextlib.redirect_stdout(sys.stderr):  # metrics may print
                 result = rescore_run(host, run_dir, only=[spec.id for spec in chosen])
         except ZooError as error:
             problems.append(f"{run_dir}: {error}")
             continue
+        changed += before is None or before.status != "ok" or before.test.extra != result.test.extra
         rows.append({"run_dir": str(run_dir), "run_id": result.run_id, "extra": plain(result.test.extra)})
         if not as_json:
             values = (
@@ -65,6 +70,9 @@ def rescore(ctx: click.Context, target: str, metrics: tuple[str, ...], as_json: 
         print_json(rows)
     for problem in problems:
         echo(f"left as it was: {problem}", err=True)
-    echo(f"{counted(len(rows), 'run')} rescored, {len(problems)} left as they were", err=True)
+    echo(
+        f"{counted(len(rows), 'run')} rescored ({changed} with new values), {len(problems)} left as they were",
+        err=True,
+    )
     if problems:
         ctx.exit(1)

@@ -134,7 +134,7 @@ def describe(progress: Progress | None) -> str:
     if progress is None:
         return "starting"
     phase, done, total, rate = progress.phase, progress.done, progress.total, progress.rate
-    left = f", {duration((total - done) / rate)} left" if rate and progress.seconds > 0.5 else ""
+    left = f", {duration((total - done) / rate)} left" if rate and progress.seconds > 0.5 and done < total else ""
     if phase == "train":
         text = f"epoch {progress.epoch}/{progress.epochs}"
         if progress.images is not None:
@@ -147,6 +147,8 @@ def describe(progress: Progress | None) -> str:
             text += f", streamed at {progress.streamed_per_second:,.0f} images/s"
         if progress.waited_share:
             text += f", waited for {progress.waited_share:.0%} of the time"
+        if done == total:
+            text += ", validating"
         return text + left + (f"; {progress.note}" if progress.note else "")
     if total > 1:  # a number of images, or of the steps of a network that fits itself
         unit = " images" if phase.startswith("simulate") else ""

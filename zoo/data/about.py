@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zoo.budgets import BUDGETS
+from zoo.data.content import PREFIX
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,18 +20,38 @@ UNDECLARED = 4
 """Stored parameters that are shown of a data set that declares none."""
 
 
-def shown_params(dataset: DatasetSpec | None, params: Mapping[str, Any]) -> list[str]:
+def shown_params(
+    dataset: DatasetSpec | None, params: Mapping[str, Any], content: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
     """Return "name value" of the parameters that a reader of a score must know.
 
     Args:
-        dataset: Spec of the data set; None where its plugin is not installed.
+        dataset: Spec of the data set; None where its plugin is not installed: all parameters are shown then.
         params: Parameters of the images.
+        content: Digests of files, as `Recipe.content`.
     """
     if dataset is None:
-        return []
-    if dataset.shown:
-        return [f"{name} {params[name]}" for name in dataset.shown if params.get(name)]
-    return [f"{name} {value}" for name, value in params.items() if value != dataset.params.get(name)]
+        names = list(params)
+    elif dataset.shown:
+        names = [name for name in dataset.shown if params.get(name)]
+    else:
+        names = [name for name, value in params.items() if value != dataset.params.get(name)]
+    return [f"{name} {portable(params[name], content.get(name, ''))}" for name in names]
+
+
+def portable(value: Any, digest: str) -> Any:
+    """Return a parameter for readers: of a file or folder, its name and digest in place of a path of this machine."""
+    return f"{Path(value).name} ({digest.removeprefix(PREFIX)[:8]})" if digest else value
+
+
+def shows_lenses(dataset: DatasetSpec | None, *, simulated: bool) -> bool:
+    """Return whether images are of strong lenses: simulated, or of a data set with the tag "lens".
+
+    Args:
+        dataset: Spec of the data set; None where its plugin is not installed.
+        simulated: Whether a simulator made the images.
+    """
+    return simulated or (dataset is not None and "lens" in dataset.tags)
 
 
 def changed_note(dataset: DatasetSpec | None, params: Mapping[str, Any]) -> str:
@@ -42,7 +65,7 @@ def changed_note(dataset: DatasetSpec | None, params: Mapping[str, Any]) -> str:
         return ""
     changed = []
     for name in dataset.shown or dataset.params:
-        if name in params and params[name] != dataset.params[name]:
+        if name in params and params[name] != dataset.params[name] and name not in dataset.required:
             meaning = dataset.meanings.get(name)
             changed.append(f"{name} {params[name]}, not {dataset.params[name]}" + (f" ({meaning})" if meaning else ""))
     return "; ".join(changed)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
-from zoo.errors import TrainingError, UsageError, ZooError, nearest
+from zoo.errors import TrainingError, UsageError, ZooError, described, nearest
 from zoo.isolation import contained
 from zoo.specs import ModelSpec
 
@@ -54,7 +54,7 @@ def build_network(
     except ZooError:
         raise
     except Exception as error:
-        raise TrainingError(f"{spec.id} cannot be built: {type(error).__name__}: {error}") from error
+        raise TrainingError(f"{spec.id} cannot be built: {described(error)}") from error
     if not isinstance(network, nn.Module):
         raise TrainingError(f"{spec.id}: {spec.target} returned a {type(network).__name__}, not a torch.nn.Module.")
     check_declared(network, spec)
@@ -83,8 +83,7 @@ def _complete(network: nn.Module, spec: ModelSpec, *, image_shape: tuple[int, in
             network.eval()(torch.zeros(1, *image_shape))
     except Exception as error:
         raise TrainingError(
-            f"{spec.id} has lazy layers, and refuses images [1, {', '.join(map(str, image_shape))}]: "
-            f"{type(error).__name__}: {error}"
+            f"{spec.id} has lazy layers, and refuses images [1, {', '.join(map(str, image_shape))}]: {described(error)}"
         ) from error
     network.train(training)
     if names := lazy():

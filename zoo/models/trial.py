@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from zoo import registry
 from zoo.devices import Precision
-from zoo.errors import TrainingError, ZooError
+from zoo.errors import TrainingError, ZooError, described
 from zoo.models.classifier import Classifier, build_classifier, with_columns
 from zoo.models.copies import copy_of, tensors_for_file
 from zoo.models.cost import NetworkCost, count_cost
@@ -250,7 +250,7 @@ def _step(name: str, failure: str, *, hint: str = "") -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:
-        cause = error.args[0] if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+        cause = error.args[0] if isinstance(error, ZooError) else described(error)
         raise TrainingError(f"{name} {failure}: {cause}", hint=hint or _KIT) from error
 
 

@@ -18,6 +18,7 @@ from zoo.plan.match import match_widths
 from zoo.plan.overrides import (
     PHASES,
     by_model,
+    check_kinds,
     check_names,
     check_own_fits,
     check_plain,
@@ -157,6 +158,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                 )
             mine = {**settings, **own_settings[model.id]}
             hparams = {name: hparam(mine, name, default) for name, default in model.defaults.items()}
+            check_kinds(model, hparams)
             named = is_named(model, request)
             if model.truths and scenes is None and not named:
                 note(

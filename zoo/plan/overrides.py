@@ -90,6 +90,37 @@ def hparam(settings: Mapping[str, Any], name: str, default: Any) -> Any:
     return settings.get(f"model.{name}", bare)
 
 
+_KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (
+    ("true or false", (bool,)),
+    ("a number", (int, float)),
+    ("a list", (list, tuple)),
+    ("a mapping", (Mapping,)),
+)
+"""Kinds of values; bool stands first, since it is a kind of int."""
+
+
+def check_kinds(model: ModelSpec, hparams: Mapping[str, Any]) -> None:
+    """Refuse hyper-parameters of another kind than their defaults.
+
+    A text as default, such as "auto", may stand for other values, and None may switch a part off: both say nothing of
+    the kind. A whole number is a number.
+
+    Raises:
+        UsageError: One of these.
+    """
+    for name, value in hparams.items():
+        wanted = _kind(model.defaults[name])
+        if wanted and value is not None and _kind(value) != wanted:
+            raise UsageError(
+                f"{model.id}: {name}={value!r} must be {wanted}, as its default {model.defaults[name]!r} is.",
+                hint=f"See: zoo show {model.id}",
+            )
+
+
+def _kind(value: Any) -> str:
+    return next((words for words, types in _KINDS if isinstance(value, types)), "")
+
+
 def data_params(dataset: DatasetSpec, budget: Budget | None, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a data set's parameters: its defaults, then what it sets for the budget, then the user's."""
     given = {name.removeprefix("data."): value for name, value in settings.items() if name.startswith("data.")}

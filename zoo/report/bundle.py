@@ -176,7 +176,7 @@ def _environments(results: Sequence[RunResult]) -> list[dict[str, Any]]:
     return list(kinds.values())
 
 
-_README = """# Results of strong-lens benchmarks
+_README = """# Results of benchmarks
 
 {runs}, bundled by lens-zoo {version}. Every run that has scores was verified: its files are those that its result
 states, and the scores are those of its stored predictions.

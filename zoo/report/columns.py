@@ -291,7 +291,7 @@ def _metric_notes(results: Sequence[Finished]) -> list[str]:
         notes[0] += f"; {len(keys) - MOST_METRICS} more values: --csv"
     lacking = [run for run in results if any(value not in run.test.extra.get(name, {}) for name, value in keys)]
     if lacking:
-        notes.append(f"some runs have no value of these metrics; compute them: zoo rescore {lacking[0].run_id}")
+        notes.append("some runs have no value of these metrics; compute them: zoo rescore STORE")
     return notes
 
 

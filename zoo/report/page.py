@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from zoo.data.about import budget_note, shown_params, version_note
+from zoo.data.about import budget_note, portable, shown_params, shows_lenses, version_note
 from zoo.errors import DataError, MissingError, ZooError
 from zoo.paths import make_dir, write_text
 from zoo.plurals import counted
@@ -46,7 +46,7 @@ from zoo.tasks.find import CORE, Tasks
 from zoo.version import __version__
 
 _TEMPLATES = Path(__file__).with_name("templates")
-_TITLE = "Which dark matter? Networks on strong lenses, compared"
+_TITLE, _OF_LENSES = "Networks, compared", "Which dark matter? Networks on strong lenses, compared"
 
 
 def write_page(
@@ -54,7 +54,7 @@ def write_page(
     rest: Sequence[Unreadable],
     path: Path,
     *,
-    title: str = _TITLE,
+    title: str = "",
     datasets: Mapping[str, DatasetSpec] = MappingProxyType({}),
     twins: Mapping[str, Sequence[str]] = MappingProxyType({}),
     tasks: Tasks = CORE,
@@ -65,7 +65,7 @@ def write_page(
         problems: Problems that the page shows.
         rest: Folders of the store without a result that can be shown; the page names them.
         path: Path of the HTML file.
-        title: Heading of the page.
+        title: Heading of the page; "" for one that fits the data sets.
         datasets: Id -> spec of the data sets that are installed; see `zoo.registry.datasets_by_id`.
         twins: Id -> plain twins of a model; see `zoo.registry.twins_by_id`.
         tasks: Tasks that are installed; see `zoo.tasks.find.tasks_by_name`.
@@ -95,8 +95,10 @@ def _page(
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     problems = sorted(problems, key=lambda problem: not problem.variants)  # what was tested comes first
     tested = [variant for problem in problems for variant in problem.variants]
+    recipes = [problem.results[0].cell.recipe for problem in problems]
+    lenses = all(shows_lenses(datasets.get(one.dataset), simulated=one.simulator is not None) for one in recipes)
     return engine.get_template("page.html").render(
-        title=title,
+        title=title or (_OF_LENSES if lenses else _TITLE),
         version=__version__,
         style=style,
         script=script,
@@ -124,7 +126,7 @@ def _names(problems: Sequence[Problem]) -> list[str]:
         labels = map(_labels, same)
         distinct = [label for label, *others in zip(_labels(cell), *labels, strict=True) if len(set(others)) > 1]
         distinct += [
-            f"{name} {value}"
+            f"{name} {portable(value, cell.recipe.content.get(name, ''))}"
             for name, value in cell.recipe.params.items()
             if any(other.recipe.params.get(name) != value for other in same)
             and len({other.budget for other in same}) == 1
@@ -164,7 +166,7 @@ def _section(
         f"{sizes['train']:,} training, {sizes['val']:,} validation, {counted(sizes['test'], 'test image')}",
         f"rule {cell.rule}",
         " and ".join(precisions(problem.results)),
-        *shown_params(dataset, recipe.params),
+        *shown_params(dataset, recipe.params, recipe.content),
     ]  # fmt: skip
     return {
         "name": name,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from zoo.data.about import budget_note, shown_params, version_note
+from zoo.data.about import budget_note, portable, shown_params, version_note
 from zoo.data.channels import describe_channels
 from zoo.escaping import csv_line, markdown_cell
 from zoo.plan.settings import LATER
@@ -86,7 +86,7 @@ def _table(
     bad = [result for result in results if result.status != "ok"]
     several = precisions(results)
     sizes = split_sizes((good or results)[0])
-    shown = shown_params(dataset, cell.recipe.params)
+    shown = shown_params(dataset, cell.recipe.params, cell.recipe.content)
     # The areas of two classes are one number.
     areas = score_columns(good)
     task = f" · task {cell.task}" if cell.task else ""
@@ -102,12 +102,13 @@ def _table(
         "model", "seed", *(["precision"] if len(several) > 1 else []), *(column.heading for column in before), "95 %",
         *(column.heading for column in after), "run",
     ]  # fmt: skip
+    names = _row_names(results)
     standing = find_standing(group_variants(good), dataset=dataset, comparisons=comparisons)
     rows = [
-        _row(result, before, after, label=standing.label(result), precision=len(several) > 1)
+        _row(result, before, after, name=names[result.run_id] + standing.label(result), precision=len(several) > 1)
         for result in sorted(good, key=lambda result: -result.test.headline.rank)
     ]
-    rows += [_failed_row(result, columns, score=areas[-1].heading) for result in bad]
+    rows += [_failed_row(result, columns, name=names[result.run_id], score=areas[-1].heading) for result in bad]
     notes = list(filter(None, [budget_note(cell.budget, dataset, cell.recipe.params)]))
     if old := version_note(dataset, cell.recipe.dataset_version):
         notes.append(f"Images {old}")
@@ -115,7 +116,7 @@ def _table(
     notes += filter(None, [search_note(good), missing_twins(results, twins), *map(accumulation_note, good)])
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
     notes += column_notes(good)
-    notes += [f"{_name(result)}, seed {result.cell.seed}: {result.cause}" for result in bad]
+    notes += [f"{names[result.run_id]}, seed {result.cell.seed}: {result.cause}" for result in bad]
     others = [column.heading for column in areas[:-1] if not column.heading.startswith("AUC ")]
     return ResultTable(title=title, columns=columns, rows=rows, notes=notes, other_scores=others)
 
@@ -131,6 +132,20 @@ def _name(result: RunResult) -> str:
     how += [f"channels {channels}"] if (channels := describe_channels(cell.recipe.channels)) else []
     how += [f"auxiliary {names}"] if (names := cell.training.get("auxiliary")) else []
     return f"{cell.model} ({', '.join(how)})" if how else cell.model
+
+
+def _row_names(results: Sequence[RunResult]) -> dict[str, str]:
+    """Return run id -> name of a row, with the code and the hyper-parameters that runs of its model differ in."""
+    names = {}
+    for result in results:
+        cells = [other.cell for other in results if other.cell.model == result.cell.model]
+        own = [f"{name} {portable(value, result.cell.content.get(name, ''))}"
+               for name, value in result.cell.hparams.items()
+               if any(cell.hparams.get(name, value) != value for cell in cells)]  # fmt: skip
+        own += [f"{name} {version}" for name, version in result.cell.versions.items()
+                if any(cell.versions.get(name, version) != version for cell in cells)]  # fmt: skip
+        names[result.run_id] = f"{_name(result)} ({', '.join(own)})" if own else _name(result)
+    return names
 
 
 def result_notes(results: Sequence[Finished]) -> list[str]:
@@ -167,11 +182,11 @@ def accumulation_note(result: Finished) -> str:
 
 
 def _row(
-    result: Finished, before: Sequence[Column], after: Sequence[Column], *, label: str, precision: bool
+    result: Finished, before: Sequence[Column], after: Sequence[Column], *, name: str, precision: bool
 ) -> list[str]:
     low, high = result.test.headline.interval
     return [
-        _name(result) + label,
+        name,
         str(result.cell.seed),
         *([precision_of(result)] if precision else []),
         *(column.cell(result) for column in before),
@@ -181,11 +196,11 @@ def _row(
     ]
 
 
-def _failed_row(result: RunResult, columns: Sequence[str], *, score: str) -> list[str]:
+def _failed_row(result: RunResult, columns: Sequence[str], *, name: str, score: str) -> list[str]:
     """Return the row of a cell without scores: its status stands in the column that every terminal shows."""
-    shown = {"model": _name(result), "seed": str(result.cell.seed), score: result.status, "run": result.run_id[:8]}
+    shown = {"model": name, "seed": str(result.cell.seed), score: result.status, "run": result.run_id[:8]}
     shown["precision"] = precision_of(result)
-    return [shown.get(name, "") for name in columns]
+    return [shown.get(column, "") for column in columns]
 
 
 def _streamed(stream: StreamSummary) -> str:

@@ -18,9 +18,9 @@ from zoo.data.loader import Batches
 from zoo.data.open import Dataset
 from zoo.data.split import Split
 from zoo.environment import describe, peak_memory_bytes
-from zoo.errors import Interrupted, ZooError
+from zoo.errors import Interrupted, ZooError, described
 from zoo.escaping import visible
-from zoo.isolation import contained
+from zoo.isolation import causes_of, contained, place_in
 from zoo.models.about import About, Init
 from zoo.models.copies import copy_of
 from zoo.models.load import golden_predictions
@@ -107,7 +107,7 @@ def run_cell(
             # Plugins have a say in it: what could not be read again is a failure with a cause.
             result = store.result_from(store.plain_result(finished), run_dir=run_dir)
         except Exception as error:
-            text = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+            text, foreign = _in_words(host, error)
             if lost_another(team, error):
                 logger.error("%s on %s: %s", cell.model, cell.data, text)
                 raise Interrupted("the end of another process") from error
@@ -123,7 +123,7 @@ def run_cell(
                 environment=describe(),
                 plugins=registry.loaded_plugins(host),
             )
-            logger.error("%s on %s failed: %s", cell.model, cell.data, text, exc_info=not isinstance(error, ZooError))
+            logger.error("%s on %s failed: %s", cell.model, cell.data, text, exc_info=foreign)
         store.write_result(result)
         if result.status == "ok":
             # Not before: a run that is killed, or finds the disk full, in its last moment need not train again.
@@ -132,6 +132,17 @@ def run_cell(
         content = store.plain_result(result)
         host.emit("zoo_run_finished", cell=content["cell"], run_dir=run_dir, result=content)
         return result
+
+
+def _in_words(host: Host, error: Exception) -> tuple[str, bool]:
+    """Return an error in words with its place in the code of a plugin, and whether its first cause is not zoo's."""
+    text = str(error) if isinstance(error, ZooError) else described(error)
+    if isinstance(causes_of(error)[-1], ZooError):
+        return text, False
+    modules = [record.module or Path(record.distribution).stem for record in host.records.values()]
+    place = place_in(error, {module.partition(".")[0] for module in modules})
+    first, *rest = text.split("\n")
+    return "\n".join([f"{first} ({place})" if place else first, *rest]), True
 
 
 def _run(
@@ -175,6 +186,7 @@ def _run(
         host.emit("zoo_epoch_ended", cell=cell.to_json(), run_dir=run_dir, epoch=entry.epoch, metrics=plain(entry))
 
     fitted = fit(prepared, cell, run_dir, epoch_ended=epoch_ended)
+    prepared.progress.report("validate", 0, 1)
     history, stream = fitted.history, prepared.stream
     with written_whole(run_dir / store.HISTORY) as temporary:
         lines = (json_text(plain(entry), what=store.HISTORY) + "\n" for entry in history)

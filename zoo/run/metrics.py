@@ -54,7 +54,12 @@ def plugin_metrics(
         if not takes(spec, task) or (only is not None and spec.id not in only):
             continue
         try:
-            extra[spec.id] = _values(spec, registry.load_target(spec), task.for_metrics(logits.numpy()), labels.numpy())
+            refused: list[str] = []
+            extra[spec.id] = _values(
+                spec, registry.load_target(spec), task.for_metrics(logits.numpy()), labels.numpy(), refused=refused
+            )
+            for problem in refused:
+                logger.warning("metric %s: %s; it is left out", spec.id, problem)
         except Exception:
             logger.warning("metric %s failed", spec.id, exc_info=True)
             continue
@@ -72,12 +77,18 @@ def takes(spec: Spec, task: Task) -> bool:
 
 
 def _values(
-    spec: Spec, metric: Callable[..., Any], probabilities: NDArray[np.float64], labels: NDArray[np.int64]
+    spec: Spec,
+    metric: Callable[..., Any],
+    probabilities: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    *,
+    refused: list[str] | None = None,
 ) -> dict[str, float]:
-    """Return what a metric gives for some images; it raises what it raises."""
+    """Return what a metric gives for some images, and add to `refused` what is left out; it raises what it raises."""
     with plugin_code(spec.id, f"the metric {spec.name}", may_take_long=True):
         # Arrays of its own: a metric that sorts them in place changes no other's.
-        return metric_values(metric(probabilities.copy(), labels.copy()))
+        returned = metric(probabilities.copy(), labels.copy())
+        return metric_values(returned, refused=[] if refused is None else refused)
 
 
 def with_metrics(
@@ -155,8 +166,13 @@ def resampled(
     return {name: np.array(values) for name, values in drawn.items() if np.isfinite(values).all()}
 
 
-def metric_values(returned: Any) -> dict[str, float]:
+def metric_values(returned: Any, *, refused: list[str] | None = None) -> dict[str, float]:
     """Return what a metric returned as name -> value.
+
+    Args:
+        returned: What the metric returned.
+        refused: List that gets a sentence on each value that is not a real number, if there is one that is; None
+            refuses all together.
 
     Raises:
         TypeError: It is not a mapping from texts to real numbers.
@@ -173,7 +189,14 @@ def metric_values(returned: Any) -> dict[str, float]:
         name = str.__str__(key)
         if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
             raise ValueError(f"the name {name[:LONGEST_NAME]!r} must have 1 to {LONGEST_NAME} printable characters")
-        values[name] = _number(name, value)
+        try:
+            values[name] = _number(name, value)
+        except TypeError as error:
+            if refused is None:
+                raise
+            refused.append(str(error))
+    if refused and not values:
+        raise TypeError("; ".join(refused))
     return values
 
 

@@ -43,12 +43,12 @@ def rescore(host: Host, run_dir: Path, *, only: Collection[str]) -> Finished:
         task = task_of_result(stored, tasks=tasks_by_name(host))
         only = [spec.id for spec in host.specs_of(MetricSpec) if spec.id in only and takes(spec, task)]
         if not only:
-            raise DataError(f"{run_dir}: none of the metrics takes predictions of the task {task.name}.")
+            raise DataError(f"none of the metrics takes predictions of the task {task.name}.")
         others = {name: values for name, values in stored.test.extra.items() if name not in only}
         bare = replace(stored, test=replace(stored.test, extra=others))
         result = with_metrics(host, bare, logits, labels, task=task, only=only)
         if failed := [name for name in only if name not in result.test.extra]:
-            raise DataError(f"{run_dir}: {', '.join(failed)} failed; the log above holds the cause.")
+            raise DataError(f"{', '.join(failed)} failed; the log above holds the cause.")
         store.write_result(result)
         for path in run_dir.iterdir():
             if is_metric_file(path.name) and path.name not in result.files:

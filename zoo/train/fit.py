@@ -42,7 +42,7 @@ from zoo.train.answers import check_trainable, forget_auxiliary, in_units, learn
 from zoo.train.loop import EpochReport, make_fabric, train, waited_share
 from zoo.train.own_fit import OwnFit, fit_prepared
 from zoo.train.parts import CORE_PARTS, TrainingParts, open_parts
-from zoo.train.phases import images_of, open_phases, open_stream, training_batches
+from zoo.train.phases import faults_of, images_of, open_phases, open_stream, training_batches
 from zoo.train.team import ALONE, Team
 from zoo.weights.start import start_from
 
@@ -183,13 +183,16 @@ def prepare(
     fabric = make_fabric(device, cell.precision, team)
     device = fabric.device if team.size > 1 else device
     check_unchanged(host, cell, images=images)
-    task = task_of_cell(host, registry.find(host, DatasetSpec, cell.data), cell.task)
-    with reading_reported(lambda done, total: progress.report("read images", done, total)):
+    dataset = registry.find(host, DatasetSpec, cell.data)
+    task = task_of_cell(host, dataset, cell.task)
+    reading = reading_reported(lambda done, total: progress.report("read images", done, total))
+    with faults_of(dataset, cell), reading:
         data = Dataset(
             host, cell.recipe, cell.sizes, folder=images, question=taught(task, settings), train_seed=cell.train_seed,
             new_noise=settings.new_noise, progress=simulating,
         )  # fmt: skip
-    phases = open_phases(host, cell, data, folder=images, progress=simulating)
+    with faults_of(dataset, cell):
+        phases = open_phases(host, cell, data, folder=images, progress=simulating)
     # The network first: hyper-parameters that cannot be built should not cost a simulation.
     torch.manual_seed(cell.seed)
     classifier = build_classifier(
@@ -199,15 +202,16 @@ def prepare(
     parts = CORE_PARTS if cell.fits_itself else open_parts(host, settings, classifier.network, model=cell.model)
     stream = open_stream(phases, cell, device=device) if settings.stream else None
     # Before anything is rendered, and before the test split is opened: a training that cannot be scored is wasted.
-    for phase in [] if settings.stream else phases:
-        phase.check("train")
-    for name in ("val", "test"):
-        data.check(name)
-    # Of a stream, the first images stand for all where all would be looked at. The images of all phases are complete
-    # before the first one begins.
-    train_splits = [phase.split("train") for phase in phases] if stream is None else [stream.first()]
-    train_split = train_splits[-1]
-    val_split = data.split("val")
+    with faults_of(dataset, cell):
+        for phase in [] if settings.stream else phases:
+            phase.check("train")
+        for name in ("val", "test"):
+            data.check(name)
+        # Of a stream, the first images stand for all where all would be looked at. The images of all phases are
+        # complete before the first one begins.
+        train_splits = [phase.split("train") for phase in phases] if stream is None else [stream.first()]
+        train_split = train_splits[-1]
+        val_split = data.split("val")
     simulated.seconds += time.perf_counter() - clock
     if team.size > 1:
         fabric.barrier()  # the others read what has been made

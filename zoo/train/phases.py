@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,9 @@ from zoo.data.part import BatchPart
 from zoo.data.phases import Phase, describe_params, last_epochs, phase_number, phase_recipe
 from zoo.data.split import Split
 from zoo.data.stream import Stream
+from zoo.errors import DataError, MissingError, ZooError, described
 from zoo.results.cell import Cell
+from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -106,6 +109,27 @@ def open_phases(
         )
         for phase in cell.phases
     ] or [data]
+
+
+@contextlib.contextmanager
+def faults_of(dataset: DatasetSpec, cell: Cell) -> Iterator[None]:
+    """Name the data set and its files in every error of a block that opens images: it is not the network's.
+
+    Raises:
+        DataError: The block raised an error other than exhausted memory, or one that names the data set already.
+    """
+    try:
+        yield
+    except (MissingError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        text = str(error.args[0]) if isinstance(error, ZooError) else described(error)
+        if isinstance(error, ZooError) and dataset.id in text:
+            raise
+        params = cell.recipe.params
+        files = ", ".join(f"{name}={params[name]}" for name in dataset.paths if params.get(name))
+        what = f"{dataset.id} ({files})" if files else dataset.id
+        raise DataError(f"{what}: {text}", hint=error.hint if isinstance(error, ZooError) else "") from error
 
 
 def open_stream(phases: Sequence[Dataset], cell: Cell, *, device: torch.device) -> Stream:

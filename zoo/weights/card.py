@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
-from zoo.data.about import budget_note, version_note
+from zoo.data.about import budget_note, portable, shows_lenses, version_note
 from zoo.errors import MissingError, UsageError
 from zoo.escaping import markdown_cell, one_line, visible
 from zoo.models.about import About
@@ -52,15 +52,17 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
     sizes = split_sizes(result)
     hardware = result.environment.gpu if result.device.startswith("cuda") else result.environment.processor
     note = budget_note(cell.budget, data, recipe.params) if cell.budget != "paper" else ""
+    lenses = shows_lenses(data, simulated=recipe.simulator is not None)
     settings = {key: value for key, value in cell.training.items() if key not in _CHANGED_ONLY or value}
     return _template().render(
-        front_matter=_front_matter(result, header, licence),
+        front_matter=_front_matter(result, header, licence, lenses=lenses),
         result=result,
         cell=cell,
         recipe=recipe,
         test=result.test,
         confusion=result.test.confusion if isinstance(result.test, Scores) else (),
         purpose=_purpose(about),
+        lenses=lenses,
         headline=result.test.headline.label[:1].upper() + result.test.headline.label[1:],
         selected="" if result.val is None else result.val.in_words().removeprefix("validation "),
         cost=result.cost,
@@ -76,7 +78,8 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
         plateau=describe_plateau(cell, data, epochs=result.not_begun) if result.not_begun else "",
         train_images=sizes["train"] if result.stream is None else result.stream.images,
         settings=", ".join(f"{key} {value}" for key, value in settings.items()),
-        hparams=", ".join(f"{key}={value}" for key, value in cell.hparams.items()) or "none",
+        hparams=", ".join(f"{key}={portable(value, cell.content.get(key, ''))}" for key, value in cell.hparams.items())
+        or "none",
         versions=", ".join(f"{key} {version}" for key, version in cell.versions.items()),
         scores=list(_scores(result)),
         hardware=hardware or result.device,
@@ -133,7 +136,7 @@ def _spec(host: Host, kind: Any, name: str) -> Any:
         return None
 
 
-def _front_matter(result: Finished, header: Header, licence: str) -> str:
+def _front_matter(result: Finished, header: Header, licence: str, *, lenses: bool) -> str:
     """Return the fields that a hub reads, as YAML."""
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -154,7 +157,11 @@ def _front_matter(result: Finished, header: Header, licence: str) -> str:
         license=licence,
         library_name="lens-zoo",
         pipeline_tag=_hub_task(test),
-        tags=["strong-lensing", "dark-matter", about.model.replace("/", "-"), *([about.group] if about.group else [])],
+        tags=[
+            *(["strong-lensing", "dark-matter"] if lenses else []),
+            about.model.replace("/", "-"),
+            *([about.group] if about.group else []),
+        ],
         model_name=f"{about.model} on {recipe.dataset}",
         eval_results=scored,
     )
@@ -179,11 +186,21 @@ def _params(result: Finished, data: DatasetSpec | None) -> Iterator[tuple[str, A
     """Yield name, value and default of each parameter of the images; equal defaults are not repeated."""
     for name, value in sorted(result.cell.recipe.params.items()):
         default = "unknown" if data is None else data.params.get(name, "unknown")
-        yield name, value, "the same" if value == default else default
+        if data is not None and name in data.required:
+            default = "none: it is required"
+        shown = portable(value, result.cell.recipe.content.get(name, ""))
+        yield name, shown, "the same" if value == default else default
 
 
 def _scores(result: Finished) -> Iterator[tuple[str, str, float, Sequence[float] | None]]:
     """Yield kind (as a hub names it), label, value and interval of each score, the headline score first."""
+    yield from _own_scores(result)
+    for metric, values in result.test.extra.items():
+        yield from ((metric, f"{metric} {name}", value, None) for name, value in values.items())
+
+
+def _own_scores(result: Finished) -> Iterator[tuple[str, str, float, Sequence[float] | None]]:
+    """Yield the same of the scores that are not of plugins' metrics."""
     test = result.test
     if isinstance(test, Measures):
         yield from ((name, one.label, one.value, one.interval) for name, one in test.in_order.items())
