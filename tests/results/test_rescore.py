@@ -13,6 +13,7 @@ from zoo.cli import cli
 from zoo.cli.report import name_stale_metrics
 from zoo.errors import DataError, TrainingError
 from zoo.host import load_plugins
+from zoo.registry import find
 from zoo.report.narrow import to_rich
 from zoo.report.problems import find_problems
 from zoo.report.tables import make_tables
@@ -20,8 +21,10 @@ from zoo.results import store
 from zoo.results.files import is_metric_file, read_resampled
 from zoo.results.find import good_result
 from zoo.results.verify import verify_run
+from zoo.run.metrics import resampled
 from zoo.run.rescore import rescore
 from zoo.scores.stats import softmax
+from zoo.specs import MetricSpec
 
 PLUGIN = """
 from zoo import MetricSpec, hookimpl
@@ -35,12 +38,17 @@ def zoo_metrics():
         MetricSpec(id="sharemetric/raises", target="sharemetric:raises"),
         MetricSpec(id="sharemetric/nan", target="sharemetric:nan"),
         MetricSpec(id="sharemetric/moody", target="sharemetric:moody", better={"x": "higher"}),
+        MetricSpec(id="sharemetric/error", target="sharemetric:error", tasks=("regress",), better={"error": "lower"}),
     ]
 
 
 def share(probabilities, labels):
     right = (probabilities.argmax(1) == labels).mean()
     return {"right": right, "wrong": 1 - right, "images": len(labels)}
+
+
+def error(predictions, truths):
+    return {"error": abs(predictions[:, : truths.shape[1]] - truths).mean()}
 
 
 def raises(probabilities, labels):
@@ -125,6 +133,14 @@ def test_a_metric_that_fails_for_drawn_images_has_a_value_and_no_interval(run_di
     assert result.test.extra["sharemetric/moody"] == {"x": 1.0}
     assert read_resampled(result) == {}
     assert "has no intervals" in caplog.text
+
+
+@pytest.mark.parametrize("truths", [1, 2])
+def test_images_are_drawn_from_all_where_labels_are_truths(metrics, truths):
+    labels = np.random.default_rng(0).normal(size=(60, truths))
+    spec = find(metrics, MetricSpec, "error")
+    drawn = resampled(spec, ["error"], np.zeros((60, 2 * truths)), labels)["error"]
+    assert drawn.std() == pytest.approx(abs(labels).mean(1).std() / np.sqrt(60), rel=0.25)
 
 
 def test_an_altered_file_of_draws_is_found(run_dir, metrics):
@@ -218,6 +234,10 @@ def test_the_command_names_what_it_leaves_as_it_was(run_dir, metrics, tmp_path, 
     )
     assert "sharemetric/share right" in done.stdout
     assert "1 run rescored (0 with" in zoo(results, "--metric", "share").stderr
+    assert zoo(results, "--metric", "share,error").exit_code == 0  # not applicable is not a failure
+    refused = zoo(results, "--metric", "error")
+    assert "Nothing was computed" in str(refused.exception)
+    assert "takes predictions of the task classify" in str(refused.exception)
     done = zoo(results)
     assert done.exit_code == 1
     assert done.stderr.count(str(run_dir)) == 1  # the line on what is left as it was

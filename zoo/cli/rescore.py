@@ -35,6 +35,7 @@ def rescore(ctx: click.Context, target: str, metrics: tuple[str, ...], as_json: 
     """
     from zoo.results.find import find_run
     from zoo.results.store import CELL, read_result, scan
+    from zoo.run.rescore import OtherTaskError
     from zoo.run.rescore import rescore as rescore_run
 
     host = host_of(ctx)
@@ -50,12 +51,15 @@ def rescore(ctx: click.Context, target: str, metrics: tuple[str, ...], as_json: 
             run_dirs = [find_run(target, store=Path("results"))]
         except UsageError as error:
             raise UsageError(str(error.args[0]), hint="Or give a store, which is a folder of runs.") from error
-    rows, problems, changed = [], [], 0
+    rows, problems, others, changed = [], [], [], 0
     for run_dir in run_dirs:
         try:
             before = read_result(run_dir)
             with contextlib.redirect_stdout(sys.stderr):  # metrics may print
                 result = rescore_run(host, run_dir, only=[spec.id for spec in chosen])
+        except OtherTaskError as error:
+            others.append(f"{run_dir}: {error}")
+            continue
         except ZooError as error:
             problems.append(f"{run_dir}: {error}")
             continue
@@ -63,15 +67,19 @@ def rescore(ctx: click.Context, target: str, metrics: tuple[str, ...], as_json: 
         rows.append({"run_dir": str(run_dir), "run_id": result.run_id, "extra": plain(result.test.extra)})
         if not as_json:
             values = (
-                f"{spec.id} {name} {value:.6g}" for spec in chosen for name, value in result.test.extra[spec.id].items()
-            )
+                f"{spec.id} {name} {value:.6g}" for spec in chosen if spec.id in result.test.extra
+                for name, value in result.test.extra[spec.id].items()
+            )  # fmt: skip
             echo(f"{result.run_id[:8]}  {result.cell.model}, seed {result.cell.seed}: {'; '.join(values)}")
+    if others and not rows and not problems:
+        raise UsageError(f"Nothing was computed: {others[0]}", hint="See: zoo list-metrics")
     if as_json:
         print_json(rows)
     for problem in problems:
         echo(f"left as it was: {problem}", err=True)
     echo(
-        f"{counted(len(rows), 'run')} rescored ({changed} with new values), {len(problems)} left as they were",
+        f"{counted(len(rows), 'run')} rescored ({changed} with new values), {len(problems)} left as they were"
+        + (f", {len(others)} of other tasks" if others else ""),
         err=True,
     )
     if problems:

@@ -141,13 +141,14 @@ def with_metrics(
 def resampled(
     spec: MetricSpec, names: Sequence[str], probabilities: NDArray[np.float64], labels: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Return value -> [RESAMPLES] values for test images drawn again, with as many of each class.
+    """Return value -> [RESAMPLES] values for test images drawn again, with as many of each class where labels are classes.
 
     The draws depend on the labels only, so that the values of two networks can be subtracted draw by draw. Nothing is
     returned of a metric that takes long, raises, or is not finite for a draw.
     """
     generator = np.random.default_rng(RESAMPLE_SEED)
-    of_class = [np.flatnonzero(labels == k) for k in np.unique(labels)]
+    is_class = labels.ndim == 1 and labels.dtype.kind in "iu"
+    of_class = [np.flatnonzero(labels == k) for k in np.unique(labels)] if is_class else [np.arange(len(labels))]
     drawn: dict[str, list[float]] = {name: [] for name in names}
     metric = registry.load_target(spec)
     started = time.perf_counter()

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from zoo.host import Host
 
 
+class OtherTaskError(DataError):
+    """None of the metrics takes the predictions of the task of a run."""
+
+
 def rescore(host: Host, run_dir: Path, *, only: Collection[str]) -> Finished:
     """Compute metrics for a stored result, write it in one step with a new checksum, and return it.
 
@@ -32,6 +36,7 @@ def rescore(host: Host, run_dir: Path, *, only: Collection[str]) -> Finished:
         only: Ids of the metrics; other values of the result stay.
 
     Raises:
+        OtherTaskError: None of the metrics takes predictions of the run's task.
         DataError: The run failed or is damaged, or a metric raised an error.
         TrainingError: A value is not a finite number.
         BusyError: Another process runs the cell.
@@ -43,7 +48,7 @@ def rescore(host: Host, run_dir: Path, *, only: Collection[str]) -> Finished:
         task = task_of_result(stored, tasks=tasks_by_name(host))
         only = [spec.id for spec in host.specs_of(MetricSpec) if spec.id in only and takes(spec, task)]
         if not only:
-            raise DataError(f"none of the metrics takes predictions of the task {task.name}.")
+            raise OtherTaskError(f"none of the metrics takes predictions of the task {task.name}.")
         others = {name: values for name, values in stored.test.extra.items() if name not in only}
         bare = replace(stored, test=replace(stored.test, extra=others))
         result = with_metrics(host, bare, logits, labels, task=task, only=only)
