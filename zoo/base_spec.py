@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 from zoo.plain_values import FORMS, LONGEST_ID, LONGEST_SUMMARY, plain_value
 
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_]*/[A-Za-z0-9][A-Za-z0-9_.+-]*")
+GROUP_PATTERN = re.compile(r"p4m?|so2|o2|([cd])([1-9]\d{0,2})")
+GROUPS = "p4, p4m, cN and dN (N rotations without and with mirrors, such as c8 and d8), so2, o2"
 TARGET_PATTERN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 

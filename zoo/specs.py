@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from zoo.base_spec import ID_PATTERN
+from zoo.base_spec import GROUP_PATTERN, GROUPS, ID_PATTERN
 from zoo.base_spec import Spec as Spec  # also from here, beside the specs that derive from it
 from zoo.errors import UsageError
 from zoo.part_specs import AugmentationSpec as AugmentationSpec
@@ -39,8 +39,8 @@ class ModelSpec(Spec):
     Args:
         arguments: Fixed keyword arguments of the target, so that one builder serves several specs; no setting changes
             them, and they are not part of a run's id: a change of them needs a new `version`.
-        group: The symmetry that it claims: "p4", "p4m", "c8", "d8", "so2", "o2" or None.
-        equivariance: "exact", "approximate" or None.
+        group: Symmetry group: "p4", "p4m", "cN" and "dN" such as "c8" and "d8", "so2", "o2" or None.
+        equivariance: "exact" or "approximate"; None where it is measured under the group and claims nothing.
         defaults: Hyper-parameters and their values; `--set` may change only these.
         search_space: Search space of `zoo tune`: name -> list of choices, or {"low", "high", "log"}.
         weights: Name -> file of trained weights, relative to the plugin's package; see docs/weights.md.
@@ -99,6 +99,8 @@ class ModelSpec(Spec):
             raise ValueError(f"{self.id}: truths name {unknown[0]!r}, which is not one of its defaults")
         if unknown := [name for name in self.paths if name not in self.defaults]:
             raise ValueError(f"{self.id}: paths name {unknown[0]!r}, which is not one of its defaults")
+        if self.group is not None and not GROUP_PATTERN.fullmatch(self.group):
+            raise ValueError(f"{self.id}: group must be one of {GROUPS}, not {self.group!r}")
         if self.equivariance not in (None, *EQUIVARIANCES):
             allowed = ", ".join(EQUIVARIANCES)
             raise ValueError(f"{self.id}: equivariance must be one of {allowed} or None, not {self.equivariance!r}")

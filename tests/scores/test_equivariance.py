@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from zoo.cli import main
 from zoo.data.rotation import rotate_quarters, rotate_smooth
-from zoo.errors import TrainingError
+from zoo.errors import TrainingError, UsageError
 from zoo.scores.equivariance import (
     blob_images,
     declared_symmetry,
@@ -54,7 +55,6 @@ class Moments(nn.Module):
         ("so2", 4, 8, False),
         ("o2", 8, 8, True),
         (None, 8, 0, False),
-        ("somebody's own", 8, 0, False),
     ],
 )
 def test_what_is_measured_of_a_group(group, exact, angles, mirrors):
@@ -62,6 +62,13 @@ def test_what_is_measured_of_a_group(group, exact, angles, mirrors):
     assert (len(found.exact), len(found.angles_degrees), found.mirrors) == (exact, angles, mirrors)
     assert found.exact[0] == 0
     assert all(angle % 90 for angle in found.angles_degrees)
+
+
+@pytest.mark.parametrize("group", ["banana", "c0", "C8"])
+def test_an_unknown_group_is_refused(group):
+    with pytest.raises(UsageError, match=f"'{group}' is unknown") as refused:
+        symmetries(group)
+    assert "c8 and d8" in refused.value.hint
 
 
 @pytest.mark.parametrize("size", [32, 33])
@@ -253,6 +260,25 @@ def test_layers_name_the_one_that_breaks_the_symmetry():
     assert rounded["0"].rotations < 0.1 < rounded["2"].rotations
 
 
+def test_layers_that_put_out_a_wrapped_tensor_or_hold_only_parts_without_output_are_measured():
+    """As those of e2cnn and escnn do: a GeometricTensor, and a convolution that holds its basis."""
+
+    class Wrapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.basis = nn.Identity()
+
+        def forward(self, images):
+            return SimpleNamespace(tensor=images.square())
+
+    class Head(nn.Module):
+        def forward(self, wrapped):
+            return wrapped.tensor.mean((2, 3))
+
+    network = nn.Sequential(nn.Sequential(Wrapped()), Head())
+    assert [layer.name for layer in measure_layers(network, blob_images(4, 1, 16), "p4")] == ["0.0", "1"]
+
+
 def test_a_network_speaks_for_itself():
     spec = ModelSpec(id="a/b", target="a:b", group="p4", equivariance="exact")
     network = nn.Flatten()
@@ -297,6 +323,7 @@ def test_the_command_prints_a_table_and_takes_another_group(capsys):
         (["p4m", "--image-size", "64;65"], "--image-size '64;65' must be whole numbers"),
         (["p4m", "--set", "widht=3"], "gconv/p4m has no hyper-parameter 'widht'. Did you mean 'widths'?"),
         (["p4m", "--image-size", "3"], "image_size is 3"),
+        (["p4m", "--group", "banana"], "The symmetry group 'banana' is unknown."),
         (["p4m", "-n", "8"], "-n is for weights; p4m is an untrained network."),
         (["p4m", "--images", "x.npy"], "--images is for weights; p4m is an untrained network."),
         (["p4m.modelA", "--image-size", "64"], "--image-size is for an untrained network; p4m.modelA is weights."),

@@ -12,9 +12,11 @@ from zoo.cli import main
 from zoo.errors import UsageError
 from zoo.host import load_plugins
 from zoo.registry import find
-from zoo.specs import DatasetSpec
+from zoo.specs import DatasetSpec, ModelSpec
 from zoo.testing import ConformanceError, MetricChecks, Options, check, require_passed
 from zoo.testing.datasets import DatasetSubject
+from zoo.testing.kit import checks_of
+from zoo.testing.outcome import run_check
 
 TOYS = Path(__file__).parents[1] / "toys"
 METRIC = """
@@ -60,7 +62,7 @@ def test_a_file_is_checked_with_all_that_it_offers(file, capsys):
     assert "only used for soft predictions" in shown.out
     assert "no summary" in shown.out
     assert "2 failed, 1 excused" in shown.out
-    assert "zoo check twovalues" in shown.err
+    assert f"zoo --plugin {file} check twovalues --all" in shown.err
 
 
 def test_json_has_every_outcome(file, capsys, monkeypatch):
@@ -149,7 +151,12 @@ def test_a_parameter_that_is_wrong_or_lacking_is_named(name, param, words):
 
 
 NEEDS_A_FILE = """
-from zoo import DatasetSpec, hookimpl
+from zoo import DatasetSpec, ModelSpec, hookimpl
+
+@hookimpl
+def zoo_models():
+    return [ModelSpec(id="needsfile/net", target="needsfile:net", requires=("nosuchlibrary",),
+                      summary="a network that needs a library")]
 
 @hookimpl
 def zoo_datasets():
@@ -164,11 +171,70 @@ def build(file):
 def test_a_data_set_that_could_not_be_checked_is_named_and_its_parameter_may_have_the_prefix_of_other_commands(
     tmp_path, capsys
 ):
-    (tmp_path / "needsfile.py").write_text(NEEDS_A_FILE)
-    code, shown = run(capsys, tmp_path / "needsfile.py")
-    assert code == 0
-    assert "Not checked: needsfile/set, which needs file (--set data.file=VALUE)." in shown.err
-    code, shown = run(capsys, tmp_path / "needsfile.py", "--set", "data.file=x.h5")
+    path = tmp_path / "needsfile.py"
+    path.write_text(NEEDS_A_FILE)
+    code, shown = run(capsys, path)
+    assert code == 3
+    assert "Not checked: needsfile/set. It needs file. Give it: --set data.file=VALUE" in shown.err
+    assert "Not checked: needsfile/net. " in shown.err
+    file = tmp_path / "x.h5"
+    with pytest.raises(UsageError, match=r"data\.file: .*x\.h5 was not found"):
+        check(load_plugins(files=[path], environment={}), "needsfile/set", options=Options(params={"file": str(file)}))
+    file.write_bytes(b"")
+    code, shown = run(capsys, path, "--set", f"data.file={file}")
     assert code == 1
-    assert "opened x.h5" in shown.out
-    assert "Not checked" not in shown.err
+    assert f"opened {file}" in shown.out
+    assert "Not checked: needsfile/set" not in shown.err
+    assert f"one thing alone: zoo --plugin {path} check needsfile/set --set data.file={file} --all" in shown.err
+
+
+DECLARED = """
+from zoo import ModelSpec, hookimpl
+
+@hookimpl
+def zoo_models():
+    def net(name, group, pool=False):
+        return ModelSpec(id=f"declared/{name}", target="declared:build", summary="a linear network", group=group,
+                         equivariance="approximate", arguments={"pool": pool})
+    return [net("so2", "so2"), net("c5", "c5"), net("none", None), net("round", "c8", pool=True)]
+
+def build(*, in_chans, num_classes, image_size, pool):
+    from torch import nn
+    size = 1 if pool else image_size
+    return nn.Sequential(nn.AdaptiveAvgPool2d(size), nn.Flatten(), nn.Linear(in_chans * size**2, num_classes))
+"""
+
+
+@pytest.fixture(scope="session")
+def declared(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plugin") / "declared.py"
+    path.write_text(DECLARED)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "words"),
+    [
+        ("so2", "failed", "declared approximate under so2, and has a measured error"),
+        ("c5", "failed", "declared approximate under c5, and has a measured error"),  # at angles only
+        ("none", "failed", "It is declared approximate, but no group is."),
+        ("round", "passed", "Declared approximate; measured error"),
+    ],
+)
+def test_an_approximate_symmetry_is_measured(declared, name, state, words):
+    host = load_plugins(files=[declared], environment={})
+    checks, subject = checks_of(host, find(host, ModelSpec, f"declared/{name}"))
+    [one] = [each for each in checks if each.name == "equivariance-before-training"]
+    found = run_check(one, subject, full_id=name, kind="model")
+    assert (found.state, words in found.problem + found.note) == (state, True), found
+
+
+@pytest.mark.slow
+def test_a_measured_symmetry_is_shown_and_trainings_that_are_left_out_are_one_line(declared, capsys, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(declared))
+    code, shown = run(capsys, "declared/round", "--no-trainings")
+    assert code == 0
+    assert shown.out.count("Declared approximate; measured error") == 1
+    assert [line for line in shown.out.splitlines() if "chance" in line] == [
+        "Left out by --no-trainings: training, chance, weights-file, resume, equivariance-after-training"
+    ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -15,9 +17,10 @@ from zoo.errors import UsageError
 from zoo.paths import user_path
 
 if TYPE_CHECKING:
+    from zoo.host import Host
     from zoo.testing.outcome import Outcome, State
 
-_STATES: tuple[State, ...] = ("passed", "failed", "excused", "not applicable")
+_STATES: tuple[State, ...] = ("passed", "failed", "excused", "not applicable", "not checked")
 
 
 @click.command()
@@ -54,7 +57,7 @@ def check(
     """Check that a plugin keeps its contracts.
 
     The checks are those of the conformance kit, of a whole plugin or of one thing that it offers. The exit code is 1
-    if a check fails.
+    if a check fails, and 3 if something that it offers could not be checked.
 
     \b
     zoo check mynets                           everything that a plugin offers
@@ -66,8 +69,7 @@ def check(
 
     from zoo.host import load_plugins
     from zoo.plan.overrides import parse_settings
-    from zoo.specs import DatasetSpec
-    from zoo.testing.kit import Options, outcomes
+    from zoo.testing.kit import NO_TRAININGS, Options, outcomes
 
     given = parse_settings(list(settings))
     params = {name.removeprefix("data.").removeprefix("model."): value for name, value in given.items()}
@@ -87,24 +89,43 @@ def check(
     finally:
         logging.getLogger().setLevel(level)
     failed = [one for one in found if one.state == "failed"]
+    unchecked = [one for one in found if one.state == "not checked"]
+    code = 1 if failed else 3 if unchecked else 0
     if as_json:
         from zoo.schema import plain
 
         print_json([plain(one) for one in found])
-        ctx.exit(1 if failed else 0)
+        ctx.exit(code)
     if os.isatty(2):
         rewrite_line("")
-    _print_table(found if everything else [one for one in found if one.state in ("failed", "excused")])
+    left_out = [one for one in found if one.state == "excused" and one.problem == NO_TRAININGS]
+    notable = [one for one in found if (one.state in ("failed", "excused") or one.note) and one not in left_out]
+    _print_table(found if everything else notable)
     counts = Counter(one.state for one in found)
     echo(", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state]))
-    ids = {one.id for one in found}
-    for spec in host.specs_of(DatasetSpec):
-        lacking = [one for one in getattr(spec, "required", ()) if one not in params]
-        if spec.id in ids and lacking:
-            echo(f"Not checked: {spec.id}, which needs {', '.join(lacking)} (--set data.{lacking[0]}=VALUE).", err=True)
+    if left_out:
+        echo(f"Left out by --no-trainings: {', '.join(dict.fromkeys(one.check for one in left_out))}")
+    for one in unchecked:
+        echo(f"Not checked: {one.id}. {one.problem} {one.hint}", err=True)
     if failed:
-        echo(f"Why, and how to test it: docs/plugins.md; one thing alone: zoo check {failed[0].id} --all", err=True)
-    ctx.exit(1 if failed else 0)
+        again = _command(host, failed[0].id, settings=settings, simulator=simulator, data=data)
+        echo(f"Why, and how to test it: docs/plugins.md; one thing alone: {again}", err=True)
+    ctx.exit(code)
+
+
+def _command(host: Host, name: str, *, settings: Sequence[str], simulator: str, data: str) -> str:
+    """Return the command that checks one plugin or id in the same way."""
+    from zoo.testing.kit import params_of
+
+    record = host.records[name.partition("/")[0]]
+    words = ["zoo", *(["--plugin", record.distribution] if record.version == "file" else []), "check", name]
+    spec = next((specs[name] for specs in host.specs.values() if name in specs), None)
+    for text in settings:
+        param = text.partition("=")[0].strip().removeprefix("data.").removeprefix("model.")
+        if spec is None or param in params_of(spec):
+            words += ["--set", text]
+    words += [*(["--simulator", simulator] if simulator else []), *(["--data", data] if data else []), "--all"]
+    return shlex.join(words)
 
 
 def _print_table(shown: list[Outcome]) -> None:
@@ -113,7 +134,7 @@ def _print_table(shown: list[Outcome]) -> None:
     rows = [("id", "check", "state", "what, where, next")]
     for one in shown:
         place = f" ({one.where})" if one.where else ""
-        rows.append((one.id, one.check, one.state, f"{one.problem or one.holds}{place} {one.hint}".strip()))
+        rows.append((one.id, one.check, one.state, f"{one.problem or one.note or one.holds}{place} {one.hint}".strip()))
     print_aligned(rows)
 
 

@@ -28,6 +28,21 @@ if TYPE_CHECKING:
 TRIAL_SCENES = 256
 
 
+def pinned_params(dataset: DatasetSpec, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the parameters as a recipe records them, and parameter -> digest of the files at its path.
+
+    Raises:
+        UsageError: A required path does not exist.
+        DataError: A file among the parameters cannot be read.
+    """
+    pinned, content = pin_paths(recorded_params(dataset, typed_params(dataset, params)), dataset.paths)
+    for name in dataset.required:
+        if name in dataset.paths and isinstance(pinned[name], str) and name not in content:
+            place = readable_path(pinned[name])
+            raise UsageError(f"data.{name}: {place} was not found.", hint="Give a file or a folder that exists.")
+    return pinned, content
+
+
 def make_recipe(
     host: Host,
     dataset: DatasetSpec,
@@ -54,11 +69,7 @@ def make_recipe(
         MissingError: The plugin of the simulator is absent.
         DataError: A file among the parameters cannot be read.
     """
-    params, content = pin_paths(recorded_params(dataset, typed_params(dataset, params)), dataset.paths)
-    for name in dataset.required:
-        if name in dataset.paths and isinstance(params[name], str) and name not in content:
-            place = readable_path(params[name])
-            raise UsageError(f"data.{name}: {place} was not found.", hint="Give a file or a folder that exists.")
+    params, content = pinned_params(dataset, params)
     if not dataset.simulated:
         if channels:
             raise UsageError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.base_spec import GROUP_PATTERN, GROUPS
 from zoo.data.rotation import rotate, rotate_smooth, transform_d4
 from zoo.devices import in_float32
+from zoo.errors import UsageError
 from zoo.scores.finite import require_finite
 from zoo.scores.schema import Change, Invariance, LayerError, Rotation, Rotations
 from zoo.specs import ModelSpec
@@ -31,7 +32,6 @@ LEAST_SPREAD = 1e-6
 """Spread of the logits over the images, relative to the largest logit, below which it is rounding."""
 _BLUR_PIXELS = 1.5
 Logits = Callable[[Tensor], Tensor]
-_GROUP = re.compile(r"([cd])(\d+)")
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,20 @@ def symmetries(group: str | None) -> Symmetries:
     """Return what there is to measure of a group.
 
     Args:
-        group: "p4", "p4m", "c8", "d8", "so2", "o2", ...; None and unknown names mean all symmetries of the square.
+        group: "p4", "p4m", "c8", "d8", "so2", "o2", ...; None means all symmetries of the square.
+
+    Raises:
+        UsageError: The group is unknown.
     """
+    match = GROUP_PATTERN.fullmatch(group or "p4m")
+    if match is None:
+        raise UsageError(f"The symmetry group '{group}' is unknown.", hint=f"Known are {GROUPS}")
     if group == "p4":
         return Symmetries(exact=(0, 1, 2, 3))
     if group in ("so2", "o2"):
         mirrors = group == "o2"
         return Symmetries(tuple(range(8 if mirrors else 4)), FREE_ANGLES_DEGREES, mirrors)
-    match = _GROUP.fullmatch(group or "")
-    if match is None:
+    if match[1] is None:
         return Symmetries(exact=tuple(range(8)))
     mirrors, order = match[1] == "d", int(match[2])
     quarters = tuple(quarter for quarter in range(4) if quarter * order % 4 == 0)
@@ -269,8 +274,8 @@ def measure_layers(network: nn.Module, images: Tensor, group: str | None) -> lis
         group: Symmetry group, as for `symmetries`.
 
     Returns:
-        one entry for each module without children, in the order in which they run; errors are root mean squares over
-        that of the layer's own output.
+        one entry for each module that holds no other with an entry, in the order in which they run; errors are root
+        mean squares over that of the layer's own output.
     """
     network.eval()
     found = symmetries(group)
@@ -306,14 +311,16 @@ def _mean_root(errors: Sequence[float | None]) -> float | None:
 
 
 def _outputs(network: nn.Module, images: Tensor) -> dict[str, tuple[str, Tensor]]:
-    """Return module name -> (class, output) of every module without children that puts out maps or vectors."""
+    """Return module name -> (class, output) of every module that puts out maps or vectors, and holds none that does."""
     outputs: dict[str, tuple[str, Tensor]] = {}
     handles = []
     for name, module in network.named_modules():
-        if next(module.children(), None) is not None:
-            continue
+        inside = f"{name}." if name else ""
 
-        def keep(module: nn.Module, _: object, output: object, name: str = name) -> None:
+        def keep(module: nn.Module, _: object, output: object, name: str = name, inside: str = inside) -> None:
+            output = getattr(output, "tensor", output)  # e2cnn and escnn put out a GeometricTensor
+            if any(inner.startswith(inside) for inner in outputs):
+                return
             if isinstance(output, Tensor) and output.dim() in (2, 4):
                 # A later layer may work in place.
                 outputs[name] = type(module).__name__, output.clone()

@@ -61,7 +61,11 @@ class DatasetSubject:
             NotApplicable: A parameter without a default is not given.
         """
         if missing := [name for name in self.spec.required if name not in self.params]:
-            raise NotApplicable(f"it needs {', '.join(missing)}; give them with --set data.{missing[0]}=VALUE")
+            given = ", ".join(f'"{name}": ...' for name in missing)
+            raise NotApplicable(
+                f"it needs {', '.join(missing)}; give them with --set data.{missing[0]}=VALUE, or in a class of tests "
+                f"with options = Options(params={{{given}}})"
+            )
         return all_params(self.spec, merge_params(self.spec, self.spec.budgets.get(budget, {}), self.params))
 
     def build(self) -> Any:

@@ -21,6 +21,8 @@ EXCUSED = "ZOO_EXCUSED_CHECKS"
 KINDS: tuple[type[Spec], ...] = (ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, MetricSpec, TaskSpec, LauncherSpec)
 TRAINING_CHECKS = ("training", "chance", "weights-file", "resume", "equivariance-after-training")
 """Checks of a model that train it."""
+NO_TRAININGS = "left out: no trainings"
+"""Reason for which these are excused without trainings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +87,8 @@ def outcomes(
         return
     spec = find_any(host, wanted)
     _check_params(spec.id, [spec], options.params)
-    if isinstance(spec, DatasetSpec) and (lacking := [one for one in spec.required if one not in options.params]):
-        raise UsageError(f"{spec.id} needs {', '.join(lacking)}.", hint=f"Give it: --set data.{lacking[0]}=VALUE")
+    if lacking := _lacking(spec, options.params):
+        raise UsageError(f"{spec.id} needs {', '.join(lacking)}.", hint=_give(lacking))
     yield from of_spec(host, spec, excused=given, options=options)
 
 
@@ -96,7 +98,7 @@ def _check_params(name: str, specs: Sequence[Spec], params: Mapping[str, Any]) -
     Raises:
         UsageError: No spec has it.
     """
-    known = [param for spec in specs for param in _params_of(spec)]
+    known = [param for spec in specs for param in params_of(spec)]
     if unknown := [one for one in params if one not in known]:
         raise UsageError(
             f"{name} has no parameter '{unknown[0]}'.{nearest(unknown[0], known)}",
@@ -104,7 +106,16 @@ def _check_params(name: str, specs: Sequence[Spec], params: Mapping[str, Any]) -
         )
 
 
-def _params_of(spec: Spec) -> Collection[str]:
+def _lacking(spec: Spec, params: Mapping[str, Any]) -> list[str]:
+    return [one for one in getattr(spec, "required", ()) if one not in params]
+
+
+def _give(lacking: Sequence[str]) -> str:
+    return f"Give it: {' '.join(f'--set data.{one}=VALUE' for one in lacking)}"
+
+
+def params_of(spec: Spec) -> Collection[str]:
+    """Return the names of what `Options.params` may change of a spec."""
     if isinstance(spec, DatasetSpec):
         return spec.params
     return getattr(spec, "defaults", None) or getattr(spec, "options", None) or ()
@@ -156,7 +167,7 @@ def of_spec(
     """Yield the outcome of every check of one spec."""
     checks, subject = checks_of(host, spec, options=options)
     stated = excuses(host, spec.namespace, spec.id) | dict(excused or {})
-    skipped = {} if options.trainings else dict.fromkeys(TRAINING_CHECKS, "left out: no trainings")
+    skipped = {} if options.trainings else dict.fromkeys(TRAINING_CHECKS, NO_TRAININGS)
     names = {one.name for one in checks}
     stated = {name: reason for name, reason in skipped.items() if name in names and spec.kind == "model"} | stated
     yield from run_checks(checks, subject, full_id=spec.id, kind=spec.kind, excused=stated)
@@ -175,10 +186,13 @@ def checks_of(host: Host, spec: Spec, *, options: Options = DEFAULTS) -> tuple[t
             tolerance=options.tolerance,
         )
     if isinstance(spec, DatasetSpec):
+        from zoo.plan.recipes import pinned_params
         from zoo.testing import datasets, pictures, populations
 
         own = populations.CHECKS if spec.simulated else ()
         subject = datasets.DatasetSubject(host=host, spec=spec, params=options.params, simulator=options.simulator)
+        if not _lacking(spec, options.params):
+            pinned_params(spec, subject.all_params())  # refuses a path that does not exist, as every plan does
         return datasets.CHECKS + own + pictures.CHECKS, subject
     if isinstance(spec, SimulatorSpec):
         from zoo.testing import simulators
@@ -237,8 +251,13 @@ def _specs_of_plugin(host: Host, namespace: str, options: Options) -> Iterator[O
             except MissingError as error:
                 yield Outcome(
                     id=spec.id, kind=spec.kind, check="requires", holds="Its libraries are installed.",
-                    state="not applicable", problem=str(error.args[0]), hint=error.hint,
+                    state="not checked", problem=str(error.args[0]), hint=error.hint,
                 )  # fmt: skip
                 continue
-            own = {param: value for param, value in options.params.items() if param in _params_of(spec)}
+            own = {param: value for param, value in options.params.items() if param in params_of(spec)}
+            if lacking := _lacking(spec, own):
+                yield Outcome(
+                    id=spec.id, kind=spec.kind, check="required", holds="The parameters that it needs are given.",
+                    state="not checked", problem=f"It needs {', '.join(lacking)}.", hint=_give(lacking),
+                )  # fmt: skip
             yield from of_spec(host, spec, options=replace(options, params=own))

@@ -15,10 +15,11 @@ from zoo.specs import CLASSIFY, REFERENCE_SHAPE, ModelSpec
 from zoo.tasks.find import CORE, example_task
 from zoo.testing.networks import Case, ModelSubject, build, predict
 from zoo.testing.outcome import ConformanceError, NotApplicable, case, named, require
+from zoo.testing.symmetries import equivariance_after_step, equivariance_before_training
 from zoo.testing.toys import Shape, class_names
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from zoo.tasks.task import Task
 
@@ -265,47 +266,6 @@ def search_space(subject: ModelSubject) -> None:
         ):  # the check 'builds' builds the default
             with case(f"{name}={value}"):
                 subject.build(Case(shape=shape, task=task, hparams={name: value}))
-
-
-def equivariance_before_training(subject: ModelSubject) -> None:
-    """An untrained network is invariant under the group that is declared exact."""
-    for one in subject.accepted():
-        try:
-            network = subject.build(one)
-        except Exception:
-            raise NotApplicable("it cannot be built, see the check 'builds'") from None
-        with case(str(one)):
-            require_equivariance(subject, network, subject.images(one))
-
-
-def equivariance_after_step(subject: ModelSubject) -> None:
-    """A network is invariant under the group that is declared exact after a training step, too."""
-    for _, network, images in subject.each():
-        require_equivariance(subject, network, images)
-
-
-def require_equivariance(subject: ModelSubject, network: nn.Module, images: Tensor) -> None:
-    """Measure a network under its declared group.
-
-    Raises:
-        NotApplicable: No group is declared exact.
-        ConformanceError: The network is not invariant.
-    """
-    from zoo.models.classifier import Classifier
-    from zoo.scores.equivariance import declared_symmetry, measure_equivariance
-
-    group, kind = declared_symmetry(subject.spec, network)
-    if kind != "exact":
-        raise NotApplicable("no symmetry is declared exact")
-    declared = measure_equivariance(Classifier(network, channels=images.shape[1]), images, group).declared
-    error = None if declared is None else declared.error
-    if error is None:
-        raise NotApplicable("its predictions are the same for all images")
-    require(
-        error <= subject.tolerance,
-        f"It is declared exact under {group}, and has a measured error of {error:.1e}.",
-        hint='Mend the layer that zoo equivariance shows, or declare equivariance="approximate".',
-    )
 
 
 def check_parameters(spec: ModelSpec, *, task: Task | None = None) -> None:

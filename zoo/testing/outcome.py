@@ -17,7 +17,7 @@ from zoo.global_state import changed_settings
 from zoo.isolation import contained
 from zoo.schema import Record
 
-State: TypeAlias = Literal["passed", "failed", "excused", "not applicable"]
+State: TypeAlias = Literal["passed", "failed", "excused", "not applicable", "not checked"]
 GUIDE = "docs/plugins.md"
 
 
@@ -46,12 +46,13 @@ class Check:
     Args:
         name: Name by which it is shown and excused.
         holds: Sentence on what holds where it passes.
-        function: Function of a subject; it raises `ConformanceError`, `NotApplicable`, or whatever the plugin raises.
+        function: Function of a subject; it raises `ConformanceError`, `NotApplicable`, or whatever the plugin raises,
+            and may return a sentence on what was measured.
     """
 
     name: str
     holds: str
-    function: Callable[[Any], None]
+    function: Callable[[Any], str | None]
 
 
 class Outcome(Record):
@@ -62,10 +63,11 @@ class Outcome(Record):
         kind: Its kind, such as "model".
         check: Name of the check.
         holds: Sentence on what holds where it passes.
-        state: "passed", "failed", "excused" or "not applicable".
+        state: "passed", "failed", "excused", "not applicable", or "not checked" where what its checks need is absent.
         problem: Fault, or reason of another state; "" where it passed.
         where: Case, or place in the plugin's code.
         hint: Next thing to do.
+        note: Sentence on what was measured where it passed.
     """
 
     id: str
@@ -76,6 +78,7 @@ class Outcome(Record):
     problem: str = ""
     where: str = ""
     hint: str = ""
+    note: str = ""
 
     def in_words(self) -> str:
         """Return what failed, where, and what to do, in one line."""
@@ -93,7 +96,7 @@ def require(condition: bool, problem: str, *, where: str = "", hint: str = "") -
         raise ConformanceError(problem, where=where, hint=hint)
 
 
-def named(*functions: Callable[[Any], None]) -> tuple[Check, ...]:
+def named(*functions: Callable[[Any], str | None]) -> tuple[Check, ...]:
     """Return functions as checks: each is named by its function and described by its first line."""
     return tuple(
         Check(function.__name__.strip("_").replace("_", "-"), (inspect.getdoc(function) or "").split("\n")[0], function)
@@ -129,10 +132,10 @@ def run_check(check: Check, subject: Any, *, full_id: str, kind: str, reason: st
         reason: Reason for which it is excused; it is then not run.
     """
 
-    def outcome(state: State, problem: str = "", where: str = "", hint: str = "") -> Outcome:
+    def outcome(state: State, problem: str = "", where: str = "", hint: str = "", note: str = "") -> Outcome:
         return Outcome(
             id=full_id, kind=kind, check=check.name, holds=check.holds, state=state, problem=problem, where=where,
-            hint=hint,
+            hint=hint, note=note,
         )  # fmt: skip
 
     if reason:
@@ -140,7 +143,7 @@ def run_check(check: Check, subject: Any, *, full_id: str, kind: str, reason: st
     _HERE.set("")
     try:
         with changed_settings({}), contained():  # one check changes nothing for the next
-            check.function(subject)
+            note = check.function(subject)
     except NotApplicable as why:
         return outcome("not applicable", str(why))
     except ConformanceError as error:
@@ -151,7 +154,7 @@ def run_check(check: Check, subject: Any, *, full_id: str, kind: str, reason: st
         return outcome(
             "failed", f"{type(error).__name__}: {error}", _at(place_of(error)), "Mend it, or catch the exception."
         )
-    return outcome("passed")
+    return outcome("passed", note=note or "")
 
 
 def run_checks(

@@ -157,7 +157,7 @@ def second_process(subject: PluginSubject) -> None:
 
 
 def targets(subject: PluginSubject) -> None:
-    """Every target can be imported, and every library that a spec requires is named so that pip finds it."""
+    """Every target whose libraries are installed can be imported, and libraries are named so that pip finds them."""
     subject.loaded()
     for spec in subject.specs():
         with case(spec.id):

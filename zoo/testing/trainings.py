@@ -14,9 +14,9 @@ from zoo.errors import Interrupted
 from zoo.host import Host
 from zoo.paths import regular_file
 from zoo.specs import CLASSIFY
-from zoo.testing.models import require_equivariance
 from zoo.testing.networks import ModelSubject
 from zoo.testing.outcome import NotApplicable, named, require
+from zoo.testing.symmetries import require_equivariance
 from zoo.testing.toys import IMAGES, PAINTER, SKY, SKY_TRUTHS, with_toys
 
 if TYPE_CHECKING:
@@ -213,14 +213,14 @@ def resume(subject: ModelSubject) -> None:
 
 
 def equivariance_after_training(subject: ModelSubject) -> None:
-    """Trained weights, loaded from their file, are invariant under the group that is declared exact."""
+    """Trained weights, loaded from their file, keep the declared symmetry, exact or approximate."""
     result, kept = _finished(subject)
     loaded = kept.get("loaded")
     if loaded is None:
         raise NotApplicable("its weights cannot be loaded, see the check 'weights-file'")
     if result.equivariance is None:
         raise NotApplicable("its run measured no equivariance")
-    require_equivariance(subject, loaded.network, subject.images(subject.cases[0]))
+    require_equivariance(subject, loaded.network, subject.cases[0])
 
 
 CHECKS = named(training, chance, weights_file, resume, equivariance_after_training)
