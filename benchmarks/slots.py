@@ -10,6 +10,7 @@ The GPUs are names only, and the jobs sleep: what is measured is the queue of co
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
@@ -50,7 +51,7 @@ def run(gpus: int, *, jobs: int, seconds: float, folder: Path) -> float:
     if any(state.reason != "ok" for state in states):
         sys.exit(f"not all jobs ended well: {states}")
     times = sorted(json.loads((one / "times.json").read_text()) for one in folders)
-    if any(first[0] == second[0] and second[1] < first[2] for first, second in zip(times, times[1:], strict=False)):
+    if any(first[0] == second[0] and second[1] < first[2] for first, second in itertools.pairwise(times)):
         sys.exit(f"two jobs had one GPU at a time: {times}")
     return took
 

@@ -223,8 +223,7 @@ def match(host: Host, kind: type[S], names: Iterable[str]) -> list[S]:
 
     Raises:
         UsageError: A name is unknown, or a pattern matches nothing.
-        MissingError: A plugin or library of a named spec, or of every spec of a wildcard, is absent, or no plugin offers
-            any.
+        MissingError: A plugin or library of a named spec, or of every spec of a wildcard, is absent, or there is none.
     """
     chosen: dict[str, S] = {}
     for text in names:

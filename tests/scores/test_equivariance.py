@@ -17,10 +17,10 @@ from zoo.scores.equivariance import (
     blob_images,
     declared_symmetry,
     measure_equivariance,
-    measure_layers,
     smooth_disc,
     symmetries,
 )
+from zoo.scores.layer_equivariance import measure_layers
 from zoo.specs import ModelSpec
 
 

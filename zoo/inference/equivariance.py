@@ -21,7 +21,8 @@ from zoo.models.classifier import Classifier, build_classifier
 from zoo.models.trained import TrainedClassifier
 from zoo.plurals import counted
 from zoo.schema import Count, Record
-from zoo.scores.equivariance import blob_images, declared_symmetry, measure_equivariance, measure_layers
+from zoo.scores.equivariance import blob_images, declared_symmetry, measure_equivariance
+from zoo.scores.layer_equivariance import measure_layers
 from zoo.scores.schema import Invariance, LayerError
 from zoo.specs import ModelSpec
 from zoo.tasks.find import example_task, tasks_by_name

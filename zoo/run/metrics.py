@@ -141,7 +141,7 @@ def with_metrics(
 def resampled(
     spec: MetricSpec, names: Sequence[str], probabilities: NDArray[np.float64], labels: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Return value -> [RESAMPLES] values for test images drawn again, with as many of each class where labels are classes.
+    """Return value -> [RESAMPLES] values for test images drawn again, with as many of each class.
 
     The draws depend on the labels only, so that the values of two networks can be subtracted draw by draw. Nothing is
     returned of a metric that takes long, raises, or is not finite for a draw.
