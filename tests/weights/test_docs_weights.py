@@ -54,7 +54,7 @@ def place(tmp_path_factory):
 def test_the_page_has_these_commands():
     verbs = [shlex.split(line.rpartition("| ")[2])[1] for line in commands()]
     assert verbs == [
-        "bench", "weights", *["predict"] * 5, *["evaluate"] * 4, "bench", "card", "export", "export", "weights",
+        "bench", "weights", *["predict"] * 5, *["evaluate"] * 5, "bench", "card", "export", "export", "weights",
         "verify", "rerun",
     ]  # fmt: skip
 

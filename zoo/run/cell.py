@@ -140,7 +140,7 @@ def _in_words(host: Host, error: Exception) -> tuple[str, bool]:
     if isinstance(causes_of(error)[-1], ZooError):
         return text, False
     modules = [record.module or Path(record.distribution).stem for record in host.records.values()]
-    place = place_in(error, {module.partition(".")[0] for module in modules})
+    place = place_in(error, {module.partition(".")[0] for module in modules} - {"zoo"})
     first, *rest = text.split("\n")
     return "\n".join([f"{first} ({place})" if place else first, *rest]), True
 

@@ -168,7 +168,7 @@ def test_the_log_is_that_of_the_job(slurm, tmp_path):
     ("options", "resources", "words"),
     [
         ({"partition": "gpus"}, {}, "no partition 'gpus'. Did you mean 'gpu'?"),
-        ({"partition": "gpu", "constraint": "a10"}, {}, "feature 'a10'. Did you mean 'a100' or 'v100'?"),
+        ({"partition": "gpu", "constraint": "a10"}, {}, "feature 'a10'. Did you mean 'a100'?"),
         ({}, {"gpus": 1}, "gpus=1: the largest node of partition debug has 0"),
         ({"partition": "gpu"}, {"gpus": 5}, "gpus=5: the largest node of partition gpu has 4"),
         ({"partition": "debug"}, {"cpus": 3, "tasks_per_node": 3}, "cpus=9 for 3 tasks"),
