@@ -75,7 +75,7 @@ class RunCell:
                     preexec_fn=lambda: signal.signal(getattr(signal, f"SIG{before_end}"), signal.SIG_IGN),
                 )  # fmt: skip
                 with _forwarded(process, signals, before_end):
-                    return process.wait(), "", signals
+                    return _code(process), "", signals
         except Exception as error:  # also one that open_log raises
             return 1, f"it could not be started on {socket.gethostname()}: {error}", signals
 
@@ -92,6 +92,16 @@ class RunCell:
             print(f"Slurm does not start the job again: {error}", flush=True)  # noqa: T201  (log of the job)
             return False
         return True
+
+
+def _code(process: subprocess.Popen[bytes]) -> int:
+    """Return the exit code of a process: with a timeout, `wait` looks again and again and misses no signal.
+
+    Without one, a signal that comes just before the call blocks would be handled when the process has ended.
+    """
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(timeout=3600)
 
 
 @contextlib.contextmanager
