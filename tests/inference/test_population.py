@@ -57,7 +57,7 @@ def test_a_response_to_other_truths_than_the_quantiles_is_refused():
 
 @pytest.mark.slow
 def test_few_validation_images_widen_the_posterior_of_many_lenses():
-    """The error of the response is that of all lenses: more of them do not make it smaller."""
+    """The error of the response is common to all lenses: more of them do not make it smaller."""
     random = np.random.default_rng(3)
     lenses = answered(random.normal(0.3, 0.3, 300), random)[:, None] + [0, -3.0]
     wider = {}

@@ -143,6 +143,8 @@ def resampled(
 ) -> dict[str, NDArray[np.float64]]:
     """Return value -> [RESAMPLES] values for test images drawn again, with as many of each class.
 
+    Where the labels are truths, which are not classes, images are drawn from all.
+
     The draws depend on the labels only, so that the values of two networks can be subtracted draw by draw. Nothing is
     returned of a metric that takes long, raises, or is not finite for a draw.
     """
