@@ -100,6 +100,7 @@ class Regress(Task):
     rules = ("val_loss", "last")
     pictures = ("predicted against true", "rank histogram")
     example_option = "example"
+    more_examples = tuple(f"example,answer={name}" for name in FORMS if name != "gaussian")
 
     def __init__(self, question: Question, *, name: str, option: str = "") -> None:
         super().__init__(question, name=name, option=option)
