@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from zoo.errors import UsageError
 from zoo.models.own_fit import SplitsToFit
 from zoo.scores.scalars import scalars_of
-from zoo_baselines.columns import columns_of
+from zoo_baselines.columns import checked_most, columns_of
 
 COLUMNS_A_SPLIT = 0.3
 """Share of the columns that a split of a tree chooses from; fewer are faster and make the trees differ."""
@@ -86,7 +86,8 @@ class ScalarsBoosted(nn.Module):
         for name, share in (("rate", rate), ("subsample", subsample)):
             if not 0 < share <= 1:
                 raise UsageError(f"{name}={share!r} must be a number above 0, at most 1.")
-        self.stages, self.rate, self.subsample, self.most_images = trees, rate, subsample, most_images
+        self.stages, self.rate, self.subsample = trees, rate, subsample
+        self.most_images = checked_most(most_images)
         self.trees = Trees(trees, classes if classes > 2 else 1, depth=depth)
 
     def forward(self, images: Tensor) -> Tensor:
