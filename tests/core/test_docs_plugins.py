@@ -138,6 +138,7 @@ def test_network_that_fits_itself(load):
     )
 
 
+@pytest.mark.slow
 def test_regression_that_fits_itself(load):
     options = Options(sizes=(16,), channels=(1,), classes=(3,))
     require_passed(check(load("myflux.py"), "myflux/line", options=options))
