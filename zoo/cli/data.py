@@ -197,7 +197,8 @@ def _of_folder(host: Host, folder: Path, split: str) -> tuple[Recipe, Sequence[s
     Raises:
         DataError: The folder is missing or damaged.
     """
-    from zoo.data.folder import open_folder, read_recipe
+    from zoo.data.folder import open_folder
+    from zoo.data.folder_recipe import read_recipe
     from zoo.data.manifest import read_manifest
 
     recipe = read_recipe(folder)

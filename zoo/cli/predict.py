@@ -99,9 +99,10 @@ def predict(
     path = find_weights(host, weights, store=store)
     import numpy as np
 
+    from zoo.inference.answer import Prediction, Summary
     from zoo.inference.files import predict_files
     from zoo.inference.population import check_population, in_words, infer, summaries, write_population
-    from zoo.inference.predict import Prediction, Preparation, Summary
+    from zoo.inference.prepare import Preparation
     from zoo.inference.read import expand, require_files
     from zoo.models.load import load_weights
     from zoo.models.trained import AVERAGES

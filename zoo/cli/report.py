@@ -14,7 +14,8 @@ from zoo.cli.context import console, echo, host_of, print_json
 from zoo.cli.options import PATH, STORE
 from zoo.errors import UsageError
 from zoo.plurals import counted
-from zoo.registry import datasets_by_id, stale_metrics, twins_by_id
+from zoo.provenance import stale_metrics
+from zoo.registry import datasets_by_id, twins_by_id
 
 if TYPE_CHECKING:
     from zoo.host import Host

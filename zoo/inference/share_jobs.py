@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from zoo import registry
+from zoo import provenance
 from zoo.data.share import SHARE
 from zoo.devices import resolve_device
 from zoo.errors import DataError, UsageError
@@ -87,7 +87,7 @@ def stated(
     """
     return {
         "schema": SCHEMA, "weights": str(weights.absolute()), "sha256": file_sha256(weights), "model": model,
-        "versions": registry.installed_versions(host, model, *ids), "average": average, "device": device,
+        "versions": provenance.installed_versions(host, model, *ids), "average": average, "device": device,
     }  # fmt: skip
 
 

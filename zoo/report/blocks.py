@@ -21,10 +21,10 @@ from zoo.report.thumbnails import data_address, residual_address
 from zoo.results.baselines import NO_BASELINES, Standing
 from zoo.results.comparison import Variant, estimate
 from zoo.results.convergence import training_end
-from zoo.results.differences import Comparison
 from zoo.results.files import read_file, read_history
 from zoo.results.schema import Finished
 from zoo.results.store import EXAMPLES, MISTAKES
+from zoo.results.verdict import Comparison
 from zoo.scores.distributions import form_of
 from zoo.scores.schema import Scores
 

@@ -27,9 +27,9 @@ from zoo.report.columns import (
 from zoo.report.notes import missing_twins, search_note, search_trials, training_notes
 from zoo.results.baselines import NO_BASELINES, Standing, find_standing
 from zoo.results.comparison import Variant, estimate, group_variants, in_words, problem_key, spread_note
-from zoo.results.differences import Comparison
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
+from zoo.results.verdict import Comparison
 from zoo.schema import plain
 from zoo.specs import DatasetSpec
 

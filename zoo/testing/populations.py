@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zoo.data.simulate import check_scenes
+from zoo.data.drawn import check_scenes
 from zoo.testing import leaks
 from zoo.testing.datasets import DatasetSubject
 from zoo.testing.outcome import ConformanceError, named, require
