@@ -77,7 +77,7 @@ def test_ridge_and_trees_are_those_of_scikit_learn():
     boosted, _ = fitted("scalars_boosted_regression", trees=20)
     model = HistGradientBoostingRegressor(
         max_iter=20, max_leaf_nodes=15, max_depth=8, learning_rate=0.05, max_features=0.3, l2_regularization=10,
-        early_stopping=False, random_state=5,
+        min_samples_leaf=12, early_stopping=False, random_state=5,
     )  # fmt: skip
     expected = model.fit(columns.float().numpy(), wanted[:, 0].numpy()).predict(columns.float().numpy())
     assert boosted.standardised(columns).ravel().tolist() == pytest.approx(expected.tolist(), abs=1e-4)

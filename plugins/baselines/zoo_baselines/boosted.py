@@ -17,6 +17,8 @@ COLUMNS_A_SPLIT = 0.3
 """Share of the columns that a split of a tree chooses from; fewer are faster and make the trees differ."""
 SHRINKAGE = 10.0
 """L2 regularisation of the values of leaves."""
+IMAGES_IN_LEAF = 20
+"""Smallest number of images in a leaf; of fewer than 500 images, 4 %."""
 DEEPEST = 8
 """Largest number of splits on the way to a leaf."""
 
@@ -79,8 +81,10 @@ class Trees(nn.Module):
         from threadpoolctl import threadpool_limits
 
         # One thread: several add gradients in an order that may differ from run to run.
+        in_leaf = min(IMAGES_IN_LEAF, max(1, len(columns) // 25))
         with threadpool_limits(1):
-            model = kind(**self.settings, random_state=seed).fit(np.asarray(columns, np.float32), truth)
+            model = kind(**self.settings, min_samples_leaf=in_leaf, random_state=seed)
+            model.fit(np.asarray(columns, np.float32), truth)
         # Attributes of scikit-learn without a promise; a test compares the sums with its predictions.
         trees = [tree for stage in model._predictors for tree in stage]
         start = np.ravel(model._baseline_prediction)
