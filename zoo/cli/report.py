@@ -105,7 +105,7 @@ def report(
             ]
         )
     elif as_csv:
-        from zoo.report.tables import to_csv
+        from zoo.report.text import to_csv
 
         echo(to_csv(found, standing=standing), nl=False)
     if html is not None or not (as_json or as_csv):
@@ -166,7 +166,8 @@ def print_problems(
 ) -> None:
     """Print tables, what there is over seeds, and the comparisons in words."""
     from zoo.report.narrow import notes_for, to_rich
-    from zoo.report.tables import make_tables, seed_table, to_markdown
+    from zoo.report.tables import make_tables, seed_table
+    from zoo.report.text import to_markdown
     from zoo.results.comparison import MACRO
 
     out = console()
