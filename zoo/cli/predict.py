@@ -14,14 +14,15 @@ import click
 from zoo.cli.answers import as_csv, as_json, as_table, columns_of
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, rewrite_line
+from zoo.cli.detach import in_background
 from zoo.cli.options import AVERAGE, DEVICE, PATH, RUNS_IN, options_of
-from zoo.cli.shares import OPTIONS, device_for, launch_of, print_unanswered
+from zoo.cli.shares import OPTIONS, exit_unanswered, launch_of, when_queued
 from zoo.data.about import changed_note, shown_params, version_note
 from zoo.data.phases import describe_phases
 from zoo.errors import UsageError, nearest
 from zoo.plurals import counted
 from zoo.registry import datasets_by_id
-from zoo.run.launch import Launch
+from zoo.run.launch import Launch, device_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +58,7 @@ _PROGRESS_SECONDS = 0.2
 )  # fmt: skip
 @click.option("--shards", type=click.IntRange(1), metavar="K", help="Make this many shares, by --launcher.")
 @options_of(Launch, only=OPTIONS)
+@click.option("--detach", is_flag=True, help="Run in the background, with --launcher; zoo status shows the shares.")
 @click.pass_context
 def predict(
     ctx: click.Context,
@@ -75,6 +77,7 @@ def predict(
     store: Path,
     launcher: str | None,
     shards: int | None,
+    detach: bool,
     **values: Any,
 ) -> None:
     """Classify images with trained weights, or score them.
@@ -97,6 +100,10 @@ def predict(
     launch = launch_of(values, launcher=launcher, shards=shards, example=f"zoo predict {weights} FOLDER")
     device = device_for(host, launch, device)  # unknown options are found before weights are read
     path = find_weights(host, weights, store=store)
+    if detach and "-" in files:
+        raise UsageError("--detach does not go with a list of files on stdin.")
+    leave = in_background()
+    submitted = when_queued(ctx, host, launch, detach=detach, store=store)
     import numpy as np
 
     from zoo.inference.answer import Prediction, Summary
@@ -131,10 +138,9 @@ def predict(
             divided = run_predictions(
                 host, path, list(paths), model=trained.about.model, preparation=preparation, average=average,
                 batch_size=batch_size, device=device, store=store, shares=shards, launch=launch, watch=bar.show,
+                submitted=submitted,
             )  # fmt: skip
-        if divided.failed:
-            print_unanswered(divided, what="answers")
-            ctx.exit(1)
+        exit_unanswered(ctx, divided, what="answers", store=store, leave=leave)
         answers = joined_predictions(divided)
     style = as_csv if in_csv else as_json if in_json else as_table
     report = _progress(started)
