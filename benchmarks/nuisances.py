@@ -1,12 +1,14 @@
 """Measure how detectors of anomalies answer normal lenses that differ from those of their training: nuisances.
 
     python benchmarks/nuisances.py RUN... --store results     # runs of `zoo bench --task anomaly`, by id or folder
+    python benchmarks/nuisances.py RUN... --write             # adds them to the record, and writes the page
     python benchmarks/nuisances.py --write                    # the page again, from the record
 
 Images differ from the test images in one property that is not substructure. A detector of substructure answers them as
 it answers plain normal images: the area under the ROC curve between the two is 0.5.
 
-The areas are added to benchmarks/results/nuisances.jsonl, and benchmarks/results/nuisances.md is written from it.
+The areas are printed. With --write, they are added to benchmarks/results/nuisances.jsonl, and
+benchmarks/results/nuisances.md is written from it.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ WIDER = 1.5
 _ABOUT = """\
 # Nuisances of detectors of anomalies
 
-Written by `uv run python benchmarks/nuisances.py RUN... [--images N]` from [nuisances.jsonl](nuisances.jsonl).
+Written by `uv run python benchmarks/nuisances.py RUN... --write` from [nuisances.jsonl](nuisances.jsonl).
 
 Each detector was trained on lenses without substructure (`zoo bench --task anomaly`). *AUROC* is that of substructure
 against none on plain test images. The other columns are the area of changed lenses without substructure against plain
@@ -79,20 +81,23 @@ def nuisances(spec: DatasetSpec) -> dict[str, dict[str, Any]]:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Measure the runs, add the rows to the record and write the page."""
+    """Measure the runs, and print the rows or add them to the record and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", nargs="*", help="Weights, in any form that `zoo evaluate` accepts.")
     parser.add_argument("--images", type=int, default=2048, help="Number of test images of each kind.")
     parser.add_argument("--store", type=Path, default=Path("results"), help="Store that is searched for run ids.")
-    parser.add_argument("--write", action="store_true", help="Write the page from the record only.")
+    parser.add_argument("--write", action="store_true", help="Add the rows to the record, and write the page from it.")
     options = parser.parse_args(words)
-    rows = read_record()
+    rows = read_record() if options.write else []
     for name in options.weights:
         new = measure(name, images=options.images, store=options.store)
         rows = [row for row in rows if row.run_id != new[0].run_id] + new
-        write_text(RECORD, "".join(json.dumps(schema.plain(row)) + "\n" for row in rows))
-    if options.weights or options.write:
+        if options.write:
+            write_text(RECORD, "".join(json.dumps(schema.plain(row)) + "\n" for row in rows))
+    if options.write:
         write_text(PAGE, page(rows))
+    else:
+        print(page(rows))
 
 
 def measure(weights: str, *, images: int, store: Path) -> list[Row]:

@@ -1,13 +1,15 @@
 """Score trained networks on lenses with multipoles, lens light, other masses or another place: every variant.
 
     python benchmarks/robustness.py p4m.modelA p4m.modelB      # weights by name, run folder or file
+    python benchmarks/robustness.py p4m.modelA --write         # adds it to the record, and writes the page
     python benchmarks/robustness.py --write                    # the page again, from the record
 
 Every variant changes the parameters of the data set that a network was trained on, so its images show the same
 sources, shears and masses, and differences are paired. The false-positive rate is the share of images without
 substructure that a network takes for substructure, at the threshold that gives 5 % on the plain test images.
 
-The scores are added to benchmarks/results/robustness.jsonl, and benchmarks/results/robustness.md is written from it.
+The scores are printed. With --write, they are added to benchmarks/results/robustness.jsonl, and
+benchmarks/results/robustness.md is written from it.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ RATE = 0.05
 _ABOUT = """\
 # Networks on lenses that they were not trained for
 
-Written by `uv run python benchmarks/robustness.py WEIGHTS... [--images N]` from [robustness.jsonl](robustness.jsonl).
+Written by `uv run python benchmarks/robustness.py WEIGHTS... --write` from [robustness.jsonl](robustness.jsonl).
 
 Each network was trained on round haloes with point masses and scored on the same test lenses with one change (a name
 beside that of a network is a channel that it sees beside the image);
@@ -93,20 +95,23 @@ class Row(schema.Record, kw_only=True):
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Score the weights, add the rows to the record and write the page."""
+    """Score the weights, and print the rows or add them to the record and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", nargs="*", help="Weights, in any form that `zoo evaluate` accepts.")
     parser.add_argument("--images", type=int, default=2048, help="Number of test images of each variant.")
     parser.add_argument("--store", type=Path, default=Path("results"), help="Store that is searched for run ids.")
-    parser.add_argument("--write", action="store_true", help="Write the page from the record only.")
+    parser.add_argument("--write", action="store_true", help="Add the rows to the record, and write the page from it.")
     options = parser.parse_args(words)
-    rows = read_record()
+    rows = read_record() if options.write else []
     for name in options.weights:
         new = measure(name, images=options.images, store=options.store)
         rows = [row for row in rows if row.run_id != new[0].run_id] + new
-        write_text(RECORD, "".join(json.dumps(schema.plain(row)) + "\n" for row in rows))
-    if options.weights or options.write:
+        if options.write:
+            write_text(RECORD, "".join(json.dumps(schema.plain(row)) + "\n" for row in rows))
+    if options.write:
         write_text(PAGE, page(rows))
+    else:
+        print(page(rows))
 
 
 def measure(weights: str, *, images: int, store: Path) -> list[Row]:

@@ -25,6 +25,17 @@ def test_the_page_is_written_from_the_record():
     assert nuisances.page(record) == nuisances.PAGE.read_text(encoding="utf-8")
 
 
+def test_the_record_is_written_where_asked_only(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(nuisances, "RECORD", tmp_path / "record.jsonl")
+    monkeypatch.setattr(nuisances, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(nuisances, "measure", lambda name, **options: [row(name, 0.6, 0.5)])
+    nuisances.main(["anomaly/a"])
+    assert "| `anomaly/a` |" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+    nuisances.main(["anomaly/a", "--write"])
+    assert nuisances.PAGE.read_text() == nuisances.page(nuisances.read_record())
+
+
 def test_a_line_has_the_areas_of_all_nuisances_and_the_best_detector_is_first():
     rows = [row("anomaly/a", 0.6, 0.5), row("anomaly/b", 0.9, 0.7), row("anomaly/a", 0.6, 0.52, nuisance="PSF")]
     rows += [row("anomaly/b", 0.9, 0.99, nuisance="PSF")]

@@ -40,6 +40,10 @@ COLLECTED: dict[str, type[Spec]] = {
 }
 
 
+CORE_TASKS = ("classify", "anomaly", "regress")
+"""Names of the tasks that the core registers."""
+
+
 def check_hooks(trial: pluggy.PluginManager, module: ModuleType) -> None:
     """Refuse what pluggy would ignore: marked functions of an unknown name, and hooks without the mark.
 
@@ -85,7 +89,7 @@ def collect(trial: pluggy.PluginManager, namespace: str) -> list[Spec]:
     Raises:
         TypeError: A hook returned something other than a list of its kind of spec, or a wrapper something other than
             the list of these.
-        ValueError: An id outside the plugin's namespace, or twice.
+        ValueError: An id outside the plugin's namespace, or twice, or a task that does not exist.
     """
     collected: list[Spec] = []
     seen: set[tuple[type[Spec], str]] = set()
@@ -107,4 +111,24 @@ def collect(trial: pluggy.PluginManager, namespace: str) -> list[Spec]:
                     raise ValueError(f"{kind.kind} id {spec.id} is registered twice")
                 seen.add((kind, spec.id.lower()))
                 collected.append(spec)
+    _check_tasks(collected, namespace)
     return collected
+
+
+def _check_tasks(collected: Iterable[Spec], namespace: str) -> None:
+    """Refuse names of tasks that neither the core nor the plugin has; another plugin may be absent.
+
+    Raises:
+        ValueError: There is no such task.
+    """
+    known = [*CORE_TASKS, *(spec.id for spec in collected if isinstance(spec, TaskSpec))]
+    for spec in collected:
+        if isinstance(spec, DatasetSpec):
+            continue  # its tasks are groupings of its classes
+        for where in ("tasks", "networks_of"):
+            for name in getattr(spec, where, ()):
+                if name not in known and ("/" not in name or name.startswith(f"{namespace}/")):
+                    raise ValueError(
+                        f"{spec.id}: {where} names {name!r}; known are {', '.join(known)}, and tasks of other plugins "
+                        f"by their full id.{nearest(name, known)}"
+                    )

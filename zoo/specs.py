@@ -317,7 +317,7 @@ class MetricSpec(Spec):
 
     Args:
         tasks: Names of the tasks whose predictions it takes. Of others than classification, it gets the predictions
-            [N, K] as the task states them in place of probabilities.
+            [N, K] as the task states them in place of probabilities, and truths [N, T] in place of labels.
         better: Name of a value -> "higher" or "lower", whichever is better. Values that are named here have a column in
             tables and are compared; the others are stored.
     """

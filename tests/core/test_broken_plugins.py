@@ -58,6 +58,20 @@ def test_entry_points_that_cannot_be_read_cost_only_their_own(lay, site):
         ("@hookimpl(wrapper=True)\ndef zoo_epoch_ended(): return 1", "is not a generator function"),
         ("@hookimpl\ndef zoo_modles(): return []", "unknown hook 'zoo_modles'. Did you mean 'zoo_models'"),
         ("@hookimpl\ndef my_models(): return []", "unknown hook 'my_models'"),
+        *(
+            (
+                f"from zoo import {kind}\n@hookimpl\ndef zoo_{hook}():\n"
+                f"    return [{kind}(id='one/n', target='a:b', {field}=('{name}',))]",
+                f"one/n: {field} names '{name}'; known are classify, anomaly, regress{known}, and tasks of "
+                f"other plugins by their full id.{near}",
+            )
+            for kind, hook, field, name, known, near in (
+                ("MetricSpec", "metrics", "tasks", "anomly", "", " Did you mean 'anomaly'?"),
+                ("ModelSpec", "models", "tasks", "one/order", "", ""),
+                ("LossSpec", "losses", "tasks", "regression", "", " Did you mean 'regress'?"),
+                ("TaskSpec", "tasks", "networks_of", "one/m", ", one/n", " Did you mean 'one/n'?"),
+            )
+        ),
         ("def zoo_datasets(): return []", "'zoo_datasets' lacks the mark @hookimpl"),
         ("@hookimpl\ndef zoo_epoch_ended(epochs): pass", "zoo_epoch_ended"),
         ("ZOO_API_VERSION = 99", "it needs plugin API 99; this zoo offers 1"),

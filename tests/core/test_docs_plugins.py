@@ -138,6 +138,11 @@ def test_network_that_fits_itself(load):
     )
 
 
+def test_regression_that_fits_itself(load):
+    options = Options(sizes=(16,), channels=(1,), classes=(3,))
+    require_passed(check(load("myflux.py"), "myflux/line", options=options))
+
+
 def test_network_with_its_own_loss(load):
     require_passed(
         check(
@@ -206,6 +211,10 @@ def test_metric(load):
     # Certain and right: 0; evenly undecided between three: (2/3)^2 + 2 (1/3)^2 = 2/3.
     assert registry.load_target(spec)(np.eye(3), np.arange(3)) == {"brier": 0}
     assert registry.load_target(spec)(np.full((1, 3), 1 / 3), np.array([1]))["brier"] == pytest.approx(2 / 3)
+
+
+def test_metric_of_a_regression(load):
+    require_passed(check(load("mybias.py"), "mybias/bias"))
 
 
 @pytest.mark.slow

@@ -147,8 +147,10 @@ def test_a_split_without_images_is_named(marks, missing):
     if missing is None:
         assert assign_splits(images, sizes(3, 1, 1), seed=0)
         return
-    with pytest.raises(DataError, match=f"no image for the split '{missing}'"):
+    stated = f"no image for the split '{missing}' .* in all, marked {' and '.join(sorted(set(marks)))}"
+    with pytest.raises(DataError, match=stated) as caught:
         assign_splits(images, sizes(3, 1, 1), seed=0)
+    assert f"Mark some as {missing}" in caught.value.hint
 
 
 def test_two_images_cannot_fill_three_splits():

@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from zoo.errors import UsageError
-from zoo.inference.population import check_population, infer
+from zoo.inference.population import check_population, infer, summaries, without_skill
 from zoo.models.target import Target
 from zoo.scores.distributions import LEVELS
 from zoo.scores.response import with_response
@@ -48,6 +48,13 @@ def test_medians_of_quantiles_stand_for_the_answers_as_means_do():
 def test_a_population_stands_where_the_response_says_and_not_where_the_answers_do():
     found = infer([TARGET], np.tile([0.64, -3.0], (200, 1)))["x"]
     assert found.mean() == pytest.approx(0.85, abs=0.03)
+
+
+def test_answers_without_skill_are_named():
+    targets = [structs.replace(TARGET, name=str(skill), skill=skill) for skill in (None, 0.1, 0.0, -0.02)]
+    assert [line.split()[4] for line in without_skill(targets)] == ["0.0", "-0.02"]
+    posteriors = infer(targets[:1], np.tile([0.64, -3.0], (2, 1)))
+    assert [one.skill for one in summaries([structs.replace(targets[0], skill=0.1)], posteriors)] == [0.1]
 
 
 def test_a_response_to_other_truths_than_the_quantiles_is_refused():

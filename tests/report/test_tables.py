@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from zoo.data.about import budget_note, changed_note
 from zoo.data.phases import Phase
 from zoo.data.recipe import Recipe
+from zoo.models.target import Target
 from zoo.report.tables import make_tables
 from zoo.report.text import to_markdown
 from zoo.results.store import plain_result, result_from
@@ -223,8 +224,11 @@ def test_other_training_images_and_trainings_that_have_not_begun_are_listed_belo
     )
     [of_budget] = make_tables([good(0.9, phases=phases, phases_from="budget")])
     assert any(note.startswith(f"toyzoo/tiny (phases): {words} (phases of the budget);") for note in of_budget.notes)
+    targets = tuple(Target(name=f"a{skill}", centre=0, scale=1, skill=skill) for skill in (0.1, 0.0))
+    [blind] = make_tables([replace(good(0.9), targets=targets)])
+    assert any("say nothing about a0.0, and neither does a posterior" in note for note in blind.notes)
     [plain] = make_tables([good(0.9)])
-    assert not any("trained on" in note or "not begun" in note for note in plain.notes)
+    assert not any("trained on" in note or "not begun" in note or "nothing" in note for note in plain.notes)
 
 
 def test_markdown_is_one_complete_table(table):

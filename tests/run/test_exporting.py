@@ -128,11 +128,12 @@ def test_a_folder_with_another_export_is_refused(export, words, told):
     assert told in export(*words, code=2)
 
 
-def test_a_folder_with_files_of_others_is_refused_and_left_alone(tmp_path, export):
+@pytest.mark.parametrize("name", ["images.npy", "seed.txt"])
+def test_a_folder_with_files_of_others_is_refused_and_left_alone(tmp_path, export, name):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "images.npy").write_text("mine")
-    assert "not an export" in export(code=2)
-    assert (tmp_path / "out" / "images.npy").read_text() == "mine"
+    (tmp_path / "out" / name).write_text("mine")
+    assert f"out holds {name}, but no export.json: it is not an export" in export(code=2)
+    assert (tmp_path / "out" / name).read_text() == "mine"
     assert not (tmp_path / "out" / "export.json").exists()
 
 

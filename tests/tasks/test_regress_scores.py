@@ -181,6 +181,14 @@ def test_the_width_is_calibrated_for_each_target():
     assert measured.targets[0].spread == 1.0
 
 
+def test_the_skill_on_the_validation_images_is_stated():
+    answers, truth = draw(400)
+    good, _ = task().measured(truth.numpy()).calibrated(answers, truth)
+    blind, _ = task().measured(truth.numpy()).calibrated(answers, truth[torch.randperm(400)])
+    assert good.targets[0].skill == pytest.approx(good.score(answers, truth).measures["crps_skill"].value, abs=0.02)
+    assert good.targets[0].skill > 0 >= blind.targets[0].skill
+
+
 def test_a_truth_that_does_not_vary_in_training_is_refused():
     with pytest.raises(DataError, match="mass is the same for all of 3 training images"):
         task().measured(np.ones((3, 1)))

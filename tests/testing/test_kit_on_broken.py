@@ -23,16 +23,13 @@ HOST = load_plugins(files=sorted(TOYS.glob("broken*.py")), environment={})
 OPTIONS = Options(sizes=(16, 17), simulator="zoo_testing/painter")
 KINDS = (ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, MetricSpec, TaskSpec)
 BROKEN = {
-    (kind.kind, spec.name.replace("_", "-")): spec
+    (kind.kind, spec.name.replace("_", "-"), spec.namespace): spec
     for kind in KINDS
     for spec in HOST.specs_of(kind)
     if spec.namespace.startswith("broken")
 }
 TRAINED = {"training", "chance", "weights-file", "resume", "equivariance-after-training"}
-CASES = [
-    pytest.param(kind, name, id=f"{kind}-{name}", marks=[pytest.mark.slow] if name in TRAINED else [])
-    for kind, name in BROKEN
-]
+CASES = [pytest.param(*key, id="-".join(key), marks=[pytest.mark.slow] if key[1] in TRAINED else []) for key in BROKEN]
 
 
 def outcome_of(spec, name):
@@ -53,12 +50,12 @@ def test_each_check_has_something_broken(kind):
     for spec in BROKEN.values():
         if isinstance(spec, kind):
             needed |= {check.name for check in checks_of(HOST, spec, options=OPTIONS)[0]}
-    assert {name for of, name in BROKEN if of == kind.kind} == needed
+    assert {name for of, name, _ in BROKEN if of == kind.kind} == needed
 
 
-@pytest.mark.parametrize(("kind", "name"), CASES)
-def test_each_check_catches_what_it_is_made_for(kind, name):
-    outcome = outcome_of(BROKEN[kind, name], name)
+@pytest.mark.parametrize(("kind", "name", "plugin"), CASES)
+def test_each_check_catches_what_it_is_made_for(kind, name, plugin):
+    outcome = outcome_of(BROKEN[kind, name, plugin], name)
     assert outcome.state == "failed", outcome
     assert outcome.problem
     if name in ("batch-independence", "images-kept", "scenes-kept"):
@@ -69,7 +66,7 @@ def test_each_check_catches_what_it_is_made_for(kind, name):
 @pytest.mark.parametrize("name", ["one-step", "repeatable"])
 def test_a_network_takes_its_step_once_for_all_checks(name, monkeypatch):
     """That of 'one-step' fails, that of 'repeatable' does not."""
-    checks, subject = checks_of(HOST, BROKEN["model", name], options=OPTIONS)
+    checks, subject = checks_of(HOST, BROKEN["model", name, "brokenmodels"], options=OPTIONS)
     taken = []
 
     def counted(subject, network, one):

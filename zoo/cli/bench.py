@@ -75,6 +75,7 @@ def bench(
     """
     from zoo.cli.watch import Watcher
     from zoo.plan.bench import plan_bench
+    from zoo.plan.built import check_turns
     from zoo.plan.suite import compare_expected
     from zoo.run.matrix import run_matrix
     from zoo.run.teamwork import run_as_member
@@ -111,6 +112,7 @@ def bench(
         check_fresh_test(cells, seed=fresh_test)
     run_here = partial(run_as_member, host, cells, store=store, where=where, team=team)
     check_batches(team.size, cells)
+    check_turns(host, cells, team.size)
     launch.resolved(host, cells)  # unknown options are found before anything is shown
     if not team.first:
         # The first process of a team plans, shows and writes.

@@ -108,7 +108,14 @@ def predict(
 
     from zoo.inference.answer import Prediction, Summary
     from zoo.inference.files import predict_files
-    from zoo.inference.population import check_population, in_words, infer, summaries, write_population
+    from zoo.inference.population import (
+        check_population,
+        in_words,
+        infer,
+        summaries,
+        without_skill,
+        write_population,
+    )
     from zoo.inference.prepare import Preparation
     from zoo.inference.read import expand, require_files
     from zoo.models.load import load_weights
@@ -168,6 +175,8 @@ def predict(
         write_population(population, targets, posteriors, unusual=unusual)
         for one in summaries(targets, posteriors, unusual=unusual):
             echo(f"{in_words(one)} -> {population}", err=True)
+        for line in without_skill(targets):
+            echo(f"warning: {line}", err=True)
     elif population is not None:
         echo(f"no image could be read: {population} is not written", err=True)
     if divided is not None:

@@ -112,7 +112,7 @@ def prepare_export(folder: Path, export: Export) -> Export:
         export: Description without checksums.
 
     Raises:
-        UsageError: The folder holds another export, or files of other content.
+        UsageError: The folder holds another export, or other files.
         DataError: The folder cannot be written.
     """
     make_dir(folder)
@@ -121,10 +121,11 @@ def prepare_export(folder: Path, export: Export) -> Export:
         if words := differences(there, export):
             raise UsageError(f"{folder} holds another export: {words}.", hint="Choose another folder: --out DIR")
         return there
-    names = [IDS, export.images, *([LABELS] if export.labels else [])]
-    if taken := [name for name in names if (folder / name).exists()]:
+    # Files of others would be handed on with a blind challenge. Hidden ones are those of the system.
+    if taken := sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")):
+        names = ", ".join(taken[:3]) + (", ..." if len(taken) > 3 else "")
         raise UsageError(
-            f"{folder} holds {', '.join(taken)}, but no {DESCRIPTION}: it is not an export.",
+            f"{folder} holds {names}, but no {DESCRIPTION}: it is not an export.",
             hint="Choose another folder: --out DIR",
         )
     _write_description(folder, export)

@@ -33,6 +33,7 @@ class PopulationSummary(Record):
         mean_68, mean_95: Central intervals of the population's mean.
         spread_68, spread_95: Central intervals of the population's standard deviation.
         trained_on: Lowest and highest value of the training images, where the population is cut off.
+        skill: CRPS skill of the weights on their validation images; None where they do not state it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class PopulationSummary(Record):
     spread_68: Interval
     spread_95: Interval
     trained_on: Interval
+    skill: float | None = None
 
 
 def check_population(targets: Sequence[Target], path: Path, *, average: str) -> None:
@@ -108,7 +110,7 @@ def summaries(
         posteriors: Name -> posterior.
         unusual: `PopulationSummary.unusual`.
     """
-    ranges = {target.name: (target.quantiles[0], target.quantiles[-1]) for target in targets}
+    by_name = {target.name: target for target in targets}
     return [
         PopulationSummary(
             name=name,
@@ -119,9 +121,20 @@ def summaries(
             mean_95=one.interval(0.95),
             spread_68=one.spread_interval(0.68),
             spread_95=one.spread_interval(0.95),
-            trained_on=ranges[name],
+            trained_on=(by_name[name].quantiles[0], by_name[name].quantiles[-1]),
+            skill=by_name[name].skill,
         )
         for name, one in posteriors.items()
+    ]
+
+
+def without_skill(targets: Sequence[Target]) -> list[str]:
+    """Return a sentence on each truth that the answers of the weights say nothing about."""
+    return [
+        f"the CRPS skill of {target.name} on the validation images is {target.skill:.2g}: the answers say nothing "
+        "about it, and neither does the posterior of the population"
+        for target in targets
+        if target.skill is not None and target.skill <= 0
     ]
 
 

@@ -38,7 +38,7 @@ class ImagesToFit:
         self._batches = Batches(split, device=device)
         self._parameters, self._truth = split.parameters, split.truth
         self.labels: Tensor = self._batches.labels
-        """[N] labels on the device."""
+        """[N] labels, or [N, T] truths of a regression, on the device."""
         self.resident = self._batches.resident
         """Whether the images are held on the device, so that reading them twice costs little."""
 
@@ -46,7 +46,7 @@ class ImagesToFit:
         return len(self.labels)
 
     def batches(self, size: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images [n, C, H, W] and labels [n] on the device, in the order of `ids`.
+        """Yield images [n, C, H, W] and labels [n], or truths [n, T], on the device, in the order of `ids`.
 
         Args:
             size: Number of images in a batch; the last one may be smaller.

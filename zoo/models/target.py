@@ -31,6 +31,7 @@ class Target(Record, omit_defaults=True):
         mean_answers, deviations: Mean and standard deviation of the answers for validation images of these truths; see
             `zoo.scores.response`.
         mean_copies, deviation_copies: The same for validation images drawn again, a row for each draw.
+        skill: CRPS skill on the validation split; None in files of earlier versions.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Target(Record, omit_defaults=True):
     deviations: tuple[Positive, ...] = ()
     mean_copies: tuple[tuple[Finite, ...], ...] = ()
     deviation_copies: tuple[tuple[Positive, ...], ...] = ()
+    skill: Finite | None = None
 
     def __post_init__(self) -> None:
         """Check that what is stated for each quantile is.

@@ -14,6 +14,7 @@ from zoo.data.recipe import Recipe
 from zoo.devices import planned_device, resolve_device, resolve_precision
 from zoo.errors import UsageError, nearest
 from zoo.paths import user_path
+from zoo.plan.built import check_arguments
 from zoo.plan.match import match_widths
 from zoo.plan.overrides import (
     PHASES,
@@ -168,6 +169,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             try:
                 if scenes is not None:
                     check_truths(model, hparams, scenes, question=task.question, data=dataset.id)
+                check_arguments(host, model, hparams, recipe=recipe, sizes=sizes, task=task, settings=resolved)
             except UsageError as error:
                 if named:
                     raise

@@ -11,6 +11,8 @@ from zoo.plan.settings import BUILT_IN, TrainingSettings
 from zoo.specs import AugmentationSpec, LossSpec, ModelSpec, OptimizerSpec, Spec
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from zoo.data.question import Question
     from zoo.host import Host
     from zoo.lensing.scenes import Scenes
@@ -121,6 +123,31 @@ def _differing(names: Sequence[str], scenes: Scenes, *, question: Question, data
     seen = values[np.isin(question.labels(scenes.label), question.allowed)]
     known = {name: column[np.isfinite(column)] for name, column in zip(names, seen.T, strict=True)}
     return [name for name, some in known.items() if len(some) and np.ptp(some) > 1e-9 * abs(some[0])]
+
+
+def check_brought(network: nn.Module, settings: TrainingSettings, *, model: str) -> None:
+    """Refuse parts of a training that a network brings itself.
+
+    Args:
+        network: The network.
+        settings: Settings of its training.
+        model: Id of the network.
+
+    Raises:
+        UsageError: It brings its own loss or optimisers.
+    """
+    from zoo.models.own_training import has_loss, trains_in_turns
+
+    turns = trains_in_turns(network)
+    own_loss = has_loss(network) or turns
+    for name, brings, what in (
+        ("loss", own_loss, "loss"),
+        ("auxiliary", own_loss, "loss"),
+        ("optimizer", turns, "optimisers"),
+    ):
+        value = getattr(settings, name)
+        if value and brings:
+            raise UsageError(f"{model} brings its own {what}; {name}={value} has no use.", hint=f"Leave out {name}.")
 
 
 def find_part(host: Host, name: str, value: Any) -> Spec:

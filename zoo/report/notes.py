@@ -52,7 +52,7 @@ def search_note(results: Sequence[RunResult]) -> str:
 
 
 def training_notes(results: Sequence[Finished], dataset: DatasetSpec | None) -> list[str]:
-    """Return sentences on trainings whose images were others than those of the test, or that have not begun to learn.
+    """Return sentences on trainings whose images were others than those of the test, or that have learned nothing.
 
     Args:
         results: Results of one problem.
@@ -66,6 +66,12 @@ def training_notes(results: Sequence[Finished], dataset: DatasetSpec | None) -> 
         "table"
         for words, models in trained_on.items()
         if words
+    ]
+    notes += [
+        f"{result.cell.model}, seed {result.cell.seed}: the answers say nothing about {', '.join(blind)}, and neither "
+        "does a posterior of a population: a CRPS skill of 0 or less on the validation images"
+        for result in results
+        if (blind := [one.name for one in result.targets if one.skill is not None and one.skill <= 0])
     ]
     return notes + [
         f"{result.cell.model}, seed {result.cell.seed}: "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from zoo.devices import note_on_auto, note_on_precision, resolve_device
 from zoo.errors import UsageError
 from zoo.paths import absolute_variables, make_dir
+from zoo.plan.built import check_turns
 from zoo.plurals import counted
 from zoo.progress import Progress, read_progress
 from zoo.results import store as result_store
@@ -94,6 +95,7 @@ def run_matrix(
     if here:
         check_devices(team, resolve_device(where.device))
     check_batches(team.size, cells)
+    check_turns(host, cells, team.size)
     stored: dict[str, RunResult | None] = {}
     if not where.force:
         stored = {cell.run_id: result_store.done(store, cell) for cell in cells}

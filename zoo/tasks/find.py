@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
@@ -177,18 +178,32 @@ def task_of_question(text: str, question: Question, *, tasks: Tasks = CORE) -> T
     return asked.task_class()(question, name=asked.name, option=asked.option)
 
 
-def example_task(name: str, tasks: Tasks = CORE, *, classes: Sequence[str] = ("a", "b", "c")) -> Task:
+def example_task(
+    name: str, tasks: Tasks = CORE, *, classes: Sequence[str] = ("a", "b", "c"), option: str | None = None
+) -> Task:
     """Return a task of images of some classes, the first of them normal, for networks without a data set.
 
     Args:
         name: Name of the task, as `ModelSpec.tasks` states it.
         tasks: Tasks that are installed.
         classes: Names of the classes.
+        option: Text behind the colon; None for the first example of the task.
 
     Raises:
         UsageError: The task is unknown, or needs a data set of its own.
+        MissingError: It needs a library that is absent.
     """
     kind = read_task(name, tasks=tasks).task_class()
+    chosen = kind.example_option if option is None else option
     names = tuple(classes)
     dataset = DatasetSpec(id="example/images", target="example:images", classes=names, normal=names[:1])
-    return kind(kind.ask(dataset, kind.example_option), name=name, option=kind.example_option)
+    return kind(kind.ask(dataset, chosen), name=name, option=chosen)
+
+
+def more_example_tasks(name: str, tasks: Tasks = CORE, *, classes: Sequence[str]) -> list[Task]:
+    """Return a task with its further examples (`Task.more_examples`), without those whose library is absent."""
+    found = []
+    for option in read_task(name, tasks=tasks).task_class().more_examples:
+        with contextlib.suppress(MissingError):
+            found.append(example_task(name, tasks, classes=classes, option=option))
+    return found

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from zoo.data.question import Question, all_classes
@@ -100,6 +101,7 @@ class Regress(Task):
     rules = ("val_loss", "last")
     pictures = ("predicted against true", "rank histogram")
     example_option = "example"
+    more_examples = tuple(f"example,answer={name}" for name in FORMS if name != "gaussian")
 
     def __init__(self, question: Question, *, name: str, option: str = "") -> None:
         super().__init__(question, name=name, option=option)
@@ -180,7 +182,10 @@ class Regress(Task):
         ]
         shaped = predictions.reshape(len(predictions), len(self.names), -1)
         factors = torch.as_tensor(spread, dtype=predictions.dtype)[:, None]
-        return self._with(tuple(targets)), widened(shaped, factors).flatten(1)
+        widths = widened(shaped, factors)
+        skills = 1 - self.form.crps(widths.double().numpy(), values).mean(0) / climatology(values).mean(0)
+        known = (structs.replace(one, skill=float(skill)) for one, skill in zip(targets, skills, strict=True))
+        return self._with(tuple(known)), widths.flatten(1)
 
     def loss(self, predictions: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Return the mean loss of the targets, in units of their standard deviation in the training split."""

@@ -90,12 +90,20 @@ class Task(ABC):
     has_loss: ClassVar[bool] = True
     """Whether `loss` can train a network; otherwise a network brings its own loss or fits itself."""
     example_option: ClassVar[str] = ""
-    """Option with which networks are tried without a data set."""
+    """Option with which networks are tried without a data set. A task of stored truths names the truth "example",
+    which is stored beside the images of the conformance kit."""
+    more_examples: ClassVar[tuple[str, ...]] = ()
+    """Further options with which networks that state the task are tried; they may refuse them by a UsageError."""
     targets: tuple[Target, ...] = ()
     """Stored truths that networks estimate, with the units of their answers; empty for labels."""
 
     def __init__(self, question: Question, *, name: str, option: str = "") -> None:
         self.question, self.name, self.option = question, name, option
+
+    @property
+    def text(self) -> str:
+        """The task as `--task` takes it: NAME or NAME:OPTION."""
+        return f"{self.name}:{self.option}" if self.option else self.name
 
     @classmethod
     @abstractmethod

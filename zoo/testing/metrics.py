@@ -14,7 +14,7 @@ from zoo import registry
 from zoo.global_state import changed_settings
 from zoo.plurals import counted
 from zoo.specs import CLASSIFY, MetricSpec
-from zoo.tasks.find import example_task, tasks_by_name
+from zoo.tasks.find import example_task, more_example_tasks, tasks_by_name
 from zoo.testing.outcome import NotApplicable, case, named, require
 from zoo.testing.toys import class_names
 
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from zoo.tasks.task import Task
 
 IMAGES = 120
+FORM_TOLERANCE = 0.1
+"""Largest relative difference of values between forms of the same predictions: quantiles are few."""
 Predictions = NDArray[np.float64]
+Labels = NDArray[Any]
+"""[N] labels, or [N, T] truths of a regression."""
 
 
 @dataclass
@@ -50,7 +54,7 @@ class MetricSubject:
             for count in (self.classes if name == CLASSIFY else self.classes[:1])
         ]
 
-    def values(self, predictions: Predictions, labels: NDArray[np.int64]) -> dict[str, float]:
+    def values(self, predictions: Predictions, labels: Labels) -> dict[str, float]:
         """Return what the metric gives for predictions as metrics get them."""
         from zoo.run.metrics import metric_values
 
@@ -72,9 +76,14 @@ class MetricSubject:
             raise NotApplicable("it gives no values, see the check 'values'")
 
 
-def _example(task: Task, *, skill: float, seed: int = 0) -> tuple[Predictions, NDArray[np.int64]]:
-    """Return predictions [N, K] as metrics get them, and labels [N]; skill 0 is chance."""
+def _example(task: Task, *, skill: float, seed: int = 0) -> tuple[Predictions, Labels]:
+    """Return predictions [N, K] as metrics get them, and labels; skill 0 is chance."""
     generator = np.random.default_rng(seed)
+    if task.question.targets:
+        truth, other = generator.uniform(1, 3, (2, IMAGES, len(task.question.targets)))
+        error = 1 / (1 + skill)
+        estimates = truth + error * (other - truth)
+        return _gaussians(task, estimates, width=error * float((other - truth).std())), truth
     count = len(task.question.classes)
     labels = np.arange(IMAGES) % count
     truth = np.eye(count)[labels] if task.outputs == count else (labels > 0)[:, None].astype(float)
@@ -82,10 +91,43 @@ def _example(task: Task, *, skill: float, seed: int = 0) -> tuple[Predictions, N
     return np.asarray(task.for_metrics(predictions), dtype=np.float64), labels
 
 
+def _asked(task: Task) -> str:
+    """Return what predictions answer, for the words of a failure."""
+    return f"task {task.text}, {counted(len(task.question.classes), 'class')}"
+
+
+def _gaussians(task: Task, middle: Predictions, *, width: float) -> Predictions:
+    """Return predictions of normal distributions, with these means [N, T], as metrics get them."""
+    import torch
+
+    both = np.stack([middle, np.full_like(middle, math.log(width))], -1)
+    answers = task.of_gaussians(torch.from_numpy(both.reshape(len(middle), -1)))
+    return np.asarray(task.for_metrics(answers.numpy()), dtype=np.float64)
+
+
+def _extremes(task: Task) -> tuple[dict[str, Predictions], Labels]:
+    """Return predictions at the ends of what there is, by their names, and labels."""
+    labels = _example(task, skill=0)[1]
+    if task.question.targets:
+        return {
+            "certain and right": _gaussians(task, labels, width=1e-6),
+            "certain and wrong": _gaussians(task, labels[::-1], width=1e-6),
+            "all the same": _gaussians(task, np.full_like(labels, labels.mean()), width=1.0),
+        }, labels
+    count = len(task.question.classes)
+    truth = np.eye(count)[labels] if task.outputs == count else (labels > 0)[:, None].astype(float)
+    of_classes = task.weights_outputs is None
+    return {
+        "certain and right": truth,
+        "certain and wrong": np.roll(truth, 1, axis=1) if of_classes else 1 - truth,
+        "all the same": np.full_like(truth, 1 / truth.shape[1]),
+    }, labels
+
+
 def values(subject: MetricSubject) -> None:
     """It returns names with finite real numbers, for each number of classes."""
     for task in subject.tasks():
-        with case(f"task {task.name}, {counted(len(task.question.classes), 'class')}"):
+        with case(_asked(task)):
             found = subject.values(*_example(task, skill=1.5))
             require(bool(found), "It returns no value.")
             bad = [f"{name}={value}" for name, value in found.items() if not math.isfinite(value)]
@@ -96,17 +138,9 @@ def extremes(subject: MetricSubject) -> None:
     """Predictions that are certain, and predictions that are all the same, have finite values."""
     subject.works()
     for task in subject.tasks():
-        labels = _example(task, skill=0)[1]
-        count = len(task.question.classes)
-        truth = np.eye(count)[labels] if task.outputs == count else (labels > 0)[:, None].astype(float)
-        of_classes = task.weights_outputs is None
-        cases = {
-            "certain and right": truth,
-            "certain and wrong": np.roll(truth, 1, axis=1) if of_classes else 1 - truth,
-            "all the same": np.full_like(truth, 1 / truth.shape[1]),
-        }
+        cases, labels = _extremes(task)
         for name, predictions in cases.items():
-            with case(f"{counted(count, 'class')}, predictions {name}"):
+            with case(f"{_asked(task)}, predictions {name}"):
                 bad = [key for key, one in subject.values(predictions, labels).items() if not math.isfinite(one)]
                 require(not bad, f"{', '.join(bad)} is not finite.", hint="Clip probabilities before a logarithm.")
 
@@ -118,7 +152,7 @@ def directions(subject: MetricSubject) -> None:
     subject.works()
     for task in subject.tasks():
         good, chance = (subject.values(*_example(task, skill=skill)) for skill in (6.0, 0.0))
-        with case(counted(len(task.question.classes), "class")):
+        with case(_asked(task)):
             for name, direction in subject.spec.better.items():
                 require(name in good, f"`better` names '{name}'; it returns {', '.join(good)}.")
                 sign = 1 if direction == "higher" else -1
@@ -127,6 +161,30 @@ def directions(subject: MetricSubject) -> None:
                     f"'{name}' is declared better where {direction}, and is {good[name]:.3g} for good predictions, "
                     f"{chance[name]:.3g} for chance.",
                     hint="State the other direction in `better`.",
+                )
+
+
+def forms(subject: MetricSubject) -> None:
+    """The same predictions in another form, such as quantiles, have about the same values, or it refuses the form."""
+    subject.works()
+    known, names = tasks_by_name(subject.host), class_names(subject.classes[0])
+    pairs = [(task, other) for task in subject.tasks() for other in more_example_tasks(task.name, known, classes=names)]
+    if not pairs:
+        raise NotApplicable("its tasks have predictions of one form")
+    for task, other in pairs:
+        expected = subject.values(*_example(task, skill=1.0))
+        try:
+            found = subject.values(*_example(other, skill=1.0))
+        except Exception:
+            continue  # it refuses the form
+        with case(_asked(other)):
+            for name, value in expected.items():
+                require(
+                    name in found and math.isclose(found[name], value, rel_tol=FORM_TOLERANCE, abs_tol=1e-6),
+                    f"'{name}' is {value:.3g} for predictions of task {task.text}, and {found.get(name, math.nan):.3g} "
+                    "for the same ones in this form.",
+                    hint="Read them by zoo.scores.distributions.form_of(columns for each truth), or raise a ValueError "
+                    "for a form that it does not take.",
                 )
 
 
@@ -189,5 +247,5 @@ def global_state(subject: MetricSubject) -> None:
 
 
 CHECKS = named(
-    values, extremes, directions, order_independence, repeatable, arrays_kept, intervals, global_state,
+    values, extremes, directions, forms, order_independence, repeatable, arrays_kept, intervals, global_state,
 )  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 from zoo import registry
 from zoo.errors import UsageError
 from zoo.specs import CLASSIFY, ModelSpec
-from zoo.tasks.find import example_task, tasks_by_name
+from zoo.tasks.find import example_task, more_example_tasks, tasks_by_name
 from zoo.testing.outcome import NotApplicable, at, require
 from zoo.testing.toys import Shape, class_names
 
@@ -42,7 +42,7 @@ class Case:
 
     def __str__(self) -> str:
         more = [f"{name}={value}" for name, value in self.hparams.items()]
-        task = [] if self.task.name == CLASSIFY else [f"task {self.task.name}"]
+        task = [] if self.task.name == CLASSIFY else [f"task {self.task.text}"]
         return ", ".join([str(self.shape), *task, *more])
 
 
@@ -169,6 +169,11 @@ def model_subject(
         for hparams in params
         for shape in (shapes if hparams == params[0] else shapes[:1])
     ]
+    cases += [
+        Case(shape=shapes[0], task=example)
+        for task in spec.tasks
+        for example in more_example_tasks(task, tasks, classes=class_names(shapes[0].classes))
+    ]
     return ModelSubject(host=host, spec=spec, cases=cases, tolerance=tolerance)
 
 
@@ -211,6 +216,8 @@ def train_once(subject: ModelSubject, model: Any, one: Case) -> None:
     model.train()
     allowed = task.question.allowed
     labels = torch.tensor([allowed[k % len(allowed)] for k in range(len(images))])
+    if task.question.targets:
+        labels = torch.rand(len(images), len(task.question.targets), generator=torch.Generator().manual_seed(2))
     losses = own_losses(model)
     require(
         bool(losses) or task.has_loss,
@@ -226,6 +233,8 @@ def train_once(subject: ModelSubject, model: Any, one: Case) -> None:
 def fit_once(subject: ModelSubject, model: Any, one: Case) -> None:
     """Let a model fit itself to spots in noise, and another one of its kind to the same images.
 
+    The width of a spot depends on its label, or is the truth that the task asks for.
+
     Raises:
         ConformanceError: The fit changes nothing, or differs from one time to the next.
         TrainingError: The fit failed, or its weights could not be loaded.
@@ -237,8 +246,7 @@ def fit_once(subject: ModelSubject, model: Any, one: Case) -> None:
     from zoo.models.own_fit import ImagesToFit, SplitsToFit
     from zoo.train.own_fit import fit_itself
 
-    size = one.shape.size
-    classes = one.task.question.classes if one.task.name == CLASSIFY else class_names(3)
+    size, asked = one.shape.size, one.task.question.targets
     truths = [name for key in subject.spec.truths for name in {**subject.spec.defaults, **one.hparams}[key]]
 
     def images(name: str, count: int, seed: int) -> ImagesToFit:
@@ -246,15 +254,18 @@ def fit_once(subject: ModelSubject, model: Any, one: Case) -> None:
         y, x = np.mgrid[:size, :size] - size / 2
         allowed = one.task.question.allowed
         labels = np.array([allowed[k % len(allowed)] for k in range(count)])
-        spots = np.exp(-(x**2 + y**2) / (2 * (2.0 + labels[:, None, None, None]) ** 2))
+        targets = generator.uniform(2, 5, (count, len(asked))) if asked else None
+        widths = 2.0 + labels if targets is None else targets[:, 0]
+        spots = np.exp(-(x**2 + y**2) / (2 * widths[:, None, None, None] ** 2))
         noise = generator.normal(size=(count, one.shape.channels, size, size))
         split = Split(
             name=name,
-            classes=tuple(classes),
+            classes=one.task.question.classes,
             chunks=[(spots + 0.1 * noise).astype(np.float32)],
             labels=labels,
             ids=[f"{name}-{i}" for i in range(count)],
             parameters={truth: generator.normal(size=count) for truth in truths},
+            targets=targets,
         )
         return ImagesToFit(split, device=torch.device("cpu"))
 

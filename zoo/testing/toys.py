@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 NAMESPACE = "zoo_testing"
 IMAGES, SKY, PAINTER = f"{NAMESPACE}/images", f"{NAMESPACE}/sky", f"{NAMESPACE}/painter"
+TRUTH = "example"
+"""Stored truth of the toy images and of the toy population, drawn apart from the pixels; regressions estimate it."""
 SKY_TRUTHS = ("halo.einstein_radius", "halo.axis_ratio")
 """Stored truths of the toy population that differ between images."""
 LINEAR = f"{NAMESPACE}/linear"
@@ -80,7 +82,7 @@ def class_names(count: int) -> tuple[str, ...]:
 
 
 def noise_images(*, count: int, image_size: int, planes: int, classes: int) -> ImageSet:
-    """Return smooth images with noise; their labels are drawn, so that no honest network can learn them."""
+    """Return smooth images with noise; labels and truth are drawn, so that no honest network can learn them."""
     from zoo.scores.equivariance import blob_images
 
     generator = np.random.default_rng(1)
@@ -90,6 +92,7 @@ def noise_images(*, count: int, image_size: int, planes: int, classes: int) -> I
         images=images.astype(np.float32),
         labels=generator.permutation(np.arange(count) % classes),
         ids=[f"image-{i}" for i in range(count)],
+        metadata={TRUTH: generator.uniform(1, 3, count)},
     )
 
 
@@ -101,9 +104,11 @@ class Sky:
         self.classes = classes
 
     def sample(self, indices: NDArray[np.int64], seed: str) -> Scenes:
-        """Return scenes; the label of each is drawn."""
-        label = np.floor(Draws(seed, indices).unit("label")[:, 0] * self.classes)
-        return dataclasses.replace(lenses(indices, seed), label=label.astype(np.int64))
+        """Return scenes; label and truth of each are drawn."""
+        draws = Draws(seed, indices)
+        label = np.floor(draws.unit("label")[:, 0] * self.classes)
+        truth = 1 + 2 * draws.unit(TRUTH)[:, 0]
+        return dataclasses.replace(lenses(indices, seed), label=label.astype(np.int64), parameters={TRUTH: truth})
 
 
 def lenses(indices: NDArray[np.int64], seed: str) -> Scenes:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SETTINGS = {"train_images": 72, "val_images": 24, "test_images": 60, "epochs": 2, "batch_size": 24, "augment": "none"}
 FURTHEST_FROM_CHANCE = 0.25
 """Largest distance of the macro AUC from 0.5 where labels are random: some five standard deviations of 60 images."""
+MOST_SKILL = 0.25
+"""Largest CRPS skill where truths are random; that of a network that over-fits is below 0."""
 
 
 @contextlib.contextmanager
@@ -55,7 +57,7 @@ class InterruptingHost(Host):
 
 
 def planned(subject: ModelSubject, host: Host) -> Cell:
-    """Return the cell of a small run of the model on images whose labels are random."""
+    """Return the cell of a small run of the model on images whose labels and truths are random."""
     one = subject.cases[0]
     settings: dict[str, Any] = {"data.image_size": one.shape.size}
     if not subject.spec.fits_itself:
@@ -67,7 +69,7 @@ def planned(subject: ModelSubject, host: Host) -> Cell:
         model=subject.spec.id,
         # Closed forms and fits may need an instrument, which populations have.
         data=SKY if subject.spec.fits_itself else IMAGES,
-        task=one.task.name,
+        task=one.task.text,
         settings=settings,
         trained=not subject.spec.fits_itself,
         # Not the best epoch, which may be one before the interruption.
@@ -91,7 +93,7 @@ def plan_small(
         host: The plugins, with the toys.
         model: Id of the model.
         data: Id of the toy images or of the toy population.
-        task: Name of the task.
+        task: Name of the task, with its option.
         settings: More settings.
         trained: Whether the training loop trains it.
         rule: Rule that selects the epoch whose weights are kept; "" for that of the task.
@@ -169,8 +171,16 @@ def training(subject: ModelSubject) -> None:
 
 
 def chance(subject: ModelSubject) -> None:
-    """Trained and tested on random labels, it scores like chance: it sees no label but those of its training."""
+    """Trained and tested on random labels or truths, it scores like chance: it sees those of its training only."""
     result, _ = _finished(subject)
+    if result.targets:
+        skill = result.test.headline.value
+        require(
+            skill <= MOST_SKILL,
+            f"With truths that are random, its {result.test.headline.label} is {skill:.2f}, not near 0 or below.",
+            hint="It gets truths of test images from somewhere; a network may depend on the pixels only.",
+        )
+        return
     area = getattr(result.test, "macro", None)
     if area is None:
         raise NotApplicable("its task has no macro AUC")

@@ -11,7 +11,7 @@ from zoo.data.split import Split
 from zoo.errors import TrainingError
 from zoo.models.auxiliary import PREFIX, auxiliary_head
 from zoo.models.classifier import Classifier
-from zoo.models.own_training import has_loss, trains_in_turns
+from zoo.models.own_training import has_loss
 from zoo.plan.settings import TrainingSettings
 from zoo.results.cell import Cell
 from zoo.tasks.task import Task
@@ -61,16 +61,11 @@ def learn_auxiliary(
     """Let a classifier estimate the auxiliary truths of its training, if there are any.
 
     Raises:
-        TrainingError: The network brings its own loss, or does not end with a linear layer.
+        TrainingError: The network does not end with a linear layer.
         DataError: A truth is undefined or the same for all training images.
     """
     if not settings.auxiliary_names:
         return
-    if has_loss(classifier.network) or trains_in_turns(classifier.network):
-        raise TrainingError(
-            f"{type(classifier.network).__name__} brings its own loss; auxiliary={settings.auxiliary} has no use.",
-            hint="Leave out auxiliary.",
-        )
     classifier.auxiliary = auxiliary_head(
         classifier.network, train_split, settings.auxiliary_names, outputs=outputs,
         weight=settings.auxiliary_weight, seed=seed,

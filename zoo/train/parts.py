@@ -14,8 +14,8 @@ from zoo.data.augment import augment
 from zoo.data.part import BatchPart
 from zoo.errors import TrainingError, ZooError
 from zoo.isolation import plugin_code
-from zoo.models.own_training import check_loss, has_loss, trains_in_turns
-from zoo.plan.parts import find_part
+from zoo.models.own_training import check_loss
+from zoo.plan.parts import check_brought, find_part
 from zoo.plan.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -59,16 +59,10 @@ def open_parts(host: Host, settings: TrainingSettings, network: nn.Module, *, mo
         model: Id of the network.
 
     Raises:
-        TrainingError: The network brings its own loss or optimisers.
-        UsageError, MissingError: A part is not installed, or of another version.
+        UsageError: The network brings such a part itself, or the installed one is of another version.
+        MissingError: A part is not installed.
     """
-    if settings.loss and (has_loss(network) or trains_in_turns(network)):
-        raise TrainingError(f"{model} brings its own loss; loss={settings.loss} has no use.", hint="Leave out loss.")
-    if settings.optimizer and trains_in_turns(network):
-        raise TrainingError(
-            f"{model} brings its own optimisers; optimizer={settings.optimizer} has no use.",
-            hint="Leave out optimizer.",
-        )
+    check_brought(network, settings, model=model)
     found: dict[str, Any] = {}
     for name, make in (("augment", _augmentation), ("loss", _loss), ("optimizer", checked_optimizer)):
         if "@" in (value := getattr(settings, name)):

@@ -184,9 +184,9 @@ def test_the_number_of_images_is_limited_and_progress_is_reported():
     [
         ("scalars_linear", {"strength": 0}),
         ("scalars_boosted", {"trees": 0}),
-        ("scalars_boosted", {"depth": 30}),
+        ("scalars_boosted", {"leaves": 1}),
         ("scalars_boosted", {"rate": 2.0}),
-        ("scalars_boosted", {"subsample": 0.0}),
+        ("scalars_boosted", {"most_images": 0}),
         ("pca_linear", {"components": 1.5}),
     ],
 )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from zoo.errors import UsageError
 from zoo.models.own_fit import SplitsToFit
 from zoo.scores.scalars import scalars_of
-from zoo_baselines.columns import columns_of
+from zoo_baselines.columns import checked_most, columns_of
 
 COLUMNS_A_SPLIT = 0.3
 """Share of the columns that a split of a tree chooses from; fewer are faster and make the trees differ."""
@@ -114,7 +114,7 @@ class ScalarsBoosted(nn.Module):
 
     def __init__(self, classes: int, *, trees: int, leaves: int, rate: float, most_images: int) -> None:
         super().__init__()
-        self.stages, self.most_images = trees, most_images
+        self.stages, self.most_images = trees, checked_most(most_images)
         self.trees = Trees(trees, classes if classes > 2 else 1, leaves=leaves, rate=rate)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -13,15 +13,23 @@ from zoo.models.own_fit import ImagesToFit, SplitsToFit
 BATCH = 256
 
 
+def checked_most(most: int) -> int:
+    """Return the largest number of training images.
+
+    Raises:
+        UsageError: It is not a whole number above 0.
+    """
+    if type(most) is not int or most < 1:
+        raise UsageError(f"most_images={most!r} must be a whole number, at least 1.")
+    return most
+
+
 def images_to_fit(split: ImagesToFit, *, most: int) -> int:
     """Return the number of images that a fit uses: the first `most` of a split, or all.
 
     Raises:
-        UsageError: `most` is not a whole number above 0, a class is missing among these images, or the device has no
-            float64.
+        UsageError: A class is missing among these images, or the device has no float64.
     """
-    if type(most) is not int or most < 1:
-        raise UsageError(f"most_images={most!r} must be a whole number, at least 1.")
     # Truths to be estimated, [N, T], have no classes to be missed.
     present = set(split.labels[:most].tolist()) if split.labels.ndim == 1 else set(range(len(split.classes)))
     if missing := [name for index, name in enumerate(split.classes) if index not in present]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.errors import UsageError
 from zoo.lensing.instrument import PSFS, Instrument
 from zoo.models.own_fit import SplitsToFit
-from zoo_baselines.columns import first_images, images_to_fit
+from zoo_baselines.columns import checked_most, first_images, images_to_fit
 from zoo_baselines.fit_cache import InMemory, file_of, image_keys, read, write
 from zoo_baselines.lens_features import FEATURES, features_of, prepare
 from zoo_baselines.lens_fit import Effort, fit_smooth_lens, in_threads
@@ -163,7 +163,7 @@ class FittedLens(LensFits):
 
     def __init__(self, classes: int, *, image_size: int, halo: str, strength: float, most_images: int) -> None:
         super().__init__(image_size=image_size, halo=halo)
-        self.most_images = most_images
+        self.most_images = checked_most(most_images)
         self.linear = Linear(len(FEATURES), classes, strength=strength)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from zoo.errors import UsageError
 from zoo.models.own_fit import SplitsToFit
 from zoo.scores.scalars import NAMES, scalars_of
-from zoo_baselines.columns import columns_of, first_images, images_to_fit
+from zoo_baselines.columns import checked_most, columns_of, first_images, images_to_fit
 
 FARTHEST = 10.0
 """Largest distance from the mean, in standard deviations, that the regression sees: one image does not decide a fit."""
@@ -72,7 +72,7 @@ class ScalarsLinear(nn.Module):
 
     def __init__(self, classes: int, *, strength: float, most_images: int) -> None:
         super().__init__()
-        self.most_images = most_images
+        self.most_images = checked_most(most_images)
         self.linear = Linear(len(NAMES), classes, strength=strength)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class PrincipalComponents(nn.Module):
         super().__init__()
         if type(components) is not int or not 1 <= components <= 4096:
             raise UsageError(f"components={components!r} must be a whole number from 1 to 4096.")
-        self.most_images = most_images
+        self.most_images = checked_most(most_images)
         self.register_buffer("centre", torch.zeros(pixels))
         self.components = nn.Parameter(torch.zeros(components, pixels), requires_grad=False)
         self.linear = Linear(components, classes, strength=strength)

@@ -16,7 +16,7 @@ from zoo.models.own_fit import SplitsToFit
 from zoo.scores.distributions import FORMS, Form
 from zoo.scores.scalars import NAMES, scalars_of
 from zoo_baselines.boosted import Trees
-from zoo_baselines.columns import columns_of
+from zoo_baselines.columns import checked_most, columns_of
 from zoo_baselines.linear import FARTHEST
 
 
@@ -52,7 +52,7 @@ class ScalarRegression(nn.Module, ABC):
     def __init__(self, outputs: int, *, most_images: int) -> None:
         super().__init__()
         self.form, self.targets = form_and_targets(outputs)
-        self.outputs, self.most_images = outputs, most_images
+        self.outputs, self.most_images = outputs, checked_most(most_images)
         for name in ("centre", "log_width"):
             self.register_buffer(name, torch.zeros(self.targets))
         self.register_buffer("scale", torch.ones(self.targets))

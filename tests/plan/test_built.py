@@ -1,0 +1,59 @@
+"""Arguments that a builder refuses stop the plan, with exit code 2 and before a cell is queued."""
+
+from __future__ import annotations
+
+import pytest
+from smallrun import TOY
+
+from zoo.errors import UsageError
+from zoo.host import load_plugins
+from zoo.plan.built import check_turns
+from zoo.plan.cells import make_plan
+from zoo.plan.request import Request
+
+FILES = [TOY, *(TOY.with_name(f"{name}.py") for name in ("pickynets", "oddones", "partszoo", "brokenregress"))]
+HOST = load_plugins(files=FILES, environment={})
+
+
+def planned(models, data="toyzoo/stripes", notes=None, **request):
+    asked = Request(models=models, data=[data], budget="smoke", device="cpu", **request)
+    return make_plan(HOST, asked, note=notes.append if notes is not None else lambda note: None)
+
+
+@pytest.mark.parametrize("name", ["sorry", "curt"])
+def test_a_refused_argument_stops_the_plan(name):
+    with pytest.raises(UsageError, match="width=0 must be 1 or more") as refused:
+        planned([f"pickynets/{name}"], settings={"width": 0})
+    assert refused.value.exit_code == 2
+    [cell] = planned([f"pickynets/{name}"], settings={"width": 1})
+    assert cell.hparams == {"width": 1}
+
+
+def test_a_wildcard_leaves_it_out_with_a_note():
+    notes = []
+    cells = planned(["pickynets/s*", "toyzoo/tiny"], notes=notes, settings={"model.width": 0})
+    assert [cell.model for cell in cells] == ["toyzoo/tiny"]
+    assert any("pickynets/sorry is left out" in note and "width=0 must be" in note for note in notes)
+
+
+def test_images_that_exist_have_their_own_size():
+    """They have 12 pixels, less than the images that a network is built for first: what these refuse is asked again."""
+    [cell] = planned(["pickynets/small"], settings={"width": 2})
+    assert cell.model == "pickynets/small"
+
+
+def test_parts_of_the_training_that_a_network_brings_are_refused():
+    with pytest.raises(UsageError, match="oddones/turns brings its own optimisers; optimizer=partszoo/sgd@1"):
+        planned(["oddones/turns"], "oddones/bumps", task="anomaly", settings={"optimizer": "sgd"})
+
+
+def test_a_fit_of_truths_is_built_with_all_defaults():
+    with pytest.raises(UsageError, match="one truth by a normal distribution"):
+        planned(["brokenregress/trial"], "oddones/bumps", task="regress:index,answer=quantiles")
+
+
+def test_several_processes_cannot_train_in_turns():
+    cells = planned(["oddones/coder", "oddones/turns"], "oddones/bumps", task="anomaly")
+    check_turns(HOST, cells, 1)
+    with pytest.raises(UsageError, match="2 processes cannot train oddones/turns"):
+        check_turns(HOST, cells, 2)

@@ -1,0 +1,144 @@
+"""Networks that are built while planning, so that impossible arguments stop the plan and not its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zoo import registry
+from zoo.data.recipe import Recipe
+from zoo.errors import MissingError, TrainingError, UsageError, ZooError
+from zoo.plan.parts import check_brought
+from zoo.plan.settings import TrainingSettings
+from zoo.plurals import counted
+from zoo.results.cell import Cell
+from zoo.specs import REFERENCE_SHAPE, DatasetSpec, ModelSpec
+from zoo.tasks.find import task_of_cell
+from zoo.tasks.task import Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from zoo.host import Host
+
+
+def check_arguments(
+    host: Host,
+    model: ModelSpec,
+    hparams: Mapping[str, Any],
+    *,
+    recipe: Recipe,
+    sizes: Mapping[str, int],
+    task: Task,
+    settings: TrainingSettings | None,
+) -> None:
+    """Build a network whose arguments a request states, and refuse what its builder refuses.
+
+    Its defaults are possible: a network with all of them is not built, unless it fits itself to truths, of which it may
+    answer one or several, or brings parts of its training.
+
+    Args:
+        host: The plugins.
+        model: Spec of the network.
+        hparams: Its hyper-parameters.
+        recipe: Images.
+        sizes: Number of images of each split.
+        task: Task of the cell.
+        settings: Settings of the training; None of a network that fits itself.
+
+    Raises:
+        UsageError: The builder refuses an argument by this error or a ValueError, or the network brings what the
+            settings ask for.
+    """
+    parts = settings is not None and (settings.loss or settings.optimizer or settings.auxiliary)
+    if dict(hparams) == dict(model.defaults) and not parts and not (model.fits_itself and task.question.targets):
+        return
+    network = build_for(host, model, hparams, recipe=recipe, sizes=sizes, task=task)
+    if network is not None and settings is not None:
+        check_brought(network, settings, model=model.id)
+
+
+def check_turns(host: Host, cells: Sequence[Cell], processes: int) -> None:
+    """Refuse networks that are trained in turns where several processes train a network together.
+
+    Args:
+        host: The plugins.
+        cells: Cells of a plan.
+        processes: Processes that train a network.
+
+    Raises:
+        UsageError: A network is trained in turns.
+    """
+    if processes == 1:
+        return
+    from zoo.models.own_training import trains_in_turns
+
+    for model, cell in {cell.model: cell for cell in cells if not cell.fits_itself}.items():
+        task = task_of_cell(host, registry.find(host, DatasetSpec, cell.data), cell.task)
+        spec = registry.find(host, ModelSpec, model)
+        network = build_for(host, spec, cell.hparams, recipe=cell.recipe, sizes=cell.sizes, task=task)
+        if network is not None and trains_in_turns(network):
+            raise UsageError(
+                f"{counted(processes, 'process')} cannot train {model}, whose optimisers take turns.",
+                hint="Leave out --devices, or this model.",
+            )
+
+
+def build_for(
+    host: Host,
+    model: ModelSpec,
+    hparams: Mapping[str, Any],
+    *,
+    recipe: Recipe,
+    sizes: Mapping[str, int],
+    task: Task,
+) -> nn.Module | None:
+    """Return the network of a cell, without memory for its weights where that is possible.
+
+    Images that exist already may take long to open: a network is built for others first, and for these if it refuses.
+
+    Args:
+        host, model, hparams, recipe, sizes, task: Arguments of `check_arguments`.
+
+    Returns:
+        The network; None where it cannot be built for a reason that its cell will state.
+
+    Raises:
+        UsageError: The builder refuses an argument.
+    """
+    from zoo.data.open import Dataset
+
+    if not registry.find(host, DatasetSpec, recipe.dataset).simulated:
+        try:
+            return _built(model, hparams, (REFERENCE_SHAPE["in_chans"], REFERENCE_SHAPE["image_size"]), task)
+        except UsageError:
+            pass
+    try:
+        channels, _, size = Dataset(host, recipe, sizes).image_shape
+    except ZooError:
+        return None
+    return _built(model, hparams, (channels, size), task)
+
+
+def _built(model: ModelSpec, hparams: Mapping[str, Any], shape: tuple[int, int], task: Task) -> nn.Module | None:
+    import torch
+
+    from zoo.models.load import hparams_for_loading
+    from zoo.models.network import build_network
+
+    for device in ("meta", "cpu"):  # a builder that reads values of its tensors fails on meta
+        try:
+            with torch.device(device), torch.random.fork_rng(devices=[]):
+                return build_network(
+                    model,
+                    in_chans=shape[0],
+                    num_classes=task.outputs,
+                    image_size=shape[1],
+                    hparams=hparams_for_loading(model, hparams),
+                )
+        except MissingError:
+            return None
+        except TrainingError as error:
+            if device == "cpu" and isinstance(error.__cause__, ValueError):
+                raise UsageError(str(error.args[0]), hint=f"See: zoo show {model.id}") from error
+    return None
