@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from zoo.cli.probe import probe
 from zoo.data.about import caption
 from zoo.data.recipe import SPLITS
 from zoo.errors import UsageError, nearest
+from zoo.isolation import printing_to_stderr
 from zoo.paths import user_path
 from zoo.plan.overrides import parse_settings
 from zoo.plan.recipes import plan_images
@@ -177,7 +176,7 @@ def show(
         recipe, classes, arrays = _of_folder(host, path, split)
         stem = path.resolve().name
     else:
-        with contextlib.redirect_stdout(sys.stderr):  # plugins may print
+        with printing_to_stderr():  # plugins may print
             recipe, classes, arrays = _of_dataset(host, name, split, simulator, pairs, each=images)
         stem = recipe.dataset.replace("/", ".")
     labels = arrays["label"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ from zoo.cli.score_table import print_scores
 from zoo.cli.shares import OPTIONS, exit_unanswered, launch_of, when_queued
 from zoo.data.about import changed_note, shown_params, version_note
 from zoo.errors import UsageError, nearest
+from zoo.isolation import printing_to_stderr
 from zoo.plan.overrides import parse_settings
 from zoo.plurals import counted
 from zoo.registry import datasets_by_id
@@ -128,7 +127,7 @@ def evaluate(
         raise UsageError(f"--average '{average}' is not one of {', '.join(AVERAGES)}.{nearest(average, AVERAGES)}")
     joined = None
     work = "simulate test" if launch is None else "evaluate"
-    with contextlib.redirect_stdout(sys.stderr), CountBar(work) as bar:  # plugins may print
+    with printing_to_stderr(), CountBar(work) as bar:  # plugins may print
         trained = load_weights(host, path)
         recipe = evaluation_recipe(
             host, trained, data=data, params=params, simulator=simulator, seed=seed, device=device

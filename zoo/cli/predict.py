@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,6 +19,7 @@ from zoo.cli.shares import OPTIONS, exit_unanswered, launch_of, when_queued
 from zoo.data.about import changed_note, shown_params, version_note
 from zoo.data.phases import describe_phases
 from zoo.errors import UsageError, nearest
+from zoo.isolation import printing_to_stderr
 from zoo.plurals import counted
 from zoo.registry import datasets_by_id
 from zoo.run.launch import Launch, device_for
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from zoo.models.about import About
 
 _PROGRESS_SECONDS = 0.2
+_T = TypeVar("_T")
 
 
 @click.command()
@@ -125,7 +126,8 @@ def predict(
         raise UsageError(f"--average '{average}' is not one of {', '.join(AVERAGES)}.{nearest(average, AVERAGES)}")
     preparation = Preparation(pixel_scale=pixel_scale, factor=factor, match_scale=match_scale)
     paths = require_files(expand(files, stdin=sys.stdin), files)
-    trained = load_weights(host, path)
+    with printing_to_stderr():
+        trained = load_weights(host, path)
     if population is not None:
         check_population(trained.about.targets, population, average=average)
     echo(_weights_in_words(host, trained.about, detects=bool(trained.detector)), err=True)
@@ -141,7 +143,7 @@ def predict(
         from zoo.cli.watch import CountBar
         from zoo.inference.shares import joined_predictions, run_predictions
 
-        with contextlib.redirect_stdout(sys.stderr), CountBar("predict", of="files") as bar:
+        with printing_to_stderr(), CountBar("predict", of="files") as bar:
             divided = run_predictions(
                 host, path, list(paths), model=trained.about.model, preparation=preparation, average=average,
                 batch_size=batch_size, device=device, store=store, shares=shards, launch=launch, watch=bar.show,
@@ -152,7 +154,7 @@ def predict(
     style = as_csv if in_csv else as_json if in_json else as_table
     report = _progress(started)
     with style(columns_of(trained.about, detects=bool(trained.detector))) as show:
-        for item in answers:
+        for item in _apart(answers):
             summary.add(item)
             show(item)
             if population is not None and isinstance(item, Prediction):
@@ -209,6 +211,18 @@ def _weights_in_words(host: Host, about: About, *, detects: bool) -> str:
     if changed := changed_note(dataset, about.recipe.params):
         notes += f"\nnote: trained on images that differ from {about.recipe.dataset} as it is: {changed}"
     return f"{about.model} trained on {kind}. Run `zoo evaluate` for its scores.{calibrated}{notes}"
+
+
+def _apart(answers: Iterable[_T]) -> Iterator[_T]:
+    """Yield answers; what the network prints while one is computed goes to stderr."""
+    left = iter(answers)
+    while True:
+        with printing_to_stderr():
+            try:
+                answer = next(left)
+            except StopIteration:
+                return
+        yield answer
 
 
 def _progress(started: float) -> Callable[[int], None]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ from zoo.cli.options import PATH, SIMULATOR, options_of
 from zoo.cli.shares import OPTIONS, launch_of, print_failures, when_queued
 from zoo.data.recipe import SPLITS
 from zoo.errors import UsageError, ZooError, nearest
+from zoo.isolation import printing_to_stderr
 from zoo.plan.overrides import parse_settings
 from zoo.plan.recipes import plan_images
 from zoo.plurals import counted
@@ -166,7 +165,7 @@ def simulate(
     if detach and (launch is None or as_json):
         raise UsageError("--detach goes with --launcher, and not with --json.")
     device = device_for(host, launch, device)  # unknown options are found before anything is drawn
-    with contextlib.redirect_stdout(sys.stderr):  # plugins may print
+    with printing_to_stderr():  # plugins may print
         spec, recipe = plan_images(
             host,
             dataset,
@@ -177,7 +176,7 @@ def simulate(
         )
 
     if compare is not None:
-        with contextlib.redirect_stdout(sys.stderr):
+        with printing_to_stderr():
             found = compare_simulators(
                 host,
                 spec.id,
@@ -190,7 +189,7 @@ def simulate(
         print_difference(found, as_json=as_json)
         return
     if accuracy is not None:
-        with contextlib.redirect_stdout(sys.stderr):
+        with printing_to_stderr():
             measured = measure_accuracy(
                 host,
                 spec.id,
@@ -214,7 +213,7 @@ def simulate(
     submitted = when_queued(ctx, host, launch, detach=detach, store=parts)
     started = time.perf_counter()
     end = None
-    with contextlib.redirect_stdout(sys.stderr), CountBar(f"simulate {split}") as bar:
+    with printing_to_stderr(), CountBar(f"simulate {split}") as bar:
         if launch is None or shards is None:
             simulation = Dataset(host, recipe, {}).simulation(expected_images=images)
             filled = fill_folder(simulation, split, images, folder=folder, share=part, progress=bar.show)
