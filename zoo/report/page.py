@@ -25,7 +25,8 @@ from zoo.report.blocks import (
     run_rows,
     score_table,
 )
-from zoo.report.columns import column_notes, precisions
+from zoo.report.column_notes import column_notes
+from zoo.report.columns import precisions
 from zoo.report.digest import Digest, read_digest
 from zoo.report.equivariance import equivariance_panel
 from zoo.report.figures import Digests, breakable, csv_address, file_stem

@@ -10,12 +10,12 @@ from zoo.data.about import budget_note, portable, shown_params, version_note
 from zoo.data.channels import describe_channels
 from zoo.plan.settings import LATER
 from zoo.plurals import counted
+from zoo.report.column_notes import column_notes
 from zoo.report.columns import (
     COSTS,
     SETTINGS,
     SPEEDS,
     Column,
-    column_notes,
     measured_columns,
     precision_of,
     precisions,
