@@ -62,7 +62,8 @@ def export(
     recipe of the images, which are those of `zoo bench` with the same options. An interrupted export continues.
     """
     from zoo.cli.watch import CountBar
-    from zoo.data.export import FORMATS, check_format, describe
+    from zoo.data.export import describe
+    from zoo.data.image_files import FORMATS, check_format
     from zoo.run.exporting import export_split
 
     if split not in SPLITS:
