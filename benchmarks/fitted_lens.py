@@ -31,8 +31,9 @@ from zoo_baselines.lens_pixels import grids
 from zoo_baselines.smooth_lens import INDEX, NAMES, Kind, draw
 
 from zoo import registry
+from zoo.data.drawn import first_scenes
 from zoo.data.recipe import Recipe
-from zoo.data.simulate import Simulation, first_scenes
+from zoo.data.simulate import Simulation
 from zoo.data.truth import common_truth, truth_arrays
 from zoo.host import load_plugins
 from zoo.lensing.scenes import Scenes

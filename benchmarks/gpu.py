@@ -31,8 +31,8 @@ from zoo.host import load_plugins
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.train.cuda_graphs import GraphedForward
+from zoo.train.fabric import make_fabric
 from zoo.train.few_channels import FewChannelsInPieces
-from zoo.train.loop import make_fabric
 
 MODELS = "gconv/p4m,gconv/z2_p4m_macs,escnn/c4,gconv/p4m_resnet18,timm/resnet18,gconv/octic_small"
 WAYS = ("fp32", "tf32", "bf16", "bf16, CUDA graphs", "bf16, batch norm whole")

@@ -41,6 +41,7 @@ from zoo.results.tasks import stored_question
 from zoo.tasks.find import task_of_question
 from zoo.train import loop as training
 from zoo.train.average import MovingAverage
+from zoo.train.fabric import make_fabric
 
 PARTS = ("loader", "augmentation", "clipping", "moving average", "progress")
 
@@ -120,7 +121,7 @@ def measure(
     model: str, *, image_size: int, batch: int, steps: int, rounds: int, device: torch.device, precision: Precision
 ) -> dict[str, Any]:
     """Return the row of one network at one size."""
-    fabric = training.make_fabric(device, precision)
+    fabric = make_fabric(device, precision)
     watch = Stopwatch(device)
     split = random_split(steps * batch, image_size)
     train_data, val_data = WatchedBatches(split, device=device), Batches(

@@ -19,7 +19,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.results.differences import Comparison, Sample, compare_samples, make_sample
+from zoo.results.differences import compare_samples
+from zoo.results.samples import Sample, make_sample
+from zoo.results.verdict import Comparison
 from zoo.scores.stats import intervals
 from zoo.tasks.classify import area_contributions
 

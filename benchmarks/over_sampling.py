@@ -15,7 +15,7 @@ import torch
 from simulate import Side, seconds
 
 from zoo import registry
-from zoo.data.simulate import first_scenes
+from zoo.data.drawn import first_scenes
 from zoo.host import load_plugins
 from zoo.lensing.pixels import render_pixels
 from zoo.lensing.scenes import Scenes

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from msgspec.structs import replace as struct_replace
 
-from zoo import registry
+from zoo import provenance, registry
 from zoo.data.open import Dataset
 from zoo.host import Host, load_plugins
 from zoo.models.load import load_weights
@@ -111,7 +111,7 @@ def add_detector(host: Host, path: Path) -> None:
         print(f"{path.name}: {'has a detector' if weights.detector else 'its images are of an earlier version'}")
         return
     run = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    code = registry.image_code(host, recipe.dataset, recipe.simulator)
+    code = provenance.image_code(host, recipe.dataset, recipe.simulator)
     recipe = replace(recipe, code=code, device_type="cpu")
     data = Dataset(host, recipe, {"train": TRAIN_IMAGES, "val": run["cell"]["sizes"]["val"], "test": 1})
     train, val = data.split("train"), data.split("val")

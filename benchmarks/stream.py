@@ -26,7 +26,8 @@ from zoo.data.open import Dataset
 from zoo.data.stream import Stream
 from zoo.devices import resolve_device
 from zoo.plan.recipes import plan_images
-from zoo.train.loop import TrainingData, make_fabric
+from zoo.train.fabric import make_fabric
+from zoo.train.loop import TrainingData
 
 
 def train_epoch(

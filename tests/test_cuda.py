@@ -14,9 +14,9 @@ from torch import nn
 import zoo
 from zoo import registry
 from zoo.data.augment import AUGMENTATIONS, augment
+from zoo.data.drawn import first_scenes
 from zoo.data.open import Dataset
 from zoo.data.rotation import transform_d4
-from zoo.data.simulate import first_scenes
 from zoo.data.stream import STREAM, Stream
 from zoo.devices import in_float32
 from zoo.host import load_plugins
@@ -31,9 +31,9 @@ from zoo.train import loop
 from zoo.train.accumulate import accumulate
 from zoo.train.checkpoint import CHECKPOINT
 from zoo.train.cuda_graphs import GraphedForward
+from zoo.train.fabric import make_fabric
 from zoo.train.few_channels import FewChannelsInPieces
 from zoo.train.fit import prepare
-from zoo.train.loop import make_fabric
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

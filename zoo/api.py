@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,6 +151,12 @@ def evaluate(
     simulator: str | None = None,
     device: str = "cpu",
     store: str | Path = "results",
+    launcher: str | None = None,
+    shards: int | None = None,
+    launcher_settings: Sequence[str] | Mapping[str, Any] = (),
+    jobs: int | None = None,
+    gpus: str = "",
+    retries: int = 2,
     host: Host | None = None,
     **params: Any,
 ) -> Evaluation | TaskEvaluation:
@@ -166,8 +172,11 @@ def evaluate(
         angle: Rotation of every image in degrees before the network.
         average: "none", "p4" or "d4".
         simulator: Id or name; default: the one of the training images.
-        device: "cpu", "cuda" or "mps".
-        store: Store that is searched for run ids.
+        device: "auto", "cpu", "cuda" or "mps".
+        store: Store that is searched for run ids, and that keeps the answers of shares until all are made.
+        launcher: Id or name of a launcher that starts the processes of shares; default: this process.
+        shards: Number of shares.
+        launcher_settings, jobs, gpus, retries: Options of the launcher, as in `zoo.bench`.
         host: The plugins; default: all installed ones.
         params: Parameters of the data that differ from those of the training images.
 
@@ -175,15 +184,38 @@ def evaluate(
         UsageError: An unknown name or parameter, or an impossible value.
         DataError: The weights are damaged, or the images have another shape or other classes.
         MissingError: A plugin that is needed is absent.
+        LauncherError: A share has failed; the same call goes on with what is missing.
     """
-    from zoo.devices import resolve_device
     from zoo.inference.evaluate import evaluate as score_weights
     from zoo.inference.evaluate import evaluation_recipe
+    from zoo.inference.evaluate_shares import joined_scores, run_evaluation
+    from zoo.models.load import load_weights
+    from zoo.run.launch import Launch, device_for
+    from zoo.weights.find import find_weights
 
-    host, device = host or default_host(), resolve_device(device)
-    trained = load(weights, store=store, host=host).to(device)
+    host, store, launch = host or default_host(), user_path(store), None
+    if launcher is not None:
+        launch = Launch(
+            launcher=launcher, launcher_settings=launcher_settings, jobs=jobs, gpus=gpus, retries=retries
+        )  # fmt: skip
+    elif shards is not None or launcher_settings or jobs is not None or gpus:
+        raise UsageError("shards, launcher_settings, jobs and gpus need a launcher.", hint="Add launcher='core/local'.")
+    device = device_for(host, launch, device)
+    path = find_weights(host, str(weights), store=store)
+    trained = load_weights(host, path)
     recipe = evaluation_recipe(host, trained, data=data, params=params, simulator=simulator, seed=seed, device=device)
-    return score_weights(host, trained, recipe, images=images, angle=angle, average=average)
+    if launch is None:
+        return score_weights(host, trained.to(device), recipe, images=images, angle=angle, average=average)
+    if shards is None:
+        raise UsageError(f"launcher={launcher!r} needs the number of shares.", hint="For example: shards=8")
+    joined = run_evaluation(
+        host, path, trained, recipe, images=images, angle=angle, average=average, device=device, store=store,
+        shares=shards, launch=launch,
+    )  # fmt: skip
+    joined.check()
+    found = joined_scores(host, trained, recipe, joined, images=images, angle=angle, average=average)
+    joined.forget()
+    return found
 
 
 def score(

@@ -8,7 +8,7 @@ import sys
 import pytest
 from smallplugin import NETWORK, states
 
-from zoo import registry
+from zoo import provenance
 from zoo.errors import MissingError, UsageError
 from zoo.host import load_plugins
 from zoo.packages import first_party
@@ -211,12 +211,12 @@ def test_the_code_of_an_installation_is_part_of_its_version(site, lay, editable)
         (site / "my_numbers.py").write_text("")
         host = load_plugins(environment={})
         assert host.records["mine"].state == "ok", host.records["mine"].error
-        found.append(registry.installed_versions(host, "mine/net")["my-nets"])
-        assert registry.image_code(host, "mine/net", None) == {"my-nets": found[-1]}
-        assert registry.loaded_plugins(host)["my-nets"] == found[-1]
+        found.append(provenance.installed_versions(host, "mine/net")["my-nets"])
+        assert provenance.image_code(host, "mine/net", None) == {"my-nets": found[-1]}
+        assert provenance.loaded_plugins(host)["my-nets"] == found[-1]
     assert len(set(found)) == 3
     assert all(version.startswith("1.0 (editable, " if editable else "1.0 (code ") for version in found)
-    own = [version for name, version in registry.loaded_plugins(host).items() if name.startswith("lens-zoo")]
+    own = [version for name, version in provenance.loaded_plugins(host).items() if name.startswith("lens-zoo")]
     assert not [version for version in own if "(" in version]  # their specs have versions
 
 

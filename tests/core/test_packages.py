@@ -129,18 +129,18 @@ def test_a_reinstallation_of_the_same_version_changes_the_digest(lay, site):
 
 
 def test_metrics_of_other_code_are_stale(lay, site):
-    from zoo import registry
+    from zoo import provenance
     from zoo.host import load_plugins
 
     code = "from zoo import MetricSpec, hookimpl\n@hookimpl\ndef zoo_metrics():\n"
     code += "    return [MetricSpec(id='mine/score', target='a:b')]\n"
     lay("my-metrics", points={"mine": None}, code=code)
     host = load_plugins(environment={"ZOO_PLUGINS": "mine"})
-    recorded = registry.metric_code(host)
+    recorded = provenance.metric_code(host)
     assert recorded["mine/score"].startswith("my-metrics 1.0 (code ")
-    assert registry.stale_metrics(host, {**recorded, "gone/score": "x"}) == []
+    assert provenance.stale_metrics(host, {**recorded, "gone/score": "x"}) == []
     (site / "my_metrics_plugin.py").write_text(code + "# edited\n")
-    assert registry.stale_metrics(host, recorded) == ["mine/score"]
+    assert provenance.stale_metrics(host, recorded) == ["mine/score"]
 
 
 @pytest.mark.slow

@@ -15,7 +15,8 @@ from zoo.data.simulate import Simulation
 from zoo.data.stream import Stream
 from zoo.errors import UsageError
 from zoo.host import load_plugins
-from zoo.registry import find, image_code
+from zoo.provenance import image_code
+from zoo.registry import find
 from zoo.specs import DatasetSpec
 
 TOY = Path(__file__).parents[1] / "toys" / "toyzoo.py"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -10,8 +13,9 @@ from click.testing import CliRunner
 from machines import Machines
 from smallrun import TOY
 
+from zoo import api
 from zoo.cli import cli
-from zoo.errors import DataError, Interrupted, UsageError
+from zoo.errors import DataError, Interrupted, LauncherError, UsageError
 from zoo.host import load_plugins
 from zoo.inference import evaluate, evaluate_shares
 from zoo.inference.share_work import ANSWERS
@@ -20,6 +24,7 @@ from zoo.plan.request import Request
 from zoo.results import store
 from zoo.run import job_queue, queued
 from zoo.run.cell import run_cell
+from zoo.schema import json_text, plain
 from zoo.specs import LauncherSpec
 
 HALL = """
@@ -144,7 +149,19 @@ def test_the_same_command_attaches_and_submits_nothing_twice(go, host, monkeypat
     assert len(engine.jobs) == 2
 
 
-def test_the_same_command_goes_on_with_what_has_failed(go, host, tmp_path, monkeypatch):
+def test_a_detached_command_leaves_the_jobs_and_the_same_command_prints_the_scores(go, host, tmp_path):
+    engine = Machines(host, ["running"])
+    done = go(*STRIPES, "--detach", engine=engine, launcher="machines")
+    assert (done.exit_code, done.stdout, len(engine.jobs)) == (0, "", 2)
+    assert f"zoo status --store {tmp_path / 'store'} shows the shares; the same command without" in done.stderr
+    for words in engine.words.values():
+        words[:] = ["running", "made"]
+    assert go(*STRIPES, engine=engine, launcher="machines").stdout == go(*STRIPES).stdout
+    assert len(engine.jobs) == 2
+    assert "--detach goes with --launcher" in str(go(*STRIPES, "--detach").exception)
+
+
+def test_the_same_command_goes_on_with_what_has_failed(go, host, run_dir, tmp_path, monkeypatch):
     predictions = evaluate.predictions
 
     def fail_later(trained, split, **words):
@@ -152,15 +169,39 @@ def test_the_same_command_goes_on_with_what_has_failed(go, host, tmp_path, monke
             raise DataError("It cannot be scored.")
         return predictions(trained, split, **words)
 
+    python = partial(
+        api.evaluate, run_dir / store.WEIGHTS, images=600, count=3000, host=host, launcher="machines", shards=2,
+        store=tmp_path / "store",
+    )  # fmt: skip
     with monkeypatch.context() as patch:
         patch.setattr(PREDICTIONS, fail_later)
         done = go(*STRIPES, engine=Machines(host, ["made"]))
+        with pytest.raises(LauncherError, match="1 share of 2 failed; share 1: It cannot be scored"):
+            python()
     assert (done.exit_code, done.stdout) == (1, "")
     assert "share 1:2 has failed: It cannot be scored." in done.stderr
     assert "no scores are printed; the same command goes on" in done.stderr
     again = Machines(host, ["made"])
     assert go(*STRIPES, engine=again).stdout == go(*STRIPES).stdout
     assert [job.run_dir.name for job in again.jobs] == ["1"]
+    assert json.loads(go(*STRIPES, engine=again).stdout) == json.loads(json_text(plain(python()), what="scores"))
+    assert not list((tmp_path / "store").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"launcher": "machines"}, "launcher='machines' needs the number of shares"),
+        ({"launcher": "machines", "shards": 0}, "--shards 0 must be a whole number, 1 or more"),
+        ({"launcher": "machnies", "shards": 2}, "Did you mean 'machines'"),
+        ({"shards": 2}, "shards, launcher_settings, jobs and gpus need a launcher"),
+        ({"jobs": 2}, "shards, launcher_settings, jobs and gpus need a launcher"),
+    ],
+)
+def test_impossible_shares_are_refused_in_python(host, run_dir, tmp_path, options, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        api.evaluate(run_dir / store.WEIGHTS, host=host, store=tmp_path / "store", **options)
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize(

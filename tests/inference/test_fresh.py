@@ -19,7 +19,8 @@ from zoo.host import load_plugins
 from zoo.inference.fresh import check_fresh_test, fresh_recipe, with_fresh_tests
 from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
-from zoo.report.tables import make_tables, to_csv
+from zoo.report.tables import make_tables
+from zoo.report.text import to_csv
 from zoo.results import store
 from zoo.results.verify import verify_run
 from zoo.run import cell as run

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoo.inference.predict import Preparation, Summary, predict
+from zoo.inference.answer import Summary
+from zoo.inference.predict import predict
+from zoo.inference.prepare import Preparation
 from zoo.inference.read import Picture, Skipped
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from machines import Machines
 
 from zoo.cli import cli
+from zoo.cli.detach import READY_VARIABLE
 from zoo.errors import DataError, UsageError
 from zoo.inference import files as files_module
 from zoo.inference import share_jobs
@@ -85,6 +87,18 @@ def test_the_same_command_goes_on_with_what_has_failed(go, host, tmp_path, monke
     again = Machines(host, ["made"])
     assert go("--csv", engine=again).stdout_bytes == go("--csv").stdout_bytes
     assert [job.run_dir.name for job in again.jobs] == ["1"]
+
+
+def test_a_command_in_the_background_keeps_the_answers_for_the_same_command(go, host, monkeypatch):
+    readable, writable = os.pipe()
+    monkeypatch.setenv(READY_VARIABLE, str(writable))
+    engine = Machines(host, ["waiting", "made"])
+    done = go("--csv", engine=engine)
+    assert (done.exit_code, done.stdout, os.read(readable, 1)) == (0, "", b"1")
+    os.close(readable)
+    assert "the same command without --detach prints answers" in done.stderr
+    assert go("--csv", engine=engine).stdout_bytes == go("--csv").stdout_bytes
+    assert len(engine.jobs) == 2
 
 
 def test_answers_are_not_taken_for_those_of_changed_files(go, host, tmp_path):

@@ -10,7 +10,7 @@ import torch
 from zoo_caustics.extended import extended_deflection, extended_masses
 from zoo_lenstronomy.keywords import lens_keywords, lens_models
 
-from zoo import registry
+from zoo import provenance, registry
 from zoo.data.compare import compare_simulators
 from zoo.data.simulate import Simulation
 from zoo.errors import UsageError
@@ -44,7 +44,7 @@ def host(monkeypatch):
     monkeypatch.setattr(registry, "find", lambda host, kind, name: (
         found["engine"] if name.removeprefix("old/") == "engine" else find(host, kind, name)
     ))  # fmt: skip
-    monkeypatch.setattr(registry, "image_code", lambda *_: {})
+    monkeypatch.setattr(provenance, "image_code", lambda *_: {})
     host.found = found
     CALLS.clear()
     return host

@@ -59,7 +59,7 @@ def test_training_images_of_each_seed_are_part_of_the_cell_only_where_used(make)
 def test_versions_change_the_run_id(make, plan_host, monkeypatch):
     before = one(make()).run_id
     with monkeypatch.context() as patch:
-        patch.setattr("zoo.registry.__version__", "0.1.1")
+        patch.setattr("zoo.provenance.__version__", "0.1.1")
         assert one(make()).run_id != before
     for kind, name in ((ModelSpec, "toyzoo/tiny"), (DatasetSpec, "toyzoo/stripes")):
         with monkeypatch.context() as patch:

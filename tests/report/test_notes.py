@@ -15,7 +15,8 @@ from zoo.models.cost import count_cost
 from zoo.models.network import build_network
 from zoo.plan.suite_file import read_suite
 from zoo.report.notes import missing_twins, search_note
-from zoo.report.tables import make_tables, to_csv
+from zoo.report.tables import make_tables
+from zoo.report.text import to_csv
 from zoo.results.cell import Search
 from zoo.specs import ModelSpec
 

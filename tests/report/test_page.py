@@ -155,13 +155,13 @@ def test_axes_of_roc_curves_are_logarithmic_near_1(tmp_path, macro, axes):
 
 def test_every_verdict_has_its_words():
     from zoo.report import blocks, page
-    from zoo.results import differences
+    from zoo.results.verdict import _SENTENCES, Verdict
 
-    verdicts = set(get_args(differences.Verdict))
-    assert set(page._AGAINST) == set(differences._SENTENCES) == verdicts
+    verdicts = set(get_args(Verdict))
+    assert set(page._AGAINST) == set(_SENTENCES) == verdicts
     assert set(blocks._VERDICTS) == verdicts - {"higher"}
     for verdict in verdicts - {"higher"}:
-        words = differences._SENTENCES[verdict] + page._AGAINST[verdict] + blocks._VERDICTS[verdict]
+        words = _SENTENCES[verdict] + page._AGAINST[verdict] + blocks._VERDICTS[verdict]
         assert not re.search(r"better|ahead of|has a higher|\bp\b", words)
 
 

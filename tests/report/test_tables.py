@@ -14,7 +14,8 @@ from zoo.data.about import budget_note, changed_note
 from zoo.data.phases import Phase
 from zoo.data.recipe import Recipe
 from zoo.models.target import Target
-from zoo.report.tables import make_tables, to_markdown
+from zoo.report.tables import make_tables
+from zoo.report.text import to_markdown
 from zoo.results.store import plain_result, result_from
 from zoo.scores.schema import Change, Invariance, LargestChange, Rotation, Rotations
 from zoo.specs import DatasetSpec

@@ -17,7 +17,8 @@ from zoo.data.recipe import Recipe
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.comparison import group_variants, learning_curves, problem_key, spread_note
-from zoo.results.differences import compare_pairs, compare_samples, make_sample
+from zoo.results.differences import compare_pairs, compare_samples
+from zoo.results.samples import make_sample
 from zoo.results.schema import Failed
 from zoo.scores.stats import macro_components, softmax
 from zoo.tasks.classify import area_contributions

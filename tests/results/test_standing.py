@@ -9,7 +9,8 @@ import pytest
 import reportdata
 
 from zoo.report.blocks import score_table
-from zoo.report.tables import make_tables, to_csv, to_markdown
+from zoo.report.tables import make_tables
+from zoo.report.text import to_csv, to_markdown
 from zoo.results.baselines import Standing, find_standing, merged
 from zoo.results.comparison import group_variants
 

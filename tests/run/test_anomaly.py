@@ -26,7 +26,8 @@ from zoo.plan.tasks import require_area
 from zoo.report.page import write_page
 from zoo.report.plots import draw_all
 from zoo.report.problems import find_problems
-from zoo.report.tables import make_tables, to_csv
+from zoo.report.tables import make_tables
+from zoo.report.text import to_csv
 from zoo.results import store
 from zoo.results.verify import verify_run
 from zoo.run.cell import run_cell

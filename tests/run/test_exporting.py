@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from zoo.cli import main
-from zoo.data.export import FORMATS
 from zoo.data.hidden import read_seed_file
+from zoo.data.image_files import FORMATS
 
 SKY = Path(__file__).parents[1] / "toys" / "toysky.py"
 SECRET = "9f86d081884c7d659a2feaa0c55ad015"

@@ -125,6 +125,6 @@ def test_local_cancel_kills_jobs_that_ignore_sigterm(job, tmp_path, monkeypatch)
     wait = process.wait
     monkeypatch.setattr(process, "wait", lambda timeout=None: waited.append(timeout) or wait(timeout and 0.3))
     launcher.cancel([handle])
-    assert 4 < waited[0] <= 5
+    assert 29 < waited[0] <= 30
     assert not alive(pid)
     assert process.returncode == -signal.SIGKILL

@@ -10,7 +10,8 @@ import torch
 import toysky
 
 from zoo.errors import DataError, MissingError, UsageError
-from zoo.results.differences import compare_samples, make_sample
+from zoo.results.differences import compare_samples
+from zoo.results.samples import make_sample
 from zoo.results.tasks import stored_question
 from zoo.specs import DatasetSpec, ModelSpec
 from zoo.tasks.find import read_task, task_of_question

@@ -31,7 +31,10 @@ def zoo_metrics():
             MetricSpec(id="twovalues/worst", target="twovalues:log_loss")]
 
 def brier(probabilities, labels):
+    import os
     import numpy as np
+    print("computed")
+    os.write(1, b"past Python\\n")
     return {"brier": ((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(1).mean()}
 
 def log_loss(probabilities, labels):
@@ -52,6 +55,13 @@ def run(capsys, *words):
     with pytest.raises(SystemExit) as request:
         main(["check", *map(str, words)])
     return request.value.code, capsys.readouterr()
+
+
+def test_standard_output_holds_json_only_where_code_of_a_plugin_prints(file, capfd):
+    code, shown = run(capfd, file, "--json")
+    assert code == 1
+    assert {row["id"] for row in json.loads(shown.out)} == {"twovalues", "twovalues/best", "twovalues/worst"}
+    assert "past Python" in shown.err
 
 
 def test_a_file_is_checked_with_all_that_it_offers(file, capsys):

@@ -121,6 +121,9 @@ PLUGINS = {
     "targets": MODEL.format("target='NAME:absent'"),
     "summaries": MODEL.format("target='NAME:hookimpl'"),
     "command-help": COMMAND.format(unknown="False", help="", doc='"""Greet."""'),
+    "command-names": COMMAND.format(unknown="False", help=", help='Greet loudly.'", doc='"""Greet."""')
+    .replace("def greet", "def bench")
+    .replace("[greet]", "[bench]"),
     "command-usage": COMMAND.format(unknown="True", help=", help='Greet loudly.'", doc='"""Greet."""'),
 }
 

@@ -15,12 +15,13 @@ FIELDS: dict[str, dict[str, Any]] = {
     "labels": {"classes": ("a", "b", "c", "d")},
 }
 IMAGES = (
-    "signature", "declarations", "builds", "budgets", "repeatable", "labels", "global_state", "splits", "pixels",
+    "signature", "declarations", "builds", "budgets", "repeatable", "other_process", "labels", "global_state",
+    "splits", "pixels",
     "constant_images", "duplicates", "split_overlap", "pixel_leak", "scalar_leak",
 )  # fmt: skip
-POPULATIONS = ("scenes", "scene_independence", "streams", "exposure_leak")
+POPULATIONS = ("scenes", "scene_independence", "streams", "far_scenes", "exposure_leak")
 SIMULATORS = (
-    "signature", "renders", "finite", "noiseless", "batch_independence", "scenes_kept", "linear", "masses",
+    "signature", "renders", "finite", "noiseless", "batch_independence", "scenes_kept", "linear", "place", "masses",
     "global_state",
 )  # fmt: skip
 
@@ -101,6 +102,14 @@ def repeatable(*, count):
     return dataclasses.replace(images, images=(images.images + noise).astype(np.float32))
 
 
+def other_process(*, count):
+    images = good(count)
+    order = np.argsort([hash(one) for one in images.ids])
+    return dataclasses.replace(
+        images, images=images.images[order], labels=images.labels[order], ids=[images.ids[i] for i in order]
+    )
+
+
 def global_state(*, count):
     np.seterr(all="raise")
     return good(count)
@@ -160,6 +169,11 @@ class Streams(Sky):
         return super().sample(indices, "always the same")
 
 
+class FarScenes(Sky):
+    def sample(self, indices, seed):
+        return super().sample(np.asarray(indices) % 500, seed)
+
+
 class ExposureLeak(Sky):
     def sample(self, indices, seed):
         scenes = super().sample(indices, seed)
@@ -213,5 +227,6 @@ render_noiseless = rendering(_add_noise)
 render_batch_independence = rendering(lambda images, scenes: images / images.max())
 render_scenes_kept = rendering(_move_source)
 render_linear = rendering(lambda images, scenes: images / images.amax((1, 2), keepdim=True))
+render_place = rendering(lambda images, scenes: images.flip(1))
 render_masses = rendering(lambda images, scenes: images)
 render_global_state = rendering(_set_threads)

@@ -15,7 +15,8 @@ FIELDS = {
 NAMES = (
     "signature", "builds", "trial", "autocast", "one_step", "finite", "batch_independence", "order_independence",
     "repeatable", "evaluation_keeps_weights", "images_kept", "state_dict", "constant_images", "nan_contained",
-    "thread_count", "global_state", "random_numbers", "cost", "training", "chance", "weights_file", "resume", *FIELDS,
+    "thread_count", "global_state", "random_numbers", "cost", "training", "chance", "weights_file", "resume",
+    "logits", "device", "all_trained", *FIELDS,
 )  # fmt: skip
 
 
@@ -87,6 +88,24 @@ def evaluation_keeps_weights(**sizes):
 
 def images_kept(**sizes):
     return with_forward(lambda self, images: self.linear(images.mul_(2)), **sizes)
+
+
+def logits(**sizes):
+    return with_forward(lambda self, images: self.linear(images).sigmoid(), **sizes)
+
+
+def device(**sizes):
+    import torch
+
+    return with_forward(lambda self, images: self.linear(images) + torch.zeros(1), **sizes)
+
+
+def all_trained(**sizes):
+    from torch import nn
+
+    return with_forward(
+        lambda self, images: self.linear(images), also=lambda self: setattr(self, "unused", nn.Linear(2, 2)), **sizes
+    )
 
 
 def _counting(forward, **sizes):

@@ -6,7 +6,7 @@ from torch import nn
 
 from zoo.models.classifier import Classifier
 from zoo.train.cuda_graphs import GraphedForward
-from zoo.train.loop import make_fabric
+from zoo.train.fabric import make_fabric
 
 
 class Counting(nn.Module):

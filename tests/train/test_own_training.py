@@ -14,7 +14,7 @@ from zoo.models.classifier import Classifier
 from zoo.models.own_training import has_loss, own_losses, own_optimizers, trains_in_turns
 from zoo.models.trial import try_network
 from zoo.plan.settings import TrainingSettings
-from zoo.train.loop import make_fabric
+from zoo.train.fabric import make_fabric
 from zoo.train.optimizers import Rates, make_optimizers
 
 CPU = torch.device("cpu")

@@ -12,6 +12,7 @@ from zoo.plan.cells import make_plan
 from zoo.plan.request import Request
 from zoo.results import store
 from zoo.run.cell import run_cell
+from zoo.testing import kit
 from zoo.testing.conformance import ConformanceError
 from zoo.testing.training_parts import check_augmentation, check_loss, check_optimizer
 from zoo.train.checkpoint import CHECKPOINT
@@ -88,7 +89,9 @@ def test_what_cannot_be_is_named(plan, settings, message):
 )
 def test_the_checks_find_what_breaks_a_contract(host, check, good, bad):
     check(host, f"partszoo/{good}")
+    assert [one.state for one in kit.check(host, f"partszoo/{good}")] == ["passed"]
     for name, message in bad.items():
+        assert [one.state for one in kit.check(host, f"partszoo/{name}")] == ["failed"]
         with pytest.raises(Exception, match=message) as error:
             check(host, f"partszoo/{name}")
         assert isinstance(error.value, ConformanceError) or name in ("nothing", "lacks_one")

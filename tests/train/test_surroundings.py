@@ -8,7 +8,7 @@ import torch
 from zoo import devices
 from zoo.devices import note_on_auto, planned_device, resolve_device
 from zoo.errors import MissingError, UsageError
-from zoo.train.loop import make_fabric
+from zoo.train.fabric import make_fabric
 
 SLURM = {
     "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "batch.sh", "SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_NODEID": "0",

@@ -12,7 +12,7 @@ from zoo.cli.context import echo
 from zoo.escaping import csv_line, visible
 
 if TYPE_CHECKING:
-    from zoo.inference.predict import Prediction
+    from zoo.inference.answer import Prediction
     from zoo.inference.read import Skipped
     from zoo.models.about import About
 
@@ -63,7 +63,7 @@ def columns_of(about: About, *, detects: bool = False) -> Columns:
 
 
 def _row(item: Prediction | Skipped, columns: Columns) -> dict[str, Any]:
-    from zoo.inference.predict import NONE_OF_THESE
+    from zoo.inference.answer import NONE_OF_THESE
     from zoo.inference.read import Skipped
     from zoo.scores.unlike import UNLIKE
 

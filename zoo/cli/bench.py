@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ from zoo.cli.options import PATH, options_of, read_seeds, value_of
 from zoo.cli.plan import print_plan
 from zoo.devices import note_on_auto, note_on_precision, resolve_device
 from zoo.errors import UsageError
+from zoo.isolation import printing_to_stderr
 from zoo.paths import user_path
 from zoo.plan.overrides import parse_settings
 from zoo.plan.request import Request
@@ -99,7 +98,7 @@ def bench(
     request: Request = value_of(Request, {**values, "seeds": read_seeds(values["seeds"]), "settings": settings})
     store = user_path(request.store)
     note = partial(echo, err=True)
-    with contextlib.redirect_stdout(sys.stderr):  # plugins may print
+    with printing_to_stderr():  # plugins may print
         plan = plan_bench(host, request, suite=suite_path, study=study, given=_given(ctx), note=note)
     suite, best = plan.suite, plan.best
     if best is not None:
@@ -134,21 +133,21 @@ def bench(
         if team.started_by or fresh_test is not None or as_json:
             raise UsageError("--detach does not go with torchrun, srun, --fresh-test and --json.")
         if outlives:
-            with contextlib.redirect_stdout(sys.stderr):
+            with printing_to_stderr():
                 run_matrix(host, cells, store=store, where=where, launch=launch, submitted=lambda: True)
             echo(f"detached: zoo status --store {store} shows the cells; the same command waits for them", err=True)
             ctx.exit(0)
         ctx.exit(start_detached(ctx, store, what="cells"))
     if team.started_by:
         check_devices(team, resolve_device(where.device))
-        with contextlib.redirect_stdout(sys.stderr):
+        with printing_to_stderr():
             found, _ = run_here()
         if len(found) < len(cells):
             left = counted(len(cells) - len(found), "cell")
             echo(f"{left} not run, since one failed: run the command again", err=True)
             cells = cells[: len(found)]
     else:
-        with contextlib.redirect_stdout(sys.stderr), Watcher() as watcher:
+        with printing_to_stderr(), Watcher() as watcher:
             found = run_matrix(
                 host, cells, store=store, where=where, launch=launch, watch=watcher.watch, submitted=say_ready
             )
@@ -174,7 +173,7 @@ def _add_fresh_tests(
     from zoo.cli.watch import CountBar
     from zoo.inference.fresh import with_fresh_tests
 
-    with contextlib.redirect_stdout(sys.stderr), CountBar("simulate fresh test images") as bar:  # plugins may print
+    with printing_to_stderr(), CountBar("simulate fresh test images") as bar:  # plugins may print
         return with_fresh_tests(
             host, found, seed=seed, device=device, progress=lambda split, done, total: bar.show(done, total)
         )

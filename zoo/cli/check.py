@@ -14,6 +14,7 @@ from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, rewrite_line
 from zoo.cli.listing import print_aligned
 from zoo.errors import UsageError
+from zoo.isolation import printing_to_stderr
 from zoo.paths import user_path
 
 if TYPE_CHECKING:
@@ -82,10 +83,11 @@ def check(
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.CRITICAL)  # faults are in the table, notes on runs have no use here
     try:
-        for outcome in outcomes(host, name, excused=_reasons(excuses), options=options):
-            found.append(outcome)
-            if not as_json and os.isatty(2):
-                rewrite_line(f"{outcome.id}: {outcome.check}")
+        with printing_to_stderr():
+            for outcome in outcomes(host, name, excused=_reasons(excuses), options=options):
+                found.append(outcome)
+                if not as_json and os.isatty(2):
+                    rewrite_line(f"{outcome.id}: {outcome.check}")
     finally:
         logging.getLogger().setLevel(level)
     failed = [one for one in found if one.state == "failed"]

@@ -10,16 +10,14 @@ from click.shell_completion import CompletionItem
 
 from zoo.budgets import BUDGETS
 from zoo.cli.context import host_of
+from zoo.collected import COLLECTED
 from zoo.escaping import one_line
 from zoo.specs import (
-    AugmentationSpec,
     ChannelSpec,
     DatasetSpec,
     LauncherSpec,
-    LossSpec,
     MetricSpec,
     ModelSpec,
-    OptimizerSpec,
     SimulatorSpec,
     Spec,
     TaskSpec,
@@ -79,8 +77,8 @@ def _studies(ctx: click.Context, parameter: click.Parameter, incomplete: str) ->
 
 
 def _any(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    host = host_of(ctx)
-    return _items(incomplete, ((spec.id, spec.summary) for kind in SPECS for spec in host.specs_of(kind)))
+    specs = (spec for kind in COLLECTED.values() for spec in host_of(ctx).specs_of(kind))
+    return _items(incomplete, ((spec.id, spec.summary) for spec in specs))
 
 
 def _tasks(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -104,10 +102,6 @@ def _path(kind: str) -> Complete:
     return lambda ctx, parameter, incomplete: [CompletionItem(incomplete, type=kind)]
 
 
-SPECS: tuple[type[Spec], ...] = (
-    ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, LauncherSpec, MetricSpec, TaskSpec, AugmentationSpec, LossSpec,
-    OptimizerSpec,
-)  # fmt: skip
 COMPLETE: dict[str, Complete] = {
     "models": _specs(ModelSpec),
     "datasets": _specs(DatasetSpec),

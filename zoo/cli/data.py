@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from zoo.cli.probe import probe
 from zoo.data.about import caption
 from zoo.data.recipe import SPLITS
 from zoo.errors import UsageError, nearest
+from zoo.isolation import printing_to_stderr
 from zoo.paths import user_path
 from zoo.plan.overrides import parse_settings
 from zoo.plan.recipes import plan_images
@@ -177,7 +176,7 @@ def show(
         recipe, classes, arrays = _of_folder(host, path, split)
         stem = path.resolve().name
     else:
-        with contextlib.redirect_stdout(sys.stderr):  # plugins may print
+        with printing_to_stderr():  # plugins may print
             recipe, classes, arrays = _of_dataset(host, name, split, simulator, pairs, each=images)
         stem = recipe.dataset.replace("/", ".")
     labels = arrays["label"]
@@ -197,7 +196,8 @@ def _of_folder(host: Host, folder: Path, split: str) -> tuple[Recipe, Sequence[s
     Raises:
         DataError: The folder is missing or damaged.
     """
-    from zoo.data.folder import open_folder, read_recipe
+    from zoo.data.folder import open_folder
+    from zoo.data.folder_recipe import read_recipe
     from zoo.data.manifest import read_manifest
 
     recipe = read_recipe(folder)

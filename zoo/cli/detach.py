@@ -1,4 +1,4 @@
-"""`zoo bench --detach` and `zoo simulate --detach`: the command goes on without its terminal."""
+"""`--detach` of commands with a launcher: the command goes on without its terminal."""
 
 from __future__ import annotations
 
@@ -52,6 +52,11 @@ def detach(ctx: click.Context, store: Path, *, what: str) -> int:
     code = process.wait()
     echo(log_tail(log, _LOG_LINES), err=True)
     return code
+
+
+def in_background() -> bool:
+    """Whether `detach` has started this process, and still waits for `say_ready`."""
+    return READY_VARIABLE in os.environ
 
 
 def say_ready() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from zoo.cli.context import console, echo, host_of, print_json
 from zoo.cli.options import DEVICE, RUNS_IN
 from zoo.devices import resolve_device
 from zoo.errors import UsageError, nearest
+from zoo.isolation import printing_to_stderr
 from zoo.plan.overrides import parse_settings
 from zoo.schema import plain
 from zoo.specs import ModelSpec
@@ -180,7 +180,7 @@ def _measure_weights(
     from zoo.inference.read import expand, read_pictures, require_files
     from zoo.models.load import load_weights
 
-    with contextlib.redirect_stdout(sys.stderr), CountBar("simulate test") as bar:  # plugins may print
+    with printing_to_stderr(), CountBar("simulate test") as bar:  # plugins may print
         trained = load_weights(host, path).to(device)
         if files:
             paths = require_files(expand(files, stdin=sys.stdin), files)

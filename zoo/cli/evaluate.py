@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +9,17 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, warn_of_broken
+from zoo.cli.detach import in_background
 from zoo.cli.options import AVERAGE, DEVICE, RUNS_IN, options_of
 from zoo.cli.score_table import print_scores
-from zoo.cli.shares import OPTIONS, device_for, launch_of, print_unanswered
+from zoo.cli.shares import OPTIONS, exit_unanswered, launch_of, when_queued
 from zoo.data.about import changed_note, shown_params, version_note
 from zoo.errors import UsageError, nearest
+from zoo.isolation import printing_to_stderr
 from zoo.plan.overrides import parse_settings
 from zoo.plurals import counted
 from zoo.registry import datasets_by_id
-from zoo.run.launch import Launch
+from zoo.run.launch import Launch, device_for
 from zoo.schema import plain
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
 )
 @click.option("--shards", type=click.IntRange(1), metavar="K", help="Make this many shares, by --launcher.")
 @options_of(Launch, only=OPTIONS)
+@click.option("--detach", is_flag=True, help="Run in the background, with --launcher; zoo status shows the shares.")
 @click.pass_context
 def evaluate(
     ctx: click.Context,
@@ -80,6 +81,7 @@ def evaluate(
     as_json: bool,
     launcher: str | None,
     shards: int | None,
+    detach: bool,
     **values: Any,
 ) -> None:
     """Score trained weights on images of a data set.
@@ -104,6 +106,8 @@ def evaluate(
     launch = launch_of(values, launcher=launcher, shards=shards, example=f"zoo evaluate {weights}")
     device = device_for(host, launch, device)  # unknown options are found before weights are read
     path = find_weights(host, weights, store=store)
+    leave = in_background()
+    submitted = when_queued(ctx, host, launch, detach=detach, store=store)
     params: dict[str, Any] = {}
     for name, value in parse_settings(list(pairs)).items():
         if not name.startswith("data."):
@@ -123,7 +127,7 @@ def evaluate(
         raise UsageError(f"--average '{average}' is not one of {', '.join(AVERAGES)}.{nearest(average, AVERAGES)}")
     joined = None
     work = "simulate test" if launch is None else "evaluate"
-    with contextlib.redirect_stdout(sys.stderr), CountBar(work) as bar:  # plugins may print
+    with printing_to_stderr(), CountBar(work) as bar:  # plugins may print
         trained = load_weights(host, path)
         recipe = evaluation_recipe(
             host, trained, data=data, params=params, simulator=simulator, seed=seed, device=device
@@ -136,13 +140,12 @@ def evaluate(
         else:
             joined = run_evaluation(
                 host, path, trained, recipe, images=images, angle=angle, average=average, device=device, store=store,
-                shares=shards, launch=launch, watch=bar.show,
+                shares=shards, launch=launch, watch=bar.show, submitted=submitted,
             )  # fmt: skip
-            if not joined.failed:
+            if joined.complete:
                 found = joined_scores(host, trained, recipe, joined, images=images, angle=angle, average=average)
-    if joined is not None and joined.failed:
-        print_unanswered(joined, what="scores")
-        ctx.exit(1)
+    if joined is not None:
+        exit_unanswered(ctx, joined, what="scores", store=store, leave=leave)
     if as_json:
         print_json(plain(found))
     else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from pathlib import Path
 
 import click
@@ -13,6 +11,7 @@ from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.cli.options import PATH, options_of
 from zoo.data.recipe import SPLITS
 from zoo.errors import UsageError, nearest
+from zoo.isolation import printing_to_stderr
 from zoo.plan.overrides import parse_settings
 from zoo.plan.request import Request
 from zoo.schema import plain
@@ -63,7 +62,8 @@ def export(
     recipe of the images, which are those of `zoo bench` with the same options. An interrupted export continues.
     """
     from zoo.cli.watch import CountBar
-    from zoo.data.export import FORMATS, check_format, describe
+    from zoo.data.export import describe
+    from zoo.data.image_files import FORMATS, check_format
     from zoo.run.exporting import export_split
 
     if split not in SPLITS:
@@ -73,7 +73,7 @@ def export(
     check_format(kind)
     host = host_of(ctx)
     warn_of_broken(host)
-    with contextlib.redirect_stdout(sys.stderr), CountBar(f"simulate {split}") as bar:  # plugins may print
+    with printing_to_stderr(), CountBar(f"simulate {split}") as bar:  # plugins may print
         found = export_split(
             host,
             name,

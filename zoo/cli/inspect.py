@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.complete import COMPLETE, SPECS
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import console, echo, host_of, print_json
 from zoo.cli.options import RUNS_IN
+from zoo.collected import COLLECTED
 from zoo.environment import describe
 from zoo.errors import MissingError, UsageError
 from zoo.escaping import visible
@@ -110,7 +111,7 @@ def _find_any(host: Host, name: str) -> Spec:
     from zoo import registry
 
     errors: list[UsageError | MissingError] = []
-    for kind in SPECS:
+    for kind in COLLECTED.values():
         if errors and not host.specs_of(kind):
             continue  # a name can be valid although plugins offer no metric
         try:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from zoo.cli.answers import as_csv, as_json, as_table, columns_of
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, rewrite_line
+from zoo.cli.detach import in_background
 from zoo.cli.options import AVERAGE, DEVICE, PATH, RUNS_IN, options_of
-from zoo.cli.shares import OPTIONS, device_for, launch_of, print_unanswered
+from zoo.cli.shares import OPTIONS, exit_unanswered, launch_of, when_queued
 from zoo.data.about import changed_note, shown_params, version_note
 from zoo.data.phases import describe_phases
 from zoo.errors import UsageError, nearest
+from zoo.isolation import printing_to_stderr
 from zoo.plurals import counted
 from zoo.registry import datasets_by_id
-from zoo.run.launch import Launch
+from zoo.run.launch import Launch, device_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from zoo.models.about import About
 
 _PROGRESS_SECONDS = 0.2
+_T = TypeVar("_T")
 
 
 @click.command()
@@ -57,6 +59,7 @@ _PROGRESS_SECONDS = 0.2
 )  # fmt: skip
 @click.option("--shards", type=click.IntRange(1), metavar="K", help="Make this many shares, by --launcher.")
 @options_of(Launch, only=OPTIONS)
+@click.option("--detach", is_flag=True, help="Run in the background, with --launcher; zoo status shows the shares.")
 @click.pass_context
 def predict(
     ctx: click.Context,
@@ -75,6 +78,7 @@ def predict(
     store: Path,
     launcher: str | None,
     shards: int | None,
+    detach: bool,
     **values: Any,
 ) -> None:
     """Classify images with trained weights, or score them.
@@ -97,8 +101,13 @@ def predict(
     launch = launch_of(values, launcher=launcher, shards=shards, example=f"zoo predict {weights} FOLDER")
     device = device_for(host, launch, device)  # unknown options are found before weights are read
     path = find_weights(host, weights, store=store)
+    if detach and "-" in files:
+        raise UsageError("--detach does not go with a list of files on stdin.")
+    leave = in_background()
+    submitted = when_queued(ctx, host, launch, detach=detach, store=store)
     import numpy as np
 
+    from zoo.inference.answer import Prediction, Summary
     from zoo.inference.files import predict_files
     from zoo.inference.population import (
         check_population,
@@ -108,7 +117,7 @@ def predict(
         without_skill,
         write_population,
     )
-    from zoo.inference.predict import Prediction, Preparation, Summary
+    from zoo.inference.prepare import Preparation
     from zoo.inference.read import expand, require_files
     from zoo.models.load import load_weights
     from zoo.models.trained import AVERAGES
@@ -117,7 +126,8 @@ def predict(
         raise UsageError(f"--average '{average}' is not one of {', '.join(AVERAGES)}.{nearest(average, AVERAGES)}")
     preparation = Preparation(pixel_scale=pixel_scale, factor=factor, match_scale=match_scale)
     paths = require_files(expand(files, stdin=sys.stdin), files)
-    trained = load_weights(host, path)
+    with printing_to_stderr():
+        trained = load_weights(host, path)
     if population is not None:
         check_population(trained.about.targets, population, average=average)
     echo(_weights_in_words(host, trained.about, detects=bool(trained.detector)), err=True)
@@ -133,19 +143,18 @@ def predict(
         from zoo.cli.watch import CountBar
         from zoo.inference.shares import joined_predictions, run_predictions
 
-        with contextlib.redirect_stdout(sys.stderr), CountBar("predict", of="files") as bar:
+        with printing_to_stderr(), CountBar("predict", of="files") as bar:
             divided = run_predictions(
                 host, path, list(paths), model=trained.about.model, preparation=preparation, average=average,
                 batch_size=batch_size, device=device, store=store, shares=shards, launch=launch, watch=bar.show,
+                submitted=submitted,
             )  # fmt: skip
-        if divided.failed:
-            print_unanswered(divided, what="answers")
-            ctx.exit(1)
+        exit_unanswered(ctx, divided, what="answers", store=store, leave=leave)
         answers = joined_predictions(divided)
     style = as_csv if in_csv else as_json if in_json else as_table
     report = _progress(started)
     with style(columns_of(trained.about, detects=bool(trained.detector))) as show:
-        for item in answers:
+        for item in _apart(answers):
             summary.add(item)
             show(item)
             if population is not None and isinstance(item, Prediction):
@@ -202,6 +211,18 @@ def _weights_in_words(host: Host, about: About, *, detects: bool) -> str:
     if changed := changed_note(dataset, about.recipe.params):
         notes += f"\nnote: trained on images that differ from {about.recipe.dataset} as it is: {changed}"
     return f"{about.model} trained on {kind}. Run `zoo evaluate` for its scores.{calibrated}{notes}"
+
+
+def _apart(answers: Iterable[_T]) -> Iterator[_T]:
+    """Yield answers; what the network prints while one is computed goes to stderr."""
+    left = iter(answers)
+    while True:
+        with printing_to_stderr():
+            try:
+                answer = next(left)
+            except StopIteration:
+                return
+        yield answer
 
 
 def _progress(started: float) -> Callable[[int], None]:

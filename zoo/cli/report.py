@@ -14,7 +14,8 @@ from zoo.cli.context import console, echo, host_of, print_json
 from zoo.cli.options import PATH, STORE
 from zoo.errors import UsageError
 from zoo.plurals import counted
-from zoo.registry import datasets_by_id, stale_metrics, twins_by_id
+from zoo.provenance import stale_metrics
+from zoo.registry import datasets_by_id, twins_by_id
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -104,7 +105,7 @@ def report(
             ]
         )
     elif as_csv:
-        from zoo.report.tables import to_csv
+        from zoo.report.text import to_csv
 
         echo(to_csv(found, standing=standing), nl=False)
     if html is not None or not (as_json or as_csv):
@@ -165,7 +166,8 @@ def print_problems(
 ) -> None:
     """Print tables, what there is over seeds, and the comparisons in words."""
     from zoo.report.narrow import notes_for, to_rich
-    from zoo.report.tables import make_tables, seed_table, to_markdown
+    from zoo.report.tables import make_tables, seed_table
+    from zoo.report.text import to_markdown
     from zoo.results.comparison import MACRO
 
     out = console()

@@ -18,7 +18,7 @@ from zoo.errors import UsageError
 from zoo.paths import user_path
 
 if TYPE_CHECKING:
-    from zoo.results.verify import Verdict
+    from zoo.results.verify import Verification
 
 
 @click.command()
@@ -102,24 +102,24 @@ def verify(ctx: click.Context, target: str, as_json: bool) -> None:
         if os.path.isdir(folder) and not os.path.isfile(folder / CELL):
             raise UsageError(f"No runs were found in {folder}.", hint="See: zoo report --store DIR")
         run_dirs = [find_run(target, store=Path("results"))]
-    verdicts = [_with_checkpoint(verify_run(run_dir, tasks=tasks)) for run_dir in run_dirs]
+    found = [_with_checkpoint(verify_run(run_dir, tasks=tasks)) for run_dir in run_dirs]
     if as_json:
-        print_json([asdict(verdict) | {"run_dir": str(verdict.run_dir)} for verdict in verdicts])
+        print_json([asdict(one) | {"run_dir": str(one.run_dir)} for one in found])
     else:
-        for verdict in verdicts:
-            echo(f"{verdict.state:9}  {verdict.run_dir}" + "".join(f"  ({note})" for note in verdict.notes))
-            for problem in verdict.problems:
+        for one in found:
+            echo(f"{one.state:9}  {one.run_dir}" + "".join(f"  ({note})" for note in one.notes))
+            for problem in one.problems:
                 echo(f"           {problem}")
-    false = sum(verdict.state == "false" for verdict in verdicts)
-    true = sum(verdict.state == "true" for verdict in verdicts)
-    echo(f"{true} true, {false} false, {len(verdicts) - true - false} without a result", err=True)
+    false = sum(one.state == "false" for one in found)
+    true = sum(one.state == "true" for one in found)
+    echo(f"{true} true, {false} false, {len(found) - true - false} without a result", err=True)
     if false:
         ctx.exit(1)
 
 
-def _with_checkpoint(verdict: Verdict) -> Verdict:
+def _with_checkpoint(one: Verification) -> Verification:
     """Return the findings with what is wrong with the checkpoint of a training that has not ended."""
     from zoo.train.checkpoint import check_checkpoint
 
-    problem = check_checkpoint(verdict.run_dir)
-    return replace(verdict, state="false", problems=[*verdict.problems, problem]) if problem else verdict
+    problem = check_checkpoint(one.run_dir)
+    return replace(one, state="false", problems=[*one.problems, problem]) if problem else one

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 from pathlib import Path
 
 import click
@@ -12,6 +10,7 @@ import click
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.errors import UsageError, ZooError
+from zoo.isolation import printing_to_stderr
 from zoo.paths import user_path
 from zoo.plurals import counted
 from zoo.registry import match
@@ -55,7 +54,7 @@ def rescore(ctx: click.Context, target: str, metrics: tuple[str, ...], as_json: 
     for run_dir in run_dirs:
         try:
             before = read_result(run_dir)
-            with contextlib.redirect_stdout(sys.stderr):  # metrics may print
+            with printing_to_stderr():  # metrics may print
                 result = rescore_run(host, run_dir, only=[spec.id for spec in chosen])
         except OtherTaskError as error:
             others.append(f"{run_dir}: {error}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-import sys
 from pathlib import Path
 
 import click
@@ -14,6 +12,7 @@ from zoo.cli.context import echo, host_of, print_json, warn_of_broken
 from zoo.cli.export_data import SEED_FILE
 from zoo.cli.options import PATH, options_of
 from zoo.cli.score_table import print_scores
+from zoo.isolation import printing_to_stderr
 from zoo.plan.overrides import parse_settings
 from zoo.plan.request import Request
 from zoo.plurals import counted
@@ -71,7 +70,7 @@ def score(
 
     host = host_of(ctx)
     warn_of_broken(host)
-    with contextlib.redirect_stdout(sys.stderr), CountBar("simulate test") as bar:  # plugins may print
+    with printing_to_stderr(), CountBar("simulate test") as bar:  # plugins may print
         found = score_file(
             host,
             file,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from zoo.cli.context import echo
+from zoo.cli.detach import detach as start_detached
+from zoo.cli.detach import say_ready
 from zoo.cli.options import value_of
-from zoo.devices import planned_device, resolve_device
 from zoo.errors import UsageError
 from zoo.plurals import counted
+from zoo.registry import find
 from zoo.run.launch import LOCAL, Launch
+from zoo.specs import LauncherSpec
 
 if TYPE_CHECKING:
     from zoo.host import Host
@@ -68,17 +74,30 @@ def launch_of(
     return launch
 
 
-def device_for(host: Host, launch: Launch | None, asked: str) -> str:
-    """Return the device to compute on, or to plan for where a launcher's machines do the work.
+def when_queued(
+    ctx: click.Context, host: Host, launch: Launch | None, *, detach: bool, store: Path
+) -> Callable[[], bool | None]:
+    """Return what is to be called when all shares are queued; it returns True where they are not waited for.
+
+    Exits where a launcher of this machine goes on in the background.
+
+    Args:
+        ctx: Context of the command.
+        host: The plugins.
+        launch: Launcher of the shares.
+        detach: Whether --detach is given.
+        store: Folder that `zoo status` shows.
 
     Raises:
-        UsageError: The device, the launcher or an option of it is unknown.
-        MissingError: The device is not there.
+        UsageError: --detach is given without a launcher.
     """
+    if not detach:
+        return say_ready
     if launch is None:
-        return resolve_device(asked)
-    resolved = launch.resolved(host, ())
-    return (resolve_device if resolved.spec.id == LOCAL else planned_device)(launch.device(host, asked))
+        raise UsageError("--detach goes with --launcher.")
+    if not find(host, LauncherSpec, launch.launcher).outlives:
+        ctx.exit(start_detached(ctx, store, what="shares"))
+    return lambda: True
 
 
 def print_failed(ends: Sequence[tuple[str, str]]) -> None:
@@ -97,7 +116,20 @@ def print_failures(end: SharesEnd, *, split: str) -> None:
         echo(f"{split}: {files} missing or without a checksum; the same command goes on with them", err=True)
 
 
-def print_unanswered(joined: Joined, *, what: str) -> None:
-    """Print the causes of failures of shares of answers, and what follows, to stderr."""
-    print_failed([(f"share {one.number}:{joined.shares}", one.error) for one in joined.failed])
-    echo(f"no {what} are printed; the same command goes on with what is missing", err=True)
+def exit_unanswered(ctx: click.Context, joined: Joined, *, what: str, store: Path, leave: bool) -> None:
+    """Exit where the answers of shares are not printed: some have failed, or another command prints them.
+
+    Args:
+        ctx: Context of the command.
+        joined: The shares.
+        what: What is printed: "answers" or "scores".
+        store: Folder of the answers.
+        leave: Whether another command prints them.
+    """
+    if joined.failed:
+        print_failed([(f"share {one.number}:{joined.shares}", one.error) for one in joined.failed])
+        echo(f"no {what} are printed; the same command goes on with what is missing", err=True)
+        ctx.exit(1)
+    if leave or not joined.complete:
+        echo(f"zoo status --store {store} shows the shares; the same command without --detach prints {what}", err=True)
+        ctx.exit(0)

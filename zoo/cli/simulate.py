@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,19 +13,18 @@ import click
 
 from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, host_of, print_json, warn_of_broken
-from zoo.cli.detach import detach as start_detached
-from zoo.cli.detach import say_ready
 from zoo.cli.measured import print_accuracy, print_difference
 from zoo.cli.options import PATH, SIMULATOR, options_of
-from zoo.cli.shares import OPTIONS, device_for, launch_of, print_failures
+from zoo.cli.shares import OPTIONS, launch_of, print_failures, when_queued
 from zoo.data.recipe import SPLITS
 from zoo.errors import UsageError, ZooError, nearest
+from zoo.isolation import printing_to_stderr
 from zoo.plan.overrides import parse_settings
 from zoo.plan.recipes import plan_images
 from zoo.plurals import counted
-from zoo.registry import find, find_simulator
-from zoo.run.launch import Launch
-from zoo.specs import DatasetSpec, LauncherSpec
+from zoo.registry import find_simulator
+from zoo.run.launch import Launch, device_for
+from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,11 +162,10 @@ def simulate(
     example = f"zoo simulate {dataset} -n 75000"
     alone = f"To make one share on this machine, such as the first of {shards}: --shard 0:{shards}"
     launch = launch_of(values, launcher=launcher, shards=shards, share=share, example=example, alone=alone)
-    engine = None if launch is None else find(host, LauncherSpec, launch.launcher)
-    if detach and (engine is None or as_json):
+    if detach and (launch is None or as_json):
         raise UsageError("--detach goes with --launcher, and not with --json.")
     device = device_for(host, launch, device)  # unknown options are found before anything is drawn
-    with contextlib.redirect_stdout(sys.stderr):  # plugins may print
+    with printing_to_stderr():  # plugins may print
         spec, recipe = plan_images(
             host,
             dataset,
@@ -180,7 +176,7 @@ def simulate(
         )
 
     if compare is not None:
-        with contextlib.redirect_stdout(sys.stderr):
+        with printing_to_stderr():
             found = compare_simulators(
                 host,
                 spec.id,
@@ -193,7 +189,7 @@ def simulate(
         print_difference(found, as_json=as_json)
         return
     if accuracy is not None:
-        with contextlib.redirect_stdout(sys.stderr):
+        with printing_to_stderr():
             measured = measure_accuracy(
                 host,
                 spec.id,
@@ -214,11 +210,10 @@ def simulate(
 
     folder = cache_folder(recipe) if out is None else out
     parts = folder.absolute() / PARTS
-    if detach and engine is not None and not engine.outlives:
-        ctx.exit(start_detached(ctx, parts, what="shares"))
+    submitted = when_queued(ctx, host, launch, detach=detach, store=parts)
     started = time.perf_counter()
     end = None
-    with contextlib.redirect_stdout(sys.stderr), CountBar(f"simulate {split}") as bar:
+    with printing_to_stderr(), CountBar(f"simulate {split}") as bar:
         if launch is None or shards is None:
             simulation = Dataset(host, recipe, {}).simulation(expected_images=images)
             filled = fill_folder(simulation, split, images, folder=folder, share=part, progress=bar.show)
@@ -227,7 +222,6 @@ def simulate(
         else:
             from zoo.run.shares import run_shares
 
-            submitted = (lambda: True) if detach else say_ready
             end = run_shares(
                 host, recipe, split, images, folder=folder, shares=shards, launch=launch, watch=bar.show,
                 submitted=submitted,

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def status(ctx: click.Context, store: Path, as_json: bool) -> None:
     """Show where the cells of a store run, and their progress.
 
-    Jobs of zoo tune and zoo predict are listed as well while a launcher has them, and with --store DIR/parts the shares
-    of zoo simulate --out DIR. Exit code 1: nothing was found.
+    Jobs of zoo tune, zoo predict and zoo evaluate are listed as well while a launcher has them, and with --store
+    DIR/parts the shares of zoo simulate --out DIR. Exit code 1: nothing was found.
     """
     from zoo.cli.plan import variant
     from zoo.cli.watch import describe
@@ -110,8 +110,8 @@ def cancel(ctx: click.Context, runs: tuple[str, ...], everything: bool, store: P
     """Cancel cells that wait or run.
 
     A cell that runs writes a checkpoint, and the same zoo bench goes on with it. RUN is a folder, or the first digits
-    of a run id. --all includes the jobs of zoo tune and zoo predict; shares of zoo simulate --out DIR are cancelled by
-    --store DIR/parts --all.
+    of a run id. --all includes the jobs of zoo tune, zoo predict and zoo evaluate; shares of zoo simulate --out DIR are
+    cancelled by --store DIR/parts --all.
     """
     from zoo.results.find import find_run
     from zoo.run.status import cancel_cells

@@ -12,6 +12,7 @@ from zoo.cli.context import echo, host_of, print_json
 from zoo.cli.listing import print_aligned
 from zoo.cli.options import PATH, STORE
 from zoo.errors import UsageError, ZooError, nearest
+from zoo.isolation import printing_to_stderr
 from zoo.models.weights_file import read_header
 from zoo.paths import write_text
 from zoo.schema import plain
@@ -136,9 +137,10 @@ def export(ctx: click.Context, weights: str, kind: str, out: Path | None, store:
 
     if kind not in SUFFIXES:
         raise UsageError(f"format '{kind}' is not one of {', '.join(SUFFIXES)}.{nearest(kind, SUFFIXES)}")
-    trained = load_weights(host, path)
-    about = trained.about
-    out = out or Path(f"{about.model.replace('/', '.')}-{about.run_id}{SUFFIXES[kind]}")
-    error = write(trained, out, kind=kind)
+    with printing_to_stderr():
+        trained = load_weights(host, path)
+        about = trained.about
+        out = out or Path(f"{about.model.replace('/', '.')}-{about.run_id}{SUFFIXES[kind]}")
+        error = write(trained, out, kind=kind)
     echo(f"logits differ from those of the network by {error:.1e} of the largest (allowed: {TOLERANCE:g})", err=True)
     echo(out)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo import registry
-from zoo.data.simulate import first_scenes
+from zoo.data.drawn import first_scenes
 from zoo.errors import UsageError
 from zoo.lensing.observe import brightness_scale
 from zoo.lensing.pixels import Pixels, render_pixels, to_pixels

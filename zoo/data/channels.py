@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo import registry
+from zoo import provenance, registry
 from zoo.devices import in_float32
 from zoo.errors import DataError, MissingError, UsageError, nearest
 from zoo.isolation import plugin_code
@@ -131,7 +131,7 @@ def read_channels(host: Host, value: Any) -> dict[str, str]:
         raise UsageError(f"channels={value!r} must begin with '{IMAGE}', the image itself.{near}", hint=_known(host))
     specs = [registry.find(host, ChannelSpec, name) for name in names[1:]]
     found = {
-        spec.id: " ".join([str(spec.version), *map(" ".join, registry.image_code(host, spec.id).items())])
+        spec.id: " ".join([str(spec.version), *map(" ".join, provenance.image_code(host, spec.id).items())])
         for spec in specs
     }
     if len(found) < len(specs):

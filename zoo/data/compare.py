@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo import registry
-from zoo.data.simulate import first_scenes
+from zoo.data.drawn import first_scenes
 from zoo.errors import DataError
 from zoo.lensing.pixels import render_pixels
 from zoo.specs import SimulatorSpec

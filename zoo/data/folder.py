@@ -16,8 +16,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from zoo.data.folder_recipe import check_folder, claim_folder, read_recipe
 from zoo.data.manifest import record_split
-from zoo.data.recipe import SPLITS, Recipe, canonical_json
+from zoo.data.recipe import Recipe
 from zoo.data.shards import (
     SHARD_SIZE,
     DamagedShard,
@@ -32,15 +33,13 @@ from zoo.data.shards import (
 from zoo.data.share import WHOLE, Share, shard_entry, shard_sizes, stated_shards, write_part
 from zoo.data.simulate import Simulation
 from zoo.data.space import check_disk, check_memory
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError
 from zoo.locks import lock_held
-from zoo.paths import cache_dir, make_dir, read_json, write_text
+from zoo.paths import cache_dir, make_dir
 from zoo.plurals import counted
-from zoo.schema import json_text
 
 logger = logging.getLogger(__name__)
 
-RECIPE = "recipe.json"
 Progress = Callable[[int, int], None]
 Shard = dict[str, NDArray[Any]]
 
@@ -177,85 +176,6 @@ def _write_part(
                 path, shard["label"], classes=len(simulation.classes), sha256=written.get(number)
             )
     write_part(folder, recipe, split, share, shards=shards)
-
-
-def claim_folder(folder: Path, recipe: Recipe) -> None:
-    """Make a folder that belongs to one recipe.
-
-    Raises:
-        UsageError: The folder belongs to another recipe, or contains shards without a recipe.
-        DataError: The folder cannot be written or read.
-    """
-    make_dir(folder)
-    if not (folder / RECIPE).exists():
-        check_folder(folder, recipe)
-        write_text(folder / RECIPE, json_text(recipe.to_json(), what=RECIPE, indent=2, sort_keys=True) + "\n")
-    check_folder(folder, recipe)  # what is there now: another process may have been quicker, with another recipe
-
-
-def check_folder(folder: Path, recipe: Recipe) -> None:
-    """See that a folder belongs to a recipe, or to none yet.
-
-    Raises:
-        UsageError: The folder belongs to another recipe, or contains shards without a recipe.
-        DataError: The file cannot be read.
-    """
-    if (folder / RECIPE).exists():
-        there = read_recipe(folder)
-        if there.hash != recipe.hash:
-            raise UsageError(
-                f"{folder} holds other images: {describe_differences(there, recipe)}.",
-                hint="One folder holds one recipe: choose another, or ask for what is there.",
-            )
-    elif any(next((folder / split).glob("*.safetensors"), None) for split in SPLITS):
-        raise UsageError(
-            f"{folder} holds shards, but no {RECIPE}, so their recipe is unknown.", hint="Choose another folder."
-        )
-
-
-def read_recipe(folder: Path) -> Recipe:
-    """Return the recipe of a folder.
-
-    Raises:
-        DataError: The file was not found, or cannot be read.
-    """
-    try:
-        content = read_json(folder / RECIPE)
-        recipe = Recipe(**content)
-        if not isinstance(recipe.params, dict):
-            raise TypeError("its params are not an object")
-        return recipe
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(
-            f"{folder} is not a folder of simulated images: cannot read {folder / RECIPE}: {error}.",
-            hint="Make a folder with: zoo simulate modelB -n 1000 --out DIR",
-        ) from error
-
-
-def differences(there: Recipe, wanted: Recipe) -> dict[str, tuple[Any, Any]]:
-    """Return key -> (value there, value wanted) of all that differs; parameters are named "params.NAME"."""
-    first, second = (
-        recipe.to_json() | {f"params.{name}": value for name, value in recipe.params.items()}
-        for recipe in (there, wanted)
-    )
-    return {
-        key: (first.get(key), second.get(key))
-        for key in sorted(first.keys() | second.keys())
-        # As JSON: a tuple and a list make the same recipe, 1 and 1.0 do not.
-        if key != "params" and canonical_json(first.get(key)) != canonical_json(second.get(key))
-    }
-
-
-def _dotted(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"params.{name}": value for name, value in params.items()}
-
-
-def describe_differences(there: Recipe, wanted: Recipe) -> str:
-    """Return "image_size is 150 there, 64 requested; ..."."""
-    return "; ".join(
-        f"{key.removeprefix('params.')} is {old!r} there, {new!r} requested"
-        for key, (old, new) in differences(there, wanted).items()
-    )
 
 
 def open_folder(folder: Path, recipe: Recipe, split: str, images: int) -> list[Shard]:

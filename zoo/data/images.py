@@ -146,10 +146,10 @@ def assign_splits(
     chosen = {split: pools[split][: sizes[split]] for split in SPLITS}
     for split, indices in chosen.items():
         if not len(indices):
-            marks = " and ".join(sorted(set(image_set.split or ())))
+            names = " and ".join(sorted(set(image_set.split or ())))
             raise DataError(
                 f"The data set has no image for the split '{split}' ({counted(len(keys), 'image')} in all"
-                + (f", marked {marks})." if marks else ")."),
-                hint=f"Mark some as {split}; without marks, a hash of the ids decides." if marks else "",
+                + (f", marked {names})." if names else ")."),
+                hint=f"Mark some as {split}; without marks, a hash of the ids decides." if names else "",
             )
     return chosen

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo import registry
+from zoo import provenance, registry
 from zoo.data.about import all_params
 from zoo.data.channels import Camera, camera_of, open_channels
 from zoo.data.content import check_content
@@ -282,7 +282,7 @@ def check_code(host: Host, recipe: Recipe) -> None:
     Raises:
         DataError: Another version, or another content of a plugin file.
     """
-    now = registry.image_code(host, recipe.dataset, recipe.simulator)
+    now = provenance.image_code(host, recipe.dataset, recipe.simulator)
     for name in sorted({*now, *recipe.code}):
         if now.get(name) != recipe.code.get(name):
             raise DataError(

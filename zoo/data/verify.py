@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zoo.data.folder import RECIPE, describe_differences, read_recipe
+from zoo.data.folder_recipe import RECIPE, describe_differences, read_recipe
 from zoo.data.manifest import MANIFEST, count_classes, read_manifest
 from zoo.data.recipe import SPLITS, Recipe
 from zoo.data.shards import SHARD_SIZE, DamagedShard, file_sha256, read_shard, shard_count, shard_identity, shard_path

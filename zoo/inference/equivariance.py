@@ -15,7 +15,7 @@ from zoo import registry
 from zoo.data.recipe import SPLITS
 from zoo.errors import DataError, TrainingError
 from zoo.inference.evaluate import evaluation_recipe, open_evaluation
-from zoo.inference.predict import Preparation, prepare_image
+from zoo.inference.prepare import Preparation, prepare_image
 from zoo.inference.read import Picture, Skipped
 from zoo.models.classifier import Classifier, build_classifier
 from zoo.models.trained import TrainedClassifier

@@ -51,6 +51,7 @@ def run_evaluation(
     shares: int,
     launch: Launch,
     watch: Callable[[int, int], None] | None = None,
+    submitted: Callable[[], bool | None] = lambda: False,
 ) -> Joined:
     """Answer the test images of a recipe through a launcher, as `evaluate` does in one process; see `run_answers`.
 
@@ -62,7 +63,7 @@ def run_evaluation(
         device: "cpu", "cuda" or "mps".
         store: Folder in whose folder "evaluations" the answers are kept.
         shares: Number of shares.
-        launch, watch: Arguments of `run_answers`.
+        launch, watch, submitted: Arguments of `run_answers`.
 
     Raises:
         UsageError: An impossible number of images or angle, or fewer blocks of images than shares.
@@ -82,6 +83,7 @@ def run_evaluation(
     return run_answers(
         host, contents, folder=store.absolute() / FOLDER / short_hash(plain(contents[0])), command="evaluate-share",
         what="images", sizes=sizes, launch=launch, watch=watch,
+        submitted=submitted,
     )  # fmt: skip
 
 

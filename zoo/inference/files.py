@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from zoo.inference.predict import Prediction, Preparation, predict
+from zoo.inference.answer import Prediction
+from zoo.inference.predict import predict
+from zoo.inference.prepare import Preparation
 from zoo.inference.read import Skipped, read_pictures
 from zoo.models.trained import TrainedClassifier
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from zoo import registry
+from zoo import provenance
 from zoo.data.share import SHARE
 from zoo.devices import resolve_device
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, LauncherError, UsageError
 from zoo.inference.share_work import ANSWERS, SCHEMA, AnswersEnd, AnswersShare, AnswersWork
 from zoo.models.load import load_weights
 from zoo.paths import absolute_variables
@@ -53,6 +53,24 @@ class Joined:
         """The files of the answers, in the order of the shares."""
         return [self.folder / str(number) / ANSWERS for number in range(self.shares)]
 
+    @property
+    def complete(self) -> bool:
+        """Whether all answers are there."""
+        return all(path.exists() for path in self.paths)
+
+    def check(self) -> None:
+        """Refuse answers of which some are missing.
+
+        Raises:
+            LauncherError: A share has failed.
+        """
+        if self.failed:
+            first = self.failed[0]
+            raise LauncherError(
+                f"{counted(len(self.failed), 'share')} of {self.shares} failed; share {first.number}: {first.error}",
+                hint="The same call goes on with what is missing.",
+            )
+
     def forget(self) -> None:
         """Delete the answers, which have been printed or scored."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -64,8 +82,10 @@ def check_blocks(shares: int, blocks: int, *, what: str) -> None:
     """Refuse shares without a block.
 
     Raises:
-        UsageError: There are more shares than blocks.
+        UsageError: There are more shares than blocks, or the number is impossible.
     """
+    if type(shares) is not int or shares < 1:
+        raise UsageError(f"--shards {shares!r} must be a whole number, 1 or more.")
     if shares > blocks:
         raise UsageError(
             f"--shards {shares}: these {what} make {counted(blocks, 'block')}, and each share needs at least one.",
@@ -87,7 +107,7 @@ def stated(
     """
     return {
         "schema": SCHEMA, "weights": str(weights.absolute()), "sha256": file_sha256(weights), "model": model,
-        "versions": registry.installed_versions(host, model, *ids), "average": average, "device": device,
+        "versions": provenance.installed_versions(host, model, *ids), "average": average, "device": device,
     }  # fmt: skip
 
 
@@ -101,6 +121,7 @@ def run_answers(
     sizes: Sequence[int],
     launch: Launch,
     watch: Callable[[int, int], None] | None = None,
+    submitted: Callable[[], bool | None] = lambda: False,
 ) -> Joined:
     """Give shares without answers to a launcher, and wait for them.
 
@@ -116,6 +137,8 @@ def run_answers(
         sizes: Number of files or images of each share.
         launch: Launcher, its options, and the resources of each share.
         watch: Function called several times a second with the files or images that are answered, and all of them.
+        submitted: Function called when all shares have been given to the launcher; if it returns True, this function
+            returns what there is, and the jobs go on.
 
     Raises:
         UsageError: The launcher or an option is unknown.
@@ -144,7 +167,7 @@ def run_answers(
                 left = sum(_left(entry, sizes[int(entry.run_dir.name)]) for entry in entries)
                 watch(sum(sizes) - left, sum(sizes))
 
-        wait_for(queue, look=look)
+        wait_for(queue, look=look, submitted=submitted)
     failed = tuple(entry.result for entry in entries if entry.result is not None and entry.result.error)
     return Joined(folder=folder, shares=len(contents), failed=failed)
 

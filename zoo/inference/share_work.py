@@ -14,7 +14,7 @@ from zoo.paths import make_dir, read_json
 from zoo.results.store import LOCK, PROGRESS, write_json
 from zoo.run.failure import failure_text
 from zoo.run.launcher import JobState
-from zoo.run.share_work import FAILED
+from zoo.run.share_work import FAILED, has_died
 from zoo.schema import Count, Record, plain
 
 ANSWERS = "answers"
@@ -158,8 +158,8 @@ class AnswersWork:
         return False
 
     def goes_on(self, state: JobState) -> bool:
-        """Whether its machine has died: an error of its own is in failed.json."""
-        return state.reason not in ("cancelled", "oom") if state.retryable is None else state.retryable
+        """Whether its machine has died."""
+        return has_died(state)
 
     def failed(self, *, detail: str = "", engine_log: str = "", summary: str = "", keep: bool = True) -> AnswersEnd:
         """Return a failure; arguments as those of `Work.failed`. It is not stored: the same command goes on with it."""

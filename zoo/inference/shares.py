@@ -13,8 +13,9 @@ import numpy as np
 
 from zoo.data.recipe import short_hash
 from zoo.errors import DataError
+from zoo.inference.answer import Prediction
 from zoo.inference.files import blocks, predict_files, size_and_time
-from zoo.inference.predict import Prediction, Preparation
+from zoo.inference.prepare import Preparation
 from zoo.inference.read import Skipped
 from zoo.inference.share_jobs import Joined, answering, check_blocks, run_answers, stated
 from zoo.inference.share_work import FilesShare
@@ -41,6 +42,7 @@ def run_predictions(
     shares: int,
     launch: Launch,
     watch: Callable[[int, int], None] | None = None,
+    submitted: Callable[[], bool | None] = lambda: False,
 ) -> Joined:
     """Classify files through a launcher, as `predict_files` does in one process; see `run_answers`.
 
@@ -53,7 +55,7 @@ def run_predictions(
         device: "cpu", "cuda" or "mps".
         store: Folder in whose folder "predictions" the answers are kept.
         shares: Number of shares.
-        launch, watch: Arguments of `run_answers`.
+        launch, watch, submitted: Arguments of `run_answers`.
 
     Raises:
         UsageError: There are fewer blocks of files than shares.
@@ -72,6 +74,7 @@ def run_predictions(
     return run_answers(
         host, [FilesShare(**common, files=some) for some in mine], folder=store.absolute() / FOLDER / name,
         command="predict-share", what="files", sizes=[len(some) for some in mine], launch=launch, watch=watch,
+        submitted=submitted,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from zoo import registry
+from zoo import provenance, registry
 from zoo.budgets import find_budget
 from zoo.data.content import pin_paths
 from zoo.data.folder import folder_digest
@@ -196,7 +196,9 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     content=content,
                     images=images,
                     precision=resolve_precision(request.precision, device, bf16_devices=_bf16_devices(model)),
-                    versions=registry.installed_versions(host, model.id, *mine_of_images.plugins, *part_ids(recorded)),
+                    versions=provenance.installed_versions(
+                        host, model.id, *mine_of_images.plugins, *part_ids(recorded)
+                    ),
                 )
                 for seed in seeds
             ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from zoo import registry
+from zoo import provenance, registry
 from zoo.data.about import all_params, recorded_params, typed_params
 from zoo.data.channels import SETTING, read_channels
 from zoo.data.content import pin_paths
@@ -82,7 +82,7 @@ def make_recipe(
             params=params,
             seed=seed,
             content=content,
-            code=registry.image_code(host, dataset.id, None),
+            code=provenance.image_code(host, dataset.id, None),
         )
     engine = registry.find_simulator(host, simulator)
     return Recipe(
@@ -90,7 +90,7 @@ def make_recipe(
         dataset_version=dataset.version,
         params=params,
         content=content,
-        code=registry.image_code(host, dataset.id, engine.id),
+        code=provenance.image_code(host, dataset.id, engine.id),
         simulator=engine.id,
         simulator_version=engine.version,
         seed=seed,
@@ -121,7 +121,7 @@ def recipe_of_folder(dataset: DatasetSpec, recipe: Recipe, folder: Path, sizes: 
         UsageError: The folder holds other images, or too few.
         DataError: The folder does not hold images of this recipe.
     """
-    from zoo.data.folder import describe_differences, differences, read_recipe
+    from zoo.data.folder_recipe import describe_differences, differences, read_recipe
     from zoo.data.shards import SHARD_SIZE, shard_count, shard_path
 
     if not dataset.simulated:
@@ -212,7 +212,7 @@ def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> Scenes |
         return None  # opening images that exist may take long
     import numpy as np
 
-    from zoo.data.simulate import check_scenes
+    from zoo.data.drawn import check_scenes
     from zoo.lensing.scenes import check_masses
 
     build = registry.load_target(dataset)

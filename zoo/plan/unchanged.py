@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo import registry
+from zoo import provenance, registry
 from zoo.data.content import check_content
 from zoo.data.folder import folder_digest
 from zoo.errors import DataError
@@ -28,7 +28,7 @@ def check_versions(host: Host, planned: Mapping[str, str], *ids: str | None) -> 
     Raises:
         DataError: Another version of the core or of a plugin.
     """
-    loaded = registry.installed_versions(host, *ids)
+    loaded = provenance.installed_versions(host, *ids)
     for name, version in planned.items():
         if name in loaded and loaded[name] != version:
             raise DataError(

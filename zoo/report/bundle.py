@@ -16,7 +16,8 @@ from zoo.errors import DataError, UsageError, ZooError
 from zoo.escaping import markdown_cell
 from zoo.paths import make_dir, regular_file, written_whole
 from zoo.plurals import counted
-from zoo.report.tables import make_tables, to_csv, to_markdown
+from zoo.report.tables import make_tables
+from zoo.report.text import to_csv, to_markdown
 from zoo.results.baselines import NO_BASELINES, Standing
 from zoo.results.schema import RunResult
 from zoo.results.store import CELL, RESULT, WEIGHTS, Unreadable, file_sha256

@@ -22,19 +22,20 @@ from zoo.report.blocks import (
     confusion_tables,
     difference_csv,
     difference_rows,
-    examples,
-    mistakes,
     run_rows,
     score_table,
 )
-from zoo.report.columns import column_notes, precisions
+from zoo.report.column_notes import column_notes
+from zoo.report.columns import precisions
 from zoo.report.digest import Digest, read_digest
 from zoo.report.equivariance import equivariance_panel
 from zoo.report.figures import Digests, breakable, csv_address, file_stem
+from zoo.report.images import examples, mistakes
 from zoo.report.notes import missing_twins, search_note, training_notes
 from zoo.report.problems import Problem
 from zoo.report.svg import SERIES
-from zoo.report.tables import accumulation_note, result_notes, to_csv
+from zoo.report.tables import accumulation_note, result_notes
+from zoo.report.text import to_csv
 from zoo.results.cell import Cell
 from zoo.results.comparison import MACRO, Variant, estimate, spread_note
 from zoo.results.schema import Finished

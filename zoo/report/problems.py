@@ -20,9 +20,10 @@ from zoo.results.comparison import (
     learning_curves,
     problem_key,
 )
-from zoo.results.differences import Comparison, compare_pairs
+from zoo.results.differences import compare_pairs
 from zoo.results.metric_differences import compare_metrics
 from zoo.results.schema import RunResult
+from zoo.results.verdict import Comparison
 from zoo.schema import Record, plain
 from zoo.specs import DatasetSpec
 from zoo.tasks.find import CORE, Tasks

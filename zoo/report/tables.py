@@ -5,32 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 from zoo.data.about import budget_note, portable, shown_params, version_note
 from zoo.data.channels import describe_channels
-from zoo.escaping import csv_line, markdown_cell
 from zoo.plan.settings import LATER
 from zoo.plurals import counted
+from zoo.report.column_notes import column_notes
 from zoo.report.columns import (
     COSTS,
     SETTINGS,
     SPEEDS,
     Column,
-    column_notes,
     measured_columns,
     precision_of,
     precisions,
     score_columns,
     with_numbers,
 )
-from zoo.report.notes import missing_twins, search_note, search_trials, training_notes
-from zoo.results.baselines import NO_BASELINES, Standing, find_standing
+from zoo.report.notes import missing_twins, search_note, training_notes
+from zoo.results.baselines import find_standing
 from zoo.results.comparison import Variant, estimate, group_variants, in_words, problem_key, spread_note
-from zoo.results.differences import Comparison
 from zoo.results.schema import Finished, RunResult, StreamSummary
 from zoo.results.store import split_sizes
-from zoo.schema import plain
+from zoo.results.verdict import Comparison
 from zoo.specs import DatasetSpec
 
 
@@ -230,64 +227,3 @@ def seed_table(variants: Sequence[Variant]) -> ResultTable | None:
 def _words_of(label: str) -> str:
     """Return the name of a score as a heading; that of the macro AUC names the area first, as in the other table."""
     return "AUC macro" if label == "macro AUC" else label
-
-
-def to_csv(results: Iterable[RunResult], *, standing: Standing = NO_BASELINES) -> str:
-    """Return every number of every result, unrounded, one line a run; a column for each name that occurs.
-
-    Args:
-        results: Results of any kind.
-        standing: Baselines, and networks that do not beat them.
-    """
-    rows = []
-    for result in results:
-        cell = result.cell
-        leading = {
-            "data": cell.data,
-            "task": cell.task,
-            "budget": cell.budget,
-            "model": cell.model,
-            "seed": cell.seed,
-            "status": result.status,
-            "run_id": result.run_id,
-            "baseline": result.run_id in standing.baselines,
-            "trained_on": cell.trained_on,
-            "does_not_beat": standing.unbeaten.get(result.run_id, ""),
-            "search_trials": search_trials(cell),
-        }
-        content = plain(result)
-        scores = {name: content[name] for name in _SCORES if name in content}
-        inputs = {name: content["cell"][name] for name in ("sizes", "training", "hparams", "rule", "precision")}
-        rows.append({**leading, **_flat(scores), **_flat(inputs), "error": content.get("error", "")})
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    return "".join(map(csv_line, [columns, *([row.get(name, "") for name in columns] for row in rows)]))
-
-
-_SCORES = ("scored", "test", "calibration", "fresh", "val", "equivariance", "cost", "seconds")
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested values by dotted name; a list becomes one text, an interval two columns."""
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif prefix.endswith("intervals."):
-            flat |= {f"{prefix}{key}.low": value[0], f"{prefix}{key}.high": value[1]}
-        else:
-            flat[f"{prefix}{key}"] = " ".join(map(str, value)) if isinstance(value, list) else value
-    return flat
-
-
-def to_markdown(table: ResultTable) -> str:
-    """Return the table as Markdown."""
-    lines = ["### " + " · ".join(map(markdown_cell, table.title.split("\n"))), ""]
-    lines.append(_markdown_row(table.columns))
-    lines.append("|" + "|".join(" --- " if index == 0 else " ---: " for index in range(len(table.columns))) + "|")
-    lines += map(_markdown_row, table.rows)
-    lines += ["", *(f"*{' '.join(note.split())}*" for note in table.notes)]
-    return "\n".join(lines)
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(markdown_cell, cells))} |"

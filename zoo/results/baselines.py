@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from zoo.results.cell import Cell
 from zoo.results.comparison import MACRO, Variant
-from zoo.results.differences import Comparison, compare_pairs
+from zoo.results.differences import compare_pairs
+from zoo.results.verdict import Comparison
 from zoo.specs import DatasetSpec
 
 if TYPE_CHECKING:

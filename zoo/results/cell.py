@@ -123,20 +123,16 @@ class Cell:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; `Cell.from_json` gives the cell back."""
-        return {"schema": SCHEMA, "run_id": self.run_id, **self._fields()}
+        return {"schema": SCHEMA, "run_id": self.run_id, **_stated(asdict(self) | {"recipe": self.recipe.to_json()})}
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the result: the fields, with digests in place of paths."""
-        plain = self._fields()
-        for name in ("search", "phases_from"):
-            plain.pop(name, None)
-        plain["hparams"] = {**self.hparams, **plain.pop("content", {})}
-        return plain | {"recipe": self.recipe.identity()}
-
-    def _fields(self) -> dict[str, Any]:
-        """Return the fields as plain values; later ones are left out where they are empty, so that older ids hold."""
-        plain = asdict(self) | {"recipe": self.recipe.to_json()}
-        return {name: value for name, value in plain.items() if name not in _LATER or value not in ("", {}, None, ())}
+        # Not by asdict, which copies every value: a report needs this three times of each of thousands of cells.
+        own = _stated({name: getattr(self, name) for name in _NAMES})
+        own["hparams"] = {**self.hparams, **own.pop("content", {})}
+        if self.phases:
+            own["phases"] = tuple(asdict(phase) for phase in self.phases)
+        return own | {"recipe": self.recipe.identity()}
 
     @classmethod
     def from_json(cls, content: Any) -> Cell:
@@ -179,3 +175,12 @@ class Cell:
             return cls.from_json(read_json(path))
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"Cannot read a cell from {path}: {error}.") from error
+
+
+_NAMES = tuple(each.name for each in fields(Cell) if each.name not in ("search", "phases_from"))
+"""Fields that decide the result."""
+
+
+def _stated(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields without later ones that are empty, so that older ids hold."""
+    return {name: value for name, value in values.items() if name not in _LATER or value not in ("", {}, None, ())}

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
-from typing import Literal
-
-import numpy as np
 
 from zoo.errors import DataError, MissingError
-from zoo.plurals import counted
 from zoo.results.comparison import Variant
-from zoo.results.files import read_file
-from zoo.results.store import PREDICTIONS
-from zoo.results.tasks import task_of_result
+from zoo.results.samples import Sample, read_sample
+from zoo.results.verdict import Comparison, Verdict
 from zoo.scores.stats import (
-    Array,
-    area_interval,
     critical_value,
     holm,
-    moments,
     two_sided_p,
 )
 from zoo.tasks.find import CORE, Tasks
-from zoo.tasks.task import Contributions
 
 SIGNIFICANCE = 0.05
 POWER = 0.8
@@ -34,146 +24,6 @@ FEWEST_TRAININGS = 3
 """Trainings of each network below which nothing that was not found is called absent."""
 MATTERS = 0.5
 """A difference that matters, as a share of the distance of the lower area from 1: half of the wrongly ranked pairs."""
-
-Verdict = Literal["higher", "trainings differ", "trainings alike", "too few trainings", "too few images", "none found"]
-"""Outcome of a comparison.
-
-"higher": the first network is better, beyond chance. "trainings differ" and "trainings alike": a network has a single
-training, so these trainings are compared and not the networks. "too few trainings" and "too few images": nothing was
-found, and a difference that matters would not have been found. "none found": nothing was found, and it would have been.
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """A pair of variants on the same test images.
-
-    Args:
-        first, second: Their names; the first has the higher area.
-        score: "macro", for the score that ranks networks, or another score, such as a class for its area.
-        label: Name of the score for readers, such as "macro AUC".
-        difference: Difference of the scores, averaged over seeds; first less second.
-        low, high: 95 % interval of the difference, not corrected; over images only where a variant has one seed.
-        p: Two-sided p value of the networks; None where a variant has one seed.
-        corrected: P after Holm, over all pairs of the table; None where a variant has one seed.
-        verdict: Outcome.
-        detectable: Difference that would be found four times in five.
-        seeds: Numbers of seeds of first and second.
-        better: Direction of a plugin's metric, by which the first network is the better one; None for areas.
-        corrected_away: Whether the interval of two trainings excludes 0, but not beyond chance in their table.
-    """
-
-    first: str
-    second: str
-    score: str
-    label: str
-    difference: float
-    low: float
-    high: float
-    p: float | None
-    corrected: float | None
-    verdict: Verdict
-    detectable: float
-    seeds: tuple[int, int]
-    better: Literal["higher", "lower"] | None = None
-    corrected_away: bool = False
-
-    @property
-    def found(self) -> bool:
-        """Whether there is a difference beyond chance, of the networks or, with one seed, of the trainings."""
-        return self.verdict in ("higher", "trainings differ")
-
-    @property
-    def chance(self) -> str:
-        """The corrected p value as a text; "" where the networks are not compared."""
-        if self.corrected is None:
-            return ""
-        return "< 0.001" if self.corrected < 0.001 else f"= {self.corrected:.3f}"
-
-    def in_words(self) -> str:
-        """Return a sentence for a reader."""
-        direction, side = ("lower", "below") if self.better == "lower" else ("higher", "above")
-        over = " over images" if self.corrected is None else ""
-        numbers = f"{self.difference:+.4f}, 95 %{over} {self.low:+.4f} to {self.high:+.4f}"
-        numbers += f", corrected p {self.chance}" if self.chance else ""
-        numbers += "; not beyond chance, corrected for all pairs of the table" if self.corrected_away else ""
-        if self.verdict.startswith("too few"):
-            numbers += f"; a difference below {self.detectable:.4f} would often be missed"
-        sentence = _SENTENCES[self.verdict].format(
-            first=self.first, second=self.second, what=self.label, direction=direction, side=side
-        )
-        return f"{sentence}: {numbers}"
-
-
-_SENTENCES: dict[Verdict, str] = {
-    "higher": "{first} has a {direction} {what} than {second}",
-    "trainings differ": "Two trainings differ in {what}, {first} {side} {second}; one training does not rank a network",
-    "trainings alike": "No difference in {what} was found between two trainings, of {first} and of {second}",
-    "too few trainings": "Too few trainings to tell {first} and {second} apart in {what}",
-    "too few images": "Too few test images to tell {first} and {second} apart in {what}",
-    "none found": "No difference found in {what} between {first} and {second}",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """Areas of one variant, with what each test image adds to their error.
-
-    Args:
-        name: Name of the variant.
-        images: Name of the test images.
-        scores: Names of the R scores, the one that ranks networks last.
-        labels: Names of the scores for readers.
-        areas: [seeds, R] scores.
-        components: [R, N], mean over seeds; see `zoo.scores.stats.auc_components`.
-        own: [R] variance of a score over images that one training does not share with others of the variant.
-        largest: [R] largest change of a score by a single image.
-        ends: [R, 2] interval of each mean score over images.
-    """
-
-    name: str
-    images: str
-    scores: tuple[str, ...]
-    labels: tuple[str, ...]
-    areas: Array
-    components: Array
-    own: Array
-    largest: Array
-    ends: Array
-
-
-def make_sample(name: str, images: str, contributions: Iterable[Contributions]) -> Sample:
-    """Return the sample of a variant.
-
-    Args:
-        name: Name of the variant.
-        images: Name of the test images.
-        contributions: Scores of each seed, with what each image adds to their error.
-    """
-    areas: list[Array] = []
-    total: Array | float = 0.0
-    squares: Array | float = 0.0
-    for found in contributions:
-        areas.append(found.values)
-        total, squares = total + found.components, squares + (found.components**2).sum(1)
-    count = len(areas)
-    mean = np.asarray(total / count)
-    middle, reach = np.mean(areas, 0), critical_value() * np.sqrt((mean**2).sum(1))
-    ends = np.stack([middle - reach, middle + reach], 1)
-    for row in range(len(ends)) if found.areas else ():
-        ends[row] = area_interval(float(middle[row]), *moments(mean[row]), largest_effect=float(found.largest[row]))
-    own = (np.asarray(squares) - count * (mean**2).sum(1)) / max(1, count - 1)
-    return Sample(
-        name=name,
-        images=images,
-        scores=found.names,
-        labels=found.labels,
-        areas=np.stack(areas),
-        components=mean,
-        own=own,
-        largest=found.largest,
-        ends=ends,
-    )
 
 
 def compare_pairs(variants: Sequence[Variant], *, tasks: Tasks = CORE) -> tuple[list[Comparison], list[str]]:
@@ -190,7 +40,7 @@ def compare_pairs(variants: Sequence[Variant], *, tasks: Tasks = CORE) -> tuple[
     samples: list[Sample] = []
     for variant in variants:
         try:
-            samples.append(_read_sample(variant, tasks))
+            samples.append(read_sample(variant, tasks))
         except (DataError, MissingError) as error:
             problems.append(f"{variant.name} is not compared: {error}")
     if len({sample.images for sample in samples}) > 1:
@@ -222,42 +72,6 @@ def compare_samples(samples: Sequence[Sample]) -> list[Comparison]:
                 judged(one, value, several=several) for (one, _), value in zip(family, corrected, strict=True)
             ]
     return comparisons
-
-
-def _read_sample(variant: Variant, tasks: Tasks) -> Sample:
-    """Return the sample of a variant.
-
-    Raises:
-        DataError: Predictions are missing or damaged, or the seeds were tested on different images.
-        MissingError: The task's plugin is absent.
-    """
-    task = task_of_result(variant.results[0], tasks=tasks)
-    names: set[str] = set()
-    path = variant.results[0].run_dir / PREDICTIONS
-
-    def read() -> Iterator[Contributions]:
-        nonlocal path
-        for result in variant.results:
-            path = result.run_dir / PREDICTIONS
-            arrays, metadata = read_file(result, PREDICTIONS, only=("test.logits", "test.labels"))
-            labels = arrays["test.labels"]
-            images = result.cell.recipe.of_image_alone.hash
-            about = metadata.get("test.ids", "").encode() + labels.tobytes() + images.encode()
-            names.add(hashlib.sha256(about).hexdigest())
-            if len(names) > 1:
-                raise DataError("its seeds were tested on different images.")
-            predictions = arrays["test.logits"]
-            if predictions.shape[1] != task.outputs:
-                raise DataError(
-                    f"{path} has {counted(predictions.shape[1], 'prediction')} an image, not {task.outputs}."
-                )
-            yield task.contributions(predictions, labels)
-
-    try:
-        sample = make_sample(variant.name, "", read())
-    except (ValueError, LookupError, TypeError) as error:
-        raise DataError(f"{path} cannot be scored: {error}.") from error
-    return replace(sample, images=names.pop())
 
 
 def compare_two(one: Sample, other: Sample, row: int) -> tuple[Comparison, float]:

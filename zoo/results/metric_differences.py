@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from zoo.errors import DataError
 from zoo.results.comparison import Variant
-from zoo.results.differences import Comparison, Sample, compare_two, judged
+from zoo.results.differences import compare_two, judged
 from zoo.results.files import read_resampled
+from zoo.results.samples import Sample
 from zoo.results.schema import Finished
+from zoo.results.verdict import Comparison
 from zoo.scores.stats import critical_value, holm
 
 Key = tuple[str, str]

@@ -144,15 +144,15 @@ def result_from(content: Any, *, run_dir: Path) -> RunResult:
     """
     try:
         # JSON can escape half a character, which no report could print.
-        json.dumps(content, ensure_ascii=False, default=str).encode()
+        json.dumps(content, ensure_ascii=False, default=str, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
+        if type(error) is ValueError and (number := not_finite(content)):
+            raise DataError(f"{RESULT} holds a number that is not finite: {number}.") from error
         raise DataError(f"{RESULT} is damaged: {error}.") from error
     if not isinstance(content, Mapping):
         raise DataError(f"{RESULT} is damaged: {type(content).__name__} in place of an object.")
     if content.get("schema") != SCHEMA:
         raise DataError(f"{RESULT} is of schema {content.get('schema')}; this zoo reads schema {SCHEMA}.")
-    if number := not_finite(content):
-        raise DataError(f"{RESULT} holds a number that is not finite: {number}.")
     status = content.get("status")
     if status not in ("ok", "failed", "oom"):
         raise DataError(f"{RESULT} is damaged: its status is {str(status)[:60]}.")

@@ -31,7 +31,7 @@ FILES = (store.WEIGHTS, store.PREDICTIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Verification:
     """Findings of a check of one run.
 
     Args:
@@ -47,7 +47,7 @@ class Verdict:
     notes: Sequence[str] = ()
 
 
-def verify_run(run_dir: Path, *, tasks: Tasks = CORE) -> Verdict:
+def verify_run(run_dir: Path, *, tasks: Tasks = CORE) -> Verification:
     """Compare a run's result with its folder, its cell, the hashes of its files, and the scores of its predictions.
 
     Args:
@@ -72,8 +72,8 @@ def verify_run(run_dir: Path, *, tasks: Tasks = CORE) -> Verdict:
     if result is None or result.status != "ok":
         notes = ["not done" if result is None else result.status]
         if problems:
-            return Verdict(run_dir=run_dir, state="false", problems=problems)
-        return Verdict(run_dir=run_dir, state="no result", notes=notes)
+            return Verification(run_dir=run_dir, state="false", problems=problems)
+        return Verification(run_dir=run_dir, state="no result", notes=notes)
     if cell is not None and result.cell != cell:
         problems.append(f"{store.RESULT} belongs to the cell {result.run_id}, {store.CELL} is {cell.run_id}")
     needed = (store.PREDICTIONS,) if result.scored else FILES
@@ -91,7 +91,7 @@ def verify_run(run_dir: Path, *, tasks: Tasks = CORE) -> Verdict:
         problems += _compare_scores(run_dir, result, tasks)
     except (ZooError, LookupError, TypeError, ValueError, RuntimeError) as error:
         problems.append(f"{store.PREDICTIONS} cannot be scored: {error}")
-    return Verdict(run_dir=run_dir, state="false" if problems else "true", problems=problems)
+    return Verification(run_dir=run_dir, state="false" if problems else "true", problems=problems)
 
 
 def _read(result: Finished, name: str) -> None:

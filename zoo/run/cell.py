@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zoo import registry
+from zoo import provenance
 from zoo.data.loader import Batches
 from zoo.data.open import Dataset
 from zoo.data.split import Split
@@ -121,7 +121,7 @@ def run_cell(
                 traceback=visible(traceback.format_exc()),
                 seconds=time.perf_counter() - started,
                 environment=describe(),
-                plugins=registry.loaded_plugins(host),
+                plugins=provenance.loaded_plugins(host),
             )
             logger.error("%s on %s failed: %s", cell.model, cell.data, text, exc_info=foreign)
         store.write_result(result)
@@ -283,7 +283,7 @@ def _run(
         files={name: store.file_sha256(run_dir / name) for name in store.HASHED},
         seconds=earlier_seconds + time.perf_counter() - started,
         environment=describe(),
-        plugins=registry.loaded_plugins(host),
+        plugins=provenance.loaded_plugins(host),
         stream=summary_of_stream,
         calibration=None
         if temperature is None

@@ -41,7 +41,7 @@ def export_split(
         data: Id or name of the data set.
         folder: Folder of the export.
         split: "train", "val" or "test".
-        kind: One of `zoo.data.export.FORMATS`.
+        kind: One of `zoo.data.image_files.FORMATS`.
         labels: Whether classes and scene parameters are written; None writes them where the seed is public.
         seed_file: File of a hidden seed; None takes the public images of `zoo bench`.
         budget, task, simulator, settings, device: Options as for `zoo.plan.problem.plan_problem`.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
-from zoo.devices import resolve_device
+from zoo.devices import planned_device, resolve_device
 from zoo.errors import MissingError, UsageError, nearest
 from zoo.plain_values import parse_value
 from zoo.plan.overrides import matches
@@ -162,6 +162,24 @@ class Resolved:
             if matches(pattern, cell.model, cell.model.partition("/")[2]):
                 found = replace(found, **values)
         return found
+
+
+def device_for(host: Host, launch: Launch | None, asked: str) -> str:
+    """Return the device to compute on, or to plan for where a launcher's machines do the work.
+
+    Args:
+        host: The plugins.
+        launch: Launcher of the work; None where this process does it.
+        asked: Device of the request.
+
+    Raises:
+        UsageError: The device, the launcher or an option of it is unknown.
+        MissingError: The device is not there.
+    """
+    if launch is None:
+        return resolve_device(asked)
+    resolved = launch.resolved(host, ())
+    return (resolve_device if resolved.spec.id == LOCAL else planned_device)(launch.device(host, asked))
 
 
 def _pairs(settings: Sequence[str] | Mapping[str, Any]) -> Mapping[str, Any]:

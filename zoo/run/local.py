@@ -20,8 +20,8 @@ from zoo.results.store import LOG, locked
 from zoo.run.launcher import Job, JobState, exit_state
 from zoo.stopping import PARENT_VARIABLE
 
-STOP_SECONDS = 5.0
-"""Time for a process to write its checkpoint before it is killed."""
+STOP_SECONDS = 30.0
+"""Time for a process to end its step and write its checkpoint before it is killed."""
 
 
 @dataclass(frozen=True, kw_only=True)

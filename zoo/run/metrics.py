@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoo import registry
+from zoo import provenance, registry
 from zoo.errors import TrainingError
 from zoo.isolation import plugin_code
 from zoo.results import store
@@ -127,7 +127,7 @@ def with_metrics(
         name: {value: spec.better[value] for value in found[name] if value in spec.better}
         for name, spec in specs.items()
     }
-    code = registry.metric_code(host)
+    code = provenance.metric_code(host)
     result = replace(
         result,
         test=replace(result.test, extra={**result.test.extra, **found}),

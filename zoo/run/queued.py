@@ -22,7 +22,7 @@ from zoo.run.launcher import Job, Resources
 R = TypeVar("R")
 
 POLL_SECONDS = 0.2
-JOBS_PER_TICK = 25
+JOBS_PER_TICK = 12
 """With more jobs the files of all of them are looked at less often, so that a shared disk is not kept busy."""
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo import registry
+from zoo import provenance, registry
 from zoo.data.content import pin_paths
 from zoo.errors import DataError, UsageError
 from zoo.results import store as result_store
@@ -110,7 +110,7 @@ def _as_installed(host: Host, cell: Cell) -> Cell:
     dataset, model = registry.find(host, DatasetSpec, cell.data), registry.find(host, ModelSpec, cell.model)
     recipe = replace(
         cell.recipe,
-        code=registry.image_code(host, cell.data, cell.recipe.simulator),
+        code=provenance.image_code(host, cell.data, cell.recipe.simulator),
         content=cell.recipe.content or pin_paths(cell.recipe.params, dataset.paths)[1],
     )
     return replace(
@@ -118,7 +118,7 @@ def _as_installed(host: Host, cell: Cell) -> Cell:
         recipe=recipe,
         content=cell.content or pin_paths(cell.hparams, model.paths)[1],
         images={},
-        versions=registry.installed_versions(host, cell.model, *cell.recipe.plugins),
+        versions=provenance.installed_versions(host, cell.model, *cell.recipe.plugins),
     )
 
 
@@ -144,7 +144,7 @@ def _same_logits(first: Finished, second: Finished) -> bool:
 def _changes(host: Host, stored: Finished, again: Finished) -> list[str]:
     """Return in words what differs between the two runs beside the clock."""
     cell = stored.cell
-    installed = registry.installed_versions(host, cell.model, *cell.recipe.plugins)
+    installed = provenance.installed_versions(host, cell.model, *cell.recipe.plugins)
     changes = [
         f"{name} was {version}, is {installed.get(name, 'absent')}"
         for name, version in cell.versions.items()

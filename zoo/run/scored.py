@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zoo import registry
+from zoo import provenance, registry
 from zoo.budgets import find_budget
 from zoo.data.export import DESCRIPTION, check_files, differences, read_export
 from zoo.data.hidden import open_published, read_seed_file
@@ -132,7 +132,7 @@ def score_file(
         budget=problem.budget,
         rule=cast(Rule, asked.rules[0]),
         precision="fp32",
-        versions=registry.installed_versions(host, *recipe.plugins),
+        versions=provenance.installed_versions(host, *recipe.plugins),
         task=problem.asked,
         predictions=predictions_digest(answers, opened.ids, opened.classes),
     )
@@ -282,7 +282,7 @@ def _store(
             files={name: store.file_sha256(run_dir / name) for name in files},
             seconds=time.perf_counter() - started,
             environment=describe(),
-            plugins=registry.loaded_plugins(host),
+            plugins=provenance.loaded_plugins(host),
             scored=origin,
         )
         result = with_metrics(host, result, answers, labels, task=task)

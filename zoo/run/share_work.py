@@ -152,13 +152,18 @@ class ShareWork:
         return False
 
     def goes_on(self, state: JobState) -> bool:
-        """Whether its machine has died: an error of its own is in failed.json."""
-        return state.reason not in _FINAL if state.retryable is None else state.retryable
+        """Whether its machine has died."""
+        return has_died(state)
 
     def failed(self, *, detail: str = "", engine_log: str = "", summary: str = "", keep: bool = True) -> ShareEnd:
         """Return a failure; arguments as those of `Work.failed`. It is not stored: the same command goes on with it."""
         text = failure_text(self.run_dir, detail=detail, engine_log=engine_log, summary=summary)
         return ShareEnd(share=self.share, error=text)
+
+
+def has_died(state: JobState) -> bool:
+    """Whether the job of a share without an end has lost its machine: an error of its own would be in failed.json."""
+    return state.reason not in _FINAL if state.retryable is None else state.retryable
 
 
 @contextlib.contextmanager

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo import registry
-from zoo.data.folder import check_folder, claim_folder, fill_folder
+from zoo import provenance, registry
+from zoo.data.folder import fill_folder
+from zoo.data.folder_recipe import check_folder, claim_folder
 from zoo.data.manifest import record_split, unstated_shards
 from zoo.data.open import Dataset
 from zoo.data.recipe import Recipe
@@ -115,7 +116,7 @@ def run_shares(
         queue = make_queue(resolved, entries, job=job)
         claim_folder(folder, recipe)
         make_dir(folder / split)
-        versions = registry.installed_versions(host, *recipe.plugins)
+        versions = provenance.installed_versions(host, *recipe.plugins)
         for work in todo:
             work.prepare(versions)
         left = {work.run_dir: missing[work.share] * SHARD_SIZE for work in works}

@@ -93,8 +93,8 @@ def run_as_member(
     import torch
 
     from zoo.run.cell import run_cell
+    from zoo.train.fabric import make_fabric
     from zoo.train.help import help_fit
-    from zoo.train.loop import make_fabric
 
     results: list[RunResult] = []
     status = "ok"

@@ -54,19 +54,20 @@ def auc_components(scores: Array, positive: NDArray[np.bool_]) -> tuple[float, A
         The area, and components [N]; NaN and zeros where one class is absent, infinite components where a class
         has a single image, whose spread cannot be estimated.
     """
-    hits, misses = int(positive.sum()), int((~positive).sum())
+    hits = int(positive.sum())
+    misses = len(positive) - hits
     if not hits or not misses:
         return math.nan, np.zeros(len(scores))
     order = np.argsort(scores)
-    fresh = np.r_[True, np.diff(scores[order]) != 0]
-    group = np.empty(len(scores), dtype=np.int64)
-    group[order] = np.cumsum(fresh) - 1
+    is_hit = positive[order]
+    group = np.cumsum(np.r_[False, np.diff(scores[order]) != 0])  # equal scores are one group
+    in_group = np.bincount(group)
+    hits_in = np.bincount(group, weights=is_hit)
+    misses_in = in_group - hits_in
+    misses_below = (np.cumsum(misses_in) - 0.5 * misses_in) / misses
+    hits_below = (np.cumsum(hits_in) - 0.5 * hits_in) / hits
     placements = np.empty(len(scores))
-    for these, others, total in ((positive, ~positive, misses), (~positive, positive, hits)):
-        counts = np.bincount(group[others], minlength=int(group.max()) + 1)
-        below = (np.cumsum(counts) - 0.5 * counts) / total
-        placements[these] = below[group[these]]
-    placements[~positive] = 1 - placements[~positive]
+    placements[order] = np.where(is_hit, misses_below[group], 1 - hits_below[group])
     area = float(placements[positive].mean())
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.where(positive, 1 / np.sqrt(hits * (hits - 1.0)), 1 / np.sqrt(misses * (misses - 1.0)))
@@ -119,8 +120,8 @@ def intervals(
 
 def largest_effects(labels: NDArray[np.int64], classes: int) -> Array:
     """Return by how much a single image can change the area of each class and their mean, [K + 1]."""
-    own = labels[:, None] == np.arange(classes)
-    hits = own.sum(0)
+    hits = np.bincount(labels, minlength=classes)
+    own = np.eye(classes, dtype=bool)[hits > 0]  # images of one class have the same effects
     effects = np.where(own, 1 / np.maximum(hits, 1), 1 / np.maximum(len(labels) - hits, 1))
     return np.append(effects.max(0), effects.mean(1).max())
 

@@ -9,8 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
+from zoo.data.content import pin_paths
 from zoo.errors import MissingError, UsageError, nearest
-from zoo.specs import ChannelSpec, DatasetSpec, LauncherSpec, MetricSpec, ModelSpec, SimulatorSpec, Spec, TaskSpec
+from zoo.specs import (
+    AugmentationSpec,
+    ChannelSpec,
+    DatasetSpec,
+    LauncherSpec,
+    LossSpec,
+    MetricSpec,
+    ModelSpec,
+    OptimizerSpec,
+    SimulatorSpec,
+    Spec,
+    TaskSpec,
+)  # fmt: skip
 from zoo.testing.outcome import Check, Outcome, check_names, run_checks
 
 if TYPE_CHECKING:
@@ -18,7 +31,10 @@ if TYPE_CHECKING:
 
 EXCUSED = "ZOO_EXCUSED_CHECKS"
 """Name in the module of an entry point: {id or plugin: {check: reason}}."""
-KINDS: tuple[type[Spec], ...] = (ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, MetricSpec, TaskSpec, LauncherSpec)
+KINDS: tuple[type[Spec], ...] = (
+    ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, MetricSpec, TaskSpec, AugmentationSpec, LossSpec, OptimizerSpec,
+    LauncherSpec,
+)  # fmt: skip
 TRAINING_CHECKS = ("training", "chance", "weights-file", "resume", "equivariance-after-training")
 """Checks of a model that train it."""
 NO_TRAININGS = "left out: no trainings"
@@ -174,7 +190,8 @@ def of_spec(
 
 
 def checks_of(host: Host, spec: Spec, *, options: Options = DEFAULTS) -> tuple[tuple[Check, ...], Any]:
-    """Return the checks of a spec, and the subject that they take."""
+    """Return the checks of a spec, and the subject that they take; a cell, too, gets absolute paths."""
+    options = replace(options, params=pin_paths(options.params, getattr(spec, "paths", ()))[0])
     if isinstance(spec, ModelSpec):
         from zoo.testing import models, networks, trainings
 
@@ -214,7 +231,9 @@ def checks_of(host: Host, spec: Spec, *, options: Options = DEFAULTS) -> tuple[t
         from zoo.testing import launchers
 
         return launchers.CHECKS, launchers.LauncherSubject(host=host, spec=spec, options=options.params)
-    raise UsageError(f"{spec.id}: there are no checks of a {spec.kind}.")
+    from zoo.testing import training_parts
+
+    return training_parts.CHECKS[type(spec)], training_parts.PartSubject(host=host, spec=spec)
 
 
 def _shapes(options: Options) -> list[Any]:

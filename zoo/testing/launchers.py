@@ -48,10 +48,10 @@ class _Trial:
     seconds: float
 
     def job(self, name: str, script: str) -> Job:
-        """Return a job that writes `ran` into its folder and then runs a script of the shell."""
+        """Return a job that notes in its file `ran` what it sees, and then runs a script of the shell."""
         run_dir = self.folder / "data" / "model" / name  # a launcher may keep files in the store
         run_dir.mkdir(parents=True, exist_ok=True)
-        command = ("sh", "-c", f"echo {name} $ZOO_TRIAL >> '{run_dir}/ran'; {script}")
+        command = ("sh", "-c", f"echo {name} $ZOO_TRIAL $(pwd -P) >> '{run_dir}/ran'; {script}")
         return Job(run_dir=run_dir, command=command, cwd=self.folder, env={"ZOO_TRIAL": "env"}, label=name)
 
     def ran(self, name: str) -> list[str]:
@@ -129,8 +129,10 @@ def _jobs_end(trial: _Trial) -> None:
         if wrong := [state for state in states if state.reason not in ("ok", "unknown")]:
             raise ConformanceError(f"{trial.spec.id}: a job that exits with 0 ended as {wrong[0]}.")
         for one in names:
-            if trial.ran(one) != [f"{one} env"]:
-                raise ConformanceError(f"{trial.spec.id}: a job must run once, with its variables: {trial.ran(one)}")
+            if trial.ran(one) != [f"{one} env {trial.folder.resolve()}"]:
+                raise ConformanceError(
+                    f"{trial.spec.id}: a job must run once, with its variables and in its folder: {trial.ran(one)}"
+                )
         if not _ended(trial.poll(launcher, handles[::-1])):
             raise ConformanceError(f"{trial.spec.id}: jobs that have ended did not stay so.")
     if trial.make().submit([]):
@@ -142,6 +144,9 @@ def _bad_ends_have_reasons(trial: _Trial) -> None:
     scripts = {"fails": "exit 3", "killed": "kill -9 $$", "stopped": "exit 75", "fine": "exit 0"}
     handles = launcher.submit([trial.job(name, script) for name, script in scripts.items()])
     states = trial.wait(launcher, handles, _ended, "jobs that fail have not ended")
+    turned = trial.poll(launcher, handles[::-1])[::-1]
+    if [state.reason for state in turned] != [state.reason for state in states]:
+        raise ConformanceError(f"{trial.spec.id}: states are not in the order of the handles: {turned}, {states}")
     for name, state in zip(scripts, states, strict=True):
         if name != "fine" and state.reason == "ok":
             raise ConformanceError(f"{trial.spec.id}: the job {name} ({scripts[name]}) ended as 'ok'.")
@@ -206,7 +211,7 @@ class LauncherSubject:
     def run(self, check: Callable[[_Trial], None]) -> None:
         """Run a check in a folder that is removed at the end."""
         target, chosen = registry.load_target(self.spec), {**self.spec.options, **self.options}
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(prefix="zoo launcher ") as folder:  # a path may hold spaces
 
             def make() -> CheckedLauncher:
                 return CheckedLauncher(self.spec.id, lambda: target(**chosen), limit=CALL_SECONDS)
@@ -215,12 +220,12 @@ class LauncherSubject:
 
 
 def jobs_end(subject: LauncherSubject) -> None:
-    """One, two and five jobs run once each, with their variables, and end."""
+    """One, two and five jobs run once each, with their variables and in their folder, and end."""
     subject.run(_jobs_end)
 
 
 def bad_ends_have_reasons(subject: LauncherSubject) -> None:
-    """Jobs that fail, are killed or stop end, and not as good ones."""
+    """Jobs that fail, are killed or stop end, and not as good ones; states have the order of the handles."""
     subject.run(_bad_ends_have_reasons)
 
 

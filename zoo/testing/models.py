@@ -9,18 +9,28 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
-from zoo.global_state import changed_settings
+from zoo.isolation import contained
 from zoo.plurals import counted
 from zoo.specs import CLASSIFY, REFERENCE_SHAPE, ModelSpec
 from zoo.tasks.find import CORE, example_task
-from zoo.testing.networks import Case, ModelSubject, build, predict
+from zoo.testing.networks import Case, ModelSubject, build, labels_of, losses_of, predict, train_once
 from zoo.testing.outcome import ConformanceError, NotApplicable, case, named, require
+from zoo.testing.predictions import (
+    batch_independence,
+    constant_images,
+    finite,
+    logits,
+    nan_contained,
+    order_independence,
+    repeatable,
+    require_close,
+    thread_count,
+)
+from zoo.testing.surroundings import left_as_they_are
 from zoo.testing.symmetries import equivariance_after_step, equivariance_before_training
 from zoo.testing.toys import Shape, class_names
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from zoo.tasks.task import Task
 
 
@@ -90,64 +100,72 @@ def one_step(subject: ModelSubject) -> None:
             subject.stepped(one)
 
 
-def finite(subject: ModelSubject) -> None:
-    """Predictions in float32 are finite after a training step."""
-    import torch
-
-    for _, network, images in subject.each():
-        found = predict(network, images)
-        require(found.dtype == torch.float32, f"Predictions are of type {found.dtype}, not float32.")
-        require(bool(found.isfinite().all()), "Predictions are not finite after a training step.")
-
-
-def batch_independence(subject: ModelSubject) -> None:
-    """In evaluation, an image's predictions do not depend on the other images of its batch."""
-    import torch
-
-    for _, network, images in subject.each():
-        together = predict(network, images)
-        alone = torch.cat([predict(network, image[None]) for image in images])
-        _close(
-            alone, together, "In evaluation, an image's predictions depend on the other images of its batch", limit=1e-3
-        )
-
-
-def order_independence(subject: ModelSubject) -> None:
-    """In evaluation, predictions follow the images when their order changes."""
-    for _, network, images in subject.each():
-        order = [2, 0, 3, 1]
-        _close(
-            predict(network, images[order]), predict(network, images)[order],
-            "In evaluation, predictions depend on the order of the images", limit=1e-3,
-        )  # fmt: skip
-
-
-def repeatable(subject: ModelSubject) -> None:
-    """In evaluation, the same images have the same predictions twice."""
-    for _, network, images in subject.each():
-        _close(predict(network, images), predict(network, images), "In evaluation, predictions are random", limit=0)
-
-
 def evaluation_keeps_weights(subject: ModelSubject) -> None:
-    """A forward pass in evaluation changes no parameter and no buffer."""
+    """A forward pass or its own loss changes no parameter and no buffer in evaluation."""
     import torch
 
-    for _, network, images in subject.each():
+    from zoo.models.own_training import own_losses
+
+    for one, network, images in subject.each():
         before = {name: value.clone() for name, value in network.state_dict().items()}
         predict(network, images)
+        for loss in own_losses(network):  # computed of the validation images, too
+            with torch.no_grad():
+                loss(images, labels_of(one, len(images)))
         after = network.state_dict()
         changed = [name for name in before if not torch.equal(before[name], after[name])]
-        require(not changed, f"A forward pass in evaluation changes {', '.join(changed[:3])}.")
+        require(not changed, f"In evaluation, it changes {', '.join(changed[:3])}.")
 
 
 def images_kept(subject: ModelSubject) -> None:
-    """A forward pass leaves the images that it gets as they are."""
+    """A forward pass and a loss leave the images and labels that they get as they are, also in training."""
     import torch
 
-    for _, network, images in subject.each():
-        given = images.clone()
+    for one, network, images in subject.each():
+        given, labels = images.clone(), labels_of(one, len(images))
         predict(network, given)
-        require(torch.equal(given, images), "It changes the images that it gets.", hint="Work on a copy of them.")
+        if not subject.spec.fits_itself:
+            with contextlib.suppress(Exception):  # the check 'one-step' reports it
+                for loss in losses_of(subject.build(one).train(), one):
+                    loss(given, labels)
+        same = torch.equal(given, images) and torch.equal(labels, labels_of(one, len(images)))
+        require(same, "It changes the images or labels that it gets.", hint="Work on a copy of them.")
+
+
+def device(subject: ModelSubject) -> None:
+    """What it computes with moves to another device with it, as parameters and buffers do."""
+    one = subject.cases[0]
+    try:
+        network = subject.build(one).to("meta")
+    except Exception:
+        raise NotApplicable("it cannot be built or moved without values") from None
+    try:
+        predict(network, subject.images(one).to("meta"))
+    except Exception as error:
+        require(
+            "device" not in str(error) or "meta" not in str(error),
+            f"On another device, it meets a tensor that stayed behind: {str(error).splitlines()[0]}",
+            hint="Use register_buffer for constant tensors, and device=images.device for new ones.",
+        )
+        raise NotApplicable("it cannot be followed without values of the pixels") from None
+
+
+def all_trained(subject: ModelSubject) -> None:
+    """A gradient reaches each parameter that is counted as trainable."""
+    if subject.spec.fits_itself:
+        raise NotApplicable("it fits itself")
+    one = subject.cases[0]
+    network = subject.ready(one)
+    images = subject.images(one)
+    network.train().zero_grad()
+    for loss in losses_of(network, one):
+        loss(images, labels_of(one, len(images))).backward()
+    unused = [name for name, value in network.named_parameters() if value.requires_grad and value.grad is None]
+    require(
+        not unused,
+        f"No gradient reaches {', '.join(unused[:3])}: it is trained with fewer parameters than tables state.",
+        hint="Leave out unused layers, or set requires_grad_(False).",
+    )
 
 
 def state_dict(subject: ModelSubject) -> None:
@@ -155,63 +173,18 @@ def state_dict(subject: ModelSubject) -> None:
     for one, network, images in subject.each():
         again = subject.build(one)
         again.load_state_dict(network.state_dict())
-        _close(predict(again, images), predict(network, images), "A state dict gives other predictions", limit=1e-5)
-
-
-def constant_images(subject: ModelSubject) -> None:
-    """Images without structure, such as an empty frame, have finite predictions."""
-    import torch
-
-    for _, network, images in subject.each():
-        for value in (0.0, 1.0):
-            found = predict(network, torch.full_like(images, value))
-            require(
-                bool(found.isfinite().all()),
-                f"Images of {value:g} in all pixels have predictions that are not finite.",
-                hint="Guard the division or logarithm, such as by clamp_min(1e-6).",
-            )
-
-
-def nan_contained(subject: ModelSubject) -> None:
-    """A pixel that is not a number changes no prediction of the other images."""
-    import torch
-
-    for _, network, images in subject.each():
-        spoiled = images.clone()
-        spoiled[1, 0, 0, 0] = torch.nan
-        try:
-            found = predict(network, spoiled)[[0, 2, 3]]
-        except Exception:
-            continue  # it refuses such images
-        _close(
-            found, predict(network, images)[[0, 2, 3]], "A pixel that is not a number spoils other images", limit=1e-3
+        require_close(
+            predict(again, images), predict(network, images), "A state dict gives other predictions", limit=1e-5
         )
 
 
-def thread_count(subject: ModelSubject) -> None:
-    """Predictions do not depend on the number of threads."""
-    import torch
-
-    threads = torch.get_num_threads()
-    for _, network, images in subject.each():
-        found = []
-        try:
-            for count in (1, 2):
-                torch.set_num_threads(count)
-                found.append(predict(network, images))
-        finally:
-            torch.set_num_threads(threads)
-        _close(found[0], found[1], "Predictions depend on the number of threads", limit=1e-3)
-
-
 def global_state(subject: ModelSubject) -> None:
-    """Building and using it leaves the settings of torch, NumPy and Python as they are."""
+    """Building, training and using it leaves settings that all code shares and the working folder as they are."""
     for one in subject.cases:
-        with case(str(one)):
-            changed: dict[str, str] = {}
-            with changed_settings(changed), contextlib.suppress(Exception):
-                predict(build(subject.spec, one), subject.images(one))
-            require(not changed, f"It changes {'; '.join(changed.values())}.", hint="Set nothing that all code shares.")
+        with case(str(one)), left_as_they_are(), contextlib.suppress(Exception), contained():
+            network = build(subject.spec, one)
+            predict(network, subject.images(one))
+            train_once(subject, network, one)
 
 
 def random_numbers(subject: ModelSubject) -> None:
@@ -294,15 +267,8 @@ def check_parameters(spec: ModelSpec, *, task: Task | None = None) -> None:
     )
 
 
-def _close(found: Tensor, expected: Tensor, problem: str, *, limit: float) -> None:
-    """Compare predictions, relative to the largest of them."""
-    scale = float(expected.abs().max()) or 1.0
-    error = float((found - expected).abs().max()) / scale
-    require(error <= limit, f"{problem}, by {error:.1e} of the largest.")
-
-
 CHECKS = named(
-    signature, builds, trial, autocast, one_step, finite, batch_independence, order_independence, repeatable,
-    evaluation_keeps_weights, images_kept, state_dict, constant_images, nan_contained, thread_count, global_state,
-    random_numbers, parameters, cost, search_space, equivariance_before_training, equivariance_after_step,
+    signature, builds, trial, autocast, one_step, all_trained, finite, logits, batch_independence, order_independence,
+    repeatable, evaluation_keeps_weights, images_kept, state_dict, constant_images, nan_contained, thread_count, device,
+    global_state, random_numbers, parameters, cost, search_space, equivariance_before_training, equivariance_after_step,
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from zoo import registry
 from zoo.errors import UsageError
+from zoo.isolation import contained
 from zoo.specs import CLASSIFY, ModelSpec
 from zoo.tasks.find import example_task, more_example_tasks, tasks_by_name
 from zoo.testing.outcome import NotApplicable, at, require
@@ -105,7 +106,8 @@ class ModelSubject:
         """
         if id(one) not in self.cached:
             try:
-                self.cached[id(one)] = self._step(one)
+                with contained():
+                    self.cached[id(one)] = self._step(one)
             except Exception as error:
                 self.cached[id(one)] = error
         found: nn.Module | Exception = self.cached[id(one)]
@@ -128,7 +130,9 @@ class ModelSubject:
             NotApplicable: It cannot be built or trained, which other checks report.
         """
         try:
-            return self.stepped(one).eval()
+            network = self.stepped(one)
+            require(network.eval() is network, "eval() returns another object.", hint="train() must return self.")
+            return network
         except Exception:
             reason = "it cannot be built or trained, see the checks 'builds', 'trial' and 'one-step'"
             raise NotApplicable(reason) from None
@@ -207,27 +211,42 @@ def train_once(subject: ModelSubject, model: Any, one: Case) -> None:
     """
     import torch
 
-    from zoo.models.classifier import with_columns
-    from zoo.models.own_training import own_losses
-
-    images, task = subject.images(one), one.task
+    images = subject.images(one)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     model.train()
-    allowed = task.question.allowed
-    labels = torch.tensor([allowed[k % len(allowed)] for k in range(len(images))])
-    if task.question.targets:
-        labels = torch.rand(len(images), len(task.question.targets), generator=torch.Generator().manual_seed(2))
-    losses = own_losses(model)
+    for loss in losses_of(model, one):
+        loss(images, labels_of(one, len(images))).backward()
+    optimizer.step()
+    changed = any(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+    require(changed, "A training step changes no weight.", hint="Does a gradient reach them, or are they detached?")
+
+
+def labels_of(one: Case, count: int) -> Tensor:
+    """Return labels [count] that the task of a case trains on, or truths [count, T] of a regression."""
+    import torch
+
+    allowed, targets = one.task.question.allowed, one.task.question.targets
+    if targets:
+        return torch.rand(count, len(targets), generator=torch.Generator().manual_seed(2))
+    return torch.tensor([allowed[k % len(allowed)] for k in range(count)])
+
+
+def losses_of(model: nn.Module, one: Case) -> list[Callable[[Tensor, Tensor], Tensor]]:
+    """Return what a training lowers, as functions of images and labels: the network's own losses, or that of its task.
+
+    Raises:
+        ConformanceError: Neither has one.
+    """
+    from zoo.models.classifier import with_columns
+    from zoo.models.own_training import own_losses
+
+    losses, task = own_losses(model), one.task
     require(
         bool(losses) or task.has_loss,
         f"It has no method loss(images, labels), and the task {task.name} has no loss that trains it.",
     )
-    for loss in losses or [lambda images, labels: task.loss(with_columns(model(images), images=images), labels)]:
-        loss(images, labels).backward()
-    optimizer.step()
-    changed = any(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
-    require(changed, "A training step changes no weight.", hint="Does a gradient reach them, or are they detached?")
+    return list(losses) or [lambda images, labels: task.loss(with_columns(model(images), images=images), labels)]
 
 
 def fit_once(subject: ModelSubject, model: Any, one: Case) -> None:

@@ -12,6 +12,11 @@ from zoo.testing import leaks
 from zoo.testing.datasets import MOST_IMAGES, DatasetSubject
 from zoo.testing.outcome import ConformanceError, NotApplicable, case, named, require
 
+_PLAIN = (
+    "mean of the pixels", "deviation of the pixels", "lowest pixel", "highest pixel", "number of different values",
+    "pixels of the lowest value", "pixels of value 0",
+)  # fmt: skip
+
 
 def splits(subject: DatasetSubject) -> None:
     """The harness opens every split: each class is in it, and its pixels are finite."""
@@ -84,18 +89,21 @@ def pixel_leak(subject: DatasetSubject) -> None:
 
 
 def scalar_leak(subject: DatasetSubject) -> None:
-    """No single number of an image, such as its brightness, gives the class away."""
+    """No single number of an image, such as its brightness or how many values its pixels have, gives the class away."""
     import torch
 
     from zoo.scores.scalars import NAMES, scalars_of
 
     images, found = subject.shown()
     flat = images.reshape(len(images), -1)
-    plain = np.stack([flat.mean(1), flat.std(1), flat.min(1), flat.max(1)], axis=1)
+    # Conversions that differ between the classes leave traces: rounding, cut values, empty edges.
+    values_of_pixels = 1 + (np.diff(np.sort(flat, axis=1), axis=1) != 0).sum(1)
+    lowest, empty = (flat == flat.min(1, keepdims=True)).sum(1), (flat == 0).sum(1)
+    plain = np.stack([flat.mean(1), flat.std(1), flat.min(1), flat.max(1), values_of_pixels, lowest, empty], axis=1)
     values = np.concatenate([plain, scalars_of(torch.from_numpy(images)).numpy()], axis=1)
     place = leaks.separating_column(values, found)
     if place is not None:
-        name = ("mean of the pixels", "deviation of the pixels", "lowest pixel", "highest pixel", *NAMES)[place]
+        name = (*_PLAIN, *NAMES)[place]
         raise ConformanceError(
             f"The scalar '{name}' gives a class away by itself, so a comparison of networks shows nothing.",
             hint="Give the classes the same brightness and size, or look at: zoo data probe",

@@ -115,7 +115,9 @@ printed = os.read(read, 200) if __import__("select").select([read], [], [], 0)[0
 specs = sorted(spec.id for some in host.specs.values() for spec in some.values())
 heavy = [name for name in ("torch", "numpy", "scipy", "matplotlib") if name in sys.modules]
 states = {name: [record.state, record.error] for name, record in host.records.items() if record.state != "disabled"}
-print(json.dumps({"specs": specs, "heavy": heavy, "printed": printed.decode(errors="replace"), "states": states}))
+from zoo.cli import cli
+found = {"commands": sorted(cli.commands), "specs": specs, "heavy": heavy, "states": states}
+print(json.dumps(found | {"printed": printed.decode(errors="replace")}))
 """
 
 
@@ -187,6 +189,17 @@ def command_help(subject: PluginSubject) -> None:
                 require(not silent, f"The option {option.opts[0]} has no help text.", hint="Write: help=...")
 
 
+def command_names(subject: PluginSubject) -> None:
+    """No command has the name of one of zoo's own, which would run in its place."""
+    names = [command.name for command in subject.commands()]
+    taken = [name for name in names if name in subject.second_process()["commands"]]
+    require(
+        not taken,
+        f"zoo has the command {', '.join(map(str, taken))} already: this one never runs.",
+        hint="Choose another name.",
+    )
+
+
 def command_usage(subject: PluginSubject) -> None:
     """An unknown option ends every command with exit code 2, before it does anything."""
     for command in subject.commands():
@@ -203,5 +216,6 @@ def _invoked(command: click.Command, word: str) -> click.testing.Result:
 
 
 CHECKS = named(
-    loads, metadata, light_import, silent_import, second_process, targets, summaries, command_help, command_usage,
+    loads, metadata, light_import, silent_import, second_process, targets, summaries, command_help, command_names,
+    command_usage,
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zoo.data.simulate import check_scenes
+from zoo.data.drawn import check_scenes
 from zoo.testing import leaks
 from zoo.testing.datasets import DatasetSubject
 from zoo.testing.outcome import ConformanceError, named, require
@@ -12,6 +12,7 @@ from zoo.testing.scenes import arrays_of, require_same
 
 SCENES = 300
 """Number of scenes that are drawn to compare the classes."""
+STEP = 150
 
 
 def scenes(subject: DatasetSubject) -> None:
@@ -47,6 +48,21 @@ def streams(subject: DatasetSubject) -> None:
     )
 
 
+def far_scenes(subject: DatasetSubject) -> None:
+    """Each number has a scene of its own, as far as a large training set reaches."""
+    # Multiples of STEP and the numbers below it: two of them differ by each period up to their largest.
+    numbers = np.union1d(np.arange(STEP), STEP * np.arange(1, STEP + 1))
+    source = subject.content(simulated=True).sample(numbers, "conformance").source
+    seen: dict[tuple[float, float], int] = {}
+    for number, place in zip(numbers.tolist(), zip(source.x.tolist(), source.y.tolist(), strict=True), strict=True):
+        other = seen.setdefault(place, number)
+        require(
+            other == number,
+            f"Scenes {other} and {number} have the same source: test images may be training images.",
+            hint="Draw each scene anew, not from a list that ends.",
+        )
+
+
 def exposure_leak(subject: DatasetSubject) -> None:
     """Source and exposure do not give the class away: they have the same distribution in each."""
     found = subject.content(simulated=True).sample(np.arange(SCENES), "conformance")
@@ -59,4 +75,4 @@ def exposure_leak(subject: DatasetSubject) -> None:
             )
 
 
-CHECKS = named(scenes, scene_independence, streams, exposure_leak)
+CHECKS = named(scenes, scene_independence, streams, far_scenes, exposure_leak)

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from zoo import registry
 from zoo.budgets import BUDGETS
-from zoo.global_state import changed_settings
+from zoo.isolation import contained
 from zoo.lensing.instrument import Instrument
 from zoo.plan.overrides import data_params
 from zoo.specs import DatasetSpec, SimulatorSpec
 from zoo.testing.outcome import ConformanceError, NotApplicable, at, named, require
 from zoo.testing.scenes import arrays_of
+from zoo.testing.surroundings import left_as_they_are
 from zoo.testing.toys import lenses
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ class SimulatorSubject:
         """
         if "works" not in self.cached:
             try:
-                renders(self)
+                with contained():
+                    renders(self)
             except Exception:
                 self.cached["works"] = False
         if not self.cached["works"]:
@@ -142,12 +144,12 @@ def noiseless(subject: SimulatorSubject) -> None:
 
 
 def batch_independence(subject: SimulatorSubject) -> None:
-    """An image does not depend on the other scenes of its batch, nor on their order."""
+    """An image does not depend on the other scenes of its batch, on their order, nor on how many more are expected."""
     subject.works()
     for instrument, scenes in subject.cases():
         together = subject.images(scenes, instrument)
         for some in (np.array([2]), np.array([3, 0, 1])):
-            alone = subject.render(scenes[some], instrument)
+            alone = subject.render(scenes[some], instrument, expected_images=1000)
             require(np.array_equal(together[some], alone), "An image depends on its batch.")
 
 
@@ -175,6 +177,35 @@ def linear(subject: SimulatorSubject) -> None:
     )
 
 
+def place(subject: SimulatorSubject) -> None:
+    """Without a lens, light is where its source is: x to the columns, y to the rows, both from the centre."""
+    subject.works()
+    instrument, x, y = INSTRUMENTS[0], np.array([0.5, -0.3]), np.array([-0.2, 0.6])
+    scenes = lenses(np.arange(2), "conformance")
+    zero = np.zeros(2)
+    source: Any = scenes.source
+    scenes = dataclasses.replace(
+        scenes,
+        halo=dataclasses.replace(scenes.halo, einstein_radius=zero + 1e-3),
+        shear=dataclasses.replace(scenes.shear, gamma_1=zero, gamma_2=zero),
+        points=dataclasses.replace(scenes.points, einstein_radius=zero[:, None] + 1e-3),
+        source=dataclasses.replace(source, x=x, y=y, axis_ratio=zero + 1, effective_radius=zero + 0.25),
+    )
+    images = subject.render(scenes, instrument)
+    axis = (np.arange(instrument.image_size) - (instrument.image_size - 1) / 2) * instrument.pixel_scale
+    light = images.sum((1, 2))
+    found = (images.sum(1) * axis).sum(1) / light, (images.sum(2) * axis).sum(1) / light
+    for number in range(2):
+        at = f"x={found[0][number]:.2f}, y={found[1][number]:.2f} arcsec"
+        wanted = f"x={x[number]:.2f}, y={y[number]:.2f}"
+        off = np.hypot(found[0][number] - x[number], found[1][number] - y[number])
+        require(
+            bool(off < 0.5 * instrument.pixel_scale),
+            f"The light of a source at {wanted} that no mass deflects is at {at}.",
+            hint="images[i, row, column] is at x of the column and y of the row; the centre of the image is 0, 0.",
+        )
+
+
 def masses(subject: SimulatorSubject) -> None:
     """Every kind of mass that its spec declares changes the images."""
     if not subject.spec.masses:
@@ -191,12 +222,10 @@ def masses(subject: SimulatorSubject) -> None:
 
 
 def global_state(subject: SimulatorSubject) -> None:
-    """Rendering leaves the settings of torch, NumPy and Python as they are."""
-    changed: dict[str, str] = {}
-    with changed_settings(changed):
+    """Rendering leaves settings that all code shares and the working folder as they are."""
+    with left_as_they_are():
         subject.works()
         subject.render(lenses(np.arange(2), "conformance"), INSTRUMENTS[0])
-    require(not changed, f"It changes {'; '.join(changed.values())}.", hint="Set nothing that all code shares.")
 
 
 def _with_mass(scenes: Scenes, name: str) -> Scenes:
@@ -217,5 +246,5 @@ def _with_mass(scenes: Scenes, name: str) -> Scenes:
 
 
 CHECKS = named(
-    signature, renders, finite, scenes_kept, noiseless, batch_independence, linear, masses, global_state,
+    signature, renders, finite, scenes_kept, noiseless, batch_independence, linear, place, masses, global_state,
 )  # fmt: skip

@@ -2,14 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.plan.parts import find_part
-from zoo.testing.conformance import ConformanceError
+from zoo.specs import CLASSIFY, AugmentationSpec, LossSpec, OptimizerSpec, Spec
+from zoo.testing.outcome import Check, ConformanceError, NotApplicable, named
+from zoo.testing.surroundings import left_as_they_are
 
 if TYPE_CHECKING:
     from zoo.host import Host
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartSubject:
+    """A part of a training.
+
+    Args:
+        host: The plugins.
+        spec: Spec of the part.
+    """
+
+    host: Host
+    spec: Spec
+
+
+def images(subject: PartSubject) -> None:
+    """Images keep shape and type, stay finite, and depend on the generator only; settings stay as they are."""
+    with left_as_they_are():
+        check_augmentation(subject.host, subject.spec.id)
+
+
+def mean_over_images(subject: PartSubject) -> None:
+    """It is a finite mean over the images with a gradient, lower for right predictions; settings stay as they are."""
+    if isinstance(subject.spec, LossSpec) and CLASSIFY not in subject.spec.tasks:
+        raise NotApplicable(f"it trains {', '.join(subject.spec.tasks)}, of which the kit has no examples")
+    with left_as_they_are():
+        check_loss(subject.host, subject.spec.id)
+
+
+def fits_a_line(subject: PartSubject) -> None:
+    """It lowers a loss, and continues from its state to the same bits; settings stay as they are."""
+    with left_as_they_are():
+        check_optimizer(subject.host, subject.spec.id)
+
+
+CHECKS: dict[type[Spec], tuple[Check, ...]] = {
+    AugmentationSpec: named(images),
+    LossSpec: named(mean_over_images),
+    OptimizerSpec: named(fits_a_line),
+}
+"""Kind of a part -> its checks."""
 
 
 def check_augmentation(host: Host, name: str) -> None:

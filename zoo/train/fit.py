@@ -39,7 +39,8 @@ from zoo.specs import DatasetSpec, ModelSpec
 from zoo.tasks.find import task_of_cell
 from zoo.tasks.task import Task
 from zoo.train.answers import check_trainable, forget_auxiliary, in_units, learn_auxiliary, taught
-from zoo.train.loop import EpochReport, make_fabric, train, waited_share
+from zoo.train.fabric import make_fabric
+from zoo.train.loop import EpochReport, train, waited_share
 from zoo.train.own_fit import OwnFit, fit_prepared
 from zoo.train.parts import CORE_PARTS, TrainingParts, open_parts
 from zoo.train.phases import faults_of, images_of, open_phases, open_stream, training_batches

@@ -21,7 +21,8 @@ from zoo.specs import DatasetSpec
 from zoo.stopping import STOPPED
 from zoo.tasks.find import task_of_cell
 from zoo.train.answers import in_units, learn_auxiliary, taught
-from zoo.train.loop import make_fabric, train
+from zoo.train.fabric import make_fabric
+from zoo.train.loop import train
 from zoo.train.parts import open_parts
 from zoo.train.phases import open_phases, open_stream, training_batches
 from zoo.train.team import OWN_ERROR, Team, lost_another

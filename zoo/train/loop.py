@@ -11,31 +11,24 @@ Stopped, they go on from their last complete epoch: no two of them may be at the
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
-from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 
 from zoo.data.loader import Batches
 from zoo.data.part import BatchPart
 from zoo.data.phases import Phase, phase_number
-from zoo.devices import Precision
-from zoo.errors import Interrupted, UsageError
+from zoo.errors import Interrupted
 from zoo.lensing.draws import stable_hash
 from zoo.models.classifier import Classifier
 from zoo.models.own_training import has_loss
 from zoo.plan.settings import TrainingSettings
-from zoo.plurals import counted
-from zoo.processor import limit_threads
 from zoo.results.cell import Rule
 from zoo.results.schema import Epoch
 from zoo.stopping import stop_deferred
@@ -57,62 +50,12 @@ from zoo.train.optimizers import Rates, make_optimizers
 from zoo.train.parts import CORE_PARTS, TrainingParts
 from zoo.train.random_states import random_states, set_random_states
 from zoo.train.schedule import learning_rate_factor
-from zoo.train.team import ALONE, Team, check_batch
+from zoo.train.team import check_batch
 from zoo.train.validation import predict, validate
 
 EpochReport = Callable[[Epoch], None]
 HistoryReport = Callable[[list[Epoch]], None]
 StepReport = Callable[[int, int, int], None]
-
-FABRIC_PRECISION = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed"}
-
-ENVIRONMENTS = {"zoo": LightningEnvironment, "torchrun": TorchElasticEnvironment, "slurm": SLURMEnvironment}
-# The first process may simulate for hours while the others wait; a process that dies is noticed by its parent.
-LONGEST_WAIT = timedelta(days=2)
-
-
-def make_fabric(device: torch.device, precision: Precision, team: Team = ALONE) -> Fabric:
-    """Return a Fabric for one device, or for this process's place in a team, whose processes then are connected.
-
-    Args:
-        device: Device; in a team only its type counts, and `Fabric.device` is that of this process.
-        precision: "fp32", "bf16", or "tf32", which lets matrix products of float32 use the tensor cores.
-        team: The processes that train together.
-
-    Raises:
-        UsageError: The number of processes that were started differs from that of the team.
-    """
-    limit_threads()
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    accelerator: Any = device.type
-    kind: Any = FABRIC_PRECISION[precision]
-    if team.size == 1:
-        # Without an environment Fabric guesses one: a Slurm batch script that asks for several tasks would be taken for
-        # one of several processes.
-        return Fabric(accelerator=accelerator, devices=1, precision=kind, plugins=[LightningEnvironment()])
-    strategy = DDPStrategy(timeout=LONGEST_WAIT)
-    try:
-        fabric = Fabric(
-            accelerator=accelerator,
-            devices=team.devices,
-            num_nodes=team.num_nodes,
-            strategy=strategy,
-            precision=kind,
-            plugins=[ENVIRONMENTS[team.started_by]()],
-        )
-        fabric.launch()
-    except (ValueError, RuntimeError) as error:
-        raise UsageError(f"{counted(team.size, 'process')} cannot be connected: {error}") from error
-    atexit.unregister(_disconnect)  # once for all cells
-    atexit.register(_disconnect)
-    return fabric
-
-
-def _disconnect() -> None:
-    """Close the connection while Python runs: its threads, left to the end of the process, may abort it."""
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 class TrainingData(Protocol):

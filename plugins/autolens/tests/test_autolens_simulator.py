@@ -6,11 +6,11 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
-from zoo_autolens import imaging, simulator
 
 from zoo import registry
 from zoo.errors import UsageError
@@ -22,6 +22,14 @@ from zoo.testing import Options, check, require_passed
 
 HOST = load_plugins(environment={})
 SMALL = Instrument(image_size=20, pixel_scale=0.25, psf_width=0.25)
+
+
+@pytest.fixture
+def modes() -> tuple[ModuleType, ...]:
+    """Return both modes; imported by the tests alone, since PyAutoLens takes a second in each process."""
+    from zoo_autolens import imaging, simulator
+
+    return simulator, imaging
 
 
 def scenes_of(count: int, **params: object) -> Scenes:
@@ -39,12 +47,10 @@ def test_contract(name: str, data: str) -> None:
 
 @pytest.mark.parametrize("over_sampling", [1, 3])
 @pytest.mark.parametrize("psf", ["gaussian", "airy", "none"])
-def test_simulator_imaging_gives_the_same_images(psf: str, over_sampling: int) -> None:
+def test_simulator_imaging_gives_the_same_images(psf: str, over_sampling: int, modes: tuple[ModuleType, ...]) -> None:
     instrument = dataclasses.replace(SMALL, psf=psf, over_sampling=over_sampling)
     scenes = scenes_of(2)
-    ours, whole = (
-        module.render(scenes, instrument, device="cpu", dtype=torch.float64) for module in (simulator, imaging)
-    )
+    ours, whole = (module.render(scenes, instrument, device="cpu", dtype=torch.float64) for module in modes)
     assert ours.lens_light is not None
     assert whole.lens_light is not None
     reach = instrument.psf_radius_pixels
@@ -57,21 +63,21 @@ def test_simulator_imaging_gives_the_same_images(psf: str, over_sampling: int) -
         assert difference.max() < (1e-10 if over_sampling == 1 or psf == "none" else 1e-2)
 
 
-def test_numpy_is_left_as_it_was() -> None:
+def test_numpy_is_left_as_it_was(modes: tuple[ModuleType, ...]) -> None:
     scenes = scenes_of(1)
     with np.errstate(divide="raise"):
         np.random.seed(3)  # noqa: NPY002 - the global generator is what is watched
         expected = np.random.random(2)  # noqa: NPY002 - what PyAutoLens must not change
         np.random.seed(3)  # noqa: NPY002 - what PyAutoLens must not change
-        for module in (simulator, imaging):
+        for module in modes:
             module.render(scenes, SMALL, device="cpu")
         assert np.geterr()["divide"] == "raise"
         assert np.array_equal(np.random.random(2), expected)  # noqa: NPY002 - what PyAutoLens must not change
 
 
-def test_other_light_is_refused() -> None:
+def test_other_light_is_refused(modes: tuple[ModuleType, ...]) -> None:
     scenes = dataclasses.replace(scenes_of(1), source=object())
-    for module in (simulator, imaging):
+    for module in modes:
         with pytest.raises(UsageError, match="Sersic profiles only, not object"):
             module.render(scenes, SMALL, device="cpu")
 

@@ -7,9 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from zoo_baselines.boosted import COLUMNS_A_SPLIT, ScalarsBoosted
+from zoo_baselines.boosted import COLUMNS_A_SPLIT, SHRINKAGE, ScalarsBoosted
 from zoo_baselines.columns import columns_of
 from zoo_baselines.linear import Linear, PrincipalComponents
 from zoo_baselines.plugin import zoo_models
@@ -29,7 +29,7 @@ IDS = [spec.id for spec in zoo_models()]
 CLASSIFIERS = [spec.id for spec in zoo_models() if spec.tasks == ("classify",)]
 OF_ANY_IMAGE = [name for name in CLASSIFIERS if "fitted_lens" not in name]  # it takes its time where there is no lens
 FITTED_LENSES = [pytest.param(name, marks=pytest.mark.slow) for name in IDS if "fitted_lens" in name]
-BOOST = {"trees": 20, "depth": 3, "rate": 0.2, "subsample": 0.5, "most_images": 1000}
+BOOST = {"trees": 20, "leaves": 7, "rate": 0.2, "most_images": 1000}
 
 
 def splits_of(classes=3, count=90, size=12, seed=0):
@@ -73,10 +73,10 @@ def test_boosted_trees_have_the_probabilities_of_scikit_learn(classes):
     fitted = model.fit(columns, labels, splits=splits_of())
     others = np.concatenate([random.normal(size=(300, 6)) * 2, columns[:50]])
     others[:, 5] = others[:, 5].round()
-    own = GradientBoostingClassifier(
-        n_estimators=20, max_depth=3, learning_rate=0.2, subsample=0.5, max_features=COLUMNS_A_SPLIT, init="zero",
-        random_state=5,
-    ).fit(columns, labels)  # fmt: skip
+    own = HistGradientBoostingClassifier(
+        max_iter=20, max_leaf_nodes=7, max_depth=8, learning_rate=0.2, max_features=COLUMNS_A_SPLIT,
+        l2_regularization=SHRINKAGE, min_samples_leaf=16, early_stopping=False, random_state=5,
+    ).fit(columns.astype(np.float32), labels)  # fmt: skip
     for sklearn in (fitted, own):
         # Golden predictions are computed by a copy in float32.
         for network in (model, copy_of(model).float()):
@@ -90,7 +90,7 @@ def test_a_value_between_float32_and_a_threshold_goes_the_way_of_scikit_learn():
     high = np.nextafter(low, np.float32(200.0))
     columns = np.array([[low], [high]] * 50, dtype=np.float64)
     labels = np.arange(100) % 2
-    model = ScalarsBoosted(2, **{**BOOST, "subsample": 1.0})
+    model = ScalarsBoosted(2, **BOOST)
     fitted = model.fit(columns, labels, splits=splits_of())
     found = model.logits_of(torch.from_numpy(columns)).softmax(1).numpy()
     np.testing.assert_allclose(found, fitted.predict_proba(columns), atol=1e-6)
@@ -184,9 +184,9 @@ def test_the_number_of_images_is_limited_and_progress_is_reported():
     [
         ("scalars_linear", {"strength": 0}),
         ("scalars_boosted", {"trees": 0}),
-        ("scalars_boosted", {"depth": 30}),
+        ("scalars_boosted", {"leaves": 1}),
         ("scalars_boosted", {"rate": 2.0}),
-        ("scalars_boosted", {"subsample": 0.0}),
+        ("scalars_boosted", {"most_images": 0}),
         ("pca_linear", {"components": 1.5}),
     ],
 )

@@ -65,7 +65,7 @@ def test_truths_are_found_with_the_error_that_is_stated(name, targets):
 
 
 def test_ridge_and_trees_are_those_of_scikit_learn():
-    from sklearn.ensemble import GradientBoostingRegressor
+    from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.linear_model import Ridge
 
     ridge, splits = fitted("scalars_ridge", strength=0.1)
@@ -75,9 +75,10 @@ def test_ridge_and_trees_are_those_of_scikit_learn():
     expected = Ridge(alpha=10, fit_intercept=False).fit(seen.numpy(), wanted.numpy()).predict(seen.numpy())
     assert ridge.standardised(columns).ravel().tolist() == pytest.approx(expected.ravel().tolist(), abs=1e-6)
     boosted, _ = fitted("scalars_boosted_regression", trees=20)
-    model = GradientBoostingRegressor(
-        n_estimators=20, max_depth=3, subsample=0.5, max_features=0.3, init="zero", random_state=5
-    )
+    model = HistGradientBoostingRegressor(
+        max_iter=20, max_leaf_nodes=15, max_depth=8, learning_rate=0.05, max_features=0.3, l2_regularization=10,
+        min_samples_leaf=12, early_stopping=False, random_state=5,
+    )  # fmt: skip
     expected = model.fit(columns.float().numpy(), wanted[:, 0].numpy()).predict(columns.float().numpy())
     assert boosted.standardised(columns).ravel().tolist() == pytest.approx(expected.tolist(), abs=1e-4)
 

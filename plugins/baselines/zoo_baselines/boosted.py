@@ -15,6 +15,12 @@ from zoo_baselines.columns import checked_most, columns_of
 
 COLUMNS_A_SPLIT = 0.3
 """Share of the columns that a split of a tree chooses from; fewer are faster and make the trees differ."""
+SHRINKAGE = 10.0
+"""L2 regularisation of the values of leaves."""
+IMAGES_IN_LEAF = 20
+"""Smallest number of images in a leaf; of fewer than 500 images, 4 %."""
+DEEPEST = 8
+"""Largest number of splits on the way to a leaf."""
 
 
 class Trees(nn.Module):
@@ -23,45 +29,76 @@ class Trees(nn.Module):
     Args:
         stages: Number of stages.
         logits: Trees of a stage: K, or 1 for two classes.
-        depth: Largest depth of a tree.
+        leaves: Largest number of leaves of a tree.
+        rate: Learning rate: factor of each tree.
+
+    Raises:
+        UsageError: One of them is impossible.
     """
 
     column: Tensor
     left: Tensor
     right: Tensor
 
-    def __init__(self, stages: int, logits: int, *, depth: int) -> None:
+    def __init__(self, stages: int, logits: int, *, leaves: int, rate: float) -> None:
         super().__init__()
-        self.depth = depth
-        shape = (stages * logits, 2 ** (depth + 1) - 1)
+        for name, value, least, most in (("trees", stages, 1, 10_000), ("leaves", leaves, 2, 2**DEEPEST)):
+            if type(value) is not int or not least <= value <= most:
+                raise UsageError(f"{name}={value!r} must be a whole number from {least} to {most}.")
+        if not 0 < rate <= 1:
+            raise UsageError(f"rate={rate!r} must be a number above 0, at most 1.")
+        self.logits, self.steps = logits, min(leaves - 1, DEEPEST)
+        self.settings = {
+            "max_iter": stages, "max_leaf_nodes": leaves, "learning_rate": rate, "max_depth": DEEPEST,
+            "max_features": COLUMNS_A_SPLIT, "l2_regularization": SHRINKAGE, "early_stopping": False,
+        }  # fmt: skip
+        shape = (stages * logits, 2 * leaves - 1)
         for name in ("column", "left", "right"):
             self.register_buffer(name, torch.zeros(shape, dtype=torch.int32))
         self.threshold = nn.Parameter(torch.zeros(shape), requires_grad=False)
         self.value = nn.Parameter(torch.zeros(shape), requires_grad=False)
-        self.logits = logits
 
     def forward(self, columns: Tensor) -> Tensor:
         """Return the sums [n, logits] in float64 of columns [n, F]."""
-        columns = columns.float()  # as scikit-learn compares them
+        columns = columns.float()  # as in `fit`
         tree = torch.arange(len(self.column), device=columns.device)
         node = torch.zeros(len(columns), len(tree), dtype=torch.int64, device=columns.device)
-        for _ in range(self.depth):
+        for _ in range(self.steps):
             below = columns.gather(1, self.column[tree, node].long()) <= self.threshold[tree, node]
             node = torch.where(below, self.left[tree, node], self.right[tree, node]).long()
         found = self.value[tree, node].double()
         return found.unflatten(1, (-1, self.logits)).sum(1)
 
-    def take(self, estimators: Any, *, rate: float) -> None:
-        """Copy the trees of scikit-learn, whose attribute `estimators_` is an array [stages, logits]."""
-        for number, estimator in enumerate(estimators.ravel()):
-            tree = estimator.tree_
-            count, leaf = tree.node_count, tree.children_left < 0
+    def fit(self, kind: Any, columns: Any, truth: Any, *, seed: int) -> Any:
+        """Fit to columns [n, F] and labels or values [n], take the trees over, and return scikit-learn's model.
+
+        Args:
+            kind: HistGradientBoostingClassifier or HistGradientBoostingRegressor.
+            columns: Numbers of the images.
+            truth: Labels or values.
+            seed: Seed of the columns that a split chooses from.
+        """
+        from threadpoolctl import threadpool_limits
+
+        # One thread: several add gradients in an order that may differ from run to run.
+        in_leaf = min(IMAGES_IN_LEAF, max(1, len(columns) // 25))
+        with threadpool_limits(1):
+            model = kind(**self.settings, min_samples_leaf=in_leaf, random_state=seed)
+            model.fit(np.asarray(columns, np.float32), truth)
+        # Attributes of scikit-learn without a promise; a test compares the sums with its predictions.
+        trees = [tree for stage in model._predictors for tree in stage]
+        start = np.ravel(model._baseline_prediction)
+        for number, tree in enumerate(trees):
+            nodes = tree.nodes
+            count, leaf = len(nodes), nodes["is_leaf"].astype(bool)
             itself = np.arange(count)
-            self.column[number, :count] = torch.from_numpy(np.where(leaf, 0, tree.feature))
-            self.left[number, :count] = torch.from_numpy(np.where(leaf, itself, tree.children_left))
-            self.right[number, :count] = torch.from_numpy(np.where(leaf, itself, tree.children_right))
-            self.threshold[number, :count] = torch.from_numpy(_rounded_down(np.where(leaf, 0.0, tree.threshold)))
-            self.value[number, :count] = torch.from_numpy(rate * tree.value[:, 0, 0])
+            first = start[number] if number < len(start) else 0.0  # what all trees are added to
+            self.column[number, :count] = torch.from_numpy(np.where(leaf, 0, nodes["feature_idx"]))
+            self.left[number, :count] = torch.from_numpy(np.where(leaf, itself, nodes["left"]))
+            self.right[number, :count] = torch.from_numpy(np.where(leaf, itself, nodes["right"]))
+            self.threshold[number, :count] = torch.from_numpy(_rounded_down(np.where(leaf, 0, nodes["num_threshold"])))
+            self.value[number, :count] = torch.from_numpy(nodes["value"] + first)
+        return model
 
 
 class ScalarsBoosted(nn.Module):
@@ -70,25 +107,15 @@ class ScalarsBoosted(nn.Module):
     Args:
         classes: K.
         trees: Number of stages, of one tree for each class.
-        depth: Largest depth of a tree.
+        leaves: Largest number of leaves of a tree.
         rate: Learning rate: factor of each tree.
-        subsample: Share of the images that a tree is fitted to.
         most_images: Largest number of training images.
     """
 
-    def __init__(
-        self, classes: int, *, trees: int, depth: int, rate: float, subsample: float, most_images: int
-    ) -> None:
+    def __init__(self, classes: int, *, trees: int, leaves: int, rate: float, most_images: int) -> None:
         super().__init__()
-        for name, value, most in (("trees", trees, 10_000), ("depth", depth, 12)):
-            if type(value) is not int or not 1 <= value <= most:
-                raise UsageError(f"{name}={value!r} must be a whole number from 1 to {most}.")
-        for name, share in (("rate", rate), ("subsample", subsample)):
-            if not 0 < share <= 1:
-                raise UsageError(f"{name}={share!r} must be a number above 0, at most 1.")
-        self.stages, self.rate, self.subsample = trees, rate, subsample
-        self.most_images = checked_most(most_images)
-        self.trees = Trees(trees, classes if classes > 2 else 1, depth=depth)
+        self.stages, self.most_images = trees, checked_most(most_images)
+        self.trees = Trees(trees, classes if classes > 2 else 1, leaves=leaves, rate=rate)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [n, K] of images [n, C, H, W]."""
@@ -106,22 +133,10 @@ class ScalarsBoosted(nn.Module):
 
     def fit(self, columns: Any, labels: Any, *, splits: SplitsToFit) -> Any:
         """Fit to columns [n, F] and labels [n]; return scikit-learn's classifier."""
-        from sklearn.ensemble import GradientBoostingClassifier
+        from sklearn.ensemble import HistGradientBoostingClassifier
 
-        def ended(stage: int, *_: Any) -> bool:
-            splits.progress(stage + 1, self.stages, "boost")
-            return False
-
-        model = GradientBoostingClassifier(
-            n_estimators=self.stages,
-            max_depth=self.trees.depth,
-            learning_rate=self.rate,
-            subsample=self.subsample,
-            max_features=COLUMNS_A_SPLIT,
-            init="zero",
-            random_state=splits.seed,
-        ).fit(columns, labels, monitor=ended)
-        self.trees.take(model.estimators_, rate=self.rate)
+        model = self.trees.fit(HistGradientBoostingClassifier, columns, labels, seed=splits.seed)
+        splits.progress(self.stages, self.stages, "boost")
         return model
 
 
@@ -131,15 +146,12 @@ def scalars_boosted(
     num_classes: int,
     image_size: int,
     trees: int,
-    depth: int,
+    leaves: int,
     rate: float,
-    subsample: float,
     most_images: int,
 ) -> ScalarsBoosted:
     """Return gradient-boosted trees on the scalars."""
-    return ScalarsBoosted(
-        num_classes, trees=trees, depth=depth, rate=rate, subsample=subsample, most_images=most_images
-    )
+    return ScalarsBoosted(num_classes, trees=trees, leaves=leaves, rate=rate, most_images=most_images)
 
 
 def _rounded_down(values: Any) -> Any:

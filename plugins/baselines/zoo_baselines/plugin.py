@@ -23,6 +23,7 @@ _WIDTH = (
     "The width of an answer is the root mean square error on the validation images, the same for every image. "
     "Quantiles and flows are those of the normal distribution."
 )
+_TREES = "scikit-learn's histogram gradient boosting, evaluated in torch"
 _LIMIT = "It is fitted to the first {:,} training images, where there are more (`most_images`)."
 
 
@@ -48,19 +49,20 @@ def zoo_models() -> list[ModelSpec]:
         ),
         ModelSpec(
             id="baselines/scalars_boosted",
+            version=2,
             target="zoo_baselines.boosted:scalars_boosted",
             summary="gradient-boosted trees on 64 scalars of the image",
             tags=("baseline",),
             requires=("scikit-learn:sklearn",),
-            parameters=18_000,
-            defaults={"trees": 200, "depth": 3, "rate": 0.1, "subsample": 0.5, "most_images": 20_000},
+            parameters=52_200,
+            defaults={"trees": 300, "leaves": 15, "rate": 0.05, "most_images": 20_000},
             search_space={
-                "trees": [100, 200, 400],
-                "depth": [2, 3, 4, 5],
+                "trees": [100, 300, 600],
+                "leaves": [4, 8, 15, 31],
                 "rate": {"low": 0.02, "high": 0.3, "log": True},
             },
             fits_itself=True,
-            card=f"scikit-learn's gradient boosting, evaluated in torch.\n{_SCALARS}\n{_LIMIT.format(20_000)}",
+            card=f"{_TREES}.\n{_SCALARS}\n{_LIMIT.format(20_000)}",
         ),
         ModelSpec(
             id="baselines/scalars_ridge",
@@ -77,20 +79,21 @@ def zoo_models() -> list[ModelSpec]:
         ),
         ModelSpec(
             id="baselines/scalars_boosted_regression",
+            version=2,
             target="zoo_baselines.regression:scalars_boosted_regression",
             summary="gradient-boosted regression trees on 64 scalars of the image",
             tags=("baseline",),
             requires=("scikit-learn:sklearn",),
-            parameters=6_000,
-            defaults={"trees": 200, "depth": 3, "rate": 0.1, "subsample": 0.5, "most_images": 20_000},
+            parameters=17_400,
+            defaults={"trees": 300, "leaves": 15, "rate": 0.05, "most_images": 20_000},
             search_space={
-                "trees": [100, 200, 400],
-                "depth": [2, 3, 4, 5],
+                "trees": [100, 300, 600],
+                "leaves": [4, 8, 15, 31],
                 "rate": {"low": 0.02, "high": 0.3, "log": True},
             },
             fits_itself=True,
             tasks=("regress",),
-            card=f"scikit-learn's gradient boosting, evaluated in torch. {_WIDTH}\n{_SCALARS}\n{_LIMIT.format(20_000)}",
+            card=f"{_TREES}. {_WIDTH}\n{_SCALARS}\n{_LIMIT.format(20_000)}",
         ),
         ModelSpec(
             id="baselines/pca_linear",

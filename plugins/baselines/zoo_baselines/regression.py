@@ -15,7 +15,7 @@ from zoo.errors import UsageError
 from zoo.models.own_fit import SplitsToFit
 from zoo.scores.distributions import FORMS, Form
 from zoo.scores.scalars import NAMES, scalars_of
-from zoo_baselines.boosted import COLUMNS_A_SPLIT, Trees
+from zoo_baselines.boosted import Trees
 from zoo_baselines.columns import checked_most, columns_of
 from zoo_baselines.linear import FARTHEST
 
@@ -144,23 +144,13 @@ class ScalarsBoostedRegression(ScalarRegression):
     Args:
         outputs, most_images: Arguments of `ScalarRegression`.
         trees: Number of trees of a target.
-        depth: Largest depth of a tree.
+        leaves: Largest number of leaves of a tree.
         rate: Learning rate: factor of each tree.
-        subsample: Share of the images that a tree is fitted to.
     """
 
-    def __init__(
-        self, outputs: int, *, trees: int, depth: int, rate: float, subsample: float, most_images: int
-    ) -> None:
+    def __init__(self, outputs: int, *, trees: int, leaves: int, rate: float, most_images: int) -> None:
         super().__init__(outputs, most_images=most_images)
-        for name, value, most in (("trees", trees, 10_000), ("depth", depth, 12)):
-            if type(value) is not int or not 1 <= value <= most:
-                raise UsageError(f"{name}={value!r} must be a whole number from 1 to {most}.")
-        for name, share in (("rate", rate), ("subsample", subsample)):
-            if not 0 < share <= 1:
-                raise UsageError(f"{name}={share!r} must be a number above 0, at most 1.")
-        self.stages, self.rate, self.subsample = trees, rate, subsample
-        self.trees = nn.ModuleList(Trees(trees, 1, depth=depth) for _ in range(self.targets))
+        self.trees = nn.ModuleList(Trees(trees, 1, leaves=leaves, rate=rate) for _ in range(self.targets))
 
     def standardised(self, columns: Tensor) -> Tensor:
         """Return the sums of the trees."""
@@ -168,21 +158,12 @@ class ScalarsBoostedRegression(ScalarRegression):
 
     def fit(self, columns: Tensor, truth: Tensor, *, splits: SplitsToFit) -> None:
         """Fit the trees of one target after the other."""
-        from sklearn.ensemble import GradientBoostingRegressor
+        from sklearn.ensemble import HistGradientBoostingRegressor
 
-        seen = columns.float().cpu().numpy()
+        seen = columns.cpu().numpy()
         for k, trees in enumerate(self.trees):
             assert isinstance(trees, Trees)
-            model = GradientBoostingRegressor(
-                n_estimators=self.stages,
-                max_depth=trees.depth,
-                learning_rate=self.rate,
-                subsample=self.subsample,
-                max_features=COLUMNS_A_SPLIT,
-                init="zero",
-                random_state=splits.seed,
-            ).fit(seen, truth[:, k].cpu().numpy())
-            trees.take(model.estimators_, rate=self.rate)
+            trees.fit(HistGradientBoostingRegressor, seen, truth[:, k].cpu().numpy(), seed=splits.seed)
             splits.progress(k + 1, self.targets, "boost")
 
 
@@ -199,12 +180,9 @@ def scalars_boosted_regression(
     num_classes: int,
     image_size: int,
     trees: int,
-    depth: int,
+    leaves: int,
     rate: float,
-    subsample: float,
     most_images: int,
 ) -> ScalarsBoostedRegression:
     """Return gradient-boosted trees on the scalars."""
-    return ScalarsBoostedRegression(
-        num_classes, trees=trees, depth=depth, rate=rate, subsample=subsample, most_images=most_images
-    )
+    return ScalarsBoostedRegression(num_classes, trees=trees, leaves=leaves, rate=rate, most_images=most_images)

@@ -329,8 +329,8 @@ class LensPopulation:
         )
         present = np.arange(slots) < count[:, None]
         return (
-            radius * np.cos(angle),
-            radius * np.sin(angle),
+            radius * np.cos(angle) * present,
+            radius * np.sin(angle) * present,
             mass * present / total_mass[:, None],
         )
 

@@ -124,7 +124,7 @@ def test_dynamo_takes_the_whole_network(name):
     )
 
 
-@pytest.mark.parametrize("name", ["p4m_resnet18", "octic"])  # between them, every kind of layer
+@pytest.mark.parametrize("name", ["p4_resnet18", "octic"])  # between them, every kind of layer
 def test_onnx_gives_the_eager_logits(name, tmp_path):
     size = 32  # even, where the strides of each element differ
     pytest.importorskip("onnxscript")

@@ -5,26 +5,32 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from lenstronomy.LensModel.lens_model import LensModel
-from lenstronomy.LightModel.light_model import LightModel
-from scipy.signal import fftconvolve
 from zoo_lenstronomy.keywords import lens_keywords, lens_models, light_keywords
-from zoo_lenstronomy.simulator import render
 
 from zoo import registry
 from zoo.errors import UsageError
 from zoo.host import load_plugins
 from zoo.lensing.instrument import Instrument
+from zoo.lensing.observe import Rendered
 from zoo.lensing.scenes import Scenes
 from zoo.specs import DatasetSpec
 from zoo.testing import Options, check, require_passed
 
 HOST = load_plugins(environment={})
 SMALL = Instrument(image_size=20, pixel_scale=0.25, psf_width=0.25)
+
+
+@pytest.fixture
+def render() -> Callable[..., Rendered]:
+    """Return the engine; imported by the tests alone, since lenstronomy takes a second in each process."""
+    from zoo_lenstronomy.simulator import render
+
+    return render
 
 
 def scenes_of(count: int, **params: object) -> Scenes:
@@ -41,8 +47,12 @@ def test_contract() -> None:
 
 @pytest.mark.parametrize("psf", ["gaussian", "airy", "none"])
 @pytest.mark.parametrize("over_sampling", [1, 3])
-def test_pixels_rows_and_psf(psf: str, over_sampling: int) -> None:
+def test_pixels_rows_and_psf(psf: str, over_sampling: int, render: Callable[..., Rendered]) -> None:
     """Its light at our rays, averaged and convolved by SciPy, is its image: grid, orientation, PSF and unit fit."""
+    from lenstronomy.LensModel.lens_model import LensModel
+    from lenstronomy.LightModel.light_model import LightModel
+    from scipy.signal import fftconvolve
+
     instrument = dataclasses.replace(SMALL, psf=psf, over_sampling=over_sampling)
     scenes = scenes_of(3)
     rendered = render(scenes, instrument, device="cpu", dtype=torch.float64)
@@ -73,7 +83,7 @@ def test_zero_masses_are_left_out() -> None:
         assert len(lens_keywords(scenes, i)) == count + 2
 
 
-def test_other_light_is_refused() -> None:
+def test_other_light_is_refused(render: Callable[..., Rendered]) -> None:
     with pytest.raises(UsageError, match="Sersic profiles only, not object"):
         render(dataclasses.replace(scenes_of(1), source=object()), SMALL, device="cpu")
 

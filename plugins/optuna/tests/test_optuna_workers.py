@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -10,14 +11,14 @@ from optuna.trial import TrialState
 from zoo_optuna import search, trials, workers
 from zoo_optuna.journal import open_study
 from zoo_optuna.trials import run_trials
-from zoo_optuna.workers import resolved_launch, run_on_launcher, run_worker
+from zoo_optuna.workers import WorkerWork, resolved_launch, run_on_launcher, run_worker
 
 from zoo.cli import main
 from zoo.errors import DataError, Interrupted
 from zoo.host import load_plugins
 from zoo.run import job_queue, queued
 from zoo.run.launch import LOCAL, Launch
-from zoo.run.launcher import JobState
+from zoo.run.launcher import Job, JobState
 from zoo.run.submission import JOB
 from zoo.specs import LauncherSpec
 
@@ -181,6 +182,20 @@ def test_a_trial_that_kills_its_process_twice_fails_and_the_worker_goes_on(go, s
     assert first.user_attrs["error"] == "its process died 2 times, last with killed on n3"
     assert of(study)[1:] == whole[1:]
     assert [trial.state for trial in others] == [TrialState.COMPLETE] * 2
+
+
+def test_two_commands_that_wait_count_a_death_once(start, crews):
+    study = start()
+    engine, ended = Machines(crews, ["failed"]), JobState(kind="ended", reason="failed")
+    work = WorkerWork(study=open_study(study[1], study[0]), folder=study[1], number=0, complete=lambda: False)
+    other = replace(work, study=open_study(study[1], study[0]))
+    job = Job(run_dir=work.run_dir, command=("--trials", "3", "0"), cwd=study[1])
+    for deaths, state in ((1, TrialState.RUNNING), (2, TrialState.FAIL)):
+        engine.poll(engine.submit([job]))
+        assert [one.goes_on(ended) for one in (work, other)] == [True, True]
+        first = open_study(study[1], study[0]).get_trials(deepcopy=False)[0]
+        assert (first.user_attrs["deaths"], first.state) == (deaths, state)
+        assert work.has_advanced(0.0)  # also a trial without a process
 
 
 def test_workers_that_cannot_work_are_returned_and_the_same_command_goes_on(go, start, crews, whole, monkeypatch):

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 JOURNAL, LOCK = "journal.log", ".lock"
 MOST_DEATHS = 2
 """Number of times that the process of a trial may die before the trial fails, for example from lack of memory."""
+ABANDONED = "abandoned"
+"""Attribute of a trial whose process has died, until another one takes it, so that the death is counted once."""
 _DEFINITION = "definition"
 
 
@@ -127,14 +129,15 @@ def count_deaths(study: Study, worker: str, *, cause: str) -> int:
         cause: End of the process in words.
 
     Returns:
-        Number of trials that the process had in hand.
+        Number of trials that the process had in hand, and whose death was not counted yet.
     """
     victims = [
         Trial(study, trial._trial_id)  # optuna offers no public way from a number to a trial
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if trial.user_attrs.get("worker") == worker
+        if trial.user_attrs.get("worker") == worker and not trial.user_attrs.get(ABANDONED)
     ]
     for trial in victims:
+        trial.set_user_attr(ABANDONED, True)
         deaths = trial.user_attrs.get("deaths", 0) + 1
         trial.set_user_attr("deaths", deaths)
         if deaths >= MOST_DEATHS:

@@ -207,10 +207,13 @@ def test_what_sbatch_would_refuse_is_refused_before(slurm, job, error, words):
     assert words in str(refused.value)
 
 
-def test_an_error_that_may_pass_refuses_nothing(slurm, job):
+def test_a_slurm_that_answers_nothing_is_named_and_an_error_that_may_pass_refuses_nothing(slurm, job):
     slurm.fails("sbatch.test", "allocation failure: Socket timed out on send/recv operation")
     slurm.fails("sinfo", "slurm_load_partitions: Unable to contact slurm controller (connect failure)")
     SlurmLauncher(partition="unheard").check([job()])
+    slurm.fails("squeue", "squeue: fatal: Could not establish a configuration source")
+    with pytest.raises(MissingError, match=r"Slurm does not answer: .*Could not establish"):
+        SlurmLauncher().check([job()])
 
 
 def test_a_failed_submission_has_the_words_of_sbatch(slurm, job):

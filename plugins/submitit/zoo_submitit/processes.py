@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MINUTES = 60 * 24 * 365
 """Time limit of a job that states none."""
-STOP_SECONDS = 5.0
+STOP_SECONDS = 30.0
 """Time for a cell to write its checkpoint before it is killed."""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from zoo.errors import LauncherError, UsageError
+from zoo.errors import LauncherError, MissingError, UsageError
 from zoo.paths import make_dir
 from zoo.run.launcher import Job, JobState, Resources
 from zoo_submitit import commands
@@ -79,6 +79,7 @@ class SlurmLauncher:
 
         Raises:
             UsageError: A partition or a feature is unknown, or the jobs need more than its nodes have.
+            MissingError: Slurm does not answer.
         """
         for resources in by_resources(jobs):
             check_fits(resources, partition=self._partition, constraint=self._constraint)
@@ -174,6 +175,7 @@ class SlurmLauncher:
 
         Raises:
             UsageError: It would refuse the job.
+            MissingError: It answers no question.
         """
         parameters = self.parameters(resources)
         given = {name: parameters.get(name) for name in _ASKED} | self._sbatch
@@ -187,6 +189,7 @@ class SlurmLauncher:
         except LauncherError as error:
             if (words := refusal(str(error))) is not None:
                 raise UsageError(f"Slurm would refuse the jobs: {words}", hint=f"It said: {said(str(error))}") from None
+            _require_answer()
 
     def _accounted(self, gone: Sequence[Handle]) -> dict[Handle, JobState]:
         """Return the states of jobs that have left the queue, as far as sacct has them."""
@@ -219,6 +222,21 @@ def sbatch_options(text: str) -> dict[str, Any]:
             )
         found[name] = value if equals else True
     return found
+
+
+def _require_answer() -> None:
+    """Refuse a Slurm that does not answer squeue either: an error of sbatch alone may pass.
+
+    Raises:
+        MissingError: It does not.
+    """
+    try:
+        commands.output(squeue_command({"1"}), nothing=["Invalid job id"])
+    except LauncherError as error:
+        raise MissingError(
+            f"Slurm does not answer: {said(str(error))}",
+            hint="Run it on a login node of the cluster, and try: sinfo; without Slurm: --launcher core/local",
+        ) from None
 
 
 def _without_ending(state: JobState, handle: Handle) -> JobState:

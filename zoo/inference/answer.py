@@ -1,0 +1,107 @@
+"""The answer for one image, and remarks on all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.inference.read import Skipped
+from zoo.models.pixels import FAR
+from zoo.plurals import counted
+from zoo.scores.unlike import UNLIKE
+
+if TYPE_CHECKING:
+    from zoo.models.trained import TrainedClassifier
+
+NONE_OF_THESE = "none of these"
+"""Class of an image that is unlike the training images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The answer for one image.
+
+    Args:
+        name: Name of the image, as in `Picture`.
+        probabilities: [K]; of a task other than classification, what the network answers.
+        peak, noise: Brightest pixel and noise of the image as the network saw it.
+        unusual: Whether one of them lies far outside the training images.
+        scale_assumed: Whether the pixel scale of the training images was assumed, because no other was stated.
+        notes: Further remarks on the image.
+        share_below: Share of the validation images with a lower answer, of a task with one number for an image.
+        estimates: Values and intervals of the truths that the network estimates; see `zoo.inference.estimates`.
+        closer: Share of the validation images that are closer to the training images; None for weights without a
+            detector (`zoo.scores.unlike`).
+    """
+
+    name: str
+    probabilities: NDArray[np.float32]
+    peak: float
+    noise: float
+    unusual: bool
+    scale_assumed: bool
+    notes: tuple[str, ...] = ()
+    share_below: float | None = None
+    estimates: tuple[float, ...] = ()
+    closer: float | None = None
+
+    @property
+    def unlike(self) -> bool:
+        """Whether the image is unlike the training images, so that none of the classes describes it."""
+        return self.closer is not None and self.closer >= UNLIKE
+
+
+class Summary:
+    """Remarks that are printed once, after all answers.
+
+    Args:
+        trained: The classifier.
+    """
+
+    def __init__(self, trained: TrainedClassifier) -> None:
+        self.trained = trained
+        self.predicted = self.skipped = self.unusual = self.assumed = self.unlike = 0
+        self._peaks: list[float] = []
+        self._noises: list[float] = []
+
+    def add(self, item: Prediction | Skipped) -> None:
+        """Take in one answer."""
+        if isinstance(item, Skipped):
+            self.skipped += 1
+            return
+        self.predicted += 1
+        self.unusual += item.unusual
+        self.unlike += item.unlike
+        self.assumed += item.scale_assumed
+        if item.unusual:
+            self._peaks.append(item.peak)
+            self._noises.append(item.noise)
+
+    def warnings(self) -> list[str]:
+        """Return what a reader must know to judge the answers."""
+        about = self.trained.about
+        lines = []
+        if self.assumed:
+            lines.append(
+                f"the pixel scale of {self.assumed:,} of {counted(self.predicted, 'image')} is not stated; that of the "
+                f"training images, {about.pixel_scale:g} arcsec, is assumed (--pixel-scale overrides it)"
+            )
+        if self.unlike:
+            lines.append(
+                f"the class of {self.unlike:,} of {counted(self.predicted, 'image')} is given as '{NONE_OF_THESE}': "
+                f"further from the training images than {UNLIKE:.1%} of the validation images"
+            )
+        if self.unusual:
+            low, middle, high = about.pixels.peak
+            noise_low, noise_middle, noise_high = about.pixels.noise
+            lines.append(
+                f"the pixels of {self.unusual:,} of {counted(self.predicted, 'image')} are far (more than a factor of "
+                f"{FAR:g}) outside those of the training images, where its scores do not hold: brightest pixel, median "
+                f"{np.median(self._peaks):.3g}, in training {middle:.3g} ({low:.3g} to {high:.3g}); noise, median "
+                f"{np.median(self._noises):.3g}, in training {noise_middle:.3g} ({noise_low:.3g} to {noise_high:.3g}). "
+                "Check the unit: --factor F multiplies every pixel, --match-scale scales each image's peak"
+            )
+        return lines

@@ -1,0 +1,116 @@
+"""Scores of one variant over its seeds, with what each test image adds to their error."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from zoo.errors import DataError
+from zoo.plurals import counted
+from zoo.results.comparison import Variant
+from zoo.results.files import read_file
+from zoo.results.store import PREDICTIONS
+from zoo.results.tasks import task_of_result
+from zoo.scores.stats import Array, area_interval, critical_value, moments
+from zoo.tasks.find import Tasks
+from zoo.tasks.task import Contributions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Areas of one variant, with what each test image adds to their error.
+
+    Args:
+        name: Name of the variant.
+        images: Name of the test images.
+        scores: Names of the R scores, the one that ranks networks last.
+        labels: Names of the scores for readers.
+        areas: [seeds, R] scores.
+        components: [R, N], mean over seeds; see `zoo.scores.stats.auc_components`.
+        own: [R] variance of a score over images that one training does not share with others of the variant.
+        largest: [R] largest change of a score by a single image.
+        ends: [R, 2] interval of each mean score over images.
+    """
+
+    name: str
+    images: str
+    scores: tuple[str, ...]
+    labels: tuple[str, ...]
+    areas: Array
+    components: Array
+    own: Array
+    largest: Array
+    ends: Array
+
+
+def make_sample(name: str, images: str, contributions: Iterable[Contributions]) -> Sample:
+    """Return the sample of a variant.
+
+    Args:
+        name: Name of the variant.
+        images: Name of the test images.
+        contributions: Scores of each seed, with what each image adds to their error.
+    """
+    areas: list[Array] = []
+    total: Array | float = 0.0
+    squares: Array | float = 0.0
+    for found in contributions:
+        areas.append(found.values)
+        total, squares = total + found.components, squares + (found.components**2).sum(1)
+    count = len(areas)
+    mean = np.asarray(total / count)
+    middle, reach = np.mean(areas, 0), critical_value() * np.sqrt((mean**2).sum(1))
+    ends = np.stack([middle - reach, middle + reach], 1)
+    for row in range(len(ends)) if found.areas else ():
+        ends[row] = area_interval(float(middle[row]), *moments(mean[row]), largest_effect=float(found.largest[row]))
+    own = (np.asarray(squares) - count * (mean**2).sum(1)) / max(1, count - 1)
+    return Sample(
+        name=name,
+        images=images,
+        scores=found.names,
+        labels=found.labels,
+        areas=np.stack(areas),
+        components=mean,
+        own=own,
+        largest=found.largest,
+        ends=ends,
+    )
+
+
+def read_sample(variant: Variant, tasks: Tasks) -> Sample:
+    """Return the sample of a variant.
+
+    Raises:
+        DataError: Predictions are missing or damaged, or the seeds were tested on different images.
+        MissingError: The task's plugin is absent.
+    """
+    task = task_of_result(variant.results[0], tasks=tasks)
+    names: set[str] = set()
+    path = variant.results[0].run_dir / PREDICTIONS
+
+    def read() -> Iterator[Contributions]:
+        nonlocal path
+        for result in variant.results:
+            path = result.run_dir / PREDICTIONS
+            arrays, metadata = read_file(result, PREDICTIONS, only=("test.logits", "test.labels"))
+            labels = arrays["test.labels"]
+            images = result.cell.recipe.of_image_alone.hash
+            about = metadata.get("test.ids", "").encode() + labels.tobytes() + images.encode()
+            names.add(hashlib.sha256(about).hexdigest())
+            if len(names) > 1:
+                raise DataError("its seeds were tested on different images.")
+            predictions = arrays["test.logits"]
+            if predictions.shape[1] != task.outputs:
+                raise DataError(
+                    f"{path} has {counted(predictions.shape[1], 'prediction')} an image, not {task.outputs}."
+                )
+            yield task.contributions(predictions, labels)
+
+    try:
+        sample = make_sample(variant.name, "", read())
+    except (ValueError, LookupError, TypeError) as error:
+        raise DataError(f"{path} cannot be scored: {error}.") from error
+    return replace(sample, images=names.pop())
