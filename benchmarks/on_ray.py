@@ -96,16 +96,19 @@ class Nodes:
         self.second = self.cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1")
 
     def workers(self, node: Any) -> list[int]:
-        """Return the processes of the actors of cells on a node."""
+        """Return the processes of the actors on a node whose cells are at work: they have a process of their own."""
         raylet = node.all_processes["raylet"][0].process.pid
-        found = []
+        found, parents = [], set()
         for path in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
-                fields = path.read_text().rpartition(")")[2].split()
+                state, parent = path.read_text().rpartition(")")[2].split()[:2]
                 name = (path.parent / "cmdline").read_bytes()
-                if name.startswith(b"ray::Cell") and int(fields[1]) == raylet and fields[0] != "Z":
+                if state == "Z":
+                    continue
+                parents.add(int(parent))
+                if name.startswith(b"ray::Cell") and int(parent) == raylet:
                     found.append(int(path.parent.name))
-        return found
+        return [process for process in found if process in parents]
 
 
 def main() -> None:

@@ -288,7 +288,7 @@ def test_jobs_of_a_command_that_has_ended_are_shown_and_can_be_cancelled(go, hos
 def test_a_detached_command_goes_on_in_the_background(host, tmp_path, monkeypatch, capsys):
     started = []
     monkeypatch.setenv("ZOO_PLUGIN_FILES", os.pathsep.join(host.files))
-    monkeypatch.setattr("zoo.cli.simulate.start_detached", lambda ctx, store, *, what: started.append((store, what)))
+    monkeypatch.setattr("zoo.cli.shares.start_detached", lambda ctx, store, *, what: started.append((store, what)))
     words = ["simulate", "toysky/discs", "-n", "1000", "--simulator", "painter", "--out", str(tmp_path), "--detach"]
     for more, code in (([], 2), (["--launcher", "core/local", "--shards", "2"], 0)):
         with pytest.raises(SystemExit) as ended:

@@ -18,7 +18,7 @@ from zoo.progress import Progress
 from zoo.results import store
 from zoo.run import status as status_module
 from zoo.run.launcher import JobState
-from zoo.run.status import cancel_cells, cell_states
+from zoo.run.status import cancel_cells, cell_states, job_states
 from zoo.run.submission import CANCELLED, JOB, Submission, read_submission, write_submission
 from zoo.schema import plain
 
@@ -51,7 +51,7 @@ def cells(host):
 
 
 class Batches:
-    """A launcher that knows the jobs w (waits on a node) and r (runs)."""
+    """A launcher that knows the jobs w (waits on a node), r (runs) and e (has ended well)."""
 
     cancelled: ClassVar[list[str]] = []
     fault: ClassVar[Exception | None] = None
@@ -60,6 +60,7 @@ class Batches:
         if self.fault is not None:
             raise self.fault
         known = {"w": JobState(kind="waiting", detail="priority"), "r": JobState(kind="running", detail="node n3")}
+        known["e"] = JobState(kind="ended", reason="ok")
         return [known.get(handle, "lost") for handle in handles]
 
     def cancel(self, handles):
@@ -93,6 +94,14 @@ def test_every_cell_has_a_state(host, run_dirs):
     assert [one.where for one in found[2:4]] == ["batches/queue: node n3", "batches/queue: priority"]
     assert found[1].detail == "no memory"
     assert found[2].progress.epoch == 2
+
+
+def test_a_share_that_has_ended_well_is_done_until_a_command_takes_it_up(host, run_dirs):
+    write_submission(
+        run_dirs[5], Submission(launcher="batches/queue", options={}, handle="e", attempt=1, submitted=0.0)
+    )
+    found = job_states(host, run_dirs[2:])
+    assert [one.state for one in found] == ["running", "waiting", "stopped", "done"]
 
 
 def test_a_launcher_that_does_not_answer_hides_no_cell(host, run_dirs, monkeypatch, caplog):

@@ -56,7 +56,8 @@ class JobStatus:
 
     Args:
         run_dir: Folder of its files.
-        state: "running", "waiting" or "stopped", as those of a cell.
+        state: "running", "waiting" or "stopped", as those of a cell; "done" where its launcher states that it ended
+            well, and a command still has to take up what it made.
         where: Launcher, and its words on the place.
         progress: Last progress report of a job that runs.
     """
@@ -99,6 +100,8 @@ def job_states(host: Host, run_dirs: Sequence[Path]) -> list[JobStatus]:
     found = []
     for run_dir, submission in submissions.items():
         state, where = _place(run_dir, submission, said[run_dir])
+        if state == "stopped" and said[run_dir].reason == "ok":
+            state = "done"
         progress = read_progress(run_dir / result_store.PROGRESS) if state == "running" else None
         found.append(JobStatus(run_dir=run_dir, state=state, where=where, progress=progress))
     return found

@@ -185,6 +185,12 @@ def test_what_the_partition_does_not_have_is_refused(slurm, job, options, resour
     assert not any("--test-only" not in call for call in slurm.calls("sbatch"))
 
 
+def test_a_default_partition_of_two_kinds_of_nodes_is_named_once(slurm, job):
+    slurm.says("sinfo", "debug*|infinite|1|8|32000|(null)|slow\ndebug*|infinite|1|16|32000|(null)|fast\n")
+    with pytest.raises(UsageError, match="cpus=17: the largest node of partition debug has 16"):
+        SlurmLauncher().check([job(cpus=17)])
+
+
 def test_what_the_partition_has_is_accepted(slurm, job):
     launcher = SlurmLauncher(partition="debug,gpu", constraint="[a100*2|v100]")
     launcher.check([job(gpus=4, cpus=8, memory_gb=250, minutes=1440, nodes=3, tasks_per_node=4)])

@@ -56,7 +56,8 @@ def check_fits(resources: Resources, *, partition: str, constraint: str) -> None
     except LauncherError:
         return
     names = sorted({one.partition for one in nodes})
-    chosen = partition.split(",") if partition else [one.partition for one in nodes if one.default]
+    # A partition has a line for each kind of its nodes.
+    chosen = partition.split(",") if partition else list(dict.fromkeys(one.partition for one in nodes if one.default))
     for name in chosen:
         if nodes and name not in names:
             raise UsageError(
