@@ -69,7 +69,10 @@ def has_networks_only(path: Path) -> bool:
     names |= {alias.name for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for alias in node.names}
     defined = {node.name for node in nodes if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
     # Such as `Net = partial(Other, depth=3)` and `from other import Net`.
-    brought = any(isinstance(node, (ast.Assign, ast.ImportFrom)) for node in nodes)
+    brought = any(
+        isinstance(node, ast.ImportFrom) or (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call))
+        for node in nodes
+    )
     hooks = {name for name in vars(hookspecs) if name.startswith("zoo_")} | {"hookimpl", "HookimplMarker", "*"}
     return (brought or bool(defined)) and not (names | defined) & hooks
 

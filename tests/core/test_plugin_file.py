@@ -99,7 +99,7 @@ def test_files_that_cannot_be_used_are_named(file, host, monkeypatch):
 
 @pytest.mark.parametrize(("name", "said"), [("my net.py", "cannot be the id"), ("three.py", "no class or function")])
 def test_what_cannot_be_named_and_what_is_no_class_are_refused_by_name(name, said, host, tmp_path):
-    (tmp_path / name).write_text("Net = 3")
+    (tmp_path / name).write_text("Net = int(3)")
     with pytest.raises(UsageError, match=said) as caught:
         registry.find(host, ModelSpec, f"{tmp_path / name}:Net")
     assert name in str(caught.value)
