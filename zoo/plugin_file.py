@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from zoo import hookspecs
+from zoo.base_spec import ID_PATTERN
 from zoo.errors import UsageError, nearest
 from zoo.paths import parse_json, regular_file
 from zoo.specs import ModelSpec
@@ -58,7 +59,7 @@ def import_file(path: Path) -> ModuleType:
 
 
 def has_networks_only(path: Path) -> bool:
-    """Return whether a file defines classes or functions and names no hook; the file is read, not imported."""
+    """Return whether a file defines or imports classes or functions and names no hook; it is read, not imported."""
     try:
         nodes = [*ast.walk(ast.parse(regular_file(path).read_bytes()))]
     except (OSError, SyntaxError, ValueError, RecursionError):  # its import names the fault
@@ -67,8 +68,13 @@ def has_networks_only(path: Path) -> bool:
     names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     names |= {alias.name for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for alias in node.names}
     defined = {node.name for node in nodes if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
+    # Such as `Net = partial(Other, depth=3)` and `from other import Net`.
+    brought = any(
+        isinstance(node, ast.ImportFrom) or (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call))
+        for node in nodes
+    )
     hooks = {name for name in vars(hookspecs) if name.startswith("zoo_")} | {"hookimpl", "HookimplMarker", "*"}
-    return bool(defined) and not (names | defined) & hooks
+    return (brought or bool(defined)) and not (names | defined) & hooks
 
 
 def networks_of(path: Path) -> ModuleType:
@@ -94,12 +100,17 @@ def _spec(path: Path, module: ModuleType, attribute: str) -> ModelSpec:
     Raises:
         UsageError: The file does not define it, or it has an argument that cannot be given.
     """
+    if not ID_PATTERN.fullmatch(f"{path.stem.lower()}/{attribute}"):
+        raise UsageError(
+            f"{path.name}: '{path.stem.lower()}/{attribute}' cannot be the id of a network.",
+            hint="Use the letters a to z, digits and underscores in the names of the file and the class",
+        )
     target = getattr(module, attribute, None)
     if not callable(target):
         own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
         raise UsageError(
             f"{path} defines no class or function '{attribute}'.{nearest(attribute, own)}",
-            hint=f"It defines: {', '.join(own)}",
+            hint=f"It defines: {', '.join(own) or 'none'}",
         )
     shaped, defaults = _arguments(target), {}
     for name, parameter in inspect.signature(target).parameters.items():

@@ -97,6 +97,14 @@ def test_files_that_cannot_be_used_are_named(file, host, monkeypatch):
         registry.find(host, ModelSpec, f"{file.parent}/sick_nets.py:Net")
 
 
+@pytest.mark.parametrize(("name", "said"), [("my net.py", "cannot be the id"), ("three.py", "no class or function")])
+def test_what_cannot_be_named_and_what_is_no_class_are_refused_by_name(name, said, host, tmp_path):
+    (tmp_path / name).write_text("Net = int(3)")
+    with pytest.raises(UsageError, match=said) as caught:
+        registry.find(host, ModelSpec, f"{tmp_path / name}:Net")
+    assert name in str(caught.value)
+
+
 def test_the_source_is_part_of_the_run_id_and_reaches_the_process_of_a_cell(file, host, monkeypatch):
     monkeypatch.setenv("ZOO_PLUGIN_FILES", "")
     toys = Path(__file__).parents[1] / "toys/toyzoo.py"
@@ -121,6 +129,8 @@ def test_the_source_is_part_of_the_run_id_and_reaches_the_process_of_a_cell(file
     [
         ("class Net: ...", True),
         ("def build(): ...", True),
+        ("from others import Net", True),
+        ("Net = build(depth=3)", True),
         ("import numpy\n1 / 0", False),  # imported at once, so that its error is seen
         ("def zoo_models(): ...", False),  # the missing mark is reported
         ("from zoo import hookimpl\nclass Net: ...", False),

@@ -15,6 +15,8 @@ from zoo.inference.evaluate import _rotated, evaluate, evaluation_recipe
 from zoo.models.load import load_weights
 from zoo.results.store import WEIGHTS
 from zoo.schema import plain
+from zoo.specs import MetricSpec
+from zoo.testing.toys import with_toys
 from zoo.weights.find import find_weights
 
 
@@ -32,6 +34,12 @@ def test_the_test_images_give_the_score_of_the_run(host, run_dir, trained):
     assert plain(found.confusion) == result["test"]["confusion"]
     assert found.recipe == recipe
     assert (found.trained_on, found.run_id) == ("toyzoo/stripes", result["run_id"])
+
+
+def test_metrics_of_plugins_are_computed(host, trained):
+    with_metric = with_toys(host, MetricSpec(id="toyzoo/brier", target="brokenothers:directions"))
+    found = evaluate(with_metric, trained, evaluation_recipe(host, trained), images=64)
+    assert found.extra["toyzoo/brier"] == {"brier": pytest.approx(found.brier, abs=1e-6)}
 
 
 def test_other_classes_and_shapes_are_refused(host, trained):

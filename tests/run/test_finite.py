@@ -97,13 +97,14 @@ def test_logits_that_are_not_finite_name_their_image(plan, run_in, host, where, 
 def test_a_metric_that_is_not_finite_fails_the_cell(tmp_path, monkeypatch):
     monkeypatch.setenv("NANNETS_METRIC", "1")
     host = load_plugins(files=[TOY, NANS], environment={})
-    with pytest.raises(TrainingError, match=r"metric nannets/nan is not finite for the test images: bad=nan"):
+    with pytest.raises(TrainingError, match=r"metric nannets/nan is not finite for the test images: bad=nan") as caught:
         plugin_metrics(
             host,
             torch.zeros(3, 3),
             torch.tensor([0, 1, 2]),
             task=task_of_question("", stored_question(("a", "b", "c"))),
         )
+    assert "without --plugin" in caught.value.hint  # the plugin is a file
 
 
 def test_images_in_a_stream_and_in_a_split_have_names():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from zoo import registry
@@ -43,9 +45,13 @@ class Lying(LocalLauncher):
         if self.lie == "runs twice":
             jobs = [job for job in jobs for _ in range(2)]
             return super().submit(jobs)[::2]
+        if self.lie == "leaves the folder":
+            jobs = [dataclasses.replace(job, cwd=job.run_dir) for job in jobs]
         return super().submit(jobs)
 
     def poll(self, handles):
+        if self.lie == "has an order of its own":
+            handles = sorted(handles, key=list(self._jobs).index)
         states = super().poll(handles)
         if self.lie == "invents":
             return ["DONE" if state.kind == "ended" else state for state in states]
@@ -54,7 +60,8 @@ class Lying(LocalLauncher):
         if self.lie == "never ends":
             return ["running" for _ in handles]
         if self.lie == "raises for unknown handles":
-            return [states[list(self._jobs).index(handle)] for handle in handles]
+            for handle in handles:
+                list(self._jobs).index(handle)
         return states
 
     def cancel(self, handles):
@@ -67,6 +74,8 @@ class Lying(LocalLauncher):
     ("lie", "said"),
     [
         ("runs twice", "must run once"),
+        ("leaves the folder", "in its folder"),
+        ("has an order of its own", "not in the order of the handles"),
         ("invents", "returned the state 'DONE'"),
         ("is always fine", r"the job fails \(exit 3\) ended as 'ok'"),
         ("never ends", "have not ended after"),

@@ -68,8 +68,12 @@ def test_the_licence_has_the_authors_name(tmp_path, capsys):
         ("lens zoo", "cannot be the name"),
         ("../up", "cannot be the name"),
         ("gconv", "is taken"),
-        ("numpy", "is installed already"),
+        ("numpy", "would replace it"),
+        ("zoo", "is installed already"),
         ("class", "is taken"),
+        ("Lens_Zoo", "would replace it"),
+        ("lens-zoo-gconv", "would replace it"),
+        ("scikit-learn", "would replace it"),
     ],
 )
 def test_an_impossible_name_is_refused(name, said, tmp_path, capsys, monkeypatch):

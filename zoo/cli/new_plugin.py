@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -52,4 +53,4 @@ def new_plugin(name: str, folder: Path | None, licence: str | None, author: str,
     namespace = next(path.parent.name for path in files if path.name == "plugin.py")
     for path in sorted(files):
         echo(path)
-    echo(f"\nNext: zoo install -e {place} && zoo check {namespace}", err=True)
+    echo(f"\nNext: zoo install -e {shlex.quote(str(place))} && zoo check {namespace}", err=True)

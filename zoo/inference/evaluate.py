@@ -24,6 +24,7 @@ from zoo.errors import DataError, UsageError, nearest
 from zoo.plan.overrides import merge_params
 from zoo.plan.recipes import make_recipe
 from zoo.results.tasks import stored_question
+from zoo.run.metrics import plugin_metrics
 from zoo.scores.finite import not_finite
 from zoo.scores.schema import Measures, Scores
 from zoo.specs import DatasetSpec
@@ -42,7 +43,7 @@ SHARED = ("image_size", "pixel_scale")
 class Evaluation(Scores, kw_only=True):
     """Scores of a classifier's weights on the test split of a recipe.
 
-    `extra` is empty: plugins' metrics are of runs only.
+    `extra` holds the metrics of the plugins that are installed now.
 
     Args:
         model: Id of the network.
@@ -212,6 +213,7 @@ def scored(
     (logits, labels), *others = answers
     task = task_of_weights(host, about)
     scores = task.score(logits, labels)
+    scores = msgspec.structs.replace(scores, extra=plugin_metrics(host, logits, labels, task=task))
     common: dict[str, Any] = {
         "model": about.model,
         "run_id": about.run_id,

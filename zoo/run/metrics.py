@@ -64,9 +64,16 @@ def plugin_metrics(
             logger.warning("metric %s failed", spec.id, exc_info=True)
             continue
         if bad := [f"{name}={value}" for name, value in extra[spec.id].items() if not math.isfinite(value)]:
+            record = host.records.get(spec.namespace)
+            is_file = record is not None and record.version == "file"
+            without = (
+                f"without --plugin {record.distribution}"
+                if is_file and record
+                else (f"ZOO_DISABLE_PLUGINS={spec.namespace}")
+            )
             raise TrainingError(
                 f"The metric {spec.id} is not finite for the test images: {', '.join(bad)}.",
-                hint=f"The training is kept. Leave the metric's plugin out: ZOO_DISABLE_PLUGINS={spec.namespace}",
+                hint=f"The training is kept. Leave the metric's plugin out: {without}",
             )
     return extra
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib.metadata
 import importlib.util
 import json
 import keyword
@@ -129,9 +130,22 @@ def _namespace(name: str) -> str:
     namespace = re.sub(r"[-_.]+", "_", name).lower()
     if keyword.iskeyword(namespace) or namespace in first_party():
         raise UsageError(f"The namespace '{namespace}' is taken.", hint="Choose another name")
+    if namespace.replace("_", "-") in first_party().values() or _is_installed(name):
+        raise UsageError(
+            f"A distribution named '{name}' exists already: an installation would replace it.",
+            hint="Choose another name, such as my-" + name,
+        )
     if importlib.util.find_spec(namespace) is not None:
         raise UsageError(
             f"A module named '{namespace}' is installed already, so the package could not be imported.",
             hint="Choose another name, such as my-" + name,
         )
     return namespace
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -18,7 +18,12 @@ from zoo.testing.outcome import ConformanceError, require
 from zoo.testing.scenes import arrays_of
 
 SCENES, IMAGES, SECONDS = 6, 600, 300
-_SCRIPT = "import json, sys; from zoo.testing.other_process import digest; print(digest(**json.load(sys.stdin)))"
+_SCRIPT = """
+import sys
+from zoo.paths import parse_json
+from zoo.testing.other_process import digest
+print(digest(**parse_json(sys.stdin.read())))
+"""
 
 
 def digest(*, target: str, params: dict[str, Any], simulated: bool) -> str:

@@ -149,7 +149,7 @@ def batch_independence(subject: SimulatorSubject) -> None:
     for instrument, scenes in subject.cases():
         together = subject.images(scenes, instrument)
         for some in (np.array([2]), np.array([3, 0, 1])):
-            alone = subject.render(scenes[some], instrument, expected_images=1000)
+            alone = subject.render(scenes[some], instrument, expected_images=IMAGES + 1)
             require(np.array_equal(together[some], alone), "An image depends on its batch.")
 
 

@@ -1,4 +1,4 @@
-"""What code of a plugin must leave as it is: settings that all code shares, and the working folder."""
+"""Settings that all code shares, and the working folder: code of a plugin must leave both as they are."""
 
 from __future__ import annotations
 
