@@ -80,7 +80,7 @@ def test_json_has_every_outcome(file, capsys, monkeypatch):
     code, shown = run(capsys, "twovalues/best", "--json")
     assert code == 0
     rows = json.loads(shown.out)
-    assert {row["state"] for row in rows} == {"passed"}
+    assert {row["state"] for row in rows} == {"passed", "not applicable"}
     assert {"values", "extremes", "directions"} <= {row["check"] for row in rows}
     code, shown = run(capsys, "twovalues/worst", "--excuse", "order-independence=a demonstration", "--json")
     assert code == 0

@@ -93,7 +93,7 @@ def build_for(
     sizes: Mapping[str, int],
     task: Task,
 ) -> nn.Module | None:
-    """Return the network of a cell, without memory for its weights where that is possible.
+    """Return the network of a cell.
 
     Images that exist already may take long to open: a network is built for others first, and for these if it refuses.
 
@@ -126,19 +126,19 @@ def _built(model: ModelSpec, hparams: Mapping[str, Any], shape: tuple[int, int],
     from zoo.models.load import hparams_for_loading
     from zoo.models.network import build_network
 
-    for device in ("meta", "cpu"):  # a builder that reads values of its tensors fails on meta
-        try:
-            with torch.device(device), torch.random.fork_rng(devices=[]):
-                return build_network(
-                    model,
-                    in_chans=shape[0],
-                    num_classes=task.outputs,
-                    image_size=shape[1],
-                    hparams=hparams_for_loading(model, hparams),
-                )
-        except MissingError:
-            return None
-        except TrainingError as error:
-            if device == "cpu" and isinstance(error.__cause__, ValueError):
-                raise UsageError(str(error.args[0]), hint=f"See: zoo show {model.id}") from error
+    try:
+        # Not on "meta", which libraries of filters would keep in their own caches.
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+            return build_network(
+                model,
+                in_chans=shape[0],
+                num_classes=task.outputs,
+                image_size=shape[1],
+                hparams=hparams_for_loading(model, hparams),
+            )
+    except TrainingError as error:
+        if isinstance(error.__cause__, ValueError):
+            raise UsageError(str(error.args[0]), hint=f"See: zoo show {model.id}") from error
+    except MissingError:
+        pass
     return None

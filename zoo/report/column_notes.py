@@ -1,4 +1,4 @@
-"""What a reader must know of the columns of a table: metrics of plugins, fresh images, calibration, equivariance."""
+"""Notes below a table on its columns: metrics of plugins, fresh images, calibration, equivariance."""
 
 from __future__ import annotations
 
