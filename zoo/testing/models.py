@@ -134,9 +134,12 @@ def images_kept(subject: ModelSubject) -> None:
 
 def device(subject: ModelSubject) -> None:
     """What it computes with moves to another device with it, as parameters and buffers do."""
+    from zoo.models.copies import copy_of
+
     one = subject.cases[0]
     try:
-        network = subject.build(one).to("meta")
+        # A copy: e2cnn shares modules between networks, which would stay there.
+        network = copy_of(subject.build(one)).to("meta")
     except Exception:
         raise NotApplicable("it cannot be built or moved without values") from None
     try:
