@@ -163,6 +163,7 @@ def test_the_page_shows_predicted_against_true_and_the_ranks(result, tmp_path):
     assert "estimated" in page
 
 
+@pytest.mark.slow
 def test_the_code_of_the_card_gives_the_answers_of_zoo_predict(result, host, tmp_path):
     card = make_card(host, result.run_dir, licence="mit", name=str(result.run_dir / store.WEIGHTS))
     assert "The probabilities apply" not in card
@@ -183,6 +184,7 @@ def predict_population(result, tmp_path, name, *, factor=1.0):
     return CliRunner().invoke(cli, [*words, str(tmp_path / "some.npy"), "--population", str(tmp_path / name)])
 
 
+@pytest.mark.slow
 def test_predict_joins_images_to_the_posterior_of_their_population(result, tmp_path):
     found = predict_population(result, tmp_path, "all.json")
     assert found.exit_code == 0, found.output
@@ -199,6 +201,7 @@ def test_predict_joins_images_to_the_posterior_of_their_population(result, tmp_p
     assert (tmp_path / "all.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_images_unlike_those_of_the_training_are_counted_in_a_population(result, tmp_path):
     found = predict_population(result, tmp_path, "all.json", factor=1e4)
     assert "; 8 with pixels far outside the training images" in found.stderr

@@ -28,8 +28,8 @@ BROKEN = {
     for spec in HOST.specs_of(kind)
     if spec.namespace.startswith("broken")
 }
-TRAINED = {"training", "chance", "weights-file", "resume", "equivariance-after-training"}
-CASES = [pytest.param(*key, id="-".join(key), marks=[pytest.mark.slow] if key[1] in TRAINED else []) for key in BROKEN]
+SLOW = {"training", "chance", "weights-file", "resume", "equivariance-after-training", "other-process"}
+CASES = [pytest.param(*key, id="-".join(key), marks=[pytest.mark.slow] if key[1] in SLOW else []) for key in BROKEN]
 
 
 def outcome_of(spec, name):

@@ -45,6 +45,7 @@ def test_contract(name: str, data: str) -> None:
     require_passed(check(HOST, name, options=Options(data=data)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over_sampling", [1, 3])
 @pytest.mark.parametrize("psf", ["gaussian", "airy", "none"])
 def test_simulator_imaging_gives_the_same_images(psf: str, over_sampling: int, modes: tuple[ModuleType, ...]) -> None:
@@ -63,6 +64,7 @@ def test_simulator_imaging_gives_the_same_images(psf: str, over_sampling: int, m
         assert difference.max() < (1e-10 if over_sampling == 1 or psf == "none" else 1e-2)
 
 
+@pytest.mark.slow
 def test_numpy_is_left_as_it_was(modes: tuple[ModuleType, ...]) -> None:
     scenes = scenes_of(1)
     with np.errstate(divide="raise"):
@@ -75,6 +77,7 @@ def test_numpy_is_left_as_it_was(modes: tuple[ModuleType, ...]) -> None:
         assert np.array_equal(np.random.random(2), expected)  # noqa: NPY002 - what PyAutoLens must not change
 
 
+@pytest.mark.slow
 def test_other_light_is_refused(modes: tuple[ModuleType, ...]) -> None:
     scenes = dataclasses.replace(scenes_of(1), source=object())
     for module in modes:

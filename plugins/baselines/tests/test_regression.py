@@ -46,6 +46,7 @@ def fitted(name, *, targets=1, outputs=None, **hparams):
     return network, splits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_kit_accepts_every_regression(name):
     options = Options(sizes=(16,), channels=(1,), classes=(3,), trainings=False)
