@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from smallrun import TOY
 
@@ -13,11 +15,14 @@ from zoo.plan.request import Request
 
 FILES = [TOY, *(TOY.with_name(f"{name}.py") for name in ("pickynets", "oddones", "partszoo", "brokenregress"))]
 HOST = load_plugins(files=FILES, environment={})
+OTHERS = load_plugins(files=FILES, environment={})
+for file in FILES:  # as if they were plugins of this repository
+    HOST.records[file.stem] = replace(HOST.records[file.stem], distribution="lens-zoo-gconv")
 
 
-def planned(models, data="toyzoo/stripes", notes=None, **request):
+def planned(models, data="toyzoo/stripes", notes=None, host=HOST, **request):
     asked = Request(models=models, data=[data], budget="smoke", device="cpu", **request)
-    return make_plan(HOST, asked, note=notes.append if notes is not None else lambda note: None)
+    return make_plan(host, asked, note=notes.append if notes is not None else lambda note: None)
 
 
 @pytest.mark.parametrize("name", ["sorry", "curt"])
@@ -27,6 +32,11 @@ def test_a_refused_argument_stops_the_plan(name):
     assert refused.value.exit_code == 2
     [cell] = planned([f"pickynets/{name}"], settings={"width": 1})
     assert cell.hparams == {"width": 1}
+
+
+def test_networks_of_others_are_not_built_where_they_could_end_the_command():
+    [cell] = planned(["pickynets/sorry"], host=OTHERS, settings={"width": 0})
+    assert cell.hparams == {"width": 0}
 
 
 def test_a_wildcard_leaves_it_out_with_a_note():

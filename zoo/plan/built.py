@@ -32,7 +32,7 @@ def check_arguments(
     task: Task,
     settings: TrainingSettings | None,
 ) -> None:
-    """Build a network whose arguments a request states, and refuse what its builder refuses.
+    """Build a network of this repository whose arguments a request states, and refuse what its builder refuses.
 
     Its defaults are possible: a network with all of them is not built, unless it fits itself to truths, of which it may
     answer one or several, or brings parts of its training.
@@ -95,19 +95,22 @@ def build_for(
 ) -> nn.Module | None:
     """Return the network of a cell.
 
-    Images that exist already may take long to open: a network is built for others first, and for these if it refuses.
+    Only networks of this repository are built: code of others may end the process, so it runs in that of a cell. Images
+    that exist already may take long to open: a network is built for others first, and for these if it refuses.
 
     Args:
         host, model, hparams, recipe, sizes, task: Arguments of `check_arguments`.
 
     Returns:
-        The network; None where it cannot be built for a reason that its cell will state.
+        The network; None for one of others, or where it cannot be built for a reason that its cell will state.
 
     Raises:
         UsageError: The builder refuses an argument.
     """
     from zoo.data.open import Dataset
 
+    if not host.records[model.namespace].first_party:
+        return None
     if not registry.find(host, DatasetSpec, recipe.dataset).simulated:
         try:
             return _built(model, hparams, (REFERENCE_SHAPE["in_chans"], REFERENCE_SHAPE["image_size"]), task)
