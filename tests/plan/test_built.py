@@ -17,7 +17,7 @@ FILES = [TOY, *(TOY.with_name(f"{name}.py") for name in ("pickynets", "oddones",
 HOST = load_plugins(files=FILES, environment={})
 OTHERS = load_plugins(files=FILES, environment={})
 for file in FILES:  # as if they were plugins of this repository
-    HOST.records[file.stem] = replace(HOST.records[file.stem], distribution="lens-zoo-gconv")
+    HOST.records[file.stem] = replace(HOST.records[file.stem], distribution="lens-zoo-gconv", version="1")
 
 
 def planned(models, data="toyzoo/stripes", notes=None, host=HOST, **request):
