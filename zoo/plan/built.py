@@ -53,7 +53,7 @@ def check_arguments(
     parts = settings is not None and (settings.loss or settings.optimizer or settings.auxiliary)
     if dict(hparams) == dict(model.defaults) and not parts and not (model.fits_itself and task.question.targets):
         return
-    network = build_for(host, model, hparams, recipe=recipe, sizes=sizes, task=task)
+    network = _network_of(host, model, hparams, recipe=recipe, sizes=sizes, task=task)
     if network is not None and settings is not None:
         check_brought(network, settings, model=model.id)
 
@@ -76,7 +76,7 @@ def check_turns(host: Host, cells: Sequence[Cell], processes: int) -> None:
     for model, cell in {cell.model: cell for cell in cells if not cell.fits_itself}.items():
         task = task_of_cell(host, registry.find(host, DatasetSpec, cell.data), cell.task)
         spec = registry.find(host, ModelSpec, model)
-        network = build_for(host, spec, cell.hparams, recipe=cell.recipe, sizes=cell.sizes, task=task)
+        network = _network_of(host, spec, cell.hparams, recipe=cell.recipe, sizes=cell.sizes, task=task)
         if network is not None and trains_in_turns(network):
             raise UsageError(
                 f"{counted(processes, 'process')} cannot train {model}, whose optimisers take turns.",
@@ -84,7 +84,7 @@ def check_turns(host: Host, cells: Sequence[Cell], processes: int) -> None:
             )
 
 
-def build_for(
+def _network_of(
     host: Host,
     model: ModelSpec,
     hparams: Mapping[str, Any],

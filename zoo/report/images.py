@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -44,34 +45,18 @@ def mistakes(best: Variant) -> list[dict[str, Any]]:
     try:
         arrays, metadata = read_file(best.results[0], MISTAKES)
         classes, ids = parse_json(metadata["classes"]), parse_json(metadata["ids"])
+        shown = partial(_shown, arrays, classes, ids)
         if "truth" in arrays:
-            return _largest_errors(arrays, classes, ids)
+            return [shown(index, verdict) for index, verdict in enumerate(_errors_in_words(arrays))]
         if "predictions" in arrays:
-            return [
-                {
-                    "image": data_address(arrays["images"][index][0]),
-                    "truth": words(classes[arrays["labels"][index]]),
-                    "verdict": f"score {arrays['predictions'][index].ravel()[0]:.4g}",
-                    "given": "",
-                    "id": ids[index],
-                    "maps": _maps(arrays, index),
-                }
-                for index in range(len(ids))
-            ]
+            scores = arrays["predictions"].reshape(len(ids), -1)[:, 0]
+            return [shown(index, f"score {scores[index]:.4g}", maps=_maps(arrays, index)) for index in range(len(ids))]
         order = arrays["probabilities"][range(len(ids)), arrays["labels"]].argsort()
         found = []
         for index in order:
             truth, guess = arrays["labels"][index], arrays["probabilities"][index].argmax()
-            found.append(
-                {
-                    "image": data_address(arrays["images"][index][0]),
-                    "truth": words(classes[truth]),
-                    "verdict": "correct" if truth == guess else f"classified as {words(classes[guess])}",
-                    "given": _percent(arrays["probabilities"][index][truth]),
-                    "id": ids[index],
-                    "maps": [],
-                }
-            )
+            verdict = "correct" if truth == guess else f"classified as {words(classes[guess])}"
+            found.append(shown(index, verdict, given=_percent(arrays["probabilities"][index][truth])))
         return found
     except (DataError, KeyError, ValueError, IndexError):
         return []
@@ -87,21 +72,32 @@ def _maps(arrays: Mapping[str, NDArray[Any]], index: int) -> list[tuple[str, str
     ]
 
 
-def _largest_errors(arrays: Arrays, classes: Sequence[str], ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the test images of a regression with the truth and the estimate of its first target."""
+def _shown(
+    arrays: Arrays,
+    classes: Sequence[str],
+    ids: Sequence[str],
+    index: int,
+    verdict: str,
+    *,
+    given: str = "",
+    maps: Sequence[tuple[str, str]] = (),
+) -> dict[str, Any]:
+    """Return a test image for the page, with what the network answered."""
+    return {
+        "image": data_address(arrays["images"][index][0]),
+        "truth": words(classes[arrays["labels"][index]]),
+        "verdict": verdict,
+        "given": given,
+        "id": ids[index],
+        "maps": maps,
+    }
+
+
+def _errors_in_words(arrays: Arrays) -> list[str]:
+    """Return truth and estimate of the first target of each test image of a regression."""
     each = arrays["predictions"].reshape(*arrays["truth"].shape, -1)
     middle = form_of(each.shape[2]).middle(each)[:, 0]
-    return [
-        {
-            "image": data_address(arrays["images"][index][0]),
-            "truth": words(classes[arrays["labels"][index]]),
-            "verdict": f"true {arrays['truth'][index][0]:.4g}, estimated {middle[index]:.4g}",
-            "given": "",
-            "id": ids[index],
-            "maps": [],
-        }
-        for index in range(len(ids))
-    ]
+    return [f"true {true[0]:.4g}, estimated {found:.4g}" for true, found in zip(arrays["truth"], middle, strict=True)]
 
 
 def _percent(share: float) -> str:

@@ -125,6 +125,7 @@ def _probabilities(kind: str, train: Features, labels: NDArray[np.int64], test: 
     """Return [m, K] probabilities of the test images, of a "linear" or "boosted" classifier."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     model: Any = LogisticRegression(max_iter=1000)
     if kind == "boosted":
@@ -132,7 +133,8 @@ def _probabilities(kind: str, train: Features, labels: NDArray[np.int64], test: 
             max_iter=TREES, max_depth=DEPTH, max_features=0.3, l2_regularization=10.0, early_stopping=False,
             random_state=0,
         )  # fmt: skip
-    probabilities: Features = model.fit(train, labels).predict_proba(test)
+    with threadpool_limits(1):  # several threads add gradients in an order that may differ from run to run
+        probabilities: Features = model.fit(train, labels).predict_proba(test)
     return probabilities
 
 

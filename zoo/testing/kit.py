@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
+from zoo.collected import COLLECTED
 from zoo.data.content import pin_paths
 from zoo.errors import MissingError, UsageError, nearest
 from zoo.specs import (
-    AugmentationSpec,
     ChannelSpec,
     DatasetSpec,
     LauncherSpec,
-    LossSpec,
     MetricSpec,
     ModelSpec,
-    OptimizerSpec,
     SimulatorSpec,
     Spec,
     TaskSpec,
@@ -31,10 +29,7 @@ if TYPE_CHECKING:
 
 EXCUSED = "ZOO_EXCUSED_CHECKS"
 """Name in the module of an entry point: {id or plugin: {check: reason}}."""
-KINDS: tuple[type[Spec], ...] = (
-    ModelSpec, DatasetSpec, SimulatorSpec, ChannelSpec, MetricSpec, TaskSpec, AugmentationSpec, LossSpec, OptimizerSpec,
-    LauncherSpec,
-)  # fmt: skip
+KINDS = tuple(COLLECTED.values())
 TRAINING_CHECKS = ("training", "chance", "weights-file", "resume", "equivariance-after-training")
 """Checks of a model that train it."""
 NO_TRAININGS = "left out: no trainings"
