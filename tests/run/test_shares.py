@@ -41,28 +41,6 @@ def zoo_launchers():
     return [LauncherSpec(id="halls/machines", target="halls:Machines", summary="a hall of machines", outlives=True)]
 """
 
-SLOW = """
-import os
-import time
-
-from zoo import SimulatorSpec, hookimpl
-
-@hookimpl
-def zoo_simulators():
-    return [SimulatorSpec(id="slowsky/painter", target="slowsky:paint")]
-
-calls = []
-
-def paint(scenes, instrument, **options):
-    import toysky
-
-    calls.append(1)
-    while len(calls) > 1 and not os.path.exists(__file__ + ".go"):
-        time.sleep(0.05)
-    return toysky.paint(scenes, instrument, **options)
-"""
-"""A simulator that waits after its first file, so that its process can be killed meanwhile."""
-
 
 @pytest.fixture(scope="session")
 def host(tmp_path_factory):
@@ -376,33 +354,3 @@ def test_a_share_that_is_stopped_exits_with_75(go, host, tmp_path, monkeypatch, 
     assert stopped.value.code == STOPPED
     assert "Stopped by SIGTERM. Nothing is lost" in capsys.readouterr().err
     assert not (path.parent / FAILED).exists()
-
-
-@pytest.mark.slow
-@pytest.mark.cold  # it is found by its command
-def test_a_killed_process_is_replaced_and_its_files_stay(tmp_path, monkeypatch, caplog):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    from lost_machines import files_of, processes
-
-    plugin = tmp_path / "slowsky.py"
-    plugin.write_text(SLOW)
-    host = load_plugins(files=[SKY, plugin], environment={})
-    recipe = plan_images(host, "toysky/discs", settings={}, simulator="slowsky/painter", device="cpu")[1]
-    folder, kept = tmp_path / "DIR", {}
-
-    def watch(done, total):
-        made = files_of(folder, 1, 2)
-        if made and not kept:
-            kept.update(made)
-            [victim] = [pid for pid, machine in processes(folder) if machine == 1]
-            os.kill(victim, signal.SIGKILL)
-            Path(f"{plugin}.go").touch()
-
-    end = run_shares(host, recipe, "train", 1300, folder=folder, shares=2, launch=Launch(jobs=2), watch=watch)
-    assert (end.made, end.complete) == (1536, True)
-    assert "share 1:2 of train has not ended (killed by SIGKILL" in caplog.text
-    assert len(kept) == 1
-    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
-    simulation = Dataset(host, recipe, {}).simulation(expected_images=1300)
-    fill_folder(simulation, "train", 1300, folder=tmp_path / "one")
-    assert (folder / MANIFEST).read_bytes() == (tmp_path / "one" / MANIFEST).read_bytes()
