@@ -6,7 +6,7 @@ conventions and sums the point masses. `zoo_caustics.fused` has the same formula
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,7 +96,7 @@ def brightness_eager(
     Returns:
         [c, *rays].
     """
-    return _brightness(parameters, x, y, *_masses_deflection(masses, extended, x, y))
+    return _scene_by_scene(_brightness, [parameters], x, y, _masses_deflection(masses, extended, x, y))
 
 
 def brightness_of_pictures(
@@ -114,8 +114,12 @@ def brightness_of_pictures(
     Returns:
         [c, *rays].
     """
+    return _scene_by_scene(_picture, [parameters, pictures], x, y, _masses_deflection(masses, extended, x, y))
+
+
+def _picture(parameters: Tensor, pictures: Tensor, x: Tensor, y: Tensor, *points_alpha: Tensor | float) -> Tensor:
     *lens, picture_x, picture_y, angle, pixel_scale = _columns(parameters, x.dim())
-    beta_x, beta_y = _source_plane(lens, x, y, *_masses_deflection(masses, extended, x, y))
+    beta_x, beta_y = _source_plane(lens, x, y, *points_alpha)
     offset_x, offset_y = (beta_x - picture_x) / pixel_scale, (beta_y - picture_y) / pixel_scale
     cos, sin = angle.cos(), angle.sin()
     # grid_sample counts from -1 to 1 between the outer edges of a picture.
@@ -127,6 +131,27 @@ def brightness_of_pictures(
         pictures[:, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
     return sampled.reshape(column.shape)
+
+
+def _scene_by_scene(
+    function: Callable[..., Tensor], tables: Sequence[Tensor], x: Tensor, y: Tensor, alpha: Sequence[Tensor | float]
+) -> Tensor:
+    """Return `function(*tables, x, y, *alpha)`, on a CPU computed for one scene after the other.
+
+    There torch takes the last few elements of an array through other code, which may round otherwise. Scenes share
+    `_points_deflection` only: sums, products, quotients and roots are exact in both.
+    """
+    if x.device.type != "cpu" or len(tables[0]) == 1:
+        return function(*tables, x, y, *alpha)
+    parts = [
+        function(
+            *(table[i : i + 1] for table in tables),
+            *(x, y),
+            *(each[i : i + 1] if isinstance(each, Tensor) else each for each in alpha),
+        )
+        for i in range(len(tables[0]))
+    ]
+    return torch.cat(parts)
 
 
 def _masses_deflection(

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from zoo.lensing.instrument import Instrument
     from zoo.lensing.scenes import Scenes
 
-# Rays in work at a time. On a CPU one scene after the other, in bands of rows if it is larger than this; on a
-# CUDA device as many scenes as fit. One ray takes some 50 bytes of intermediate results.
+# Rays in work at a time: of one scene in bands of rows if it has more; on a CUDA device of as many scenes as fit. One
+# ray takes some 50 bytes of intermediate results.
 RAYS_AT_A_TIME = {"cpu": 1_000_000, "cuda": 8_000_000}
+RAYS_IN_THE_CACHE = 32_768  # of a CPU: small scenes are drawn together up to this number
 
 
 def render(
@@ -135,7 +136,8 @@ def _painter(
     y = y_axis.reshape(padded, over).T.reshape(over, 1, padded, 1).contiguous()
     limit = RAYS_AT_A_TIME[device.type]
     rows = min(padded, max(1, limit // (over**2 * padded)))
-    chunk = 1 if device.type == "cpu" else max(LEAST_MASSES, limit // (over**2 * padded**2))
+    on_cpu = device.type == "cpu"
+    together = max(1 if on_cpu else LEAST_MASSES, (RAYS_IN_THE_CACHE if on_cpu else limit) // (over**2 * padded**2))
     convolve = psf_convolution(instrument.psf_kernel(), size=padded, device=device)
 
     def pixels(
@@ -166,7 +168,9 @@ def _painter(
         numbers = parameters if fused is None else image_constants(parameters)
         all_parameters = torch.as_tensor(numbers, dtype=dtype, device=device)
         all_masses = torch.as_tensor(masses, dtype=dtype, device=device)
-        for chosen in _chunks(counts, chunk=chunk):
+        # On a CPU, tables of extended masses are as long as the longest of a chunk: scene by scene costs less.
+        chunk = 1 if on_cpu and extended is not None else together
+        for chosen in _chunks(counts, chunk=chunk, padded=not on_cpu):
             most = max(least, int(counts[chosen].max()))
             indices = torch.as_tensor(chosen, device=device)
             some_parameters = all_parameters[indices]
@@ -179,15 +183,17 @@ def _painter(
                 pixels(some_parameters, some_masses, some_pictures, some_extended, band)
                 for band in y.split(rows, dim=2)
             ]
-            images.index_copy_(0, indices, convolve(torch.cat(bands, dim=1)))
+            # A Fourier transform of several images rounds otherwise than that of one.
+            blurred = [convolve(part) for part in torch.cat(bands, dim=1).split(1 if on_cpu else chunk)]
+            images.index_copy_(0, indices, torch.cat(blurred))
         return images
 
     return draw
 
 
-def _chunks(counts: NDArray[np.int64], *, chunk: int) -> Iterator[NDArray[np.int64]]:
-    """Yield index arrays of `chunk` scenes with similar numbers of masses; the last repeats a scene."""
+def _chunks(counts: NDArray[np.int64], *, chunk: int, padded: bool) -> Iterator[NDArray[np.int64]]:
+    """Yield index arrays of `chunk` scenes with similar numbers of masses; the last is shorter, or repeats a scene."""
     order = np.argsort(counts, kind="stable")
     for start in range(0, len(order), chunk):
         indices = order[start : start + chunk]
-        yield np.pad(indices, (0, chunk - len(indices)), mode="edge")
+        yield np.pad(indices, (0, chunk - len(indices)), mode="edge") if padded else indices
