@@ -10,7 +10,7 @@ import signal
 import subprocess
 
 import pytest
-from hosts import remembering
+from hosts import admitting_once, remembering
 
 import zoo.host
 from zoo.processor import usable_cores
@@ -25,6 +25,7 @@ for variable in ("ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_PLUGIN_FILES", "ZOO_
     os.environ.pop(variable, None)
 
 
+zoo.host._admit = admitting_once(zoo.host._admit)
 zoo.host.load_plugins = remembering(zoo.host.load_plugins)  # before test files import it
 
 

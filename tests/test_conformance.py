@@ -22,7 +22,7 @@ HOST = load_plugins(environment={})
 ALL = [spec for spec in registry.listed(HOST, ModelSpec) if spec.id != "anomaly/padim"]  # plugins/anomaly tests it
 LISTED = [spec for spec in ALL if spec.namespace != "timm" and "large" not in spec.tags]
 MODELS = [spec.id for spec in LISTED] + ["timm/convnext_atto"]
-TRAINED = {"gconv/p4", "baselines/scalars_linear", "anomaly/ae", "e2cnn/c4", "escnn/d4"}
+TRAINED = {"gconv/p4", "baselines/scalars_linear", "anomaly/ae", "escnn/d4"}
 """Models that the kit trains, too: one for each way of making networks; `zoo check PLUGIN` trains all."""
 
 EXCUSED = {"anomaly/pca_residual": {"constant-images": "an image without light has no noise to compare it with"}}

@@ -1,7 +1,8 @@
 """The installed plugins and the toys, loaded once in each process of the tests: loading takes 50 ms.
 
 Hosts are remembered where nothing can differ: no other files than those of this folder, the entry points as they are
-installed, and no plugin that is broken. Tests of loading use files or distributions of their own, which are loaded.
+installed, and no plugin that is broken. Tests of loading use files or distributions of their own, which are loaded
+beside the plugins of this project, remembered one by one.
 """
 
 from __future__ import annotations
@@ -13,14 +14,47 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from zoo.disabled import disabled_plugins
 from zoo.host import Host
 from zoo.paths import provide_home
 
+if TYPE_CHECKING:
+    from zoo.candidates import Candidate
+    from zoo.first_import import Refusal
+    from zoo.host import PluginRecord
+    from zoo.specs import Spec
+
 TOYS = Path(__file__).parent
 _NAMES = ("ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_PLUGIN_FILES")
 _installed = importlib.metadata.entry_points
+
+
+def admitting_once(admit: Callable[..., PluginRecord]) -> Callable[..., PluginRecord]:
+    """Return `zoo.host._admit` with a memory of the plugins of this project as they are installed."""
+    memory: dict[tuple[str, ...], tuple[PluginRecord, list[Spec], Any]] = {}
+
+    @wraps(admit)
+    def admit_once(host: Host, candidate: Candidate, refusal: Refusal | None) -> PluginRecord:
+        name = candidate.name
+        installed = candidate.first_party and importlib.metadata.entry_points is _installed
+        if not installed or refusal is not None or name in host.records:
+            return admit(host, candidate, refusal)
+        key = (name, candidate.distribution, candidate.version, candidate.module)
+        if key not in memory:
+            record = admit(host, candidate, refusal)
+            if record.state == "ok":
+                specs = [spec for by_id in host.specs.values() for spec in by_id.values() if spec.namespace == name]
+                memory[key] = record, specs, host.manager.get_plugin(name)
+            return record
+        record, specs, hooks = memory[key]
+        host.manager.register(hooks, name=name)
+        for spec in specs:
+            host.specs.setdefault(type(spec), {})[spec.id] = spec
+        return record
+
+    return admit_once
 
 
 def remembering(load_plugins: Callable[..., Host]) -> Callable[..., Host]:

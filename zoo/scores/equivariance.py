@@ -95,8 +95,9 @@ def measure_equivariance(
     when: str = "Images for the equivariance error",
     name: Callable[[int], str] = str,
     classes: bool = True,
+    angles_degrees: Sequence[float] = SHOWN_ANGLES_DEGREES,
 ) -> Invariance:
-    """Return how far a network's answers are from invariant: under d4, under its own group, and at 17 and 45 degrees.
+    """Return how far a network's answers are from invariant: under d4, under its own group, and at some other angles.
 
     Softmax ignores a constant that is added to all logits of an image, so the logits are centred: their mean over the
     classes is subtracted. The scale is their spread, the standard deviation over the images, which a constant of one
@@ -111,6 +112,7 @@ def measure_equivariance(
         name: Function from a row to the name of its image.
         classes: Whether the answers are logits of classes. Those of a regression have units of their own: each column
             is divided by its spread over the images, and none is subtracted from another.
+        angles_degrees: Angles of any network, beside those of its group.
 
     Raises:
         TrainingError: A logit is not finite.
@@ -148,9 +150,7 @@ def measure_equivariance(
     return Invariance(
         square=change(SQUARE),
         declared=change(found.exact) if group else None,
-        angles={
-            f"{angle:g}": _rotation(logits, smooth, smooth_reference, angle=angle) for angle in SHOWN_ANGLES_DEGREES
-        },
+        angles={f"{angle:g}": _rotation(logits, smooth, smooth_reference, angle=angle) for angle in angles_degrees},
         rotations=_rotations(logits, smooth, smooth_reference, found) if found.angles_degrees else None,
     )
 

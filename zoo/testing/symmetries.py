@@ -59,7 +59,7 @@ def require_equivariance(subject: ModelSubject, network: nn.Module, one: Case) -
     require(group is not None, f"It is declared {kind}, but no group is.", hint='State it: group="c8"')
     shape = one.shape
     images = subject.images(one) if kind == "exact" else blob_images(SMOOTH_IMAGES, shape.channels, shape.size)
-    measured = measure_equivariance(Classifier(network, channels=shape.channels), images, group)
+    measured = measure_equivariance(Classifier(network, channels=shape.channels), images, group, angles_degrees=())
     on_pixels, between = measured.declared, measured.rotations
     if on_pixels is None or on_pixels.error is None:
         raise NotApplicable("its predictions are the same for all images")
