@@ -269,7 +269,10 @@ def _read_parquet(path: Path) -> Columns:
 def _checked_lengths(path: Path, columns: dict[str, Any]) -> Columns:
     for name, values in columns.items():
         if np.ndim(values) != 1:
-            raise UsageError(f"{path}: {name} has the shape {np.shape(values)}; a column has one dimension.")
+            raise UsageError(
+                f"{path}: {name} has the shape {np.shape(values)}; a column has one dimension.",
+                hint="Save a column for each class, such as: np.savez(FILE, id=ids, **dict(zip(CLASSES, array.T)))",
+            )
     if len(set(map(len, columns.values()))) > 1:
         words = ", ".join(f"{name} has {len(values):,}" for name, values in columns.items())
         raise UsageError(f"{path}: its columns have different lengths: {words}.")
