@@ -22,11 +22,14 @@ from pathlib import Path
 import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
 
 from zoo import registry
 from zoo.host import load_plugins
 from zoo.inference.population import draw_population, infer
 from zoo.models.target import Target
+from zoo.plurals import counted
 from zoo.results.find import good_result
 from zoo.results.schema import Finished
 from zoo.results.store import PREDICTIONS, read_arrays
@@ -171,7 +174,9 @@ def record(
         measured = with_response(structs.replace(target, quantiles=at), given[:, 0], known, spread=1.0)
         own, true = answers[chosen["test"]], truth[chosen["test"], 0]
         for number in lenses:
-            found = list(populations(own, true, measured, count=count, lenses=number, seed=seed))
+            drawn = populations(own, true, measured, count=count, lenses=number, seed=seed)
+            title = f"{name or 'all'}, {counted(number, 'lens')}"
+            found = list(track(drawn, title, total=count, console=Console(stderr=True), transient=True))
             if not found:
                 yield f"| {name or 'all'} | {number} | too few test images for such populations | - | - | - | - |"
                 continue
