@@ -196,7 +196,8 @@ def _scores(result: Finished) -> Iterator[tuple[str, str, float, Sequence[float]
     """Yield kind (as a hub names it), label, value and interval of each score, the headline score first."""
     yield from _own_scores(result)
     for metric, values in result.test.extra.items():
-        yield from ((metric, f"{metric} {name}", value, None) for name, value in values.items())
+        ends = result.test.extra_intervals.get(metric, {})
+        yield from ((metric, f"{metric} {name}", value, ends.get(name)) for name, value in values.items())
 
 
 def _own_scores(result: Finished) -> Iterator[tuple[str, str, float, Sequence[float] | None]]:
