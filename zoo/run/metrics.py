@@ -7,7 +7,7 @@ import math
 import numbers
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -130,7 +130,7 @@ def with_metrics(
     if kept:
         file = write_resampled(result.run_dir, kept)
         files[file] = store.file_sha256(result.run_dir / file)
-    directions = result.directions | {name: _declared(host, name, found) for name in found}
+    directions = {**result.directions, **{name: _declared(host, name, found) for name in found}}
     code = provenance.metric_code(host)
     others = {name: intervals for name, intervals in result.test.extra_intervals.items() if name not in found}
     return replace(
@@ -163,10 +163,10 @@ def evaluated(host: Host, scores: AnyScores, logits: Tensor, labels: Tensor, *, 
     )
 
 
-def _declared(host: Host, metric: str, found: Values) -> dict[str, Literal["higher", "lower"]]:
+def _declared(host: Host, metric: str, found: Values) -> dict[str, Any]:
     """Return value -> better direction, of the values of a metric that have one."""
-    [spec] = [spec for spec in host.specs_of(MetricSpec) if isinstance(spec, MetricSpec) and spec.id == metric]
-    return {value: spec.better[value] for value in found[metric] if value in spec.better}
+    [better] = [spec.better for spec in host.specs_of(MetricSpec) if isinstance(spec, MetricSpec) and spec.id == metric]
+    return {value: better[value] for value in found[metric] if value in better}
 
 
 def _drawn(
