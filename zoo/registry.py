@@ -276,5 +276,5 @@ def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingErr
     if kind is ModelSpec and name.endswith(".py"):
         hint = f"Name the class in the file: {name}:CLASS"
     elif slash and namespace not in host.records and re.fullmatch(r"\w+", namespace):
-        hint += f"; if it is in a file: zoo --plugin {namespace}.py ..."
+        hint += f"; no plugin {namespace} is installed: zoo install NAME, or of a file: zoo --plugin {namespace}.py ..."
     return UsageError(f"Unknown {kind.kind} '{name}'.{nearest(name, names)}", hint=hint)
