@@ -25,3 +25,5 @@ def test_a_result_holds_what_tables_show_of_its_data_set():
     assert found[STRIPES.id].slices == STRIPES.slices
     assert with_declared(DATASETS, kept) == DATASETS
     assert with_declared({}, [good(0.9)]) == {}  # of an earlier version
+    later = replace(declared, shown=("width",))  # no parameter of this name
+    assert with_declared({}, [replace(result, data=replace(result.data, declared=later))]) == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 
 from zoo.results.cell import Cell
@@ -44,7 +45,8 @@ def with_declared(installed: Mapping[str, DatasetSpec], results: Iterable[RunRes
         if result.status == "ok" and result.data.declared is not None and result.cell.data not in installed:
             of_budgets = budgets.setdefault(result.cell.data, {})
             of_budgets[result.cell.budget] = result.data.declared
-            absent[result.cell.data] = _spec(result.cell, result.data.declared, of_budgets)
+            with contextlib.suppress(ValueError):  # versions of a data set, or of zoo, that do not fit together
+                absent[result.cell.data] = _spec(result.cell, result.data.declared, of_budgets)
     return {**absent, **installed}
 
 
