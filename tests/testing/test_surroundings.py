@@ -1,4 +1,4 @@
-"""What code of a plugin may not leave behind."""
+"""Things that code of a plugin may not leave behind."""
 
 from __future__ import annotations
 

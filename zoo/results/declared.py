@@ -1,4 +1,4 @@
-"""What data sets declared for readers of a table or page, kept in results for readers without their plugins."""
+"""Declarations of data sets for readers of a table or page, kept in results for readers without their plugins."""
 
 from __future__ import annotations
 
