@@ -12,6 +12,9 @@ from zoo.global_state import changed_settings
 from zoo.plurals import counted
 from zoo.testing.outcome import require
 
+SECONDS_TO_END = 1.0
+"""Time that a thread may take to end after the function that started it."""
+
 
 @contextlib.contextmanager
 def left_as_they_are() -> Iterator[None]:
@@ -29,7 +32,7 @@ def left_as_they_are() -> Iterator[None]:
     # Threads of libraries in C++ that have called Python once are of another class.
     left = [one for one in threading.enumerate() if one not in threads and type(one).__name__ != "_DummyThread"]
     for one in left:
-        one.join(timeout=1.0)
+        one.join(timeout=SECONDS_TO_END)
     running = [one.name for one in left if one.is_alive()]
     require(
         not running,
