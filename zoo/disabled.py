@@ -44,6 +44,7 @@ def change_disabled(*, add: Iterable[str] = (), remove: Iterable[str] = ()) -> N
         with file_lock(path.with_suffix(".lock")):
             write_text(path, json.dumps(sorted({*disabled_plugins(), *add} - {*remove})))
     except (DataError, OSError) as error:
-        raise DataError(
-            f"{path} cannot be written.", hint="For the processes of a shell: export ZOO_DISABLE_PLUGINS=NAME,NAME"
-        ) from error
+        hint = "For the processes of a shell: export ZOO_DISABLE_PLUGINS=NAME,NAME"
+        if remove:
+            hint = "For the processes of a shell, name all plugins to be loaded: export ZOO_PLUGINS=NAME,NAME"
+        raise DataError(f"{path} cannot be written.", hint=hint) from error

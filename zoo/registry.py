@@ -161,7 +161,8 @@ def match(host: Host, kind: type[S], names: Iterable[str]) -> list[S]:
             elif not (specs := listed(host, kind, pattern=name)):
                 if not host.specs_of(kind):
                     raise MissingError(f"No plugin offers a {kind.kind}.", hint="See: zoo plugins")
-                raise UsageError(f"No {kind.kind} matches '{name}'.", hint=f"See: {LIST_COMMANDS[kind]}")
+                hint = f"See: {LIST_COMMANDS[kind]}{disabled_note(host)}"
+                raise UsageError(f"No {kind.kind} matches '{name}'.", hint=hint)
             for spec in specs if len(specs) == 1 else _installed(specs):
                 require(f"{kind.kind} {spec.id}", spec.requires)
                 chosen.setdefault(spec.id, spec)
@@ -237,6 +238,12 @@ def require(what: str, modules: Iterable[str]) -> None:
         )
 
 
+def disabled_note(host: Host) -> str:
+    """Return the end of a hint: disabled plugins, one of which may offer what was not found; "" without any."""
+    names = [record.name for record in host.records.values() if record.state == "disabled"]
+    return f"; disabled plugins: {', '.join(names)} (zoo enable NAME)" if names else ""
+
+
 def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingError:
     """Return the error that best explains why a name was not found."""
     namespace, slash, _ = name.lower().partition("/")
@@ -265,9 +272,9 @@ def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingErr
             hint="Install one, such as: pip install lens-zoo-gconv; see: zoo plugins",
         )
     names = [spec.id for spec in specs] + [spec.name for spec in specs]
-    hint = f"See: {LIST_COMMANDS[kind]}"
+    hint = f"See: {LIST_COMMANDS[kind]}{disabled_note(host)}"
     if kind is ModelSpec and name.endswith(".py"):
         hint = f"Name the class in the file: {name}:CLASS"
     elif slash and namespace not in host.records and re.fullmatch(r"\w+", namespace):
-        hint += f"; if it is in a file: zoo --plugin {namespace}.py ..."
+        hint += f"; no plugin {namespace} is installed: zoo install NAME, or of a file: zoo --plugin {namespace}.py ..."
     return UsageError(f"Unknown {kind.kind} '{name}'.{nearest(name, names)}", hint=hint)

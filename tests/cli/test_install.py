@@ -90,6 +90,8 @@ def test_names_become_requirements(ran, zoo, tmp_path, monkeypatch):
         zoo("install", *words)
         assert ran.calls.pop()[0] == [*PIP, "install", *expected]
     assert "needs a folder" in zoo("install", "-e", "nothing", code=2)[1]
+    for absent in ("./nothing", "nothing/mine", "./mine.whl"):
+        assert f"{(tmp_path / absent).absolute()} does not exist." in zoo("install", absent, code=2)[1]
     assert "not the name of a plugin" in zoo("install", "--", "--target=/other", code=2)[1]
     assert not ran.calls
 
@@ -130,10 +132,25 @@ def test_the_command_is_described_and_runs_without_variables_that_lead_elsewhere
     assert "/elsewhere" not in variables.values()
 
 
-def test_failures_of_the_installer_are_reported(ran, zoo):
+def test_failures_of_the_installer_are_reported(ran, zoo, monkeypatch):
     assert "is not in" in zoo("install", "new-nets", code=1)[1]  # pip says that all is well
     ran.code = 2
-    assert "failed with exit status 2" in zoo("install", "new-nets", code=1)[1]
+    assert "failed with exit status 2.\n" in zoo("install", "new-nets", code=1)[1]
+    assert "failed with exit status 2.\nDid you mean 'gconv'?" in zoo("install", "gcnov", code=1)[1]
+    ran.calls.clear()
+    monkeypatch.setattr(install.os, "access", lambda place, mode: False)
+    for verb in ("install", "uninstall"):
+        assert "site-packages is not writable" in zoo(verb, "timm", *["--yes"][: verb == "uninstall"], code=1)[1]
+    assert not ran.calls
+
+
+def test_a_plugin_that_was_installed_again_is_listed(ran, zoo, monkeypatch):
+    row = {"name": "timm", "distribution": "lens-zoo-timm", "version": "1", "state": "ok", "error": ""}
+    ran.rows = [row | {"brings": ["a model"], "notes": []}]
+    assert "none was changed" in zoo("install", "lens-zoo-timm")[1]
+    times = iter(range(10_000))
+    monkeypatch.setattr(install, "_installation", lambda name: ("1", next(times)))
+    assert zoo("install", "lens-zoo-timm")[0] == "timm (lens-zoo-timm 1) is ok: a model\n"
 
 
 def test_plugins_of_this_environment_only_are_uninstalled(ran, zoo, monkeypatch, tmp_path):

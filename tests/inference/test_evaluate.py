@@ -37,9 +37,13 @@ def test_the_test_images_give_the_score_of_the_run(host, run_dir, trained):
 
 
 def test_metrics_of_plugins_are_computed(host, trained):
-    with_metric = with_toys(host, MetricSpec(id="toyzoo/brier", target="brokenothers:directions"))
+    with_metric = with_toys(
+        host, MetricSpec(id="toyzoo/brier", target="brokenothers:directions", better={"brier": "lower"})
+    )
     found = evaluate(with_metric, trained, evaluation_recipe(host, trained), images=64)
     assert found.extra["toyzoo/brier"] == {"brier": pytest.approx(found.brier, abs=1e-6)}
+    low, high = found.extra_intervals["toyzoo/brier"]["brier"]
+    assert low < found.brier < high
 
 
 def test_other_classes_and_shapes_are_refused(host, trained):

@@ -34,6 +34,12 @@ def test_cells_that_all_failed_state_no_score():
     assert [row[table.columns.index("score")] for row in table.rows] == ["failed", "oom"]
 
 
+def test_a_cause_that_several_cells_share_is_stated_once():
+    text = "sky/rings: ValueError: no images"
+    [table] = make_tables([*(bad(text, model=f"toyzoo/{name}") for name in "ab"), bad("no luck", model="toyzoo/c")])
+    assert table.notes[-2:] == [f"toyzoo/a, seed 0; toyzoo/b, seed 0: {text}", "toyzoo/c, seed 0: no luck"]
+
+
 def test_rows_of_one_model_name_the_code_and_the_hyper_parameters_that_differ():
     rows = [
         *(good(0.9, versions={"lens-zoo": "1", "nets": code}, hparams={"width": 4}) for code in ("one", "two")),

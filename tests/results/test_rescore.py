@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -101,6 +102,8 @@ def test_values_are_those_of_the_stored_predictions_and_all_else_stays(run_dir, 
     right = arrays["test.logits"].argmax(1) == labels
     variance = sum((labels == k).sum() * right[labels == k].var() for k in range(3)) / len(labels) ** 2
     assert drawn["sharemetric/share", "right"].std() == pytest.approx(np.sqrt(variance), rel=0.2)
+    low, high = result.test.extra_intervals["sharemetric/share"]["right"]
+    assert (high - accuracy, accuracy - low) == pytest.approx([1.96 * np.sqrt(variance)] * 2, rel=0.3)
 
 
 def test_a_result_stays_as_it_was_where_a_metric_fails_or_writing_stops(run_dir, metrics, monkeypatch):
@@ -131,7 +134,7 @@ def test_a_result_stays_as_it_was_where_a_metric_fails_or_writing_stops(run_dir,
 def test_a_metric_that_fails_for_drawn_images_has_a_value_and_no_interval(run_dir, metrics, caplog):
     result = rescore(metrics, run_dir, only=["sharemetric/moody"])
     assert result.test.extra["sharemetric/moody"] == {"x": 1.0}
-    assert read_resampled(result) == {}
+    assert (read_resampled(result), result.test.extra_intervals) == ({}, {})
     assert "has no intervals" in caplog.text
 
 
@@ -141,6 +144,20 @@ def test_images_are_drawn_from_all_where_labels_are_truths(metrics, truths):
     spec = find(metrics, MetricSpec, "error")
     drawn = resampled(spec, ["error"], np.zeros((60, 2 * truths)), labels)["error"]
     assert drawn.std() == pytest.approx(abs(labels).mean(1).std() / np.sqrt(60), rel=0.25)
+
+
+def test_a_slow_metric_is_left_before_its_time_is_over(metrics, monkeypatch, caplog):
+    calls = []
+
+    def slow(probabilities, labels):
+        calls.append(time.sleep(0.02))
+        return {"x": 1.0}
+
+    monkeypatch.setattr("zoo.run.metrics.MOST_SECONDS", 0.5)
+    monkeypatch.setattr("zoo.registry.load_target", lambda spec: slow)
+    assert resampled(find(metrics, MetricSpec, "share"), ["x"], np.zeros((4, 2)), np.arange(4) % 2) == {}
+    assert len(calls) < 10
+    assert "has no intervals" in caplog.text
 
 
 def test_an_altered_file_of_draws_is_found(run_dir, metrics):
@@ -209,7 +226,9 @@ def test_tables_and_page_show_values_with_a_direction(tmp_path, metrics):
     column = table.columns.index("share right ↑")
     values = {row[0]: row[column] for row in table.rows}
     assert values["toyzoo/later"] == "-"
-    assert values["toyzoo/good"] == f"{results[0].test.extra['sharemetric/share']['right']:.4g}"
+    value = results[0].test.extra["sharemetric/share"]["right"]
+    low, high = results[0].test.extra_intervals["sharemetric/share"]["right"]
+    assert values["toyzoo/good"] == f"{value:.4g} ({low:.4g} to {high:.4g})"
     assert "zoo rescore STORE" in " ".join(table.notes)
     assert not any("share" in str(each.header) for each in to_rich(table, width=60).columns)
     done = CliRunner().invoke(

@@ -49,6 +49,9 @@ def test_each_kind_by_itself_is_a_complete_project(kind, tmp_path, capsys):
     assert pyproject["project"]["entry-points"]["zoo.plugins"] == {package: f"{package}.plugin"}
     assert "license" not in pyproject["project"]
     assert "zoo check my_lens_things" in shown.err
+    benches = [line for line in (tmp_path / "project/README.md").read_text().splitlines() if line[:9] == "zoo bench"]
+    used = kind not in ("metric", "tracker")  # which take part without being named
+    assert [f"{package}/" in line for line in benches] == [used] * (kind != "command")
     assert shown.out.splitlines() == sorted(shown.out.splitlines())
 
 

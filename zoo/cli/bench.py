@@ -188,6 +188,7 @@ def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, r
     """Print the table or JSON, and draw the pictures."""
     from zoo.cli.report import name_stale_metrics
     from zoo.report.narrow import notes_for, to_rich
+    from zoo.report.notes import failures
     from zoo.report.plots import draw_all
     from zoo.report.tables import make_tables
     from zoo.results.store import LOG, plain_result
@@ -207,10 +208,11 @@ def _finish(host: Host, found: list[RunResult], store: Path, *, as_json: bool, r
             out.print(to_rich(table, width=out.width))
             for note in notes_for(table, width=out.width):
                 out.print(note, style="dim")
-    for result in found:
-        if result.status != "ok":
-            echo(f"\n{result.cell.model} {result.status}: {result.error}", err=True)
-            if (log := result.run_dir / LOG).is_file():
-                echo(f"Its log, with the traceback of an error of a plugin: {log}", err=True)
+    for group in failures(found):
+        first, names = group[0], ", ".join(dict.fromkeys(result.cell.model for result in group))
+        echo(f"\n{names} {first.status}: {first.error}", err=True)
+        if (log := first.run_dir / LOG).is_file():
+            whose = "Its log" if len(group) == 1 else f"Log of the first of {counted(len(group), 'cell')}"
+            echo(f"{whose}, with the traceback of an error of a plugin: {log}", err=True)
     for path in draw_all(found, store / "figures", again=ran, tasks=tasks_by_name(host)):
         echo(f"picture: {path}", err=True)

@@ -11,6 +11,7 @@ import shutil
 import site
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -45,8 +46,9 @@ def install(ctx: click.Context, names: Sequence[str], upgrade: bool, editable: b
     words = installer("install") + (["--upgrade"] if upgrade else [])
     for one in wanted:
         words += ["-e", one] if editable else [one]
-    before = {record.distribution: record.version for record in host_of(ctx).records.values()}
-    if not _run(words, what=f"Install {', '.join(wanted)} into {sys.prefix}", dry_run=dry_run):
+    before = {record.distribution: _installation(record.distribution) for record in host_of(ctx).records.values()}
+    hint = "".join(nearest(name, first_party()) for name in names if _DISTRIBUTION.fullmatch(name)).strip()
+    if not _run(words, what=f"Install {', '.join(wanted)} into {sys.prefix}", dry_run=dry_run, hint=hint):
         return
     for one in wanted:
         if _DISTRIBUTION.fullmatch(one) and not _is_installed(one):
@@ -112,7 +114,7 @@ def _requirement(name: str, *, editable: bool) -> str:
     """Return what the installer understands.
 
     Raises:
-        UsageError: It is an option, or no folder where one is needed.
+        UsageError: It is an option, a path at which nothing is, or no folder where one is needed.
     """
     if name.startswith("-"):
         raise UsageError(f"'{name}' is not the name of a plugin.")
@@ -126,6 +128,8 @@ def _requirement(name: str, *, editable: bool) -> str:
         if not folder.is_dir():
             raise UsageError(f"--editable needs a folder; {folder} is none.")
         return str(folder)
+    if is_path and "://" not in name and not user_path(name).exists():
+        raise UsageError(f"{user_path(name).absolute()} does not exist.", hint="A distribution has no '/' in its name.")
     return first_party().get(name.lower(), name)
 
 
@@ -153,24 +157,38 @@ def _distribution_of(host: Host, name: str) -> str:
 
 
 def _is_installed(distribution: str) -> bool:
+    return _installation(distribution) is not None
+
+
+def _installation(distribution: str) -> tuple[str, int] | None:
+    """Return version and time of an installation, or None where there is none."""
     importlib.invalidate_caches()
     try:
-        importlib.metadata.version(distribution)
+        found = importlib.metadata.distribution(distribution)
+        return found.version, os.stat(getattr(found, "_path", "")).st_mtime_ns
     except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+        return None
+    except (OSError, TypeError):  # not in a folder
+        return found.version, 0
 
 
-def _run(words: Sequence[str], *, what: str, dry_run: bool, confirm: bool = False) -> bool:
+def _run(words: Sequence[str], *, what: str, dry_run: bool, confirm: bool = False, hint: str = "") -> bool:
     """Describe a command and run it; return whether it ran.
 
     Raises:
         ZooError: It failed.
+        DataError: The environment cannot be changed.
         UsageError: The user does not confirm it.
     """
     echo(f"{what}:\n  {shlex.join(words)}", err=True)
     if dry_run:
         return False
+    place = sysconfig.get_path("purelib")
+    if sys.prefix != sys.base_prefix and not os.access(place, os.W_OK):  # outside of environments, pip has a way out
+        raise DataError(
+            f"Nothing was changed: {place} is not writable.",
+            hint="Without installing: zoo --plugin FILE.py; to leave a plugin out: ZOO_DISABLE_PLUGINS=NAME",
+        )
     if confirm:
         try:
             click.confirm("Run this command?", abort=True, err=True)
@@ -178,7 +196,7 @@ def _run(words: Sequence[str], *, what: str, dry_run: bool, confirm: bool = Fals
             raise UsageError("It was not confirmed; nothing was changed.", hint="Without a question: --yes") from error
     done = subprocess.run(words, env=_environment(os.environ), check=False)
     if done.returncode:
-        raise ZooError(f"The command failed with exit status {done.returncode}.")
+        raise ZooError(f"The command failed with exit status {done.returncode}.", hint=hint)
     return True
 
 
@@ -186,13 +204,17 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if not _ELSEWHERE.fullmatch(name)}
 
 
-def _print_changes(before: Mapping[str, str]) -> None:
-    """Print the plugins of new and changed distributions, as a fresh process finds them."""
+def _print_changes(before: Mapping[str, tuple[str, int] | None]) -> None:
+    """Print the plugins of new, changed and reinstalled distributions, as a fresh process finds them."""
     done = subprocess.run([sys.executable, "-m", "zoo", "plugins", "--json"], stdout=subprocess.PIPE, check=False)
     rows = parse_json(done.stdout) if done.returncode == 0 else []
-    changed = [row for row in rows if before.get(row["distribution"]) != row["version"] and row["version"] != "file"]
+    found = [row for row in rows if row["version"] != "file"]
+    changed = [
+        row for row in found
+        if row["distribution"] not in before or before[row["distribution"]] != _installation(row["distribution"])
+    ]  # fmt: skip
     for row in changed:
         about = "; ".join(filter(None, [", ".join(row["brings"]), row["error"], *row["notes"]]))
         echo(f"{row['name']} ({row['distribution']} {row['version']}) is {row['state']}: {about}")
     if not changed:
-        echo("No plugin was added, and none has another version. See: zoo plugins", err=True)
+        echo("No plugin was added, and none was changed. See: zoo plugins", err=True)

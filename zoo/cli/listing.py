@@ -64,7 +64,7 @@ def _print(
         names = [name for spec in registry.listed(host, kind) for name in (spec.id, spec.name)]
         raise UsageError(
             f"No {kind.kind} fits {wanted}.{nearest(pattern, names)}",
-            hint=f"See: {registry.LIST_COMMANDS[kind]}",
+            hint=f"See: {registry.LIST_COMMANDS[kind]}{registry.disabled_note(host)}",
         )
     if sort:
         specs = sorted(specs, key=sort)

@@ -74,10 +74,11 @@ def report(
         raise UsageError("--md, --csv and --json exclude each other.")
     if licence and bundle is None:
         raise UsageError("--licence is for the weights in a bundle: add --bundle FILE.")
+    from zoo.results.declared import with_declared
     from zoo.results.store import plain_result, scan
 
-    datasets, twins = datasets_by_id(host_of(ctx)), twins_by_id(host_of(ctx))
     found, rest = scan(store)
+    datasets, twins = with_declared(datasets_by_id(host_of(ctx)), found), twins_by_id(host_of(ctx))
     _name(rest)
     if not found and not as_json:
         raise UsageError(

@@ -41,7 +41,10 @@ def _rows(scores: AnyScores) -> list[tuple[str, str, str]]:
             rows.append(("Brier score", f"{scores.brier:.4f}", ""))
         rows.append(("calibration error", f"{scores.ece:.4f}", ""))
     for metric, values in scores.extra.items():
-        rows += [(f"{metric} {name}", f"{value:.6g}", "") for name, value in values.items()]
+        between = {
+            name: f"{low:.4g} to {high:.4g}" for name, (low, high) in scores.extra_intervals.get(metric, {}).items()
+        }
+        rows += [(f"{metric} {name}", f"{value:.6g}", between.get(name, "")) for name, value in values.items()]
     return rows
 
 

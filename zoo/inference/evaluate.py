@@ -24,7 +24,7 @@ from zoo.errors import DataError, UsageError, nearest
 from zoo.plan.overrides import merge_params
 from zoo.plan.recipes import make_recipe
 from zoo.results.tasks import stored_question
-from zoo.run.metrics import plugin_metrics
+from zoo.run.metrics import evaluated
 from zoo.scores.finite import not_finite
 from zoo.scores.schema import Measures, Scores
 from zoo.specs import DatasetSpec
@@ -212,8 +212,7 @@ def scored(
     """
     (logits, labels), *others = answers
     task = task_of_weights(host, about)
-    scores = task.score(logits, labels)
-    scores = msgspec.structs.replace(scores, extra=plugin_metrics(host, logits, labels, task=task))
+    scores = evaluated(host, task.score(logits, labels), logits, labels, task=task)
     common: dict[str, Any] = {
         "model": about.model,
         "run_id": about.run_id,

@@ -223,6 +223,10 @@ def _of_metric(metric: str, value: str) -> Callable[[Finished], float]:
     return lambda result: known(result.test.extra.get(metric, {}).get(value))
 
 
+def _ends_of_metric(metric: str, value: str) -> Callable[[Finished], Interval | None]:
+    return lambda result: result.test.extra_intervals.get(metric, {}).get(value)
+
+
 def _metric_columns(results: Sequence[Finished]) -> list[Column]:
     """Return a column for each value of a plugin's metric that has a direction, which an arrow shows."""
     keys = list(declared_values(results).items())[:MOST_METRICS]
@@ -231,6 +235,7 @@ def _metric_columns(results: Sequence[Finished]) -> list[Column]:
             heading=f"{value_name((metric, value))} {ARROWS[direction]}",
             value=_of_metric(metric, value),
             text="{:.4g}".format,
+            interval=_ends_of_metric(metric, value),
         )
         for (metric, value), direction in keys
     ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from zoo.results.cell import Cell
 from zoo.results.convergence import describe_plateau
-from zoo.results.schema import Finished, RunResult
+from zoo.results.schema import Failed, Finished, RunResult
 from zoo.specs import DatasetSpec
 
 
@@ -49,6 +49,15 @@ def search_note(results: Sequence[RunResult]) -> str:
         f"Different search budgets: the number of trials on the validation split is {'; '.join(parts)} (0: default "
         "settings, or settings given by hand). A part of a difference may come from the search."
     )
+
+
+def failures(results: Sequence[RunResult]) -> list[list[Failed]]:
+    """Return the results of the runs that failed; those with one cause, such as a faulty data set, are together."""
+    groups: dict[str, list[Failed]] = {}
+    for result in results:
+        if result.status != "ok":
+            groups.setdefault(result.error, []).append(result)
+    return list(groups.values())
 
 
 def training_notes(results: Sequence[Finished], dataset: DatasetSpec | None) -> list[str]:

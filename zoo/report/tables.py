@@ -22,7 +22,7 @@ from zoo.report.columns import (
     score_columns,
     with_numbers,
 )
-from zoo.report.notes import missing_twins, search_note, training_notes
+from zoo.report.notes import failures, missing_twins, search_note, training_notes
 from zoo.results.baselines import find_standing
 from zoo.results.comparison import Variant, estimate, group_variants, in_words, problem_key, spread_note
 from zoo.results.schema import Finished, RunResult, StreamSummary
@@ -113,7 +113,9 @@ def _table(
     notes += filter(None, [search_note(good), missing_twins(results, twins), *map(accumulation_note, good)])
     notes += [f"{_name(result)}: {_streamed(result.stream)}" for result in good if result.stream is not None]
     notes += column_notes(good)
-    notes += [f"{names[result.run_id]}, seed {result.cell.seed}: {result.cause}" for result in bad]
+    for group in failures(bad):
+        rows_of_group = (f"{names[result.run_id]}, seed {result.cell.seed}" for result in group)
+        notes.append(f"{'; '.join(rows_of_group)}: {group[0].cause}")
     others = [column.heading for column in areas[:-1] if not column.heading.startswith("AUC ")]
     return ResultTable(title=title, columns=columns, rows=rows, notes=notes, other_scores=others)
 

@@ -53,7 +53,7 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in content.items():
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{key}.")
-        elif prefix.endswith("intervals."):
+        elif "intervals." in prefix:
             flat |= {f"{prefix}{key}.low": value[0], f"{prefix}{key}.high": value[1]}
         else:
             flat[f"{prefix}{key}"] = " ".join(map(str, value)) if isinstance(value, list) else value

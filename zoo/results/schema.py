@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -111,6 +111,26 @@ class Cost(Record):
     simulation_seconds: float
 
 
+class Declared(Record, omit_defaults=True):
+    """What the spec of a data set declared for readers, for tables and pages made without its plugin.
+
+    Args:
+        summary, classes, params, required, shown, tags, baselines, slices: Fields of `DatasetSpec`.
+        budget_values, budget_note: Parameters of the run's budget, and what they change.
+    """
+
+    classes: tuple[str, ...]
+    summary: str = ""
+    params: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
+    slices: Mapping[str, str] = msgspec.field(default_factory=dict)
+    budget_values: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    budget_note: str = ""
+
+
 class DataSummary(Record, omit_defaults=True):
     """The images of a run.
 
@@ -119,12 +139,14 @@ class DataSummary(Record, omit_defaults=True):
         image_shape: Channels, height, width.
         counts: Split -> images of each class; without "train" for a stream.
         trained_on: Classes whose images alone are in the training and validation splits; empty for all classes.
+        declared: What the data set declared for readers; None in results of earlier versions.
     """
 
     recipe_hash: str
     image_shape: tuple[Count, Count, Count]
     counts: Mapping[str, tuple[Count, ...]]
     trained_on: tuple[str, ...] = ()
+    declared: Declared | None = None
 
 
 class FreshTest(Record):

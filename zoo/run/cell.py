@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zoo import provenance
+from zoo import provenance, registry
 from zoo.data.loader import Batches
 from zoo.data.open import Dataset
 from zoo.data.split import Split
@@ -30,6 +30,7 @@ from zoo.paths import written_whole
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.convergence import epochs_at_chance
+from zoo.results.declared import declared_of
 from zoo.results.schema import Cost, DataSummary, Epoch, Failed, Finished, RunResult, StreamSummary, Validation
 from zoo.run.kept import write_examples, write_mistakes, write_predictions
 from zoo.run.metrics import with_metrics
@@ -40,7 +41,7 @@ from zoo.scores.finite import require_finite
 from zoo.scores.schema import Equivariance
 from zoo.scores.score import inference_rate
 from zoo.scores.unlike import fit_detector
-from zoo.specs import ModelSpec
+from zoo.specs import DatasetSpec, ModelSpec
 from zoo.tasks.task import Task
 from zoo.train.checkpoint import CHECKPOINT
 from zoo.train.fit import fit, prepare
@@ -277,6 +278,7 @@ def _run(
             image_shape=train_split.image_shape,
             counts={split.name: split.class_counts for split in splits},
             trained_on=task.question.trained_on_names,
+            declared=declared_of(registry.find(host, DatasetSpec, cell.data), budget=cell.budget),
         ),
         init=prepared.init,
         device=str(device),

@@ -20,6 +20,8 @@ from zoo.isolation import plugin_code
 from zoo.results import store
 from zoo.results.files import is_metric_file, read_resampled, write_resampled
 from zoo.results.schema import Finished
+from zoo.scores.schema import AnyScores, Interval
+from zoo.scores.target_scores import ends
 from zoo.specs import MetricSpec, Spec
 from zoo.tasks.task import Task
 
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 RESAMPLES, RESAMPLE_SEED, MOST_SECONDS = 200, 0, 30.0
 """Draws of test images for the intervals of a metric, their seed, and the time that they may take."""
+Values = Mapping[str, Mapping[str, float]]
+"""Id of a metric -> its values."""
 LONGEST_NAME, MOST_VALUES = 100, 1_000
 """Characters of the name of a value, and values of a metric."""
 
@@ -101,7 +105,7 @@ def _values(
 def with_metrics(
     host: Host, result: Finished, logits: Tensor, labels: Tensor, *, task: Task, only: Collection[str] | None = None
 ) -> Finished:
-    """Return a result with the metrics of plugins; their resampled values lie in a file of its folder.
+    """Return a result with metrics of plugins and their intervals; the resampled values lie in a file of its folder.
 
     The name of the file holds its digest: the file of an earlier result stays until the new result is written.
 
@@ -120,29 +124,69 @@ def with_metrics(
     found = plugin_metrics(host, logits, labels, task=task, only=only)
     if not found:
         return result
-    specs = {spec.id: spec for spec in host.specs_of(MetricSpec) if isinstance(spec, MetricSpec) and spec.id in found}
-    kept = {key: values for key, values in read_resampled(result).items() if key[0] not in found}
-    for name, spec in specs.items():
-        if declared := [value for value in found[name] if value in spec.better]:
-            drawn = resampled(spec, declared, task.for_metrics(logits.numpy()), labels.numpy())
-            kept |= {(name, value): values for value, values in drawn.items()}
+    drawn = _drawn(host, found, logits, labels, task=task)
+    kept = {key: values for key, values in read_resampled(result).items() if key[0] not in found} | drawn
     files = {name: sha256 for name, sha256 in result.files.items() if not is_metric_file(name)}
     if kept:
         file = write_resampled(result.run_dir, kept)
         files[file] = store.file_sha256(result.run_dir / file)
-    directions = {
-        name: {value: spec.better[value] for value in found[name] if value in spec.better}
-        for name, spec in specs.items()
-    }
+    directions = {**result.directions, **{name: _declared(host, name, found) for name in found}}
     code = provenance.metric_code(host)
-    result = replace(
+    others = {name: intervals for name, intervals in result.test.extra_intervals.items() if name not in found}
+    return replace(
         result,
-        test=replace(result.test, extra={**result.test.extra, **found}),
+        test=replace(
+            result.test, extra={**result.test.extra, **found}, extra_intervals=others | _intervals(found, drawn)
+        ),
         files=files,
         metric_code={**result.metric_code, **{name: code[name] for name in found}},
-        directions={name: values for name, values in {**result.directions, **directions}.items() if values},
+        directions={name: values for name, values in directions.items() if values},
     )
-    return result
+
+
+def evaluated(host: Host, scores: AnyScores, logits: Tensor, labels: Tensor, *, task: Task) -> AnyScores:
+    """Return scores with the metrics of plugins and their intervals.
+
+    Args:
+        host: The plugins.
+        scores: Scores of the images.
+        logits: [N, K].
+        labels: [N].
+        task: Task of the scores.
+
+    Raises:
+        TrainingError: A value is not a finite number.
+    """
+    found = plugin_metrics(host, logits, labels, task=task)
+    return replace(
+        scores, extra=found, extra_intervals=_intervals(found, _drawn(host, found, logits, labels, task=task))
+    )
+
+
+def _declared(host: Host, metric: str, found: Values) -> dict[str, Any]:
+    """Return value -> better direction, of the values of a metric that have one."""
+    [better] = [spec.better for spec in host.specs_of(MetricSpec) if isinstance(spec, MetricSpec) and spec.id == metric]
+    return {value: better[value] for value in found[metric] if value in better}
+
+
+def _drawn(
+    host: Host, found: Values, logits: Tensor, labels: Tensor, *, task: Task
+) -> dict[tuple[str, str], NDArray[np.float64]]:
+    """Return (metric, value) -> values for images drawn again, of the values that have a direction."""
+    drawn: dict[tuple[str, str], NDArray[np.float64]] = {}
+    for spec in host.specs_of(MetricSpec):
+        if spec.id in found and isinstance(spec, MetricSpec) and (names := list(_declared(host, spec.id, found))):
+            values = resampled(spec, names, task.for_metrics(logits.numpy()), labels.numpy())
+            drawn |= {(spec.id, name): each for name, each in values.items()}
+    return drawn
+
+
+def _intervals(found: Values, drawn: Mapping[tuple[str, str], NDArray[np.float64]]) -> dict[str, dict[str, Interval]]:
+    """Return metric -> value -> 95 % interval over images."""
+    intervals: dict[str, dict[str, Interval]] = {}
+    for (metric, value), draws in drawn.items():
+        intervals.setdefault(metric, {})[value] = ends(found[metric][value], draws)
+    return intervals
 
 
 def resampled(
@@ -170,8 +214,10 @@ def resampled(
         except Exception as error:
             logger.warning("metric %s has no intervals: %s: %s", spec.id, type(error).__name__, error)
             return {}
-        if (seconds := time.perf_counter() - started) > MOST_SECONDS:
-            logger.warning("metric %s has no intervals: %d draws took %.0f s", spec.id, done + 1, seconds)
+        seconds = time.perf_counter() - started
+        # A metric that will take too long is left after a tenth of the time that it may take.
+        if seconds > MOST_SECONDS / 10 and seconds * RESAMPLES > MOST_SECONDS * (done + 1):
+            logger.warning("metric %s has no intervals: %d draws took %.1f s", spec.id, done + 1, seconds)
             return {}
     return {name: np.array(values) for name, values in drawn.items() if np.isfinite(values).all()}
 

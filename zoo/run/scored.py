@@ -26,6 +26,7 @@ from zoo.plan.problem import BenchmarkProblem, plan_problem
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell, Rule
 from zoo.results.comparison import problem_key
+from zoo.results.declared import declared_of
 from zoo.results.files import predictions_digest
 from zoo.results.schema import DataSummary, Finished, Scored
 from zoo.run.exporting import describe_export
@@ -276,6 +277,7 @@ def _store(
                 image_shape=opened.image_shape,
                 counts={"test": opened.class_counts},
                 trained_on=task.question.trained_on_names,
+                declared=declared_of(registry.find(host, DatasetSpec, cell.data), budget=cell.budget),
             ),
             init=None,
             device="cpu",

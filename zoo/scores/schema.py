@@ -51,6 +51,7 @@ class Scores(Record):
         brier: Brier score: squared difference of probability and truth, summed over the classes, mean over the images;
             0 is perfect, 2 the worst. None in results of earlier versions.
         extra: Id of a plugin's metric -> its values.
+        extra_intervals: Id of a plugin's metric -> 95 % intervals over images of the values with a direction.
     """
 
     auc: Mapping[str, float]
@@ -62,6 +63,7 @@ class Scores(Record):
     images: Count
     brier: float | None = None
     extra: Mapping[str, Mapping[str, float]] = {}
+    extra_intervals: Mapping[str, Mapping[str, Interval]] = {}
 
     @property
     def macro(self) -> float:
@@ -99,12 +101,14 @@ class Measures(Record):
         measures: Name -> score.
         images: Size of the split.
         extra: Id of a plugin's metric -> its values.
+        extra_intervals: Id of a plugin's metric -> 95 % intervals over images of the values with a direction.
     """
 
     order: tuple[str, ...]
     measures: Mapping[str, Measure]
     images: Count
     extra: Mapping[str, Mapping[str, float]] = {}
+    extra_intervals: Mapping[str, Mapping[str, Interval]] = {}
 
     def __post_init__(self) -> None:
         if sorted(self.order) != sorted(self.measures) or not self.order:

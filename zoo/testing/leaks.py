@@ -61,7 +61,7 @@ def equal_images(images: NDArray[np.float32]) -> list[tuple[int, int]]:
 def near_copy(first: NDArray[np.float32], second: NDArray[np.float32]) -> tuple[int, int] | None:
     """Return places of an image of each set that are the same up to turns, mirrors, a factor and a constant, or None.
 
-    Images without structure are left out.
+    Images that are shifted by a pixel count as the same, too. Images without structure are left out.
 
     Args:
         first, second: [n, C, H, H] and [m, C, H, H].
@@ -69,14 +69,31 @@ def near_copy(first: NDArray[np.float32], second: NDArray[np.float32]) -> tuple[
     one, places = _standardised(first)
     for mirrored in (second, second[..., ::-1]):
         for quarter in range(4):
-            other, others = _standardised(np.rot90(mirrored, quarter, axes=(2, 3)))
-            if not len(one) or not len(other):
-                return None
-            correlation = one @ other.T
-            if correlation.max() >= SAME:
-                row, column = np.unravel_index(int(correlation.argmax()), correlation.shape)
-                return int(places[row]), int(others[column])
+            if (pair := _closest(one, places, np.rot90(mirrored, quarter, axes=(2, 3)))) is not None:
+                return pair
+    side = second.shape[-1] - 2
+    if side < FEWEST:
+        return None
+    one, places = _standardised(first[..., 1:-1, 1:-1])
+    for row, column in np.ndindex(3, 3):
+        shifted = second[..., row : row + side, column : column + side]
+        if (row, column) != (1, 1) and (pair := _closest(one, places, shifted)) is not None:
+            return pair
     return None
+
+
+def _closest(
+    one: NDArray[np.float64], places: NDArray[np.int64], second: NDArray[np.float32]
+) -> tuple[int, int] | None:
+    """Return places of an image of each set that are the same up to a factor and a constant, or None."""
+    other, others = _standardised(second)
+    if not len(one) or not len(other):
+        return None
+    correlation = one @ other.T
+    if correlation.max() < SAME:
+        return None
+    row, column = np.unravel_index(int(correlation.argmax()), correlation.shape)
+    return int(places[row]), int(others[column])
 
 
 def _standardised(images: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

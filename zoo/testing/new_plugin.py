@@ -57,7 +57,6 @@ def write_project(
     chosen = [kind for kind in KINDS if kind in kinds]
     described = [(kind, KINDS[kind]) for kind in chosen]
     specs = sorted({spec for _, (spec, _, _, _) in described if spec})
-    own_data = next((f"{namespace}/{KINDS[kind][2]}" for kind in ("dataset", "population") if kind in chosen), "modelA")
     values = {
         "distribution": name,
         "namespace": namespace,
@@ -71,7 +70,7 @@ def write_project(
             for kind, (_, checks, example, _) in described
         ],
         "test_imports": _import("zoo.testing", {"PluginChecks", *(checks for _, (_, checks, _, _) in described)}),
-        "data_for_bench": own_data,
+        "benches": _benches(namespace, chosen),
         "licence": licence,
         "spdx": LICENCES[licence],
         "author": json.dumps(author)[1:-1],
@@ -107,6 +106,16 @@ def write_project(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
     return [folder / file for file in sorted(written)]
+
+
+def _benches(namespace: str, kinds: Sequence[str]) -> list[str]:
+    """Return commands that use the examples of these kinds, with parts of this project for those that are not there."""
+    own = {kind: f"{namespace}/{KINDS[kind][2]}" for kind in kinds}
+    options = [f"--{kind} {own[kind]}" for kind in ("simulator", "launcher") if kind in own]
+    data = own.get("population" if "simulator" in own else "dataset") or own.get("population", "modelA")
+    words = ["zoo bench --model", own.get("model", "p4m"), "--data", data, *options, "--budget smoke"]
+    commands = [" ".join(words)] if set(kinds) - {"task", "command"} else []
+    return commands + ([" ".join([*words, "--task", own["task"]])] if "task" in own else [])
 
 
 def _import(module: str, names: set[str]) -> str:

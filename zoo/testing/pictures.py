@@ -63,7 +63,7 @@ def duplicates(subject: DatasetSubject) -> None:
 
 
 def split_overlap(subject: DatasetSubject) -> None:
-    """No image of one split is in another one, turned, mirrored or rescaled."""
+    """No image of one split is in another one, turned, mirrored, shifted by a pixel or rescaled."""
     found = subject.splits()
     for one, other in (("train", "test"), ("train", "val"), ("val", "test")):
         with case(f"{one} and {other} split"):
@@ -71,7 +71,7 @@ def split_overlap(subject: DatasetSubject) -> None:
             if pair is not None:
                 raise ConformanceError(
                     f"{found[one].ids[pair[0]]} and {found[other].ids[pair[1]]} are the same image, possibly turned, "
-                    "mirrored or rescaled.",
+                    "mirrored, shifted or rescaled.",
                     hint="Leave copies out, or keep them in one split with ImageSet(split=...).",
                 )
 

@@ -17,6 +17,7 @@ from zoo.models.pixels import FAR
 from zoo.models.weights_file import Header, read_header
 from zoo.plurals import counted
 from zoo.results.convergence import describe_plateau
+from zoo.results.declared import with_declared
 from zoo.results.find import good_result
 from zoo.results.schema import Finished
 from zoo.results.store import split_sizes
@@ -49,6 +50,7 @@ def make_card(host: Host, run_dir: Path, *, licence: str = "mit", name: str = ""
     header = read_header(weights_of(run_dir))
     about, cell, recipe = header.about, result.cell, result.cell.recipe
     model, data = _spec(host, ModelSpec, about.model), _spec(host, DatasetSpec, about.recipe.dataset)
+    data = data or with_declared({}, [result]).get(cell.data)
     sizes = split_sizes(result)
     hardware = result.environment.gpu if result.device.startswith("cuda") else result.environment.processor
     note = budget_note(cell.budget, data, recipe.params) if cell.budget != "paper" else ""
@@ -196,7 +198,8 @@ def _scores(result: Finished) -> Iterator[tuple[str, str, float, Sequence[float]
     """Yield kind (as a hub names it), label, value and interval of each score, the headline score first."""
     yield from _own_scores(result)
     for metric, values in result.test.extra.items():
-        yield from ((metric, f"{metric} {name}", value, None) for name, value in values.items())
+        ends = result.test.extra_intervals.get(metric, {})
+        yield from ((metric, f"{metric} {name}", value, ends.get(name)) for name, value in values.items())
 
 
 def _own_scores(result: Finished) -> Iterator[tuple[str, str, float, Sequence[float] | None]]:

@@ -80,7 +80,7 @@ def find_weights(host: Host, name: str, *, store: Path) -> Path:
     names = [*(_bare(entry.name) for entry in packaged), *(entry.name for entry in stored_weights(store))]
     raise UsageError(
         f"Weights '{name}' were not found: not a file, a run in {store} or weights of a plugin.{nearest(name, names)}",
-        hint=f"See: zoo weights list --store {store}",
+        hint=f"See: zoo weights list --store {store}; of another store, give the folder: STORE/DATA/MODEL/RUN",
     )
 
 
