@@ -114,7 +114,7 @@ class Host:
         return candidate.name
 
     def resolve_model(self, name: str) -> ModelSpec | None:
-        """Ask the plugin that owns the namespace for a model that is not listed.
+        """Return a model that is not listed, from the plugin that owns the namespace.
 
         Raises:
             MissingError: The plugin's hook fails, or returns something other than a model of the plugin.

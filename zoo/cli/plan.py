@@ -28,7 +28,7 @@ _MOST_CELLS = 24
 def print_plan(
     host: Host, cells: list[Cell], store: Path, *, force: bool, minutes: Mapping[str, float] | None = None
 ) -> int:
-    """Say on stderr what will be done; return how many cells are stored already.
+    """Print on stderr what will be done; return how many cells are stored already.
 
     Args:
         host: The plugins.

@@ -103,7 +103,7 @@ class CountBar(LiveBars):
 
     Args:
         name: Name of the work, such as "simulate train".
-        of: What is counted.
+        of: Noun of the counted things.
     """
 
     def __init__(self, name: str, *, of: str = "images") -> None:

@@ -67,7 +67,7 @@ class FolderReport:
 
 
 def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None = None) -> FolderReport:
-    """Read every file of a folder and say all that is wrong.
+    """Read every file of a folder and return all problems.
 
     Args:
         folder: Folder made by `zoo simulate`, or a data set's folder in the cache.

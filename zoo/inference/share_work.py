@@ -109,7 +109,7 @@ class AnswersWork:
         folder: Folder of all shares.
         number: Number of the share, from 0.
         of: Number of shares.
-        what: What is divided: "files" or "images".
+        what: Noun of the divided items: "files" or "images".
     """
 
     folder: Path

@@ -18,7 +18,7 @@ def column_notes(results: Sequence[Finished]) -> list[str]:
 
 
 def _scored_notes(results: Sequence[Finished]) -> list[str]:
-    """Return where predictions that were made elsewhere come from, and what their authors say of their cost."""
+    """Return the origin of predictions that were made elsewhere, and their cost as their authors state it."""
     notes = []
     for result in results:
         if (origin := result.scored) is not None:

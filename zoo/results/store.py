@@ -197,7 +197,7 @@ class Unreadable:
 
     Args:
         run_dir: Folder of the run.
-        cause: Why not, in words.
+        cause: Reason in words.
         unfinished: Whether its cell has simply not ended yet.
     """
 

@@ -110,7 +110,7 @@ class Launcher(Protocol):
 
     No call may block; `cancel` may take a few seconds. A launcher may also have an attribute `poll_seconds` (the
     interval at which it is to be asked); a method `log(handle) -> str` (the last lines that its engine has
-    written about a job), which Zoo's own log of the cell does not hold; and a method `check(jobs) -> None`, called
+    written about a job), which zoo's own log of the cell does not hold; and a method `check(jobs) -> None`, called
     before any of the jobs is queued, which raises a UsageError or MissingError where the engine can never run them.
     """
 

@@ -211,7 +211,7 @@ def metric_values(returned: Any, *, refused: list[str] | None = None) -> dict[st
 
 
 def _number(name: str, value: Any) -> float:
-    """Return a real number: of Python, of NumPy, or a tensor without dimensions; a text or a truth value is none.
+    """Return a real number: of Python, of NumPy, or a tensor without dimensions; not a text or a truth value.
 
     Raises:
         TypeError: It is something else.

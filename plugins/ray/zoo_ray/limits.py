@@ -142,7 +142,7 @@ def check_fits(
     if fit < resources.nodes:
         wanted = ", ".join(f"{said.get(name, name)}" for name, value in asked.items() if value)
         if resources.nodes == 1:
-            text = f"No single node of the cluster has all that is asked for: {wanted}."
+            text = f"No single node of the cluster has all that is requested: {wanted}."
             raise UsageError(text, hint="See: ray status")
         raise UsageError(
             f"--num-nodes {resources.nodes}: of the nodes of the cluster ({len(nodes)}), {fit} can run a part of the "
