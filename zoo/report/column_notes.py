@@ -84,15 +84,21 @@ def _equivariance_notes(results: Sequence[Finished]) -> list[str]:
     measured = [found.after for found in of_runs if found.after is not None]
     notes = []
     if measured:
-        rotations = [one for found in measured for one in (*found.angles.values(), found.rotations) if one is not None]
+        notes.append(
+            "equivariance error: root mean square change of the centred answers under the eight symmetries of the "
+            "square, over their spread between images; 0: invariant, 1.4: unrelated answers; -: one answer for all"
+        )
+    if any(found.square.flips is not None for found in measured):
+        notes.append("class flips: images whose class changes under one of the eight symmetries of the square")
+    if any(found.declared for found in measured):
+        notes.append("own group: equivariance error under the symmetries that the network declares")
+    rotations = [one for found in measured for one in (*found.angles.values(), found.rotations) if one is not None]
+    if rotations:
         # Of scores that count residuals, interpolation alone changes more than images differ.
         floors = [one.floor for one in rotations if one.floor is not None and one.floor < 1]
         notes.append(
-            "equivariance error: root mean square change of the centred answers under the eight symmetries of the "
-            "square, over their spread between images; 0: invariant, 1.4: unrelated answers; -: one answer for all "
-            "images. class flips: images whose class changes under one of them. own group: the same error under the "
-            "symmetries that the network declares. At angles that need interpolation, images are blurred and cut to a "
-            "disc first" + (f"; interpolation alone has an error of up to {max(floors):.0e}" if floors else "")
+            "at 17 deg, at 45 deg: angles that need interpolation; images are blurred and cut to a disc first"
+            + (f", and interpolation alone has an error of up to {max(floors):.0e}" if floors else "")
         )
     if len(measured) < len(of_runs):
         notes.append(
