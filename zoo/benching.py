@@ -76,7 +76,7 @@ def bench(
     """Train and score every model on every data set with every seed; return one result a cell, those of baselines last.
 
     Cells that are in the store already are returned at once. A cell that fails has the status "failed" or "oom" and an
-    `error`; the others still run. Of one that ended well, `result.test.auc["macro"]` and so on are the scores, and
+    `error`; the others still run. For one that ended well, `result.test.auc["macro"]` and so on are the scores, and
     `result.run_dir` is the folder with weights, predictions and history; see `zoo.results.schema`.
 
     Args:
