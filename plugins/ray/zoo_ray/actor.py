@@ -16,7 +16,7 @@ _LEAVES_AFTER = 1.0
 
 
 class CellActor:
-    """The actor of a cell; it holds the cell's resources until its process has ended. With several nodes, it is on the first.
+    """The actor of a cell; it holds its resources until its process has ended. With several nodes, it is on the first.
 
     Args:
         task: What to run.
