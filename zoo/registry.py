@@ -62,8 +62,8 @@ def listed(
         host: The plugins.
         kind: ModelSpec, DatasetSpec, ...
         pattern: Matched against the full id and the bare name, ignoring case.
-        tag: Only specs with this tag.
-        group: Only models of this symmetry group.
+        tag: Tag of the specs; None: any.
+        group: Symmetry group of the models; None: any.
     """
     lowered = pattern.lower()
     return [

@@ -34,7 +34,7 @@ def print_plan(
         host: The plugins.
         cells: The plan.
         store: Folder of the results.
-        force: Run again what is stored.
+        force: Whether stored cells are run again.
         minutes: Run id -> Minutes that the run takes, from the suite file.
     """
     from zoo.cli.terminal import styled

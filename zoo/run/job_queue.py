@@ -43,7 +43,7 @@ class Entry(Generic[R]):
         result: Result, once there is one.
         state: State for people.
         handle: Handle of its job.
-        job_state: What the launcher said last.
+        job_state: State that the launcher reported last.
         attempt: Number of attempts without progress.
         submitted: Time of the last submission, in seconds since 1970.
         due: Time of the next submission by `time.monotonic`; None where it is not to be submitted.

@@ -49,7 +49,7 @@ class Job:
             process was stopped and goes on when the job is submitted again. SIGTERM and SIGUSR1 stop it.
         cwd: Absolute path of the working folder.
         env: Variables that the process needs beside those of its machine.
-        resources: What it needs.
+        resources: Resources that it needs.
         label: Name for people.
     """
 

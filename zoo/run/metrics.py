@@ -180,7 +180,7 @@ def metric_values(returned: Any, *, refused: list[str] | None = None) -> dict[st
     """Return what a metric returned as name -> value.
 
     Args:
-        returned: What the metric returned.
+        returned: Value that the metric returned.
         refused: List that gets a sentence on each value that is not a real number, if there is one that is; None
             refuses all together.
 

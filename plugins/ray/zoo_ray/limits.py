@@ -102,7 +102,7 @@ def check_fits(
     """Refuse what the nodes of the cluster do not have.
 
     Args:
-        resources: What a cell needs.
+        resources: Resources that a cell needs.
         nodes: Resources of each node, as Ray names them.
         accelerator_type: Kind of GPU.
         custom: Further resources.
