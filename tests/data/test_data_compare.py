@@ -115,7 +115,7 @@ def test_rows_and_json_are_plain(host: Host) -> None:
     written = json.loads(json.dumps(found.to_json()))
     assert written["largest"] == found.largest
     assert written["params"] == TINY
-    assert [agreement["worst_image"] for agreement in written["agreements"]] == [row["worst image"] for row in rows]
+    assert [one["worst_image"] for one in written["differences"]] == [row["worst image"] for row in rows]
 
 
 def test_differences_are_in_units_of_each_images_peak() -> None:
