@@ -145,8 +145,8 @@ class ShareWork:
         except DataError as error:
             logger.warning("%s The share is made again.", error)
             (self.run_dir / PART).unlink(missing_ok=True)
-        error = share_error(self.run_dir)
-        return None if error is None else ShareEnd(share=self.share, error=error)
+        failure = share_error(self.run_dir)
+        return None if failure is None else ShareEnd(share=self.share, error=failure)
 
     def has_advanced(self, since: float) -> bool:
         """Whether the attempt has made a shard."""
