@@ -86,7 +86,8 @@ def _equivariance_notes(results: Sequence[Finished]) -> list[str]:
     if measured:
         notes.append(
             "equivariance error: root mean square change of the centred answers under the eight symmetries of the "
-            "square, over their spread between images; 0: invariant, 1.4: unrelated answers; -: one answer for all"
+            "square, over their spread between images; 0: invariant, 1.4: unrelated answers; -: one answer for all "
+            "images"
         )
     if any(found.square.flips is not None for found in measured):
         notes.append("class flips: images whose class changes under one of the eight symmetries of the square")
