@@ -202,7 +202,7 @@ def old_definition(runs: Sequence[Run]) -> list[str]:
 
 
 def notes(runs: Sequence[Run]) -> str:
-    """Return what a reader of a table must know: what four scalars alone tell, and who was trained in another way."""
+    """Return the notes on a table: scores of four scalars alone, and networks that were trained in another way."""
     results = [run.result for run in runs]
     missing = missing_twins(results, registry.twins_by_id(installed()))
     return "\n\n".join(

@@ -158,7 +158,7 @@ def few_table(runs: Sequence[Run]) -> str:
         cells = []
         for size in sizes:
             own = [run for run in runs if (run.cell.model, run.cell.sizes["train"]) == (model, size)]
-            # Trainings of another length or version are no further seeds.
+            # Trainings of another length or version are not further seeds.
             variants = sorted(group_variants(run.result for run in own), key=lambda variant: -len(variant.results))
             found = variants[0].auc() if variants else []
             cells.append(f"{area(mean(found))} ({deviation(found)}{len(found)})" if found else "")

@@ -243,7 +243,7 @@ def score(
             settings.
         budget: Name of the budget whose test images were predicted.
         name: Name of the method; default: that of the file.
-        author: Who made the predictions.
+        author: Author of the predictions.
         cost_note: Cost of the method, in its author's words.
         seed: Seed of the method's training; predictions of several seeds are one network.
         seed_file: File of the hidden seed of a blind challenge.

@@ -76,7 +76,7 @@ def bench(
     """Train and score every model on every data set with every seed; return one result a cell, those of baselines last.
 
     Cells that are in the store already are returned at once. A cell that fails has the status "failed" or "oom" and an
-    `error`; the others still run. Of one that ended well, `result.test.auc["macro"]` and so on are the scores, and
+    `error`; the others still run. For one that ended well, `result.test.auc["macro"]` and so on are the scores, and
     `result.run_dir` is the folder with weights, predictions and history; see `zoo.results.schema`.
 
     Args:
@@ -95,7 +95,7 @@ def bench(
         settings: Values as for `--set` on the command line: {"lr": 3e-4, "data.snr": 50, "stream": True}.
         images: Folder that `zoo simulate` made; default: the cache, which is filled.
         store: Folder of the results.
-        force: Run cells again that are in the store.
+        force: Whether cells that are in the store are run again.
         devices: GPUs (or, with device "cpu", processes) that train one network together.
         num_nodes: Nodes that train one network together; a launcher must start its processes there.
         launcher: Id or name of what runs the cells.

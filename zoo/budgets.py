@@ -40,11 +40,11 @@ BUDGETS = {
             name="laptop",
             sizes={"train": 16_384, "val": 1024, "test": 2048},
             training={"epochs": 14, "batch_size": 64},
-            note="a laptop-size problem; as many training images as published (67,500): --budget evening",
+            note="a laptop-size problem; 67,500 training images: --budget evening",
         ),
         Budget(
             name="evening",
-            # As many training images and passes as published, for a computer without a GPU.
+            # As many training images as published, with larger pixels, for a computer without a GPU.
             sizes={"train": 67_500, "val": 4096, "test": 7_500},
             training={"epochs": 32, "batch_size": 128},
             note="an evening-size problem; larger images, with a GPU: --budget paper",
@@ -54,7 +54,7 @@ BUDGETS = {
             # 75,000 images as in the published sets, a tenth of them reserved for choosing the checkpoint.
             sizes={"train": 67_500, "val": 7_500, "test": 7_500},
             training={"epochs": 30, "batch_size": 128},
-            note="paper-size: 67,500 training, 7,500 validation and 7,500 test images at the published settings",
+            note="paper-size: 67,500 training, 7,500 validation and 7,500 test images",
         ),
     )
 }

@@ -27,7 +27,7 @@ class ZooError(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user, a launcher or the end of the parent process stops the work; a plugin's KeyboardInterrupt is none."""
+    """The user, a launcher or the end of the parent process stops the work; a plugin's KeyboardInterrupt is not one."""
 
 
 class UsageError(ZooError):

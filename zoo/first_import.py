@@ -48,7 +48,7 @@ class Refusal:
 
     Args:
         reason: One line.
-        trace: What its process printed to stderr.
+        trace: Output of its process to stderr.
     """
 
     reason: str

@@ -114,7 +114,7 @@ class Host:
         return candidate.name
 
     def resolve_model(self, name: str) -> ModelSpec | None:
-        """Ask the plugin that owns the namespace for a model that is not listed.
+        """Return a model that is not listed, from the plugin that owns the namespace.
 
         Raises:
             MissingError: The plugin's hook fails, or returns something other than a model of the plugin.
@@ -146,7 +146,7 @@ def load_plugins(*, files: Iterable[str | Path] = (), environment: dict[str, str
 
     Args:
         files: Plugins that are single Python files, not installed.
-        environment: Read for ZOO_PLUGINS (load only these), ZOO_DISABLE_PLUGINS (not these) and
+        environment: Environment that is searched for ZOO_PLUGINS (load only these), ZOO_DISABLE_PLUGINS (not these) and
             ZOO_PLUGIN_FILES (more files, for processes that a run starts); default os.environ. Installed plugins that
             `zoo disable` has disabled are left out, too, unless ZOO_PLUGINS names them.
 

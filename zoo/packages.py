@@ -52,7 +52,7 @@ def first_party() -> Mapping[str, str]:
     for name, extra in _requirements(CORE):
         if extra and name.startswith(f"{CORE}-"):
             own.setdefault(extra, []).append(name)
-    # An extra with several plugins, such as `all`, is no namespace.
+    # An extra with several plugins, such as `all`, is not a namespace.
     return {"core": CORE, **{extra: names[0] for extra, names in own.items() if len(names) == 1}}
 
 
@@ -112,7 +112,7 @@ def _sha256(path: Path) -> str:
 
 
 def _sources(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder that somebody wrote: not hidden, not compiled from others."""
+    """Yield the source files of a folder: not hidden, not compiled from others."""
     for path in folder.rglob("*"):
         hidden = any(part.startswith((".", "__pycache__")) for part in path.relative_to(folder).parts)
         if not hidden and path.suffix not in _COMPILED and path.is_file():

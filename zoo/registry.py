@@ -62,8 +62,8 @@ def listed(
         host: The plugins.
         kind: ModelSpec, DatasetSpec, ...
         pattern: Matched against the full id and the bare name, ignoring case.
-        tag: Only specs with this tag.
-        group: Only models of this symmetry group.
+        tag: Tag of the specs; None: any.
+        group: Symmetry group of the models; None: any.
     """
     lowered = pattern.lower()
     return [
@@ -172,7 +172,7 @@ def match(host: Host, kind: type[S], names: Iterable[str]) -> list[S]:
 
 
 def _installed(specs: list[S]) -> list[S]:
-    """Return the specs whose libraries are there; all of them where that is none, so that an error names a library."""
+    """Return the specs whose libraries are installed; all specs if there are none, so that an error names a library."""
     there = [spec for spec in specs if not missing_modules(spec.requires)]
     for spec in specs if there else []:
         if missing := missing_modules(spec.requires):

@@ -74,7 +74,7 @@ def local_copy(address: str) -> Path:
                 return copy
             raise MissingError(
                 f"{address} cannot be read: {type(error).__name__}: {error}",
-                hint=f"Check the connection, the account that the storage asks for, and the space in {place.parent}.",
+                hint=f"Check the connection, the account of the storage, and the space in {place.parent}.",
             ) from error
     return copy
 
@@ -105,8 +105,8 @@ def _files_at(address: str) -> tuple[Any, Files]:
         raise MissingError(f"{address} needs a package: {error}") from error
     except ValueError as error:
         raise UsageError(
-            f"'{protocol}' is not a protocol that fsspec knows: {error}",
-            hint="Known are s3, gs, az, http, https, ftp, sftp, hf and others.",
+            f"'{protocol}' is not a protocol of fsspec: {error}",
+            hint="Protocols are s3, gs, az, http, https, ftp, sftp, hf and others.",
         ) from error
     system.invalidate_cache()
     try:
@@ -116,7 +116,7 @@ def _files_at(address: str) -> tuple[Any, Files]:
         cause = error.__cause__
         if protocol in _HTTP and cause is not None and getattr(cause, "status", 0) not in (404, 410):
             raise ConnectionError(str(cause)) from error
-        about = {"type": "directory"}  # some storages know of folders only what lies in them
+        about = {"type": "directory"}  # some storages list folders by their content only
     if protocol in _HTTP and (address.endswith("/") or about.get("mimetype") == "text/html"):
         raise UsageError(f"{address} is a page and not a file: folders of a web server cannot be read.")
     if about.get("type") == "file":

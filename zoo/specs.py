@@ -34,7 +34,7 @@ class ModelSpec(Spec):
     `build(*, in_chans: int, num_classes: int, image_size: int, **arguments, **hparams) -> torch.nn.Module`
 
     and the module maps float images [N, C, H, W] to predictions [N, num_classes]: logits of the classes, or what its
-    task takes. Of a task with one number for an image, `num_classes` is 1 and the module may return [N].
+    task takes. For a task with one number for an image, `num_classes` is 1 and the module may return [N].
 
     Args:
         arguments: Fixed keyword arguments of the target, so that one builder serves several specs; no setting changes

@@ -1,4 +1,4 @@
-"""Count what interruptions, damaged files, odd command lines, full disks and neighbours do to zoo.
+"""Count what interruptions, damaged files, odd command lines, full disks and other processes do to zoo.
 
     uv run python benchmarks/reliability [PART ...] [--count N] [--seed N] [--toy] [--write]
 

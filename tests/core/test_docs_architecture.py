@@ -107,3 +107,9 @@ def test_the_first_line_of_a_module_names_its_content():
     assert len(words) > 300
     wrong = [path.relative_to(ROOT).as_posix() for path, word in words.items() if word in QUESTIONS]
     assert wrong == []
+
+
+@pytest.mark.parametrize("page", [PAGE, GUIDE])
+def test_the_pages_name_each_plugin_that_imports_more_than_public_modules(page):
+    excepted = {rule.split(".")[0] for rule in CONTRACTS["Plugins import public modules only"]["ignore_imports"]}
+    assert [name for name in sorted(excepted) if f"`{name}`" not in page] == []

@@ -71,7 +71,7 @@ def test_one_wrong_pixel_is_found_in_its_image_and_class(host: Host) -> None:
     images = 9
     found = compare_simulators(host, "modelA", ("engines/exact", "engines/wrong_pixel"), images=images, params=TINY)
     assert found.simulators == ("engines/exact", "engines/wrong_pixel")
-    whole, *classes = found.agreements
+    whole, *classes = found.differences
     assert (whole.light, whole.of, whole.images, whole.worst_image) == ("source", "all", images, images - 1)
     assert whole.largest == found.largest == pytest.approx(0.001 * images, rel=1e-5)
     squares = [(0.001 * (i + 1)) ** 2 / 16**2 for i in range(images)]
@@ -88,7 +88,7 @@ def test_one_wrong_pixel_is_found_in_its_image_and_class(host: Host) -> None:
 def test_lens_light_is_compared_too(host: Host) -> None:
     params = {**TINY, "lens_light": True}
     found = compare_simulators(host, "modelA", ("engines/exact", "engines/wrong_light"), images=3, params=params)
-    by_light = {agreement.light: agreement.largest for agreement in found.agreements if agreement.of == "all"}
+    by_light = {agreement.light: agreement.largest for agreement in found.differences if agreement.of == "all"}
     assert by_light == {"source": 0, "lens_light": pytest.approx(0.5)}
     assert found.largest == pytest.approx(0.5)
 
@@ -102,7 +102,7 @@ def test_the_same_images_as_the_training_split(host: Host) -> None:
     recipe = make_recipe(host, spec, params=spec.params, simulator="engines/exact", device="cpu", seed=5)
     labels = spec.load()(**spec.params).sample(np.arange(4), recipe.stream("train")).label
     found = compare_simulators(host, "modelA", ("exact", "exact"), images=4, params=TINY, seed=5)
-    counts = {agreement.of: agreement.images for agreement in found.agreements}
+    counts = {agreement.of: agreement.images for agreement in found.differences}
     assert counts == {"all": 4} | {spec.classes[label]: int((labels == label).sum()) for label in set(labels.tolist())}
     assert found.largest == 0
 
@@ -115,7 +115,7 @@ def test_rows_and_json_are_plain(host: Host) -> None:
     written = json.loads(json.dumps(found.to_json()))
     assert written["largest"] == found.largest
     assert written["params"] == TINY
-    assert [agreement["worst_image"] for agreement in written["agreements"]] == [row["worst image"] for row in rows]
+    assert [one["worst_image"] for one in written["differences"]] == [row["worst image"] for row in rows]
 
 
 def test_differences_are_in_units_of_each_images_peak() -> None:

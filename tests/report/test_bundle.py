@@ -78,7 +78,7 @@ def test_a_bundle_overwrites_nothing(run_dir, host, tmp_path):
     (tmp_path / "bundle.zip").write_text("mine")
     done = write(host, run_dir)
     assert isinstance(done.exception, UsageError)
-    assert "overwrites nothing" in str(done.exception)
+    assert "is not overwritten" in str(done.exception)
     assert (tmp_path / "bundle.zip").read_text() == "mine"
 
 

@@ -300,7 +300,7 @@ def test_incomplete_results_are_reported(tmp_path):
             ("cost.more", 1, "unknown field `more` - at `$.cost`"),
             ("test.intervals", {"auc.macro": [0.8, 0.9], "accuracy": [0.7]}, "at `$.test.intervals"),
             ("test.confusion", [[1, 2], [3, 4]], "test.confusion is not a table of 3 x 3 numbers"),
-            ("data.counts", {"val": [1, 2, 3], "test": [1, 2]}, "data.counts has not 3 numbers"),
+            ("data.counts", {"val": [1, 2, 3], "test": [1, 2]}, "data.counts does not have 3 numbers"),
             ("probe", {"interval": [0.5, 0.6]}, "missing required field `auc` - at `$.probe`"),
         ]
     ):

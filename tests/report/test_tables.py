@@ -232,7 +232,7 @@ def test_other_training_images_and_trainings_that_have_not_begun_are_listed_belo
     assert any(note.startswith(f"toyzoo/tiny (phases): {words} (phases of the budget);") for note in of_budget.notes)
     targets = tuple(Target(name=f"a{skill}", centre=0, scale=1, skill=skill) for skill in (0.1, 0.0))
     [blind] = make_tables([replace(good(0.9), targets=targets)])
-    assert any("say nothing about a0.0, and neither does a posterior" in note for note in blind.notes)
+    assert any("hold no information on a0.0, and neither does a posterior" in note for note in blind.notes)
     [plain] = make_tables([good(0.9)])
     assert not any("trained on" in note or "not begun" in note or "nothing" in note for note in plain.notes)
 

@@ -15,7 +15,7 @@ from zoo.results.samples import make_sample
 from zoo.results.tasks import stored_question
 from zoo.specs import DatasetSpec, ModelSpec
 from zoo.tasks.find import read_task, task_of_question
-from zoo.tasks.regress import Asked, Regress
+from zoo.tasks.regress import Regress, RegressOption
 
 DATA = DatasetSpec(id="toysky/discs", target="toysky:Discs", classes=("a", "b", "c"), simulated=True)
 
@@ -47,13 +47,13 @@ def task(option="mass", classes=("a", "b", "c")):
 )
 def test_a_text_that_cannot_be_read_is_refused(option, words):
     with pytest.raises(UsageError, match=words):
-        Asked.read(option)
+        RegressOption.read(option)
 
 
 def test_the_text_has_one_form():
-    asked = Asked.read("x, y,answer=gaussian,classes=b+a")
+    asked = RegressOption.read("x, y,answer=gaussian,classes=b+a")
     assert asked.text == "x,y,classes=b+a"
-    assert Asked.read("x,answer=quantiles").text == "x,answer=quantiles"
+    assert RegressOption.read("x,answer=quantiles").text == "x,answer=quantiles"
 
 
 @pytest.mark.parametrize(
@@ -203,6 +203,6 @@ def test_reports_show_the_images_with_the_largest_errors():
 def test_a_form_whose_library_is_absent_is_refused_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingError, match="answer=flow needs zuko") as refusal:
-        Asked.read("x,answer=flow")
+        RegressOption.read("x,answer=flow")
     assert refusal.value.hint == 'Install it: pip install "lens-zoo[flow]"'
-    assert Asked.read("x,answer=quantiles").answer == "quantiles"
+    assert RegressOption.read("x,answer=quantiles").answer == "quantiles"

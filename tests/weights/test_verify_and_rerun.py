@@ -183,7 +183,7 @@ def test_a_result_in_the_folder_of_another_network_is_not_read(run_dir):
     run_dir.rename(moved)
     found, rest = store.scan(run_dir.parents[2])
     assert not found
-    assert "belongs into the folder" in rest[0].cause
+    assert "belongs in the folder" in rest[0].cause
 
 
 def test_weights_of_another_run_do_not_answer(run_dir, other_dir, host):

@@ -77,7 +77,7 @@ def _finite(content: Any) -> Any:
 
 
 def warn_of_broken(host: Host) -> None:
-    """Say on stderr which plugins are broken; they never stop a command that does without them."""
+    """Print on stderr which plugins are broken; they never stop a command that does not use them."""
     broken = [record.name for record in host.records.values() if record.state == "broken"]
     if broken:
         echo(f"note: broken plugin {', '.join(broken)}; see: zoo plugins --errors", err=True)

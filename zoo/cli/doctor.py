@@ -6,21 +6,25 @@ from pathlib import Path
 
 import click
 
+from zoo.cli.complete import COMPLETE
 from zoo.cli.context import echo, print_json
-from zoo.cli.options import STORE
+from zoo.cli.options import PATH
 from zoo.run.store_check import check_store
 from zoo.schema import plain
 
 
 @click.command()
-@STORE
+@click.option(
+    "--store", default="results", show_default=True, type=PATH, help="Check this folder.",
+    shell_complete=COMPLETE["folder"],
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def doctor(ctx: click.Context, store: Path, as_json: bool) -> None:
     """Check whether a folder can hold results.
 
-    Permissions, locks, renames, speed, free space and clock. Worth a run on each kind of node that shares the folder.
-    Exit code 1: the folder cannot be used.
+    Permissions, locks, renames, speed, free space and clock are checked. Run it on each kind of node that shares the
+    folder. Exit code 1: the folder cannot be used.
     """
     checks = []
     if not as_json:

@@ -224,7 +224,7 @@ def _print(measured: Sequence[Measured]) -> None:
         table.add_row(*cells)
     out.print(table)
     if any(each.error.square.error is None for each in measured):
-        out.print("-: the logits are the same for all images, so nothing can be said about their change", style="dim")
+        out.print("-: the logits are the same for all images, so the error is undefined", style="dim")
     if first.layers:
         out.print()
         out.print(_layer_table(measured, turned=turned))

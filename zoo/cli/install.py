@@ -34,13 +34,13 @@ _ELSEWHERE = re.compile(r"(PIP|UV)_(TARGET|PREFIX|ROOT|USER|PYTHON|SYSTEM_PYTHON
 @click.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("-U", "--upgrade", is_flag=True, help="Allow newer versions in place of installed ones.")
-@click.option("-e", "--editable", is_flag=True, help="Use folders in place: changes of their code count at once.")
+@click.option("-e", "--editable", is_flag=True, help="Use folders in place: changes of their code take effect at once.")
 @click.option("--dry-run", is_flag=True, help="Print the command without running it.")
 @click.pass_context
 def install(ctx: click.Context, names: Sequence[str], upgrade: bool, editable: bool, dry_run: bool) -> None:
     """Install plugins into the environment of this zoo.
 
-    NAME is a plugin of this project, such as gconv, a distribution, with its version if you like, a folder or a URL.
+    NAME is a plugin of this project, such as gconv, a distribution (also NAME==VERSION), a folder or a URL.
     """
     wanted = [_requirement(name, editable=editable) for name in names]
     words = installer("install") + (["--upgrade"] if upgrade else [])
@@ -126,7 +126,7 @@ def _requirement(name: str, *, editable: bool) -> str:
     if editable or (is_path and os.path.isdir(user_path(name))):
         folder = user_path(name).absolute()
         if not folder.is_dir():
-            raise UsageError(f"--editable needs a folder; {folder} is none.")
+            raise UsageError(f"--editable needs a folder; {folder} is not a folder.")
         return str(folder)
     if is_path and "://" not in name and not user_path(name).exists():
         raise UsageError(f"{user_path(name).absolute()} does not exist.", hint="A distribution has no '/' in its name.")

@@ -28,13 +28,13 @@ _MOST_CELLS = 24
 def print_plan(
     host: Host, cells: list[Cell], store: Path, *, force: bool, minutes: Mapping[str, float] | None = None
 ) -> int:
-    """Say on stderr what will be done; return how many cells are stored already.
+    """Print on stderr what will be done; return how many cells are stored already.
 
     Args:
         host: The plugins.
         cells: The plan.
         store: Folder of the results.
-        force: Run again what is stored.
+        force: Whether stored cells are run again.
         minutes: Run id -> Minutes that the run takes, from the suite file.
     """
     from zoo.cli.terminal import styled

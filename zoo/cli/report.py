@@ -196,7 +196,7 @@ def print_problems(
 
 
 def _name(rest: Sequence[Unreadable]) -> None:
-    """Say on stderr which cells have no result that can be shown."""
+    """Print on stderr which cells have no result that can be shown."""
     for entry in [entry for entry in rest if not entry.unfinished]:
         echo(f"note: {entry.run_dir} is left out: {entry.cause}", err=True)
     unfinished = sum(entry.unfinished for entry in rest)

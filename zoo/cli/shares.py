@@ -122,7 +122,7 @@ def exit_unanswered(ctx: click.Context, joined: Joined, *, what: str, store: Pat
     Args:
         ctx: Context of the command.
         joined: The shares.
-        what: What is printed: "answers" or "scores".
+        what: Noun of the output: "answers" or "scores".
         store: Folder of the answers.
         leave: Whether another command prints them.
     """

@@ -138,7 +138,7 @@ def simulate(
     zoo simulate modelB -n 24 --compare autolens           two simulators
     zoo simulate modelB --accuracy 12                      errors over the noise
     """
-    # Read when torch is imported. Its threads would watch for work in a loop and keep the cores from a busy neighbour,
+    # Read when torch is imported. Its threads would watch for work in a loop and keep the cores from other processes,
     # which slows simulators that run on torch by a factor of ten and more.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from zoo.data.accuracy import measure_accuracy

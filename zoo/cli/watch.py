@@ -28,7 +28,7 @@ class LiveBars:
     """A context with bars on stderr where that is a terminal; elsewhere its heirs print a line now and then.
 
     Args:
-        named: Show a name before each bar and the time after it; without, the bar goes when the context ends.
+        named: Whether a name stands before each bar and the time after it; without, the bar goes when the context ends.
     """
 
     def __init__(self, *, named: bool = True) -> None:
@@ -103,7 +103,7 @@ class CountBar(LiveBars):
 
     Args:
         name: Name of the work, such as "simulate train".
-        of: What is counted.
+        of: Noun of the counted things.
     """
 
     def __init__(self, name: str, *, of: str = "images") -> None:

@@ -89,8 +89,8 @@ class Channels:
             wanted = (len(images), *images.shape[2:])
             if tuple(plane.shape) != wanted or plane.device != images.device:
                 raise DataError(
-                    f"The channel {name} has the shape {tuple(plane.shape)} and lies on {plane.device}; it must "
-                    f"have {wanted} and lie on the same device as the images, {images.device}."
+                    f"The channel {name} has the shape {tuple(plane.shape)} and is on {plane.device}; it must "
+                    f"have {wanted} and be on the same device as the images, {images.device}."
                 )
             planes.append(plane[:, None].to(images.dtype))
         return torch.cat(planes, dim=1)

@@ -28,7 +28,7 @@ ALL_CLASSES = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement:
+class ClassDifference:
     """Difference between two simulators on some scenes. Differences are in units of each image's own peak.
 
     Args:
@@ -59,7 +59,7 @@ class SimulatorDifference:
         images: Number of scenes.
         seed: Seed of the scenes.
         device: Device that was requested; a simulator that cannot use it ran on the CPU.
-        agreements: Those of the source, then of the lens light, if any; each over all scenes, then class by class.
+        differences: Those of the source, then of the lens light, if any; each over all scenes, then class by class.
         seconds_per_image: Time of either simulator, imports and the first image left out.
     """
 
@@ -69,26 +69,26 @@ class SimulatorDifference:
     images: int
     seed: int
     device: str
-    agreements: tuple[Agreement, ...]
+    differences: tuple[ClassDifference, ...]
     seconds_per_image: tuple[float, float]
 
     @property
     def largest(self) -> float:
         """The largest difference of any pixel of any image, source or lens light, in units of its image's peak."""
-        return max(agreement.largest for agreement in self.agreements)
+        return max(difference.largest for difference in self.differences)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one flat row an agreement: names for a heading -> text or number."""
+        """Return one flat row a difference: names for a heading -> text or number."""
         return [
             {
-                "light": agreement.light.replace("_", " "),
-                "class": agreement.of,
-                "images": agreement.images,
-                "max |d|/peak": agreement.largest,
-                "rms d/peak": agreement.rms,
-                "worst image": agreement.worst_image,
+                "light": difference.light.replace("_", " "),
+                "class": difference.of,
+                "images": difference.images,
+                "max |d|/peak": difference.largest,
+                "rms d/peak": difference.rms,
+                "worst image": difference.worst_image,
             }
-            for agreement in self.agreements
+            for difference in self.differences
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -127,9 +127,9 @@ def compare_simulators(
     (first, first_seconds), (second, second_seconds) = (
         _timed(engine, scenes, population.instrument, device=device) for engine in engines
     )
-    agreements = _agreements("source", first.source, second.source, scenes.label, spec.classes)
+    differences = _differences("source", first.source, second.source, scenes.label, spec.classes)
     if first.lens_light is not None and second.lens_light is not None:
-        agreements += _agreements("lens_light", first.lens_light, second.lens_light, scenes.label, spec.classes)
+        differences += _differences("lens_light", first.lens_light, second.lens_light, scenes.label, spec.classes)
     return SimulatorDifference(
         dataset=spec.id,
         params=dict(params or {}),
@@ -137,7 +137,7 @@ def compare_simulators(
         images=images,
         seed=seed,
         device=device,
-        agreements=tuple(agreements),
+        differences=tuple(differences),
         seconds_per_image=(first_seconds, second_seconds),
     )
 
@@ -177,16 +177,16 @@ def _timed(engine: SimulatorSpec, scenes: Scenes, instrument: Instrument, *, dev
     return rendered, seconds
 
 
-def _agreements(
+def _differences(
     light: str, first: Tensor, second: Tensor, label: NDArray[np.int64], classes: tuple[str, ...]
-) -> list[Agreement]:
-    """Return the agreement over all images, then over each class that occurs."""
+) -> list[ClassDifference]:
+    """Return the difference over all images, then over each class that occurs."""
     apart = np.abs(differences(first, second))
     largest, squares = apart.max((1, 2)), (apart**2).mean((1, 2))
     groups = {ALL_CLASSES: np.arange(len(label))}
     groups |= {name: np.flatnonzero(label == number) for number, name in enumerate(classes)}
     return [
-        Agreement(
+        ClassDifference(
             light=light,
             of=name,
             images=len(chosen),

@@ -150,7 +150,7 @@ def write_export(folder: Path, export: Export, split: Split, *, progress: Progre
 
     Args:
         folder: Folder of the export.
-        export: What `prepare_export` returned.
+        export: Return value of `prepare_export`.
         split: The images.
         progress: Function called with images written, images in all.
 

@@ -241,5 +241,5 @@ def _lock(place: Path, number: int, *, wait: bool) -> Iterator[bool]:
         for stale in place.glob(f".{shard_name(number)}.*.part"):  # left by a process that was killed
             stale.unlink(missing_ok=True)
         yield True
-        # The shard is there: who still waits for this lock, or makes the file anew, looks for the shard first.
+        # The shard is there: a process that still waits for this lock, or makes the file anew, looks for it first.
         path.unlink(missing_ok=True)

@@ -39,7 +39,7 @@ def check_folder(folder: Path, recipe: Recipe) -> None:
         if there.hash != recipe.hash:
             raise UsageError(
                 f"{folder} holds other images: {describe_differences(there, recipe)}.",
-                hint="One folder holds one recipe: choose another, or ask for what is there.",
+                hint="One folder holds one recipe: choose another folder, or the options of its images.",
             )
     elif any(next((folder / split).glob("*.safetensors"), None) for split in SPLITS):
         raise UsageError(

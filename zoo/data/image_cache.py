@@ -37,7 +37,7 @@ class CachedImages:
 
     Args:
         images: [N, C, H, W], mapped.
-        index: What the reader returned about them.
+        index: Values that the reader returned about them.
         index_file: Path of the JSON file that holds the index.
     """
 

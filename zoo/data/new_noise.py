@@ -1,6 +1,6 @@
 """New noise in every epoch: training images are stored without noise, and exposed anew each time they are used.
 
-A network that sees an image many times learns its noise by heart; the telescope would never repeat it.
+A network that is trained on an image many times memorises its noise, which a telescope would never repeat.
 """
 
 from __future__ import annotations

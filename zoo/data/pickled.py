@@ -84,7 +84,7 @@ class _Function:
 class _Type:
     """Stand-in for `numpy.dtype`.
 
-    NumPy's own ignores the state of a built-in type, which holds the byte order; of a copy it believes any state.
+    NumPy's own ignores the state of a built-in type, which holds the byte order; a copy accepts any state.
     """
 
     __slots__ = ("dtype",)

@@ -129,7 +129,7 @@ def read_part(path: Path, *, recipe: Recipe, split: str) -> Part:
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     if (part.schema, part.recipe_hash, part.split) != (SCHEMA, recipe.hash, split):
-        raise DataError(f"{path} is of other images or of another version of Zoo.")
+        raise DataError(f"{path} is of other images or of another version of zoo.")
     return part
 
 
@@ -176,7 +176,7 @@ def of_other_size(
 
     Args:
         folder, recipe, split, sizes: As for `stated_shards`.
-        entries: What the parts state; default: they are read.
+        entries: Content of the parts; default: read from the folder.
     """
     stated = _entries(folder, recipe, split) if entries is None else entries
     return {name for name, entry in stated.items() if name in sizes and sizes[name] != entry.size}

@@ -222,7 +222,7 @@ def _finished(finish: Callable[[slice], Observed], count: int, *, on_cpu: bool) 
     """Return `count` images that `finish` makes of what is rendered: all of them at once, on a CPU in equal parts.
 
     Each part is the work of one thread. torch would divide every operation between its threads, which wait for each
-    other: beside a busy neighbour for milliseconds.
+    other: beside another busy process for milliseconds.
     """
     import torch
 

@@ -48,7 +48,7 @@ def check_disk(simulation: Simulation, place: Path, shards: int) -> None:
     if need > free:
         raise DataError(
             f"{counted(shards * SHARD_SIZE, 'image')} need {_bytes(need)} in {place}, where {_bytes(free)} are free.",
-            hint="Choose another folder with --out or the variable ZOO_CACHE, or ask for fewer images.",
+            hint="Choose another folder with --out or the variable ZOO_CACHE, or make fewer images.",
         )
 
 

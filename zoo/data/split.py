@@ -66,7 +66,7 @@ class Split:
 
     @property
     def asked(self) -> NDArray[Any]:
-        """What a network is asked of the images: labels [N], or targets [N, T] in float32.
+        """Values that a network is trained on: labels [N], or targets [N, T] in float32.
 
         With auxiliary truths, these follow in further columns, and a label is the first one.
         """

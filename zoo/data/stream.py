@@ -19,7 +19,7 @@ from zoo.data.split import Split
 
 STREAM = "stream"
 FIRST_IMAGES = 1024
-"""So many images at most give the normalisation: their mean is known to 1 % of a pixel's standard deviation."""
+"""Largest number of images for the normalisation: the error of their mean is 1 % of a pixel's standard deviation."""
 IMAGES_AT_A_TIME = {"cpu": 1, "cuda": 512}
 """Images that are rendered in one call, in whole batches: a GPU needs many to be busy, a CPU none beyond the batch."""
 

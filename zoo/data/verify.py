@@ -18,7 +18,7 @@ _NAME = re.compile(r"(\d{6})\.safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class FolderProblem:
     """Something wrong with a folder.
 
     Args:
@@ -62,12 +62,12 @@ class FolderReport:
 
     recipe: Recipe
     splits: list[SplitReport]
-    problems: list[Problem]
+    problems: list[FolderProblem]
     notes: list[str]
 
 
 def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None = None) -> FolderReport:
-    """Read every file of a folder and say all that is wrong.
+    """Read every file of a folder and return all problems.
 
     Args:
         folder: Folder made by `zoo simulate`, or a data set's folder in the cache.
@@ -77,17 +77,17 @@ def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None =
         DataError: The folder does not contain simulated images, or a file cannot be read.
     """
     recipe = read_recipe(folder)
-    problems: list[Problem] = []
+    problems: list[FolderProblem] = []
     notes: list[str] = []
     try:
         manifest = read_manifest(folder)
     except DataError as error:
         manifest = None
-        problems.append(Problem(text=error.args[0], delete=folder / MANIFEST))
+        problems.append(FolderProblem(text=error.args[0], delete=folder / MANIFEST))
     if manifest is not None and manifest.recipe_hash != recipe.hash:
         other = describe_differences(recipe, manifest.recipe)
         text = f"{MANIFEST} and {RECIPE} are of different recipes: {other} ({RECIPE} is what is 'there')."
-        problems.append(Problem(text=text, delete=folder / MANIFEST))
+        problems.append(FolderProblem(text=text, delete=folder / MANIFEST))
         manifest = None
     known = {} if manifest is None else manifest.splits
     present = {split: _numbers(folder / split) for split in SPLITS}
@@ -105,7 +105,7 @@ def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None =
             )
             before = len(problems)
             if entry is None:
-                problems.append(Problem(text=f"{split} is not complete: no {MANIFEST} names it.", split=split))
+                problems.append(FolderProblem(text=f"{split} is not complete: no {MANIFEST} names it.", split=split))
             problems += _gaps(split, sorted(set(range(shard_count(images))) - set(numbers)))
             for number in numbers:
                 path = shard_path(folder / split, number)
@@ -122,7 +122,7 @@ def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None =
                 counts = count_classes(folder, recipe, split, images, classes=manifest.classes)
                 if counts != entry.counts:
                     text = f"{split} has {counts}, but {MANIFEST} states {dict(entry.counts)}."
-                    problems.append(Problem(text=text, split=split, delete=folder / MANIFEST))
+                    problems.append(FolderProblem(text=text, split=split, delete=folder / MANIFEST))
             parts = list((folder / split).glob(".*.part"))
             if parts:
                 unfinished = counted(len(parts), "unfinished file")
@@ -130,7 +130,7 @@ def verify_folder(folder: Path, *, progress: Callable[[int, int], None] | None =
     except OSError as error:
         raise DataError(f"Cannot read {folder}: {error}.") from error
     if not splits:
-        problems.append(Problem(text="The list of shards is empty."))
+        problems.append(FolderProblem(text="The list of shards is empty."))
     return FolderReport(recipe=recipe, splits=splits, problems=problems, notes=notes)
 
 
@@ -139,19 +139,21 @@ def _numbers(place: Path) -> list[int]:
     return sorted(int(match[1]) for match in matches if match is not None)
 
 
-def _gaps(split: str, missing: list[int]) -> list[Problem]:
+def _gaps(split: str, missing: list[int]) -> list[FolderProblem]:
     if not missing:
         return []
     shown = ", ".join(f"{number:06d}" for number in missing[:5]) + (", ..." if len(missing) > 5 else "")
-    return [Problem(text=f"{split} lacks {counted(len(missing), 'shard')}: {shown}.", split=split)]
+    return [FolderProblem(text=f"{split} lacks {counted(len(missing), 'shard')}: {shown}.", split=split)]
 
 
-def _check(path: Path, identity: str, *, split: str, sha256: str | None) -> list[Problem]:
+def _check(path: Path, identity: str, *, split: str, sha256: str | None) -> list[FolderProblem]:
     try:
         read_shard(path, identity=identity)
     except DamagedShard as error:
-        return [Problem(text=str(error), split=split)]
+        return [FolderProblem(text=str(error), split=split)]
     if sha256 is not None and file_sha256(path) != sha256:
         # Whole in itself, so making what is missing or damaged would leave it.
-        return [Problem(text=f"{path} is whole, but not the file that {MANIFEST} names.", split=split, delete=path)]
+        return [
+            FolderProblem(text=f"{path} is whole, but not the file that {MANIFEST} names.", split=split, delete=path)
+        ]
     return []

@@ -47,8 +47,8 @@ class Measured(Record):
         image_size: Their height and width in pixels.
         group: Group that was measured: the network's own one, or another one on request; None without any.
         quality: Declared quality of the equivariance under the group: "exact", "approximate" or None.
-        error: What was measured of the logits.
-        layers: What was measured of each layer, under the group; without a group, under d4.
+        error: Error of the logits.
+        layers: Error of each layer under the group; without a group, under d4.
     """
 
     model: str

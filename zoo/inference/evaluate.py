@@ -272,7 +272,7 @@ def open_evaluation(
     if data.image_shape != about.image_shape:
         raise DataError(
             f"{spec.id} has images of {data.image_shape}; {about.model} was trained on {about.image_shape}.",
-            hint="Ask for that size: --set data.image_size=N" if "image_size" in spec.params else "",
+            hint="Set that size: --set data.image_size=N" if "image_size" in spec.params else "",
         )
     return data
 

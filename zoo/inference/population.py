@@ -129,10 +129,10 @@ def summaries(
 
 
 def without_skill(targets: Sequence[Target]) -> list[str]:
-    """Return a sentence on each truth that the answers of the weights say nothing about."""
+    """Return a sentence on each truth that the answers of the weights hold no information on."""
     return [
-        f"the CRPS skill of {target.name} on the validation images is {target.skill:.2g}: the answers say nothing "
-        "about it, and neither does the posterior of the population"
+        f"the CRPS skill of {target.name} on the validation images is {target.skill:.2g}: the answers "
+        "hold no information on it, and neither does the posterior of the population"
         for target in targets
         if target.skill is not None and target.skill <= 0
     ]

@@ -9,7 +9,7 @@ import numpy as np
 
 from zoo.inference.answer import Prediction
 from zoo.inference.estimates import estimates
-from zoo.inference.prepare import Preparation, Prepared, check_reach, prepare_image
+from zoo.inference.prepare import Preparation, PreparedImage, check_reach, prepare_image
 from zoo.inference.read import Picture, Skipped
 from zoo.models.pixels import far_outside, peak_and_noise
 from zoo.scores.unlike import Detector
@@ -50,12 +50,12 @@ def _predict(
     average: str,
     batch_size: int,
 ) -> Iterator[Prediction | Skipped]:
-    waiting: list[Prepared | Skipped] = []
+    waiting: list[PreparedImage | Skipped] = []
     ready = 0
     for picture in pictures:
         item = picture if isinstance(picture, Skipped) else prepare_image(picture, trained, preparation)
         waiting.append(item)
-        ready += isinstance(item, Prepared)
+        ready += isinstance(item, PreparedImage)
         if ready == batch_size or len(waiting) >= 4 * batch_size:
             yield from _answer(trained, waiting, average, batch_size)
             waiting, ready = [], 0
@@ -63,9 +63,9 @@ def _predict(
 
 
 def _answer(
-    trained: TrainedClassifier, items: list[Prepared | Skipped], average: str, batch_size: int
+    trained: TrainedClassifier, items: list[PreparedImage | Skipped], average: str, batch_size: int
 ) -> Iterator[Prediction | Skipped]:
-    prepared = [item for item in items if isinstance(item, Prepared)]
+    prepared = [item for item in items if isinstance(item, PreparedImage)]
     if not prepared:
         yield from (item for item in items if isinstance(item, Skipped))
         return

@@ -56,7 +56,7 @@ class Preparation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class PreparedImage:
     """One image as the network takes it.
 
     Args:
@@ -86,13 +86,13 @@ def check_reach(preparation: Preparation, trained_at: float | None) -> None:
         )
 
 
-def prepare_image(picture: Picture, trained: TrainedClassifier, preparation: Preparation) -> Prepared | Skipped:
+def prepare_image(picture: Picture, trained: TrainedClassifier, preparation: Preparation) -> PreparedImage | Skipped:
     """Return an image in the form of the training images, or why it cannot have it."""
     with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is left out by name
         return _prepare(picture, trained, preparation)
 
 
-def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparation) -> Prepared | Skipped:
+def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparation) -> PreparedImage | Skipped:
     about = trained.about
     scale, stated = preparation.pixel_scale, picture.pixel_scale
     if scale is None and about.pixel_scale and picture.scale_error:
@@ -134,7 +134,7 @@ def _prepare(picture: Picture, trained: TrainedClassifier, preparation: Preparat
         pixels = pixels * np.float32(preparation.factor)
     if not np.isfinite(pixels).all():
         return Skipped(name=picture.name, reason="its pixels are too large for single precision")
-    return Prepared(
+    return PreparedImage(
         name=picture.name,
         pixels=pixels,
         scale_assumed=about.pixel_scale is not None and scale is None,

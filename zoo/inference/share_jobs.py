@@ -133,7 +133,7 @@ def run_answers(
         contents: Content of share.json of each share.
         folder: Folder of all shares.
         command: Command of zoo that answers a share.
-        what: What is divided: "files" or "images".
+        what: Noun of the divided items: "files" or "images".
         sizes: Number of files or images of each share.
         launch: Launcher, its options, and the resources of each share.
         watch: Function called several times a second with the files or images that are answered, and all of them.
@@ -143,7 +143,7 @@ def run_answers(
     Raises:
         UsageError: The launcher or an option is unknown.
         MissingError: This machine lacks what the launcher needs.
-        LauncherError: The launcher cannot be started, or does not know whether jobs submitted earlier still wait.
+        LauncherError: The launcher cannot be started, or cannot find out whether jobs submitted earlier still wait.
         DataError: The folder cannot be written.
         KeyboardInterrupt: After the running jobs have been stopped.
     """

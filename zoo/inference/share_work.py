@@ -10,11 +10,11 @@ from pathlib import Path
 from zoo.data.recipe import Recipe
 from zoo.data.share import SHARE
 from zoo.locks import lock_held
-from zoo.paths import make_dir, read_json
+from zoo.paths import make_dir
 from zoo.results.store import LOCK, PROGRESS, write_json
 from zoo.run.failure import failure_text
 from zoo.run.launcher import JobState
-from zoo.run.share_work import FAILED, has_died
+from zoo.run.share_work import FAILED, has_died, share_error
 from zoo.schema import Count, Record, plain
 
 ANSWERS = "answers"
@@ -27,7 +27,7 @@ class AnswersShare(Record):
     Args:
         schema: Version of this format.
         weights: Path of the weights.
-        sha256: Its SHA-256.
+        sha256: SHA-256 of their file.
         model: Id of the model.
         versions: Distribution -> version, of the core and of the plugins that take part.
         average: Average over rotated and mirrored images, as for `TrainedClassifier.predict_proba`.
@@ -109,7 +109,7 @@ class AnswersWork:
         folder: Folder of all shares.
         number: Number of the share, from 0.
         of: Number of shares.
-        what: What is divided: "files" or "images".
+        what: Noun of the divided items: "files" or "images".
     """
 
     folder: Path
@@ -148,10 +148,8 @@ class AnswersWork:
         """Return its end."""
         if (self.run_dir / ANSWERS).exists():  # written whole
             return AnswersEnd(number=self.number)
-        try:
-            return AnswersEnd(number=self.number, error=str(read_json(self.run_dir / FAILED)["error"]))
-        except (OSError, ValueError, LookupError, TypeError):
-            return None
+        error = share_error(self.run_dir)
+        return None if error is None else AnswersEnd(number=self.number, error=error)
 
     def has_advanced(self, since: float) -> bool:
         """Whether the attempt has made progress that stays: answers are kept when all are there."""

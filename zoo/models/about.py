@@ -100,7 +100,7 @@ class About(Record, omit_defaults=True):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of the plugins among `versions` that are files, which nobody can install."""
+        """Names of the plugins among `versions` that are files and cannot be installed by name."""
         return tuple(name for name in self.versions if name.endswith(".py"))
 
     @property

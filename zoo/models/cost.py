@@ -66,7 +66,7 @@ def _count_macs(classifier: nn.Module, image: Tensor) -> int | None:
         logger.warning("the multiply-accumulates cannot be counted: %s: %s", type(error).__name__, error)
         return None
     if uncounted:
-        # An FFT is no surprise to its author, and nothing follows from it but an empty place in the table.
+        # The author of a network with an FFT expects this, and its only effect is an empty place in the table.
         level = logging.INFO if all("fft" in name for name in uncounted) else logging.WARNING
         logger.log(level, "the multiply-accumulates of %s cannot be counted", ", ".join(uncounted))
         return None

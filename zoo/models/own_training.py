@@ -56,7 +56,7 @@ class TrainsInTurns(Protocol):
 
 
 def has_loss(network: nn.Module) -> bool:
-    """Whether a network's class has a method `loss`; a layer of that name, such as a criterion, is none."""
+    """Whether a network's class has a method `loss`; a layer of that name, such as a criterion, does not count."""
     return callable(getattr(type(network), "loss", None))
 
 
@@ -78,7 +78,7 @@ def own_optimizers(network: nn.Module, *, lr: float, weight_decay: float) -> lis
     """Return the optimisers of a network that trains in turns.
 
     Raises:
-        TrainingError: There are none, or something else is among them.
+        TrainingError: The list is empty, or holds something else.
     """
     module: Any = network
     made = list(module.optimizers(lr, weight_decay))

@@ -128,7 +128,7 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
                     raise UsageError(
                         f"{model.id}: its plugin sets '{name}', which is not a training setting."
                         f"{nearest(name, SETTING_NAMES)}",
-                        hint="Tell its author, or leave the model out.",
+                        hint="Report this to its author, or leave the model out.",
                     )
             training = {**model.training, **budget.training, **given[model.id]}
             if not model.fits_itself:
@@ -140,8 +140,8 @@ def make_plan(host: Host, request: Request, *, note: Callable[[str], None] = lam
             if resolved is not None and resolved.new_noise:
                 _check_new_noise(dataset, request, recipe, stream=stream)
             epochs = 0 if resolved is None else resolved.epochs
-            # Those of a budget make classes easier to tell apart, which a task that trains on some of them has no use
-            # for. Truths that are estimated are easier to see, too, which a start from other weights has no use for.
+            # Those of a budget make classes easier to separate, which is useless where a task trains on some, and
+            # estimated truths easier to see, which is useless for a start from other weights.
             started = bool(targets and resolved is not None and resolved.init)
             own_images = task.question.trained_on and not targets
             key = epochs, request.images is not None or (not phases_given and bool(own_images or started))

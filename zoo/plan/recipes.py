@@ -100,7 +100,7 @@ def make_recipe(
 
 
 def channels_of(host: Host, dataset: DatasetSpec, settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return the derived channels among some settings, as `Recipe.channels`; a data set's own parameter is none."""
+    """Return the derived channels among some settings, as `Recipe.channels`; a data set's own parameter is not one."""
     given = SETTING in settings and SETTING.removeprefix("data.") not in dataset.params
     return read_channels(host, settings[SETTING]) if given else {}
 

@@ -57,7 +57,7 @@ class Request:
 
     Args:
         models, data: Names, comma lists, wildcards.
-        seeds: One cell for each.
+        seeds: Seeds, each for one cell.
         data_seeds: Whether each seed has training images of its own; validation and test images stay the same.
         budget: "smoke", "laptop", "evening", "paper", or None for the one that suits the device.
         simulator: Id or name; "" for the default one.

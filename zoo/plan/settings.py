@@ -39,7 +39,7 @@ class TrainingSettings:
         init: Weights to start from, as the plan resolved them ("sha256:..."); empty: at random. See
             `zoo.weights.start`.
         stream: Render the training images as they are needed, every epoch new ones; see `zoo.data.stream`.
-        new_noise: Keep the training images without noise, and expose each of them anew in every epoch; see
+        new_noise: Whether the training images are kept without noise and exposed anew in every epoch; see
             `zoo.data.new_noise`.
         optimizer: Optimiser of a plugin, as "ID@VERSION"; empty: AdamW, or those of a network that trains in turns.
         loss: Loss of a plugin, as "ID@VERSION"; empty: that of the task, or of a network that brings its own.

@@ -10,7 +10,7 @@ from zoo.errors import UsageError, nearest
 from zoo.plan.request import Request
 from zoo.results.cell import Cell, Rule
 from zoo.specs import CLASSIFY, DatasetSpec, ModelSpec
-from zoo.tasks.find import Asked, answers, task_of_cell
+from zoo.tasks.find import ChosenTask, answers, task_of_cell
 from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _MOST_NAMED = 8
 
 
 def answering(
-    host: Host, models: Sequence[ModelSpec], asked: Asked, request: Request, *, note: Callable[[str], None]
+    host: Host, models: Sequence[ModelSpec], asked: ChosenTask, request: Request, *, note: Callable[[str], None]
 ) -> list[ModelSpec]:
     """Return the models that answer a task; those that only a wildcard names are left out with a note.
 
@@ -51,7 +51,7 @@ def is_named(model: ModelSpec, request: Request) -> bool:
     return model.id.lower() in named or model.name.lower() in named
 
 
-def _refusal(host: Host, model: ModelSpec, asked: Asked) -> UsageError:
+def _refusal(host: Host, model: ModelSpec, asked: ChosenTask) -> UsageError:
     valid = [spec.id for spec in registry.listed(host, ModelSpec) if answers(spec, asked.spec)]
     shown = ", ".join(valid[:_MOST_NAMED]) + (", ..." if len(valid) > _MOST_NAMED else "")
     other = model.tasks[0]

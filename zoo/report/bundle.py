@@ -80,7 +80,7 @@ def write_bundle(
         DataError: No run is true, the file cannot be written, or a file of a run changes while it is copied.
     """
     if os.path.lexists(path):
-        raise UsageError(f"{path} exists, and a bundle overwrites nothing.", hint="Choose another name, or delete it.")
+        raise UsageError(f"{path} exists, and is not overwritten.", hint="Choose another name, or delete it.")
     checked = [_check(host, result, licence=licence, tasks=tasks) for result in results]
     runs = [entry for entry in checked if isinstance(entry, _Run)]
     left_out = [*rest, *(entry for entry in checked if isinstance(entry, Unreadable))]

@@ -18,7 +18,7 @@ def column_notes(results: Sequence[Finished]) -> list[str]:
 
 
 def _scored_notes(results: Sequence[Finished]) -> list[str]:
-    """Return where predictions that were made elsewhere come from, and what their authors say of their cost."""
+    """Return the origin of predictions that were made elsewhere, and their cost as their authors state it."""
     notes = []
     for result in results:
         if (origin := result.scored) is not None:
@@ -86,15 +86,22 @@ def _equivariance_notes(results: Sequence[Finished]) -> list[str]:
     measured = [found.after for found in of_runs if found.after is not None]
     notes = []
     if measured:
-        rotations = [one for found in measured for one in (*found.angles.values(), found.rotations) if one is not None]
-        # Of scores that count residuals, interpolation alone changes more than images differ.
-        floors = [one.floor for one in rotations if one.floor is not None and one.floor < 1]
         notes.append(
             "equivariance error: root mean square change of the centred answers under the eight symmetries of the "
             "square, over their spread between images; 0: invariant, 1.4: unrelated answers; -: one answer for all "
-            "images. class flips: images whose class changes under one of them. own group: the same error under the "
-            "symmetries that the network declares. At angles that need interpolation, images are blurred and cut to a "
-            "disc first" + (f"; interpolation alone has an error of up to {max(floors):.0e}" if floors else "")
+            "images"
+        )
+    if any(found.square.flips is not None for found in measured):
+        notes.append("class flips: images whose class changes under one of the eight symmetries of the square")
+    if any(found.declared for found in measured):
+        notes.append("own group: equivariance error under the symmetries that the network declares")
+    rotations = [one for found in measured for one in (*found.angles.values(), found.rotations) if one is not None]
+    if rotations:
+        # Of scores that count residuals, interpolation alone changes more than images differ.
+        floors = [one.floor for one in rotations if one.floor is not None and one.floor < 1]
+        notes.append(
+            "at 17 deg, at 45 deg: angles that need interpolation; images are blurred and cut to a disc first"
+            + (f", and interpolation alone has an error of up to {max(floors):.0e}" if floors else "")
         )
     if len(measured) < len(of_runs):
         notes.append(

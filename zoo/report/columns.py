@@ -215,7 +215,7 @@ def measured_columns(results: Sequence[Finished]) -> list[Column]:
 
 
 def with_numbers(columns: Sequence[Column], results: Sequence[Finished]) -> list[Column]:
-    """Return the columns in which some run has a number; a column of dashes says nothing."""
+    """Return the columns in which some run has a number; a column of dashes is useless."""
     return [column for column in columns if any(math.isfinite(column.value(result)) for result in results)]
 
 

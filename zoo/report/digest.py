@@ -64,7 +64,7 @@ class RocBand(Record):
 
     def __post_init__(self) -> None:
         if {len(self.curve), len(self.low), len(self.high)} != {len(FALSE_RATES)}:
-            raise ValueError(f"a ROC curve has not {len(FALSE_RATES)} points")
+            raise ValueError(f"a ROC curve does not have {len(FALSE_RATES)} points")
 
 
 class Histogram(Record):

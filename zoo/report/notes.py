@@ -77,8 +77,8 @@ def training_notes(results: Sequence[Finished], dataset: DatasetSpec | None) -> 
         if words
     ]
     notes += [
-        f"{result.cell.model}, seed {result.cell.seed}: the answers say nothing about {', '.join(blind)}, and neither "
-        "does a posterior of a population: a CRPS skill of 0 or less on the validation images"
+        f"{result.cell.model}, seed {result.cell.seed}: the answers hold no information on {', '.join(blind)}, and "
+        "neither does a posterior of a population: a CRPS skill of 0 or less on the validation images"
         for result in results
         if (blind := [one.name for one in result.targets if one.skill is not None and one.skill <= 0])
     ]

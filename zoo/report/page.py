@@ -238,7 +238,7 @@ def _mistakes_words(pictures: Sequence[str]) -> dict[str, str]:
     else:
         title = "Highest scores"
         about = (
-            "Test images of each class with the highest scores. Of a network that reconstructs images, below each: "
+            "Test images of each class with the highest scores. For a network that reconstructs images, below each: "
             "the reconstruction, and the residual over the noise of the pixels, from -5 (blue) to 5 (red)."
         )
     return {"mistakes_title": title, "mistakes_about": about}

@@ -163,7 +163,7 @@ def draw_all(results: Sequence[RunResult], folder: Path, *, again: bool = True, 
     The names of the files hold a hash of the runs that they show.
 
     Args:
-        results: Any; failed ones are left out.
+        results: Results of any kind; failed ones are left out.
         folder: Folder of the PNGs.
         again: Draw also what has been drawn before.
         tasks: Tasks that are installed.

@@ -92,7 +92,7 @@ def find_problems(results: Iterable[RunResult], *, store: Path | None = None, ta
     """Return the problems in these results, in a fixed order.
 
     Args:
-        results: Any, failed ones too.
+        results: Results of any kind, failed ones too.
         store: Folder of the store; comparisons are kept in it for the next report.
         tasks: Tasks that are installed; see `zoo.tasks.find.tasks_by_name`.
     """

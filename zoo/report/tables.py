@@ -169,7 +169,7 @@ def result_notes(results: Sequence[Finished]) -> list[str]:
 
 
 def accumulation_note(result: Finished) -> str:
-    """Say that a batch did not fit into memory and what was done, or return ""."""
+    """Return a note that a batch did not fit into memory, and on what was done; "" if it did."""
     parts, batch = result.cost.micro_batches if result.cost else 1, result.cell.training.get("batch_size")
     if parts == 1:
         return ""

@@ -26,7 +26,7 @@ def problem_key(cell: Cell, *, any_train_size: bool = False) -> str:
     Args:
         cell: Cell of the result. Its phases are left out, since the images of a test do not depend on them, and
             derived channels, since they are computed from these images.
-        any_train_size: Let the number of training images differ, as along a learning curve.
+        any_train_size: Whether the number of training images may differ, as along a learning curve.
     """
     sizes = {name: size for name, size in cell.sizes.items() if not (any_train_size and name == "train")}
     # All that decides what the images are, versions too; where they were rendered changes their noise only.

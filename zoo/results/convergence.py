@@ -22,7 +22,7 @@ OVERFITTING = 1.1
 little: the training loss is a mean over an epoch of changing weights and augmented images."""
 
 PLATEAU, PLATEAU_EPOCHS = 0.01, 3
-"""A training loss this close to chance, relative to it, in all of so many epochs or more: learning has not begun."""
+"""Relative distance of the training loss from chance, and least number of epochs within it: learning has not begun."""
 
 
 class TrainingEnd(Record):

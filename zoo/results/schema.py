@@ -171,7 +171,7 @@ class Scored(Record):
     """Predictions that were made elsewhere and scored here (`zoo score`).
 
     Args:
-        author: Who made them, in the words of whoever scored them; "" if not stated.
+        author: Their author, as stated to `zoo score`; "" if not stated.
         cost_note: Cost of training and inference in the author's words; "" if not stated. Nothing of it was measured.
         file: Name of the file of predictions, without its folder.
         largest_error: Largest distance of the sum of an image's probabilities from 1 in the file; each image was
@@ -278,7 +278,7 @@ class Finished(Record, omit_defaults=True):
         if missing := ({"test"} if self.scored else {"val", "test"}) - self.data.counts.keys():
             raise ValueError(f"data.counts lacks {', '.join(sorted(missing))}")
         if any(len(images) != count for images in self.data.counts.values()):
-            raise ValueError(f"data.counts has not {count} numbers for each split")
+            raise ValueError(f"data.counts does not have {count} numbers for each split")
 
 
 class Failed(Record, omit_defaults=True):

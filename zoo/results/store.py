@@ -197,7 +197,7 @@ class Unreadable:
 
     Args:
         run_dir: Folder of the run.
-        cause: Why not, in words.
+        cause: Reason in words.
         unfinished: Whether its cell has simply not ended yet.
     """
 
@@ -219,7 +219,7 @@ def scan(store: Path) -> tuple[list[RunResult], list[Unreadable]]:
         try:
             result = open_result(run_dir)
             if run_dir != store / result.cell.folder:
-                raise DataError(f"{RESULT} belongs into the folder {result.cell.folder} of a store.")
+                raise DataError(f"{RESULT} belongs in the folder {result.cell.folder} of a store.")
             _check_classes(result, classes)
             found.append(result)
         except (OSError, DataError) as error:

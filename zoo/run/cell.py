@@ -78,8 +78,8 @@ def run_cell(
         cell: Cell to run.
         run_dir: Folder of the run, which holds cell.json.
         device: "cpu", "cuda" or "mps".
-        images: Read simulated images from this folder; default: the cache, which is filled.
-        force: Run it again from the start although there is a result.
+        images: Folder of simulated images; default: the cache, which is filled.
+        force: Whether it is run again from the start although there is a result.
         team: The processes that train together. The first calls this; the others call `zoo.train.help.help_fit`.
 
     Returns:

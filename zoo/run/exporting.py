@@ -58,7 +58,7 @@ def export_split(
     )  # fmt: skip
     if seed is not None and not problem.dataset.simulated:
         raise UsageError(
-            f"--seed-file: {problem.dataset.id} consists of existing images, which everyone has.",
+            f"--seed-file: {problem.dataset.id} consists of existing images, which are not secret.",
             hint="See which data sets are simulated: zoo list-datasets",
         )
     recipe = problem.recipe if seed is None else seed.published(problem.recipe)

@@ -27,11 +27,11 @@ logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
 MOST_SECONDS = 60.0
-"""Longest pause before another attempt, and between questions to a launcher that fails."""
+"""Longest pause before another attempt, and between calls of a launcher that fails."""
 MOST_FAILED_POLLS = 5
-"""After so many failed polls in succession a launcher is given up."""
+"""Failed polls in succession after which a launcher is not called any more."""
 MOST_LOST_POLLS = 3
-"""So often a launcher may not know a job before it is taken as lost: schedulers list new and ended jobs late."""
+"""Polls in succession that report a job as unknown before it is taken as lost: schedulers list jobs late."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -43,7 +43,7 @@ class Entry(Generic[R]):
         result: Result, once there is one.
         state: State for people.
         handle: Handle of its job.
-        job_state: What the launcher said last.
+        job_state: State that the launcher reported last.
         attempt: Number of attempts without progress.
         submitted: Time of the last submission, in seconds since 1970.
         due: Time of the next submission by `time.monotonic`; None where it is not to be submitted.

@@ -49,7 +49,7 @@ class Job:
             process was stopped and goes on when the job is submitted again. SIGTERM and SIGUSR1 stop it.
         cwd: Absolute path of the working folder.
         env: Variables that the process needs beside those of its machine.
-        resources: What it needs.
+        resources: Resources that it needs.
         label: Name for people.
     """
 
@@ -110,7 +110,7 @@ class Launcher(Protocol):
 
     No call may block; `cancel` may take a few seconds. A launcher may also have an attribute `poll_seconds` (the
     interval at which it is to be asked); a method `log(handle) -> str` (the last lines that its engine has
-    written about a job), which Zoo's own log of the cell does not hold; and a method `check(jobs) -> None`, called
+    written about a job), which zoo's own log of the cell does not hold; and a method `check(jobs) -> None`, called
     before any of the jobs is queued, which raises a UsageError or MissingError where the engine can never run them.
     """
 

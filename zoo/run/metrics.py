@@ -226,7 +226,7 @@ def metric_values(returned: Any, *, refused: list[str] | None = None) -> dict[st
     """Return what a metric returned as name -> value.
 
     Args:
-        returned: What the metric returned.
+        returned: Value that the metric returned.
         refused: List that gets a sentence on each value that is not a real number, if there is one that is; None
             refuses all together.
 
@@ -257,7 +257,7 @@ def metric_values(returned: Any, *, refused: list[str] | None = None) -> dict[st
 
 
 def _number(name: str, value: Any) -> float:
-    """Return a real number: of Python, of NumPy, or a tensor without dimensions; a text or a truth value is none.
+    """Return a real number: of Python, of NumPy, or a tensor without dimensions; not a text or a truth value.
 
     Raises:
         TypeError: It is something else.

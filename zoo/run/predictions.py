@@ -81,7 +81,7 @@ def match_rows(columns: Columns, *, names: Sequence[str], ids: Sequence[str], pa
     """Return predictions [N, K] in the order of the images; each image must have a row of finite numbers.
 
     Args:
-        columns: What `read_columns` returned.
+        columns: Return value of `read_columns`.
         names: K names of the columns.
         ids: N ids of the images.
         path: Path of the file, for messages.

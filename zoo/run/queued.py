@@ -69,7 +69,7 @@ def make_job(
         run_dir: Folder of its files.
         command: Command.
         files: Files of plugins.
-        resources: What it needs.
+        resources: Resources that it needs.
         label: Name for people.
     """
     env = {name: value for name, value in os.environ.items() if name.startswith("ZOO_")}

@@ -76,7 +76,7 @@ def score_file(
         split: "test"; networks are chosen by the other splits.
         budget, task, simulator, settings, device: Options as for `zoo.plan.problem.plan_problem`.
         name: Name of the method; default: that of the file.
-        author: Who made the predictions.
+        author: Author of the predictions.
         cost_note: Cost of the method, in its author's words.
         seed: Seed of the method's training, to tell several of its trainings apart.
         seed_file: File of the hidden seed that an export was made with.

@@ -61,6 +61,14 @@ class ShareFailure(Record):
     error: str
 
 
+def share_error(run_dir: Path) -> str | None:
+    """Return the error that ended a share; None where none is stored, or the file is damaged."""
+    try:
+        return read_record(read_json(run_dir / FAILED), ShareFailure, what=FAILED).error
+    except (OSError, ValueError, DataError):
+        return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShareEnd:
     """End of a share.
@@ -137,11 +145,8 @@ class ShareWork:
         except DataError as error:
             logger.warning("%s The share is made again.", error)
             (self.run_dir / PART).unlink(missing_ok=True)
-        try:
-            failure = read_record(read_json(self.run_dir / FAILED), ShareFailure, what=FAILED)
-            return ShareEnd(share=self.share, error=failure.error)
-        except (OSError, ValueError, DataError):
-            return None
+        failure = share_error(self.run_dir)
+        return None if failure is None else ShareEnd(share=self.share, error=failure)
 
     def has_advanced(self, since: float) -> bool:
         """Whether the attempt has made a shard."""

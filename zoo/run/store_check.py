@@ -43,8 +43,8 @@ class Check(Record):
     Args:
         name: Name of the property.
         verdict: "ok", "note" for what a user should know, "bad" for what makes the folder useless.
-        found: What was measured.
-        advice: What follows; "" where nothing does.
+        found: Measured value in words.
+        advice: Advice to the user; "" where none is needed.
     """
 
     name: str

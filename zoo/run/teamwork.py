@@ -84,7 +84,7 @@ def run_as_member(
         cells: The plan; that of the first process holds.
         store: Folder of the results; only the first process reads and writes it.
         where: Device and images.
-        team: This process's place.
+        team: Place of this process.
 
     Returns:
         The results (other processes than the first see stored ones only), and whether all cells ended well.

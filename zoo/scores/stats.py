@@ -228,7 +228,7 @@ def roc_band(
         scores: [N], higher means more positive.
         positive: [N], of both kinds.
         grid: [G] increasing false positive rates from 0 to 1.
-        resamples, seed: Of the bootstrap.
+        resamples, seed: Number of samples and seed of the bootstrap.
         level: Confidence level.
 
     Returns:

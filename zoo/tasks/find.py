@@ -46,7 +46,7 @@ CORE_TASKS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ChosenTask:
     """A task as an option or a cell states it.
 
     Args:
@@ -99,7 +99,7 @@ def answers(model: ModelSpec, task: TaskSpec) -> bool:
     return not {task_name(task), *others}.isdisjoint(model.tasks)
 
 
-def read_task(text: str, *, tasks: Tasks = CORE, groupings: Sequence[str] = ()) -> Asked:
+def read_task(text: str, *, tasks: Tasks = CORE, groupings: Sequence[str] = ()) -> ChosenTask:
     """Return the task that a text means: NAME, NAME:OPTION, or a grouping of the data set's classes.
 
     Args:
@@ -120,10 +120,10 @@ def read_task(text: str, *, tasks: Tasks = CORE, groupings: Sequence[str] = ()) 
     if found is None:
         known = [*tasks, *groupings]
         raise UsageError(f"Unknown task '{text}'; known are {', '.join(known)}.{nearest(name, known)}")
-    return Asked(spec=found, option=option)
+    return ChosenTask(spec=found, option=option)
 
 
-def task_of_option(host: Host, dataset: DatasetSpec, text: str) -> tuple[Asked, Task]:
+def task_of_option(host: Host, dataset: DatasetSpec, text: str) -> tuple[ChosenTask, Task]:
     """Return the task that `--task` means for a data set, and open it.
 
     Raises:
@@ -135,7 +135,7 @@ def task_of_option(host: Host, dataset: DatasetSpec, text: str) -> tuple[Asked, 
     return asked, kind(kind.ask(dataset, asked.option), name=asked.name, option=asked.option)
 
 
-def completed(asked: Asked, dataset: DatasetSpec, scenes: Scenes | None) -> tuple[Asked, Task, str]:
+def completed(asked: ChosenTask, dataset: DatasetSpec, scenes: Scenes | None) -> tuple[ChosenTask, Task, str]:
     """Return a task as a cell states it, the task opened for a data set, and a note for readers of the plan.
 
     Args:

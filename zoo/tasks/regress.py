@@ -37,7 +37,7 @@ _EXAMPLE = "Write, for example: --task regress:shear"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class RegressOption:
     """The text behind the colon of --task regress:NAME[,NAME][,classes=A+B][,answer=FORM].
 
     Args:
@@ -105,14 +105,14 @@ class Regress(Task):
 
     def __init__(self, question: Question, *, name: str, option: str = "") -> None:
         super().__init__(question, name=name, option=option)
-        asked = Asked.read(option)
+        asked = RegressOption.read(option)
         self.names: tuple[str, ...] = asked.names
         self.form: Form = FORMS[asked.answer]
 
     @classmethod
     def ask(cls, dataset: DatasetSpec, option: str) -> Question:
         """Return the classes of a data set, those that the option names alone, and the targets."""
-        asked = Asked.read(option)
+        asked = RegressOption.read(option)
         whole = all_classes(dataset)
         if unknown := [name for name in asked.classes if name not in dataset.classes]:
             raise UsageError(
@@ -125,7 +125,7 @@ class Regress(Task):
     @classmethod
     def complete(cls, dataset: DatasetSpec, option: str, scenes: Scenes) -> tuple[str, str]:
         """Return the option with the classes that the targets leave, and a sentence on those that are left out."""
-        asked = Asked.read(option)
+        asked = RegressOption.read(option)
         values = target_values(asked.names, parameters=scenes.parameters, truth=truth_arrays(scenes), data=dataset.id)
         reasons: dict[str, str] = {}
         undefined: dict[str, str] = {}

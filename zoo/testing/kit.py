@@ -72,7 +72,7 @@ def check(
         host: The plugins.
         name: Name of a plugin, or an id.
         excused: Check -> reason for which it is left out, in addition to those that the plugin states.
-        options: How things are checked.
+        options: Settings of the checks.
 
     Returns:
         The outcome of every check; failures are among them and do not end the others.

@@ -42,7 +42,7 @@ class SimulatorSubject:
         host: The plugins.
         spec: Spec of the simulator.
         dataset: Id or name of a population whose scenes it renders as well; "" for the kit's own only.
-        cached: What the checks share.
+        cached: Values that the checks share.
         number: Number of the case that `cases` has yielded last.
     """
 

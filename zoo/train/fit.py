@@ -165,7 +165,7 @@ def prepare(
         cell: Cell to train.
         run_dir: A folder of the cell's own, three levels below a store; progress is written there.
         device: Device of the training; in a team, its type.
-        images: Read simulated images from this folder; default: the cache, which is filled.
+        images: Folder of simulated images; default: the cache, which is filled.
         team: The processes that train together, of which this is the first.
 
     Raises:

@@ -34,7 +34,7 @@ def make_optimizers(
 
     Raises:
         UsageError: Several processes cannot train a network in turns.
-        TrainingError: The network's own optimisers are none.
+        TrainingError: The network returns no optimisers, or something else.
     """
     if trains_in_turns(classifier.network):
         if fabric.world_size > 1:

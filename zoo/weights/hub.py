@@ -77,7 +77,7 @@ def fetch(text: str) -> Path:
         raise MissingError(
             f"{text} is not in the hub's cache on this machine, and the hub cannot be reached at "
             f"{client.constants.ENDPOINT} ({unreachable or error}).",
-            hint="Give a local file or run, or come back with a connection.",
+            hint="Give a local file or run, or connect to the network.",
         ) from error
     except (EntryNotFoundError, RepositoryNotFoundError) as error:
         raise UsageError(

@@ -1,8 +1,8 @@
 """Imports PyAutoLens and nothing beside it: no banner, no logging to stdout, no configuration of the current folder.
 
-Left alone, `import autolens` prints a frame on Python 3.11, warns that the current folder is no workspace of its own
-(and raises if the folder's `config/general.yaml` asks for another version), reads `config/` there before its own
-settings, and sends the root logger to stdout. Programs that are made with it want that; a plugin does not.
+Left alone, `import autolens` prints a frame on Python 3.11, warns that the current folder is not a workspace of its own
+(and raises if the folder's `config/general.yaml` states another version), reads `config/` there before its own
+settings, and sends the root logger to stdout. This suits programs that are made with it, but not a plugin.
 """
 
 from __future__ import annotations

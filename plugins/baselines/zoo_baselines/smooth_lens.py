@@ -184,7 +184,7 @@ def draw(parameters: Tensor, grid: Grid, kind: Kind, *, jacobian: bool = False, 
     Args:
         parameters: [n, len(NAMES)].
         grid: Rays and pixels.
-        kind: Which parts the lens has, and which of its parameters are free.
+        kind: Parts of the lens, and its free parameters.
         jacobian: Whether to return the derivatives in the free parameters.
         gradient: Whether to return the gradient in the source plane.
     """

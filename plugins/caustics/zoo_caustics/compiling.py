@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 def pays_to_compile(*, rays_per_image: int, images: int, device_type: str) -> bool:
-    """Say whether compiling saves more time than it costs.
+    """Return whether compiling saves more time than it costs.
 
     It looks at the size of the whole run only, never at the scenes at hand or at what a cache happens to hold,
     so that all images of one data set come from the same code.

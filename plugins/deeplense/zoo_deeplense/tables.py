@@ -179,7 +179,7 @@ MODEL_2019_IDEAL: dict[str, Any] = MODEL_A | {
     "vortex_length": 1.0,
     "subhalo_count": 25.0,
     "subhalo_radius": "U(0, 1)",
-    "subhalo_mass_fraction": 0.01,  # in equal parts; the two limits only say that they are equal
+    "subhalo_mass_fraction": 0.01,  # in equal parts; the two limits state that they are equal
     "subhalo_mass_low": 1e9,
     "subhalo_mass_high": 1e9,
     "psf": "airy",

@@ -189,7 +189,7 @@ def run_on_launcher(
     Raises:
         UsageError: A number is out of range, or the launcher refuses an option.
         MissingError: This machine lacks what the launcher needs.
-        LauncherError: The launcher cannot be started, or does not know whether workers submitted earlier still wait.
+        LauncherError: The launcher cannot be started, or cannot find out whether workers submitted earlier still wait.
         KeyboardInterrupt: The call was interrupted; its workers have been stopped.
     """
     check_numbers(trials=trials, workers=workers)

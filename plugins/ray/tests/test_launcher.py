@@ -1,4 +1,4 @@
-"""The launchers of Ray as Zoo calls them, with a pretended process in place of the one that is connected to Ray."""
+"""The launchers of Ray as zoo calls them, with a pretended process in place of the one that is connected to Ray."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def test_a_node_that_cannot_run_the_cells_is_refused(link, job, view, words):
         ({"custom": "GPU=1"}, "use cpus, gpus and memory_gb"),
         ({"stop_seconds": 0.0}, "stop_seconds=0 must be more than 0"),
         ({"look_seconds": 90.0}, "look_seconds=90 must be 0 to 60"),
-        ({"address": "ray://head:10001"}, "Run Zoo on a node of the cluster"),
+        ({"address": "ray://head:10001"}, "Run zoo on a node of the cluster"),
         ({"address": "local"}, "ray/this_machine"),
         ({"address": "head"}, "not of the form HOST:PORT"),
     ],

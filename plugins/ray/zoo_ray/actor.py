@@ -16,10 +16,10 @@ _LEAVES_AFTER = 1.0
 
 
 class CellActor:
-    """The actor of a cell; it holds the cell's resources until its process has ended. Of several nodes, the first.
+    """The actor of a cell; it holds its resources until its process has ended. With several nodes, it is on the first.
 
     Args:
-        task: What to run.
+        task: Command to run, with its surroundings.
     """
 
     def __init__(self, task: Task) -> None:

@@ -48,7 +48,7 @@ def variables(address: str) -> dict[str, str]:
     if address.startswith("ray://"):
         raise UsageError(
             f"--launcher-set address={address} is one of Ray Client, which is not supported.",
-            hint="Run Zoo on a node of the cluster, with the address that ray start has printed: address=HOST:6379",
+            hint="Run zoo on a node of the cluster, with the address that ray start has printed: address=HOST:6379",
         )
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
@@ -88,7 +88,7 @@ def refused(address: str, error: str) -> UsageError:
     elif "mismatch" in text.lower():
         hint = "Use the versions of Ray and Python that the cluster has; they are in the message above."
     elif "not answered" in text:
-        hint = "Zoo must run on a node of the cluster: ray status works there."
+        hint = "zoo must run on a node of the cluster: ray status works there."
     else:
         hint = "See on that machine: ray status"
     return UsageError(f"Ray at {shown} cannot be used: {text[:600]}", hint=hint)

@@ -57,7 +57,7 @@ class CellProcess:
     """A process on this node, from its start to the file of its end.
 
     Args:
-        task: What to run.
+        task: Command to run, with its surroundings.
     """
 
     def __init__(self, task: Task) -> None:

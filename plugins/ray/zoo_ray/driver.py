@@ -29,7 +29,7 @@ _SECONDS = 5.0
 
 @dataclass
 class _Held:
-    """An actor. Ray answers both calls by itself when there is something to say: asking for states costs nothing.
+    """An actor. Ray answers both calls by itself when the actor starts and ends, so reading states costs nothing.
 
     Args:
         actor: Handle of Ray.
@@ -71,7 +71,7 @@ class Driver:
         return [one["Resources"] for one in ray.nodes() if one["Alive"]]
 
     def look(self, path: str, runtime_env: Mapping[str, Any], seconds: float) -> list[dict[str, Any]]:
-        """Return what each node states about a file and about Zoo; nodes that do not answer in time are left out."""
+        """Return what each node states about a file and about zoo; nodes that do not answer in time are left out."""
         return look(path, runtime_env, seconds)
 
     def submit(self, tasks: Mapping[str, Mapping[str, Any]], options: Mapping[str, Mapping[str, Any]]) -> None:
@@ -196,7 +196,7 @@ class Driver:
         return JobState(kind="running", detail=held.host)
 
     def _end(self, name: str, held: _Held, path: Path) -> JobState | None:
-        """Return the state in which a cell has ended; None where Ray does not know yet."""
+        """Return the state in which a cell has ended; None where Ray has not reported it yet."""
         import ray
 
         try:
@@ -227,7 +227,7 @@ def _host(held: _Held) -> str:
 def main() -> None:
     """Answer requests until the input ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what Ray prints is no answer
+    os.dup2(2, 1)  # what Ray prints is not an answer
     driver = Driver()
     for line in sys.stdin:
         request = parse_json(line)

@@ -150,7 +150,7 @@ class Group:
 
 
 def _state(answer: Any) -> JobState | None:
-    """Return the state of another node; None where Ray does not know it yet."""
+    """Return the state of another node; None where Ray has not reported it yet."""
     import ray
 
     try:

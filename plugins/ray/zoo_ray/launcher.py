@@ -1,4 +1,4 @@
-"""The launchers of Ray, as Zoo calls them; another process is connected to Ray (`zoo_ray.driver`)."""
+"""The launchers of Ray, as zoo calls them; another process is connected to Ray (`zoo_ray.driver`)."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class RayLauncher:
         custom: Further resources, NAME=NUMBER, separated by commas.
         runtime_env: Ray's runtime environment: JSON, or the path of a file.
         stop_seconds: Time for a checkpoint before a stopped cell is killed, in seconds.
-        poll_seconds: Interval between questions, in seconds.
+        poll_seconds: Interval between requests, in seconds.
         autoscales: Whether the cluster adds nodes by itself.
-        look_seconds: Time in which nodes must state whether they see the store, in seconds; 0: they are not asked.
+        look_seconds: Time limit for the check of the store on all nodes, in seconds; 0: no check.
 
     Raises:
         UsageError: An option is impossible, or nothing answers at the address.
@@ -75,7 +75,7 @@ class RayLauncher:
         """Refuse what the cluster does not have, and nodes that cannot run the cells.
 
         Raises:
-            UsageError: A cell needs more than the nodes have, a node does not see the store or has another Zoo, or what
+            UsageError: A cell needs more than the nodes have, a node does not see the store or has another zoo, or what
                 several processes are to run is not a cell.
         """
         for job in jobs:
@@ -152,7 +152,7 @@ class RayLauncher:
         return [JobState(**state) for state in self._call("poll", ends=ends)]
 
     def _look(self, store: Path) -> None:
-        """Refuse nodes that do not see the store, or have another Zoo or none.
+        """Refuse nodes that do not see the store, or have another zoo or none.
 
         Raises:
             UsageError: One of these.
@@ -168,8 +168,7 @@ class RayLauncher:
                 words = next((line for line in reversed(view["error"].splitlines()) if line.strip()), "")
                 raise UsageError(
                     f"The node {host} cannot run cells: {words.strip()}",
-                    hint="Zoo and its plugins must be installed on every node: pip install lens-zoo-ray; or set "
-                    "runtime_env",
+                    hint="Install zoo and its plugins on every node: pip install lens-zoo-ray; or set runtime_env",
                 )
             if not view["sees"]:
                 raise UsageError(

@@ -102,7 +102,7 @@ def check_fits(
     """Refuse what the nodes of the cluster do not have.
 
     Args:
-        resources: What a cell needs.
+        resources: Resources that a cell needs.
         nodes: Resources of each node, as Ray names them.
         accelerator_type: Kind of GPU.
         custom: Further resources.
@@ -142,7 +142,7 @@ def check_fits(
     if fit < resources.nodes:
         wanted = ", ".join(f"{said.get(name, name)}" for name, value in asked.items() if value)
         if resources.nodes == 1:
-            text = f"No single node of the cluster has all that is asked for: {wanted}."
+            text = f"No single node of the cluster has all that is requested: {wanted}."
             raise UsageError(text, hint="See: ray status")
         raise UsageError(
             f"--num-nodes {resources.nodes}: of the nodes of the cluster ({len(nodes)}), {fit} can run a part of the "

@@ -1,4 +1,4 @@
-"""Looks from every node at the store and at the version of Zoo, before anything is queued."""
+"""Looks from every node at the store and at the version of zoo, before anything is queued."""
 
 from __future__ import annotations
 

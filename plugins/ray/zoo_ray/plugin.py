@@ -33,7 +33,7 @@ def zoo_launchers() -> list[LauncherSpec]:
                 "address": "HOST:PORT of the cluster; empty: RAY_ADDRESS, or the Ray that runs on this machine",
                 **_SHARED,
                 "autoscales": "whether the cluster adds nodes by itself, so that no request is too large",
-                "look_seconds": "seconds in which nodes must state whether they see the store; 0: they are not asked",
+                "look_seconds": "seconds for the check of the store on all nodes; 0: no check",
             },
             requires=("ray",),
             outlives=True,

@@ -24,7 +24,7 @@ _PROGRESS_SECONDS = 0.5
 @click.option("--out", required=True, metavar="TABLE.csv", help="Write the table to this file.")
 @click.option(
     "--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True,
-    help="Write 1 from this probability of substructure on.",
+    help="Write 1 at this probability of substructure and above.",
 )  # fmt: skip
 @click.option(
     "--average", type=click.Choice(["none", "p4", "d4"]), default="none", show_default=True,
@@ -46,7 +46,7 @@ def roman_submit(
 
     WEIGHTS is a run on the data set roman/challenge, or its weights file; FILE an HDF5 file of Rung 1, without labels.
     The table has the columns ID and has_substructure, in the order of the file's uids, with 0 or 1 as the challenge
-    asks: it takes every probability above 0 for a 1. The probabilities are written beside it, to
+    requires: it reads every probability above 0 as 1. The probabilities are written beside it, to
     TABLE.probabilities.csv. Both are written when all lenses are classified.
     """
     path, table = readable_path(file), user_path(out).absolute()

@@ -44,7 +44,7 @@ def check_fits(resources: Resources, *, partition: str, constraint: str) -> None
     """Refuse what no node of the partition has; without sinfo, nothing is refused.
 
     Args:
-        resources: What a job needs.
+        resources: Resources that a job needs.
         partition: Names, separated by commas; "": the default one.
         constraint: Expression of features.
 

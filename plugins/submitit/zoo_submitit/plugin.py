@@ -6,9 +6,9 @@ from zoo.hookspecs import hookimpl
 from zoo.specs import LauncherSpec
 
 _SHARED = {
-    "folder": "folder of scripts, pickles and logs of the jobs, which every node sees; empty: STORE/submitit",
+    "folder": "folder of scripts, pickles and logs of the jobs, on a disk that all nodes share; empty: STORE/submitit",
     "setup": "lines of the shell that come before the cell, such as 'module load cuda; export NCCL_DEBUG=INFO'",
-    "poll_seconds": "interval in seconds at which the states of all jobs are asked for",
+    "poll_seconds": "interval in seconds at which the states of all jobs are read",
 }
 
 _CHECKS = ("jobs-end", "bad-ends-have-reasons", "jobs-can-be-cancelled", "handles-outlive", "job-can-run-again")

@@ -18,7 +18,7 @@ _WORDS: Mapping[str, str] = MappingProxyType({
     "CPU count per node can not be satisfied": "ask for fewer cores: --launcher-set cpus=NUMBER",
     "More processors requested than permitted": "ask for fewer cores: --launcher-set cpus=NUMBER",
     "Node count specification invalid": "ask for fewer nodes: --launcher-set nodes=NUMBER",
-    "Requested node configuration is not available": "no node has all that is asked for: gpus, cpus, memory_gb",
+    "Requested node configuration is not available": "no node has all that is requested: gpus, cpus, memory_gb",
     "User's group not permitted to use this partition": "choose another one: --launcher-set partition=NAME",
     "unrecognized option": "check --launcher-set sbatch=...; see: sbatch --help",
 })  # fmt: skip

@@ -188,7 +188,9 @@ class SlurmLauncher:
             commands.output(["sbatch", "--test-only", *flags, "--wrap=true"])
         except LauncherError as error:
             if (words := refusal(str(error))) is not None:
-                raise UsageError(f"Slurm would refuse the jobs: {words}", hint=f"It said: {said(str(error))}") from None
+                raise UsageError(
+                    f"Slurm would refuse the jobs: {words}", hint=f"Its answer: {said(str(error))}"
+                ) from None
             _require_answer()
 
     def _accounted(self, gone: Sequence[Handle]) -> dict[Handle, JobState]:

@@ -28,7 +28,7 @@ ENDS: Mapping[str, tuple[Reason, str]] = MappingProxyType({
 })  # fmt: skip
 """State of Slurm -> reason and words, of jobs that have ended."""
 WRITTEN = ("COMPLETED", "FAILED")
-"""Ends of which the file of the node says more than Slurm."""
+"""Ends of which the file of the node holds more than Slurm reports."""
 WAITING: Mapping[str, str] = MappingProxyType({
     "AssocGrpGRES": "the limit of GPUs of its account is reached",
     "AssocMaxJobsLimit": "the limit of jobs of its account is reached",
@@ -60,7 +60,7 @@ WAITING: Mapping[str, str] = MappingProxyType({
 
 
 def squeue_command(arrays: Collection[str]) -> list[str]:
-    """Return the command that prints the jobs of arrays, ended ones included as long as the controller knows them."""
+    """Return the command that prints the jobs of arrays, ended ones included as long as the controller keeps them."""
     ids = ",".join(sorted(arrays, key=int))
     return ["squeue", "--noheader", "--array", "--states=all", f"--jobs={ids}", "--format=%i|%T|%N|%r"]
 
