@@ -187,6 +187,12 @@ def listening() -> set[str]:
     return {line.split()[3] for line in lines}
 
 
+def begins(nodes: Nodes, node: Any) -> None:
+    """Wait for a cell to begin on a node; one that is there already may end before its node is missed."""
+    there = nodes.workers(node)
+    wait(lambda: set(nodes.workers(node)) - set(there) != set(), "a cell that begins")
+
+
 def suite(folder: Path, nodes: Nodes, local: Path | None) -> list[tuple[str, str]]:
     """Return what became of 24 cells on a cluster that misbehaves."""
     (folder / "cells.py").write_text(NETWORKS)
@@ -218,13 +224,13 @@ def suite(folder: Path, nodes: Nodes, local: Path | None) -> list[tuple[str, str
         second = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file, start_new_session=True)
     wait(lambda: results() >= 5, "five results", 600)
     twice = sum(queued.get(name) != handle for name, handle in handles().items())
-    wait(lambda: nodes.workers(nodes.second) != [], "a cell on the second node")
+    begins(nodes, nodes.second)
     lost = len(nodes.workers(nodes.second))
     print("the second node is killed under", lost, flush=True)
     nodes.kill()
     wait(lambda: "failed); it is submitted again" in said.read_text(), "the node to be missed")
     nodes.revive()
-    wait(lambda: nodes.workers(nodes.cluster.head_node) != [], "a cell on the first node")
+    begins(nodes, nodes.cluster.head_node)
     print("a worker is killed", flush=True)
     os.kill(nodes.workers(nodes.cluster.head_node)[0], signal.SIGKILL)
     wait(lambda: "died" in said.read_text(), "the worker to be missed")

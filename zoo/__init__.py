@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from zoo.benching import bench, bench_study, bench_suite
     from zoo.errors import ZooError
     from zoo.hookspecs import hookimpl
+    from zoo.sharing import predict, simulate
     from zoo.specs import (
         AugmentationSpec,
         ChannelSpec,
@@ -48,7 +49,9 @@ _HOMES = {
     "list_simulators": "zoo.api",
     "load": "zoo.api",
     "open_dataset": "zoo.api",
+    "predict": "zoo.sharing",
     "score": "zoo.api",
+    "simulate": "zoo.sharing",
     "ZooError": "zoo.errors",
     "hookimpl": "zoo.hookspecs",
     "ChannelSpec": "zoo.specs",
@@ -87,7 +90,9 @@ __all__ = [
     "list_simulators",
     "load",
     "open_dataset",
+    "predict",
     "score",
+    "simulate",
 ]
 
 

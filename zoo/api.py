@@ -190,24 +190,19 @@ def evaluate(
     from zoo.inference.evaluate import evaluation_recipe
     from zoo.inference.evaluate_shares import joined_scores, run_evaluation
     from zoo.models.load import load_weights
-    from zoo.run.launch import Launch, device_for
+    from zoo.run.launch import device_for, launch_of_call
     from zoo.weights.find import find_weights
 
-    host, store, launch = host or default_host(), user_path(store), None
-    if launcher is not None:
-        launch = Launch(
-            launcher=launcher, launcher_settings=launcher_settings, jobs=jobs, gpus=gpus, retries=retries
-        )  # fmt: skip
-    elif shards is not None or launcher_settings or jobs is not None or gpus:
-        raise UsageError("shards, launcher_settings, jobs and gpus need a launcher.", hint="Add launcher='core/local'.")
+    host, store = host or default_host(), user_path(store)
+    launch = launch_of_call(
+        launcher, shards, launcher_settings=launcher_settings, jobs=jobs, gpus=gpus, retries=retries
+    )
     device = device_for(host, launch, device)
     path = find_weights(host, str(weights), store=store)
     trained = load_weights(host, path)
     recipe = evaluation_recipe(host, trained, data=data, params=params, simulator=simulator, seed=seed, device=device)
-    if launch is None:
+    if launch is None or shards is None:
         return score_weights(host, trained.to(device), recipe, images=images, angle=angle, average=average)
-    if shards is None:
-        raise UsageError(f"launcher={launcher!r} needs the number of shares.", hint="For example: shards=8")
     joined = run_evaluation(
         host, path, trained, recipe, images=images, angle=angle, average=average, device=device, store=store,
         shares=shards, launch=launch,

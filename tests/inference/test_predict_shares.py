@@ -19,6 +19,7 @@ from zoo.inference.files import blocks
 from zoo.inference.read import Skipped
 from zoo.inference.share_work import ANSWERS
 from zoo.run import job_queue, queued
+from zoo.sharing import predict
 from zoo.specs import LauncherSpec
 
 
@@ -62,6 +63,21 @@ def test_the_output_is_that_of_one_process(go, host, tmp_path, style):
         assert [job.label for job in engine.jobs] == [f"share {number}:{count} of the files" for number in range(count)]
         assert "12 images in" in done.stderr
         assert not list((tmp_path / "store").iterdir())
+
+
+def test_the_python_function_gives_the_same_answers(go, host, weights, tmp_path):
+    def answers(**options):
+        found = predict(weights, tmp_path / "cutouts", batch_size=2, host=host, **options)
+        return [repr(one if isinstance(one, Skipped) else (one, one.probabilities.tolist())) for one in found]
+
+    engine = Machines(host, ["made"])
+    go(engine=engine)  # from here on it is the launcher
+    options = {"launcher": "core/local", "shards": 3, "store": tmp_path / "store"}
+    assert answers(**options) == answers()
+    assert len(engine.jobs) == 2 + 3
+    assert not list((tmp_path / "store").iterdir())
+    with pytest.raises(UsageError, match="average 'p5' is not one of none, p4, d4"):
+        answers(**options, average="p5")
 
 
 def test_the_share_of_a_dead_machine_is_given_out_again(go, host):

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from zoo.report.blocks import score_table
 from zoo.report.charts import cost_panels
 from zoo.report.equivariance import equivariance_panel
-from zoo.report.slices import slice_scores
 from zoo.report.svg import Panel, log_ticks, short, side_by_side, ticks, whisker
 from zoo.report.thumbnails import residual_address, to_png
 from zoo.results.comparison import group_variants
+from zoo.results.slices import slice_scores
 
 
 def test_ticks_are_round_and_inside():

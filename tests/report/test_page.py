@@ -23,12 +23,13 @@ from msgspec.structs import replace
 from smallrun import write_result
 
 from zoo.cli import cli
-from zoo.report import digest, problems
-from zoo.report.digest import read_digest
+from zoo.report import page as page_module
+from zoo.report import problems
 from zoo.report.page import write_page
 from zoo.report.problems import find_problems
-from zoo.results import store
+from zoo.results import digest, store
 from zoo.results.cell import Cell
+from zoo.results.digest import read_digest
 from zoo.results.store import plain_result
 
 good, bad, stored, make_cell = reportdata.good, reportdata.bad, reportdata.stored, reportdata.make_cell
@@ -257,7 +258,16 @@ def test_predictions_of_another_shape_remove_only_their_curves(results, tmp_path
     assert "toyzoo/poor" in text
 
 
-def test_the_command_writes_all_forms(results, tmp_path):
+def test_of_many_networks_only_those_in_the_charts_are_read(results, tmp_path, monkeypatch):
+    monkeypatch.setattr(page_module, "MOST_SERIES", 1)
+    found = find_problems(results)
+    write_page(found, [], tmp_path / "page.html")
+    assert "The charts show the best 1." in (tmp_path / "page.html").read_text()
+    best = {result.run_id for problem in found if problem.variants for result in problem.variants[0].results}
+    assert {path.parent.name for path in tmp_path.rglob(digest.DIGEST)} == best
+
+
+def test_the_command_writes_all_forms(results, tmp_path, monkeypatch):
     folder = str(tmp_path / "store")
     (tmp_path / "store/x/y/z").mkdir(parents=True)
     (tmp_path / "store/x/y/z" / store.RESULT).write_text('{"schema": 0, "status": "ok"}')
@@ -280,6 +290,8 @@ def test_the_command_writes_all_forms(results, tmp_path):
     assert {float(row["test.auc.macro"]) for row in rows} == {0.95, 0.85, 0.7}
     assert float(rows[0]["test.intervals.auc.macro.low"]) == pytest.approx(0.94)
     assert "### Over seeds" in run("--md").stdout
+    monkeypatch.setattr("zoo.cli.report._MOST_ROWS", 1)
+    assert "... and 3 more rows; see them all with --csv" in run().stdout
     refused = CliRunner().invoke(cli, ["report", "--store", folder, "--md", "--csv"])
     assert "exclude each other" in str(refused.exception)
 

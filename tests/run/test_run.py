@@ -21,6 +21,7 @@ from zoo.report.tables import make_tables
 from zoo.results import store
 from zoo.results.cell import SCHEMA
 from zoo.results.comparison import group_variants
+from zoo.results.digest import DIGEST, Digest, read_kept
 from zoo.results.schema import Failed
 from zoo.results.verify import verify_run
 from zoo.run import cell as run
@@ -45,6 +46,9 @@ def test_the_result_is_complete_and_correct(plan, run_in, host):
     assert low < result.test.auc["macro"] < high
     assert not (run_dir / CHECKPOINT).exists()
     assert "probe" not in content
+    kept = read_kept(run_dir / DIGEST, Digest)  # so that no report has to compute the curves
+    assert kept.mark[1] == result.files[store.PREDICTIONS]
+    assert set(kept.roc) == set(result.classes)
 
     # The scores follow from the stored predictions, and those from the stored weights and the images.
     arrays, metadata = store.read_arrays(run_dir / store.PREDICTIONS)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from zoo.data.folder import fill_folder
 from zoo.data.manifest import MANIFEST
 from zoo.data.open import Dataset
 from zoo.data.share import PART, SHARE, Share
-from zoo.errors import DataError, Interrupted, UsageError
+from zoo.errors import DataError, Interrupted, LauncherError, UsageError
 from zoo.host import load_plugins
 from zoo.plan.recipes import plan_images
 from zoo.run import job_queue, queued, shares
@@ -26,6 +28,7 @@ from zoo.run.launcher import JobState
 from zoo.run.share_work import FAILED
 from zoo.run.shares import make_share, run_shares
 from zoo.run.submission import JOB
+from zoo.sharing import simulate
 from zoo.specs import LauncherSpec
 from zoo.stopping import STOPPED
 
@@ -164,6 +167,36 @@ def test_shares_become_the_split_of_one_machine(go, host, whole, tmp_path):
     again = Machines(host, ["made"])
     end = go(again)
     assert (again.jobs, end.made, end.complete) == ([], 0, True)
+
+
+def test_the_python_function_makes_the_same_split(go, host, recipe, whole, tmp_path):
+    make = partial(simulate, recipe.dataset, IMAGES, simulator="painter", host=host)
+    assert same(make(out=tmp_path / "one"), whole)
+    shared = partial(make, out=str(tmp_path / "shares"), launcher="halls/machines", shards=2)
+    lost = Machines(host, [JobState(kind="ended", reason="node", detail="n3 failed")])
+    go(lost)  # from here on it is the launcher
+    with pytest.raises(LauncherError, match=r"2 shares of 2 failed; share 0: .*n3 failed"):
+        shared()
+    go(engine := Machines(host, ["made"]))
+    assert same(shared(), whole)
+    assert {job.run_dir.parents[3].name for job in engine.jobs} == {"DIR", "shares"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shards": 2}, "shards, launcher_settings, jobs and gpus need a launcher"),
+        ({"launcher": "halls/machines"}, "launcher='halls/machines' needs the number of shares"),
+        ({"launcher": "halls/machines", "shards": 9}, "At most: --shards 4"),
+        ({"split": "tets"}, "Did you mean 'test'"),
+        ({"seed": -1}, "seed=-1 must be a whole number, 0 or more"),
+        ({"snrr": 3}, "Did you mean 'data.snr'"),
+    ],
+)
+def test_impossible_values_are_refused_in_python(host, tmp_path, options, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        simulate("toysky/discs", IMAGES, out=tmp_path / "DIR", host=host, **options)
+    assert not (tmp_path / "DIR").exists()
 
 
 def test_the_share_of_a_dead_machine_is_given_out_again_and_nothing_is_made_twice(

@@ -17,9 +17,9 @@ from msgspec import structs
 
 from zoo.cli import cli, main
 from zoo.errors import DataError, UsageError
-from zoo.report.digest import read_digest
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
+from zoo.results.digest import read_digest
 from zoo.results.files import read_file
 from zoo.results.find import good_result
 from zoo.results.schema import Failed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from zoo.specs import DatasetSpec
 
 _MOST_SENTENCES = 15
+_MOST_ROWS = 200
+"""Rows of a table on a terminal, which takes a millisecond for each."""
 
 
 @click.command()
@@ -183,6 +186,9 @@ def print_problems(
             if as_markdown:
                 echo(to_markdown(table) + "\n")
                 continue
+            if len(table.rows) > _MOST_ROWS:
+                more = f"... and {counted(len(table.rows) - _MOST_ROWS, 'more row')}; see them all with --csv"
+                table = replace(table, rows=table.rows[:_MOST_ROWS], notes=[*table.notes, more])
             out.print(to_rich(table, width=out.width))
             for note in notes_for(table, width=out.width):
                 out.print(note, style="dim")

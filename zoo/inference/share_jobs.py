@@ -82,10 +82,8 @@ def check_blocks(shares: int, blocks: int, *, what: str) -> None:
     """Refuse shares without a block.
 
     Raises:
-        UsageError: There are more shares than blocks, or the number is impossible.
+        UsageError: There are more shares than blocks.
     """
-    if type(shares) is not int or shares < 1:
-        raise UsageError(f"--shards {shares!r} must be a whole number, 1 or more.")
     if shares > blocks:
         raise UsageError(
             f"--shards {shares}: these {what} make {counted(blocks, 'block')}, and each share needs at least one.",

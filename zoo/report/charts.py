@@ -11,9 +11,7 @@ from msgspec.structs import replace
 
 from zoo.plurals import counted
 from zoo.report.columns import of_cost
-from zoo.report.digest import ReliabilityBin
 from zoo.report.figures import Digests, Figure, digests_of, mean_of, words
-from zoo.report.slices import ANOMALY, Bin
 from zoo.report.svg import (
     Panel,
     band,
@@ -28,6 +26,8 @@ from zoo.report.svg import (
     whisker,
 )
 from zoo.results.comparison import Estimate, Variant, estimate
+from zoo.results.digest import ReliabilityBin
+from zoo.results.slices import ANOMALY, Bin
 
 _MOST_LABELS = 8
 _NEIGHBOURS = 40.0

@@ -8,10 +8,10 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from zoo.report.digest import FALSE_RATES, LOWEST_RATE, NEAR_ONE, TRUE_RATES
 from zoo.report.figures import Digests, Figure, digests_of, mean_of, words
 from zoo.report.svg import SERIES, Panel, band, frame, line, picture, series_class, text
 from zoo.results.comparison import Variant
+from zoo.results.digest import FALSE_RATES, LOWEST_RATE, NEAR_ONE, TRUE_RATES
 
 
 def roc_panels(variants: Sequence[Variant], digests: Digests, *, low_rates: bool) -> list[Figure]:

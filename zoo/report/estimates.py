@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from zoo.report.digest import RANK_BINS as BINS
-from zoo.report.digest import Estimates
 from zoo.report.figures import Digests, Figure, digests_of, words
 from zoo.report.svg import Panel, band, dot, frame, line, picture, series_class, whisker
 from zoo.results.comparison import Variant
+from zoo.results.digest import RANK_BINS as BINS
+from zoo.results.digest import Estimates
 
 
 def scatter_panels(variants: Sequence[Variant], digests: Digests) -> list[Figure]:

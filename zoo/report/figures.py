@@ -11,8 +11,8 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from zoo.escaping import csv_line
-from zoo.report.digest import Digest
 from zoo.results.comparison import Variant
+from zoo.results.digest import Digest
 
 Digests = Mapping[str, Digest]
 """Run id -> `read_digest`."""

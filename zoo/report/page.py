@@ -27,7 +27,6 @@ from zoo.report.blocks import (
 )
 from zoo.report.column_notes import column_notes
 from zoo.report.columns import precisions
-from zoo.report.digest import Digest, read_digest
 from zoo.report.equivariance import equivariance_panel
 from zoo.report.figures import Digests, breakable, csv_address, file_stem
 from zoo.report.images import examples, mistakes
@@ -38,6 +37,7 @@ from zoo.report.tables import accumulation_note, result_notes
 from zoo.report.text import to_csv
 from zoo.results.cell import Cell
 from zoo.results.comparison import MACRO, Variant, estimate, spread_note
+from zoo.results.digest import Digest, read_digest
 from zoo.results.schema import Finished
 from zoo.results.store import Unreadable, split_sizes
 from zoo.results.tasks import task_of_result
@@ -183,10 +183,10 @@ def _results(
     problem: Problem, dataset: DatasetSpec | None, twins: Mapping[str, Sequence[str]], tasks: Tasks
 ) -> dict[str, Any]:
     """Return tables and charts of the variants that ended well."""
-    digests, lost = _digests(problem.variants, {} if dataset is None else dataset.slices, tasks)
+    shown = problem.variants[:MOST_SERIES]
+    digests, lost = _digests(shown, {} if dataset is None else dataset.slices, tasks)
     pictures = _pictures(problem, tasks)
     standing = problem.standing({} if dataset is None else {dataset.id: dataset})
-    shown = problem.variants[:MOST_SERIES]
     roc = curves.roc_panels(shown, digests, low_rates=False) if "roc" in pictures else []
     classes = shown[0].results[0].classes
     memory = filter(None, (accumulation_note(result) for variant in problem.variants for result in variant.results))

@@ -15,8 +15,8 @@ from zoo.data.recipe import short_hash
 from zoo.errors import DataError, MissingError
 from zoo.escaping import visible
 from zoo.paths import make_dir, parse_json, written_whole
-from zoo.report.digest import LOWEST_RATE, NEAR_ONE, TRUE_RATES
 from zoo.results.comparison import problem_key
+from zoo.results.digest import LOWEST_RATE, NEAR_ONE, TRUE_RATES
 from zoo.results.files import read_file
 from zoo.results.schema import Finished, RunResult
 from zoo.results.store import EXAMPLES, PREDICTIONS

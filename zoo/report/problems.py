@@ -9,7 +9,6 @@ from typing import Any
 
 from zoo.data.recipe import short_hash
 from zoo.errors import DataError
-from zoo.report.digest import VERSION, keep, predictions_mark, read_kept
 from zoo.results.baselines import Standing, find_standing
 from zoo.results.cell import Cell
 from zoo.results.comparison import (
@@ -21,6 +20,7 @@ from zoo.results.comparison import (
     problem_key,
 )
 from zoo.results.differences import compare_pairs
+from zoo.results.digest import VERSION, keep, predictions_mark, read_kept
 from zoo.results.metric_differences import compare_metrics
 from zoo.results.schema import RunResult
 from zoo.results.verdict import Comparison

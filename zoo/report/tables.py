@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from zoo.data.about import budget_note, portable, shown_params, version_note
 from zoo.data.channels import describe_channels
@@ -136,15 +137,25 @@ def _name(result: RunResult) -> str:
 def _row_names(results: Sequence[RunResult]) -> dict[str, str]:
     """Return run id -> name of a row, with the code and the hyper-parameters that runs of its model differ in."""
     names = {}
+    hparams = _differing([(result.cell.model, result.cell.hparams) for result in results])
+    versions = _differing([(result.cell.model, result.cell.versions) for result in results])
     for result in results:
-        cells = [other.cell for other in results if other.cell.model == result.cell.model]
-        own = [f"{name} {portable(value, result.cell.content.get(name, ''))}"
-               for name, value in result.cell.hparams.items()
-               if any(cell.hparams.get(name, value) != value for cell in cells)]  # fmt: skip
-        own += [f"{name} {version}" for name, version in result.cell.versions.items()
-                if any(cell.versions.get(name, version) != version for cell in cells)]  # fmt: skip
+        cell = result.cell
+        own = [
+            f"{name} {portable(value, cell.content.get(name, ''))}"
+            for name, value in cell.hparams.items()
+            if (cell.model, name) in hparams
+        ]
+        own += [f"{name} {version}" for name, version in cell.versions.items() if (cell.model, name) in versions]
         names[result.run_id] = f"{_name(result)} ({', '.join(own)})" if own else _name(result)
     return names
+
+
+def _differing(of_models: Sequence[tuple[str, Mapping[str, Any]]]) -> set[tuple[str, str]]:
+    """Return each model with the names that have several values."""
+    first: dict[tuple[str, str], Any] = {}
+    named = [((model, name), value) for model, values in of_models for name, value in values.items()]
+    return {key for key, value in named if first.setdefault(key, value) != value}
 
 
 def result_notes(results: Sequence[Finished]) -> list[str]:

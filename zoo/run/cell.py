@@ -32,7 +32,7 @@ from zoo.results.cell import SCHEMA, Cell
 from zoo.results.convergence import epochs_at_chance
 from zoo.results.declared import declared_of
 from zoo.results.schema import Cost, DataSummary, Epoch, Failed, Finished, RunResult, StreamSummary, Validation
-from zoo.run.kept import write_examples, write_mistakes, write_predictions
+from zoo.run.kept import keep_curves, write_examples, write_mistakes, write_predictions
 from zoo.run.metrics import with_metrics
 from zoo.schema import json_text, plain
 from zoo.scores.calibration import calibrated_scores, fit_temperature
@@ -125,6 +125,8 @@ def run_cell(
                 plugins=provenance.loaded_plugins(host),
             )
             logger.error("%s on %s failed: %s", cell.model, cell.data, text, exc_info=foreign)
+        if result.status == "ok":
+            keep_curves(host, result)
         store.write_result(result)
         if result.status == "ok":
             # Not before: a run that is killed, or finds the disk full, in its last moment need not train again.

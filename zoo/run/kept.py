@@ -1,11 +1,12 @@
-"""Files of a run that hold arrays: predictions, example images, and the images that a report shows."""
+"""Files of a run for its readers: predictions, example images, and what a report shows of them."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,11 +15,18 @@ from torch import Tensor
 
 from zoo.data.split import Split
 from zoo.devices import in_float32
-from zoo.isolation import plugin_code
+from zoo.isolation import contained, plugin_code
 from zoo.models.classifier import Classifier
 from zoo.models.residual import Reconstructs
+from zoo.registry import datasets_by_id
 from zoo.results import store
+from zoo.results.digest import read_digest
+from zoo.tasks.find import tasks_by_name
 from zoo.tasks.task import Task
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+    from zoo.results.schema import Finished
 
 logger = logging.getLogger(__name__)
 
@@ -101,3 +109,10 @@ def residual_maps(classifier: Classifier, images: NDArray[np.float32]) -> dict[s
         logger.warning("residual_maps of %s: not finite, or of another shape", type(network).__name__)
         return {}
     return arrays
+
+
+def keep_curves(host: Host, result: Finished) -> None:
+    """Keep what a report draws of a run, so that the first report of thousands of runs need not compute it."""
+    dataset = datasets_by_id(host).get(result.cell.data)
+    with contextlib.suppress(Exception), contained():  # a report tries again, and states what is wrong
+        read_digest(result, labels={} if dataset is None else dataset.slices, tasks=tasks_by_name(host))

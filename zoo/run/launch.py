@@ -164,6 +164,37 @@ class Resolved:
         return found
 
 
+def launch_of_call(
+    launcher: str | None,
+    shards: int | None,
+    *,
+    launcher_settings: Sequence[str] | Mapping[str, Any],
+    jobs: int | None,
+    gpus: str,
+    retries: int,
+) -> Launch | None:
+    """Return the launcher of a Python call that may divide its work; None where this process does it.
+
+    Args:
+        launcher: Id or name, or None.
+        shards: Number of shares, or None.
+        launcher_settings, jobs, gpus, retries: Fields of `Launch`.
+
+    Raises:
+        UsageError: An argument lacks the one that it belongs to, or the number of shares is impossible.
+    """
+    if launcher is None:
+        if shards is not None or launcher_settings or jobs is not None or gpus:
+            hint = f"Add launcher={LOCAL!r}."
+            raise UsageError("shards, launcher_settings, jobs and gpus need a launcher.", hint=hint)
+        return None
+    if shards is None:
+        raise UsageError(f"launcher={launcher!r} needs the number of shares.", hint="For example: shards=8")
+    if type(shards) is not int or shards < 1:
+        raise UsageError(f"shards={shards!r} must be a whole number, 1 or more.")
+    return Launch(launcher=launcher, launcher_settings=launcher_settings, jobs=jobs, gpus=gpus, retries=retries)
+
+
 def device_for(host: Host, launch: Launch | None, asked: str) -> str:
     """Return the device to compute on, or to plan for where a launcher's machines do the work.
 

@@ -18,7 +18,7 @@ from zoo.data.shards import SHARD_SIZE, shard_count, shard_name
 from zoo.data.share import SHARE, Share, shard_sizes
 from zoo.data.space import check_disk
 from zoo.devices import resolve_device
-from zoo.errors import UsageError
+from zoo.errors import LauncherError, UsageError
 from zoo.paths import absolute_variables, make_dir
 from zoo.plan.unchanged import check_versions
 from zoo.plurals import counted
@@ -52,6 +52,21 @@ class SharesEnd:
     complete: bool
     failed: tuple[ShareEnd, ...]
     lacking: int
+
+    def check(self) -> None:
+        """Refuse a split that is not complete.
+
+        Raises:
+            LauncherError: A share has failed, or files are missing.
+        """
+        if self.complete:
+            return
+        found = f"{counted(self.lacking, 'file')} missing or without a checksum"
+        if self.failed:
+            first = self.failed[0]
+            many, share = counted(len(self.failed), "share"), first.share
+            found = f"{many} of {share.of} failed; share {share.machine}: {first.error}"
+        raise LauncherError(f"The images are not complete: {found}", hint="The same call goes on with what is missing.")
 
 
 def run_shares(

@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from zoo_optuna import search, trials, workers
-from zoo_optuna.journal import open_study
+from zoo_optuna.journal import count_deaths, open_study
 from zoo_optuna.trials import run_trials
 from zoo_optuna.workers import WorkerWork, resolved_launch, run_on_launcher, run_worker
 
@@ -196,6 +196,22 @@ def test_two_commands_that_wait_count_a_death_once(start, crews):
         first = open_study(study[1], study[0]).get_trials(deepcopy=False)[0]
         assert (first.user_attrs["deaths"], first.state) == (deaths, state)
         assert work.has_advanced(0.0)  # also a trial without a process
+
+
+def test_a_trial_that_another_worker_has_taken_is_not_charged_with_a_death(start):
+    definition, folder = start()
+    study = open_study(folder, definition)
+
+    def take(worker):
+        return trials._next_trial(study, folder, trials=1, worker=worker)
+
+    with take("n1/7"):
+        pass  # its process dies, and another one is quicker than the command that started it
+    with take("n2/8") as trial:
+        assert count_deaths(study, "n1/7", cause="status -9") == 1
+        assert count_deaths(study, "n3/9", cause="status -9") == 0  # it had not begun
+        [now] = study.get_trials(deepcopy=False)
+        assert (now.number, now.state, "deaths" in now.user_attrs) == (trial.number, TrialState.RUNNING, False)
 
 
 def test_workers_that_cannot_work_are_returned_and_the_same_command_goes_on(go, start, crews, whole, monkeypatch):

@@ -33,6 +33,8 @@ MOST_DEATHS = 2
 """Number of times that the process of a trial may die before the trial fails, for example from lack of memory."""
 ABANDONED = "abandoned"
 """Attribute of a trial whose process has died, until another one takes it, so that the death is counted once."""
+TAKEN_FROM = "taken_from"
+"""Attribute of a trial that another worker has taken before a death of its process was counted: the earlier worker."""
 _DEFINITION = "definition"
 
 
@@ -129,8 +131,9 @@ def count_deaths(study: Study, worker: str, *, cause: str) -> int:
         cause: End of the process in words.
 
     Returns:
-        Number of trials that the process had in hand, and whose death was not counted yet.
+        Number of trials that the process had in hand, those that another worker has taken meanwhile included.
     """
+    taken = sum(trial.user_attrs.get(TAKEN_FROM) == worker for trial in study.get_trials(deepcopy=False))
     victims = [
         Trial(study, trial._trial_id)  # optuna offers no public way from a number to a trial
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -142,7 +145,7 @@ def count_deaths(study: Study, worker: str, *, cause: str) -> int:
         trial.set_user_attr("deaths", deaths)
         if deaths >= MOST_DEATHS:
             give_up(study, trial, f"its process died {counted(deaths, 'time')}, last with {cause}")
-    return len(victims)
+    return len(victims) + taken
 
 
 def keep_best(study: Study, definition: Definition, folder: Path) -> None:

@@ -265,7 +265,9 @@ class _Crew:
             if process.returncode in (0, STOPPED):
                 continue
             cause = f"status {process.returncode}"
-            if not count_deaths(study, worker_name(process.pid), cause=cause):
+            with alone(self.folder):  # no other worker takes the trial meanwhile
+                had = count_deaths(study, worker_name(process.pid), cause=cause)
+            if not had:
                 tail = log_tail(self.folder / LOG, _LOG_LINES)
                 raise DataError(f"A worker exited with status {process.returncode}. Last lines of its log:\n{tail}")
 

@@ -25,7 +25,7 @@ from zoo.paths import make_dir
 from zoo.results.store import claim, locked
 from zoo.train.fit import fit, prepare
 from zoo_optuna.definition import Definition, read_definition, trial_cell
-from zoo_optuna.journal import ABANDONED, alone, give_up, keep_best, open_study, trial_folder, worker_name
+from zoo_optuna.journal import ABANDONED, TAKEN_FROM, alone, give_up, keep_best, open_study, trial_folder, worker_name
 from zoo_optuna.space import suggest
 
 if TYPE_CHECKING:
@@ -82,9 +82,11 @@ def _next_trial(study: Study, folder: Path, *, trials: int, worker: str) -> Iter
                 trial = study.ask()
             if trial is not None:
                 stack.enter_context(claim(make_dir(trial_folder(folder, trial.number))))
-                trial.set_user_attr("worker", worker)
                 if trial.user_attrs.get(ABANDONED):
                     trial.set_user_attr(ABANDONED, False)
+                elif earlier := trial.user_attrs.get("worker"):
+                    trial.set_user_attr(TAKEN_FROM, earlier)
+                trial.set_user_attr("worker", worker)
         yield trial
 
 

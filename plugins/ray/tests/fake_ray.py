@@ -95,7 +95,7 @@ class FakeRay(types.ModuleType):
         """Return the class as one of actors."""
 
         def options(**given: Any) -> Any:
-            def create(task: Any) -> Actor:
+            def create(task: Any, *_: Any) -> Actor:
                 name = given.get("name", f"other {len(self.actors)}")
                 self.actors[name] = Actor(self, task, given)
                 return self.actors[name]

@@ -13,7 +13,7 @@ from fake_ray import ActorDiedError, ActorUnavailableError, Bundle, FakeRay
 from zoo_ray import group as groups
 from zoo_ray import torchrun
 from zoo_ray.cell import Task
-from zoo_ray.group import Group, tasks_of_nodes
+from zoo_ray.group import Group, free_when_lost, tasks_of_nodes
 
 from zoo.run.launcher import JobState, exit_state
 from zoo.stopping import PARENT_VARIABLE, STOPPED
@@ -97,6 +97,20 @@ def test_a_node_out_of_reach_is_asked_again(ray):
     actor.error, actor.state = None, exit_state(0)
     watcher.join(5)
     assert process.cause is None
+
+
+@pytest.mark.parametrize(("error", "freed"), [(DIED, True), (None, False)])
+def test_the_other_nodes_free_all_where_the_first_one_is_lost(ray, error, freed):
+    Group(tasks_of_nodes(task(2))[1:], {})
+    [first] = ray.actors.values()  # any actor
+    first.started, first.error = True, ActorUnavailableError("Socket closed")
+    watcher = threading.Thread(target=free_when_lost, args=(first, "mine"))
+    watcher.start()
+    while ray.calls.count("end") < 2 + 1:
+        pass
+    first.state, first.error = exit_state(0), error
+    watcher.join(5)
+    assert ("free mine" in ray.calls) == freed
 
 
 def test_nodes_that_go_on_are_stopped_before_all_are_freed(ray):

@@ -140,3 +140,11 @@ def test_two_nodes_train_one_network_though_one_of_them_is_killed(cluster, tmp_p
     logits = [store.read_arrays(result.run_dir / store.PREDICTIONS)[0]["test.logits"] for result in (two, one)]
     assert np.abs(logits[0] - logits[1]).max() < 1e-3
     wait(lambda: left(cluster) == ["[]", "[]", "2.0"], lambda: left(cluster))
+
+
+def test_nodes_are_freed_without_a_command_where_the_first_one_is_lost(cluster, tmp_path):
+    launch = ["--launcher=ray", f"--launcher-set=address={cluster.address}", "--launcher-set=look_seconds=60"]
+    subprocess.run(bench(tmp_path, "--num-nodes=2", "--detach", *launch), check=True)
+    wait(lambda: list(tmp_path.glob("*/*/*/checkpoint.safetensors")), lambda: left(cluster))
+    cluster.remove_node(node_of(cluster, 0), allow_graceful=False)
+    wait(lambda: left(cluster) == ["[]", "[]", "1.0"], lambda: left(cluster))

@@ -31,7 +31,7 @@ class CellActor:
         self._group = None
         if task.nodes * task.tasks_per_node > 1:
             task, *others = tasks_of_nodes(task)
-            self._group = Group(others, dict(task.member))
+            self._group = Group(others, dict(task.member), self._me)
         self._process = CellProcess(task)
         if self._group is not None:
             threading.Thread(target=self._group.watch, args=(self._process,), daemon=True).start()

@@ -41,14 +41,19 @@ def tasks_of_nodes(task: Task) -> list[Task]:
 
 
 class MemberActor:
-    """The actor of another node; it ends with the first one's, which owns it.
+    """The actor of another node. It outlives the first one's, so that it can free all nodes where that one is lost.
 
     Args:
         task: Process of this node.
+        first: Actor of the first node.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, first: Any) -> None:
+        import ray
+
         self._process = CellProcess(task)
+        placement = ray.util.get_current_placement_group()
+        threading.Thread(target=free_when_lost, args=(first, placement), daemon=True).start()
 
     async def end(self) -> JobState:
         """Return the state in which the process has ended."""
@@ -59,15 +64,36 @@ class MemberActor:
         self._process.stop(_OVER)
 
 
+def free_when_lost(first: Any, placement: Any) -> None:
+    """Wait for the end of the first node, and free the nodes of the cell if it is lost; this ends their actors.
+
+    Args:
+        first: Actor of the first node.
+        placement: Placement group of the cell.
+    """
+    import ray
+
+    while True:
+        try:
+            ray.get(first.end.remote())
+            return  # it frees them itself
+        except ray.exceptions.ActorUnavailableError:
+            time.sleep(_SECONDS)
+        except ray.exceptions.RayError:
+            ray.util.remove_placement_group(placement)
+            return
+
+
 class Group:
     """The other nodes, seen from the first one, in whose actor it is.
 
     Args:
         tasks: Process of each other node.
         options: Options of their actors.
+        first: Actor of the first node.
     """
 
-    def __init__(self, tasks: Sequence[Task], options: dict[str, Any]) -> None:
+    def __init__(self, tasks: Sequence[Task], options: dict[str, Any], first: Any = None) -> None:
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -76,8 +102,8 @@ class Group:
         self._members = []
         for rank, task in enumerate(tasks, start=1):
             place = PlacementGroupSchedulingStrategy(self._placement, placement_group_bundle_index=rank)
-            actor = remote.options(scheduling_strategy=place, max_restarts=0, **options)
-            self._members.append(actor.remote(task))
+            actor = remote.options(scheduling_strategy=place, max_restarts=0, lifetime="detached", **options)
+            self._members.append(actor.remote(task, first))
         self._waiting = {member.end.remote(): member for member in self._members}
         self._bad: list[JobState] = []
         self._has_cause = threading.Event()

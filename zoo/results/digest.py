@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from zoo.errors import DataError
 from zoo.paths import read_json, write_text
-from zoo.report.slices import Slices, slice_scores
 from zoo.results.files import checked_file
 from zoo.results.schema import Finished
+from zoo.results.slices import Slices, slice_scores
 from zoo.results.store import PREDICTIONS, content_checksum, file_sha256, read_arrays
 from zoo.results.tasks import task_of_result
 from zoo.schema import Record, json_text, plain, read_record
@@ -143,7 +143,7 @@ def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyTyp
         MissingError: The task's plugin is absent.
     """
     source = checked_file(result, PREDICTIONS)
-    mark = (VERSION, predictions_mark(result))
+    mark = (VERSION, result.files[PREDICTIONS])
     kept_in = result.run_dir / DIGEST
     try:
         kept = read_kept(kept_in, Digest)
