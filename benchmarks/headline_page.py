@@ -42,8 +42,9 @@ MISSING = (
 )
 HOW = """\
 Each row is one network with one setting. AUC is one class against the rest; micro is over all decisions, macro the mean
-of the classes. With several seeds it is their mean. The interval is over the first seed's test images and
-excludes the variation between trainings. **Most rows are one training, and one training does not rank a network**:
+of the classes. The interval of one seed is over its test images and excludes the variation between trainings. With
+several seeds the scores are means, and the interval holds the variation between the trainings, too (Student's t).
+**Most rows are one training, and one training does not rank a network**:
 another training may change the order of two rows. Where a setting differs between rows, the row or a note states it.
 Rows with settings that only one network was trained with compare settings, not networks. Terms are in the
 [glossary](glossary.md)."""

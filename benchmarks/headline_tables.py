@@ -10,7 +10,7 @@ from headline_runs import Run, choice, dataset_of, name_of, probe_of
 
 from zoo.report.columns import FRESH, MEASURED, SETTINGS, measured_columns, score_columns
 from zoo.results.baselines import is_baseline
-from zoo.results.comparison import Variant, group_variants, spread
+from zoo.results.comparison import Variant, estimate, group_variants, spread
 from zoo.results.convergence import training_end
 from zoo.results.schema import Epoch, Finished
 
@@ -54,13 +54,12 @@ def score_table(runs: Sequence[Run]) -> str:
     ]
     body = []
     for variant in by_micro(runs):
-        first = variant.results[0]
-        low, high = first.test.intervals["auc.macro"]
+        first, macro = variant.results[0], estimate(variant.results)
         body.append(
             [
                 f"`{variant.name}`", str(len(variant.results)), f"{first.cost.parameters:,}",
                 millions(first.cost.macs), *(area(mean(variant.auc(name))) for name in (*CLASSES, "micro")),
-                f"{area(mean(variant.auc()))} ({area(low)} to {area(high)})", *equivariance_cells(first, runs),
+                f"{area(macro.score)} ({area(macro.low)} to {area(macro.high)})", *equivariance_cells(first, runs),
                 *(column.cell(first) for column in SETTINGS),
             ]
         )  # fmt: skip
@@ -224,15 +223,14 @@ def task_table(runs: Sequence[Run], with_labels: Sequence[Run]) -> str:
     header += [column.heading for column in (*scores[1:], *fresh)]
     body = []
     for variant in variants:
-        first = variant.results[0]
-        low, high = first.test.headline.interval
+        first, headline = variant.results[0], estimate(variant.results)
         mark = " (baseline)" if variant in baselines else ""
         if baselines and variant not in baselines and variants.index(variant) > variants.index(baselines[0]):
             mark = " †"
         body.append(
             [
                 f"`{variant.name}`{mark}", str(len(variant.results)), f"{first.cost.parameters:,}",
-                scores[0].cell(*variant.results), f"{low:.4f} to {high:.4f}",
+                scores[0].cell(*variant.results), f"{headline.low:.4f} to {headline.high:.4f}",
                 *(column.cell(*variant.results) for column in (*scores[1:], *fresh)),
             ]
         )  # fmt: skip
