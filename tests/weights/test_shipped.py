@@ -61,5 +61,5 @@ def test_bundled_weights_reproduce_the_score_on_new_images(name, cache, monkeypa
     errors = [(high - low) / 2 for low, high in (recorded["intervals"]["auc.macro"], found.intervals["auc.macro"])]
     # Near 1, an interval that follows from a handful of misplaced images may be far too narrow: the wider one counts.
     assert abs(found.macro - recorded["auc"]["macro"]) <= 2 * math.sqrt(2) * max(errors)
-    turned = zoo.evaluate(name, images=32, seed=1, angle=90)
-    assert turned.auc == pytest.approx(zoo.evaluate(name, images=32, seed=1).auc, abs=1e-3)
+    turned = zoo.evaluate(name, images=16, seed=1, angle=90)
+    assert turned.auc == pytest.approx(zoo.evaluate(name, images=16, seed=1).auc, abs=1e-3)
