@@ -77,8 +77,25 @@ def _studies(ctx: click.Context, parameter: click.Parameter, incomplete: str) ->
 
 
 def _any(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return names and ids of everything that is registered, and ids of runs."""
     specs = (spec for kind in COLLECTED.values() for spec in host_of(ctx).specs_of(kind))
-    return _items(incomplete, ((spec.id, spec.summary) for spec in specs))
+    names = {name: spec.summary for spec in specs for name in (spec.name, spec.id)}
+    runs = [item for item in complete_runs(ctx, parameter, incomplete) if item.type == "plain"]
+    return [*_items(incomplete, sorted(names.items())), *runs]
+
+
+def _groups(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    models = (spec for spec in host_of(ctx).specs_of(ModelSpec) if isinstance(spec, ModelSpec))
+    return _items(incomplete, ((group, "") for group in sorted({spec.group for spec in models if spec.group})))
+
+
+def _tags(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the tags of what the command lists, such as `zoo list-models`."""
+    kinds = {hook.removeprefix("zoo_"): kind for hook, kind in COLLECTED.items()}
+    specs = host_of(ctx).specs_of(kinds[str(ctx.info_name).removeprefix("list-")])
+    return _items(
+        incomplete, ((tag, "") for tag in sorted({tag for spec in specs for tag in getattr(spec, "tags", ())}))
+    )
 
 
 def _tasks(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -110,6 +127,8 @@ COMPLETE: dict[str, Complete] = {
     "channels": _specs(ChannelSpec),
     "metrics": _specs(MetricSpec),
     "ids": _any,
+    "groups": _groups,
+    "tags": _tags,
     "plugins": _plugins,
     "budgets": _budgets,
     "runs": complete_runs,

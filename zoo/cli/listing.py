@@ -142,14 +142,16 @@ def _pattern(kind: str) -> Callable[[_Command], _Command]:
 
 
 _SUMMARY = (Column("id", lambda spec: spec.id), Column("summary", lambda spec: spec.summary))
-_tag = click.option("--tag", help="List only entries with this tag.")
+_tag = click.option("--tag", shell_complete=COMPLETE["tags"], help="List only entries with this tag.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command("list-models")
 @_pattern("models")
 @_tag
-@click.option("--group", help="List only networks of this symmetry group, such as p4m.")
+@click.option(
+    "--group", shell_complete=COMPLETE["groups"], help="List only networks of this symmetry group, such as p4m."
+)
 @click.option(
     "--sort",
     type=click.Choice(["name", "parameters", "group"]),
