@@ -12,6 +12,7 @@ import pytest
 from zoo.cli import main
 from zoo.data.hidden import read_seed_file
 from zoo.data.image_files import FORMATS
+from zoo.inference.read import read_pictures
 
 SKY = Path(__file__).parents[1] / "toys" / "toysky.py"
 SECRET = "9f86d081884c7d659a2feaa0c55ad015"
@@ -74,6 +75,17 @@ def test_every_format_holds_the_images_of_the_benchmark(tmp_path, export, kind):
     labels = rows("out/labels.csv")
     assert [row["class"] for row in labels] == [split.classes[k] for k in split.labels]
     np.testing.assert_array_equal([float(row["colour"]) for row in labels], split.parameters["colour"])
+
+
+@pytest.mark.parametrize("kind", ["npy", "fits"])
+def test_zoo_predict_reads_the_pixel_scale(tmp_path, export, kind):
+    export("--format", kind)
+    [picture, *others] = read_pictures([tmp_path / "out" / f"images.{kind}"], channels=1)
+    assert len(others) == 29
+    assert picture.pixel_scale.arcsec == json.loads(Path("out/export.json").read_text())["pixel_scale"]
+    if kind == "npy":
+        (tmp_path / "out" / "images.npy").rename(tmp_path / "out" / "others.npy")
+        assert next(read_pictures([tmp_path / "out" / "others.npy"], channels=1)).pixel_scale is None
 
 
 def test_labels_are_left_out(tmp_path, export):

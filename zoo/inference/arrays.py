@@ -6,6 +6,7 @@ import functools
 import warnings
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -28,10 +29,22 @@ _MOST_BYTES_PER_PIXEL = 8  # pillow's image, its conversion, and the array
 
 
 def read_npy_file(path: Path, channels: int, chosen: str | None) -> Iterator[Part]:
-    """Yield the array of a .npy file."""
+    """Yield the array of a .npy file; the folder of `zoo data export` states its pixel scale."""
     if chosen is not None:
         raise Unreadable(f"holds one array, so [{chosen}] cannot choose one")
-    yield _part(read_npy(path))
+    yield replace(_part(read_npy(path)), pixel_scale=_scale_of_export(path))
+
+
+def _scale_of_export(path: Path) -> PixelScale | None:
+    from zoo.data.export import DESCRIPTION, read_export
+
+    try:
+        export = read_export(path.with_name(DESCRIPTION))
+    except DataError:  # nearly always there is none
+        return None
+    if export.images != path.name or not export.pixel_scale:
+        return None
+    return PixelScale(export.pixel_scale, DESCRIPTION)
 
 
 def _part(content: Content) -> Part:
