@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from zoo.data.recipe import short_hash
@@ -104,7 +105,10 @@ def predict_share(host: Host, path: Path) -> None:
         )  # fmt: skip
         done(0)
         with written_whole(place) as temporary, temporary.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(_plain(item)) + "\n" for item in answers)
+            # Floats become the same again.
+            file.writelines(
+                json.dumps(msgspec.to_builtins(item, enc_hook=np.ndarray.tolist)) + "\n" for item in answers
+            )
 
 
 def joined_predictions(joined: Joined) -> Iterator[Prediction | Skipped]:
@@ -122,19 +126,12 @@ def _entry(file: Path | Skipped) -> tuple[str, str]:
     return (file.name, file.reason) if isinstance(file, Skipped) else (str(file), "")
 
 
-def _plain(item: Prediction | Skipped) -> dict[str, Any]:
-    """Return an answer as JSON holds it; floats become the same again."""
-    if isinstance(item, Skipped):
-        return asdict(item)
-    return {**asdict(item), "probabilities": item.probabilities.tolist()}
-
-
 def _read_answers(path: Path) -> Iterator[Prediction | Skipped]:
     try:
         with regular_file(path).open(encoding="utf-8") as file:
             for line in file:
                 yield _answer(parse_json(line))
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, TypeError, msgspec.MsgspecError) as error:
         raise DataError(
             f"Cannot read {path}: {error}.", hint="Delete the file, and run the same command again."
         ) from error
@@ -142,7 +139,5 @@ def _read_answers(path: Path) -> Iterator[Prediction | Skipped]:
 
 def _answer(row: dict[str, Any]) -> Prediction | Skipped:
     if "reason" in row:
-        return Skipped(**row)
-    probabilities = np.array(row.pop("probabilities"), dtype=np.float32)
-    notes, estimates = tuple(row.pop("notes")), tuple(row.pop("estimates"))
-    return Prediction(**row, probabilities=probabilities, notes=notes, estimates=estimates)
+        return msgspec.convert(row, Skipped)
+    return msgspec.convert(row, Prediction, dec_hook=lambda kind, values: np.array(values, dtype=np.float32))
