@@ -20,11 +20,12 @@ from zoo.results.comparison import (
     problem_key,
 )
 from zoo.results.differences import compare_pairs
-from zoo.results.digest import VERSION, keep, predictions_mark, read_kept
+from zoo.results.digest import VERSION, keep, read_kept
 from zoo.results.metric_differences import compare_metrics
 from zoo.results.schema import RunResult
+from zoo.results.store import PREDICTIONS
 from zoo.results.verdict import Comparison
-from zoo.schema import Record, plain
+from zoo.schema import Record
 from zoo.specs import DatasetSpec
 from zoo.tasks.find import CORE, Tasks
 
@@ -77,15 +78,9 @@ class Problem:
 
 
 class _Kept(Record):
-    """Comparisons that a report keeps for the next one.
-
-    Args:
-        pairs: Comparisons and notes from `compare_pairs`.
-        notes: Sentences on variants that could not be compared.
-    """
+    """Comparisons that a report keeps for the next one."""
 
     pairs: list[Comparison]
-    notes: list[str]
 
 
 def find_problems(results: Iterable[RunResult], *, store: Path | None = None, tasks: Tasks = CORE) -> list[Problem]:
@@ -131,19 +126,18 @@ def _comparisons(variants: Sequence[Variant], store: Path | None, tasks: Tasks) 
     marks: list[Any] = [VERSION]
     for variant in variants:
         for result in variant.results:
-            marks.append([variant.name, result.run_id, predictions_mark(result)])
+            marks.append([variant.name, result.run_id, result.files.get(PREDICTIONS)])
     kept = store / _CACHE / f"pairs-{short_hash(marks)}.json" if store is not None else None
     if kept is not None:
         try:
-            content = read_kept(kept, _Kept)
-            return content.pairs, content.notes
+            return read_kept(kept, _Kept).pairs, []
         except DataError:
             pass
     comparisons, notes = compare_pairs(variants, tasks=tasks)
-    if kept is not None:
+    if kept is not None and not notes:  # what a variant lacks, such as a plugin, may be there next time
         try:
             kept.parent.mkdir(exist_ok=True)
         except OSError:
             return comparisons, notes
-        keep(kept, plain(_Kept(pairs=comparisons, notes=notes)))
+        keep(kept, _Kept(pairs=comparisons))
     return comparisons, notes

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from zoo.errors import DataError
-from zoo.paths import read_json, write_text
+from zoo.paths import regular_file, write_text
 from zoo.results.files import checked_file
 from zoo.results.schema import Finished
 from zoo.results.slices import Slices, slice_scores
-from zoo.results.store import PREDICTIONS, content_checksum, file_sha256, read_arrays
+from zoo.results.store import PREDICTIONS, read_arrays
 from zoo.results.tasks import task_of_result
 from zoo.schema import Record, json_text, plain, read_record
 from zoo.scores.stats import (
@@ -30,7 +32,7 @@ from zoo.tasks.find import CORE, Tasks
 from zoo.tasks.task import Estimated, Task
 
 R = TypeVar("R")
-VERSION = 10
+VERSION = 11
 """Raise it when what is kept changes, so that older files are made again."""
 DIGEST = "report.json"
 LOWEST_RATE = 1e-3
@@ -130,8 +132,22 @@ class Digest(Record):
     estimates: Mapping[str, Estimates] = {}
 
 
+class _KeptFile(Record):
+    """A file that `keep` wrote.
+
+    Args:
+        checksum: SHA-256 of the content as it stands in the file.
+        content: Content before it is decoded.
+    """
+
+    checksum: str
+    content: msgspec.Raw
+
+
 def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyType({}), tasks: Tasks = CORE) -> Digest:
     """Return curves, calibration and slices of a good result; computed only where they are not kept yet.
+
+    What is kept was computed from the predictions whose SHA-256 the result states, so that these are not read again.
 
     Args:
         result: Result with predictions beside it.
@@ -142,7 +158,6 @@ def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyTyp
         DataError: Predictions are missing or damaged.
         MissingError: The task's plugin is absent.
     """
-    source = checked_file(result, PREDICTIONS)
     mark = (VERSION, result.files[PREDICTIONS])
     kept_in = result.run_dir / DIGEST
     try:
@@ -151,28 +166,22 @@ def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyTyp
             return kept
     except DataError:
         pass
+    source = checked_file(result, PREDICTIONS)
     arrays, _ = read_arrays(source)
     try:
         digest = _digest(arrays, result.classes, task_of_result(result, tasks=tasks), mark=mark, labels=labels)
     except (ValueError, LookupError, TypeError) as error:
         raise DataError(f"{source} cannot be scored: {type(error).__name__}: {error}.") from error
-    keep(kept_in, plain(digest))
+    keep(kept_in, digest)
     return digest
 
 
-def predictions_mark(result: Finished) -> str:
-    """Return the SHA-256 of a run's predictions as they are now, or "" where they cannot be read."""
-    try:
-        return file_sha256(result.run_dir / PREDICTIONS)
-    except OSError:
-        return ""
-
-
-def keep(path: Path, content: Mapping[str, Any]) -> None:
+def keep(path: Path, content: Record) -> None:
     """Write a file that saves work next time; a store that is not writable is not an error."""
     try:
-        # One line: with indentation Python writes JSON several times more slowly.
-        write_text(path, json_text({"content": content, "checksum": content_checksum(content)}, what=path.name))
+        text = json_text(plain(content), what=path.name)
+        checksum = hashlib.sha256(text.encode()).hexdigest()
+        write_text(path, f'{{"checksum": "{checksum}", "content": {text}}}')
     except DataError:
         return
 
@@ -184,13 +193,12 @@ def read_kept(path: Path, kind: type[R]) -> R:
         DataError: The file was not found, is of another version, or has been altered.
     """
     try:
-        whole = read_json(path)
-        content = whole["content"]
-        if whole["checksum"] != content_checksum(content):
+        file = msgspec.json.decode(regular_file(path).read_bytes(), type=_KeptFile)
+        if hashlib.sha256(file.content).hexdigest() != file.checksum:
             raise DataError(f"{path} has been altered: its checksum does not fit its content.")
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        return msgspec.json.decode(file.content, type=kind)
+    except (OSError, msgspec.DecodeError, ValueError, RecursionError) as error:
         raise DataError(f"Cannot read {path}: {error}.") from error
-    return read_record(content, kind, what=path.name)
 
 
 def _digest(

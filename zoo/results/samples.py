@@ -88,7 +88,7 @@ def read_sample(variant: Variant, tasks: Tasks) -> Sample:
         MissingError: The task's plugin is absent.
     """
     task = task_of_result(variant.results[0], tasks=tasks)
-    names: set[str] = set()
+    tested_on: list[bytes] = []
     path = variant.results[0].run_dir / PREDICTIONS
 
     def read() -> Iterator[Contributions]:
@@ -99,8 +99,8 @@ def read_sample(variant: Variant, tasks: Tasks) -> Sample:
             labels = arrays["test.labels"]
             images = result.cell.recipe.of_image_alone.hash
             about = metadata.get("test.ids", "").encode() + labels.tobytes() + images.encode()
-            names.add(hashlib.sha256(about).hexdigest())
-            if len(names) > 1:
+            tested_on[:] = tested_on or [about]
+            if tested_on != [about]:
                 raise DataError("its seeds were tested on different images.")
             predictions = arrays["test.logits"]
             if predictions.shape[1] != task.outputs:
@@ -113,4 +113,4 @@ def read_sample(variant: Variant, tasks: Tasks) -> Sample:
         sample = make_sample(variant.name, "", read())
     except (ValueError, LookupError, TypeError) as error:
         raise DataError(f"{path} cannot be scored: {error}.") from error
-    return replace(sample, images=names.pop())
+    return replace(sample, images=hashlib.sha256(tested_on[0]).hexdigest())
