@@ -72,6 +72,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", help="Run only these models (comma-separated).")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="Stop after this many minutes.")
     parser.add_argument("--only-table", action="store_true", help="Skip further seeds, few images and difficulty.")
+    parser.add_argument(
+        "--only-shifts", action="store_true", help="Score the runs of --store on shifted data; train nothing."
+    )
     parser.add_argument("--test-images", type=int, help="Set the number of shifted images; default: as in the budget.")
     parser.add_argument(
         "--write", action="store_true", help="Write the record, the page and the README's table without training."
@@ -105,7 +108,7 @@ def run_all(options: argparse.Namespace, *, deadline: float) -> list[str]:
         TimeoutError: The deadline has passed.
     """
     failed = []
-    for command in trainings(options):
+    for command in [] if options.only_shifts else trainings(options):
         print("$ zoo", *command, flush=True)
         if run_until(deadline, [sys.executable, "-m", "zoo", *command]) != 0:
             failed.append(Path(command[1]).name)

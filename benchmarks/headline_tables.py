@@ -126,21 +126,20 @@ def minutes_to(history: Sequence[Epoch], result: Finished, goal: float) -> str:
 
 
 def shift_table(runs: Sequence[Run]) -> str:
-    """Return macro AUC of the first seeds' weights on images that they were not trained for, or ""."""
+    """Return macro AUC of one training of each network on images that it was not trained for, or ""."""
     shifts = list(dict.fromkeys(name for run in runs for name in run.shifts))
     if not shifts:
         return ""
-    shifted = {run.result.run_id: run.shifts for run in runs}
-    body = [
-        [
-            f"`{variant.name}`",
-            *(area(told.auc["macro"]) if told else "" for told in map(shifted[first.run_id].get, shifts)),
-        ]
-        for variant in by_micro(runs)
-        for first in variant.results[:1]
-    ]
+    shifted = {run.result.run_id: run.shifts for run in runs if run.shifts}
+    body = []
+    for variant in by_micro(runs):
+        scored = [shifted[result.run_id] for result in variant.results if result.run_id in shifted]
+        for told in scored[:1]:
+            body.append(
+                [f"`{variant.name}`", *(area(told[name].auc["macro"]) if name in told else "" for name in shifts)]
+            )
     text = (
-        "Macro AUC of the same weights on other images. Turning by 17 or 45 degrees interpolates between pixels, which "
+        "Macro AUC of one training of each network on other images. Turning by 17 or 45 degrees interpolates between pixels, which "
         "smooths their noise and leaves the corners empty; this can raise a score."
     )
     return f"{wrapped(text)}\n\n{rows(['network', *shifts], body)}"

@@ -1,11 +1,31 @@
-"""Specs of the parts of a training: augmentations, losses, optimisers."""
+"""Specs of the parts of a training: channels beside images, augmentations, losses, optimisers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from zoo.base_spec import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelSpec(Spec):
+    """A channel that is computed from each image and stands beside it. Its target is called as
+
+    `channel(images, camera, **arguments) -> torch.Tensor`
+
+    with float images [n, C, H, W] and a `zoo.data.channels.Camera`, and returns [n, H, W] on the device of the images,
+    all of it finite. An image's channel depends on that image and the camera only; where the image is turned or
+    mirrored, the channel turns with it.
+
+    Args:
+        arguments: Fixed keyword arguments of the target, so that one function serves several specs.
+    """
+
+    kind: ClassVar[str] = "channel"
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from zoo.base_spec import GROUP_PATTERN, GROUPS, ID_PATTERN
+from zoo.base_spec import GROUP_PATTERN, GROUPS, ID_PATTERN, TARGET_PATTERN
 from zoo.base_spec import Spec as Spec  # also from here, beside the specs that derive from it
 from zoo.errors import UsageError
 from zoo.part_specs import AugmentationSpec as AugmentationSpec
+from zoo.part_specs import ChannelSpec as ChannelSpec
 from zoo.part_specs import LossSpec as LossSpec
 from zoo.part_specs import OptimizerSpec as OptimizerSpec
 from zoo.phase_text import read_phases
@@ -129,6 +130,9 @@ class DatasetSpec(Spec):
             `--task NAME` selects one of them.
         normal: Classes that are not anomalies: `--task anomaly` trains on these only.
         simulated: Whether the target returns a population, so that a simulator is needed.
+        check: For images that exist, "module:attribute" of a function that is called as `check(**params)` while a plan
+            is made. It reads no image, and raises `zoo.errors.UsageError` or ValueError for values that the target
+            refuses.
         params: Every parameter and prior with its default; `--set data.NAME=VALUE` may change only these.
         meanings: Parameter -> what it is, with its unit, for `zoo show`.
         budgets: Budget -> {parameter: value}: values that make the problem fit a budget; `--set` overrides them. A
@@ -156,6 +160,7 @@ class DatasetSpec(Spec):
 
     classes: tuple[str, ...]
     simulated: bool = False
+    check: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, Any] = field(default_factory=dict)
@@ -178,6 +183,8 @@ class DatasetSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.check is not None and (self.simulated or not TARGET_PATTERN.fullmatch(self.check)):
+            raise ValueError(f"{self.id}: check {self.check!r} must be module:attribute, and only of existing images")
         if wrong := [name for name in self.baselines if not ID_PATTERN.fullmatch(name)]:
             raise ValueError(f"{self.id}: baselines name {wrong[0]!r}, which is not of the form namespace/name")
         for name, groups in self.tasks.items():
@@ -268,25 +275,6 @@ class SimulatorSpec(Spec):
         for name in self.masses:
             if name not in OPTIONAL_MASSES:
                 raise ValueError(f"{self.id}: masses has {name!r}; known are {', '.join(OPTIONAL_MASSES)}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChannelSpec(Spec):
-    """A channel that is computed from each image and stands beside it. Its target is called as
-
-    `channel(images, camera, **arguments) -> torch.Tensor`
-
-    with float images [n, C, H, W] and a `zoo.data.channels.Camera`, and returns [n, H, W] on the device of the images,
-    all of it finite. An image's channel depends on that image and the camera only; where the image is turned or
-    mirrored, the channel turns with it.
-
-    Args:
-        arguments: Fixed keyword arguments of the target, so that one function serves several specs.
-    """
-
-    kind: ClassVar[str] = "channel"
-
-    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

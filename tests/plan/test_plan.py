@@ -202,6 +202,14 @@ def test_impossible_populations_are_found_before_anything_runs(make):
         make(data="planzoo/unimportable")
 
 
+def test_impossible_parameters_of_existing_images_are_found_before_anything_runs(make):
+    assert len(make(data="planzoo/photos", settings={"data.depth": 5})) == 1  # without its images being opened
+    with pytest.raises(UsageError, match=r"^planzoo/photos: depth=6 is above 5\.\nDig less\.$"):
+        make(data="planzoo/photos", settings={"data.depth": 6})
+    with pytest.raises(UsageError, match=r"planzoo/photos cannot be opened .*ZeroDivisionError"):
+        make(data="planzoo/photos", settings={"data.depth": -1})
+
+
 def test_the_names_of_a_request_are_checked(make):
     for wrong in (
         {"models": "planzoo/narow"},

@@ -13,9 +13,10 @@ FIELDS: dict[str, dict[str, Any]] = {
     "declarations": {"slices": {"colour": "colour"}},
     "budgets": {"budgets": {"laptop": {"count": -1}}},
     "labels": {"classes": ("a", "b", "c", "d")},
+    "parameter_check": {"check": "brokendata:refuse_all"},
 }
 IMAGES = (
-    "signature", "declarations", "builds", "budgets", "repeatable", "other_process", "labels", "global_state",
+    "signature", "declarations", "builds", "budgets", "parameter_check", "repeatable", "other_process", "labels", "global_state",
     "splits", "pixels",
     "constant_images", "duplicates", "split_overlap", "pixel_leak", "scalar_leak",
 )  # fmt: skip
@@ -73,7 +74,11 @@ def signature(*, number):
     return good(number)
 
 
-declarations = labels = lambda *, count: good(count)
+declarations = labels = parameter_check = lambda *, count: good(count)
+
+
+def refuse_all(*, count):
+    raise ValueError(f"count={count}")
 
 
 def builds(*, count):

@@ -2,6 +2,7 @@
 
 import toysky
 
+from zoo.errors import UsageError
 from zoo.hookspecs import hookimpl
 from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec
 
@@ -28,6 +29,14 @@ def zoo_datasets():
             budgets={"smoke": {"image_size": 33}},
         )
         for name in ("sky", "needs", "raises", "unimportable")
+    ] + [
+        DatasetSpec(
+            id="planzoo/photos",
+            target="planzoo:unimportable",
+            check="planzoo:photos_check",
+            classes=("a", "b"),
+            params={"depth": 1},
+        )
     ]
 
 
@@ -48,6 +57,12 @@ class sky:
         if self.depth < 0:
             raise ArithmeticError("log of a negative depth")
         return toysky.Discs().sample(indices, seed)
+
+
+def photos_check(depth):
+    if depth > 5:
+        raise UsageError(f"depth={depth} is above 5.", hint="Dig less.")
+    return 1 / (1 + depth)
 
 
 def raises(image_size, depth):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from zoo.specs import DatasetSpec
 
 _MOST_SENTENCES = 15
-_MOST_ROWS = 200
+_MOST_ROWS = 100
 """Rows of a table on a terminal, which takes a millisecond for each."""
 
 

@@ -201,6 +201,8 @@ def plan_images(
 def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> Scenes | None:
     """Draw a few scenes of a simulated data set, so that impossible parameters stop the plan and not its cells.
 
+    Images that exist are not opened, since that may take long: their `DatasetSpec.check` is called.
+
     Returns:
         Scenes of the training split; None where images exist already.
 
@@ -208,16 +210,20 @@ def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> Scenes |
         UsageError: A parameter is impossible, or the simulator does not render what the scenes contain.
         MissingError: The data set cannot be loaded.
     """
-    if not dataset.simulated:
-        return None  # opening images that exist may take long
+    if not dataset.simulated and dataset.check is None:
+        return None
     import numpy as np
 
     from zoo.data.drawn import check_scenes
     from zoo.lensing.scenes import check_masses
 
-    build = registry.load_target(dataset)
+    build = registry.load_target(replace(dataset, target=dataset.check or dataset.target))
     try:
         params = all_params(dataset, recipe.params)
+        if not dataset.simulated:
+            with plugin_code(dataset.id, "check"):
+                build(**params)
+            return None
         with plugin_code(dataset.id, "sample"):
             scenes: Scenes = build(**params).sample(np.arange(TRIAL_SCENES), recipe.stream("train"))
         check_scenes(scenes, TRIAL_SCENES)
@@ -230,6 +236,6 @@ def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> Scenes |
         raise
     except Exception as error:
         raise UsageError(
-            f"{dataset.id} cannot be drawn with these parameters: {type(error).__name__}: {error}",
+            f"{dataset.id} cannot be {'drawn' if dataset.simulated else 'opened'} with these parameters: {type(error).__name__}: {error}",
             hint=f"See: zoo show {dataset.id}",
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -201,6 +201,14 @@ def budgets(subject: DatasetSubject) -> None:
                 registry.load_target(subject.spec)(**subject.all_params(budget=name))
 
 
+def parameter_check(subject: DatasetSubject) -> None:
+    """Its `check` accepts the parameters that the target accepts."""
+    if subject.spec.check is None:
+        raise NotApplicable("its spec declares no check of parameters")
+    subject.content()
+    registry.load_target(replace(subject.spec, target=subject.spec.check))(**subject.all_params())
+
+
 def repeatable(subject: DatasetSubject) -> None:
     """Made twice, it has the same images, labels and ids."""
     first, second = subject.content(), subject.build()
@@ -243,4 +251,6 @@ def global_state(subject: DatasetSubject) -> None:
             content.sample(np.arange(2), "conformance")
 
 
-CHECKS = named(signature, declarations, builds, budgets, repeatable, other_process, labels, global_state)
+CHECKS = named(
+    signature, declarations, builds, budgets, parameter_check, repeatable, other_process, labels, global_state
+)

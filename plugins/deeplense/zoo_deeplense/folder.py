@@ -22,6 +22,20 @@ from zoo_deeplense.layout import Found, find_files
 logger = logging.getLogger(__name__)
 
 
+def check(*, root: str | None, scaling: str, skip_broken: bool) -> None:
+    """Refuse impossible parameters; see `build`.
+
+    Raises:
+        UsageError: No folder is named, or a value is impossible.
+    """
+    if not isinstance(root, str) or not root:
+        raise UsageError(f"data.root={root!r} must name a folder of images.", hint="Write: --set data.root=DIR")
+    if scaling not in SCALINGS:
+        raise UsageError(f"data.scaling={scaling!r} is not one of {', '.join(SCALINGS)}.")
+    if not isinstance(skip_broken, bool):
+        raise UsageError(f"data.skip_broken={skip_broken!r} must be true or false.")
+
+
 def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
     """Return the images below a folder.
 
@@ -38,12 +52,8 @@ def build(*, root: str | None, scaling: str, skip_broken: bool) -> ImageSet:
         UsageError: The root is not a folder of one set, or a value is impossible.
         DataError: A file is broken and `skip_broken` is false, or the cache cannot be written.
     """
-    if not isinstance(root, str) or not root:
-        raise UsageError(f"data.root={root!r} must name a folder of images.", hint="Write: --set data.root=DIR")
-    if scaling not in SCALINGS:
-        raise UsageError(f"data.scaling={scaling!r} is not one of {', '.join(SCALINGS)}.")
-    if not isinstance(skip_broken, bool):
-        raise UsageError(f"data.skip_broken={skip_broken!r} must be true or false.")
+    check(root=root, scaling=scaling, skip_broken=skip_broken)
+    assert root is not None
     folder = readable_path(root).absolute()
     files = sorted(find_files(folder), key=lambda file: stable_hash(file.key))
     cached = cached_images(

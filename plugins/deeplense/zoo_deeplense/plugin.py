@@ -172,6 +172,7 @@ def zoo_datasets() -> list[DatasetSpec]:
         DatasetSpec(
             id="deeplense/deeplense-folder",
             target="zoo_deeplense.folder:build",
+            check="zoo_deeplense.folder:check",
             summary="DeepLense's released files, every layout: --set data.root=DIR",
             classes=CLASSES,
             tasks=TASKS,

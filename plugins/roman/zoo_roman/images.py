@@ -19,6 +19,19 @@ _LABELS = {"false": 0, "0": 0, "true": 1, "1": 1}
 _MISSING = ("", "none", "nan")
 
 
+def check(*, file: str | None, bands: str) -> None:
+    """Refuse impossible parameters; see `build`.
+
+    Raises:
+        UsageError: No file is named, or the bands are impossible.
+    """
+    if not isinstance(file, str) or not file:
+        raise UsageError(
+            f"data.file={file!r} must name a file of the challenge.", hint="Write: --set data.file=FILE.h5"
+        )
+    read_bands(bands)
+
+
 def build(*, file: str | None, bands: str) -> ImageSet:
     """Return the images of a labelled file, with the numbers among their attributes as stored truths.
 
@@ -33,10 +46,8 @@ def build(*, file: str | None, bands: str) -> ImageSet:
         UsageError: There is no such file, or the bands are impossible.
         DataError: The file is damaged or of another layout, is not labelled, or the cache cannot be written.
     """
-    if not isinstance(file, str) or not file:
-        raise UsageError(
-            f"data.file={file!r} must name a file of the challenge.", hint="Write: --set data.file=FILE.h5"
-        )
+    check(file=file, bands=bands)
+    assert file is not None
     names, path = read_bands(bands), readable_path(file).absolute()
     with open_challenge_file(path) as source:  # what is wrong is found before gigabytes are read for their digest
         _label(source, source.uids[0])

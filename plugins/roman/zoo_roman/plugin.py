@@ -43,6 +43,7 @@ def zoo_datasets() -> list[DatasetSpec]:
         DatasetSpec(
             id="roman/challenge",
             target="zoo_roman.images:build",
+            check="zoo_roman.images:check",
             summary="labelled files of the Roman Strong Lens Data Challenge: --set data.file=FILE",
             classes=("no_substructure", "substructure"),
             normal=("no_substructure",),

@@ -14,6 +14,18 @@ from zoo.lensing.draws import Draws
 SIDE = 28
 
 
+def check(*, rotated: bool, angle_seed: int) -> None:
+    """Refuse impossible parameters; see `build`.
+
+    Raises:
+        UsageError: A value is impossible.
+    """
+    if not isinstance(rotated, bool):
+        raise UsageError(f"data.rotated={rotated!r} must be true or false.")
+    if type(angle_seed) is not int or angle_seed < 0:
+        raise UsageError(f"data.angle_seed={angle_seed!r} must be a whole number, at least 0.")
+
+
 def build(*, rotated: bool, angle_seed: int) -> ImageSet:
     """Return the digits as images [5000, 1, 28, 28] from 0 to 1.
 
@@ -25,10 +37,7 @@ def build(*, rotated: bool, angle_seed: int) -> ImageSet:
     Raises:
         UsageError: A value is impossible.
     """
-    if not isinstance(rotated, bool):
-        raise UsageError(f"rotated={rotated!r} must be true or false.")
-    if type(angle_seed) is not int or angle_seed < 0:
-        raise UsageError(f"angle_seed={angle_seed!r} must be a whole number, at least 0.")
+    check(rotated=rotated, angle_seed=angle_seed)
     upright, labels = _upright()
     angle = 2 * np.pi * Draws(f"rotmnist5k/{angle_seed}", np.arange(len(labels))).unit("angle")[:, 0]
     angle = angle if rotated else np.zeros_like(angle)

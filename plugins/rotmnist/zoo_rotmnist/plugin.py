@@ -26,6 +26,7 @@ def zoo_datasets() -> list[DatasetSpec]:
         DatasetSpec(
             id="rotmnist/rotmnist5k",
             target="zoo_rotmnist.digits:build",
+            check="zoo_rotmnist.digits:check",
             summary="5,000 real MNIST digits, randomly rotated: a test of equivariance with real images",
             classes=tuple(f"digit_{digit}" for digit in range(10)),
             params={"rotated": True, "angle_seed": 0},
