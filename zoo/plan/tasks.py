@@ -53,7 +53,9 @@ def is_named(model: ModelSpec, request: Request) -> bool:
 
 def _refusal(host: Host, model: ModelSpec, asked: ChosenTask) -> UsageError:
     valid = [spec.id for spec in registry.listed(host, ModelSpec) if answers(spec, asked.spec)]
-    shown = ", ".join(valid[:_MOST_NAMED]) + (", ..." if len(valid) > _MOST_NAMED else "")
+    shown = ", ".join(valid[:_MOST_NAMED])
+    if len(valid) > _MOST_NAMED:
+        shown += f" and {len(valid) - _MOST_NAMED} more"
     other = model.tasks[0]
     instead = "without --task" if other == CLASSIFY else f"with --task {other}"
     return UsageError(
