@@ -13,7 +13,7 @@ from zoo.data.phases import Phase, describe_phases, last_epochs, phase_number, p
 from zoo.errors import UsageError
 from zoo.host import load_plugins
 from zoo.phase_text import read_phases, scale_phases
-from zoo.plan import cells
+from zoo.plan import shared
 from zoo.plan.bench import plan_bench
 from zoo.plan.cells import make_plan
 from zoo.plan.phases import phases_epochs
@@ -321,8 +321,8 @@ def test_the_published_masses_are_reached_from_larger_ones():
 
 
 def test_a_folder_of_images_has_no_phases_and_a_note_says_so(staged, monkeypatch):
-    monkeypatch.setattr(cells, "recipe_of_folder", lambda dataset, recipe, folder, sizes: recipe)
-    monkeypatch.setattr(cells, "folder_digest", lambda folder, split, size: split)
+    monkeypatch.setattr(shared, "recipe_of_folder", lambda dataset, recipe, folder, sizes: recipe)
+    monkeypatch.setattr(shared, "folder_digest", lambda folder, split, size: split)
     notes: list[str] = []
     [cell] = staged({"epochs": 6}, images=Path("there"), note=notes.append)
     assert (cell.phases, cell.phases_from) == ((), "")

@@ -235,7 +235,8 @@ def try_population(host: Host, dataset: DatasetSpec, recipe: Recipe) -> Scenes |
     except ZooError:
         raise
     except Exception as error:
+        what = "drawn" if dataset.simulated else "opened"
         raise UsageError(
-            f"{dataset.id} cannot be {'drawn' if dataset.simulated else 'opened'} with these parameters: {type(error).__name__}: {error}",
+            f"{dataset.id} cannot be {what} with these parameters: {type(error).__name__}: {error}",
             hint=f"See: zoo show {dataset.id}",
         ) from error

@@ -1,0 +1,129 @@
+"""Training settings and phases of a network in a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from zoo.data.phases import Phase
+from zoo.errors import UsageError, nearest
+from zoo.paths import user_path
+from zoo.plan.overrides import PHASES
+from zoo.plan.parts import check_auxiliary, resolve_parts
+from zoo.plan.phases import make_phases, phases_epochs
+from zoo.plan.request import Request
+from zoo.plan.settings import SETTING_NAMES, TrainingSettings
+from zoo.plan.shared import OnData, Shared
+from zoo.plurals import counted
+from zoo.specs import ModelSpec
+from zoo.weights.start import resolve_init
+
+if TYPE_CHECKING:
+    from zoo.host import Host
+
+PhasesOf: TypeAlias = Callable[[int, bool], tuple[Phase, ...]]
+"""Number of epochs, and whether phases of the budget hold where the request states none -> phases of a training."""
+
+
+def stated_training(host: Host, settings: Mapping[str, Any], request: Request) -> dict[str, Any]:
+    """Return the training settings among these.
+
+    Raises:
+        UsageError: Initial weights were not found, or the number of epochs is not that of the phases.
+    """
+    given = {name: settings[name] for name in SETTING_NAMES if name in settings}
+    if "init" in given:
+        given["init"] = resolve_init(host, given["init"], store=user_path(request.store))
+    epochs = phases_epochs(settings)
+    if epochs is not None and given.setdefault("epochs", epochs) != epochs:
+        raise UsageError(
+            f"epochs={given['epochs']} and {PHASES}={settings[PHASES]!r}, which has {counted(epochs, 'epoch')} in all.",
+            hint="Leave out epochs: the phases state their number.",
+        )
+    return given
+
+
+def training_settings(shared: Shared, data: OnData, model: ModelSpec) -> TrainingSettings | None:
+    """Return the settings of a training, checked; None of a network that fits itself.
+
+    Raises:
+        UsageError: A setting is unknown or impossible on this data set.
+    """
+    for name in {*model.training} - {*SETTING_NAMES}:
+        raise UsageError(
+            f"{model.id}: its plugin sets '{name}', which is not a training setting.{nearest(name, SETTING_NAMES)}",
+            hint="Report this to its author, or leave the model out.",
+        )
+    if model.fits_itself:
+        return None
+    given = {**model.training, **shared.budget.training, **shared.training[model.id]}
+    settings = TrainingSettings(**resolve_parts(shared.host, given, task=data.asked.name))
+    if settings.auxiliary:
+        check_auxiliary(settings, data.scenes, data=data.dataset.id)
+    if settings.new_noise:
+        _check_new_noise(shared, data)
+    return settings
+
+
+def phases_of_model(
+    shared: Shared,
+    data: OnData,
+    model: ModelSpec,
+    settings: TrainingSettings | None,
+    phases_of: PhasesOf,
+) -> tuple[Phase, ...]:
+    """Return the phases of a network's training, and note where it could start from its bundled classifier.
+
+    Args:
+        shared, data: What the cells share.
+        model: Spec of the network.
+        settings: Its settings; None of a network that fits itself, which has no phases.
+        phases_of: `data_phases` of the data set.
+    """
+    if settings is None:
+        return ()
+    question, dataset = data.task.question, data.dataset
+    if question.targets and not settings.init and dataset.budget_phases and dataset.name in model.weights:
+        shared.note(
+            f"{model.id} starts from random weights; to start from those of its bundled classifier: "
+            f"--set init={model.name}.{dataset.name}"
+        )
+    # Those of a budget make classes easier to separate, which is useless where a task trains on some, and
+    # estimated truths easier to see, which is useless for a start from other weights.
+    own_images = question.trained_on and not question.targets
+    useless = bool(own_images or (question.targets and settings.init))
+    of_budget = not data.images and (bool(shared.of_training_images) or not useless)
+    return phases_of(settings.epochs, of_budget)
+
+
+def data_phases(shared: Shared, data: OnData, epochs: int, of_budget: bool) -> tuple[Phase, ...]:
+    """Return the phases of a training on a data set.
+
+    Args:
+        shared, data: What the cells share.
+        epochs: Number of epochs.
+        of_budget: Whether those of the budget hold where the request states none.
+    """
+    settings = shared.settings if of_budget else {**shared.settings, PHASES: ""}
+    return make_phases(shared.host, data.dataset, data.recipe, settings=settings, budget=shared.budget, epochs=epochs)
+
+
+def _check_new_noise(shared: Shared, data: OnData) -> None:
+    """Refuse new noise for images that have theirs already.
+
+    Raises:
+        UsageError: The images exist already, or are streamed, or have channels that are computed from them.
+    """
+    folder, channels = shared.request.images, data.recipe.channels
+    if not data.dataset.simulated or folder is not None:
+        what = data.dataset.id if folder is None else f"--images {folder}"
+        raise UsageError(f"new_noise=true: the images of {what} contain noise already.", hint="Leave out new_noise.")
+    if channels:
+        raise UsageError(
+            f"new_noise=true: {', '.join(channels)} would have to be computed again in every epoch.",
+            hint="Leave out new_noise, or data.channels",
+        )
+    if shared.settings.get("stream", False):
+        raise UsageError(
+            "new_noise=true and a stream, whose images are new in every epoch.", hint="Leave out one of the two."
+        )
