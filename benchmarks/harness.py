@@ -42,6 +42,7 @@ from zoo.tasks.find import task_of_question
 from zoo.train import loop as training
 from zoo.train.average import MovingAverage
 from zoo.train.fabric import make_fabric
+from zoo.train.parts import TrainingParts
 
 PARTS = ("loader", "augmentation", "clipping", "moving average", "progress")
 
@@ -85,10 +86,16 @@ class WatchedBatches(Batches):
     watch: Stopwatch
 
     def epoch(
-        self, number: int, batch_size: int, *, shuffle: torch.Generator | None = None, part: BatchPart | None = None
+        self,
+        number: int,
+        batch_size: int,
+        *,
+        shuffle: torch.Generator | None = None,
+        part: BatchPart | None = None,
+        skip: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches."""
-        batches = super().epoch(number, batch_size, shuffle=shuffle, part=part)
+        batches = super().epoch(number, batch_size, shuffle=shuffle, part=part, skip=skip)
         following = self.watch.timed("loader", lambda: next(batches, None))
         while (batch := following()) is not None:
             yield batch
@@ -160,8 +167,7 @@ def measure(
         watch.on = not watch.on
         started = watch.now()
 
-    watched = {
-        "augment": watch.timed("augmentation", training.augment),
+    watched: dict[str, Any] = {
         "predict": watch.timed("validation", training.predict, always=True),
         "write_checkpoint": watch.timed("checkpoint", training.write_checkpoint, always=True),
     }
@@ -169,15 +175,16 @@ def measure(
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.multiple(training, **watched),
+        mock.patch.object(TrainingParts, "augmented", watch.timed("augmentation", TrainingParts.augmented)),
         mock.patch.object(MovingAverage, "update", watch.timed("moving average", MovingAverage.update)),
         mock.patch.object(Fabric, "clip_gradients", watch.timed("clipping", Fabric.clip_gradients)),
     ):
         started = watch.now()
-        training.train(
+        training.Training(
             classifier, train_data, val_data, settings, task=task, seed=0, rule="val_auc", fabric=fabric,
             run_dir=Path(folder), least_images=1, epoch_ended=epoch_ended,
             step_ended=watch.timed("progress", step_ended),
-        )  # fmt: skip
+        ).run()  # fmt: skip
     whole, apart = rows[0::2], rows[1::2]
     shares = {
         part: statistics.median(row.get(part, 0.0) / row["bare"] for row in apart if part in row or part in PARTS)

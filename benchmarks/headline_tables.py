@@ -139,8 +139,8 @@ def shift_table(runs: Sequence[Run]) -> str:
                 [f"`{variant.name}`", *(area(told[name].auc["macro"]) if name in told else "" for name in shifts)]
             )
     text = (
-        "Macro AUC of one training of each network on other images. Turning by 17 or 45 degrees interpolates between pixels, which "
-        "smooths their noise and leaves the corners empty; this can raise a score."
+        "Macro AUC of one training of each network on other images. Turning by 17 or 45 degrees interpolates between "
+        "pixels, which smooths their noise and leaves the corners empty; this can raise a score."
     )
     return f"{wrapped(text)}\n\n{rows(['network', *shifts], body)}"
 

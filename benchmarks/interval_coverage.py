@@ -52,7 +52,9 @@ def shift_for(area: float, freedom: int) -> float:
     return float(optimize.brentq(lambda shift: weights @ law.sf(x + shift) - (1 - area), -1.0, 500.0, xtol=1e-9))
 
 
-def predictions(random: np.random.Generator, images: int, *, area: float, freedom: int) -> tuple[Array, Array]:
+def predictions(
+    random: np.random.Generator, images: int, *, area: float, freedom: int
+) -> tuple[Array, NDArray[np.int64]]:
     """Return scores [N, 3] and labels [N]; every class, their mean and the pooled decisions have this area."""
     labels = np.arange(images) % 3
     noise = random.normal(size=(images, 3))

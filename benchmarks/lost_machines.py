@@ -55,7 +55,8 @@ def make(folder: Path, *, words: Sequence[str], machines: int, killed: int) -> d
         machines: Number of shares.
         killed: Number of machines to kill: the last ones.
     """
-    victims, before = set(range(machines - killed, machines)), {}
+    victims: set[int] = set(range(machines - killed, machines))
+    before: dict[Path, int] = {}
     started = time.monotonic()
     with tempfile.TemporaryFile("w+") as said:
         command = subprocess.Popen([*ZOO, "simulate", *words], stdout=said, stderr=said)

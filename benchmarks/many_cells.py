@@ -25,7 +25,7 @@ from zoo.progress import INTERVAL_VARIABLE, ProgressFile, interval_beside
 from zoo.results.store import PROGRESS
 from zoo.run.launch import Launch
 from zoo.run.launcher import Job
-from zoo.run.matrix import run_matrix
+from zoo.run.matrix import CellState, run_matrix
 from zoo.run.where import Where
 
 PLUGIN = """
@@ -67,7 +67,7 @@ def wait(store: Path, *, cells: int, seconds: float) -> None:
     plan = make_plan(host, request)
     end = 0.0
 
-    def watch(states: object) -> None:
+    def watch(states: list[CellState]) -> None:
         nonlocal end
         watcher.watch(states)
         if not end:

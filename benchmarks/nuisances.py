@@ -106,7 +106,7 @@ def measure(weights: str, *, images: int, store: Path) -> list[Row]:
     trained = zoo.load(weights, store=store, host=host)
     made_by = trained.about.recipe
     spec = registry.find(host, DatasetSpec, made_by.dataset)
-    common = {
+    common: dict[str, Any] = {
         "model": trained.about.model, "run_id": trained.about.run_id, "data": made_by.dataset,
         "shown": shown_params(spec, made_by.params), "images": images,
     }  # fmt: skip

@@ -128,7 +128,8 @@ def main() -> None:
     parser.add_argument("--orientation", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    specs = [spec for spec in load_plugins().specs_of(DatasetSpec) if spec.simulated and spec.namespace == "deeplense"]
+    listed = registry.listed(load_plugins(), DatasetSpec)
+    specs = [spec for spec in listed if spec.simulated and spec.namespace == "deeplense"]
     if arguments.orientation:
         print_orientations(next(spec for spec in specs if spec.name == "published"))
         return

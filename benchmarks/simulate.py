@@ -127,7 +127,7 @@ def measure_speed(arguments: argparse.Namespace, *, over_sampling: int) -> list[
     rows = []
     for side in sides:
         wall, processor = np.median(times[side.name], axis=0) / side.images
-        row = {
+        row: dict[str, Any] = {
             "side": side.name,
             "over_sampling": over_sampling,
             "images_per_second": 1 / float(wall),

@@ -20,14 +20,13 @@ from typing import Any
 import torch
 
 from zoo import create_model, open_dataset
-from zoo.api import _default_host
-from zoo.data.loader import Batches
+from zoo.api import default_host
+from zoo.data.loader import Batches, TrainingData
 from zoo.data.open import Dataset
 from zoo.data.stream import Stream
 from zoo.devices import resolve_device
 from zoo.plan.recipes import plan_images
 from zoo.train.fabric import make_fabric
-from zoo.train.loop import TrainingData
 
 
 def train_epoch(
@@ -67,10 +66,10 @@ def main() -> None:
     images = options.steps * options.batch
     params: dict[str, Any] = {"image_size": options.image_size, "pixel_scale": 7.5 / options.image_size}
     _, recipe = plan_images(
-        _default_host(), "modelB", settings={f"data.{name}": value for name, value in params.items()},
+        default_host(), "modelB", settings={f"data.{name}": value for name, value in params.items()},
         simulator="caustics", device=device.type,
     )  # fmt: skip
-    simulation = Dataset(_default_host(), recipe, {}).simulation(expected_images=images * options.rounds)
+    simulation = Dataset(default_host(), recipe, {}).simulation(expected_images=images * options.rounds)
     split = open_dataset("modelB", images=images, device=device.type, **params)
     sources: dict[str, Batches | Stream] = {
         "kept": Batches(split, device=device, resident=True),

@@ -98,7 +98,7 @@ def test_the_kit_accepts_unusual_networks(host, name):
 
 @pytest.mark.parametrize("name", refusednets.REFUSED)
 def test_what_cannot_run_is_refused_before_training_by_bench_and_kit_alike(bench, host, monkeypatch, name):
-    monkeypatch.setattr(fit_module, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(fit_module, "Training", lambda *_, **__: pytest.fail("trained"))
     result, _ = bench(f"refusednets/{name}")
     assert result.status == "failed"
     said = refusednets.REFUSED[name]
@@ -148,7 +148,7 @@ def test_a_network_that_fits_into_memory_for_one_image_only_is_tried_on_one():
 
 
 def test_batch_norm_refuses_batches_of_one_image_before_training(bench, monkeypatch):
-    monkeypatch.setattr(fit_module, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(fit_module, "Training", lambda *_, **__: pytest.fail("trained"))
     result, _ = bench("oddnets/pooled_norm", batch_size=1)
     assert "oddnets/pooled_norm cannot be trained on batches of one image" in result.error
     assert "Expected more than 1 value per channel" in result.error

@@ -135,7 +135,7 @@ def test_logits_of_every_kind_are_noticed(value):
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 @pytest.mark.parametrize("rule", ["val_auc", "last"])
 def test_a_class_missing_from_a_split_is_refused_before_the_training(plan, run_in, monkeypatch, split, rule):
-    monkeypatch.setattr(fit_module, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(fit_module, "Training", lambda *_, **__: pytest.fail("trained"))
     monkeypatch.setattr(Dataset, "split", lambda *_: pytest.fail("opened"))
     result, _ = run_in(plan("toyzoo/tiny", rule, **{f"{split}_images": 2}))
     words = {"train": "training", "val": "validation", "test": "test"}[split]
@@ -171,7 +171,7 @@ def test_classes_of_a_task_are_those_that_must_be_there(host, plan):
 def test_pixels_that_are_not_finite_are_refused_before_the_training(plan, run_in, host, monkeypatch, split, value):
     import toyzoo
 
-    monkeypatch.setattr(fit_module, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(fit_module, "Training", lambda *_, **__: pytest.fail("trained"))
     cell = plan("toyzoo/tiny")
     name = Dataset(host, cell.recipe, cell.sizes).split(split).ids[-1]
     original = toyzoo.stripes
@@ -190,7 +190,7 @@ def test_pixels_that_are_not_finite_are_refused_before_the_training(plan, run_in
 def test_constant_images_are_refused_before_the_training(plan, run_in, monkeypatch):
     import toyzoo
 
-    monkeypatch.setattr(fit_module, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(fit_module, "Training", lambda *_, **__: pytest.fail("trained"))
     original = toyzoo.stripes
     monkeypatch.setattr(
         toyzoo,
@@ -206,7 +206,7 @@ def test_constant_images_are_refused_before_the_training(plan, run_in, monkeypat
 def test_labels_of_no_class_are_refused_before_the_training(plan, run_in, monkeypatch, split, label):
     import toyzoo
 
-    monkeypatch.setattr(fit_module, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(fit_module, "Training", lambda *_, **__: pytest.fail("trained"))
     original = toyzoo.stripes
 
     def mislabelled(*, count):

@@ -16,8 +16,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     "parameter_check": {"check": "brokendata:refuse_all"},
 }
 IMAGES = (
-    "signature", "declarations", "builds", "budgets", "parameter_check", "repeatable", "other_process", "labels", "global_state",
-    "splits", "pixels",
+    "signature", "declarations", "builds", "budgets", "parameter_check", "repeatable", "other_process", "labels",
+    "global_state", "splits", "pixels",
     "constant_images", "duplicates", "split_overlap", "pixel_leak", "scalar_leak",
 )  # fmt: skip
 POPULATIONS = ("scenes", "scene_independence", "streams", "far_scenes", "exposure_leak")

@@ -27,7 +27,7 @@ from zoo.plan.unchanged import check_unchanged
 from zoo.progress import Progress, ProgressFile
 from zoo.results import store
 from zoo.results.cell import Cell
-from zoo.run import cell as cell_module
+from zoo.run import fixed_weights
 from zoo.run.cell import run_cell
 from zoo.specs import DatasetSpec, ModelSpec
 from zoo.testing import ConformanceError, Options, check, require_passed
@@ -64,14 +64,14 @@ def test_a_network_that_fits_itself_is_stored_scored_and_loaded_as_any_other(hos
     opened = []
     split = Dataset.split
     monkeypatch.setattr(Dataset, "split", lambda self, name: opened.append(name) or split(self, name))
-    monkeypatch.setattr(fit_module, "train", lambda *_, **__: pytest.fail("the training loop ran"))
-    written, write = [], cell_module.write_weights
+    monkeypatch.setattr(fit_module, "Training", lambda *_, **__: pytest.fail("the training loop ran"))
+    written, write = [], fixed_weights.write_weights
 
     def note(*args, **kwargs):
         written.append(list(opened))
         write(*args, **kwargs)
 
-    monkeypatch.setattr(cell_module, "write_weights", note)
+    monkeypatch.setattr(fixed_weights, "write_weights", note)
     result, run_dir = run(host, tmp_path, "nearest")
     assert result.status == "ok", result.error
     assert written == [["train", "val"]]  # the test split is opened after the weights are written

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,37 @@ R = TypeVar("R")
 CPU = torch.device("cpu")
 RESIDENT_FRACTION = 0.5
 """Fraction of the free memory that images may take before they are streamed."""
+
+
+class TrainingData(Protocol):
+    """Images to train on: those of a split, or a stream of new ones."""
+
+    device: torch.device
+
+    @property
+    def resident(self) -> bool:
+        """Whether the images are held on the device, so that no thread fetches or renders them."""
+        ...
+
+    def __len__(self) -> int:
+        """The images of an epoch."""
+        ...
+
+    def epoch(
+        self,
+        number: int,
+        batch_size: int,
+        *,
+        shuffle: torch.Generator | None = None,
+        part: BatchPart | None = None,
+        skip: int = 0,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images and labels of an epoch, counted from 1, in full batches, or a part of each; skip the first."""
+        ...
+
+    def image_at(self, number: int, position: int, *, shuffle: torch.Generator) -> str:
+        """Return the name of an image by its position in an epoch."""
+        ...
 
 
 class Batches:

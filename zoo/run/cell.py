@@ -6,45 +6,39 @@ import contextlib
 import logging
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from zoo import provenance, registry
 from zoo.data.loader import Batches
-from zoo.data.open import Dataset
-from zoo.data.split import Split
+from zoo.data.stream import Stream
 from zoo.environment import describe, peak_memory_bytes
 from zoo.errors import Interrupted, ZooError, described
 from zoo.escaping import visible
 from zoo.isolation import causes_of, contained, place_in
-from zoo.models.about import About, Init
 from zoo.models.copies import copy_of
-from zoo.models.load import golden_predictions
-from zoo.models.pixels import SAMPLE, summary
-from zoo.models.weights_file import write_weights
 from zoo.paths import written_whole
 from zoo.results import store
 from zoo.results.cell import SCHEMA, Cell
 from zoo.results.convergence import epochs_at_chance
 from zoo.results.declared import declared_of
 from zoo.results.schema import Cost, DataSummary, Epoch, Failed, Finished, RunResult, StreamSummary, Validation
+from zoo.run.fixed_weights import write_fixed_weights
 from zoo.run.kept import keep_curves, write_examples, write_mistakes, write_predictions
 from zoo.run.metrics import with_metrics
 from zoo.schema import json_text, plain
-from zoo.scores.calibration import calibrated_scores, fit_temperature
+from zoo.scores.calibration import calibrated_scores
 from zoo.scores.equivariance import declared_symmetry, measure_equivariance
-from zoo.scores.finite import require_finite
 from zoo.scores.schema import Equivariance
 from zoo.scores.score import inference_rate
-from zoo.scores.unlike import fit_detector
-from zoo.specs import DatasetSpec, ModelSpec
-from zoo.tasks.task import Task
+from zoo.specs import DatasetSpec
 from zoo.train.checkpoint import CHECKPOINT
-from zoo.train.fit import fit, prepare
+from zoo.train.fit import Fitted, Prepared, fit, prepare
 from zoo.train.loop import waited_share
 from zoo.train.own_fit import fit_notes
 from zoo.train.team import ALONE, Team, lost_another
@@ -54,8 +48,6 @@ if TYPE_CHECKING:
     from zoo.host import Host
 
 logger = logging.getLogger(__name__)
-
-GOLDEN_IMAGES = 3
 
 
 def run_cell(
@@ -166,100 +158,49 @@ def _run(
         started: Start of the run, by `time.perf_counter`.
     """
     prepared = prepare(host, cell, run_dir, device=device, images=images, team=team)
-    device = prepared.device
-    classifier, spec = prepared.classifier, prepared.spec
-    train_split, val_split, simulated = prepared.train_split, prepared.val_split, prepared.simulated
-    write_examples(run_dir / store.EXAMPLES, train_split)
-    few_images = torch.from_numpy(np.array(val_split.chunks[0][:64])).to(device)
-    group, declared = declared_symmetry(spec, classifier.network)
+    classifier, val_split = prepared.classifier, prepared.val_split
+    write_examples(run_dir / store.EXAMPLES, prepared.train_split)
+    few_images = torch.from_numpy(np.array(val_split.chunks[0][:64])).to(prepared.device)
+    group, declared = declared_symmetry(prepared.spec, classifier.network)
     # Of a copy: the network that trains keeps nothing of a forward pass without gradients.
     # A network that fits itself has no initial weights.
     before = None if cell.fits_itself else measure_equivariance(
         copy_of(classifier), few_images, group, name=val_split.ids.__getitem__,
         when="Validation images before the training", classes=not prepared.task.targets,
     )  # fmt: skip
-
-    epochs_here, before_stop, fit_started = 0, 0.0, time.perf_counter()
-
-    def epoch_ended(entry: Epoch) -> None:
-        nonlocal epochs_here, before_stop
-        if not epochs_here:  # an earlier session may have been stopped within this epoch
-            before_stop = max(0.0, entry.seconds - (time.perf_counter() - fit_started))
-        epochs_here += 1
-        host.emit("zoo_epoch_ended", cell=cell.to_json(), run_dir=run_dir, epoch=entry.epoch, metrics=plain(entry))
-
-    fitted = fit(prepared, cell, run_dir, epoch_ended=epoch_ended)
+    session = _Session(host, cell, run_dir)
+    fitted = fit(prepared, cell, run_dir, epoch_ended=session.epoch_ended)
     prepared.progress.report("validate", 0, 1)
-    history, stream = fitted.history, prepared.stream
     with written_whole(run_dir / store.HISTORY) as temporary:
-        lines = (json_text(plain(entry), what=store.HISTORY) + "\n" for entry in history)
+        lines = (json_text(plain(entry), what=store.HISTORY) + "\n" for entry in fitted.history)
         temporary.write_text("".join(lines), encoding="utf-8")
-    task, own, when = prepared.task, fitted.own, "Validation images after the training"
-    val_logits, val_labels = own.predictions if own else predict(classifier, fitted.val_data, when=when)
-    temperature = fit_temperature(val_logits, val_labels) if task.weights_outputs is None else None
-    if task.targets:
-        task, val_logits = task.calibrated(val_logits, val_labels)
-        classifier.estimate(task.targets, standardised=not cell.fits_itself)
-    about = _about(
-        cell, spec, train_split, data=prepared.data, init=prepared.init, task=task,
-        reference=task.reference(val_logits.double().numpy()), temperature=temperature,
-    )  # fmt: skip
-    chosen = _some_of_classes(val_split, most=GOLDEN_IMAGES)
-    golden = golden_predictions(classifier, torch.from_numpy(val_split.images_at(chosen)))
-    require_finite(
-        golden["logits"],
-        lambda row: val_split.ids[chosen[row]],
-        when="Golden predictions (validation images on the CPU in float32)",
-    )
-    stored_channels = train_split.image_shape[0] - len(cell.recipe.channels)
-    detector = {}
-    if task.weights_outputs is None:
-        detector = fit_detector(train_split, val_split, channels=stored_channels, device=device).tensors()
-    write_weights(run_dir / store.WEIGHTS, classifier.state_dict(), about=about, golden=golden, detector=detector)
+    validated = write_fixed_weights(prepared, fitted, cell, run_dir)
+    task = validated.task
 
     # The weights are fixed and on disk: now, and not before, the test split is opened.
     clock = time.perf_counter()
     test_split = prepared.data.split("test")
-    simulated.seconds += time.perf_counter() - clock
+    prepared.simulated.seconds += time.perf_counter() - clock
     prepared.progress.report("score", 0, 1)
     test_logits, test_labels = predict(
-        classifier, Batches(test_split, device=device), when="Test images after the training"
+        classifier, Batches(test_split, device=prepared.device), when="Test images after the training"
     )
     after = measure_equivariance(
         classifier, few_images, group, name=val_split.ids.__getitem__, when="Validation images, turned, at the end",
         classes=not task.targets,
     )  # fmt: skip
-    cost = Cost(
-        parameters=prepared.trial.cost.parameters,
-        macs=prepared.trial.cost.macs,
-        train_images_per_second=float(np.median([entry.train_images_per_second for entry in history])),
-        train_seconds=sum(entry.train_seconds for entry in history),
-        inference_images_per_second=own.images_per_second if own else inference_rate(classifier, few_images),
-        peak_memory_bytes=peak_memory_bytes(),
-        # More than 1 where memory ran out and the gradient of a step was accumulated over this many parts.
-        micro_batches=history[-1].micro_batches,
-        resident=fitted.resident,
-        processes=1 if cell.fits_itself else team.size,
-        simulated_images=simulated.images,
-        simulation_seconds=simulated.seconds if simulated.images else 0.0,
-    )
+    cost = _cost(prepared, fitted, few_images, processes=1 if cell.fits_itself else team.size)
     write_predictions(
         run_dir / store.PREDICTIONS,
-        {"test": (test_split, test_logits, test_labels), "val": (val_split, val_logits, val_labels)},
+        {
+            "test": (test_split, test_logits, test_labels),
+            "val": (val_split, validated.predictions, validated.labels),
+        },
     )
     write_mistakes(run_dir / store.MISTAKES, test_split, test_logits, test_labels, task, classifier=classifier)
     scores = task.score(test_logits, test_labels)
-    splits = [val_split, test_split] if stream is not None else [train_split, val_split, test_split]
-    summary_of_stream = None
-    if stream is not None:
-        summary_of_stream = StreamSummary(
-            images=len(stream) * len(history),
-            images_per_second=stream.made / stream.seconds if stream.made else None,  # all was trained before
-            waited_share=waited_share(history),
-        )
-    # Of all sessions, counted by epochs: an interruption does not make a run cheaper.
-    earlier_seconds = before_stop + sum(entry.seconds for entry in history[: -epochs_here or None])
-    chance = prepared.chance_loss
+    stream = prepared.stream
+    splits = [val_split, test_split] if stream is not None else [prepared.train_split, val_split, test_split]
     finished = Finished(
         schema=SCHEMA,
         status="ok",
@@ -277,72 +218,84 @@ def _run(
         cost=cost,
         data=DataSummary(
             recipe_hash=cell.recipe.hash,
-            image_shape=train_split.image_shape,
+            image_shape=prepared.train_split.image_shape,
             counts={split.name: split.class_counts for split in splits},
             trained_on=task.question.trained_on_names,
             declared=declared_of(registry.find(host, DatasetSpec, cell.data), budget=cell.budget),
         ),
         init=prepared.init,
-        device=str(device),
+        device=str(prepared.device),
         files={name: store.file_sha256(run_dir / name) for name in store.HASHED},
-        seconds=earlier_seconds + time.perf_counter() - started,
+        seconds=session.earlier_seconds(fitted.history) + time.perf_counter() - started,
         environment=describe(),
         plugins=provenance.loaded_plugins(host),
-        stream=summary_of_stream,
+        stream=None if stream is None else _of_stream(stream, fitted.history),
         calibration=None
-        if temperature is None
-        else calibrated_scores(test_logits, test_labels, test_split.classes, temperature=temperature),
+        if validated.temperature is None
+        else calibrated_scores(test_logits, test_labels, test_split.classes, temperature=validated.temperature),
         targets=task.targets,
-        fit_notes=fit_notes(classifier.network, name=cell.model) if own else (),
+        fit_notes=fit_notes(classifier.network, name=cell.model) if fitted.own else (),
         not_begun=0
         if cell.fits_itself
-        else epochs_at_chance(history, chance=chance, phases=len(cell.phases) if task.targets else 0),
+        else epochs_at_chance(
+            fitted.history, chance=prepared.chance_loss, phases=len(cell.phases) if task.targets else 0
+        ),
     )
     return with_metrics(host, finished, test_logits, test_labels, task=task)
 
 
-def _about(
-    cell: Cell,
-    spec: ModelSpec,
-    split: Split,
-    *,
-    data: Dataset,
-    init: Init | None,
-    task: Task,
-    reference: tuple[float, ...],
-    temperature: float | None,
-) -> About:
-    """Return what the weights must carry to be used without this run's folder."""
-    sample = np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(np.int64))
-    pixel_scale = data.instrument.pixel_scale if data.instrument else cell.recipe.params.get("pixel_scale")
-    return About(
-        model=cell.model,
-        model_version=cell.model_version,
-        group=spec.group,
-        hparams=dict(cell.hparams),
-        classes=tuple(split.classes),
-        image_shape=split.image_shape,
-        pixel_scale=float(pixel_scale) if isinstance(pixel_scale, (int, float)) else None,
-        pixels=summary(split.images_at(sample)[:, : split.image_shape[0] - len(cell.recipe.channels)]),
-        recipe=cell.recipe,
-        run_id=cell.run_id,
-        versions=dict(cell.versions),
-        init=init,
-        phases=cell.phases,
-        temperature=temperature,
-        # A grouping of classes is known by its classes, as it was before there were other tasks.
-        task="" if task.weights_outputs is None else cell.task,
-        trained_on=task.question.trained_on_names,
-        outputs=task.weights_outputs,
-        reference=reference,
-        targets=task.targets,
-        camera=data.camera,
+class _Session:
+    """Counts the epochs of this process and announces their ends, since a run may have several sessions.
+
+    Args:
+        host, cell, run_dir: Arguments of `run_cell`.
+    """
+
+    def __init__(self, host: Host, cell: Cell, run_dir: Path) -> None:
+        self._host, self._cell, self._run_dir = host, cell, run_dir
+        self._epochs, self._before_stop, self._started = 0, 0.0, time.perf_counter()
+
+    def epoch_ended(self, entry: Epoch) -> None:
+        """Count an epoch, and tell the plugins."""
+        if not self._epochs:  # an earlier session may have been stopped within this epoch
+            self._before_stop = max(0.0, entry.seconds - (time.perf_counter() - self._started))
+        self._epochs += 1
+        self._host.emit(
+            "zoo_epoch_ended",
+            cell=self._cell.to_json(),
+            run_dir=self._run_dir,
+            epoch=entry.epoch,
+            metrics=plain(entry),
+        )
+
+    def earlier_seconds(self, history: Sequence[Epoch]) -> float:
+        """Return the time of all earlier sessions, by epochs: an interruption does not make a run cheaper."""
+        return self._before_stop + sum(entry.seconds for entry in history[: -self._epochs or None])
+
+
+def _cost(prepared: Prepared, fitted: Fitted, few_images: Tensor, *, processes: int) -> Cost:
+    """Return what the training cost, and what an answer costs."""
+    history, own, simulated = fitted.history, fitted.own, prepared.simulated
+    return Cost(
+        parameters=prepared.trial.cost.parameters,
+        macs=prepared.trial.cost.macs,
+        train_images_per_second=float(np.median([entry.train_images_per_second for entry in history])),
+        train_seconds=sum(entry.train_seconds for entry in history),
+        inference_images_per_second=own.images_per_second if own else inference_rate(prepared.classifier, few_images),
+        peak_memory_bytes=peak_memory_bytes(),
+        # More than 1 where memory ran out and the gradient of a step was accumulated over this many parts.
+        micro_batches=history[-1].micro_batches,
+        resident=fitted.resident,
+        processes=processes,
+        simulated_images=simulated.images,
+        simulation_seconds=simulated.seconds if simulated.images else 0.0,
     )
 
 
-def _some_of_classes(split: Split, *, most: int) -> NDArray[np.int64]:
-    """Return the position of the first image of each class, for at most `most` classes; of one class, the first few."""
-    present = np.unique(split.labels)[:most]
-    if len(present) == 1:
-        return np.arange(min(most, len(split)))
-    return np.array([np.argmax(split.labels == k) for k in present])
+def _of_stream(stream: Stream, history: list[Epoch]) -> StreamSummary:
+    """Return what a stream of training images made."""
+    return StreamSummary(
+        images=len(stream) * len(history),
+        images_per_second=stream.made / stream.seconds if stream.made else None,  # all was trained before
+        waited_share=waited_share(history),
+    )

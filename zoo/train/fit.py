@@ -40,7 +40,7 @@ from zoo.tasks.find import task_of_cell
 from zoo.tasks.task import Task
 from zoo.train.answers import check_trainable, forget_auxiliary, in_units, learn_auxiliary, taught
 from zoo.train.fabric import make_fabric
-from zoo.train.loop import EpochReport, train, waited_share
+from zoo.train.loop import EpochReport, Training, waited_share
 from zoo.train.own_fit import OwnFit, fit_prepared
 from zoo.train.parts import CORE_PARTS, TrainingParts, open_parts
 from zoo.train.phases import faults_of, images_of, open_phases, open_stream, training_batches
@@ -306,7 +306,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         )
 
     train_data = stream or training_batches(prepared.train_splits, cell, device=prepared.device)
-    weights, full_history, chosen_epoch = train(
+    weights, full_history, chosen_epoch = Training(
         prepared.classifier,
         train_data,
         val_data,
@@ -322,7 +322,7 @@ def fit(prepared: Prepared, cell: Cell, run_dir: Path, *, epoch_ended: EpochRepo
         phases=cell.phases,
         cuda_graphs=prepared.spec.cuda_graphs,
         parts=prepared.parts,
-    )
+    ).run()
     forget_auxiliary(prepared.classifier, weights)
     prepared.classifier.load_state_dict(weights)
     prepared.classifier.to(prepared.device).eval()

@@ -22,7 +22,7 @@ from zoo.stopping import STOPPED
 from zoo.tasks.find import task_of_cell
 from zoo.train.answers import in_units, learn_auxiliary, taught
 from zoo.train.fabric import make_fabric
-from zoo.train.loop import train
+from zoo.train.loop import Training
 from zoo.train.parts import open_parts
 from zoo.train.phases import open_phases, open_stream, training_batches
 from zoo.train.team import OWN_ERROR, Team, lost_another
@@ -90,7 +90,7 @@ def help_fit(
             if splits:
                 task = in_units(classifier, task, splits[-1], cell)
                 learn_auxiliary(classifier, splits[-1], settings, outputs=task.outputs, seed=cell.seed)
-            train(
+            Training(
                 classifier,
                 stream or training_batches(splits, cell, device=fabric.device),
                 None,
@@ -105,7 +105,7 @@ def help_fit(
                 step_ended=lambda epoch, step, steps: None,
                 phases=cell.phases,
                 parts=open_parts(host, settings, classifier.network, model=cell.model),
-            )
+            ).run()
     except TrainingError as error:
         return Helped(status="failed", error=str(error))
     except Exception as error:

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from zoo.data.loader import Batches
+from zoo.data.loader import Batches, TrainingData
 from zoo.data.part import BatchPart
 from zoo.data.phases import Phase, phase_number
 from zoo.errors import Interrupted
@@ -58,56 +58,36 @@ HistoryReport = Callable[[list[Epoch]], None]
 StepReport = Callable[[int, int, int], None]
 
 
-class TrainingData(Protocol):
-    """Images to train on: those of a split, or a stream of new ones."""
+@dataclass(kw_only=True)
+class _EpochInHand:
+    """The epoch that is being trained.
 
-    device: torch.device
+    Args:
+        number: Its number, counted from 1.
+        started: Start of this session's part of it, by `time.perf_counter`.
+        position: How far it has come.
+        loss_sum: Sum of the losses of its steps.
+        transform: Generator of the augmentation.
+        batches: Images and labels of the steps that are left.
+        recent: Logits of the steps since the last check.
+    """
+
+    number: int
+    started: float
+    position: Position
+    loss_sum: Tensor
+    transform: torch.Generator
+    batches: Iterator[tuple[Tensor, Tensor]]
+    recent: list[Tensor] = field(default_factory=list)
 
     @property
-    def resident(self) -> bool:
-        """Whether the images are held on the device, so that no thread fetches or renders them."""
-        ...
-
-    def __len__(self) -> int:
-        """The images of an epoch."""
-        ...
-
-    def epoch(
-        self,
-        number: int,
-        batch_size: int,
-        *,
-        shuffle: torch.Generator | None = None,
-        part: BatchPart | None = None,
-        skip: int = 0,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images and labels of an epoch, counted from 1, in full batches, or a part of each; skip the first."""
-        ...
-
-    def image_at(self, number: int, position: int, *, shuffle: torch.Generator) -> str:
-        """Return the name of an image by its position in an epoch."""
-        ...
+    def seconds(self) -> float:
+        """Time of all sessions that it was trained in."""
+        return self.position.seconds + time.perf_counter() - self.started
 
 
-def train(
-    classifier: Classifier,
-    train_data: TrainingData,
-    val_data: Batches | None,
-    settings: TrainingSettings,
-    *,
-    task: Task,
-    seed: int,
-    rule: Rule,
-    fabric: Fabric,
-    run_dir: Path,
-    least_images: int,
-    epoch_ended: HistoryReport,
-    step_ended: StepReport,
-    phases: Sequence[Phase] = (),
-    cuda_graphs: bool = False,
-    parts: TrainingParts = CORE_PARTS,
-) -> tuple[dict[str, Tensor], list[Epoch], int]:
-    """Train, or go on from the checkpoint in `run_dir`.
+class Training:
+    """The training of a network, from the checkpoint in `run_dir` where there is one.
 
     Args:
         classifier: Freshly built from `seed`, on the device.
@@ -125,157 +105,223 @@ def train(
         cuda_graphs: Whether the network may be replayed as CUDA graphs (`ModelSpec.cuda_graphs`).
         parts: Augmentation, loss and optimiser of plugins.
 
-    Returns:
-        The chosen weights, the history (one entry an epoch), and the chosen epoch, counted from 1. The weights are
-        the first process's to use: the others keep neither the average nor the best.
-
     Raises:
-        Interrupted: A stop was requested; the checkpoint holds all complete steps.
-        TrainingError: The loss or a validation logit is not finite; the error names the epoch and the image.
         UsageError: There are more processes than images in a batch.
     """
-    average = MovingAverage(classifier, decay=settings.ema)
-    optimizers = make_optimizers(classifier, settings, fabric=fabric, device=train_data.device, parts=parts)
-    rates = Rates(optimizers)
-    module, *fabric_optimizers = fabric.setup(classifier, *optimizers)
-    forward: Callable[..., Tensor] = module
-    if cuda_graphs and fabric.world_size == 1 and train_data.device.type == "cuda" and not has_loss(classifier.network):
-        forward = GraphedForward(module, classifier, fabric, allowed=lambda: train_data.resident)
-    objectives = make_objectives(
-        forward, classifier.network, task, settings, turns=len(optimizers), parts=parts, auxiliary=classifier.auxiliary
-    )
-    batch_size = min(settings.batch_size, len(train_data))
-    steps = len(train_data) // batch_size
-    check_batch(fabric.world_size, batch_size)
-    part = BatchPart.of_process(fabric.global_rank, processes=fabric.world_size, whole=batch_size)
-    state, best = TrainingState(), average.module.state_dict()
-    checkpoint = (
-        read_checkpoint(run_dir / CHECKPOINT, weights_of(classifier, average)) if fabric.is_global_zero else None
-    )
-    # By the first process to all, which may be on a machine that does not see the file.
-    checkpoint = fabric.broadcast(checkpoint)
-    within = tensors_within(checkpoint)
-    if checkpoint is not None:
-        state, best = take_checkpoint(checkpoint, classifier, average, optimizers)
-    history = state.history
-    whole_steps = stop_deferred if fabric.world_size == 1 else contextlib.nullcontext
-    watched = rule if rule != "last" else task.rules[0]
 
-    while state.epoch < settings.epochs and not _exhausted(state, settings):
-        started = time.perf_counter()
-        epoch = state.epoch + 1
-        own = f"/{fabric.global_rank}" if fabric.global_rank else ""
-        torch.manual_seed(stable_hash(f"{seed}/{epoch}/dropout{own}") >> 1)
-        shuffle = torch.Generator().manual_seed(stable_hash(f"{seed}/{epoch}/order") >> 1)
-        transform = torch.Generator().manual_seed(stable_hash(f"{seed}/{epoch}/augment") >> 1)
-        module.train()
-        loss_sum = torch.zeros((), device=train_data.device)
-        position = state.position or Position()
-        state.position = None
-        if within:  # the epoch in which the training was stopped
-            loss_sum += within.pop("loss_sum").to(loss_sum.device)
-            set_random_states(within, train_data.device, transform)
-            within = {}
-        batches = train_data.epoch(epoch, batch_size, shuffle=shuffle, part=part, skip=position.step)
-        recent: list[Tensor] = []  # logits of the steps since the last check
+    def __init__(
+        self,
+        classifier: Classifier,
+        train_data: TrainingData,
+        val_data: Batches | None,
+        settings: TrainingSettings,
+        *,
+        task: Task,
+        seed: int,
+        rule: Rule,
+        fabric: Fabric,
+        run_dir: Path,
+        least_images: int,
+        epoch_ended: HistoryReport,
+        step_ended: StepReport,
+        phases: Sequence[Phase] = (),
+        cuda_graphs: bool = False,
+        parts: TrainingParts = CORE_PARTS,
+    ) -> None:
+        self.classifier, self.train_data, self.val_data, self.settings = classifier, train_data, val_data, settings
+        self.task, self.seed, self.rule, self.fabric, self.phases, self.parts = task, seed, rule, fabric, phases, parts
+        self.least_images, self.epoch_ended, self.step_ended = least_images, epoch_ended, step_ended
+        self.average = MovingAverage(classifier, decay=settings.ema)
+        self.optimizers = make_optimizers(classifier, settings, fabric=fabric, device=train_data.device, parts=parts)
+        self.rates = Rates(self.optimizers)
+        self.module, *self.fabric_optimizers = fabric.setup(classifier, *self.optimizers)
+        self.alone = fabric.world_size == 1
+        forward: Callable[..., Tensor] = self.module
+        if cuda_graphs and self.alone and train_data.device.type == "cuda" and not has_loss(classifier.network):
+            forward = GraphedForward(self.module, classifier, fabric, allowed=lambda: train_data.resident)
+        self.objectives = make_objectives(
+            forward, classifier.network, task, settings,
+            turns=len(self.optimizers), parts=parts, auxiliary=classifier.auxiliary,
+        )  # fmt: skip
+        self.batch_size = min(settings.batch_size, len(train_data))
+        self.steps = len(train_data) // self.batch_size
+        check_batch(fabric.world_size, self.batch_size)
+        self.part = BatchPart.of_process(fabric.global_rank, processes=fabric.world_size, whole=self.batch_size)
+        self.checkpoint = run_dir / CHECKPOINT
+        self.state, self.best = TrainingState(), self.average.module.state_dict()
+        weights = weights_of(classifier, self.average)
+        found = read_checkpoint(self.checkpoint, weights) if fabric.is_global_zero else None
+        # By the first process to all, which may be on a machine that does not see the file.
+        found = fabric.broadcast(found)
+        self.within = tensors_within(found)
+        if found is not None:
+            self.state, self.best = take_checkpoint(found, classifier, self.average, self.optimizers)
+        # A single process goes on after the step in hand, several of them after their last complete epoch.
+        self.whole_steps = stop_deferred if self.alone else contextlib.nullcontext
 
-        def image(step: int, row: int, epoch: int = epoch) -> str:
-            order = torch.Generator().manual_seed(stable_hash(f"{seed}/{epoch}/order") >> 1)
-            return train_data.image_at(epoch, (step - 1) * batch_size + part.start + row, shuffle=order)
+    def run(self) -> tuple[dict[str, Tensor], list[Epoch], int]:
+        """Train all epochs that are left.
 
-        try:
-            for number in range(position.step + 1, steps + 1):
-                with whole_steps():
-                    before = time.perf_counter()
-                    images, labels = next(batches)
-                    position.waited_seconds += time.perf_counter() - before
-                    position.rate = rates.set(
-                        learning_rate_factor(state.step, steps * settings.epochs, settings.schedule)
-                    )
-                    images = parts.augmented(images, settings.augment, generator=transform, part=part)
-                    for optimizer, objective in zip(fabric_optimizers, objectives, strict=True):
-                        loss, logits, state.micro_batches = accumulate(
-                            module,
-                            objective,
-                            images,
-                            labels,
-                            fraction=len(part) / batch_size,
-                            fabric=fabric,
-                            micro_batches=state.micro_batches,
-                            least_images=least_images,
-                        )
-                        if settings.clip:
-                            fabric.clip_gradients(module, optimizer, max_norm=settings.clip, error_if_nonfinite=False)
-                        optimizer.step()
-                        module.zero_grad()
-                        loss_sum += loss
-                        recent += [] if logits is None else [logits]
-                    state.step += 1
-                    position.step = number
-                    if fabric.is_global_zero:
-                        average.update(classifier, step=state.step)
-                    if number % 10 == 0 or number == steps:
-                        # All processes see the same sum, and so all of them stop.
-                        check_finite(_mean(loss_sum, fabric), recent, epoch, number, image=image)
-                        recent.clear()
-                        if fabric.is_global_zero:
-                            step_ended(epoch, number, steps)
-            train_seconds = position.seconds + time.perf_counter() - started
-            train_loss = float(_mean(loss_sum, fabric)) / steps
-            entry: Epoch | None = None
-            if fabric.is_global_zero:
-                assert val_data is not None
-                when = f"Validation images after epoch {epoch}"
-                logits, labels = predict(average.module, val_data, when=when)
-                found = validate(average.module, val_data, task, logits, labels, when=when)
-                average.module.train()  # its tensors are those of the classifier again
-                entry = Epoch(
-                    epoch=epoch,
-                    train_loss=train_loss,
-                    lr=position.rate,
-                    **found,
-                    train_seconds=train_seconds,
-                    waited_seconds=position.waited_seconds,
-                    train_images_per_second=steps * batch_size / train_seconds,
-                    micro_batches=state.micro_batches,
-                    seconds=position.seconds + time.perf_counter() - started,
-                    phase=phase_number(phases, epoch),
-                )
-        except Interrupted:
-            if fabric.world_size == 1:
-                position.seconds += time.perf_counter() - started
-                state.position = position
-                now = {"loss_sum": loss_sum, **random_states(train_data.device, transform)}
-                with stop_deferred():  # a second signal
-                    write_checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizers, best, within=now)
-            raise
-        with whole_steps():
-            entry = fabric.broadcast(entry)
-            assert entry is not None
-            history.append(entry)
-            state.epoch = epoch
-            if state.best_epoch == 0 or entry.rank(watched) > history[state.best_epoch - 1].rank(watched):
-                state.best_epoch = epoch
-                best = {name: tensor.detach().cpu().clone() for name, tensor in average.module.state_dict().items()}
-            if fabric.is_global_zero:
-                write_checkpoint(run_dir / CHECKPOINT, state, classifier, average, optimizers, best)
-                epoch_ended(history)
+        Returns:
+            The chosen weights, the history (one entry an epoch), and the chosen epoch, counted from 1. The weights are
+            the first process's to use: the others keep neither the average nor the best.
 
-    if rule != "last":
-        return best, history, state.best_epoch
-    return average.module.state_dict(), history, state.epoch
+        Raises:
+            Interrupted: A stop was requested; the checkpoint holds all complete steps.
+            TrainingError: The loss or a validation logit is not finite; the error names the epoch and the image.
+        """
+        while self.state.epoch < self.settings.epochs and not self._exhausted():
+            epoch = self._begin()
+            try:
+                for number in range(epoch.position.step + 1, self.steps + 1):
+                    with self.whole_steps():
+                        self._step(epoch, number)
+                entry = self._validated(epoch)
+            except Interrupted:
+                if self.alone:
+                    self._keep(epoch)
+                raise
+            with self.whole_steps():
+                self._end(entry)
+        if self.rule != "last":
+            return self.best, self.state.history, self.state.best_epoch
+        return self.average.module.state_dict(), self.state.history, self.state.epoch
+
+    def _exhausted(self) -> bool:
+        patience = self.settings.patience
+        return bool(patience) and self.state.epoch - self.state.best_epoch >= patience
+
+    def _begin(self) -> _EpochInHand:
+        """Return the next epoch, or the one in which the training was stopped."""
+        started, number, rank = time.perf_counter(), self.state.epoch + 1, self.fabric.global_rank
+        own = f"/{rank}" if rank else ""
+        torch.manual_seed(stable_hash(f"{self.seed}/{number}/dropout{own}") >> 1)
+        transform = torch.Generator().manual_seed(stable_hash(f"{self.seed}/{number}/augment") >> 1)
+        self.module.train()
+        loss_sum = torch.zeros((), device=self.train_data.device)
+        position, self.state.position = self.state.position or Position(), None
+        if self.within:
+            loss_sum += self.within.pop("loss_sum").to(loss_sum.device)
+            set_random_states(self.within, self.train_data.device, transform)
+            self.within = {}
+        batches = self.train_data.epoch(
+            number, self.batch_size, shuffle=self._order(number), part=self.part, skip=position.step
+        )
+        return _EpochInHand(
+            number=number,
+            started=started,
+            position=position,
+            loss_sum=loss_sum,
+            transform=transform,
+            batches=batches,
+        )
+
+    def _order(self, epoch: int) -> torch.Generator:
+        """Return the generator of the order of an epoch's images."""
+        return torch.Generator().manual_seed(stable_hash(f"{self.seed}/{epoch}/order") >> 1)
+
+    def _step(self, epoch: _EpochInHand, number: int) -> None:
+        """Train on the next batch."""
+        settings, state, position = self.settings, self.state, epoch.position
+        before = time.perf_counter()
+        images, labels = next(epoch.batches)
+        position.waited_seconds += time.perf_counter() - before
+        all_steps = self.steps * settings.epochs
+        position.rate = self.rates.set(learning_rate_factor(state.step, all_steps, settings.schedule))
+        images = self.parts.augmented(images, settings.augment, generator=epoch.transform, part=self.part)
+        for optimizer, objective in zip(self.fabric_optimizers, self.objectives, strict=True):
+            loss, logits, state.micro_batches = accumulate(
+                self.module,
+                objective,
+                images,
+                labels,
+                fraction=len(self.part) / self.batch_size,
+                fabric=self.fabric,
+                micro_batches=state.micro_batches,
+                least_images=self.least_images,
+            )
+            if settings.clip:
+                self.fabric.clip_gradients(self.module, optimizer, max_norm=settings.clip, error_if_nonfinite=False)
+            optimizer.step()
+            self.module.zero_grad()
+            epoch.loss_sum += loss
+            epoch.recent += [] if logits is None else [logits]
+        state.step += 1
+        position.step = number
+        if self.fabric.is_global_zero:
+            self.average.update(self.classifier, step=state.step)
+        if number % 10 == 0 or number == self.steps:
+            self._check(epoch)
+
+    def _check(self, epoch: _EpochInHand) -> None:
+        """Refuse a loss that is not finite, and report the step."""
+
+        def image(step: int, row: int) -> str:
+            position = (step - 1) * self.batch_size + self.part.start + row
+            return self.train_data.image_at(epoch.number, position, shuffle=self._order(epoch.number))
+
+        # All processes see the same sum, and so all of them stop.
+        check_finite(self._mean(epoch.loss_sum), epoch.recent, epoch.number, epoch.position.step, image=image)
+        epoch.recent.clear()
+        if self.fabric.is_global_zero:
+            self.step_ended(epoch.number, epoch.position.step, self.steps)
+
+    def _validated(self, epoch: _EpochInHand) -> Epoch | None:
+        """Return the entry of the history, in the first process."""
+        train_seconds = epoch.seconds
+        train_loss = float(self._mean(epoch.loss_sum)) / self.steps
+        if not self.fabric.is_global_zero:
+            return None
+        assert self.val_data is not None
+        when, network = f"Validation images after epoch {epoch.number}", self.average.module
+        logits, labels = predict(network, self.val_data, when=when)
+        found = validate(network, self.val_data, self.task, logits, labels, when=when)
+        network.train()  # its tensors are those of the classifier again
+        return Epoch(
+            epoch=epoch.number,
+            train_loss=train_loss,
+            lr=epoch.position.rate,
+            **found,
+            train_seconds=train_seconds,
+            waited_seconds=epoch.position.waited_seconds,
+            train_images_per_second=self.steps * self.batch_size / train_seconds,
+            micro_batches=self.state.micro_batches,
+            seconds=epoch.seconds,
+            phase=phase_number(self.phases, epoch.number),
+        )
+
+    def _end(self, entry: Epoch | None) -> None:
+        """Keep the history, the best weights and a checkpoint of a complete epoch."""
+        entry = self.fabric.broadcast(entry)
+        assert entry is not None
+        state, watched = self.state, self.rule if self.rule != "last" else self.task.rules[0]
+        state.history.append(entry)
+        state.epoch = entry.epoch
+        if state.best_epoch == 0 or entry.rank(watched) > state.history[state.best_epoch - 1].rank(watched):
+            state.best_epoch = entry.epoch
+            self.best = {name: value.detach().cpu().clone() for name, value in self.average.module.state_dict().items()}
+        if self.fabric.is_global_zero:
+            self._write()
+            self.epoch_ended(state.history)
+
+    def _keep(self, epoch: _EpochInHand) -> None:
+        """Write a checkpoint within an epoch."""
+        epoch.position.seconds = epoch.seconds
+        self.state.position = epoch.position
+        with stop_deferred():  # a second signal
+            self._write({"loss_sum": epoch.loss_sum, **random_states(self.train_data.device, epoch.transform)})
+
+    def _write(self, within: Mapping[str, Tensor] | None = None) -> None:
+        write_checkpoint(
+            self.checkpoint, self.state, self.classifier, self.average, self.optimizers, self.best, within=within
+        )
+
+    def _mean(self, value: Tensor) -> Tensor:
+        """Return the mean of a number over the processes."""
+        return torch.as_tensor(self.fabric.all_reduce(value.clone(), reduce_op="mean"))
 
 
 def waited_share(history: list[Epoch]) -> float:
     """Return the share of the time of training in which the network waited for images."""
     trained = sum(entry.train_seconds for entry in history)
     return sum(entry.waited_seconds for entry in history) / trained if trained else 0.0
-
-
-def _exhausted(state: TrainingState, settings: TrainingSettings) -> bool:
-    return bool(settings.patience) and state.epoch - state.best_epoch >= settings.patience
-
-
-def _mean(value: Tensor, fabric: Fabric) -> Tensor:
-    """Return the mean of a number over the processes."""
-    return torch.as_tensor(fabric.all_reduce(value.clone(), reduce_op="mean"))
