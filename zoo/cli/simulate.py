@@ -141,23 +141,15 @@ def simulate(
     # Read when torch is imported. Its threads would watch for work in a loop and keep the cores from other processes,
     # which slows simulators that run on torch by a factor of ten and more.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from zoo.data.accuracy import measure_accuracy
-    from zoo.data.compare import compare_simulators
-
     host = host_of(ctx)
     warn_of_broken(host)
     if split not in SPLITS:
         raise UsageError(f"split '{split}' is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
-    if accuracy is not None and (images is not None or compare is not None):
-        raise UsageError("--accuracy N states its number of images: leave out -n and --compare.")
-    kept = (out, share, shards, launcher) != (None,) * 4 or split != "train"
-    if (accuracy is not None or compare is not None) and kept:
+    measured_only = compare is not None or accuracy is not None
+    if measured_only and ((out, share, shards, launcher) != (None,) * 4 or split != "train"):
         option = "--compare" if accuracy is None else "--accuracy"
         raise UsageError(f"{option} keeps no images: leave out --out, --shard, --shards, --launcher and --split.")
-    if images is None:
-        if compare is None and accuracy is None:
-            raise UsageError("The number of images is missing: -n.", hint=f"For example: zoo simulate {dataset} -n 300")
-        images = accuracy or _SCENES_TO_COMPARE
+    images = _number_of_images(images, dataset=dataset, compare=compare, accuracy=accuracy)
     part = _share(share)
     example = f"zoo simulate {dataset} -n 75000"
     alone = f"To make one share on this machine, such as the first of {shards}: --shard 0:{shards}"
@@ -175,32 +167,9 @@ def simulate(
             seed=seed,
         )
 
-    if compare is not None:
-        with printing_to_stderr():
-            found = compare_simulators(
-                host,
-                spec.id,
-                (str(recipe.simulator), compare),
-                images=images,
-                params=_changed(recipe, spec.params),
-                seed=seed,
-                device=recipe.device_type,
-            )
-        print_difference(found, as_json=as_json)
+    if measured_only:
+        _measure(ctx, spec, recipe, images=images, compare=compare, as_json=as_json)
         return
-    if accuracy is not None:
-        with printing_to_stderr():
-            measured = measure_accuracy(
-                host,
-                spec.id,
-                str(recipe.simulator),
-                images=images,
-                params=_changed(recipe, spec.params),
-                seed=seed,
-                device=recipe.device_type,
-            )
-        print_accuracy(measured, as_json=as_json)
-        ctx.exit(0 if measured.accurate else 1)
 
     from zoo.cli.watch import CountBar
     from zoo.data.folder import cache_folder, fill_folder
@@ -256,6 +225,46 @@ def simulate(
     if end is not None:
         print_failures(end, split=split)
         ctx.exit(0 if end.complete else 1)
+
+
+def _number_of_images(images: int | None, *, dataset: str, compare: str | None, accuracy: int | None) -> int:
+    """Return the number of images: that of --accuracy, or of -n.
+
+    Raises:
+        UsageError: It is missing, or stated twice.
+    """
+    if accuracy is not None:
+        if images is not None or compare is not None:
+            raise UsageError("--accuracy N states its number of images: leave out -n and --compare.")
+        return accuracy
+    if images is None and compare is None:
+        raise UsageError("The number of images is missing: -n.", hint=f"For example: zoo simulate {dataset} -n 300")
+    return _SCENES_TO_COMPARE if images is None else images
+
+
+def _measure(
+    ctx: click.Context, spec: DatasetSpec, recipe: Recipe, *, images: int, compare: str | None, as_json: bool
+) -> None:
+    """Compare two simulators, or measure the accuracy of one, and exit with 1 if it is not accurate."""
+    from zoo.data.accuracy import measure_accuracy
+    from zoo.data.compare import compare_simulators
+
+    host, simulator, params = host_of(ctx), str(recipe.simulator), _changed(recipe, spec.params)
+    options: dict[str, Any] = {
+        "images": images,
+        "params": params,
+        "seed": recipe.seed,
+        "device": recipe.device_type,
+    }
+    if compare is not None:
+        with printing_to_stderr():
+            found = compare_simulators(host, spec.id, (simulator, compare), **options)
+        print_difference(found, as_json=as_json)
+        return
+    with printing_to_stderr():
+        measured = measure_accuracy(host, spec.id, simulator, **options)
+    print_accuracy(measured, as_json=as_json)
+    ctx.exit(0 if measured.accurate else 1)
 
 
 def _print_summary(summary: Mapping[str, Any], *, of: str, whole: bool, again: str) -> None:
