@@ -29,11 +29,13 @@ from zoo.data.about import budget_note, version_note
 from zoo.data.channels import describe_channels
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
+from zoo.results.baselines import is_baseline
 from zoo.results.comparison import group_variants, in_words, problem_key
 from zoo.results.schema import Finished
 from zoo.results.store import split_sizes
 
 README_BUDGETS = ("laptop", "evening")
+SCALARS = "baselines/scalars_boosted"
 MISSING = (
     "**The paper-size table is missing for {data}**: no training on 150 x 150 pixels is recorded. Each "
     "heading states how many images the networks below it were trained on, and which parameters of the data set differ "
@@ -46,8 +48,12 @@ of the classes. The interval of one seed is over its test images and excludes th
 several seeds the scores are means, and the interval holds the variation between the trainings, too (Student's t).
 **Most rows are one training, and one training does not rank a network**:
 another training may change the order of two rows. Where a setting differs between rows, the row or a note states it.
-Rows with settings that only one network was trained with compare settings, not networks. Terms are in the
-[glossary](glossary.md)."""
+Rows with settings that only one network was trained with compare settings, not networks. *(baseline)*: a classifier of
+numbers that are computed from the image, or of a lens that is fitted to it. †: a network whose macro AUC is not above that
+of the strongest baseline of its table. Terms are in the [glossary](glossary.md)."""
+FITTED = """The fitted lens (`baselines/fitted_lens`) is given the PSF, the noise and the forms of lens and source, all of which are
+exact in these models; the networks learn from images alone. Its score is a bound for these models and not a forecast for
+a survey."""
 EQUIVARIANCE = """\
 The equivariance error is the root mean square change of the trained network's centred logits under the eight
 symmetries of the square, over their spread between images: 0 is that of an invariant network, 1.4 that of a network
@@ -99,6 +105,7 @@ def make_page(runs: Sequence[Run]) -> str:
         *([wrapped(MISSING.format(data=" and ".join(missing)))] if missing else []),
         *(wrapped(f"Budget {name}: {note.removeprefix(f'{name}: ')}.") for name, note in budgets),
         HOW,
+        FITTED if any(run.cell.model == "baselines/fitted_lens" for run in table) else "",
         EQUIVARIANCE if any(run.result.equivariance.after for run in table) else "",
         TIMES if any(run.result.environment.gpu for run in table) else NO_TIMES,
     ]
@@ -211,7 +218,10 @@ def notes(runs: Sequence[Run]) -> str:
             wrapped,
             filter(
                 None,
-                [phases_note(runs), recorded_probe(results), *result_notes(results), search_note(results), missing],
+                [
+                    phases_note(runs), recorded_probe(results), *result_notes(results), search_note(results), missing,
+                    missing_baseline(runs),
+                ],
             ),
         )
     )
@@ -233,6 +243,17 @@ def phases_note(runs: Sequence[Run]) -> str:
     if told and alone:
         told.append(f"{', '.join(dict.fromkeys(alone))}: trained on the images of the heading alone.")
     return " ".join(told)
+
+
+def missing_baseline(runs: Sequence[Run]) -> str:
+    """Return a sentence with the command of the baseline that a table lacks, or ""."""
+    results = [run.result for run in runs]
+    if recorded_probe(results) or any(is_baseline(run.cell, dataset_of(run)) for run in runs):
+        return ""
+    return (
+        f"No baseline is recorded for this table: zoo bench --model {SCALARS} --data {runs[0].cell.data}, with the other "
+        "options of this table"
+    )
 
 
 def recorded_probe(results: Sequence[Finished]) -> str:

@@ -342,6 +342,19 @@ def test_what_failed_is_told(headline, page, tmp_path, monkeypatch, capsys):
     assert "The weights are gone." in told
 
 
+def test_a_network_that_is_not_above_the_best_baseline_is_marked(headline, page, tables):
+    runs = [headline.read_run(run) for run in headline.read_record() if run["run_id"][:4] in ("291a", "63c7", "8861")]
+    trees, other, network = sorted(runs, key=lambda run: (not run.cell.fits_itself, run.cell.budget == "laptop"))
+    for area, mark in ((0.9, ""), (0.97, " †")):
+        test = replace(trees.result.test, auc=dict.fromkeys(trees.result.test.auc, area))
+        own = [network, replace(trees, result=replace(trees.result, test=test))]
+        rows = tables.score_table(own).splitlines()[2:]
+        names = {f"`{network.result.cell.model}`{mark}", "`baselines/scalars_boosted` (baseline)"}
+        assert {row.split(" | ")[0].removeprefix("| ") for row in rows} == names
+        assert page.missing_baseline(own) == ""
+    assert "zoo bench --model baselines/scalars_boosted --data deeplense/modelB" in page.missing_baseline([other])
+
+
 def test_few_images_are_averaged_over_seeds(headline, tables):
     [run, *_] = [run for run in headline.read_record() if run["part"] == "table"]
 
