@@ -49,11 +49,12 @@ several seeds the scores are means, and the interval holds the variation between
 **Most rows are one training, and one training does not rank a network**:
 another training may change the order of two rows. Where a setting differs between rows, the row or a note states it.
 Rows with settings that only one network was trained with compare settings, not networks. *(baseline)*: a classifier of
-numbers that are computed from the image, or of a lens that is fitted to it. †: a network whose macro AUC is not above that
-of the strongest baseline of its table. Terms are in the [glossary](glossary.md)."""
-FITTED = """The fitted lens (`baselines/fitted_lens`) is given the PSF, the noise and the forms of lens and source, all of which are
-exact in these models; the networks learn from images alone. Its score is a bound for these models and not a forecast for
-a survey."""
+numbers of the image, or of a lens that is fitted to it. †: a network whose macro AUC is not above that of the strongest
+baseline of its table. Terms are in the [glossary](glossary.md)."""
+FITTED = """\
+The fitted lens (`baselines/fitted_lens`) is given the PSF, the noise and the forms of lens and source, which are exact
+in these models; the networks learn from images alone. Its score is a bound for these models and not a forecast for a
+survey."""
 EQUIVARIANCE = """\
 The equivariance error is the root mean square change of the trained network's centred logits under the eight
 symmetries of the square, over their spread between images: 0 is that of an invariant network, 1.4 that of a network
@@ -219,7 +220,11 @@ def notes(runs: Sequence[Run]) -> str:
             filter(
                 None,
                 [
-                    phases_note(runs), recorded_probe(results), *result_notes(results), search_note(results), missing,
+                    phases_note(runs),
+                    recorded_probe(results),
+                    *result_notes(results),
+                    search_note(results),
+                    missing,
                     missing_baseline(runs),
                 ],
             ),
@@ -251,8 +256,8 @@ def missing_baseline(runs: Sequence[Run]) -> str:
     if recorded_probe(results) or any(is_baseline(run.cell, dataset_of(run)) for run in runs):
         return ""
     return (
-        f"No baseline is recorded for this table: zoo bench --model {SCALARS} --data {runs[0].cell.data}, with the other "
-        "options of this table"
+        f"No baseline is recorded for this table: zoo bench --model {SCALARS} --data {runs[0].cell.data}, with the "
+        "other options of this table"
     )
 
 

@@ -74,7 +74,7 @@ def score_table(runs: Sequence[Run]) -> str:
 
 
 def marks_of(variants: Sequence[Variant], runs: Sequence[Run]) -> list[str]:
-    """Return what stands behind the name of each variant of a table: a baseline, or a network not above the best one."""
+    """Return what stands behind the name of each variant: that it is a baseline, or not above the strongest one."""
     datasets = {run.result.run_id: dataset_of(run) for run in runs}
     ranks = [
         variant.rank if is_baseline(variant.results[0].cell, datasets[variant.results[0].run_id]) else None
@@ -177,7 +177,9 @@ def few_table(runs: Sequence[Run]) -> str:
             cells.append(f"{area(mean(found))} ({deviation(found)}{len(found)})" if found else "")
         body.append([f"`{model}`", *cells])
     text = "Macro AUC against the number of training images; in brackets the deviation between seeds and their number."
-    return f"{text}\n\n{rows(['network', *(f'{size:,}' for size in sizes)], body)}"
+    if any(run.cell.seed and run.cell.train_seed is None for run in runs):
+        text += " Seeds share their training images, so the deviation lacks the choice of these images."
+    return f"{wrapped(text)}\n\n{rows(['network', *(f'{size:,}' for size in sizes)], body)}"
 
 
 def difficulty_table(runs: Sequence[Run]) -> str:

@@ -367,3 +367,7 @@ def test_few_images_are_averaged_over_seeds(headline, tables):
     text = tables.few_table([headline.read_run(run) for run in (longer, of(500, 0.7), of(500, 0.8), of(9216, 0.9))])
     assert f"| `{run['cell']['model']}` | .7500 (0.0707; 2) | .9000 (1) |" in text
     assert tables.few_table([headline.read_run(of(9216, 0.9))]) == ""
+    assert "Seeds share" not in text
+    one, two = (headline.read_run(of(size, 0.9)) for size in (500, 9216))
+    for own, shared in (({}, True), ({"train_seed": 1}, False)):
+        assert ("Seeds share" in tables.few_table([with_cell(one, seed=1, **own), two])) == shared
