@@ -1,6 +1,6 @@
 """Measure the blind fit of a smooth lens: how often it finds the best fit, what its numbers show, and its cost.
 
-    uv run python benchmarks/fitted_lens.py                     # Models A and B, 240 images each; minutes
+    uv run python benchmarks/fitted_lens.py                     # Models A and B; minutes
     uv run python benchmarks/fitted_lens.py --images 48 --data modelA
     uv run python benchmarks/fitted_lens.py --write             # also writes benchmarks/results/fitted_lens.md
 
@@ -150,7 +150,7 @@ def main() -> None:
             "as well: times are indicative only. The script's first lines define the figures.\n\n"
             f"{text}\n\n"
             "`halo_offset`, the distance of the fitted halo from the image's middle, shows substructure by itself "
-            "because the halo of these populations lies exactly in the middle of every image; the rows without it do "
+            "where the halo lies exactly in the middle of every image, as in Models A and B; the rows without it do "
             "not use that.\n"
         )
 

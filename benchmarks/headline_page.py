@@ -29,11 +29,13 @@ from zoo.data.about import budget_note, version_note
 from zoo.data.channels import describe_channels
 from zoo.report.notes import missing_twins, search_note
 from zoo.report.tables import result_notes
+from zoo.results.baselines import is_baseline
 from zoo.results.comparison import group_variants, in_words, problem_key
 from zoo.results.schema import Finished
 from zoo.results.store import split_sizes
 
 README_BUDGETS = ("laptop", "evening")
+SCALARS = "baselines/scalars_boosted"
 MISSING = (
     "**The paper-size table is missing for {data}**: no training on 150 x 150 pixels is recorded. Each "
     "heading states how many images the networks below it were trained on, and which parameters of the data set differ "
@@ -46,8 +48,9 @@ of the classes. The interval of one seed is over its test images and excludes th
 several seeds the scores are means, and the interval holds the variation between the trainings, too (Student's t).
 **Most rows are one training, and one training does not rank a network**:
 another training may change the order of two rows. Where a setting differs between rows, the row or a note states it.
-Rows with settings that only one network was trained with compare settings, not networks. Terms are in the
-[glossary](glossary.md)."""
+Rows with settings that only one network was trained with compare settings, not networks. *(baseline)*: a classifier of
+numbers of the image, or of a lens that is fitted to it. †: a network whose macro AUC is not above that of the strongest
+baseline of its table. Terms are in the [glossary](glossary.md)."""
 EQUIVARIANCE = """\
 The equivariance error is the root mean square change of the trained network's centred logits under the eight
 symmetries of the square, over their spread between images: 0 is that of an invariant network, 1.4 that of a network
@@ -216,6 +219,7 @@ def notes(runs: Sequence[Run]) -> str:
         *result_notes(results),
         search_note(results),
         missing_twins(results, registry.twins_by_id(installed())),
+        missing_baseline(runs),
     ]
     return "\n\n".join(map(wrapped, filter(None, found)))
 
@@ -242,6 +246,17 @@ def fitted_note(runs: Sequence[Run]) -> str:
     """Return what a fitted lens is given that the networks have to learn, or "" where none is in the table."""
     found = [run.cell.hparams["most_images"] for run in runs if run.cell.model == "baselines/fitted_lens"]
     return FITTED.format(most=found[0]) if found else ""
+
+
+def missing_baseline(runs: Sequence[Run]) -> str:
+    """Return a sentence with the command of the baseline that a table lacks, or ""."""
+    results = [run.result for run in runs]
+    if recorded_probe(results) or any(is_baseline(run.cell, dataset_of(run)) for run in runs):
+        return ""
+    return (
+        f"No baseline is recorded for this table: zoo bench --model {SCALARS} --data {runs[0].cell.data}, with the "
+        "other options of this table"
+    )
 
 
 def recorded_probe(results: Sequence[Finished]) -> str:

@@ -52,12 +52,13 @@ def score_table(runs: Sequence[Run]) -> str:
         *equivariance_headings(runs),
         *(column.heading for column in SETTINGS),
     ]
-    body = []
-    for variant in by_micro(runs):
+    body, variants = [], by_micro(runs)
+    marks = marks_of(variants, runs)
+    for variant, mark in zip(variants, marks, strict=True):
         first, macro = variant.results[0], estimate(variant.results)
         body.append(
             [
-                f"`{variant.name}`", str(len(variant.results)), f"{first.cost.parameters:,}",
+                f"`{variant.name}`{mark}", str(len(variant.results)), f"{first.cost.parameters:,}",
                 millions(first.cost.macs), *(area(mean(variant.auc(name))) for name in (*CLASSES, "micro")),
                 f"{area(macro.score)} ({area(macro.low)} to {area(macro.high)})", *equivariance_cells(first, runs),
                 *(column.cell(first) for column in SETTINGS),
@@ -70,6 +71,20 @@ def score_table(runs: Sequence[Run]) -> str:
         unknown = [""] * (1 + len(equivariance_headings(runs)) + len(SETTINGS))
         body.append([f"*published: {name}*", "1", "", "", *map(area, areas), *unknown])
     return rows(header, body) + "\n\n" + verdict(by_micro(runs), data)
+
+
+def marks_of(variants: Sequence[Variant], runs: Sequence[Run]) -> list[str]:
+    """Return what stands behind the name of each variant: that it is a baseline, or not above the strongest one."""
+    datasets = {run.result.run_id: dataset_of(run) for run in runs}
+    ranks = [
+        variant.rank if is_baseline(variant.results[0].cell, datasets[variant.results[0].run_id]) else None
+        for variant in variants
+    ]
+    bar = max((rank for rank in ranks if rank is not None), default=-math.inf)
+    return [
+        " (baseline)" if rank is not None else " †" if variant.rank <= bar else ""
+        for variant, rank in zip(variants, ranks, strict=True)
+    ]
 
 
 def verdict(variants: Sequence[Variant], data: str) -> str:
@@ -162,7 +177,9 @@ def few_table(runs: Sequence[Run]) -> str:
             cells.append(f"{area(mean(found))} ({deviation(found)}{len(found)})" if found else "")
         body.append([f"`{model}`", *cells])
     text = "Macro AUC against the number of training images; in brackets the deviation between seeds and their number."
-    return f"{text}\n\n{rows(['network', *(f'{size:,}' for size in sizes)], body)}"
+    if any(run.cell.seed and run.cell.train_seed is None for run in runs):
+        text += " Seeds share their training images, so the deviation lacks the choice of these images."
+    return f"{wrapped(text)}\n\n{rows(['network', *(f'{size:,}' for size in sizes)], body)}"
 
 
 def difficulty_table(runs: Sequence[Run]) -> str:
@@ -213,19 +230,14 @@ def task_table(runs: Sequence[Run], with_labels: Sequence[Run]) -> str:
         with_labels: Runs of classification on the same images.
     """
     variants = group_variants(run.result for run in runs)  # best first
-    datasets = {run.result.run_id: dataset_of(run) for run in runs}
-    baselines = [v for v in variants if is_baseline(v.results[0].cell, datasets[v.results[0].run_id])]
     scores = score_columns(variants[0].results)
     scores = [scores[-1], *scores[:-1]]
     fresh = [column for column in measured_columns([run.result for run in runs]) if column.heading == FRESH]
     header = ["network", "seeds", "parameters", scores[0].heading, "95 %"]
     header += [column.heading for column in (*scores[1:], *fresh)]
     body = []
-    for variant in variants:
+    for variant, mark in zip(variants, marks_of(variants, runs), strict=True):
         first, headline = variant.results[0], estimate(variant.results)
-        mark = " (baseline)" if variant in baselines else ""
-        if baselines and variant not in baselines and variants.index(variant) > variants.index(baselines[0]):
-            mark = " †"
         body.append(
             [
                 f"`{variant.name}`{mark}", str(len(variant.results)), f"{first.cost.parameters:,}",

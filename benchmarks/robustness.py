@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from zoo.specs import DatasetSpec
 
 RESULTS = Path(__file__).resolve().parent / "results"
 RECORD, PAGE = RESULTS / "robustness.jsonl", RESULTS / "robustness.md"
+TRAININGS = RESULTS / "headline.jsonl"
 PLAIN = "plain"
 SMOOTH, SUBHALO = "no_substructure", "subhalo"
 RATE = 0.05
@@ -52,7 +53,8 @@ beside that of a network is a channel that it sees beside the image);
 [populations.md](../../docs/populations.md#variants-of-models-a-and-b) describes the changes. The false-positive rate
 is the share of smooth lenses (no substructure) that the network takes for lenses with substructure, at the threshold
 that gives 5 % on its plain test images. A sub-halo image is missed where the smooth class is the most probable one.
-One training each: another one may give other figures.
+One training each: another one may give other figures. The networks were trained on different numbers of images, which
+stand below the table. So compare the rows of one network; rows of different networks do not compare the networks.
 
 | network | run | test images | macro AUC (95 %) | change | false positives (95 %) | sub-haloes missed |
 | --- | --- | --- | ---: | ---: | ---: | ---: |
@@ -165,6 +167,22 @@ def read_record() -> list[Row]:
     return [schema.read_record(json.loads(line), Row, what="A line of the record") for line in lines]
 
 
+def training_images() -> dict[str, int]:
+    """Return run id -> number of training images, of the trainings in the record of results."""
+    trainings = map(json.loads, TRAININGS.read_text(encoding="utf-8").splitlines())
+    return {one["run_id"]: one["cell"]["sizes"]["train"] for one in trainings}
+
+
+def trained_on(run_ids: Iterable[str]) -> str:
+    """Return the sentence on how many images each network was trained on."""
+    known, groups = training_images(), dict[str, list[str]]()
+    for run_id in dict.fromkeys(run_ids):
+        count = f"{known[run_id]:,}" if run_id in known else "not recorded"
+        groups.setdefault(count, []).append(f"`{run_id[:4]}`")
+    parts = [f"{count} ({', '.join(names)})" for count, names in groups.items()]
+    return f"Training images: {'; '.join(parts)}."
+
+
 def page(rows: Sequence[Row]) -> str:
     """Return the Markdown of the page."""
     text, notes = _ABOUT, {}
@@ -182,8 +200,9 @@ def page(rows: Sequence[Row]) -> str:
         spec = registry.find(load_plugins(environment={}), DatasetSpec, row.data)
         if note := version_note(spec, row.data_version):
             notes[row.data] = f"The network of {row.data} was trained on images {note}."
+    text += f"\n{trained_on(row.run_id for row in rows)}\n"
     trained = dict.fromkeys(f"{row.data.partition('/')[2]}: {', '.join(row.shown)}" for row in rows)
-    text += f"\nTraining images, and test images but for the change: {'; '.join(trained)}.\n"
+    text += f"\nParameters of the training images, and of the test images but for the change: {'; '.join(trained)}.\n"
     images = sorted({row.images for row in rows})
     text += f"\n{' or '.join(f'{count:,}' for count in images)} test images of each kind, a third of them smooth.\n"
     return text + "".join(f"\n{note}\n" for note in notes.values())

@@ -342,6 +342,19 @@ def test_what_failed_is_told(headline, page, tmp_path, monkeypatch, capsys):
     assert "The weights are gone." in told
 
 
+def test_a_network_that_is_not_above_the_best_baseline_is_marked(headline, page, tables):
+    runs = [headline.read_run(run) for run in headline.read_record() if run["run_id"][:4] in ("291a", "63c7", "8861")]
+    trees, other, network = sorted(runs, key=lambda run: (not run.cell.fits_itself, run.cell.budget == "laptop"))
+    for area, mark in ((0.9, ""), (0.97, " †")):
+        test = replace(trees.result.test, auc=dict.fromkeys(trees.result.test.auc, area))
+        own = [network, replace(trees, result=replace(trees.result, test=test))]
+        rows = tables.score_table(own).splitlines()[2:]
+        names = {f"`{network.result.cell.model}`{mark}", "`baselines/scalars_boosted` (baseline)"}
+        assert {row.split(" | ")[0].removeprefix("| ") for row in rows} == names
+        assert page.missing_baseline(own) == ""
+    assert "zoo bench --model baselines/scalars_boosted --data deeplense/modelB" in page.missing_baseline([other])
+
+
 def test_few_images_are_averaged_over_seeds(headline, tables):
     [run, *_] = [run for run in headline.read_record() if run["part"] == "table"]
 
@@ -354,3 +367,7 @@ def test_few_images_are_averaged_over_seeds(headline, tables):
     text = tables.few_table([headline.read_run(run) for run in (longer, of(500, 0.7), of(500, 0.8), of(9216, 0.9))])
     assert f"| `{run['cell']['model']}` | .7500 (0.0707; 2) | .9000 (1) |" in text
     assert tables.few_table([headline.read_run(of(9216, 0.9))]) == ""
+    assert "Seeds share" not in text
+    one, two = (headline.read_run(of(size, 0.9)) for size in (500, 9216))
+    for own, shared in (({}, True), ({"train_seed": 1}, False)):
+        assert ("Seeds share" in tables.few_table([with_cell(one, seed=1, **own), two])) == shared

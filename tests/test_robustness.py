@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from zoo_deeplense.tables import VARIANTS
@@ -53,6 +54,19 @@ def test_a_row_states_score_change_and_false_positives():
     assert "but for the change: modelA: mass_scale 4.0." in page
     assert "of version 1" not in page
     assert "trained on images of version 1 of deeplense/modelA" in robustness.page(rows(version=1))
+
+
+def test_the_page_states_how_many_images_each_network_was_trained_on(monkeypatch):
+    both = rows() + [msgspec.structs.replace(row, run_id="ef010123") for row in rows()]
+    monkeypatch.setattr(robustness, "training_images", lambda: {"abcd0123": 16_384})
+    assert "\nTraining images: 16,384 (`abcd`); not recorded (`ef01`).\n" in robustness.page(both)
+
+
+def test_docs_populations_states_the_numbers_of_training_images():
+    text = (Path(__file__).parents[1] / "docs" / "populations.md").read_text(encoding="utf-8")
+    said = text.partition("**Trained networks on these lenses.**")[2].partition("\n- ")[0]
+    counts = {robustness.training_images()[row.run_id] for row in robustness.read_record()}
+    assert {int(one.replace(",", "")) for one in re.findall(r"(\d+,\d+)", said)} == counts
 
 
 def test_substructure_is_every_class_but_the_smooth_one():

@@ -11,6 +11,7 @@ import torch
 from zoo import registry
 from zoo.cli import main
 from zoo.data.accuracy import FINE, LARGEST_ALLOWED, MOST_ALLOWED, _error_over_noise, measure_accuracy, reference_rays
+from zoo.data.drawn import first_scenes
 from zoo.errors import UsageError
 from zoo.host import load_plugins
 from zoo.lensing.observe import Rendered
@@ -23,6 +24,7 @@ POPULATIONS = [
     for spec in registry.listed(HOST, DatasetSpec)
     if spec.simulated and not spec.id.startswith("deeplense/modelB_")
 ]
+SMOOTH = 0
 TINY = {"image_size": 12, "pixel_scale": 0.4, "over_sampling": 8}
 
 
@@ -31,7 +33,9 @@ TINY = {"image_size": 12, "pixel_scale": 0.4, "over_sampling": 8}
 def test_every_population_is_as_accurate_as_its_noise_demands(name: str) -> None:
     params = registry.find(HOST, DatasetSpec, name).params
     inner = {"image_size": 2 * params["image_size"] // 3}  # the whole ring, and a part of the sky around it
-    found = measure_accuracy(HOST, name, "caustics/caustics", images=1, params=inner)
+    # A smooth lens is easy: the largest errors are those beside masses, so the one image has to hold some.
+    seed = next(n for n in range(20) if first_scenes(HOST, name, images=1, params=inner, seed=n)[2].label[0] != SMOOTH)
+    found = measure_accuracy(HOST, name, "caustics/caustics", images=1, params=inner, seed=seed)
     assert found.over_sampling == params["over_sampling"]
     assert 0 < found.errors[0].most < MOST_ALLOWED
     assert found.errors[0].largest < LARGEST_ALLOWED

@@ -81,3 +81,22 @@ def test_the_table_of_accuracies_is_the_recorded_one_and_its_rays_are_those_of_t
         assert int(reference) == max(16, 2 * int(rays))
         bold = "**" in most + largest
         assert bold == (float(most.strip(" *")) >= 0.2 or float(largest.strip(" *")) >= 1)
+
+
+def test_the_figures_of_the_fitted_lens_are_the_recorded_ones() -> None:
+    record = (ROOT / "benchmarks" / "results" / "fitted_lens.md").read_text(encoding="utf-8")
+    recorded, shown = (
+        {cells[0].replace("`", ""): dict(zip(names, cells[1:], strict=True)) for cells in rows}
+        for names, rows in (cells_of(record, "| | modelA"), cells_of(PAGE, "| 201 images of each |"))
+    )
+    assert len(shown) == 4
+    for name, values in shown.items():
+        assert values == {data: f"{float(recorded[name][data]):.3f}" for data in values}
+    assert set(recorded["images"].values()) == {"201"}
+
+
+def cells_of(text: str, heading: str) -> tuple[list[str], list[list[str]]]:
+    """Return the names of a table's columns, and the cells of its rows, the name of the row first."""
+    table = text[text.index(heading) :].partition("\n\n")[0].splitlines()
+    lines = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in table]
+    return lines[0][1:], lines[2:]
