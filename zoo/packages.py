@@ -46,7 +46,8 @@ def entry_points() -> list[importlib.metadata.EntryPoint]:
 def first_party() -> Mapping[str, str]:
     """Return namespace -> distribution of this project's plugins, installed or not; "core" is the core's own plugin.
 
-    A plugin cannot add itself: only the metadata of the core count.
+    Other names that a plugin is known by, such as that of its launcher, are extras as well. A plugin cannot add itself:
+    only the metadata of the core count.
     """
     own: dict[str, list[str]] = {}
     for name, extra in _requirements(CORE):

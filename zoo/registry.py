@@ -259,8 +259,8 @@ def _unknown(host: Host, kind: type[Spec], name: str) -> UsageError | MissingErr
                 f"{kind.kind} '{name}': the plugin {namespace} is disabled.",
                 hint=f"Try: zoo enable {namespace}; or check ZOO_PLUGINS and ZOO_DISABLE_PLUGINS.",
             )
-    if namespace not in host.records and namespace in first_party():
-        package = first_party()[namespace]
+    package = first_party().get(namespace)
+    if namespace not in host.records and package not in (None, *(one.distribution for one in host.records.values())):
         return MissingError(
             f"{kind.kind} '{name}': the plugin {package} is not installed.",
             hint=f"Install it: pip install {package}",

@@ -79,6 +79,31 @@ def local_copy(address: str) -> Path:
     return copy
 
 
+def shown(path: Path) -> str:
+    """Return the name of a file for people: of a copy its address, without a query or an account, else its path."""
+    copies = cache_dir() / "remote"
+    if not path.is_relative_to(copies):
+        return str(path)
+    place, _, *inside = path.relative_to(copies).parts
+    address = _address_of(copies / place)
+    return "/".join([address, *inside]) if address else str(path)
+
+
+@functools.lru_cache(maxsize=256)
+def _address_of(place: Path) -> str:
+    """Return the address whose copy a folder of the cache holds; "" where it is unknown."""
+    try:
+        return str(read_json(place / _LIST)["address"])
+    except (OSError, ValueError, TypeError, KeyError, DataError):
+        return ""
+
+
+def _public(address: str) -> str:
+    """Return an address without what may be a secret."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
+
+
 def _listed(listing: Path) -> tuple[bool, dict[str, str]]:
     """Return whether the copy was completed, and the file names with their keys as they were copied."""
     try:
@@ -159,6 +184,6 @@ def _copy(system: Any, files: Files, before: Mapping[str, str], *, copy: Path, l
         os.replace(part, target)
         after[name] = key
         if number % 100 == 0:
-            write_text(listing, json.dumps({"whole": False, "files": after}))
+            write_text(listing, json.dumps({"whole": False, "files": after, "address": _public(address)}))
         logger.info("copied %s, %d of %d", path, number, len(files))
-    write_text(listing, json.dumps({"whole": True, "files": after}))
+    write_text(listing, json.dumps({"whole": True, "files": after, "address": _public(address)}))

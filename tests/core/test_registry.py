@@ -139,13 +139,24 @@ def test_a_kind_that_no_plugin_registers_is_reported(kind):
 
 @pytest.mark.parametrize(
     ("name", "package"),
-    [("escnn/d4", "lens-zoo-steerable"), ("AutoLens/x", "lens-zoo-autolens"), ("Ray", "lens-zoo-ray")],
+    [
+        ("escnn/d4", "lens-zoo-steerable"),
+        ("AutoLens/x", "lens-zoo-autolens"),
+        ("Ray", "lens-zoo-ray"),
+        ("slurm", "lens-zoo-submitit"),
+    ],
 )
 def test_first_party_plugins_that_are_not_installed(name, package):
     with pytest.raises(MissingError, match=f"{package} is not installed") as caught:
         find(HOST, ModelSpec, name)
     assert caught.value.hint == f"Install it: pip install {package}"
     assert caught.value.exit_code == 3
+
+
+def test_a_plugin_that_is_installed_is_not_reported_as_absent():
+    host = make_host(model("submitit/net"), distributions={"submitit": "lens-zoo-submitit"})
+    with pytest.raises(UsageError, match="Unknown model 'slurm'"):
+        find(host, ModelSpec, "slurm")
 
 
 def test_every_namespace_that_is_installed_here_is_offered_by_its_own_distribution():

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from zoo.cli import cli
 from zoo.errors import MissingError, UsageError
 from zoo.paths import user_path
-from zoo.remote import local_copy, readable_path
+from zoo.remote import local_copy, readable_path, shown
 from zoo.weights.find import find_weights
 
 
@@ -188,6 +188,18 @@ def test_a_path_stays_a_path_and_an_address_is_none(tmp_path):
         user_path("s3://bucket/store")
 
 
+def test_a_copy_is_named_by_its_address_without_secrets(storage, tmp_path):
+    storage.pipe("/bucket/set/in/a.npy", b"one")
+    folder = asked("memory://bucket/set/")
+    assert shown(folder) == "memory://bucket/set"
+    assert shown(folder / "in" / "a.npy") == "memory://bucket/set/in/a.npy"
+    signed = "name:secret@bucket/set/in/a.npy?key=secret"
+    storage.pipe(f"/{signed}", b"one")
+    assert shown(asked(f"memory://{signed}")) == "memory://bucket/set/in/a.npy"
+    other = folder.parent.with_name("unknown") / "a.npy"
+    assert [shown(other), shown(tmp_path / "a.npy")] == [str(other), str(tmp_path / "a.npy")]
+
+
 def test_weights_and_images_are_read_at_addresses(storage, host, run_dir, tmp_path):
     for file in run_dir.iterdir():
         storage.pipe(f"/bucket/runs/{run_dir.name}/{file.name}", file.read_bytes())
@@ -201,7 +213,9 @@ def test_weights_and_images_are_read_at_addresses(storage, host, run_dir, tmp_pa
     done = CliRunner().invoke(cli, words, obj=host)
     assert done.exit_code == 1
     told = json.loads(done.stdout)
-    assert sum("class" in one for one in told) == 2
+    assert [one["image"] for one in told if "class" in one] == [
+        f"memory://bucket/cutouts/images.npy[{n}]" for n in (0, 1)
+    ]
     assert "Nothing was found at memory://bucket/absent.npy" in done.stdout + done.stderr
     refused = CliRunner().invoke(cli, ["report", "--store", "memory://bucket/runs"], obj=host)
     assert refused.exit_code != 0

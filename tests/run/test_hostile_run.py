@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.errors import LauncherError
+from zoo.errors import LauncherError, UsageError
 from zoo.run.checked import CheckedLauncher
 from zoo.run.launcher import JobState
 from zoo.run.local import LocalLauncher
@@ -102,6 +102,17 @@ def test_what_is_no_launcher_is_named_and_a_fault_of_cancel_is_logged(caplog):
     honest = CheckedLauncher("toy/honest", Honest)
     assert [state.kind for state in honest.poll(honest.submit(["first", "second"]))] == ["ended", "ended"]
     assert CheckedLauncher("core/local", LocalLauncher).poll([]) == []
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, 3601, float("nan"), True, "30"])
+def test_an_impossible_interval_is_refused_before_anything_is_queued(seconds):
+    honest = Honest()
+    assert CheckedLauncher("toy/honest", lambda: honest).poll_seconds is None
+    honest.poll_seconds = seconds
+    with pytest.raises(UsageError, match=r"toy/honest.*poll_seconds=.* above 0, at most 3600"):
+        CheckedLauncher("toy/honest", lambda: honest).poll_seconds  # noqa: B018
+    honest.poll_seconds = 30
+    assert CheckedLauncher("toy/honest", lambda: honest).poll_seconds == 30.0
 
 
 @pytest.mark.parametrize(

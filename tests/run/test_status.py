@@ -161,6 +161,8 @@ def test_on_the_command_line(run_dirs, plugin, capsys, tmp_path):
     code, said = run(capsys, plugin, "cancel", run_dirs[3].name, "--store", tmp_path)
     assert (code, said.err) == (0, "1 cell cancelled\n")
     assert Batches.cancelled == ["w"]
+    code, said = run(capsys, plugin, "cancel", run_dirs[0].name, "--store", tmp_path)
+    assert (code, said.err) == (1, f"0 cells cancelled\nleft alone, since it neither waits nor runs: {run_dirs[0]}\n")
     code, said = run(capsys, plugin, "cancel", "--store", tmp_path)
     assert (code, "State either runs or --all" in said.err) == (2, True)
     code, said = run(capsys, plugin, "status", "--store", tmp_path / "empty")

@@ -8,7 +8,9 @@ import torch
 from zoo import devices
 from zoo.devices import note_on_auto, planned_device, resolve_device
 from zoo.errors import MissingError, UsageError
+from zoo.train import fabric as fabric_module
 from zoo.train.fabric import make_fabric
+from zoo.train.team import Team
 
 SLURM = {
     "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "batch.sh", "SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_NODEID": "0",
@@ -30,6 +32,29 @@ def test_one_device_does_not_guess_an_environment_from_variables(variables, monk
         monkeypatch.setenv(name, value)
     fabric = make_fabric(torch.device("cpu"), "fp32")
     assert (fabric.world_size, fabric.global_rank, str(fabric.device)) == (1, 0, "cpu")
+
+
+class Unconnected:
+    """In place of Fabric: compares its arguments with the variables as Fabric does, and connects nothing."""
+
+    def __init__(self, *, devices, num_nodes, plugins, **_):
+        self.place = plugins[0]
+        self.place.validate_settings(devices, num_nodes)
+
+    def launch(self):
+        pass
+
+
+@pytest.mark.parametrize("tasks_per_node", [None, "4"])
+def test_a_step_of_slurm_is_what_counts_and_not_what_its_job_asked_for(tasks_per_node, monkeypatch):
+    for name, value in (SLURM | {"SLURM_NNODES": "2", "SLURM_PROCID": "1", "SLURM_NODEID": "1"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", tasks_per_node or "")  # restored after the test
+    if tasks_per_node is None:
+        monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
+    monkeypatch.setattr(fabric_module, "Fabric", Unconnected)
+    made = make_fabric(torch.device("cpu"), "fp32", Team(devices=1, num_nodes=2, rank=1, started_by="slurm"))
+    assert (made.place.world_size(), made.place.global_rank(), made.place.node_rank()) == (2, 1, 1)
 
 
 @pytest.fixture

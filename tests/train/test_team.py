@@ -30,6 +30,11 @@ SRUN = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2", "SLURM_NTASKS": "4"}
         ((2, 1), {}, Team(devices=2)),
         ((2, 2), TORCHRUN, Team(devices=2, num_nodes=2, rank=3, started_by="torchrun")),
         ((4, 1), SRUN, Team(devices=4, rank=2, started_by="slurm")),
+        (
+            (2, 2),
+            {**SRUN, "SLURM_STEP_NUM_NODES": "2"},
+            Team(devices=2, num_nodes=2, rank=2, started_by="slurm"),
+        ),
         # A batch script has the variables of its job, but nobody has started its tasks.
         ((4, 1), {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, Team(devices=4)),
         ((4, 1), {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, Team(devices=4)),
@@ -49,6 +54,7 @@ def test_the_team_is_detected(asked, environment, expected):
         (("2", 1), {}, "--devices '2' must be a whole number"),
         ((2, 1), TORCHRUN, "torchrun started 4 processes, but --devices 2 --num-nodes 1 are 2"),
         ((4, 2), SRUN, "slurm started 4 processes, but --devices 4 --num-nodes 2 are 8"),
+        ((4, 1), {**SRUN, "SLURM_STEP_NUM_NODES": "2"}, "slurm started 4 processes on 2 nodes, but --devices 4"),
     ],
 )
 def test_impossible_teams_are_refused(asked, environment, said):

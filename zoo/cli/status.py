@@ -123,7 +123,10 @@ def cancel(ctx: click.Context, runs: tuple[str, ...], everything: bool, store: P
     requested, alone = cancel_cells(host_of(ctx), [*run_dirs, *jobs])
     echo(f"{counted(len(requested), 'job' if jobs else 'cell')} cancelled", err=True)
     for run_dir in alone:
-        echo(f"left alone, since no launcher runs it: {run_dir}", err=True)
+        echo(f"left alone, since no launcher runs it (Ctrl-C ends its command): {run_dir}", err=True)
+    for run_dir in () if everything else run_dirs:
+        if run_dir not in requested and run_dir not in alone:
+            echo(f"left alone, since it neither waits nor runs: {run_dir}", err=True)
     ctx.exit(0 if requested or not run_dirs or everything else 1)
 
 

@@ -16,7 +16,7 @@ from zoo.errors import MissingError, UsageError
 from zoo.inference.arrays import read_npy_file, read_npz_file, read_picture_file, read_safetensors_file
 from zoo.inference.fits import read_fits
 from zoo.inference.part import Part, PixelScale
-from zoo.remote import readable_path
+from zoo.remote import readable_path, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +90,12 @@ def read_pictures(paths: Iterable[Path | Skipped], *, channels: int) -> Iterator
             for part in _open(path, channels):
                 yield from _pictures(path, part, channels)
         except Exception as error:
-            yield _skipped(str(path), error)
+            yield _skipped(shown(path), error)
 
 
 def _pictures(path: Path, part: Part, channels: int) -> Iterator[Picture | Skipped]:
     """Yield the images of one array of a file."""
-    name = f"{path}[{part.label}]" if part.label else str(path)
+    name = f"{shown(path)}[{part.label}]" if part.label else shown(path)
     try:
         several, images = images_of(part.load(), channels=channels)
     except Exception as error:

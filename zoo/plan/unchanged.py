@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,8 +33,8 @@ def check_versions(host: Host, planned: Mapping[str, str], *ids: str | None) -> 
     for name, version in planned.items():
         if name in loaded and loaded[name] != version:
             raise DataError(
-                f"The run was planned with {name} {version}; loaded is {loaded[name]}.",
-                hint="Plan it again: repeat the command that made the plan.",
+                f"The run was planned with {name} {version}; {platform.node()} has {loaded[name]}.",
+                hint="Install one version on the machine that plans and on those that run, and repeat the command.",
             )
 
 

@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 CALL_SECONDS = 120.0
 """Time limit of a call: a busy scheduler may take a minute to accept an array of jobs."""
+LONGEST_INTERVAL = 3600
+"""Longest interval between two questions to a launcher in seconds."""
 _OTHERS = "Use another one: zoo list-launchers"
 
 
@@ -41,9 +43,20 @@ class CheckedLauncher:
 
     @property
     def poll_seconds(self) -> float | None:
-        """Interval at which the launcher is to be asked; None where it does not state one."""
+        """Interval at which the launcher is to be asked, in seconds; None where it does not state one.
+
+        Raises:
+            UsageError: It is impossible.
+        """
         seconds: Any = getattr(self._launcher, "poll_seconds", None)
-        return float(seconds) if type(seconds) in (int, float) and 0 < seconds <= 3600 else None
+        if seconds is None:
+            return None
+        if type(seconds) not in (int, float) or not 0 < seconds <= LONGEST_INTERVAL:
+            raise UsageError(
+                f"Launcher {self.name}: the interval poll_seconds={seconds!r} must be a number above 0, at most "
+                f"{LONGEST_INTERVAL}."
+            )
+        return float(seconds)
 
     def check(self, jobs: Sequence[Job]) -> None:
         """Have the launcher refuse what it can never run, where it has a method for that.

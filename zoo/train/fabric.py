@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 from datetime import timedelta
 from typing import Any
 
@@ -45,6 +46,10 @@ def make_fabric(device: torch.device, precision: Precision, team: Team = ALONE) 
         # one of several processes.
         return Fabric(accelerator=accelerator, devices=1, precision=kind, plugins=[LightningEnvironment()])
     strategy = DDPStrategy(timeout=LONGEST_WAIT)
+    if team.started_by == "slurm":
+        # Fabric refuses a job that did not state it, or stated another number than its step; the team was compared with
+        # the step.
+        os.environ["SLURM_NTASKS_PER_NODE"] = str(team.devices)
     try:
         fabric = Fabric(
             accelerator=accelerator,

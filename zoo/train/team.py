@@ -77,10 +77,13 @@ def find_team(*, devices: int = 1, num_nodes: int = 1, environment: Mapping[str,
     ):
         if marker not in environment or environment.get(size, "1") == "1":
             continue
-        if int(environment[size]) != team.size:
+        nodes = environment.get("SLURM_STEP_NUM_NODES") if started_by == "slurm" else None
+        if int(environment[size]) != team.size or nodes not in (None, str(num_nodes)):
             there = counted(int(environment[size]), "process")
+            there += "" if nodes is None else f" on {counted(int(nodes), 'node')}"
             raise UsageError(
-                f"{started_by} started {there}, but --devices {devices} --num-nodes {num_nodes} are {team.size}.",
+                f"{started_by} started {there}, but --devices {devices} --num-nodes {num_nodes} are {team.size} on "
+                f"{counted(num_nodes, 'node')}.",
                 hint="--devices is the number of processes on each node.",
             )
         return Team(devices=devices, num_nodes=num_nodes, rank=int(environment[rank]), started_by=started_by)

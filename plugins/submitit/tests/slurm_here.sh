@@ -65,7 +65,7 @@ JobRequeue=1
 ReturnToService=2
 KillWait=10
 SlurmdTimeout=10
-MinJobAge=300
+MinJobAge=3600
 SlurmdParameters=config_overrides
 GresTypes=gpu
 NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port=$((PORT + 1)) CPUs=$CPUS RealMemory=8000 Gres=gpu:1 Feature=fast

@@ -8,6 +8,7 @@ import pytest
 from fake_slurm import FakeSlurm
 from zoo_submitit.ending import Ending, write_ending
 from zoo_submitit.limits import read_nodes
+from zoo_submitit.processes import ProcessLauncher
 from zoo_submitit.slurm import SlurmLauncher
 
 from zoo.errors import LauncherError, MissingError, UsageError
@@ -240,6 +241,15 @@ def test_a_failed_submission_has_the_words_of_sbatch(slurm, job):
 def test_impossible_options_are_refused(slurm, options, words):
     with pytest.raises(UsageError, match=words):
         SlurmLauncher(**options)
+
+
+@pytest.mark.parametrize("launcher", [SlurmLauncher, ProcessLauncher])
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_queued(slurm, job, tmp_path, launcher):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"--launcher-set folder=.*file/jobs: Cannot create the folder") as caught:
+        launcher(folder=str(tmp_path / "file" / "jobs")).check([job()])
+    assert "--store" not in str(caught.value)
+    launcher(folder=str(tmp_path / "jobs")).check([job()])
 
 
 def test_a_machine_without_slurm_is_named(tmp_path, monkeypatch):

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.paths import log_tail, user_path
+from zoo.errors import DataError, UsageError
+from zoo.paths import log_tail, make_dir, user_path
 from zoo.run.launcher import Job, Resources
 from zoo_submitit.task import RunCell
 
@@ -52,6 +53,19 @@ def folder_of(option: str, jobs: Sequence[Job]) -> Path:
     """
     # The folder of a run is STORE/DATA/MODEL/RUN_ID.
     return user_path(option).absolute() if option else jobs[0].run_dir.parents[2] / FOLDER
+
+
+def check_folder(option: str, jobs: Sequence[Job]) -> None:
+    """Create the folder of submitit where an option names it, and refuse one that cannot be written.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
+    try:
+        if option:
+            make_dir(folder_of(option, jobs))
+    except DataError as error:
+        raise UsageError(f"--launcher-set folder={option}: {str(error).partition(chr(10))[0]}") from error
 
 
 def by_resources(jobs: Iterable[Job]) -> dict[Resources, list[int]]:

@@ -40,6 +40,7 @@ def zoo_launchers() -> list[LauncherSpec]:
                 "sbatch": "further options of sbatch, such as '--exclude=n1 --reservation=lens'",
                 **_SHARED,
             },
+            requires=("submitit",),
             outlives=True,
         ),
         LauncherSpec(
@@ -48,5 +49,6 @@ def zoo_launchers() -> list[LauncherSpec]:
             summary="the same jobs as processes of this machine, all at once: to try a command without Slurm",
             options={"folder": "", "setup": "", "poll_seconds": 1.0},
             meanings=_SHARED,
+            requires=("submitit",),
         ),
     ]  # fmt: skip

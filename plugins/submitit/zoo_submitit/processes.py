@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.paths import make_dir
 from zoo.run.launcher import Job, JobState
 from zoo_submitit.ending import read_ending
-from zoo_submitit.jobs import Handle, by_resources, engine_log, folder_of, parse_handle, run_cell
+from zoo_submitit.jobs import Handle, by_resources, check_folder, engine_log, folder_of, parse_handle, run_cell
 
 if TYPE_CHECKING:
     from submitit import Job as Process
@@ -37,6 +37,14 @@ class ProcessLauncher:
         self._folder, self._setup = folder, setup
         self._jobs: dict[str, Process[Any]] = {}
         self._cancelled: set[str] = set()
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Refuse a folder that cannot be written.
+
+        Raises:
+            UsageError: It cannot.
+        """
+        check_folder(self._folder, jobs)
 
     def submit(self, jobs: Sequence[Job]) -> list[str]:
         """Start the jobs and return the handles: process id and folder."""

@@ -13,7 +13,7 @@ from zoo.paths import make_dir
 from zoo.run.launcher import Job, JobState, Resources
 from zoo_submitit import commands
 from zoo_submitit.ending import read_ending
-from zoo_submitit.jobs import Handle, by_resources, engine_log, folder_of, parse_handle, run_cell
+from zoo_submitit.jobs import Handle, by_resources, check_folder, engine_log, folder_of, parse_handle, run_cell
 from zoo_submitit.limits import check_fits
 from zoo_submitit.refusals import refusal, said
 from zoo_submitit.states import ACTIVE, WRITTEN, rows, sacct_command, squeue_command, state_of
@@ -78,9 +78,11 @@ class SlurmLauncher:
         """Refuse what the cluster does not have, before anything is queued.
 
         Raises:
-            UsageError: A partition or a feature is unknown, or the jobs need more than its nodes have.
+            UsageError: A partition or a feature is unknown, the jobs need more than its nodes have, or the folder of
+                submitit cannot be written.
             MissingError: Slurm does not answer.
         """
+        check_folder(self._folder, jobs)
         for resources in by_resources(jobs):
             check_fits(resources, partition=self._partition, constraint=self._constraint)
             self._ask_sbatch(resources)
