@@ -128,11 +128,31 @@ PLUGINS = {
 }
 
 
+LOUD = ", help='Greet loudly.'"
+GROUP = COMMAND.replace("[greet]", "[click.Group('people', commands=[greet], help='Greet people.')]")
+BROKEN_PLUGINS = [
+    *PLUGINS.items(),
+    ("light-import", "from zoo import hookimpl\n@hookimpl\ndef zoo_commands():\n    import numpy\n"),
+    ("command-help", GROUP.format(unknown="False", help=LOUD, doc="pass")),
+    ("command-usage", GROUP.format(unknown="True", help=LOUD, doc='"""Greet."""')),
+    *(
+        ("command-names", PLUGINS["command-names"].replace("[bench]", commands))
+        for commands in ("[click.Command('two words')]", "2 * [click.Command('twice')]")
+    ),
+]
+
+
+def test_each_check_of_plugins_has_something_broken():
+    assert PLUGINS.keys() == {check.name for check in plugins.CHECKS}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("check", plugins.CHECKS, ids=lambda check: check.name)
-def test_each_check_of_plugins_catches_what_it_is_made_for(check, tmp_path):
-    name = f"broken_{check.name.replace('-', '_')}"
-    text = textwrap.dedent(PLUGINS[check.name]).replace("NAME", name)
+@pytest.mark.parametrize("number", range(len(BROKEN_PLUGINS)), ids=[name for name, _ in BROKEN_PLUGINS])
+def test_each_check_of_plugins_catches_what_it_is_made_for(number, tmp_path):
+    wanted, text = BROKEN_PLUGINS[number]
+    [check] = [one for one in plugins.CHECKS if one.name == wanted]
+    name = f"broken_{wanted.replace('-', '_')}_{number}"
+    text = textwrap.dedent(text).replace("NAME", name)
     (tmp_path / f"{name}.py").write_text(text)
     host = load_plugins(files=[tmp_path / f"{name}.py"], environment={})
     if check.name == "metadata":
