@@ -142,7 +142,7 @@ def metadata(subject: PluginSubject) -> None:
 
 
 def light_import(subject: PluginSubject) -> None:
-    """Neither the module of its entry point nor `zoo_commands` imports torch or numpy, so that lists and --help stay fast."""
+    """Its entry point and `zoo_commands` import neither torch nor numpy, so that lists and --help stay fast."""
     subject.loaded()
     heavy = subject.second_process()["heavy"]
     require(not heavy, f"Loading it imports {', '.join(heavy)}.", hint="Import them inside functions.")
