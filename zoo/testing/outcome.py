@@ -160,7 +160,7 @@ def run_check(check: Check, subject: Any, *, full_id: str, kind: str, reason: st
 
 @contextlib.contextmanager
 def _ends_raised() -> Iterator[None]:
-    """Raise SystemExit where code ends this process by `os._exit`, which would lose all outcomes, also with exit code 0."""
+    """Raise SystemExit where code ends this process by `os._exit`, which would lose all outcomes, even with code 0."""
     process, end_process = os.getpid(), os._exit
 
     def end(status: int) -> NoReturn:
