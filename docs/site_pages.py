@@ -159,7 +159,7 @@ def catalogue() -> Iterator[tuple[str, str]]:
     yield "catalogue/datasets.md", _page("Data sets", "zoo list-datasets", heads, datasets)
     simulators = [(f"`{one.id}`", one.summary) for one in listed(host, SimulatorSpec)]
     yield "catalogue/simulators.md", _page("Simulators", "zoo list-simulators", ["id", "what it is"], simulators)
-    heads = ["name", "data set", "image", "training images", "macro AUC (95 %)", "accuracy", "calibration error"]
+    heads = ["name", "image", "training images", "macro AUC (95 %)", "accuracy", "calibration error"]
     yield "catalogue/weights.md", _page("Weights", "zoo weights list", heads, list(_weights(host)))
 
 
@@ -172,7 +172,7 @@ def _weights(host: Host) -> Iterator[tuple[str, ...]]:
         low, high = test["intervals"]["auc.macro"]
         channels, height, width = about.image_shape
         yield (
-            f"`{one.name}`", f"`{about.recipe.dataset}`", f"{channels} x {height} x {width}", f"{sizes['train']:,}",
+            f"`{one.name}`", f"{channels} x {height} x {width}", f"{sizes['train']:,}",
             f"{test['auc']['macro']:.4f} ({low:.4f} to {high:.4f})", f"{test['accuracy']:.4f}", f"{test['ece']:.4f}",
         )  # fmt: skip
 
