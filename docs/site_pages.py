@@ -8,6 +8,8 @@ between them are those of the repository, so that the same files are read on bot
 from __future__ import annotations
 
 import ast
+import io
+import json
 import posixpath
 import re
 from collections.abc import Iterator
@@ -17,6 +19,17 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+from zoo.api import PUBLIC_MODULES, default_host
+from zoo.budgets import BUDGETS
+from zoo.data.open import Dataset
+from zoo.host import Host
+from zoo.models.weights_file import read_header
+from zoo.plan.overrides import data_params
+from zoo.plan.recipes import make_recipe
+from zoo.registry import listed
+from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec
+from zoo.weights.find import packaged_weights
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
@@ -46,6 +59,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages |= dict(catalogue())
     for place, text in pages.items():
         files.append(File.generated(config, place, content=text))
+    for place, picture in pictures():
+        files.append(File.generated(config, place, content=picture))
     return files
 
 
@@ -96,8 +111,6 @@ def _networks() -> list[Path]:
 
 def reference() -> Iterator[tuple[str, str]]:
     """Yield a page for each public module, and their list."""
-    from zoo.api import PUBLIC_MODULES
-
     lines = [
         "# API reference",
         "",
@@ -119,24 +132,77 @@ def _summary(module: str) -> str:
 
 
 def catalogue() -> Iterator[tuple[str, str]]:
-    """Yield the pages that list what the plugins of this repository register."""
-    from zoo.api import default_host
-    from zoo.registry import listed
-    from zoo.specs import DatasetSpec, ModelSpec, SimulatorSpec
-
+    """Yield the pages that list what the plugins of this repository register, and the weights that they ship."""
     host = default_host()
-    models = [(f"`{one.id}`", one.summary, one.group or "-", ", ".join(one.tags)) for one in listed(host, ModelSpec)]
-    yield "catalogue/models.md", _page("Networks", "zoo list-models", ["id", "what it is", "group", "tags"], models)
-    datasets = [
-        (f"`{one.id}`", one.summary, "simulated" if one.simulated else "files", ", ".join(one.classes))
-        for one in listed(host, DatasetSpec)
+    models = [
+        (
+            f"`{one.id}`",
+            one.summary,
+            f"{one.parameters:,}" if one.parameters else "-",
+            one.group or "-",
+            ", ".join(one.tags),
+        )
+        for one in listed(host, ModelSpec)
     ]
-    yield (
-        "catalogue/datasets.md",
-        _page("Data sets", "zoo list-datasets", ["id", "what it is", "images", "classes"], datasets),
-    )
+    heads = ["id", "what it is", "parameters", "group", "tags"]
+    yield "catalogue/models.md", _page("Networks", "zoo list-models", heads, models)
+    drawn = {one.id for one in _drawn()}
+    datasets = [
+        (
+            f"`{one.id}`", one.summary,
+            f"![An image of each class]({_picture(one)})" if one.id in drawn else "from files",
+            ", ".join(one.classes),
+        )
+        for one in listed(host, DatasetSpec)
+    ]  # fmt: skip
+    heads = ["id", "what it is", "images", "classes, of which an image each is shown"]
+    yield "catalogue/datasets.md", _page("Data sets", "zoo list-datasets", heads, datasets)
     simulators = [(f"`{one.id}`", one.summary) for one in listed(host, SimulatorSpec)]
     yield "catalogue/simulators.md", _page("Simulators", "zoo list-simulators", ["id", "what it is"], simulators)
+    heads = ["name", "image", "training images", "macro AUC (95 %)", "accuracy", "calibration error"]
+    yield "catalogue/weights.md", _page("Weights", "zoo weights list", heads, list(_weights(host)))
+
+
+def _weights(host: Host) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each file of weights that a plugin ships, with the scores of its run."""
+    for one in packaged_weights(host):
+        about = read_header(one.path).about
+        result = json.loads(one.path.with_suffix(".json").read_text(encoding="utf-8"))
+        test, sizes = result["test"], result["cell"]["sizes"]
+        low, high = test["intervals"]["auc.macro"]
+        channels, height, width = about.image_shape
+        yield (
+            f"`{one.name}`", f"{channels} x {height} x {width}", f"{sizes['train']:,}",
+            f"{test['auc']['macro']:.4f} ({low:.4f} to {high:.4f})", f"{test['accuracy']:.4f}", f"{test['ece']:.4f}",
+        )  # fmt: skip
+
+
+def _drawn() -> list[DatasetSpec]:
+    """Return the data sets whose images can be simulated without a file of the user."""
+    return [one for one in listed(default_host(), DatasetSpec) if one.simulated and not one.required]
+
+
+def _picture(spec: DatasetSpec) -> str:
+    return f"{spec.id.replace('/', '-')}.png"
+
+
+def pictures() -> Iterator[tuple[str, bytes]]:
+    """Yield a picture of each simulated data set: an image of each class, as budget smoke has them."""
+    import matplotlib.image
+    import numpy as np
+
+    for spec in _drawn():
+        params = data_params(spec, BUDGETS["smoke"], {})
+        recipe = make_recipe(default_host(), spec, params=params, simulator="", device="cpu")
+        dataset = Dataset(default_host(), recipe, {"train": 12, "val": 1, "test": 1})
+        simulation = dataset.simulation(expected_images=len(spec.classes))
+        labels = simulation.population.sample(np.arange(24), recipe.stream("train")).label
+        chosen = np.array([np.argmax(labels == k) for k in range(len(spec.classes))])
+        shown = simulation.arrays("train", chosen)["image"][:, 0]
+        scaled = [np.kron((one - one.min()) / (one.max() - one.min()), np.ones((2, 2))) for one in shown]
+        file = io.BytesIO()
+        matplotlib.image.imsave(file, np.concatenate(scaled, axis=1), cmap="inferno", vmin=0, vmax=1, format="png")
+        yield f"catalogue/{_picture(spec)}", file.getvalue()
 
 
 def _page(title: str, command: str, heads: list[str], rows: list[tuple[str, ...]]) -> str:

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
 
 class BuildsNetwork(Protocol):
-    """Target of a `ModelSpec`."""
+    """Target of a `ModelSpec`, called with `in_chans`, `num_classes`, `image_size` and its hyper-parameters by name.
 
-    def __call__(self, *, in_chans: int, num_classes: int, image_size: int, **hparams: Any) -> nn.Module:
+    mypy cannot state some names beside any others; `zoo check` compares them.
+    """
+
+    def __call__(self, *args: Any, **hparams: Any) -> nn.Module:
         """Return a network that maps images [N, in_chans, H, W] to predictions [N, num_classes]."""
         ...
 
@@ -35,7 +38,7 @@ class BuildsNetwork(Protocol):
 class BuildsData(Protocol):
     """Target of a `DatasetSpec`."""
 
-    def __call__(self, **params: Any) -> ImageSet | Population:
+    def __call__(self, *args: Any, **params: Any) -> ImageSet | Population:
         """Return images that exist, or a population where the spec states `simulated=True`."""
         ...
 
@@ -51,7 +54,7 @@ class Renders(Protocol):
 class ComputesChannel(Protocol):
     """Target of a `ChannelSpec`."""
 
-    def __call__(self, images: Tensor, camera: Camera, **arguments: Any) -> Tensor:
+    def __call__(self, images: Tensor, camera: Camera, *args: Any, **arguments: Any) -> Tensor:
         """Return [n, H, W] for images [n, C, H, W]."""
         ...
 
@@ -59,7 +62,7 @@ class ComputesChannel(Protocol):
 class StartsLauncher(Protocol):
     """Target of a `LauncherSpec`."""
 
-    def __call__(self, **options: Any) -> Launcher:
+    def __call__(self, *args: Any, **options: Any) -> Launcher:
         """Return a launcher with the options of its spec."""
         ...
 

@@ -32,6 +32,13 @@ REFUSED = {
     "fork": ("import os; os.fork()", "standard output"),
     "closed": ("import os; os.close(2)", "standard input, output and error"),
     "closed_stream": ("import sys; sys.stdout.close()", "standard input, output and error"),
+    "exit": ("import sys; sys.exit = print", "the functions of Python"),
+    "no_library": ("import sys; sys.modules['torch'] = None", "the libraries that zoo imports"),
+    "finder": (
+        "import sys, types\ndef find(name, *_): 1 / (name != 'rich')\n"
+        "sys.meta_path.insert(0, types.SimpleNamespace(find_spec=find))",
+        "the libraries that zoo imports",
+    ),
     "builtin": ("import builtins; builtins.breakpoint = None", "the functions of Python"),
     "library": ("import json; json.dumps = lambda *a, **k: 'spoilt'", "the list of specs"),
     "signals": ("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)", "the handling of signals"),

@@ -39,7 +39,7 @@ SHORT = ("never ends", "does not cancel")
 class Lying(LocalLauncher):
     def __init__(self, lie, **options):
         super().__init__(jobs=5)
-        self.lie = lie
+        self.lie, self.forgotten = lie, set()
 
     def submit(self, jobs):
         if self.lie == "runs twice":
@@ -47,12 +47,20 @@ class Lying(LocalLauncher):
             return super().submit(jobs)[::2]
         if self.lie == "leaves the folder":
             jobs = [dataclasses.replace(job, cwd=job.run_dir) for job in jobs]
+        if self.lie == "loses quotes":
+            env = {"ZOO_TRIAL": launchers.VARIABLE.replace("'", "")}
+            jobs = [dataclasses.replace(job, env=env) for job in jobs]
         return super().submit(jobs)
 
     def poll(self, handles):
         if self.lie == "has an order of its own":
             handles = sorted(handles, key=list(self._jobs).index)
         states = super().poll(handles)
+        if self.lie == "forgets what it cancels":
+            return [
+                JobState(kind="ended") if handle in self.forgotten else state
+                for handle, state in zip(handles, states, strict=True)
+            ]
         if self.lie == "invents":
             return ["DONE" if state.kind == "ended" else state for state in states]
         if self.lie == "is always fine":
@@ -65,7 +73,8 @@ class Lying(LocalLauncher):
         return states
 
     def cancel(self, handles):
-        if self.lie != "does not cancel":
+        self.forgotten |= set(handles)
+        if self.lie not in ("does not cancel", "forgets what it cancels"):
             super().cancel(handles)
 
 
@@ -80,6 +89,8 @@ class Lying(LocalLauncher):
         ("is always fine", r"the job fails \(exit 3\) ended as 'ok'"),
         ("never ends", "have not ended after"),
         ("does not cancel", "cancelled jobs have not ended"),
+        ("forgets what it cancels", "processes of cancelled jobs go on"),
+        ("loses quotes", "with its variables"),
         ("raises for unknown handles", "failed in poll: ValueError"),
     ],
 )
@@ -91,6 +102,7 @@ def test_the_check_names_what_is_wrong(lie, said, tmp_path, monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(launchers.registry, "load_target", lambda spec: make)
+    monkeypatch.setattr(launchers, "STOP_SECONDS", 1.0)
     try:
         with pytest.raises(ConformanceError, match=said):
             check_launcher(HOST, "core/local", tmp_path, seconds=1.0 if lie in SHORT else 20.0)

@@ -93,6 +93,26 @@ def test_a_folder_that_exists_is_kept(tmp_path, capsys):
     assert "exists already" in shown.err
 
 
+@pytest.mark.slow  # as it does, mypy reads the types of torch and zoo
+def test_types_of_one_with_everything_and_of_targets_are_right(tmp_path, capsys):
+    write(capsys, "my-lens-things", *(f"--{kind}" for kind in KINDS), "--folder", tmp_path / "project")
+    (tmp_path / "targets.py").write_text(
+        "from my_lens_things import dataset, launcher, metric, model, population, simulator\n"
+        "from zoo.targets import BuildsData, BuildsNetwork, Renders, ScoresPredictions, StartsLauncher\n"
+        "network: BuildsNetwork = model.build\nimages: BuildsData = dataset.build\n"
+        "sky: BuildsData = population.Lenses\nrender: Renders = simulator.render\n"
+        "score: ScoresPredictions = metric.brier\nstart: StartsLauncher = launcher.Together\n"
+        "wrong: BuildsNetwork = metric.brier\n"
+    )
+    options = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, "targets.py", "project/my_lens_things"],
+        cwd=tmp_path, env={**os.environ, "MYPYPATH": "project"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    [error] = [line for line in done.stdout.splitlines() if " error: " in line]
+    assert error.startswith("targets.py:9: "), done.stdout
+
+
 @pytest.mark.slow
 def test_one_with_everything_is_installed_tested_and_benched(tmp_path, capsys):
     """In a fresh environment that finds this one's libraries by a .pth file, since there is no network in tests."""

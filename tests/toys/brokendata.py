@@ -18,12 +18,15 @@ FIELDS: dict[str, dict[str, Any]] = {
 IMAGES = (
     "signature", "declarations", "builds", "budgets", "parameter_check", "repeatable", "other_process", "labels",
     "global_state", "splits", "pixels",
-    "constant_images", "duplicates", "split_overlap", "pixel_leak", "scalar_leak",
+    "constant_images", "duplicates", "split_overlap", "pixel_leak", "scalar_leak", "split_overlap__negative",
+    "pixels__late",
 )  # fmt: skip
-POPULATIONS = ("scenes", "scene_independence", "streams", "far_scenes", "exposure_leak")
+POPULATIONS = (
+    "scenes", "scene_independence", "streams", "far_scenes", "exposure_leak", "streams__moved", "far_scenes__largest",
+)  # fmt: skip
 SIMULATORS = (
-    "signature", "renders", "finite", "noiseless", "batch_independence", "scenes_kept", "linear", "place", "masses",
-    "global_state",
+    "signature", "renders", "finite", "noiseless", "batch_independence", "scenes_kept", "linear", "place", "psf",
+    "masses", "global_state",
 )  # fmt: skip
 
 
@@ -142,6 +145,10 @@ def _turned(pixels, labels):
         pixels[i] = 2 * np.rot90(pixels[4 * (i // 4)], i % 4, axes=(1, 2)) if i % 4 else pixels[i]
 
 
+def _negative(pixels, labels):
+    pixels[1::2] = 10 - pixels[:-1:2]
+
+
 def _marked(pixels, labels):
     pixels[:, 0, 0, 0] = labels
 
@@ -151,9 +158,18 @@ def _brighter(pixels, labels):
 
 
 pixels = changed(_not_a_number)
+
+
+def pixels__late(*, count):
+    images = good(3 * count)
+    images.images[700, 0, 3, 3] = np.nan
+    return images
+
+
 constant_images = changed(_constant)
 duplicates = changed(_copies)
 split_overlap = changed(_turned)
+split_overlap__negative = changed(_negative)
 pixel_leak = changed(_marked)
 scalar_leak = changed(_brighter)
 
@@ -172,6 +188,18 @@ class SceneIndependence(Sky):
 class Streams(Sky):
     def sample(self, indices, seed):
         return super().sample(indices, "always the same")
+
+
+class StreamsMoved(Sky):
+    def sample(self, indices, seed):
+        return super().sample(np.asarray(indices) + 1000 * ("another" in seed), "always the same")
+
+
+class FarScenesLargest(Sky):
+    def sample(self, indices, seed):
+        if max(indices) >= 50_000:
+            raise IndexError("no more scenes")
+        return super().sample(indices, seed)
 
 
 class FarScenes(Sky):
@@ -233,5 +261,6 @@ render_batch_independence = rendering(lambda images, scenes: images / images.max
 render_scenes_kept = rendering(_move_source)
 render_linear = rendering(lambda images, scenes: images / images.amax((1, 2), keepdim=True))
 render_place = rendering(lambda images, scenes: images.flip(1))
+render_psf = rendering(lambda images, scenes: images)
 render_masses = rendering(lambda images, scenes: images)
 render_global_state = rendering(_set_threads)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import msgspec
 import numpy as np
 
 from zoo.hookspecs import hookimpl
@@ -9,11 +10,13 @@ from zoo.specs import ChannelSpec, MetricSpec, TaskSpec
 from zoo.tasks.classify import Classify
 
 METRICS = (
-    "values", "extremes", "directions", "order_independence", "repeatable", "arrays_kept", "intervals", "global_state",
+    "values", "extremes", "directions", "order_independence", "number_of_images", "repeatable", "arrays_kept",
+    "intervals", "global_state",
 )  # fmt: skip
 TASKS = (
     "opens", "declarations", "loss", "validation", "scores", "order_independence", "comparison", "notable",
-    "for_metrics", "training",
+    "for_metrics", "global_state", "training", "loss__summed", "loss__overflow", "validation__reversed",
+    "scores__random", "comparison__other", "comparison__sums", "notable__all",
 )  # fmt: skip
 
 
@@ -55,6 +58,10 @@ def directions(probabilities, labels):
 
 def order_independence(probabilities, labels):
     return {"brier": brier(probabilities[:50], labels[:50])}
+
+
+def number_of_images(probabilities, labels):
+    return {"brier": brier(probabilities, labels) * len(labels)}
 
 
 def repeatable(probabilities, labels):
@@ -119,6 +126,51 @@ class Notable(Classify):
 class ForMetrics(Classify):
     def for_metrics(self, predictions):
         return predictions * np.nan
+
+
+class LossSummed(Classify):
+    def loss(self, predictions, labels, *, label_smoothing=0.0):
+        return super().loss(predictions, labels) * len(labels)
+
+
+class LossOverflow(Classify):
+    def loss(self, predictions, labels, *, label_smoothing=0.0):
+        shares = predictions.exp() / predictions.exp().sum(1, keepdim=True)
+        return -shares.gather(1, labels[:, None]).log().mean()
+
+
+class ValidationReversed(Classify):
+    def validate(self, predictions, labels):
+        return super().validate(-predictions, labels)
+
+
+class ScoresRandom(Classify):
+    def score(self, predictions, labels):
+        found = super().score(predictions, labels)
+        return msgspec.structs.replace(found, accuracy=np.random.default_rng().random())
+
+
+class ComparisonOther(Classify):
+    def contributions(self, predictions, labels):
+        found = super().contributions(predictions, labels)
+        return dataclasses.replace(found, values=found.values / 2)
+
+
+class ComparisonSums(Classify):
+    def contributions(self, predictions, labels):
+        found = super().contributions(predictions, labels)
+        return dataclasses.replace(found, components=found.components + 1)
+
+
+class NotableAll(Classify):
+    def notable(self, predictions, labels):
+        return np.arange(len(labels))
+
+
+class GlobalState(Classify):
+    def score(self, predictions, labels):
+        np.seterr(all="raise")
+        return super().score(predictions, labels)
 
 
 class Training(Classify):

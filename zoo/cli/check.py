@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -93,6 +95,7 @@ def check(
     failed = [one for one in found if one.state == "failed"]
     unchecked = [one for one in found if one.state == "not checked"]
     code = 1 if failed else 3 if unchecked else 0
+    ctx.call_on_close(lambda: _end_despite_threads(code))
     if as_json:
         from zoo.schema import plain
 
@@ -113,6 +116,14 @@ def check(
         again = _command(host, failed[0].id, settings=settings, simulator=simulator, data=data)
         echo(f"Why, and how to test it: docs/plugins.md; one thing alone: {again}", err=True)
     ctx.exit(code)
+
+
+def _end_despite_threads(code: int) -> None:
+    """End the process where a plugin has left a thread that would keep it from ending."""
+    others = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
+    if any(one.is_alive() for one in others):
+        sys.stdout.flush()
+        os._exit(code)
 
 
 def _command(host: Host, name: str, *, settings: Sequence[str], simulator: str, data: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import importlib.util
 import json
 import logging
 import math
@@ -59,7 +60,8 @@ def _shared_state() -> dict[str, Any]:
         "the handling of signals": [signal.getsignal(number) for number in sorted(signal.valid_signals())],
         "the tracing of calls": [sys.gettrace(), sys.getprofile()],
         # What a library adds to these is harmless.
-        "the functions of Python": [id(getattr(builtins, name, None)) for name in _BUILTINS],
+        "the functions of Python": [id(sys.exit), *(id(getattr(builtins, name, None)) for name in _BUILTINS)],
+        "the libraries that zoo imports": [_place_of(name) for name in _LIBRARIES],
         "the handlers of logging": [handler in logging.root.handlers for handler in _HANDLERS],
     }
     if hasattr(signal, "getitimer"):  # not on Windows
@@ -80,6 +82,16 @@ def _limits() -> list[float]:
     return [math.inf if limit == resource.RLIM_INFINITY else limit for limit in limits]
 
 
+def _place_of(library: str) -> str:
+    """Return the file that an import of a library would run, or has run."""
+    try:
+        spec = importlib.util.find_spec(library)
+    except Exception as error:  # of a finder of imports, or a module without a spec
+        return type(error).__name__
+    return str(spec and spec.origin)
+
+
+_LIBRARIES = ("click", "jinja2", "matplotlib", "msgspec", "numpy", "pluggy", "rich", "scipy", "sklearn", "torch")
 _BUILTINS = sorted(name for name in vars(builtins) if name != "_")  # the last value of an interactive session
 _HANDLERS = list(logging.root.handlers)
 _LIMITS = _limits()

@@ -82,7 +82,8 @@ def render_fine(
             raise DataError(
                 f"Simulator {simulator} returned a {name} of shape {tuple(light.shape)} where {wanted} was requested."
             )
-    return rendered
+    light = rendered.lens_light
+    return Rendered(source=rendered.source.detach(), lens_light=None if light is None else light.detach())
 
 
 def to_pixels(rendered: Rendered, instrument: Instrument, *, sub_pixels: int) -> Pixels:

@@ -9,6 +9,7 @@ def test_my_launcher(tmp_path):
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 
 CALL_SECONDS = 60.0
 """Time in which every call must answer, whatever the jobs do: the first one may start an engine on this machine."""
+VARIABLE = "two words, 'quoted' $HOME"
+"""Value of the variable of each job."""
+BEATS = "for beat in $(seq 3000); do echo beat >> {ran}; sleep .2; done"
+"""Script of a long job that shows that it runs."""
+SILENT_SECONDS = 1.0
+"""Time in which a running job writes a few times."""
+STOP_SECONDS = 10.0
+"""Time in which the process of a job must end after its state is that of an ended one."""
 
 
 @dataclass(kw_only=True)
@@ -51,8 +60,9 @@ class _Trial:
         """Return a job that notes in its file `ran` what it sees, and then runs a script of the shell."""
         run_dir = self.folder / "data" / "model" / name  # a launcher may keep files in the store
         run_dir.mkdir(parents=True, exist_ok=True)
-        command = ("sh", "-c", f"echo {name} $ZOO_TRIAL $(pwd -P) >> '{run_dir}/ran'; {script}")
-        return Job(run_dir=run_dir, command=command, cwd=self.folder, env={"ZOO_TRIAL": "env"}, label=name)
+        ran = shlex.quote(str(run_dir / "ran"))
+        command = ("sh", "-c", f'echo {name} "$ZOO_TRIAL" "$(pwd -P)" >> {ran}; {script.format(ran=ran)}')
+        return Job(run_dir=run_dir, command=command, cwd=self.folder, env={"ZOO_TRIAL": VARIABLE}, label=name)
 
     def ran(self, name: str) -> list[str]:
         """Return a line for each run of a job."""
@@ -73,6 +83,23 @@ class _Trial:
                 raise ConformanceError(f"{self.spec.id}: {what} after {self.seconds:g} s: {states}")
             time.sleep(min(1.0, launcher.poll_seconds or 0.2))
         return states
+
+    def wait_for_silence(self, names: Sequence[str]) -> None:
+        """Wait until jobs write no more.
+
+        Raises:
+            ConformanceError: They go on.
+        """
+        until = time.monotonic() + STOP_SECONDS
+        before: list[list[str]] = []
+        while before != (now := [self.ran(name) for name in names]):
+            if time.monotonic() > until:
+                raise ConformanceError(
+                    f"{self.spec.id}: the processes of cancelled jobs go on after {STOP_SECONDS:g} s.",
+                    hint="Stop each process, also one that a shell has started.",
+                )
+            before = now
+            time.sleep(SILENT_SECONDS)
 
     def poll(self, launcher: CheckedLauncher, handles: Sequence[str]) -> list[JobState]:
         """Ask a launcher once.
@@ -129,7 +156,7 @@ def _jobs_end(trial: _Trial) -> None:
         if wrong := [state for state in states if state.reason not in ("ok", "unknown")]:
             raise ConformanceError(f"{trial.spec.id}: a job that exits with 0 ended as {wrong[0]}.")
         for one in names:
-            if trial.ran(one) != [f"{one} env {trial.folder.resolve()}"]:
+            if trial.ran(one) != [f"{one} {VARIABLE} {trial.folder.resolve()}"]:
                 raise ConformanceError(
                     f"{trial.spec.id}: a job must run once, with its variables and in its folder: {trial.ran(one)}"
                 )
@@ -157,10 +184,11 @@ def _bad_ends_have_reasons(trial: _Trial) -> None:
 def _jobs_can_be_cancelled(trial: _Trial) -> None:
     launcher = trial.make()
     names = ["long", "next", "last"]
-    handles = launcher.submit([trial.job(name, "exec sleep 600") for name in names])
+    handles = launcher.submit([trial.job(name, BEATS) for name in names])
     trial.wait(launcher, handles[:1], lambda states: states[0].kind == "running", "a long job does not run")
     launcher.cancel(handles)
     trial.wait(launcher, handles, _ended, "cancelled jobs have not ended")
+    trial.wait_for_silence(names)
     launcher.cancel([*handles, "never given"])  # no harm
 
 

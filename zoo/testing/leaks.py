@@ -89,7 +89,7 @@ def _closest(
     other, others = _standardised(second)
     if not len(one) or not len(other):
         return None
-    correlation = one @ other.T
+    correlation = np.abs(one @ other.T)  # of a negative, a factor of -1
     if correlation.max() < SAME:
         return None
     row, column = np.unravel_index(int(correlation.argmax()), correlation.shape)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from logging.handlers import BufferingHandler
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from zoo.hookspecs import EVENTS
 from zoo.results import store
@@ -17,6 +19,7 @@ from zoo.results.cell import SCHEMA
 from zoo.results.schema import Failed
 from zoo.specs import CLASSIFY
 from zoo.testing.outcome import ConformanceError, named, require
+from zoo.testing.surroundings import no_thread_left
 from zoo.testing.toys import IMAGES, LINEAR, linear_model, with_toys
 from zoo.testing.trainings import own_cache, plan_small, run_small
 
@@ -84,8 +87,8 @@ def _small_run(subject: ListenerSubject, *, output: io.StringIO | None = None) -
 
 
 def run_that_ends_well(subject: ListenerSubject) -> None:
-    """Its hooks take the events of a run of the harness, and leave settings that all code shares and files alone."""
-    with _small_run(subject) as (host, folder):
+    """Its hooks take the events of a run of the harness; it leaves shared settings and files alone, and no thread."""
+    with no_thread_left(), _small_run(subject) as (host, folder):
         result = run_small(host, folder, model=LINEAR, data=IMAGES)
         require(result.status == "ok", f"The run failed: {getattr(result, 'cause', '')}")
         stored = result.files if result.status == "ok" else {}
@@ -112,11 +115,26 @@ def run_that_fails(subject: ListenerSubject) -> None:
 
 
 def quiet(subject: ListenerSubject) -> None:
-    """Its hooks print nothing to standard output, which is reserved for results."""
+    """Its hooks print nothing to standard output, also not past Python: it is reserved for results."""
     output = io.StringIO()
-    with _small_run(subject, output=output) as (host, folder):
+    with _small_run(subject, output=output) as (host, folder), _descriptor_of_output() as file:
         run_small(host, folder, model=LINEAR, data=IMAGES, settings={"epochs": 1})
+        file.seek(0)
+        output.write(file.read().decode(errors="replace"))
     require(not output.getvalue(), f"It prints {output.getvalue()[:60]!r}.", hint="Use logging.getLogger(__name__).")
+
+
+@contextlib.contextmanager
+def _descriptor_of_output() -> Iterator[IO[bytes]]:
+    """Yield a file that gets what is written to the file descriptor of standard output."""
+    kept = os.dup(1)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 1)
+        try:
+            yield file
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 CHECKS = named(run_that_ends_well, run_that_fails, quiet)

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from zoo.tasks.task import Task
 
 IMAGES = 120
-FORM_TOLERANCE = 0.1
-"""Largest relative difference of values between forms of the same predictions: quantiles are few."""
+TOLERANCE = 0.1
+"""Largest relative difference of values between forms of the same predictions, since quantiles are few, and between
+numbers of images."""
 Predictions = NDArray[np.float64]
 Labels = NDArray[Any]
 """[N] labels, or [N, T] truths of a regression."""
@@ -182,7 +183,7 @@ def forms(subject: MetricSubject) -> None:
         with case(_asked(other)):
             for name, value in expected.items():
                 require(
-                    name in found and math.isclose(found[name], value, rel_tol=FORM_TOLERANCE, abs_tol=1e-6),
+                    name in found and math.isclose(found[name], value, rel_tol=TOLERANCE, abs_tol=1e-6),
                     f"'{name}' is {value:.3g} for predictions of task {task.text}, and {found.get(name, math.nan):.3g} "
                     "for the same ones in this form.",
                     hint="Read them by zoo.scores.distributions.form_of(columns for each truth), or raise a ValueError "
@@ -201,6 +202,21 @@ def order_independence(subject: MetricSubject) -> None:
             first.keys() == second.keys() and all(math.isclose(first[k], second[k], rel_tol=1e-9) for k in first),
             "Its values depend on the order of the images.",
         )
+
+
+def number_of_images(subject: MetricSubject) -> None:
+    """Its values do not grow with the number of images: with each image twice, they are about the same."""
+    subject.works()
+    for task in subject.tasks():
+        once = _example(task, skill=1.0)
+        first, second = subject.values(*once), subject.values(*(np.concatenate([one, one]) for one in once))
+        for name, value in first.items():
+            require(
+                math.isclose(second.get(name, math.nan), value, rel_tol=TOLERANCE, abs_tol=1e-6),
+                f"'{name}' is {value:.3g} for {IMAGES} images, and {second.get(name, math.nan):.3g} for each of them "
+                "twice.",
+                hint="Return a mean and not a sum: budgets and zoo evaluate have other numbers of images.",
+            )
 
 
 def repeatable(subject: MetricSubject) -> None:
@@ -247,5 +263,6 @@ def global_state(subject: MetricSubject) -> None:
 
 
 CHECKS = named(
-    values, extremes, directions, forms, order_independence, repeatable, arrays_kept, intervals, global_state,
+    values, extremes, directions, forms, order_independence, number_of_images, repeatable, arrays_kept, intervals,
+    global_state,
 )  # fmt: skip

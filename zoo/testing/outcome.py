@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 from zoo.errors import UsageError, ZooError, nearest
 from zoo.global_state import changed_settings
@@ -142,7 +143,7 @@ def run_check(check: Check, subject: Any, *, full_id: str, kind: str, reason: st
         return outcome("excused", reason)
     _HERE.set("")
     try:
-        with changed_settings({}), contained():  # one check changes nothing for the next
+        with changed_settings({}), contained(), _ends_raised():  # one check changes nothing for the next
             note = check.function(subject)
     except NotApplicable as why:
         return outcome("not applicable", str(why))
@@ -155,6 +156,23 @@ def run_check(check: Check, subject: Any, *, full_id: str, kind: str, reason: st
             "failed", f"{type(error).__name__}: {error}", _at(place_of(error)), "Mend it, or catch the exception."
         )
     return outcome("passed", note=note or "")
+
+
+@contextlib.contextmanager
+def _ends_raised() -> Iterator[None]:
+    """Raise SystemExit where code ends this process by `os._exit`, which would lose all outcomes, even with code 0."""
+    process, end_process = os.getpid(), os._exit
+
+    def end(status: int) -> NoReturn:
+        if os.getpid() != process:  # a fork, which ends in this way
+            end_process(status)
+        raise SystemExit(f"os._exit({status})")
+
+    os._exit = end
+    try:
+        yield
+    finally:
+        os._exit = end_process
 
 
 def run_checks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from zoo.collected import entries
 from zoo.errors import UsageError
 from zoo.host import PluginRecord
 from zoo.paths import parse_json
+from zoo.plurals import counted
 from zoo.specs import Spec
 from zoo.testing.outcome import ConformanceError, NotApplicable, case, named, require
 
@@ -100,7 +102,7 @@ class PluginSubject:
 
 
 _LOOK = """
-import io, json, os, sys
+import contextlib, json, os, sys
 saved = os.dup(1)
 read, write = os.pipe()
 os.dup2(write, 1)
@@ -108,6 +110,10 @@ sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)  # for Python; what goes pas
 os.dup2(write, 2)
 from zoo.host import load_plugins
 host = load_plugins()
+from zoo.cli.context import commands_of
+for name, record in host.records.items():
+    with contextlib.suppress(Exception):  # reported where it is used
+        record.state == "ok" and commands_of(host, name)
 sys.stdout.flush()
 os.dup2(saved, 1)
 os.close(write)
@@ -136,7 +142,7 @@ def metadata(subject: PluginSubject) -> None:
 
 
 def light_import(subject: PluginSubject) -> None:
-    """The module of its entry point imports neither torch nor numpy, so that lists stay fast."""
+    """Its entry point and `zoo_commands` import neither torch nor numpy, so that lists and --help stay fast."""
     subject.loaded()
     heavy = subject.second_process()["heavy"]
     require(not heavy, f"Loading it imports {', '.join(heavy)}.", hint="Import them inside functions.")
@@ -179,40 +185,62 @@ def summaries(subject: PluginSubject) -> None:
 
 def command_help(subject: PluginSubject) -> None:
     """Every command has a help text, shown by --help, and explains each of its options."""
-    for command in subject.commands():
-        with case(f"zoo {command.name}"):
-            require(bool(command.get_short_help_str()), "It has no help text.", hint="Write a docstring.")
-            shown = _invoked(command, "--help")
+    for words, part, command in _parts(subject):
+        with case(f"zoo {' '.join(words)}"):
+            require(bool(part.get_short_help_str()), "It has no help text.", hint="Write a docstring.")
+            shown = _invoked(command, *words[1:], "--help")
             require(shown.exit_code == 0, f"--help ends with exit code {shown.exit_code}.")
-            for option in command.params:
+            for option in part.params:
                 silent = option.param_type_name == "option" and not getattr(option, "help", None)
                 require(not silent, f"The option {option.opts[0]} has no help text.", hint="Write: help=...")
 
 
 def command_names(subject: PluginSubject) -> None:
-    """No command has the name of one of zoo's own, which would run in its place."""
-    names = [command.name for command in subject.commands()]
+    """Commands have names of one word, each once, and none of zoo's own, which would run in its place."""
+    names = [command.name or "" for command in subject.commands()]
+    for name in names:
+        require(
+            len(name.split()) == 1 and name.split() == [name], f"'{name}' cannot be typed as the name of a command."
+        )
+        require(names.count(name) == 1, f"It has {counted(names.count(name), 'command')} named '{name}'.")
     taken = [name for name in names if name in subject.second_process()["commands"]]
     require(
         not taken,
-        f"zoo has the command {', '.join(map(str, taken))} already: this one never runs.",
+        f"zoo has the command {', '.join(taken)} already: this one never runs.",
         hint="Choose another name.",
     )
 
 
 def command_usage(subject: PluginSubject) -> None:
     """An unknown option ends every command with exit code 2, before it does anything."""
-    for command in subject.commands():
-        with case(f"zoo {command.name}"):
-            shown = _invoked(command, "--no-such-option-of-it")
+    for words, _, command in _parts(subject):
+        with case(f"zoo {' '.join(words)}"):
+            shown = _invoked(command, *words[1:], "--no-such-option-of-it")
             require(shown.exit_code == 2, f"An unknown option ends it with exit code {shown.exit_code}, not 2.")
 
 
-def _invoked(command: click.Command, word: str) -> click.testing.Result:
+def _parts(subject: PluginSubject) -> Iterator[tuple[tuple[str, ...], click.Command, click.Command]]:
+    """Yield the words of each command, the command itself, and the one that it is part of; of a group all in it."""
+    import click
+
+    def inside(words: tuple[str, ...], part: click.Command) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+        yield words, part
+        if isinstance(part, click.Group):
+            context = click.Context(part)
+            for name in part.list_commands(context):
+                if (below := part.get_command(context, name)) is not None:
+                    yield from inside((*words, name), below)
+
+    for command in subject.commands():
+        for words, part in inside((command.name or "",), command):
+            yield words, part, command
+
+
+def _invoked(command: click.Command, *words: str) -> click.testing.Result:
     """Return the outcome of a command with the help options of `zoo`: click keeps those of the first call."""
     from click.testing import CliRunner
 
-    return CliRunner().invoke(command, [word], help_option_names=["-h", "--help"])
+    return CliRunner().invoke(command, words, help_option_names=["-h", "--help"])
 
 
 CHECKS = named(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoo.data.drawn import check_scenes
 from zoo.testing import leaks
@@ -13,6 +14,8 @@ from zoo.testing.scenes import arrays_of, require_same
 SCENES = 300
 """Number of scenes that are drawn to compare the classes."""
 STEP = 150
+LARGE = 1_000_000
+"""Number of a scene as a large training set has it."""
 
 
 def scenes(subject: DatasetSubject) -> None:
@@ -38,9 +41,9 @@ def scene_independence(subject: DatasetSubject) -> None:
 
 
 def streams(subject: DatasetSubject) -> None:
-    """Two streams, such as those of training and test images, share no scene."""
-    population = subject.content(simulated=True)
-    first, second = (population.sample(np.arange(30), name).source.x for name in ("conformance", "another stream"))
+    """Two streams, such as those of training and test images, share no scene, also not under other numbers."""
+    population, numbers = subject.content(simulated=True), _far_numbers()
+    first, second = (population.sample(numbers, name).source.x for name in ("conformance", "another stream"))
     require(
         not np.isin(first, second).any(),
         "Two streams share their scenes: test images would be training images.",
@@ -50,8 +53,7 @@ def streams(subject: DatasetSubject) -> None:
 
 def far_scenes(subject: DatasetSubject) -> None:
     """Each number has a scene of its own, as far as a large training set reaches."""
-    # Multiples of STEP and the numbers below it: two of them differ by each period up to their largest.
-    numbers = np.union1d(np.arange(STEP), STEP * np.arange(1, STEP + 1))
+    numbers = np.append(_far_numbers(), LARGE)
     source = subject.content(simulated=True).sample(numbers, "conformance").source
     seen: dict[tuple[float, float], int] = {}
     for number, place in zip(numbers.tolist(), zip(source.x.tolist(), source.y.tolist(), strict=True), strict=True):
@@ -61,6 +63,11 @@ def far_scenes(subject: DatasetSubject) -> None:
             f"Scenes {other} and {number} have the same source: test images may be training images.",
             hint="Draw each scene anew, not from a list that ends.",
         )
+
+
+def _far_numbers() -> NDArray[np.int64]:
+    """Return numbers of scenes: two of them differ by each period up to their largest."""
+    return np.union1d(np.arange(STEP), STEP * np.arange(1, STEP + 1))
 
 
 def exposure_leak(subject: DatasetSubject) -> None:

@@ -206,6 +206,19 @@ def place(subject: SimulatorSubject) -> None:
         )
 
 
+def psf(subject: SimulatorSubject) -> None:
+    """Images are convolved with the PSF of the instrument, which lowers their peak."""
+    subject.works()
+    instrument, scenes = INSTRUMENTS[0], lenses(np.arange(2), "conformance")
+    without = dataclasses.replace(instrument, psf="none")
+    peaks = [subject.render(scenes, one).max((1, 2)) for one in (instrument, without)]
+    require(
+        bool((peaks[0] < (1 - 1e-3) * peaks[1]).all()),
+        f"The PSF does not lower the peak of an image: {peaks[0][0]:.4g} with it, {peaks[1][0]:.4g} without.",
+        hint="Convolve with instrument.psf_kernel(); the core adds no PSF.",
+    )
+
+
 def masses(subject: SimulatorSubject) -> None:
     """Every kind of mass that its spec declares changes the images."""
     if not subject.spec.masses:
@@ -246,5 +259,6 @@ def _with_mass(scenes: Scenes, name: str) -> Scenes:
 
 
 CHECKS = named(
-    signature, renders, finite, scenes_kept, noiseless, batch_independence, linear, place, masses, global_state,
+    signature, renders, finite, scenes_kept, noiseless, batch_independence, linear, place, psf, masses,
+    global_state,
 )  # fmt: skip

@@ -24,11 +24,27 @@ def left_as_they_are() -> Iterator[None]:
         ConformanceError: The block changed a setting, left a thread running, or wrote a file into the working folder.
     """
     changed: dict[str, str] = {}
-    threads = set(threading.enumerate())
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+    with no_thread_left(), tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         with changed_settings(changed):
             yield
         written = sorted(os.listdir(folder))
+    require(not changed, f"It changes {'; '.join(changed.values())}.", hint="Set nothing that all code shares.")
+    require(
+        not written,
+        f"It writes {', '.join(written[:3])} into the working folder.",
+        hint="Write to a folder in zoo.paths.cache_dir().",
+    )
+
+
+@contextlib.contextmanager
+def no_thread_left() -> Iterator[None]:
+    """Run a block; the threads that it starts must have ended soon after it.
+
+    Raises:
+        ConformanceError: One goes on.
+    """
+    threads = set(threading.enumerate())
+    yield
     # Threads of libraries in C++ that have called Python once are of another class.
     left = [one for one in threading.enumerate() if one not in threads and type(one).__name__ != "_DummyThread"]
     for one in left:
@@ -38,10 +54,4 @@ def left_as_they_are() -> Iterator[None]:
         not running,
         f"It leaves {counted(len(running), 'thread')} running: {', '.join(running[:3])}.",
         hint="End it before the function returns: a process that is forked from this one lacks the thread, or hangs.",
-    )
-    require(not changed, f"It changes {'; '.join(changed.values())}.", hint="Set nothing that all code shares.")
-    require(
-        not written,
-        f"It writes {', '.join(written[:3])} into the working folder.",
-        hint="Write to a folder in zoo.paths.cache_dir().",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo import registry
+from zoo.isolation import contained
+from zoo.plurals import counted
 from zoo.results.schema import Epoch
 from zoo.schema import plain, read_record
 from zoo.scores.schema import AnyScores
@@ -16,6 +19,7 @@ from zoo.specs import TaskSpec
 from zoo.tasks.find import example_task, task_name, tasks_by_name
 from zoo.tasks.task import PICTURES, Task
 from zoo.testing.outcome import NotApplicable, named, require
+from zoo.testing.surroundings import left_as_they_are
 from zoo.testing.toys import IMAGES as IMAGES_OF_KIT
 from zoo.testing.toys import LINEAR, TRUTH, linear_model, with_toys
 from zoo.testing.trainings import own_cache, run_small
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from zoo.host import Host
 
 IMAGES = 90
+MOST_NOTABLE = 32
+"""Most images that a task may keep of a run."""
 RULES = ("val_auc", "val_score", "val_loss", "last")
 
 
@@ -93,7 +99,9 @@ def declarations(subject: TaskSubject) -> None:
 
 
 def loss(subject: TaskSubject) -> None:
-    """Its loss is a finite scalar whose gradient reaches the predictions."""
+    """Its loss is a finite scalar, a mean over the images, whose gradient reaches the predictions."""
+    import torch
+
     task = subject.task()
     if not task.has_loss:
         raise NotApplicable("it has no loss: networks bring theirs")
@@ -103,14 +111,26 @@ def loss(subject: TaskSubject) -> None:
         labels = labels.apply_(lambda label: label if label in allowed else allowed[0])
     found = task.loss(predictions.requires_grad_(), labels)
     require(found.numel() == 1 and bool(found.isfinite()), f"The loss is {found}, not a finite scalar.")
+    twice = task.loss(torch.cat([predictions, predictions]), torch.cat([labels, labels]))
+    require(
+        math.isclose(twice.item(), found.item(), rel_tol=1e-3, abs_tol=1e-6),
+        f"The loss is {found.item():.3g} for {IMAGES} images, and {twice.item():.3g} for each of them twice.",
+        hint="Return the mean over the images: batches have several sizes.",
+    )
+    sure = task.loss(100 * predictions, labels)
+    require(
+        bool(task.question.targets) or bool(sure.isfinite()),
+        f"The loss of predictions that are certain is {sure.item()}.",
+        hint="Use log_softmax, logsigmoid or logsumexp.",
+    )
     found.backward()
     require(predictions.grad is not None and bool(predictions.grad.any()), "No gradient reaches the predictions.")
 
 
 def validation(subject: TaskSubject) -> None:
-    """Validation gives finite fields of an epoch, among them that of each rule."""
+    """Validation gives finite fields of an epoch, among them that of each rule, higher for good predictions."""
     task = subject.task()
-    found = task.validate(*subject.example(task, skill=1.0))
+    found, chance = (task.validate(*subject.example(task, skill=skill)) for skill in (6.0, 0.0))
     known = set(Epoch.__struct_fields__)
     for name, value in found.items():
         require(name in known, f"validate() returns '{name}', which is not a field of zoo.results.schema.Epoch.")
@@ -118,6 +138,12 @@ def validation(subject: TaskSubject) -> None:
     for rule in task.rules:
         if rule in ("val_auc", "val_score"):
             require(rule in found, f"The rule {rule} needs the field {rule} of validate().")
+            require(
+                bool(task.question.targets) or found[rule] > chance[rule],
+                f"{rule}, by which the best epoch is chosen, is {found[rule]:.3g} for good predictions, "
+                f"{chance[rule]:.3g} for chance.",
+                hint="Return a value that is higher for better predictions.",
+            )
 
 
 def scores(subject: TaskSubject) -> None:
@@ -126,6 +152,11 @@ def scores(subject: TaskSubject) -> None:
     good, chance = (task.score(*subject.example(task, skill=skill)) for skill in (6.0, 0.0))
     again: AnyScores = read_record(plain(good), type(good), what="the scores")
     require(again == good, "Scores differ after they were stored and read again.")
+    require(
+        task.score(*subject.example(task, skill=6.0)) == good,
+        "The same predictions have other scores twice.",
+        hint="Draw from np.random.default_rng(SEED).",
+    )
     require(math.isfinite(good.headline.value), f"The score that ranks networks is {good.headline.value}.")
     require(
         bool(task.question.targets) or good.headline.rank > chance.headline.rank,
@@ -150,7 +181,7 @@ def order_independence(subject: TaskSubject) -> None:
 
 
 def comparison(subject: TaskSubject) -> None:
-    """Contributions to its scores have the shapes by which networks are compared."""
+    """Contributions to its scores have the shapes by which networks are compared, and belong to its scores."""
     task = subject.task()
     predictions, labels = subject.example(task, skill=1.0)
     found = task.contributions(predictions.double().numpy(), labels.numpy())
@@ -161,14 +192,28 @@ def comparison(subject: TaskSubject) -> None:
         f"components of shape {np.shape(found.components)}, not ({rows}, {IMAGES}).",
     )
     require(len(found.labels) == rows, f"{len(found.labels)} labels for {rows} scores.")
+    ranks, last = task.score(predictions, labels).headline.rank, float(found.values[-1])
+    require(
+        math.isclose(last, ranks, rel_tol=1e-3, abs_tol=1e-6),
+        f"The last score by which networks are compared is {last:.3g}, and the one that ranks them {ranks:.3g}.",
+        hint="Name the score that ranks networks last, in units in which higher is better.",
+    )
+    sums, sizes = np.abs(found.components.sum(1)), np.abs(found.components).sum(1)
+    require(
+        bool((sums <= 1e-3 * sizes).all()),
+        f"The components of {found.labels[int(np.argmax(sums - 1e-3 * sizes))]} do not add up to 0.",
+        hint="Each is what the image adds to the error: its part of the score less the mean part.",
+    )
 
 
 def notable(subject: TaskSubject) -> None:
-    """Notable images are places of the split."""
+    """Notable images are a few places of the split."""
     task = subject.task()
     predictions, labels = subject.example(task, skill=1.0)
     places = np.asarray(task.notable(predictions.double().numpy(), labels.numpy()))
     require(bool(((places >= 0) & (places < IMAGES)).all()), "notable() returns places outside of the split.")
+    few = len(set(places.tolist())) == len(places) <= MOST_NOTABLE
+    require(few, f"notable() returns {counted(len(places), 'place')}: images are stored with each run.")
 
 
 def for_metrics(subject: TaskSubject) -> None:
@@ -176,6 +221,18 @@ def for_metrics(subject: TaskSubject) -> None:
     task = subject.task()
     found = np.asarray(task.for_metrics(subject.example(task, skill=1.0)[0].double().numpy()))
     require(len(found) == IMAGES and bool(np.isfinite(found).all()), "for_metrics() returns other than finite numbers.")
+
+
+def global_state(subject: TaskSubject) -> None:
+    """Opening and scoring leaves settings that all code shares and the working folder as they are."""
+    with left_as_they_are():
+        task = subject.task()
+        predictions, labels = subject.example(task, skill=1.0)
+        with contextlib.suppress(Exception), contained():  # other checks report it
+            task.validate(predictions, labels)
+            task.score(predictions, labels)
+            if task.has_loss:
+                task.loss(predictions, labels)
 
 
 def training(subject: TaskSubject) -> None:
@@ -192,5 +249,6 @@ def training(subject: TaskSubject) -> None:
 
 
 CHECKS = named(
-    opens, declarations, loss, validation, scores, order_independence, comparison, notable, for_metrics, training,
+    opens, declarations, loss, validation, scores, order_independence, comparison, notable, for_metrics,
+    global_state, training,
 )  # fmt: skip
