@@ -13,6 +13,7 @@ from headline_tables import (
     equivariance_cells,
     equivariance_headings,
     few_table,
+    like_2021,
     millions,
     published_tables,
     rows,
@@ -116,7 +117,14 @@ def make_page(runs: Sequence[Run]) -> str:
         whole = [run for run in own if full_size(run.cell)]
         parts += [f"## {title(whole or own)}", *map(wrapped, old_definition(own))]
         if whole:
-            parts += [score_table(whole), notes(whole), machines_note(whole), time_table(whole), shift_table(whole)]
+            parts += [
+                score_table(whole),
+                like_2021(whole),
+                notes(whole),
+                machines_note(whole),
+                time_table(whole),
+                shift_table(whole),
+            ]
         parts.append(few_table(own))
     parts += task_sections(runs)
     hard = [run for run in runs if run.part == "difficulty"]
