@@ -20,10 +20,9 @@ from zoo.results.comparison import (
     problem_key,
 )
 from zoo.results.differences import compare_pairs
-from zoo.results.digest import VERSION, keep, read_kept
+from zoo.results.digest import VERSION, keep, predictions_mark, read_kept
 from zoo.results.metric_differences import compare_metrics
 from zoo.results.schema import RunResult
-from zoo.results.store import PREDICTIONS
 from zoo.results.verdict import Comparison
 from zoo.schema import Record
 from zoo.specs import DatasetSpec
@@ -126,7 +125,7 @@ def _comparisons(variants: Sequence[Variant], store: Path | None, tasks: Tasks) 
     marks: list[Any] = [VERSION]
     for variant in variants:
         for result in variant.results:
-            marks.append([variant.name, result.run_id, result.files.get(PREDICTIONS)])
+            marks.append([variant.name, result.run_id, predictions_mark(result)])
     kept = store / _CACHE / f"pairs-{short_hash(marks)}.json" if store is not None else None
     if kept is not None:
         try:

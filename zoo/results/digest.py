@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from zoo.errors import DataError
 from zoo.paths import regular_file, write_text
-from zoo.results.files import checked_file
+from zoo.results.files import checked_file, known_sha256
 from zoo.results.schema import Finished
 from zoo.results.slices import Slices, slice_scores
 from zoo.results.store import PREDICTIONS, read_arrays
@@ -147,8 +147,6 @@ class _KeptFile(Record):
 def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyType({}), tasks: Tasks = CORE) -> Digest:
     """Return curves, calibration and slices of a good result; computed only where they are not kept yet.
 
-    What is kept was computed from the predictions whose SHA-256 the result states, so that these are not read again.
-
     Args:
         result: Result with predictions beside it.
         labels: Parameter -> label of the slices, `DatasetSpec.slices`.
@@ -158,6 +156,7 @@ def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyTyp
         DataError: Predictions are missing or damaged.
         MissingError: The task's plugin is absent.
     """
+    source = checked_file(result, PREDICTIONS)
     mark = (VERSION, result.files[PREDICTIONS])
     kept_in = result.run_dir / DIGEST
     try:
@@ -166,7 +165,6 @@ def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyTyp
             return kept
     except DataError:
         pass
-    source = checked_file(result, PREDICTIONS)
     arrays, _ = read_arrays(source)
     try:
         digest = _digest(arrays, result.classes, task_of_result(result, tasks=tasks), mark=mark, labels=labels)
@@ -174,6 +172,14 @@ def read_digest(result: Finished, *, labels: Mapping[str, str] = MappingProxyTyp
         raise DataError(f"{source} cannot be scored: {type(error).__name__}: {error}.") from error
     keep(kept_in, digest)
     return digest
+
+
+def predictions_mark(result: Finished) -> str:
+    """Return the SHA-256 of a run's predictions as they are now, or "" where they cannot be read."""
+    try:
+        return known_sha256(result.run_dir / PREDICTIONS)
+    except OSError:
+        return ""
 
 
 def keep(path: Path, content: Record) -> None:

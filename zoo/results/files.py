@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ def checked_file(result: Finished, name: str) -> Path:
     """
     path = result.run_dir / name
     try:
-        if file_sha256(path) != result.files.get(name):
+        if known_sha256(path) != result.files.get(name):
             raise DataError(
                 f"{path} has been altered or damaged: its SHA-256 is not the one in {RESULT}.",
                 hint=f"See: zoo verify {result.run_dir}",
@@ -42,6 +43,21 @@ def checked_file(result: Finished, name: str) -> Path:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     return path
+
+
+def known_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as it is now: computed once, unless the file has been written since.
+
+    Raises:
+        OSError: The file was not found, is not a regular file, or is not readable.
+    """
+    now = path.stat()
+    return _sha256(path, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=2**16)
+def _sha256(path: Path, *_: int) -> str:
+    return file_sha256(path)
 
 
 def read_file(
