@@ -284,6 +284,15 @@ def test_a_job_that_was_lost_meanwhile_is_submitted_again(go, cluster, cells, tm
     assert go(engine)[0].status == "ok"
 
 
+def test_a_cell_that_ends_while_a_command_attaches_is_not_submitted_again(go, cluster):
+    engine = cluster(["waiting"])
+    go(engine, submitted=lambda: True)
+    for job in engine.jobs.values():
+        job["script"] = ["result"]
+    assert go(engine)[0].status == "ok"
+    assert len(engine.jobs) == 1
+
+
 def test_nothing_is_submitted_twice_while_the_launcher_does_not_answer(go, cluster):
     engine = cluster(["waiting"])
     go(engine, submitted=lambda: True)

@@ -158,6 +158,8 @@ def test_on_the_command_line(run_dirs, plugin, capsys, tmp_path):
     (run_dirs[2] / store.LOG).write_text("one\ntwo\nthree\n")
     code, said = run(capsys, plugin, "logs", run_dirs[2].name, "-n", 2, "--store", tmp_path)
     assert (code, said.out) == (0, "two\nthree\n\nLog of the launcher:\nengine of r\n")
+    code, said = run(capsys, plugin, "logs", run_dirs[1].name, "--store", tmp_path)
+    assert (code, said.out) == (0, "(empty)\n\nno memory\n")
     code, said = run(capsys, plugin, "cancel", run_dirs[3].name, "--store", tmp_path)
     assert (code, said.err) == (0, "1 cell cancelled\n")
     assert Batches.cancelled == ["w"]

@@ -138,17 +138,22 @@ def cancel(ctx: click.Context, runs: tuple[str, ...], everything: bool, store: P
 def logs(ctx: click.Context, run: str, lines: int, store: Path) -> None:
     """Print the end of a cell's log.
 
-    What its launcher has written about the job follows. RUN is a folder, or the first digits of a run id.
+    What its launcher has written about the job follows, and why it ended where its process could not state that. RUN is
+    a folder, or the first digits of a run id.
     """
     from zoo.paths import log_tail
     from zoo.results.find import find_run
-    from zoo.results.store import LOG
+    from zoo.results.schema import Failed
+    from zoo.results.store import LOG, read_result
     from zoo.run.status import launcher_log
 
     run_dir = find_run(run, store=store)
     echo(log_tail(run_dir / LOG, lines))
     if text := launcher_log(host_of(ctx), run_dir):
         echo(f"\nLog of the launcher:\n{text}")
+    result = read_result(run_dir)
+    if isinstance(result, Failed) and result.environment is None:
+        echo(f"\n{result.error}")
 
 
 def _job_dirs(store: Path) -> list[Path]:

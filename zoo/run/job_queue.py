@@ -139,6 +139,9 @@ class Queue(Generic[R]):
         for entry in due:
             if locked(entry.run_dir):
                 entry.state, entry.due, entry.handle = "elsewhere", None, None
+            elif entry.work.has_ended() and (result := entry.work.result()) is not None:
+                entry.result = result  # written since it was looked for
+                self._finish(entry)
             else:
                 mine.append(entry)
         if not mine:
@@ -200,12 +203,7 @@ class Queue(Generic[R]):
             self._cancelled(entry)
         elif entry.state == "elsewhere" and entry.handle is None:
             if not locked(entry.run_dir):
-                # The result may have been written since it was looked for.
-                entry.result = entry.work.result()
-                if entry.result is not None:
-                    self._finish(entry)
-                else:
-                    entry.due = time.monotonic()
+                entry.due = time.monotonic()
         elif entry.handle is not None:
             self._update_job(entry)
 

@@ -119,7 +119,8 @@ class Launch:
             if not any(matches(prefix, model, model.partition("/")[2]) for model in names):
                 known = [spec.id, spec.name, *names, *(model.partition("/")[2] for model in names)]
                 raise UsageError(
-                    f"{_SET} {key}: '{prefix}' is neither the launcher nor a model.{nearest(prefix, known)}"
+                    f"{_SET} {key}: '{prefix}' is neither the launcher nor a model of this command."
+                    f"{nearest(prefix, known)}"
                 )
             own.append((prefix, {name: _resource(key, name, value)}))
         # On one node, zoo starts the processes itself.

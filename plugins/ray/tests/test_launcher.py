@@ -212,6 +212,20 @@ def test_impossible_options_are_refused(link, options, words):
     assert words in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("ConnectionError: Failed to connect to Ray cluster at head:6379", "RAY_AUTH_MODE=token"),
+        ("AuthenticationError: no token", "Set the token of the cluster"),
+        ("RuntimeError: Version mismatch", "Use the versions of Ray"),
+    ],
+)
+def test_a_cluster_that_does_not_let_zoo_in_has_a_next_step(error, words):
+    found = addresses.refused("head:6379", error)
+    assert str(found).startswith(f"Ray at head:6379 cannot be used: {error}")
+    assert words in found.hint
+
+
 def test_a_runtime_environment_may_be_a_file(link, tmp_path):
     (tmp_path / "env.yaml").write_text("pip: [lens-zoo-ray]\n")
     launcher = RayLauncher(runtime_env=str(tmp_path / "env.yaml"))

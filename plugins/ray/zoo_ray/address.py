@@ -90,7 +90,8 @@ def refused(address: str, error: str) -> UsageError:
     elif "not answered" in text:
         hint = "zoo must run on a node of the cluster: ray status works there."
     else:
-        hint = "See on that machine: ray status"
+        # Without its token a cluster refuses to connect and states no reason.
+        hint = "See on that machine: ray status; its token: RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=FILE"
     return UsageError(f"Ray at {shown} cannot be used: {text[:600]}", hint=hint)
 
 

@@ -103,7 +103,8 @@ class ProcessLauncher:
         if (ending := read_ending(handle.folder, handle.id)) is not None:
             return ending.state()
         if job is not None:
-            return JobState(kind="ended", reason="failed", detail="submitit has ended without its cell; see zoo logs")
+            words = "submitit has ended without its cell; check the lines of setup="
+            return JobState(kind="ended", reason="failed", detail=words)
         return JobState(kind="lost", detail="the command that started it has ended")
 
 

@@ -250,4 +250,4 @@ def _without_ending(state: JobState, handle: Handle) -> JobState:
     if not engine_log(str(handle)):
         words = f"it left nothing in {handle.folder}, which its node may not see: the store must be on a shared disk"
         return replace(state, detail=f"{state.detail}; {words}")
-    return replace(state, detail=f"{state.detail} before its cell began; see zoo logs, and the lines of setup=")
+    return replace(state, detail=f"{state.detail} before its cell began; check the lines of setup=")
