@@ -38,6 +38,7 @@ SECONDS = 30.0
 """Least time for an import; importing torch takes some seconds. On a busy machine it is `_SLOWER` times that of zoo."""
 _SLOWER = 10.0
 _SILENT_SECONDS = 3.0
+_LEFT_SECONDS = 1.0
 _CODE = (".py", ".so", ".pyd")
 _SITES = ("site-packages", "dist-packages")
 
@@ -129,7 +130,20 @@ class _Trial:
             reason = reason or f"its import ends the process with exit code {code}"
         elif not self.printed():
             reason = "its import ends the process, or spoils what zoo prints"
+        elif self._leaves_processes():
+            reason = "its import leaves a process running, for which a pipe behind a command would wait"
         return Refusal(reason=reason, trace=trace)
+
+    def _leaves_processes(self) -> bool:
+        """Return whether a process that it has started, in its session, runs on."""
+        until = time.monotonic() + _LEFT_SECONDS
+        while time.monotonic() < until:
+            try:
+                os.killpg(self.process.pid, 0)
+            except OSError:  # there is none
+                return False
+            time.sleep(0.02)
+        return True
 
     def _code(self, started: float, seconds: float) -> int | None:
         """Return the exit code; None if the process has not ended in time."""

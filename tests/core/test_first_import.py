@@ -29,6 +29,7 @@ REFUSED = {
     "hook": (f"{HOOK} zoo_datasets(): __import__('os')._exit(4)", f"{ENDS} with exit code 4"),
     "command": (f"{HOOK} zoo_commands(): __import__('os')._exit(5)", f"{ENDS} with exit code 5"),
     "thread": ("import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()", "running threads"),
+    "server": ("import subprocess; subprocess.Popen(['sleep', '60'])", "leaves a process running"),
     "fork": ("import os; os.fork()", "standard output"),
     "closed": ("import os; os.close(2)", "standard input, output and error"),
     "closed_stream": ("import sys; sys.stdout.close()", "standard input, output and error"),

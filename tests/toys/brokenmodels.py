@@ -8,6 +8,7 @@ from zoo.specs import ModelSpec
 FIELDS = {
     "parameters": {"parameters": 7},
     "search_space": {"defaults": {"width": 8}, "search_space": {"width": [8, 0]}},
+    "twins": {"twins": ("brokenmodels/nothing",)},
     "equivariance_before_training": {"group": "p4m", "equivariance": "exact"},
     "equivariance_after_step": {"group": "p4m", "equivariance": "exact"},
     "equivariance_after_training": {"group": "p4m", "equivariance": "exact"},
@@ -16,7 +17,7 @@ NAMES = (
     "signature", "builds", "trial", "autocast", "one_step", "finite", "batch_independence", "order_independence",
     "repeatable", "evaluation_keeps_weights", "images_kept", "state_dict", "constant_images", "nan_contained",
     "thread_count", "global_state", "random_numbers", "cost", "training", "chance", "weights_file", "resume",
-    "logits", "device", "all_trained", *FIELDS,
+    "logits", "device", "all_trained", "channels", "memory", "random_numbers__numpy", *FIELDS,
 )  # fmt: skip
 
 
@@ -145,6 +146,31 @@ def random_numbers(*, in_chans, num_classes, image_size):
     import torch
 
     torch.manual_seed(42)
+    return linear(in_chans, num_classes, image_size)
+
+
+def random_numbers__numpy(*, in_chans, num_classes, image_size):
+    import numpy as np
+
+    np.random.seed(42)  # noqa: NPY002
+    return linear(in_chans, num_classes, image_size)
+
+
+def channels(*, in_chans, num_classes, image_size):
+    return with_forward(
+        lambda self, images: self.linear(images[:, :1]), in_chans=1, num_classes=num_classes, image_size=image_size
+    )
+
+
+def memory(**sizes):
+    def forward(self, images):
+        self.seen.append(images + 0)
+        return self.linear(images)
+
+    return with_forward(forward, also=lambda self: setattr(self, "seen", []), **sizes)
+
+
+def twins(*, in_chans, num_classes, image_size):
     return linear(in_chans, num_classes, image_size)
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import inspect
+import random
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from zoo import registry
 from zoo.isolation import contained
@@ -17,6 +21,7 @@ from zoo.testing.networks import Case, ModelSubject, build, labels_of, losses_of
 from zoo.testing.outcome import ConformanceError, NotApplicable, case, named, require
 from zoo.testing.predictions import (
     batch_independence,
+    channels,
     constant_images,
     finite,
     logits,
@@ -32,6 +37,10 @@ from zoo.testing.toys import Shape, class_names
 
 if TYPE_CHECKING:
     from zoo.tasks.task import Task
+
+
+BATCHES = 5
+"""Batches that a network predicts, to see whether it keeps them."""
 
 
 def signature(subject: ModelSubject) -> None:
@@ -202,16 +211,51 @@ def random_numbers(subject: ModelSubject) -> None:
         after = []
         for seed in (0, 1):
             torch.manual_seed(seed)
+            np.random.seed(seed)  # noqa: NPY002  # the one that all code shares
+            random.seed(seed)
             try:
                 build(subject.spec, one)
             except Exception:
                 raise NotApplicable("it cannot be built, see the check 'builds'") from None
-            after.append(torch.rand(8))
-        require(
-            not torch.equal(*after),
-            "It sets the seed of torch's random numbers: runs with other seeds would be the same.",
-            hint="Leave out torch.manual_seed, or draw from a torch.Generator of its own.",
-        )
+            shared = np.random.random()  # noqa: NPY002
+            after.append({"torch": torch.rand(8).tolist(), "NumPy": shared, "Python": random.random()})
+        for name in after[0]:
+            require(
+                after[0][name] != after[1][name],
+                f"It sets the seed of the random numbers of {name}: runs with other seeds would be the same.",
+                hint="Leave the seed out, or draw from a generator of its own.",
+            )
+
+
+def memory(subject: ModelSubject) -> None:
+    """It keeps nothing of the images that it has seen: the number of tensors does not grow with the batches."""
+    import torch
+
+    def tensors() -> int:
+        gc.collect()
+        return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
+
+    one = subject.cases[0]
+    network, images = subject.ready(one), subject.images(one)
+    predict(network, images)
+    before = tensors()
+    for _ in range(BATCHES):
+        predict(network, images)
+    kept = tensors() - before
+    require(
+        kept < BATCHES,
+        f"It keeps {counted(kept, 'tensor')} of {BATCHES} batches: memory runs out in a long training.",
+        hint="Keep the last one at most, detached.",
+    )
+
+
+def twins(subject: ModelSubject) -> None:
+    """The twins that its spec names exist."""
+    own = [name for name in subject.spec.twins if name.partition("/")[0] == subject.spec.namespace]
+    if not own:
+        raise NotApplicable("its spec names no twins of its plugin")
+    for name in own:
+        registry.find(subject.host, ModelSpec, name)
 
 
 def parameters(subject: ModelSubject) -> None:
@@ -274,7 +318,8 @@ def check_parameters(spec: ModelSpec, *, task: Task | None = None) -> None:
 
 
 CHECKS = named(
-    signature, builds, trial, autocast, one_step, all_trained, finite, logits, batch_independence, order_independence,
-    repeatable, evaluation_keeps_weights, images_kept, state_dict, constant_images, nan_contained, thread_count, device,
-    global_state, random_numbers, parameters, cost, search_space, equivariance_before_training, equivariance_after_step,
+    signature, builds, trial, autocast, one_step, all_trained, finite, logits, channels, batch_independence,
+    order_independence, repeatable, evaluation_keeps_weights, images_kept, state_dict, constant_images, nan_contained,
+    thread_count, device, global_state, random_numbers, memory, twins, parameters, cost, search_space,
+    equivariance_before_training, equivariance_after_step,
 )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from zoo.specs import CLASSIFY
 from zoo.testing.networks import ModelSubject, build, predict
-from zoo.testing.outcome import require
+from zoo.testing.outcome import NotApplicable, require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,6 +67,23 @@ def logits(subject: ModelSubject) -> None:
             f"Its predictions are probabilities, between 0 and 1{' with a sum of 1' if sums else ''}.",
             hint="Return what precedes the softmax or sigmoid.",
         )
+
+
+def channels(subject: ModelSubject) -> None:
+    """Its predictions depend on each channel of the images."""
+    import torch
+
+    if subject.spec.fits_itself:
+        raise NotApplicable("it fits itself, to channels that it finds useful")
+    for one, network, images in subject.each():
+        for channel in range(one.shape.channels):
+            other = images.clone()
+            other[:, channel] = images[[1, 2, 3, 0], channel]
+            require(
+                not torch.equal(predict(network, other), predict(network, images)),
+                f"Another channel {channel} changes no prediction.",
+                hint="Use all channels, or refuse other numbers of channels by a UsageError.",
+            )
 
 
 def constant_images(subject: ModelSubject) -> None:
