@@ -213,8 +213,8 @@ def number_of_images(subject: MetricSubject) -> None:
         for name, value in first.items():
             require(
                 math.isclose(second.get(name, math.nan), value, rel_tol=TOLERANCE, abs_tol=1e-6),
-                f"'{name}' is {value:.3g} for {counted(IMAGES, 'image')}, and {second.get(name, math.nan):.3g} for each of them "
-                "twice.",
+                f"'{name}' is {value:.3g} for {counted(IMAGES, 'image')}, and {second.get(name, math.nan):.3g} for "
+                "each of them twice.",
                 hint="Return a mean and not a sum: budgets and zoo evaluate have other numbers of images.",
             )
 

@@ -114,7 +114,7 @@ def loss(subject: TaskSubject) -> None:
     twice = task.loss(torch.cat([predictions, predictions]), torch.cat([labels, labels]))
     require(
         math.isclose(twice.item(), found.item(), rel_tol=1e-3, abs_tol=1e-6),
-        f"The loss is {found.item():.3g} for {counted(IMAGES, 'image')}, and {twice.item():.3g} for each of them twice.",
+        f"The loss is {found.item():.3g} for {counted(IMAGES, 'image')}, and {twice.item():.3g} for each twice.",
         hint="Return the mean over the images: batches have several sizes.",
     )
     sure = task.loss(100 * predictions, labels)
