@@ -30,7 +30,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from headline_page import make_page, readme_tables
+from headline_page import make_page, pictures_of, readme_tables
+from headline_pictures import draw_areas
 from headline_runs import Shift, full_size, name_of, read_run
 
 import zoo
@@ -235,6 +236,8 @@ def write(store: Path) -> None:
         with written_whole(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
         print(f"wrote {path}")
+    for name, table in pictures_of(runs).items():
+        draw_areas(table, make_dir(PAGE.parent / "images") / name)
     print(f"Recorded runs: {len(runs)}.")
 
 

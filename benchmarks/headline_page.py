@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headline_pictures import picture_of
 from headline_runs import Run, bundled, choice, dataset_of, full_size, installed, name_of, problem_size
 from headline_tables import (
     CLASSES,
@@ -110,14 +111,13 @@ def make_page(runs: Sequence[Run]) -> str:
         EQUIVARIANCE if any(run.result.equivariance.after for run in table) else "",
         TIMES if any(run.result.environment.gpu for run in table) else NO_TIMES,
     ]
-    problems: dict[str, list[Run]] = {}
-    for run in sorted(table, key=newest_last, reverse=True):
-        problems.setdefault(problem_key(run.cell, any_train_size=True), []).append(run)
-    for own in sorted(problems.values(), key=lambda own: name_of(own[0].cell)):
+    for own in problems_of(table):
         whole = [run for run in own if full_size(run.cell)]
         parts += [f"## {title(whole or own)}", *map(wrapped, old_definition(own))]
         if whole:
+            name = picture_of(whole)
             parts += [
+                f"![Macro AUC of the rows of this table](images/{name})" if name else "",
                 score_table(whole),
                 like_2021(whole),
                 notes(whole),
@@ -137,6 +137,22 @@ def make_page(runs: Sequence[Run]) -> str:
     if missing:
         parts += ["## Published", *published_tables(missing)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def problems_of(table: Sequence[Run]) -> list[list[Run]]:
+    """Return the runs of the tables by problem, with any number of training images."""
+    problems: dict[str, list[Run]] = {}
+    for run in sorted(table, key=newest_last, reverse=True):
+        problems.setdefault(problem_key(run.cell, any_train_size=True), []).append(run)
+    return sorted(problems.values(), key=lambda own: name_of(own[0].cell))
+
+
+def pictures_of(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Return the pictures of the page: name -> runs of its table."""
+    tables = [
+        [run for run in own if full_size(run.cell)] for own in problems_of([run for run in runs if run.part == "table"])
+    ]
+    return {name: table for table in tables if table and (name := picture_of(table))}
 
 
 def task_sections(runs: Sequence[Run]) -> list[str]:

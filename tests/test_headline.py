@@ -56,6 +56,9 @@ def test_the_page_is_what_the_record_says(headline, page, tables):
         f"{headline.TABLE_BEGINS}{page.readme_tables(list(map(headline.read_run, runs)))}{headline.TABLE_ENDS}" in text
     )
     assert headline.PAGE.read_text(encoding="utf-8") == page.make_page(list(map(headline.read_run, runs)))
+    pictures = page.pictures_of(list(map(headline.read_run, runs)))
+    assert pictures
+    assert all((headline.PAGE.parent / "images" / name).is_file() for name in pictures)
     shown, problems = headline.PAGE.read_text(encoding="utf-8"), {}
     for run in runs:
         assert run["status"] == "ok"
