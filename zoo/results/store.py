@@ -211,10 +211,10 @@ def scan(store: Path) -> tuple[list[RunResult], list[Unreadable]]:
     found: list[RunResult] = []
     rest: list[Unreadable] = []
     classes: dict[tuple[str, str], tuple[str, ...]] = {}
-    folders = {path.parent for name in (CELL, RESULT) for path in store.glob(f"*/*/*/{name}")}
-    for run_dir in sorted(folders):
+    for run_dir in sorted(store.glob("*/*/*")):
         if not (run_dir / RESULT).exists():
-            rest.append(Unreadable(run_dir=run_dir, cause="it has not ended yet", unfinished=True))
+            if (run_dir / CELL).exists():
+                rest.append(Unreadable(run_dir=run_dir, cause="it has not ended yet", unfinished=True))
             continue
         try:
             result = open_result(run_dir)
