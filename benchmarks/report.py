@@ -2,7 +2,7 @@
 
 Writes a store of cells with random predictions (without training), with the curves that a cell keeps, and times
 `zoo report` once, `zoo report --html` as a first report and again, each in a separate process, and `zoo report --json`,
-which only reads the results. With --old the page is timed without the curves as well, as of cells of an earlier version.
+which only reads the results. With --old the page is timed without the curves, too, as of cells of an earlier version.
 
     uv run python benchmarks/report.py [--cells 500] [--images 7500] [--old] [--json]
 
