@@ -32,7 +32,6 @@ from torch import Tensor, nn
 
 from zoo import create_model
 from zoo.data.loader import Batches
-from zoo.data.part import BatchPart
 from zoo.data.split import Split
 from zoo.devices import Precision, resolve_device, resolve_precision
 from zoo.models.classifier import Classifier
@@ -85,17 +84,9 @@ class WatchedBatches(Batches):
 
     watch: Stopwatch
 
-    def epoch(
-        self,
-        number: int,
-        batch_size: int,
-        *,
-        shuffle: torch.Generator | None = None,
-        part: BatchPart | None = None,
-        skip: int = 0,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, *args: Any, **options: Any) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches."""
-        batches = super().epoch(number, batch_size, shuffle=shuffle, part=part, skip=skip)
+        batches = super().epoch(*args, **options)
         following = self.watch.timed("loader", lambda: next(batches, None))
         while (batch := following()) is not None:
             yield batch

@@ -138,9 +138,7 @@ class _Trial:
         """Return whether a process that it has started, in its session, runs on."""
         until = time.monotonic() + _LEFT_SECONDS
         while time.monotonic() < until:
-            try:
-                os.killpg(self.process.pid, 0)
-            except OSError:  # there is none
+            if not _runs_on(self.process.pid):
                 return False
             time.sleep(0.02)
         return True
@@ -277,3 +275,21 @@ def _remember(candidate: Candidate, files: list[tuple[str, int, int]], verdict: 
     with contextlib.suppress(ZooError, OSError):
         make_dir(_folder())
         write_text(_path(candidate), json.dumps(content))
+
+
+def _runs_on(group: int) -> bool:
+    """Return whether a process of a group runs; one that has ended and waits to be reaped does not.
+
+    The first process of a container often reaps nothing.
+    """
+    try:
+        os.killpg(group, 0)
+    except OSError:  # there is none
+        return False
+    states = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):  # it has ended meanwhile
+            state, _, of, *_ = path.read_text(errors="replace").rpartition(")")[2].split()
+            if int(of) == group:
+                states.append(state)
+    return not states or any(state not in "ZX" for state in states)

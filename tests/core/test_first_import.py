@@ -59,6 +59,17 @@ def trials(monkeypatch, tmp_path):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes are looked up in /proc")
+def test_a_process_that_waits_to_be_reaped_does_not_run_on():
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        assert first_import._runs_on(process.pid)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is not reaped
+        os.killpg(process.pid, 0)
+        assert not first_import._runs_on(process.pid)
+    assert not first_import._runs_on(process.pid)  # reaped
+
+
 @pytest.mark.slow  # a process for each plugin
 def test_plugins_that_end_or_spoil_the_process_are_refused(trials, lay, capfd):
     for name, code in {**{name: code for name, (code, _) in REFUSED.items()}, **HARMLESS}.items():

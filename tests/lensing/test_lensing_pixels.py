@@ -14,7 +14,7 @@ from zoo.host import load_plugins
 from zoo.lensing.draws import Draws
 from zoo.lensing.instrument import Instrument
 from zoo.lensing.observe import Observed, Rendered, brightness_scale, observe
-from zoo.lensing.pixels import render_pixels, to_pixels
+from zoo.lensing.pixels import render_fine, render_pixels, to_pixels
 from zoo.lensing.scenes import Scenes
 from zoo.specs import DatasetSpec, SimulatorSpec
 
@@ -66,6 +66,17 @@ def test_an_image_of_another_shape_is_an_error_that_names_the_simulator():
     scenes = registry.load_target(spec)(**spec.params).sample(np.arange(2), "shape")
     with pytest.raises(DataError, match=r"me/own returned a source of shape \(2, 8, 8\) where \(2, 16, 16\)"):
         render_pixels(lambda *_: Rendered(source=torch.ones(2, 8, 8)), scenes, camera, simulator="me/own")
+
+
+def test_images_that_record_gradients_are_taken_without_them():
+    camera = Instrument(image_size=8, pixel_scale=0.2, psf="none", over_sampling=4)
+    spec = registry.find(HOST, DatasetSpec, "modelA")
+    scenes = registry.load_target(spec)(**spec.params).sample(np.arange(2), "gradients")
+    light = torch.ones(2, 8, 8, requires_grad=True)
+    for rendered in (Rendered(source=light), Rendered(source=light, lens_light=light)):
+        taken = render_fine(lambda *_, given=rendered: given, scenes, camera, simulator="me/own")
+        assert not taken.source.requires_grad
+        assert taken.lens_light is None or not taken.lens_light.requires_grad
 
 
 def through(name: str, side: float, **changes: object) -> tuple[Scenes, Observed, torch.Tensor]:

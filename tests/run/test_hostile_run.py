@@ -110,7 +110,7 @@ def test_an_impossible_interval_is_refused_before_anything_is_queued(seconds):
     assert CheckedLauncher("toy/honest", lambda: honest).poll_seconds is None
     honest.poll_seconds = seconds
     with pytest.raises(UsageError, match=r"toy/honest.*poll_seconds=.* above 0, at most 3600"):
-        CheckedLauncher("toy/honest", lambda: honest).poll_seconds  # noqa: B018
+        CheckedLauncher("toy/honest", lambda: honest).poll_seconds  # noqa: B018 - reading the property is what is refused
     honest.poll_seconds = 30
     assert CheckedLauncher("toy/honest", lambda: honest).poll_seconds == 30.0
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 import warnings
 from pathlib import Path
 
 import pytest
 
+from zoo.cli import check as check_command
 from zoo.cli import main
 from zoo.errors import UsageError
 from zoo.host import load_plugins
@@ -248,3 +251,18 @@ def test_a_measured_symmetry_is_shown_and_trainings_that_are_left_out_are_one_li
     assert [line for line in shown.out.splitlines() if "chance" in line] == [
         "Left out by --no-trainings: training, chance, weights-file, resume, equivariance-after-training"
     ]
+
+
+def test_a_thread_that_goes_on_does_not_keep_the_command_from_ending(monkeypatch):
+    ended, stop = [], threading.Event()
+    monkeypatch.setattr(os, "_exit", ended.append)
+    check_command._end_despite_threads(1)
+    assert ended == []
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        check_command._end_despite_threads(1)
+    finally:
+        stop.set()
+        thread.join()
+    assert ended == [1]

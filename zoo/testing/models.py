@@ -211,13 +211,13 @@ def random_numbers(subject: ModelSubject) -> None:
         after = []
         for seed in (0, 1):
             torch.manual_seed(seed)
-            np.random.seed(seed)  # noqa: NPY002  # the one that all code shares
+            np.random.seed(seed)  # noqa: NPY002 - the global generator is what is watched
             random.seed(seed)
             try:
                 build(subject.spec, one)
             except Exception:
                 raise NotApplicable("it cannot be built, see the check 'builds'") from None
-            shared = np.random.random()  # noqa: NPY002
+            shared = np.random.random()  # noqa: NPY002 - see above
             after.append({"torch": torch.rand(8).tolist(), "NumPy": shared, "Python": random.random()})
         for name in after[0]:
             require(
