@@ -1,7 +1,8 @@
-"""One small trained run, for all tests that need weights, predictions or a result."""
+"""One small trained run, for tests that need weights, predictions or a result; scripts of benchmarks/ as modules."""
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from pathlib import Path
 
@@ -58,3 +59,25 @@ def run_dir(trained_once, tmp_path, monkeypatch):
     copy = tmp_path / "results" / trained_once.relative_to(trained_once.parents[2])
     shutil.copytree(trained_once, copy)
     return copy
+
+
+@pytest.fixture
+def benchmark_script(monkeypatch):
+    """Return a function that imports a script of benchmarks/ by its name."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    return importlib.import_module
+
+
+@pytest.fixture
+def headline(benchmark_script):
+    return benchmark_script("headline")
+
+
+@pytest.fixture
+def page(benchmark_script):
+    return benchmark_script("headline_page")
+
+
+@pytest.fixture
+def tables(benchmark_script):
+    return benchmark_script("headline_tables")

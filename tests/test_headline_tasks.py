@@ -10,22 +10,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def headline(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    import headline
-
-    return headline
-
-
-@pytest.fixture
-def page(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    import headline_page
-
-    return headline_page
-
-
 def test_a_task_has_a_table_with_baselines_marks_and_networks_that_saw_labels(headline, page):
     runs = [headline.read_run(run) for run in headline.read_record()]
     own = [run for run in runs if run.part == "task" and run.cell.data == "deeplense/modelB"]
