@@ -26,7 +26,7 @@ from typing import IO
 
 from zoo.candidates import Candidate
 from zoo.errors import ZooError
-from zoo.paths import cache_dir, make_dir, read_json, user_path, write_text
+from zoo.paths import cache_dir, make_dir, read_json, regular_file, user_path, write_text
 from zoo.stopping import PARENT_VARIABLE
 from zoo.version import __version__
 
@@ -289,7 +289,7 @@ def _runs_on(group: int) -> bool:
     states = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError):  # it has ended meanwhile
-            state, _, of, *_ = path.read_text(errors="replace").rpartition(")")[2].split()
+            state, _, of, *_ = regular_file(path).read_text(errors="replace").rpartition(")")[2].split()
             if int(of) == group:
                 states.append(state)
     return not states or any(state not in "ZX" for state in states)
