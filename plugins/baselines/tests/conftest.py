@@ -11,7 +11,9 @@ def some_lenses():
     return _some_lenses
 
 
-def _some_lenses(count: int, *, ellipsoid: bool = False, lens_light: bool = False, seed: int = 0) -> torch.Tensor:
+def _some_lenses(
+    count: int, *, ellipsoid: bool = False, lens_light: bool = False, flexible: bool = False, seed: int = 0
+) -> torch.Tensor:
     """Return [n, len(NAMES)] parameters, float64."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -31,6 +33,12 @@ def _some_lenses(count: int, *, ellipsoid: bool = False, lens_light: bool = Fals
         values |= {
             "lens_log_radius": uniform(0.4, 0.6).log(), "lens_log_index": uniform(0.8, 1.2).log(),
             "lens_e1": uniform(-0.2, 0.2), "lens_e2": uniform(-0.2, 0.2), "lens_log_intensity": uniform(-0.5, 0.0),
+        }  # fmt: skip
+    if flexible:
+        values |= {
+            "multipole_3_cos": uniform(-0.02, 0.02), "multipole_3_sin": uniform(-0.02, 0.02),
+            "multipole_4_cos": uniform(-0.02, 0.02), "multipole_4_sin": uniform(-0.02, 0.02),
+            "log_psf_width": uniform(-0.1, 0.4),
         }  # fmt: skip
     parameters = torch.zeros(count, len(NAMES), dtype=torch.float64)
     for name, value in values.items():

@@ -27,8 +27,8 @@ UNTRAINED = Options(sizes=(16, 17), channels=(1,), classes=(3,), trainings=False
 HOST = load_plugins(environment={})
 IDS = [spec.id for spec in zoo_models()]
 CLASSIFIERS = [spec.id for spec in zoo_models() if spec.tasks == ("classify",)]
-OF_ANY_IMAGE = [name for name in CLASSIFIERS if "fitted_lens" not in name]  # it takes its time where there is no lens
-FITTED_LENSES = [pytest.param(name, marks=pytest.mark.slow) for name in IDS if "fitted_lens" in name]
+OF_ANY_IMAGE = [name for name in CLASSIFIERS if "_lens" not in name]  # it takes its time where there is no lens
+FITTED_LENSES = [pytest.param(name, marks=pytest.mark.slow) for name in IDS if "_lens" in name]
 BOOST = {"trees": 20, "leaves": 7, "rate": 0.2, "most_images": 1000}
 
 

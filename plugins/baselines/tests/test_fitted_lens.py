@@ -24,14 +24,21 @@ from zoo.models.own_fit import ImagesToFit, SplitsToFit
 CAMERA = Instrument(image_size=32, pixel_scale=0.2, psf_width=0.2)
 SECONDS, SKY = 300.0, 0.4
 GRIDS = grids(CAMERA)
+FLEXIBLE = Kind(ellipsoid=True, multipoles=True, psf_width=True)
 
 
 @pytest.fixture(scope="module")
 def noisy(some_lenses):
     """Return a function that draws images of smooth lenses, to which a point mass may be added."""
 
-    def noisy(count: int, *, mass: float = 0.0, at: tuple[float, float] = (0.9, 1.2), seed: int = 7) -> torch.Tensor:
-        """Return images [n, N, N] of smooth lenses; `mass` adds a point mass of this squared Einstein radius."""
+    def noisy(
+        count: int, *, mass: float = 0.0, at: tuple[float, float] = (0.9, 1.2), nuisances: bool = False, seed: int = 7
+    ) -> torch.Tensor:
+        """Return images [n, N, N] of smooth lenses.
+
+        `mass` adds a point mass of this squared Einstein radius, `nuisances` an ellipsoid's multipoles and a PSF that
+        is 1.5 times as wide as the camera's.
+        """
         parameters = some_lenses(count, seed=seed)
         parameters[:, [INDEX["halo_x"], INDEX["halo_y"]]] = 0
         parameters[:, INDEX["log_einstein_radius"]] = np.log(1.5)
@@ -40,6 +47,10 @@ def noisy(some_lenses):
             x, y = fine.x - at[0], fine.y - at[1]
             pull = mass / (x * x + y * y)
             clean = _drawn_with_mass(parameters, fine, x * pull, y * pull)
+        elif nuisances:
+            parameters[:, INDEX["halo_e1"]], parameters[:, INDEX["log_psf_width"]] = 0.2, np.log(1.5)
+            parameters[:, INDEX["multipole_3_cos"]] = parameters[:, INDEX["multipole_4_sin"]] = 0.02
+            clean = draw(parameters, fine, FLEXIBLE).images
         else:
             clean = draw(parameters, fine, Kind()).images
         mean = (clean * 2 + SKY) * SECONDS
@@ -233,6 +244,40 @@ def test_the_residual_of_the_fit_is_an_anomaly_score(score, noisy):
     scores = [network(images[:, None]) for images in (smooth, lumpy)]
     assert scores[0].shape == (4,)
     assert scores[0].max() < scores[1].min()
+
+
+@pytest.mark.parametrize("score", ["chi_square", "gain"])
+def test_a_flexible_fit_takes_nuisances_for_no_substructure(score, noisy):
+    rigid, flexible = (
+        fitted_lens.fitted_lens_residual(in_chans=1, num_classes=1, image_size=32, score=score, flexible=flag)
+        for flag in (False, True)
+    )
+    smooth, lumpy, nuisances = noisy(6), noisy(6, mass=0.05), noisy(6, nuisances=True)
+    scores = {}
+    for name, network in (("rigid", rigid), ("flexible", flexible)):
+        network.fit_splits(splits_of(smooth))
+        scores[name] = [network(images[:, None]) for images in (smooth, lumpy, nuisances)]
+    assert scores["rigid"][2].min() > scores["rigid"][0].max()  # the nuisances look like substructure
+    assert scores["flexible"][1].min() > scores["flexible"][0].max()
+    assert scores["flexible"][2].max() < scores["flexible"][1].min()
+    assert (scores["flexible"][2].mean() - scores["flexible"][0].mean()).abs() < scores["flexible"][0].std()
+
+
+def test_the_width_of_a_psf_that_is_not_gaussian_stays_known(tmp_path, monkeypatch, noisy):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    monkeypatch.setattr(FittedLens, "_fit", any_rows)
+    network = build(flexible=True)
+    network.fit_splits(splits_of(noisy(4)))
+    assert network._kind() == FLEXIBLE
+    assert network.fit_notes() == []
+    network.fit_splits(splits_of(noisy(4), instrument=dataclasses.replace(CAMERA, psf="airy", psf_width=0.3)))
+    assert network._kind() == dataclasses.replace(FLEXIBLE, psf_width=False)
+    assert network.fit_notes() == ["The PSF is not a Gaussian, so the fits took its width as known."]
+
+
+def test_fits_of_another_kind_are_not_taken_from_the_cache(noisy):
+    images = noisy(2)
+    assert build()._keys(images) != build(flexible=True)._keys(images)
 
 
 def test_an_unknown_score_is_refused():

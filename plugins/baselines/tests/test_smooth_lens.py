@@ -1,5 +1,7 @@
 """The smooth lens: images against the default simulator, derivatives against finite differences, and its fit."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +13,10 @@ from zoo_caustics.simulator import render
 
 from zoo.lensing.instrument import Instrument
 from zoo.lensing.pixels import render_pixels
-from zoo.lensing.scenes import Exposure, Isothermal, PointMasses, Scenes, Sersic, Shear
+from zoo.lensing.scenes import Exposure, Isothermal, Multipoles, PointMasses, Scenes, Sersic, Shear
 
 CAMERA = Instrument(image_size=32, pixel_scale=0.2, psf_width=0.2)
-FULL = Kind(ellipsoid=True, lens_light=True)
+FULL = Kind(ellipsoid=True, lens_light=True, multipoles=True, psf_width=True)
 
 
 def as_scenes(parameters: torch.Tensor) -> Scenes:
@@ -43,6 +45,12 @@ def as_scenes(parameters: torch.Tensor) -> Scenes:
         points=PointMasses(x=np.zeros((count, 0)), y=np.zeros((count, 0)), einstein_radius=np.zeros((count, 0))),
         source=light("source", "source"),
         lens_light=light("lens", "halo"),
+        multipoles=Multipoles(**{
+            f"{what}_{order}": value
+            for order in (3, 4)
+            for cos, sin in [(column[f"multipole_{order}_cos"], column[f"multipole_{order}_sin"])]
+            for what, value in (("amplitude", np.hypot(cos, sin)), ("angle", np.arctan2(sin, cos) / order))
+        }),
         exposure=Exposure(
             seconds=np.ones(count), sky=np.ones(count), snr=np.full(count, 10.0), peak=np.full(count, np.nan)
         ),
@@ -57,8 +65,9 @@ def test_images_are_those_of_the_default_simulator(psf, ellipsoid, some_lenses):
     )
     parameters = some_lenses(3, ellipsoid=ellipsoid, lens_light=True)
     pixels = render_pixels(
-        render, as_scenes(parameters), camera, simulator="caustics", device="cpu", dtype=torch.float64, compiled=False
-    )
+        render, as_scenes(parameters), camera, simulator="caustics", masses=("multipoles",), device="cpu",
+        dtype=torch.float64, compiled=False,
+    )  # fmt: skip
     expected = pixels.rendered.source + pixels.rendered.lens_light
     grid = make_grid(camera, rays=8, dtype=torch.float64)
     images = draw(parameters, grid, Kind(ellipsoid=ellipsoid, lens_light=True)).images
@@ -66,10 +75,31 @@ def test_images_are_those_of_the_default_simulator(psf, ellipsoid, some_lenses):
     assert error.max() < 3e-3
 
 
+def test_images_with_multipoles_and_another_psf_are_those_of_the_default_simulator(some_lenses):
+    camera = Instrument(image_size=24, pixel_scale=0.2, over_sampling=8, psf_width=0.2, reference_pixel_scale=0.05)
+    parameters = some_lenses(3, ellipsoid=True, flexible=True)
+    parameters[:, INDEX["log_psf_width"]] = np.log(1.5)
+    pixels = render_pixels(
+        render, as_scenes(parameters), dataclasses.replace(camera, psf_width=0.3), simulator="caustics",
+        masses=("multipoles",), device="cpu", dtype=torch.float64, compiled=False,
+    )  # fmt: skip
+    expected = pixels.rendered.source
+    grid = make_grid(camera, rays=8, dtype=torch.float64)
+    images = draw(parameters, grid, Kind(ellipsoid=True, multipoles=True, psf_width=True)).images
+    error = (images - expected)[:, 1:-1, 1:-1].abs().amax((1, 2)) / expected.amax((1, 2))
+    assert error.max() < 3e-3
+
+
+def test_only_the_width_of_a_gaussian_is_free(some_lenses):
+    grid = make_grid(dataclasses.replace(CAMERA, psf="airy"), rays=2)
+    with pytest.raises(ValueError, match="Gaussian"):
+        draw(some_lenses(1).float(), grid, Kind(psf_width=True))
+
+
 @pytest.mark.parametrize("name", [NAMES[number] for number in FULL.free])
 def test_derivatives_are_those_of_finite_differences(name, some_lenses):
     grid = make_grid(CAMERA, rays=2, dtype=torch.float64)
-    parameters = some_lenses(3, ellipsoid=True, lens_light=True)
+    parameters = some_lenses(3, ellipsoid=True, lens_light=True, flexible=True)
     found = draw(parameters, grid, FULL, jacobian=True, gradient=True)
     step = torch.zeros(len(NAMES), dtype=torch.float64)
     step[INDEX[name]] = 1e-5
@@ -102,9 +132,8 @@ def test_a_round_ellipsoid_is_a_sphere(some_lenses):
 
 def test_kinds_leave_out_the_parts_that_a_lens_has_not():
     assert "halo_e1" not in [NAMES[number] for number in Kind().free]
-    assert set(NAMES) - {NAMES[number] for number in Kind(centre=False, ellipsoid=True, lens_light=True).free} == {
-        "halo_x", "halo_y",
-    }  # fmt: skip
+    without_centre = dataclasses.replace(FULL, centre=False)
+    assert set(NAMES) - {NAMES[number] for number in without_centre.free} == {"halo_x", "halo_y"}
 
 
 def noiseless(parameters: torch.Tensor, kind: Kind, *, rms: float) -> Observation:
@@ -115,7 +144,11 @@ def noiseless(parameters: torch.Tensor, kind: Kind, *, rms: float) -> Observatio
     return Observation(images=images, scale=torch.ones(len(images)), law=law)
 
 
-@pytest.mark.parametrize("kind", [Kind(), Kind(ellipsoid=True, centre=False)], ids=["sphere", "ellipsoid"])
+@pytest.mark.parametrize(
+    "kind",
+    [Kind(), Kind(ellipsoid=True, centre=False), Kind(ellipsoid=True, multipoles=True, psf_width=True)],
+    ids=["sphere", "ellipsoid", "flexible"],
+)
 def test_a_blind_fit_recovers_the_parameters_of_images_without_noise(kind, some_lenses):
     parameters = some_lenses(4, ellipsoid=kind.ellipsoid)
     if not kind.centre:

@@ -35,17 +35,19 @@ class LensFits(nn.Module):
     Args:
         image_size: Pixels per side.
         halo: One of HALOES; "auto" chooses the ellipsoid where a training image has one.
+        flexible: Whether the halo is an ellipsoid with multipoles of orders 3 and 4, whatever `halo`, and the width of
+            a Gaussian PSF is fitted to each image, too. Other PSFs are known.
     """
 
     camera: Tensor
     noise: Tensor
     parts: Tensor
 
-    def __init__(self, *, image_size: int, halo: str) -> None:
+    def __init__(self, *, image_size: int, halo: str = "auto", flexible: bool = False) -> None:
         super().__init__()
         if halo not in HALOES:
             raise UsageError(f"halo={halo!r} is not one of {', '.join(HALOES)}.")
-        self.image_size, self.halo = image_size, halo
+        self.image_size, self.halo, self.flexible = image_size, halo, flexible
         self.register_buffer("camera", torch.tensor([6.4 / image_size, 0.0, 0.1], dtype=torch.float64))
         self.register_buffer("noise", torch.zeros(2, dtype=torch.float64))
         self.register_buffer("parts", torch.tensor([float(halo == "ellipsoid"), 0.0]))
@@ -60,13 +62,16 @@ class LensFits(nn.Module):
         return self._rows(_mono(images))[:, : len(FEATURES)].to(images.device)
 
     def fit_notes(self) -> list[str]:
-        """Return how many images could not be fitted, if there are any."""
-        if not self._known.failed:
-            return []
-        return [
-            f"Fits that failed: {self._known.failed:,} of {self._known.fitted:,}, over all splits and turned images; "
-            "these have the features of an image without a lens."
-        ]
+        """Return what was not fitted: images, and the width of a PSF."""
+        notes = []
+        if self.flexible and not self._kind().psf_width:
+            notes.append("The PSF is not a Gaussian, so the fits took its width as known.")
+        if self._known.failed:
+            notes.append(
+                f"Fits that failed: {self._known.failed:,} of {self._known.fitted:,}, over all splits and turned "
+                "images; these have the features of an image without a lens."
+            )
+        return notes
 
     def _rows(self, mono: Tensor) -> Tensor:
         """Return features and whether the fit failed, [n, len(FEATURES) + 1] on the CPU, of images [n, H, W]."""
@@ -76,7 +81,10 @@ class LensFits(nn.Module):
         return torch.from_numpy(self._known.take(keys).reshape(len(keys), len(FEATURES) + 1).copy())
 
     def _keys(self, mono: Tensor) -> list[bytes]:
-        return image_keys(mono, [FEATURES, self.camera.tolist(), self.noise.tolist(), self.parts.tolist()])
+        made_by: list[object] = [FEATURES, self.camera.tolist(), self.noise.tolist(), self.parts.tolist()]
+        if self.flexible:
+            made_by.append("flexible")
+        return image_keys(mono, made_by)
 
     def _fit(self, mono: Tensor) -> Tensor:
         """Fit a lens to images [n, H, W] and return what `_rows` returns, in float64."""
@@ -138,7 +146,11 @@ class LensFits(nn.Module):
 
     def _kind(self) -> Kind:
         ellipsoid, lens_light = self.parts.bool().tolist()
-        return Kind(ellipsoid=ellipsoid, lens_light=lens_light)
+        gaussian = PSFS[int(self.camera[1])] == "gaussian"
+        return Kind(
+            ellipsoid=ellipsoid or self.flexible, lens_light=lens_light, multipoles=self.flexible,
+            psf_width=self.flexible and gaussian,
+        )  # fmt: skip
 
     def _grids_for(self, images: Tensor) -> tuple[Grid, Grid]:
         pixel_scale, psf, psf_width = self.camera.tolist()
@@ -156,13 +168,13 @@ class FittedLens(LensFits):
 
     Args:
         classes: K.
-        image_size, halo: Arguments of `LensFits`.
+        image_size, halo, flexible: Arguments of `LensFits`.
         strength: Inverse of the regularisation of the logistic regression.
         most_images: Largest number of training images.
     """
 
-    def __init__(self, classes: int, *, image_size: int, halo: str, strength: float, most_images: int) -> None:
-        super().__init__(image_size=image_size, halo=halo)
+    def __init__(self, classes: int, *, strength: float, most_images: int, **lens: Any) -> None:
+        super().__init__(**lens)
         self.most_images = checked_most(most_images)
         self.linear = Linear(len(FEATURES), classes, strength=strength)
 
@@ -191,12 +203,12 @@ class FittedLensResidual(LensFits):
     """Anomaly score from fits of a smooth lens; nothing is learned but the camera.
 
     Args:
-        image_size, halo: Arguments of `LensFits`.
+        image_size, halo, flexible: Arguments of `LensFits`.
         score: One of SCORES.
     """
 
-    def __init__(self, *, image_size: int, halo: str, score: str) -> None:
-        super().__init__(image_size=image_size, halo=halo)
+    def __init__(self, *, score: str, **lens: Any) -> None:
+        super().__init__(**lens)
         if score not in SCORES:
             raise UsageError(f"score={score!r} is not one of {', '.join(SCORES)}.")
         self._column = FEATURES.index(SCORES[score])
@@ -219,27 +231,38 @@ def _mono(images: Tensor) -> Tensor:
     return mono.double() if images.is_cuda else mono.float().cpu()
 
 
-def fitted_lens(
-    *, in_chans: int, num_classes: int, image_size: int, halo: str, strength: float, most_images: int
-) -> FittedLens:
+def fitted_lens(*, in_chans: int, num_classes: int, strength: float, most_images: int, **lens: Any) -> FittedLens:
     """Return a classifier of what a fitted smooth lens leaves.
 
+    Args:
+        in_chans: Must be 1.
+        num_classes: K.
+        strength, most_images: See `FittedLens`.
+        lens: Arguments of `LensFits`.
+
     Raises:
         UsageError: Images of several channels, whose noise is unknown to the fit.
     """
-    if in_chans != 1:
-        raise UsageError(f"A smooth lens is fitted to images of one channel, not {in_chans}.")
-    return FittedLens(num_classes, image_size=image_size, halo=halo, strength=strength, most_images=most_images)
+    _one_channel(in_chans)
+    return FittedLens(num_classes, strength=strength, most_images=most_images, **lens)
 
 
-def fitted_lens_residual(
-    *, in_chans: int, num_classes: int, image_size: int, halo: str, score: str
-) -> FittedLensResidual:
+def fitted_lens_residual(*, in_chans: int, num_classes: int, score: str, **lens: Any) -> FittedLensResidual:
     """Return a detector of images that no smooth lens describes.
 
+    Args:
+        in_chans: Must be 1.
+        num_classes: Ignored: an anomaly score is one number.
+        score: See `FittedLensResidual`.
+        lens: Arguments of `LensFits`.
+
     Raises:
         UsageError: Images of several channels, whose noise is unknown to the fit.
     """
+    _one_channel(in_chans)
+    return FittedLensResidual(score=score, **lens)
+
+
+def _one_channel(in_chans: int) -> None:
     if in_chans != 1:
         raise UsageError(f"A smooth lens is fitted to images of one channel, not {in_chans}.")
-    return FittedLensResidual(image_size=image_size, halo=halo, score=score)

@@ -5,6 +5,7 @@ Every step treats each image alone, so the result of an image depends on its bat
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,12 +23,15 @@ _PRIORS: dict[str, tuple[float, float]] = {
     "halo_e1": (0.0, 0.5), "halo_e2": (0.0, 0.5), "source_x": (0.0, 1.0), "source_y": (0.0, 1.0),
     "source_log_radius": (-0.7, 1.0), "source_log_index": (0.3, 0.5), "source_e1": (0.0, 0.7), "source_e2": (0.0, 0.7),
     "lens_log_radius": (0.0, 1.0), "lens_log_index": (0.8, 0.5), "lens_e1": (0.0, 0.5), "lens_e2": (0.0, 0.5),
+    "multipole_3_cos": (0.0, 0.02), "multipole_3_sin": (0.0, 0.02), "multipole_4_cos": (0.0, 0.02),
+    "multipole_4_sin": (0.0, 0.02), "log_psf_width": (0.0, 0.4),
 }  # fmt: skip
 """Mean and width of weak priors, which keep parameters finite that an image does not determine."""
 
 _LONGEST: dict[str, float] = {
     "log_einstein_radius": 0.2, "gamma_1": 0.1, "gamma_2": 0.1, "halo_x": 0.1, "halo_y": 0.1, "halo_e1": 0.2,
-    "halo_e2": 0.2, "source_x": 0.3, "source_y": 0.3,
+    "halo_e2": 0.2, "source_x": 0.3, "source_y": 0.3, "multipole_3_cos": 0.02, "multipole_3_sin": 0.02,
+    "multipole_4_cos": 0.02, "multipole_4_sin": 0.02, "log_psf_width": 0.2,
 }  # fmt: skip
 """Longest step of a parameter; 0.5 for others."""
 
@@ -82,8 +86,9 @@ def fit_smooth_lens(seen: Observation, grids: Sequence[Grid], kind: Kind, effort
         effort: Limits of the search.
     """
     coarse, fine = grids[0], grids[-1]
+    simple = dataclasses.replace(kind, multipoles=False, psf_width=False)  # coarse pixels hardly determine the rest
     small, law = coarse.binned(seen.images), seen.law
-    starts = blind_starts(small, law, coarse, kind)
+    starts = blind_starts(small, law, coarse, simple)
     count, tries = starts.shape[:2]
     several = small.repeat_interleave(tries, 0)
     weight = 1 / law.variance(_smooth(small), bins=coarse.bins).repeat_interleave(tries, 0)
@@ -92,7 +97,7 @@ def fit_smooth_lens(seen: Observation, grids: Sequence[Grid], kind: Kind, effort
         several,
         weight,
         coarse,
-        kind,
+        simple,
         steps=effort.coarse_steps,
         tolerance=1.0,
         leave=effort.leave,

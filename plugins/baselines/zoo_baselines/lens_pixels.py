@@ -17,6 +17,25 @@ _LEAST = 1e-4  # eigenvalues of the kernel below this share of the largest are l
 
 
 @dataclass(frozen=True, kw_only=True)
+class Blur:
+    """Sums over rays for Gaussian PSFs of a width of its own for each image.
+
+    Args:
+        matrices: [n, N, P]: pixels = M rays M^T.
+        slopes: [n, N, P] derivative of M in the logarithm of the width.
+    """
+
+    matrices: Tensor
+    slopes: Tensor
+
+    def slope(self, rays: Tensor) -> Tensor:
+        """Return the derivative of pixels [n, N, N] of rays [n, P, P] in the logarithm of the width."""
+        down = torch.matmul(self.slopes, torch.matmul(rays, self.matrices.mT))
+        right: Tensor = torch.matmul(self.matrices, torch.matmul(rays, self.slopes.mT))
+        return down + right
+
+
+@dataclass(frozen=True, kw_only=True)
 class Grid:
     """Rays of an image, and the sum over them that gives its pixels.
 
@@ -26,6 +45,7 @@ class Grid:
         matrices: [R, N, P], one for each term of the kernel: pixels = sum_r s_r M_r rays M_r^T.
         bins: Pixels of the original images per side of a pixel of this grid.
         pixel_scale: Side of a pixel of this grid in arcsec.
+        sigma: Width of a Gaussian PSF in arcsec; None for other PSFs.
     """
 
     x: Tensor
@@ -34,14 +54,19 @@ class Grid:
     matrices: Tensor
     bins: int
     pixel_scale: float
+    sigma: float | None
 
     @property
     def size(self) -> int:
         """Pixels per side."""
         return self.matrices.shape[1]
 
-    def pixels(self, rays: Tensor) -> Tensor:
-        """Return [..., N, N] pixels of rays [..., P, P]."""
+    def pixels(self, rays: Tensor, blur: Blur | None = None) -> Tensor:
+        """Return [..., N, N] pixels of rays [..., P, P]; with a blur, [n, k, N, N] of rays [n, k, P, P]."""
+        if blur is not None:
+            matrices = blur.matrices[:, None]
+            widened: Tensor = torch.matmul(matrices, torch.matmul(rays, matrices.mT))
+            return widened
         side = rays.shape[-1]
         total: Tensor | None = None
         for sign, matrix in zip(self.signs, self.matrices, strict=True):
@@ -50,6 +75,24 @@ class Grid:
             total = term if total is None else total + term
         assert total is not None
         return total
+
+    def blur(self, log_width: Tensor) -> Blur:
+        """Return the sums over rays for Gaussians whose widths are exp(log_width) [n] times that of the camera's PSF.
+
+        Raises:
+            ValueError: The PSF is not a Gaussian.
+        """
+        if self.sigma is None:
+            raise ValueError("Only the width of a Gaussian PSF can differ between images.")
+        offsets = self.x - self.centres[:, None]
+        width = (self.sigma * log_width.exp())[:, None, None]
+        above, below = ((offsets + side * self.pixel_scale / 2) / width for side in (1, -1))
+        step = float(self.x[0, 1] - self.x[0, 0])
+        share = step / self.pixel_scale  # of a ray: the pixel's mean over its width
+        matrices = (torch.special.ndtr(above) - torch.special.ndtr(below)) * share
+        density = share / math.sqrt(2 * math.pi)
+        slopes = (below * torch.exp(-0.5 * below**2) - above * torch.exp(-0.5 * above**2)) * density
+        return Blur(matrices=matrices, slopes=slopes)
 
     def binned(self, images: Tensor) -> Tensor:
         """Return images [..., H, W] of the camera averaged over this grid's pixels."""
@@ -117,6 +160,7 @@ def make_grid(
     return Grid(
         x=axis[None, :], y=axis[:, None], signs=torch.as_tensor(signs, dtype=dtype, device=device),
         matrices=torch.as_tensor(matrices, dtype=dtype, device=device), bins=bins, pixel_scale=instrument.pixel_scale,
+        sigma=instrument.psf_width if instrument.psf == "gaussian" else None,
     )  # fmt: skip
 
 

@@ -2,8 +2,9 @@
 
 Parameters are unconstrained: logarithms of positive numbers, and shapes as vectors. An ellipse has the quadratic form
 z = cosh(s) (x^2 + y^2) + sinh(s) / s (a (y^2 - x^2) ...), s^2 = a^2 + b^2, whose axis ratio is exp(-s): it is smooth
-where it becomes a circle. The formulas are those of Keeton 2001 (astro-ph/0102341) and `zoo.lensing.scenes`; tests
-compare the images with those of the default simulator and the derivatives with finite differences.
+where it becomes a circle. The multipoles are those of `zoo.lensing.scenes.Multipoles`, as cosine and sine terms. The
+formulas are those of Keeton 2001 (astro-ph/0102341) and `zoo.lensing.scenes`; tests compare the images with those of
+the default simulator and the derivatives with finite differences.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ NAMES = (
     "source_x", "source_y", "source_log_radius", "source_log_index", "source_e1", "source_e2", "source_log_intensity",
     "background",
     "lens_log_radius", "lens_log_index", "lens_e1", "lens_e2", "lens_log_intensity",
+    "multipole_3_cos", "multipole_3_sin", "multipole_4_cos", "multipole_4_sin", "log_psf_width",
 )  # fmt: skip
-"""Parameters in the order of the last axis. The lens light has the halo's centre."""
+"""Parameters in the order of the last axis. The lens light has the halo's centre. The PSF's width is in units of the
+camera's."""
 
 INDEX = {name: number for number, name in enumerate(NAMES)}
 SOURCE = slice(INDEX["source_log_radius"], INDEX["source_log_intensity"] + 1)
 LENS_LIGHT = slice(INDEX["lens_log_radius"], INDEX["lens_log_intensity"] + 1)
+MULTIPOLES = slice(INDEX["multipole_3_cos"], INDEX["multipole_4_sin"] + 1)
+_AFTER_THE_PIXELS = (INDEX["background"], INDEX["log_psf_width"])  # without a derivative on the rays
 ROUND = 2e-4  # smallest |e| of a halo: its closed form divides by its flattening
 _CENTRE = 1e-8  # smallest z: the gradient of a Sersic law is infinite at its centre
 
@@ -38,11 +43,15 @@ class Kind:
         ellipsoid: Whether the halo is an ellipsoid; False stands for a sphere.
         centre: Whether the halo's centre is free; False fixes it at the middle of the image.
         lens_light: Whether the lens galaxy shines.
+        multipoles: Whether the halo has multipoles of orders 3 and 4.
+        psf_width: Whether the width of the PSF, a Gaussian, is free; False stands for the camera's.
     """
 
     ellipsoid: bool = False
     centre: bool = True
     lens_light: bool = False
+    multipoles: bool = False
+    psf_width: bool = False
 
     @property
     def free(self) -> tuple[int, ...]:
@@ -54,6 +63,10 @@ class Kind:
             left_out |= {"halo_x", "halo_y"}
         if not self.lens_light:
             left_out |= set(NAMES[LENS_LIGHT])
+        if not self.multipoles:
+            left_out |= set(NAMES[MULTIPOLES])
+        if not self.psf_width:
+            left_out.add("log_psf_width")
         return tuple(number for number, name in enumerate(NAMES) if name not in left_out)
 
 
@@ -163,6 +176,32 @@ def _halo(
     return alpha_x, alpha_y, twice_kappa / r2, by
 
 
+def _multipoles(
+    x: Tensor, y: Tensor, radius: Tensor, strengths: tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
+    """Return deflection in x and y, twice the convergence over r^2, and the deflection's derivatives in the strengths.
+
+    Args:
+        x, y: [n, P, P] from the halo's centre.
+        radius: [n, 1, 1] Einstein radius of the halo.
+        strengths: [n, 1, 1] each, those of the cosine and the sine term of each order.
+    """
+    inverse = torch.rsqrt(x * x + y * y + 1e-12)
+    cos, sin = x * inverse, y * inverse
+    cos_2, sin_2 = cos * cos - sin * sin, 2 * cos * sin
+    waves = {3: (cos_2 * cos - sin_2 * sin, sin_2 * cos + cos_2 * sin), 4: (cos_2**2 - sin_2**2, 2 * cos_2 * sin_2)}
+    by = []
+    alpha_x, alpha_y, waves_sum = torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(x)
+    for (order, (cos_m, sin_m)), pair in zip(waves.items(), (strengths[:2], strengths[2:]), strict=True):
+        size = radius / (1 - order**2)
+        for strength, radial, around in ((pair[0], cos_m, -order * sin_m), (pair[1], sin_m, order * cos_m)):
+            unit_x, unit_y = size * (radial * cos - around * sin), size * (radial * sin + around * cos)
+            by.append((unit_x, unit_y))
+            alpha_x, alpha_y = alpha_x + strength * unit_x, alpha_y + strength * unit_y
+            waves_sum = waves_sum + strength * radial
+    return alpha_x, alpha_y, radius * waves_sum * inverse**3, by
+
+
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
     """Images of smooth lenses.
@@ -195,16 +234,21 @@ def draw(parameters: Tensor, grid: Grid, kind: Kind, *, jacobian: bool = False, 
     from_x, from_y = x - halo_x, y - halo_y
     radius = torch.exp(log_radius)
     alpha_x, alpha_y, hessian, by_e = _halo(from_x, from_y, radius, e1, e2, ellipsoid=kind.ellipsoid)
+    by_multipoles: list[tuple[Tensor, Tensor]] = []
+    if kind.multipoles:
+        further_x, further_y, further, by_multipoles = _multipoles(from_x, from_y, radius, columns[MULTIPOLES])
+        alpha_x, alpha_y, hessian = alpha_x + further_x, alpha_y + further_y, hessian + further
     beta_x = x - alpha_x - gamma_1 * x - gamma_2 * y - source_x
     beta_y = y - alpha_y - gamma_2 * x + gamma_1 * y - source_y
+    blur = grid.blur(parameters[:, INDEX["log_psf_width"]]) if kind.psf_width else None
     slopes = jacobian or gradient
     light, (light_x, light_y), by_source = _sersic(beta_x, beta_y, columns[SOURCE], derivatives=slopes)
     lens: tuple[Tensor, tuple[Tensor, Tensor], list[Tensor]] | None = None
     if kind.lens_light:
         lens = _sersic(from_x, from_y, columns[LENS_LIGHT], derivatives=slopes)
     if not slopes:
-        seen = grid.pixels(light if lens is None else light + lens[0]) + background
-        return Drawn(images=seen)
+        seen = grid.pixels((light if lens is None else light + lens[0])[:, None], blur)[:, 0]
+        return Drawn(images=seen + background)
 
     planes: list[Tensor] = [light if lens is None else light + lens[0]]
     if gradient:
@@ -216,6 +260,7 @@ def draw(parameters: Tensor, grid: Grid, kind: Kind, *, jacobian: bool = False, 
         if lens is not None:
             centre_x, centre_y = centre_x - lens[1][0], centre_y - lens[1][1]
         by_halo = [-(light_x * a_x + light_y * a_y) for a_x, a_y in by_e]
+        by_multipole = [-(light_x * a_x + light_y * a_y) for a_x, a_y in by_multipoles]
         everything: dict[int, Tensor] = dict(
             enumerate(
                 [
@@ -233,8 +278,9 @@ def draw(parameters: Tensor, grid: Grid, kind: Kind, *, jacobian: bool = False, 
         )
         if lens is not None:
             everything |= dict(enumerate(lens[2], start=LENS_LIGHT.start))
-        planes += [everything[number] for number in kind.free if number != INDEX["background"]]
-    seen = grid.pixels(torch.stack(planes, dim=1))
+        everything |= dict(enumerate(by_multipole, start=MULTIPOLES.start))
+        planes += [everything[number] for number in kind.free if number not in _AFTER_THE_PIXELS]
+    seen = grid.pixels(torch.stack(planes, dim=1), blur)
     result = seen[:, 0] + background
     at = 1
     found_gradient = None
@@ -245,4 +291,6 @@ def draw(parameters: Tensor, grid: Grid, kind: Kind, *, jacobian: bool = False, 
     place = kind.free.index(INDEX["background"])
     ones = torch.ones_like(seen[:, :1])
     derivatives = torch.cat([seen[:, at : at + place], ones, seen[:, at + place :]], dim=1)
+    if blur is not None:  # the last one of NAMES
+        derivatives = torch.cat([derivatives, blur.slope(planes[0])[:, None]], dim=1)
     return Drawn(images=result, jacobian=derivatives, gradient=found_gradient)
