@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from headline_runs import Run, choice, dataset_of, name_of, probe_of
 
-from zoo.report.columns import FRESH, MEASURED, SETTINGS, measured_columns, score_columns
+from zoo.report.columns import FRESH, MEASURED, SETTINGS, Column, measured_columns, score_columns
 from zoo.results.baselines import is_baseline
 from zoo.results.comparison import Variant, estimate, group_variants, spread
 from zoo.results.convergence import training_end
@@ -37,6 +37,14 @@ PUBLISHED = {
 }
 
 
+CALIBRATION = [column for column in MEASURED if column.heading in ("Brier", "calibration error")]
+
+
+def calibration_of(runs: Sequence[Run]) -> list[Column]:
+    """Return the columns of calibration that some run has a number for; runs of earlier versions have not all."""
+    return [column for column in CALIBRATION if any(math.isfinite(column.value(run.result)) for run in runs)]
+
+
 def score_table(runs: Sequence[Run]) -> str:
     """Return ours, best mean micro AUC first; at paper size with the published ones and a verdict."""
     header = [
@@ -49,6 +57,7 @@ def score_table(runs: Sequence[Run]) -> str:
         "vortex",
         "micro",
         "macro (95 %)",
+        *(column.heading for column in calibration_of(runs)),
         *equivariance_headings(runs),
         *(column.heading for column in SETTINGS),
     ]
@@ -60,7 +69,8 @@ def score_table(runs: Sequence[Run]) -> str:
             [
                 f"`{variant.name}`{mark}", str(len(variant.results)), f"{first.cost.parameters:,}",
                 millions(first.cost.macs), *(area(mean(variant.auc(name))) for name in (*CLASSES, "micro")),
-                f"{area(macro.score)} ({area(macro.low)} to {area(macro.high)})", *equivariance_cells(first, runs),
+                f"{area(macro.score)} ({area(macro.low)} to {area(macro.high)})",
+                *(column.cell(*variant.results) for column in calibration_of(runs)), *equivariance_cells(first, runs),
                 *(column.cell(first) for column in SETTINGS),
             ]
         )  # fmt: skip
@@ -68,7 +78,7 @@ def score_table(runs: Sequence[Run]) -> str:
     if runs[0].cell.budget != "paper" or data not in PUBLISHED:
         return rows(header, body)
     for name, areas in PUBLISHED[data].items():
-        unknown = [""] * (1 + len(equivariance_headings(runs)) + len(SETTINGS))
+        unknown = [""] * (1 + len(calibration_of(runs)) + len(equivariance_headings(runs)) + len(SETTINGS))
         body.append([f"*published: {name}*", "1", "", "", *map(area, areas), *unknown])
     return rows(header, body) + "\n\n" + verdict(by_micro(runs), data)
 
