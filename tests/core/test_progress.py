@@ -58,6 +58,14 @@ def test_the_rate_counts_what_was_done_in_this_session_only(tmp_path, clock):
     assert describe(read_progress(path)) == "epoch 10/10, 9 s left"
 
 
+@pytest.mark.parametrize(("rate", "shown"), [
+    (0.25, "0.25 images/s, 2 min 08 s left"), (16.0, "16 images/s, 2 s left"), (1600.0, "1,600 images/s")
+])  # fmt: skip
+def test_slow_scores_show_their_rate_and_the_time_left(rate, shown):
+    told = Progress(phase="score", done=32, total=64, seconds=1.0, rate=rate)
+    assert describe(told).startswith(f"score 32/64, {shown}")
+
+
 def test_the_rate_starts_anew_where_a_phase_of_the_same_name_follows(tmp_path, clock):
     """The images of three phases of a training are simulated one after the other."""
     path = tmp_path / store.PROGRESS

@@ -151,8 +151,9 @@ def describe(progress: Progress | None) -> str:
             text += ", validating"
         return text + left + (f"; {progress.note}" if progress.note else "")
     if total > 1:  # a number of images, or of the steps of a network that fits itself
-        unit = " images" if phase.startswith("simulate") else ""
-        speed = f", {rate:,.3g}{unit}/s" if rate and not unit else f", {rate:,.0f}{unit}/s" if rate else ""
+        unit = " images" if phase.startswith(("simulate", "validate", "score")) else ""
+        number = f"{rate:,.0f}" if unit and rate >= 10 else f"{rate:,.3g}"
+        speed = f", {number}{unit}/s" if rate else ""
         return f"{phase} {done:,.0f}/{total:,.0f}{speed}{left}"
     return phase
 

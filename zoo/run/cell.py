@@ -7,6 +7,7 @@ import logging
 import time
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -183,7 +184,10 @@ def _run(
     prepared.simulated.seconds += time.perf_counter() - clock
     prepared.progress.report("score", 0, 1)
     test_logits, test_labels = predict(
-        classifier, Batches(test_split, device=prepared.device), when="Test images after the training"
+        classifier,
+        Batches(test_split, device=prepared.device),
+        when="Test images after the training",
+        progress=partial(prepared.progress.report, "score"),
     )
     after = measure_equivariance(
         classifier, few_images, group, name=val_split.ids.__getitem__, when="Validation images, turned, at the end",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -78,7 +79,8 @@ def fit_prepared(prepared: Prepared, cell: Cell, val_data: Batches) -> OwnFit:
     splits.progress(0, 1, "validate")
     clock = time.perf_counter()
     when = "Validation images after the fit"
-    logits, labels = predict(classifier, val_data, when=when)
+    report = partial(prepared.progress.report, "validate")
+    logits, labels = predict(classifier, val_data, when=when, progress=report)
     predicted = time.perf_counter() - clock
     found = validate(classifier, val_data, prepared.task, logits, labels, when=when)
     images, truth = next(splits.train.batches(LOSS_IMAGES))

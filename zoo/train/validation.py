@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -25,7 +25,14 @@ LOSS_SEED = 0
 
 @torch.inference_mode()
 @in_float32()
-def predict(module: nn.Module, data: Batches, *, when: str, batch_size: int = 256) -> tuple[Tensor, Tensor]:
+def predict(
+    module: nn.Module,
+    data: Batches,
+    *,
+    when: str,
+    batch_size: int = 256,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Tensor, Tensor]:
     """Return predictions [N, K], computed in float32, and labels [N], both on the CPU, in the order of the split.
 
     Args:
@@ -33,15 +40,19 @@ def predict(module: nn.Module, data: Batches, *, when: str, batch_size: int = 25
         data: Images.
         when: Images and time for the message of an error.
         batch_size: Number of images at a time.
+        progress: Function called with the number of images that are done, and of all.
 
     Raises:
         TrainingError: A prediction is not finite; the error names the image.
     """
     module.eval()
-    logits, labels = [], []
+    logits, labels, done = [], [], 0
     for images, batch_labels in data.batches(batch_size):
         logits.append(_forward(module, images))
         labels.append(batch_labels.cpu())
+        done += len(images)
+        if progress is not None:
+            progress(done, len(data))
     all_logits = torch.cat(logits)
     network = module.network if isinstance(module, Classifier) else module
     hint = "" if isinstance(network, FitsItself) else "Try a lower rate: --set lr=1e-4"
