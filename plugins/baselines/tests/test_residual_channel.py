@@ -18,7 +18,10 @@ CAMERA = Camera(
     image_size=SIZE, pixel_scale=SCALE, psf="gaussian", psf_width=0.2, exposure_seconds=300.0, sky=None,
     round_haloes=True, lens_light=False,
 )  # fmt: skip
-BOTH = pytest.mark.parametrize("free_centre", [True, False])
+KINDS = pytest.mark.parametrize(
+    "kind", [{"free_centre": True}, {"free_centre": False}, {"free_centre": True, "flexible": True}],
+    ids=["free", "centred", "flexible"],
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +36,9 @@ def images(some_lenses) -> torch.Tensor:
     return ((counts - 0.3 * 300) / 300).float()[:, None]
 
 
-@BOTH
-def test_of_a_smooth_lens_it_is_noise_of_unit_variance(images, free_centre):
-    left = residual(images, CAMERA, free_centre=free_centre)
+@KINDS
+def test_of_a_smooth_lens_it_is_noise_of_unit_variance(images, kind):
+    left = residual(images, CAMERA, **kind)
     assert left.shape == images[:, 0].shape
     assert (left.square().mean((1, 2)) - 1).abs().max() < 0.15
     assert left.mean((1, 2)).abs().max() < 0.1
@@ -47,23 +50,37 @@ def test_a_shifted_halo_stays_only_where_the_centre_is_fixed(images):
     assert (fixed > 1.2 * free).all()
 
 
+def test_multipoles_and_another_psf_stay_only_where_they_are_not_fitted(some_lenses):
+    parameters = some_lenses(4)
+    parameters[:, INDEX["multipole_3_cos"]] = parameters[:, INDEX["multipole_4_sin"]] = 0.02
+    parameters[:, INDEX["log_psf_width"]] = np.log(1.5)
+    grid = make_grid(Instrument(image_size=SIZE, pixel_scale=SCALE, psf_width=0.2), rays=6, dtype=torch.float64)
+    rate = (4 * draw(parameters, grid, Kind(multipoles=True, psf_width=True)).images + 0.3) * 300
+    counts = torch.poisson(rate, generator=torch.Generator().manual_seed(0))
+    images = ((counts - 0.3 * 300) / 300).float()[:, None]
+    rigid, flexible = (residual(images, CAMERA, free_centre=True, flexible=flag) for flag in (False, True))
+    assert (rigid.square().mean((1, 2)) > 1.2).all()
+    assert (flexible.square().mean((1, 2)) - 1).abs().max() < 0.15
+
+
 def test_a_spot_stays(images):
     spotted = images.clone()
     spotted[:, 0, 10, 20] += 2.0
     assert (residual(spotted, CAMERA, free_centre=True)[:, 10, 20] > 5).all()
 
 
-@BOTH
-def test_it_depends_on_the_image_alone(images, free_centre):
-    together = residual(images, CAMERA, free_centre=free_centre)
-    alone = torch.cat([residual(image[None], CAMERA, free_centre=free_centre) for image in images])
+@KINDS
+def test_it_depends_on_the_image_alone(images, kind):
+    together = residual(images, CAMERA, **kind)
+    alone = torch.cat([residual(image[None], CAMERA, **kind) for image in images])
     assert (together - alone).abs().max() < 0.02  # rounding decides where a fit ends
-    assert torch.equal(together, residual(images, CAMERA, free_centre=free_centre))
+    assert torch.equal(together, residual(images, CAMERA, **kind))
 
 
-def test_it_turns_with_the_image(images):
-    upright = residual(images, CAMERA, free_centre=True)
-    turned = residual(images.rot90(1, (2, 3)), CAMERA, free_centre=True)
+@pytest.mark.parametrize("flexible", [False, True])
+def test_it_turns_with_the_image(images, flexible):
+    upright = residual(images, CAMERA, free_centre=True, flexible=flexible)
+    turned = residual(images.rot90(1, (2, 3)), CAMERA, free_centre=True, flexible=flexible)
     assert (turned.rot90(-1, (1, 2)) - upright).abs().max() < 0.1
 
 
@@ -82,17 +99,22 @@ def test_an_image_without_a_lens_gives_finite_numbers(images, fill):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [{}, {"round_haloes": False, "lens_light": True, "psf": "airy"}])
-def test_a_gpu_is_never_waited_for(kind, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "flexible"),
+    [({}, False), ({"round_haloes": False, "lens_light": True, "psf": "airy"}, False), ({}, True)],
+)
+def test_a_gpu_is_never_waited_for(kind, flexible, monkeypatch):
     """Fake tensors refuse what depends on numbers that the processor does not have."""
     camera = Camera(**{**{name: getattr(CAMERA, name) for name in CAMERA.__struct_fields__}, **kind})
-    monkeypatch.setattr(residual_channel, "STEPS", {"coarse_steps": 1, "fine_steps": 1})  # all steps are alike
+    for steps in ("STEPS", "FLEXIBLE_STEPS"):  # all steps are alike
+        monkeypatch.setattr(residual_channel, steps, {"coarse_steps": 1, "fine_steps": 1})
     copies = []
     try:
         with FakeTensorMode():
             for count in (4, 4, 300):
                 with Copies() as found:
-                    left = residual(torch.empty(count, 1, SIZE, SIZE, device="cuda"), camera, free_centre=True)
+                    images = torch.empty(count, 1, SIZE, SIZE, device="cuda")
+                    left = residual(images, camera, free_centre=True, flexible=flexible)
                 assert (left.device.type, left.shape) == ("cuda", (count, SIZE, SIZE))
                 copies.append(len(found.found))
     finally:  # no other test may find fake tensors there
@@ -106,7 +128,7 @@ def test_the_plugin_registers_them():
     from zoo.host import load_plugins
 
     host = load_plugins(environment={})
-    versions = read_channels(host, ["image", "residual", "baselines/residual_centred"])
+    versions = read_channels(host, ["image", "residual", "baselines/residual_centred", "residual_flexible"])
     channels = open_channels(host, versions, CAMERA, of="a test")
     both = channels.beside(torch.from_numpy(np.zeros((1, 1, SIZE, SIZE), np.float32)))
-    assert both.shape == (1, 3, SIZE, SIZE)
+    assert both.shape == (1, 4, SIZE, SIZE)

@@ -45,6 +45,7 @@ class Grid:
         matrices: [R, N, P], one for each term of the kernel: pixels = sum_r s_r M_r rays M_r^T.
         bins: Pixels of the original images per side of a pixel of this grid.
         pixel_scale: Side of a pixel of this grid in arcsec.
+        step: Distance of the rays in arcsec.
         sigma: Width of a Gaussian PSF in arcsec; None for other PSFs.
     """
 
@@ -54,6 +55,7 @@ class Grid:
     matrices: Tensor
     bins: int
     pixel_scale: float
+    step: float
     sigma: float | None
 
     @property
@@ -87,8 +89,7 @@ class Grid:
         offsets = self.x - self.centres[:, None]
         width = (self.sigma * log_width.exp())[:, None, None]
         above, below = ((offsets + side * self.pixel_scale / 2) / width for side in (1, -1))
-        step = float(self.x[0, 1] - self.x[0, 0])
-        share = step / self.pixel_scale  # of a ray: the pixel's mean over its width
+        share = self.step / self.pixel_scale  # of a ray: the pixel's mean over its width
         matrices = (torch.special.ndtr(above) - torch.special.ndtr(below)) * share
         density = share / math.sqrt(2 * math.pi)
         slopes = (below * torch.exp(-0.5 * below**2) - above * torch.exp(-0.5 * above**2)) * density
@@ -160,7 +161,7 @@ def make_grid(
     return Grid(
         x=axis[None, :], y=axis[:, None], signs=torch.as_tensor(signs, dtype=dtype, device=device),
         matrices=torch.as_tensor(matrices, dtype=dtype, device=device), bins=bins, pixel_scale=instrument.pixel_scale,
-        sigma=instrument.psf_width if instrument.psf == "gaussian" else None,
+        step=step, sigma=instrument.psf_width if instrument.psf == "gaussian" else None,
     )  # fmt: skip
 
 

@@ -37,7 +37,9 @@ _SCORE = (
 )
 
 _ENDS_ELSEWHERE = {"turns-with-the-image": "the fit of a turned image may end elsewhere"}
-ZOO_EXCUSED_CHECKS = {"baselines/residual": _ENDS_ELSEWHERE, "baselines/residual_centred": _ENDS_ELSEWHERE}
+ZOO_EXCUSED_CHECKS = {
+    f"baselines/{name}": _ENDS_ELSEWHERE for name in ("residual", "residual_centred", "residual_flexible")
+}
 
 
 @hookimpl
@@ -200,5 +202,13 @@ def zoo_channels() -> list[ChannelSpec]:
             card=f"{_RESIDUAL}\nThe halo's centre is the middle of the image, as in Models A and B: a shift of the "
             "light, which substructure causes there, stays in the residual. For lenses that lie elsewhere, take "
             "`baselines/residual`.",
+        ),
+        ChannelSpec(
+            id="baselines/residual_flexible",
+            target="zoo_baselines.residual_channel:residual",
+            summary="image minus a smooth lens with multipoles and a free PSF width, over the noise",
+            tags=("physics",),
+            arguments={"free_centre": True, "flexible": True},
+            card=f"{_RESIDUAL}\nThe halo's centre is fitted, too.{_FLEXIBLE}",
         ),
     ]

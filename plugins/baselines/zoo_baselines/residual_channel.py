@@ -18,11 +18,13 @@ LARGEST = 30.0
 """Largest residual in units of the noise; beyond it a fit has failed, or the image is not of a lens."""
 STEPS = {"coarse_steps": 6, "fine_steps": 5}
 """Steps from each start, and in each of two rounds on the fine grid. More of them lower chi square by less than 0.1."""
+FLEXIBLE_STEPS = {"coarse_steps": 6, "fine_steps": 12}
+"""Steps of a fit with multipoles and a free width of the PSF: enough for smooth lenses (chi square within 1)."""
 _ON_A_CPU, _ON_A_GPU = 4, 1024
 """Images that are fitted together."""
 
 
-def residual(images: Tensor, camera: Camera, *, free_centre: bool) -> Tensor:
+def residual(images: Tensor, camera: Camera, *, free_centre: bool, flexible: bool = False) -> Tensor:
     """Return image minus fitted smooth lens over the noise of each pixel, [n, H, W].
 
     Nothing but the image and the camera is used; other images of a batch change the result by rounding only. On a GPU
@@ -32,12 +34,16 @@ def residual(images: Tensor, camera: Camera, *, free_centre: bool) -> Tensor:
         images: [n, C, H, W]; the mean over channels is fitted.
         camera: Facts about all images.
         free_centre: Whether the halo's centre is fitted; False fixes it at the middle of the image.
+        flexible: Whether the halo is an ellipsoid with multipoles, and the width of a Gaussian PSF is fitted, too.
     """
-    kind = Kind(ellipsoid=not camera.round_haloes, centre=free_centre, lens_light=camera.lens_light)
+    kind = Kind(
+        ellipsoid=flexible or not camera.round_haloes, centre=free_centre, lens_light=camera.lens_light,
+        multipoles=flexible, psf_width=flexible and camera.psf == "gaussian",
+    )  # fmt: skip
     mono = images.mean(1).float()
     all_grids = _grids_on(camera, mono.device)
     on_a_cpu = mono.device.type == "cpu"
-    effort = Effort(**STEPS, leave=on_a_cpu)
+    effort = Effort(**(FLEXIBLE_STEPS if flexible else STEPS), leave=on_a_cpu)
 
     def left(some: Tensor) -> Tensor:
         with torch.no_grad(), torch.autocast(some.device.type, enabled=False):
