@@ -68,7 +68,7 @@ def score_table(runs: Sequence[Run]) -> str:
         body.append(
             [
                 f"`{variant.name}`{mark}", str(len(variant.results)), f"{first.cost.parameters:,}",
-                millions(first.cost.macs), *(area(mean(variant.auc(name))) for name in (*CLASSES, "micro")),
+                macs_of(first), *(area(mean(variant.auc(name))) for name in (*CLASSES, "micro")),
                 f"{area(macro.score)} ({area(macro.low)} to {area(macro.high)})",
                 *(column.cell(*variant.results) for column in calibration_of(runs)), *equivariance_cells(first, runs),
                 *(column.cell(first) for column in SETTINGS),
@@ -156,16 +156,19 @@ def shift_table(runs: Sequence[Run]) -> str:
     if not shifts:
         return ""
     shifted = {run.result.run_id: run.shifts for run in runs if run.shifts}
-    body = []
+    body, others = [], []
     for variant in by_micro(runs):
-        scored = [shifted[result.run_id] for result in variant.results if result.run_id in shifted]
-        for told in scored[:1]:
+        for result in [result for result in variant.results if result.run_id in shifted][:1]:
+            told = shifted[result.run_id]
             body.append(
                 [f"`{variant.name}`", *(area(told[name].auc["macro"]) if name in told else "" for name in shifts)]
             )
+            if result.cell.seed:
+                others.append(f", `{variant.name}`: seed {result.cell.seed}")
     text = (
-        "Macro AUC of one training of each network on other images. Turning by 17 or 45 degrees interpolates between "
-        "pixels, which smooths their noise and leaves the corners empty; this can raise a score."
+        f"Macro AUC of one training of each network (seed 0{''.join(others)}) on other images. Turning by 17 or 45 "
+        "degrees interpolates between pixels, which smooths their noise and leaves the corners empty; this can raise a "
+        "score."
     )
     return f"{wrapped(text)}\n\n{rows(['network', *shifts], body)}"
 
@@ -313,8 +316,10 @@ def equivariance_cells(result: Finished, runs: Sequence[Run]) -> list[str]:
     return [columns[heading].cell(result) for heading in equivariance_headings(runs)]
 
 
-def millions(count: int | None) -> str:
-    """Return a number in millions; "-" where it could not be counted."""
+def macs_of(result: Finished) -> str:
+    """Return the multiply-accumulates of a forward pass in millions; "-" where they could not be counted."""
+    # The first runs of this model recorded those of the classifier behind the fit.
+    count = None if result.cell.model == "baselines/fitted_lens" else result.cost.macs
     return "-" if count is None else f"{count / 1e6:.1f}"
 
 

@@ -37,10 +37,11 @@ _ABOUT = """\
 Written by `uv run python benchmarks/nuisances.py RUN... --write` from [nuisances.jsonl](nuisances.jsonl).
 
 Each detector was trained on lenses without substructure (`zoo bench --task anomaly`). *AUROC* is that of substructure
-against none on plain test images. The other columns are the area of changed lenses without substructure against plain
-ones without substructure: 0.5 where the scores do not change, 1 where every changed lens looks more anomalous. A high
-AUROC is evidence of substructure only where these areas are near 0.5. 95 % intervals over the images in brackets; one
-training each.
+against none on plain test images. The other columns are the AUROC of changed lenses without substructure against plain
+ones without substructure: 0.5 where the change leaves the scores as they are, 1 where every changed lens looks more
+anomalous than every plain one; below 0.5, the change makes lenses look less anomalous and can hide substructure. A high
+AUROC in the first column is evidence of substructure only where the others are near 0.5. 95 % intervals over the images
+in brackets; one training each.
 """
 
 

@@ -79,5 +79,10 @@ def page(benchmark_script):
 
 
 @pytest.fixture
+def notes(benchmark_script):
+    return benchmark_script("headline_notes")
+
+
+@pytest.fixture
 def tables(benchmark_script):
     return benchmark_script("headline_tables")

@@ -147,7 +147,7 @@ def test_a_run_is_scored_in_float32_and_its_weights_answer_the_same_on_the_cpu(p
     assert float(result.equivariance.after.declared.error) < 1e-4
 
 
-@pytest.mark.parametrize("model", ["escnn/c4", "timm/resnet18", "baselines/scalars_boosted", "baselines/fitted_lens"])
+@pytest.mark.parametrize("model", ["escnn/c4", "timm/resnet18", "baselines/scalars_boosted", "baselines/flexible_lens"])
 def test_networks_of_every_kind_run(plugins, tmp_path, model):
     result = run(plugins, tmp_path, model)
     assert result.status == "ok", result.error

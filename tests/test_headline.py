@@ -46,17 +46,17 @@ def test_the_page_is_what_the_record_says(headline, page, tables):
         assert tables.area(tables.mean(variant.auc())) in shown
 
 
-def test_each_section_states_the_version_of_its_images_and_on_which_its_rows_were_trained(headline, page):
+def test_each_section_states_the_version_of_its_images_and_on_which_its_rows_were_trained(headline, page, notes):
     runs = [headline.read_run(line) for line in headline.read_record()]
     sections = page.make_page(runs).split("\n## ")
     for run in runs:
         if run.part == "table" and headline.full_size(run.cell):
             [own] = [text for text in sections if text.startswith(f"{page.title([run])}\n")]
-            assert ("**Images of version" in own) == (run.cell.recipe.dataset_version != page.dataset_of(run).version)
+            assert ("**Images of version" in own) == (run.cell.recipe.dataset_version != notes.dataset_of(run).version)
             assert (": trained on " in " ".join(own.split())) >= bool(run.cell.phases)
     unphased = [run for run in runs if run.part == "table" and run.cell.recipe.channels and not run.cell.phases]
     assert "`gconv/p4m (channels image, residual_centred)`: trained on the images of the heading alone" in " ".join(
-        page.phases_note([*unphased, *(run for run in runs if run.cell.phases)]).split()
+        notes.phases_note([*unphased, *(run for run in runs if run.cell.phases)]).split()
     )
     assert "sha256:" not in "".join(sections)  # initial weights have names
 
@@ -229,7 +229,7 @@ def test_what_failed_is_told(headline, page, tmp_path, monkeypatch, capsys):
     assert "The weights are gone." in told
 
 
-def test_a_network_that_is_not_above_the_best_baseline_is_marked(headline, page, tables):
+def test_a_network_that_is_not_above_the_best_baseline_is_marked(headline, notes, tables):
     runs = [headline.read_run(run) for run in headline.read_record() if run["run_id"][:4] in ("291a", "63c7", "8861")]
     trees, other, network = sorted(runs, key=lambda run: (not run.cell.fits_itself, run.cell.budget == "laptop"))
     for area, mark in ((0.9, ""), (0.97, " †")):
@@ -238,8 +238,8 @@ def test_a_network_that_is_not_above_the_best_baseline_is_marked(headline, page,
         rows = tables.score_table(own).splitlines()[2:]
         names = {f"`{network.result.cell.model}`{mark}", "`baselines/scalars_boosted` (baseline)"}
         assert {row.split(" | ")[0].removeprefix("| ") for row in rows} == names
-        assert page.missing_baseline(own) == ""
-    assert "zoo bench --model baselines/scalars_boosted --data deeplense/modelB" in page.missing_baseline([other])
+        assert notes.missing_baseline(own) == ""
+    assert "zoo bench --model baselines/scalars_boosted --data deeplense/modelB" in notes.missing_baseline([other])
 
 
 def test_few_images_are_averaged_over_seeds(headline, tables):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from zoo.models.classifier import Classifier
 from zoo.models.cost import count_cost
 
 TOKENS, WIDTH, HIDDEN = 36, 16, 32
@@ -93,6 +94,14 @@ def test_only_products_are_named_and_only_unusual_ones_are_warned_of(function, n
         count_cost(Function(function), torch.randn(1, 1, TOKENS, WIDTH))
     assert [record.levelname for record in caplog.records] == [level] * bool(named)
     assert f"the multiply-accumulates of {named} cannot" in caplog.text or not named
+
+
+def test_a_network_may_state_that_its_work_cannot_be_counted():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(36 * 16, 3))
+    images = torch.zeros(1, 1, 36, 16)
+    assert count_cost(Classifier(network, channels=1), images).macs == 36 * 16 * 3
+    network.counts_macs = False
+    assert count_cost(Classifier(network, channels=1), images).macs is None
 
 
 def test_a_count_that_fails_is_unknown(caplog):

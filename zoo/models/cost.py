@@ -59,7 +59,12 @@ def count_parameters(classifier: nn.Module) -> int:
 
 
 def _count_macs(classifier: nn.Module, image: Tensor) -> int | None:
-    """Return the multiply-accumulates of one forward pass, or None; the log holds the reason."""
+    """Return the multiply-accumulates of one forward pass, or None; the log holds the reason.
+
+    None also for a network with `counts_macs = False`: one whose work cannot be followed, such as that of its threads.
+    """
+    if not getattr(getattr(classifier, "network", classifier), "counts_macs", True):
+        return None
     try:
         macs, uncounted = count_macs(classifier, image)
     except Exception as error:  # a cost must not end a run

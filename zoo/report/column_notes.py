@@ -92,7 +92,7 @@ def _equivariance_notes(results: Sequence[Finished]) -> list[str]:
             "images"
         )
     if any(found.square.flips is not None for found in measured):
-        notes.append("class flips: images whose class changes under one of the eight symmetries of the square")
+        notes.append("class flips: share of 64 validation images whose class changes under a symmetry of the square")
     if any(found.declared for found in measured):
         notes.append("own group: equivariance error under the symmetries that the network declares")
     rotations = [one for found in measured for one in (*found.angles.values(), found.rotations) if one is not None]

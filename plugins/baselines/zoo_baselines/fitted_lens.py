@@ -42,6 +42,8 @@ class LensFits(nn.Module):
     camera: Tensor
     noise: Tensor
     parts: Tensor
+    counts_macs = False
+    """The fits take most of the work, in threads and in a number of steps that differs from image to image."""
 
     def __init__(self, *, image_size: int, halo: str = "auto", flexible: bool = False) -> None:
         super().__init__()

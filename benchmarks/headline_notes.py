@@ -1,0 +1,123 @@
+"""Notes below the tables of docs/results.md: training images, baselines, machines, run ids, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headline_runs import Run, dataset_of, installed
+from headline_tables import by_micro, wrapped
+
+from zoo import registry
+from zoo.data.about import version_note
+from zoo.data.channels import describe_channels
+from zoo.report.notes import missing_twins, search_note
+from zoo.report.tables import result_notes
+from zoo.results.baselines import is_baseline
+from zoo.results.schema import Finished
+
+SCALARS = "baselines/scalars_boosted"
+FITTED = """\
+`{name}` is given {psf}the noise and the forms of lens and source, all of which are exact in these
+models, and the halo lies in the middle of every image: its score is a bound for these models and not a forecast for a
+survey. Its parameters are those of the regression, which learns from {most:,} of the training images; a fit takes
+{cost} of a CPU core for each image."""
+FLEXIBLE = "It fits the width of the PSF and multipoles, too, which these models do not have."
+
+
+def notes(runs: Sequence[Run]) -> str:
+    """Return the notes on a table: images of the training, baselines, settings and twins that differ or are missing."""
+    results = [run.result for run in runs]
+    found = [
+        phases_note(runs),
+        fitted_note(runs),
+        recorded_probe(results),
+        *result_notes(results),
+        search_note(results),
+        missing_twins(results, registry.twins_by_id(installed())),
+        missing_baseline(runs),
+    ]
+    return "\n\n".join(map(wrapped, filter(None, found)))
+
+
+def phases_note(runs: Sequence[Run]) -> str:
+    """Return on which images the networks were trained, where these changed during a training."""
+    networks: dict[str, list[str]] = {}
+    for run in runs:
+        if not run.cell.fits_itself:
+            channels = describe_channels(run.cell.recipe.channels)
+            name = f"{run.cell.model} (channels {channels})" if channels else run.cell.model
+            networks.setdefault(run.cell.trained_on, []).append(f"`{name}`")
+    alone = networks.pop("", [])
+    told = [
+        f"{', '.join(dict.fromkeys(names))}: trained on {words}; validation and test images are those of the heading."
+        for words, names in networks.items()
+    ]
+    if told and alone:
+        told.append(f"{', '.join(dict.fromkeys(alone))}: trained on the images of the heading alone.")
+    if any("mass_scale" in phase.params for run in runs for phase in run.cell.phases):
+        told.append(
+            "mass_scale multiplies the published masses of the substructure; U(1,4) is drawn anew for each image."
+        )
+    return " ".join(told)
+
+
+def fitted_note(runs: Sequence[Run]) -> str:
+    """Return what fitted lenses are given that the networks have to learn, or "" where none is in the table."""
+    told = []
+    for name, psf, cost, further in (
+        ("fitted_lens", "the PSF, ", "about 30 ms", ""),
+        ("flexible_lens", "", "about 0.1 s", f" {FLEXIBLE}"),
+    ):
+        found = [run.cell.hparams["most_images"] for run in runs if run.cell.model == f"baselines/{name}"]
+        if found:
+            told.append(FITTED.format(name=f"baselines/{name}", psf=psf, cost=cost, most=found[0]) + further)
+    return "\n\n".join(told)
+
+
+def recorded_probe(results: Sequence[Finished]) -> str:
+    """Return one line on the scalar probe that results of earlier versions hold; the rows share their images."""
+    found = next((result.probe for result in results if result.probe is not None), None)
+    if found is None:
+        return ""
+    low, high = found.interval
+    name, best = max(found.single.items(), key=lambda item: item[1])
+    return (
+        "scalar probe (total flux, ring radius, central brightness, peak): "
+        f"AUC macro {found.auc['macro']:.3f} ({low:.3f} to {high:.3f}), {name} alone {best:.3f}, "
+        f"labels shuffled {found.shuffled:.3f}"
+    )
+
+
+def missing_baseline(runs: Sequence[Run]) -> str:
+    """Return a sentence with the command of the baseline that a table lacks, or ""."""
+    results = [run.result for run in runs]
+    if recorded_probe(results) or any(is_baseline(run.cell, dataset_of(run)) for run in runs):
+        return ""
+    return (
+        f"No baseline is recorded for this table: zoo bench --model {SCALARS} --data {runs[0].cell.data}, with the "
+        "other options of this table"
+    )
+
+
+def machines_note(runs: Sequence[Run]) -> str:
+    """Return what the runs were computed on, each machine once."""
+    found = set()
+    for run in runs:
+        about = run.result.environment
+        torch = about.libraries["torch"]
+        found.add(f"{about.gpu or 'no GPU'}, {about.processor}, {about.threads} thread(s), torch {torch}")
+    return wrapped(f"Machines: {'; '.join(sorted(found))}.")
+
+
+def runs_note(runs: Sequence[Run]) -> str:
+    """Return the first digits of the run ids of each row, by which the record and a citation name them."""
+    told = (
+        f"`{variant.name}` {' '.join(result.run_id[:4] for result in variant.results)}" for variant in by_micro(runs)
+    )
+    return wrapped(f"Runs, by the first digits of their ids in the record: {'; '.join(told)}.")
+
+
+def old_definition(runs: Sequence[Run]) -> list[str]:
+    """Return one sentence for each data set whose runs have images of an earlier version."""
+    notes = {version_note(dataset_of(run), run.cell.recipe.dataset_version) for run in runs}
+    return [f"**Images {note}.** These scores are of the old definition." for note in sorted(notes) if note]
