@@ -52,9 +52,10 @@ Each network was trained on round haloes with point masses and scored on the sam
 beside that of a network is a channel that it sees beside the image);
 [populations.md](../../docs/populations.md#variants-of-models-a-and-b) describes the changes. The false-positive rate
 is the share of smooth lenses (no substructure) that the network takes for lenses with substructure, at the threshold
-that gives 5 % on its plain test images (5.1 % where a third of 2,048 are smooth). A sub-halo image is missed where the smooth class is the most probable one.
-One training each: another one may give other figures. The networks were trained on different numbers of images, which
-stand below the table. So compare the rows of one network; rows of different networks do not compare the networks.
+that gives 5 % on its plain test images (5.1 % where a third of 2,048 are smooth). A sub-halo image is missed where the
+smooth class is the most probable one. One training each: another one may give other figures. The networks were trained
+on different numbers of images, which stand below the table. So compare the rows of one network; rows of different
+networks do not compare the networks.
 
 | network | run | test images | macro AUC (95 %) | change | false positives (95 %) | sub-haloes missed |
 | --- | --- | --- | ---: | ---: | ---: | ---: |
