@@ -29,7 +29,7 @@ def notes(runs: Sequence[Run]) -> str:
     results = [run.result for run in runs]
     found = [
         phases_note(runs),
-        fitted_note(runs),
+        *fitted_notes(runs),
         recorded_probe(results),
         *result_notes(results),
         search_note(results),
@@ -61,8 +61,8 @@ def phases_note(runs: Sequence[Run]) -> str:
     return " ".join(told)
 
 
-def fitted_note(runs: Sequence[Run]) -> str:
-    """Return what fitted lenses are given that the networks have to learn, or "" where none is in the table."""
+def fitted_notes(runs: Sequence[Run]) -> list[str]:
+    """Return what each fitted lens of the table is given that the networks have to learn."""
     told = []
     for name, psf, cost, further in (
         ("fitted_lens", "the PSF, ", "about 30 ms", ""),
@@ -71,7 +71,7 @@ def fitted_note(runs: Sequence[Run]) -> str:
         found = [run.cell.hparams["most_images"] for run in runs if run.cell.model == f"baselines/{name}"]
         if found:
             told.append(FITTED.format(name=f"baselines/{name}", psf=psf, cost=cost, most=found[0]) + further)
-    return "\n\n".join(told)
+    return told
 
 
 def recorded_probe(results: Sequence[Finished]) -> str:

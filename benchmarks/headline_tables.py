@@ -318,8 +318,8 @@ def equivariance_cells(result: Finished, runs: Sequence[Run]) -> list[str]:
 
 def macs_of(result: Finished) -> str:
     """Return the multiply-accumulates of a forward pass in millions; "-" where they could not be counted."""
-    # The first runs of this model recorded those of the classifier behind the fit.
-    count = None if result.cell.model == "baselines/fitted_lens" else result.cost.macs
+    # The first runs of these models recorded those of the classifier behind the fit.
+    count = None if result.cell.model in ("baselines/fitted_lens", "baselines/flexible_lens") else result.cost.macs
     return "-" if count is None else f"{count / 1e6:.1f}"
 
 

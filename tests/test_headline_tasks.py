@@ -37,7 +37,7 @@ def test_runs_of_tasks_have_no_part_in_the_tables_of_classification(headline, pa
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("docs/tasks.md", r"the fitted lens has an AUROC of .*?\)"),
+        ("docs/tasks.md", r"the flexible fit has an AUROC of .*?\)"),
         ("docs/populations.md", r"boosted trees on 64 scalars reach .*?\)"),
         ("docs/populations.md", r"the\s+classifier\s+reaches\s.*?\(\["),
         ("docs/data.md", r"p4m\s+has a macro AUC of .*?, means of"),
