@@ -55,9 +55,12 @@ def test_each_section_states_the_version_of_its_images_and_on_which_its_rows_wer
             assert ("**Images of version" in own) == (run.cell.recipe.dataset_version != notes.dataset_of(run).version)
             assert (": trained on " in " ".join(own.split())) >= bool(run.cell.phases)
     unphased = [run for run in runs if run.part == "table" and run.cell.recipe.channels and not run.cell.phases]
-    assert "`gconv/p4m (channels image, residual_centred)`: trained on the images of the heading alone" in " ".join(
-        notes.phases_note([*unphased, *(run for run in runs if run.cell.phases)]).split()
-    )
+    assert unphased
+    for run in unphased:
+        told = " ".join(notes.phases_note([run, *(other for other in runs if other.cell.phases)]).split())
+        [channel] = run.cell.recipe.channels
+        name = f"`gconv/p4m (channels image, {channel.rpartition('/')[2]})`"
+        assert f"{name}: trained on the images of the heading alone" in told
     assert "sha256:" not in "".join(sections)  # initial weights have names
 
 
