@@ -82,7 +82,7 @@ def test_the_other_commands(words: list[str], tmp_path: Path, monkeypatch: pytes
     if words[0] == "bench":
         page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
         [network] = re.findall(r"^`mynet.py`:\n\n```python\n(.*?)^```", page, flags=re.M | re.S)
-        (tmp_path / "mynet.py").write_text(network)
+        (tmp_path / "my_net.py").write_text(network)
         # The plan checks every name and setting; running is what the first command shows.
         words = [*words, *SMALL, "--dry-run"]
     if words[0] == "tune":
