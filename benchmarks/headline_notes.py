@@ -19,8 +19,8 @@ SCALARS = "baselines/scalars_boosted"
 FITTED = """\
 `{name}` is given {psf}the noise and the forms of lens and source, all of which are exact in these
 models, and the halo lies in the middle of every image: its score is a bound for these models and not a forecast for a
-survey. Its parameters are those of the regression, which learns from {most:,} of the training images; a fit takes
-{cost} of a CPU core for each image."""
+survey. Its parameters are those of the regression, which learns from {most:,} of the training images; the fits, which
+take most of its time, are not counted."""
 FLEXIBLE = "It fits the width of the PSF and multipoles, too, which these models do not have."
 
 
@@ -64,13 +64,10 @@ def phases_note(runs: Sequence[Run]) -> str:
 def fitted_notes(runs: Sequence[Run]) -> list[str]:
     """Return what each fitted lens of the table is given that the networks have to learn."""
     told = []
-    for name, psf, cost, further in (
-        ("fitted_lens", "the PSF, ", "about 30 ms", ""),
-        ("flexible_lens", "", "about 0.1 s", f" {FLEXIBLE}"),
-    ):
+    for name, psf, further in (("fitted_lens", "the PSF, ", ""), ("flexible_lens", "", f" {FLEXIBLE}")):
         found = [run.cell.hparams["most_images"] for run in runs if run.cell.model == f"baselines/{name}"]
         if found:
-            told.append(FITTED.format(name=f"baselines/{name}", psf=psf, cost=cost, most=found[0]) + further)
+            told.append(FITTED.format(name=f"baselines/{name}", psf=psf, most=found[0]) + further)
     return told
 
 

@@ -115,7 +115,7 @@ def test_the_trial_changes_neither_the_network_nor_random_numbers(host, model):
     classifier = build_classifier(host, model, hparams, image_shape=(1, 12, 12), num_classes=3)
     before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
     training = [module.training for module in classifier.modules()]
-    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002 - the global one is watched
     try_classifier(
         host,
         classifier,
@@ -125,7 +125,7 @@ def test_the_trial_changes_neither_the_network_nor_random_numbers(host, model):
         classes=3,
     )
     assert torch.equal(states[0], torch.get_rng_state())
-    assert (states[1] == np.random.get_state()[1]).all()  # noqa: NPY002
+    assert (states[1] == np.random.get_state()[1]).all()  # noqa: NPY002 - the global one is watched
     assert states[2] == random.getstate()
     assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
     assert [module.training for module in classifier.modules()] == training
