@@ -13,7 +13,14 @@ PROMISES = {
 }
 PROMISE_OF_SCORE = PROMISES["p4m"].replace("The logits do", "The anomaly score does")
 SHIPPED = {
-    "p4m": ("modelA", "modelB", "modelA_residual_centred", "modelB_residual_centred"),
+    "p4m": (
+        "modelA",
+        "modelB",
+        "modelA_residual_flexible",
+        "modelB_residual_flexible",
+        "modelA_residual_centred",
+        "modelB_residual_centred",
+    ),
     "p4m_resnet18": ("modelA", "modelB"),
     "octic_small": ("modelA", "modelB"),
 }
